@@ -1,0 +1,22 @@
+"""Measure how recurrent networks behave: loss, throughput and gradient norm across sequence lengths.
+
+``harness.run(...)`` is the Python entrance; ``harness.contract`` holds what plugins implement. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import run
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run":
+        from harness.api import run
+
+        return run
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -1,0 +1,16 @@
+"""The cells that come with the harness, offered as a plugin like any other. No framework import here."""
+
+from collections.abc import Sequence
+
+from harness.cells.gru import GRU
+from harness.cells.lstm import LSTM
+from harness.cells.rnn import RNN, ReluRNN
+from harness.contract import Cell, hookimpl
+
+__all__ = ["GRU", "LSTM", "RNN", "ReluRNN", "harness_cells"]
+
+
+@hookimpl
+def harness_cells() -> Sequence[Cell]:
+    """Offer rnn, rnn_relu, lstm and gru."""
+    return [RNN(), ReluRNN(), LSTM(), GRU()]

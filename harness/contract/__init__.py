@@ -1,0 +1,75 @@
+"""The words that the core and every plugin speak. No framework import here."""
+
+from harness.contract.backend import (
+    Available,
+    Backend,
+    Execution,
+    Gradients,
+    Missing,
+    StepResult,
+    Trainer,
+)
+from harness.contract.batch import Batch
+from harness.contract.cell import Cell, CellState, Ops, Tensor
+from harness.contract.errors import (
+    CorpusError,
+    DeviceMemoryError,
+    DivergedError,
+    HarnessError,
+    PluginError,
+    StoreError,
+    UnavailableError,
+    UnknownNameError,
+    UnsupportedError,
+    UsageError,
+)
+from harness.contract.hooks import hookimpl
+from harness.contract.model import Array, Dtype, Inputs, Loss, Model, Parameters, State
+from harness.contract.optimizer import Optimizer
+from harness.contract.record import COLUMNS, Record
+from harness.contract.task import Evaluation, Score, Task, TaskDefaults, TaskOptions
+from harness.contract.trial import Trial
+from harness.contract.vocabulary import Vocabulary
+
+__all__ = [
+    "COLUMNS",
+    "Array",
+    "Available",
+    "Backend",
+    "Batch",
+    "Cell",
+    "CellState",
+    "CorpusError",
+    "DeviceMemoryError",
+    "DivergedError",
+    "Dtype",
+    "Evaluation",
+    "Execution",
+    "Gradients",
+    "HarnessError",
+    "Inputs",
+    "Loss",
+    "Missing",
+    "Model",
+    "Ops",
+    "Optimizer",
+    "Parameters",
+    "PluginError",
+    "Record",
+    "Score",
+    "State",
+    "StepResult",
+    "StoreError",
+    "Task",
+    "TaskDefaults",
+    "TaskOptions",
+    "Tensor",
+    "Trainer",
+    "Trial",
+    "UnavailableError",
+    "UnknownNameError",
+    "UnsupportedError",
+    "UsageError",
+    "Vocabulary",
+    "hookimpl",
+]

@@ -1,0 +1,169 @@
+"""What a backend implements: two small classes. The runner calls these methods and nothing else.
+
+A backend owns tensors, the time loop, differentiation, the optimizer's arithmetic and the device. The core owns weights,
+batches, the update rule's definition, the clock and the statistics.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.contract.batch import Batch
+from harness.contract.cell import Cell
+from harness.contract.model import Array, Dtype, Model, Parameters, State
+from harness.contract.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from harness.contract.trial import Trial
+
+DeviceBatch = Any  # whatever ``put`` returns
+Scalar = Any  # a lazy scalar: ``float(x)`` waits for it
+
+
+@dataclass(frozen=True)
+class Available:
+    """The backend can run here."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The backend cannot run here: ``reason`` says what is missing, ``cure`` the command that helps."""
+
+    reason: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a model is to be executed: everything that may change the speed but not the function."""
+
+    variant: str
+    device: str = "cpu"
+    dtype: Dtype = "float32"
+    dropout_seed: int = 0
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one training step gives, as lazy scalars: fetching may wait for the device.
+
+    ``loss`` is the mean loss before the update; ``gradient_norm`` the global L2 norm over all parameters before
+    clipping; ``clipped`` is true (or 1) where clipping changed any gradient.
+    """
+
+    loss: Scalar
+    gradient_norm: Scalar
+    clipped: Scalar = False
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Loss and gradients of one batch, without an update.
+
+    Attributes:
+        loss: the mean loss.
+        parameters: d loss / d parameter by name, in the shapes of ``Model.parameter_shapes``.
+        hidden: (layers, T, B, H), d loss / d h_t: the *total* derivative, through all later time steps and layers.
+    """
+
+    loss: float
+    parameters: Parameters
+    hidden: Array
+
+
+class Trainer(ABC):
+    """One model with its optimizer on one device.
+
+    Every NumPy array given back is a copy in the trainer's dtype: changing it, or training on, changes nothing else.
+    """
+
+    def compile(self, batch: DeviceBatch) -> bool:  # noqa: ARG002
+        """Compile the training step for the shape of ``batch``; return False where there is nothing to compile."""
+        return False
+
+    @abstractmethod
+    def put(self, batch: Batch) -> DeviceBatch:
+        """Copy a batch to the device, in the trainer's dtype. Called outside the timed region."""
+
+    @abstractmethod
+    def train_step(self, batch: DeviceBatch) -> StepResult:
+        """Do one update; may return before the work is done. Leaves the final state carried."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Return when all queued work is done."""
+
+    @abstractmethod
+    def outputs(self, batch: DeviceBatch) -> Array:
+        """Return logits or predictions (T, B, K), dropout off. Leaves the final state carried."""
+
+    @abstractmethod
+    def gradients(self, batch: DeviceBatch) -> Gradients:
+        """Return loss and gradients, dropout off, no update; the carried state stays as it was."""
+
+    @abstractmethod
+    def parameters(self) -> Parameters:
+        """Return a copy of the parameters by name."""
+
+    @abstractmethod
+    def load(self, parameters: Parameters) -> None:
+        """Replace the parameters by copies of these; optimizer state and step count start afresh."""
+
+    @abstractmethod
+    def state(self) -> State | None:
+        """Return a copy of the carried state, each (layers, B, H), or None where nothing is carried (zeros)."""
+
+    @abstractmethod
+    def load_state(self, state: State | None) -> None:
+        """Carry this state into the next batch that asks for it; None means zeros."""
+
+    def peak_memory(self) -> int | None:
+        """Return the peak of device memory in bytes, or None where the process's own figure serves."""
+        return None
+
+
+class Backend(ABC):
+    """A framework that trains models. Constructing one and asking ``availability`` imports nothing heavy."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def availability(self) -> Available | Missing:
+        """Say whether this backend can run here; no heavy import to answer ``Missing``."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Return the version of each library that does the work, by distribution name."""
+
+    def devices(self) -> tuple[str, ...]:
+        """Return the usable devices, the preferred one first (``--device auto`` takes it)."""
+        return ("cpu",)
+
+    @abstractmethod
+    def variants(self, cell: Cell) -> tuple[str, ...]:
+        """Return the ways in which this backend can execute ``cell``, the default first."""
+
+    def why_unsupported(self, model: Model, trial: Trial) -> str | None:  # noqa: ARG002
+        """Return why this model or trial cannot run here, or None where it can."""
+        return None
+
+    @abstractmethod
+    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+        """Return a trainer that starts from ``parameters`` (float64 arrays, to be copied and cast)."""
+
+    def environment(self, threads: int) -> dict[str, str]:  # noqa: ARG002
+        """Return environment variables to set in the worker before anything is imported, to bound its threads.
+
+        The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself.
+        """
+        return {}
+
+    def threads(self) -> int | None:
+        """Return the number of threads that the engine really uses, or None to let the core look at its BLAS."""
+        return None
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Say whether ``error`` means that memory ran out."""
+        return isinstance(error, MemoryError)

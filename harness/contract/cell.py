@@ -1,0 +1,81 @@
+"""What a cell is: one recurrence, written once as pointwise equations over a handful of array operations.
+
+No framework import here: a cell sees arrays only through ``Ops`` and Python's arithmetic operators.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+Tensor = Any  # an array of whichever engine runs the cell
+CellState = tuple[Tensor, ...]  # one array (B, H) per name in ``Cell.states``; the first is always h
+
+
+class Ops(Protocol):
+    """The array operations that a cell may use besides ``+ - * /`` and unary minus; all elementwise but the last two."""
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        """Return 1 / (1 + exp(-x))."""
+
+    def tanh(self, x: Tensor) -> Tensor:
+        """Return the hyperbolic tangent."""
+
+    def relu(self, x: Tensor) -> Tensor:
+        """Return max(x, 0)."""
+
+    def exp(self, x: Tensor) -> Tensor:
+        """Return e to the power x."""
+
+    def positive(self, x: Tensor) -> Tensor:
+        """Return 1 where x > 0 and 0 elsewhere, in the dtype of x: the derivative of ``relu``."""
+
+    def split(self, x: Tensor, parts: int) -> Sequence[Tensor]:
+        """Cut the last axis into ``parts`` equal pieces: (B, G*H) -> G pieces (B, H)."""
+
+    def concatenate(self, pieces: Sequence[Tensor]) -> Tensor:
+        """Join pieces along the last axis: the inverse of ``split``."""
+
+
+class Cell(ABC):
+    """One recurrence ``state_t = step(zx_t, zh_t, state_{t-1})``.
+
+    The engine takes the two products outside the cell::
+
+        zx = X @ weight_ih.T + bias_ih        for all time steps at once
+        zh = h @ weight_hh.T + bias_hh        inside the time loop
+
+    so ``step`` is pointwise and every engine's one time loop runs every cell. Shapes: ``zx`` and ``zh`` (B, G*H),
+    each state (B, H). ``states[0]`` is h, the cell's output.
+    """
+
+    name: ClassVar[str]
+    gates: ClassVar[tuple[str, ...]]  # in the order of the rows of weight_ih and weight_hh; G = len(gates)
+    states: ClassVar[tuple[str, ...]] = ("h",)
+    memory_gate: ClassVar[str | None] = None  # the gate that keeps the old state when it is near 1 (forget-bias, chrono)
+    input_gate: ClassVar[str | None] = None  # the gate that admits new content, where it is a separate one
+
+    @abstractmethod
+    def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
+        """Return the next state."""
+
+    @abstractmethod
+    def step_gradient(
+        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+    ) -> tuple[Tensor, Tensor, CellState]:
+        """Return ``(d_zx, d_zh, d_state)``: the vector-Jacobian product of ``step``, derived by hand.
+
+        Args:
+            ops: the engine's array operations.
+            zx: (B, G*H) input product of this step.
+            zh: (B, G*H) recurrent product of this step.
+            state: the state before this step, each (B, H).
+            new_state: what ``step`` returned, each (B, H).
+            d_new_state: d loss / d new_state, each (B, H).
+
+        Returns:
+            ``d_zx`` and ``d_zh`` (B, G*H) (the same array may be returned twice), and ``d_state``, each (B, H), the
+            *pointwise* part only: the engine adds ``d_zh @ weight_hh`` to ``d_state[0]``. An entry may be the number
+            ``0.0`` where no pointwise path exists.
+        """

@@ -1,0 +1,82 @@
+"""The hooks that a plugin may implement. They return entries; the harness instantiates and calls them.
+
+A plugin is a distribution with an entry point in the group ``harness`` that names a module holding hooks::
+
+    [project.entry-points.harness]
+    tortoise = "harness_tortoise"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pluggy
+
+from harness.contract.backend import Backend
+from harness.contract.cell import Cell
+from harness.contract.task import Task
+
+PROJECT = "harness"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def harness_backends() -> Sequence[Backend]:  # type: ignore[empty-body]
+    """Return instances of backends.
+
+    Example::
+
+        from harness.contract import Backend, hookimpl
+
+        class Tortoise(Backend):
+            name = "tortoise"      # also the entry point's name
+            ...
+
+        @hookimpl
+        def harness_backends():
+            return [Tortoise()]
+    """
+
+
+@hookspec
+def harness_tasks() -> Sequence[type[Task]]:  # type: ignore[empty-body]
+    """Return task classes.
+
+    Example::
+
+        from harness.contract import Task, hookimpl
+
+        class Echo(Task):
+            name = "echo"
+            ...
+
+        @hookimpl
+        def harness_tasks():
+            return [Echo]
+    """
+
+
+@hookspec
+def harness_cells() -> Sequence[Cell]:  # type: ignore[empty-body]
+    """Return instances of cells.
+
+    Example::
+
+        from harness.contract import Cell, hookimpl
+
+        class Leaky(Cell):
+            name, gates = "leaky", ("h",)
+
+            def step(self, ops, zx, zh, state):
+                return (0.5 * state[0] + 0.5 * ops.tanh(zx + zh),)
+
+            def step_gradient(self, ops, zx, zh, state, new_state, d_new_state):
+                a = ops.tanh(zx + zh)
+                d_z = d_new_state[0] * 0.5 * (1 - a * a)
+                return d_z, d_z, (0.5 * d_new_state[0],)
+
+        @hookimpl
+        def harness_cells():
+            return [Leaky()]
+    """

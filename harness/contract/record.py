@@ -1,0 +1,115 @@
+"""A record: what one trial gave. A failed trial is a record too; unknown is None, never 0, and never NaN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.contract.trial import Trial
+
+STATUSES = (
+    "ok", "failed", "crashed", "timeout", "out_of_memory", "diverged", "unsupported", "parity_failed", "interrupted",
+)  # fmt: skip
+
+TRIAL_COLUMNS = (
+    "trial_id", "backend", "variant", "task", "cell", "length", "layers", "hidden", "batch", "steps", "optimizer",
+    "learning_rate", "clip_norm", "seed", "dtype", "device", "threads",
+)  # fmt: skip
+LEARNING_COLUMNS = (
+    "parameters", "loss_initial", "loss_final", "loss_validation", "loss_baseline", "loss_floor", "loss_ratio",
+    "accuracy", "solved", "steps_to_solve",
+)  # fmt: skip
+SPEED_COLUMNS = (
+    "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "step_seconds_median",
+    "first_step_seconds", "compile_seconds", "flops_per_second",
+)  # fmt: skip
+GRADIENT_COLUMNS = (
+    "gradient_norm_first", "gradient_norm_median", "gradient_norm_max", "gradient_norm_last", "clipped_fraction",
+    "gradient_horizon", "gradient_decay",
+)  # fmt: skip
+PROOF_COLUMNS = ("peak_memory_bytes", "parity_error", "parity_tolerance")
+ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
+FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
+COLUMNS = TRIAL_COLUMNS + ("status", "reason") + FIGURE_COLUMNS + ORIGIN_COLUMNS
+
+Figure = float | int | bool | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial's outcome.
+
+    Attributes:
+        trial: what was asked for.
+        status: one of ``STATUSES``.
+        reason: why it is not ``ok``; None where it is.
+        figures: name (of ``FIGURE_COLUMNS``) -> value; missing names are unknown.
+        curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value per step, None where
+            not finite), ``evaluations`` (a list of ``Evaluation`` fields), ``gradient_flow`` (``initial`` and ``final``,
+            each with ``lags``, ``median``, ``low``, ``high``, per-layer medians), ``block_seconds``, ``block_steps``.
+        details: JSON-able facts that are not figures: task facts, over-fitting gap, samples of text, flags,
+            versions, effective threads, the tail of a failed worker's log, the checkpoint's path.
+        environment: the environment record of the worker ({} if it never came so far).
+        environment_id: a hash of the environment's stable facts.
+        started_at: ISO 8601 in UTC; informative only.
+        harness_version: the version of the harness.
+    """
+
+    trial: Trial
+    status: str
+    reason: str | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment_id: str | None = None
+    started_at: str | None = None
+    harness_version: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
+        unknown = sorted(set(self.figures) - set(FIGURE_COLUMNS))
+        if unknown:
+            raise ValueError(f"figures {', '.join(unknown)} are not columns of a record")
+
+    def columns(self) -> dict[str, Any]:
+        """Return one flat mapping with exactly ``COLUMNS``, in order; not-finite numbers become None."""
+        content = self.trial.content() | {"trial_id": self.trial.trial_id}
+        row: dict[str, Any] = {name: content[name] for name in TRIAL_COLUMNS}
+        row |= {"status": self.status, "reason": self.reason}
+        row |= {name: finite(self.figures.get(name)) for name in FIGURE_COLUMNS}
+        return row | {name: getattr(self, name) for name in ORIGIN_COLUMNS}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON-able values; not-finite numbers become None."""
+        return {
+            "trial": self.trial.content(),
+            "status": self.status,
+            "reason": self.reason,
+            "figures": finite(dict(self.figures)),
+            "curves": finite(dict(self.curves)),
+            "details": finite(dict(self.details)),
+            "environment": finite(dict(self.environment)),
+            "environment_id": self.environment_id,
+            "started_at": self.started_at,
+            "harness_version": self.harness_version,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Record:
+        """Return the record that ``to_json`` described."""
+        return cls(**{**content, "trial": Trial.model_validate(content["trial"])})
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with every not-finite number, at any depth, replaced by None (JSON has no NaN)."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value

@@ -1,0 +1,110 @@
+"""A trial: one model x task x length x backend:variant x seed, frozen and hashable; its id is a hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from harness.contract.model import Dtype
+from harness.contract.names import NAME_PATTERN
+from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
+
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
+Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+OptionValue = str | int | float | bool | None
+
+
+class Trial(BaseModel):
+    """Everything that decides what one measurement computes. All fields are resolved: nothing is left to a default later.
+
+    Raises:
+        pydantic.ValidationError: a field is out of its range; all errors at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: Name
+    variant: Name
+    task: Name
+    task_options: dict[str, OptionValue] = Field(default_factory=dict)
+    cell: Name
+    length: int = Field(ge=1, le=1_000_000)
+    layers: int = Field(default=1, ge=1, le=64)
+    hidden: int = Field(default=128, ge=1, le=65_536)
+    batch: int = Field(default=32, ge=1, le=65_536)
+    steps: int = Field(default=1000, ge=1, le=100_000_000)
+
+    optimizer: OptimizerName = "adam"
+    learning_rate: Rate = 1e-3
+    schedule: ScheduleName = "constant"
+    schedule_steps: int = Field(default=1, ge=1)
+    schedule_factor: float = Field(default=1.0, gt=0, le=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    decay: float = Field(default=0.99, ge=0, lt=1)
+    clip_norm: Rate | None = None
+    clip_value: Rate | None = None
+
+    initialisation: Literal["torch", "glorot", "identity"] = "torch"
+    forget_bias: float | None = Field(default=None, ge=-100, le=100, allow_inf_nan=False)
+    chrono: int | None = Field(default=None, ge=2)  # chrono initialisation's longest dependency, T_max
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    data_seed: int | None = Field(default=None, ge=0, lt=2**63)  # None: ``seed``
+    evaluation_seed: int | None = Field(default=None, ge=0, lt=2**63)
+    dtype: Dtype = "float32"
+    device: str = Field(default="cpu", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
+    threads: int = Field(default=1, ge=1, le=4096)
+    evaluate_every: int = Field(default=0, ge=0)  # steps between evaluations; 0: at the start and the end only
+
+    @field_validator("task_options")
+    @classmethod
+    def _named_options(cls, options: dict[str, OptionValue]) -> dict[str, OptionValue]:
+        for name in options:
+            if not NAME_PATTERN.fullmatch(name):
+                raise ValueError(f"option name {name!r} is not allowed")
+        return dict(sorted(options.items()))
+
+    @model_validator(mode="after")
+    def _one_kind_of_clipping(self) -> Trial:
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError("clip_norm and clip_value exclude each other: set one of them to null")
+        if self.forget_bias is not None and self.chrono is not None:
+            raise ValueError("forget_bias and chrono exclude each other: both set the memory gate's bias")
+        return self
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields as JSON-able values."""
+        return self.model_dump(mode="json")
+
+    @property
+    def trial_id(self) -> str:
+        """Twelve hexadecimal digits of the SHA-256 of the content."""
+        canonical = json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def engine(self) -> str:
+        """``backend:variant``."""
+        return f"{self.backend}:{self.variant}"
+
+    def update_rule(self) -> Optimizer:
+        """Return the optimizer that this trial names."""
+        return Optimizer(
+            name=self.optimizer,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            schedule_steps=self.schedule_steps,
+            schedule_factor=self.schedule_factor,
+            momentum=self.momentum,
+            decay=self.decay,
+            epsilon=1e-10 if self.optimizer == "adagrad" else 1e-8,
+            clip_norm=self.clip_norm,
+            clip_value=self.clip_value,
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.trial_id)
