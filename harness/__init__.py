@@ -1,6 +1,7 @@
 """Measure how recurrent networks behave: loss, throughput and gradient norm across sequence lengths.
 
-``harness.run(...)`` is the Python entrance; ``harness.contract`` holds what plugins implement. Nothing heavy is imported here.
+``harness.run(...)`` is the Python entrance; ``harness.contract`` holds what plugins implement.
+Nothing heavy is imported here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The GRU (Cho et al. 2014) in the form of cuDNN and ``torch.nn.GRU``: the reset gate acts *after* the recurrent product."""
+"""The GRU (Cho et al. 2014) as in cuDNN and ``torch.nn.GRU``: the reset gate acts *after* the recurrent product."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from harness.contract import Cell, CellState, Ops, Tensor
 
 
 class GRU(Cell):
-    """``torch.nn.GRU``, gates in the order r z n; all (B, H)::
+    """Gated recurrent unit, as ``torch.nn.GRU``: gates r z n, reset after the product.
+
+    All (B, H)::
 
         r = sigmoid(zx_r + zh_r)        z = sigmoid(zx_z + zh_z)
         n = tanh(zx_n + r * zh_n)
@@ -26,7 +28,7 @@ class GRU(Cell):
 
     def step_gradient(
         self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
-    ) -> tuple[Tensor, Tensor, CellState]:  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor, CellState]:
         """Return the gradient; d_zx and d_zh differ in the n part, by the factor r."""
         (h,), (d_h,) = state, d_new_state
         r, z, n, zh_n = self._gates(ops, zx, zh)

@@ -6,11 +6,13 @@ from harness.contract import Cell, CellState, Ops, Tensor
 
 
 class LSTM(Cell):
-    """``torch.nn.LSTM``, gates in the order i f g o, no peepholes; all (B, H), z = zx + zh (B, 4H)::
+    """Long short-term memory, as ``torch.nn.LSTM``: gates i f g o, no peepholes.
 
-        i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)        g = tanh(z_g)
-        c' = f * c + i * g
-        h' = o * tanh(c')
+    All (B, H), with z = zx + zh (B, 4H)::
+
+    i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)        g = tanh(z_g)
+    c' = f * c + i * g
+    h' = o * tanh(c')
     """
 
     name = "lstm"

@@ -1,7 +1,7 @@
 """What a backend implements: two small classes. The runner calls these methods and nothing else.
 
-A backend owns tensors, the time loop, differentiation, the optimizer's arithmetic and the device. The core owns weights,
-batches, the update rule's definition, the clock and the statistics.
+A backend owns tensors, the time loop, differentiation, the optimizer's arithmetic and the device. The core owns
+weights, batches, the update rule's definition, the clock and the statistics.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Trainer(ABC):
     Every NumPy array given back is a copy in the trainer's dtype: changing it, or training on, changes nothing else.
     """
 
-    def compile(self, batch: DeviceBatch) -> bool:  # noqa: ARG002
+    def compile(self, batch: DeviceBatch) -> bool:
         """Compile the training step for the shape of ``batch``; return False where there is nothing to compile."""
         return False
 
@@ -145,7 +145,7 @@ class Backend(ABC):
     def variants(self, cell: Cell) -> tuple[str, ...]:
         """Return the ways in which this backend can execute ``cell``, the default first."""
 
-    def why_unsupported(self, model: Model, trial: Trial) -> str | None:  # noqa: ARG002
+    def why_unsupported(self, model: Model, trial: Trial) -> str | None:
         """Return why this model or trial cannot run here, or None where it can."""
         return None
 
@@ -153,7 +153,7 @@ class Backend(ABC):
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer that starts from ``parameters`` (float64 arrays, to be copied and cast)."""
 
-    def environment(self, threads: int) -> dict[str, str]:  # noqa: ARG002
+    def environment(self, threads: int) -> dict[str, str]:
         """Return environment variables to set in the worker before anything is imported, to bound its threads.
 
         The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself.

@@ -14,7 +14,7 @@ CellState = tuple[Tensor, ...]  # one array (B, H) per name in ``Cell.states``; 
 
 
 class Ops(Protocol):
-    """The array operations that a cell may use besides ``+ - * /`` and unary minus; all elementwise but the last two."""
+    """The array operations that a cell may use besides ``+ - * /``; all elementwise but the last two."""
 
     def sigmoid(self, x: Tensor) -> Tensor:
         """Return 1 / (1 + exp(-x))."""
@@ -53,7 +53,7 @@ class Cell(ABC):
     name: ClassVar[str]
     gates: ClassVar[tuple[str, ...]]  # in the order of the rows of weight_ih and weight_hh; G = len(gates)
     states: ClassVar[tuple[str, ...]] = ("h",)
-    memory_gate: ClassVar[str | None] = None  # the gate that keeps the old state when it is near 1 (forget-bias, chrono)
+    memory_gate: ClassVar[str | None] = None  # the gate that keeps the old state when near 1 (forget bias, chrono)
     input_gate: ClassVar[str | None] = None  # the gate that admits new content, where it is a separate one
 
     @abstractmethod

@@ -20,7 +20,7 @@ Dtype = Literal["float32", "float64"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """How inputs come: ``token`` ids (T, B), read as one-hot vectors of ``size`` classes, or ``real`` vectors (T, B, size).
+    """How inputs come: ``token`` ids (T, B), read as one-hot of ``size`` classes, or ``real`` vectors (T, B, D).
 
     A token's one-hot product may be taken as a gather of columns of ``weight_ih``: the same function.
     """
@@ -47,7 +47,7 @@ class Model:
     dropout: float = 0.0
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return name -> shape in the order of ``torch.nn``: per layer weight_ih, weight_hh, bias_ih, bias_hh; readout last."""
+        """Return name -> shape in torch.nn's order: per layer weight_ih, weight_hh, bias_ih, bias_hh; readout last."""
         rows = len(self.cell.gates) * self.hidden
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(self.layers):

@@ -32,7 +32,7 @@ GRADIENT_COLUMNS = (
 PROOF_COLUMNS = ("peak_memory_bytes", "parity_error", "parity_tolerance")
 ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
 FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
-COLUMNS = TRIAL_COLUMNS + ("status", "reason") + FIGURE_COLUMNS + ORIGIN_COLUMNS
+COLUMNS = (*TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS)
 
 Figure = float | int | bool | None
 
@@ -46,9 +46,10 @@ class Record:
         status: one of ``STATUSES``.
         reason: why it is not ``ok``; None where it is.
         figures: name (of ``FIGURE_COLUMNS``) -> value; missing names are unknown.
-        curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value per step, None where
-            not finite), ``evaluations`` (a list of ``Evaluation`` fields), ``gradient_flow`` (``initial`` and ``final``,
-            each with ``lags``, ``median``, ``low``, ``high``, per-layer medians), ``block_seconds``, ``block_steps``.
+        curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value per step, None
+            where not finite), ``evaluations`` (a list of ``Evaluation`` fields), ``gradient_flow`` (``initial`` and
+            ``final``, each with ``lags``, ``median``, ``low``, ``high``, per-layer medians), ``block_seconds`` and
+            ``block_steps``.
         details: JSON-able facts that are not figures: task facts, over-fitting gap, samples of text, flags,
             versions, effective threads, the tail of a failed worker's log, the checkpoint's path.
         environment: the environment record of the worker ({} if it never came so far).

@@ -1,4 +1,4 @@
-"""What a task implements: batches of one length, a score, and the loss of predictors that learn nothing or everything."""
+"""What a task implements: batches of one length, a score, and the loss of trivial and perfect predictors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.contract.vocabulary import Vocabulary
 
 
 class TaskOptions(BaseModel):
-    """Base of a task's options; ``--set task.NAME.OPTION=VALUE`` fills them. Unknown keys and wrong types are errors."""
+    """Base of a task's options, filled by ``--set task.NAME.OPTION=VALUE``; unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class Task(ABC):
         options: an instance of the class's ``Options``.
         length: the length axis; what it means is the task's to say (copy: the delay).
 
-    ``__init__`` must be cheap enough to validate a plan (no generation, no reading of large files); work goes into
+    ``__init__`` must be cheap enough to validate a plan (no generation, no reading of files); work goes into
     ``prepare``, which the worker calls once, outside every timed region.
     """
 
@@ -76,6 +76,13 @@ class Task(ABC):
     def __init__(self, options: TaskOptions, length: int) -> None:
         self.options = options
         self.length = length
+
+    def check(self) -> None:  # noqa: B027
+        """Find cheaply, before any trial runs, what ``prepare`` would refuse (a corpus that is missing or empty).
+
+        Raises:
+            UsageError: the options name something that cannot be used.
+        """
 
     def prepare(self, data_seed: np.random.SeedSequence) -> None:  # noqa: B027
         """Read or draw what every batch needs (a corpus, a ``fixed`` set of sequences).
@@ -101,7 +108,7 @@ class Task(ABC):
 
     @abstractmethod
     def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """Yield training batches of ``batch`` sequences without end; equal generators give equal batches, byte for byte."""
+        """Yield training batches of ``batch`` sequences without end; equal generators give equal batches."""
 
     @abstractmethod
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:

@@ -18,7 +18,7 @@ OptionValue = str | int | float | bool | None
 
 
 class Trial(BaseModel):
-    """Everything that decides what one measurement computes. All fields are resolved: nothing is left to a default later.
+    """Everything that decides what one measurement computes; nothing is left to be resolved later.
 
     Raises:
         pydantic.ValidationError: a field is out of its range; all errors at once.

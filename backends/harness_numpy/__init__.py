@@ -1,0 +1,14 @@
+"""The NumPy backend: hand-derived BPTT over any cell's ``step_gradient``. In float64 it is the reference for every backend."""
+
+from collections.abc import Sequence
+
+from harness.contract import Backend, hookimpl
+from harness_numpy.backend import NumpyBackend
+
+__all__ = ["NumpyBackend", "harness_backends"]
+
+
+@hookimpl
+def harness_backends() -> Sequence[Backend]:
+    """Offer numpy."""
+    return [NumpyBackend()]

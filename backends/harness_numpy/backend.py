@@ -1,0 +1,51 @@
+"""What the NumPy backend says of itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.contract import (
+    Available,
+    Backend,
+    Cell,
+    Execution,
+    Missing,
+    Model,
+    Optimizer,
+    Parameters,
+    Trainer,
+    UnknownNameError,
+    UnsupportedError,
+)
+from harness_numpy.trainer import NumpyTrainer
+
+
+class NumpyBackend(Backend):
+    """NumPy on the CPU; one variant, ``vectorised`` over the batch, for every cell."""
+
+    name = "numpy"
+
+    def availability(self) -> Available | Missing:
+        """Return ``Available``: NumPy comes with the harness."""
+        return Available()
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of NumPy."""
+        return {"numpy": np.__version__}
+
+    def variants(self, cell: Cell) -> tuple[str, ...]:
+        """Return ``vectorised``, which runs any cell."""
+        return ("vectorised",)
+
+    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+        """Return a trainer.
+
+        Raises:
+            UnknownNameError: there is no such variant.
+            UnsupportedError: the device is not ``cpu``.
+        """
+        if execution.variant not in self.variants(model.cell):
+            raise UnknownNameError("variant of numpy", execution.variant, self.variants(model.cell))
+        if execution.device != "cpu":
+            raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
+        return NumpyTrainer(model, optimizer, parameters, execution)

@@ -1,0 +1,102 @@
+"""Clipping and the update rules of ``harness.contract.Optimizer``, in place over one flat vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.contract import Array, Optimizer
+
+BLOCK = 16_384  # elements: six arrays of float32 then fit a second-level cache of 512 kB
+
+
+def global_norm(gradient: Array) -> float:
+    """Return the L2 norm of (n,), also where its square would overflow the dtype."""
+    square = float(np.dot(gradient, gradient))
+    if not np.isfinite(square):
+        square = float(np.sum(np.square(gradient, dtype=np.float64)))
+    return float(np.sqrt(square))
+
+
+def clip(optimizer: Optimizer, gradient: Array, norm: float) -> bool:
+    """Clip (n,) in place; return whether anything changed."""
+    if optimizer.clip_norm is not None and norm > optimizer.clip_norm:
+        gradient *= optimizer.clip_norm / norm
+        return True
+    limit = optimizer.clip_value
+    if limit is not None and max(gradient.max(), -gradient.min()) > limit:
+        np.clip(gradient, -limit, limit, out=gradient)
+        return True
+    return False
+
+
+class Update:
+    """One update rule with its state: ``first`` is Adam's m or the momentum's v, ``second`` the mean or sum of squares."""
+
+    def __init__(self, optimizer: Optimizer, parameters: Array) -> None:
+        self._optimizer = optimizer
+        self._first = np.zeros_like(parameters)
+        self._second = np.zeros_like(parameters)
+        self._scratch = np.empty(min(BLOCK, parameters.size), parameters.dtype)
+        self._rule = {"sgd": self._sgd, "rmsprop": self._rmsprop, "adagrad": self._adagrad, "adam": self._adam}
+        self.steps = 0
+
+    def reset(self) -> None:
+        """Start afresh: zero state, step 0."""
+        self._first.fill(0)
+        self._second.fill(0)
+        self.steps = 0
+
+    def apply(self, parameters: Array, gradient: Array) -> None:
+        """Do one update of (n,) in place."""
+        rate = self._optimizer.learning_rate_at(self.steps)
+        self.steps += 1
+        rule = self._rule[self._optimizer.name]
+        for block in _blocks(parameters.size):
+            p, g = parameters[block], gradient[block]
+            rule(p, g, self._first[block], self._second[block], self._scratch[: p.size], rate)
+
+    def _sgd(self, p: Array, g: Array, v: Array, s: Array, scratch: Array, rate: float) -> None:
+        v *= self._optimizer.momentum
+        v += g
+        np.multiply(v, rate, out=scratch)
+        p -= scratch
+
+    def _rmsprop(self, p: Array, g: Array, v: Array, s: Array, scratch: Array, rate: float) -> None:
+        _average_squares(s, g, self._optimizer.decay, scratch)
+        np.sqrt(s, out=scratch)
+        self._divide(p, g, scratch, rate)
+
+    def _adagrad(self, p: Array, g: Array, v: Array, s: Array, scratch: Array, rate: float) -> None:
+        np.multiply(g, g, out=scratch)
+        s += scratch
+        np.sqrt(s, out=scratch)
+        self._divide(p, g, scratch, rate)
+
+    def _adam(self, p: Array, g: Array, m: Array, s: Array, scratch: Array, rate: float) -> None:
+        beta1, beta2 = self._optimizer.beta1, self._optimizer.beta2
+        m *= beta1
+        np.multiply(g, 1 - beta1, out=scratch)
+        m += scratch
+        _average_squares(s, g, beta2, scratch)
+        np.multiply(s, 1 / (1 - beta2**self.steps), out=scratch)
+        np.sqrt(scratch, out=scratch)
+        self._divide(p, m, scratch, rate / (1 - beta1**self.steps))
+
+    def _divide(self, p: Array, numerator: Array, root: Array, rate: float) -> None:
+        root += self._optimizer.epsilon
+        np.divide(numerator, root, out=root)
+        root *= rate
+        p -= root
+
+
+def _average_squares(s: Array, g: Array, decay: float, scratch: Array) -> None:
+    s *= decay
+    np.multiply(g, g, out=scratch)
+    scratch *= 1 - decay
+    s += scratch
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, size, BLOCK))

@@ -1,0 +1,113 @@
+"""The entrance: the group of verbs, loaded on use, and the only place where errors become exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+import rich_click as click
+
+from harness import __version__
+
+OK, INTERNAL, USAGE, NOT_OK, INTERRUPTED = 0, 1, 2, 3, 130
+
+_VERBS = {
+    "run": "train and measure recurrent networks; the product of the axes is the plan",
+    "list": "list backends, tasks, cells and plugins, with what is missing and the cure",
+    "check": "prove that a backend computes the same function as the reference",
+    "report": "show the records of a store as a table, Markdown, CSV or JSON",
+    "show": "show one trial in full: figures, curves, samples, environment, log",
+    "sample": "draw text from a trained network",
+    "env": "print the environment record of this machine, for bug reports",
+    "new": "write a small plugin package: a backend, a task or a cell",
+    "completion": "print the completion script of a shell",
+}
+
+
+class LazyGroup(click.RichGroup):
+    """A group whose verbs are imported only when they run, so that ``harness --help`` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of first use."""
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a stand-in with the verb's name and summary."""
+        return click.RichCommand(cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the real verb; an unknown one is an error that lists the nearest."""
+        if args and not args[0].startswith("-") and args[0] not in _VERBS:
+            near = difflib.get_close_matches(args[0], _VERBS, n=2, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else f" Verbs: {', '.join(_VERBS)}."
+            raise click.UsageError(f"no such verb {args[0]!r}.{hint}", ctx)
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        if stand_in is None:
+            return name, None, rest
+        return name, importlib.import_module(f"harness.cli.{stand_in.name}_verb").command, rest
+
+
+def _blocked(values: Sequence[str]) -> tuple[str, ...]:
+    for value in values:
+        if not value.startswith("no:") or value == "no:":
+            raise click.BadParameter(f"{value!r}: write no:NAME to leave the plugin NAME out", param_hint="--plugin")
+    return tuple(value.removeprefix("no:") for value in values)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+@click.option("--plugin", "-p", "plugin", multiple=True, metavar="no:NAME", help="Leave a plugin out, unimported.")
+@click.pass_context
+def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
+    """Train the same recurrent network on every engine; read off loss, throughput and gradient norm against length.
+
+    With no option at all, `harness run` trains an LSTM on real text with NumPy and prints the table, in under a minute.
+    """
+    ctx.obj = _blocked(plugin)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with one meaning per status.
+
+    0 all well; 1 internal error; 2 bad usage or bad input; 3 some trials did not end ``ok``; 130 interrupted.
+    """
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    try:
+        answer = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001
+        return _failure(error)
+    return answer if isinstance(answer, int) else OK
+
+
+def _failure(error: Exception) -> int:
+    from harness.contract.errors import HarnessError, UsageError
+    from harness.contract.names import printable
+
+    if isinstance(error, HarnessError):
+        sys.stderr.write(f"error: {printable(str(error))}\n")
+        if os.environ.get("HARNESS_TRACEBACK"):
+            traceback.print_exc()
+        return USAGE if isinstance(error, UsageError) else INTERNAL
+    traceback.print_exc()
+    sys.stderr.write("internal error: this is a defect of the harness or of a plugin; please report the lines above\n")
+    return INTERNAL

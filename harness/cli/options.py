@@ -1,0 +1,63 @@
+"""The options of ``harness run`` that fill the axes of a plan, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import rich_click as click
+
+from harness.cli import types
+
+PANELS = {
+    "What": ["backend", "task", "cell", "length", "hidden", "layers", "dropout", "initialisation", "forget_bias",
+             "chrono", "set"],
+    "Training": ["batch", "steps", "optimizer", "learning_rate", "momentum", "decay", "schedule", "schedule_steps",
+                 "schedule_factor", "clip_norm", "clip_value", "evaluate_every"],
+    "Seeds and machine": ["seed", "data_seed", "evaluation_seed", "dtype", "device", "threads"],
+}  # fmt: skip
+
+# name, short flag, type, help: each becomes ``--name`` and an axis of the plan
+_AXES: tuple[tuple[str, str | None, click.ParamType, str], ...] = (
+    ("backend", "-b", types.Named("backends"), "Engine as BACKEND, BACKEND:VARIANT or BACKEND:all.  [default: numpy]"),
+    ("task", "-t", types.Named("tasks"), "Task.  [default: char]"),
+    ("cell", "-c", types.Named("cells"), "Recurrence.  [default: lstm]"),
+    ("length", "-T", types.Lengths(), "Sequence lengths, or ranges FIRST:LAST:xFACTOR.  [default: 25,50,100]"),
+    ("hidden", None, types.INTEGERS, "Hidden units per layer.  [default: the task's]"),
+    ("layers", None, types.INTEGERS, "Stacked layers.  [default: 1]"),
+    ("dropout", None, types.NUMBERS, "Dropout between layers.  [default: 0]"),
+    ("initialisation", None, types.WORDS, "torch (uniform), glorot (with orthogonal) or identity (IRNN)."),
+    ("forget_bias", None, types.NUMBERS_OR_NONE, "Bias of the gate that keeps the state (lstm f, gru z)."),
+    ("chrono", None, types.INTEGERS_OR_NONE, "Chrono initialisation for dependencies up to this many steps."),
+    ("batch", None, types.INTEGERS, "Sequences per batch.  [default: the task's]"),
+    ("steps", None, types.INTEGERS, "Training steps.  [default: the task's]"),
+    ("optimizer", None, types.WORDS, "sgd, rmsprop, adagrad or adam.  [default: the task's]"),
+    ("learning_rate", None, types.NUMBERS, "Learning rate.  [default: the task's]"),
+    ("momentum", None, types.NUMBERS, "Momentum of sgd.  [default: 0]"),
+    ("decay", None, types.NUMBERS, "Decay of rmsprop.  [default: 0.99]"),
+    ("schedule", None, types.WORDS, "constant, exponential or cosine.  [default: constant]"),
+    ("schedule_steps", None, types.INTEGERS, "Period of the schedule.  [default: all steps]"),
+    ("schedule_factor", None, types.NUMBERS, "Factor per period of the exponential schedule.  [default: 1]"),
+    ("clip_norm", None, types.NUMBERS_OR_NONE, "Clip the gradient's global norm.  [default: the task's]"),
+    ("clip_value", None, types.NUMBERS_OR_NONE, "Clip each element of the gradient instead."),
+    ("evaluate_every", None, types.INTEGERS, "Steps between evaluations.  [default: a tenth of the steps]"),
+    ("seed", None, types.INTEGERS, "Seed of weights and data.  [default: 0]"),
+    ("data_seed", None, types.INTEGERS_OR_NONE, "Seed of the training data alone."),
+    ("evaluation_seed", None, types.INTEGERS_OR_NONE, "Seed of the validation data alone."),
+    ("dtype", None, types.WORDS, "float32 or float64.  [default: float32]"),
+    ("device", None, types.WORDS, "Device of the backend, or auto.  [default: auto]"),
+    ("threads", None, types.INTEGERS, "Threads for every backend alike.  [default: the physical cores]"),
+)
+
+
+def axis_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add one repeatable, comma-separated option per axis of a plan."""
+    for name, short, kind, text in reversed(_AXES):
+        flags = [f"--{name.replace('_', '-')}", *([short] if short else [])]
+        function = click.option(*flags, name, type=kind, multiple=True, help=text)(function)
+    return function
+
+
+def given_axes(values: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return axis -> values for the axes that were given; repeated options are joined."""
+    return {name: [value for part in values[name] for value in part] for name, *_ in _AXES if values.get(name)}

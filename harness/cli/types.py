@@ -1,0 +1,151 @@
+"""What the values of options may look like: comma lists, ranges, durations, ``task.NAME.OPTION=VALUE``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rich_click as click
+
+_RANGE = re.compile(r"(\d+):(\d+):(x|\+)?(\d+)")
+_SETTING = re.compile(r"task\.(?P<task>[A-Za-z0-9._-]+)\.(?P<option>[A-Za-z0-9_-]+)")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+MOST_VALUES = 10_000
+
+
+class CommaList(click.ParamType):
+    """Values separated by commas; the option may be repeated too."""
+
+    def __init__(self, name: str, convert: Callable[[str], Any]) -> None:
+        self.name = name
+        self._convert = convert
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Return the values of one comma list."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self._convert(part.strip()) for part in str(value).split(","))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def _none_or(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text.lower() == "none" else convert(text)
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise ValueError("expected whole numbers, separated by commas") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("expected numbers, separated by commas") from None
+
+
+def _word(text: str) -> str:
+    if not text:
+        raise ValueError("an empty name; write names separated by single commas")
+    return text
+
+
+WORDS = CommaList("name,...", _word)
+INTEGERS = CommaList("n,...", _integer)
+NUMBERS = CommaList("x,...", _number)
+NUMBERS_OR_NONE = CommaList("x,...|none", _none_or(_number))
+INTEGERS_OR_NONE = CommaList("n,...|none", _none_or(_integer))
+
+
+class Lengths(click.ParamType):
+    """Lengths: ``25,50,100``, ``32:1024:x2`` (times 2) or ``10:50:10`` (plus 10), both ends included."""
+
+    name = "25,50 | 32:1024:x2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the lengths of one comma list of numbers and ranges."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(length for part in str(value).split(",") for length in _lengths(part.strip()))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def _lengths(part: str) -> Sequence[int]:
+    match = _RANGE.fullmatch(part)
+    if not match:
+        return [_integer(part)]
+    first, last, step = int(match[1]), int(match[2]), int(match[4])
+    if first > last or (match[3] == "x" and (step < 2 or first < 1)) or step < 1:
+        raise ValueError("a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, STEP >= 1")
+    lengths = []
+    while first <= last and len(lengths) <= MOST_VALUES:
+        lengths.append(first)
+        first = first * step if match[3] == "x" else first + step
+    if len(lengths) > MOST_VALUES:
+        raise ValueError(f"a range of more than {MOST_VALUES:,} lengths; take a larger step")
+    return lengths
+
+
+class Duration(click.ParamType):
+    """A duration: ``90``, ``90s``, ``10m``, ``2h``; in seconds."""
+
+    name = "10m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
+        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+        if not 0 < seconds <= 30 * 24 * 3600:
+            self.fail(f"{value!r} is not a duration between 0 and 30 days; write 90s, 10m or 2h", param, ctx)
+        return seconds
+
+
+def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
+
+    A value that is JSON (a number, true, false, null, a quoted text) is read as such, anything else as text.
+    """
+    settings: dict[str, dict[str, Any]] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        match = _SETTING.fullmatch(key.strip())
+        if not equals or not match:
+            raise click.BadParameter(f"{text!r}: write task.NAME.OPTION=VALUE", param_hint="--set")
+        settings.setdefault(match["task"], {})[match["option"]] = _value(value.strip())
+    return settings
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, list | dict) else value
+
+
+class Named(CommaList):
+    """Names of backends, tasks or cells, completed in the shell from what is installed."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("name,...", _word)
+        self._kind = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Return the installed names that continue the last one of the list."""
+        from harness.plugins import load_plugins
+
+        before, comma, last = incomplete.rpartition(",")
+        names = getattr(load_plugins(), self._kind)
+        return [click.shell_completion.CompletionItem(before + comma + name) for name in names if name.startswith(last)]

@@ -1,0 +1,205 @@
+"""Discovery and loading of plugins: the only file that knows pluggy. One broken plugin never stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Any, TypeVar
+
+import pluggy
+
+from harness.contract import hooks
+from harness.contract.backend import Backend, Missing
+from harness.contract.cell import Cell
+from harness.contract.errors import HarnessError, PluginError, UnavailableError, UnknownNameError
+from harness.contract.names import check_name
+from harness.contract.task import Task, TaskOptions
+
+GROUP = "harness"
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that could not be used: why, from which distribution, and what helps."""
+
+    name: str
+    distribution: str
+    reason: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} (from {self.distribution}) is broken: {self.reason}. Cure: {self.cure}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A plugin that works, and the names that it offers, by kind."""
+
+    name: str
+    distribution: str
+    offers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """Everything that the installed plugins offer, by name; asking for what is not there is an error with the cure."""
+
+    backends: Mapping[str, Backend]
+    tasks: Mapping[str, type[Task]]
+    cells: Mapping[str, Cell]
+    loaded: tuple[Loaded, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+    def backend(self, name: str) -> Backend:
+        """Return the backend of that name (it may still be ``Missing`` its library)."""
+        return self._get(self.backends, "backend", name)
+
+    def usable_backend(self, name: str) -> Backend:
+        """Return the backend of that name if it can run here.
+
+        Raises:
+            UnavailableError: its library is missing; the message carries the cure.
+        """
+        backend = self.backend(name)
+        answer = backend.availability()
+        if isinstance(answer, Missing):
+            raise UnavailableError(f"backend {name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
+        return backend
+
+    def task(self, name: str) -> type[Task]:
+        """Return the task class of that name."""
+        return self._get(self.tasks, "task", name)
+
+    def cell(self, name: str) -> Cell:
+        """Return the cell of that name."""
+        return self._get(self.cells, "cell", name)
+
+    def distribution_of(self, kind: str, name: str) -> str:
+        """Return ``distribution version`` of the plugin that offers this name, for messages."""
+        return next((plugin.distribution for plugin in self.loaded if (kind, name) in plugin.offers), "unknown")
+
+    def _get(self, entries: Mapping[str, Entry], kind: str, name: str) -> Entry:
+        if name in entries:
+            return entries[name]
+        for plugin in self.broken:
+            if plugin.name == name:
+                raise UnavailableError(str(plugin))
+        if name in self.blocked:
+            raise UnavailableError(f"plugin {name!r} is blocked by --plugin no:{name}; leave that option out to use it")
+        raise UnknownNameError(kind, name, entries, f"harness list {kind}s")
+
+
+@dataclass
+class _Found:
+    """What has been loaded so far."""
+
+    backends: dict[str, Backend] = field(default_factory=dict)
+    tasks: dict[str, type[Task]] = field(default_factory=dict)
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def add(self, offered: list[tuple[str, Any]]) -> None:
+        """Add one plugin's entries, all or none."""
+        for kind, entry in offered:
+            if entry.name in self.of(kind):
+                raise PluginError(f"{kind} name {entry.name!r} is already taken by another plugin")
+        names = [(kind, entry.name) for kind, entry in offered]
+        if len(set(names)) < len(names):
+            raise PluginError(f"it offers the same name twice: {', '.join(name for _, name in names)}")
+        for kind, entry in offered:
+            self.of(kind)[entry.name] = entry
+
+    def of(self, kind: str) -> dict[str, Any]:
+        return {"backend": self.backends, "task": self.tasks, "cell": self.cells}[kind]
+
+
+def load_plugins(block: Iterable[str] = ()) -> Plugins:
+    """Load every installed plugin but the blocked ones; broken ones are listed with the reason.
+
+    Args:
+        block: entry-point names that are not even imported.
+    """
+    blocked = tuple(block)
+    found, loaded, broken = _Found(), [], []
+    for entry_point, distribution in _entry_points():
+        if entry_point.name in blocked:
+            continue
+        label = f"{distribution.metadata['Name']} {distribution.version}"
+        try:
+            offered = _offered(entry_point)
+            found.add(offered)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            broken.append(Broken(entry_point.name, label, _reason(error), _cure(error, distribution)))
+        else:
+            loaded.append(Loaded(entry_point.name, label, tuple((kind, entry.name) for kind, entry in offered)))
+    return Plugins(found.backends, found.tasks, found.cells, tuple(loaded), tuple(broken), blocked)
+
+
+def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
+    """Return the entry points of the group in a stable order: our own first, then by distribution and name."""
+    seen: dict[tuple[str, str], tuple[EntryPoint, Distribution]] = {}
+    for distribution in distributions():
+        owner = distribution.metadata["Name"] or "unknown"
+        for entry_point in distribution.entry_points:
+            if entry_point.group == GROUP:
+                # The first on the path wins, as for imports: a second copy of one distribution is no second plugin.
+                seen.setdefault((owner.lower(), entry_point.name), (entry_point, distribution))
+    order = sorted(seen, key=lambda key: (key[0] != "rnn-harness", key))
+    return [seen[key] for key in order]
+
+
+def _offered(entry_point: EntryPoint) -> list[tuple[str, Any]]:
+    """Import one plugin in a manager of its own and return its entries as (kind, entry)."""
+    manager = pluggy.PluginManager(hooks.PROJECT)
+    manager.add_hookspecs(hooks)
+    check_name("plugin", entry_point.name)
+    manager.register(entry_point.load(), name=entry_point.name)
+    manager.check_pending()
+    offered = [("backend", item) for item in _call(manager.hook.harness_backends, Backend)]
+    offered += [("task", item) for item in _call(manager.hook.harness_tasks, Task)]
+    offered += [("cell", item) for item in _call(manager.hook.harness_cells, Cell)]
+    for kind, item in offered:
+        _check_entry(kind, item)
+    return offered
+
+
+def _call(hook: Any, kind: type) -> list[Any]:
+    entries = [item for answer in hook() for item in answer]
+    for item in entries:
+        good = issubclass(item, Task) if isinstance(item, type) and kind is Task else isinstance(item, kind)
+        if not good:
+            wanted = "subclasses of Task" if kind is Task else f"instances of {kind.__name__}"
+            raise PluginError(f"{hook.name} must return {wanted}, got {item!r}")
+    return entries
+
+
+def _check_entry(kind: str, item: Any) -> None:
+    check_name(kind, getattr(item, "name", None))
+    missing = sorted(getattr(item, "__abstractmethods__", ()))
+    if missing:
+        raise PluginError(f"{kind} {item.name!r} does not implement {', '.join(missing)}")
+    if kind == "task" and not (isinstance(item.Options, type) and issubclass(item.Options, TaskOptions)):
+        raise PluginError(f"task {item.name!r}: Options must be a subclass of TaskOptions, got {item.Options!r}")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r}) while it was loaded"
+    if isinstance(error, pluggy.PluginValidationError):
+        return f"it declares a hook that the harness does not know, or with another signature: {error}"
+    if isinstance(error, HarnessError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _cure(error: BaseException, distribution: Distribution) -> str:
+    name = distribution.metadata["Name"]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install the missing module {error.name!r} (pip install --upgrade {name})"
+    if isinstance(error, pluggy.PluginValidationError):
+        return "use the hooks of harness.contract.hooks: harness_backends, harness_tasks, harness_cells"
+    return f"upgrade it (pip install --upgrade {name}), remove it (pip uninstall {name}), or report it to its author"

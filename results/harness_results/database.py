@@ -1,0 +1,57 @@
+"""Where a store lives: the seam between the store's tables and one kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from harness.contract.errors import StoreError
+
+CHOOSE = "choose another place with --store"
+
+
+class Database:
+    """A database reached by a URL. Subclasses know what is special about one kind."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine = engine
+        self.name = name  # as the user wrote it, less any password
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[Connection]:
+        """Give a connection; commit at the end, or roll back where an error escapes."""
+        with self.engine.connect().execution_options(harness_write=write) as connection, connection.begin():
+            yield connection
+
+    def is_transient(self, error: DBAPIError) -> bool:
+        """Say whether the same transaction may succeed when tried again."""
+        return isinstance(error, IntegrityError) or error.connection_invalidated
+
+    def explain(self, error: Exception) -> StoreError:
+        """Return what the user is told, with the cure."""
+        return StoreError(f"store {self.name}: {getattr(error, 'orig', None) or error}. Mend that, or {CHOOSE}.")
+
+
+def open_database(location: str | Path, *, create: bool) -> Database:
+    """Return the database at a path or a SQLAlchemy URL.
+
+    Raises:
+        StoreError: it cannot be used; nothing has been altered.
+    """
+    from harness_results.sqlite_file import open_sqlite
+
+    text = str(location)
+    if "://" not in text:
+        return open_sqlite(Path(location), create=create)
+    try:
+        url = make_url(text)
+        if url.get_backend_name() == "sqlite":
+            return open_sqlite(Path(url.database or ":memory:"), create=create)
+        return Database(create_engine(url), url.render_as_string(hide_password=True))
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        scheme = text.partition("://")[0]
+        raise StoreError(f"store URL {scheme}://... cannot be used: {error}. Give a file's path to --store.") from error

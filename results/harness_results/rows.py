@@ -1,0 +1,105 @@
+"""Records to rows and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, RowMapping, Select, func, insert, select
+
+from harness.contract.record import Record
+from harness.contract.trial import Trial
+from harness_results.schema import curves, encode, environments, records, trials
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PackedRecord:
+    """The rows of one record, without the keys that only a transaction can give."""
+
+    trial: Row
+    environment: Row
+    record: Row
+    curves: list[Row]
+
+
+def pack(record: Record) -> PackedRecord:
+    """Return the rows of ``record``."""
+    trial = record.trial
+    flat = {name: getattr(trial, name) for name in ("trial_id", "backend", "variant", "task", "cell", "length")}
+    digest = hashlib.sha256(encode(dict(record.environment)).encode()).hexdigest()[:16]
+    row = {
+        "trial_id": trial.trial_id,
+        "status": record.status,
+        "reason": record.reason,
+        "figures": dict(record.figures),
+        "details": dict(record.details),
+        "environment": digest,
+        "environment_id": record.environment_id,
+        "started_at": record.started_at,
+        "harness_version": record.harness_version,
+    }
+    return PackedRecord(
+        trial=flat | {"content": trial.content()},
+        environment={"digest": digest, "content": dict(record.environment)},
+        record=row,
+        curves=[{"name": name, "content": content} for name, content in record.curves.items()],
+    )
+
+
+def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> None:
+    """Write the rows, and those of the trial and the environment where they are new."""
+    _insert_new(connection, trials.c.trial_id, packed.trial)
+    _insert_new(connection, environments.c.digest, packed.environment)
+    same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
+    launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
+    values = packed.record | {"run_id": run_id, "launch": launches + 1}
+    record_id = connection.execute(insert(records).values(values)).inserted_primary_key[0]
+    if packed.curves:
+        connection.execute(insert(curves), [row | {"record_id": record_id} for row in packed.curves])
+
+
+def selection(*, run_id: int | None = None, trial_id: str | None = None, latest: bool) -> Select[tuple[int]]:
+    """Return the query for the ids of the records of a run, of a trial, or all; only the last of each trial if asked."""
+    wanted = select(func.max(records.c.record_id) if latest else records.c.record_id)
+    if run_id is not None:
+        wanted = wanted.where(records.c.run_id == run_id)
+    if trial_id is not None:
+        wanted = wanted.where(records.c.trial_id == trial_id)
+    return wanted.group_by(records.c.trial_id) if latest else wanted
+
+
+def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
+    """Return the wanted records in the order in which they were stored."""
+    query = (
+        select(records, trials.c.content.label("trial"), environments.c.content.label("environment_content"))
+        .join(trials, trials.c.trial_id == records.c.trial_id)
+        .join(environments, environments.c.digest == records.c.environment)
+        .where(records.c.record_id.in_(wanted))
+        .order_by(records.c.record_id)
+    )
+    found = connection.execute(query).mappings().all()
+    series = _read_curves(connection, wanted) if with_curves else {}
+    return [_unpack(row, series.get(row["record_id"], {})) for row in found]
+
+
+def _unpack(row: RowMapping, series: Mapping[str, Any]) -> Record:
+    same = ("status", "reason", "figures", "details", "environment_id", "started_at", "harness_version")
+    content = {name: row[name] for name in same}
+    trial = Trial.model_validate(row["trial"])
+    return Record(trial=trial, curves=series, environment=row["environment_content"], **content)
+
+
+def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, dict[str, Any]]:
+    series: dict[int, dict[str, Any]] = {}
+    for record_id, name, content in connection.execute(select(curves).where(curves.c.record_id.in_(wanted))):
+        series.setdefault(record_id, {})[name] = content
+    return series
+
+
+def _insert_new(connection: Connection, key: Column[Any], row: Row) -> None:
+    if connection.execute(select(key).where(key == row[key.name])).first() is None:
+        connection.execute(insert(key.table).values(row))

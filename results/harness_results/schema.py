@@ -1,0 +1,131 @@
+"""The tables of a store, in SQLAlchemy Core. No SQL of one database only, and no knowledge of reports."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from harness.contract.record import finite
+
+SCHEMA_VERSION = 1
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's scalars and arrays as Python's numbers and lists, and anything else that JSON lacks as text."""
+    return finite(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
+def encode(value: Any) -> str:
+    """Return ``value`` as compact ASCII JSON, with None for numbers that are not finite."""
+    return json.dumps(finite(value), allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+class Json(TypeDecorator[Any]):
+    """JSON in a text column: lossless for any text, NUL and lone surrogates included."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Encode."""
+        return None if value is None else encode(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Decode."""
+        return None if value is None else json.loads(value)
+
+
+class Packed(TypeDecorator[Any]):
+    """Compressed JSON in a binary column, for curves: one value per step, each of which may be None."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes:
+        """Encode and compress."""
+        return zlib.compress(encode(value).encode("ascii"))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Decompress and decode."""
+        return json.loads(zlib.decompress(value))
+
+
+tables = MetaData()
+
+meta = Table(
+    "meta",
+    tables,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    tables,
+    Column("trial_id", String(64), primary_key=True),
+    Column("backend", String(64), nullable=False),
+    Column("variant", String(64), nullable=False),
+    Column("task", String(64), nullable=False),
+    Column("cell", String(64), nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("content", Json, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    tables,
+    Column("run_id", Integer, primary_key=True),
+    Column("started_at", String(64), nullable=False),
+    Column("command", Json, nullable=False),
+    Column("harness_version", String(64), nullable=False),
+)
+
+environments = Table(
+    "environments",
+    tables,
+    Column("digest", String(64), primary_key=True),
+    Column("content", Json, nullable=False),
+)
+
+records = Table(
+    "records",
+    tables,
+    Column("record_id", Integer, primary_key=True),
+    Column("run_id", ForeignKey("runs.run_id"), nullable=False),
+    Column("trial_id", ForeignKey("trials.trial_id"), nullable=False),
+    Column("launch", Integer, nullable=False),  # 1, 2, ...: how often this run has measured this trial
+    Column("status", String(32), nullable=False),
+    Column("reason", Json),
+    Column("figures", Json, nullable=False),
+    Column("details", Json, nullable=False),
+    Column("environment", ForeignKey("environments.digest"), nullable=False),
+    Column("environment_id", Text),
+    Column("started_at", Text),
+    Column("harness_version", Text),
+    UniqueConstraint("run_id", "trial_id", "launch"),
+    Index("records_by_trial", "trial_id", "record_id"),
+)
+
+curves = Table(
+    "curves",
+    tables,
+    Column("record_id", ForeignKey("records.record_id"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("content", Packed, nullable=False),
+)

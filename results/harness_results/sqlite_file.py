@@ -1,0 +1,134 @@
+"""A store in one SQLite file: everything that is true of SQLite only.
+
+Rollback journal (``TRUNCATE``) and ``synchronous=FULL``, so that what was acknowledged survives ``kill -9``; not WAL,
+which fails on network file systems.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from harness.contract.errors import StoreError
+from harness_results.database import CHOOSE, Database
+
+MAGIC = b"SQLite format 3\x00"
+BUSY_SECONDS = 30.0
+
+
+class SqliteFile(Database):
+    """A store in the file ``path``."""
+
+    def __init__(self, path: Path, mode: str, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self.busy_seconds = busy_seconds
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(uri, uri=True, timeout=self.busy_seconds, isolation_level=None)
+
+        super().__init__(create_engine("sqlite://", creator=connect, poolclass=NullPool), str(path))
+        event.listen(self.engine, "connect", _set_pragmas)
+        event.listen(self.engine, "begin", _begin)
+
+    def is_transient(self, error: DBAPIError) -> bool:
+        """Say whether another process was in the way."""
+        return _code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or super().is_transient(error)
+
+    def explain(self, error: Exception) -> StoreError:
+        """Return what the user is told, with the cure."""
+        code = _code(error)
+        said = str(getattr(error, "orig", None) or error)
+        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+            return damaged(self.path, said)
+        if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+            return self._no_space(said)
+        if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            place = self.path.absolute().parent
+            return StoreError(
+                f"store {self.path} cannot be written ({said}): make it and {place} writable, or {CHOOSE}."
+            )
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            held = f"another process has held it for {self.busy_seconds:g} seconds"
+            return StoreError(f"store {self.path} is locked: {held}. Wait for it, or {CHOOSE}.")
+        return super().explain(error)
+
+    def _no_space(self, said: str) -> StoreError:
+        free = shutil.disk_usage(self.path.absolute().parent).free
+        kept = "what was stored before is kept"
+        return StoreError(f"store {self.path} cannot be written ({said}): {free} bytes are free; {kept}. "
+                          f"Free some space, or {CHOOSE}.")  # fmt: skip
+
+
+def open_sqlite(path: Path, *, create: bool) -> SqliteFile:
+    """Return the store's file, made where it is missing and ``create`` is true.
+
+    Raises:
+        StoreError: the file cannot be a store; it has not been altered.
+    """
+    try:
+        exists = _check_path(path, create=create)
+    except OSError as error:
+        raise StoreError(f"store {path} cannot be read: {error.strerror}. Mend that, or {CHOOSE}.") from error
+    database = SqliteFile(path, "rw" if exists else "rwc")
+    if exists and create:
+        _check_pages(database)
+    return database
+
+
+def damaged(path: Path, why: str) -> StoreError:
+    """Return the error for a file that is no store, or a broken one."""
+    return StoreError(
+        f"store {path} is damaged, or not a store of this program ({why}); it was left as it is. Move it away, or {CHOOSE}."
+    )
+
+
+def _check_path(path: Path, *, create: bool) -> bool:
+    """Say whether the file exists, after refusing everything that cannot be a store by its path or first bytes."""
+    parent = path.absolute().parent
+    if path.is_dir():
+        raise StoreError(f"store {path} is a directory: name a file, such as {path / 'harness.db'}, with --store.")
+    if not parent.is_dir():
+        raise StoreError(f"store {path}: there is no directory {parent}. Make it (mkdir -p), or {CHOOSE}.")
+    if not path.exists():
+        if not create:
+            raise StoreError(f"there is no store {path}. Make one with 'harness run --store {path}', or {CHOOSE}.")
+        return False
+    if not path.is_file():
+        raise StoreError(f"store {path} is not a regular file: {CHOOSE}.")
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC))
+    if start not in (b"", MAGIC):
+        raise damaged(path, "it is not an SQLite file")
+    return True
+
+
+def _check_pages(database: SqliteFile) -> None:
+    try:
+        with database.transaction(write=False) as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    except DBAPIError as error:
+        raise database.explain(error) from error
+    if found != "ok":
+        raise damaged(database.path, str(found))
+
+
+def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
+    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    # A writer takes its lock at once: two that first read and then write would refuse each other without waiting.
+    write = connection.get_execution_options().get("harness_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _code(error: BaseException) -> str:
+    return getattr(getattr(error, "orig", error), "sqlite_errorname", "")

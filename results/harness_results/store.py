@@ -1,0 +1,185 @@
+"""The store of records: append-only, one transaction per record, no knowledge of tables or charts made from it."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection, Select, insert, inspect, select, update
+from sqlalchemy.exc import DBAPIError
+
+import harness
+from harness.contract.errors import StoreError, UnknownNameError
+from harness.contract.record import Record
+from harness_results import rows, schema
+from harness_results.database import CHOOSE, Database, open_database
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.1
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One invocation that stored records."""
+
+    run_id: int
+    started_at: str  # ISO 8601 in UTC
+    command: str
+    harness_version: str
+
+
+class Store:
+    """A database of records; a context manager that closes it. Any number of processes may use one store at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, location: str | Path, *, create: bool = True) -> Self:
+        """Open the store at a file's path or a SQLAlchemy URL.
+
+        Args:
+            location: the path or URL.
+            create: make it where it is missing, and make sure that it can be written. False: it exists, and is read.
+
+        Raises:
+            StoreError: it cannot be used; an existing file has not been altered.
+        """
+        store = cls(open_database(location, create=create))
+        empty = store._run(lambda connection: store._check_version(connection))
+        if empty and not create:
+            raise StoreError(f"store {store.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
+        if create:
+            store._run(store._initialise if empty else store._try_to_write, write=True)
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.engine.dispose()
+
+    @property
+    def name(self) -> str:
+        """The path or URL, without a password."""
+        return self._database.name
+
+    def begin_run(self, command: str) -> int:
+        """Store that ``command`` starts now; return the run's id, larger than every earlier one.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        row = {"started_at": _now(), "command": command, "harness_version": harness.__version__}
+        return int(self._run(lambda c: c.execute(insert(schema.runs).values(row)), write=True).inserted_primary_key[0])
+
+    def add(self, record: Record, run_id: int) -> None:
+        """Store a record; when this returns, it survives a crash of the process.
+
+        Raises:
+            StoreError: the store cannot be written; nothing of this record is in it.
+        """
+        packed = rows.pack(record)
+        self._run(lambda connection: rows.insert_record(connection, packed, run_id), write=True)
+
+    def records(self, run_id: int | None = None, *, latest: bool = True, with_curves: bool = False) -> list[Record]:
+        """Return the records in the order in which they were stored.
+
+        Args:
+            run_id: of this run only.
+            latest: only the last record of each trial.
+            with_curves: with their curves; otherwise ``curves`` is empty.
+        """
+        wanted = rows.selection(run_id=run_id, latest=latest)
+        return self._read(wanted, with_curves=with_curves)
+
+    def record(self, trial_id: str) -> Record:
+        """Return the latest record, with its curves, of the trial whose id starts with ``trial_id``.
+
+        Raises:
+            UnknownNameError: no trial's id starts so.
+            StoreError: several do.
+        """
+        known = self._run(lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct())))
+        matches = sorted(name for name in known if name.startswith(trial_id.lower()))
+        if not matches:
+            near = difflib.get_close_matches(trial_id, known, n=10, cutoff=0.3)
+            raise UnknownNameError("trial", trial_id, near or known[-10:], f"harness report {self.name} --format csv")
+        if len(matches) > 1:
+            some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
+            raise StoreError(f"trial {trial_id!r} could be any of {some}: give more of its digits.")
+        return self._read(rows.selection(trial_id=matches[0], latest=True), with_curves=True)[0]
+
+    def runs(self) -> list[Run]:
+        """Return all runs, the oldest first."""
+        ordered = select(schema.runs).order_by(schema.runs.c.run_id)
+        return self._run(lambda c: [Run(**row) for row in c.execute(ordered).mappings()])
+
+    def last_run(self) -> Run | None:
+        """Return the run that began last, or None."""
+        last = select(schema.runs).order_by(schema.runs.c.run_id.desc()).limit(1)
+        row = self._run(lambda c: c.execute(last).mappings().first())
+        return None if row is None else Run(**row)
+
+    def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
+        try:
+            return self._run(lambda c: rows.read_records(c, wanted, with_curves=with_curves))
+        except (ValueError, TypeError) as error:
+            said = " ".join(str(error).split())
+            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}") from error
+
+    def _run(self, work: Callable[[Connection], Result], *, write: bool = False) -> Result:
+        """Do ``work`` in one transaction, again where another process was in the way."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._database.transaction(write=write) as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or not self._database.is_transient(error):
+                    raise self._database.explain(error) from error
+            except OSError as error:
+                raise self._database.explain(error) from error
+            time.sleep(PAUSE_SECONDS * attempt)
+        raise AssertionError("unreachable")
+
+    def _check_version(self, connection: Connection) -> bool:
+        """Say whether the database has no tables yet, after refusing one that is not ours or is newer."""
+        names = inspect(connection).get_table_names()
+        if not names:
+            return True
+        found = None
+        if schema.meta.name in names:
+            found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
+        if found is None or not found.isdecimal():
+            raise StoreError(
+                f"{self.name} is a database, but not a store of this program; it was left as it is: {CHOOSE}."
+            )
+        if int(found) > schema.SCHEMA_VERSION:
+            made = f"has version {found}, made by a newer harness; this one reads up to {schema.SCHEMA_VERSION}"
+            raise StoreError(f"store {self.name} {made}. It was left as it is: update rnn-harness, or {CHOOSE}.")
+        return False
+
+    def _initialise(self, connection: Connection) -> None:
+        if self._check_version(connection):  # no other process was faster
+            schema.tables.create_all(connection)
+            facts = {"schema_version": str(schema.SCHEMA_VERSION), "harness_version": harness.__version__}
+            connection.execute(insert(schema.meta), [{"name": key, "value": value} for key, value in facts.items()])
+
+    def _try_to_write(self, connection: Connection) -> None:
+        connection.execute(update(schema.meta).values(value=schema.meta.c.value))
+        connection.rollback()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
