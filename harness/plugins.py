@@ -112,7 +112,8 @@ class _Found:
             self.of(kind)[entry.name] = entry
 
     def of(self, kind: str) -> dict[str, Any]:
-        return {"backend": self.backends, "task": self.tasks, "cell": self.cells}[kind]
+        found: dict[str, dict[str, Any]] = {"backend": self.backends, "task": self.tasks, "cell": self.cells}
+        return found[kind]
 
 
 def load_plugins(block: Iterable[str] = ()) -> Plugins:

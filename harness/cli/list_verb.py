@@ -63,14 +63,14 @@ def _backends(plugins: Plugins) -> list[Row]:
 
 def _backend_row(backend: Backend, plugins: Plugins) -> Row:
     answer = ask_availability(backend)
-    ready = isinstance(answer, Available)
-    status = "ready" if ready else f"missing: {answer.reason}. Cure: {answer.cure}"
+    missing = isinstance(answer, Missing)
+    status = f"missing: {answer.reason}. Cure: {answer.cure}" if missing else "ready"
     variants = dict.fromkeys(name for cell in plugins.cells.values() for name in backend.variants(cell))
     return {
         "name": backend.name,
         "status": status,
         "variants": list(variants),
-        "versions": backend.versions() if ready else {},
+        "versions": {} if missing else backend.versions(),
     }
 
 

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 import rich_click as click
+from click.exceptions import Exit
 
 from harness import __version__
 
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _status(arguments: Sequence[str] | None) -> int:
     try:
         answer = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
-    except click.exceptions.Exit as error:
+    except Exit as error:
         return int(error.exit_code)
     except click.ClickException as error:
         error.show()

@@ -18,7 +18,7 @@ PANELS = {
 }  # fmt: skip
 
 # name, short flag, type, help: each becomes ``--name`` and an axis of the plan
-_AXES: tuple[tuple[str, str | None, click.ParamType, str], ...] = (
+_AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("backend", "-b", types.Named("backends"), "Engine as BACKEND, BACKEND:VARIANT or BACKEND:all.  [default: numpy]"),
     ("task", "-t", types.Named("tasks"), "Task.  [default: char]"),
     ("cell", "-c", types.Named("cells"), "Recurrence.  [default: lstm]"),

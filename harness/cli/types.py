@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rich_click as click
+from click.shell_completion import CompletionItem
 
 _RANGE = re.compile(r"(\d+):(\d+):(x|\+)?(\d+)")
 _SETTING = re.compile(r"task\.(?P<task>[A-Za-z0-9._-]+)\.(?P<option>[A-Za-z0-9_-]+)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 MOST_VALUES = 10_000
+_LEAST_FACTOR = 2
 
 
-class CommaList(click.ParamType):
+class CommaList(click.ParamType[Any]):
     """Values separated by commas; the option may be repeated too."""
 
     def __init__(self, name: str, convert: Callable[[str], Any]) -> None:
@@ -63,7 +65,7 @@ NUMBERS_OR_NONE = CommaList("x,...|none", _none_or(_number))
 INTEGERS_OR_NONE = CommaList("n,...|none", _none_or(_integer))
 
 
-class Lengths(click.ParamType):
+class Lengths(click.ParamType[Any]):
     """Lengths: ``25,50,100``, ``32:1024:x2`` (times 2) or ``10:50:10`` (plus 10), both ends included."""
 
     name = "25,50 | 32:1024:x2"
@@ -83,9 +85,10 @@ def _lengths(part: str) -> Sequence[int]:
     if not match:
         return [_integer(part)]
     first, last, step = int(match[1]), int(match[2]), int(match[4])
-    if first > last or (match[3] == "x" and (step < 2 or first < 1)) or step < 1:
+    smallest = (1, _LEAST_FACTOR) if match[3] == "x" else (0, 1)
+    if first > last or first < smallest[0] or step < smallest[1]:
         raise ValueError("a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, STEP >= 1")
-    lengths = []
+    lengths: list[int] = []
     while first <= last and len(lengths) <= MOST_VALUES:
         lengths.append(first)
         first = first * step if match[3] == "x" else first + step
@@ -94,7 +97,7 @@ def _lengths(part: str) -> Sequence[int]:
     return lengths
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[Any]):
     """A duration: ``90``, ``90s``, ``10m``, ``2h``; in seconds."""
 
     name = "10m"
@@ -140,12 +143,10 @@ class Named(CommaList):
         super().__init__("name,...", _word)
         self._kind = kind
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the installed names that continue the last one of the list."""
         from harness.plugins import load_plugins
 
         before, comma, last = incomplete.rpartition(",")
         names = getattr(load_plugins(), self._kind)
-        return [click.shell_completion.CompletionItem(before + comma + name) for name in names if name.startswith(last)]
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]

@@ -71,7 +71,9 @@ def read_plan(path: Path) -> PlanRequest:
     try:
         plan = _PlanFile.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"the plan {path} is not valid:\n" + "\n".join(validation_lines(error))) from error
+        raise UsageError(
+            f"the plan {path} is not valid:\n" + "\n".join(validation_lines(error, known=tuple(_PlanFile.model_fields)))
+        ) from error
     axes = {name: value if isinstance(value, list) else [value] for name, value in plan.matrix.items()}
     return PlanRequest(axes, plan.task, plan.include, plan.exclude)
 

@@ -57,13 +57,13 @@ def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> 
     same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
     launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
     values = packed.record | {"run_id": run_id, "launch": launches + 1}
-    record_id = connection.execute(insert(records).values(values)).inserted_primary_key[0]
+    record_id = connection.scalar(insert(records).values(values).returning(records.c.record_id))
     if packed.curves:
         connection.execute(insert(curves), [row | {"record_id": record_id} for row in packed.curves])
 
 
 def selection(*, run_id: int | None = None, trial_id: str | None = None, latest: bool) -> Select[tuple[int]]:
-    """Return the query for the ids of the records of a run, of a trial, or all; only the last of each trial if asked."""
+    """Return the query for the ids of the records of a run, of a trial or all; ``latest``: the last of each trial."""
     wanted = select(func.max(records.c.record_id) if latest else records.c.record_id)
     if run_id is not None:
         wanted = wanted.where(records.c.run_id == run_id)

@@ -84,9 +84,8 @@ def open_sqlite(path: Path, *, create: bool) -> SqliteFile:
 
 def damaged(path: Path, why: str) -> StoreError:
     """Return the error for a file that is no store, or a broken one."""
-    return StoreError(
-        f"store {path} is damaged, or not a store of this program ({why}); it was left as it is. Move it away, or {CHOOSE}."
-    )
+    what = f"is damaged, or not a store of this program ({why}); it was left as it is"
+    return StoreError(f"store {path} {what}. Move it away, or {CHOOSE}.")
 
 
 def _check_path(path: Path, *, create: bool) -> bool:

@@ -53,7 +53,7 @@ class Store:
             StoreError: it cannot be used; an existing file has not been altered.
         """
         store = cls(open_database(location, create=create))
-        empty = store._run(lambda connection: store._check_version(connection))
+        empty = store._run(store._check_version)
         if empty and not create:
             raise StoreError(f"store {store.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
         if create:
@@ -82,7 +82,8 @@ class Store:
             StoreError: the store cannot be written.
         """
         row = {"started_at": _now(), "command": command, "harness_version": harness.__version__}
-        return int(self._run(lambda c: c.execute(insert(schema.runs).values(row)), write=True).inserted_primary_key[0])
+        query = insert(schema.runs).values(row).returning(schema.runs.c.run_id)
+        return int(self._run(lambda c: c.execute(query).scalar_one(), write=True))
 
     def add(self, record: Record, run_id: int) -> None:
         """Store a record; when this returns, it survives a crash of the process.

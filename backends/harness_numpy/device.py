@@ -1,0 +1,58 @@
+"""A batch as the time loop wants it: flat rows, the trainer's dtype, only the scored targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Batch, Dtype, Model, PluginError
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceBatch:
+    """A batch with time and sequences in one axis of N = T*B rows.
+
+    Attributes:
+        steps: T.
+        size: B.
+        inputs: (N,) token ids or (N, D) vectors.
+        targets: (n,) classes or (n, K) values of the scored rows only.
+        rows: (n,) the scored rows, or None where every row is.
+        carry: start from the carried state.
+    """
+
+    steps: int
+    size: int
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
+    rows: NDArray[np.intp] | None
+    carry: bool
+
+
+def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
+    """Copy a batch; real values are cast to ``dtype``.
+
+    Raises:
+        PluginError: a token or class is outside its range.
+    """
+    steps, size = batch.mask.shape
+    rows = np.flatnonzero(batch.mask)
+    inputs = batch.inputs.reshape(steps * size, *batch.inputs.shape[2:])
+    targets = batch.targets.reshape(steps * size, *batch.targets.shape[2:])[rows]
+    return DeviceBatch(
+        steps=steps,
+        size=size,
+        inputs=_ids("token", inputs, model.inputs.size) if model.inputs.kind == "token" else inputs.astype(dtype),
+        targets=_ids("class", targets, model.outputs) if model.loss == "cross_entropy" else targets.astype(dtype),
+        rows=None if len(rows) == steps * size else rows,
+        carry=batch.carry,
+    )
+
+
+def _ids(kind: str, ids: NDArray[Any], size: int) -> NDArray[np.intp]:
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        raise PluginError(f"invalid batch: {kind} ids must lie in 0..{size - 1}, found {ids.min()}..{ids.max()}")
+    return ids.astype(np.intp)

@@ -1,0 +1,113 @@
+"""Progress of a run on stderr: a live line with loss and throughput on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import Task as Bar
+from rich.text import Text
+
+from harness.contract import Record, Trial
+from harness.contract.names import printable
+from harness.measure import events
+
+_MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]", "interrupted": "[yellow]interrupted[/]"}
+
+
+class ProgressView:
+    """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
+
+    def __init__(self, trials: int, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._trials = trials
+        self._done = 0
+        self._began = 0.0
+        self._live = self._console.is_terminal and not quiet
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            _Figures(),
+            console=self._console,
+            disable=not self._live,
+            transient=True,
+        )
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.__exit__(kind, error, at)
+
+    def start(self, trial: Trial) -> None:
+        """Show that a trial begins."""
+        self._began = time.monotonic()
+        if self._live:
+            label = escape(f"[{self._done + 1}/{self._trials}] {describe(trial)}")
+            self._bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
+
+    def event(self, event: events.Event) -> None:
+        """Show what the running trial tells."""
+        if self._bar is None:
+            return
+        if isinstance(event, events.Phase):
+            self._bars.update(self._bar, phase=event.name)
+        elif isinstance(event, events.Progress):
+            rate = event.tokens / event.seconds if event.seconds > 0 else None
+            self._bars.update(self._bar, completed=event.step, phase="train", loss=event.losses[-1], rate=rate)
+
+    def finish(self, record: Record) -> None:
+        """Leave one line about a finished trial."""
+        self._done += 1
+        if self._bar is not None:
+            self._bars.remove_task(self._bar)
+            self._bar = None
+        status = _MARKS.get(record.status, f"[red]{record.status}[/]")
+        line = (
+            f"{escape(f'[{self._done}/{self._trials}] {describe(record.trial)}')}  {status}  {escape(_outcome(record))}"
+        )
+        self._console.print(f"{line}  [dim]{time.monotonic() - self._began:.1f} s[/]", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Show a message."""
+        self._console.print(escape(printable(text)), soft_wrap=True)
+
+
+class _Figures(TextColumn):
+    """Phase, loss and throughput of the running trial."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Bar) -> Text:
+        """Return the text after the bar."""
+        values = task.fields
+        if values.get("loss") is None:
+            return Text(str(values.get("phase", "")), style="dim")
+        rate = f"  {values['rate']:,.0f} tokens/s" if values.get("rate") else ""
+        return Text(f"loss {values['loss']:.4f}{rate}")
+
+
+def describe(trial: Trial) -> str:
+    """Return a trial in a few words."""
+    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}"
+
+
+def _outcome(record: Record) -> str:
+    if record.status != "ok":
+        return printable(" ".join((record.reason or "").split()))
+    row = record.columns()
+    parts = []
+    if row["loss_validation"] is not None:
+        ratio = f" ({row['loss_ratio']:.2f} x baseline)" if row["loss_ratio"] is not None else ""
+        parts.append(f"loss {row['loss_validation']:.4g}{ratio}")
+    if row["tokens_per_second"] is not None:
+        parts.append(f"{row['tokens_per_second']:,.0f} tokens/s")
+    return "  ".join(parts)

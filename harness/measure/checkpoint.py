@@ -1,0 +1,79 @@
+"""Trained weights on disk: safetensors under torch.nn's names, with the trial beside them. No pickle, ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from harness import __version__
+from harness.contract import Parameters, StoreError, Trial, Vocabulary
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint file holds."""
+
+    parameters: Parameters
+    trial: Trial
+    vocabulary: Vocabulary | None
+
+
+def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabulary | None) -> None:
+    """Write a checkpoint so that a reader sees the whole of it or nothing, even after a power cut.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    symbols = None if vocabulary is None else {"symbols": vocabulary.symbols}
+    metadata = {"trial": json.dumps(trial.content()), "vocabulary": json.dumps(symbols), "harness_version": __version__}
+    try:
+        _replace(path, to_bytes({name: array.copy() for name, array in parameters.items()}, metadata))
+    except OSError as error:
+        raise StoreError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        StoreError: the file is missing, damaged or none of ours; it is never altered.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            parameters: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        symbols = json.loads(metadata["vocabulary"])
+        trial = Trial.model_validate_json(metadata["trial"])
+        vocabulary = None if symbols is None else Vocabulary(symbols["symbols"])
+    except FileNotFoundError as error:
+        raise StoreError(f"there is no checkpoint {path}; train one with: harness run --checkpoints DIR") from error
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"the checkpoint {path} is damaged ({error}); run the trial again to replace it") from error
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise StoreError(f"{path} holds tensors, but is no checkpoint of the harness: {error}") from error
+    return Checkpoint(parameters, trial, vocabulary)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside ``path``, flush it to the disk, then rename it over ``path``."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

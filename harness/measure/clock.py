@@ -1,0 +1,158 @@
+"""The only place that times anything: blocks of training steps, warm-up, and the interval of their median.
+
+A block ends when the backend says that it is idle *and* the last step's loss and gradient norm have been fetched, so a
+backend that returns early is not believed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness.contract import StepResult, Trainer
+from harness.measure.guard import check_step
+
+BLOCK_SECONDS = 0.1  # a block is calibrated to at least this long where the steps allow
+MINIMUM_BLOCKS = 5  # timed blocks that are kept even where they become shorter than that
+WINDOW = 5  # blocks over which the slope of the warm-up is judged
+FLAT = 0.1  # a relative change over the window that counts as flat
+WARM_UP_FRACTION = 4  # at most one in so many steps is spent on warming up ...
+WARM_UP_BLOCKS = 30  # ... and at most so many blocks
+SLOW = 3.0  # a steady block so many times slower than the median is flagged
+EXACT_INTERVAL = 500  # more blocks than this: the normal approximation of the binomial
+
+
+class Clock(Protocol):
+    """Where durations come from."""
+
+    def now(self) -> float:
+        """Return seconds since some fixed moment; never goes back."""
+
+
+class MonotonicClock:
+    """The process's finest monotonic clock."""
+
+    def now(self) -> float:
+        """Return seconds since some fixed moment."""
+        return time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Block:
+    """So many training steps, on so many tokens (time steps times sequences), in so many seconds."""
+
+    steps: int
+    tokens: int
+    seconds: float
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds per training step."""
+        return self.seconds / self.steps
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Throughput."""
+        return self.tokens / self.seconds if self.seconds > 0 else math.inf
+
+
+def time_steps(trainer: Trainer, batches: Sequence[Any], clock: Clock, label: str) -> tuple[list[StepResult], float]:
+    """Train on batches that are on the device already; return the results and the seconds until all work was done."""
+    start = clock.now()
+    results = [trainer.train_step(batch) for batch in batches]
+    trainer.synchronize()
+    check_step(results[-1], label)
+    return results, clock.now() - start
+
+
+@dataclass
+class Pace:
+    """Decides how many steps the next block has, and when warm-up is over.
+
+    Args:
+        steps: the training steps to spend, all but the first.
+        first_step_seconds: how long that one took (compiling included), for the first guess.
+    """
+
+    steps: int
+    first_step_seconds: float
+    warm_up: list[Block] = field(default_factory=list)
+    steady: list[Block] = field(default_factory=list)
+    flat: bool = False
+    _warm: bool = False
+
+    def __post_init__(self) -> None:
+        self._budget = self.steps // WARM_UP_FRACTION
+        self._warm = self._budget == 0
+
+    def next_steps(self, limit: int) -> int:
+        """Return the length of the next block, at least 1 and at most ``limit`` (steps to the next interruption)."""
+        wanted = math.ceil(1.05 * BLOCK_SECONDS / max(self._step_seconds(), 1e-9))
+        room = (self.steps - self._warm_up_steps) // MINIMUM_BLOCKS if self._warm else self._budget // WINDOW
+        length = max(1, min(wanted, room))
+        return limit if limit < 1.5 * length else length
+
+    def add(self, block: Block) -> None:
+        """Count a finished block as warm-up or as steady."""
+        if self._warm:
+            self.steady.append(block)
+            return
+        self.warm_up.append(block)
+        self.flat = is_flat([item.step_seconds for item in self.warm_up[-WINDOW:]])
+        spent = self._warm_up_steps >= self._budget or len(self.warm_up) >= WARM_UP_BLOCKS
+        self._warm = self.flat or spent
+
+    @property
+    def _warm_up_steps(self) -> int:
+        return sum(block.steps for block in self.warm_up)
+
+    def _step_seconds(self) -> float:
+        blocks = self.steady or self.warm_up[-WINDOW:]
+        return median(block.step_seconds for block in blocks) if blocks else self.first_step_seconds
+
+    def flags(self) -> list[str]:
+        """Return what a reader must know before believing the speed."""
+        if not self.steady:
+            return ["no timed block: raise --steps"]
+        flags = []
+        if not self.flat:
+            flags.append("warm-up ended before block times were flat: raise --steps")
+        if median(block.seconds for block in self.steady) < BLOCK_SECONDS:
+            flags.append(f"blocks shorter than {1000 * BLOCK_SECONDS:.0f} ms: raise --steps")
+        typical = median(block.step_seconds for block in self.steady)
+        slow = sum(block.step_seconds > SLOW * typical for block in self.steady)
+        if slow:
+            flags.append(f"{slow} of {len(self.steady)} blocks took over {SLOW:.0f} times the median: recompiled, or busy")
+        return flags
+
+
+def is_flat(seconds: Sequence[float]) -> bool:
+    """Say whether a full window of block times (n,) changes by at most ``FLAT`` of its mean, by least squares."""
+    if len(seconds) < WINDOW:
+        return False
+    slope = float(np.polyfit(np.arange(len(seconds)), np.asarray(seconds), 1)[0])
+    return abs(slope) * (len(seconds) - 1) <= FLAT * fmean(seconds)
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the distribution-free interval of the median from order statistics; the range of fewer than six values.
+
+    The number of values below the true median is binomial (n, 1/2), whatever their distribution; the interval is the
+    narrowest symmetric pair of order statistics that covers the median with at least this confidence.
+    """
+    ordered = sorted(values)
+    n = len(ordered)
+    if n > EXACT_INTERVAL:
+        skip = max(0, math.floor(n / 2 - 0.5 * 1.96 * math.sqrt(n)) - 1)
+        return ordered[skip], ordered[n - 1 - skip]
+    skip, below = 0, 1 / 2**n
+    while 2 * (below + math.comb(n, skip + 1) / 2**n) <= 1 - confidence:
+        skip += 1
+        below += math.comb(n, skip) / 2**n
+    return ordered[skip], ordered[n - 1 - skip]

@@ -1,0 +1,117 @@
+"""A record in the making, built from events alone: the worker's whole one and the parent's part of one agree."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from statistics import fmean, median
+from typing import Any
+
+from harness import __version__
+from harness.contract import Evaluation, Record, Trial
+from harness.contract.record import SPEED_COLUMNS, Figure, finite
+from harness.measure.events import Evaluated, Event, Facts, Progress
+
+FINAL_FRACTION = 0.05  # of the training steps whose mean loss is ``loss_final``
+Series = list[float | None]
+
+
+@dataclass
+class Draft:
+    """Collects the events of one trial; ``record`` may be asked for at any moment.
+
+    A figure that needs the whole training (``loss_final``, validation, speed) is given only where the status is ok.
+    """
+
+    trial: Trial
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    figures: dict[str, Figure] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    environment_id: str | None = None
+    losses: Series = field(default_factory=list)
+    norms: Series = field(default_factory=list)
+    clipped: list[bool] = field(default_factory=list)
+    evaluations: list[Evaluated] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        """Take in what an event tells."""
+        if isinstance(event, Progress):
+            self.losses += event.losses
+            self.norms += event.norms
+            self.clipped += event.clipped
+            self.figures["peak_memory_bytes"] = event.peak_memory_bytes
+        elif isinstance(event, Evaluated):
+            self.evaluations.append(event)
+        elif isinstance(event, Facts):
+            self.figures |= event.figures
+            self.curves |= event.curves
+            self.details |= event.details
+            self.environment |= event.environment
+            self.environment_id = event.environment_id or self.environment_id
+
+    def record(self, status: str, reason: str | None = None, **details: Any) -> Record:
+        """Return the record of what is known, with further ``details``."""
+        figures = self.figures | self._gradient_figures()
+        if self.losses:
+            figures["loss_initial"] = self.losses[0]
+        if status == "ok":
+            figures |= self._final_figures()
+        else:
+            figures = {name: value for name, value in figures.items() if name not in SPEED_COLUMNS}
+        curves: dict[str, Any] = {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
+        if self.evaluations:
+            curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
+        return Record(
+            trial=self.trial,
+            status=status,
+            reason=reason,
+            figures=figures,
+            curves=finite(self.curves | curves),
+            details=finite(self.details | self._overfitting() | details),
+            environment=self.environment,
+            environment_id=self.environment_id,
+            started_at=self.started_at,
+            harness_version=__version__,
+        )
+
+    def _gradient_figures(self) -> dict[str, Figure]:
+        norms = [norm for norm in self.norms if norm is not None]
+        if not norms:
+            return {}
+        return {
+            "gradient_norm_first": self.norms[0],
+            "gradient_norm_median": median(norms),
+            "gradient_norm_max": max(norms),
+            "gradient_norm_last": self.norms[-1],
+            "clipped_fraction": fmean(self.clipped),
+        }
+
+    def _final_figures(self) -> dict[str, Figure]:
+        last = self.losses[-max(1, round(FINAL_FRACTION * len(self.losses))) :]
+        figures: dict[str, Figure] = {"loss_final": fmean(loss for loss in last if loss is not None)}
+        if self.evaluations:
+            final, baseline = self.evaluations[-1], self.figures.get("loss_baseline")
+            figures["loss_validation"] = final.evaluation.loss_validation
+            figures["loss_ratio"] = final.evaluation.loss_validation / baseline if baseline else None
+            figures["accuracy"] = final.evaluation.accuracy
+            figures["solved"] = final.solved
+            figures["steps_to_solve"] = next((e.evaluation.step for e in self.evaluations if e.solved), None)
+        return figures
+
+    def _overfitting(self) -> dict[str, Any]:
+        """Return the gap between validation and training data, and where validation was best."""
+        if not self.evaluations:
+            return {}
+        last = self.evaluations[-1].evaluation
+        best = min((item.evaluation for item in self.evaluations), key=_validation)
+        gap = None if last.loss_train_eval is None else _validation(last) - last.loss_train_eval
+        return {"overfitting_gap": gap, "best_step": best.step, "best_loss_validation": best.loss_validation}
+
+
+def _validation(evaluation: Evaluation) -> float:
+    loss: float | None = evaluation.loss_validation  # None once it came as JSON and was not finite
+    return float("inf") if loss is None or loss != loss else loss
+
+

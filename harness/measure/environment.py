@@ -1,0 +1,147 @@
+"""Where a trial ran: the machine, the software and its settings. Cheap, and no framework import here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from threadpoolctl import threadpool_info
+
+import harness
+from harness.contract import Backend, Missing
+
+ENTRY_POINT_GROUP = "harness"
+CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
+VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_")
+VARIABLE_NAMES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE")
+STABLE = ("cpu", "cores", "memory_gibibytes", "system", "python")
+
+
+def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
+    """Return JSON-able facts about the machine, the software, and the libraries and devices of those backends that can run."""
+    libraries = _core_versions()
+    variables: set[str] = set()
+    devices = {}
+    for backend in backends:
+        if isinstance(backend.availability(), Missing):
+            continue
+        libraries |= backend.versions()
+        variables |= backend.environment(1).keys()
+        devices[backend.name] = list(backend.devices())
+    return {
+        "cpu": _cpu(),
+        "cores": _cores(),
+        "memory_gibibytes": round(psutil.virtual_memory().total / 2**30),
+        "system": _system(),
+        "python": {"implementation": platform.python_implementation(), "version": platform.python_version()},
+        "libraries": dict(sorted(libraries.items())),
+        "devices": devices,
+        "blas": _blas(),
+        "plugins": _plugins(),
+        "variables": _variables(variables),
+        "commit": _commit(Path(harness.__file__).parent.parent),
+    }
+
+
+def environment_id(record: dict[str, Any]) -> str:
+    """Return twelve hexadecimal digits that two records share if machine, system and Python are the same.
+
+    Library versions, variables and the commit stay out, so that these may be compared on one machine; so does whatever
+    changes by itself (frequency, load, free memory).
+    """
+    stable = json.dumps({name: record.get(name) for name in STABLE}, sort_keys=True)
+    return hashlib.sha256(stable.encode()).hexdigest()[:12]
+
+
+def effective_threads(backend: Backend) -> int | None:
+    """Return the threads that the engine really uses: by its own word, or the largest pool loaded."""
+    return backend.threads() or max((pool["num_threads"] for pool in threadpool_info()), default=None)
+
+
+def _cpu() -> dict[str, Any]:
+    facts: dict[str, Any] = {"model": _cpu_model()}
+    try:
+        import archspec.cpu
+
+        host = archspec.cpu.host()
+    except Exception:  # noqa: BLE001 (archspec knows many machines, not all; the model's name is enough)
+        return facts
+    return facts | {"vendor": host.vendor, "architecture": host.name, "features": sorted(host.features)}
+
+
+def _cpu_model() -> str:
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        match = None
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
+
+
+def _cores() -> dict[str, int | None]:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {"physical": psutil.cpu_count(logical=False), "logical": psutil.cpu_count(), "available": available}
+
+
+def _system() -> dict[str, Any]:
+    facts = {"name": platform.system(), "release": platform.release(), "machine": platform.machine()}
+    return facts | {"libc": " ".join(platform.libc_ver()).strip() or None, "virtual": _virtual()}
+
+
+def _virtual() -> bool | None:
+    """Say whether a hypervisor runs this machine, by the processor's own flag."""
+    try:
+        return re.search(r"^flags\s*:.*\bhypervisor\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE) is not None
+    except OSError:
+        return None
+
+
+def _core_versions() -> dict[str, str]:
+    found = {}
+    for name in CORE_LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _blas() -> list[dict[str, Any]]:
+    wanted = ("user_api", "internal_api", "version", "threading_layer", "architecture", "num_threads")
+    return [{name: pool.get(name) for name in wanted} for pool in threadpool_info()]
+
+
+def _plugins() -> dict[str, str]:
+    """Return the version of every distribution that offers a plugin."""
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        if any(point.group == ENTRY_POINT_GROUP for point in distribution.entry_points):
+            found.setdefault(distribution.metadata["Name"], distribution.version)  # the first on the path is imported
+    return found
+
+
+def _variables(names: set[str]) -> dict[str, str]:
+    wanted = names | set(VARIABLE_NAMES)
+    return {
+        name: value for name, value in sorted(os.environ.items()) if name in wanted or name.startswith(VARIABLE_PREFIXES)
+    }
+
+
+def _commit(root: Path) -> str | None:
+    """Return the commit of the checkout that the harness runs from, with ``-dirty`` where it was changed."""
+    if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None

@@ -1,0 +1,81 @@
+"""Evaluation: the loss in NumPy float64 from a trainer's outputs, dropout off, with the training left as it was."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task, Trainer
+from harness.measure.guard import checked_outputs
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one pass over some batches gives."""
+
+    loss: float
+    accuracy: float | None
+    extra: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates one trainer on fixed batches.
+
+    Attributes:
+        validation: held-out batches; for a stream, in order.
+        sample: as many batches of training data.
+        label: how to name the plugin when its outputs are wrong.
+    """
+
+    task: Task
+    model: Model
+    dtype: Dtype
+    validation: Sequence[Batch]
+    sample: Sequence[Batch]
+    label: str
+
+    def evaluate(self, trainer: Trainer, step: int) -> Evaluation:
+        """Return the figures after ``step`` updates; the trainer's carried state is put back afterwards."""
+        state = trainer.state()
+        try:
+            held_out, seen = self._pass(trainer, self.validation), self._pass(trainer, self.sample)
+        finally:
+            trainer.load_state(state)
+        return Evaluation(step, held_out.loss, seen.loss, held_out.accuracy, held_out.extra)
+
+    def _pass(self, trainer: Trainer, batches: Sequence[Batch]) -> Figures:
+        losses, positions, hits, total = 0.0, 0, 0.0, 0.0
+        sums: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+        trainer.load_state(None)
+        for batch in batches:
+            outputs = checked_outputs(trainer, batch, self.model, self.dtype, self.label)
+            losses += sum_of_losses(self.model.loss, outputs, batch)
+            positions += int(batch.mask.sum())
+            score = self.task.score(batch, outputs)
+            hits, total = hits + score.hits, total + score.total
+            for name, (value, count) in score.extra.items():
+                sums[name] = (sums[name][0] + value, sums[name][1] + count)
+        extra = {name: value / count for name, (value, count) in sums.items() if count}
+        return Figures(losses / positions, hits / total if total else None, extra)
+
+
+def sum_of_losses(loss: Loss, outputs: Array, batch: Batch) -> float:
+    """Return the loss summed over the positions that count, in float64.
+
+    Args:
+        loss: cross-entropy in nats, or the squared error averaged over K.
+        outputs: (T, B, K) logits or predictions.
+        batch: targets and mask.
+    """
+    scored = outputs[batch.mask].astype(np.float64)  # (n, K)
+    targets = batch.targets[batch.mask]
+    if loss == "squared_error":
+        return float(np.square(scored - targets).mean(axis=1).sum())
+    with np.errstate(invalid="ignore"):  # infinite logits give NaN, which the runner reports
+        shifted = scored - scored.max(axis=1, keepdims=True)
+    log_normaliser = np.log(np.exp(shifted).sum(axis=1))
+    return float((log_normaliser - shifted[np.arange(len(targets)), targets]).sum())

@@ -1,0 +1,98 @@
+"""What a running trial tells: plain facts that travel as JSON lines from the worker to whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from harness.contract import Evaluation, Record
+from harness.contract.record import Figure, finite
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The trial enters a phase: load, prepare, build, parity, flow, compile, first_step, train, evaluate, finish."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Figures, curves and details that are known from now on, so that a killed trial keeps them."""
+
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One block of training is done.
+
+    Attributes:
+        step: updates done so far, this block's included.
+        steps: updates in all.
+        losses: the loss of each step of this block; None where it is not finite.
+        norms: the gradient norm before clipping of each step of this block; None where it is not finite.
+        clipped: for each step of this block, whether clipping changed any gradient.
+        seconds: how long the block took.
+        tokens: time steps times sequences that the block trained on.
+        peak_memory_bytes: the peak so far, or None where it is unknown.
+    """
+
+    step: int
+    steps: int
+    losses: tuple[float | None, ...]
+    norms: tuple[float | None, ...]
+    clipped: tuple[bool, ...]
+    seconds: float
+    tokens: int
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Validation figures at one moment, and whether they solve the task."""
+
+    evaluation: Evaluation
+    solved: bool
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The trial is over, well or not: its record, always the last event."""
+
+    record: Record
+
+
+Event = Phase | Facts | Progress | Evaluated | Finished
+_KINDS: dict[str, type[Phase | Facts | Progress]] = {"phase": Phase, "facts": Facts, "progress": Progress}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """Return ``{"event": kind, ...}`` with JSON-able values only."""
+    if isinstance(event, Finished):
+        return {"event": "record", "record": event.record.to_json()}
+    if isinstance(event, Evaluated):
+        return {"event": "evaluated", "solved": event.solved, "evaluation": finite(asdict(event.evaluation))}
+    content = {item.name: getattr(event, item.name) for item in fields(event)}
+    return {"event": type(event).__name__.lower(), **finite(content)}
+
+
+def from_json(content: Mapping[str, Any]) -> Event:
+    """Return the event that ``to_json`` described.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such description.
+    """
+    kind, values = content["event"], {key: value for key, value in content.items() if key != "event"}
+    if kind == "record":
+        return Finished(Record.from_json(values["record"]))
+    if kind == "evaluated":
+        return Evaluated(Evaluation(**values["evaluation"]), bool(values["solved"]))
+    if kind == "progress":
+        values |= {name: tuple(values[name]) for name in ("losses", "norms", "clipped")}
+    return _KINDS[kind](**values)

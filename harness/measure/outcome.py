@@ -1,0 +1,65 @@
+"""From an exception to a status: what a failed trial's record says."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, UnsupportedError
+
+
+class ParityError(HarnessError):
+    """A gradient or the loss differs from the reference by more than rounding explains."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A status with its reason, and the traceback where somebody must look into it."""
+
+    status: str
+    reason: str
+    traceback: str | None = None
+
+
+_STATUSES: dict[type[HarnessError], str] = {
+    UnsupportedError: "unsupported",
+    DivergedError: "diverged",
+    ParityError: "parity_failed",
+}
+
+
+def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_bytes: int | None) -> Outcome:
+    """Return what a trial that ended with ``error`` is to be recorded as.
+
+    Args:
+        error: what was raised.
+        backend: who may know its engine's way of saying that memory ran out.
+        label: the plugin and its distribution, for errors that are not the harness's own.
+        peak_bytes: the most memory seen, for the reason.
+    """
+    if _is_out_of_memory(error, backend):
+        seen = "unknown" if peak_bytes is None else f"{peak_bytes / 2**20:.0f} MiB"
+        return Outcome("out_of_memory", f"out of memory: {_message(error)}; peak seen: {seen}")
+    for kind, status in _STATUSES.items():
+        if isinstance(error, kind):
+            return Outcome(status, str(error))
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, HarnessError):
+        return Outcome("failed", str(error), trace)
+    if isinstance(error, SystemExit):
+        return Outcome("failed", f"sys.exit({error.code!r}) was called; {label}", trace)
+    return Outcome("failed", f"{_message(error)}; {label}", trace)
+
+
+def _is_out_of_memory(error: BaseException, backend: Backend | None) -> bool:
+    if isinstance(error, MemoryError | DeviceMemoryError):
+        return True
+    try:
+        return backend is not None and backend.is_out_of_memory(error)
+    except Exception:  # noqa: BLE001 (a plugin that fails here must not hide the error it was asked about)
+        return False
+
+
+def _message(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

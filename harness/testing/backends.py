@@ -1,0 +1,86 @@
+"""The list of checks of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from harness.cells import harness_cells
+from harness.contract import Backend, Cell, Dtype, Missing
+from harness.testing import gradients, honesty, isolation, updates, windows
+from harness.testing.bench import GRADIENT_CASES, Bench
+from harness.testing.compare import Check
+
+DTYPES: tuple[Dtype, ...] = ("float64", "float32")
+
+# What depends on the cell's equations, for every variant and cell.
+CELL_CHECKS: tuple[Callable[[Bench], None], ...] = (
+    gradients.arrays_have_the_shapes_and_dtype_of_the_contract,
+    gradients.loss_and_outputs_follow_the_equations,
+    gradients.parameter_gradients_equal_the_reference,
+    gradients.parameter_gradients_equal_finite_differences,
+    gradients.hidden_gradients_equal_the_reference,
+    gradients.hidden_gradients_equal_finite_differences,
+    windows.masked_positions_change_nothing,
+    windows.a_carried_state_continues_the_stream,
+    windows.a_batch_without_carry_starts_from_zeros,
+    windows.training_leaves_the_final_state_carried,
+    windows.state_survives_a_round_trip,
+    honesty.float64_is_computed_in_float64,
+    honesty.float32_is_computed_in_float32,
+)
+# What does not, for every variant, on the first cell that it runs.
+VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
+    updates.optimizer_steps_equal_the_update_rules,
+    updates.clipping_acts_before_the_update_and_is_reported,
+    updates.schedules_set_the_learning_rate_of_each_step,
+    updates.load_starts_the_optimizer_afresh,
+    updates.only_train_step_and_load_change_parameters,
+    updates.the_same_trial_twice_gives_the_same_losses,
+    isolation.arrays_given_back_are_copies,
+    isolation.arrays_taken_in_are_copied,
+    isolation.constructor_copies_its_parameters,
+    isolation.dropout_acts_in_training_only,
+    honesty.unknown_devices_and_variants_are_refused,
+    honesty.synchronize_waits_for_the_work,
+)
+
+
+def checks_for_backend(
+    backend: Backend,
+    reference: Backend,
+    cells: Sequence[Cell] | None = None,
+    *,
+    variants: Sequence[str] | None = None,
+    device: str | None = None,
+    dtypes: tuple[Dtype, ...] = DTYPES,
+    lengths: Sequence[int] | None = None,
+) -> Iterator[Check]:
+    """Yield every check of a backend; only the first where it is ``Missing``. Nothing runs until a check is run.
+
+    Args:
+        backend: what is checked.
+        reference: the backend whose float64 results count as right.
+        cells: the cells to run; None means those that come with the harness.
+        variants: only these; None means all.
+        device: the device to run on; None means the backend's first.
+        dtypes: only these.
+        lengths: only these of the time steps 1, 7, 64 and 100 at which gradients are compared; None means all.
+    """
+    cells = tuple(harness_cells() if cells is None else cells)
+    yield Check("it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells))
+    if isinstance(backend.availability(), Missing):
+        return
+    cases = tuple(case for case in GRADIENT_CASES if lengths is None or case.time_steps in lengths)
+    seen: set[str] = set()
+    for cell in cells:
+        for variant in backend.variants(cell):
+            if variants is None or variant in variants:
+                bench = Bench(backend, reference, cell, variant, device, dtypes, cases)
+                functions = CELL_CHECKS + (() if variant in seen else VARIANT_CHECKS)
+                seen.add(variant)
+                yield from (_check(function, bench) for function in functions)
+
+
+def _check(function: Callable[[Bench], None], bench: Bench) -> Check:
+    return Check(function.__name__, partial(function, bench), bench.variant, bench.cell.name)

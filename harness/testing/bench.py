@@ -1,0 +1,169 @@
+"""Small models and batches, and the bench on which one variant of one cell is compared with the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from harness.contract import (
+    Backend,
+    Batch,
+    Cell,
+    Dtype,
+    Execution,
+    Gradients,
+    Inputs,
+    Loss,
+    Model,
+    Optimizer,
+    Parameters,
+    Trainer,
+    Trial,
+)
+from harness.testing.compare import TOLERANCE, NotApplicable
+
+
+@dataclass(frozen=True)
+class Case:
+    """One small model with one batch, drawn from fixed seeds."""
+
+    time_steps: int
+    batch: int = 5
+    layers: int = 1
+    inputs: Literal["token", "real"] = "token"
+    loss: Loss = "cross_entropy"
+    masked: bool = True
+    dropout: float = 0.0
+    hidden: int = 4
+    outputs: int = 3
+
+    def __str__(self) -> str:
+        return f"T={self.time_steps}, B={self.batch}, layers={self.layers}, {self.inputs} inputs, {self.loss}"
+
+    def model(self, cell: Cell) -> Model:
+        """Return the model."""
+        size = 5 if self.inputs == "token" else 2
+        return Model(cell, Inputs(self.inputs, size), self.hidden, self.layers, self.outputs, self.loss, self.dropout)
+
+    def parameters(self, cell: Cell) -> Parameters:
+        """Return float64 parameters from U(-1, 1) / sqrt(H), every one of its own value."""
+        rng, scale = np.random.default_rng(1), self.hidden**-0.5
+        return {n: rng.uniform(-scale, scale, shape) for n, shape in self.model(cell).parameter_shapes().items()}
+
+    def make_batch(self, seed: int = 2, *, carry: bool = False) -> Batch:
+        """Return a batch; with a mask, about half the positions count, and always the last."""
+        rng, shape = np.random.default_rng(seed), (self.time_steps, self.batch)
+        inputs = rng.integers(5, size=shape, dtype=np.int32) if self.inputs == "token" else rng.normal(size=(*shape, 2))
+        if self.loss == "cross_entropy":
+            targets = rng.integers(self.outputs, size=shape, dtype=np.int32)
+        else:
+            targets = rng.normal(size=(*shape, self.outputs))
+        mask = rng.random(shape) < 0.5 if self.masked else np.ones(shape, bool)
+        mask[-1] = True
+        return Batch(inputs, targets, mask, carry)
+
+
+# T = 1, 7, 64, 100; batch 1 and 5; one and two layers; both encodings and both losses. An error that sets in at
+# 64 steps shows in the last two.
+GRADIENT_CASES = (
+    Case(1, batch=1, masked=False),
+    Case(7, layers=2, inputs="real", loss="squared_error"),
+    Case(64, inputs="token"),
+    Case(100, batch=1, layers=2, inputs="real"),
+)
+SHORT, DEEP, LONG = GRADIENT_CASES[0], GRADIENT_CASES[1], GRADIENT_CASES[2]
+SMALL = Case(7)
+
+
+@dataclass
+class Bench:
+    """One variant of one cell of a backend, beside the float64 reference."""
+
+    backend: Backend
+    reference: Backend
+    cell: Cell
+    variant: str
+    wanted_device: str | None = None
+    dtypes: tuple[Dtype, ...] = ("float64", "float32")
+    cases: tuple[Case, ...] = GRADIENT_CASES
+    _gradients: dict[Case, tuple[Gradients, Gradients]] = field(default_factory=dict)
+
+    def why_unsupported(self, case: Case, dtype: Dtype, optimizer: Optimizer | None = None) -> str | None:
+        """Return the backend's reason for not running this, or None."""
+        rule = optimizer or Optimizer()
+        trial = Trial(
+            backend=self.backend.name,
+            variant=self.variant,
+            task="conformance",
+            cell=self.cell.name,
+            length=case.time_steps,
+            layers=case.layers,
+            hidden=case.hidden,
+            batch=case.batch,
+            dropout=case.dropout,
+            optimizer=rule.name,
+            schedule=rule.schedule,
+            momentum=rule.momentum,
+            clip_norm=rule.clip_norm,
+            clip_value=rule.clip_value,
+            dtype=dtype,
+            device=self.device,
+        )
+        return self.backend.why_unsupported(case.model(self.cell), trial)
+
+    @cached_property
+    def device(self) -> str:
+        """The device that everything runs on: the backend's first unless another was wanted."""
+        return self.wanted_device or self.backend.devices()[0]
+
+    @cached_property
+    def dtype(self) -> Dtype:
+        """The most exact dtype that this variant runs in."""
+        usable = [dtype for dtype in self.dtypes if self.why_unsupported(SMALL, dtype) is None]
+        if not usable:
+            raise NotApplicable(str(self.why_unsupported(SMALL, self.dtypes[0])))
+        return "float64" if "float64" in usable else usable[0]
+
+    @property
+    def tolerance(self) -> float:
+        """The largest relative error allowed in ``dtype``."""
+        return TOLERANCE[self.dtype]
+
+    def trainer(
+        self,
+        case: Case,
+        optimizer: Optimizer | None = None,
+        *,
+        dtype: Dtype | None = None,
+        parameters: Parameters | None = None,
+        dropout_seed: int = 0,
+    ) -> Trainer:
+        """Return the backend's trainer for ``case``, from its parameters unless others are given.
+
+        Raises:
+            NotApplicable: the backend says that it does not support this.
+        """
+        dtype, rule = dtype or self.dtype, optimizer or Optimizer("sgd", learning_rate=0.1)
+        if reason := self.why_unsupported(case, dtype, rule):
+            raise NotApplicable(reason)
+        execution = Execution(self.variant, self.device, dtype, dropout_seed)
+        start = case.parameters(self.cell) if parameters is None else parameters
+        return self.backend.trainer(case.model(self.cell), rule, start, execution)
+
+    def reference_trainer(self, case: Case) -> Trainer:
+        """Return the reference's trainer in float64 on the CPU, from the same parameters."""
+        execution = Execution(self.reference.variants(self.cell)[0], "cpu", "float64")
+        rule = Optimizer("sgd", learning_rate=0.1)
+        return self.reference.trainer(case.model(self.cell), rule, case.parameters(self.cell), execution)
+
+    def gradients(self, case: Case) -> tuple[Gradients, Gradients]:
+        """Return the backend's gradients and the reference's, computed once."""
+        if case not in self._gradients:
+            ours, theirs = self.trainer(case), self.reference_trainer(case)
+            batch = case.make_batch()
+            self._gradients[case] = (ours.gradients(ours.put(batch)), theirs.gradients(theirs.put(batch)))
+        return self._gradients[case]
+

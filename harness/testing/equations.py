@@ -1,0 +1,157 @@
+"""The contract's mathematics in the plainest NumPy, forward only: what every backend is held against. Slow on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.contract import Array, Batch, Cell, Model, Optimizer, Parameters, State
+from harness.contract.cell import CellState, Tensor
+
+
+class NumpyOps:
+    """``harness.contract.Ops`` on NumPy arrays, in the dtype of its arguments."""
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        """Return 1 / (1 + exp(-x)), written with tanh so that it cannot overflow."""
+        return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+    def tanh(self, x: Tensor) -> Tensor:
+        """Return the hyperbolic tangent."""
+        return np.tanh(x)
+
+    def relu(self, x: Tensor) -> Tensor:
+        """Return max(x, 0)."""
+        return np.maximum(x, 0.0)
+
+    def exp(self, x: Tensor) -> Tensor:
+        """Return e to the power x."""
+        return np.exp(x)
+
+    def positive(self, x: Tensor) -> Tensor:
+        """Return 1 where x > 0 and 0 elsewhere."""
+        return (x > 0).astype(x.dtype)
+
+    def split(self, x: Tensor, parts: int) -> Sequence[Tensor]:
+        """Cut the last axis into equal pieces."""
+        return np.split(x, parts, axis=-1)
+
+    def concatenate(self, pieces: Sequence[Tensor]) -> Tensor:
+        """Join pieces along the last axis."""
+        return np.concatenate(pieces, axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Nudge:
+    """A change ``delta`` (B, H) added to h of one layer after one time step, to differentiate by h_t."""
+
+    layer: int
+    step: int
+    delta: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One forward pass: outputs (T, B, K), the mean loss, and the final state, each (layers, B, H)."""
+
+    outputs: Array
+    loss: float
+    state: State
+
+
+def run_equations(
+    model: Model, parameters: Parameters, batch: Batch, state: State | None = None, nudge: Nudge | None = None
+) -> Outcome:
+    """Run ``batch`` step by step from ``state`` (None: zeros), dropout off."""
+    x = _encoded(model, batch)
+    finals: list[CellState] = []
+    for layer in range(model.layers):
+        start = _start(model, batch, state, layer)
+        weights = [parameters[f"{name}_l{layer}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        x, final = _layer(model.cell, weights, x, start, nudge if nudge and nudge.layer == layer else None)
+        finals.append(final)
+    outputs = x @ parameters["weight_out"].T + parameters["bias_out"]
+    return Outcome(
+        outputs, mean_loss(model, outputs, batch), tuple(np.stack(part) for part in zip(*finals, strict=True))
+    )
+
+
+def mean_loss(model: Model, outputs: Array, batch: Batch) -> float:
+    """Return the mean loss over the positions that the mask counts; cross-entropy in nats."""
+    if model.loss == "squared_error":
+        per_position = np.mean((outputs - batch.targets) ** 2, axis=-1)
+    else:
+        shifted = outputs - outputs.max(axis=-1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        per_position = -np.take_along_axis(log_p, batch.targets[..., None].astype(np.int64), axis=-1)[..., 0]
+    return float(per_position[batch.mask].mean())
+
+
+class Updates:
+    """The update rule of an ``Optimizer`` applied to a copy of ``parameters`` in float64."""
+
+    def __init__(self, optimizer: Optimizer, parameters: Parameters) -> None:
+        self.optimizer = optimizer
+        self.parameters = {name: np.array(value, dtype=np.float64) for name, value in parameters.items()}
+        self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self._count = 0
+
+    def step(self, gradients: Parameters) -> tuple[float, bool]:
+        """Update in place; return the global norm before clipping and whether clipping changed anything."""
+        norm = float(np.sqrt(sum(np.sum(np.square(g)) for g in gradients.values())))
+        clipped = {name: self._clip(g, norm) for name, g in gradients.items()}
+        rate = self.optimizer.learning_rate_at(self._count)
+        self._count += 1
+        for name, gradient in clipped.items():
+            self.parameters[name] = self.parameters[name] - rate * self._direction(name, gradient)
+        return norm, any(not np.array_equal(clipped[name], g) for name, g in gradients.items())
+
+    def _clip(self, gradient: Array, norm: float) -> Array:
+        rule = self.optimizer
+        if rule.clip_norm is not None and norm > rule.clip_norm:
+            return gradient * (rule.clip_norm / norm)
+        if rule.clip_value is not None:
+            return np.clip(gradient, -rule.clip_value, rule.clip_value)
+        return gradient
+
+    def _direction(self, name: str, g: Array) -> Array:
+        rule, first, second = self.optimizer, self._first, self._second
+        if rule.name == "sgd":
+            first[name] = rule.momentum * first[name] + g
+            return first[name]
+        if rule.name == "rmsprop":
+            second[name] = rule.decay * second[name] + (1 - rule.decay) * g**2
+            return g / (np.sqrt(second[name]) + rule.epsilon)
+        if rule.name == "adagrad":
+            second[name] = second[name] + g**2
+            return g / (np.sqrt(second[name]) + rule.epsilon)
+        first[name] = rule.beta1 * first[name] + (1 - rule.beta1) * g
+        second[name] = rule.beta2 * second[name] + (1 - rule.beta2) * g**2
+        unbiased = second[name] / (1 - rule.beta2**self._count)
+        return first[name] / (1 - rule.beta1**self._count) / (np.sqrt(unbiased) + rule.epsilon)
+
+
+def _encoded(model: Model, batch: Batch) -> Array:
+    return np.eye(model.inputs.size)[batch.inputs] if model.inputs.kind == "token" else batch.inputs
+
+
+def _start(model: Model, batch: Batch, state: State | None, layer: int) -> CellState:
+    if state is None:
+        return tuple(np.zeros((batch.size, model.hidden)) for _ in model.cell.states)
+    return tuple(part[layer] for part in state)
+
+
+def _layer(
+    cell: Cell, weights: list[Array], x: Array, state: CellState, nudge: Nudge | None
+) -> tuple[Array, CellState]:
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    outputs = []
+    for t, x_t in enumerate(x):
+        state = cell.step(NumpyOps(), x_t @ weight_ih.T + bias_ih, state[0] @ weight_hh.T + bias_hh, state)
+        if nudge is not None and nudge.step == t:
+            state = (state[0] + nudge.delta, *state[1:])
+        outputs.append(state[0])
+    return np.stack(outputs), state

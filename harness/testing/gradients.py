@@ -1,0 +1,126 @@
+"""Checks of the function and its gradients: against the equations, finite differences and the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.contract import Parameters, Trainer
+from harness.contract.backend import DeviceBatch
+from harness.contract.model import Array
+from harness.testing.bench import DEEP, LONG, Bench, Case
+from harness.testing.compare import NotApplicable, agree, is_array
+from harness.testing.equations import Nudge, run_equations
+
+STEP = 1e-6  # of a central difference: truncation about 1e-12, rounding about 1e-10 of a loss near 1
+DIFFERENCE_TOLERANCE = 1e-6  # of a directional derivative, relative to the gradient's norm
+
+
+def arrays_have_the_shapes_and_dtype_of_the_contract(bench: Bench) -> None:
+    """Outputs, gradients, parameters and state are writable NumPy arrays of the trainer's dtype."""
+    case = DEEP
+    trainer, model = bench.trainer(case), case.model(bench.cell)
+    batch = trainer.put(case.make_batch())
+    steps = (case.time_steps, case.batch)
+    is_array("outputs", trainer.outputs(batch), (*steps, model.outputs), bench.dtype)
+    gradients = trainer.gradients(batch)
+    is_array("hidden gradient", gradients.hidden, (model.layers, *steps, model.hidden), bench.dtype)
+    shapes = model.parameter_shapes()
+    for kind, arrays in (("gradient of ", gradients.parameters), ("", trainer.parameters())):
+        assert list(arrays) == list(shapes), f"{kind}parameters: expected {list(shapes)}, got {list(arrays)}"
+        for name, shape in shapes.items():
+            is_array(kind + name, arrays[name], shape, bench.dtype)
+    state = trainer.state()
+    assert state is not None, "state: expected the final state after outputs(), got None"
+    assert len(state) == len(bench.cell.states), f"state: expected {bench.cell.states}, got {len(state)} arrays"
+    for name, array in zip(bench.cell.states, state, strict=True):
+        is_array(f"state {name}", array, (model.layers, case.batch, model.hidden), bench.dtype)
+
+
+def loss_and_outputs_follow_the_equations(bench: Bench) -> None:
+    """The initial loss and the outputs equal those of the cell's equations, taken step by step in float64."""
+    for case in bench.cases:
+        trainer, batch = bench.trainer(case), case.make_batch()
+        expected = run_equations(case.model(bench.cell), case.parameters(bench.cell), batch)
+        agree("outputs", trainer.outputs(trainer.put(batch)), expected.outputs, bench.tolerance, case)
+        agree("loss", trainer.gradients(trainer.put(batch)).loss, expected.loss, bench.tolerance, case)
+        agree("loss of train_step", _fetch(trainer, batch=trainer.put(batch)), expected.loss, bench.tolerance, case)
+
+
+def parameter_gradients_equal_the_reference(bench: Bench) -> None:
+    """Every entry of every parameter's gradient equals the float64 reference."""
+    for case in bench.cases:
+        found, expected = bench.gradients(case)
+        agree("loss", found.loss, expected.loss, bench.tolerance, case)
+        for name, gradient in expected.parameters.items():
+            agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, case)
+
+
+def hidden_gradients_equal_the_reference(bench: Bench) -> None:
+    """Every entry of d loss / d h_t equals the float64 reference."""
+    for case in bench.cases:
+        found, expected = bench.gradients(case)
+        agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, case)
+
+
+def parameter_gradients_equal_finite_differences(bench: Bench) -> None:
+    """The derivative of the backend's own loss along a random direction of each parameter is its gradient's."""
+    _needs_float64(bench)
+    for case in _short_and_long(bench):
+        trainer, start = bench.trainer(case), case.parameters(bench.cell)
+        batch = trainer.put(case.make_batch())
+        gradients = trainer.gradients(batch).parameters
+        for name, direction in _directions(start):
+            ahead = _loss_at(trainer, batch, start | {name: start[name] + STEP * direction})
+            behind = _loss_at(trainer, batch, start | {name: start[name] - STEP * direction})
+            _agree_along(f"gradient of {name}", gradients[name], direction, (ahead - behind) / (2 * STEP), case)
+
+
+def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
+    """d loss / d h_t is the total derivative: through all later time steps and layers."""
+    _needs_float64(bench)
+    for case in _short_and_long(bench):
+        hidden, model = bench.gradients(case)[0].hidden, case.model(bench.cell)
+        parameters, batch = case.parameters(bench.cell), case.make_batch()
+        for layer in range(case.layers):
+            for t in sorted({0, case.time_steps // 2, case.time_steps - 1}):
+                direction = np.random.default_rng(t).choice([-1.0, 1.0], size=hidden[layer, t].shape)
+                ahead, behind = (
+                    run_equations(model, parameters, batch, nudge=Nudge(layer, t, sign * STEP * direction)).loss
+                    for sign in (1, -1)
+                )
+                name = f"hidden gradient of layer {layer} at step {t}"
+                _agree_along(name, hidden[layer, t], direction, (ahead - behind) / (2 * STEP), case)
+
+
+def _short_and_long(bench: Bench) -> list[Case]:
+    return [case for case in (DEEP, LONG) if case in bench.cases]
+
+
+def _needs_float64(bench: Bench) -> None:
+    if bench.dtype != "float64":
+        raise NotApplicable("finite differences need float64, which this variant does not support")
+
+
+def _directions(parameters: Parameters) -> Iterator[tuple[str, Array]]:
+    rng = np.random.default_rng(3)
+    for name, value in parameters.items():
+        yield name, rng.choice([-1.0, 1.0], size=value.shape)
+
+
+def _loss_at(trainer: Trainer, batch: DeviceBatch, parameters: Parameters) -> float:
+    trainer.load(parameters)
+    return float(trainer.gradients(batch).loss)
+
+
+def _agree_along(tensor: str, gradient: Array, direction: Array, expected: float, case: Case) -> None:
+    found = float(np.sum(gradient * direction))
+    scale = max(float(np.linalg.norm(gradient)), abs(expected), 1e-3)
+    error = abs(found - expected) / scale
+    message = f"{tensor}: relative error {error:.2e} against finite differences exceeds {DIFFERENCE_TOLERANCE:.0e}"
+    assert error <= DIFFERENCE_TOLERANCE, f"{message} ({case})"
+
+
+def _fetch(trainer: Trainer, batch: DeviceBatch) -> float:
+    return float(trainer.train_step(batch).loss)

@@ -1,0 +1,158 @@
+"""Checks that a backend is what it says: its name, devices and dtypes, and that its work is done when it says so."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from harness.contract import (
+    Available,
+    Backend,
+    Batch,
+    Cell,
+    Execution,
+    HarnessError,
+    Missing,
+    Optimizer,
+    Parameters,
+    Trainer,
+)
+from harness.contract.backend import DeviceBatch
+from harness.contract.model import Array
+from harness.contract.names import check_name
+from harness.testing.bench import LONG, SMALL, Bench, Case
+from harness.testing.compare import NotApplicable, agree
+
+FLOAT32_TOLERANCE = 5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
+EXACT = 1e-9
+WORK = Case(64, batch=32, layers=2, hidden=64)  # a few megaflops: milliseconds of work on anything
+ENOUGH_SECONDS = 0.005
+FETCH_SECONDS = 0.002  # a fetch this short proves nothing
+FETCH_SHARE = 0.25  # of the step: fetching after synchronize() is a copy, not work
+
+
+def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None:
+    """Name, availability, versions, devices and variants have the types and values of the contract."""
+    check_name("backend", backend.name)
+    answer = backend.availability()
+    assert isinstance(answer, (Available, Missing)), f"availability: expected Available or Missing, got {answer!r}"
+    if isinstance(answer, Missing):
+        assert answer.reason, "availability: Missing must say the reason"
+        assert answer.cure, "availability: Missing must say the cure"
+        return
+    versions = backend.versions()
+    assert versions, "versions: expected at least one library"
+    assert all(re.match(r"\d", version) for version in versions.values()), f"versions: odd version in {versions}"
+    _distinct_names("device", backend.devices(), r"[A-Za-z0-9._:-]{1,64}")
+    for cell in cells:
+        _distinct_names(f"variant of {cell.name}", backend.variants(cell), r"[A-Za-z0-9._-]{1,64}")
+
+
+def unknown_devices_and_variants_are_refused(bench: Bench) -> None:
+    """A device or variant that does not exist raises a ``HarnessError``: no silent fallback."""
+    model, parameters = SMALL.model(bench.cell), SMALL.parameters(bench.cell)
+    good = Execution(bench.variant, bench.device, bench.dtype)
+    for what, execution in (
+        ("device", replace(good, device="no-such-device")),
+        ("variant", replace(good, variant="no-such-variant")),
+    ):
+        try:
+            bench.backend.trainer(model, Optimizer(), parameters, execution)
+        except HarnessError as error:
+            assert "no-such" in str(error), f"{what}: the message does not name what was asked for: {error}"
+        except Exception as error:
+            raise AssertionError(f"{what}: expected a HarnessError, got {type(error).__name__}: {error}") from error
+        else:
+            raise AssertionError(f"{what}: 'no-such-{what}' was accepted; it must raise a HarnessError")
+
+
+def float64_is_computed_in_float64(bench: Bench) -> None:
+    """Outputs agree with the float64 reference to the last digits, and are float64."""
+    if "float64" not in bench.dtypes or bench.why_unsupported(LONG, "float64"):
+        raise NotApplicable("this variant does not support float64")
+    trainer, reference = bench.trainer(LONG, dtype="float64"), bench.reference_trainer(LONG)
+    batch = LONG.make_batch()
+    found = trainer.outputs(trainer.put(batch))
+    assert found.dtype == "float64", f"outputs: expected dtype float64, got {found.dtype}"
+    agree("outputs", found, reference.outputs(reference.put(batch)), EXACT, "float64")
+
+
+def float32_is_computed_in_float32(bench: Bench) -> None:
+    """From weights and inputs that float32 holds exactly, float32 and float64 differ, by rounding only."""
+    if "float32" not in bench.dtypes or bench.why_unsupported(LONG, "float32"):
+        raise NotApplicable("this variant does not support float32")
+    case = replace(LONG, inputs="real")
+    rounded = {name: _rounded(value) for name, value in case.parameters(bench.cell).items()}
+    batch = case.make_batch()
+    batch = Batch(_rounded(batch.inputs), batch.targets, batch.mask)
+    trainer, reference = bench.trainer(case, dtype="float32", parameters=rounded), bench.reference_trainer(case)
+    reference.load(rounded)
+    found, exact = trainer.outputs(trainer.put(batch)), reference.outputs(reference.put(batch))
+    _all_float32(found, trainer.parameters())
+    agree("outputs", found, exact, FLOAT32_TOLERANCE, "float32")
+    same = np.array_equal(found, exact.astype(np.float32))
+    assert not same, "outputs: equal to the float64 result rounded to float32: float32 was computed in float64"
+
+
+def synchronize_waits_for_the_work(bench: Bench) -> None:
+    """After ``synchronize()`` the loss and the parameters are there: fetching them takes no share of the step's time.
+
+    The time of ``train_step`` and ``synchronize`` is compared with the time that the first fetch then takes. Medians
+    of repeated steps decide, and only a verdict that comes three times in a row fails: a busy machine cannot cause it.
+    """
+    trainer, batch = _enough_work(bench)
+    verdicts = []
+    for _ in range(3):
+        samples = [_step_and_fetch(trainer, batch) for _ in range(5)]
+        step, fetch = (statistics.median(column) for column in zip(*samples, strict=True))
+        if fetch <= max(FETCH_SHARE * step, FETCH_SECONDS):
+            return
+        verdicts.append((fetch, step))
+    fetch, step = verdicts[-1]
+    raise AssertionError(
+        "loss and parameters: not ready after synchronize(): fetching them took "
+        f"{fetch * 1e3:.1f} ms, train_step() and synchronize() {step * 1e3:.1f} ms"
+    )
+
+
+def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
+    for factor in (1, 4, 16):
+        case = replace(WORK, batch=WORK.batch * factor)
+        dtype = "float32" if "float32" in bench.dtypes and not bench.why_unsupported(case, "float32") else bench.dtype
+        trainer = bench.trainer(case, dtype=dtype)
+        batch = trainer.put(case.make_batch())
+        _step_and_fetch(trainer, batch)  # compiles
+        if sum(_step_and_fetch(trainer, batch)) > ENOUGH_SECONDS:
+            break
+    return trainer, batch
+
+
+def _step_and_fetch(trainer: Trainer, batch: DeviceBatch) -> tuple[float, float]:
+    begin = time.perf_counter()
+    result = trainer.train_step(batch)
+    trainer.synchronize()
+    done = time.perf_counter()
+    float(result.loss)
+    trainer.parameters()
+    return done - begin, time.perf_counter() - done
+
+
+def _rounded(array: Array) -> Array:
+    return array.astype(np.float32).astype(np.float64)
+
+
+def _all_float32(outputs: Array, parameters: Parameters) -> None:
+    for name, array in {"outputs": outputs, **parameters}.items():
+        assert array.dtype == "float32", f"{name}: expected dtype float32, got {array.dtype}"
+
+
+def _distinct_names(kind: str, names: tuple[str, ...], pattern: str) -> None:
+    assert isinstance(names, tuple), f"{kind}: expected a tuple, got {type(names).__name__}"
+    assert names, f"{kind}: expected at least one"
+    assert len(set(names)) == len(names), f"{kind}: named twice in {names}"
+    bad = [name for name in names if not re.fullmatch(pattern, name)]
+    assert not bad, f"{kind}: names {bad} are not allowed"

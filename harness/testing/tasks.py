@@ -1,0 +1,265 @@
+"""Checks of a task: its batches, its random streams, its score and its baseline."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Array, Batch, Evaluation, Score, Task
+from harness.contract.names import check_name
+from harness.testing.compare import Check, NotApplicable
+
+BATCH = 8
+SAMPLE_BATCHES, SAMPLE_SIZE = 16, 64  # for the baseline: about a thousand sequences
+CERTAIN = 30.0  # a logit that leaves 1e-13 of probability to all other classes
+
+
+@dataclass(frozen=True)
+class TaskBench:
+    """One task class with options, at several lengths."""
+
+    task: type[Task]
+    options: Mapping[str, Any]
+    lengths: tuple[int, ...]
+    constant_baseline: bool = False
+
+    def prepared(self, length: int, seed: int = 0) -> Task:
+        """Return a new instance that is ready to generate."""
+        task = self.task(self.task.Options(**self.options), length)
+        task.check()
+        task.prepare(np.random.SeedSequence(seed))
+        return task
+
+    def each_length(self) -> Iterator[Task]:
+        """Yield a prepared instance per length."""
+        return (self.prepared(length) for length in self.lengths)
+
+    def longest(self) -> Task:
+        """Return a prepared instance of the greatest length."""
+        return self.prepared(max(self.lengths))
+
+
+def checks_for_task(
+    task: type[Task],
+    options: Mapping[str, Any] | None = None,
+    lengths: Sequence[int] | None = None,
+    *,
+    constant_baseline: bool = False,
+) -> Iterator[Check]:
+    """Yield every check of a task.
+
+    Args:
+        task: the class that the plugin offers.
+        options: values of its options; None means the defaults.
+        lengths: the lengths to try; None means the task's minimum and 20 more.
+        constant_baseline: the baseline is the best *constant* predictor's loss, so a fitted one must reach it. Leave it
+            out where the baseline is a better predictor than that (n-grams of a text).
+    """
+    tried = tuple(lengths or (task.minimum_length, task.minimum_length + 20))
+    bench = TaskBench(task, options or {}, tried, constant_baseline)
+    return (Check(function.__name__, partial(function, bench)) for function in CHECKS)
+
+
+def it_declares_itself_sanely(bench: TaskBench) -> None:
+    """The name is allowed, the defaults are positive, and facts can be stored."""
+    check_name("task", bench.task.name)
+    defaults = bench.task.defaults
+    for name in ("hidden", "batch", "steps", "learning_rate"):
+        assert getattr(defaults, name) > 0, f"defaults.{name}: must be positive, got {getattr(defaults, name)}"
+    task = bench.longest()
+    json.dumps(task.facts(), allow_nan=False)
+    vocabulary = task.vocabulary
+    assert vocabulary is None or vocabulary.size == task.inputs.size, "vocabulary: its size is not that of the inputs"
+
+
+def batches_are_well_formed(bench: TaskBench) -> None:
+    """Training, validation and sample batches have the contract's shapes, dtypes and ranges, and score something."""
+    for task in bench.each_length():
+        training = list(islice(task.training(_rng(), BATCH), 3))
+        validation = list(task.validation(_rng(), BATCH))
+        assert validation, "validation: expected at least one batch"
+        assert not validation[0].carry, "validation: the first batch must have carry=False"
+        sample = list(task.training_sample(_rng(), BATCH, 2))
+        assert len(sample) == 2, f"training_sample: asked for 2 batches, got {len(sample)}"  # noqa: PLR2004
+        for kind, batches in (("training", training), ("validation", validation), ("training_sample", sample)):
+            for batch in batches:
+                _well_formed(task, batch, f"{kind} batch at length {task.length}")
+
+
+def equal_generators_give_equal_batches(bench: TaskBench) -> None:
+    """Two instances with equal seeds give equal batches, byte for byte."""
+    for length in bench.lengths:
+        first, second = (_drawn(bench.prepared(length)) for _ in range(2))
+        for one, other in zip(first, second, strict=True):
+            for name in ("inputs", "targets", "mask"):
+                same = np.array_equal(getattr(one, name), getattr(other, name))
+                assert same, f"{name}: equal generators gave different batches (length {length})"
+
+
+def training_batches_differ(bench: TaskBench) -> None:
+    """Successive training batches are not the same."""
+    first, second = islice(bench.longest().training(_rng(), BATCH), 2)
+    assert not _equal(first.inputs, second.inputs), "inputs: two successive training batches are equal"
+
+
+def validation_differs_from_training(bench: TaskBench) -> None:
+    """With equal generators, validation does not repeat the training batches."""
+    task = bench.longest()
+    seen = list(islice(task.training(_rng(), BATCH), 3))
+    for batch in islice(task.validation(_rng(), BATCH), 3):
+        again = any(_equal(batch.inputs, other.inputs) for other in seen)
+        assert not again, "inputs: a validation batch is one of the first training batches"
+
+
+def baseline_is_that_of_a_trivial_predictor(bench: TaskBench) -> None:
+    """No constant predictor, fitted on one sample and scored on another, beats the baseline; see ``constant_baseline``."""
+    for task in bench.each_length():
+        baseline, floor = task.baseline(), task.floor()
+        assert math.isfinite(baseline), f"baseline: must be a positive number, got {baseline}"
+        assert baseline > 0, f"baseline: must be a positive number, got {baseline}"
+        assert floor is None or 0 <= floor <= baseline, f"floor: {floor} is not between 0 and the baseline {baseline}"
+        loss, uncertainty = _constant_predictor(task)
+        where = f"at length {task.length}: a constant predictor has the loss {loss:.4f} +- {uncertainty:.4f}"
+        assert loss >= baseline - uncertainty, f"baseline: {baseline:.4f} is too high {where}"
+        if bench.constant_baseline:
+            assert loss <= baseline + uncertainty, f"baseline: {baseline:.4f} is too low {where}"
+
+
+def perfect_outputs_score_full_marks(bench: TaskBench) -> None:
+    """Outputs that equal the targets hit every scored position, and solve the task."""
+    for task in bench.each_length():
+        scores = [task.score(batch, _perfect(task, batch)) for batch in task.validation(_rng(), BATCH)]
+        hits, total = sum(score.hits for score in scores), sum(score.total for score in scores)
+        assert total > 0, f"score: nothing is counted at length {task.length}"
+        assert hits == total, f"score: perfect outputs hit {hits} of {total} at length {task.length}"
+        extra = {name: part / count for name, (part, count) in _extra(scores).items() if count}
+        solved = task.solved(Evaluation(0, task.floor() or 0.0, accuracy=1.0, extra=extra))
+        assert isinstance(solved, (bool, np.bool_)), f"solved: expected a bool, got {solved!r}"
+
+
+def wrong_outputs_score_less(bench: TaskBench) -> None:
+    """Outputs far from the targets hit less than perfect ones, and the baseline does not solve the task."""
+    task = bench.longest()
+    batch = task.validation(_rng(), BATCH)[0]
+    right = _perfect(task, batch)
+    wrong = -right if task.loss == "cross_entropy" else right + 10.0
+    good, bad = task.score(batch, right), task.score(batch, wrong)
+    assert bad.hits < good.hits, f"score: wrong outputs hit {bad.hits} of {bad.total}, as many as perfect ones"
+    assert not task.solved(Evaluation(0, task.baseline(), accuracy=0.0, extra=dict.fromkeys(bad.extra, 0.0))), (
+        "solved: the loss of the baseline with accuracy 0 counts as solved"
+    )
+
+
+def score_ignores_masked_positions(bench: TaskBench) -> None:
+    """Outputs at masked positions do not change the score."""
+    task = bench.longest()
+    batch = task.validation(_rng(), BATCH)[0]
+    if batch.mask.all():
+        raise NotApplicable("no position is masked")
+    outputs = _perfect(task, batch)
+    spoilt = np.where(batch.mask[..., None], outputs, -outputs - 1.0)
+    before, after = task.score(batch, outputs), task.score(batch, spoilt)
+    assert (before.hits, before.total) == (after.hits, after.total), (
+        f"score: outputs at masked positions change it from {before.hits}/{before.total} to {after.hits}/{after.total}"
+    )
+
+
+CHECKS: tuple[Callable[[TaskBench], None], ...] = (
+    it_declares_itself_sanely,
+    batches_are_well_formed,
+    equal_generators_give_equal_batches,
+    training_batches_differ,
+    validation_differs_from_training,
+    baseline_is_that_of_a_trivial_predictor,
+    perfect_outputs_score_full_marks,
+    wrong_outputs_score_less,
+    score_ignores_masked_positions,
+)
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def _equal(one: Array, other: Array) -> bool:
+    return np.array_equal(one, other)
+
+
+def _drawn(task: Task) -> list[Batch]:
+    drawn = list(islice(task.training(_rng(), BATCH), 2))
+    return drawn + list(task.validation(_rng(1), BATCH)[:2]) + list(task.training_sample(_rng(2), BATCH, 1))
+
+
+def _well_formed(task: Task, batch: Batch, where: str) -> None:
+    T, B = batch.mask.shape
+    assert batch.mask.dtype == bool, f"mask: expected bool, got {batch.mask.dtype} ({where})"
+    assert batch.mask.any(), f"mask: no position counts ({where})"
+    assert T > 0, f"mask: no time steps ({where})"
+    assert B == BATCH, f"mask: expected {BATCH} sequences, got {B} ({where})"
+    size = task.inputs.size
+    _array("inputs", batch.inputs, (T, B), size if task.inputs.kind == "token" else None, size, where)
+    _array("targets", batch.targets, (T, B), task.outputs if task.loss == "cross_entropy" else None, task.outputs, where)
+
+
+def _array(name: str, array: Any, steps: tuple[int, int], classes: int | None, width: int, where: str) -> None:
+    """Require classes below ``classes`` (T, B) int32, or, where it is None, finite values (T, B, width) float64."""
+    shape, dtype = (steps, "int32") if classes is not None else ((*steps, width), "float64")
+    assert array.shape == shape, f"{name}: expected shape {shape}, got {array.shape} ({where})"
+    assert array.dtype == dtype, f"{name}: expected dtype {dtype}, got {array.dtype} ({where})"
+    if classes is None:
+        assert np.isfinite(array).all(), f"{name}: not finite ({where})"
+    else:
+        low, high = int(array.min()), int(array.max())
+        assert low >= 0, f"{name}: {low} is not a class 0..{classes - 1} ({where})"
+        assert high < classes, f"{name}: {high} is not a class 0..{classes - 1} ({where})"
+
+
+def _perfect(task: Task, batch: Batch) -> Array:
+    if task.loss == "squared_error":
+        return np.array(batch.targets, dtype=np.float64)
+    return CERTAIN * np.eye(task.outputs)[batch.targets]
+
+
+def _extra(scores: Sequence[Score]) -> dict[str, tuple[float, float]]:
+    names = {name for score in scores for name in score.extra}
+    pairs = {name: [score.extra[name] for score in scores if name in score.extra] for name in names}
+    return {name: (sum(part for part, _ in each), sum(count for _, count in each)) for name, each in pairs.items()}
+
+
+def _constant_predictor(task: Task) -> tuple[float, float]:
+    """Return the loss of the best constant predictor per time step, and four standard errors plus the bias of fitting."""
+    batches = list(islice(task.training(_rng(5), SAMPLE_SIZE), 2 * SAMPLE_BATCHES))
+    fitted, scored = batches[:SAMPLE_BATCHES], batches[SAMPLE_BATCHES:]
+    steps = max(batch.time_steps for batch in batches)
+    sums, counts = np.zeros((steps, task.outputs)), np.zeros((steps, 1))
+    for batch in fitted:
+        t, _ = np.nonzero(batch.mask)
+        np.add.at(sums, t, _as_values(task, batch)[batch.mask])
+        np.add.at(counts, t, 1.0)
+    overall = sums.sum(axis=0) / counts.sum()
+    means = (sums + overall) / (counts + 1.0)  # one imaginary observation of the overall mean
+    losses = [_losses(task, means, batch) for batch in scored]
+    total = sum(float(part.sum()) for part in losses) / sum(part.size for part in losses)
+    per_batch = np.array([part.mean() for part in losses])
+    bias = 2.0 * np.count_nonzero(counts) * task.outputs / counts.sum()
+    return total, float(4.0 * per_batch.std(ddof=1) / math.sqrt(len(losses)) + min(bias, 0.05) * max(total, 1e-9) + 1e-9)
+
+
+def _as_values(task: Task, batch: Batch) -> Array:
+    return np.eye(task.outputs)[batch.targets] if task.loss == "cross_entropy" else np.asarray(batch.targets, np.float64)
+
+
+def _losses(task: Task, means: Array, batch: Batch) -> Array:
+    t, b = np.nonzero(batch.mask)
+    if task.loss == "squared_error":
+        return np.asarray(np.mean((means[t] - batch.targets[t, b]) ** 2, axis=-1))
+    return np.asarray(-np.log(np.maximum(means[t, batch.targets[t, b]], 1e-12)))
+
+

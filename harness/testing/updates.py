@@ -1,0 +1,103 @@
+"""Checks of training: update rules, clipping, schedules, and that nothing but ``train_step`` and ``load`` changes weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.contract import Optimizer
+from harness.testing.bench import SMALL, Bench
+from harness.testing.compare import agree
+from harness.testing.equations import Updates
+
+STEPS = 4
+RULES = {
+    "sgd": Optimizer("sgd", learning_rate=0.1),
+    "sgd with momentum": Optimizer("sgd", learning_rate=0.1, momentum=0.9),
+    "rmsprop": Optimizer("rmsprop", learning_rate=0.01, decay=0.9),
+    "adagrad": Optimizer("adagrad", learning_rate=0.1, epsilon=1e-10),
+    "adam": Optimizer("adam", learning_rate=0.01),
+}
+CLIPPING = {
+    "clip_norm that acts": Optimizer("sgd", learning_rate=0.1, clip_norm=0.01),
+    "clip_norm that does not act": Optimizer("sgd", learning_rate=0.1, clip_norm=100.0),
+    "clip_value": Optimizer("adam", learning_rate=0.01, clip_value=0.005),
+}
+SCHEDULES = {
+    "exponential schedule": Optimizer(
+        "sgd", learning_rate=0.1, schedule="exponential", schedule_steps=2, schedule_factor=0.5
+    ),
+    "cosine schedule": Optimizer("adam", learning_rate=0.01, schedule="cosine", schedule_steps=3),
+}
+
+
+def optimizer_steps_equal_the_update_rules(bench: Bench) -> None:
+    """After each of a few steps of every optimizer, every parameter is where the rule puts it."""
+    for title, rule in RULES.items():
+        follows_the_rule(bench, title, rule)
+
+
+def clipping_acts_before_the_update_and_is_reported(bench: Bench) -> None:
+    """The norm is reported before clipping; ``clipped`` tells whether clipping changed a gradient."""
+    for title, rule in CLIPPING.items():
+        follows_the_rule(bench, title, rule)
+
+
+def schedules_set_the_learning_rate_of_each_step(bench: Bench) -> None:
+    """Update n uses ``Optimizer.learning_rate_at(n)``, counted from 0."""
+    for title, rule in SCHEDULES.items():
+        follows_the_rule(bench, title, rule)
+
+
+def follows_the_rule(bench: Bench, title: str, rule: Optimizer) -> None:
+    """Train a few steps and compare with the rule, fed with the reference's gradients at its own parameters."""
+    trainer, reference = bench.trainer(SMALL, rule), bench.reference_trainer(SMALL)
+    updates = Updates(rule, SMALL.parameters(bench.cell))
+    for step in range(STEPS):
+        batch, where = SMALL.make_batch(seed=step), f"{title}, after step {step + 1}"
+        expected = reference.gradients(reference.put(batch))
+        found = trainer.train_step(trainer.put(batch))
+        norm, clipped = updates.step(expected.parameters)
+        agree("loss", float(found.loss), expected.loss, bench.tolerance, where)
+        agree("gradient_norm", float(found.gradient_norm), norm, bench.tolerance, where)
+        assert bool(found.clipped) == clipped, f"clipped: expected {clipped}, got {bool(found.clipped)} ({where})"
+        trained = trainer.parameters()
+        for name, value in updates.parameters.items():
+            agree(name, trained[name], value, bench.tolerance, where)
+        reference.load(updates.parameters)
+
+
+def load_starts_the_optimizer_afresh(bench: Bench) -> None:
+    """After ``load`` the same steps give the same parameters: moments and step count are forgotten."""
+    rule = Optimizer("adam", learning_rate=0.01, schedule="exponential", schedule_steps=2, schedule_factor=0.1)
+    trainer, batch = bench.trainer(SMALL, rule), SMALL.make_batch()
+    runs = []
+    for _ in range(2):
+        trainer.load(SMALL.parameters(bench.cell))
+        for _ in range(3):
+            trainer.train_step(trainer.put(batch))
+        runs.append(trainer.parameters())
+    for name, value in runs[0].items():
+        agree(f"{name} after load", runs[1][name], value, bench.tolerance)
+
+
+def only_train_step_and_load_change_parameters(bench: Bench) -> None:
+    """``put``, ``outputs``, ``gradients`` and ``load_state`` leave every parameter as it was."""
+    trainer = bench.trainer(SMALL)
+    before = trainer.parameters()
+    batch = trainer.put(SMALL.make_batch())
+    trainer.outputs(batch)
+    trainer.gradients(batch)
+    trainer.load_state(trainer.state())
+    for name, value in trainer.parameters().items():
+        assert np.array_equal(value, before[name]), f"{name}: changed by outputs() or gradients()"
+
+
+def the_same_trial_twice_gives_the_same_losses(bench: Bench) -> None:
+    """Two trainers with equal weights, batches and seeds give equal losses."""
+    losses = []
+    for _ in range(2):
+        trainer = bench.trainer(SMALL, Optimizer("adam", learning_rate=0.01))
+        results = [trainer.train_step(trainer.put(SMALL.make_batch(seed))) for seed in range(STEPS)]
+        losses.append([float(result.loss) for result in results])
+    # Parallel sums may be ordered anew in each run: rounding may differ, no more.
+    agree("losses of the second run", np.array(losses[1]), np.array(losses[0]), bench.tolerance)

@@ -1,0 +1,90 @@
+"""Checks of masks and of the state that is carried from one window of a stream to the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from harness.contract import Optimizer, State, Trainer
+from harness.testing.bench import SMALL, Bench, Case
+from harness.testing.compare import agree
+from harness.testing.equations import run_equations
+
+STREAM = replace(SMALL, layers=2)
+
+
+def masked_positions_change_nothing(bench: Bench) -> None:
+    """Other targets at masked positions give the same loss and gradients."""
+    for case in (SMALL, replace(SMALL, inputs="real", loss="squared_error")):
+        trainer, batch = bench.trainer(case), case.make_batch()
+        targets = batch.targets.copy()
+        targets[~batch.mask] = 1 - targets[~batch.mask] if case.loss == "squared_error" else 0
+        found = trainer.gradients(trainer.put(replace(batch, targets=targets)))
+        expected = trainer.gradients(trainer.put(batch))
+        agree("loss", found.loss, expected.loss, bench.tolerance, "other targets at masked positions")
+        for name, gradient in expected.parameters.items():
+            agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, "masked targets")
+
+
+def a_carried_state_continues_the_stream(bench: Bench) -> None:
+    """Outputs, loss and gradients of a second window with ``carry`` start from the first window's final state."""
+    trainer, reference = bench.trainer(STREAM), bench.reference_trainer(STREAM)
+    first, second = STREAM.make_batch(4), STREAM.make_batch(5, carry=True)
+    _agree_with_equations(bench, trainer, None, "first window")
+    reference.outputs(reference.put(first))
+    found, expected = (each.gradients(each.put(second)) for each in (trainer, reference))
+    agree("loss", found.loss, expected.loss, bench.tolerance, "carried state")
+    agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, "carried state")
+    for name, gradient in expected.parameters.items():
+        agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, "carried state")
+    _agree_with_equations(bench, trainer, _final_state(bench), "second window")
+
+
+def a_batch_without_carry_starts_from_zeros(bench: Bench) -> None:
+    """``carry=False`` forgets the carried state."""
+    trainer, batch = bench.trainer(STREAM), STREAM.make_batch(4)
+    fresh = trainer.outputs(trainer.put(batch))
+    again = trainer.outputs(trainer.put(batch))
+    agree("outputs", again, fresh, bench.tolerance, "a second batch without carry")
+
+
+def training_leaves_the_final_state_carried(bench: Bench) -> None:
+    """``train_step`` carries its final state, with or without ``carry`` on the batch; ``gradients`` does not."""
+    trainer = bench.trainer(STREAM, Optimizer("sgd", learning_rate=0.5))
+    trainer.train_step(trainer.put(STREAM.make_batch(4)))
+    expected = _final_state(bench)
+    _states_agree(bench, trainer, expected, "after train_step")
+    trainer.gradients(trainer.put(STREAM.make_batch(6)))
+    _states_agree(bench, trainer, expected, "after gradients, which must not carry")
+
+
+def state_survives_a_round_trip(bench: Bench) -> None:
+    """``load_state(state())`` in a new trainer continues as the old one would; ``load_state(None)`` means zeros."""
+    old, new = bench.trainer(STREAM), bench.trainer(STREAM)
+    zeros = new.outputs(new.put(STREAM.make_batch(5, carry=True)))
+    old.outputs(old.put(STREAM.make_batch(4)))
+    new.load_state(old.state())
+    second = STREAM.make_batch(5, carry=True)
+    expected = old.outputs(old.put(second))
+    agree("outputs", new.outputs(new.put(second)), expected, bench.tolerance, "after load_state")
+    new.load_state(None)
+    agree("outputs", new.outputs(new.put(second)), zeros, bench.tolerance, "after load_state(None)")
+
+
+def _agree_with_equations(bench: Bench, trainer: Trainer, state: State | None, where: str) -> None:
+    batch = STREAM.make_batch(4) if state is None else STREAM.make_batch(5, carry=True)
+    expected = run_equations(STREAM.model(bench.cell), STREAM.parameters(bench.cell), batch, state)
+    agree("outputs", trainer.outputs(trainer.put(batch)), expected.outputs, bench.tolerance, where)
+    _states_agree(bench, trainer, expected.state, where)
+
+
+def _final_state(bench: Bench, case: Case = STREAM) -> State:
+    return run_equations(case.model(bench.cell), case.parameters(bench.cell), case.make_batch(4)).state
+
+
+def _states_agree(bench: Bench, trainer: Trainer, expected: State, where: str) -> None:
+    found = trainer.state()
+    assert found is not None, f"state: expected the carried state, got None ({where})"
+    for name, ours, theirs in zip(bench.cell.states, found, expected, strict=True):
+        agree(f"state {name}", np.asarray(ours), theirs, bench.tolerance, where)

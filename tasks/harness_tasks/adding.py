@@ -1,0 +1,211 @@
+"""The adding problem in its four published forms: two numbers are marked, their sum is asked for at the end.
+
+Sources: Hochreiter & Schmidhuber 1997, experiment 4; Pascanu, Mikolov & Bengio 2013; Arjovsky, Shah & Bengio 2016.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from harness.contract import Array, Batch, Evaluation, Inputs, Loss, Score, TaskDefaults, TaskOptions, UsageError
+from harness_tasks.sequences import SequenceOptions, SequenceTask
+
+Indices = NDArray[np.int64]
+ACCURATE_WITHIN = 0.04
+SOLVED_FRACTION_OF_BASELINE = 0.06  # 0.01 of 1/6 (`halves`, the published criterion), in proportion elsewhere
+FIRST_PAIRS = 10  # hs97: the first marked position is among the first ten
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Where a batch's sequences end and which two positions are marked; each (B,)."""
+
+    lengths: Indices
+    first: Indices
+    second: Indices
+
+
+class Variant(ABC):
+    """One published form. y = ``offset`` + ``scale`` * (u_i + u_j), with u uniform in [``low``, ``high``)."""
+
+    minimum_length: ClassVar[int] = 2
+    low: ClassVar[float] = 0.0
+    high: ClassVar[float] = 1.0
+    scale: ClassVar[float] = 1.0
+    offset: ClassVar[float] = 0.0
+    marks_ends: ClassVar[bool] = False
+
+    @abstractmethod
+    def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
+        """Draw lengths and marked positions."""
+
+    def longest(self, length: int) -> int:
+        """Return the largest sequence length."""
+        return length
+
+    def variance(self) -> float:
+        """Return Var y = scale^2 * 2 Var u, with Var u = (high - low)^2 / 12; the markers say nothing about it."""
+        return self.scale**2 * 2 * (self.high - self.low) ** 2 / 12
+
+
+class Halves(Variant):
+    """One marker uniform in the first half, one in the second; y = u_i + u_j (Arjovsky et al. 2016)."""
+
+    def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
+        """Draw i from [0, T/2), j from [T/2, T)."""
+        first = rng.integers(0, length // 2, size=sequences)
+        second = rng.integers(length // 2, length, size=sequences)
+        return Pairs(np.full(sequences, length), first, second)
+
+
+class Anywhere(Variant):
+    """Two distinct positions uniform over T; y = u_i + u_j."""
+
+    def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
+        """Draw i from [0, T), j from the T - 1 others."""
+        first = rng.integers(0, length, size=sequences)
+        second = rng.integers(0, length - 1, size=sequences)
+        return Pairs(np.full(sequences, length), first, second + (second >= first))
+
+
+class Pascanu(Variant):
+    """Length l = T + U{0..T/10}; i ~ U[0, l/10), j ~ U[l/10, l/2); y = (u_i + u_j) / 2 (Pascanu et al. 2013)."""
+
+    minimum_length = 10
+    scale = 0.5
+
+    def longest(self, length: int) -> int:
+        """Return T + T/10."""
+        return length + length // 10
+
+    def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
+        """Draw lengths, then positions within each."""
+        lengths = rng.integers(length, self.longest(length) + 1, size=sequences)
+        first, second = rng.integers(0, lengths // 10), rng.integers(lengths // 10, lengths // 2)
+        return Pairs(lengths, first, second)
+
+
+class HochreiterSchmidhuber(Variant):
+    """Length U{T..1.1 T}; u ~ U[-1, 1]; +1 marks the pair, -1 the first and last position; y = 0.5 + (X1 + X2) / 4.
+
+    X1 is among the first ten positions, X2 among the first T/2 - 1 other than X1. In the paper the first position may
+    be drawn, and then counts as 0; here it is not drawn, so that it always carries -1 and the baseline is exactly 1/24.
+    """
+
+    minimum_length = 11
+    low, high, scale, offset = -1.0, 1.0, 0.25, 0.5
+    marks_ends = True
+
+    def longest(self, length: int) -> int:
+        """Return 1.1 T."""
+        return length + length // 10
+
+    def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
+        """Draw i from 1..9, j from 1..T/2-1 without i."""
+        lengths = rng.integers(length, self.longest(length) + 1, size=sequences)
+        first, last = rng.integers(1, FIRST_PAIRS, size=sequences), length // 2 - 1
+        second = rng.integers(1, last + 1 - (first <= last))
+        return Pairs(lengths, first, second + (second >= first))
+
+
+VARIANTS: dict[str, Variant] = {
+    "halves": Halves(),
+    "anywhere": Anywhere(),
+    "pascanu": Pascanu(),
+    "hs97": HochreiterSchmidhuber(),
+}
+
+
+class AddingOptions(SequenceOptions):
+    """Options of ``adding``: which published form."""
+
+    variant: Literal["halves", "anywhere", "pascanu", "hs97"] = Field(default="halves")
+
+
+class Adding(SequenceTask):
+    """Add the two marked numbers of a sequence x_t = (u_t, m_t) of T = ``length`` steps; squared error at its last step.
+
+    Where lengths vary, a batch is as long as the longest possible sequence; what follows a sequence's end is zeros and
+    is not counted. Accuracy counts |error| < 0.04.
+    """
+
+    name = "adding"
+    Options: ClassVar[type[TaskOptions]] = AddingOptions
+    minimum_length = 2
+    defaults = TaskDefaults(hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0)
+    options: AddingOptions
+
+    def __init__(self, options: TaskOptions, length: int) -> None:
+        super().__init__(options, length)
+        self.variant = VARIANTS[self.options.variant]
+        if length < self.variant.minimum_length:
+            allowed = f"{self.variant.minimum_length} to {self.maximum_length:,}"
+            raise UsageError(
+                f"task adding, variant {self.options.variant}: length {length} is out of range; use {allowed}"
+            )
+
+    @property
+    def time_steps(self) -> int:
+        """T, or the longest of varying lengths."""
+        return self.variant.longest(self.length)
+
+    @property
+    def inputs(self) -> Inputs:
+        """Vectors of the number and its marker."""
+        return Inputs("real", 2)
+
+    @property
+    def outputs(self) -> int:
+        """One number."""
+        return 1
+
+    @property
+    def loss(self) -> Loss:
+        """Squared error at the last step."""
+        return "squared_error"
+
+    def draw(self, rng: np.random.Generator, sequences: int) -> Batch:
+        """Return inputs (T, B, 2), targets (T, B, 1) and the mask of last steps (T, B)."""
+        T, variant = self.time_steps, self.variant
+        pairs, columns = variant.pairs(rng, self.length, sequences), np.arange(sequences)
+        numbers = rng.uniform(variant.low, variant.high, size=(T, sequences))
+        targets, mask = np.zeros((T, sequences, 1)), np.zeros((T, sequences), dtype=np.bool_)
+        total = numbers[pairs.first, columns] + numbers[pairs.second, columns]
+        targets[pairs.lengths - 1, columns, 0] = variant.offset + variant.scale * total
+        mask[pairs.lengths - 1, columns] = True
+        inside = np.arange(T)[:, None] < pairs.lengths
+        return Batch(np.stack([numbers * inside, self._markers(pairs)], axis=-1), targets, mask)
+
+    def _markers(self, pairs: Pairs) -> NDArray[np.float64]:
+        columns = np.arange(len(pairs.lengths))
+        markers = np.zeros((self.time_steps, len(columns)))
+        if self.variant.marks_ends:
+            markers[0] = -1.0
+            markers[pairs.lengths - 1, columns] = -1.0
+        markers[pairs.first, columns] = 1.0
+        markers[pairs.second, columns] = 1.0
+        return markers
+
+    def baseline(self) -> float:
+        """Return the variance of y: the loss of always predicting its mean (1/6; 1/24 for ``pascanu`` and ``hs97``)."""
+        return self.variant.variance()
+
+    def score(self, batch: Batch, outputs: Array) -> Score:
+        """Count sequences whose answer is within 0.04."""
+        error = np.abs(outputs[batch.mask] - batch.targets[batch.mask])
+        return Score(float(np.count_nonzero(error < ACCURATE_WITHIN)), float(error.size))
+
+    def solved(self, evaluation: Evaluation) -> bool:
+        """Say whether validation loss is below 0.06 of the baseline: 0.01 for ``halves``."""
+        return evaluation.loss_validation < SOLVED_FRACTION_OF_BASELINE * self.baseline()
+
+    def facts(self) -> dict[str, Any]:
+        """Return the variant and what the mean predictor says."""
+        mean = self.variant.offset + self.variant.scale * (self.variant.low + self.variant.high)
+        return {"variant": self.options.variant, "mean_target": mean, "data": self.options.data}

@@ -1,0 +1,221 @@
+"""Character prediction: a text as parallel streams, truncated BPTT, n-gram baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, islice, repeat
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from harness.contract import (
+    Array,
+    Batch,
+    CorpusError,
+    Evaluation,
+    Inputs,
+    Loss,
+    Score,
+    Task,
+    TaskDefaults,
+    TaskOptions,
+    UsageError,
+    Vocabulary,
+)
+from harness_tasks.corpora import locate
+from harness_tasks.ngrams import FITTED_CHARACTERS, ngram_losses
+from harness_tasks.sequences import check_length
+from harness_tasks.streams import affordable_streams, stream_length, windows
+from harness_tasks.text import Text, read_text
+
+
+class CharOptions(TaskOptions):
+    """Options of ``char``.
+
+    Attributes:
+        corpus: ``stdlib``, ``grammar``, the name of a download, or a path.
+        vocabulary: the distinct ``characters`` of the text, or the 256 ``bytes`` (any file, of any size).
+        limit: only the first so many characters (to over-fit); for ``grammar``, how many to generate.
+        split: the fraction of the text, from its start, that is trained on; the rest validates.
+        validation_characters: only the first so many characters of the rest are used, by network and n-grams alike,
+            so that evaluating stays cheap. The default leaves tinyshakespeare's whole tenth.
+        prime, sample_length, sample_temperature: for samples of text; no prime: a line's end, where the text has any.
+    """
+
+    corpus: str = Field(default="stdlib", min_length=1, max_length=4096)
+    vocabulary: Literal["characters", "bytes"] = "characters"
+    limit: int | None = Field(default=None, ge=2)
+    split: float = Field(default=0.9, gt=0, lt=1)
+    validation_characters: int = Field(default=120_000, ge=2)
+    prime: str | None = Field(default=None, min_length=1, max_length=10_000)
+    sample_length: int = Field(default=300, ge=0, le=100_000)
+    sample_temperature: float = Field(default=0.8, ge=0, le=100)
+
+
+class Char(Task):
+    """Predict the next character of a text; T = ``length`` is the window through which the gradient flows.
+
+    The training split is B contiguous parallel streams (what exceeds whole windows is dropped); windows follow one
+    another with the state carried, and when the streams end they start again from a zero state. Validation has streams
+    of its own. The loss is the mean cross-entropy per character in nats; the floor is known for ``grammar`` alone.
+    """
+
+    name = "char"
+    Options: ClassVar[type[TaskOptions]] = CharOptions
+    # The size and rate of char-rnn (128 units, 2e-3) with Adam: a thousand steps of 32 x 50 characters take an LSTM
+    # below the trigram model, in about a minute on one core.
+    defaults = TaskDefaults(hidden=128, batch=32, steps=1000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0)
+    options: CharOptions
+
+    def __init__(self, options: TaskOptions, length: int) -> None:
+        super().__init__(options, length)
+        check_length(self, length)
+        self._source = locate(self.options.corpus)
+        size = self._source.size_bytes()  # bounds the characters, so that a text far too short is found at once
+        if size == 0:
+            raise CorpusError(
+                f"corpus {self.options.corpus!r} is empty; give a text of at least some thousand characters"
+            )
+        if size is not None:
+            self._split(min(size, self.options.limit or size))
+        self._text: Text | None = None
+        self._ngrams: dict[str, float] = {}
+
+    def prepare(self, data_seed: np.random.SeedSequence) -> None:
+        """Read the text and fit the n-gram models.
+
+        Raises:
+            CorpusError: the text cannot be used, or is shorter than one window.
+            UsageError: the prime text has a character that the text has not.
+        """
+        raw = self._source.read(data_seed, self.options.limit)
+        as_bytes = self.options.vocabulary == "bytes"
+        self._text = read_text(self.options.corpus, raw, as_bytes=as_bytes, limit=self.options.limit)
+        self._text.vocabulary.encode(self.prime)
+        self._ngrams = ngram_losses(self._training_text, self._validation_text, self._text.vocabulary.size)
+
+    @property
+    def text(self) -> Text:
+        """The whole text; known after ``prepare``."""
+        if self._text is None:
+            raise UsageError("task char: call prepare() first, it reads the text")
+        return self._text
+
+    def _split(self, characters: int) -> int:
+        """Return how many characters are trained on; at least one window and one to validate on must be there."""
+        training = int(self.options.split * characters)
+        if training < self.length + 1 or characters - training < 2:  # noqa: PLR2004
+            raise CorpusError(
+                f"corpus {self.options.corpus!r} is too short: {characters:,} characters give {training:,} to train on "
+                f"(split {self.options.split:g}) and {characters - training:,} to validate on, but length {self.length:,} "
+                f"needs {self.length + 1:,} and 2; use a longer text or a shorter length"
+            )
+        return training
+
+    @property
+    def _training_text(self) -> NDArray[np.integer]:
+        return self.text.tokens[: self._split(len(self.text.tokens))]
+
+    @property
+    def _validation_text(self) -> NDArray[np.integer]:
+        return self.text.tokens[self._split(len(self.text.tokens)) :][: self.options.validation_characters]
+
+    @property
+    def inputs(self) -> Inputs:
+        """Tokens of the vocabulary."""
+        return Inputs("token", self.text.vocabulary.size)
+
+    @property
+    def outputs(self) -> int:
+        """V."""
+        return self.text.vocabulary.size
+
+    @property
+    def loss(self) -> Loss:
+        """Cross-entropy per character."""
+        return "cross_entropy"
+
+    def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
+        """Yield the windows of the training streams, epoch after epoch; the order is the text's, ``rng`` is not used.
+
+        Raises:
+            CorpusError: the text does not fill ``batch`` streams with one window each.
+        """
+        text = self._training_text
+        if stream_length(text, batch) < self.length:
+            raise CorpusError(
+                f"corpus {self.options.corpus!r} is too short: its {len(text):,} training characters do not fill {batch:,} "
+                f"streams of {self.length:,}; use at most batch {affordable_streams(text, batch, self.length):,}, "
+                "or a shorter length"
+            )
+        return chain.from_iterable(windows(text, batch, self.length) for _ in repeat(None))
+
+    def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
+        """Return the validation text as at most ``batch`` streams (fewer where it is short), in order, to its end."""
+        text = self._validation_text
+        return list(windows(text, affordable_streams(text, batch, self.length), self.length, pad=True))
+
+    def training_sample(self, rng: np.random.Generator, batch: int, batches: int) -> Sequence[Batch]:
+        """Return consecutive windows from a random place of the training text; a short text repeats."""
+        text = self._training_text
+        streams = affordable_streams(self._validation_text, min(batch, (len(text) - 1) // self.length), self.length)
+        wanted = streams * self.length * batches + 1
+        start = int(rng.integers(0, max(1, len(text) - wanted + 1)))
+        return list(islice(cycle(windows(text[start : start + wanted], streams, self.length)), batches))
+
+    def baseline(self) -> float:
+        """Return the loss of the best of the uniform, unigram, bigram and trigram models on the validation text."""
+        return self._ngrams[self._best_ngram()]
+
+    def _best_ngram(self) -> str:
+        self.text  # noqa: B018  says what is missing before prepare
+        return min(self._ngrams, key=lambda name: self._ngrams[name])
+
+    def floor(self) -> float | None:
+        """Return the grammar's entropy rate, exact; None for real text."""
+        rate: float | None = self._source.facts().get("entropy_rate")
+        return rate
+
+    def score(self, batch: Batch, outputs: Array) -> Score:
+        """Count next characters that are predicted right."""
+        right = (np.argmax(outputs, axis=-1) == batch.targets) & batch.mask
+        return Score(float(np.count_nonzero(right)), float(np.count_nonzero(batch.mask)))
+
+    def solved(self, evaluation: Evaluation) -> bool:
+        """Say whether validation loss is below the best n-gram model's."""
+        return evaluation.loss_validation < self.baseline()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The characters of the text, or the bytes."""
+        return self.text.vocabulary
+
+    @property
+    def prime(self) -> str:
+        """The text that samples continue."""
+        if self.options.prime is not None:
+            return self.options.prime
+        symbols = self.text.vocabulary.symbols
+        return "\n" if symbols is None or "\n" in symbols else symbols[0]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the corpus's identity, sizes and n-gram losses, and how to sample."""
+        options, text = self.options, self.text
+        return {
+            "corpus": options.corpus,
+            "digest": text.digest,
+            "vocabulary": options.vocabulary,
+            "characters": len(text.tokens),
+            "distinct": text.distinct,
+            "split": options.split,
+            "training_characters": len(self._training_text),
+            "validation_characters": len(self._validation_text),
+            "ngram_fitted_characters": min(len(self._training_text), FITTED_CHARACTERS),
+            "ngram_losses": self._ngrams,
+            "ngram_bits": {name: loss / float(np.log(2)) for name, loss in self._ngrams.items()},
+            "ngram_best": self._best_ngram(),
+            "sample": {"prime": self.prime, "length": options.sample_length, "temperature": options.sample_temperature},
+            **self._source.facts(),
+        }

@@ -1,0 +1,152 @@
+"""Where text comes from: Python's own library, the grammar, a named download or a file. Gives raw bytes, nothing else.
+
+``locate`` is cheap and finds what is wrong with a name; ``Source.read`` does the work.
+"""
+
+from __future__ import annotations
+
+import platform
+import sysconfig
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.contract import CorpusError, UnknownNameError
+from harness_tasks import grammar
+from harness_tasks.downloads import DOWNLOADS, Download, check_available, fetch, unzip
+
+GRAMMAR_CHARACTERS = 500_000  # of the grammar's endless text, unless `limit` says otherwise
+
+# Plain modules of CPython since 3.11: about 0.7 MB. Fixed in order, so that the last tenth is always the same modules.
+STDLIB_MODULES = tuple(
+    "textwrap heapq copy bisect random statistics fractions calendar csv contextlib functools shutil tempfile threading "
+    "queue sched selectors socket subprocess traceback warnings weakref optparse cmd pprint tokenize configparser "
+    "argparse difflib".split()  # noqa: SIM905
+)
+
+
+class Source(ABC):
+    """One place that text comes from."""
+
+    name: str
+
+    @abstractmethod
+    def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes | Path:
+        """Return the text as bytes of UTF-8, or the path of a file that holds them."""
+
+    def size_bytes(self) -> int | None:
+        """Return the size, where it is known without work."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else the record should say about this source."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Library(Source):
+    """The source of some modules of Python's standard library, one after the other; it differs between versions."""
+
+    name: str = "stdlib"
+
+    def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes:
+        """Return the modules' text, in ASCII ("?" for the rest) so that the vocabulary is small."""
+        folder = Path(sysconfig.get_path("stdlib"))
+        try:
+            texts = [(folder / f"{name}.py").read_text(encoding="utf-8") for name in STDLIB_MODULES]
+        except OSError as error:
+            cure = "set the option corpus to a text file of yours, or to grammar"
+            raise CorpusError(f"corpus 'stdlib': this Python has no source of its library ({error}); {cure}") from error
+        return "\n".join(texts).encode("ascii", errors="replace")
+
+    def facts(self) -> dict[str, Any]:
+        """Return whose library it is."""
+        return {"python": platform.python_version()}
+
+
+@dataclass(frozen=True)
+class Grammar(Source):
+    """Text drawn from ``harness_tasks.grammar`` with the data seed."""
+
+    name: str = "grammar"
+
+    def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes:
+        """Return the first ``limit`` characters (500,000 if None)."""
+        return grammar.generate(np.random.default_rng(seed), limit or GRAMMAR_CHARACTERS).encode()
+
+    def facts(self) -> dict[str, Any]:
+        """Return the exact entropy rate."""
+        return {"entropy_rate": grammar.entropy_rate()}
+
+
+@dataclass(frozen=True)
+class Named(Source):
+    """A named download."""
+
+    download: Download
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The corpus's name."""
+        return self.download.name
+
+    def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes | Path:
+        """Fetch, check and unpack it."""
+        path = fetch(self.download)
+        return unzip(self.download, path) if self.download.member else path
+
+
+@dataclass(frozen=True)
+class File(Source):
+    """A file by path."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The path."""
+        return str(self.path)
+
+    def read(self, seed: np.random.SeedSequence, limit: int | None) -> Path:
+        """Return the path."""
+        return self.path
+
+    def size_bytes(self) -> int:
+        """Return the file's size."""
+        return self.path.stat().st_size
+
+
+def locate(corpus: str) -> Source:
+    """Return the source that ``corpus`` names: a known name first, then an existing file.
+
+    Raises:
+        UnknownNameError: no such name, and no such file.
+        CorpusError: a path to something that is missing, or not a readable file.
+        UnavailableError: a download that is neither at hand nor possible here.
+    """
+    if corpus in DOWNLOADS:
+        check_available(DOWNLOADS[corpus])
+        return Named(DOWNLOADS[corpus])
+    built_in: dict[str, Source] = {"stdlib": Library(), "grammar": Grammar()}
+    return built_in.get(corpus) or _file(corpus, [*built_in, *DOWNLOADS])
+
+
+def _file(corpus: str, names: list[str]) -> File:
+    path = Path(corpus)
+    try:
+        path = path.expanduser()
+        if path.is_file():
+            path.open("rb").close()
+            return File(path)
+        there = path.exists()
+    except (OSError, RuntimeError) as error:
+        raise CorpusError(f"corpus {corpus!r} cannot be read: {error}") from error
+    if there:
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise CorpusError(f"corpus {corpus!r} is {kind}; give the path of one text file")
+    if path.name == corpus and not path.suffix:
+        raise UnknownNameError("corpus", corpus, names, where="")
+    raise CorpusError(f"corpus {corpus!r}: no such file (looked for {path.absolute()})")

@@ -1,0 +1,119 @@
+"""What tasks of independent sequences share: ``fresh`` data or a ``fixed`` set, held-out batches. No equations here."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from harness.contract import Batch, Task, TaskOptions, UsageError
+
+VALIDATION_SEQUENCES = 1024  # the standard error of a mean over these is about 4 % on `adding`
+VALIDATION_TIME_STEPS = 100_000  # ... but long sequences are fewer, so that evaluating stays cheap
+VALIDATION_SEQUENCES_AT_LEAST = 128
+
+
+class SequenceOptions(TaskOptions):
+    """Options of every task of independent sequences.
+
+    Attributes:
+        data: ``fresh`` draws every batch anew; ``fixed`` trains on shuffled epochs over one set of sequences, drawn
+            once (to reproduce papers, and to over-fit). Validation is fresh either way.
+        sequences: N, the size of the fixed set; of no effect with ``fresh``.
+        validation_sequences: held-out sequences per evaluation; None: as many as hold 100,000 time steps, but no
+            fewer than 128 and no more than 1024.
+    """
+
+    data: Literal["fresh", "fixed"] = "fresh"
+    sequences: int = Field(default=1000, ge=1, le=10_000_000)
+    validation_sequences: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
+class SequenceTask(Task):
+    """A task whose sequences are independent of each other; a subclass draws them.
+
+    Raises:
+        UsageError: the length is outside ``minimum_length`` .. ``maximum_length``.
+    """
+
+    Options: ClassVar[type[TaskOptions]] = SequenceOptions
+    maximum_length: ClassVar[int] = 1_000_000
+    options: SequenceOptions
+
+    def __init__(self, options: TaskOptions, length: int) -> None:
+        super().__init__(options, length)
+        check_length(self, length)
+        self._fixed: Batch | None = None
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, sequences: int) -> Batch:
+        """Return one batch of fresh sequences."""
+
+    @property
+    @abstractmethod
+    def time_steps(self) -> int:
+        """T of a batch: the steps that the network runs."""
+
+    def prepare(self, data_seed: np.random.SeedSequence) -> None:
+        """Draw the fixed set, where one is asked for."""
+        if self.options.data == "fixed":
+            self._fixed = self.draw(np.random.default_rng(data_seed), self.options.sequences)
+
+    def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
+        """Yield fresh batches, or shuffled epochs over the fixed set; a batch may span two epochs."""
+        if self.options.data == "fresh":
+            while True:
+                yield self.draw(rng, batch)
+        if self._fixed is None:
+            raise UsageError(f"{self.name}: call prepare() before training on a fixed set")
+        for columns in shuffled_epochs(rng, self._fixed.size, batch):
+            yield take(self._fixed, columns)
+
+    def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
+        """Return fresh batches with at least the wanted number of sequences (see ``SequenceOptions``)."""
+        sequences = self.options.validation_sequences or self._affordable_sequences()
+        size = min(batch, sequences)
+        return [self.draw(rng, size) for _ in range(-(-sequences // size))]
+
+    def _affordable_sequences(self) -> int:
+        affordable = VALIDATION_TIME_STEPS // self.time_steps
+        return min(VALIDATION_SEQUENCES, max(VALIDATION_SEQUENCES_AT_LEAST, affordable))
+
+    def training_sample(self, rng: np.random.Generator, batch: int, batches: int) -> Sequence[Batch]:
+        """Return further draws of the training distribution, or of the fixed set."""
+        return list(islice(self.training(rng, batch), batches))
+
+    def floor(self) -> float:
+        """Return 0: nothing in the targets is random given the inputs."""
+        return 0.0
+
+
+def check_length(task: Task, length: int, maximum: int = SequenceTask.maximum_length) -> None:
+    """Raise UsageError where ``length`` is outside the task's range."""
+    if not task.minimum_length <= length <= maximum:
+        allowed = f"{task.minimum_length} to {maximum:,}"
+        raise UsageError(f"task {task.name}: length {length:,} is out of range; use {allowed}")
+
+
+def shuffled_epochs(rng: np.random.Generator, sequences: int, batch: int) -> Iterator[NDArray[np.int64]]:
+    """Yield indices (batch,) from one random permutation of ``range(sequences)`` after the other, without end."""
+    queue = np.empty(0, dtype=np.int64)
+    while True:
+        epochs = max(0, -(-(batch - len(queue)) // sequences))
+        queue = np.concatenate([queue, *(rng.permutation(sequences) for _ in range(epochs))])
+        yield queue[:batch]
+        queue = queue[batch:]
+
+
+def take(batch: Batch, columns: NDArray[np.int64]) -> Batch:
+    """Return the sequences ``columns`` of a batch."""
+    return Batch(
+        np.take(batch.inputs, columns, axis=1),
+        np.take(batch.targets, columns, axis=1),
+        np.take(batch.mask, columns, axis=1),
+    )

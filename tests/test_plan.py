@@ -1,0 +1,241 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.cells import GRU, LSTM, RNN
+from harness.contract import Available, Backend, Missing, Task, TaskDefaults, TaskOptions, UsageError
+from harness.plugins import Plugins
+from harness.sweep.plan import PlanRequest, count, expand, merge, read_plan
+
+
+class Engine(Backend):
+    name = "engine"
+    present = True
+
+    def availability(self):
+        return Available() if self.present else Missing("its library is not installed", "pip install engine")
+
+    def versions(self):
+        return {}
+
+    def variants(self, cell):
+        return ("fast", "plain") if cell.name == "lstm" else ("plain",)
+
+    def trainer(self, model, optimizer, parameters, execution):
+        raise NotImplementedError
+
+
+class Absent(Engine):
+    name = "absent"
+    present = False
+
+
+class Options(TaskOptions):
+    symbols: int = 10
+
+
+class Echo(Task):
+    name = "echo"
+    Options = Options
+    defaults = TaskDefaults(hidden=16, batch=4, steps=50, learning_rate=0.5, clip_norm=2.0)
+    minimum_length = 2
+
+    def __init__(self, options, length):
+        if length < self.minimum_length:
+            raise UsageError(f"task echo needs a length of at least 2, got {length}")
+        super().__init__(options, length)
+
+
+for _method in tuple(Echo.__abstractmethods__):
+    setattr(Echo, _method, None)
+Echo.__abstractmethods__ = frozenset()
+
+PLUGINS = Plugins(
+    backends={"engine": Engine(), "absent": Absent()},
+    tasks={"echo": Echo},
+    cells={cell.name: cell for cell in (RNN(), LSTM(), GRU())},
+)
+ONE = {"backend": ["engine"], "task": ["echo"], "cell": ["lstm"], "length": [5]}
+
+
+def trials(task_options=None, include=(), exclude=(), **axes):
+    return expand(PlanRequest({**ONE, **axes}, task_options or {}, include, exclude), PLUGINS)
+
+
+def test_the_product_of_the_axes_is_the_plan():
+    plan = trials(cell=["rnn", "gru"], length=[5, 6, 7], seed=[0, 1])
+    assert len(plan) == 12
+    assert len({trial.trial_id for trial in plan}) == 12
+    assert [(trial.cell, trial.length, trial.seed) for trial in plan[:3]] == [
+        ("rnn", 5, 0),
+        ("rnn", 5, 1),
+        ("rnn", 6, 0),
+    ]
+
+
+def test_a_trial_takes_what_its_task_publishes_and_an_option_overrides_it():
+    (published,) = trials()
+    assert (published.hidden, published.batch, published.steps) == (16, 4, 50)
+    assert (published.learning_rate, published.clip_norm) == (0.5, 2.0)
+    (given_,) = trials(hidden=[8], learning_rate=[0.1], clip_norm=[None])
+    assert (given_.hidden, given_.learning_rate, given_.clip_norm) == (8, 0.1, None)
+
+
+def test_clipping_by_value_replaces_the_published_clipping_by_norm():
+    (trial,) = trials(clip_value=[1.0])
+    assert (trial.clip_norm, trial.clip_value) == (None, 1.0)
+
+
+def test_no_variant_means_the_default_and_all_means_every_one_of_the_cell():
+    assert [trial.variant for trial in trials()] == ["fast"]
+    assert [trial.engine for trial in trials(backend=["engine:all"], cell=["lstm", "gru"])] == [
+        "engine:fast",
+        "engine:plain",
+        "engine:plain",
+    ]
+
+
+def test_a_variant_of_another_cell_stays_in_the_plan_to_be_recorded_as_unsupported():
+    assert [trial.engine for trial in trials(backend=["engine:fast"], cell=["gru"])] == ["engine:fast"]
+
+
+def test_task_options_are_resolved_in_full_and_part_of_the_identity():
+    (default,) = trials()
+    (given_,) = trials(task_options={"echo": {"symbols": 3}})
+    assert default.task_options == {"symbols": 10}
+    assert given_.task_options == {"symbols": 3}
+    assert default.trial_id != given_.trial_id
+
+
+def test_includes_are_added_and_excludes_taken_away():
+    plan = trials(length=[5, 6], include=[{"length": 9}], exclude=[{"length": 5, "cell": "lstm"}])
+    assert [trial.length for trial in plan] == [6, 9]
+
+
+def test_the_same_trial_is_never_planned_twice():
+    assert len(trials(length=[5, 5], backend=["engine", "engine:fast"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"backend": ["engin"]}, "unknown backend 'engin'. Did you mean engine"),
+        ({"backend": ["engine:fats"]}, "Did you mean fast"),
+        ({"backend": ["absent"]}, "its library is not installed. Cure: pip install engine"),
+        ({"cell": ["lstn"]}, "Did you mean lstm"),
+        ({"task": ["ecco"]}, "Did you mean echo"),
+        ({"task": ["../echo"]}, "unknown task"),
+        ({"length": [0]}, "length = 0: input should be greater than or equal to 1"),
+        ({"length": [-3]}, "length = -3"),
+        ({"length": [10**9]}, "less than or equal to 1000000"),
+        ({"length": [1]}, "at least 2"),
+        ({"batch": [0]}, "batch = 0"),
+        ({"hidden": [0]}, "hidden = 0"),
+        ({"learning_rate": [float("nan")]}, "learning_rate = nan"),
+        ({"learning_rate": [-1.0]}, "greater than 0"),
+        ({"optimizer": ["adma"]}, "'sgd', 'rmsprop', 'adagrad' or 'adam'"),
+        ({"dtype": ["float16"]}, "'float32' or 'float64'"),
+        ({"device": ["gpu7"]}, "device 'gpu7' cannot be used by backend 'engine' here; usable: cpu"),
+        ({"clip_norm": [1.0], "clip_value": [1.0]}, "exclude each other"),
+        ({"lenght": [5]}, "Did you mean length"),
+        ({"length": []}, "axis 'length' is empty"),
+    ],
+)
+def test_bad_input_is_refused_with_what_which_and_the_cure(axes, message):
+    with pytest.raises(UsageError) as caught:
+        trials(**axes)
+    assert message in str(caught.value)
+
+
+def test_all_errors_are_told_at_once():
+    with pytest.raises(UsageError) as caught:
+        trials(length=[0], hidden=[0], cell=["lstm", "lstn"])
+    assert all(part in str(caught.value) for part in ("length = 0", "hidden = 0", "lstn"))
+
+
+def test_options_are_checked_with_nearest_names():
+    with pytest.raises(UsageError, match=r"Did you mean task\.echo\.symbols"):
+        trials(task_options={"echo": {"symbol": 3}})
+    with pytest.raises(UsageError, match=r"task\.echo\.symbols = 'many'"):
+        trials(task_options={"echo": {"symbols": "many"}})
+    with pytest.raises(UsageError, match="unknown task 'copi'"):
+        trials(task_options={"copi": {"symbols": 3}})
+
+
+def test_a_plan_of_a_million_trials_is_counted_and_refused_without_being_made():
+    request = PlanRequest({**ONE, "seed": range(1000), "length": range(1, 1001)})
+    assert count(request) == 1_000_000
+    with pytest.raises(UsageError, match="1,000,000 trials"):
+        expand(request, PLUGINS)
+
+
+def test_excluding_everything_is_an_error():
+    with pytest.raises(UsageError, match="no trial"):
+        trials(exclude=[{"cell": "lstm"}])
+
+
+@given(seed=st.integers(0, 2**31), length=st.integers(2, 10**6), hidden=st.integers(1, 65536))
+def test_a_trial_id_is_a_function_of_content_alone(seed, length, hidden):
+    axes = {"seed": [seed], "length": [length], "hidden": [hidden]}
+    (one,), (two,) = trials(**axes), trials(**dict(reversed(axes.items())))
+    (other,) = trials(**{**axes, "seed": [seed + 1]})
+    assert one.trial_id == two.trial_id != other.trial_id
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_plan_file_holds_matrix_options_includes_and_excludes(tmp_path):
+    request = read_plan(
+        write(
+            tmp_path,
+            """
+            [matrix]
+            backend = ["engine"]
+            task = "echo"
+            cell = ["rnn", "lstm"]
+            length = [5, 6]
+            [task.echo]
+            symbols = 4
+            [[exclude]]
+            cell = "rnn"
+            length = 6
+            [[include]]
+            cell = "gru"
+            """,
+        )
+    )
+    plan = expand(merge(request, PlanRequest({"hidden": [3]})), PLUGINS)
+    assert [(trial.cell, trial.length) for trial in plan] == [("rnn", 5), ("lstm", 5), ("lstm", 6), ("gru", 5)]
+    assert all(trial.hidden == 3 and trial.task_options == {"symbols": 4} for trial in plan)
+
+
+def test_flags_override_the_file_axis_by_axis():
+    merged = merge(PlanRequest({"length": [5], "seed": [1]}), PlanRequest({"length": [7]}))
+    assert dict(merged.axes) == {"length": [7], "seed": [1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[matrix", "not valid TOML"),
+        ("[matirx]\nlength = 5", "Did you mean matrix|unknown option 'matirx'"),
+        ("matrix = 3", "matrix = 3"),
+        ("[matrix]\nlenght = [5]", "Did you mean length"),
+        ("[matrix]\nlength = []", "is empty"),
+        ("[matrix]\nlength = ['five']", "length = 'five'"),
+    ],
+)
+def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
+    with pytest.raises(UsageError, match=message):
+        expand(merge(PlanRequest(ONE), read_plan(write(tmp_path, text))), PLUGINS)
+
+
+def test_a_missing_plan_file_is_named():
+    with pytest.raises(UsageError, match=r"cannot read the plan nowhere\.toml"):
+        read_plan(Path("nowhere.toml"))

@@ -1,0 +1,342 @@
+"""The store: what it was told, it finds again; what it cannot use, it refuses and leaves as it was."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness_results.store import Store
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from harness.contract import Record, StoreError, Trial, UnknownNameError
+
+HOSTILE = ["</script>", "[bold]", "[/x]", "\x1b[31m", "=cmd()", "../..", "\x00", "\ud800", "'; DROP TABLE records; --"]
+texts = st.one_of(st.sampled_from(HOSTILE), st.text())
+numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53))
+json_values = st.recursive(
+    st.one_of(numbers, st.booleans(), texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+    max_leaves=8,
+)
+
+
+def make_trial(**fields) -> Trial:
+    return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20} | fields)
+
+
+def make_record(status: str = "ok", *, reason: str | None = None, **fields) -> Record:
+    figures = {"loss_final": 0.25, "solved": False, "accuracy": None}
+    return Record(make_trial(**fields), status, reason, figures=figures, curves={"loss": [0.5, None, 0.25]})
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "store.db"
+
+
+def store_one(path: Path, record: Record | None = None) -> Record:
+    record = record or make_record()
+    with Store.open(path) as store:
+        store.add(record, store.begin_run("harness run"))
+    return record
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    reason=st.one_of(st.none(), texts),
+    details=st.dictionaries(texts, json_values, max_size=4),
+    curves=st.dictionaries(st.sampled_from(["loss", "gradient_norm", "gradient_flow"]), json_values),
+    environment=st.dictionaries(texts, json_values, max_size=3),
+    loss=numbers,
+    status=st.sampled_from(["ok", "failed", "diverged"]),
+)
+def test_a_record_comes_back_as_it_was(tmp_path, reason, details, curves, environment, loss, status):
+    record = Record(
+        make_trial(task_options={"symbols": 8}), status, reason,
+        figures={"loss_final": loss}, curves=curves, details=details, environment=environment,
+        environment_id="e1", started_at="2026-01-01T00:00:00+00:00", harness_version="0.1.0",
+    )  # fmt: skip
+    with Store.open(tmp_path / "round.db") as store:
+        store.add(record, store.begin_run("x"))
+        assert store.records(with_curves=True)[-1] == record
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float32("nan")])
+def test_a_number_that_is_not_finite_is_stored_as_none(path, bad):
+    record = replace(make_record(), figures={"loss_final": bad}, curves={"loss": [1.0, bad]}, details={"x": {"y": bad}})
+    store_one(path, record)
+    with Store.open(path, create=False) as store:
+        found = store.record(record.trial.trial_id)
+    assert (found.figures, found.curves, found.details) == (
+        {"loss_final": None}, {"loss": [1.0, None]}, {"x": {"y": None}},
+    )  # fmt: skip
+    assert b"NaN" not in path.read_bytes()
+
+
+def test_numpy_values_and_paths_do_not_cost_a_record(path):
+    record = replace(make_record(), details={"n": np.int64(3), "a": np.array([1.5, np.nan]), "p": Path("a/b")})
+    store_one(path, record)
+    with Store.open(path, create=False) as store:
+        assert store.records()[0].details == {"n": 3, "a": [1.5, None], "p": "a/b"}
+
+
+def test_the_latest_record_of_each_trial_is_found_and_older_ones_on_request(path):
+    with Store.open(path) as store:
+        first = store.begin_run("one")
+        for record in (make_record("failed", reason="x"), make_record("ok"), make_record("ok", length=50)):
+            store.add(record, first)
+        second = store.begin_run("two")
+        store.add(make_record("timeout", length=50), second)
+        assert [(r.trial.length, r.status) for r in store.records()] == [(20, "ok"), (50, "timeout")]
+        assert [r.status for r in store.records(first)] == ["ok", "ok"]
+        assert [r.status for r in store.records(first, latest=False)] == ["failed", "ok", "ok"]
+        assert len(store.records(latest=False)) == 4
+        assert store.records(second)[0].curves == {}
+
+
+def test_runs_are_listed_in_order_with_their_command(path):
+    with Store.open(path) as store:
+        assert store.last_run() is None
+        ids = [store.begin_run(command) for command in ("harness run", "harness run \ud800 -c '[/x]'")]
+        assert [run.run_id for run in store.runs()] == ids == sorted(ids)
+        assert store.last_run() == store.runs()[-1]
+        assert store.last_run().command == "harness run \ud800 -c '[/x]'"
+
+
+def test_a_record_is_found_by_the_first_digits_of_its_trial(path):
+    record = store_one(path)
+    with Store.open(path, create=False) as store:
+        assert store.record(record.trial.trial_id[:5].upper()) == record
+
+
+def test_an_unknown_or_ambiguous_trial_is_an_error_that_lists_candidates(path):
+    record = store_one(path)
+    store_one(path, make_record(length=50))
+    with Store.open(path) as store:
+        with pytest.raises(UnknownNameError, match=f"(?s)zzzz.*{record.trial.trial_id}.*harness report"):
+            store.record("zzzz")
+        with pytest.raises(UnknownNameError, match="unknown trial '%'"):
+            store.record("%")
+        with pytest.raises(StoreError, match=f"(?s)could be any of.*{record.trial.trial_id}.*more"):
+            store.record("")
+
+
+def test_a_missing_directory_is_refused_and_named(tmp_path):
+    with pytest.raises(StoreError, match=r"no directory .*absent.*--store"):
+        Store.open(tmp_path / "absent" / "store.db")
+
+
+def test_a_directory_is_refused(tmp_path):
+    with pytest.raises(StoreError, match=r"is a directory.*--store"):
+        Store.open(tmp_path)
+
+
+def test_a_device_is_refused():
+    with pytest.raises(StoreError, match=r"not a regular file.*--store"):
+        Store.open("/dev/null")
+
+
+def test_reading_never_makes_a_file(path):
+    with pytest.raises(StoreError, match=r"there is no store .*store\.db.*harness run --store"):
+        Store.open(path, create=False)
+    assert not path.exists()
+
+
+def test_an_empty_file_becomes_a_store_but_is_nothing_to_read(path):
+    path.touch()
+    with pytest.raises(StoreError, match=r"is empty.*--store"):
+        Store.open(path, create=False)
+    store_one(path)
+    with Store.open(path, create=False) as store:
+        assert len(store.records()) == 1
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """Act as a user whom permissions bind: root may write anywhere."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def public():
+    """A directory that another user may enter."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    yield directory
+    directory.chmod(0o755)
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("file_mode", [None, 0o444, 0o666])
+def test_a_read_only_place_is_refused_for_writing_before_anything_runs_and_can_be_read(public, file_mode):
+    path = public / "store.db"
+    store_one(path)  # also loads every module that is needed below
+    if file_mode is None:
+        path.unlink()
+    else:
+        path.chmod(file_mode)
+    public.chmod(0o555)
+    with unprivileged():
+        with pytest.raises(StoreError, match=r"store\.db cannot be written.*--store"):
+            Store.open(path)
+        if file_mode is not None:
+            with Store.open(path, create=False) as store:
+                assert len(store.records()) == 1
+
+
+def cut(content: bytes) -> bytes:
+    return content[:6000]
+
+
+def scribble(content: bytes) -> bytes:
+    return content[:4096] + b"\xff" * 4096 + content[8192:]
+
+
+@pytest.mark.parametrize("spoil", [lambda _: b"not a database at all", lambda _: b"S", cut, scribble])
+def test_a_corrupt_file_is_refused_and_never_altered(path, spoil):
+    store_one(path)
+    path.write_bytes(spoil(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"store\.db is damaged.*left as it is|was left as it is.*--store"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
+def change_version(path: Path, version: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (version,))
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_newer_store_is_refused_and_never_altered(path, create):
+    store_one(path)
+    change_version(path, "999")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"version 999.*newer harness.*update rnn-harness.*--store"):
+        Store.open(path, create=create)
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_refused_and_never_altered(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"not a store of this program.*--store"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_record_that_this_version_cannot_read_is_an_error_not_a_crash(path):
+    store_one(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("""UPDATE trials SET content = '{"backend": "x"}'""")
+    with Store.open(path) as store, pytest.raises(StoreError, match="cannot be read"):
+        store.records()
+
+
+def test_a_full_disk_is_named_with_the_free_bytes_and_keeps_what_was_stored(path):
+    record = store_one(path)
+    big = replace(make_record(length=50), details={"noise": [random.Random(0).random() for _ in range(50_000)]})
+    with Store.open(path) as store:
+        event.listen(store._database.engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count = 20").close())
+        run_id = store.begin_run("x")
+        with pytest.raises(StoreError, match=r"store\.db cannot be written.*full.*\d+ bytes are free.*--store"):
+            store.add(big, run_id)
+        assert store.records(with_curves=True) == [record]
+
+
+def test_a_store_locked_for_too_long_is_an_error_that_says_so(path, monkeypatch):
+    store_one(path)
+    monkeypatch.setattr("harness_results.store.PAUSE_SECONDS", 0)
+    with Store.open(path) as store:
+        store._database.busy_seconds = 0.01
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreError, match=r"store\.db is locked.*--store"):
+                store.begin_run("x")
+        store.begin_run("x")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("nonsense://x", "nonsense"), ("postgresql+nodriver://u:secret@h/x", "postgresql"), ("://", "cannot be used")],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url, said):
+    with pytest.raises(StoreError, match=f"{said}.*--store") as caught:
+        Store.open(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_sqlite_url_is_a_path(path):
+    store_one(path)
+    with Store.open(f"sqlite:///{path}", create=False) as store:
+        assert store.name == str(path)
+        assert len(store.records()) == 1
+
+
+def test_a_path_may_hold_characters_that_mean_something_in_a_url(tmp_path):
+    path = tmp_path / "a?mode=memory#%41 ü.db"
+    store_one(path)
+    assert path.exists()
+
+
+WRITER = """
+import sys
+from itertools import count
+from harness.contract import Record, Trial
+from harness_results.store import Store
+path, backend, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with Store.open(path) as store:
+    run = store.begin_run(backend)
+    for seed in count() if most < 0 else range(most):
+        trial = Trial(backend=backend, variant="v", task="copy", cell="lstm", length=20, seed=seed)
+        store.add(Record(trial, "ok", curves={"loss": [0.1 * seed] * 500}, environment={"host": "same"}), run)
+        print(seed, flush=True)
+"""
+
+
+def start_writer(path: Path, name: str, most: int) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", WRITER, path, name, str(most)], stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_that_make_and_write_one_store_at_once_lose_nothing(path):
+    writers = [start_writer(path, name, 20) for name in ("one", "two")]
+    assert [len(writer.communicate()[0].split()) for writer in writers] == [20, 20]
+    assert [writer.returncode for writer in writers] == [0, 0]
+    with Store.open(path, create=False) as store:
+        found = {(record.trial.backend, record.trial.seed) for record in store.records()}
+    assert found == {(name, seed) for name in ("one", "two") for seed in range(20)}
+
+
+def test_what_was_acknowledged_survives_kill_9(path):
+    acknowledged = set()
+    for attempt in range(4):
+        writer = start_writer(path, f"w{attempt}", -1)
+        writer.stdout.readline()
+        time.sleep(random.Random(attempt).uniform(0.02, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        seen = writer.communicate()[0].split("\n")[:-1]
+        acknowledged |= {(f"w{attempt}", int(seed)) for seed in ["0", *seen]}
+        with Store.open(path) as store:
+            found = {(record.trial.backend, record.trial.seed) for record in store.records(with_curves=True)}
+        assert acknowledged <= found
+        acknowledged = found
