@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import run
+    from harness.api import run, sample
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "run"]
+__all__ = ["__version__", "run", "sample"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "run":
-        from harness.api import run
+    if name in {"run", "sample"}:
+        from harness import api
 
-        return run
+        return getattr(api, name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

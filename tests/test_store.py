@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness_results.store import Store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
 from harness.contract import Record, StoreError, Trial, UnknownNameError
+from harness_results.store import Store
 
 HOSTILE = ["</script>", "[bold]", "[/x]", "\x1b[31m", "=cmd()", "../..", "\x00", "\ud800", "'; DROP TABLE records; --"]
 texts = st.one_of(st.sampled_from(HOSTILE), st.text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def _sum_by_token(tokens: NDArray[np.intp], rows: Array, out: Array) -> None:
     bounds = [*starts.tolist(), len(tokens)]
     ones, sorted_rows = np.ones(len(tokens), rows.dtype), rows.take(order, axis=0)
     sums = np.empty((len(starts), rows.shape[1]), rows.dtype)
-    for index, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for index, (start, end) in enumerate(pairwise(bounds)):
         np.dot(ones[: end - start], sorted_rows[start:end], out=sums[index])
     out.fill(0)
     out[:, in_order[starts]] = sums.T

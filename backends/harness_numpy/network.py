@@ -45,7 +45,8 @@ class Network:
         """Run all layers from ``state``; return the buffers, which hold every hidden state."""
         if state is not None and state[0].shape[1] != batch.size:
             raise UsageError(
-                f"the batch has {batch.size} sequences but the carried state has {state[0].shape[1]}: load a state first"
+                f"the batch has {batch.size} sequences but the carried state has {state[0].shape[1]}: "
+                "load a state that fits, or None"
             )
         work = self._workspace(batch)
         work.start(state)

@@ -33,12 +33,10 @@ class Recurrence:
     def forward(self, weight_hh: Array, bias_hh: Array) -> None:
         """Fill ``states`` from ``zx`` and the initial state."""
         step, transposed = self._cell.step, weight_hh.T
-        for t, (zx, zh) in enumerate(zip(self._zx_at, self._zh_at, strict=True)):
-            np.matmul(self._states_at[t][0], transposed, out=zh)
-            zh += bias_hh
-            for target, value in zip(
-                self._states_at[t + 1], step(OPS, zx, zh, self._states_at[t]), strict=True
-            ):
+        for t, zh in enumerate(self._zh_at):
+            before = self._states_at[t]
+            np.add(np.matmul(before[0], transposed, out=zh), bias_hh, out=zh)
+            for target, value in zip(self._states_at[t + 1], step(OPS, self._zx_at[t], zh, before), strict=True):
                 target[...] = value
 
     def backward(self, weight_hh: Array, d_hidden: Array) -> None:
@@ -68,5 +66,5 @@ class Recurrence:
 
     @property
     def d_zh(self) -> Array:
-        """Return (T, B, G*H), d loss / d zh, after ``backward``; the same array as ``zx`` where both gradients are one."""
+        """Return (T, B, G*H), d loss / d zh, after ``backward``; it is ``zx`` where the cell gives both as one."""
         return self.zx if self._shared else self._zh

@@ -9,12 +9,14 @@ import numpy as np
 from harness.contract import Array, Optimizer
 
 BLOCK = 16_384  # elements: six arrays of float32 then fit a second-level cache of 512 kB
+SAFE_SQUARE = 1e-24  # a sum of float32 squares below this may have lost some to underflow
 
 
 def global_norm(gradient: Array) -> float:
-    """Return the L2 norm of (n,), also where its square would overflow the dtype."""
-    square = float(np.dot(gradient, gradient))
-    if not np.isfinite(square):
+    """Return the L2 norm of (n,), also where its square would leave the range of float32."""
+    with np.errstate(over="ignore"):
+        square = float(np.dot(gradient, gradient))
+    if not SAFE_SQUARE < square < float("inf"):
         square = float(np.sum(np.square(gradient, dtype=np.float64)))
     return float(np.sqrt(square))
 
@@ -32,7 +34,7 @@ def clip(optimizer: Optimizer, gradient: Array, norm: float) -> bool:
 
 
 class Update:
-    """One update rule with its state: ``first`` is Adam's m or the momentum's v, ``second`` the mean or sum of squares."""
+    """One update rule with its state: Adam's m or the momentum's v, and the mean or sum of squares."""
 
     def __init__(self, optimizer: Optimizer, parameters: Array) -> None:
         self._optimizer = optimizer

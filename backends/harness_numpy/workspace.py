@@ -41,4 +41,6 @@ class Workspace:
 
     def final(self) -> State:
         """Return a copy of the state after the last step, each (layers, B, H)."""
-        return tuple(np.stack(last) for last in zip(*([s[-1] for s in layer.states] for layer in self.layers), strict=True))
+        return tuple(
+            np.stack(last) for last in zip(*([s[-1] for s in layer.states] for layer in self.layers), strict=True)
+        )

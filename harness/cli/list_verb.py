@@ -63,14 +63,13 @@ def _backends(plugins: Plugins) -> list[Row]:
 
 def _backend_row(backend: Backend, plugins: Plugins) -> Row:
     answer = ask_availability(backend)
-    missing = isinstance(answer, Missing)
-    status = f"missing: {answer.reason}. Cure: {answer.cure}" if missing else "ready"
+    status = f"missing: {answer.reason}. Cure: {answer.cure}" if isinstance(answer, Missing) else "ready"
     variants = dict.fromkeys(name for cell in plugins.cells.values() for name in backend.variants(cell))
     return {
         "name": backend.name,
         "status": status,
         "variants": list(variants),
-        "versions": {} if missing else backend.versions(),
+        "versions": {} if isinstance(answer, Missing) else backend.versions(),
     }
 
 

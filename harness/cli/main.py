@@ -39,7 +39,7 @@ class LazyGroup(click.RichGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a stand-in with the verb's name and summary."""
-        return click.RichCommand(cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
+        return click.RichCommand(name=cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

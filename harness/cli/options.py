@@ -9,14 +9,6 @@ import rich_click as click
 
 from harness.cli import types
 
-PANELS = {
-    "What": ["backend", "task", "cell", "length", "hidden", "layers", "dropout", "initialisation", "forget_bias",
-             "chrono", "set"],
-    "Training": ["batch", "steps", "optimizer", "learning_rate", "momentum", "decay", "schedule", "schedule_steps",
-                 "schedule_factor", "clip_norm", "clip_value", "evaluate_every"],
-    "Seeds and machine": ["seed", "data_seed", "evaluation_seed", "dtype", "device", "threads"],
-}  # fmt: skip
-
 # name, short flag, type, help: each becomes ``--name`` and an axis of the plan
 _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("backend", "-b", types.Named("backends"), "Engine as BACKEND, BACKEND:VARIANT or BACKEND:all.  [default: numpy]"),

@@ -26,7 +26,8 @@ class ProgressView:
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
         self._trials = trials
         self._done = 0
-        self._began = 0.0
+        self._began = time.monotonic()
+        self._running: Trial | None = None
         self._live = self._console.is_terminal and not quiet
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -46,15 +47,10 @@ class ProgressView:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bars.__exit__(kind, error, at)
 
-    def start(self, trial: Trial) -> None:
-        """Show that a trial begins."""
-        self._began = time.monotonic()
-        if self._live:
-            label = escape(f"[{self._done + 1}/{self._trials}] {describe(trial)}")
-            self._bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
-
-    def event(self, event: events.Event) -> None:
-        """Show what the running trial tells."""
+    def event(self, trial: Trial, event: events.Event) -> None:
+        """Show what the running trial tells; its first event begins it."""
+        if trial is not self._running:
+            self._start(trial)
         if self._bar is None:
             return
         if isinstance(event, events.Phase):
@@ -62,6 +58,12 @@ class ProgressView:
         elif isinstance(event, events.Progress):
             rate = event.tokens / event.seconds if event.seconds > 0 else None
             self._bars.update(self._bar, completed=event.step, phase="train", loss=event.losses[-1], rate=rate)
+
+    def _start(self, trial: Trial) -> None:
+        self._running = trial
+        if self._live:
+            label = escape(f"[{self._done + 1}/{self._trials}] {describe(trial)}")
+            self._bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
 
     def finish(self, record: Record) -> None:
         """Leave one line about a finished trial."""
@@ -74,6 +76,7 @@ class ProgressView:
             f"{escape(f'[{self._done}/{self._trials}] {describe(record.trial)}')}  {status}  {escape(_outcome(record))}"
         )
         self._console.print(f"{line}  [dim]{time.monotonic() - self._began:.1f} s[/]", soft_wrap=True)
+        self._began = time.monotonic()
 
     def note(self, text: str) -> None:
         """Show a message."""

@@ -52,7 +52,7 @@ def load(path: Path) -> Checkpoint:
         trial = Trial.model_validate_json(metadata["trial"])
         vocabulary = None if symbols is None else Vocabulary(symbols["symbols"])
     except FileNotFoundError as error:
-        raise StoreError(f"there is no checkpoint {path}; train one with: harness run --checkpoints DIR") from error
+        raise StoreError(f"there is no checkpoint {path}; run its trial again to make it") from error
     except (OSError, SafetensorError) as error:
         raise StoreError(f"the checkpoint {path} is damaged ({error}); run the trial again to replace it") from error
     except (KeyError, TypeError, ValueError, ValidationError) as error:

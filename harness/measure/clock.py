@@ -113,7 +113,7 @@ class Pace:
         return sum(block.steps for block in self.warm_up)
 
     def _step_seconds(self) -> float:
-        blocks = self.steady or self.warm_up[-WINDOW:]
+        blocks = (self.steady or self.warm_up)[-WINDOW:]
         return median(block.step_seconds for block in blocks) if blocks else self.first_step_seconds
 
     def flags(self) -> list[str]:
@@ -128,8 +128,21 @@ class Pace:
         typical = median(block.step_seconds for block in self.steady)
         slow = sum(block.step_seconds > SLOW * typical for block in self.steady)
         if slow:
-            flags.append(f"{slow} of {len(self.steady)} blocks took over {SLOW:.0f} times the median: recompiled, or busy")
+            flags.append(
+                f"{slow} of {len(self.steady)} blocks took over {SLOW:.0f} times the median: recompiled, or busy"
+            )
+        drift = self._drift()
+        if abs(drift) > FLAT:
+            flags.append(f"step times drifted by {100 * drift:+.0f} % from the first half of the blocks to the second")
         return flags
+
+    def _drift(self) -> float:
+        """Return the relative change of the median step time between the halves of the steady blocks."""
+        if len(self.steady) < 2 * WINDOW:
+            return 0.0
+        times = [block.step_seconds for block in self.steady]
+        half = len(times) // 2
+        return median(times[half:]) / median(times[:half]) - 1
 
 
 def is_flat(seconds: Sequence[float]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from statistics import fmean, median
@@ -112,6 +113,4 @@ class Draft:
 
 def _validation(evaluation: Evaluation) -> float:
     loss: float | None = evaluation.loss_validation  # None once it came as JSON and was not finite
-    return float("inf") if loss is None or loss != loss else loss
-
-
+    return math.inf if loss is None or math.isnan(loss) else loss

@@ -27,7 +27,7 @@ STABLE = ("cpu", "cores", "memory_gibibytes", "system", "python")
 
 
 def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
-    """Return JSON-able facts about the machine, the software, and the libraries and devices of those backends that can run."""
+    """Return JSON-able facts about the machine, the software, and those of these backends that can run."""
     libraries = _core_versions()
     variables: set[str] = set()
     devices = {}
@@ -131,7 +131,9 @@ def _plugins() -> dict[str, str]:
 def _variables(names: set[str]) -> dict[str, str]:
     wanted = names | set(VARIABLE_NAMES)
     return {
-        name: value for name, value in sorted(os.environ.items()) if name in wanted or name.startswith(VARIABLE_PREFIXES)
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name in wanted or name.startswith(VARIABLE_PREFIXES)
     }
 
 
@@ -141,7 +143,9 @@ def _commit(root: Path) -> str | None:
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True, stdin=subprocess.DEVNULL)
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=2, check=True, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None

@@ -13,6 +13,7 @@ from harness.contract import Array, Batch, Trainer
 HORIZON_FRACTION = 0.01  # the gradient counts as gone below this fraction of its value at lag 0
 NOISE_FLOOR = 1e-30  # relative to lag 0: below it float32 runs into denormal numbers
 KEPT_LAGS = 512
+LINE_POINTS = 2  # a line needs two
 
 Series = NDArray[np.float64]
 
@@ -85,7 +86,7 @@ def _norms(hidden: Array) -> Series:
 
 
 def _by_lag(norms: Series, mask: NDArray[np.bool_]) -> Series:
-    """Return (layers, lags, sequences), NaN before a sequence's start; sequences without a scored position are left out."""
+    """Return (layers, lags, scored sequences), NaN before a sequence's start."""
     columns = np.flatnonzero(mask.any(axis=0))
     last = np.argmax(mask[:, columns], axis=0)
     steps = last[None, :] - np.arange(last.max() + 1)[:, None]  # (lags, sequences): the t of each lag
@@ -111,7 +112,7 @@ def _decay(median: Series) -> float | None:
     if not np.isfinite(median[0]):
         return None
     usable = np.flatnonzero(np.isfinite(median) & (median > NOISE_FLOOR * median[0]))
-    if usable.size < 2:
+    if usable.size < LINE_POINTS:
         return None
     slope = np.polynomial.polynomial.polyfit(usable, np.log(median[usable]), 1)[1]
     return float(np.exp(slope))

@@ -11,7 +11,7 @@ from harness.contract import Array, Cell, Model, Parameters, UsageError
 from harness.measure.streams import generator
 
 Scheme = Literal["torch", "glorot", "identity"]
-Draw = Callable[[np.random.Generator, str, tuple[int, ...], Model], Array]
+Draw = Callable[[np.random.Generator, str, tuple[int, ...], Model], Array]  # every scheme reads what it needs
 
 IRNN_DEVIATION = 0.001  # Le, Jaitly & Hinton 2015, section 3
 
@@ -51,7 +51,7 @@ def initial_parameters(
     return parameters
 
 
-def _torch(rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model) -> Array:
+def _torch(rng: np.random.Generator, _name: str, shape: tuple[int, ...], model: Model) -> Array:
     bound = 1 / np.sqrt(model.hidden)
     return rng.uniform(-bound, bound, shape)
 

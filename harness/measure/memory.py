@@ -29,7 +29,7 @@ class PeakMemory:
         self._peak_bytes: int | None = None
 
     def set_baseline(self, allocated_bytes: int = 0) -> None:
-        """Take what the process holds now, less what the trial itself has allocated of it, as its size after imports."""
+        """Take what the process holds now, less what the trial has allocated of it, as its size after imports."""
         self._baseline_bytes = max(0, resident_bytes() - allocated_bytes)
 
     def start(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, UnsupportedError
+from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, PluginError, UnsupportedError
 
 
 class ParityError(HarnessError):
@@ -45,7 +45,8 @@ def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_b
             return Outcome(status, str(error))
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, HarnessError):
-        return Outcome("failed", str(error), trace)
+        nameless = isinstance(error, PluginError) and label not in str(error)
+        return Outcome("failed", f"{error}; {label}" if nameless else str(error), trace)
     if isinstance(error, SystemExit):
         return Outcome("failed", f"sys.exit({error.code!r}) was called; {label}", trace)
     return Outcome("failed", f"{_message(error)}; {label}", trace)

@@ -1,4 +1,4 @@
-"""Text from a trained model, one token at a time: p proportional to exp(logit / temperature). No framework import here."""
+"""Text from a trained model, token by token: p proportional to exp(logit / temperature). No framework import here."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import (
     Backend,
@@ -56,12 +57,10 @@ class Case:
     def make_batch(self, seed: int = 2, *, carry: bool = False) -> Batch:
         """Return a batch; with a mask, about half the positions count, and always the last."""
         rng, shape = np.random.default_rng(seed), (self.time_steps, self.batch)
-        inputs = rng.integers(5, size=shape, dtype=np.int32) if self.inputs == "token" else rng.normal(size=(*shape, 2))
-        if self.loss == "cross_entropy":
-            targets = rng.integers(self.outputs, size=shape, dtype=np.int32)
-        else:
-            targets = rng.normal(size=(*shape, self.outputs))
-        mask = rng.random(shape) < 0.5 if self.masked else np.ones(shape, bool)
+        inputs = _tokens(rng, shape, 5) if self.inputs == "token" else rng.normal(size=(*shape, 2))
+        classes = self.loss == "cross_entropy"
+        targets = _tokens(rng, shape, self.outputs) if classes else rng.normal(size=(*shape, self.outputs))
+        mask = rng.integers(2, size=shape) == 1 if self.masked else np.ones(shape, bool)
         mask[-1] = True
         return Batch(inputs, targets, mask, carry)
 
@@ -167,3 +166,6 @@ class Bench:
             self._gradients[case] = (ours.gradients(ours.put(batch)), theirs.gradients(theirs.put(batch)))
         return self._gradients[case]
 
+
+def _tokens(rng: np.random.Generator, shape: tuple[int, ...], below: int) -> NDArray[np.int32]:
+    return rng.integers(below, size=shape, dtype=np.int32)

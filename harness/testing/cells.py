@@ -49,7 +49,7 @@ def it_declares_itself_sanely(cell: Cell) -> None:
 
 
 def step_keeps_shapes_and_dtypes(cell: Cell) -> None:
-    """``step`` and ``step_gradient`` return (B, H) and (B, G*H) in the dtype of their arguments, and change no argument."""
+    """``step`` and ``step_gradient`` return arrays in the dtype of their arguments, and change none."""
     for dtype in ("float64", "float32"):
         zx, zh, state, d_new = _arguments(cell, dtype)
         kept = [array.copy() for array in (zx, zh, *state, *d_new)]
@@ -102,7 +102,9 @@ def it_uses_nothing_but_ops_and_arithmetic(cell: Cell) -> None:
         new = cell.step(ops, zx, zh, state)
         cell.step_gradient(ops, zx, zh, state, new, d_new)
     except (TypeError, AttributeError) as error:
-        raise AssertionError(f"step or step_gradient does more to its arrays than Ops and + - * / can: {error}") from error
+        raise AssertionError(
+            f"step or step_gradient does more to its arrays than Ops and + - * / can: {error}"
+        ) from error
 
 
 CHECKS: tuple[Callable[[Cell], None], ...] = (
@@ -124,7 +126,7 @@ class _Sealed:
         self._value = value
 
     def _with(self, other: Any, operation: Callable[[Any, Any], Any]) -> _Sealed:
-        return _Sealed(operation(self._value, other._value if isinstance(other, _Sealed) else float(other)))
+        return _Sealed(operation(self._value, _opened(other)))
 
     def __add__(self, other: Any) -> _Sealed:
         return self._with(other, lambda a, b: a + b)
@@ -165,6 +167,10 @@ class _SealedOps:
 
     def concatenate(self, pieces: Sequence[_Sealed]) -> _Sealed:
         return _Sealed(NumpyOps().concatenate([piece._value for piece in pieces]))  # noqa: SLF001
+
+
+def _opened(other: Any) -> Any:
+    return other._value if isinstance(other, _Sealed) else float(other)  # noqa: SLF001
 
 
 def _sealed(argument: Array | CellState) -> Any:

@@ -24,7 +24,7 @@ class NotApplicable(Exception):  # noqa: N818 - an outcome, not an error
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to verify. ``function`` takes nothing and raises ``AssertionError`` with a message that says what is wrong.
+    """One thing to verify; ``function`` raises ``AssertionError`` with a message that says what is wrong.
 
     ``variant`` and ``cell`` are empty where a check concerns the whole plugin.
     """

@@ -1,4 +1,4 @@
-"""The contract's mathematics in the plainest NumPy, forward only: what every backend is held against. Slow on purpose."""
+"""The contract's mathematics in the plainest NumPy, forward only and slow: what every backend is held against."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Updates:
 
     def __init__(self, optimizer: Optimizer, parameters: Parameters) -> None:
         self.optimizer = optimizer
-        self.parameters = {name: np.array(value, dtype=np.float64) for name, value in parameters.items()}
+        self.parameters: Parameters = {name: np.array(value, dtype=np.float64) for name, value in parameters.items()}
         self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._count = 0
@@ -131,11 +131,16 @@ class Updates:
         first[name] = rule.beta1 * first[name] + (1 - rule.beta1) * g
         second[name] = rule.beta2 * second[name] + (1 - rule.beta2) * g**2
         unbiased = second[name] / (1 - rule.beta2**self._count)
-        return first[name] / (1 - rule.beta1**self._count) / (np.sqrt(unbiased) + rule.epsilon)
+        unbiased_first = first[name] / (1 - rule.beta1**self._count)
+        direction: Array = unbiased_first / (np.sqrt(unbiased) + rule.epsilon)
+        return direction
 
 
 def _encoded(model: Model, batch: Batch) -> Array:
-    return np.eye(model.inputs.size)[batch.inputs] if model.inputs.kind == "token" else batch.inputs
+    if model.inputs.kind == "token":
+        one_hot: Array = np.eye(model.inputs.size)[batch.inputs]
+        return one_hot
+    return np.asarray(batch.inputs, np.float64)
 
 
 def _start(model: Model, batch: Batch, state: State | None, layer: int) -> CellState:

@@ -78,7 +78,7 @@ def parameter_gradients_equal_finite_differences(bench: Bench) -> None:
 
 
 def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
-    """d loss / d h_t is the total derivative: through all later time steps and layers."""
+    """The gradient of h_t is the total derivative: through all later time steps and layers."""
     _needs_float64(bench)
     for case in _short_and_long(bench):
         hidden, model = bench.gradients(case)[0].hidden, case.model(bench.cell)

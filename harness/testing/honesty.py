@@ -6,10 +6,13 @@ import re
 import statistics
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import (
+    Array,
     Available,
     Backend,
     Batch,
@@ -22,14 +25,13 @@ from harness.contract import (
     Trainer,
 )
 from harness.contract.backend import DeviceBatch
-from harness.contract.model import Array
 from harness.contract.names import check_name
 from harness.testing.bench import LONG, SMALL, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
 FLOAT32_TOLERANCE = 5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
 EXACT = 1e-9
-WORK = Case(64, batch=32, layers=2, hidden=64)  # a few megaflops: milliseconds of work on anything
+WORK = Case(32, batch=16, hidden=32)  # some megaflops: a few milliseconds of work, and more where that is too little
 ENOUGH_SECONDS = 0.005
 FETCH_SECONDS = 0.002  # a fetch this short proves nothing
 FETCH_SHARE = 0.25  # of the step: fetching after synchronize() is a copy, not work
@@ -86,7 +88,7 @@ def float32_is_computed_in_float32(bench: Bench) -> None:
     if "float32" not in bench.dtypes or bench.why_unsupported(LONG, "float32"):
         raise NotApplicable("this variant does not support float32")
     case = replace(LONG, inputs="real")
-    rounded = {name: _rounded(value) for name, value in case.parameters(bench.cell).items()}
+    rounded: Parameters = {name: _rounded(value) for name, value in case.parameters(bench.cell).items()}
     batch = case.make_batch()
     batch = Batch(_rounded(batch.inputs), batch.targets, batch.mask)
     trainer, reference = bench.trainer(case, dtype="float32", parameters=rounded), bench.reference_trainer(case)
@@ -120,7 +122,7 @@ def synchronize_waits_for_the_work(bench: Bench) -> None:
 
 
 def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
-    for factor in (1, 4, 16):
+    for factor in (1, 4, 16, 64):
         case = replace(WORK, batch=WORK.batch * factor)
         dtype = "float32" if "float32" in bench.dtypes and not bench.why_unsupported(case, "float32") else bench.dtype
         trainer = bench.trainer(case, dtype=dtype)
@@ -141,7 +143,7 @@ def _step_and_fetch(trainer: Trainer, batch: DeviceBatch) -> tuple[float, float]
     return done - begin, time.perf_counter() - done
 
 
-def _rounded(array: Array) -> Array:
+def _rounded(array: NDArray[Any]) -> NDArray[np.float64]:
     return array.astype(np.float32).astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Checks of training: update rules, clipping, schedules, and that nothing but ``train_step`` and ``load`` changes weights."""
+"""Checks of training: update rules, clipping, schedules, repetition, and what may change weights."""
 
 from __future__ import annotations
 

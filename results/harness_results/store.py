@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, Select, insert, inspect, select, update
+from sqlalchemy import Connection, Select, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 import harness
@@ -136,7 +137,7 @@ class Store:
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
         try:
             return self._run(lambda c: rows.read_records(c, wanted, with_curves=with_curves))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, zlib.error) as error:
             said = " ".join(str(error).split())
             raise StoreError(f"store {self.name} holds a record that cannot be read: {said}") from error
 
@@ -178,7 +179,7 @@ class Store:
             connection.execute(insert(schema.meta), [{"name": key, "value": value} for key, value in facts.items()])
 
     def _try_to_write(self, connection: Connection) -> None:
-        connection.execute(update(schema.meta).values(value=schema.meta.c.value))
+        connection.execute(insert(schema.meta).values(name="writable", value=""))  # a real change, or nothing is tried
         connection.rollback()
 
 

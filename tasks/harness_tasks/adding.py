@@ -129,7 +129,7 @@ class AddingOptions(SequenceOptions):
 
 
 class Adding(SequenceTask):
-    """Add the two marked numbers of a sequence x_t = (u_t, m_t) of T = ``length`` steps; squared error at its last step.
+    """Add the two marked numbers of a sequence x_t = (u_t, m_t), T = ``length``; squared error at its last step.
 
     Where lengths vary, a batch is as long as the longest possible sequence; what follows a sequence's end is zeros and
     is not counted. Accuracy counts |error| < 0.04.
@@ -138,6 +138,7 @@ class Adding(SequenceTask):
     name = "adding"
     Options: ClassVar[type[TaskOptions]] = AddingOptions
     minimum_length = 2
+    # With Adam at 2e-3 an LSTM solves T = 50 within these steps, while the tanh network stays at the baseline.
     defaults = TaskDefaults(hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0)
     options: AddingOptions
 

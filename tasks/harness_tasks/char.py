@@ -24,11 +24,11 @@ from harness.contract import (
     UsageError,
     Vocabulary,
 )
-from harness_tasks.corpora import locate
+from harness_tasks.corpora import Source, locate
 from harness_tasks.ngrams import FITTED_CHARACTERS, ngram_losses
 from harness_tasks.sequences import check_length
 from harness_tasks.streams import affordable_streams, stream_length, windows
-from harness_tasks.text import Text, read_text
+from harness_tasks.text import TEXT_CURE, Text, read_text
 
 
 class CharOptions(TaskOptions):
@@ -65,23 +65,28 @@ class Char(Task):
     name = "char"
     Options: ClassVar[type[TaskOptions]] = CharOptions
     # The size and rate of char-rnn (128 units, 2e-3) with Adam: a thousand steps of 32 x 50 characters take an LSTM
-    # below the trigram model, in about a minute on one core.
+    # below the trigram model.
     defaults = TaskDefaults(hidden=128, batch=32, steps=1000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0)
     options: CharOptions
 
     def __init__(self, options: TaskOptions, length: int) -> None:
         super().__init__(options, length)
         check_length(self, length)
-        self._source = locate(self.options.corpus)
-        size = self._source.size_bytes()  # bounds the characters, so that a text far too short is found at once
-        if size == 0:
-            raise CorpusError(
-                f"corpus {self.options.corpus!r} is empty; give a text of at least some thousand characters"
-            )
-        if size is not None:
-            self._split(min(size, self.options.limit or size))
+        self._source: Source | None = None
         self._text: Text | None = None
         self._ngrams: dict[str, float] = {}
+
+    def check(self) -> None:
+        """Find a corpus that is missing, is no file, cannot be fetched, or is far too short.
+
+        Raises:
+            UsageError: what is wrong with it, and the cure.
+        """
+        size = locate(self.options.corpus).size_bytes()
+        if size == 0:
+            raise CorpusError(f"corpus {self.options.corpus!r} is empty; {TEXT_CURE}")
+        if size is not None:  # a character takes at least one byte
+            self._split(min(size, self.options.limit or size))
 
     def prepare(self, data_seed: np.random.SeedSequence) -> None:
         """Read the text and fit the n-gram models.
@@ -90,6 +95,7 @@ class Char(Task):
             CorpusError: the text cannot be used, or is shorter than one window.
             UsageError: the prime text has a character that the text has not.
         """
+        self._source = locate(self.options.corpus)
         raw = self._source.read(data_seed, self.options.limit)
         as_bytes = self.options.vocabulary == "bytes"
         self._text = read_text(self.options.corpus, raw, as_bytes=as_bytes, limit=self.options.limit)
@@ -109,8 +115,8 @@ class Char(Task):
         if training < self.length + 1 or characters - training < 2:  # noqa: PLR2004
             raise CorpusError(
                 f"corpus {self.options.corpus!r} is too short: {characters:,} characters give {training:,} to train on "
-                f"(split {self.options.split:g}) and {characters - training:,} to validate on, but length {self.length:,} "
-                f"needs {self.length + 1:,} and 2; use a longer text or a shorter length"
+                f"(split {self.options.split:g}) and {characters - training:,} to validate on, but length "
+                f"{self.length:,} needs {self.length + 1:,} and 2; use a longer text or a shorter length"
             )
         return training
 
@@ -145,10 +151,10 @@ class Char(Task):
         """
         text = self._training_text
         if stream_length(text, batch) < self.length:
+            possible = affordable_streams(text, batch, self.length)
             raise CorpusError(
-                f"corpus {self.options.corpus!r} is too short: its {len(text):,} training characters do not fill {batch:,} "
-                f"streams of {self.length:,}; use at most batch {affordable_streams(text, batch, self.length):,}, "
-                "or a shorter length"
+                f"corpus {self.options.corpus!r} is too short: its {len(text):,} training characters do not fill "
+                f"{batch:,} streams of {self.length:,}; use at most batch {possible:,}, or a shorter length"
             )
         return chain.from_iterable(windows(text, batch, self.length) for _ in repeat(None))
 
@@ -175,7 +181,7 @@ class Char(Task):
 
     def floor(self) -> float | None:
         """Return the grammar's entropy rate, exact; None for real text."""
-        rate: float | None = self._source.facts().get("entropy_rate")
+        rate: float | None = self._source.facts().get("entropy_rate") if self._source else None
         return rate
 
     def score(self, batch: Batch, outputs: Array) -> Score:
@@ -217,5 +223,5 @@ class Char(Task):
             "ngram_bits": {name: loss / float(np.log(2)) for name, loss in self._ngrams.items()},
             "ngram_best": self._best_ngram(),
             "sample": {"prime": self.prime, "length": options.sample_length, "temperature": options.sample_temperature},
-            **self._source.facts(),
+            **(self._source.facts() if self._source else {}),
         }

@@ -30,7 +30,7 @@ def ngram_losses(training: Text, validation: Text, size: int) -> dict[str, float
 
 
 def ngram_loss(fitted: Text, before: Text, validation: Text, size: int, order: int, alpha: float = ALPHA) -> float:
-    """Return the loss of one model: ``order`` 1 is the unigram, 0 is uniform; ``before`` ends where validation begins."""
+    """Return the loss of one model (``order`` 1 is the unigram, 0 is uniform); ``validation`` follows ``before``."""
     if order == 0:
         return float(np.log(size))
     scored = np.concatenate([before[len(before) - order + 1 :], validation]).astype(np.int64)

@@ -113,7 +113,5 @@ def shuffled_epochs(rng: np.random.Generator, sequences: int, batch: int) -> Ite
 def take(batch: Batch, columns: NDArray[np.int64]) -> Batch:
     """Return the sequences ``columns`` of a batch."""
     return Batch(
-        np.take(batch.inputs, columns, axis=1),
-        np.take(batch.targets, columns, axis=1),
-        np.take(batch.mask, columns, axis=1),
+        batch.inputs.take(columns, axis=1), batch.targets.take(columns, axis=1), batch.mask.take(columns, axis=1)
     )

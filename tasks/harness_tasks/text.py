@@ -18,15 +18,19 @@ from harness.contract import CorpusError, Vocabulary
 
 LARGEST_CHARACTER_FILE_BYTES = 256 * 1024 * 1024  # decoding takes some eight times as much memory
 BYTES_CURE = "set the option vocabulary to bytes"
+TEXT_CURE = "give a text of at least some thousand characters"
+BYTES = Vocabulary(None)
 _UNICODE = 0x110000
 _CHUNK = 1 << 22
+
+Tokens = NDArray[np.integer]  # (n,)
 
 
 @dataclass(frozen=True, eq=False)
 class Text:
     """A text as numbers: ``tokens`` (n,) unsigned, ``digest`` the SHA-256 of the source's bytes, ``distinct`` of V."""
 
-    tokens: NDArray[np.integer]
+    tokens: Tokens
     vocabulary: Vocabulary
     digest: str
     distinct: int
@@ -40,15 +44,17 @@ def read_text(name: str, raw: bytes | Path, *, as_bytes: bool, limit: int | None
     """
     try:
         content = _map(raw)
-        if not len(content):
-            raise CorpusError(f"corpus {name!r} is empty; give a text of at least some thousand characters")
-        text = _bytes(content[:limit]) if as_bytes else _characters(_decode(name, content, limit))
+        digest = hashlib.sha256(content.data).hexdigest()
     except OSError as error:
         raise CorpusError(f"corpus {name!r} cannot be read: {error}") from error
-    if text.distinct < 2:  # noqa: PLR2004
-        only = text.vocabulary.decode(np.asarray(text.tokens[:1], dtype=np.int32))
+    tokens, vocabulary = (content[:limit], BYTES) if as_bytes else _characters(_decode(name, content, limit))
+    if not len(tokens):
+        raise CorpusError(f"corpus {name!r} is empty; {TEXT_CURE}")
+    distinct = _distinct(tokens) if as_bytes else vocabulary.size
+    if distinct < 2:  # noqa: PLR2004
+        only = vocabulary.decode(np.asarray(tokens[:1], dtype=np.int32))
         raise CorpusError(f"corpus {name!r} holds only one distinct character, {only!r}: there is nothing to predict")
-    return Text(text.tokens, text.vocabulary, hashlib.sha256(content).hexdigest(), text.distinct)
+    return Text(tokens, vocabulary, digest, distinct)
 
 
 def _map(raw: bytes | Path) -> NDArray[np.uint8]:
@@ -57,9 +63,9 @@ def _map(raw: bytes | Path) -> NDArray[np.uint8]:
     return np.frombuffer(b"" if isinstance(raw, Path) else raw, dtype=np.uint8)
 
 
-def _bytes(content: NDArray[np.uint8]) -> Text:
-    seen = sum(np.bincount(content[start : start + _CHUNK], minlength=256) for start in range(0, len(content), _CHUNK))
-    return Text(content, Vocabulary(None), "", int(np.count_nonzero(seen)))
+def _distinct(tokens: Tokens) -> int:
+    seen = sum(np.bincount(tokens[start : start + _CHUNK], minlength=256) for start in range(0, len(tokens), _CHUNK))
+    return int(np.count_nonzero(seen))
 
 
 def _decode(name: str, content: NDArray[np.uint8], limit: int | None) -> str:
@@ -88,18 +94,19 @@ def _not_utf8(name: str, raw: bytes, start: int, mark: int) -> str:
     return f"corpus {name!r} is not UTF-8: byte 0x{raw[start]:02x} at byte {mark + start:,}; {convert}"
 
 
-def _characters(text: str) -> Text:
-    """Return the text over its distinct characters, in sorted order."""
+def _characters(text: str) -> tuple[Tokens, Vocabulary]:
+    """Return the tokens over the distinct characters, in sorted order."""
     encoding, dtype = ("ascii", np.uint8) if text.isascii() else ("utf-32-le", np.uint32)
-    codes: NDArray[np.integer] = np.frombuffer(text.encode(encoding), dtype=dtype)
+    codes: Tokens = np.frombuffer(text.encode(encoding), dtype=dtype)
     present = np.zeros(_UNICODE, dtype=np.bool_)
     pieces = [slice(start, start + _CHUNK) for start in range(0, len(codes), _CHUNK)]
     for piece in pieces:
         present[codes[piece]] = True
     symbols = np.flatnonzero(present)
-    ranks = np.zeros(_UNICODE, dtype=np.min_scalar_type(len(symbols) - 1))
+    smallest: np.dtype[np.unsignedinteger] = np.min_scalar_type(max(0, len(symbols) - 1))
+    ranks: Tokens = np.zeros(_UNICODE, dtype=smallest)
     ranks[symbols] = np.arange(len(symbols))
-    tokens = np.empty(len(codes), dtype=ranks.dtype)
+    tokens: Tokens = np.empty(len(codes), dtype=smallest)
     for piece in pieces:
         tokens[piece] = ranks[codes[piece]]
-    return Text(tokens, Vocabulary("".join(map(chr, symbols.tolist()))), "", len(symbols))
+    return tokens, Vocabulary("".join(map(chr, symbols.tolist())))

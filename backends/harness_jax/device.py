@@ -1,0 +1,73 @@
+"""Devices by name, and the numeric settings of one trainer, which must not reach another in the same process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from harness.contract import Dtype, UsageError
+
+PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
+
+
+def devices() -> dict[str, jax.Device]:
+    """Return the usable devices by name, the default platform's first: ``cuda``, ``cuda:1``, ..., ``cpu``."""
+    found: dict[str, jax.Device] = {}
+    for device in [*jax.local_devices(), *_cpu()]:
+        platform = PLATFORMS.get(device.platform, device.platform)
+        index = sum(name.split(":")[0] == platform for name in found)
+        if device not in found.values():
+            found[platform if index == 0 else f"{platform}:{index}"] = device
+    return found
+
+
+def find_device(name: str) -> jax.Device:
+    """Return the device of this name; ``cuda:0`` is ``cuda``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = devices()
+    device = known.get(name.removesuffix(":0"))
+    if device is None:
+        raise UsageError(f"jax has no device {name!r} here; it has: {', '.join(known)}")
+    return device
+
+
+def put(values: ArrayLike, dtype: DTypeLike, device: jax.Device) -> jax.Array:
+    """Copy to the device as ``dtype``; for 64 bits, inside ``settings``.
+
+    The host's copy is made here because JAX on a CPU may keep, and reuse, the very buffer that it is given.
+    """
+    array: jax.Array = jax.device_put(np.array(values, dtype), device)
+    return array
+
+
+@contextmanager
+def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
+    """Place and trace on ``device``, with 64-bit numbers for float64 only, and no TF32."""
+    with ExitStack() as stack:
+        stack.enter_context(_x64(dtype == "float64"))
+        stack.enter_context(jax.default_device(device))
+        stack.enter_context(jax.default_matmul_precision("highest"))
+        yield
+
+
+def _x64(enabled: bool) -> AbstractContextManager[Any]:
+    """Return JAX's context manager; it moved out of ``jax.experimental``, where older versions have it."""
+    home: Any = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
+    manager: AbstractContextManager[Any] = home.enable_x64(enabled)
+    return manager
+
+
+def _cpu() -> list[jax.Device]:
+    try:
+        return list(jax.local_devices(backend="cpu"))
+    except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
+        return []

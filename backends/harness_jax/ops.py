@@ -1,0 +1,44 @@
+"""The array operations of a cell, in JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class JaxOps:
+    """``harness.contract.Ops`` for JAX arrays of any leading shape."""
+
+    def sigmoid(self, x: Array) -> Array:
+        """Return 1 / (1 + exp(-x))."""
+        return jax.nn.sigmoid(x)
+
+    def tanh(self, x: Array) -> Array:
+        """Return the hyperbolic tangent."""
+        return jnp.tanh(x)
+
+    def relu(self, x: Array) -> Array:
+        """Return max(x, 0); unlike ``jnp.maximum``'s, its derivative at 0 is 0."""
+        return jax.nn.relu(x)
+
+    def exp(self, x: Array) -> Array:
+        """Return e to the power x."""
+        return jnp.exp(x)
+
+    def positive(self, x: Array) -> Array:
+        """Return 1 where x > 0 and 0 elsewhere."""
+        return (x > 0).astype(x.dtype)
+
+    def split(self, x: Array, parts: int) -> Sequence[Array]:
+        """Cut the last axis into ``parts`` equal pieces."""
+        return jnp.split(x, parts, axis=-1)
+
+    def concatenate(self, pieces: Sequence[Array]) -> Array:
+        """Join pieces along the last axis."""
+        return jnp.concatenate(pieces, axis=-1)
+
+
+OPS = JaxOps()

@@ -1,0 +1,153 @@
+"""The trainer: compiled functions, the weights with the optimizer's moments, and the carried state, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array as Tensor
+
+from harness.contract import (
+    Array,
+    Batch,
+    Execution,
+    Gradients,
+    Model,
+    Optimizer,
+    Parameters,
+    State,
+    StepResult,
+    Trainer,
+    UsageError,
+)
+from harness_jax.batch import DeviceBatch, device_batch
+from harness_jax.device import find_device, put, settings
+from harness_jax.functions import Functions, Progress
+from harness_jax.network import States
+
+
+class JaxTrainer(Trainer):
+    """One model on one device. The training step is compiled once per shape, ahead of time, with or without carry."""
+
+    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+        self._model, self._rule, self._dtype = model, optimizer, execution.dtype
+        self._device = find_device(execution.device)
+        self._functions = Functions(model, optimizer, execution.variant, execution.dropout_seed)
+        self._steps: dict[tuple[int, int], Callable[..., Any]] = {}
+        self._outputs, self._gradients = jax.jit(self._functions.outputs), jax.jit(self._functions.gradients)
+        self._progress: Progress
+        self._state: States | None = None
+        self._zeros: dict[int, States] = {}
+        self.load(parameters)
+
+    def compile(self, batch: DeviceBatch) -> bool:
+        """Compile the training step for (T, B) of ``batch``, for use by every ``train_step`` of that shape."""
+        with self._settings():
+            rate = self._rate_at(0)
+            step = jax.jit(self._functions.step, donate_argnums=0)
+            lowered = step.lower(self._progress, batch.arrays, self._start(batch), rate)
+            self._steps[batch.shape] = lowered.compile()
+        return True
+
+    def put(self, batch: Batch) -> DeviceBatch:
+        """Copy a batch to the device.
+
+        Raises:
+            PluginError: a token or class is outside its range.
+        """
+        with self._settings():
+            return device_batch(batch, self._model, self._device, self._dtype)
+
+    def train_step(self, batch: DeviceBatch) -> StepResult:
+        """Do one update; return before it is done."""
+        if batch.shape not in self._steps:
+            self.compile(batch)
+        step, rate = self._steps[batch.shape], self._next_rate()
+        self._progress, self._state, figures = step(self._progress, batch.arrays, self._start(batch), rate)
+        return StepResult(figures.loss, figures.norm, figures.clipped)
+
+    def synchronize(self) -> None:
+        """Wait for weights and carried state."""
+        for array in jax.tree.leaves((self._progress, self._state)):
+            array.block_until_ready()
+
+    def outputs(self, batch: DeviceBatch) -> Array:
+        """Return logits or predictions (T, B, K), dropout off."""
+        with self._settings():
+            outputs, self._state = self._outputs(self._progress.weights, batch.arrays.inputs, self._start(batch))
+        return np.array(outputs)
+
+    def gradients(self, batch: DeviceBatch) -> Gradients:
+        """Return loss and gradients, dropout off, no update."""
+        with self._settings():
+            loss, named, hidden = self._gradients(self._progress.weights, batch.arrays, self._start(batch))
+        named = {name: np.array(named[name]) for name in self._model.parameter_shapes()}
+        return Gradients(float(loss), named, np.array(hidden))
+
+    def parameters(self) -> Parameters:
+        """Return a copy of the parameters by name."""
+        return {name: np.array(self._progress.weights[name]) for name in self._model.parameter_shapes()}
+
+    def load(self, parameters: Parameters) -> None:
+        """Replace the parameters; the optimizer starts afresh.
+
+        Raises:
+            UsageError: a name or shape is not the model's.
+        """
+        shapes = {name: np.shape(value) for name, value in parameters.items()}
+        if odd := sorted({name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}):
+            raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
+        with self._settings():
+            weights = {name: put(value, self._dtype, self._device) for name, value in parameters.items()}
+            self._progress = jax.device_put(self._functions.begin(weights), self._device)
+            self._count, self._rate = 0, self._rate_at(0)
+
+    def state(self) -> State | None:
+        """Return a copy of the carried state, each (layers, B, H), or None."""
+        return None if self._state is None else tuple(np.array(part) for part in self._state)
+
+    def load_state(self, state: State | None) -> None:
+        """Carry this state into the next batch that asks for it.
+
+        Raises:
+            UsageError: a shape is not (layers, B, H), or their number is not the cell's.
+        """
+        if state is not None:
+            expected = (self._model.layers, np.shape(state[0])[1], self._model.hidden)
+            if len(state) != len(self._model.cell.states) or any(np.shape(part) != expected for part in state):
+                raise UsageError(f"a state of {self._model.cell.name} is {self._model.cell.states}, each {expected}")
+        with self._settings():
+            self._state = None if state is None else tuple(put(part, self._dtype, self._device) for part in state)
+
+    def peak_memory(self) -> int | None:
+        """Return the peak of the device's allocator in bytes, or None on the CPU."""
+        if self._device.platform == "cpu":
+            return None
+        return (self._device.memory_stats() or {}).get("peak_bytes_in_use")
+
+    def _settings(self) -> AbstractContextManager[None]:
+        return settings(self._device, self._dtype)
+
+    def _start(self, batch: DeviceBatch) -> States:
+        if batch.carry and self._state is not None:
+            return self._state
+        size = batch.shape[1]
+        if size not in self._zeros:
+            zeros = np.zeros((self._model.layers, size, self._model.hidden), self._dtype)
+            with self._settings():
+                self._zeros[size] = tuple(put(zeros, self._dtype, self._device) for _ in self._model.cell.states)
+        return self._zeros[size]
+
+    def _rate_at(self, count: int) -> Tensor:
+        return put(self._rule.learning_rate_at(count), self._dtype, self._device)
+
+    def _next_rate(self) -> Tensor:
+        """Return the learning rate of this update as a device scalar, made anew only where the schedule changes it."""
+        if self._rule.schedule != "constant":
+            with self._settings():
+                self._rate = self._rate_at(self._count)
+        self._count += 1
+        return self._rate

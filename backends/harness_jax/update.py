@@ -1,0 +1,53 @@
+"""The update rules of ``harness.contract.Optimizer``: optax's where it has the very same, and our clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from harness.contract import Optimizer
+
+Tree = Any  # a dict of arrays by parameter name
+
+
+def direction(rule: Optimizer) -> optax.GradientTransformation:
+    """Return the transformation of clipped gradients into what is subtracted, before the learning rate."""
+    if rule.name == "sgd":
+        return optax.trace(rule.momentum) if rule.momentum else optax.identity()
+    if rule.name == "rmsprop":
+        return _over_root(lambda s, g: rule.decay * s + (1 - rule.decay) * g * g, rule.epsilon)
+    if rule.name == "adagrad":
+        return _over_root(lambda s, g: s + g * g, rule.epsilon)
+    return optax.scale_by_adam(rule.beta1, rule.beta2, rule.epsilon)
+
+
+def clip(rule: Optimizer, gradients: Tree) -> tuple[Tree, Array, Array]:
+    """Return clipped gradients, their global norm before clipping, and whether clipping acted."""
+    norm = optax.global_norm(gradients)
+    if rule.clip_norm is not None:
+        clipped = norm > rule.clip_norm
+        scale = jnp.where(clipped, rule.clip_norm / norm, 1.0)
+        return jax.tree.map(lambda g: g * scale, gradients), norm, clipped
+    if rule.clip_value is not None:
+        limit = rule.clip_value
+        largest = jnp.stack([jnp.max(jnp.abs(g)) for g in jax.tree.leaves(gradients)]).max()
+        return jax.tree.map(lambda g: jnp.clip(g, -limit, limit), gradients), norm, largest > limit
+    return gradients, norm, jnp.zeros((), bool)
+
+
+def _over_root(accumulate: Callable[[Array, Array], Array], epsilon: float) -> optax.GradientTransformation:
+    """Return g / (sqrt(s) + epsilon): optax.scale_by_rms and scale_by_rss add epsilon inside the root."""
+
+    def start(parameters: Tree) -> Tree:
+        return jax.tree.map(jnp.zeros_like, parameters)
+
+    def update(gradients: Tree, sums: Tree, _parameters: Tree = None) -> tuple[Tree, Tree]:
+        sums = jax.tree.map(accumulate, sums, gradients)
+        return jax.tree.map(lambda g, s: g / (jnp.sqrt(s) + epsilon), gradients, sums), sums
+
+    return optax.GradientTransformation(start, update)

@@ -1,0 +1,120 @@
+"""What the PyTorch backend says of itself. No torch import at the top: ``harness list`` must stay fast without it."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from types import ModuleType
+
+from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.contract import (
+    Available,
+    Backend,
+    Cell,
+    Execution,
+    Missing,
+    Model,
+    Optimizer,
+    Parameters,
+    Trainer,
+    Trial,
+    UnavailableError,
+    UnknownNameError,
+    UnsupportedError,
+    UsageError,
+)
+
+CURE = (
+    'pip install "rnn-harness[torch]"   '
+    "(CPU build: add --index-url https://download.pytorch.org/whl/cpu; CUDA builds: see pytorch.org)"
+)
+LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations torch.nn has
+
+
+class TorchBackend(Backend):
+    """PyTorch on the CPU or an NVIDIA GPU, in three variants.
+
+    ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU``, where one computes the cell (oneDNN or cuDNN underneath).
+    ``fused``: the hand-derived BPTT of any cell as one ``autograd.Function`` per layer.
+    ``loop``: any cell's ``step`` under autograd.
+    """
+
+    name = "torch"
+
+    def availability(self) -> Available | Missing:
+        """Look for torch without importing it."""
+        if find_spec("torch") is None:
+            return Missing("PyTorch is not installed", CURE)
+        try:
+            version("torch")
+        except PackageNotFoundError:
+            return Missing("a module named torch is there, but no installed distribution of PyTorch", CURE)
+        return Available()
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of torch; its suffix names the build (``+cpu``, ``+cu130``)."""
+        return {"torch": version("torch")}
+
+    def devices(self) -> tuple[str, ...]:
+        """Return ``cuda`` (and ``cuda:1``, ... of several GPUs) where there is one, then ``cpu``. Imports torch."""
+        torch = _torch()
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return (*("cuda" if index == 0 else f"cuda:{index}" for index in range(count)), "cpu")
+
+    def variants(self, cell: Cell) -> tuple[str, ...]:
+        """Return ``library`` first where ``torch.nn`` has the cell; ``fused`` and ``loop`` run every cell."""
+        own = ("fused", "loop")
+        return ("library", *own) if type(cell) in LIBRARY_CELLS else own
+
+    def why_unsupported(self, model: Model, trial: Trial) -> str | None:
+        """Say that ``library`` lacks a cell which ``torch.nn`` does not have."""
+        return self._why_no_variant(model.cell, trial.variant)
+
+    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+        """Return a trainer.
+
+        Raises:
+            UnknownNameError: there is no such variant.
+            UnsupportedError: ``library`` has no such cell.
+            UsageError: the device is not there, or the parameters do not fit the model.
+            UnavailableError: torch cannot be imported.
+        """
+        if reason := self._why_no_variant(model.cell, execution.variant):
+            raise UnsupportedError(reason)
+        if execution.variant not in self.variants(model.cell):
+            raise UnknownNameError("variant of torch", execution.variant, self.variants(model.cell))
+        devices = self.devices()
+        if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):
+            raise UsageError(f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}")
+        from harness_torch.trainer import TorchTrainer
+
+        return TorchTrainer(model, optimizer, parameters, execution)
+
+    def threads(self) -> int:
+        """Return the number of threads of torch's CPU operations."""
+        return int(_torch().get_num_threads())
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Recognise the caching allocator's error and the CPU allocator's, besides ``MemoryError``."""
+        names = {kind.__name__ for kind in type(error).__mro__}
+        full = isinstance(error, RuntimeError) and "DefaultCPUAllocator: " in str(error) and "memory" in str(error)
+        return isinstance(error, MemoryError) or "OutOfMemoryError" in names or full
+
+    @staticmethod
+    def _why_no_variant(cell: Cell, variant: str) -> str | None:
+        if variant == "library" and type(cell) not in LIBRARY_CELLS:
+            return f"torch.nn has no {cell.name}: choose torch:fused or torch:loop"
+        return None
+
+
+def _torch() -> ModuleType:
+    """Import torch.
+
+    Raises:
+        UnavailableError: it is missing or broken.
+    """
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library of a broken installation
+        raise UnavailableError(f"torch cannot be imported: {error}\nCure: {CURE}") from error
+    return torch

@@ -1,0 +1,59 @@
+"""The update rules of ``harness.contract.Optimizer``: torch.optim's arithmetic, our clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from harness.contract import Optimizer
+
+
+class Update:
+    """Clips gradients and applies the rule; counts its updates from 0."""
+
+    def __init__(self, rule: Optimizer, parameters: Sequence[Tensor]) -> None:
+        self._rule, self._parameters = rule, list(parameters)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all moments and start counting afresh."""
+        self._step = 0
+        self._optimizer = _optimizer(self._rule, self._parameters)
+
+    def apply(self) -> tuple[Tensor, Tensor]:
+        """Update the parameters from their ``grad``; return the norm before clipping and whether clipping acted."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm, clipped = _clip(self._rule, gradients)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rule.learning_rate_at(self._step)
+        self._optimizer.step()
+        self._step += 1
+        return norm, clipped
+
+
+def _optimizer(rule: Optimizer, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    rate = rule.learning_rate
+    if rule.name == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=rule.momentum, foreach=True)
+    if rule.name == "rmsprop":
+        return torch.optim.RMSprop(parameters, rate, alpha=rule.decay, eps=rule.epsilon, foreach=True)
+    if rule.name == "adagrad":
+        return torch.optim.Adagrad(parameters, rate, eps=rule.epsilon, foreach=True)
+    return torch.optim.Adam(parameters, rate, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, foreach=True)
+
+
+def _clip(rule: Optimizer, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Clip in place, without waiting for the device; ``torch.nn.utils.clip_grad_norm_`` would divide by norm + 1e-6."""
+    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    if rule.clip_norm is not None:
+        clipped = norm > rule.clip_norm
+        torch._foreach_mul_(gradients, torch.where(clipped, rule.clip_norm / norm, 1.0))
+    elif rule.clip_value is not None:
+        clipped = torch.nn.utils.get_total_norm(gradients, torch.inf, foreach=True) > rule.clip_value
+        torch._foreach_clamp_min_(gradients, -rule.clip_value)
+        torch._foreach_clamp_max_(gradients, rule.clip_value)
+    else:
+        clipped = torch.zeros((), dtype=torch.bool)
+    return norm, clipped

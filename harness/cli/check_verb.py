@@ -1,0 +1,85 @@
+"""``harness check``: the conformance kit on installed backends, without pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import rich_click as click
+from rich.markup import escape
+
+from harness.cli.list_verb import ask_availability
+from harness.cli.main import NOT_OK, OK
+from harness.cli.output import stdout_console
+from harness.cli.types import Named
+from harness.contract import Backend, Missing, UnavailableError
+from harness.contract.names import printable
+from harness.plugins import Plugins, load_plugins
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.testing import CheckResult
+
+
+@click.command("check")
+@click.option("--backend", "-b", "names", type=Named("backends"), multiple=True, help="Only these.  [default: all]")
+@click.option("--verbose", "-v", is_flag=True, help="Show every check, not only those that fail.")
+@click.pass_obj
+def command(blocked: tuple[str, ...], names: tuple[tuple[str, ...], ...], verbose: bool) -> int:
+    """Prove that a backend computes the same function as the float64 reference, at every cell and variant.
+
+    Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and whether the
+    backend waits for its own work. Exit status 3 where a check fails.
+    """
+    plugins, console = load_plugins(blocked), stdout_console()
+    failures = 0
+    for backend in _chosen(plugins, [name for part in names for name in part], console):
+        failures += _check(backend, plugins, console, verbose=verbose)
+    return NOT_OK if failures else OK
+
+
+def _chosen(plugins: Plugins, names: list[str], console: Console) -> Iterable[Backend]:
+    if names:
+        return [plugins.usable_backend(name.partition(":")[0]) for name in names]
+    for broken in plugins.broken:
+        console.print(f"[yellow]skipped[/] {escape(printable(str(broken)))}", soft_wrap=True)
+    usable = []
+    for backend in plugins.backends.values():
+        answer = ask_availability(backend)
+        if isinstance(answer, Missing):
+            reason = f"{backend.name}: {answer.reason}. Cure: {answer.cure}"
+            console.print(f"[yellow]skipped[/] {escape(printable(reason))}", soft_wrap=True)
+        else:
+            usable.append(backend)
+    if not usable:
+        raise UnavailableError("no backend can run here; see `harness list backends`")
+    return usable
+
+
+def _check(backend: Backend, plugins: Plugins, console: Console, *, verbose: bool) -> int:
+    from harness.measure import REFERENCE_BACKEND
+    from harness.testing import checks_for_backend, run_check
+
+    checks = list(checks_for_backend(backend, plugins.backend(REFERENCE_BACKEND), tuple(plugins.cells.values())))
+    results = []
+    for number, check in enumerate(checks, 1):
+        with console.status(escape(f"{backend.name} [{number}/{len(checks)}] {check.label}")):
+            result = run_check(check)
+        results.append(result)
+        if verbose or not result.passed:
+            console.print(_line(backend, result), soft_wrap=True)
+    failures = sum(not result.passed for result in results)
+    verdict = (
+        f"[red]{failures} of {len(results)} checks failed[/]" if failures else f"[green]{len(results)} checks ok[/]"
+    )
+    seconds = sum(result.seconds for result in results)
+    console.print(f"[bold]{escape(backend.name)}[/]  {verdict}  [dim]{seconds:.0f} s[/]", soft_wrap=True)
+    return failures
+
+
+def _line(backend: Backend, result: CheckResult) -> str:
+    word = "[yellow]n/a [/]" if result.skipped else "[green]ok  [/]" if result.passed else "[red]FAIL[/]"
+    place = ":".join(part for part in (backend.name, result.variant) if part)
+    about = f"{place} {result.cell} {result.name}" + (f": {result.message}" if result.message else "")
+    return f"{word} {escape(printable(about))}"

@@ -1,0 +1,53 @@
+"""Results on stdout: the tables, and a sample of text where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.contract import Record
+from harness.contract.names import printable
+
+PIPE_WIDTH = 120  # where stdout is no terminal
+
+
+def stdout_console() -> Console:
+    """Return a console on stdout; colours only on a terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def print_results(records: Sequence[Record]) -> None:
+    """Print the tables of these records and one sample of text per network that wrote one."""
+    from harness_results.tables import rich_table
+
+    console = stdout_console()
+    console.print(rich_table(records))
+    for record in _samples_worth_showing(records):
+        sample = _choose(record.details["samples"])
+        title = f"sample: {record.trial.engine} {record.trial.cell} T={record.trial.length}"
+        console.print(Text(f"{title}, temperature {sample['temperature']}", style="bold"))
+        console.print(Text(printable(sample["text"]).strip("\n")), soft_wrap=True)
+        console.print()
+
+
+def _samples_worth_showing(records: Sequence[Record]) -> list[Record]:
+    """Return, of each engine and cell, the network with the lowest validation loss."""
+    best: dict[tuple[str, str], Record] = {}
+    for record in records:
+        if record.status == "ok" and record.details.get("samples"):
+            key = (record.trial.engine, record.trial.cell)
+            if key not in best or _loss(record) < _loss(best[key]):
+                best[key] = record
+    return list(best.values())
+
+
+def _loss(record: Record) -> float:
+    loss = record.figures.get("loss_validation")
+    return float("inf") if loss is None else float(loss)
+
+
+def _choose(samples: Sequence[dict[str, object]]) -> dict[str, str]:
+    return {key: str(value) for key, value in samples[len(samples) // 2].items()}

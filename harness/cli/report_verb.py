@@ -1,0 +1,71 @@
+"""``harness report``: what a store holds, as a table or flat data. It never runs anything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from harness.api import DEFAULT_STORE
+from harness.cli.main import OK
+from harness.contract import Record, UsageError
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+@click.command("report")
+@click.argument("stores", nargs=-1, metavar="[STORE...]")
+@click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option("--run", "run_id", type=click.IntRange(1), help="Only the records of this run.  [default: all, latest]")
+@click.option("--last", is_flag=True, help="Only the records of the last run.")
+def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: int | None, last: bool) -> int:
+    """Show the records of one store or several; of trials measured more than once, the latest."""
+    if last and run_id:
+        raise click.UsageError("--run and --last exclude each other")
+    records = [record for store in stores or (DEFAULT_STORE,) for record in _records(store, run_id, last=last)]
+    if not records:
+        raise UsageError("the store holds no record: run something with `harness run`, or name another store")
+    if output is None and format_ == "table":
+        from harness.cli.output import print_results
+
+        print_results(records)
+        return OK
+    _write(_text(records, format_), output)
+    return OK
+
+
+def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
+    from harness_results.store import Store
+
+    with Store.open(location, create=False) as store:
+        if last:
+            newest = store.last_run()
+            run_id = newest.run_id if newest else None
+        known = [run.run_id for run in store.runs()]
+        if run_id is not None and run_id not in known:
+            raise UsageError(f"store {location} has no run {run_id}; its runs: {', '.join(map(str, known)) or 'none'}")
+        return store.records(run_id)
+
+
+def _text(records: list[Record], format_: str) -> str:
+    from harness_results import export, markup, tables
+
+    writers = {
+        "table": tables.plain_table,
+        "markdown": markup.to_markdown,
+        "csv": export.to_csv,
+        "json": export.to_json_lines,
+    }
+    return writers[format_](records)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error

@@ -1,0 +1,30 @@
+"""``harness show``: one trial in full."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import rich_click as click
+
+from harness.api import DEFAULT_STORE
+from harness.cli.main import OK
+
+
+@click.command("show")
+@click.argument("trial")
+@click.option("--store", default=DEFAULT_STORE, show_default=True, metavar="PATH")
+@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(trial: str, store: str, format_: str) -> int:
+    """Show a TRIAL (its id, or the first digits): every figure, curves, samples, environment, and the log of a failure."""
+    from harness.cli.output import stdout_console
+    from harness_results.show import show_record
+    from harness_results.store import Store
+
+    with Store.open(store, create=False) as opened:
+        record = opened.record(trial)
+    if format_ == "json":
+        sys.stdout.write(json.dumps(record.to_json(), allow_nan=False) + "\n")
+    else:
+        stdout_console().print(show_record(record))
+    return OK

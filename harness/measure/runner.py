@@ -1,0 +1,183 @@
+"""One trial, start to end, as a stream of events. It never prints and stores nothing; only its clock times anything."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.contract import Backend, HarnessError, Trainer, Trial
+from harness.measure.checkpoint import save
+from harness.measure.clock import Clock, MonotonicClock
+from harness.measure.draft import Draft
+from harness.measure.environment import effective_threads, environment_id, environment_record
+from harness.measure.events import Event, Facts, Finished, Phase
+from harness.measure.flow import measure_flow
+from harness.measure.guard import check_parameters
+from harness.measure.memory import PeakMemory
+from harness.measure.outcome import ParityError, outcome_of
+from harness.measure.parity import measure_parity
+from harness.measure.sampling import sample_text
+from harness.measure.setup import FLOW_SEQUENCES, Setup, check_backend, prepare
+from harness.measure.streams import generator
+from harness.measure.training import Training
+from harness.plugins import Plugins, load_plugins
+
+TEMPERATURES = (0.5, 0.8, 1.0)
+DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What does not change the measurement.
+
+    Attributes:
+        checkpoint: where to write the trained weights; None: nowhere.
+        sample_length: characters of text to sample from a text model at each temperature; 0: none.
+        block: names of plugins that are not loaded.
+    """
+
+    checkpoint: str | None = None
+    sample_length: int = 0
+    block: tuple[str, ...] = ()
+
+
+def run_trial(
+    trial: Trial, settings: Settings | None = None, *, clock: Clock | None = None, plugins: Plugins | None = None
+) -> Iterator[Event]:
+    """Yield the events of one trial; the last is ``Finished`` with its record, whatever happened."""
+    run = _Run(trial, settings or Settings(), clock or MonotonicClock(), plugins)
+    draft = Draft(trial)
+    status, reason, trace = "ok", None, {}
+    try:
+        for event in run.events():
+            run.note(event)
+            draft.add(event)
+            yield event
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a failed trial is a record too)
+        run.memory.pause()
+        outcome = outcome_of(error, run.backend, run.label, run.memory.peak_bytes())
+        status, reason = outcome.status, outcome.reason
+        trace = {"traceback": outcome.traceback} if outcome.traceback else {}
+        if status == "out_of_memory":
+            draft.figures["peak_memory_bytes"] = run.memory.peak_bytes()
+    yield Finished(draft.record(status, reason, **run.details(), **trace))
+
+
+@dataclass
+class _Run:
+    """What is known while a trial runs."""
+
+    trial: Trial
+    settings: Settings
+    clock: Clock
+    plugins: Plugins | None
+    backend: Backend | None = None
+    label: str = "the harness itself"
+    memory: PeakMemory = field(default_factory=PeakMemory)
+    flags: list[str] = field(default_factory=list)
+    phases: list[tuple[str, float]] = field(default_factory=list)
+
+    def note(self, event: Event) -> None:
+        """Keep the moment at which a phase begins."""
+        if isinstance(event, Phase):
+            self.phases.append((event.name, self.clock.now()))
+
+    def details(self) -> dict[str, object]:
+        """Return the flags, and the seconds spent in each phase."""
+        seconds: dict[str, float] = {}
+        ends = [start for _, start in self.phases[1:]] + [self.clock.now()]
+        for (name, start), end in zip(self.phases, ends, strict=True):
+            seconds[name] = seconds.get(name, 0.0) + end - start
+        return {"flags": self.flags, "phase_seconds": seconds}
+
+    def events(self) -> Iterator[Event]:
+        """Do everything, in order."""
+        yield Phase("load")
+        setup = yield from self._setup()
+        yield Phase("build")
+        trainer = setup.trainer()
+        self.memory.set_baseline(allocated_bytes=sum(array.nbytes for array in trainer.parameters().values()))
+        yield self._environment(setup.backend)
+        yield Phase("parity")
+        yield from self._parity(setup)
+        yield Phase("flow")
+        initial = measure_flow(trainer, setup.probe(FLOW_SEQUENCES))
+        curves = {"initial": initial.to_json()}
+        figures = {"gradient_horizon": initial.horizon, "gradient_decay": initial.decay}
+        yield Facts(figures=figures, curves={"gradient_flow": curves})
+        yield from Training(setup, trainer, self.clock, self.memory, self.flags).events()
+        yield Phase("finish")
+        final = measure_flow(trainer, setup.probe(FLOW_SEQUENCES))
+        yield Facts(
+            figures={"gradient_horizon": final.horizon, "gradient_decay": final.decay},
+            curves={"gradient_flow": curves | {"final": final.to_json()}},
+            details={"gradient_horizon_censored": final.censored},
+        )
+        yield from self._keep(setup, trainer)
+
+    def _setup(self) -> Generator[Event, None, Setup]:
+        trial, plugins = self.trial, self.plugins or load_plugins(self.settings.block)
+        self.backend = plugins.backend(trial.backend)
+        distribution = plugins.distribution_of("backend", trial.backend)
+        self.label = f"backend {trial.backend!r} from {distribution}"
+        check_backend(self.backend, trial, plugins)
+        yield Phase("prepare")
+        setup = prepare(trial, plugins, self.backend, self.label)
+        figures = {
+            "parameters": setup.model.parameter_count(),
+            "loss_baseline": setup.task.baseline(),
+            "loss_floor": setup.task.floor(),
+        }
+        details = {"task": setup.task.facts(), "distribution": distribution}
+        if trial.dropout:
+            details["notes"] = [DROPOUT_NOTE]
+        yield Facts(figures=figures, details=details)
+        return setup
+
+    def _environment(self, backend: Backend) -> Facts:
+        record, threads = environment_record([backend]), effective_threads(backend)
+        if threads not in (None, self.trial.threads):
+            self.flags.append(f"{self.trial.threads} threads were asked for, the engine uses {threads}")
+        details = {"effective_threads": threads, "versions": backend.versions()}
+        return Facts(details=details, environment=record, environment_id=environment_id(record))
+
+    def _parity(self, setup: Setup) -> Iterator[Event]:
+        batch = setup.probe(setup.trial.batch)
+        parity = measure_parity(setup.backend, setup.reference, setup.model, setup.parameters, batch, setup.execution)
+        figures = {"parity_error": parity.error, "parity_tolerance": parity.tolerance}
+        yield Facts(figures=figures, details={"parity": parity.to_json()})
+        if not parity.passed:
+            raise ParityError(
+                f"{parity.tensor} differs from the float64 reference by {parity.error:.3g}, "
+                f"tolerance {parity.tolerance:.3g}; {self.label}"
+            )
+
+    def _keep(self, setup: Setup, trainer: Trainer) -> Iterator[Event]:
+        """Write the checkpoint and some text; a failure here is flagged and does not take the figures away."""
+        parameters = check_parameters(trainer, setup.model, self.trial.dtype, self.label)
+        vocabulary = setup.task.vocabulary
+        try:
+            if self.settings.checkpoint is not None:
+                save(Path(self.settings.checkpoint), parameters, self.trial, vocabulary)
+                yield Facts(details={"checkpoint": self.settings.checkpoint})
+            if self.settings.sample_length and vocabulary is not None:
+                yield Facts(details={"samples": self._samples(setup, setup.reference_trainer(parameters))})
+        except HarnessError as error:
+            self.flags.append(str(error))
+
+    def _samples(self, setup: Setup, trainer: Trainer) -> list[dict[str, object]]:
+        """Return text from the reference at the trained weights, so that nothing is compiled for a batch of one."""
+        vocabulary = setup.task.vocabulary
+        if vocabulary is None:
+            return []
+        symbols = vocabulary.symbols
+        prime = "\n" if symbols is None or "\n" in symbols else symbols[0]
+        samples: list[dict[str, object]] = []
+        for temperature in TEMPERATURES:
+            rng = generator(self.trial.seed, "sample", str(temperature))
+            text = sample_text(
+                trainer, vocabulary, prime=prime, length=self.settings.sample_length, temperature=temperature, rng=rng
+            )
+            samples.append({"temperature": temperature, "prime": prime, "text": text})
+        return samples

@@ -1,0 +1,139 @@
+"""From a trial to everything that its measurement needs: task, model, weights, batches and the backend's trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.contract import (
+    Backend,
+    Batch,
+    Execution,
+    Inputs,
+    Missing,
+    Model,
+    Parameters,
+    Task,
+    Trainer,
+    Trial,
+    UnsupportedError,
+    Vocabulary,
+)
+from harness.measure import REFERENCE_BACKEND
+from harness.measure.evaluate import Evaluator
+from harness.measure.guard import check_parameters, checked_batches
+from harness.measure.initialise import initial_parameters
+from harness.measure.streams import generator, seed_sequence
+from harness.plugins import Plugins
+
+FLOW_SEQUENCES = 32  # of a batch, for the gradient flow
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One trial, resolved. ``label`` names the backend and its distribution, ``task_label`` the task and its own."""
+
+    trial: Trial
+    plugins: Plugins
+    backend: Backend
+    task: Task
+    model: Model
+    parameters: Parameters  # float64
+    execution: Execution
+    label: str
+    task_label: str
+
+    @property
+    def reference(self) -> Backend:
+        """The backend that every other is compared with."""
+        return self.plugins.backend(REFERENCE_BACKEND)
+
+    def trainer(self) -> Trainer:
+        """Return the backend's trainer at the initial weights, its parameters checked."""
+        trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
+        check_parameters(trainer, self.model, self.trial.dtype, self.label)
+        return trainer
+
+    def reference_trainer(self, parameters: Parameters) -> Trainer:
+        """Return the reference's trainer at these weights, in the trial's dtype."""
+        variant = self.reference.variants(self.model.cell)[0]
+        execution = Execution(variant, dtype=self.trial.dtype)
+        return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
+
+    def training(self) -> Iterator[Batch]:
+        """Yield the training batches, the same for every backend, without end."""
+        batches = self.task.training(generator(self._data_seed, "data"), self.trial.batch)
+        return checked_batches(batches, self.trial.batch, self.task_label)
+
+    def probe(self, sequences: int) -> Batch:
+        """Return the first training batch, cut to so many sequences, without taking it out of the training stream."""
+        return next(self.training()).first(sequences)
+
+    def evaluator(self) -> Evaluator:
+        """Return what evaluates: held-out batches, and as many of training data from a stream of their own."""
+        trial = self.trial
+        seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
+        validation = self.task.validation(generator(seed, "evaluation"), trial.batch)
+        rng = generator(self._data_seed, "training_sample")
+        sample = self.task.training_sample(rng, trial.batch, len(validation))
+        return Evaluator(self.task, self.model, trial.dtype, validation, sample, self.label)
+
+    @property
+    def _data_seed(self) -> int:
+        return data_seed(self.trial)
+
+
+def text_trainer(plugins: Plugins, trial: Trial, parameters: Parameters, vocabulary: Vocabulary) -> Trainer:
+    """Return the reference's trainer of a text model that ``trial`` trained to ``parameters``."""
+    cell, size = plugins.cell(trial.cell), vocabulary.size
+    model = Model(cell, Inputs("token", size), trial.hidden, trial.layers, size, "cross_entropy")
+    reference = plugins.backend(REFERENCE_BACKEND)
+    execution = Execution(reference.variants(cell)[0], dtype=trial.dtype)
+    return reference.trainer(model, trial.update_rule(), parameters, execution)
+
+
+def data_seed(trial: Trial) -> int:
+    """Return the seed of the training data."""
+    return trial.seed if trial.data_seed is None else trial.data_seed
+
+
+def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
+    """Check what can be known before anything is built.
+
+    Raises:
+        UnsupportedError: the backend cannot run here, on this device, or has no such variant of the cell.
+    """
+    answer = backend.availability()
+    if isinstance(answer, Missing):
+        raise UnsupportedError(f"backend {backend.name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
+    variants = backend.variants(plugins.cell(trial.cell))
+    if trial.variant not in variants:
+        names = ", ".join(variants) or "none"
+        raise UnsupportedError(f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}")
+    devices = backend.devices()
+    if trial.device not in devices and trial.device.split(":")[0] not in devices:
+        raise UnsupportedError(f"backend {backend.name!r} finds no device {trial.device!r}: {', '.join(devices)}")
+
+
+def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Setup:
+    """Prepare the task and draw the weights.
+
+    Raises:
+        UnsupportedError: the backend cannot run this model.
+        UsageError: an option of the task cannot be used.
+    """
+    task_class = plugins.task(trial.task)
+    task = task_class(task_class.Options(**trial.task_options), trial.length)
+    task.prepare(seed_sequence(data_seed(trial), "prepare"))
+    cell = plugins.cell(trial.cell)
+    model = Model(cell, task.inputs, trial.hidden, trial.layers, task.outputs, task.loss, trial.dropout)
+    reason = backend.why_unsupported(model, trial)
+    if reason is not None:
+        raise UnsupportedError(reason)
+    parameters = initial_parameters(
+        model, trial.seed, scheme=trial.initialisation, forget_bias=trial.forget_bias, chrono=trial.chrono
+    )
+    dropout_seed = int(seed_sequence(trial.seed, "dropout").generate_state(1)[0])
+    execution = Execution(trial.variant, trial.device, trial.dtype, dropout_seed)
+    task_label = f"task {trial.task!r} from {plugins.distribution_of('task', trial.task)}"
+    return Setup(trial, plugins, backend, task, model, parameters, execution, label, task_label)

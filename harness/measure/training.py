@@ -1,0 +1,117 @@
+"""The training loop, which is the benchmark: blocks on the clock, evaluations and batch generation off it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from harness.contract import Batch, DivergedError, StepResult, Trainer
+from harness.contract.record import finite
+from harness.measure.clock import Block, Clock, Pace, time_steps
+from harness.measure.evaluate import Evaluator
+from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
+from harness.measure.guard import check_step
+from harness.measure.memory import PeakMemory
+from harness.measure.setup import Setup
+from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
+
+
+@dataclass
+class Training:
+    """Trains one trainer for all of its steps, and yields what happens."""
+
+    setup: Setup
+    trainer: Trainer
+    clock: Clock
+    memory: PeakMemory
+    flags: list[str] = field(default_factory=list)
+    step: int = 0
+
+    def events(self) -> Iterator[Event]:
+        """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
+
+        Raises:
+            DivergedError: a loss or gradient norm is not finite; the block it happened in has been yielded.
+            PluginError: the backend handed back nonsense.
+        """
+        evaluator = self.setup.evaluator()
+        yield from self._evaluate(evaluator)
+        batches = self.setup.training()
+        pace = yield from self._first_step(next(batches))
+        yield Phase("train")
+        while self.step < self.setup.trial.steps:
+            if self._evaluation_due():
+                yield from self._evaluate(evaluator)
+                yield Phase("train")
+            length = pace.next_steps(self._until_evaluation())
+            yield from self._block([next(batches) for _ in range(length)], pace)
+        yield from self._evaluate(evaluator)
+        yield self._speed(pace)
+
+    def _first_step(self, batch: Batch) -> Generator[Event, None, Pace]:
+        device_batch = self.trainer.put(batch)
+        yield Phase("compile")
+        start = self.clock.now()
+        if self.trainer.compile(device_batch):
+            yield Facts(figures={"compile_seconds": self.clock.now() - start})
+        yield Phase("first_step")
+        self.memory.start()
+        results, seconds = time_steps(self.trainer, [device_batch], self.clock, self.setup.label)
+        yield Facts(figures={"first_step_seconds": seconds})
+        yield from self._progress(results, Block(1, _tokens([batch]), seconds))
+        return Pace(self.setup.trial.steps - 1, seconds)
+
+    def _block(self, batches: Sequence[Batch], pace: Pace) -> Iterator[Event]:
+        device_batches = [self.trainer.put(batch) for batch in batches]
+        results, seconds = time_steps(self.trainer, device_batches, self.clock, self.setup.label)
+        block = Block(len(batches), _tokens(batches), seconds)
+        pace.add(block)
+        yield from self._progress(results, block)
+
+    def _progress(self, results: Sequence[StepResult], block: Block) -> Iterator[Event]:
+        steps = [check_step(result, self.setup.label) for result in results]
+        self.step += len(steps)
+        self.memory.pause()
+        yield Progress(
+            step=self.step,
+            steps=self.setup.trial.steps,
+            losses=tuple(finite([step.loss for step in steps])),
+            norms=tuple(finite([step.norm for step in steps])),
+            clipped=tuple(step.clipped for step in steps),
+            seconds=block.seconds,
+            tokens=block.tokens,
+            peak_memory_bytes=self._peak_memory(),
+        )
+        for number, step in enumerate(steps, start=self.step - len(steps) + 1):
+            if not (math.isfinite(step.loss) and math.isfinite(step.norm)):
+                raise DivergedError(f"diverged at step {number}")
+
+    def _peak_memory(self) -> int | None:
+        device = self.trainer.peak_memory()
+        return self.memory.peak_bytes() if device is None else device
+
+    def _evaluation_due(self) -> bool:
+        every = self.setup.trial.evaluate_every
+        return every > 0 and self.step % every == 0
+
+    def _until_evaluation(self) -> int:
+        every, left = self.setup.trial.evaluate_every, self.setup.trial.steps - self.step
+        return min(left, every - self.step % every) if every else left
+
+    def _evaluate(self, evaluator: Evaluator) -> Iterator[Event]:
+        yield Phase("evaluate")
+        evaluation = evaluator.evaluate(self.trainer, self.step)
+        self.memory.start()
+        yield Evaluated(evaluation, bool(self.setup.task.solved(evaluation)))
+        if not math.isfinite(evaluation.loss_validation):
+            raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
+
+    def _speed(self, pace: Pace) -> Facts:
+        self.flags += pace.flags()
+        figures = speed_figures(pace, training_flops_per_token(self.setup.model))
+        return Facts(figures=figures, curves=speed_curves(pace), details=speed_details(pace))
+
+
+def _tokens(batches: Sequence[Batch]) -> int:
+    return sum(batch.time_steps * batch.size for batch in batches)

@@ -1,0 +1,88 @@
+"""``harness new``: writes a small plugin package that installs with pip and passes its conformance tests."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from string import Template
+from typing import Literal, get_args
+
+from harness.contract import UsageError
+from harness.contract.names import check_name
+from harness.plugins import Plugins, load_plugins
+
+Kind = Literal["backend", "task", "cell"]
+
+
+def create(kind: str, name: str, directory: Path) -> Path:
+    """Write the package of a new ``kind`` (backend, task or cell) into ``directory`` and return its folder.
+
+    Raises:
+        UsageError: the kind or name is not allowed, the name is taken, or the folder exists and is not empty.
+    """
+    values = _values(kind, name)
+    _check_free(kind, name, values["module"], load_plugins())
+    package = directory / values["distribution"]
+    if package.exists() and (not package.is_dir() or any(package.iterdir())):
+        raise UsageError(f"{package} exists already and is not an empty folder: choose another name or --directory")
+    try:
+        for path, text in rendered(kind, name).items():
+            target = package / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {package}: {error}. Choose another folder with --directory") from error
+    return package
+
+
+def rendered(kind: str, name: str) -> dict[str, str]:
+    """Return the files of the package: path within it -> text.
+
+    Raises:
+        UsageError: the kind or name is not allowed.
+    """
+    values = _values(kind, name)
+    module = values["module"]
+    return {
+        "pyproject.toml": _fill(_templates() / "pyproject.toml.tmpl", values),
+        "README.md": _fill(_templates() / kind / "README.md.tmpl", values),
+        f"{module}/__init__.py": _fill(_templates() / kind / "module.py.tmpl", values),
+        f"tests/test_{module}.py": _fill(_templates() / kind / "test.py.tmpl", values),
+    }
+
+
+def _values(kind: str, name: str) -> dict[str, str]:
+    if kind not in get_args(Kind):
+        raise UsageError(f"unknown kind {kind!r}: use one of {', '.join(get_args(Kind))}")
+    identifier = check_name(kind, name).replace("-", "_")
+    camel = "".join(part[:1].upper() + part[1:] for part in identifier.split("_"))
+    if not identifier.isidentifier() or not camel.isidentifier():
+        raise UsageError(
+            f"{kind} name {name!r} is not allowed here: start with a letter, then letters, digits, '-', '_'"
+        )
+    return {
+        "kind": kind,
+        "name": name,
+        "module": f"harness_{identifier.lower()}",
+        "distribution": f"harness-{identifier.lower().replace('_', '-').strip('-')}",
+        "Camel": camel,
+        "Class": camel + kind.capitalize(),
+    }
+
+
+def _check_free(kind: str, name: str, module: str, plugins: Plugins) -> None:
+    taken = {"backend": plugins.backends, "task": plugins.tasks, "cell": plugins.cells}[kind]
+    if name in taken or name in (plugin.name for plugin in plugins.broken):
+        raise UsageError(f"{kind} name {name!r} is taken by an installed plugin: choose another")
+    if importlib.util.find_spec(module) is not None:
+        raise UsageError(f"{kind} name {name!r} is not free: a module {module} is installed already; choose another")
+
+
+def _templates() -> Traversable:
+    return files("harness.scaffold") / "templates"
+
+
+def _fill(template: Traversable, values: dict[str, str]) -> str:
+    return Template(template.read_text(encoding="utf-8")).substitute(values)

@@ -1,0 +1,137 @@
+"""One worker process in a session of its own: its environment set before it starts, watched, and killed whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from harness.contract import Trial
+from harness.plugins import Plugins
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+PYTHON_VARIABLES = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
+REAP_SECONDS = 5.0
+
+
+def worker_environment(trial: Trial, plugins: Plugins) -> dict[str, str]:
+    """Return the worker's whole environment: thread counts are bounded before anything is imported."""
+    backend = plugins.backends.get(trial.backend)
+    environment = dict(os.environ) | PYTHON_VARIABLES
+    environment |= {name: str(trial.threads) for name in THREAD_VARIABLES}
+    if backend is not None:
+        environment |= backend.environment(trial.threads)
+    if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, environment["PYTHONPATH"].split(os.pathsep)))
+    return environment
+
+
+class Worker:
+    """A running ``harness.measure.worker``.
+
+    Attributes:
+        events: descriptor to read the JSON lines from.
+        log: descriptor to read what it prints from.
+        exited: descriptor that becomes readable when the process is over.
+    """
+
+    def __init__(self, request: bytes, environment: Mapping[str, str]) -> None:
+        self.events, events_end = os.pipe()
+        self.log, log_end = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "harness.measure.worker", str(events_end)],
+                stdin=subprocess.PIPE,
+                stdout=log_end,
+                stderr=log_end,
+                env=dict(environment),
+                pass_fds=(events_end,),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self.events)
+            os.close(self.log)
+            raise
+        finally:
+            os.close(events_end)
+            os.close(log_end)
+        os.set_blocking(self.events, False)
+        os.set_blocking(self.log, False)
+        self.exited = _exit_descriptor(self.process)
+        self._send(request)
+
+    def _send(self, request: bytes) -> None:
+        """Write the request; stdin stays open, because its end means to the worker that we are gone."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.write(request)
+                self.process.stdin.flush()
+
+    def stop(self, grace_seconds: float) -> None:
+        """SIGTERM to the group, wait, SIGKILL to all that is left, descendants in other sessions included."""
+        descendants = self._descendants()
+        self._signal(signal.SIGTERM)
+        select.select([self.exited], [], [], grace_seconds)
+        for process in {*descendants, *self._descendants()}:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.reap()
+
+    def reap(self) -> int:
+        """Kill whatever is left of the group and return the exit status, negative for a signal."""
+        self._signal(signal.SIGKILL)  # before waiting: until then the group's number cannot belong to anyone else
+        try:
+            return self.process.wait(REAP_SECONDS)
+        except subprocess.TimeoutExpired:  # stuck inside the kernel: it ends when that lets it go
+            return -signal.SIGKILL
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, number)
+
+    def _descendants(self) -> set[psutil.Process]:
+        try:
+            return set(psutil.Process(self.process.pid).children(recursive=True))
+        except psutil.Error:
+            return set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.returncode is None:
+            self.stop(0.0)
+        for descriptor in (self.events, self.log, self.exited):
+            os.close(descriptor)
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+
+
+def _exit_descriptor(process: subprocess.Popen[bytes]) -> int:
+    """Return a descriptor that becomes readable when the process is over, which is left to be waited for on Linux."""
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(process.pid)
+    read, write = os.pipe()
+
+    def wait() -> None:
+        process.wait()
+        os.close(write)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return read

@@ -1,0 +1,137 @@
+"""Classes that plugin authors subclass in pytest. pytest is needed only when one of their tests runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, ClassVar
+
+from harness.contract import Backend, Cell, Dtype, Missing, Task
+from harness.plugins import load_plugins
+from harness.testing.backends import DTYPES, checks_for_backend
+from harness.testing.cells import checks_for_cell
+from harness.testing.compare import Check, NotApplicable, run_check
+from harness.testing.tasks import checks_for_task
+
+
+class Conformance:
+    """One test per check. Subclass one of the three classes below, not this one.
+
+    Attributes:
+        exceptions: pattern of ``variant-cell-check`` -> reason, for what a plugin cannot do. Each is reported with its
+            reason, and must really fail: an exception that is no longer needed is an error.
+    """
+
+    exceptions: ClassVar[Mapping[str, str]] = {}
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the checks."""
+        raise NotImplementedError
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Make one test of each check; pytest calls this when it collects the class."""
+        checks = list(self.checks())
+        metafunc.parametrize("check", checks, ids=[check.label for check in checks])
+
+    def test_conforms(self, check: Check) -> None:
+        """Run one check."""
+        import pytest
+
+        __tracebackhide__ = True
+        result = run_check(check)
+        reason = next((why for pattern, why in self.exceptions.items() if fnmatchcase(check.label, pattern)), None)
+        if result.skipped:
+            pytest.skip(result.message)
+        if reason is None and not result.passed:
+            pytest.fail(f"{check.label}: {result.message}", pytrace=False)
+        if reason is not None and result.passed:
+            pytest.fail(f"{check.label} passes: its exception ({reason}) is no longer needed", pytrace=False)
+        if reason is not None:
+            pytest.xfail(f"{reason}: {result.message}")
+
+
+class BackendConformance(Conformance):
+    """The checks of a backend::
+
+        class TestTortoise(BackendConformance):
+            backend = Tortoise()
+
+    Attributes:
+        backend: what is tested.
+        reference: the backend whose float64 results count as right; None means ``numpy``.
+        cells: the cells to run; None means those that come with the harness.
+        variants: only these variants; None means all.
+        dtypes: only these.
+        lengths: only these of 1, 7, 64 and 100 time steps; None means all.
+        device: None means the backend's first.
+    """
+
+    backend: ClassVar[Backend]
+    reference: ClassVar[Backend | None] = None
+    cells: ClassVar[Sequence[Cell] | None] = None
+    variants: ClassVar[Sequence[str] | None] = None
+    dtypes: ClassVar[tuple[Dtype, ...]] = DTYPES
+    lengths: ClassVar[Sequence[int] | None] = None
+    device: ClassVar[str | None] = None
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the checks of ``checks_for_backend``, and that the backend's library is there."""
+        yield Check("its_library_is_installed", partial(_its_library_is_installed, self.backend))
+        yield from checks_for_backend(
+            self.backend,
+            self.reference or load_plugins().backend("numpy"),
+            self.cells,
+            variants=self.variants,
+            device=self.device,
+            dtypes=self.dtypes,
+            lengths=self.lengths,
+        )
+
+
+class TaskConformance(Conformance):
+    """The checks of a task::
+
+        class TestEcho(TaskConformance):
+            task = Echo
+
+    Attributes:
+        task: the class.
+        options: values of its options.
+        lengths: the lengths to try; None means the task's minimum and 20 more.
+        constant_baseline: the baseline is the best *constant* predictor's loss, as it is for most synthetic tasks.
+    """
+
+    task: ClassVar[type[Task]]
+    options: ClassVar[Mapping[str, Any]] = {}
+    lengths: ClassVar[Sequence[int] | None] = None
+    constant_baseline: ClassVar[bool] = False
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the checks of ``checks_for_task``."""
+        return checks_for_task(self.task, self.options, self.lengths, constant_baseline=self.constant_baseline)
+
+
+class CellConformance(Conformance):
+    """The checks of a cell::
+
+        class TestLeaky(CellConformance):
+            cell = Leaky()
+
+    Attributes:
+        cell: what is tested.
+        reference: the backend that trains networks of it; None means ``numpy``.
+    """
+
+    cell: ClassVar[Cell]
+    reference: ClassVar[Backend | None] = None
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the checks of ``checks_for_cell``."""
+        return checks_for_cell(self.cell, self.reference or load_plugins().backend("numpy"))
+
+
+def _its_library_is_installed(backend: Backend) -> None:
+    answer = backend.availability()
+    if isinstance(answer, Missing):
+        raise NotApplicable(f"{answer.reason}. Cure: {answer.cure}")

@@ -1,0 +1,84 @@
+"""What a record says about its network: does it learn, does its gradient reach back, does it over-fit. No rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.contract.record import Record
+
+AT_BASELINE = 0.02  # |loss ratio - 1| up to which a network has learnt nothing
+VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
+EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
+NOTABLE_GAP = 0.05  # of the training loss
+NOTABLE_OF_BASELINE = 0.01  # a gap below this fraction of the baseline is noise around a solved task
+
+
+@dataclass(frozen=True)
+class Overfitting:
+    """Validation loss above the loss on training data, both with dropout off."""
+
+    gap: float
+    fraction: float  # of the training loss
+    best_step: int | None
+    rising: bool  # validation was better before the end
+
+    def words(self) -> str:
+        """Return it as part of a sentence."""
+        rises = f", and rises from step {self.best_step} on" if self.rising else ""
+        return f"validation is {self.fraction:.0%} above training data{rises}"
+
+
+def ngram_losses(record: Record) -> dict[str, float]:
+    """Return the losses of the n-gram models of a text task, the simplest first; {} elsewhere."""
+    facts = record.details.get("task")
+    losses = facts.get("ngram_losses") if isinstance(facts, Mapping) else None
+    return dict(losses) if isinstance(losses, Mapping) else {}
+
+
+def at_baseline(record: Record) -> bool:
+    """Say whether a synthetic task's network does what the trivial predictor does."""
+    ratio = record.figures.get("loss_ratio")
+    return ratio is not None and abs(ratio - 1) <= AT_BASELINE and not ngram_losses(record)
+
+
+def is_censored(record: Record) -> bool:
+    """Say whether the gradient never fell to 1 %, so that the true horizon is beyond the one measured."""
+    told = record.details.get("gradient_horizon_censored")
+    if isinstance(told, bool):
+        return told
+    flow = record.curves.get("gradient_flow")
+    measured = (flow.get("final") or flow.get("initial")) if isinstance(flow, Mapping) else None
+    return bool(measured.get("censored")) if isinstance(measured, Mapping) else False
+
+
+def is_vanishing(record: Record) -> bool:
+    """Say whether the gradient is gone before half of the length."""
+    horizon = record.figures.get("gradient_horizon")
+    return horizon is not None and not is_censored(record) and horizon < VANISHING_FRACTION * record.trial.length
+
+
+def is_exploding(record: Record) -> bool:
+    """Say whether the gradient grows on its way back."""
+    decay = record.figures.get("gradient_decay")
+    return decay is not None and decay > EXPLODING_DECAY
+
+
+def overfitting(record: Record) -> Overfitting | None:
+    """Return the over-fitting where it is notable."""
+    gap, validation = record.details.get("overfitting_gap"), record.figures.get("loss_validation")
+    if not isinstance(gap, int | float) or validation is None:
+        return None
+    training = validation - gap
+    noise = NOTABLE_OF_BASELINE * (record.figures.get("loss_baseline") or 0.0)
+    if training <= 0 or gap <= max(NOTABLE_GAP * training, noise):
+        return None
+    best = record.details.get("best_step")
+    step = best if isinstance(best, int) else None
+    return Overfitting(gap, gap / training, step, rising=step is not None and step < record.trial.steps)
+
+
+def flags(record: Record) -> list[str]:
+    """Return what a reader must know before believing the record."""
+    found = (record.details.get(name) for name in ("flags", "notes"))
+    return [str(flag) for some in found if isinstance(some, list | tuple) for flag in some]

@@ -1,0 +1,66 @@
+"""The lines below a table: the marks in use, what is n/a and why, the n-gram ladder, over-fitting, flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from harness.contract.record import Record
+from harness_results import findings
+from harness_results.text import number, one_line
+
+LEGEND = {
+    "✓": "solved",
+    "≈": f"at the baseline (within {findings.AT_BASELINE:.0%}): has learnt nothing",
+    "↓": "gradient vanishes (horizon below T/2)",
+    "↑": f"gradient explodes (grows over {findings.EXPLODING_DECAY - 1:.0%} per step back)",
+}
+READING = (
+    "loss: validation (x baseline) · tokens/s: median, 95 % interval (within-process) · "
+    "grad norm: median before clipping · horizon: lag at which the gradient falls to 1 %"
+)
+PLACES = 6  # shown before "and n more"
+
+
+def notes(records: Sequence[Record], marks: Iterable[str]) -> Iterator[str]:
+    """Yield the lines for one task's table, in which these marks occur."""
+    used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in set(marks)]
+    if used:
+        yield " · ".join(used)
+    ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
+    yield from (f"n-gram losses: {ladder}" for ladder in ladders)
+    yield from _grouped("n/a", ((_why(record), record) for record in records if record.status != "ok"))
+    yield from _grouped("over-fitting", _overfitting(records))
+    yield from _grouped("flag", ((one_line(flag), record) for record in records for flag in findings.flags(record)))
+
+
+def _ladder(record: Record) -> str:
+    return ", ".join(f"{one_line(name)} {number(loss, 4)}" for name, loss in findings.ngram_losses(record).items())
+
+
+def _why(record: Record) -> str:
+    reason = one_line(record.reason or "no reason was given")
+    words = record.status.replace("_", " ")
+    return reason if reason.startswith((record.status, words)) else f"{words}: {reason}"
+
+
+def _overfitting(records: Iterable[Record]) -> Iterator[tuple[str, Record]]:
+    for record in records:
+        found = findings.overfitting(record)
+        if found:
+            yield found.words(), record
+
+
+def _grouped(kind: str, found: Iterable[tuple[str, Record]]) -> Iterator[str]:
+    """Yield one line for each text, with the places where it holds."""
+    places: dict[str, dict[str, list[int]]] = {}
+    for text, record in found:
+        network = f"{record.trial.cell} {record.trial.engine}"
+        places.setdefault(text, {}).setdefault(network, []).append(record.trial.length)
+    for text, networks in places.items():
+        named = [f"{name} T={_lengths(lengths)}" for name, lengths in networks.items()]
+        more = f"; and {len(named) - PLACES} more" if len(named) > PLACES else ""
+        yield f"{kind}: {'; '.join(named[:PLACES])}{more}: {text}"
+
+
+def _lengths(lengths: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(set(lengths))))

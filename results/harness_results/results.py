@@ -1,0 +1,120 @@
+"""The outcome of a run in Python: a sequence of records that shows itself as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from harness.contract.errors import UnavailableError, UnknownNameError
+from harness.contract.record import COLUMNS, FIGURE_COLUMNS, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness_results.tables import ReportTables
+
+
+class Results(Sequence[Record]):
+    """Records in the order in which they were made."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.records = tuple(records)
+
+    @classmethod
+    def from_store(cls, location: str | Path, run: int | None = None) -> Results:
+        """Return the latest record of each trial in a store, or in one of its runs, with curves.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        from harness_results.store import Store
+
+        with Store.open(location, create=False) as store:
+            return cls(store.records(run, with_curves=True))
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Results: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Results:
+        return Results(self.records[index]) if isinstance(index, slice) else self.records[index]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def filter(self, **columns: Any) -> Results:
+        """Return the records whose columns have these values; a list, tuple or set means any of its values.
+
+        Raises:
+            UnknownNameError: a record has no such column.
+        """
+        for name in columns:
+            if name not in COLUMNS:
+                raise UnknownNameError("column", name, COLUMNS)
+        return Results(record for record in self.records if _matches(record.columns(), columns))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat mapping per record, each with exactly the columns of a record; unknown is None."""
+        return [record.columns() for record in self.records]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a data frame of the columns; unknown figures are NaN.
+
+        Raises:
+            UnavailableError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            cure = 'pip install "rnn-harness[report]"'
+            raise UnavailableError(f"a data frame needs pandas, which is not installed. Install it: {cure}") from error
+        frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
+        figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}
+        return frame.astype(figures)
+
+    def table(self) -> ReportTables:
+        """Return the tables as a Rich renderable."""
+        from harness_results.tables import rich_table
+
+        return rich_table(self.records)
+
+    def to_json(self) -> str:
+        """Return JSON lines: one flat object per record."""
+        from harness_results.export import to_json_lines
+
+        return to_json_lines(self.records)
+
+    def to_csv(self) -> str:
+        """Return the columns as CSV with a header."""
+        from harness_results.export import to_csv
+
+        return to_csv(self.records)
+
+    def to_markdown(self) -> str:
+        """Return the tables as markdown."""
+        from harness_results.markup import to_markdown
+
+        return to_markdown(self.records)
+
+    def __repr__(self) -> str:
+        from harness_results.tables import plain_table
+
+        return plain_table(self.records) if self.records else "Results()"
+
+    def _repr_html_(self) -> str:
+        from harness_results.markup import to_html
+
+        return to_html(self.records)
+
+
+def _matches(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    several = (list, tuple, set, frozenset)
+    return all(
+        row[name] in value if isinstance(value, several) else row[name] == value for name, value in wanted.items()
+    )

@@ -1,0 +1,188 @@
+"""One record in full, for the terminal: figures by kind, curves as lines of blocks, samples, environment, log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from harness.contract.record import (
+    GRADIENT_COLUMNS,
+    LEARNING_COLUMNS,
+    PROOF_COLUMNS,
+    SPEED_COLUMNS,
+    Record,
+)
+from harness_results import findings
+from harness_results.text import UNKNOWN, number, one_line, quantity, safe, seconds, sparkline, to_ascii
+
+SECTIONS = {
+    "learning": LEARNING_COLUMNS,
+    "speed": SPEED_COLUMNS,
+    "gradients": GRADIENT_COLUMNS,
+    "proof": PROOF_COLUMNS,
+}
+LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
+APART = (*LOGS, "samples", "flags", "notes", "overfitting_gap", "best_step", "best_loss_validation")
+EVALUATIONS = 12  # shown, evenly spaced
+NAME_WIDTH = 26
+
+
+class RecordView:
+    """A record as a Rich renderable."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in _lines(self.record, min(options.max_width, 100)):
+            if options.ascii_only:
+                line.plain = to_ascii(line.plain)
+            yield line
+
+
+def show_record(record: Record) -> RecordView:
+    """Return everything that is known of a record as a Rich renderable."""
+    return RecordView(record)
+
+
+def record_json(record: Record) -> str:
+    """Return everything that is known of a record as indented JSON."""
+    return json.dumps(record.to_json(), indent=2, allow_nan=False)
+
+
+def _lines(record: Record, width: int) -> Iterator[Text]:
+    trial = record.trial
+    tone = "green" if record.status == "ok" else "red"
+    name = f"{trial.task}  {trial.cell}  T={trial.length}  {trial.engine}"
+    yield Text.assemble((f"trial {trial.trial_id}  {name}  ", "bold"), (record.status, tone))
+    if record.reason:
+        yield Text(one_line(record.reason), style=tone)
+    yield from _section("asked", {key: value for key, value in trial.content().items() if value is not None})
+    for section, names in SECTIONS.items():
+        yield from _section(section, {key: _figure(key, record.figures.get(key)) for key in names})
+    yield from _curves(record, width)
+    yield from _evaluations(record.curves.get("evaluations"))
+    yield from _judgement(record)
+    yield from _samples(record.details)
+    yield from _section("details", {key: value for key, value in record.details.items() if key not in APART})
+    yield from _section("environment", _origin(record) | dict(record.environment))
+    for key in LOGS:
+        if record.details.get(key):
+            yield from _block(key.replace("_", " "), record.details[key])
+
+
+def _section(title: str, facts: Mapping[str, Any]) -> Iterator[Text]:
+    """Yield a heading and one line per fact, those of nested mappings with dotted names."""
+    if not facts:
+        return
+    yield Text("")
+    yield Text(title, style="bold")
+    for name, value in _flat(facts):
+        yield Text.assemble((f"  {name:<{NAME_WIDTH}} ", "dim"), one_line(_fact(value)))
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        name = f"{prefix}{one_line(key)}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _fact(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_fact, value))
+    return str(value)
+
+
+def _figure(name: str, value: float | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith(("seconds", "seconds_median")):
+        return seconds(value)
+    if "per_second" in name or name.endswith("_bytes"):
+        return quantity(value)
+    return str(value) if isinstance(value, int) else number(value, 4)
+
+
+def _curves(record: Record, width: int) -> Iterator[Text]:
+    room = max(10, width - NAME_WIDTH - 30)
+    found = [_curve(name, series, room) for name, series in _series(record.curves)]
+    if any(found):
+        yield Text("")
+        yield Text("curves", style="bold")
+        yield from filter(None, found)
+
+
+def _series(curves: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the curves by name: over the training steps, and over the lags, at the start and at the end."""
+    yield "loss", curves.get("loss")
+    yield "gradient norm (log)", curves.get("gradient_norm")
+    flow = curves.get("gradient_flow")
+    for moment, name in (("initial", "flow at the start (log)"), ("final", "flow at the end (log)")):
+        part = flow.get(moment) if isinstance(flow, Mapping) else None
+        yield name, part.get("median") if isinstance(part, Mapping) else None
+
+
+def _curve(name: str, series: Any, room: int) -> Text | None:
+    if not isinstance(series, list | tuple):
+        return None
+    values = [value if isinstance(value, int | float) else None for value in series]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    blocks = sparkline(values, room, logarithmic=name.endswith("(log)"))
+    return Text.assemble((f"  {name:<{NAME_WIDTH}} ", "dim"), blocks, f"  {number(known[0])} to {number(known[-1])}")
+
+
+def _evaluations(evaluations: Any) -> Iterator[Text]:
+    if not isinstance(evaluations, list | tuple) or not evaluations:
+        return
+    yield Text("")
+    yield Text("evaluations", style="bold")
+    yield Text(f"  {'step':>10}  {'validation':>10}  {'training':>10}  {'accuracy':>10}", style="dim")
+    for found in (evaluations[index] for index in _spread(len(evaluations))):
+        names = ("step", "loss_validation", "loss_train_eval", "accuracy")
+        yield Text("".join(f"  {number(found.get(name)):>10}" for name in names))
+
+
+def _spread(count: int) -> list[int]:
+    if count <= EVALUATIONS:
+        return list(range(count))
+    return sorted({round(index * (count - 1) / (EVALUATIONS - 1)) for index in range(EVALUATIONS)})
+
+
+def _judgement(record: Record) -> Iterator[Text]:
+    names = ("overfitting_gap", "best_step", "best_loss_validation")
+    facts = {name: number(record.details[name]) for name in names if record.details.get(name) is not None}
+    yield from _section("over-fitting", facts)
+    found = findings.overfitting(record)
+    if found:
+        yield Text(f"  {found.words()}", style="yellow")
+    for flag in findings.flags(record):
+        yield Text(f"flag: {one_line(flag)}", style="yellow")
+
+
+def _samples(details: Mapping[str, Any]) -> Iterator[Text]:
+    for sample in details.get("samples") or ():
+        if isinstance(sample, Mapping):
+            yield from _block(f"sample, temperature {sample.get('temperature')}", sample.get("text"))
+
+
+def _block(title: str, content: Any) -> Iterator[Text]:
+    lines = "\n".join(map(str, content)) if isinstance(content, list | tuple) else str(content)
+    yield Text("")
+    yield Text(one_line(title), style="bold")
+    yield Text(safe(lines.replace("\r\n", "\n")).strip("\n"))
+
+
+def _origin(record: Record) -> dict[str, Any]:
+    names = ("environment_id", "started_at", "harness_version")
+    return {name: getattr(record, name) for name in names}

@@ -1,0 +1,181 @@
+"""A plugin for fault tests: the NumPy backend, with one fault per variant at the third training step, and a tiny task."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from harness.contract import Batch, Evaluation, Execution, Inputs, Score, StepResult, Task, Vocabulary, hookimpl
+from harness_numpy import NumpyBackend
+from harness_numpy.trainer import NumpyTrainer
+
+FAULTY_STEP = 3
+LAZY_SECONDS = 0.02
+SLOW_SECONDS = 0.05
+NOISE_BYTES = 30 * 2**20
+
+
+class LazyScalar:
+    """The work happens when somebody looks."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def __float__(self):
+        return float(self.work())
+
+
+class FaultyTrainer(NumpyTrainer):
+    def __init__(self, model, optimizer, parameters, execution):
+        super().__init__(model, optimizer, parameters, replace(execution, variant="vectorised"))
+        self.fault, self.steps = execution.variant, 0
+
+    def train_step(self, batch):
+        self.steps += 1
+        if self.fault == "lazy":
+            return self.lazy(batch)
+        result = super().train_step(batch)
+        if self.fault == "slow":
+            time.sleep(SLOW_SECONDS)
+        if self.steps >= FAULTY_STEP and self.fault in FAULTS:
+            return FAULTS[self.fault](result)
+        return result
+
+    def lazy(self, batch):
+        done = []
+
+        def work():
+            if not done:
+                time.sleep(LAZY_SECONDS)
+                done.append(NumpyTrainer.train_step(self, batch))
+            return done[0]
+
+        return StepResult(LazyScalar(lambda: work().loss), LazyScalar(lambda: work().gradient_norm))
+
+    def gradients(self, batch):
+        found = super().gradients(batch)
+        if self.fault == "inexact":
+            found.parameters["weight_hh_l0"][...] *= 1.01
+        return found
+
+    def outputs(self, batch):
+        found = super().outputs(batch)
+        return OUTPUTS[self.fault](found) if self.fault in OUTPUTS else found
+
+
+def hang(result):
+    child = subprocess.Popen(["sleep", "1000"])
+    stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True, stdout=subprocess.PIPE)
+    assert stubborn.stdout.readline() == b"ready\n"
+    print(f"grandchildren {child.pid} {stubborn.pid}")
+    time.sleep(1000)
+
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
+)
+
+
+def be_noisy(result):
+    block = b"noise " * 10_000
+    for _ in range(NOISE_BYTES // len(block)):
+        os.write(1, block)
+    return result
+
+
+def raise_memory_error(result):
+    raise MemoryError("no room")
+
+
+def leave_child(result):
+    children = [subprocess.Popen(["sleep", "1000"], start_new_session=own) for own in (False, True)]
+    print("grandchildren", *(child.pid for child in children))
+    return result
+
+
+FAULTS = {
+    "segfault": lambda result: ctypes.string_at(0),
+    "abort": lambda result: os.abort(),
+    "hang": hang,
+    "sys_exit": lambda result: sys.exit(5),
+    "os_exit": lambda result: (print("last words", flush=True), os._exit(7)),
+    "sigkill": lambda result: os.kill(os.getpid(), signal.SIGKILL),
+    "memory": raise_memory_error,
+    "noise": be_noisy,
+    "orphan": leave_child,
+    "error": lambda result: {}["missing"],
+    "no_step": lambda result: None,
+    "no_loss": lambda result: replace(result, loss="much"),
+    "nan": lambda result: replace(result, loss=math.nan),
+    "infinite_gradient": lambda result: replace(result, gradient_norm=math.inf),
+}
+OUTPUTS = {
+    "wrong_shape": lambda outputs: outputs[:-1],
+    "wrong_dtype": lambda outputs: outputs.astype(np.float16),
+    "no_outputs": lambda outputs: None,
+}
+
+
+class Faulty(NumpyBackend):
+    name = "faulty"
+
+    def variants(self, cell):
+        return ("good", "lazy", "slow", "inexact", *FAULTS, *OUTPUTS)
+
+    def trainer(self, model, optimizer, parameters, execution: Execution):
+        return FaultyTrainer(model, optimizer, parameters, execution)
+
+    def environment(self, threads):
+        return {"FAULTY_THREADS": str(threads)}
+
+
+class Echo(Task):
+    """Say the token that is heard, as a stream: every batch but the first carries the state of the one before."""
+
+    name = "echo"
+    inputs = Inputs("token", 3)
+    outputs = 3
+    loss = "cross_entropy"
+    vocabulary = Vocabulary("abc")
+
+    def batch(self, rng, size, carry=False):
+        tokens = rng.integers(3, size=(self.length, size), dtype=np.int32)
+        return Batch(tokens, tokens, np.ones(tokens.shape, dtype=bool), carry)
+
+    def training(self, rng, batch):
+        yield self.batch(rng, batch)
+        while True:
+            yield self.batch(rng, batch, carry=True)
+
+    def validation(self, rng, batch):
+        return [self.batch(rng, batch), self.batch(rng, batch, carry=True)]
+
+    def training_sample(self, rng, batch, batches):
+        return [self.batch(rng, batch) for _ in range(batches)]
+
+    def baseline(self):
+        return math.log(3)
+
+    def score(self, batch, outputs):
+        return Score(float((outputs.argmax(axis=2) == batch.targets).sum()), batch.targets.size)
+
+    def solved(self, evaluation: Evaluation):
+        return evaluation.accuracy > 0.99
+
+
+@hookimpl
+def harness_backends():
+    return [Faulty()]
+
+
+@hookimpl
+def harness_tasks():
+    return [Echo]

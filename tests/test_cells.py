@@ -1,0 +1,80 @@
+"""Every cell's hand-derived ``step_gradient`` is the vector-Jacobian product of its ``step``."""
+
+import numpy as np
+import pytest
+
+from harness.cells import harness_cells
+from harness_numpy.ops import NumpyOps
+
+OPS = NumpyOps()
+CELLS = {cell.name: cell for cell in harness_cells()}
+B, H = 2, 3
+STEP = 1e-6
+TOLERANCE = 1e-8  # central differences in float64 at this step
+
+
+def drawn(cell, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = len(cell.gates) * H
+    arguments = [rng.normal(size=(B, rows)), rng.normal(size=(B, rows)), *rng.normal(size=(len(cell.states), B, H))]
+    return arguments, rng.normal(size=(len(cell.states), B, H))
+
+
+def step(cell, arguments):
+    return cell.step(OPS, arguments[0], arguments[1], tuple(arguments[2:]))
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_step_gradient_is_the_derivative_of_step(cell):
+    arguments, d_new = drawn(cell)
+    d_zx, d_zh, d_state = cell.step_gradient(
+        OPS, arguments[0], arguments[1], tuple(arguments[2:]), step(cell, arguments), tuple(d_new)
+    )
+    for which, found in enumerate([d_zx, d_zh, *d_state]):
+        for index in np.ndindex(arguments[which].shape):
+            sides = []
+            for sign in (1, -1):
+                moved = [array.copy() for array in arguments]
+                moved[which][index] += sign * STEP
+                sides.append(sum(np.sum(d * new) for d, new in zip(d_new, step(cell, moved), strict=True)))
+            expected = (sides[0] - sides[1]) / (2 * STEP)
+            assert np.broadcast_to(found, arguments[which].shape)[index] == pytest.approx(expected, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_a_step_leaves_its_arguments_alone(cell):
+    arguments, d_new = drawn(cell)
+    before = [array.copy() for array in [*arguments, *d_new]]
+    new = step(cell, arguments)
+    cell.step_gradient(OPS, arguments[0], arguments[1], tuple(arguments[2:]), new, tuple(d_new))
+    for array, copy in zip([*arguments, *d_new], before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_a_step_keeps_float32(cell):
+    arguments, d_new = drawn(cell)
+    single = [array.astype(np.float32) for array in arguments]
+    new = step(cell, single)
+    d_zx, d_zh, d_state = cell.step_gradient(
+        OPS, single[0], single[1], tuple(single[2:]), new, tuple(d_new.astype(np.float32))
+    )
+    arrays = [*new, d_zx, d_zh, *(d for d in d_state if not isinstance(d, float))]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
+def test_named_gates_are_gates_of_the_cell():
+    for cell in CELLS.values():
+        assert {cell.memory_gate, cell.input_gate} - {None} <= set(cell.gates)
+        assert cell.states[0] == "h"
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_an_open_memory_gate_keeps_the_old_state(cell):
+    cell = CELLS[cell]
+    (zx, zh, *state), _ = drawn(cell)
+    for gate in (cell.memory_gate, cell.input_gate):
+        if gate is not None:
+            start = cell.gates.index(gate) * H
+            zx[:, start : start + H] = 60.0 if gate == cell.memory_gate else -60.0
+    np.testing.assert_allclose(cell.step(OPS, zx, zh, tuple(state))[-1], state[-1], rtol=1e-12)

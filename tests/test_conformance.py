@@ -1,0 +1,72 @@
+"""The conformance kit applied to everything that comes with the harness."""
+
+from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.testing import BackendConformance, CellConformance, TaskConformance
+from harness_jax import harness_backends as jax_backends
+from harness_numpy import NumpyBackend
+from harness_tasks import harness_tasks
+from harness_torch import harness_backends as torch_backends
+
+TASKS = {task.name: task for task in harness_tasks()}
+
+
+class TestNumpyBackend(BackendConformance):
+    backend = NumpyBackend()
+
+
+class TestTorchBackend(BackendConformance):
+    backend = torch_backends()[0]
+
+
+class TestJaxBackend(BackendConformance):
+    backend = jax_backends()[0]
+
+
+class TestRNN(CellConformance):
+    cell = RNN()
+
+
+class TestReluRNN(CellConformance):
+    cell = ReluRNN()
+
+
+class TestLSTM(CellConformance):
+    cell = LSTM()
+
+
+class TestGRU(CellConformance):
+    cell = GRU()
+
+
+class TestCopy(TaskConformance):
+    task = TASKS["copy"]
+    constant_baseline = True
+
+
+class TestAddingHalves(TaskConformance):
+    task = TASKS["adding"]
+    constant_baseline = True
+
+
+class TestAddingAnywhere(TestAddingHalves):
+    options = {"variant": "anywhere"}  # noqa: RUF012
+
+
+class TestAddingPascanu(TestAddingHalves):
+    options = {"variant": "pascanu"}  # noqa: RUF012
+    lengths = (20, 40)
+
+
+class TestAddingHochreiterSchmidhuber(TestAddingHalves):
+    options = {"variant": "hs97"}  # noqa: RUF012
+    lengths = (20, 40)
+
+
+class TestChar(TaskConformance):
+    """Its baseline is an n-gram model's: better than any constant predictor."""
+
+    task = TASKS["char"]
+
+
+class TestCharGrammar(TestChar):
+    options = {"corpus": "grammar"}  # noqa: RUF012

@@ -1,0 +1,160 @@
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.contract import Trial
+from harness.measure.events import Finished, Phase, Progress
+from harness.plugins import load_plugins
+from harness.sweep.local import LocalSettings, exit_outcome, run_trials
+from harness.sweep.log import TAIL_BYTES, CappedLog
+from harness.sweep.process import THREAD_VARIABLES, worker_environment
+from harness.sweep.stop import StopRequest
+
+FAULTY = Path(__file__).parent / "plugins" / "faulty"
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(FAULTY)
+    return load_plugins(block=("torch", "jax"))
+
+
+def trial(**changes):
+    small = {"backend": "faulty", "variant": "good", "task": "echo", "cell": "rnn"}
+    return Trial(**(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8} | changes))
+
+
+def run(plugins, *trials, **options):
+    return list(run_trials(trials, plugins=plugins, **options))
+
+
+def children():
+    return [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_records_come_one_by_one_in_order_while_events_are_told(plugins):
+    seen = []
+    trials = [trial(seed=1), trial(seed=2)]
+    records = run_trials(trials, plugins=plugins, on_event=lambda which, event: seen.append((which.seed, type(event))))
+    assert next(records).trial.seed == 1
+    assert {seed for seed, _ in seen} == {1}
+    assert next(records).trial.seed == 2
+    assert list(records) == []
+    assert (seen[0], seen[-1]) == ((1, Phase), (2, Finished))
+    assert (2, Progress) in seen
+
+
+def test_a_worker_gets_its_threads_before_it_starts(plugins):
+    (record,) = run(plugins, trial(threads=2))
+    variables = record.environment["variables"]
+    assert {name: variables[name] for name in THREAD_VARIABLES if name in variables} == dict.fromkeys(
+        THREAD_VARIABLES, "2"
+    )
+    assert variables["FAULTY_THREADS"] == "2"
+    assert record.details["effective_threads"] == min(2, os.cpu_count())
+
+
+def test_an_empty_entry_of_the_python_path_does_not_let_the_working_directory_in(plugins, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "/somewhere", ""]))
+    assert worker_environment(trial(), plugins)["PYTHONPATH"] == "/somewhere"
+
+
+def test_a_plugin_is_never_resolved_from_the_working_directory(plugins, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.chdir(FAULTY)
+    (record,) = run(plugins, trial())
+    assert record.status == "failed"
+    assert "unknown backend 'faulty'" in record.reason
+
+
+def test_a_backend_that_cannot_say_its_environment_fails_alone(plugins):
+    def fail(threads):
+        raise OSError("no idea")
+
+    plugins.backend("faulty").environment = fail
+    try:
+        records = run(plugins, trial(), trial(backend="numpy", variant="vectorised"))
+    finally:
+        del plugins.backend("faulty").environment
+    assert [record.status for record in records] == ["failed", "ok"]
+    assert records[0].reason == "OSError: no idea; environment() of backend 'faulty'"
+
+
+def test_the_parent_waits_without_using_the_processor(plugins):
+    begin = time.process_time()
+    (record,) = run(plugins, trial(variant="slow", steps=40))  # sleeps for two seconds in all
+    assert record.status == "ok"
+    assert time.process_time() - begin < 0.5  # busy waiting would cost more than two
+
+
+def test_nothing_starts_after_a_request_to_stop(plugins):
+    with StopRequest() as stop:
+        stop.request()
+        assert run(plugins, trial(), stop=stop) == []
+
+
+def test_a_caller_that_goes_away_takes_the_worker_along(plugins):
+    def leave(which, event):
+        if isinstance(event, Progress):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plugins, trial(variant="hang"), on_event=leave)
+    assert children() == []
+
+
+def test_no_process_and_no_descriptor_is_left_behind(plugins):
+    run(plugins, trial())
+    before = len(os.listdir("/proc/self/fd"))
+    run(plugins, trial(), trial(variant="segfault"))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert children() == []
+
+
+def test_a_checkpoint_is_named_after_its_trial(plugins, tmp_path):
+    (record,) = run(plugins, trial(), settings=LocalSettings(checkpoints=tmp_path))
+    assert record.details["checkpoint"] == str(tmp_path / f"{trial().trial_id}.safetensors")
+    assert Path(record.details["checkpoint"]).exists()
+
+
+def log_of(text):
+    log = CappedLog(10**6)
+    log.add(text.encode())
+    return log
+
+
+@pytest.mark.parametrize(
+    ("status", "kills", "peak", "expected", "reason"),
+    [
+        (-9, 1, 2**21, "out_of_memory", "out of memory: the kernel killed the worker; peak memory seen: 2 MiB"),
+        (-9, 0, None, "crashed", "crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; peak memory seen: unknown"),
+        (-11, 1, None, "crashed", "crashed (SIGSEGV)"),
+        (-64, 0, None, "crashed", "crashed (SIGRTMAX)"),
+        (-40, 0, None, "crashed", "crashed (signal 40)"),
+        (3, 0, None, "crashed", "crashed (exit status 3 and no record): last"),
+    ],
+)  # fmt: skip
+def test_an_end_without_a_record_is_told_by_its_exit_status(status, kills, peak, expected, reason):
+    assert exit_outcome(status, kills, peak, log_of("first\nlast\n")) == (expected, reason)
+
+
+def test_a_short_log_is_kept_whole():
+    log = log_of("one\ntwo\nthree")
+    assert log.text() == "one\ntwo\nthree"
+    assert log.tail(2) == "two\nthree"
+
+
+def test_a_long_log_keeps_its_head_and_its_tail():
+    log = CappedLog(limit_bytes=2 * TAIL_BYTES)
+    log.add(b"head")
+    for _ in range(1000):
+        log.add(b"x" * 1000)
+    log.add(b"tail")
+    text = log.text()
+    assert text.startswith("head")
+    assert text.endswith("tail")
+    assert f"... truncated ({1_000_008 - 2 * TAIL_BYTES} bytes)" in text

@@ -1,0 +1,55 @@
+import sys
+
+import numpy as np
+import pytest
+
+from harness.measure.memory import PeakMemory, high_water_bytes, out_of_memory_kills, resident_bytes
+
+MIB = 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")
+def test_the_peak_is_what_was_held_between_start_and_pause_above_the_baseline():
+    memory = PeakMemory()
+    memory.set_baseline()
+    np.ones(100 * MIB, dtype=np.uint8)  # before: does not count
+    memory.start()
+    np.ones(30 * MIB, dtype=np.uint8)
+    memory.pause()
+    np.ones(100 * MIB, dtype=np.uint8)  # after: does not count either
+    assert 25 * MIB < memory.peak_bytes() < 60 * MIB
+
+
+def test_memory_that_the_trial_has_allocated_already_is_not_taken_off():
+    bare, reserved = PeakMemory(), PeakMemory()
+    for memory, allocated in ((bare, 0), (reserved, 10 * MIB)):
+        memory.set_baseline(allocated)
+        memory.start()
+        memory.pause()
+    assert reserved.peak_bytes() - bare.peak_bytes() > 5 * MIB
+
+
+def test_a_peak_that_was_never_looked_at_is_unknown():
+    assert PeakMemory().peak_bytes() is None
+
+
+def test_the_high_water_mark_is_not_below_what_is_held():
+    assert high_water_bytes() > 0.5 * resident_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "file", "content"),
+    [
+        ("0::/a/b\n", "sys/fs/cgroup/a/b/memory.events", "low 0\noom 9\noom_kill 3\n"),
+        ("4:cpu,memory:/a\n", "sys/fs/cgroup/memory/a/memory.oom_control", "under_oom 0\noom_kill 3\n"),
+    ],
+)
+def test_kills_of_the_machine_and_of_the_control_group_are_counted(tmp_path, cgroup, file, content):
+    for path, text in (("proc/vmstat", "pgfault 5\noom_kill 2\n"), ("proc/self/cgroup", cgroup), (file, content)):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert out_of_memory_kills(tmp_path) == 5
+
+
+def test_a_kernel_that_does_not_tell_counts_nothing(tmp_path):
+    assert out_of_memory_kills(tmp_path) == 0

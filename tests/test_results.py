@@ -1,0 +1,160 @@
+"""Results in Python, one record in full, and the published numbers."""
+
+import io
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.contract import COLUMNS, Record, StoreError, Trial, UnavailableError, UnknownNameError
+from harness_results.results import Results
+from harness_results.show import record_json, show_record
+from harness_results.store import Store
+
+PUBLISHED = Path(__file__).parent.parent / "results" / "published" / "published.toml"
+
+
+def make(backend="numpy", length=20, status="ok", **fields) -> Record:
+    trial = Trial(backend=backend, variant="loop", task="copy", cell="lstm", length=length)
+    figures = {"loss_validation": 0.25, "loss_baseline": 0.5, "loss_ratio": 0.5, "solved": False}
+    return Record(trial, status, figures=figures if status == "ok" else {}, **fields)
+
+
+@pytest.fixture
+def results() -> Results:
+    return Results([make(), make("torch"), make("torch", 50, "failed", reason="</script>")])
+
+
+def test_results_are_a_sequence_of_records(results):
+    assert len(results) == 3
+    assert results[0] == make()
+    assert list(results[1:]) == list(results.records[1:])
+    assert isinstance(results[1:], Results)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        ({}, 3),
+        ({"backend": "torch"}, 2),
+        ({"backend": "torch", "length": 50}, 1),
+        ({"length": [20, 30]}, 2),
+        ({"cell": "x"}, 0),
+    ],
+)
+def test_a_filter_keeps_the_records_with_these_values(results, wanted, count):
+    assert len(results.filter(**wanted)) == count
+
+
+def test_a_filter_on_an_unknown_column_names_the_nearest(results):
+    with pytest.raises(UnknownNameError, match="Did you mean backend"):
+        results.filter(backends="torch")
+
+
+def test_rows_and_exports_have_the_columns(results):
+    assert [list(row) for row in results.rows()] == [list(COLUMNS)] * 3
+    assert [json.loads(line) for line in results.to_json().splitlines()] == results.rows()
+    assert results.to_csv().startswith(",".join(COLUMNS))
+
+
+def test_a_data_frame_has_numbers_where_there_are_numbers(results):
+    pytest.importorskip("pandas", reason="needs pandas")
+    frame = results.to_pandas()
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["loss_ratio"].dtype == "float64"
+    assert frame["length"].dtype == "int64"
+    assert frame["loss_validation"].mean() == 0.25
+    assert Results().to_pandas().shape == (0, len(COLUMNS))
+
+
+def test_without_pandas_a_data_frame_is_an_error_with_the_cure(results, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UnavailableError, match=r'pip install "rnn-harness\[report\]"'):
+        results.to_pandas()
+
+
+def test_results_show_themselves_as_tables(results):
+    assert "numpy:loop" in repr(results)
+    assert "numpy:loop" in results.to_markdown()
+    assert "<table>" in results._repr_html_()
+    assert "</script>" not in results._repr_html_()
+    assert repr(Results()) == "Results()"
+    assert results.table().pivots[0].task == "copy"
+
+
+def test_results_come_from_a_store_whole_or_by_run(results, tmp_path):
+    path = tmp_path / "store.db"
+    with Store.open(path) as store:
+        runs = [store.begin_run("x") for _ in range(2)]
+        for run, record in zip(runs, results, strict=False):
+            store.add(record, run)
+    assert list(Results.from_store(path)) == list(results[:2])
+    assert list(Results.from_store(path, runs[1])) == [results[1]]
+    with pytest.raises(StoreError, match="no store"):
+        Results.from_store(tmp_path / "absent.db")
+
+
+def test_nothing_but_a_data_frame_imports_pandas():
+    modules = "export findings markup notes pivot results rows schema show store tables text"
+    code = (
+        f"import sys, importlib\nfor name in '{modules}'.split(): importlib.import_module('harness_results.' + name)\n"
+        "assert not {'pandas', 'scipy', 'torch', 'jax'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def full_record() -> Record:
+    evaluation = {"loss_validation": 2.0, "loss_train_eval": 1.5, "accuracy": None}
+    return make(
+        curves={
+            "loss": [4.0, 3.0, None, 1.0],
+            "gradient_norm": [1.0, 10.0, 100.0],
+            "evaluations": [evaluation | {"step": step} for step in range(40)],
+            "gradient_flow": {"initial": {"median": [1.0, 0.1, 0.01]}, "final": {"median": [1.0, None, 0.5]}},
+        },
+        details={
+            "overfitting_gap": 0.1,
+            "best_step": 5,
+            "samples": [{"temperature": 0.5, "text": "def x:\n\tpass [bold]"}], "flags": ["hurried [/x]"],
+            "task": {"corpus": "stdlib"}, "log_tail": "Traceback\n  \x1b[31mBoom</script>",
+        },
+        environment={"cpu": {"model": "fast"}}, environment_id="e1", started_at="2026-01-01", harness_version="0.1.0",
+    )  # fmt: skip
+
+
+def printed(record: Record, encoding: str = "utf-8") -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    Console(file=file, width=100, force_terminal=True, color_system=None).print(show_record(record))
+    file.flush()
+    return "\n".join(line.rstrip() for line in file.buffer.getvalue().decode(encoding).splitlines())
+
+
+def test_a_record_is_shown_in_full(snapshot):
+    assert printed(full_record()) == snapshot
+
+
+def test_a_failed_record_is_shown_with_its_reason_and_log():
+    text = printed(make(status="crashed", reason="crashed (SIGSEGV) [/x]", details={"traceback": "line 1\nline 2"}))
+    assert "crashed (SIGSEGV) [/x]" in text
+    assert "line 1\nline 2" in text
+
+
+def test_a_record_is_shown_without_control_characters_and_on_a_terminal_without_unicode():
+    assert "\x1b" not in printed(full_record())
+    assert "loss_validation" in printed(full_record(), "ascii")
+
+
+def test_a_record_as_json_is_read_back():
+    record = full_record()
+    assert Record.from_json(json.loads(record_json(record))) == record
+
+
+def test_every_published_number_has_a_source_and_says_how_it_was_obtained():
+    content = tomllib.loads(PUBLISHED.read_text())
+    assert all(source["title"] and source["how"] for source in content["sources"].values())
+    assert {result["source"] for result in content["result"]} == set(content["sources"])
+    assert all({"task", "cell", "metric", "value"} <= set(result) for result in content["result"])

@@ -1,0 +1,260 @@
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.contract import DivergedError, Missing, Trial
+from harness.contract.record import FIGURE_COLUMNS
+from harness.measure import checkpoint
+from harness.measure.draft import Draft
+from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
+from harness.measure.runner import DROPOUT_NOTE, TEMPERATURES, Settings, run_trial
+from harness.plugins import load_plugins
+
+FAULTY = Path(__file__).parent / "plugins" / "faulty"
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    monkeypatch.syspath_prepend(FAULTY)
+    return load_plugins(block=("jax", "torch"))
+
+
+def trial(**changes):
+    small = {"backend": "faulty", "variant": "good", "task": "echo", "cell": "rnn"}
+    sizes = {"length": 3, "hidden": 4, "batch": 2, "steps": 8}
+    return Trial(**(small | sizes | changes))
+
+
+def measure(plugins, settings=None, **changes):
+    """Return the record of a trial run in this process."""
+    (finished,) = [
+        event for event in run_trial(trial(**changes), settings, plugins=plugins) if isinstance(event, Finished)
+    ]
+    return finished.record
+
+
+def test_the_phases_come_in_order_and_the_record_last(plugins):
+    events = list(run_trial(trial(), plugins=plugins))
+    phases = [event.name for event in events if isinstance(event, Phase)]
+    assert phases == [
+        "load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step", "train", "evaluate", "finish",
+    ]  # fmt: skip
+    assert isinstance(events[-1], Finished)
+    assert events[-1].record.status == "ok"
+    assert set(events[-1].record.details["phase_seconds"]) == set(phases)
+
+
+def test_nothing_is_printed(plugins, capfd):
+    measure(plugins)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_kind_of_figure_is_filled(plugins):
+    figures = measure(plugins, steps=40).figures
+    # No floor and no compiling here, and eight steps do not solve the task.
+    expected_unknown = {"loss_floor", "compile_seconds", "steps_to_solve"}
+    assert {name for name in FIGURE_COLUMNS if figures.get(name) is None} <= expected_unknown
+    assert figures["parameters"] == 3 * 4 + 4 * 4 + 4 + 4 + 4 * 3 + 3
+    assert figures["tokens_per_second_low"] <= figures["tokens_per_second"] <= figures["tokens_per_second_high"]
+    assert figures["parity_error"] <= figures["parity_tolerance"]
+    assert figures["loss_ratio"] == pytest.approx(figures["loss_validation"] / np.log(3))
+    assert figures["peak_memory_bytes"] >= 0
+
+
+def test_equal_trials_learn_equally_on_every_variant(plugins):
+    curves = [measure(plugins, variant=variant).curves for variant in ("good", "good", "lazy")]
+    assert curves[0]["loss"] == curves[1]["loss"] == curves[2]["loss"]
+    assert curves[0]["gradient_norm"] == curves[2]["gradient_norm"]
+
+
+def test_evaluating_more_often_changes_nothing_in_training(plugins):
+    seldom, often = measure(plugins), measure(plugins, evaluate_every=1)
+    assert often.curves["loss"] == seldom.curves["loss"]
+    assert often.curves["evaluations"][-1] == seldom.curves["evaluations"][-1]
+
+
+def test_evaluations_come_at_the_start_every_so_often_and_at_the_end(plugins):
+    record = measure(plugins, evaluate_every=3)
+    assert [evaluation["step"] for evaluation in record.curves["evaluations"]] == [0, 3, 6, 8]
+    assert record.figures["loss_validation"] == record.curves["evaluations"][-1]["loss_validation"]
+    best = min(record.curves["evaluations"], key=lambda evaluation: evaluation["loss_validation"])
+    assert record.details["best_step"] == best["step"]
+    assert record.details["best_loss_validation"] == best["loss_validation"]
+    last = record.curves["evaluations"][-1]
+    assert record.details["overfitting_gap"] == last["loss_validation"] - last["loss_train_eval"]
+
+
+def test_seeds_are_separate(plugins):
+    base, data, evaluation = measure(plugins), measure(plugins, data_seed=7), measure(plugins, evaluation_seed=7)
+    assert data.curves["loss"] != base.curves["loss"]
+    assert data.curves["evaluations"][0]["loss_validation"] == base.curves["evaluations"][0]["loss_validation"]
+    assert evaluation.curves["loss"] == base.curves["loss"]
+    assert evaluation.figures["loss_validation"] != base.figures["loss_validation"]
+
+
+def test_the_task_is_solved_at_the_first_evaluation_that_says_so(plugins):
+    record = measure(plugins, steps=200, learning_rate=0.05, hidden=8, batch=8, evaluate_every=20)
+    solved = [evaluation["step"] for evaluation in record.curves["evaluations"] if evaluation["accuracy"] > 0.99]
+    assert record.figures["solved"] is True
+    assert record.figures["steps_to_solve"] == solved[0]
+
+
+def test_the_initial_loss_is_before_any_update_and_the_final_one_the_mean_of_the_last_twentieth(plugins):
+    record = measure(plugins, steps=40)
+    assert record.figures["loss_initial"] == record.curves["loss"][0]
+    assert record.figures["loss_final"] == pytest.approx(np.mean(record.curves["loss"][-2:]))
+
+
+def test_gradient_figures_are_those_of_the_curve(plugins):
+    record = measure(plugins, clip_norm=1e-3)
+    norms, figures = record.curves["gradient_norm"], record.figures
+    assert len(norms) == 8
+    assert (figures["gradient_norm_first"], figures["gradient_norm_last"]) == (norms[0], norms[-1])
+    assert (figures["gradient_norm_median"], figures["gradient_norm_max"]) == (np.median(norms), max(norms))
+    assert figures["clipped_fraction"] == 1.0
+    assert measure(plugins).figures["clipped_fraction"] == 0.0
+
+
+def test_gradient_flow_is_kept_before_and_after_training(plugins):
+    record = measure(plugins)
+    flow = record.curves["gradient_flow"]
+    assert flow.keys() == {"initial", "final"}
+    assert record.figures["gradient_decay"] == flow["final"]["decay"] != flow["initial"]["decay"]
+
+
+def test_a_lazy_backend_is_charged_for_its_work(plugins):
+    record = measure(plugins, variant="lazy")
+    assert (
+        record.figures["step_seconds_median"] >= 0.02
+    )  # what the fake sleeps; only a lower bound holds on a busy machine
+    assert record.figures["first_step_seconds"] >= 0.02
+
+
+def test_one_step_works_and_gives_no_speed(plugins):
+    record = measure(plugins, steps=1)
+    assert record.status == "ok"
+    assert record.figures["first_step_seconds"] > 0
+    assert record.figures.get("tokens_per_second") is None
+    assert record.details["flags"] == ["no timed block: raise --steps"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"variant": "hexagonal"}, "runs rnn as good, lazy, .* not as 'hexagonal'"),
+        ({"device": "abacus"}, "no device 'abacus': cpu"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_unsupported(plugins, changes, reason):
+    record = measure(plugins, **changes)
+    assert record.status == "unsupported"
+    assert re.search(reason, record.reason)
+
+
+def test_a_missing_library_is_unsupported_with_the_cure(plugins):
+    backend = type(
+        "Absent", (type(plugins.backend("faulty")),), {"availability": lambda self: Missing("no abacus", "buy one")}
+    )
+    record = measure(replace(plugins, backends=plugins.backends | {"faulty": backend()}))
+    assert (record.status, record.reason) == (
+        "unsupported",
+        "backend 'faulty' cannot run here: no abacus. Cure: buy one",
+    )
+
+
+def test_why_unsupported_is_the_reason(plugins):
+    backend = type(
+        "Picky", (type(plugins.backend("faulty")),), {"why_unsupported": lambda self, model, trial: "too small"}
+    )
+    record = measure(replace(plugins, backends=plugins.backends | {"faulty": backend()}))
+    assert (record.status, record.reason) == ("unsupported", "too small")
+
+
+def test_an_unknown_task_fails_with_the_names_that_exist(plugins):
+    record = measure(plugins, task="ecco")
+    assert record.status == "failed"
+    assert "Did you mean echo" in record.reason
+
+
+def test_a_task_whose_data_ends_is_named(plugins):
+    echo = plugins.task("echo")
+    short = type("Short", (echo,), {"training": lambda self, rng, batch: iter([self.batch(rng, batch)])})
+    record = measure(replace(plugins, tasks=plugins.tasks | {"echo": short}))
+    assert record.status == "failed"
+    assert "training data ended" in record.reason
+    assert "task 'echo' from faulty 1.0" in record.reason
+
+
+def test_an_error_of_the_harness_in_training_is_told_by_its_kind(plugins):
+    class Diverging(type(plugins.backend("faulty"))):
+        def trainer(self, *args):
+            raise DivergedError("diverged before the start")
+
+    record = measure(replace(plugins, backends=plugins.backends | {"faulty": Diverging()}))
+    assert (record.status, record.reason) == ("diverged", "diverged before the start")
+
+
+def test_threads_that_are_not_what_was_asked_for_are_flagged(plugins):
+    backend = type("Greedy", (type(plugins.backend("faulty")),), {"threads": lambda self: 64})()
+    record = measure(replace(plugins, backends=plugins.backends | {"faulty": backend}))
+    assert record.details["effective_threads"] == 64
+    assert "1 threads were asked for, the engine uses 64" in record.details["flags"]
+
+
+def test_dropout_comes_with_a_note(plugins):
+    record = measure(plugins, layers=2, dropout=0.5)
+    assert record.details["notes"] == [DROPOUT_NOTE]
+    assert "notes" not in measure(plugins).details
+
+
+def test_the_checkpoint_holds_the_trained_weights_and_text_is_sampled(plugins, tmp_path):
+    path = tmp_path / "trained.safetensors"
+    record = measure(plugins, Settings(checkpoint=str(path), sample_length=5))
+    parameters, saved, vocabulary = checkpoint.load(path)
+    assert record.details["checkpoint"] == str(path)
+    assert saved == trial()
+    assert vocabulary.symbols == "abc"
+    assert parameters["weight_hh_l0"].shape == (4, 4)
+    samples = record.details["samples"]
+    assert [sample["temperature"] for sample in samples] == list(TEMPERATURES)
+    assert all(len(sample["text"]) == 5 and set(sample["text"]) <= set("abc") for sample in samples)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_flagged_and_costs_no_figure(plugins, tmp_path):
+    record = measure(plugins, Settings(checkpoint=str(tmp_path / "missing" / "trained.safetensors")))
+    assert record.status == "ok"
+    assert any("cannot write the checkpoint" in flag for flag in record.details["flags"])
+
+
+def test_events_survive_their_journey_and_rebuild_the_record(plugins):
+    draft = Draft(trial())
+    for event in run_trial(trial(evaluate_every=4), plugins=plugins):
+        again = from_json(json.loads(json.dumps(to_json(event), allow_nan=False)))
+        if isinstance(event, Finished):
+            assert again.record.to_json() == event.record.to_json()
+            assert draft.record("ok").figures == event.record.figures
+        else:
+            assert isinstance(again, type(event))
+            draft.add(again)
+
+
+def test_a_partial_record_has_no_figure_that_needs_the_whole_training(plugins):
+    draft = Draft(trial())
+    for event in run_trial(trial(), plugins=plugins):
+        draft.add(event)
+        if isinstance(event, Progress) and event.step >= 4:
+            break
+    record = draft.record("timeout", "timeout after 1 s")
+    assert len(record.curves["loss"]) == record.figures["clipped_fraction"] + 4
+    assert record.figures["gradient_norm_max"] > 0
+    assert not {"loss_final", "loss_validation", "first_step_seconds", "tokens_per_second"} & record.figures.keys()
+
+
+def test_an_evaluation_says_whether_it_solves_the_task(plugins):
+    evaluated = [event for event in run_trial(trial(), plugins=plugins) if isinstance(event, Evaluated)]
+    assert [event.evaluation.step for event in evaluated] == [0, 8]
+    assert evaluated[0].solved is False

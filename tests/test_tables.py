@@ -1,0 +1,272 @@
+"""Tables: a person sees who learns, who is fast and whose gradient dies, at any width, and nobody's text does harm."""
+
+import io
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from harness.contract import Record, Trial
+from harness_results import findings
+from harness_results.markup import to_html, to_markdown
+from harness_results.pivot import pivots
+from harness_results.tables import plain_table, rich_table
+from harness_results.text import interval, number, quantity, ratio, sparkline
+
+HOSTILE = "</script> [bold] [/x] \x1b[31m =cmd() | `x` \ud800"
+LADDER = {"task": {"ngram_losses": {"uniform": 4.174, "unigram": 3.347, "bigram": 2.484, "trigram": 2.046}}}
+
+
+def make(engine="numpy:loop", cell="lstm", length=50, status="ok", reason=None, *, details=None, trial=None, **figures):
+    backend, variant = engine.split(":")
+    asked = {"backend": backend, "variant": variant, "task": "adding", "cell": cell, "length": length} | (trial or {})
+    loss, base, speed = figures.pop("loss", 0.1), figures.pop("loss_baseline", 1 / 6), figures.pop("speed", 166e3)
+    known = {
+        "loss_validation": loss, "loss_baseline": base, "loss_ratio": loss / base, "gradient_norm_median": 0.834,
+        "tokens_per_second": speed, "tokens_per_second_low": 0.97 * speed, "tokens_per_second_high": 1.02 * speed,
+        "gradient_horizon": 40, "gradient_decay": 0.9,
+    }  # fmt: skip
+    figures = known | figures if status == "ok" else {}
+    return Record(Trial(**asked), status, reason, figures=figures, details=details or {})
+
+
+def sweep() -> list[Record]:
+    found = []
+    for length in (50, 100, 200):
+        for engine, speed in (("numpy:loop", 166e3), ("torch:library", 266e3), ("jax:fused", 1.2e6)):
+            found.append(make(engine, "rnn", length, loss=0.1672, speed=3 * speed, gradient_horizon=8))
+            solved = {"loss": 6.5e-4, "solved": True, "gradient_horizon": length, "speed": speed}
+            found.append(make(engine, "lstm", length, details={"gradient_horizon_censored": True}, **solved))
+    found[2] = make("torch:library", "rnn", 50, "diverged", "diverged at step 12")
+    found[-1] = make("jax:fused", "lstm", 200, "out_of_memory", "peak 3.1 GB")
+    over = LADDER | {"overfitting_gap": 0.31, "best_step": 400, "flags": ["warm-up ended before block times were flat"]}
+    found += [text("numpy:loop", n, over, 128) for n in (20, 50)]
+    return [*found, text("torch:loop", 50, LADDER, 128), text("torch:loop", 50, LADDER, 512)]
+
+
+def text(engine: str, length: int, details: dict, hidden: int) -> Record:
+    trial = {"task": "char", "seed": 1, "hidden": hidden}
+    return make(engine, "gru", length, loss=1.98, loss_baseline=2.046, details=details, trial=trial)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200])
+def test_the_table_at_this_width(width, snapshot):
+    assert plain_table(sweep(), width) == snapshot
+
+
+def test_the_markdown_table(snapshot):
+    assert to_markdown(sweep()) == snapshot
+
+
+@pytest.mark.parametrize("width", [20, 80, 100, 140])
+def test_no_line_is_wider_than_the_terminal_and_every_network_is_there(width):
+    text = plain_table(sweep(), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert {"rnn", "lstm", "gru", "baseline"} <= set(re.findall(r"\w+", text))
+
+
+@pytest.mark.parametrize(
+    ("figures", "details", "mark"),
+    [
+        ({"solved": True}, {}, "✓"),
+        ({"loss": 0.166}, {}, "≈"),
+        ({"loss": 0.162}, {}, None),
+        ({"loss": 0.166}, LADDER, None),  # a text at its n-gram baseline has learnt much
+        ({"gradient_horizon": 24}, {}, "↓"),
+        ({"gradient_horizon": 25}, {}, None),
+        ({"gradient_horizon": 24}, {"gradient_horizon_censored": True}, None),
+        ({"gradient_decay": 1.02}, {}, "↑"),
+        ({"gradient_decay": 1.005}, {}, None),
+    ],
+)
+def test_a_mark_stands_in_its_cell_and_in_the_legend_or_nowhere(figures, details, mark):
+    text = plain_table([make(details=details, **figures)])
+    assert {found for found in "✓≈↓↑" if found in text} == ({mark} if mark else set())
+    assert text.count(mark or "no mark") == (2 if mark else 0)
+
+
+def test_a_horizon_that_was_never_reached_is_shown_as_a_bound():
+    flow = {"gradient_flow": {"final": {"censored": True}}}
+    record = make(gradient_horizon=99)
+    assert ">99" in plain_table([make(gradient_horizon=99, details={"gradient_horizon_censored": True})])
+    assert ">99" in plain_table([Record(record.trial, "ok", figures=record.figures, curves=flow)])
+    assert ">99" not in plain_table([record])
+
+
+def bold(records) -> list[str]:
+    return re.findall(r"\*\*(\S+) ", to_markdown(records))
+
+
+def test_the_fastest_engine_of_each_network_is_bold():
+    assert bold([make("a:x", "rnn", speed=3e3), make("b:x", "rnn", speed=2e3), make("a:x", speed=1e3)]) == ["3.00k"]
+    assert bold([make("a:x"), make("b:x", status="diverged", reason="x")]) == []
+
+
+def test_the_fastest_network_is_bold_where_one_engine_ran():
+    assert bold([make(cell="rnn", speed=2e3), make(cell="lstm", speed=1e3)]) == ["2.00k"]
+
+
+def test_only_what_differs_is_a_row_label_and_what_follows_the_length_is_none():
+    records = [make(length=n, trial={"chrono": n, "hidden": h}) for n in (50, 100) for h in (64, 128)]
+    (pivot,) = pivots(records)
+    assert pivot.axes == ("cell", "hidden", "engine")
+    assert [row.labels for row in pivot.rows[1:]] == [("lstm", "64", "numpy:loop"), ("lstm", "128", "numpy:loop")]
+    assert "chrono by length" in pivot.settings
+    assert "hidden" not in pivot.settings
+    assert "batch 32" in pivot.settings
+
+
+@pytest.mark.parametrize("name", ["layers", "hidden", "batch", "seed", "steps", "threads"])
+def test_trials_that_differ_in_anything_have_rows_of_their_own(name):
+    (pivot,) = pivots([make(trial={name: value}) for value in (2, 3)])
+    assert [row.labels[1] for row in pivot.rows if not row.reference] == ["2", "3"]
+
+
+def test_a_task_option_that_differs_is_a_row_label():
+    (pivot,) = pivots([make(trial={"task_options": {"symbols": value}}) for value in (4, 8)])
+    assert pivot.axes == ("cell", "symbols", "engine")
+
+
+def test_a_trial_without_figures_shows_its_status_and_below_the_reason_once():
+    failed = [make(engine, "rnn", n, "unsupported", "no such cell") for engine in ("a:x", "b:x") for n in (50, 100)]
+    text = plain_table([make(), *failed], 200)
+    assert text.count("no such cell") == 1
+    assert "n/a: rnn a:x T=50,100; rnn b:x T=50,100: unsupported: no such cell" in text
+
+
+def test_a_reason_that_begins_with_the_status_does_not_repeat_it():
+    assert ": diverged at step 12\n" in plain_table([make(status="diverged", reason="diverged at step 12")])
+
+
+def test_a_failed_trial_shows_no_speed():
+    record = make()
+    failed = Record(record.trial, "parity_failed", "weight_ih_l0 differs", figures=record.figures)
+    assert "166k" not in plain_table([failed])
+    assert "parity failed" in plain_table([failed])
+
+
+@pytest.mark.parametrize(
+    ("gap", "best", "line"),
+    [
+        (0.02, 400, "validation is 25% above training data, and rises from step 400 on"),
+        (0.02, 1000, "validation is 25% above training data\n"),
+        (0.004, 400, None),
+        (None, 400, None),
+    ],
+)
+def test_over_fitting_is_told_where_it_is_notable(gap, best, line):
+    text = plain_table([make(details={"overfitting_gap": gap, "best_step": best})], 200)
+    assert (line in text) if line else ("over-fitting" not in text)
+
+
+def test_a_gap_on_a_solved_task_is_noise():
+    record = make(loss=1e-4, details={"overfitting_gap": 5e-5, "best_step": 400})
+    assert findings.overfitting(record) is None
+
+
+def printed(renderable, encoding="utf-8") -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    Console(file=file, width=100, force_terminal=True, color_system=None).print(renderable)
+    file.flush()
+    return file.buffer.getvalue().decode(encoding)
+
+
+def test_a_terminal_without_unicode_gets_ascii():
+    text = printed(rich_table(sweep()), "ascii")
+    assert "solved" in text
+    assert "| T = 50 ---" in text
+
+
+def test_hostile_text_is_shown_and_never_acted_upon():
+    records = [make(status="failed", reason=HOSTILE), make(length=60, details={"flags": [HOSTILE]})]
+    text = printed(rich_table(records))
+    assert "\x1b" not in text
+    assert "[bold] [/x]" in text
+    html = to_html(records)
+    assert "<script" not in html.lower()
+    assert "</script" not in html.lower()
+    assert r"\| \`x\`" in to_markdown(records)
+    assert "\x1b" not in to_markdown(records) + html
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    reason=st.one_of(st.none(), st.text()),
+    flag=st.text(),
+    figures=st.dictionaries(
+        st.sampled_from(["loss_validation", "loss_ratio", "tokens_per_second", "gradient_horizon", "gradient_decay"]),
+        st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
+    ),
+)
+def test_any_record_can_be_shown(reason, flag, figures):
+    record = make(details={"flags": [flag]}, **figures)
+    failed = make(length=60, status="failed", reason=reason)
+    assert plain_table([record, failed])
+    assert to_html([record, failed])
+    assert to_markdown([record, failed]).count("\n| lstm") == 1
+
+
+def test_flags_and_notes_stand_below_the_table_once():
+    details = {"flags": ["short blocks"], "notes": ["dropout: not comparable"]}
+    text = plain_table([make(length=n, details=details) for n in (50, 100)], 120)
+    assert "flag: lstm numpy:loop T=50,100: short blocks\n" in text
+    assert "T=50,100: dropout: not comparable\n" in text
+
+
+def test_no_records_give_no_table():
+    assert plain_table([]).strip() == ""
+    assert to_markdown([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (float("nan"), "-"), (0.16667, "0.167"), (12.34, "12.3"), (2.0, "2.00"), (65, "65"), (0.0, "0"),
+     (4.1e-5, "4.1e-05"), (123456.0, "1.2e+05"), (999.9, "1000"), (-0.5, "-0.500")],
+)  # fmt: skip
+def test_a_number_keeps_three_digits(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (166_000, "166k"),
+        (1_660_000, "1.66M"),
+        (999_999, "1.00M"),
+        (950, "950"),
+        (0.5, "0.500"),
+        (0, "0.00"),
+    ],
+)
+def test_a_quantity_has_a_prefix(value, text):
+    assert quantity(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.97, "0.97x"), (0.0042, "0.004x"), (1e-5, "<0.001x"), (0.0, "0x")])
+def test_a_ratio_is_a_multiple(value, text):
+    assert ratio(value) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (97e3, 102e3, "100k ±3%"),
+        (99.9e3, 100.1e3, "100k ±1%"),
+        (60e3, 110e3, "100k ±40%"),
+        (1e3, 300e3, "100k ±>99%"),
+        (None, 1, "100k"),
+    ],
+)
+def test_an_interval_is_told_by_its_farther_end(low, high, text):
+    assert interval(100e3, low, high) == text
+
+
+def test_a_sparkline_has_gaps_where_nothing_is_known():
+    assert sparkline([0, None, 7]) == "▁ █"
+    assert sparkline([1, 10, 100, float("inf"), 1000], logarithmic=True) == "▁▃▆ █"
+    assert sparkline([None]) == ""
+    assert len(sparkline(range(1000), 20)) == 20
+    assert sparkline([3, 3]) == "▁▁"
