@@ -45,14 +45,14 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path, parameters, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StoreError, match="cannot write the checkpoint .*weights: No space left on device"):
+    with pytest.raises(StoreError, match=r"cannot write the checkpoint .*weights: No space left on device"):
         save(tmp_path / "weights", {"w": np.zeros(3)}, TRIAL, None)
     assert load(tmp_path / "weights").parameters.keys() == parameters.keys()
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_missing_checkpoint_says_how_to_get_one(tmp_path):
-    with pytest.raises(StoreError, match="there is no checkpoint .*nowhere"):
+    with pytest.raises(StoreError, match=r"there is no checkpoint .*nowhere"):
         load(tmp_path / "nowhere")
 
 

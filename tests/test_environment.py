@@ -18,8 +18,7 @@ class Backend:
         return self.answer
 
     def versions(self):
-        if isinstance(self.answer, Missing):
-            raise ImportError("abacus")
+        assert not isinstance(self.answer, Missing), "asked for versions of what is missing"
         return {"abacus": "1.0"}
 
     def environment(self, threads):

@@ -8,7 +8,8 @@ import pytest
 from harness.contract import Trial
 from harness.measure.events import Finished, Phase, Progress
 from harness.plugins import load_plugins
-from harness.sweep.local import LocalSettings, exit_outcome, run_trials
+from harness.sweep.ending import exit_outcome
+from harness.sweep.local import LocalSettings, run_trials
 from harness.sweep.log import TAIL_BYTES, CappedLog
 from harness.sweep.process import THREAD_VARIABLES, worker_environment
 from harness.sweep.stop import StopRequest
@@ -109,9 +110,9 @@ def test_a_caller_that_goes_away_takes_the_worker_along(plugins):
 
 def test_no_process_and_no_descriptor_is_left_behind(plugins):
     run(plugins, trial())
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     run(plugins, trial(), trial(variant="segfault"))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert children() == []
 
 
@@ -127,11 +128,16 @@ def log_of(text):
     return log
 
 
+SIGKILLED = (
+    "crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; peak memory seen: unknown"
+)
+
+
 @pytest.mark.parametrize(
     ("status", "kills", "peak", "expected", "reason"),
     [
         (-9, 1, 2**21, "out_of_memory", "out of memory: the kernel killed the worker; peak memory seen: 2 MiB"),
-        (-9, 0, None, "crashed", "crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; peak memory seen: unknown"),
+        (-9, 0, None, "crashed", SIGKILLED),
         (-11, 1, None, "crashed", "crashed (SIGSEGV)"),
         (-64, 0, None, "crashed", "crashed (SIGRTMAX)"),
         (-40, 0, None, "crashed", "crashed (signal 40)"),

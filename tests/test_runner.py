@@ -41,7 +41,8 @@ def test_the_phases_come_in_order_and_the_record_last(plugins):
     events = list(run_trial(trial(), plugins=plugins))
     phases = [event.name for event in events if isinstance(event, Phase)]
     assert phases == [
-        "load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step", "train", "evaluate", "finish",
+        "load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step", "train", "evaluate",
+        "finish",
     ]  # fmt: skip
     assert isinstance(events[-1], Finished)
     assert events[-1].record.status == "ok"
@@ -134,6 +135,11 @@ def test_a_lazy_backend_is_charged_for_its_work(plugins):
     assert record.figures["first_step_seconds"] >= 0.02
 
 
+def test_compiling_is_timed_only_where_something_was_compiled(plugins):
+    assert measure(plugins, variant="compiled").figures["compile_seconds"] > 0
+    assert "compile_seconds" not in measure(plugins).figures
+
+
 def test_one_step_works_and_gives_no_speed(plugins):
     record = measure(plugins, steps=1)
     assert record.status == "ok"
@@ -145,7 +151,7 @@ def test_one_step_works_and_gives_no_speed(plugins):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"variant": "hexagonal"}, "runs rnn as good, lazy, .* not as 'hexagonal'"),
+        ({"variant": "hexagonal"}, "runs rnn as good, compiled, lazy, .* not as 'hexagonal'"),
         ({"device": "abacus"}, "no device 'abacus': cpu"),
     ],
 )

@@ -36,8 +36,9 @@ def start():
     yield start_worker
     for process, events in started:
         process.kill()
-        process.communicate()
-        events.close()
+        process.wait()
+        for file in (process.stdin, process.stdout, process.stderr, events):
+            file.close()
 
 
 def ask(process, trial=TRIAL, settings=None):
@@ -65,7 +66,7 @@ def test_progress_carries_the_losses_of_its_steps(start):
     lines = [json.loads(line) for line in events]
     progress = [line for line in lines if line["event"] == "progress"]
     assert [line["step"] for line in progress][-1] == TRIAL.steps
-    assert sum((line["losses"] for line in progress), []) == lines[-1]["record"]["curves"]["loss"]
+    assert [loss for line in progress for loss in line["losses"]] == lines[-1]["record"]["curves"]["loss"]
     assert all(line["steps"] == 8 and line["tokens"] == 6 * len(line["losses"]) for line in progress)
 
 

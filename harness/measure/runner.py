@@ -105,7 +105,8 @@ class _Run:
         initial = measure_flow(trainer, setup.probe(FLOW_SEQUENCES))
         curves = {"initial": initial.to_json()}
         figures = {"gradient_horizon": initial.horizon, "gradient_decay": initial.decay}
-        yield Facts(figures=figures, curves={"gradient_flow": curves})
+        details = {"gradient_horizon_censored": initial.censored}
+        yield Facts(figures=figures, curves={"gradient_flow": curves}, details=details)
         yield from Training(setup, trainer, self.clock, self.memory, self.flags).events()
         yield Phase("finish")
         final = measure_flow(trainer, setup.probe(FLOW_SEQUENCES))

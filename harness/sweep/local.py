@@ -9,7 +9,6 @@ import json
 import os
 import select
 import selectors
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from harness.measure.memory import out_of_memory_kills
 from harness.measure.runner import Settings
 from harness.measure.worker import request_line
 from harness.plugins import Plugins, load_plugins
+from harness.sweep.ending import exit_outcome
 from harness.sweep.log import CappedLog
 from harness.sweep.process import Worker, worker_environment
 from harness.sweep.stop import StopRequest
@@ -215,33 +215,6 @@ class _Session:
             path.write_text(self.log.text(), encoding="utf-8")
             details["log"] = str(path)
         return replace(record, details=details)
-
-
-def exit_outcome(status: int, kills: int, peak_bytes: float | None, log: CappedLog) -> tuple[str, str]:
-    """Return status and reason of a worker that ended by itself without a record.
-
-    Args:
-        status: its exit status, negative for a signal.
-        kills: how many processes the kernel killed for memory meanwhile.
-        peak_bytes: the peak that it last reported.
-        log: what it printed.
-    """
-    if status >= 0:
-        last = log.tail(1).strip()
-        return "crashed", f"crashed (exit status {status} and no record){': ' + last if last else ''}"
-    seen = "peak memory seen: " + ("unknown" if peak_bytes is None else f"{peak_bytes / 2**20:.0f} MiB")
-    if -status != signal.SIGKILL:
-        return "crashed", f"crashed ({_signal_name(-status)})"
-    if kills:
-        return "out_of_memory", f"out of memory: the kernel killed the worker; {seen}"
-    return "crashed", f"crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; {seen}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _read(descriptor: int) -> bytes | None:

@@ -20,13 +20,11 @@ class Overfitting:
 
     gap: float
     fraction: float  # of the training loss
-    best_step: int | None
-    rising: bool  # validation was better before the end
+    best_step: int  # of the best validation loss, before the end
 
     def words(self) -> str:
         """Return it as part of a sentence."""
-        rises = f", and rises from step {self.best_step} on" if self.rising else ""
-        return f"validation is {self.fraction:.0%} above training data{rises}"
+        return f"validation is {self.fraction:.0%} above training data, and was best at step {self.best_step}"
 
 
 def ngram_losses(record: Record) -> dict[str, float]:
@@ -65,7 +63,10 @@ def is_exploding(record: Record) -> bool:
 
 
 def overfitting(record: Record) -> Overfitting | None:
-    """Return the over-fitting where it is notable."""
+    """Return the over-fitting where it is notable: a gap, and a validation loss that was better before the end.
+
+    A gap alone is none: held-out text may simply be harder than the text that was trained on.
+    """
     gap, validation = record.details.get("overfitting_gap"), record.figures.get("loss_validation")
     if not isinstance(gap, int | float) or validation is None:
         return None
@@ -74,8 +75,9 @@ def overfitting(record: Record) -> Overfitting | None:
     if training <= 0 or gap <= max(NOTABLE_GAP * training, noise):
         return None
     best = record.details.get("best_step")
-    step = best if isinstance(best, int) else None
-    return Overfitting(gap, gap / training, step, rising=step is not None and step < record.trial.steps)
+    if not isinstance(best, int) or best >= record.trial.steps:
+        return None
+    return Overfitting(gap, gap / training, best)
 
 
 def flags(record: Record) -> list[str]:

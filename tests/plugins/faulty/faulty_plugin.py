@@ -1,4 +1,4 @@
-"""A plugin for fault tests: the NumPy backend, with one fault per variant at the third training step, and a tiny task."""
+"""A plugin for fault tests: the NumPy backend, one fault per variant at the third training step, and a tiny task."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ class FaultyTrainer(NumpyTrainer):
     def __init__(self, model, optimizer, parameters, execution):
         super().__init__(model, optimizer, parameters, replace(execution, variant="vectorised"))
         self.fault, self.steps = execution.variant, 0
+
+    def compile(self, batch):
+        return self.fault == "compiled"
 
     def train_step(self, batch):
         self.steps += 1
@@ -128,7 +131,7 @@ class Faulty(NumpyBackend):
     name = "faulty"
 
     def variants(self, cell):
-        return ("good", "lazy", "slow", "inexact", *FAULTS, *OUTPUTS)
+        return ("good", "compiled", "lazy", "slow", "inexact", *FAULTS, *OUTPUTS)
 
     def trainer(self, model, optimizer, parameters, execution: Execution):
         return FaultyTrainer(model, optimizer, parameters, execution)
