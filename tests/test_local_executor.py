@@ -1,5 +1,6 @@
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -70,6 +71,11 @@ def test_a_plugin_is_never_resolved_from_the_working_directory(plugins, monkeypa
     (record,) = run(plugins, trial())
     assert record.status == "failed"
     assert "unknown backend 'faulty'" in record.reason
+
+
+def test_plugins_that_are_blocked_here_are_blocked_in_the_worker(plugins):
+    (record,) = run(replace(plugins, blocked=("faulty",)), trial())
+    assert (record.status, "is blocked" in record.reason) == ("failed", True)
 
 
 def test_a_backend_that_cannot_say_its_environment_fails_alone(plugins):

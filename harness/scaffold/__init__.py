@@ -58,7 +58,7 @@ def _values(kind: str, name: str) -> dict[str, str]:
         raise UsageError(f"unknown kind {kind!r}: use one of {', '.join(get_args(Kind))}")
     identifier = check_name(kind, name).replace("-", "_")
     camel = "".join(part[:1].upper() + part[1:] for part in identifier.split("_"))
-    if not identifier.isidentifier() or not camel.isidentifier():
+    if not (identifier.isidentifier() and name[0].isalpha()):
         raise UsageError(
             f"{kind} name {name!r} is not allowed here: start with a letter, then letters, digits, '-', '_'"
         )

@@ -81,6 +81,7 @@ def run_trials(
     """
     settings = settings or LocalSettings()
     plugins = plugins or load_plugins(settings.block)
+    settings = replace(settings, block=tuple(dict.fromkeys((*settings.block, *plugins.blocked))))
     with StopRequest() as never:
         for trial in trials:
             if stop is not None and stop.count:

@@ -25,6 +25,7 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
 }
 AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options"})
 MOST_TRIALS = 100_000
+LEAST_BETWEEN_EVALUATIONS = 100  # steps; an evaluation costs about as much as thirty
 _SHOWN_ERRORS = 20
 
 Combination = dict[str, Any]  # axis -> one value
@@ -218,7 +219,7 @@ class _Resolver:
             "clip_norm": None if fields.get("clip_value") is not None else defaults.clip_norm,
         }
         steps = fields.get("steps", defaults.steps)
-        filled["evaluate_every"] = max(1, steps // 10) if isinstance(steps, int) else 0
+        filled["evaluate_every"] = max(LEAST_BETWEEN_EVALUATIONS, steps // 10) if isinstance(steps, int) else 0
         if fields.get("schedule", "constant") != "constant":
             filled["schedule_steps"] = steps
         return filled
