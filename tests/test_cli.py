@@ -1,0 +1,244 @@
+"""The command line as a person types it: real processes, real trials, exit statuses."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.contract import COLUMNS
+
+TINY = ["--threads", "1", "--hidden", "8", "--batch", "4", "--steps", "12"]
+CHAR = ["-t", "char", "--set", "task.char.limit=4000", "-T", "10", "--sample", "40"]
+
+
+def harness(*arguments, cwd, **variables):
+    environment = {**os.environ, "COLUMNS": "140", **variables}
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A folder with a store of two runs: copy on two cells, and a text."""
+    folder = tmp_path_factory.mktemp("measured")
+    copy = harness("run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder)
+    text = harness("run", *CHAR, *TINY, cwd=folder)
+    assert (copy.returncode, text.returncode) == (0, 0), copy.stderr + text.stderr
+    return folder, copy, text
+
+
+def rows(stdout):
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
+def test_json_is_one_flat_object_per_trial_with_exactly_the_columns(measured):
+    records = rows(measured[1].stdout)
+    assert [(row["cell"], row["length"], row["status"]) for row in records] == [
+        ("rnn", 5, "ok"),
+        ("rnn", 8, "ok"),
+        ("lstm", 5, "ok"),
+        ("lstm", 8, "ok"),
+    ]
+    assert all(tuple(row) == COLUMNS for row in records)
+
+
+def test_progress_goes_to_stderr_in_plain_lines_where_there_is_no_terminal(measured):
+    _, copy, _ = measured
+    assert len(copy.stderr.splitlines()) == 4
+    assert re.match(r"\[1/4\] copy rnn T=5 numpy:vectorised  ok  loss [\d.]+ \([\d.]+ x baseline\)", copy.stderr)
+    assert "\x1b" not in copy.stderr + copy.stdout
+
+
+def test_the_table_and_a_sample_of_text_go_to_stdout(measured):
+    out = measured[2].stdout
+    assert "char   hidden 8" in out
+    assert "T = 10" in out
+    assert "n-gram losses: uniform" in out
+    assert "sample: numpy:vectorised lstm T=10, temperature" in out
+
+
+@pytest.mark.parametrize("format_", ["table", "markdown", "csv", "json"])
+def test_report_shows_what_was_measured(measured, format_):
+    done = harness("report", "--format", format_, cwd=measured[0])
+    assert done.returncode == 0, done.stderr
+    assert "copy" in done.stdout
+    if format_ == "json":
+        assert len(rows(done.stdout)) == 5
+    if format_ == "csv":
+        assert done.stdout.splitlines()[0] == ",".join(COLUMNS)
+        assert len(done.stdout.splitlines()) == 6
+
+
+def test_report_writes_a_file_and_takes_one_run(measured):
+    folder = measured[0]
+    done = harness("report", "-f", "json", "--run", "2", "-o", "out.json", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert [row["task"] for row in rows((folder / "out.json").read_text())] == ["char"]
+    last = harness("report", "-f", "json", "--last", cwd=folder)
+    assert last.stdout == (folder / "out.json").read_text()
+
+
+def test_show_gives_everything_about_a_trial_by_its_first_digits(measured):
+    folder, copy, _ = measured
+    trial_id = rows(copy.stdout)[-1]["trial_id"]
+    shown = harness("show", trial_id[:8], cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    assert all(word in shown.stdout for word in (trial_id, "gradient", "parity", "environment"))
+    whole = json.loads(harness("show", trial_id, "--format", "json", cwd=folder).stdout)
+    assert len(whole["curves"]["loss"]) == 12
+    assert set(whole["curves"]["gradient_flow"]) == {"initial", "final"}
+    assert whole["details"]["overfitting_gap"] is not None
+
+
+def test_sample_draws_the_same_text_from_the_same_seed(measured):
+    folder = measured[0]
+    trial_id = rows(harness("report", "-f", "json", "--run", "2", cwd=folder).stdout)[0]["trial_id"]
+    arguments = ("sample", trial_id, "-n", "60", "--seed", "3", "--temperature", "0.7")
+    first, again = harness(*arguments, cwd=folder), harness(*arguments, cwd=folder)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == again.stdout
+    assert len(first.stdout) == 61
+    assert harness("sample", trial_id, "-n", "60", "--seed", "4", cwd=folder).stdout != first.stdout
+
+
+def test_sample_refuses_what_is_no_text_and_unknown_characters(measured):
+    folder, copy, _ = measured
+    synthetic = harness("sample", rows(copy.stdout)[0]["trial_id"], cwd=folder)
+    assert synthetic.returncode == 2
+    assert "no text" in synthetic.stderr
+    text = rows(harness("report", "-f", "json", "--run", "2", cwd=folder).stdout)[0]["trial_id"]
+    unknown = harness("sample", text, "--prime", "☃", cwd=folder)
+    assert unknown.returncode == 2
+    assert "☃" in unknown.stderr
+
+
+def test_a_dry_run_prints_the_trials_and_measures_nothing(tmp_path):
+    done = harness("run", "-T", "5:20:x2", "--seed", "0,1", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "6 trials"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_file_runs_and_flags_override_it(tmp_path):
+    (tmp_path / "plan.toml").write_text(
+        '[matrix]\ntask = ["copy"]\nlength = [3, 4]\nhidden = [4]\nsteps = [3]\n[task.copy]\nsymbols = 2\n'
+    )
+    done = harness("run", "plan.toml", "--threads", "1", "-T", "6", "--format", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row["length"], row["hidden"], row["steps"]) for row in rows(done.stdout)] == [(6, 4, 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "-b", "nunpy"), "Did you mean numpy"),
+        (("run", "-t", "cpoy"), "Did you mean copy"),
+        (("run", "-c", "lstn"), "Did you mean lstm"),
+        (("run", "-b", "numpy:fussed"), "variant of backend 'numpy'"),
+        (("run", "-T", "0"), "length = 0"),
+        (("run", "-T", "1000000000"), "1000000"),
+        (("run", "--batch", "0", "--hidden", "0"), "2 problems"),
+        (("run", "--learning-rate", "nan"), "learning_rate = nan"),
+        (("run", "--learning-rate", "fast"), "expected numbers"),
+        (("run", "--set", "task.copy"), "task.NAME.OPTION=VALUE"),
+        (("run", "--set", "task.char.corpuss=x"), "Did you mean task.char.corpus"),
+        (("run", "--set", "task.char.corpus=nowhere.txt"), "nowhere.txt"),
+        (("run", "--device", "cuda"), "usable: cpu"),
+        (("run", "nowhere.toml"), "nowhere.toml"),
+        (("run", "--store", "no/such/folder/x.sqlite"), "--store"),
+        (("run", "--seed", ",".join(map(str, range(400)))), "--yes"),
+        (("run", "--timeout", "never"), "not a duration"),
+        (("runn",), "Did you mean run"),
+        (("report",), "harness.sqlite"),
+        (("show", "abc"), "harness.sqlite"),
+        (("check", "--backend", "nunpy"), "Did you mean numpy"),
+        (("--plugin", "numpy", "list"), "no:NAME"),
+        (("--plugin", "no:numpy", "run"), "blocked"),
+        (("new", "backend", "../evil"), "name"),
+    ],
+)
+def test_bad_input_ends_with_two_and_a_cure_before_any_trial_runs(tmp_path, arguments, message):
+    done = harness(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stderr).split())
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trial_that_diverges_ends_with_three_and_is_shown(tmp_path):
+    arguments = ("-t", "copy", "-c", "rnn_relu", "-T", "5", *TINY, "--learning-rate", "1e6", "--clip-norm", "none")
+    done = harness("run", *arguments, "--optimizer", "sgd", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "diverged at step" in done.stdout
+    assert "n/a" in done.stdout
+
+
+def test_interrupting_stores_what_is_done_and_ends_with_130(tmp_path):
+    command = [sys.executable, "-m", "harness", "run", "-t", "copy", "-T", "5,6", "--threads", "1", "--hidden", "8"]
+    command += ["--steps", "100000000"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        _wait_for(tmp_path / "harness.sqlite")
+        time.sleep(3)  # into the first trial
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "nothing new starts" in err
+    assert "1 trials were not started" in err
+    assert "interrupted" in out
+    (record,) = rows(harness("report", "-f", "json", cwd=tmp_path).stdout)
+    assert record["status"] == "interrupted"
+
+
+def _wait_for(path: Path) -> None:
+    for _ in range(300):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} never came")
+
+
+def test_no_home_is_no_obstacle(tmp_path):
+    done = harness("run", "-t", "copy", "-T", "3", *TINY, cwd=tmp_path, HOME="/nonexistent")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_environment_is_printed_for_bug_reports(tmp_path):
+    record = json.loads(harness("env", "--format", "json", cwd=tmp_path).stdout)
+    assert record["environment_id"]
+    assert record["libraries"]["numpy"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_verbs(tmp_path, shell):
+    done = harness("completion", shell, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "_HARNESS_COMPLETE" in done.stdout
+
+
+def test_names_are_completed_from_what_is_installed(tmp_path):
+    words = {"COMP_WORDS": "harness run --cell rnn,g", "COMP_CWORD": "3", "_HARNESS_COMPLETE": "bash_complete"}
+    assert "rnn,gru" in harness(cwd=tmp_path, **words).stdout
+
+
+def test_listing_says_what_is_missing_and_the_cure(tmp_path):
+    """A folder whose ``torch`` cannot be found stands for a machine without it."""
+    code = (
+        "import importlib.util as u, sys\nfind = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name in ('torch', 'jax') else find(name, *rest)\n"
+        "from harness.cli.main import main\nmain(sys.argv[1:])"
+    )
+    environment = {**os.environ, "COLUMNS": "200"}
+    for arguments, status in ((["list", "backends"], 0), (["run", "-b", "torch"], 2)):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status
+        assert "pip install" in done.stdout + done.stderr
+        assert "rnn-harness[torch]" in done.stdout + done.stderr
