@@ -65,8 +65,8 @@ def run(
         timeout_seconds: what one trial may take.
         sample_length: characters of text to sample from each text model.
         progress: show progress on stderr.
-        axes: any field of a trial (``backend``, ``task``, ``cell``, ``length``, ``hidden``, ``seed``, ...), one value or
-            a list of values.
+        axes: any field of a trial (``backend``, ``task``, ``cell``, ``length``, ``hidden``, ``seed``, ...), one value
+            or a list of values.
 
     Raises:
         UsageError: anything asked for is unknown, unavailable or out of range, before any trial runs.
@@ -85,13 +85,13 @@ def run(
 
 
 def sample(
-    checkpoint: str | Path, *, prime: str = "\n", length: int = 500, temperature: float = 0.8, seed: int = 0
+    checkpoint: str | Path, *, prime: str | None = None, length: int = 500, temperature: float = 0.8, seed: int = 0
 ) -> str:
     """Return text that a trained network writes after ``prime``, drawn with the NumPy reference.
 
     Args:
         checkpoint: a ``.safetensors`` file that a run left.
-        prime: text to start from.
+        prime: text to start from; None: a line break.
         length: characters to write.
         temperature: p proportional to exp(logit / temperature); 0 takes the likeliest.
         seed: for the same text again.
@@ -109,6 +109,7 @@ def sample(
         raise UsageError(f"{checkpoint} was trained on task {stored.trial.task!r}, which is no text: nothing to sample")
     trainer = text_trainer(load_plugins(), stored.trial, stored.parameters, stored.vocabulary)
     rng = generator(seed, "sample", str(temperature))
+    prime = stored.vocabulary.prime if prime is None else prime
     return sample_text(trainer, stored.vocabulary, prime=prime, length=length, temperature=temperature, rng=rng)
 
 

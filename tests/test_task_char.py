@@ -224,18 +224,6 @@ def test_the_grammar_follows_the_data_seed():
     assert digest(1) == digest(1) != digest(2)
 
 
-@pytest.mark.parametrize(("options", "prime"), [({}, " "), ({"prime": "12"}, "12"), ({"vocabulary": "bytes"}, "\n")])
-def test_the_prime_is_part_of_the_text(counting, options, prime):
-    task = counting(**options)
-    assert task.prime == task.facts()["sample"]["prime"] == prime
-    assert len(task.vocabulary.encode(prime)) == len(prime)
-
-
-def test_a_prime_outside_the_text_is_refused(counting):
-    with pytest.raises(UsageError, match="'x' does not occur"):
-        counting(prime="12x")
-
-
 def test_a_text_shorter_than_the_length_is_refused_before_it_is_read(counting):
     with pytest.raises(CorpusError, match=r"2,000 characters give 1,800 to train on .* length 1,800 needs 1,801"):
         counting(length=1800)

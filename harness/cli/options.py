@@ -32,13 +32,13 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("schedule_factor", None, types.NUMBERS, "Factor per period of the exponential schedule.  [default: 1]"),
     ("clip_norm", None, types.NUMBERS_OR_NONE, "Clip the gradient's global norm.  [default: the task's]"),
     ("clip_value", None, types.NUMBERS_OR_NONE, "Clip each element of the gradient instead."),
-    ("evaluate_every", None, types.INTEGERS, "Steps between evaluations.  [default: a tenth, at least 100]"),
+    ("evaluate_every", None, types.INTEGERS, "Steps between evaluations.  [default: a tenth, at least 150]"),
     ("seed", None, types.INTEGERS, "Seed of weights and data.  [default: 0]"),
     ("data_seed", None, types.INTEGERS_OR_NONE, "Seed of the training data alone."),
     ("evaluation_seed", None, types.INTEGERS_OR_NONE, "Seed of the validation data alone."),
     ("dtype", None, types.WORDS, "float32 or float64.  [default: float32]"),
     ("device", None, types.WORDS, "Device of the backend, or auto.  [default: auto]"),
-    ("threads", None, types.INTEGERS, "Threads for every backend alike.  [default: the physical cores]"),
+    ("threads", None, types.INTEGERS, "Threads for every backend alike.  [default: 1]"),
 )
 
 

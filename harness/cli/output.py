@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.contract import Record
-from harness.contract.names import printable
+from harness_results.text import safe
 
 PIPE_WIDTH = 120  # where stdout is no terminal
 
@@ -29,7 +29,7 @@ def print_results(records: Sequence[Record]) -> None:
         sample = _choose(record.details["samples"])
         title = f"sample: {record.trial.engine} {record.trial.cell} T={record.trial.length}"
         console.print(Text(f"{title}, temperature {sample['temperature']}", style="bold"))
-        console.print(Text(printable(sample["text"]).strip("\n")), soft_wrap=True)
+        console.print(Text(safe(sample["text"]).strip("\n")), soft_wrap=True)
         console.print()
 
 

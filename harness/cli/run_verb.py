@@ -35,7 +35,7 @@ CONFIRM_ABOVE = 1000
 @click.option("--yes", is_flag=True, help=f"Run more than {CONFIRM_ABOVE} trials without asking.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 @click.pass_obj
-def command(blocked: tuple[str, ...], plan: Path | None, set_: tuple[str, ...], **options: Any) -> int:
+def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...], **options: Any) -> int:
     """Train and measure recurrent networks: every combination of the comma lists given, or of a PLAN.toml.
 
     Results go to stdout and to the store, progress to stderr. With no option: an LSTM on real text, with NumPy.

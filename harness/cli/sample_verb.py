@@ -11,7 +11,7 @@ import rich_click as click
 from harness.api import DEFAULT_STORE, checkpoint_folder, sample
 from harness.cli.main import OK
 from harness.contract import UsageError
-from harness.contract.names import printable
+from harness_results.text import safe
 
 
 @click.command("sample")
@@ -20,14 +20,14 @@ from harness.contract.names import printable
 @click.option("--length", "-n", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Characters.")
 @click.option("--temperature", type=click.FloatRange(0, 100), default=0.8, show_default=True,
               help="p proportional to exp(logit / temperature); 0 takes the likeliest.")  # fmt: skip
-@click.option("--prime", default="\n", help="Text to start from.  [default: a line break]")
+@click.option("--prime", help="Text to start from.  [default: a line break]")
 @click.option("--seed", type=click.IntRange(0), help="For the same text again.  [default: a new one each time]")
-def command(trial: str, store: str, length: int, temperature: float, prime: str, seed: int | None) -> int:
+def command(trial: str, store: str, length: int, temperature: float, prime: str | None, seed: int | None) -> int:
     """Draw text from the network that TRIAL trained (a trial id, its first digits, or a .safetensors file)."""
     checkpoint = Path(trial) if trial.endswith(".safetensors") else _stored(trial, store)
     seed = secrets.randbits(31) if seed is None else seed
     text = sample(checkpoint, prime=prime, length=length, temperature=temperature, seed=seed)
-    sys.stdout.write(printable(prime.lstrip("\n") + text) + "\n")
+    sys.stdout.write(safe((prime or "") + text) + "\n")
     return OK
 
 

@@ -16,7 +16,7 @@ from harness.cli.main import OK
 @click.option("--store", default=DEFAULT_STORE, show_default=True, metavar="PATH")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(trial: str, store: str, format_: str) -> int:
-    """Show a TRIAL (its id, or the first digits): every figure, curves, samples, environment, and the log of a failure."""
+    """Show a TRIAL (its id, or the first digits): figures, curves, samples, environment, the log of a failure."""
     from harness.cli.output import stdout_console
     from harness_results.show import show_record
     from harness_results.store import Store

@@ -22,6 +22,11 @@ class Vocabulary:
         """V."""
         return 256 if self.symbols is None else len(self.symbols)
 
+    @property
+    def prime(self) -> str:
+        """The text from which samples start unless told otherwise: a line break, where the text has any."""
+        return "\n" if self.symbols is None or "\n" in self.symbols else self.symbols[0]
+
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {symbol: index for index, symbol in enumerate(self.symbols or "")}

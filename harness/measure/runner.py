@@ -172,13 +172,16 @@ class _Run:
         vocabulary = setup.task.vocabulary
         if vocabulary is None:
             return []
-        symbols = vocabulary.symbols
-        prime = "\n" if symbols is None or "\n" in symbols else symbols[0]
         samples: list[dict[str, object]] = []
         for temperature in TEMPERATURES:
             rng = generator(self.trial.seed, "sample", str(temperature))
             text = sample_text(
-                trainer, vocabulary, prime=prime, length=self.settings.sample_length, temperature=temperature, rng=rng
+                trainer,
+                vocabulary,
+                prime=vocabulary.prime,
+                length=self.settings.sample_length,
+                temperature=temperature,
+                rng=rng,
             )
-            samples.append({"temperature": temperature, "prime": prime, "text": text})
+            samples.append({"temperature": temperature, "prime": vocabulary.prime, "text": text})
         return samples

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.contract import Backend, Cell, Task, Trial, UnknownNameError, UsageError
@@ -25,7 +24,7 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
 }
 AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options"})
 MOST_TRIALS = 100_000
-LEAST_BETWEEN_EVALUATIONS = 100  # steps; an evaluation costs about as much as thirty
+LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
 _SHOWN_ERRORS = 20
 
 Combination = dict[str, Any]  # axis -> one value
@@ -151,14 +150,13 @@ def _matches(combination: Combination, rule: Combination) -> bool:
 
 
 class _Resolver:
-    """Turns combinations into trials: fills in what the task publishes, the machine's threads and the device."""
+    """Turns combinations into trials: fills in what the task publishes, and the device."""
 
     def __init__(self, plugins: Plugins, task_options: Mapping[str, Mapping[str, OptionValue]]) -> None:
         self._plugins = plugins
         self._task_options = task_options
         self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
-        self._threads = available_threads()
         self._tasks_seen: set[str] = set()
         for name in task_options:
             plugins.task(name)
@@ -171,7 +169,6 @@ class _Resolver:
         fields = {key: value for key, value in combination.items() if key not in {"backend", "device"}}
         fields = self._defaults(task_class, fields) | fields
         fields |= {"backend": name, "device": self._device(backend, str(combination.get("device", "auto")))}
-        fields.setdefault("threads", self._threads)
         trials = [_validated(fields | {"variant": chosen}) for chosen in self._variants(backend, variant, cell)]
         options = self._options(task_class, trials[0].length)
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
@@ -259,9 +256,3 @@ def validation_lines(error: ValidationError, prefix: str = "", known: Sequence[s
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
     return lines
-
-
-def available_threads() -> int:
-    """Return the physical cores that this process may use: the default thread count of every backend."""
-    allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count()
-    return max(1, min(allowed or 1, psutil.cpu_count(logical=False) or allowed or 1))

@@ -75,6 +75,7 @@ GRADIENT_CASES = (
 )
 SHORT, DEEP, LONG = GRADIENT_CASES[0], GRADIENT_CASES[1], GRADIENT_CASES[2]
 SMALL = Case(7)
+SGD = Optimizer("sgd", learning_rate=0.1)
 
 
 @dataclass
@@ -89,10 +90,10 @@ class Bench:
     dtypes: tuple[Dtype, ...] = ("float64", "float32")
     cases: tuple[Case, ...] = GRADIENT_CASES
     _gradients: dict[Case, tuple[Gradients, Gradients]] = field(default_factory=dict)
+    _trainers: dict[tuple[Case, Optimizer, Dtype], Trainer] = field(default_factory=dict)
 
-    def why_unsupported(self, case: Case, dtype: Dtype, optimizer: Optimizer | None = None) -> str | None:
+    def why_unsupported(self, case: Case, dtype: Dtype, rule: Optimizer = SGD) -> str | None:
         """Return the backend's reason for not running this, or None."""
-        rule = optimizer or Optimizer()
         trial = Trial(
             backend=self.backend.name,
             variant=self.variant,
@@ -131,40 +132,56 @@ class Bench:
         """The largest relative error allowed in ``dtype``."""
         return TOLERANCE[self.dtype]
 
-    def trainer(
-        self,
-        case: Case,
-        optimizer: Optimizer | None = None,
-        *,
-        dtype: Dtype | None = None,
-        parameters: Parameters | None = None,
-        dropout_seed: int = 0,
-    ) -> Trainer:
-        """Return the backend's trainer for ``case``, from its parameters unless others are given.
+    def trainer(self, case: Case, optimizer: Optimizer = SGD, dtype: Dtype | None = None) -> Trainer:
+        """Return the backend's trainer for ``case``, at its initial parameters and with nothing carried.
+
+        A trainer is made once and loaded anew for each check, so that what a backend compiles is compiled once.
 
         Raises:
             NotApplicable: the backend says that it does not support this.
         """
-        dtype, rule = dtype or self.dtype, optimizer or Optimizer("sgd", learning_rate=0.1)
-        if reason := self.why_unsupported(case, dtype, rule):
+        key = (case, optimizer, dtype or self.dtype)
+        if key not in self._trainers:
+            self._trainers[key] = self.new_trainer(case, optimizer, dtype)
+        else:
+            self._trainers[key].load(case.parameters(self.cell))
+            self._trainers[key].load_state(None)
+        return self._trainers[key]
+
+    def new_trainer(
+        self,
+        case: Case,
+        optimizer: Optimizer = SGD,
+        dtype: Dtype | None = None,
+        *,
+        parameters: Parameters | None = None,
+        dropout_seed: int = 0,
+    ) -> Trainer:
+        """Return a trainer of the check's own, from the case's parameters unless others are given."""
+        dtype = dtype or self.dtype
+        if reason := self.why_unsupported(case, dtype, optimizer):
             raise NotApplicable(reason)
         execution = Execution(self.variant, self.device, dtype, dropout_seed)
         start = case.parameters(self.cell) if parameters is None else parameters
-        return self.backend.trainer(case.model(self.cell), rule, start, execution)
+        return self.backend.trainer(case.model(self.cell), optimizer, start, execution)
 
     def reference_trainer(self, case: Case) -> Trainer:
         """Return the reference's trainer in float64 on the CPU, from the same parameters."""
         execution = Execution(self.reference.variants(self.cell)[0], "cpu", "float64")
-        rule = Optimizer("sgd", learning_rate=0.1)
-        return self.reference.trainer(case.model(self.cell), rule, case.parameters(self.cell), execution)
+        return self.reference.trainer(case.model(self.cell), SGD, case.parameters(self.cell), execution)
 
     def gradients(self, case: Case) -> tuple[Gradients, Gradients]:
         """Return the backend's gradients and the reference's, computed once."""
         if case not in self._gradients:
-            ours, theirs = self.trainer(case), self.reference_trainer(case)
-            batch = case.make_batch()
-            self._gradients[case] = (ours.gradients(ours.put(batch)), theirs.gradients(theirs.put(batch)))
+            trainer = self.trainer(case)
+            found = trainer.gradients(trainer.put(case.make_batch()))
+            self._gradients[case] = (found, self.reference_gradients(case))
         return self._gradients[case]
+
+    def reference_gradients(self, case: Case) -> Gradients:
+        """Return the reference's gradients."""
+        trainer = self.reference_trainer(case)
+        return trainer.gradients(trainer.put(case.make_batch()))
 
 
 def _tokens(rng: np.random.Generator, shape: tuple[int, ...], below: int) -> NDArray[np.int32]:

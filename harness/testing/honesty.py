@@ -91,7 +91,7 @@ def float32_is_computed_in_float32(bench: Bench) -> None:
     rounded: Parameters = {name: _rounded(value) for name, value in case.parameters(bench.cell).items()}
     batch = case.make_batch()
     batch = Batch(_rounded(batch.inputs), batch.targets, batch.mask)
-    trainer, reference = bench.trainer(case, dtype="float32", parameters=rounded), bench.reference_trainer(case)
+    trainer, reference = bench.new_trainer(case, dtype="float32", parameters=rounded), bench.reference_trainer(case)
     reference.load(rounded)
     found, exact = trainer.outputs(trainer.put(batch)), reference.outputs(reference.put(batch))
     _all_float32(found, trainer.parameters())
@@ -125,7 +125,7 @@ def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
     for factor in (1, 4, 16, 64):
         case = replace(WORK, batch=WORK.batch * factor)
         dtype = "float32" if "float32" in bench.dtypes and not bench.why_unsupported(case, "float32") else bench.dtype
-        trainer = bench.trainer(case, dtype=dtype)
+        trainer = bench.new_trainer(case, dtype=dtype)
         batch = trainer.put(case.make_batch())
         _step_and_fetch(trainer, batch)  # compiles
         if sum(_step_and_fetch(trainer, batch)) > ENOUGH_SECONDS:

@@ -37,7 +37,8 @@ def arrays_given_back_are_copies(bench: Bench) -> None:
 def arrays_taken_in_are_copied(bench: Bench) -> None:
     """Parameters, batches and states may be changed by the caller afterwards; the trainer alters none of them."""
     parameters = SMALL.parameters(bench.cell)
-    trainer, host = bench.trainer(SMALL, parameters=parameters), SMALL.make_batch()
+    trainer, host = bench.trainer(SMALL), SMALL.make_batch()
+    trainer.load(parameters)
     batch = trainer.put(host)
     expected = trainer.gradients(batch).loss
     trainer.train_step(batch)
@@ -54,7 +55,7 @@ def arrays_taken_in_are_copied(bench: Bench) -> None:
 def constructor_copies_its_parameters(bench: Bench) -> None:
     """The parameters given to ``Backend.trainer`` may be changed afterwards, even in the trainer's own dtype."""
     own = {name: value.astype(bench.dtype) for name, value in SMALL.parameters(bench.cell).items()}
-    trainer = bench.trainer(SMALL, parameters=own)
+    trainer = bench.new_trainer(SMALL, parameters=own)
     before = trainer.parameters()
     _spoil([*own.values()])
     _unchanged(trainer.parameters(), before, "with the arrays given to trainer(): they share memory")
@@ -76,7 +77,7 @@ def dropout_acts_in_training_only(bench: Bench) -> None:
 
 
 def _training_loss(bench: Bench, seed: int) -> float:
-    trainer = bench.trainer(DROPPED, dropout_seed=seed)
+    trainer = bench.new_trainer(DROPPED, dropout_seed=seed)
     return float(trainer.train_step(trainer.put(DROPPED.make_batch())).loss)
 
 

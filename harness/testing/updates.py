@@ -5,29 +5,41 @@ from __future__ import annotations
 import numpy as np
 
 from harness.contract import Optimizer
-from harness.testing.bench import SMALL, Bench
+from harness.testing.bench import DEEP, SGD, SMALL, Bench
 from harness.testing.compare import agree
 from harness.testing.equations import Updates
 
 STEPS = 4
 RULES = {
-    "sgd": Optimizer("sgd", learning_rate=0.1),
     "sgd with momentum": Optimizer("sgd", learning_rate=0.1, momentum=0.9),
     "rmsprop": Optimizer("rmsprop", learning_rate=0.01, decay=0.9),
     "adagrad": Optimizer("adagrad", learning_rate=0.1, epsilon=1e-10),
     "adam": Optimizer("adam", learning_rate=0.01),
 }
 CLIPPING = {
-    "clip_norm that acts": Optimizer("sgd", learning_rate=0.1, clip_norm=0.01),
-    "clip_norm that does not act": Optimizer("sgd", learning_rate=0.1, clip_norm=100.0),
-    "clip_value": Optimizer("adam", learning_rate=0.01, clip_value=0.005),
+    "sgd, clip_norm that acts": Optimizer("sgd", learning_rate=0.1, clip_norm=0.01),
+    "adam, clip_value": Optimizer("adam", learning_rate=0.01, clip_value=0.005),
+    "sgd, exponential schedule, clip_norm that does not act": Optimizer(
+        "sgd", learning_rate=0.1, schedule="exponential", schedule_steps=2, schedule_factor=0.5, clip_norm=100.0
+    ),
 }
 SCHEDULES = {
-    "exponential schedule": Optimizer(
-        "sgd", learning_rate=0.1, schedule="exponential", schedule_steps=2, schedule_factor=0.5
-    ),
-    "cosine schedule": Optimizer("adam", learning_rate=0.01, schedule="cosine", schedule_steps=3),
+    "sgd, exponential schedule, clip_norm that does not act": CLIPPING[
+        "sgd, exponential schedule, clip_norm that does not act"
+    ],
+    "rmsprop, cosine schedule": Optimizer("rmsprop", learning_rate=0.01, schedule="cosine", schedule_steps=3),
 }
+
+
+def one_step_follows_the_gradient(bench: Bench) -> None:
+    """One step of plain SGD moves every parameter by the learning rate times the reference's gradient."""
+    trainer, expected = bench.trainer(DEEP), bench.reference_gradients(DEEP)
+    result = trainer.train_step(trainer.put(DEEP.make_batch()))
+    agree("loss of train_step", float(result.loss), expected.loss, bench.tolerance, DEEP)
+    trained = trainer.parameters()
+    for name, start in DEEP.parameters(bench.cell).items():
+        moved = start - SGD.learning_rate * expected.parameters[name]
+        agree(f"{name} after train_step", trained[name], moved, bench.tolerance, DEEP)
 
 
 def optimizer_steps_equal_the_update_rules(bench: Bench) -> None:
@@ -68,8 +80,7 @@ def follows_the_rule(bench: Bench, title: str, rule: Optimizer) -> None:
 
 def load_starts_the_optimizer_afresh(bench: Bench) -> None:
     """After ``load`` the same steps give the same parameters: moments and step count are forgotten."""
-    rule = Optimizer("adam", learning_rate=0.01, schedule="exponential", schedule_steps=2, schedule_factor=0.1)
-    trainer, batch = bench.trainer(SMALL, rule), SMALL.make_batch()
+    trainer, batch = bench.trainer(SMALL, SCHEDULES["rmsprop, cosine schedule"]), SMALL.make_batch()
     runs = []
     for _ in range(2):
         trainer.load(SMALL.parameters(bench.cell))
@@ -95,8 +106,7 @@ def only_train_step_and_load_change_parameters(bench: Bench) -> None:
 def the_same_trial_twice_gives_the_same_losses(bench: Bench) -> None:
     """Two trainers with equal weights, batches and seeds give equal losses."""
     losses = []
-    for _ in range(2):
-        trainer = bench.trainer(SMALL, Optimizer("adam", learning_rate=0.01))
+    for trainer in (bench.trainer(SMALL, RULES["adam"]), bench.new_trainer(SMALL, RULES["adam"])):
         results = [trainer.train_step(trainer.put(SMALL.make_batch(seed))) for seed in range(STEPS)]
         losses.append([float(result.loss) for result in results])
     # Parallel sums may be ordered anew in each run: rounding may differ, no more.

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.contract import Optimizer, State, Trainer
-from harness.testing.bench import SMALL, Bench, Case
+from harness.contract import State, Trainer
+from harness.testing.bench import DEEP, SMALL, Bench
 from harness.testing.compare import agree
 from harness.testing.equations import run_equations
 
-STREAM = replace(SMALL, layers=2)
+STREAM = DEEP
 
 
 def masked_positions_change_nothing(bench: Bench) -> None:
     """Other targets at masked positions give the same loss and gradients."""
-    for case in (SMALL, replace(SMALL, inputs="real", loss="squared_error")):
+    for case in (SMALL, DEEP):
         trainer, batch = bench.trainer(case), case.make_batch()
         targets = batch.targets.copy()
         targets[~batch.mask] = 1 - targets[~batch.mask] if case.loss == "squared_error" else 0
@@ -51,7 +51,7 @@ def a_batch_without_carry_starts_from_zeros(bench: Bench) -> None:
 
 def training_leaves_the_final_state_carried(bench: Bench) -> None:
     """``train_step`` carries its final state, with or without ``carry`` on the batch; ``gradients`` does not."""
-    trainer = bench.trainer(STREAM, Optimizer("sgd", learning_rate=0.5))
+    trainer = bench.trainer(STREAM)
     trainer.train_step(trainer.put(STREAM.make_batch(4)))
     expected = _final_state(bench)
     _states_agree(bench, trainer, expected, "after train_step")
@@ -60,16 +60,17 @@ def training_leaves_the_final_state_carried(bench: Bench) -> None:
 
 
 def state_survives_a_round_trip(bench: Bench) -> None:
-    """``load_state(state())`` in a new trainer continues as the old one would; ``load_state(None)`` means zeros."""
-    old, new = bench.trainer(STREAM), bench.trainer(STREAM)
-    zeros = new.outputs(new.put(STREAM.make_batch(5, carry=True)))
-    old.outputs(old.put(STREAM.make_batch(4)))
-    new.load_state(old.state())
-    second = STREAM.make_batch(5, carry=True)
-    expected = old.outputs(old.put(second))
-    agree("outputs", new.outputs(new.put(second)), expected, bench.tolerance, "after load_state")
-    new.load_state(None)
-    agree("outputs", new.outputs(new.put(second)), zeros, bench.tolerance, "after load_state(None)")
+    """``load_state`` of an earlier ``state`` continues from there; ``load_state(None)`` means zeros."""
+    trainer = bench.trainer(STREAM)
+    second = trainer.put(STREAM.make_batch(5, carry=True))
+    from_zeros = trainer.outputs(second)
+    trainer.outputs(trainer.put(STREAM.make_batch(4)))
+    state = trainer.state()
+    expected = trainer.outputs(second)
+    trainer.load_state(state)
+    agree("outputs", trainer.outputs(second), expected, bench.tolerance, "after load_state")
+    trainer.load_state(None)
+    agree("outputs", trainer.outputs(second), from_zeros, bench.tolerance, "after load_state(None)")
 
 
 def _agree_with_equations(bench: Bench, trainer: Trainer, state: State | None, where: str) -> None:
@@ -79,8 +80,8 @@ def _agree_with_equations(bench: Bench, trainer: Trainer, state: State | None, w
     _states_agree(bench, trainer, expected.state, where)
 
 
-def _final_state(bench: Bench, case: Case = STREAM) -> State:
-    return run_equations(case.model(bench.cell), case.parameters(bench.cell), case.make_batch(4)).state
+def _final_state(bench: Bench) -> State:
+    return run_equations(STREAM.model(bench.cell), STREAM.parameters(bench.cell), STREAM.make_batch(4)).state
 
 
 def _states_agree(bench: Bench, trainer: Trainer, expected: State, where: str) -> None:

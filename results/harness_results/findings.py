@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.contract.record import Record
 
-AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation itself scatters by 4 % on `adding`
+AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
 VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
 EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
 NOTABLE_GAP = 0.05  # of the training loss

@@ -16,7 +16,7 @@ LEGEND = {
 }
 READING = (
     "loss: validation (x baseline) · tokens/s: median, 95 % interval (within-process) · "
-    "grad norm: median before clipping · horizon: lag at which the gradient falls to 1 %"
+    "∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to 1 %"
 )
 PLACES = 6  # shown before "and n more"
 

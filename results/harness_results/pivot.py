@@ -11,7 +11,7 @@ from harness_results import findings
 from harness_results.notes import notes
 from harness_results.text import UNKNOWN, interval, number, one_line, ratio
 
-MEASURES = ("loss", "tokens/s", "grad norm", "horizon")
+MEASURES = ("loss", "tokens/s", "∇ norm", "horizon")
 SOLVED, BASELINE, VANISHING, EXPLODING = "✓", "≈", "↓", "↑"
 Tone = Literal["", "good", "warn", "bad", "dim", "best"]
 _UNUSUAL = ("schedule", "momentum", "clip_value", "initialisation", "forget_bias", "chrono", "dropout")
