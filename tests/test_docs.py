@@ -1,0 +1,102 @@
+"""What README and docs claim: commands parse, code runs, every column and hook is described."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import harness.contract
+from harness.cli.main import _VERBS, cli
+from harness.contract import COLUMNS, Cell
+from harness.contract.record import STATUSES
+from harness.testing import CellConformance
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MEASURING = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+COMMANDS = [
+    shlex.split(line.partition("&&")[0], comments=True)[1:]
+    for block in blocks(README, "bash")
+    for line in block.splitlines()
+    if line.startswith("harness ")
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: " ".join(words)[:60])
+def test_every_command_of_the_readme_is_understood(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.txt").write_text("all work and no play makes a dull corpus. " * 50)
+    arguments = [word for word in arguments if word not in {"torch:all", "jax:all"}]
+    if arguments[0] == "run":
+        arguments = [re.sub(r",(torch|jax):all", "", word) for word in arguments] + ["--dry-run"]
+    elif arguments[0] != "list":
+        arguments = [*arguments, "--help"]
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert result.exception is None, result.output
+
+
+def test_the_readme_shows_enough_commands_to_be_worth_checking():
+    assert {words[0] for words in COMMANDS} >= {"run", "report", "show", "sample", "check", "list", "new"}
+
+
+def test_every_verb_stands_in_the_readme():
+    missing = [verb for verb in _VERBS if f"harness {verb}" not in README]
+    assert missing in ([], ["env", "completion"])
+
+
+def readme_cell():
+    code = next(block for block in blocks(README, "python") if "class Leaky" in block)
+    names = {"Cell": Cell}
+    exec(code, names)  # noqa: S102 (our own README)
+    return names["Leaky"]()
+
+
+class TestTheCellOfTheReadme(CellConformance):
+    cell = readme_cell()
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    code = next(block for block in blocks(README, "python") if "harness.run(" in block)
+    code = code.replace("length=[25, 50])", "length=[3, 5], steps=3, hidden=4, batch=2, progress=False)\nframe =")
+    code = re.sub(r"frame =\n", "frame = ", code)
+    names: dict = {}
+    exec(code, names)  # noqa: S102 (our own README)
+    assert list(names["frame"].columns) == list(COLUMNS)
+    assert list(names["frame"]["status"]) == ["ok"] * 4
+    assert np.allclose(names["frame"]["loss_initial"][:2], names["frame"]["loss_initial"][2:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("column", [name for name in COLUMNS if name not in {"trial_id", "status", "reason"}])
+def test_every_measured_column_is_described(column):
+    from harness.contract.record import ORIGIN_COLUMNS, TRIAL_COLUMNS
+
+    stem = re.sub(r"_(first|median|max|last|low|high|seconds_median)$", "", column)
+    assert column in TRIAL_COLUMNS + ORIGIN_COLUMNS or f"`{column}`" in MEASURING or f"`{stem}" in MEASURING
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_is_described(status):
+    assert status in MEASURING
+
+
+def test_every_name_of_the_contract_is_public():
+    assert all(hasattr(harness.contract, name) for name in harness.contract.__all__)
+
+
+def test_links_between_documents_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
