@@ -144,11 +144,12 @@ def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
     """Return the entry points of the group in a stable order: our own first, then by distribution and name."""
     seen: dict[tuple[str, str], tuple[EntryPoint, Distribution]] = {}
     for distribution in distributions():
-        owner = distribution.metadata["Name"] or "unknown"
-        for entry_point in distribution.entry_points:
-            if entry_point.group == GROUP:
-                # The first on the path wins, as for imports: a second copy of one distribution is no second plugin.
-                seen.setdefault((owner.lower(), entry_point.name), (entry_point, distribution))
+        ours = [entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP]
+        # Parsing the metadata of every distribution would take most of the time of ``harness list``.
+        owner = (distribution.metadata["Name"] or "unknown") if ours else ""
+        for entry_point in ours:
+            # The first on the path wins, as for imports: a second copy of one distribution is no second plugin.
+            seen.setdefault((owner.lower(), entry_point.name), (entry_point, distribution))
     order = sorted(seen, key=lambda key: (key[0] != "rnn-harness", key))
     return [seen[key] for key in order]
 
@@ -158,8 +159,11 @@ def _offered(entry_point: EntryPoint) -> list[tuple[str, Any]]:
     manager = pluggy.PluginManager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
     check_name("plugin", entry_point.name)
-    manager.register(entry_point.load(), name=entry_point.name)
+    module = entry_point.load()
+    manager.register(module, name=entry_point.name)
     manager.check_pending()
+    if not manager.get_hookcallers(module):
+        raise PluginError(f"module {entry_point.value!r} implements no hook of the harness")
     offered = [("backend", item) for item in _call(manager.hook.harness_backends, Backend)]
     offered += [("task", item) for item in _call(manager.hook.harness_tasks, Task)]
     offered += [("cell", item) for item in _call(manager.hook.harness_cells, Cell)]
@@ -169,7 +173,10 @@ def _offered(entry_point: EntryPoint) -> list[tuple[str, Any]]:
 
 
 def _call(hook: Any, kind: type) -> list[Any]:
-    entries = [item for answer in hook() for item in answer]
+    answers = hook()
+    if len(answers) < len(hook.get_hookimpls()):
+        raise PluginError(f"{hook.name} must return a list, got None")
+    entries = [item for answer in answers for item in answer]
     for item in entries:
         good = issubclass(item, Task) if isinstance(item, type) and kind is Task else isinstance(item, kind)
         if not good:

@@ -56,7 +56,7 @@ def test_every_verb_stands_in_the_readme():
 def readme_cell():
     code = next(block for block in blocks(README, "python") if "class Leaky" in block)
     names = {"Cell": Cell}
-    exec(code, names)  # noqa: S102 (our own README)
+    exec(code, names)
     return names["Leaky"]()
 
 
@@ -72,7 +72,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     code = code.replace("length=[25, 50])", "length=[3, 5], steps=3, hidden=4, batch=2, progress=False)\nframe =")
     code = re.sub(r"frame =\n", "frame = ", code)
     names: dict = {}
-    exec(code, names)  # noqa: S102 (our own README)
+    exec(code, names)
     assert list(names["frame"].columns) == list(COLUMNS)
     assert list(names["frame"]["status"]) == ["ok"] * 4
     assert np.allclose(names["frame"]["loss_initial"][:2], names["frame"]["loss_initial"][2:], rtol=1e-5)

@@ -155,6 +155,12 @@ BROKEN = {
         "TypeError: 'RNN' object is not iterable",
         "report it",
     ),
+    "a hook that returns nothing": (
+        HEAD + "@hookimpl\ndef harness_cells():\n    [RNN()]",
+        "harness_cells must return a list, got None",
+        "report it",
+    ),
+    "no hook at all": (HEAD + "x = 1", "implements no hook of the harness", "report it"),
     "abstract task": (
         TASK + "@hookimpl\ndef harness_tasks():\n    return [A]",
         "task 'a' does not implement baseline, inputs,",

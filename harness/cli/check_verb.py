@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,22 @@ def command(blocked: tuple[str, ...], names: tuple[tuple[str, ...], ...], verbos
     backend waits for its own work. Exit status 3 where a check fails.
     """
     plugins, console = load_plugins(blocked), stdout_console()
+    _bound_threads(plugins)
     failures = 0
     for backend in _chosen(plugins, [name for part in names for name in part], console):
         failures += _check(backend, plugins, console, verbose=verbose)
     return NOT_OK if failures else OK
+
+
+def _bound_threads(plugins: Plugins) -> None:
+    """Let every engine use one thread: proofs need no more, and two pools on a busy machine wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    from harness.sweep.process import thread_variables
+
+    for backend in plugins.backends.values():
+        os.environ.update(thread_variables(backend, 1))
+    threadpool_limits(1)  # the BLAS of NumPy, which is loaded already
 
 
 def _chosen(plugins: Plugins, names: list[str], console: Console) -> Iterable[Backend]:

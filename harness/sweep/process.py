@@ -15,7 +15,7 @@ from typing import Self
 
 import psutil
 
-from harness.contract import Trial
+from harness.contract import Backend, Trial
 from harness.plugins import Plugins
 
 THREAD_VARIABLES = (
@@ -29,12 +29,15 @@ def worker_environment(trial: Trial, plugins: Plugins) -> dict[str, str]:
     """Return the worker's whole environment: thread counts are bounded before anything is imported."""
     backend = plugins.backends.get(trial.backend)
     environment = dict(os.environ) | PYTHON_VARIABLES
-    environment |= {name: str(trial.threads) for name in THREAD_VARIABLES}
-    if backend is not None:
-        environment |= backend.environment(trial.threads)
+    environment |= thread_variables(backend, trial.threads)
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, environment["PYTHONPATH"].split(os.pathsep)))
     return environment
+
+
+def thread_variables(backend: Backend | None, threads: int) -> dict[str, str]:
+    """Return the variables that bound the threads of every library, and the backend's own."""
+    return {name: str(threads) for name in THREAD_VARIABLES} | (backend.environment(threads) if backend else {})
 
 
 class Worker:
