@@ -8,14 +8,16 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.progress import Task as Bar
+from rich.table import Column
 from rich.text import Text
 
 from harness.contract import Record, Trial
 from harness.contract.names import printable
 from harness.measure import events
 
+ROOM_FOR_A_BAR = 100  # columns
 _MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]", "interrupted": "[yellow]interrupted[/]"}
 
 
@@ -30,15 +32,22 @@ class ProgressView:
         self._running: Trial | None = None
         self._live = self._console.is_terminal and not quiet
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            _Figures(),
+            *self._columns(),
             console=self._console,
             disable=not self._live,
             transient=True,
+            auto_refresh=False,  # no thread of ours wakes up beside a measurement; events refresh
         )
         self._bar: TaskID | None = None
+
+    def _columns(self) -> list[ProgressColumn]:
+        bar = [BarColumn(bar_width=12)] if self._console.width >= ROOM_FOR_A_BAR else []
+        return [
+            TextColumn("{task.description}"),
+            *bar,
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            _Figures(),
+        ]
 
     def __enter__(self) -> Self:
         self._bars.__enter__()
@@ -58,6 +67,7 @@ class ProgressView:
         elif isinstance(event, events.Progress):
             rate = event.tokens / event.seconds if event.seconds > 0 else None
             self._bars.update(self._bar, completed=event.step, phase="train", loss=event.losses[-1], rate=rate)
+        self._bars.refresh()
 
     def _start(self, trial: Trial) -> None:
         self._running = trial
@@ -94,7 +104,7 @@ class _Figures(TextColumn):
         values = task.fields
         if values.get("loss") is None:
             return Text(str(values.get("phase", "")), style="dim")
-        rate = f"  {values['rate']:,.0f} tokens/s" if values.get("rate") else ""
+        rate = f"  {values['rate'] / 1000:,.0f}k tokens/s" if values.get("rate") else ""
         return Text(f"loss {values['loss']:.4f}{rate}")
 
 
