@@ -1,9 +1,10 @@
+import platform
 import sys
 
 import numpy as np
 import pytest
 
-from harness.measure.memory import PeakMemory, high_water_bytes, out_of_memory_kills, resident_bytes
+from harness.measure.memory import PeakMemory, high_water_bytes, out_of_memory_kills, release_unused, resident_bytes
 
 MIB = 2**20
 
@@ -27,6 +28,17 @@ def test_memory_that_the_trial_has_allocated_already_is_not_taken_off():
         memory.start()
         memory.pause()
     assert reserved.peak_bytes() - bare.peak_bytes() > 5 * MIB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own way with free memory")
+def test_what_was_freed_before_training_is_given_back_and_does_not_count():
+    blocks = [np.ones(100_000, dtype=np.uint8) for _ in range(600)]  # each too small for a mapping of its own
+    pin = blocks.pop()  # keeps the heap from shrinking by itself
+    del blocks
+    held = resident_bytes()
+    release_unused()
+    assert held - resident_bytes() > 30 * MIB
+    assert pin.all()
 
 
 def test_a_peak_that_was_never_looked_at_is_unknown():

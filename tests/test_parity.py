@@ -1,6 +1,7 @@
 """The parity gate lets honest rounding pass and stops every real error, naming the tensor."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +58,8 @@ class LateError(LSTM):
         self.steps, self.calls = 0, 0
 
     def step(self, ops, zx, zh, state):
-        self.steps, self.calls = self.steps + 1, 0
+        begins = not state[0].any()
+        self.steps, self.calls = 1 if begins else self.steps + 1, 0
         return super().step(ops, zx, zh, state)
 
     def step_gradient(self, *arguments):
@@ -216,6 +218,56 @@ def test_an_error_that_shows_only_at_long_lengths_fails_there_and_not_before():
     assert parity.error > 10 * parity.tolerance
 
 
+class OtherStep(NumpyBackend):
+    """NumPy whose training step is not what ``gradients`` shows: ``change`` is applied to its weights or result."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def trainer(self, *arguments):
+        trainer = super().trainer(*arguments)
+        honest = trainer.train_step
+
+        def train_step(batch):
+            before = trainer.parameters()
+            return self.change(trainer, before, honest(batch))
+
+        trainer.train_step = train_step
+        return trainer
+
+
+def no_update(trainer, before, result):
+    trainer.load(before)
+    return result
+
+
+def one_tensor_left_out(trainer, before, result):
+    trainer.load(trainer.parameters() | {"weight_hh_l0": before["weight_hh_l0"]})
+    return result
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("change", "tensors"),
+    [
+        (no_update, r"\w+"),
+        (one_tensor_left_out, "weight_hh_l0"),
+        (lambda trainer, before, result: replace(result, loss=result.loss * 1.001), "loss"),
+        (lambda trainer, before, result: replace(result, gradient_norm=result.gradient_norm * 1.001), "gradient_norm"),
+    ],
+    ids=["no update", "one tensor left out", "loss", "gradient norm"],
+)
+def test_a_training_step_that_is_not_what_gradients_shows_fails(change, tensors, dtype):
+    parity = judge(OtherStep(change), case(), dtype)
+    assert not parity.passed
+    assert re.fullmatch(rf"{tensors} \(train_step\)", parity.tensor)
+
+
+def test_dropout_is_off_in_the_training_step_that_is_compared():
+    model, *rest = case(layers=2)
+    assert judge(NumpyBackend(), (replace(model, dropout=0.5), *rest)).passed
+
+
 def test_a_value_that_is_not_finite_fails():
     parity = judge(Spoilt(changed("bias_out", lambda array: array * np.float32("nan"))), case())
     assert not parity.passed
@@ -264,4 +316,5 @@ def test_outputs_of_the_wrong_shape_break_the_contract():
 def test_the_verdict_is_the_same_each_time_and_json_able():
     first, again = (judge(NumpyBackend(), case()).to_json() for _ in range(2))
     assert json.dumps(first) == json.dumps(again)
-    assert set(first["errors"]) == {"loss", "hidden", *case()[0].parameter_shapes()}
+    both = {"loss", "gradient_norm", *case()[0].parameter_shapes()}
+    assert set(first["errors"]) == both | {"hidden"} | {f"{name} (train_step)" for name in both}

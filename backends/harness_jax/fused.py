@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from harness.contract import Cell
-from harness_jax.ops import OPS
+from harness_jax.ops import OPS, transposed
 
 States = tuple[Array, ...]
 Result = tuple[Array, States]
@@ -33,8 +33,10 @@ def fused(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States
 def _forward(
     cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
 ) -> tuple[Result, Kept]:
+    recurrent = transposed(weight_hh)
+
     def advance(state: States, zx_t: Array) -> tuple[States, tuple[Array, States]]:
-        zh_t = state[0] @ weight_hh.T + bias_hh
+        zh_t = state[0] @ recurrent + bias_hh
         state = cell.step(OPS, zx_t, zh_t, state)
         return state, (zh_t, state)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jax import Array, lax
 
 from harness.contract import Cell
-from harness_jax.ops import OPS
+from harness_jax.ops import OPS, transposed
 
 States = tuple[Array, ...]
 
@@ -26,10 +26,11 @@ def scan(
     Returns:
         h (T, B, H) and the final state, each (B, H).
     """
+    recurrent = transposed(weight_hh)
 
     def advance(state: States, now: tuple[Array, Array | None]) -> tuple[States, Array]:
         zx_t, probe_t = now
-        state = cell.step(OPS, zx_t, state[0] @ weight_hh.T + bias_hh, state)
+        state = cell.step(OPS, zx_t, state[0] @ recurrent + bias_hh, state)
         if probe_t is not None:
             state = (state[0] + probe_t, *state[1:])
         return state, state[0]

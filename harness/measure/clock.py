@@ -1,7 +1,7 @@
 """The only place that times anything: blocks of training steps, warm-up, and the interval of their median.
 
-A block ends when the backend says that it is idle *and* the last step's loss and gradient norm have been fetched, so a
-backend that returns early is not believed.
+A block ends when the backend says that it is idle *and* the last step's loss and gradient norm have been fetched. These
+depend on every update but the last, so a backend that returns early is not believed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.contract import StepResult, Trainer
 from harness.measure.guard import check_step
 
 BLOCK_SECONDS = 0.1  # a block is calibrated to at least this long where the steps allow
-MINIMUM_BLOCKS = 5  # timed blocks that are kept even where they become shorter than that
+MINIMUM_BLOCKS = 6  # timed blocks that are kept even where they become shorter: fewer have no 95 % interval
 WINDOW = 5  # blocks over which the slope of the warm-up is judged
 FLAT = 0.1  # a relative change over the window that counts as flat
 WARM_UP_FRACTION = 4  # at most one in so many steps is spent on warming up ...
@@ -153,8 +153,8 @@ def is_flat(seconds: Sequence[float]) -> bool:
     return abs(slope) * (len(seconds) - 1) <= FLAT * fmean(seconds)
 
 
-def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Return the distribution-free interval of the median from order statistics; the range of fewer than six values.
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Return the distribution-free interval of the median from order statistics, or None for too few values (under 6).
 
     The number of values below the true median is binomial (n, 1/2), whatever their distribution; the interval is the
     narrowest symmetric pair of order statistics that covers the median with at least this confidence.
@@ -165,6 +165,8 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
         skip = max(0, math.floor(n / 2 - 0.5 * 1.96 * math.sqrt(n)) - 1)
         return ordered[skip], ordered[n - 1 - skip]
     skip, below = 0, 1 / 2**n
+    if 2 * below > 1 - confidence:
+        return None
     while 2 * (below + math.comb(n, skip + 1) / 2**n) <= 1 - confidence:
         skip += 1
         below += math.comb(n, skip) / 2**n

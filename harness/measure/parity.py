@@ -1,9 +1,12 @@
-"""The proof that goes with every speed figure: loss and every gradient agree with the float64 reference."""
+"""The proof that goes with every speed figure: loss and every gradient agree with the float64 reference.
+
+Those of ``gradients()`` and those of ``train_step()``, which is what the clock times: an engine may compute them apart.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +23,17 @@ from harness.contract import (
     Optimizer,
     Parameters,
     PluginError,
+    Trainer,
 )
+from harness.measure.guard import check_step
 from harness.measure.streams import generator
 
 SEQUENCES = 4
 ROUNDING_FACTOR = 10.0  # times what rounding weights and inputs alone does to the reference
-FLOOR_EPSILONS = (
-    64.0  # never an error: honest float32 was measured at up to 11 where rounding explains nothing, T = 1..1000
-)
+# Never an error: honest float32 was measured at up to 11 where rounding explains nothing, T = 1..1000.
+FLOOR_EPSILONS = 64.0
+STEP = Optimizer("sgd", learning_rate=2.0**30)  # so large that the weights' own rounding is nothing beside the update
+TRAIN_STEP = " (train_step)"  # behind the names of what is taken from a training step
 SMALLEST_SCALE = 1e-4  # of the largest gradient element: a tensor that all but vanishes is judged on this scale
 
 
@@ -38,7 +44,8 @@ class Parity:
     Attributes:
         error: max |a - b| / scale of the worst tensor (furthest beyond, or nearest to, its tolerance).
         tolerance: of that tensor.
-        tensor: its name: a parameter's, ``loss`` or ``hidden``.
+        tensor: its name: a parameter's, ``loss``, ``hidden`` or ``gradient_norm``; with `` (train_step)`` where that
+            gave it.
         passed: every tensor's error is within its tolerance.
         errors: by tensor; infinite where a value is not finite.
         tolerances: by tensor.
@@ -70,6 +77,8 @@ def measure_parity(
     tensor's tolerance is ten times what a change of every weight and input by half an epsilon of that dtype, the most
     that rounding can do, does to the reference itself, plus a floor of 64 epsilons.
 
+    The gradients of ``train_step`` are read off the weights before and after one step of plain gradient descent.
+
     Args:
         backend: to be judged.
         reference: its default variant runs in float64 on ``cpu``.
@@ -88,10 +97,12 @@ def measure_parity(
     found = _candidate_tensors(backend, model, start, execution)
     scales = _scales(exact)
     floor = FLOOR_EPSILONS * float(np.finfo(execution.dtype).eps)
-    errors = {name: _distance(found[name], exact[name]) / scale for name, scale in scales.items()}
     tolerances = {
         name: ROUNDING_FACTOR * _distance(moved[name], exact[name]) / scale + floor for name, scale in scales.items()
     }
+    compared = {name: name.removesuffix(TRAIN_STEP) for name in found}
+    errors = {name: _distance(found[name], exact[own]) / scales[own] for name, own in compared.items()}
+    tolerances = {name: tolerances[own] for name, own in compared.items()}
     worst = max(errors, key=lambda name: errors[name] / tolerances[name])
     passed = errors[worst] <= tolerances[worst]
     return Parity(errors[worst], tolerances[worst], worst, passed, errors=errors, tolerances=tolerances)
@@ -135,7 +146,7 @@ def _reference_tensors(reference: Backend, model: Model, start: _Start) -> dict[
 
 
 def _candidate_tensors(backend: Backend, model: Model, start: _Start, execution: Execution) -> dict[str, Array]:
-    trainer = backend.trainer(model, Optimizer(), start.parameters, execution)
+    trainer = backend.trainer(replace(model, dropout=0.0), STEP, start.parameters, execution)
     batch = trainer.put(start.batch)
     gradients = trainer.gradients(batch)
     steps, size = start.batch.mask.shape
@@ -149,13 +160,26 @@ def _candidate_tensors(backend: Backend, model: Model, start: _Start, execution:
         _check(f"{backend.name}: invalid gradients", name, given.get(name), shape, execution.dtype)
     outputs = (steps, size, model.outputs)
     _check(f"{backend.name}: invalid output", "(T, B, K) =", trainer.outputs(batch), outputs, execution.dtype)
-    return _tensors(gradients)
+    return _tensors(gradients) | _train_step_tensors(trainer, batch, backend.name)
+
+
+def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Array]:
+    """Return what one training step under ``STEP`` says and does; its gradients: (before - after) / learning rate."""
+    before = trainer.parameters()
+    step = check_step(trainer.train_step(batch), name)
+    trainer.synchronize()
+    after = trainer.parameters()
+    updates = {key: array.astype(np.float64) - after[key] for key, array in before.items()}
+    tensors = {key: update / STEP.learning_rate for key, update in updates.items()}
+    tensors |= {"loss": np.asarray(step.loss, np.float64), "gradient_norm": np.asarray(step.norm, np.float64)}
+    return {key + TRAIN_STEP: tensor for key, tensor in tensors.items()}
 
 
 def _tensors(gradients: Gradients) -> dict[str, Array]:
-    loss = np.asarray(gradients.loss, np.float64)
-    tensors: dict[str, Array] = {"loss": loss, **gradients.parameters, "hidden": gradients.hidden}
-    return {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
+    tensors: dict[str, Any] = {"loss": gradients.loss, **gradients.parameters, "hidden": gradients.hidden}
+    exact = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
+    norm = np.sqrt(sum(np.sum(np.square(exact[name])) for name in gradients.parameters))
+    return exact | {"gradient_norm": np.asarray(norm)}
 
 
 def _check(what: str, name: str, found: object, shape: tuple[int, ...], dtype: str) -> None:
@@ -168,7 +192,9 @@ def _check(what: str, name: str, found: object, shape: tuple[int, ...], dtype: s
 def _scales(exact: Mapping[str, Array]) -> dict[str, float]:
     """Return what each tensor's error is divided by: its largest element, or a little where all of it has vanished."""
     largest = {name: float(np.max(np.abs(tensor))) for name, tensor in exact.items()}
-    least = SMALLEST_SCALE * max(size for name, size in largest.items() if name not in {"loss", "hidden"})
+    least = SMALLEST_SCALE * max(
+        size for name, size in largest.items() if name not in {"loss", "hidden", "gradient_norm"}
+    )
     return {name: max(size, least, float(np.finfo(np.float64).tiny)) for name, size in largest.items()}
 
 

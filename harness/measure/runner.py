@@ -97,8 +97,8 @@ class _Run:
         setup = yield from self._setup()
         yield Phase("build")
         trainer = setup.trainer()
+        yield self._environment(setup.backend)  # before the baseline: it imports
         self.memory.set_baseline(allocated_bytes=sum(array.nbytes for array in trainer.parameters().values()))
-        yield self._environment(setup.backend)
         yield Phase("parity")
         yield from self._parity(setup)
         yield Phase("flow")

@@ -24,11 +24,11 @@ def training_flops_per_token(model: Model) -> int:
 
 
 def speed_figures(pace: Pace, flops_per_token: int) -> dict[str, Figure]:
-    """Return the speed columns from the steady blocks; {} where there are none."""
+    """Return the speed columns from the steady blocks; {} where there are none, no interval where there are few."""
     if not pace.steady:
         return {}
     rates = [block.tokens_per_second for block in pace.steady]
-    low, high = median_interval(rates)
+    low, high = median_interval(rates) or (None, None)
     return {
         "step_seconds_median": median(block.step_seconds for block in pace.steady),
         "tokens_per_second": median(rates),

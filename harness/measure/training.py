@@ -12,7 +12,7 @@ from harness.measure.clock import Block, Clock, Pace, time_steps
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.guard import check_step
-from harness.measure.memory import PeakMemory
+from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.setup import Setup
 from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
 
@@ -36,6 +36,7 @@ class Training:
             PluginError: the backend handed back nonsense.
         """
         evaluator = self.setup.evaluator()
+        release_unused()
         yield from self._evaluate(evaluator)
         batches = self.setup.training()
         pace = yield from self._first_step(next(batches))
