@@ -19,6 +19,7 @@ from harness.contract import (
     Trainer,
     UnavailableError,
     UnknownNameError,
+    may_have_accelerator,
 )
 
 CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
@@ -50,7 +51,9 @@ class JaxBackend(Backend):
         return {library: version(library) for library in LIBRARIES}
 
     def devices(self) -> tuple[str, ...]:
-        """Return ``cuda`` (and ``cuda:1``, ... of several GPUs) where there is one, then ``cpu``. Imports jax."""
+        """Return ``cuda`` (and ``cuda:1``, ... of several GPUs) where there is one, then ``cpu``; imports jax if there can be one."""
+        if not may_have_accelerator():
+            return ("cpu",)
         _check_import()
         from harness_jax.device import devices
 

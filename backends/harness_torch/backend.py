@@ -22,6 +22,7 @@ from harness.contract import (
     UnknownNameError,
     UnsupportedError,
     UsageError,
+    may_have_accelerator,
 )
 
 CURE = (
@@ -56,7 +57,9 @@ class TorchBackend(Backend):
         return {"torch": version("torch")}
 
     def devices(self) -> tuple[str, ...]:
-        """Return ``cuda`` (and ``cuda:1``, ... of several GPUs) where there is one, then ``cpu``. Imports torch."""
+        """Return ``cuda`` (and ``cuda:1``, ... of several GPUs) where there is one, then ``cpu``; imports torch if there can be one."""
+        if not may_have_accelerator():
+            return ("cpu",)
         torch = _torch()
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         return (*("cuda" if index == 0 else f"cuda:{index}" for index in range(count)), "cpu")

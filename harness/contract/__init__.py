@@ -1,5 +1,6 @@
 """The words that the core and every plugin speak. No framework import here."""
 
+from harness.contract.accelerators import may_have_accelerator
 from harness.contract.backend import (
     Available,
     Backend,
@@ -72,4 +73,5 @@ __all__ = [
     "UsageError",
     "Vocabulary",
     "hookimpl",
+    "may_have_accelerator",
 ]
