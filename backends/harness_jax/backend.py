@@ -51,7 +51,10 @@ class JaxBackend(Backend):
         return {library: version(library) for library in LIBRARIES}
 
     def devices(self) -> tuple[str, ...]:
-        """Return ``cuda`` (and ``cuda:1``, ... of several GPUs) where there is one, then ``cpu``; imports jax if there can be one."""
+        """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
+
+        Imports jax only where there can be a GPU.
+        """
         if not may_have_accelerator():
             return ("cpu",)
         _check_import()

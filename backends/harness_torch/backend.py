@@ -57,7 +57,10 @@ class TorchBackend(Backend):
         return {"torch": version("torch")}
 
     def devices(self) -> tuple[str, ...]:
-        """Return ``cuda`` (and ``cuda:1``, ... of several GPUs) where there is one, then ``cpu``; imports torch if there can be one."""
+        """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
+
+        Imports torch only where there can be a GPU.
+        """
         if not may_have_accelerator():
             return ("cpu",)
         torch = _torch()
