@@ -81,6 +81,10 @@ class Plugins:
         """Return ``distribution version`` of the plugin that offers this name, for messages."""
         return next((plugin.distribution for plugin in self.loaded if (kind, name) in plugin.offers), "unknown")
 
+    def label(self, kind: str, name: str) -> str:
+        """Return what errors call this thing: ``task 'echo' from harness-echo 1.0``."""
+        return f"{kind} {name!r} from {self.distribution_of(kind, name)}"
+
     def _get(self, entries: Mapping[str, Entry], kind: str, name: str) -> Entry:
         if name in entries:
             return entries[name]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
-from harness.contract import Inputs, Model, UsageError
+from harness.contract import Inputs, Model, UnsupportedError, UsageError
 from harness.measure.initialise import initial_parameters
 
 H, V, K = 16, 10, 7
@@ -97,7 +97,7 @@ def test_chrono_of_the_shortest_dependency_is_zero():
 
 @pytest.mark.parametrize("setting", [{"forget_bias": 1.0}, {"chrono": 10}])
 def test_a_cell_without_a_memory_gate_is_refused(setting):
-    with pytest.raises(UsageError, match="needs a cell with a memory gate"):
+    with pytest.raises(UnsupportedError, match="needs a cell with a memory gate"):
         initial_parameters(model_of(RNN()), 0, **setting)
 
 

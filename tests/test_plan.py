@@ -114,6 +114,26 @@ def test_includes_are_added_and_excludes_taken_away():
     assert [trial.length for trial in plan] == [6, 9]
 
 
+@pytest.mark.parametrize(
+    ("backend", "rule", "left"),
+    [
+        ("engine:all", "engine:fast", ["plain"]),
+        ("engine:all", "engine", []),
+        ("engine:plain", "engine", []),
+        ("engine", "engine:fast", []),
+        ("engine", "engine:plain", ["fast"]),
+    ],
+)
+def test_a_backend_is_excluded_with_all_of_its_variants_or_by_one(backend, rule, left):
+    plan = trials(length=[5, 6], backend=[backend], exclude=[{"length": 6, "backend": rule}])
+    assert [trial.variant for trial in plan if trial.length == 6] == left
+
+
+def test_an_exclude_that_could_never_match_is_an_error():
+    with pytest.raises(UsageError, match="exclude names hidden, which would exclude nothing"):
+        trials(exclude=[{"hidden": 16, "length": 5}])
+
+
 def test_the_same_trial_is_never_planned_twice():
     assert len(trials(length=[5, 5], backend=["engine", "engine:fast"])) == 1
 

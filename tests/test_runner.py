@@ -11,8 +11,9 @@ from harness.contract.record import FIGURE_COLUMNS
 from harness.measure import checkpoint
 from harness.measure.draft import Draft
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
-from harness.measure.runner import DROPOUT_NOTE, TEMPERATURES, Settings, run_trial
-from harness.plugins import load_plugins
+from harness.measure.runner import DROPOUT_NOTE, IDLE_DROPOUT_NOTE, TEMPERATURES, Settings, run_trial
+from harness.plugins import Loaded, load_plugins
+from harness_tasks import Copy
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
 
@@ -195,6 +196,58 @@ def test_a_task_whose_data_ends_is_named(plugins):
     assert "task 'echo' from faulty 1.0" in record.reason
 
 
+class Clumsy(Copy):
+    """A task of another distribution than the backend's, with a fault in one method."""
+
+    faulty = ""
+
+    def baseline(self):
+        return self.fault("baseline") or super().baseline()
+
+    def draw(self, rng, sequences):
+        return self.fault("draw") or super().draw(rng, sequences)
+
+    def score(self, batch, outputs):
+        return self.fault("score") or super().score(batch, outputs)
+
+    def fault(self, method):
+        if method == self.faulty:
+            raise ValueError("oops")
+
+
+def with_task(plugins, task):
+    offered = Loaded("copying", "harness-copying 2.0", (("task", "copying"),))
+    return replace(plugins, tasks=plugins.tasks | {"copying": task}, loaded=(*plugins.loaded, offered))
+
+
+@pytest.mark.parametrize("method", ["baseline", "draw", "score"])
+def test_an_error_in_a_task_names_the_task_and_not_the_backend(plugins, method, monkeypatch):
+    monkeypatch.setattr(Clumsy, "faulty", method)
+    record = measure(with_task(plugins, Clumsy), task="copying")
+    assert record.status == "failed"
+    assert record.reason == "ValueError: oops; task 'copying' from harness-copying 2.0"
+
+
+@pytest.mark.parametrize("method", ["validation", "training_sample"])
+def test_a_task_without_batches_to_evaluate_on_is_named(plugins, method):
+    record = measure(with_task(plugins, type("Bare", (Copy,), {method: lambda self, *arguments: []})), task="copying")
+    assert record.status == "failed"
+    assert re.fullmatch(f"invalid {method}: expected batches.*; task 'copying' from harness-copying 2.0", record.reason)
+
+
+def test_a_bias_that_the_cell_does_not_have_is_unsupported(plugins):
+    record = measure(plugins, cell="rnn", forget_bias=1.0)
+    assert record.status == "unsupported"
+    assert "rnn has none" in record.reason
+
+
+def test_too_few_blocks_give_a_speed_without_an_interval(plugins):
+    figures = measure(plugins, steps=4).figures
+    assert figures["tokens_per_second"] > 0
+    assert figures["tokens_per_second_low"] is None
+    assert figures["tokens_per_second_high"] is None
+
+
 def test_an_error_of_the_harness_in_training_is_told_by_its_kind(plugins):
     class Diverging(type(plugins.backend("faulty"))):
         def trainer(self, *args):
@@ -214,6 +267,7 @@ def test_threads_that_are_not_what_was_asked_for_are_flagged(plugins):
 def test_dropout_comes_with_a_note(plugins):
     record = measure(plugins, layers=2, dropout=0.5)
     assert record.details["notes"] == [DROPOUT_NOTE]
+    assert measure(plugins, dropout=0.5).details["notes"] == [IDLE_DROPOUT_NOTE]
     assert "notes" not in measure(plugins).details
 
 

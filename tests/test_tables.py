@@ -150,7 +150,7 @@ def test_a_failed_trial_shows_no_speed():
 @pytest.mark.parametrize(
     ("gap", "best", "line"),
     [
-        (0.02, 400, "validation is 25% above training data, and was best at step 400"),
+        (0.02, 400, "validation 0.100, training data 0.0800; validation was best at step 400"),
         (0.02, 1000, None),
         (0.004, 400, None),
         (None, 400, None),

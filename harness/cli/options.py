@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import rich_click as click
 
+from harness.api import DEFAULT_STORE
 from harness.cli import types
 
 # name, short flag, type, help: each becomes ``--name`` and an axis of the plan
@@ -40,6 +42,17 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("device", None, types.WORDS, "Device of the backend, or auto.  [default: auto]"),
     ("threads", None, types.INTEGERS, "Threads for every backend alike.  [default: 1]"),
 )
+
+
+def default_store() -> str:
+    """Return where records are kept unless a command says otherwise: ``$HARNESS_STORE``, or a file right here."""
+    return os.environ.get("HARNESS_STORE") or DEFAULT_STORE
+
+
+def store_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--store``, the same for every verb that takes one."""
+    text = f"The store of records.  [default: {DEFAULT_STORE}, or $HARNESS_STORE]"
+    return click.option("--store", default=default_store, metavar="PATH", help=text)(function)
 
 
 def axis_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from harness.api import DEFAULT_STORE
 from harness.cli.main import OK
+from harness.cli.options import default_store
 from harness.contract import Record, UsageError
 
 FORMATS = ("table", "markdown", "csv", "json")
@@ -24,7 +24,7 @@ def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: 
     """Show the records of one store or several; of trials measured more than once, the latest."""
     if last and run_id:
         raise click.UsageError("--run and --last exclude each other")
-    records = [record for store in stores or (DEFAULT_STORE,) for record in _records(store, run_id, last=last)]
+    records = [record for store in stores or (default_store(),) for record in _records(store, run_id, last=last)]
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
     if output is None and format_ == "table":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
-from harness.cli.options import axis_options, given_axes
+from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, task_settings
 from harness.contract import Record, StoreError, Trial, UsageError
 
@@ -25,8 +25,7 @@ CONFIRM_ABOVE = 1000
 @click.argument("plan", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @axis_options
 @click.option("--set", "set_", multiple=True, metavar="task.NAME.OPTION=VALUE", help="Set an option of a task.")
-@click.option("--store", default=lambda: os.environ.get("HARNESS_STORE", "harness.sqlite"), metavar="PATH",
-              help="The store of records.  [default: harness.sqlite, or $HARNESS_STORE]")  # fmt: skip
+@store_option
 @click.option("--timeout", type=Duration(), help="The longest that one trial may take.  [default: no limit]")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000), default=300, show_default=True,

@@ -7,13 +7,13 @@ import sys
 
 import rich_click as click
 
-from harness.api import DEFAULT_STORE
 from harness.cli.main import OK
+from harness.cli.options import store_option
 
 
 @click.command("show")
 @click.argument("trial")
-@click.option("--store", default=DEFAULT_STORE, show_default=True, metavar="PATH")
+@store_option
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(trial: str, store: str, format_: str) -> int:
     """Show a TRIAL (its id, or the first digits): figures, curves, samples, environment, the log of a failure."""

@@ -7,7 +7,7 @@ HarnessError
 │   ├── CorpusError            a text that cannot be used
 │   └── StoreError             a store that cannot be opened, read or written
 ├── PluginError                a plugin broke the contract (wrong shape, dtype, None); names its distribution
-├── UnsupportedError           a combination that a backend cannot run: status ``unsupported``
+├── UnsupportedError           a combination that cannot run: status ``unsupported``
 ├── DivergedError              a loss or gradient that is not finite: status ``diverged``
 └── DeviceMemoryError          the device is out of memory: status ``out_of_memory``
 
@@ -58,7 +58,7 @@ class PluginError(HarnessError):
 
 
 class UnsupportedError(HarnessError):
-    """A backend cannot run this model or trial; the message says why."""
+    """This backend, model or trial cannot run; the message says why."""
 
 
 class DivergedError(HarnessError):

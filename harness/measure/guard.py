@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,16 @@ def checked_batches(batches: Iterator[Batch], sequences: int, label: str) -> Ite
             raise PluginError(f"invalid batch: expected {sequences} sequences with a scored position; {label}")
         yield batch
     raise PluginError(f"invalid batches: training data ended, but it must go on without end; {label}")
+
+
+def check_evaluation(name: str, batches: Sequence[Batch], label: str) -> None:
+    """Check the batches that a task wants its network evaluated on.
+
+    Raises:
+        PluginError: there is none, or one is no batch or has no position that counts.
+    """
+    if not batches or not all(isinstance(batch, Batch) and batch.mask.any() for batch in batches):
+        raise PluginError(f"invalid {name}: expected batches, each with a scored position; {label}")
 
 
 def _describe(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.contract import Array, Cell, Model, Parameters, UsageError
+from harness.contract import Array, Cell, Model, Parameters, UnsupportedError, UsageError
 from harness.measure.streams import generator
 
 Scheme = Literal["torch", "glorot", "identity"]
@@ -34,7 +34,8 @@ def initial_parameters(
             input gate's is minus that (Tallec & Ollivier 2018).
 
     Raises:
-        UsageError: the cell has no memory gate to set, or both of its settings are given.
+        UnsupportedError: the cell has no memory gate to set.
+        UsageError: both of the gate's settings are given.
     """
     if forget_bias is not None and chrono is not None:
         raise UsageError("forget_bias and chrono both set the memory gate's bias: give one of them")
@@ -89,7 +90,7 @@ def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 def _memory_gate(cell: Cell, option: str) -> str:
     if cell.memory_gate is None:
-        raise UsageError(f"{option} needs a cell with a memory gate (lstm, gru): {cell.name} has none")
+        raise UnsupportedError(f"{option} needs a cell with a memory gate (lstm, gru): {cell.name} has none")
     return cell.memory_gate
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, PluginError, UnsupportedError
@@ -50,6 +51,19 @@ def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_b
     if isinstance(error, SystemExit):
         return Outcome("failed", f"sys.exit({error.code!r}) was called; {label}", trace)
     return Outcome("failed", f"{_message(error)}; {label}", trace)
+
+
+def blamed(error: BaseException, labels: Mapping[type, str]) -> str | None:
+    """Return the label of the class whose package is the innermost of these that ``error`` came through, if any."""
+    by_package = {_package(kind.__module__): label for kind, label in labels.items()}
+    frames = [_package(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((by_package[name] for name in reversed(frames) if name in by_package), None)
+
+
+def _package(module: str) -> str:
+    """Return the top package; of the harness itself, which holds plugins too, the part."""
+    parts = module.split(".")
+    return ".".join(parts[:2] if parts[0] == "harness" else parts[:1])
 
 
 def _is_out_of_memory(error: BaseException, backend: Backend | None) -> bool:

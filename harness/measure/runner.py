@@ -15,7 +15,7 @@ from harness.measure.events import Event, Facts, Finished, Phase
 from harness.measure.flow import measure_flow
 from harness.measure.guard import check_parameters
 from harness.measure.memory import PeakMemory
-from harness.measure.outcome import ParityError, outcome_of
+from harness.measure.outcome import ParityError, blamed, outcome_of
 from harness.measure.parity import measure_parity
 from harness.measure.sampling import sample_text
 from harness.measure.setup import FLOW_SEQUENCES, Setup, check_backend, prepare
@@ -25,6 +25,7 @@ from harness.plugins import Plugins, load_plugins
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
+IDLE_DROPOUT_NOTE = "dropout acts between layers: with one layer it does nothing"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def run_trial(
             yield event
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a failed trial is a record too)
         run.memory.pause()
-        outcome = outcome_of(error, run.backend, run.label, run.memory.peak_bytes())
+        outcome = outcome_of(error, run.backend, run.blamed(error), run.memory.peak_bytes())
         status, reason = outcome.status, outcome.reason
         trace = {"traceback": outcome.traceback} if outcome.traceback else {}
         if status == "out_of_memory":
@@ -91,6 +92,19 @@ class _Run:
             seconds[name] = seconds.get(name, 0.0) + end - start
         return {"flags": self.flags, "phase_seconds": seconds}
 
+    def blamed(self, error: BaseException) -> str:
+        """Return the label of the plugin that ``error`` names or came out of; the backend's where none can be told."""
+        if self.plugins is None or self.backend is None:
+            return self.label
+        labels: dict[type, str] = {}
+        if self.trial.task in self.plugins.tasks:
+            labels[self.plugins.task(self.trial.task)] = self.plugins.label("task", self.trial.task)
+        if self.trial.cell in self.plugins.cells:
+            labels[type(self.plugins.cell(self.trial.cell))] = self.plugins.label("cell", self.trial.cell)
+        labels[type(self.backend)] = self.label
+        named = (label for label in labels.values() if label in str(error))
+        return next(named, None) or blamed(error, labels) or self.label
+
     def events(self) -> Iterator[Event]:
         """Do everything, in order."""
         yield Phase("load")
@@ -119,9 +133,8 @@ class _Run:
 
     def _setup(self) -> Generator[Event, None, Setup]:
         trial, plugins = self.trial, self.plugins or load_plugins(self.settings.block)
-        self.backend = plugins.backend(trial.backend)
-        distribution = plugins.distribution_of("backend", trial.backend)
-        self.label = f"backend {trial.backend!r} from {distribution}"
+        self.plugins, self.backend = plugins, plugins.backend(trial.backend)
+        self.label = plugins.label("backend", trial.backend)
         check_backend(self.backend, trial, plugins)
         yield Phase("prepare")
         setup = prepare(trial, plugins, self.backend, self.label)
@@ -130,9 +143,10 @@ class _Run:
             "loss_baseline": setup.task.baseline(),
             "loss_floor": setup.task.floor(),
         }
+        distribution = plugins.distribution_of("backend", trial.backend)
         details = {"task": setup.task.facts(), "distribution": distribution}
         if trial.dropout:
-            details["notes"] = [DROPOUT_NOTE]
+            details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
         yield Facts(figures=figures, details=details)
         return setup
 

@@ -21,7 +21,7 @@ from harness.contract import (
 )
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.evaluate import Evaluator
-from harness.measure.guard import check_parameters, checked_batches
+from harness.measure.guard import check_evaluation, check_parameters, checked_batches
 from harness.measure.initialise import initial_parameters
 from harness.measure.streams import generator, seed_sequence
 from harness.plugins import Plugins
@@ -74,8 +74,10 @@ class Setup:
         trial = self.trial
         seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
         validation = self.task.validation(generator(seed, "evaluation"), trial.batch)
+        check_evaluation("validation", validation, self.task_label)
         rng = generator(self._data_seed, "training_sample")
         sample = self.task.training_sample(rng, trial.batch, len(validation))
+        check_evaluation("training_sample", sample, self.task_label)
         return Evaluator(self.task, self.model, trial.dtype, validation, sample, self.label)
 
     @property
@@ -135,5 +137,5 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     )
     dropout_seed = int(seed_sequence(trial.seed, "dropout").generate_state(1)[0])
     execution = Execution(trial.variant, trial.device, trial.dtype, dropout_seed)
-    task_label = f"task {trial.task!r} from {plugins.distribution_of('task', trial.task)}"
+    task_label = plugins.label("task", trial.task)
     return Setup(trial, plugins, backend, task, model, parameters, execution, label, task_label)

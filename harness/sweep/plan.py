@@ -38,7 +38,7 @@ class PlanRequest:
         axes: axis -> values, in the order in which they vary; an axis left out takes its default.
         task_options: task -> option -> value.
         include: further combinations; an axis left out takes the first value of its axis.
-        exclude: combinations to leave out; each matches on the axes that it names.
+        exclude: combinations to leave out; each matches on the axes that it names, which the plan must have.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -103,15 +103,17 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     _check_axes(request)
     axes = {**DEFAULT_AXES, **request.axes}
     product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    combinations = [one for one in product if not any(_matches(one, rule) for rule in request.exclude)]
+    combinations = [(one, request.exclude) for one in product if not _excluded(one, request.exclude)]
     firsts = {name: values[0] for name, values in axes.items()}
-    combinations += [{**firsts, **extra} for extra in request.include]
+    combinations += [({**firsts, **extra}, ()) for extra in request.include]
     resolver = _Resolver(plugins, request.task_options)
     trials: dict[str, Trial] = {}
     errors: dict[str, None] = {}
-    for combination in combinations:
+    for combination, rules in combinations:
         try:
-            trials.update((trial.trial_id, trial) for trial in resolver.trials(combination))
+            found = resolver.trials(combination)
+            kept = (trial for trial in found if not _excluded(combination | {"backend": trial.engine}, rules))
+            trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
             errors.update(dict.fromkeys(str(error).splitlines()))
     errors.update(dict.fromkeys(resolver.unused_options()))
@@ -139,14 +141,24 @@ def _check_axes(request: PlanRequest) -> None:
     for name, values in request.axes.items():
         if not values:
             raise UsageError(f"axis {name!r} is empty: give it at least one value")
+    axes = {*DEFAULT_AXES, *request.axes}
+    if idle := [name for name in dict.fromkeys(itertools.chain(*request.exclude)) if name not in axes]:
+        raise UsageError(f"exclude names {', '.join(idle)}, which would exclude nothing: give the matrix that axis")
     if count(request) > MOST_TRIALS:
         raise UsageError(
             f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed: shorten an axis"
         )
 
 
+def _excluded(combination: Combination, rules: Sequence[Combination]) -> bool:
+    return any(_matches(combination, rule) for rule in rules)
+
+
 def _matches(combination: Combination, rule: Combination) -> bool:
-    return all(combination.get(name) == value for name, value in rule.items())
+    """Say whether all that ``rule`` names is so; a backend without a variant means each of its variants."""
+    backend = str(combination["backend"])
+    asked = combination | {"backend": backend if ":" in str(rule.get("backend")) else backend.partition(":")[0]}
+    return all(asked[name] == value for name, value in rule.items())
 
 
 class _Resolver:

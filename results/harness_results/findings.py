@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.contract.record import Record
+from harness_results.text import number
 
 AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
 VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
@@ -18,13 +19,14 @@ NOTABLE_OF_BASELINE = 0.01  # a gap below this fraction of the baseline is noise
 class Overfitting:
     """Validation loss above the loss on training data, both with dropout off."""
 
-    gap: float
-    fraction: float  # of the training loss
+    validation: float
+    training: float
     best_step: int  # of the best validation loss, before the end
 
     def words(self) -> str:
         """Return it as part of a sentence."""
-        return f"validation is {self.fraction:.0%} above training data, and was best at step {self.best_step}"
+        told = f"validation {number(self.validation)}, training data {number(self.training)}"
+        return f"{told}; validation was best at step {self.best_step}"
 
 
 def ngram_losses(record: Record) -> dict[str, float]:
@@ -77,7 +79,7 @@ def overfitting(record: Record) -> Overfitting | None:
     best = record.details.get("best_step")
     if not isinstance(best, int) or best >= record.trial.steps:
         return None
-    return Overfitting(gap, gap / training, best)
+    return Overfitting(validation, training, best)
 
 
 def flags(record: Record) -> list[str]:
