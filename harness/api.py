@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,3 +169,5 @@ def _make(folder: Path) -> None:
         raise UsageError(
             f"cannot make the folder {folder} for checkpoints: {error.strerror}; choose --store"
         ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"the folder {folder} for checkpoints cannot be written: make it writable, or choose --store")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -9,6 +11,7 @@ from typing import Any, TypeVar
 
 import pluggy
 
+from harness import answers
 from harness.contract import hooks
 from harness.contract.backend import Backend, Missing
 from harness.contract.cell import Cell
@@ -64,7 +67,7 @@ class Plugins:
             UnavailableError: its library is missing; the message carries the cure.
         """
         backend = self.backend(name)
-        answer = backend.availability()
+        answer = answers.availability(backend)
         if isinstance(answer, Missing):
             raise UnavailableError(f"backend {name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
         return backend
@@ -133,11 +136,12 @@ def load_plugins(block: Iterable[str] = ()) -> Plugins:
             continue
         label = f"{distribution.metadata['Name']} {distribution.version}"
         try:
-            offered = _offered(entry_point)
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+                offered = _offered(entry_point)
             found.add(offered)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (sys.exit(), pytest.skip() and the like, too)
             broken.append(Broken(entry_point.name, label, _reason(error), _cure(error, distribution)))
         else:
             loaded.append(Loaded(entry_point.name, label, tuple((kind, entry.name) for kind, entry in offered)))

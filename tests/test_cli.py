@@ -96,6 +96,17 @@ def test_show_gives_everything_about_a_trial_by_its_first_digits(measured):
     assert whole["details"]["overfitting_gap"] is not None
 
 
+@pytest.mark.parametrize("verb", ["report", "show", "sample"])
+def test_every_verb_finds_the_store_that_the_environment_names(measured, tmp_path, verb):
+    folder, trial_id = (
+        measured[0],
+        rows(harness("report", "-f", "json", "--run", "2", cwd=measured[0]).stdout)[0]["trial_id"],
+    )
+    arguments = [verb] if verb == "report" else [verb, trial_id]
+    done = harness(*arguments, cwd=tmp_path, HARNESS_STORE=str(folder / "harness.sqlite"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_sample_draws_the_same_text_from_the_same_seed(measured):
     folder = measured[0]
     trial_id = rows(harness("report", "-f", "json", "--run", "2", cwd=folder).stdout)[0]["trial_id"]

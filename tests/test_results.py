@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from harness.contract import COLUMNS, Record, StoreError, Trial, UnavailableError, UnknownNameError
 from harness_results.results import Results
-from harness_results.show import record_json, show_record
+from harness_results.show import show_record
 from harness_results.store import Store
 
 PUBLISHED = Path(__file__).parent.parent / "results" / "published" / "published.toml"
@@ -137,6 +138,12 @@ def test_a_record_is_shown_in_full(snapshot):
     assert printed(full_record()) == snapshot
 
 
+def test_a_text_task_is_shown_in_bits_per_character_too():
+    text = printed(make(details={"task": {"ngram_losses": {"unigram": 3.0}}}))
+    assert re.search(r"bits_per_character +0\.3607$", text, re.MULTILINE)  # 0.25 / ln 2
+    assert "bits" not in printed(make())
+
+
 def test_a_failed_record_is_shown_with_its_reason_and_log():
     text = printed(make(status="crashed", reason="crashed (SIGSEGV) [/x]", details={"traceback": "line 1\nline 2"}))
     assert "crashed (SIGSEGV) [/x]" in text
@@ -150,7 +157,7 @@ def test_a_record_is_shown_without_control_characters_and_on_a_terminal_without_
 
 def test_a_record_as_json_is_read_back():
     record = full_record()
-    assert Record.from_json(json.loads(record_json(record))) == record
+    assert Record.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
 
 
 def test_every_published_number_has_a_source_and_says_how_it_was_obtained():

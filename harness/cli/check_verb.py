@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from rich.markup import escape
 
-from harness.cli.list_verb import ask_availability
+from harness import answers
 from harness.cli.main import NOT_OK, OK
 from harness.cli.output import stdout_console
 from harness.cli.types import Named
@@ -59,7 +59,7 @@ def _chosen(plugins: Plugins, names: list[str], console: Console) -> Iterable[Ba
         console.print(f"[yellow]skipped[/] {escape(printable(str(broken)))}", soft_wrap=True)
     usable = []
     for backend in plugins.backends.values():
-        answer = ask_availability(backend)
+        answer = answers.availability(backend)
         if isinstance(answer, Missing):
             reason = f"{backend.name}: {answer.reason}. Cure: {answer.cure}"
             console.print(f"[yellow]skipped[/] {escape(printable(reason))}", soft_wrap=True)

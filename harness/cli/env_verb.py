@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from harness.cli.main import OK
+
+if TYPE_CHECKING:
+    from harness.contract import Backend
 
 
 @click.command("env")
@@ -15,15 +20,11 @@ from harness.cli.main import OK
 @click.pass_obj
 def command(blocked: tuple[str, ...], format_: str) -> int:
     """Print hardware, libraries, plugins and the variables that matter."""
-    from harness.cli.list_verb import ask_availability
-    from harness.contract import Available
     from harness.contract.names import printable
     from harness.measure.environment import environment_id, environment_record
     from harness.plugins import load_plugins
 
-    backends = load_plugins(blocked).backends.values()
-    usable = [backend for backend in backends if isinstance(ask_availability(backend), Available)]
-    record = environment_record(usable)
+    record = environment_record(_answering(load_plugins(blocked).backends.values()))
     content = {"environment_id": environment_id(record), **record}
     if format_ == "json":
         sys.stdout.write(json.dumps(content, indent=2) + "\n")
@@ -32,3 +33,21 @@ def command(blocked: tuple[str, ...], format_: str) -> int:
         text = json.dumps(value) if isinstance(value, dict | list) else str(value)
         sys.stdout.write(printable(f"{name}: {text}") + "\n")
     return OK
+
+
+def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
+    """Yield the backends that answer; a broken one is told on stderr and left out."""
+    from harness import answers
+    from harness.contract import Missing, UnavailableError
+    from harness.contract.names import printable
+
+    for backend in backends:
+        if isinstance(answers.availability(backend), Missing):
+            continue
+        try:
+            answers.versions(backend)
+            answers.devices(backend)
+        except UnavailableError as error:
+            sys.stderr.write(f"left out: {printable(str(error))}\n")
+        else:
+            yield backend

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness import answers
 from harness.cli.main import OK
-from harness.contract import Available, Backend, Cell, Missing
+from harness.contract import Backend, Cell, Missing, UnavailableError
 from harness.contract.names import printable
 from harness.plugins import Plugins, load_plugins
 
@@ -62,23 +63,16 @@ def _backends(plugins: Plugins) -> list[Row]:
 
 
 def _backend_row(backend: Backend, plugins: Plugins) -> Row:
-    answer = ask_availability(backend)
-    status = f"missing: {answer.reason}. Cure: {answer.cure}" if isinstance(answer, Missing) else "ready"
-    variants = dict.fromkeys(name for cell in plugins.cells.values() for name in backend.variants(cell))
-    return {
-        "name": backend.name,
-        "status": status,
-        "variants": list(variants),
-        "versions": {} if isinstance(answer, Missing) else backend.versions(),
-    }
-
-
-def ask_availability(backend: Backend) -> Available | Missing:
-    """Return the backend's answer; one that raises is missing, with its words."""
+    row: Row = {"name": backend.name, "status": "ready", "variants": [], "versions": {}}
     try:
-        return backend.availability()
-    except Exception as error:  # noqa: BLE001
-        return Missing(f"asking it raised {type(error).__name__}: {error}", "report it to the plugin's author")
+        found = (name for cell in plugins.cells.values() for name in answers.variants(backend, cell))
+        row["variants"] = list(dict.fromkeys(found))
+        answer = answers.availability(backend)
+        if isinstance(answer, Missing):
+            return row | {"status": f"missing: {answer.reason}. Cure: {answer.cure}"}
+        return row | {"versions": answers.versions(backend)}
+    except UnavailableError as error:
+        return row | {"status": str(error).removeprefix(f"backend {backend.name!r} is ")}
 
 
 def _tasks(plugins: Plugins) -> list[Row]:

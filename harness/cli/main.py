@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import importlib
+import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import rich_click as click
 from click.exceptions import Exit
 
 from harness import __version__
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 OK, INTERNAL, USAGE, NOT_OK, INTERRUPTED = 0, 1, 2, 3, 130
 
 _VERBS = {
@@ -81,12 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _prepare_streams()
     sys.exit(_status(arguments))
+
+
+def _prepare_streams() -> None:
+    """Let stdout and stderr take any text: what their encoding lacks is escaped, and a closed one swallows all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _status(arguments: Sequence[str] | None) -> int:
     try:
         answer = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
+        sys.stdout.flush()
     except Exit as error:
         return int(error.exit_code)
     except click.ClickException as error:
@@ -95,9 +112,19 @@ def _status(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+    except OSError as error:
+        return _unwritable(error) if error.errno in _UNWRITABLE else _failure(error)
     except Exception as error:  # noqa: BLE001
         return _failure(error)
     return answer if isinstance(answer, int) else OK
+
+
+def _unwritable(error: OSError) -> int:
+    """Say that the output could not be written, and let nobody try again at exit."""
+    sys.stderr.write(f"error: cannot write the output: {error.strerror}; records are in the store: harness report\n")
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return USAGE
 
 
 def _failure(error: Exception) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -80,7 +79,7 @@ def _measure(trials: list[Trial], plugins: Plugins, options: dict[str, Any]) -> 
     from harness.sweep.local import LocalSettings
     from harness_results.store import Store
 
-    store, records = options["store"], list[Record]()
+    store, records, failed = options["store"], list[Record](), False
     settings = LocalSettings(timeout_seconds=options["timeout"], sample_length=options["sample_length"])
     with Store.open(store) as opened, ProgressView(len(trials), quiet=options["quiet"]) as view:
         with stopping_on_signals(view.note) as stop:
@@ -89,7 +88,7 @@ def _measure(trials: list[Trial], plugins: Plugins, options: dict[str, Any]) -> 
                 records.extend(session.measure(trials, settings, view))
             except StoreError as error:
                 view.note(f"error: {error}")
-                return NOT_OK
+                failed = True
         if stop.count:
             left = len(trials) - len(records)
             view.note(f"interrupted: {len(records)} records are stored, {left} trials were not started.")
@@ -97,7 +96,7 @@ def _measure(trials: list[Trial], plugins: Plugins, options: dict[str, Any]) -> 
     render(records, options["format_"])
     if stop.count:
         return INTERRUPTED
-    return OK if all(record.status == "ok" for record in records) else NOT_OK
+    return NOT_OK if failed or any(record.status != "ok" for record in records) else OK
 
 
 def render(records: list[Record], format_: str) -> None:

@@ -71,7 +71,7 @@ class Trial(BaseModel):
     @model_validator(mode="after")
     def _one_kind_of_clipping(self) -> Trial:
         if self.clip_norm is not None and self.clip_value is not None:
-            raise ValueError("clip_norm and clip_value exclude each other: set one of them to null")
+            raise ValueError("clip_norm and clip_value exclude each other: leave one of them out, or set it to none")
         if self.forget_bias is not None and self.chrono is not None:
             raise ValueError("forget_bias and chrono exclude each other: both set the memory gate's bias")
         return self

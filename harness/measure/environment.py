@@ -17,6 +17,7 @@ import psutil
 from threadpoolctl import threadpool_info
 
 import harness
+from harness import answers
 from harness.contract import Backend, Missing
 
 ENTRY_POINT_GROUP = "harness"
@@ -32,11 +33,11 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
     variables: set[str] = set()
     devices = {}
     for backend in backends:
-        if isinstance(backend.availability(), Missing):
+        if isinstance(answers.availability(backend), Missing):
             continue
-        libraries |= backend.versions()
+        libraries |= answers.versions(backend)
         variables |= backend.environment(1).keys()
-        devices[backend.name] = list(backend.devices())
+        devices[backend.name] = list(answers.devices(backend))
     return {
         "cpu": _cpu(),
         "cores": _cores(),

@@ -12,8 +12,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.contract import Backend, Cell, Task, Trial, UnknownNameError, UsageError
+from harness import answers
+from harness.contract import (
+    Backend,
+    Cell,
+    HarnessError,
+    Task,
+    TaskOptions,
+    Trial,
+    UnavailableError,
+    UnknownNameError,
+    UsageError,
+)
 from harness.contract.trial import OptionValue
+from harness.measure import REFERENCE_BACKEND
 from harness.plugins import Plugins
 
 DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
@@ -170,6 +182,7 @@ class _Resolver:
         self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
         self._tasks_seen: set[str] = set()
+        _check_reference(plugins)
         for name in task_options:
             plugins.task(name)
 
@@ -193,21 +206,22 @@ class _Resolver:
         ]
 
     def _variants(self, backend: Backend, wanted: str, cell: Cell) -> tuple[str, ...]:
-        own = backend.variants(cell)
-        if wanted == "all":
-            return own
-        if not wanted:
-            return own[:1]
-        known = set(own).union(*(backend.variants(other) for other in self._plugins.cells.values()))
-        if wanted not in known:
+        own = answers.variants(backend, cell)
+        others = (name for other in self._plugins.cells.values() for name in answers.variants(backend, other))
+        known = tuple(dict.fromkeys((*own, *others)))
+        if not known:
+            raise UnavailableError(f"backend {backend.name!r} runs no cell that is installed; choose another")
+        if wanted not in {"", "all", *known}:
             raise UnknownNameError(f"variant of backend {backend.name!r}", wanted, known, "harness list backends")
-        return (wanted,)
+        if wanted in known:
+            return (wanted,)
+        return own if own and wanted == "all" else known[:1]  # where it cannot run this cell, the record says so
 
     def _device(self, backend: Backend, wanted: str) -> str:
         if wanted == "cpu":
             return wanted
         if backend.name not in self._devices:
-            self._devices[backend.name] = backend.devices()
+            self._devices[backend.name] = answers.devices(backend)
         known = self._devices[backend.name]
         if wanted == "auto":
             return known[0]
@@ -244,9 +258,25 @@ class _Resolver:
             except ValidationError as error:
                 lines = validation_lines(error, f"task.{task_class.name}.", tuple(task_class.Options.model_fields))
                 raise UsageError("\n".join(lines)) from error
-            task_class(options, length).check()
+            self._check(task_class, options, length)
             self._checked[key] = options.model_dump(mode="json")
         return self._checked[key]
+
+    def _check(self, task_class: type[Task], options: TaskOptions, length: int) -> None:
+        try:
+            task_class(options, length).check()
+        except HarnessError:
+            raise
+        except Exception as error:
+            what = f"{self._plugins.label('task', task_class.name)} is broken: {type(error).__name__}: {error}"
+            raise UnavailableError(f"{what}. Cure: {answers.CURE}") from error
+
+
+def _check_reference(plugins: Plugins) -> None:
+    try:
+        plugins.backend(REFERENCE_BACKEND)
+    except UsageError as error:
+        raise UsageError(f"every trial is proved against backend {REFERENCE_BACKEND!r}: {error}") from error
 
 
 def _validated(fields: Mapping[str, Any]) -> Trial:

@@ -50,7 +50,9 @@ def open_database(location: str | Path, *, create: bool) -> Database:
     try:
         url = make_url(text)
         if url.get_backend_name() == "sqlite":
-            return open_sqlite(Path(url.database or ":memory:"), create=create)
+            if url.database in {None, "", ":memory:"}:
+                raise StoreError(f"store {text} names no file: records must outlive the run. Name one with --store.")
+            return open_sqlite(Path(str(url.database)), create=create)
         return Database(create_engine(url), url.render_as_string(hide_password=True))
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         scheme = text.partition("://")[0]

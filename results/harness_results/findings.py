@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,12 @@ def ngram_losses(record: Record) -> dict[str, float]:
     facts = record.details.get("task")
     losses = facts.get("ngram_losses") if isinstance(facts, Mapping) else None
     return dict(losses) if isinstance(losses, Mapping) else {}
+
+
+def bits_per_character(record: Record) -> float | None:
+    """Return the validation loss of a text task in bits; None elsewhere."""
+    loss = record.figures.get("loss_validation")
+    return None if loss is None or not ngram_losses(record) else loss / math.log(2)
 
 
 def at_baseline(record: Record) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,11 +48,6 @@ def show_record(record: Record) -> RecordView:
     return RecordView(record)
 
 
-def record_json(record: Record) -> str:
-    """Return everything that is known of a record as indented JSON."""
-    return json.dumps(record.to_json(), indent=2, allow_nan=False)
-
-
 def _lines(record: Record, width: int) -> Iterator[Text]:
     trial = record.trial
     tone = "green" if record.status == "ok" else "red"
@@ -64,6 +58,9 @@ def _lines(record: Record, width: int) -> Iterator[Text]:
     yield from _section("asked", {key: value for key, value in trial.content().items() if value is not None})
     for section, names in SECTIONS.items():
         yield from _section(section, {key: _figure(key, record.figures.get(key)) for key in names})
+        bits = findings.bits_per_character(record)
+        if section == "learning" and bits is not None:
+            yield from _facts({"bits_per_character": number(bits, 4)})
     yield from _curves(record, width)
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
@@ -81,6 +78,10 @@ def _section(title: str, facts: Mapping[str, Any]) -> Iterator[Text]:
         return
     yield Text("")
     yield Text(title, style="bold")
+    yield from _facts(facts)
+
+
+def _facts(facts: Mapping[str, Any]) -> Iterator[Text]:
     for name, value in _flat(facts):
         yield Text.assemble((f"  {name:<{NAME_WIDTH}} ", "dim"), one_line(_fact(value)))
 

@@ -81,8 +81,9 @@ class Char(Task):
         size = locate(self.options.corpus).size_bytes()
         if size == 0:
             raise CorpusError(f"corpus {self.options.corpus!r} is empty; {TEXT_CURE}")
-        if size is not None:  # a character takes at least one byte
-            self._split(min(size, self.options.limit or size))
+        sizes = [limit for limit in (size, self.options.limit) if limit is not None]
+        if sizes:  # a character takes at least one byte
+            self._split(min(sizes))
 
     def prepare(self, data_seed: np.random.SeedSequence) -> None:
         """Read the text and fit the n-gram models.
@@ -110,7 +111,7 @@ class Char(Task):
             raise CorpusError(
                 f"corpus {self.options.corpus!r} is too short: {characters:,} characters give {training:,} to train on "
                 f"(split {self.options.split:g}) and {characters - training:,} to validate on, but length "
-                f"{self.length:,} needs {self.length + 1:,} and 2; use a longer text or a shorter length"
+                f"{self.length:,} needs {self.length + 1:,} and 2; use a longer text (or limit) or a shorter length"
             )
         return training
 

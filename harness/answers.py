@@ -1,0 +1,71 @@
+"""What a backend answers before anything runs, asked so that a broken one is named and costs nobody else anything."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from harness.contract.backend import Available, Backend, Missing
+from harness.contract.cell import Cell
+from harness.contract.errors import HarnessError, UnavailableError
+
+CURE = "upgrade the package that offers it, or report it to its author"
+
+
+def availability(backend: Backend) -> Available | Missing:
+    """Return the backend's answer; one that fails to answer is missing, with its words."""
+    try:
+        answer: Available | Missing = _ask(backend, "availability", (Available, Missing))
+    except HarnessError as error:
+        return Missing(str(error).removesuffix(f". Cure: {CURE}"), CURE)
+    return answer
+
+
+def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
+    """Return the ways in which the backend runs this cell, the default first; none where it cannot.
+
+    Raises:
+        UnavailableError: it fails to answer.
+    """
+    return tuple(_ask(backend, "variants", (tuple, list), cell))
+
+
+def devices(backend: Backend) -> tuple[str, ...]:
+    """Return the devices that the backend can use here, at least one, the best first.
+
+    Raises:
+        UnavailableError: it fails to answer, or has none.
+    """
+    found = tuple(_ask(backend, "devices", (tuple, list)))
+    if not found:
+        raise _broken(backend, "devices() returned none")
+    return found
+
+
+def versions(backend: Backend) -> Mapping[str, str]:
+    """Return the versions of the backend's libraries.
+
+    Raises:
+        UnavailableError: it fails to answer.
+    """
+    answer: Mapping[str, str] = _ask(backend, "versions", Mapping)
+    return answer
+
+
+def _ask(backend: Backend, question: str, kind: Any, *arguments: Any) -> Any:
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            answer = getattr(backend, question)(*arguments)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise _broken(backend, f"{question}() raised {type(error).__name__}: {error}") from error
+    if not isinstance(answer, kind):
+        raise _broken(backend, f"{question}() returned {answer!r}")
+    return answer
+
+
+def _broken(backend: Backend, why: str) -> UnavailableError:
+    return UnavailableError(f"backend {backend.name!r} is broken: {why}. Cure: {CURE}")
