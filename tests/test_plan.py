@@ -27,6 +27,10 @@ class Engine(Backend):
         raise NotImplementedError
 
 
+class Reference(Engine):
+    name = "numpy"
+
+
 class Absent(Engine):
     name = "absent"
     present = False
@@ -53,7 +57,7 @@ for _method in tuple(Echo.__abstractmethods__):
 Echo.__abstractmethods__ = frozenset()
 
 PLUGINS = Plugins(
-    backends={"engine": Engine(), "absent": Absent()},
+    backends={"engine": Engine(), "absent": Absent(), "numpy": Reference()},
     tasks={"echo": Echo},
     cells={cell.name: cell for cell in (RNN(), LSTM(), GRU())},
 )
@@ -159,6 +163,11 @@ def test_the_same_trial_is_never_planned_twice():
         ({"dtype": ["float16"]}, "'float32' or 'float64'"),
         ({"device": ["gpu7"]}, "device 'gpu7' cannot be used by backend 'engine' here; usable: cpu"),
         ({"clip_norm": [1.0], "clip_value": [1.0]}, "exclude each other"),
+        ({"momentum": [0.9]}, "momentum = 0.9 would have no effect: it needs optimizer sgd"),
+        ({"decay": [0.9]}, "it needs optimizer rmsprop"),
+        ({"schedule_factor": [0.5]}, "it needs schedule exponential"),
+        ({"schedule_steps": [5]}, "it needs a schedule"),
+        ({"schedule": ["exponential"]}, "it needs a schedule_factor below 1"),
         ({"lenght": [5]}, "Did you mean length"),
         ({"length": []}, "axis 'length' is empty"),
     ],

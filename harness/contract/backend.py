@@ -120,7 +120,7 @@ class Trainer(ABC):
         """Carry this state into the next batch that asks for it; None means zeros."""
 
     def peak_memory(self) -> int | None:
-        """Return the peak of device memory in bytes, or None where the process's own figure serves."""
+        """Return the peak of device memory since the process began, in bytes; None where the process's own serves."""
         return None
 
 

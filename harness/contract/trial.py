@@ -14,6 +14,7 @@ from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+_DECAY = 0.99
 OptionValue = str | int | float | bool | None
 
 
@@ -43,7 +44,7 @@ class Trial(BaseModel):
     schedule_steps: int = Field(default=1, ge=1)
     schedule_factor: float = Field(default=1.0, gt=0, le=1)
     momentum: float = Field(default=0.0, ge=0, lt=1)
-    decay: float = Field(default=0.99, ge=0, lt=1)
+    decay: float = Field(default=_DECAY, ge=0, lt=1)
     clip_norm: Rate | None = None
     clip_value: Rate | None = None
 
@@ -74,6 +75,21 @@ class Trial(BaseModel):
             raise ValueError("clip_norm and clip_value exclude each other: leave one of them out, or set it to none")
         if self.forget_bias is not None and self.chrono is not None:
             raise ValueError("forget_bias and chrono exclude each other: both set the memory gate's bias")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_silently_unused(self) -> Trial:
+        unused = [
+            ("momentum", self.momentum != 0, "optimizer sgd", self.optimizer == "sgd"),
+            ("decay", self.decay != _DECAY, "optimizer rmsprop", self.optimizer == "rmsprop"),
+            ("schedule_factor", self.schedule_factor != 1, "schedule exponential", self.schedule == "exponential"),
+            ("schedule_steps", self.schedule_steps != 1, "a schedule", self.schedule != "constant"),
+        ]
+        for name, given, needs, there in unused:
+            if given and not there:
+                raise ValueError(f"{name} = {getattr(self, name)} would have no effect: it needs {needs}")
+        if self.schedule == "exponential" and self.schedule_factor == 1:
+            raise ValueError("schedule exponential would have no effect: it needs a schedule_factor below 1")
         return self
 
     def content(self) -> dict[str, Any]:
