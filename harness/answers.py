@@ -19,7 +19,7 @@ def availability(backend: Backend) -> Available | Missing:
     try:
         answer: Available | Missing = _ask(backend, "availability", (Available, Missing))
     except HarnessError as error:
-        return Missing(str(error).removesuffix(f". Cure: {CURE}"), CURE)
+        return Missing(str(error).removeprefix(f"backend {backend.name!r} is ").removesuffix(f". Cure: {CURE}"), CURE)
     return answer
 
 

@@ -253,3 +253,43 @@ def test_listing_says_what_is_missing_and_the_cure(tmp_path):
         assert done.returncode == status
         assert "pip install" in done.stdout + done.stderr
         assert "rnn-harness[torch]" in done.stdout + done.stderr
+
+
+def test_an_ascii_stdout_escapes_what_it_cannot_hold(tmp_path):
+    (tmp_path / "fox.txt").write_text("The quick brown 🦊 jumps. " * 200, encoding="utf-8")
+    arguments = ["-t", "char", "--set", "task.char.corpus=fox.txt", "-T", "10", "--sample", "200"]
+    done = harness("run", *arguments, *TINY, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\U0001f98a" in done.stdout
+    assert harness("report", "-f", "markdown", cwd=tmp_path, PYTHONIOENCODING="ascii").returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("report",), ("report", "-f", "json"), ("list",), ("--help",)])
+def test_an_output_that_cannot_be_written_is_one_message(measured, arguments):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "harness", *arguments]
+        done = subprocess.run(command, cwd=measured[0], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: cannot write the output: No space left on device; .*\n", done.stderr)
+
+
+def test_a_closed_stdout_is_no_crash(measured):
+    command = [sys.executable, "-m", "harness", "report", "-f", "json"]
+    done = subprocess.run(
+        command, cwd=measured[0], stderr=subprocess.PIPE, text=True, check=False, preexec_fn=lambda: os.close(1)
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_store_that_cannot_grow_keeps_and_shows_what_it_acknowledged(tmp_path):
+    """A limit on the size of files stands for a full disk."""
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, 70_000))\n"
+    code = limit + "from harness.cli.main import main\nmain(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "run", "-t", "copy", "-T", "5,6,7,8,9,10", *TINY, "--format", "json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert re.search(r"error: store harness\.sqlite cannot be written .* bytes are free", done.stderr)
+    stored = rows(harness("report", "-f", "json", cwd=tmp_path).stdout)
+    assert 0 < len(stored) < 6
+    assert rows(done.stdout) == stored

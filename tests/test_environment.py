@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from harness.contract import Missing
+from harness.contract import Available, Missing
 from harness.measure import environment
 from harness.measure.environment import effective_threads, environment_id, environment_record
 
@@ -11,7 +11,7 @@ from harness.measure.environment import effective_threads, environment_id, envir
 class Backend:
     name = "abacus"
 
-    def __init__(self, answer=None, threads=None):
+    def __init__(self, answer=Available(), threads=None):  # noqa: B008
         self.answer, self._threads = answer, threads
 
     def availability(self):

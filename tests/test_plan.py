@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -268,3 +269,39 @@ def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
 def test_a_missing_plan_file_is_named():
     with pytest.raises(UsageError, match=r"cannot read the plan nowhere\.toml"):
         read_plan(Path("nowhere.toml"))
+
+
+def test_a_cell_that_a_backend_cannot_run_is_left_to_its_record():
+    class LstmOnly(Engine):
+        def variants(self, cell):
+            return ("plain", "fast") if cell.name == "lstm" else ()
+
+    plugins = replace(PLUGINS, backends=PLUGINS.backends | {"engine": LstmOnly()})
+    for backend in ("engine", "engine:all"):
+        trials = expand(PlanRequest(ONE | {"backend": [backend], "cell": ["gru"]}), plugins)
+        assert [trial.variant for trial in trials] == ["plain"]
+
+
+def test_a_backend_without_any_variant_is_refused():
+    class Nothing(Engine):
+        def variants(self, cell):
+            return ()
+
+    plugins = replace(PLUGINS, backends=PLUGINS.backends | {"engine": Nothing()})
+    with pytest.raises(UsageError, match="'engine' runs no cell"):
+        expand(PlanRequest(ONE), plugins)
+
+
+def test_a_task_that_breaks_while_it_is_checked_is_named():
+    class Clumsy(Echo):
+        def check(self):
+            raise KeyError("corpus")
+
+    with pytest.raises(UsageError, match=r"task 'echo' from .* is broken: KeyError: 'corpus'\. Cure: "):
+        expand(PlanRequest(ONE), replace(PLUGINS, tasks={"echo": Clumsy}))
+
+
+def test_a_plan_without_the_reference_backend_is_refused():
+    plugins = replace(PLUGINS, backends={"engine": Engine()}, blocked=("numpy",))
+    with pytest.raises(UsageError, match=r"every trial is proved against backend 'numpy': .*no:numpy"):
+        expand(PlanRequest(ONE), plugins)

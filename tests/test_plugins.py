@@ -257,3 +257,15 @@ def test_loading_imports_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_test_runners_skip_at_import_breaks_only_that_plugin(install):
+    """``pytest.skip`` and its like are no ``Exception``; a plugin that imports its own tests raises one."""
+    install("fake_skips", "import pytest\npytest.skip('not here', allow_module_level=True)", entry_point="skips")
+    assert "not here" in broken("skips").reason
+
+
+def test_what_a_plugin_prints_while_it_loads_stays_off_stdout(install, capsys):
+    install("fake_chatty", "print('hello')" + dedent(CELL.format(name="chatty")), entry_point="chatty")
+    assert "chatty" in load_plugins().cells
+    assert capsys.readouterr() == ("", "hello\n")

@@ -318,3 +318,10 @@ def test_an_evaluation_says_whether_it_solves_the_task(plugins):
     evaluated = [event for event in run_trial(trial(), plugins=plugins) if isinstance(event, Evaluated)]
     assert [event.evaluation.step for event in evaluated] == [0, 8]
     assert evaluated[0].solved is False
+
+
+def test_facts_that_cannot_be_stored_fail_with_the_tasks_name(plugins, monkeypatch):
+    monkeypatch.setattr(plugins.tasks["echo"], "facts", lambda self: {"loss": np.float32(1)})
+    record = measure(plugins)
+    assert record.status == "failed"
+    assert re.search(r"invalid facts: .*float32.*; task 'echo' from faulty 1\.0$", record.reason)

@@ -340,3 +340,11 @@ def test_what_was_acknowledged_survives_kill_9(path):
             found = {(record.trial.backend, record.trial.seed) for record in store.records(with_curves=True)}
         assert acknowledged <= found
         acknowledged = found
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_url_without_a_file_is_refused(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="names no file"):
+        Store.open(url)
+    assert list(tmp_path.iterdir()) == []

@@ -279,3 +279,8 @@ def test_every_first_window_starts_afresh_and_no_other(counting):
 def test_char_conforms(options):
     results = [run_check(check) for check in checks_for_task(Char, options, (7, 30))]
     assert [result for result in results if not result.passed] == []
+
+
+def test_a_limit_that_is_too_short_is_found_before_any_text_is_read():
+    with pytest.raises(CorpusError, match=r"too short: 10 characters .* use a longer text \(or limit\)"):
+        Char(Char.Options(corpus="stdlib", limit=10), 25).check()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from harness.contract import Array, Batch, Dtype, Model, PluginError, StepResult, Trainer
+from harness.contract import Array, Batch, Dtype, Model, PluginError, StepResult, Task, Trainer
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,20 @@ def checked_batches(batches: Iterator[Batch], sequences: int, label: str) -> Ite
             raise PluginError(f"invalid batch: expected {sequences} sequences with a scored position; {label}")
         yield batch
     raise PluginError(f"invalid batches: training data ended, but it must go on without end; {label}")
+
+
+def checked_facts(task: Task, label: str) -> dict[str, Any]:
+    """Return what a task tells about itself.
+
+    Raises:
+        PluginError: it cannot be stored.
+    """
+    facts = task.facts()
+    try:
+        json.dumps(facts)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"invalid facts: expected a dict of JSON values ({error}); {label}") from error
+    return facts
 
 
 def check_evaluation(name: str, batches: Sequence[Batch], label: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.contract import Backend, HarnessError, Trainer, Trial
 from harness.measure.checkpoint import save
@@ -13,7 +14,7 @@ from harness.measure.draft import Draft
 from harness.measure.environment import effective_threads, environment_id, environment_record
 from harness.measure.events import Event, Facts, Finished, Phase
 from harness.measure.flow import measure_flow
-from harness.measure.guard import check_parameters
+from harness.measure.guard import check_parameters, checked_facts
 from harness.measure.memory import PeakMemory
 from harness.measure.outcome import ParityError, blamed, outcome_of
 from harness.measure.parity import measure_parity
@@ -144,7 +145,8 @@ class _Run:
             "loss_floor": setup.task.floor(),
         }
         distribution = plugins.distribution_of("backend", trial.backend)
-        details = {"task": setup.task.facts(), "distribution": distribution}
+        facts = checked_facts(setup.task, setup.task_label)
+        details: dict[str, Any] = {"task": facts, "distribution": distribution}
         if trial.dropout:
             details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
         yield Facts(figures=figures, details=details)

@@ -1,0 +1,58 @@
+"""Questions to backends before anything runs: a broken one is named, and costs nobody else anything."""
+
+import pytest
+
+from harness import answers
+from harness.cells import LSTM
+from harness.contract import Available, Missing, UnavailableError
+from harness_numpy import NumpyBackend
+
+QUESTIONS = {
+    "variants": lambda backend: answers.variants(backend, LSTM()),
+    "devices": answers.devices,
+    "versions": answers.versions,
+}
+
+
+def broken(question, answer):
+    def reply(self, *arguments):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return type("Odd", (NumpyBackend,), {"name": "odd", question: reply})()
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("answer", [None, ValueError("no idea")])
+def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, answer):
+    with pytest.raises(UnavailableError, match=rf"backend 'odd' is broken: {question}\(\) .*(None|no idea).* Cure: "):
+        QUESTIONS[question](broken(question, answer))
+
+
+def test_no_device_at_all_is_broken():
+    with pytest.raises(UnavailableError, match=r"devices\(\) returned none"):
+        answers.devices(broken("devices", ()))
+
+
+@pytest.mark.parametrize("answer", [None, OSError("no driver")])
+def test_a_backend_that_cannot_say_whether_it_runs_is_missing(answer):
+    found = answers.availability(broken("availability", answer))
+    assert isinstance(found, Missing)
+    assert found.reason.startswith("broken: availability() ")
+
+
+def test_an_honest_answer_is_passed_on():
+    backend = NumpyBackend()
+    assert isinstance(answers.availability(backend), Available)
+    assert answers.devices(backend) == ("cpu",)
+
+
+def test_what_a_backend_prints_stays_off_stdout(capsys):
+    class Talkative(NumpyBackend):
+        def devices(self):
+            print("hello")
+            return super().devices()
+
+    answers.devices(Talkative())
+    assert capsys.readouterr() == ("", "hello\n")
