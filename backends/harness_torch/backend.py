@@ -85,6 +85,7 @@ class TorchBackend(Backend):
             UsageError: the device is not there, or the parameters do not fit the model.
             UnavailableError: torch cannot be imported.
         """
+        _torch()
         if reason := self._why_no_variant(model.cell, execution.variant):
             raise UnsupportedError(reason)
         if execution.variant not in self.variants(model.cell):

@@ -106,6 +106,8 @@ class Bench:
             dropout=case.dropout,
             optimizer=rule.name,
             schedule=rule.schedule,
+            schedule_steps=rule.schedule_steps,
+            schedule_factor=rule.schedule_factor,
             momentum=rule.momentum,
             clip_norm=rule.clip_norm,
             clip_value=rule.clip_value,
