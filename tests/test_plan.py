@@ -185,6 +185,12 @@ def test_all_errors_are_told_at_once():
     assert all(part in str(caught.value) for part in ("length = 0", "hidden = 0", "lstn"))
 
 
+def test_an_unknown_axis_does_not_hide_the_other_errors():
+    with pytest.raises(UsageError) as caught:
+        trials(hiden=[3], hidden=[0], include=[{"lenght": 4}], exclude=[{"sed": 1}])
+    assert all(part in str(caught.value) for part in ("'hiden'", "'lenght'", "'sed'", "hidden = 0"))
+
+
 def test_options_are_checked_with_nearest_names():
     with pytest.raises(UsageError, match=r"Did you mean task\.echo\.symbols"):
         trials(task_options={"echo": {"symbol": 3}})

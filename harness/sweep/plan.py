@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,16 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     Raises:
         UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
     """
+    unknown = _unknown_axes(request)
     _check_axes(request)
-    axes = {**DEFAULT_AXES, **request.axes}
+    axes = {**DEFAULT_AXES, **_known(request.axes)}
     product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     combinations = [(one, request.exclude) for one in product if not _excluded(one, request.exclude)]
     firsts = {name: values[0] for name, values in axes.items()}
-    combinations += [({**firsts, **extra}, ()) for extra in request.include]
+    combinations += [({**firsts, **_known(extra)}, ()) for extra in request.include]
     resolver = _Resolver(plugins, request.task_options)
     trials: dict[str, Trial] = {}
-    errors: dict[str, None] = {}
+    errors: dict[str, None] = dict.fromkeys(unknown)
     for combination, rules in combinations:
         try:
             found = resolver.trials(combination)
@@ -145,15 +146,24 @@ def _listed(errors: list[str]) -> str:
     return "\n".join([f"{len(errors)} problems:", *shown])
 
 
-def _check_axes(request: PlanRequest) -> None:
+def _unknown_axes(request: PlanRequest) -> list[str]:
     named = [*request.axes, *itertools.chain(*request.include, *request.exclude)]
-    for name in named:
-        if name not in AXES:
-            raise UnknownNameError("axis", name, AXES)
+    return [str(UnknownNameError("axis", name, AXES)) for name in _unnamed(named)]
+
+
+def _unnamed(names: Iterable[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name not in AXES]
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in AXES}
+
+
+def _check_axes(request: PlanRequest) -> None:
     for name, values in request.axes.items():
         if not values:
             raise UsageError(f"axis {name!r} is empty: give it at least one value")
-    axes = {*DEFAULT_AXES, *request.axes}
+    axes = {*DEFAULT_AXES, *request.axes}.union(_unnamed(itertools.chain(*request.exclude)))
     if idle := [name for name in dict.fromkeys(itertools.chain(*request.exclude)) if name not in axes]:
         raise UsageError(f"exclude names {', '.join(idle)}, which would exclude nothing: give the matrix that axis")
     if count(request) > MOST_TRIALS:
@@ -170,7 +180,7 @@ def _matches(combination: Combination, rule: Combination) -> bool:
     """Say whether all that ``rule`` names is so; a backend without a variant means each of its variants."""
     backend = str(combination["backend"])
     asked = combination | {"backend": backend if ":" in str(rule.get("backend")) else backend.partition(":")[0]}
-    return all(asked[name] == value for name, value in rule.items())
+    return all(name in asked and asked[name] == value for name, value in rule.items())
 
 
 class _Resolver:
