@@ -14,22 +14,30 @@ from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.local import LocalSettings, run_trials
 from harness.sweep.plan import PlanRequest, expand, merge, read_plan
+from harness.sweep.rounds import in_rounds
 from harness.sweep.stop import StopRequest
 
 if TYPE_CHECKING:
     from harness_results.results import Results
 
 DEFAULT_STORE = "harness.sqlite"
+MOST_LAUNCHES = 1000
 
 
 class Sink(Protocol):
     """What measuring needs of a store."""
 
-    def begin_run(self, command: str) -> int:
+    def begin_run(self, command: str, settings: Mapping[str, Any]) -> int:
         """Return the id of a run that starts now."""
 
     def add(self, record: Record, run_id: int) -> None:
         """Store a record durably."""
+
+    def calibrate(self, environment_id: str, name: str, content: Any) -> None:
+        """Keep what was measured once of an environment."""
+
+    def all_calibrations(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return environment_id -> name -> content of what is kept."""
 
 
 class Watcher(Protocol):
@@ -47,12 +55,13 @@ def run(
     plan: str | Path | None = None,
     store: str | Path = DEFAULT_STORE,
     task_options: Mapping[str, Mapping[str, OptionValue]] | None = None,
+    launches: int = 1,
     timeout_seconds: float | None = None,
     sample_length: int = 300,
     progress: bool = True,
     **axes: Any,
 ) -> Results:
-    """Train and measure the product of the axes; return its records.
+    """Train and measure the product of the axes; return one record per trial.
 
     Example::
 
@@ -63,7 +72,8 @@ def run(
         plan: a TOML plan; the axes given here override its own.
         store: the store's path or URL; every record is kept there, and checkpoints beside it.
         task_options: task -> option -> value.
-        timeout_seconds: what one trial may take.
+        launches: fresh processes that measure each trial, interleaved; the records hold medians over them.
+        timeout_seconds: what one launch may take.
         sample_length: characters of text to sample from each text model.
         progress: show progress on stderr.
         axes: any field of a trial (``backend``, ``task``, ``cell``, ``length``, ``hidden``, ``seed``, ...), one value
@@ -72,17 +82,25 @@ def run(
     Raises:
         UsageError: anything asked for is unknown, unavailable or out of range, before any trial runs.
     """
+    from harness_results.launches import combine
+
     from harness.cli.progress import ProgressView
     from harness_results.results import Results
     from harness_results.store import Store
 
+    _check_launches(launches)
     request = PlanRequest({name: _values(value) for name, value in axes.items()}, task_options or {})
     plugins = load_plugins()
     trials = expand(merge(read_plan(Path(plan)), request) if plan else request, plugins)
     settings = LocalSettings(timeout_seconds=timeout_seconds, sample_length=sample_length)
-    with Store.open(store) as opened, ProgressView(len(trials), quiet=not progress) as view:
-        session = Session(opened, "harness.run(...)", plugins, checkpoint_folder(store))
-        return Results(list(session.measure(trials, settings, view)))
+    with Store.open(store) as opened, ProgressView(launches * len(trials), quiet=not progress) as view:
+        session = Session(opened, "harness.run(...)", plugins, checkpoint_folder(store), launches=launches)
+        return Results(combine(session.measure(trials, settings, view)))
+
+
+def _check_launches(launches: int) -> None:
+    if not 1 <= launches <= MOST_LAUNCHES:
+        raise UsageError(f"launches = {launches!r}: from 1 to {MOST_LAUNCHES}")
 
 
 def sample(
@@ -129,7 +147,7 @@ def checkpoint_folder(store: str | Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Session:
-    """Measures trials one after another and stores each record before the next trial begins.
+    """Measures launches one after another and stores each record before the next one begins.
 
     Attributes:
         store: where records go.
@@ -137,6 +155,8 @@ class Session:
         plugins: as loaded.
         checkpoints: the folder for trained weights, made when it is needed; None: they are not kept.
         stop: where a signal handler asks to stop.
+        launches: fresh processes that measure each trial, in shuffled rounds over all trials.
+        order_seed: shuffles them; kept with the run.
     """
 
     store: Sink
@@ -144,22 +164,39 @@ class Session:
     plugins: Plugins
     checkpoints: Path | None = None
     stop: StopRequest | None = None
+    launches: int = 1
+    order_seed: int = 0
 
     def measure(self, trials: Sequence[Trial], settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
-        """Yield each record after it is stored; a stop request ends the run early.
+        """Yield each launch's record after it is stored; a stop request ends the run early.
 
         Raises:
             StoreError: a record could not be stored; those before it are.
         """
         if self.checkpoints is not None:
             _make(self.checkpoints)
-        run_id = self.store.begin_run(self.command)
-        settings = replace(settings, checkpoints=self.checkpoints, block=self.plugins.blocked)
-        records = run_trials(trials, settings=settings, on_event=watcher.event, stop=self.stop, plugins=self.plugins)
+        run_id = self.store.begin_run(self.command, self._settings(settings))
+        known = {name: dict(content) for name, content in self.store.all_calibrations().items()}
+        settings = replace(settings, checkpoints=self.checkpoints, block=self.plugins.blocked, calibrations=known)
+        launches = in_rounds(trials, self.launches, self.order_seed)
+        records = run_trials(launches, settings=settings, on_event=watcher.event, stop=self.stop, plugins=self.plugins)
         for record in records:
             self.store.add(record, run_id)
+            self._calibrate(record, known)
             watcher.finish(record)
             yield record
+
+    def _settings(self, settings: LocalSettings) -> dict[str, Any]:
+        pythons = {name: str(path) for name, path in settings.pythons.items()}
+        order = {"launches": self.launches, "order_seed": self.order_seed}
+        return {**order, "affinity": list(settings.affinity), "pythons": pythons}
+
+    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]]) -> None:
+        """Keep the limits that this launch has measured, for the launches to come as well."""
+        place = known.setdefault(str(record.environment_id), {})
+        for name, content in record.details.get("calibrations", {}).items():
+            self.store.calibrate(str(record.environment_id), name, content)
+            place[name] = content
 
 
 def _make(folder: Path) -> None:

@@ -257,11 +257,40 @@ def test_an_error_of_the_harness_in_training_is_told_by_its_kind(plugins):
     assert (record.status, record.reason) == ("diverged", "diverged before the start")
 
 
-def test_threads_that_are_not_what_was_asked_for_are_flagged(plugins):
+def test_threads_that_are_not_what_was_asked_for_fail_the_trial(plugins):
     backend = type("Greedy", (type(plugins.backend("faulty")),), {"threads": lambda self: 64})()
     record = measure(replace(plugins, backends=plugins.backends | {"faulty": backend}))
-    assert record.details["effective_threads"] == 64
-    assert "1 threads were asked for, the engine uses 64" in record.details["flags"]
+    assert record.status == "failed"
+    assert "1 threads were asked for, the engine uses 64; give --threads 64" in record.reason
+    assert record.figures.get("tokens_per_second") is None
+
+
+def test_processors_that_are_not_what_was_asked_for_fail_the_trial(plugins):
+    record = measure(plugins, settings=Settings(affinity=(4095,)))
+    assert record.status == "failed"
+    assert "processors [4095] were asked for" in record.reason
+
+
+@pytest.mark.parametrize(
+    ("variant", "reason"),
+    [("elsewhere", "device cpu was asked for, the results lie on host"), ("wide", "the results are float64")],
+)
+def test_results_on_another_device_or_in_another_dtype_fail_the_trial(plugins, variant, reason):
+    record = measure(plugins, variant=variant)
+    assert (record.status, reason in record.reason) == ("failed", True)
+    assert "faulty" in record.reason
+
+
+def test_the_placement_is_stored(plugins):
+    assert measure(plugins).details["placement"] == {"device": "cpu", "dtype": "float32", "matmul_precision": None}
+
+
+def test_a_recompilation_while_steps_are_timed_is_counted_and_flagged(plugins):
+    record = measure(plugins, variant="recompiles", steps=40)
+    compiled = record.details["recompilations"]
+    assert compiled > 0
+    assert any(f"compiled {compiled} times while it was timed" in flag for flag in record.details["flags"])
+    assert measure(plugins, steps=40).details["recompilations"] == 0
 
 
 def test_dropout_comes_with_a_note(plugins):

@@ -20,13 +20,14 @@ from click.exceptions import Exit
 from harness import __version__
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-OK, INTERNAL, USAGE, NOT_OK, INTERRUPTED = 0, 1, 2, 3, 130
+OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 _VERBS = {
     "run": "train and measure recurrent networks; the product of the axes is the plan",
     "list": "list backends, tasks, cells and plugins, with what is missing and the cure",
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as a table, Markdown, CSV or JSON",
+    "compare": "compare stores, runs or engines: a verdict for each trial, and an exit status for CI",
     "show": "show one trial in full: figures, curves, samples, environment, log",
     "sample": "draw text from a trained network",
     "env": "print the environment record of this machine, for bug reports",
@@ -82,7 +83,8 @@ def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with one meaning per status.
 
-    0 all well; 1 internal error; 2 bad usage or bad input; 3 some trials did not end ``ok``; 130 interrupted.
+    0 all well; 1 internal error; 2 bad usage or bad input; 3 some trials did not end ``ok``; 4 a regression
+    found by ``compare``; 5 nothing comparable; 130 interrupted.
     """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

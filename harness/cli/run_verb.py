@@ -16,6 +16,7 @@ from harness.contract import Record, StoreError, Trial, UsageError
 
 if TYPE_CHECKING:
     from harness.plugins import Plugins
+    from harness.sweep.local import LocalSettings
 
 CONFIRM_ABOVE = 1000
 
@@ -25,10 +26,22 @@ CONFIRM_ABOVE = 1000
 @axis_options
 @click.option("--set", "set_", multiple=True, metavar="task.NAME.OPTION=VALUE", help="Set an option of a task.")
 @store_option
-@click.option("--timeout", type=Duration(), help="The longest that one trial may take.  [default: no limit]")
+@click.option("--launches", type=click.IntRange(1, 1000), help="Fresh processes per trial, interleaved.  [default: 1]")
+@click.option("--fast", is_flag=True, help="One launch, evaluated at the start and the end only, no sample.")
+@click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
+@click.option("--order-seed", type=click.IntRange(0), default=0, show_default=True, help="Shuffles the launches.")
+@click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Another interpreter with a harness of its own; repeat to compare several, interleaved.",
+)
+@click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
-@click.option("--sample", "sample_length", type=click.IntRange(0, 100_000), default=300, show_default=True,
-              help="Characters of text to sample from each text model.")  # fmt: skip
+@click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
+              help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the trials and run nothing.")
 @click.option("--yes", is_flag=True, help=f"Run more than {CONFIRM_ABOVE} trials without asking.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
@@ -37,63 +50,85 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     """Train and measure recurrent networks: every combination of the comma lists given, or of a PLAN.toml.
 
     Results go to stdout and to the store, progress to stderr. With no option: an LSTM on real text, with NumPy.
+    One launch shows how a network behaves; to compare speeds, take --launches 5 or more.
     """
     from harness.plugins import load_plugins
+    from harness.sweep.affinity import read_affinity
+    from harness.sweep.interpreters import read_interpreters, with_interpreters
+    from harness.sweep.local import LocalSettings
     from harness.sweep.plan import PlanRequest, count, expand, merge, read_plan
+    from harness.sweep.presets import preset
 
     request = PlanRequest(given_axes(options), task_settings(set_))
     request = merge(read_plan(plan), request) if plan else request
-    _confirm(count(request), yes=options["yes"] or options["dry_run"])
+    request, options = preset(request, options)
+    interpreters = read_interpreters(options["pythons"])
+    launches = count(request) * options["launches"] * max(1, len(interpreters))
+    _confirm(launches, yes=options["yes"] or options["dry_run"])
     plugins = load_plugins(blocked)
-    trials = expand(request, plugins)
+    trials = with_interpreters(expand(request, plugins), interpreters)
     if options["dry_run"]:
-        return _print_plan(trials, options["format_"])
-    return _measure(trials, plugins, options)
+        return _print_plan(trials, options["launches"], options["format_"])
+    threads = [trial.threads for trial in trials]
+    affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
+    settings = LocalSettings(
+        timeout_seconds=options["timeout"],
+        sample_length=options["sample_length"],
+        affinity=affinity,
+        pythons={name: interpreter.path for name, interpreter in interpreters.items()},
+    )
+    return _measure(trials, plugins, settings, options)
 
 
-def _confirm(trials: int, *, yes: bool) -> None:
-    if trials <= CONFIRM_ABOVE or yes:
+def _confirm(launches: int, *, yes: bool) -> None:
+    if launches <= CONFIRM_ABOVE or yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError(f"the plan has {trials:,} trials, more than {CONFIRM_ABOVE:,}: add --yes to run them all")
-    click.confirm(f"The plan has {trials:,} trials. Run them all?", abort=True, err=True)
+        raise UsageError(f"the plan has {launches:,} launches, more than {CONFIRM_ABOVE:,}: add --yes to run them all")
+    click.confirm(f"The plan has {launches:,} launches. Run them all?", abort=True, err=True)
 
 
-def _print_plan(trials: list[Trial], format_: str) -> int:
+def _print_plan(trials: list[Trial], launches: int, format_: str) -> int:
     import json
 
     for trial in trials:
         if format_ == "json":
             click.echo(json.dumps({"trial_id": trial.trial_id, **trial.content()}))
         else:
-            click.echo(f"{trial.trial_id}  {trial.task} {trial.cell} T={trial.length} {trial.engine} seed={trial.seed}")
+            python = f" python={trial.python}" if trial.python else ""
+            network = f"{trial.task} {trial.cell} T={trial.length} {trial.engine} seed={trial.seed}"
+            click.echo(f"{trial.trial_id}  {network}{python}")
     if format_ != "json":
-        click.echo(f"{len(trials)} trials")
+        click.echo(f"{len(trials)} trials" + (f", {launches} launches each" if launches > 1 else ""))
     return OK
 
 
-def _measure(trials: list[Trial], plugins: Plugins, options: dict[str, Any]) -> int:
+def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
+    from harness_results.launches import combine
+
     from harness.api import Session, checkpoint_folder
     from harness.cli.progress import ProgressView
     from harness.cli.signals import stopping_on_signals
-    from harness.sweep.local import LocalSettings
     from harness_results.store import Store
 
     store, records, failed = options["store"], list[Record](), False
-    settings = LocalSettings(timeout_seconds=options["timeout"], sample_length=options["sample_length"])
-    with Store.open(store) as opened, ProgressView(len(trials), quiet=options["quiet"]) as view:
+    total = len(trials) * options["launches"]
+    with Store.open(store) as opened, ProgressView(total, quiet=options["quiet"]) as view:
         with stopping_on_signals(view.note) as stop:
-            session = Session(opened, shlex.join(["harness", *sys.argv[1:]]), plugins, checkpoint_folder(store), stop)
+            command = shlex.join(["harness", *sys.argv[1:]])
+            order = {"launches": options["launches"], "order_seed": options["order_seed"]}
+            session = Session(opened, command, plugins, checkpoint_folder(store), stop, **order)
             try:
                 records.extend(session.measure(trials, settings, view))
             except StoreError as error:
                 view.note(f"error: {error}")
                 failed = True
         if stop.count:
-            left = len(trials) - len(records)
-            view.note(f"interrupted: {len(records)} records are stored, {left} trials were not started.")
+            left = total - len(records)
+            what = "launches" if options["launches"] > 1 else "trials"
+            view.note(f"interrupted: {len(records)} records are stored, {left} {what} were not started.")
             view.note(f"see them: harness report {shlex.quote(store)}    run again: the same command")
-    render(records, options["format_"])
+    render(combine(records), options["format_"])
     if stop.count:
         return INTERRUPTED
     return NOT_OK if failed or any(record.status != "ok" for record in records) else OK

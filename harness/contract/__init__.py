@@ -7,6 +7,7 @@ from harness.contract.backend import (
     Execution,
     Gradients,
     Missing,
+    Placement,
     StepResult,
     Trainer,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Ops",
     "Optimizer",
     "Parameters",
+    "Placement",
     "PluginError",
     "Record",
     "Score",

@@ -7,6 +7,7 @@ weights, batches, the update rule's definition, the clock and the statistics.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -73,6 +74,19 @@ class Gradients:
     hidden: Array
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a trainer really computes, read off its own tensors and the engine's settings.
+
+    ``device`` is what a trial would call it, ``dtype`` the parameters' own, ``matmul_precision`` the engine's word for
+    how exact a float32 matrix product is; None where there is only one way.
+    """
+
+    device: str
+    dtype: str
+    matmul_precision: str | None = None
+
+
 class Trainer(ABC):
     """One model with its optimizer on one device.
 
@@ -123,6 +137,14 @@ class Trainer(ABC):
         """Return the peak of device memory since the process began, in bytes; None where the process's own serves."""
         return None
 
+    def placement(self) -> Placement | None:
+        """Return where the work is really done; None where the engine cannot tell."""
+        return None
+
+    def compilations(self) -> int | None:
+        """Return how often this process has compiled since it began; None for an engine that compiles nothing."""
+        return None
+
 
 class Backend(ABC):
     """A framework that trains models. Constructing one and asking ``availability`` imports nothing heavy."""
@@ -152,6 +174,18 @@ class Backend(ABC):
     @abstractmethod
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer that starts from ``parameters`` (float64 arrays, to be copied and cast)."""
+
+    def product_chain(
+        self, rows: int, shapes: Sequence[tuple[int, int]], execution: Execution
+    ) -> Callable[[int], None] | None:
+        """Return a function ``run(rounds)`` that takes matrix products one after the other and waits for the last.
+
+        A round multiplies a matrix ``x`` (``rows``, ``shapes[0][0]``) by constant matrices of these shapes in turn,
+        each product's result being the next one's input, so that nothing can be reordered or batched; ``shapes`` close
+        a circle: the first shape's rows equal the last one's columns. The same function is asked for the rate of large
+        products and for the serial chain that a recurrence cannot avoid. None: the limits stay unknown.
+        """
+        return None
 
     def environment(self, threads: int) -> dict[str, str]:
         """Return environment variables to set in the worker before anything is imported, to bound its threads.

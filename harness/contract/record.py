@@ -23,7 +23,7 @@ LEARNING_COLUMNS = (
 )  # fmt: skip
 SPEED_COLUMNS = (
     "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "step_seconds_median",
-    "first_step_seconds", "compile_seconds", "flops_per_second",
+    "first_step_seconds", "compile_seconds", "flops_per_second", "fraction_of_peak", "fraction_of_serial_limit",
 )  # fmt: skip
 GRADIENT_COLUMNS = (
     "gradient_norm_first", "gradient_norm_median", "gradient_norm_max", "gradient_norm_last", "clipped_fraction",
@@ -32,7 +32,8 @@ GRADIENT_COLUMNS = (
 PROOF_COLUMNS = ("peak_memory_bytes", "parity_error", "parity_tolerance")
 ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
 FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
-COLUMNS = (*TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS)
+REPLICATION_COLUMNS = ("launches", "interval", "python")
+COLUMNS = (*TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS)
 
 Figure = float | int | bool | None
 
@@ -51,7 +52,9 @@ class Record:
             ``final``, each with ``lags``, ``median``, ``low``, ``high``, per-layer medians), ``block_seconds`` and
             ``block_steps``.
         details: JSON-able facts that are not figures: task facts, over-fitting gap, samples of text, flags,
-            versions, effective threads, the tail of a failed worker's log, the checkpoint's path.
+            versions, effective threads, the tail of a failed worker's log, the checkpoint's path; ``interval``, the
+            kind of the throughput's interval, and ``launches``, how many fresh processes the figures come from (1
+            where it is missing).
         environment: the environment record of the worker ({} if it never came so far).
         environment_id: a hash of the environment's stable facts.
         started_at: ISO 8601 in UTC; informative only.
@@ -82,7 +85,9 @@ class Record:
         row: dict[str, Any] = {name: content[name] for name in TRIAL_COLUMNS}
         row |= {"status": self.status, "reason": self.reason}
         row |= {name: finite(self.figures.get(name)) for name in FIGURE_COLUMNS}
-        return row | {name: getattr(self, name) for name in ORIGIN_COLUMNS}
+        row |= {name: getattr(self, name) for name in ORIGIN_COLUMNS}
+        launches, interval = self.details.get("launches", 1), self.details.get("interval")
+        return row | dict(zip(REPLICATION_COLUMNS, (launches, interval, self.trial.python), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""
@@ -101,8 +106,13 @@ class Record:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:
-        """Return the record that ``to_json`` described."""
-        return cls(**{**content, "trial": Trial.model_validate(content["trial"])})
+        """Return the record that ``to_json`` described; figures that only another version knows become details."""
+        known, others = {}, {}
+        for name, value in content["figures"].items():
+            (known if name in FIGURE_COLUMNS else others)[name] = value
+        details = {**content["details"], **({"unknown_figures": others} if others else {})}
+        trial = Trial.model_validate(content["trial"])
+        return cls(**{**content, "trial": trial, "figures": known, "details": details})
 
 
 def finite(value: Any) -> Any:

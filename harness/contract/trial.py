@@ -60,6 +60,7 @@ class Trial(BaseModel):
     device: str = Field(default="cpu", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     threads: int = Field(default=1, ge=1, le=4096)
     evaluate_every: int = Field(default=0, ge=0)  # steps between evaluations; 0: at the start and the end only
+    python: Name | None = None  # the interpreter it runs in, by its name in the plan; None: the harness's own
 
     @field_validator("task_options")
     @classmethod
@@ -93,8 +94,9 @@ class Trial(BaseModel):
         return self
 
     def content(self) -> dict[str, Any]:
-        """Return the fields as JSON-able values."""
-        return self.model_dump(mode="json")
+        """Return the fields as JSON-able values; ``python`` only where one is named, so that older ids stay valid."""
+        content = self.model_dump(mode="json")
+        return content if self.python is not None else {name: content[name] for name in content if name != "python"}
 
     @property
     def trial_id(self) -> str:

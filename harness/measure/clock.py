@@ -45,11 +45,15 @@ class MonotonicClock:
 
 @dataclass(frozen=True)
 class Block:
-    """So many training steps, on so many tokens (time steps times sequences), in so many seconds."""
+    """So many training steps, on so many tokens (time steps times sequences), in so many seconds.
+
+    ``compilations``: how often the engine compiled meanwhile, where it tells.
+    """
 
     steps: int
     tokens: int
     seconds: float
+    compilations: int = 0
 
     @property
     def step_seconds(self) -> float:
@@ -125,6 +129,8 @@ class Pace:
             flags.append("warm-up ended before block times were flat: raise --steps")
         if median(block.seconds for block in self.steady) < BLOCK_SECONDS:
             flags.append(f"blocks shorter than {1000 * BLOCK_SECONDS:.0f} ms: raise --steps")
+        if self.recompilations:
+            flags.append(f"compiled {self.recompilations} times while it was timed: the speed holds compiling")
         typical = median(block.step_seconds for block in self.steady)
         slow = sum(block.step_seconds > SLOW * typical for block in self.steady)
         if slow:
@@ -135,6 +141,11 @@ class Pace:
         if abs(drift) > FLAT:
             flags.append(f"step times drifted by {100 * drift:+.0f} % from the first half of the blocks to the second")
         return flags
+
+    @property
+    def recompilations(self) -> int:
+        """Compilations during the steady blocks: there should be none."""
+        return sum(block.compilations for block in self.steady)
 
     def _drift(self) -> float:
         """Return the relative change of the median step time between the halves of the steady blocks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from harness.contract import Backend, HarnessError, Trainer, Trial
 from harness.measure.checkpoint import save
 from harness.measure.clock import Clock, MonotonicClock
 from harness.measure.draft import Draft
-from harness.measure.environment import effective_threads, environment_id, environment_record
+from harness.measure.environment import environment_id, environment_record
 from harness.measure.events import Event, Facts, Finished, Phase
 from harness.measure.flow import measure_flow
 from harness.measure.guard import check_parameters, checked_facts
+from harness.measure.honesty import checked_threads
 from harness.measure.memory import PeakMemory
 from harness.measure.outcome import ParityError, blamed, outcome_of
 from harness.measure.parity import measure_parity
@@ -37,11 +38,15 @@ class Settings:
         checkpoint: where to write the trained weights; None: nowhere.
         sample_length: characters of text to sample from a text model at each temperature; 0: none.
         block: names of plugins that are not loaded.
+        affinity: the processors on which this process must run; empty: any.
+        calibrations: environment_id -> name -> content of the limits that are known already.
     """
 
     checkpoint: str | None = None
     sample_length: int = 0
     block: tuple[str, ...] = ()
+    affinity: tuple[int, ...] = ()
+    calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def run_trial(
@@ -76,6 +81,7 @@ class _Run:
     plugins: Plugins | None
     backend: Backend | None = None
     label: str = "the harness itself"
+    environment_id: str | None = None
     memory: PeakMemory = field(default_factory=PeakMemory)
     flags: list[str] = field(default_factory=list)
     phases: list[tuple[str, float]] = field(default_factory=list)
@@ -113,6 +119,7 @@ class _Run:
         yield Phase("build")
         trainer = setup.trainer()
         yield self._environment(setup.backend)  # before the baseline: it imports
+        yield self._threads(setup.backend)
         self.memory.set_baseline(allocated_bytes=sum(array.nbytes for array in trainer.parameters().values()))
         yield Phase("parity")
         yield from self._parity(setup)
@@ -153,11 +160,13 @@ class _Run:
         return setup
 
     def _environment(self, backend: Backend) -> Facts:
-        record, threads = environment_record([backend]), effective_threads(backend)
-        if threads not in (None, self.trial.threads):
-            self.flags.append(f"{self.trial.threads} threads were asked for, the engine uses {threads}")
-        details = {"effective_threads": threads, "versions": backend.versions()}
-        return Facts(details=details, environment=record, environment_id=environment_id(record))
+        record = environment_record([backend])
+        self.environment_id = environment_id(record)
+        details = {"versions": backend.versions()}
+        return Facts(details=details, environment=record, environment_id=self.environment_id)
+
+    def _threads(self, backend: Backend) -> Facts:
+        return Facts(details=checked_threads(backend, self.trial, self.settings.affinity, self.label))
 
     def _parity(self, setup: Setup) -> Iterator[Event]:
         batch = setup.probe(setup.trial.batch)

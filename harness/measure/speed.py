@@ -51,5 +51,6 @@ def speed_details(pace: Pace) -> dict[str, Any]:
     steps = sum(block.steps for block in pace.warm_up)
     return {
         "interval": "within-process",
+        "recompilations": pace.recompilations,
         "warm_up": {"blocks": len(pace.warm_up), "steps": steps, "flat": pace.flat},
     }

@@ -12,6 +12,7 @@ from harness.measure.clock import Block, Clock, Pace, time_steps
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.guard import check_step
+from harness.measure.honesty import checked_placement
 from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.setup import Setup
 from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
@@ -61,12 +62,15 @@ class Training:
         results, seconds = time_steps(self.trainer, [device_batch], self.clock, self.setup.label)
         yield Facts(figures={"first_step_seconds": seconds})
         yield from self._progress(results, Block(1, _tokens([batch]), seconds))
+        yield Facts(details={"placement": checked_placement(self.trainer, self.setup.trial, self.setup.label)})
         return Pace(self.setup.trial.steps - 1, seconds)
 
     def _block(self, batches: Sequence[Batch], pace: Pace) -> Iterator[Event]:
         device_batches = [self.trainer.put(batch) for batch in batches]
+        compiled = self.trainer.compilations() or 0
         results, seconds = time_steps(self.trainer, device_batches, self.clock, self.setup.label)
-        block = Block(len(batches), _tokens(batches), seconds)
+        recompiled = (self.trainer.compilations() or 0) - compiled
+        block = Block(len(batches), _tokens(batches), seconds, recompiled)
         pace.add(block)
         yield from self._progress(results, block)
 

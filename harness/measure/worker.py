@@ -19,8 +19,15 @@ LARGEST_DESCRIPTOR = 4096
 
 
 def request_line(trial: Any, settings: Any) -> bytes:
-    """Return the request that ``main`` reads: one line of JSON."""
-    return json.dumps({"trial": trial.content(), "settings": asdict(settings)}).encode() + b"\n"
+    """Return the request that ``main`` reads: one line of JSON.
+
+    Settings at their defaults are left out, and so is the interpreter's name, so that a worker of an older version
+    understands what it can do.
+    """
+    usual = asdict(type(settings)())
+    told = {name: value for name, value in asdict(settings).items() if value != usual[name]}
+    trial = trial.model_copy(update={"python": None})
+    return json.dumps({"trial": trial.content(), "settings": told}).encode() + b"\n"
 
 
 def main() -> NoReturn:
@@ -31,7 +38,10 @@ def main() -> NoReturn:
     _guard_session()
     status = 0
     try:
-        _run(json.loads(line), pipe)
+        request = json.loads(line)
+        if affinity := request["settings"].get("affinity"):
+            os.sched_setaffinity(0, affinity)  # before anything is imported that starts threads
+        _run(request, pipe)
     except BrokenPipeError:  # nobody listens any more
         status = 1
     finally:
@@ -45,10 +55,11 @@ def _run(request: Mapping[str, Any], pipe: int) -> None:
     from harness.measure.events import to_json
     from harness.measure.runner import Settings, run_trial
 
-    settings = request["settings"]
-    settings = Settings(**{**settings, "block": tuple(settings["block"])})
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in request["settings"].items()
+    }
     with os.fdopen(pipe, "w", encoding="utf-8") as out:
-        for event in run_trial(Trial.model_validate(request["trial"]), settings):
+        for event in run_trial(Trial.model_validate(request["trial"]), Settings(**settings)):
             out.write(json.dumps(to_json(event), allow_nan=False) + "\n")
             out.flush()
 

@@ -9,13 +9,14 @@ import json
 import os
 import select
 import selectors
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.contract import Record, Trial
+from harness.contract import Record, Trial, UnknownNameError
 from harness.measure.draft import Draft
 from harness.measure.events import Event, Finished, from_json
 from harness.measure.memory import out_of_memory_kills
@@ -45,6 +46,9 @@ class LocalSettings:
         checkpoints: directory for ``TRIAL_ID.safetensors``; None: nothing is saved.
         sample_length: characters of text to sample at each temperature.
         block: names of plugins that are not loaded.
+        affinity: the processors on which workers may run; empty: all of this process's.
+        calibrations: environment_id -> name -> content of the limits that are known already.
+        pythons: name -> path of the interpreters that trials name.
     """
 
     timeout_seconds: float | None = None
@@ -55,11 +59,32 @@ class LocalSettings:
     checkpoints: Path | None = None
     sample_length: int = 0
     block: tuple[str, ...] = ()
+    affinity: tuple[int, ...] = ()
+    calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pythons: Mapping[str, Path] = field(default_factory=dict)
 
     def of_worker(self, trial: Trial) -> Settings:
         """Return what the worker of ``trial`` is told."""
         checkpoint = None if self.checkpoints is None else str(self.checkpoints / f"{trial.trial_id}.safetensors")
-        return Settings(checkpoint=checkpoint, sample_length=self.sample_length, block=self.block)
+        return Settings(
+            checkpoint=checkpoint,
+            sample_length=self.sample_length,
+            block=self.block,
+            affinity=self.affinity,
+            calibrations={name: dict(content) for name, content in self.calibrations.items()},
+        )
+
+    def python(self, trial: Trial) -> str:
+        """Return the path of the interpreter that ``trial`` names.
+
+        Raises:
+            UsageError: it is not among ``pythons``.
+        """
+        if trial.python is None:
+            return sys.executable
+        if trial.python not in self.pythons:
+            raise UnknownNameError("interpreter", trial.python, self.pythons)
+        return str(self.pythons[trial.python])
 
 
 def run_trials(
@@ -117,7 +142,8 @@ class _Session:
             reason = f"{type(error).__name__}: {error}; environment() of backend {self.trial.backend!r}"
             return self.draft.record("failed", reason)
         kills = out_of_memory_kills()
-        with Worker(request_line(self.trial, self.settings.of_worker(self.trial)), environment) as worker:
+        request = request_line(self.trial, self.settings.of_worker(self.trial))
+        with Worker(request, environment, self.settings.python(self.trial)) as worker:
             self._follow(worker)
             status = worker.reap()
             self._drain(worker)
@@ -189,6 +215,7 @@ class _Session:
             self.log.add(b"(not an event: " + line[:200] + b")\n")
             return
         if isinstance(event, Finished):
+            event = Finished(replace(event.record, trial=self.trial))  # the worker was not told the interpreter's name
             self.record = event.record
             self._end_within(self.settings.kill_seconds, "", "")
         else:

@@ -34,7 +34,7 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
     "cell": ("lstm",),
     "length": (25, 50, 100),
 }
-AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options"})
+AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options", "python"})
 MOST_TRIALS = 100_000
 LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
 _SHOWN_ERRORS = 20

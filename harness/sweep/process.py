@@ -17,6 +17,7 @@ import psutil
 
 from harness.contract import Backend, Trial
 from harness.plugins import Plugins
+from harness.sweep.interpreters import OWN_VARIABLES
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
@@ -30,6 +31,8 @@ def worker_environment(trial: Trial, plugins: Plugins) -> dict[str, str]:
     backend = plugins.backends.get(trial.backend)
     environment = dict(os.environ) | PYTHON_VARIABLES
     environment |= thread_variables(backend, trial.threads)
+    if trial.python is not None:
+        environment = {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, environment["PYTHONPATH"].split(os.pathsep)))
     return environment
@@ -49,12 +52,12 @@ class Worker:
         exited: descriptor that becomes readable when the process is over.
     """
 
-    def __init__(self, request: bytes, environment: Mapping[str, str]) -> None:
+    def __init__(self, request: bytes, environment: Mapping[str, str], python: str = sys.executable) -> None:
         self.events, events_end = os.pipe()
         self.log, log_end = os.pipe()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.measure.worker", str(events_end)],
+                [python, "-P", "-m", "harness.measure.worker", str(events_end)],
                 stdin=subprocess.PIPE,
                 stdout=log_end,
                 stderr=log_end,

@@ -72,6 +72,16 @@ def selection(*, run_id: int | None = None, trial_id: str | None = None, latest:
     return wanted.group_by(records.c.trial_id) if latest else wanted
 
 
+def launches(run_id: int | None = None) -> Select[tuple[int]]:
+    """Return the query for the ids of every launch of each trial, of a run or of the latest run that has the trial."""
+    if run_id is not None:
+        return select(records.c.record_id).where(records.c.run_id == run_id)
+    newest = select(func.max(records.c.run_id).label("run_id"), records.c.trial_id).group_by(records.c.trial_id)
+    last = newest.subquery()
+    same = (records.c.run_id == last.c.run_id) & (records.c.trial_id == last.c.trial_id)
+    return select(records.c.record_id).join(last, same)
+
+
 def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
     """Return the wanted records in the order in which they were stored."""
     query = (

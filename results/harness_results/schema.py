@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from harness.contract.record import finite
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: without calibrations and run_settings
 
 
 def _plain(value: Any) -> Any:
@@ -94,6 +94,22 @@ runs = Table(
     Column("started_at", String(64), nullable=False),
     Column("command", Json, nullable=False),
     Column("harness_version", String(64), nullable=False),
+)
+
+run_settings = Table(
+    "run_settings",
+    tables,
+    Column("run_id", ForeignKey("runs.run_id"), primary_key=True),
+    Column("content", Json, nullable=False),
+)
+
+calibrations = Table(
+    "calibrations",
+    tables,
+    Column("environment_id", String(64), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("content", Json, nullable=False),
+    Column("measured_at", String(64), nullable=False),
 )
 
 environments = Table(

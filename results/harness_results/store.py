@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import time
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Select, insert, inspect, select
+from sqlalchemy import Connection, Select, delete, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 import harness
@@ -34,6 +34,7 @@ class Run:
     started_at: str  # ISO 8601 in UTC
     command: str
     harness_version: str
+    settings: Mapping[str, Any] = field(default_factory=dict)  # launches, the seed of their order, ...
 
 
 class Store:
@@ -41,6 +42,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._version = 0  # of the tables found; 0: none
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = True) -> Self:
@@ -54,11 +56,13 @@ class Store:
             StoreError: it cannot be used; an existing file has not been altered.
         """
         store = cls(open_database(location, create=create))
-        empty = store._run(store._check_version)
-        if empty and not create:
+        store._version = store._run(store._check_version)
+        if not store._version and not create:
             raise StoreError(f"store {store.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
         if create:
-            store._run(store._initialise if empty else store._try_to_write, write=True)
+            current = store._version == schema.SCHEMA_VERSION
+            store._run(store._try_to_write if current else store._bring_up_to_date, write=True)
+            store._version = schema.SCHEMA_VERSION
         return store
 
     def __enter__(self) -> Self:
@@ -76,15 +80,24 @@ class Store:
         """The path or URL, without a password."""
         return self._database.name
 
-    def begin_run(self, command: str) -> int:
+    def begin_run(self, command: str, settings: Mapping[str, Any] | None = None) -> int:
         """Store that ``command`` starts now; return the run's id, larger than every earlier one.
+
+        Args:
+            command: what the user typed.
+            settings: how it measures (launches, the seed of their order, ...), as JSON values.
 
         Raises:
             StoreError: the store cannot be written.
         """
         row = {"started_at": _now(), "command": command, "harness_version": harness.__version__}
-        query = insert(schema.runs).values(row).returning(schema.runs.c.run_id)
-        return int(self._run(lambda c: c.execute(query).scalar_one(), write=True))
+
+        def begin(connection: Connection) -> int:
+            run_id = connection.execute(insert(schema.runs).values(row).returning(schema.runs.c.run_id)).scalar_one()
+            connection.execute(insert(schema.run_settings).values(run_id=run_id, content=dict(settings or {})))
+            return int(run_id)
+
+        return self._run(begin, write=True)
 
     def add(self, record: Record, run_id: int) -> None:
         """Store a record; when this returns, it survives a crash of the process.
@@ -94,6 +107,43 @@ class Store:
         """
         packed = rows.pack(record)
         self._run(lambda connection: rows.insert_record(connection, packed, run_id), write=True)
+
+    def calibrate(self, environment_id: str, name: str, content: Any) -> None:
+        """Keep what was measured once of an environment (a limit, a noise floor) in place of an earlier one.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        table = schema.calibrations
+        key = {"environment_id": environment_id, "name": name}
+
+        def replace(connection: Connection) -> None:
+            connection.execute(delete(table).filter_by(**key))
+            connection.execute(insert(table).values(**key, content=content, measured_at=_now()))
+
+        self._run(replace, write=True)
+
+    def calibrations(self, environment_id: str) -> dict[str, Any]:
+        """Return name -> content of what was calibrated in this environment."""
+        return self.all_calibrations().get(environment_id, {})
+
+    def all_calibrations(self) -> dict[str, dict[str, Any]]:
+        """Return environment_id -> name -> content of all that was calibrated."""
+        if self._version < 2:  # noqa: PLR2004 (a store of version 1 has none)
+            return {}
+        found: dict[str, dict[str, Any]] = {}
+        for row in self._run(lambda c: c.execute(select(schema.calibrations)).all()):
+            found.setdefault(row.environment_id, {})[row.name] = row.content
+        return found
+
+    def launches(self, run_id: int | None = None, *, with_curves: bool = False) -> list[Record]:
+        """Return every launch of each trial, of one run or of the latest run that measured that trial.
+
+        Args:
+            run_id: of this run only.
+            with_curves: with their curves; otherwise ``curves`` is empty.
+        """
+        return self._read(rows.launches(run_id), with_curves=with_curves)
 
     def records(self, run_id: int | None = None, *, latest: bool = True, with_curves: bool = False) -> list[Record]:
         """Return the records in the order in which they were stored.
@@ -125,14 +175,24 @@ class Store:
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
-        ordered = select(schema.runs).order_by(schema.runs.c.run_id)
-        return self._run(lambda c: [Run(**row) for row in c.execute(ordered).mappings()])
+        return self._runs(select(schema.runs).order_by(schema.runs.c.run_id))
 
     def last_run(self) -> Run | None:
         """Return the run that began last, or None."""
-        last = select(schema.runs).order_by(schema.runs.c.run_id.desc()).limit(1)
-        row = self._run(lambda c: c.execute(last).mappings().first())
-        return None if row is None else Run(**row)
+        found = self._runs(select(schema.runs).order_by(schema.runs.c.run_id.desc()).limit(1))
+        return found[0] if found else None
+
+    def _runs(self, wanted: Select[Any]) -> list[Run]:
+        table = schema.run_settings
+
+        def read(connection: Connection) -> list[Run]:
+            found = connection.execute(wanted).mappings().all()
+            if self._version < 2:  # noqa: PLR2004 (a store of version 1 has no settings)
+                return [Run(**row) for row in found]
+            settings = {row.run_id: row.content for row in connection.execute(select(table))}
+            return [Run(**row, settings=settings.get(row["run_id"], {})) for row in found]
+
+        return self._run(read)
 
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
         try:
@@ -155,11 +215,11 @@ class Store:
             time.sleep(PAUSE_SECONDS * attempt)
         raise AssertionError("unreachable")
 
-    def _check_version(self, connection: Connection) -> bool:
-        """Say whether the database has no tables yet, after refusing one that is not ours or is newer."""
+    def _check_version(self, connection: Connection) -> int:
+        """Return the version of the tables, 0 where there are none, after refusing what is not ours or is newer."""
         names = inspect(connection).get_table_names()
         if not names:
-            return True
+            return 0
         found = None
         if schema.meta.name in names:
             found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
@@ -170,13 +230,16 @@ class Store:
         if int(found) > schema.SCHEMA_VERSION:
             made = f"has version {found}, made by a newer harness; this one reads up to {schema.SCHEMA_VERSION}"
             raise StoreError(f"store {self.name} {made}. It was left as it is: update rnn-harness, or {CHOOSE}.")
-        return False
+        return int(found)
 
-    def _initialise(self, connection: Connection) -> None:
-        if self._check_version(connection):  # no other process was faster
-            schema.tables.create_all(connection)
-            facts = {"schema_version": str(schema.SCHEMA_VERSION), "harness_version": harness.__version__}
-            connection.execute(insert(schema.meta), [{"name": key, "value": value} for key, value in facts.items()])
+    def _bring_up_to_date(self, connection: Connection) -> None:
+        """Make the tables that are missing: all of them, or those that an older version lacks."""
+        if self._check_version(connection) == schema.SCHEMA_VERSION:  # another process was faster
+            return
+        schema.tables.create_all(connection)
+        facts = {"schema_version": str(schema.SCHEMA_VERSION), "harness_version": harness.__version__}
+        connection.execute(delete(schema.meta).where(schema.meta.c.name.in_(facts)))
+        connection.execute(insert(schema.meta), [{"name": key, "value": value} for key, value in facts.items()])
 
     def _try_to_write(self, connection: Connection) -> None:
         connection.execute(insert(schema.meta).values(name="writable", value=""))  # a real change, or nothing is tried

@@ -13,7 +13,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.contract import Batch, Evaluation, Execution, Inputs, Score, StepResult, Task, Vocabulary, hookimpl
+from harness.contract import (
+    Batch,
+    Evaluation,
+    Execution,
+    Inputs,
+    Placement,
+    Score,
+    StepResult,
+    Task,
+    Vocabulary,
+    hookimpl,
+)
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
 
@@ -51,6 +62,12 @@ class FaultyTrainer(NumpyTrainer):
         if self.steps >= FAULTY_STEP and self.fault in FAULTS:
             return FAULTS[self.fault](result)
         return result
+
+    def compilations(self):
+        return self.steps if self.fault == "recompiles" else None
+
+    def placement(self):
+        return PLACEMENTS.get(self.fault) or super().placement()
 
     def lazy(self, batch):
         done = []
@@ -125,13 +142,14 @@ OUTPUTS = {
     "wrong_dtype": lambda outputs: outputs.astype(np.float16),
     "no_outputs": lambda outputs: None,
 }
+PLACEMENTS = {"elsewhere": Placement("host", "float32"), "wide": Placement("cpu", "float64")}
 
 
 class Faulty(NumpyBackend):
     name = "faulty"
 
     def variants(self, cell):
-        return ("good", "compiled", "lazy", "slow", "inexact", *FAULTS, *OUTPUTS)
+        return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", *PLACEMENTS, *FAULTS, *OUTPUTS)
 
     def trainer(self, model, optimizer, parameters, execution: Execution):
         return FaultyTrainer(model, optimizer, parameters, execution)

@@ -1,0 +1,88 @@
+"""What the harness's own loop costs: its time per step beside a bare loop over the same trainer.
+
+Run it as ``python benchmarks/overhead.py [BACKEND[:VARIANT] ...]`` on a quiet machine. After every timed block of the
+harness's training loop, a bare loop gives the same trainer as many steps on the same batches; so drift and memory layout
+hit both alike. Printed is the median of the ratios of seconds per step, with its distribution-free 95 % interval.
+"""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from harness.contract import Batch, Trainer, Trial
+from harness.measure.clock import MonotonicClock, median_interval
+from harness.measure.events import Phase, Progress
+from harness.measure.memory import PeakMemory
+from harness.measure.setup import Setup, prepare
+from harness.measure.training import Training
+from harness.plugins import Plugins, load_plugins
+from harness.sweep.plan import PlanRequest, expand
+
+SHAPES = ((10, 32, 8), (25, 64, 16), (50, 128, 32))  # T, hidden, batch of an LSTM on `adding`
+BLOCKS = 60
+LONGEST = 200_000  # steps: the benchmark ends before
+
+
+def main(engines: Sequence[str]) -> None:
+    """Print one line per engine and shape."""
+    plugins = load_plugins()
+    print(f"{'engine':16} {'T/hidden/batch':14} {'ms per step':>11}  harness / bare loop")
+    for engine in engines:
+        for length, hidden, batch in SHAPES:
+            axes = {"backend": (engine,), "task": ("adding",), "length": (length,), "hidden": (hidden,)}
+            (trial,) = expand(PlanRequest(axes | {"batch": (batch,), "steps": (LONGEST,)}), plugins)
+            pairs = measure(trial.model_copy(update={"evaluate_every": 0}), plugins)
+            ratios = [harness / bare for harness, bare in pairs]
+            low, high = median_interval(ratios) or (min(ratios), max(ratios))
+            milliseconds = 1000 * median(bare for _, bare in pairs)
+            shape = f"{length}/{hidden}/{batch}"
+            print(f"{engine:16} {shape:14} {milliseconds:11.2f}  {median(ratios):.4f} [{low:.4f}, {high:.4f}]", flush=True)
+
+
+def measure(trial: Trial, plugins: Plugins) -> list[tuple[float, float]]:
+    """Return pairs of seconds per step: a block of the harness, and a bare loop right after it."""
+    setup = prepare(trial, plugins, plugins.backend(trial.backend), trial.engine)
+    trainer, batches = setup.trainer(), setup.training()
+    pairs: list[tuple[float, float]] = []
+    for steps, seconds in blocks(setup, trainer):
+        pairs.append((seconds / steps, bare_loop(trainer, [next(batches) for _ in range(steps)]) / steps))
+        if len(pairs) == BLOCKS:
+            break
+    return pairs
+
+
+def blocks(setup: Setup, trainer: Trainer) -> Iterator[tuple[int, float]]:
+    """Yield steps and seconds of the blocks that the harness's own loop times, after ten blocks of warming up."""
+    training = Training(setup, trainer, MonotonicClock(), PeakMemory())
+    done, warm, phase = 0, 0, ""
+    for event in training.events():
+        if isinstance(event, Phase):
+            phase = event.name
+        elif isinstance(event, Progress):
+            steps, done = event.step - done, event.step
+            warm += phase == "train"
+            if warm > 10:
+                yield steps, event.seconds
+
+
+def bare_loop(trainer: Trainer, batches: Sequence[Batch]) -> float:
+    """Return the seconds of the plainest loop: every step, wait, fetch the last loss."""
+    on_device = [trainer.put(batch) for batch in batches]
+    start = time.perf_counter()
+    for batch in on_device:
+        result = trainer.train_step(batch)
+    trainer.synchronize()
+    float(result.loss)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["numpy", "torch:library", "jax:fused"])

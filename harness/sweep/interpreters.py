@@ -1,0 +1,80 @@
+"""Other Python interpreters, each with a harness of its own: two checkouts, framework versions or plugins."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contract import Trial, UsageError
+from harness.contract.names import NAME_PATTERN
+
+CHECK_SECONDS = 60.0
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME")  # of this interpreter; another one must find its own packages
+_QUESTION = "import json, harness, harness.measure.worker as w; print(json.dumps([harness.__version__, w.__file__]))"
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that can run the harness's worker; ``version`` is its harness's."""
+
+    name: str
+    path: Path
+    version: str
+
+
+def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
+    """Return name -> interpreter of ``NAME=PATH`` settings, each asked whether a harness is installed in it.
+
+    Raises:
+        UsageError: a setting is malformed, a name is taken, or a path is no Python with a harness; all at once.
+    """
+    found: dict[str, Interpreter] = {}
+    errors = []
+    for setting in settings:
+        name, equals, path = setting.partition("=")
+        if not (equals and path and NAME_PATTERN.fullmatch(name)):
+            errors.append(f"--python {setting!r}: write NAME=PATH, as in base=venvs/base/bin/python")
+        elif name in found:
+            errors.append(f"--python names {name!r} twice: give each interpreter a name of its own")
+        else:
+            try:
+                found[name] = _asked(name, Path(path))
+            except UsageError as error:
+                errors.append(str(error))
+    if errors:
+        raise UsageError("\n".join(errors))
+    return found
+
+
+def with_interpreters(trials: Sequence[Trial], interpreters: Mapping[str, Interpreter]) -> list[Trial]:
+    """Return each trial once per interpreter, side by side; as they are where there is none."""
+    if not interpreters:
+        return list(trials)
+    return [trial.model_copy(update={"python": name}) for trial in trials for name in interpreters]
+
+
+def _asked(name: str, path: Path) -> Interpreter:
+    absolute = path.expanduser().absolute()  # not resolved: an environment's python is a link, and must stay one
+    place = f"--python {name}={path}"
+    try:
+        done = subprocess.run(
+            [str(absolute), "-P", "-c", _QUESTION],
+            capture_output=True, text=True, timeout=CHECK_SECONDS, check=False, stdin=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name not in OWN_VARIABLES},
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "strerror", None) or f"no answer within {CHECK_SECONDS:g} s"
+        cure = "give the path of a Python, as in venv/bin/python"
+        raise UsageError(f"{place}: cannot be run: {reason}; {cure}") from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise UsageError(f"{place}: no harness works in it ({last}); install one: {path} -m pip install rnn-harness")
+    try:
+        version = str(json.loads(done.stdout.splitlines()[-1])[0])
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"{place}: it does not answer as a Python does; give the path of one") from error
+    return Interpreter(name, absolute, version)

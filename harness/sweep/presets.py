@@ -1,0 +1,33 @@
+"""How thorough a run is, in one word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from harness.contract import UsageError
+from harness.sweep.plan import PlanRequest
+
+LAUNCHES = 1
+RIGOROUS_LAUNCHES = 10  # where a 95 % interval of a median leaves out the extremes
+SAMPLE_LENGTH = 300
+
+
+def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanRequest, dict[str, Any]]:
+    """Return plan and options with ``launches`` and ``sample_length`` filled in; what was given by itself wins.
+
+    Args:
+        request: the plan; ``fast`` evaluates at the start and the end only, unless the plan says when.
+        options: ``fast``, ``rigorous``, and ``launches`` and ``sample_length``, None where they were not given.
+
+    Raises:
+        UsageError: both presets are asked for.
+    """
+    fast, rigorous = options["fast"], options["rigorous"]
+    if fast and rigorous:
+        raise UsageError("--fast and --rigorous exclude each other: leave one of them out")
+    if fast:
+        request = replace(request, axes={"evaluate_every": (0,), **request.axes})
+    filled = {"launches": RIGOROUS_LAUNCHES if rigorous else LAUNCHES, "sample_length": 0 if fast else SAMPLE_LENGTH}
+    return request, {**options, **{name: v for name, v in filled.items() if options[name] is None}}

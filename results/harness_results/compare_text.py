@@ -1,0 +1,137 @@
+"""A comparison as a terminal table, Markdown or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.contract.record import finite
+from harness_results.compare import Comparison, Row
+from harness_results.text import UNKNOWN, number, one_line, quantity
+
+HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
+TONES = {
+    "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
+    "cannot_tell": "yellow", "not_comparable": "yellow",
+}  # fmt: skip
+READING = (
+    "base, new: tokens/s, median over launches · change: of the throughput · noise: what equal code reaches by chance "
+    "(99 of 100 comparisons; ~ assumed, measure it with `harness doctor`) · loss: validation, base to new"
+)
+
+
+def names(comparison: Comparison, axis: str | None = None) -> list[str]:
+    """Return what tells the trials apart: task, cell, length and engine, and whatever else differs between them.
+
+    Args:
+        comparison: the rows to be named.
+        axis: a field of the trial that the two sides differ in, and that therefore names nothing.
+    """
+    contents = [row.trial.content() | row.trial.task_options for row in comparison.rows]
+    usual = {"task", "cell", "length", "backend", "variant", "task_options", "python", axis}
+    keys = dict.fromkeys(key for content in contents for key in content if key not in usual)
+    varying = [key for key in keys if len({json.dumps(content.get(key)) for content in contents}) > 1]
+    return [_name(row, varying, axis) for row in comparison.rows]
+
+
+def _name(row: Row, varying: list[str], axis: str | None) -> str:
+    trial = row.trial
+    content = trial.content() | trial.task_options
+    parts = [trial.task, trial.cell, f"T={trial.length}", *([] if axis == "backend" else [trial.engine])]
+    parts += [f"{key}={content[key]}" for key in varying if key in content]
+    return one_line(" ".join([*parts, *([f"python={trial.python}"] if trial.python and axis != "python" else [])]))
+
+
+def to_table(comparison: Comparison, axis: str | None = None) -> RenderableType:
+    """Return the table with what must be known below it."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in {"trial", "verdict"} else "right", overflow="fold")
+    for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
+        *cells, verdict = _cells(row)
+        table.add_row(Text(name), *map(Text, cells), Text(verdict, style=TONES.get(row.verdict, "")))
+    return Group(table, Text(""), *(Text(line) for line in _lines(comparison, axis)), Text(READING, style="dim"))
+
+
+def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> str:
+    """Return the table as text without colours."""
+    console = Console(width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False)
+    with console.capture() as captured:
+        console.print(to_table(comparison, axis))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def to_markdown(comparison: Comparison, axis: str | None = None) -> str:
+    """Return a Markdown table and the lines below it."""
+    rows = [HEADINGS, tuple("---" for _ in HEADINGS)]
+    rows += [(name, *_cells(row)) for name, row in zip(names(comparison, axis), comparison.rows, strict=True)]
+    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return f"{table}\n\n" + "".join(f"- {line}\n" for line in _lines(comparison, axis))
+
+
+def to_json_lines(comparison: Comparison) -> str:
+    """Return one object per trial and line, and a last one, ``{"suite": ...}``, with the whole."""
+    suite = {
+        "geometric_mean": comparison.geometric_mean,
+        "n": len(comparison.ratios),
+        "verdicts": comparison.counts,
+        "regressions": sum(bool(row.regressions) for row in comparison.rows),
+    }
+    objects = [*map(_flat, comparison.rows), {"suite": suite}]
+    return "".join(json.dumps(finite(item), allow_nan=False) + "\n" for item in objects)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    trial, effect = row.trial, row.effect
+    sides = {"base": row.base, "new": row.new}
+    flat: dict[str, Any] = {"verdict": row.verdict, "reason": row.reason, "regressions": list(row.regressions)}
+    flat |= {name: getattr(trial, name) for name in ("trial_id", "task", "cell", "length", "backend", "variant")}
+    flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value")}
+    flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
+    for side, record in sides.items():
+        columns = record.columns() if record else {}
+        wanted = ("trial_id", "status", "launches", "tokens_per_second", "loss_validation", "gradient_norm_max")
+        flat |= {f"{side}_{name}": columns.get(name) for name in wanted}
+    return flat
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    speeds = tuple(_speed(record) for record in (row.base, row.new))
+    verdict = row.verdict.replace("_", " ") + (" ✗" if row.regressions else "")
+    if row.effect is None:
+        return (*speeds, UNKNOWN, UNKNOWN, UNKNOWN, _losses(row), verdict)
+    effect = row.effect
+    interval = UNKNOWN if effect.low is None or effect.high is None else f"{effect.low:+.1%} .. {effect.high:+.1%}"
+    noise = f"{'' if row.floor.measured else '~'}{row.floor.value:.1%}"
+    return (*speeds, f"{effect.change:+.1%}", interval, noise, _losses(row), verdict)
+
+
+def _speed(record: Any) -> str:
+    if record is None:
+        return UNKNOWN
+    return quantity(record.figures.get("tokens_per_second")) if record.status == "ok" else record.status
+
+
+def _losses(row: Row) -> str:
+    before, after = (number(side.figures.get("loss_validation")) if side else UNKNOWN for side in (row.base, row.new))
+    return before if before == after else f"{before} → {after}"
+
+
+def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
+    mean = comparison.geometric_mean
+    if mean is not None:
+        yield f"geometric mean of new / base throughput: {mean:.3f} (n = {len(comparison.ratios)})"
+    yield "verdicts: " + ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items())
+    told: dict[str, list[str]] = {}
+    for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
+        if row.reason:
+            told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
+        if row.regressions:
+            told.setdefault(f"regression ({', '.join(row.regressions).replace('_', ' ')})", []).append(name)
+    for reason, where in told.items():
+        yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004

@@ -1,0 +1,152 @@
+"""What launches of fresh processes can prove: medians with intervals, and whether two sets of launches differ.
+
+The unit is the launch: blocks within a process share its memory layout, its caches and its luck, so they are no sample
+of anything but that process. scipy is imported on use.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+FEWEST = 5  # launches on each side below which no difference is significant at ``ALPHA``
+ALPHA = 0.02  # two-sided Mann-Whitney: of 5 against 5 launches, at most one pair may be in the wrong order (p = 0.016)
+SMALLEST_EFFECT = 0.03  # a difference that is surely below this is called "same", however fine the noise floor
+FLOOR_QUANTILE = 0.99
+DEFAULT_FLOOR = 0.03  # assumed where no noise floor has been measured
+_SEED = 20_061  # of every resampling here: the same data give the same interval
+
+Values = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of a median, and how it was found: ``bootstrap-bca``, ``bootstrap-percentile`` or ``range``."""
+
+    low: float
+    high: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How the throughput of ``new`` differs from that of ``base``.
+
+    Attributes:
+        verdict: ``faster``, ``slower``, ``same`` or ``cannot_tell``.
+        change: relative change of the median throughput; -0.1 is a tenth less.
+        low: lower end of its 95 % bootstrap interval; None with a single launch on both sides.
+        high: upper end.
+        p_value: two-sided Mann-Whitney; None where there are too few launches to mean anything.
+        reason: why nothing can be told; None where it can.
+    """
+
+    verdict: str
+    change: float
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    reason: str | None = None
+
+
+def median_of_launches(values: Values) -> tuple[float, Interval | None]:
+    """Return the median of one value per launch, with its 95 % interval.
+
+    The interval is the bootstrap's (BCa; percentile where BCa is not a number, as with ties); of 2 to 4 launches their
+    range; of one launch there is none.
+    """
+    middle = float(median(values))
+    if len(values) == 1:
+        return middle, None
+    if len(values) < FEWEST:
+        return middle, Interval(float(min(values)), float(max(values)), "range")
+    low, high = _bca(values)
+    if np.isfinite([low, high]).all():
+        return middle, Interval(low, high, "bootstrap-bca")
+    return middle, Interval(*_percentiles(_resampled_medians(values, len(values))), "bootstrap-percentile")
+
+
+def _bca(values: Values) -> tuple[float, float]:
+    from scipy import stats
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a degenerate distribution warns and gives nan, which the caller guards
+        found = stats.bootstrap(
+            (np.asarray(values),), np.median, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa",
+            rng=np.random.default_rng(_SEED),
+        ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
+
+
+def _resampled_medians(values: Values, size: int, seed: int = _SEED) -> NDArray[np.float64]:
+    """Return the medians of ``RESAMPLES`` samples of ``size`` launches, drawn with replacement."""
+    drawn = np.random.default_rng(seed).choice(np.asarray(values, np.float64), (RESAMPLES, size))
+    return np.asarray(np.median(drawn, axis=1))
+
+
+def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def compare_speed(base: Values, new: Values, floor: float) -> Effect:
+    """Compare two sets of launches of the same work.
+
+    ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a bootstrap interval that
+    leaves out zero, and a change above the noise floor. ``same`` needs an interval within the floor or
+    ``SMALLEST_EFFECT``, whichever is wider. Anything else is ``cannot_tell``, with the reason.
+
+    Args:
+        base: seconds per step, one median per launch.
+        new: the same of what is compared with it.
+        floor: the relative change that A against A reaches by itself.
+    """
+    change = float(median(base) / median(new)) - 1
+    fewest = min(len(base), len(new))
+    if max(len(base), len(new)) == 1:
+        return Effect("cannot_tell", change, reason=f"one launch each: measure with --launches {FEWEST} or more")
+    low, high = _percentiles(_resampled_medians(base, len(base)) / _resampled_medians(new, len(new), _SEED + 1) - 1)
+    if fewest < FEWEST:
+        few = f"{len(base)} and {len(new)} launches: measure with --launches {FEWEST} or more"
+        return Effect("cannot_tell", change, low, high, reason=few)
+    p_value = _mann_whitney(base, new)
+    if p_value <= ALPHA and not low <= 0 <= high and abs(change) > floor:
+        return Effect("faster" if change > 0 else "slower", change, low, high, p_value)
+    band = max(floor, SMALLEST_EFFECT)
+    if -band <= low and high <= band:
+        return Effect("same", change, low, high, p_value)
+    return Effect("cannot_tell", change, low, high, p_value, _doubt(change, low, high, p_value, floor))
+
+
+def _doubt(change: float, low: float, high: float, p_value: float, floor: float) -> str:
+    if p_value > ALPHA or low <= 0 <= high:
+        return f"the launches scatter too widely to tell ({low:+.1%} to {high:+.1%}): add launches, quieten the machine"
+    return f"a change of {change:+.1%} does not rise above the noise floor of {floor:.1%}"
+
+
+def _mann_whitney(base: Values, new: Values) -> float:
+    from scipy import stats
+
+    return float(stats.mannwhitneyu(base, new, alternative="two-sided").pvalue)
+
+
+def noise_floor(a: Values, b: Values, launches: int) -> float:
+    """Return the relative change that equal code reaches by chance in 1 of 100 comparisons of so many launches each.
+
+    Args:
+        a: seconds per step of launches of some code.
+        b: of the same code, launched in between.
+        launches: on each side of the comparisons to come.
+    """
+    pooled = [*a, *b]
+    ratios = _resampled_medians(pooled, launches) / _resampled_medians(pooled, launches, _SEED + 1)
+    return float(np.quantile(np.abs(ratios - 1), FLOOR_QUANTILE))
