@@ -1,16 +1,12 @@
 """What the harness's own loop costs: its time per step beside a bare loop over the same trainer.
 
 Run it as ``python benchmarks/overhead.py [BACKEND[:VARIANT] ...]`` on a quiet machine. After every timed block of the
-harness's training loop, a bare loop gives the same trainer as many steps on the same batches; so drift and memory layout
+harness's training loop, a bare loop gives the same trainer as many steps on equal batches; so drift and memory layout
 hit both alike. Printed is the median of the ratios of seconds per step, with its distribution-free 95 % interval.
+Set ``OMP_NUM_THREADS=1`` for one thread.
 """
 
 from __future__ import annotations
-
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import sys
 import time
@@ -28,6 +24,7 @@ from harness.sweep.plan import PlanRequest, expand
 
 SHAPES = ((10, 32, 8), (25, 64, 16), (50, 128, 32))  # T, hidden, batch of an LSTM on `adding`
 BLOCKS = 60
+WARM_UP_BLOCKS = 10
 LONGEST = 200_000  # steps: the benchmark ends before
 
 
@@ -44,7 +41,9 @@ def main(engines: Sequence[str]) -> None:
             low, high = median_interval(ratios) or (min(ratios), max(ratios))
             milliseconds = 1000 * median(bare for _, bare in pairs)
             shape = f"{length}/{hidden}/{batch}"
-            print(f"{engine:16} {shape:14} {milliseconds:11.2f}  {median(ratios):.4f} [{low:.4f}, {high:.4f}]", flush=True)
+            print(
+                f"{engine:16} {shape:14} {milliseconds:11.2f}  {median(ratios):.4f} [{low:.4f}, {high:.4f}]", flush=True
+            )
 
 
 def measure(trial: Trial, plugins: Plugins) -> list[tuple[float, float]]:
@@ -69,7 +68,7 @@ def blocks(setup: Setup, trainer: Trainer) -> Iterator[tuple[int, float]]:
         elif isinstance(event, Progress):
             steps, done = event.step - done, event.step
             warm += phase == "train"
-            if warm > 10:
+            if warm > WARM_UP_BLOCKS:
                 yield steps, event.seconds
 
 

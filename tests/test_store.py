@@ -348,3 +348,42 @@ def test_a_url_without_a_file_is_refused(url, tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="names no file"):
         Store.open(url)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def version_one(tmp_path):
+    """A store as version 1 left it: without the tables that came later."""
+    path = tmp_path / "old.sqlite"
+    with Store.open(path) as store:
+        store.add(make_record(), store.begin_run("old"))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("drop table run_settings; drop table calibrations;")
+        connection.execute("update meta set value = '1' where name = 'schema_version'")
+        connection.commit()
+    return path
+
+
+def test_a_store_of_version_one_is_read_as_it_is(version_one):
+    before = version_one.read_bytes()
+    with Store.open(version_one, create=False) as store:
+        assert len(store.launches()) == 1
+        assert (store.last_run().settings, store.all_calibrations()) == ({}, {})
+    assert version_one.read_bytes() == before
+
+
+def test_a_store_of_version_one_becomes_the_present_one_when_something_is_stored(version_one):
+    with Store.open(version_one) as store:
+        store.calibrate("place", "peak", 1.5)
+        store.add(make_record(), store.begin_run("new", {"launches": 2}))
+    with Store.open(version_one, create=False) as store:
+        assert [run.settings for run in store.runs()] == [{}, {"launches": 2}]
+        assert store.calibrations("place") == {"peak": 1.5}
+        assert len(store.records(latest=False)) == 2
+
+
+def test_a_calibration_replaces_the_one_before(tmp_path):
+    with Store.open(tmp_path / "s.sqlite") as store:
+        for value in (1, 2):
+            store.calibrate("place", "noise", value)
+        store.calibrate("elsewhere", "noise", 3)
+        assert store.all_calibrations() == {"place": {"noise": 2}, "elsewhere": {"noise": 3}}
