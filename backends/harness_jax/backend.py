@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from harness.contract import (
+    Array,
     Available,
     Backend,
     Cell,
@@ -91,6 +93,13 @@ class JaxBackend(Backend):
     def threads(self) -> int | None:
         """Return the size of XLA's CPU thread pool in this process, or None before it exists and where unknown."""
         return sum(_first_line(path) == POOL for path in Path("/proc/self/task").glob("*/comm")) or None
+
+    def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+        """Return the chain of products in this engine."""
+        _check_import()
+        from harness_jax.products import product_chain
+
+        return product_chain(start, matrices, execution)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Recognise XLA's RESOURCE_EXHAUSTED, besides ``MemoryError``."""

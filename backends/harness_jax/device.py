@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from harness.contract import Dtype, UsageError
 
+MATMUL_PRECISION = "highest"  # no TF32
 PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
 
 
@@ -55,7 +56,7 @@ def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_x64(dtype == "float64"))
         stack.enter_context(jax.default_device(device))
-        stack.enter_context(jax.default_matmul_precision("highest"))
+        stack.enter_context(jax.default_matmul_precision(MATMUL_PRECISION))
         yield
 
 

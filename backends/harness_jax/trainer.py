@@ -18,13 +18,15 @@ from harness.contract import (
     Model,
     Optimizer,
     Parameters,
+    Placement,
     State,
     StepResult,
     Trainer,
     UsageError,
 )
 from harness_jax.batch import DeviceBatch, device_batch
-from harness_jax.device import find_device, put, settings
+from harness_jax.compilations import compilations
+from harness_jax.device import MATMUL_PRECISION, devices, find_device, put, settings
 from harness_jax.functions import Functions, Progress
 from harness_jax.network import States
 
@@ -127,6 +129,17 @@ class JaxTrainer(Trainer):
         if self._device.platform == "cpu":
             return None
         return (self._device.memory_stats() or {}).get("peak_bytes_in_use")
+
+    def placement(self) -> Placement:
+        """Return where the carried state of the last step lies; products were traced at the highest precision."""
+        tensor = jax.tree.leaves(self._progress if self._state is None else self._state)[0]
+        (device,) = tensor.devices()
+        name = next((name for name, known in devices().items() if known == device), str(device))
+        return Placement(name, str(tensor.dtype), MATMUL_PRECISION)
+
+    def compilations(self) -> int:
+        """Return how often XLA has compiled in this process since the first trainer was asked for."""
+        return compilations()
 
     def _settings(self) -> AbstractContextManager[None]:
         return settings(self._device, self._dtype)

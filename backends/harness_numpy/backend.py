@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from harness.contract import (
+    Array,
     Available,
     Backend,
     Cell,
@@ -17,6 +20,7 @@ from harness.contract import (
     UnknownNameError,
     UnsupportedError,
 )
+from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 
 
@@ -49,3 +53,7 @@ class NumpyBackend(Backend):
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
         return NumpyTrainer(model, optimizer, parameters, execution)
+
+    def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+        """Return the chain of products in this engine."""
+        return product_chain(start, matrices, execution.dtype)

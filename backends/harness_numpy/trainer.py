@@ -12,6 +12,7 @@ from harness.contract import (
     Model,
     Optimizer,
     Parameters,
+    Placement,
     State,
     StepResult,
     Trainer,
@@ -98,6 +99,10 @@ class NumpyTrainer(Trainer):
         if state is not None:
             self._check(state)
         self._state = None if state is None else tuple(np.array(part, dtype=self._dtype) for part in state)
+
+    def placement(self) -> Placement:
+        """Return the CPU, and the dtype of the parameters."""
+        return Placement("cpu", str(next(iter(self.parameters().values())).dtype))
 
     def _check(self, state: State) -> None:
         expected = (self._model.layers, np.shape(state[0])[1], self._model.hidden)

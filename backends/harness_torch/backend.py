@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import (
+    Array,
     Available,
     Backend,
     Cell,
@@ -100,6 +102,13 @@ class TorchBackend(Backend):
     def threads(self) -> int:
         """Return the number of threads of torch's CPU operations."""
         return int(_torch().get_num_threads())
+
+    def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+        """Return the chain of products in this engine."""
+        _torch()
+        from harness_torch.products import product_chain
+
+        return product_chain(start, matrices, execution)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Recognise the caching allocator's error and the CPU allocator's, besides ``MemoryError``."""

@@ -15,6 +15,7 @@ from harness.contract import (
     Model,
     Optimizer,
     Parameters,
+    Placement,
     State,
     StepResult,
     Trainer,
@@ -31,7 +32,7 @@ class TorchTrainer(Trainer):
     """One model on one device. Products are exact to the dtype: TF32 is switched off."""
 
     def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
-        _forbid_tf32()
+        forbid_tf32()
         self._model = model
         self._device, self._dtype = torch.device(execution.device), DTYPES[execution.dtype]
         self._stack, self._weights = self._build(execution.variant)
@@ -132,6 +133,13 @@ class TorchTrainer(Trainer):
         """Return the peak of the caching allocator in bytes, or None on the CPU."""
         return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
 
+    def placement(self) -> Placement:
+        """Return where the carried state of the last step lies, and torch's precision of float32 products."""
+        tensor = next(iter(self._weights.values())) if self._state is None else self._state[0]
+        names = {dtype: name for name, dtype in DTYPES.items()}
+        dtype = names.get(tensor.dtype, str(tensor.dtype))
+        return Placement(str(tensor.device), dtype, torch.get_float32_matmul_precision())
+
     def _build(self, variant: str) -> tuple[Stack, Weights]:
         """Return the stack and all weights, in the order of the model; ``load`` fills them."""
         weights: Weights = {
@@ -170,7 +178,8 @@ class TorchTrainer(Trainer):
         return Gradients(loss.item(), named, _array(hidden))
 
 
-def _forbid_tf32() -> None:
+def forbid_tf32() -> None:
+    """Let float32 products be exact to float32."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
 

@@ -176,14 +176,14 @@ class Backend(ABC):
         """Return a trainer that starts from ``parameters`` (float64 arrays, to be copied and cast)."""
 
     def product_chain(
-        self, rows: int, shapes: Sequence[tuple[int, int]], execution: Execution
-    ) -> Callable[[int], None] | None:
-        """Return a function ``run(rounds)`` that takes matrix products one after the other and waits for the last.
+        self, start: Array, matrices: Sequence[Array], execution: Execution
+    ) -> Callable[[int], Array] | None:
+        """Return a function ``run(rounds)`` that takes matrix products one after the other and returns the last.
 
-        A round multiplies a matrix ``x`` (``rows``, ``shapes[0][0]``) by constant matrices of these shapes in turn,
-        each product's result being the next one's input, so that nothing can be reordered or batched; ``shapes`` close
-        a circle: the first shape's rows equal the last one's columns. The same function is asked for the rate of large
-        products and for the serial chain that a recurrence cannot avoid. None: the limits stay unknown.
+        A round multiplies x, at first ``start`` (B, K), by each of ``matrices`` in turn from the right, so that no
+        product can begin before the one before it has ended; the last one's columns are K again. ``run`` returns a copy
+        of the final x in the execution's dtype. The harness times it to find what large products, and the chain of
+        products that a recurrence cannot avoid, reach on this engine. None: these limits stay unknown.
         """
         return None
 

@@ -12,7 +12,10 @@ from harness.contract.record import Figure, finite
 
 @dataclass(frozen=True)
 class Phase:
-    """The trial enters a phase: load, prepare, build, parity, flow, compile, first_step, train, evaluate, finish."""
+    """The trial enters a phase.
+
+    They are load, prepare, build, parity, flow, evaluate, compile, first_step, train, limits and finish.
+    """
 
     name: str
 

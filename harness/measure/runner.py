@@ -129,7 +129,8 @@ class _Run:
         figures = {"gradient_horizon": initial.horizon, "gradient_decay": initial.decay}
         details = {"gradient_horizon_censored": initial.censored}
         yield Facts(figures=figures, curves={"gradient_flow": curves}, details=details)
-        yield from Training(setup, trainer, self.clock, self.memory, self.flags).events()
+        known = self.settings.calibrations.get(self.environment_id or "", {})
+        yield from Training(setup, trainer, self.clock, self.memory, self.flags, known).events()
         yield Phase("finish")
         final = measure_flow(trainer, setup.probe(FLOW_SEQUENCES))
         yield Facts(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
 
 from harness.contract import Batch, DivergedError, StepResult, Trainer
 from harness.contract.record import finite
@@ -13,6 +15,7 @@ from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.guard import check_step
 from harness.measure.honesty import checked_placement
+from harness.measure.limits import limit_figures, measure_limits
 from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.setup import Setup
 from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
@@ -27,6 +30,7 @@ class Training:
     clock: Clock
     memory: PeakMemory
     flags: list[str] = field(default_factory=list)
+    known_limits: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
 
     def events(self) -> Iterator[Event]:
@@ -50,6 +54,8 @@ class Training:
             yield from self._block([next(batches) for _ in range(length)], pace)
         yield from self._evaluate(evaluator)
         yield self._speed(pace)
+        yield Phase("limits")
+        yield self._limits(pace)
 
     def _first_step(self, batch: Batch) -> Generator[Event, None, Pace]:
         device_batch = self.trainer.put(batch)
@@ -116,6 +122,18 @@ class Training:
         self.flags += pace.flags()
         figures = speed_figures(pace, training_flops_per_token(self.setup.model))
         return Facts(figures=figures, curves=speed_curves(pace), details=speed_details(pace))
+
+    def _limits(self, pace: Pace) -> Facts:
+        """Measure what the engine could reach, and say how much of it training did."""
+        setup, trial = self.setup, self.setup.trial
+        limits, new = measure_limits(
+            setup.backend, setup.model, trial.batch, setup.execution, trial.threads, self.known_limits, self.clock
+        )
+        steps = sum(block.steps for block in pace.steady)
+        time_steps = sum(block.tokens for block in pace.steady) / (steps * trial.batch) if steps else 0.0
+        seconds = median(block.step_seconds for block in pace.steady) if steps else None
+        figures = limit_figures(limits, setup.model, trial.batch, time_steps, seconds)
+        return Facts(figures=figures, details={"limits": asdict(limits), "calibrations": new})
 
 
 def _tokens(batches: Sequence[Batch]) -> int:

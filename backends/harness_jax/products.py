@@ -1,0 +1,38 @@
+"""A chain of matrix products, as fast as JAX does them: the measure of what a recurrence could reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jax import Array as Tensor
+from jax import lax
+
+from harness.contract import Array, Execution
+from harness_jax.device import find_device, put, settings
+
+
+def product_chain(start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, in one compiled loop."""
+    device, dtype = find_device(execution.device), execution.dtype
+
+    def chain(rounds: Tensor, x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        def one_round(_: Tensor, current: Tensor) -> Tensor:
+            for weight in weights:
+                current = current @ weight
+            return current
+
+        last: Tensor = lax.fori_loop(0, rounds, one_round, x)
+        return last
+
+    with settings(device, dtype):
+        x, weights = put(start, dtype, device), [put(matrix, dtype, device) for matrix in matrices]
+        compiled = jax.jit(chain).lower(put(0, np.int32, device), x, weights).compile()
+
+    def run(rounds: int) -> Array:
+        with settings(device, dtype):
+            last: Array = np.array(compiled(put(rounds, np.int32, device), x, weights))
+        return last
+
+    return run

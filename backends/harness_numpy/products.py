@@ -1,0 +1,27 @@
+"""A chain of matrix products, as fast as NumPy does them: the measure of what a recurrence could reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from harness.contract import Array, Dtype
+
+
+def product_chain(start: Array, matrices: Sequence[Array], dtype: Dtype) -> Callable[[int], Array]:
+    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, into buffers made once."""
+    x = np.array(start, dtype)
+    weights = [np.array(matrix, dtype) for matrix in matrices]
+    buffers = [np.empty((len(x), matrix.shape[1]), dtype) for matrix in weights]
+    spare = np.empty_like(x)  # a lone square matrix may not write into what it reads
+
+    def run(rounds: int) -> Array:
+        current = x
+        for number in range(rounds):
+            for weight, buffer in zip(weights, buffers, strict=True):
+                into = spare if len(weights) == 1 and number % 2 else buffer
+                current = np.matmul(current, weight, out=into)
+        return current.copy()
+
+    return run

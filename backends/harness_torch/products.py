@@ -1,0 +1,33 @@
+"""A chain of matrix products, as fast as PyTorch does them: the measure of what a recurrence could reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from harness.contract import Array, Execution
+from harness_torch.ops import DTYPES
+from harness_torch.trainer import forbid_tf32
+
+
+def product_chain(start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, into buffers made once."""
+    forbid_tf32()
+    device, dtype = torch.device(execution.device), DTYPES[execution.dtype]
+    x = torch.tensor(start, dtype=dtype, device=device)
+    weights = [torch.tensor(matrix, dtype=dtype, device=device) for matrix in matrices]
+    buffers = [torch.empty((len(x), weight.shape[1]), dtype=dtype, device=device) for weight in weights]
+    spare = torch.empty_like(x)  # a lone square matrix may not write into what it reads
+
+    def run(rounds: int) -> Array:
+        current = x
+        with torch.inference_mode():
+            for number in range(rounds):
+                for weight, buffer in zip(weights, buffers, strict=True):
+                    into = spare if len(weights) == 1 and number % 2 else buffer
+                    current = torch.mm(current, weight, out=into)
+        last: Array = current.cpu().numpy().copy()
+        return last
+
+    return run

@@ -1,0 +1,149 @@
+"""What an engine could reach on this machine: the rate of large matrix products, and of the chain that is serial.
+
+A limit is a maximum: of several repeats the fastest counts, since anything else on the machine can only slow one down.
+The rates of trials themselves are medians, never the best.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Array, Backend, Execution, Model, UnsupportedError
+from harness.contract.record import Figure
+from harness.measure.clock import Clock
+from harness.measure.speed import training_flops_per_token
+
+LARGE = 1024  # rows and columns of the large product: beyond this the rate no longer rises
+REPEATS = 4
+REPEAT_SECONDS = 0.03
+MOST_ROUNDS = 1 << 20
+
+Chain = Callable[[int], Array]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What was measured of one engine; None where it cannot tell.
+
+    Attributes:
+        peak_flops_per_second: of large square products.
+        chain_seconds: of one forward (B, H) x (H, G*H) and one backward (B, G*H) x (G*H, H) product, in a chain.
+        reason: why something is unknown.
+    """
+
+    peak_flops_per_second: float | None = None
+    chain_seconds: float | None = None
+    reason: str | None = None
+
+
+def measure_limits(
+    backend: Backend,
+    model: Model,
+    batch: int,
+    execution: Execution,
+    threads: int,
+    known: Mapping[str, Any],
+    clock: Clock,
+) -> tuple[Limits, dict[str, float]]:
+    """Return the limits, and what of them had to be measured, by the name under which it is to be kept.
+
+    Args:
+        backend: the engine.
+        model: whose recurrence the chain has the shape of.
+        batch: B.
+        execution: device and dtype.
+        threads: in use.
+        known: name -> value of what this environment's store holds already; it is not measured again.
+        clock: times the products.
+    """
+    hidden, wide = model.hidden, len(model.cell.gates) * model.hidden
+    place = f"{backend.name}/{execution.device}/{execution.dtype}/{threads}/{_digest(backend.versions())}"
+    new: dict[str, float] = {}
+    reasons: list[str] = []
+
+    def limit(name: str, rows: int, inner: int, outer: int) -> float | None:
+        if name in known:
+            return float(known[name])
+        try:
+            new[name] = _round_seconds(backend, rows, _circle(inner, outer), execution, clock)
+        except Exception as error:  # noqa: BLE001 (a limit that cannot be found costs no trial its result)
+            reasons.append(f"{type(error).__name__}: {error}")
+        return new.get(name)
+
+    seconds = limit(f"peak/{place}", LARGE, LARGE, LARGE)
+    chain = limit(f"chain/{place}/{batch}x{hidden}x{wide}", batch, hidden, wide)
+    peak = None if seconds is None else 2 * LARGE**3 / seconds
+    return Limits(peak, chain, "; ".join(dict.fromkeys(reasons)) or None), new
+
+
+def limit_figures(
+    limits: Limits, model: Model, batch: int, time_steps: float, step_seconds: float | None
+) -> dict[str, Figure]:
+    """Return ``fraction_of_peak`` and ``fraction_of_serial_limit`` of a training step.
+
+    The serial limit of a step is ``layers * time_steps * chain_seconds`` for the products that must follow one another,
+    and the rest of its products at the peak. A fraction above 1 is possible: a kernel that keeps the weights in cache
+    from one time step to the next beats the chain of separate products.
+
+    Args:
+        limits: as measured.
+        model: the network.
+        batch: B.
+        time_steps: that the network runs in one training step.
+        step_seconds: the median of a training step; None where it was not timed.
+    """
+    if not step_seconds or limits.peak_flops_per_second is None:
+        return {}
+    flops = training_flops_per_token(model) * batch * time_steps
+    figures: dict[str, Figure] = {"fraction_of_peak": flops / step_seconds / limits.peak_flops_per_second}
+    if limits.chain_seconds is not None:
+        rounds = model.layers * time_steps
+        serial_flops = rounds * 4 * len(model.cell.gates) * model.hidden**2 * batch
+        least = rounds * limits.chain_seconds + (flops - serial_flops) / limits.peak_flops_per_second
+        figures["fraction_of_serial_limit"] = least / step_seconds
+    return figures
+
+
+def _round_seconds(backend: Backend, rows: int, matrices: Sequence[Array], execution: Execution, clock: Clock) -> float:
+    columns = len(matrices[0])
+    chain = backend.product_chain(np.full((rows, columns), columns**-0.5), matrices, execution)
+    if chain is None:
+        raise UnsupportedError(f"backend {backend.name!r} offers no chain of products")
+    return fastest_round(chain, clock)
+
+
+def fastest_round(chain: Chain, clock: Clock) -> float:
+    """Return the seconds of a round in the fastest of ``REPEATS`` repeats, each of ``REPEAT_SECONDS`` or more."""
+    chain(1)  # buffers, threads
+    rounds, seconds = 1, _timed(chain, 1, clock)
+    while seconds < REPEAT_SECONDS and rounds < MOST_ROUNDS:
+        rounds = min(MOST_ROUNDS, max(2 * rounds, round(1.2 * rounds * REPEAT_SECONDS / max(seconds, 1e-6))))
+        seconds = _timed(chain, rounds, clock)
+    return min([seconds, *(_timed(chain, rounds, clock) for _ in range(REPEATS - 1))]) / rounds
+
+
+def _timed(chain: Chain, rounds: int, clock: Clock) -> float:
+    start = clock.now()
+    chain(rounds)
+    return clock.now() - start
+
+
+def _circle(inner: int, outer: int) -> list[Array]:
+    """Return an orthogonal matrix, or one with orthonormal rows and its transpose: x neither grows nor dies down.
+
+    They are the first rows of a Householder reflection I - 2 v v', which costs no factorisation.
+    """
+    v = np.random.default_rng(0).standard_normal(outer)
+    v /= np.linalg.norm(v)
+    rows: Array = np.eye(inner, outer) - 2 * np.outer(v[:inner], v)
+    return [rows] if inner == outer else [rows, np.ascontiguousarray(rows.T)]
+
+
+def _digest(versions: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(versions), sort_keys=True).encode()).hexdigest()[:8]
