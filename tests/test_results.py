@@ -84,7 +84,7 @@ def test_results_show_themselves_as_tables(results):
     assert "<table>" in results._repr_html_()
     assert "</script>" not in results._repr_html_()
     assert repr(Results()) == "Results()"
-    assert results.table().pivots[0].task == "copy"
+    assert results.table().report.tables[0].task == "copy"
 
 
 def test_results_come_from_a_store_whole_or_by_run(results, tmp_path):
@@ -100,7 +100,8 @@ def test_results_come_from_a_store_whole_or_by_run(results, tmp_path):
 
 
 def test_nothing_but_a_data_frame_imports_pandas():
-    modules = "export findings markup notes pivot results rows schema show store tables text"
+    modules = "export findings grid launches limits lines markup networks notes pivot results rows scaling "
+    modules += "scaling_table schema sections show store tables text"
     code = (
         f"import sys, importlib\nfor name in '{modules}'.split(): importlib.import_module('harness_results.' + name)\n"
         "assert not {'pandas', 'scipy', 'torch', 'jax'} & set(sys.modules)\n"

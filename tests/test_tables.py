@@ -11,7 +11,7 @@ from rich.console import Console
 from harness.contract import Record, Trial
 from harness_results import findings
 from harness_results.markup import to_html, to_markdown
-from harness_results.pivot import pivots
+from harness_results.pivot import pivot
 from harness_results.tables import plain_table, rich_table
 from harness_results.text import interval, number, quantity, ratio, sparkline
 
@@ -110,23 +110,23 @@ def test_the_fastest_network_is_bold_where_one_engine_ran():
 
 def test_only_what_differs_is_a_row_label_and_what_follows_the_length_is_none():
     records = [make(length=n, trial={"chrono": n, "hidden": h}) for n in (50, 100) for h in (64, 128)]
-    (pivot,) = pivots(records)
-    assert pivot.axes == ("cell", "hidden", "engine")
-    assert [row.labels for row in pivot.rows[1:]] == [("lstm", "64", "numpy:loop"), ("lstm", "128", "numpy:loop")]
-    assert "chrono by length" in pivot.settings
-    assert "hidden" not in pivot.settings
-    assert "batch 32" in pivot.settings
+    found = pivot(records)
+    assert found.axes == ("cell", "hidden", "engine")
+    assert [row.labels for row in found.rows[1:]] == [("lstm", "64", "numpy:loop"), ("lstm", "128", "numpy:loop")]
+    assert "chrono by length" in found.settings
+    assert "hidden" not in found.settings
+    assert "batch 32" in found.settings
 
 
 @pytest.mark.parametrize("name", ["layers", "hidden", "batch", "seed", "steps", "threads"])
 def test_trials_that_differ_in_anything_have_rows_of_their_own(name):
-    (pivot,) = pivots([make(trial={name: value}) for value in (2, 3)])
-    assert [row.labels[1] for row in pivot.rows if not row.reference] == ["2", "3"]
+    found = pivot([make(trial={name: value}) for value in (2, 3)])
+    assert [row.labels[1] for row in found.rows if not row.reference] == ["2", "3"]
 
 
 def test_a_task_option_that_differs_is_a_row_label():
-    (pivot,) = pivots([make(trial={"task_options": {"symbols": value}}) for value in (4, 8)])
-    assert pivot.axes == ("cell", "symbols", "engine")
+    found = pivot([make(trial={"task_options": {"symbols": value}}) for value in (4, 8)])
+    assert found.axes == ("cell", "symbols", "engine")
 
 
 def test_a_trial_without_figures_shows_its_status_and_below_the_reason_once():

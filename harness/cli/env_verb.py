@@ -22,10 +22,11 @@ def command(blocked: tuple[str, ...], format_: str) -> int:
     """Print hardware, libraries, plugins and the variables that matter."""
     from harness.contract.names import printable
     from harness.measure.environment import environment_id, environment_record
+    from harness.measure.machine import conditions
     from harness.plugins import load_plugins
 
     record = environment_record(_answering(load_plugins(blocked).backends.values()))
-    content = {"environment_id": environment_id(record), **record}
+    content = {"environment_id": environment_id(record), **record, "conditions": conditions()}
     if format_ == "json":
         sys.stdout.write(json.dumps(content, indent=2) + "\n")
         return OK

@@ -30,6 +30,7 @@ _VERBS = {
     "compare": "compare stores, runs or engines: a verdict for each trial, and an exit status for CI",
     "show": "show one trial in full: figures, curves, samples, environment, log",
     "sample": "draw text from a trained network",
+    "doctor": "measure this machine's limits and noise floor, and say what makes it noisy",
     "env": "print the environment record of this machine, for bug reports",
     "new": "write a small plugin package: a backend, a task or a cell",
     "completion": "print the completion script of a shell",

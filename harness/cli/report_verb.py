@@ -18,13 +18,19 @@ FORMATS = ("table", "markdown", "csv", "json")
 @click.argument("stores", nargs=-1, metavar="[STORE...]")
 @click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-@click.option("--run", "run_id", type=click.IntRange(1), help="Only the records of this run.  [default: all, latest]")
-@click.option("--last", is_flag=True, help="Only the records of the last run.")
+@click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
+@click.option("--last", is_flag=True, help="Only the launches of the last run.")
 def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: int | None, last: bool) -> int:
-    """Show the records of one store or several; of trials measured more than once, the latest."""
+    """Show the trials of one store or several, each by the launches of the latest run that measured it.
+
+    A trial in several stores is shown once, by the latest; measured on several machines, once for each.
+    """
+    from harness_results.launches import latest
+
     if last and run_id:
         raise click.UsageError("--run and --last exclude each other")
-    records = [record for store in stores or (default_store(),) for record in _records(store, run_id, last=last)]
+    places = dict.fromkeys(stores or (default_store(),))
+    records = latest(record for store in places for record in _records(store, run_id, last=last))
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
     if output is None and format_ == "table":
@@ -37,6 +43,7 @@ def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: 
 
 
 def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
+    from harness_results.launches import combine
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
@@ -46,7 +53,7 @@ def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
         known = [run.run_id for run in store.runs()]
         if run_id is not None and run_id not in known:
             raise UsageError(f"store {location} has no run {run_id}; its runs: {', '.join(map(str, known)) or 'none'}")
-        return store.records(run_id)
+        return combine(store.launches(run_id))
 
 
 def _text(records: list[Record], format_: str) -> str:

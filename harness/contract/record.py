@@ -107,7 +107,8 @@ class Record:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:
         """Return the record that ``to_json`` described; figures that only another version knows become details."""
-        known, others = {}, {}
+        known: dict[str, Figure] = {}
+        others: dict[str, Any] = {}
         for name, value in content["figures"].items():
             (known if name in FIGURE_COLUMNS else others)[name] = value
         details = {**content["details"], **({"unknown_figures": others} if others else {})}

@@ -19,10 +19,11 @@ from threadpoolctl import threadpool_info
 import harness
 from harness import answers
 from harness.contract import Backend, Missing
+from harness.measure.machine import cpu_settings, gpus
 
 ENTRY_POINT_GROUP = "harness"
 CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
-VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_")
+VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_", "XLA_", "NPROC")
 VARIABLE_NAMES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE")
 STABLE = ("cpu", "cores", "memory_gibibytes", "system", "python")
 
@@ -41,6 +42,8 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": _cores(),
+        "settings": cpu_settings(),
+        "gpus": gpus(),
         "memory_gibibytes": round(psutil.virtual_memory().total / 2**30),
         "system": _system(),
         "python": {"implementation": platform.python_implementation(), "version": platform.python_version()},
@@ -57,9 +60,11 @@ def environment_id(record: dict[str, Any]) -> str:
     """Return twelve hexadecimal digits that two records share if machine, system and Python are the same.
 
     Library versions, variables and the commit stay out, so that these may be compared on one machine; so does whatever
-    changes by itself (frequency, load, free memory).
+    changes by itself (frequency, load, free memory) or from run to run (the processors that a process may use).
     """
-    stable = json.dumps({name: record.get(name) for name in STABLE}, sort_keys=True)
+    facts = {name: record.get(name) for name in STABLE}
+    facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
+    stable = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(stable.encode()).hexdigest()[:12]
 
 

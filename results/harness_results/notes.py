@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.contract.record import Record
 from harness_results import findings
@@ -14,23 +14,52 @@ LEGEND = {
     "↓": "gradient vanishes (horizon below T/2)",
     "↑": f"gradient explodes (grows over {findings.EXPLODING_DECAY - 1:.0%} per step back)",
 }
-READING = (
-    "loss: validation (x baseline) · tokens/s: median, 95 % interval (within-process) · "
-    "∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to 1 %"
-)
+LOSS = "loss: validation (x baseline)"
+GRADIENT = "∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to 1 %"
+KINDS = {
+    "launches-bootstrap-bca": "95 % bootstrap interval",
+    "launches-bootstrap-percentile": "95 % bootstrap interval",
+    "launches-range": "their range",
+}
 PLACES = 6  # shown before "and n more"
 
 
-def notes(records: Sequence[Record], marks: Iterable[str]) -> Iterator[str]:
-    """Yield the lines for one task's table, in which these marks occur."""
+def reading(records: Iterable[Record]) -> str:
+    """Return how to read the tables of these records: what each column is, and what its interval means."""
+    speeds = dict.fromkeys(_speed(record) for record in records if record.figures.get("tokens_per_second") is not None)
+    return " · ".join([LOSS, f"tokens/s: {'; or '.join(speeds) or 'median'}", GRADIENT])
+
+
+def _speed(record: Record) -> str:
+    launches, kind = record.details.get("launches", 1), record.details.get("interval")
+    if launches == 1:
+        return "median, 95 % interval (within-process)"
+    told = KINDS.get(str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None)
+    return ", ".join([f"median of {launches} launches", *([one_line(told)] if told else [])])
+
+
+def notes(records: Sequence[Record], marks: Iterable[str], *, places: bool = False) -> Iterator[str]:
+    """Yield the lines for one task's table, in which these marks occur; ``places``: and environments as labels."""
     used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in set(marks)]
     if used:
         yield " · ".join(used)
+    if places:
+        yield from dict.fromkeys(_place(record) for record in records if record.environment_id)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
     yield from _grouped("n/a", ((_why(record), record) for record in records if record.status != "ok"))
     yield from _grouped("over-fitting", _overfitting(records))
     yield from _grouped("flag", ((one_line(flag), record) for record in records for flag in findings.flags(record)))
+
+
+def _place(record: Record) -> str:
+    """Return which machine an environment's id stands for."""
+    facts = {name: record.environment.get(name) for name in ("cpu", "system", "python")}
+    keys = {"cpu": "model", "system": "name", "python": "version"}
+    known = [
+        str(found[keys[name]]) for name, found in facts.items() if isinstance(found, Mapping) and keys[name] in found
+    ]
+    return f"environment {one_line(record.environment_id)}: {one_line(', '.join(known) or 'not described')}"
 
 
 def _ladder(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""Records as tables, before any renderer: one per task; rows by network and engine, column groups by length."""
+"""A task's records as a table, before any renderer: rows by network and engine, column groups by length."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Any, Literal
 
 from harness.contract.record import Record
 from harness_results import findings
+from harness_results.networks import Networks, in_order, networks
 from harness_results.notes import notes
-from harness_results.text import UNKNOWN, interval, number, one_line, ratio
+from harness_results.text import UNKNOWN, interval, number, ratio
 
 MEASURES = ("loss", "tokens/s", "∇ norm", "horizon")
 SOLVED, BASELINE, VANISHING, EXPLODING = "✓", "≈", "↓", "↑"
 Tone = Literal["", "good", "warn", "bad", "dim", "best"]
-_UNUSUAL = ("schedule", "momentum", "clip_value", "initialisation", "forget_bias", "chrono", "dropout")
 _MILD = ("unsupported", "interrupted")
-_USUAL = ("none", "0", "constant", "torch")
-_KEYS = ("task", "backend", "variant", "cell", "length")
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,8 @@ class Pivot:
         lengths: the column groups.
         rows: the references (baseline, floor), then the networks.
         notes: lines for below the table: marks in use, what is n/a and why, over-fitting, flags.
+        measures: the names of the columns of each group.
+        minor: whether it stands below the table of the same task.
     """
 
     task: str
@@ -57,66 +57,32 @@ class Pivot:
     lengths: tuple[int, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
+    measures: tuple[str, ...] = MEASURES
+    minor: bool = False
 
 
-def pivots(records: Iterable[Record]) -> list[Pivot]:
-    """Return a table for each task, in the order in which tasks appear."""
-    by_task: dict[str, list[Record]] = {}
+def by_task(records: Iterable[Record]) -> list[list[Record]]:
+    """Return the records of each task, in the order in which tasks appear."""
+    found: dict[str, list[Record]] = {}
     for record in records:
-        by_task.setdefault(record.trial.task, []).append(record)
-    return [_pivot(task, members) for task, members in by_task.items()]
+        found.setdefault(record.trial.task, []).append(record)
+    return list(found.values())
 
 
-def _pivot(task: str, records: Sequence[Record]) -> Pivot:
-    settings = [_settings(record) for record in records]
-    names = list(dict.fromkeys(name for setting in settings for name in setting))
-    varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
-    by_length = [name for name in varying if _follows_length(name, records, settings)]
-    axes = [name for name in varying if name not in by_length]
-    shared = {name: settings[0][name] for name in names if name not in varying}
+def pivot(records: Sequence[Record]) -> Pivot:
+    """Return the table of the records of one task."""
+    found = networks(records)
     lengths = tuple(sorted({record.trial.length for record in records}))
-    rows = _references(records, lengths, len(axes) + 2) + _networks(records, settings, axes)
+    rows = _references(records, lengths, len(found.axes)) + _networks(records, found)
+    marks = {shown.mark for row in rows for entry in row.entries.values() for shown in entry}
     return Pivot(
-        task=task,
-        settings=_in_words(shared, by_length),
-        axes=("cell", *(axis.replace("_", " ") for axis in axes), "engine"),
+        task=records[0].trial.task,
+        settings=found.words,
+        axes=found.axes,
         lengths=lengths,
         rows=tuple(rows),
-        notes=tuple(notes(records, {shown.mark for row in rows for e in row.entries.values() for shown in e})),
+        notes=tuple(notes(records, marks, places="environment" in found.axes)),
     )
-
-
-def _settings(record: Record) -> dict[str, str]:
-    """Return what was asked of a trial besides the fixed axes, as text; task options by their own names."""
-    content = record.trial.content()
-    options = content.pop("task_options")
-    found = {name: value for name, value in content.items() if name not in _KEYS} | options
-    return {one_line(name): _setting(value) for name, value in found.items()}
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return one_line(value) if isinstance(value, str) else {None: "none", True: "yes", False: "no"}[value]
-    return f"{value:g}"
-
-
-def _follows_length(name: str, records: Sequence[Record], settings: Sequence[dict[str, str]]) -> bool:
-    values: dict[int, set[str | None]] = {}
-    for record, setting in zip(records, settings, strict=True):
-        values.setdefault(record.trial.length, set()).add(setting.get(name))
-    return all(len(found) == 1 for found in values.values())
-
-
-def _in_words(shared: dict[str, str], by_length: Sequence[str]) -> str:
-    words = [f"{name} {shared[name]}" for name in ("hidden", "layers", "batch", "steps") if name in shared]
-    if "optimizer" in shared:
-        words.append(f"{shared['optimizer']} {shared.get('learning_rate', '')}".strip())
-    words += [f"clip {shared['clip_norm']}"] if shared.get("clip_norm", "none") != "none" else []
-    words += [f"seed {shared['seed']}"] if "seed" in shared else []
-    words += [f"{name.replace('_', ' ')} {shared[name]}" for name in _UNUSUAL if shared.get(name, "none") not in _USUAL]
-    words += [shared[name] for name in ("dtype", "device") if name in shared]
-    words += [f"{shared['threads']} thread{'s' * (shared['threads'] != '1')}"] if "threads" in shared else []
-    return " · ".join(words + [f"{name.replace('_', ' ')} by length" for name in by_length])
 
 
 def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) -> list[Row]:
@@ -141,19 +107,15 @@ def _reference(loss: float, baseline: float | None) -> tuple[Shown, ...]:
     return (Shown(number(loss) + multiple, tone="dim"), *[Shown("")] * (len(MEASURES) - 1))
 
 
-def _networks(records: Sequence[Record], settings: Sequence[dict[str, str]], axes: Sequence[str]) -> list[Row]:
-    """Return the rows by network, so that its engines stand together; each in the order of first appearance."""
+def _networks(records: Sequence[Record], asked: Networks) -> list[Row]:
+    """Return the rows by network, so that its engines stand together."""
     found: dict[tuple[str, ...], dict[int, Record]] = {}
-    for record, setting in zip(records, settings, strict=True):
-        labels = (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
+    for record, labels in zip(records, asked.labels, strict=True):
         found.setdefault(labels, {})[record.trial.length] = record
-    cells = list(dict.fromkeys(labels[0] for labels in found))
-    networks = list(dict.fromkeys(labels[:-1] for labels in found))
-    ordered = sorted(found, key=lambda labels: (cells.index(labels[0]), networks.index(labels[:-1])))
     best = _fastest(found)
     return [
         Row(labels, {length: _entry(r, best=(labels, length) in best) for length, r in found[labels].items()})
-        for labels in ordered
+        for labels in in_order(asked.labels)
     ]
 
 

@@ -12,6 +12,7 @@ from harness.contract.record import COLUMNS, FIGURE_COLUMNS, Record
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness_results.scaling import Scaling
     from harness_results.tables import ReportTables
 
 
@@ -23,15 +24,18 @@ class Results(Sequence[Record]):
 
     @classmethod
     def from_store(cls, location: str | Path, run: int | None = None) -> Results:
-        """Return the latest record of each trial in a store, or in one of its runs, with curves.
+        """Return one record per trial of a store, or of one of its runs, with curves.
+
+        Of a trial measured more than once it is that of the latest run; of several launches it holds the medians.
 
         Raises:
             StoreError: the store cannot be read.
         """
+        from harness_results.launches import combine
         from harness_results.store import Store
 
         with Store.open(location, create=False) as store:
-            return cls(store.records(run, with_curves=True))
+            return cls(combine(store.launches(run, with_curves=True)))
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -77,6 +81,12 @@ class Results(Sequence[Record]):
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
         figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}
         return frame.astype(figures)
+
+    def scaling(self) -> list[Scaling]:
+        """Return how the time of a step grows with T, for each network and engine with three lengths or more."""
+        from harness_results.scaling import scaling
+
+        return scaling(self.records)
 
     def table(self) -> ReportTables:
         """Return the tables as a Rich renderable."""

@@ -25,7 +25,15 @@ SECTIONS = {
     "proof": PROOF_COLUMNS,
 }
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
-APART = (*LOGS, "samples", "flags", "notes", "overfitting_gap", "best_step", "best_loss_validation")
+APART = (*LOGS, "samples", "flags", "notes", "overfitting_gap", "best_step", "best_loss_validation",
+         "launch_figures")  # fmt: skip
+LAUNCH = {
+    "tokens_per_second": "tokens/s",
+    "step_seconds_median": "step",
+    "first_step_seconds": "first step",
+    "compile_seconds": "compiling",
+    "peak_memory_bytes": "bytes",
+}
 EVALUATIONS = 12  # shown, evenly spaced
 NAME_WIDTH = 26
 
@@ -61,6 +69,7 @@ def _lines(record: Record, width: int) -> Iterator[Text]:
         bits = findings.bits_per_character(record)
         if section == "learning" and bits is not None:
             yield from _facts({"bits_per_character": number(bits, 4)})
+    yield from _launches(record.details.get("launch_figures"))
     yield from _curves(record, width)
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
@@ -152,6 +161,18 @@ def _evaluations(evaluations: Any) -> Iterator[Text]:
     for found in (evaluations[index] for index in _spread(len(evaluations))):
         names = ("step", "loss_validation", "loss_train_eval", "accuracy")
         yield Text("".join(f"  {number(found.get(name)):>10}" for name in names))
+
+
+def _launches(launches: Any) -> Iterator[Text]:
+    """Yield the figures of each launch that depend on the clock."""
+    if not isinstance(launches, list | tuple) or not launches:
+        return
+    yield Text("")
+    yield Text("launches", style="bold")
+    yield Text(f"  {'launch':>6}  {'status':>13}" + "".join(f"  {name:>10}" for name in LAUNCH.values()), style="dim")
+    for number_, found in enumerate(launches, start=1):
+        figures = "".join(f"  {_figure(name, found.get(name)):>10}" for name in LAUNCH)
+        yield Text(f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}")
 
 
 def _spread(count: int) -> list[int]:

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 9999
 FEWEST = 5  # launches on each side below which no difference is significant at ``ALPHA``
 ALPHA = 0.02  # two-sided Mann-Whitney: of 5 against 5 launches, at most one pair may be in the wrong order (p = 0.016)
-SMALLEST_EFFECT = 0.03  # a difference that is surely below this is called "same", however fine the noise floor
+EQUIVALENCE = 0.05  # a difference that is surely below this is called "same"
 FLOOR_QUANTILE = 0.99
 DEFAULT_FLOOR = 0.03  # assumed where no noise floor has been measured
 _SEED = 20_061  # of every resampling here: the same data give the same interval
@@ -102,8 +102,8 @@ def compare_speed(base: Values, new: Values, floor: float) -> Effect:
     """Compare two sets of launches of the same work.
 
     ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a bootstrap interval that
-    leaves out zero, and a change above the noise floor. ``same`` needs an interval within the floor or
-    ``SMALLEST_EFFECT``, whichever is wider. Anything else is ``cannot_tell``, with the reason.
+    leaves out zero, and a change above the noise floor. ``same`` needs an interval within ``EQUIVALENCE`` on both
+    sides. Anything else is ``cannot_tell``, with the reason.
 
     Args:
         base: seconds per step, one median per launch.
@@ -121,8 +121,7 @@ def compare_speed(base: Values, new: Values, floor: float) -> Effect:
     p_value = _mann_whitney(base, new)
     if p_value <= ALPHA and not low <= 0 <= high and abs(change) > floor:
         return Effect("faster" if change > 0 else "slower", change, low, high, p_value)
-    band = max(floor, SMALLEST_EFFECT)
-    if -band <= low and high <= band:
+    if -EQUIVALENCE <= low and high <= EQUIVALENCE:
         return Effect("same", change, low, high, p_value)
     return Effect("cannot_tell", change, low, high, p_value, _doubt(change, low, high, p_value, floor))
 

@@ -10,32 +10,33 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from harness.contract.record import Record
-from harness_results.notes import READING
-from harness_results.pivot import MEASURES, Pivot, Row, Shown, pivots
+from harness_results.lines import DIVIDER, GAP, grid_lines, joined, left, note_lines, unrepeated
+from harness_results.pivot import Pivot, Row, Shown
+from harness_results.sections import Report, report
 from harness_results.text import to_ascii
 
 STYLES = {"": "", "good": "green", "warn": "yellow", "bad": "red", "dim": "dim", "best": "bold"}
-GAP, DIVIDER = "  ", " │ "
 
 
 @dataclass(frozen=True)
 class ReportTables:
-    """Tables that lay themselves out for the console they are printed on: as many lengths side by side as fit."""
+    """Tables that lay themselves out for the console they are printed on: as much side by side as fits."""
 
-    pivots: Sequence[Pivot]
+    report: Report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         clean = to_ascii if options.ascii_only else str
-        for pivot in self.pivots:
-            for line in _lines(pivot, options.max_width):
-                yield _cleaned(line, clean)
-        if self.pivots:
-            yield _cleaned(Text(READING, style="dim"), clean)
+        for table in self.report.tables:
+            width = options.max_width
+            lines = _pivot_lines(table, width) if isinstance(table, Pivot) else grid_lines(table, width)
+            yield from (_cleaned(line, clean) for line in lines)
+        if self.report.tables:
+            yield _cleaned(Text(self.report.reading, style="dim"), clean)
 
 
 def rich_table(records: Iterable[Record]) -> ReportTables:
-    """Return the tables of these records, one per task, with what must be known below each."""
-    return ReportTables(pivots(records))
+    """Return the tables of these records, by task, with what must be known below each."""
+    return ReportTables(report(list(records)))
 
 
 def plain_table(records: Iterable[Record], width: int = 100) -> str:
@@ -46,22 +47,20 @@ def plain_table(records: Iterable[Record], width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
-def _lines(pivot: Pivot, width: int) -> Iterator[Text]:
+def _pivot_lines(pivot: Pivot, width: int) -> Iterator[Text]:
     yield Text.assemble((pivot.task, "bold"), (f"   {pivot.settings}", "dim"))
     layout = _Layout.of(pivot)
     for start in range(0, len(pivot.lengths), groups := layout.groups(width)):
         yield from layout.block(pivot, pivot.lengths[start : start + groups])
         yield Text("")
-    for note in pivot.notes:
-        yield Text(note)
-    if pivot.notes:
-        yield Text("")
+    yield from note_lines(pivot.notes)
 
 
 @dataclass(frozen=True)
 class _Layout:
     """The widths of the label columns and of the measures, the same in every block of one table."""
 
+    names: tuple[str, ...]
     labels: tuple[int, ...]
     measures: tuple[int, ...]
     marked: tuple[bool, ...]  # whether a mark stands in the column: then every cell keeps room for one
@@ -69,15 +68,15 @@ class _Layout:
     @classmethod
     def of(cls, pivot: Pivot) -> _Layout:
         entries = [entry for row in pivot.rows for entry in row.entries.values()]
-        columns = [[entry[index] for entry in entries] for index in range(len(MEASURES))]
+        columns = [[entry[index] for entry in entries] for index in range(len(pivot.measures))]
         marked = tuple(any(shown.mark for shown in column) for column in columns)
         texts = [
             max(map(cell_len, (name, *(s.text for s in column))))
-            for name, column in zip(MEASURES, columns, strict=True)
+            for name, column in zip(pivot.measures, columns, strict=True)
         ]
         labels = [[name, *(row.labels[index] for row in pivot.rows)] for index, name in enumerate(pivot.axes)]
         widths = tuple(text + 2 * mark for text, mark in zip(texts, marked, strict=True))
-        return cls(tuple(max(map(cell_len, column)) for column in labels), widths, marked)
+        return cls(pivot.measures, tuple(max(map(cell_len, column)) for column in labels), widths, marked)
 
     @property
     def group(self) -> int:
@@ -92,43 +91,31 @@ class _Layout:
         """Yield the lines of the table for some of its lengths."""
         blank = self._labels([""] * len(self.labels))
         titles = [(Text(f"T = {length} ".ljust(self.group, "─"), style="dim")) for length in lengths]
-        yield _joined(blank, titles)
-        header = Text(GAP).join(self._padded(Shown(name), i, style="bold") for i, name in enumerate(MEASURES))
-        yield _joined(self._labels(pivot.axes, style="bold"), [header] * len(lengths))
+        yield joined(blank, titles)
+        header = Text(GAP).join(self._padded(Shown(name), i, style="bold") for i, name in enumerate(self.names))
+        yield joined(self._labels(pivot.axes, style="bold"), [header] * len(lengths))
         before: tuple[str, ...] = ()
         for row in pivot.rows:
             if any(length in row.entries for length in lengths):
-                yield _joined(self._row_labels(row, before), [self._group(row, length) for length in lengths])
+                yield joined(self._row_labels(row, before), [self._group(row, length) for length in lengths])
                 before = row.labels
 
     def _row_labels(self, row: Row, before: Sequence[str]) -> Text:
         """Return the labels, less those that repeat the line above."""
-        kept = [
-            "" if index < len(row.labels) - 1 and tuple(before[: index + 1]) == row.labels[: index + 1] else label
-            for index, label in enumerate(row.labels)
-        ]
+        kept = unrepeated(row.labels, before)
         return self._labels(kept, style="dim" if row.reference else "")
 
     def _labels(self, labels: Sequence[str], style: str = "") -> Text:
-        padded = [label + " " * (width - cell_len(label)) for label, width in zip(labels, self.labels, strict=True)]
-        return Text(GAP.join(padded), style=style)
+        return Text(GAP.join(map(left, labels, self.labels)), style=style)
 
     def _group(self, row: Row, length: int) -> Text:
-        entry = row.entries.get(length, (Shown(""),) * len(MEASURES))
+        entry = row.entries.get(length, (Shown(""),) * len(self.names))
         return Text(GAP).join(self._padded(shown, index, STYLES[shown.tone]) for index, shown in enumerate(entry))
 
     def _padded(self, shown: Shown, index: int, style: str) -> Text:
         mark = f" {shown.mark or ' '}" if self.marked[index] else ""
         space = " " * (self.measures[index] - cell_len(shown.text) - len(mark))
         return Text.assemble(space, (shown.text + mark, style))
-
-
-def _joined(labels: Text, groups: Sequence[Text]) -> Text:
-    divider = Text(DIVIDER, style="dim")
-    line = Text("")
-    for part in (labels, *(piece for group in groups for piece in (divider, group))):
-        line.append_text(part)
-    return line
 
 
 def _cleaned(line: Text, clean: Callable[[str], str]) -> Text:

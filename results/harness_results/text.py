@@ -83,6 +83,25 @@ def interval(median: float | None, low: float | None, high: float | None) -> str
     return f"{quantity(median)} ±{max(1, math.ceil(100 * wider))}%" if wider < 1 else f"{quantity(median)} ±>99%"
 
 
+def within(value: float, half: float) -> str:
+    """Return ``1.20 ±0.31``: as many decimals as the interval's two first digits need, and at most four digits."""
+    if not (math.isfinite(value) and math.isfinite(half)):
+        return number(value)
+    decimals = 1 - _magnitude(half) if half else 4
+    decimals = max(0, min(decimals, 3 - _magnitude(value) if value else 3, 6))
+    least = 10.0**-decimals
+    return f"{value:.{decimals}f} ±{half:.{decimals}f}" if half >= least / 2 else f"{value:.{decimals}f} ±<{least:g}"
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
+
+
+def count(value: int) -> str:
+    """Return a whole number in full below a thousand, with a prefix above: ``310``, ``12.4k``."""
+    return str(value) if abs(value) < 1000 else quantity(value)  # noqa: PLR2004
+
+
 def sparkline(values: Sequence[float | None], width: int = 60, *, logarithmic: bool = False) -> str:
     """Return the series as a line of blocks, each the mean of its values; a gap where all are unknown.
 

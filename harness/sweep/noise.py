@@ -1,0 +1,34 @@
+"""A against A: launches of equal code, interleaved, whose difference is what this machine does by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.contract import Record, Trial
+from harness.measure.streams import generator
+from harness.plugins import Plugins
+from harness.sweep.plan import PlanRequest, expand
+
+STEPS = 100  # about a second of blocks where a step takes 10 ms
+
+
+def same_trials(engines: Sequence[str], threads: int, plugins: Plugins) -> list[Trial]:
+    """Return the trial that each engine runs as A and as B: an LSTM on ``copy`` at T = 50.
+
+    Raises:
+        UsageError: an engine is unknown or unavailable.
+    """
+    axes = {"task": ("copy",), "cell": ("lstm",), "length": (50,), "steps": (STEPS,), "evaluate_every": (0,)}
+    return expand(PlanRequest({"backend": tuple(engines), "threads": (threads,), **axes}), plugins)
+
+
+def split(launches: Sequence[Record], order_seed: int) -> tuple[list[float], list[float]]:
+    """Return the seconds per step of A and of B: of each pair of neighbouring launches one each, drawn by the seed."""
+    seconds = [float(record.figures["step_seconds_median"] or 0.0) for record in launches]
+    rng = generator(order_seed, "a against b")
+    sides: tuple[list[float], list[float]] = ([], [])
+    for first, second in zip(seconds[::2], seconds[1::2], strict=False):
+        turned = bool(rng.integers(2))
+        sides[turned].append(first)
+        sides[not turned].append(second)
+    return sides

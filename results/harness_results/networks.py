@@ -1,0 +1,103 @@
+"""What tells the networks of one task apart: the settings that vary, as row labels, and those they share, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract.record import Record
+from harness_results.text import UNKNOWN, one_line
+
+_UNUSUAL = ("schedule", "momentum", "clip_value", "initialisation", "forget_bias", "chrono", "dropout", "python")
+_USUAL = ("none", "0", "constant", "torch", "own")
+_KEYS = ("task", "backend", "variant", "cell", "length")
+OWN = "own"  # the harness's own interpreter
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The records of one task by network and engine.
+
+    Attributes:
+        axes: the names of the row labels: the cell, whatever varies, the engine.
+        labels: the labels of each record; the last is the engine, those before it are the network's.
+        by_length: the settings that vary only with the length.
+        words: what all share.
+    """
+
+    axes: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+    by_length: tuple[str, ...]
+    words: str
+
+
+def networks(records: Sequence[Record]) -> Networks:
+    """Return the networks among the records of one task."""
+    apart = _in_several_environments(records)
+    settings = [_settings(record, environment=apart) for record in records]
+    names = list(dict.fromkeys(name for setting in settings for name in setting))
+    varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
+    by_length = [name for name in varying if _follows_length(name, records, settings)]
+    axes = [name for name in varying if name not in by_length]
+    shared = {name: settings[0][name] for name in names if name not in varying}
+    return Networks(
+        axes=("cell", *(axis.replace("_", " ") for axis in axes), "engine"),
+        labels=tuple(
+            (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
+            for record, setting in zip(records, settings, strict=True)
+        ),
+        by_length=tuple(by_length),
+        words=_in_words(shared, by_length),
+    )
+
+
+def in_order(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return each label once, so that the engines of a network stand together; otherwise by first appearance."""
+    unique = list(dict.fromkeys(labels))
+    cells = list(dict.fromkeys(label[0] for label in unique))
+    found = list(dict.fromkeys(label[:-1] for label in unique))
+    return sorted(unique, key=lambda label: (cells.index(label[0]), found.index(label[:-1])))
+
+
+def _in_several_environments(records: Sequence[Record]) -> bool:
+    """Say whether a trial stands there twice, from different machines."""
+    places: dict[str, set[str | None]] = {}
+    for record in records:
+        places.setdefault(record.trial.trial_id, set()).add(record.environment_id)
+    return any(len(found) > 1 for found in places.values())
+
+
+def _settings(record: Record, *, environment: bool) -> dict[str, str]:
+    """Return what was asked of a trial besides the fixed axes, as text; task options by their own names."""
+    content = record.trial.content()
+    options = content.pop("task_options")
+    found = {name: value for name, value in content.items() if name not in _KEYS} | options
+    found["python"] = record.trial.python or OWN
+    found |= {"environment": record.environment_id or UNKNOWN} if environment else {}
+    return {one_line(name): _setting(value) for name, value in found.items()}
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return one_line(value) if isinstance(value, str) else {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}"
+
+
+def _follows_length(name: str, records: Sequence[Record], settings: Sequence[dict[str, str]]) -> bool:
+    values: dict[int, set[str | None]] = {}
+    for record, setting in zip(records, settings, strict=True):
+        values.setdefault(record.trial.length, set()).add(setting.get(name))
+    return all(len(found) == 1 for found in values.values())
+
+
+def _in_words(shared: dict[str, str], by_length: Sequence[str]) -> str:
+    words = [f"{name} {shared[name]}" for name in ("hidden", "layers", "batch", "steps") if name in shared]
+    if "optimizer" in shared:
+        words.append(f"{shared['optimizer']} {shared.get('learning_rate', '')}".strip())
+    words += [f"clip {shared['clip_norm']}"] if shared.get("clip_norm", "none") != "none" else []
+    words += [f"seed {shared['seed']}"] if "seed" in shared else []
+    words += [f"{name.replace('_', ' ')} {shared[name]}" for name in _UNUSUAL if shared.get(name, "none") not in _USUAL]
+    words += [shared[name] for name in ("dtype", "device") if name in shared]
+    words += [f"{shared['threads']} thread{'s' * (shared['threads'] != '1')}"] if "threads" in shared else []
+    return " · ".join(words + [f"{name.replace('_', ' ')} by length" for name in by_length])

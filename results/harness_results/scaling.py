@@ -1,0 +1,211 @@
+"""How the time of a training step grows with the sequence: a fit per network and engine, and when compiling pays.
+
+Nothing is run, and scipy is imported on use.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from harness.contract.record import Record
+
+Values = Sequence[float]
+Key = tuple[str, str | None]  # of a network
+
+FEWEST_LENGTHS = 3
+CONFIDENCE = 0.95
+COSTLESS = (  # settings that change no step's time, and so may follow the length
+    "chrono", "steps", "evaluate_every", "seed", "data_seed", "evaluation_seed", "learning_rate",
+    "schedule_steps", "schedule_factor", "forget_bias",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A fitted value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """The steps after which a compiling engine has overtaken another one.
+
+    Attributes:
+        length: T.
+        steps: so many, at least 0; ``math.inf``: never, for no engine of the same network is slower per step.
+        against: the fastest engine that is slower per step; None where there is none.
+    """
+
+    length: int
+    steps: float
+    against: str | None
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One network on one engine over its lengths.
+
+    Attributes:
+        records: those it is made of, by length.
+        time_steps: those that the network really runs at each length (``copy``: T + 2K).
+        step_overhead_seconds: a of ``seconds per step = a + b t``: what a step costs whatever its length.
+        time_step_seconds: b: what each time step of the whole batch adds.
+        exponent: slope of log seconds over log t.
+        memory_bytes_per_time_step: slope of the peak memory; None where it is not known.
+        compile_seconds: at the shortest and at the longest length; None where the engine does not compile.
+        break_even: at the shortest and at the longest length; empty where the engine does not compile or is alone.
+    """
+
+    records: tuple[Record, ...]
+    time_steps: tuple[int, ...]
+    step_overhead_seconds: Estimate
+    time_step_seconds: Estimate
+    exponent: Estimate
+    memory_bytes_per_time_step: Estimate | None
+    compile_seconds: tuple[float | None, float | None]
+    break_even: tuple[BreakEven, ...]
+
+
+def scaling(records: Iterable[Record]) -> list[Scaling]:
+    """Return the scaling of each network and engine with three lengths or more that are ok, in order of appearance."""
+    timed = [record for record in records if record.status == "ok" and time_steps(record)]
+    free = _following_length(timed)
+    networks: dict[Key, dict[str, list[Record]]] = {}
+    for record in timed:
+        engines = networks.setdefault(_network(record, free), {})
+        engines.setdefault(record.trial.engine, []).append(record)
+    return [
+        _scaling(sorted(members, key=lambda record: record.trial.length), engines)
+        for engines in networks.values()
+        for members in engines.values()
+        if len(set(map(time_steps, members))) >= FEWEST_LENGTHS
+    ]
+
+
+def time_steps(record: Record) -> int | None:
+    """Return the time steps that the network really runs, by its own throughput; None where that is not known.
+
+    They are ``tokens_per_second * step_seconds_median / batch`` of each launch, which is exact up to rounding.
+    """
+    launches = record.details.get("launch_figures") or [record.figures]
+    products = [_product(launch.get("tokens_per_second"), launch.get("step_seconds_median")) for launch in launches]
+    known = [product / record.trial.batch for product in products if product is not None]
+    return round(median(known)) or None if known else None
+
+
+def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate, Estimate]:
+    """Return intercept and slope of the line that minimises ``sum (w (y - a - b t))^2``, with Student intervals.
+
+    Args:
+        t: (n,), three points or more.
+        y: (n,).
+        weights: (n,) factors of the residuals, 1 / y where errors are proportional to y; None: all 1.
+    """
+    import numpy as np
+    from scipy import stats
+
+    scale, factors = max(map(abs, t)), np.ones(len(t)) if weights is None else np.asarray(weights, float)
+    columns = np.stack([factors, factors * np.asarray(t, float) / scale], axis=1)  # (n, 2), of similar size
+    target = factors * np.asarray(y, float)
+    inverse = np.linalg.pinv(columns)  # (2, n)
+    fitted, freedom = inverse @ target, len(t) - 2
+    variance = np.sum((target - columns @ fitted) ** 2) / freedom
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance * np.sum(inverse**2, axis=1))
+    intercept, slope = (
+        Estimate(*(float(end / unit) for end in (middle, middle - wide, middle + wide)))
+        for middle, wide, unit in zip(fitted, half, (1.0, scale), strict=True)
+    )
+    return intercept, slope
+
+
+def break_even(compiling: Record, others: Iterable[Record]) -> BreakEven | None:
+    """Return when ``compiling`` overtakes the fastest engine that is slower per step; None where it is alone.
+
+    The start-up of an engine is compiling and the first step, less one steady step.
+    """
+    own = _cost(compiling)
+    rivals = [cost for cost in map(_cost, others) if cost is not None]
+    if own is None or not rivals:
+        return None
+    slower = [rival for rival in rivals if rival.step > own.step]
+    if not slower:
+        return BreakEven(compiling.trial.length, math.inf, None)
+    rival = min(slower, key=lambda cost: cost.step)
+    steps = (own.start_up - rival.start_up) / (rival.step - own.step)
+    return BreakEven(compiling.trial.length, max(0.0, steps), rival.engine)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds: of one steady step, and before it."""
+
+    engine: str
+    step: float
+    start_up: float
+
+
+def _cost(record: Record) -> _Cost | None:
+    figures = record.figures
+    step, first, compiling = (figures.get(n) for n in ("step_seconds_median", "first_step_seconds", "compile_seconds"))
+    if step is None or first is None:
+        return None
+    return _Cost(record.trial.engine, step, (compiling or 0.0) + first - step)
+
+
+def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Scaling:
+    """Return the scaling of one engine's records, by length; ``engines``: those of the same network."""
+    steps = [time_steps(record) or 0 for record in records]
+    seconds = [float(record.figures["step_seconds_median"] or 0.0) for record in records]
+    overhead, slope = line(steps, seconds, [1 / value for value in seconds])
+    ends = (records[0], records[-1])
+    return Scaling(
+        records=tuple(records),
+        time_steps=tuple(steps),
+        step_overhead_seconds=overhead,
+        time_step_seconds=slope,
+        exponent=line([math.log(t) for t in steps], [math.log(value) for value in seconds])[1],
+        memory_bytes_per_time_step=_memory(records, steps),
+        compile_seconds=(ends[0].figures.get("compile_seconds"), ends[1].figures.get("compile_seconds")),
+        break_even=tuple(found for end in ends if (found := _overtakes(end, engines)) is not None),
+    )
+
+
+def _memory(records: Sequence[Record], steps: Sequence[int]) -> Estimate | None:
+    found = [(t, r.figures.get("peak_memory_bytes")) for t, r in zip(steps, records, strict=True)]
+    known = {t: float(peak) for t, peak in found if peak is not None}
+    return line(list(known), list(known.values()))[1] if len(known) >= FEWEST_LENGTHS else None
+
+
+def _overtakes(record: Record, engines: dict[str, list[Record]]) -> BreakEven | None:
+    if record.figures.get("compile_seconds") is None:
+        return None
+    others = (other for name, members in engines.items() if name != record.trial.engine for other in members)
+    return break_even(record, [other for other in others if other.trial.length == record.trial.length])
+
+
+def _network(record: Record, free: set[str]) -> Key:
+    """Return all settings but the engine, the length and what follows the length; and where it ran."""
+    content = record.trial.model_dump(mode="json", exclude={"backend", "variant", "length", *free})
+    return json.dumps(content, sort_keys=True), record.environment_id
+
+
+def _following_length(records: Sequence[Record]) -> set[str]:
+    """Return the settings without cost that have one value at each length of a task."""
+    values: dict[tuple[str, str, int], set[object]] = {}
+    for trial in (record.trial for record in records):
+        for name in COSTLESS:
+            values.setdefault((name, trial.task, trial.length), set()).add(getattr(trial, name))
+    return set(COSTLESS) - {name for (name, _, _), found in values.items() if len(found) > 1}
+
+
+def _product(rate: object, seconds: object) -> float | None:
+    known = isinstance(rate, int | float) and isinstance(seconds, int | float) and seconds > 0
+    product = float(rate) * float(seconds) if known else math.nan  # type: ignore[arg-type]
+    return product if math.isfinite(product) else None

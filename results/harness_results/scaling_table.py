@@ -1,0 +1,93 @@
+"""The scaling and the compiling table of one task, from the fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.contract.record import Record
+from harness_results.grid import Grid
+from harness_results.networks import Networks, in_order, networks
+from harness_results.pivot import Pivot, Row, Shown
+from harness_results.scaling import BreakEven, Estimate, Scaling, scaling
+from harness_results.text import UNKNOWN, count, quantity, seconds, within
+
+COLUMNS = ("T", "per step", "per time step", "log-log", "B/time step")
+NOTE = (
+    "per step, per time step: a and b of the line seconds = a + b t by least squares, 95 % intervals · "
+    "log-log: slope of log seconds over log t · B/time step: slope of the peak memory"
+)
+PAYS = (
+    "pays after: training steps until start-up and steps together take less time than with the engine in brackets, "
+    "the fastest of those that are slower per step; never: none is"
+)
+
+
+def scaling_tables(records: Sequence[Record]) -> list[Grid | Pivot]:
+    """Return the tables of the records of one task; none where no engine has three lengths."""
+    found = scaling(records)
+    if not found:
+        return []
+    asked = networks(records)
+    by_record = {id(record): label for record, label in zip(records, asked.labels, strict=True)}
+    order = in_order(asked.labels)
+    labelled = sorted(((by_record[id(one.records[0])], one) for one in found), key=lambda pair: order.index(pair[0]))
+    task = records[0].trial.task
+    compiling = _compiling(task, asked, labelled)
+    return [_fits(task, asked, labelled), *([compiling] if compiling.rows else [])]
+
+
+def _fits(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]) -> Grid:
+    return Grid(
+        title=f"{task}: scaling in T",
+        axes=asked.axes,
+        columns=COLUMNS,
+        rows=tuple((labels, _cells(one)) for labels, one in labelled),
+        notes=(NOTE,),
+    )
+
+
+def _compiling(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]) -> Pivot:
+    rows = [Row(labels, entries) for labels, one in labelled if (entries := _costs(one))]
+    return Pivot(
+        task=f"{task}: compiling",
+        settings="at the shortest and the longest T",
+        axes=asked.axes,
+        lengths=tuple(sorted({length for row in rows for length in row.entries})),
+        rows=tuple(rows),
+        notes=(PAYS,),
+        measures=("compiling", "pays after"),
+        minor=True,
+    )
+
+
+def _cells(one: Scaling) -> tuple[str, ...]:
+    memory, exponent = one.memory_bytes_per_time_step, one.exponent
+    return (
+        f"{one.records[0].trial.length}-{one.records[-1].trial.length}",
+        _duration(one.step_overhead_seconds),
+        _duration(one.time_step_seconds),
+        within(exponent.value, exponent.high - exponent.value),
+        UNKNOWN if memory is None else quantity(memory.value),
+    )
+
+
+def _duration(estimate: Estimate) -> str:
+    """Return ``1.20 ±0.31 ms``, in the unit that suits the larger of the value and its interval."""
+    half = estimate.high - estimate.value
+    largest = float(f"{max(abs(estimate.value), half):.3g}")  # a value just below a unit is shown as one
+    size, unit = next(((size, unit) for size, unit in ((1.0, "s"), (1e-3, "ms")) if largest >= size), (1e-6, "us"))
+    return f"{within(estimate.value / size, half / size)} {unit}"
+
+
+def _costs(one: Scaling) -> dict[int, tuple[Shown, ...]]:
+    """Return, at both ends, the seconds of compiling and when they are paid for; {} where there are none."""
+    pays = {found.length: _pays(found) for found in one.break_even}
+    ends = zip((one.records[0].trial.length, one.records[-1].trial.length), one.compile_seconds, strict=True)
+    return {
+        length: (Shown(seconds(cost)), Shown(pays.get(length, UNKNOWN))) for length, cost in ends if cost is not None
+    }
+
+
+def _pays(found: BreakEven) -> str:
+    return "never" if math.isinf(found.steps) else f"{count(math.ceil(found.steps))} ({found.against})"

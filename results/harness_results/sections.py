@@ -1,0 +1,27 @@
+"""All tables of a report in the order in which they are shown: of each task the networks, their scaling, the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.contract.record import Record
+from harness_results.grid import Grid
+from harness_results.limits import limits
+from harness_results.notes import reading
+from harness_results.pivot import Pivot, by_task, pivot
+from harness_results.scaling_table import scaling_tables
+
+
+@dataclass(frozen=True)
+class Report:
+    """The tables, and how to read their columns."""
+
+    tables: tuple[Pivot | Grid, ...]
+    reading: str
+
+
+def report(records: Sequence[Record]) -> Report:
+    """Return the tables of these records; none of no records."""
+    tables = [table for task in by_task(records) for table in (pivot(task), *scaling_tables(task), limits(task))]
+    return Report(tuple(table for table in tables if table is not None), reading(records))
