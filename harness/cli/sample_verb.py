@@ -11,12 +11,13 @@ import rich_click as click
 from harness.api import checkpoint_folder, sample
 from harness.cli.main import OK
 from harness.cli.options import store_option
+from harness.cli.trial_id import not_empty
 from harness.contract import UsageError
 from harness_results.text import safe
 
 
 @click.command("sample")
-@click.argument("trial")
+@click.argument("trial", callback=not_empty)
 @store_option
 @click.option("--length", "-n", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Characters.")
 @click.option("--temperature", type=click.FloatRange(0, 100), default=0.8, show_default=True,

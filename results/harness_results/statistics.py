@@ -121,7 +121,7 @@ def compare_speed(base: Values, new: Values, floor: float) -> Effect:
     p_value = _mann_whitney(base, new)
     if p_value <= ALPHA and not low <= 0 <= high and abs(change) > floor:
         return Effect("faster" if change > 0 else "slower", change, low, high, p_value)
-    if -EQUIVALENCE <= low and high <= EQUIVALENCE:
+    if low >= -EQUIVALENCE and high <= EQUIVALENCE:
         return Effect("same", change, low, high, p_value)
     return Effect("cannot_tell", change, low, high, p_value, _doubt(change, low, high, p_value, floor))
 
