@@ -1,0 +1,269 @@
+"""``harness compare``: a verdict for each trial, and what fails a build."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli.main import cli
+from harness.contract import Record, Trial, UnknownNameError, UsageError
+from harness_results import compare_text
+from harness_results.compare import compare, different_facts, measured_floors, same_but
+from harness_results.gate import Rule, read_rule
+from harness_results.store import Store
+
+HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
+STEADY = (1.00, 1.01, 0.99, 1.005, 0.995)
+
+
+def trial(**fields):
+    return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20} | fields)
+
+
+def launches(which=None, factor=1.0, statuses=("ok",) * 5, place="here", environment=None, **figures):
+    made = []
+    for seconds, status in zip(STEADY, statuses, strict=True):
+        speed = {"step_seconds_median": factor * seconds, "tokens_per_second": 640 / (factor * seconds)}
+        known = {"loss_validation": 0.5, "gradient_norm_max": 2.0, **figures}
+        made.append(
+            Record(
+                which or trial(), status, None if status == "ok" else "no luck", figures=known | speed,
+                environment=HERE if environment is None else environment, environment_id=place,
+            )
+        )  # fmt: skip
+    return made
+
+
+def verdict(base, new, **options):
+    (row,) = compare(base, new, **options).rows
+    return row
+
+
+def test_equal_launches_are_the_same():
+    assert verdict(launches(), launches()).verdict == "same"
+
+
+def test_a_slowdown_is_slower_by_as_much_as_it_is():
+    row = verdict(launches(), launches(factor=1.25))
+    assert row.verdict == "slower"
+    assert row.effect.change == pytest.approx(-0.2)
+    assert row.effect.low <= -0.2 <= row.effect.high
+    assert row.regressions == ("slower",)
+    assert verdict(launches(factor=1.25), launches()).verdict == "faster"
+
+
+def test_a_change_below_the_noise_floor_is_not_called():
+    content = {"seconds_per_step_a": [1.0, 1.5, 1.0, 0.6], "seconds_per_step_b": [1.0, 0.7, 1.4, 1.0]}
+    floors = measured_floors({"noise/numpy:loop": content, "peak/numpy": 3.0}, 5)
+    assert floors["numpy:loop"].measured
+    assert floors["numpy:loop"].value > 0.25
+    row = verdict(launches(), launches(factor=1.25), floors=floors)
+    assert (row.verdict, "noise floor" in row.reason) == ("cannot_tell", True)
+
+
+def test_an_engine_without_a_floor_takes_that_of_the_others():
+    content = {"seconds_per_step_a": [1.0, 1.5], "seconds_per_step_b": [1.0, 0.7]}
+    floors = measured_floors({"noise/torch:library": content}, 5)
+    assert verdict(launches(), launches(), floors=floors).floor == floors["torch:library"]
+    assert not verdict(launches(), launches()).floor.measured
+
+
+@pytest.mark.parametrize(("base", "new"), [(1, 1), (1, 5), (4, 4)])
+def test_too_few_launches_prove_nothing(base, new):
+    row = verdict(launches()[:base], launches(factor=2)[:new])
+    assert (row.verdict, row.regressions) == ("cannot_tell", ())
+    assert "--launches 5" in row.reason
+
+
+BROKEN = ("ok", "ok", "crashed", "ok", "ok")
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "expected"),
+    [
+        (launches(), launches(statuses=BROKEN), "newly_failing"),
+        (launches(statuses=BROKEN), launches(), "fixed"),
+        (launches(statuses=BROKEN), launches(statuses=BROKEN), "not_comparable"),
+        (launches(), [], "missing"),
+        ([], launches(), "new"),
+    ],
+)
+def test_what_failed_or_is_not_there_has_a_verdict_of_its_own(base, new, expected):
+    row = verdict(base, new)
+    assert row.verdict == expected
+    assert bool(row.regressions) == (expected in {"newly_failing", "missing"})
+    assert not verdict(base, new, allowed=("newly_failing", "missing")).regressions
+
+
+def test_trials_without_a_speed_cannot_be_compared():
+    silent = [replace(record, figures={}) for record in launches()]
+    assert verdict(silent, launches()).verdict == "not_comparable"
+
+
+def test_engines_match_by_everything_but_the_engine():
+    other = launches(trial(backend="torch", variant="library"), factor=0.5)
+    assert verdict(launches(), other, key=same_but("backend", "variant")).verdict == "faster"
+    assert [row.verdict for row in compare(launches(), other).rows] == ["missing", "new"]
+
+
+def test_two_trials_that_look_the_same_are_refused():
+    both = launches() + launches(trial(variant="fused"))
+    with pytest.raises(UsageError, match="cannot be told apart"):
+        compare(both, both, key=same_but("backend", "variant"))
+
+
+def test_the_suite_has_a_geometric_mean_with_its_n():
+    base = launches() + launches(trial(length=30)) + launches(trial(length=40))
+    new = launches(factor=2) + launches(trial(length=30), factor=0.5)
+    found = compare(base, new)
+    assert (found.geometric_mean, len(found.ratios)) == (pytest.approx(1.0), 2)
+    assert found.counts == {"faster": 1, "slower": 1, "missing": 1}
+
+
+@pytest.mark.parametrize(
+    ("rule", "change", "broken"),
+    [
+        ("loss_validation:0.02", {"loss_validation": 0.53}, True),
+        ("loss_validation:0.02", {"loss_validation": 0.51}, False),
+        ("loss_validation:0.02", {"loss_validation": 0.3}, False),
+        ("gradient_norm_max:10%", {"gradient_norm_max": 2.3}, True),
+        ("gradient_norm_max:10%", {"gradient_norm_max": 2.1}, False),
+        ("accuracy:0.1", {"accuracy": 0.7}, True),
+        ("accuracy:0.1", {"accuracy": 0.95}, False),
+        ("loss_validation:0.02", {"loss_validation": None}, True),
+    ],
+)
+def test_figures_may_get_worse_only_so_far(rule, change, broken):
+    row = verdict(launches(accuracy=0.9), launches(**{"accuracy": 0.9} | change), rules=[read_rule(rule)])
+    assert row.regressions == ((rule,) if broken else ())
+
+
+def test_a_throughput_fails_only_where_the_launches_prove_it():
+    rule = read_rule("throughput:10%")
+    assert verdict(launches(), launches(factor=1.25), rules=[rule]).regressions == ("throughput:10%",)
+    assert verdict(launches(), launches(factor=1.08), rules=[rule]).regressions == ()
+    assert verdict(launches()[:2], launches(factor=1.25)[:2], rules=[rule]).regressions == ()
+
+
+def test_rules_that_mean_nothing_are_refused():
+    assert read_rule("throughput:5%") == Rule("throughput", 0.05, relative=True)
+    for text in ("throughput", "throughput:", "throughput:-1", "throughput:5 %"):
+        with pytest.raises(UsageError, match="write METRIC:5%"):
+            read_rule(text)
+    with pytest.raises(UnknownNameError, match="throughput"):
+        read_rule("throughputs:5%")
+
+
+def test_environments_differ_by_their_stable_facts():
+    elsewhere = HERE | {"cpu": {"model": "two"}}
+    newer = HERE | {"python": {"version": "3.12"}}
+    assert different_facts(launches(), launches()) == []
+    (told,) = different_facts(launches(), launches(place="there", environment=elsewhere))
+    assert told.startswith("cpu:")
+    assert different_facts(launches(), launches(place="newer", environment=newer), ("python",)) == []
+    assert different_facts(launches(), launches(place="newer", environment=newer))
+
+
+def store(path, *records, runs=1):
+    with Store.open(path) as opened:
+        for _ in range(runs):
+            run_id = opened.begin_run("test")
+            for record in records:
+                opened.add(record, run_id)
+    return str(path)
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["compare", *arguments], standalone_mode=False)
+
+
+def status(result):
+    return result.exception or result.return_value
+
+
+@pytest.fixture
+def base(tmp_path):
+    records = [record for length in (20, 30, 40, 50) for record in launches(trial(length=length))]
+    return store(tmp_path / "base.sqlite", *records)
+
+
+def test_a_failing_a_missing_a_slower_and_an_unchanged_trial_get_four_verdicts_and_status_4(base, tmp_path):
+    failing = launches(trial(length=20), statuses=BROKEN)
+    slower, unchanged = launches(trial(length=40), factor=1.3), launches(trial(length=50))
+    new = store(tmp_path / "new.sqlite", *failing, *slower, *unchanged)
+    result = run(base, new, "--format", "json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    found = {row["length"]: row["verdict"] for row in rows[:-1]}
+    assert found == {20: "newly_failing", 30: "missing", 40: "slower", 50: "same"}
+    assert rows[-1]["suite"]["regressions"] == 3
+    assert status(result) == 4
+    assert status(run(base, new, "--allow", "newly-failing,missing,slower")) == 0
+
+
+def test_stores_of_two_machines_are_refused_with_status_5(base, tmp_path):
+    other = HERE | {"cpu": {"model": "two"}}
+    new = store(tmp_path / "new.sqlite", *launches(place="there", environment=other))
+    result = run(base, new)
+    assert (status(result), result.stdout) == (5, "")
+    assert "the environments differ" in result.stderr
+    assert "--allow-mixed" in result.stderr
+    assert status(run(base, new, "--allow-mixed", "--allow", "missing")) == 0
+
+
+def test_stores_without_a_common_trial_end_with_status_5(base, tmp_path):
+    new = store(tmp_path / "new.sqlite", *launches(trial(length=99)))
+    result = run(base, new)
+    assert (status(result), "no trial in common" in result.stderr) == (5, True)
+
+
+def test_runs_of_one_store_are_compared(tmp_path):
+    path = store(tmp_path / "s.sqlite", *launches(), runs=2)
+    for pair in (("1", "2"), ("last~1", "last"), (f"{path}@1", f"{path}@2"), (f"{path}@all", path)):
+        result = run(*pair, "--store", path, "--format", "json")
+        assert (status(result), json.loads(result.stdout.splitlines()[0])["verdict"]) == (0, "same"), pair
+
+
+@pytest.mark.parametrize("pair", [("3", "1"), ("last~7", "last")])
+def test_a_run_that_is_not_there_is_named_with_those_that_are(tmp_path, pair):
+    path = store(tmp_path / "s.sqlite", *launches(), runs=2)
+    error = status(run(*pair, "--store", path))
+    assert isinstance(error, UsageError)
+    assert "its runs: 1, 2" in str(error)
+
+
+def test_engines_and_interpreters_of_one_run_are_compared(tmp_path):
+    engines = launches() + launches(trial(backend="torch", variant="library"), factor=0.5)
+    path = store(tmp_path / "engines.sqlite", *engines)
+    for pair in (("numpy", "torch"), ("numpy:loop", "torch:library")):
+        assert json.loads(run(*pair, "--store", path, "-f", "json").stdout.splitlines()[0])["verdict"] == "faster"
+    named = launches(trial(python="base")) + launches(trial(python="candidate"))
+    path = store(tmp_path / "pythons.sqlite", *named)
+    result = run("--by", "python", "base", "candidate", "--store", path, "-f", "json")
+    assert json.loads(result.stdout.splitlines()[0])["verdict"] == "same"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("numpy", "tensorflow"), "unknown backend in this run 'tensorflow'"),
+        (("a", "b", "--by", "colour"), "unknown axis of --by 'colour'"),
+        (("numpy", "numpy", "--allow", "everything"), "unknown verdict"),
+        (("1", "1", "--run", "1"), "--run chooses the run for --by"),
+    ],
+)
+def test_bad_input_says_what_is_known(tmp_path, arguments, told):
+    error = status(run(*arguments, "--store", store(tmp_path / "s.sqlite", *launches())))
+    assert isinstance(error, UsageError)
+    assert told in str(error)
+
+
+def test_the_table_tells_verdicts_reasons_and_the_mean(base):
+    found = compare(launches() + launches(trial(length=30)), launches(factor=1.3, statuses=("ok",) * 5))
+    told = compare_text.plain(found)
+    assert "copy lstm T=20 numpy:loop" in told
+    assert "slower ✗" in told
+    assert "geometric mean of new / base throughput: 0.769 (n = 1)" in told
+    assert "verdicts: 1 slower, 1 missing" in told
+    assert max(map(len, told.splitlines())) <= 120
+    assert compare_text.to_markdown(found).startswith("| trial | base |")
