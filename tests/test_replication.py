@@ -4,14 +4,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from harness.api import Session
+from harness.cli.main import cli
+from harness.cli.options import _AXES
 from harness.contract import Trial, UnknownNameError, UsageError
 from harness.plugins import load_plugins
 from harness.sweep.affinity import read_affinity
 from harness.sweep.interpreters import read_interpreters, with_interpreters
 from harness.sweep.local import LocalSettings, run_trials
-from harness.sweep.plan import PlanRequest
+from harness.sweep.plan import PlanRequest, expand
 from harness.sweep.presets import preset
 from harness.sweep.process import worker_environment
 from harness.sweep.rounds import in_rounds
@@ -155,3 +158,66 @@ def test_interpreters_that_cannot_be_used_are_refused_all_at_once(tmp_path):
 def test_an_interpreter_that_nobody_gave_is_an_error():
     with pytest.raises(UnknownNameError, match="interpreter 'base'"):
         list(run_trials([trial(python="base")]))
+
+
+FAULTY = Path(__file__).parent / "plugins" / "faulty"
+
+
+def test_every_launch_is_a_fresh_process(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
+    monkeypatch.syspath_prepend(FAULTY)
+    plugins = load_plugins(block=("torch", "jax"))
+    talking = trial(backend="faulty", variant="tells_process", task="echo")
+    pids = []
+    for _ in range(3):
+        list(run_trials([talking], settings=LocalSettings(logs=tmp_path), plugins=plugins))
+        pids.append((tmp_path / f"{talking.trial_id}.log").read_text().split()[1])
+    assert len(set(pids)) == 3
+    assert str(os.getpid()) not in pids
+
+
+def test_all_engines_get_the_one_optimizer_and_rate_that_the_task_publishes():
+    plugins = load_plugins()
+    axes = {"backend": ("numpy", "torch:all", "jax:all"), "task": ("char", "copy", "adding"), "length": (50,)}
+    for task in axes["task"]:
+        trials = expand(PlanRequest({**axes, "task": (task,)}), plugins)
+        defaults = plugins.task(task).defaults
+        rules = {(one.optimizer, one.learning_rate, one.batch, one.hidden, one.steps) for one in trials}
+        published = (defaults.optimizer, defaults.learning_rate, defaults.batch, defaults.hidden, defaults.steps)
+        assert rules == {published}
+        assert len({one.engine for one in trials}) == len(trials) > 3
+
+
+CHANGES = {
+    "hidden": "6", "layers": "2", "dropout": "0.5", "initialisation": "glorot", "forget_bias": "1", "chrono": "9",
+    "batch": "3", "steps": "7", "optimizer": "sgd", "learning_rate": "0.25", "momentum": "0.5", "decay": "0.5",
+    "schedule": "cosine", "schedule_steps": "3", "schedule_factor": "0.5", "clip_norm": "0.125", "clip_value": "0.25",
+    "evaluate_every": "2", "seed": "3", "data_seed": "4", "evaluation_seed": "5", "dtype": "float64", "threads": "2",
+    "backend": "faulty:good", "task": "echo", "cell": "gru", "length": "4", "device": "cpu",
+}  # fmt: skip
+NEEDS = {
+    "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"), "dropout": ("--layers", "2"),
+    "schedule_steps": ("--schedule", "cosine"), "schedule_factor": ("--schedule", "exponential"),
+}  # fmt: skip
+USUAL = ("-b", "faulty:good", "-t", "echo", "-c", "lstm", "-T", "3", "--hidden", "5", "--batch", "2", "--steps", "8")
+
+
+def measured(tmp_path, *arguments):
+    runner, path = CliRunner(), str(tmp_path / "s.sqlite")
+    result = runner.invoke(cli, ["run", *arguments, "--store", path, "-q", "--format", "json"], standalone_mode=False)
+    assert result.return_value == 0, (result.exception, result.stderr)
+    with Store.open(path, create=False) as store:
+        return store.launches()[-1]
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in _AXES])
+def test_every_option_of_a_trial_reaches_the_record_of_the_worker(name, tmp_path, monkeypatch):
+    if name == "threads" and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two threads need two processors")
+    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
+    monkeypatch.syspath_prepend(FAULTY)
+    option = f"--{name.replace('_', '-')}"
+    record = measured(tmp_path, *USUAL, *NEEDS.get(name, ()), option, CHANGES[name])
+    assert record.status == "ok"
+    found = record.trial.engine if name == "backend" else getattr(record.trial, name)
+    assert str(found) in {CHANGES[name], f"{CHANGES[name]}.0"}

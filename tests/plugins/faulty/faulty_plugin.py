@@ -132,6 +132,7 @@ FAULTS = {
     "noise": be_noisy,
     "orphan": leave_child,
     "error": lambda result: {}["missing"],
+    "tells_process": lambda result: print(f"process {os.getpid()}", flush=True) or result,
     "no_step": lambda result: None,
     "no_loss": lambda result: replace(result, loss="much"),
     "nan": lambda result: replace(result, loss=math.nan),
