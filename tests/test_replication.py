@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 from collections import Counter
@@ -9,7 +10,8 @@ from click.testing import CliRunner
 from harness.api import Session
 from harness.cli.main import cli
 from harness.cli.options import _AXES
-from harness.contract import Trial, UnknownNameError, UsageError
+from harness.contract import Record, Trial, UnknownNameError, UsageError
+from harness.measure.worker import request_line
 from harness.plugins import load_plugins
 from harness.sweep.affinity import read_affinity
 from harness.sweep.interpreters import read_interpreters, with_interpreters
@@ -221,3 +223,17 @@ def test_every_option_of_a_trial_reaches_the_record_of_the_worker(name, tmp_path
     assert record.status == "ok"
     found = record.trial.engine if name == "backend" else getattr(record.trial, name)
     assert str(found) in {CHANGES[name], f"{CHANGES[name]}.0"}
+
+
+def test_a_worker_of_the_first_version_is_told_nothing_that_it_does_not_know():
+    named, settings = trial(python="base"), LocalSettings(calibrations={"place": {"peak": 1.0}})
+    told = json.loads(request_line(named, settings.of_worker(named)))
+    assert set(told["settings"]) == {"checkpoint", "sample_length", "block"}
+    assert "python" not in told["trial"]
+
+
+def test_figures_of_another_version_are_kept_beside_those_that_are_known():
+    (record,) = run_trials([trial()])
+    content = record.to_json()
+    content["figures"]["joules"] = 3.0
+    assert Record.from_json(content).details["unknown_figures"] == {"joules": 3.0}

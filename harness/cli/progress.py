@@ -110,7 +110,8 @@ class _Figures(TextColumn):
 
 def describe(trial: Trial) -> str:
     """Return a trial in a few words."""
-    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}"
+    python = f" python={trial.python}" if trial.python else ""
+    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{python}"
 
 
 def _outcome(record: Record) -> str:

@@ -16,16 +16,17 @@ from dataclasses import asdict
 from typing import Any, NoReturn
 
 LARGEST_DESCRIPTOR = 4096
+KNOWN = ("checkpoint", "sample_length", "block")  # settings that every version understands
 
 
 def request_line(trial: Any, settings: Any) -> bytes:
     """Return the request that ``main`` reads: one line of JSON.
 
-    Settings at their defaults are left out, and so is the interpreter's name, so that a worker of an older version
-    understands what it can do.
+    Settings that version 0.1.0 does not know are left out at their defaults, and so is the interpreter's name, so that
+    its worker understands what it can do.
     """
     usual = asdict(type(settings)())
-    told = {name: value for name, value in asdict(settings).items() if value != usual[name]}
+    told = {name: value for name, value in asdict(settings).items() if name in KNOWN or value != usual[name]}
     trial = trial.model_copy(update={"python": None})
     return json.dumps({"trial": trial.content(), "settings": told}).encode() + b"\n"
 

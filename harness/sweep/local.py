@@ -65,13 +65,14 @@ class LocalSettings:
 
     def of_worker(self, trial: Trial) -> Settings:
         """Return what the worker of ``trial`` is told."""
+        known = self.calibrations if trial.python is None else {}  # another version may not understand them
         checkpoint = None if self.checkpoints is None else str(self.checkpoints / f"{trial.trial_id}.safetensors")
         return Settings(
             checkpoint=checkpoint,
             sample_length=self.sample_length,
             block=self.block,
             affinity=self.affinity,
-            calibrations={name: dict(content) for name, content in self.calibrations.items()},
+            calibrations={name: dict(content) for name, content in known.items()},
         )
 
     def python(self, trial: Trial) -> str:
