@@ -104,7 +104,7 @@ def test_each_source_of_noise_is_told_with_a_cure(change, problem):
 
 def test_the_environments_id_depends_on_nothing_that_changes_by_itself():
     record = environment_record()
-    busy = record | {"settings": {"governors": ["other"]}, "cores": record["cores"] | {"available": 1}}
+    busy = record | {"settings": {"governors": ["other"]}, "cores": record["cores"] | {"available": 4097}}
     assert environment_id(busy) == environment_id(record)
     assert environment_id(record | {"cores": record["cores"] | {"physical": 999}}) != environment_id(record)
 
