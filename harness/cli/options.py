@@ -30,7 +30,7 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("momentum", None, types.NUMBERS, "Momentum of sgd.  [default: 0]"),
     ("decay", None, types.NUMBERS, "Decay of rmsprop.  [default: 0.99]"),
     ("schedule", None, types.WORDS, "constant, exponential or cosine.  [default: constant]"),
-    ("schedule_steps", None, types.INTEGERS, "Period of the schedule.  [default: all steps]"),
+    ("schedule_steps", None, types.INTEGERS, "Period of the schedule.  [default: all steps; exponential: a tenth]"),
     ("schedule_factor", None, types.NUMBERS, "Factor per period of the exponential schedule.  [default: 1]"),
     ("clip_norm", None, types.NUMBERS_OR_NONE, "Clip the gradient's global norm.  [default: the task's]"),
     ("clip_value", None, types.NUMBERS_OR_NONE, "Clip each element of the gradient instead."),

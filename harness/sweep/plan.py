@@ -37,6 +37,7 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
 AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options", "python"})
 MOST_TRIALS = 100_000
 LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
+DECAYS = 10  # of an exponential schedule over all steps: a single period would change nothing
 _SHOWN_ERRORS = 20
 
 Combination = dict[str, Any]  # axis -> one value
@@ -254,7 +255,8 @@ class _Resolver:
         steps = fields.get("steps", defaults.steps)
         filled["evaluate_every"] = max(LEAST_BETWEEN_EVALUATIONS, steps // 10) if isinstance(steps, int) else 0
         if fields.get("schedule", "constant") != "constant":
-            filled["schedule_steps"] = steps
+            decays = DECAYS if fields["schedule"] == "exponential" and isinstance(steps, int) else 1
+            filled["schedule_steps"] = max(1, steps // decays) if decays > 1 else steps
         return filled
 
     def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
