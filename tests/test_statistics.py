@@ -100,3 +100,16 @@ def test_the_noise_floor_shrinks_with_launches_and_grows_with_scatter():
     quiet, loud = (np.exp(scale * rng.standard_normal((2, 20))) for scale in (0.01, 0.05))
     assert noise_floor(*quiet, 10) < noise_floor(*quiet, 5) < noise_floor(*loud, 5)
     assert noise_floor([1.0] * 5, [1.0] * 5, 5) == 0
+
+
+def test_one_lucky_launch_changes_nothing():
+    effect = compare_speed([1.0, 1.001, 0.999, 1.0, 0.5], [1.0, 1.001, 0.999, 1.0, 1.002], DEFAULT_FLOOR)
+    assert abs(effect.change) < 0.002
+    assert effect.verdict not in {"slower", "faster"}
+
+
+def test_medians_that_differ_prove_nothing_where_the_launches_as_a_whole_do_not():
+    base, new = [1.0] * 16 + [2.0] * 4, [1.2] * 16 + [0.8] * 4
+    effect = compare_speed(base, new, DEFAULT_FLOOR)
+    assert effect.high < -0.1  # the bootstrap of the median is sure
+    assert (effect.verdict, effect.p_value > 0.02) == ("cannot_tell", True)
