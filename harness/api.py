@@ -98,8 +98,8 @@ def run(
 
 
 def _check_launches(launches: int) -> None:
-    if not 1 <= launches <= MOST_LAUNCHES:
-        raise UsageError(f"launches = {launches!r}: from 1 to {MOST_LAUNCHES}")
+    if not isinstance(launches, int) or not 1 <= launches <= MOST_LAUNCHES:
+        raise UsageError(f"launches = {launches!r}: a whole number from 1 to {MOST_LAUNCHES}")
 
 
 def sample(

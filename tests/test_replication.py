@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import harness
 from harness.api import Session
 from harness.cli.main import cli
 from harness.cli.options import _AXES
@@ -260,3 +261,10 @@ def test_figures_of_another_version_are_kept_beside_those_that_are_known():
     content = record.to_json()
     content["figures"]["joules"] = 3.0
     assert Record.from_json(content).details["unknown_figures"] == {"joules": 3.0}
+
+
+@pytest.mark.parametrize("launches", [0, 2.5, 1001])
+def test_a_number_of_launches_that_cannot_be_is_refused_before_anything_runs(launches, tmp_path):
+    with pytest.raises(UsageError, match="a whole number from 1 to 1000"):
+        harness.run(launches=launches, store=tmp_path / "s.sqlite")
+    assert not list(tmp_path.iterdir())
