@@ -10,6 +10,7 @@ from typing import Any
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, UnavailableError
+from harness.contract.trial import Trial
 
 CURE = "upgrade the package that offers it, or report it to its author"
 
@@ -30,6 +31,28 @@ def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
         UnavailableError: it fails to answer.
     """
     return tuple(_ask(backend, "variants", (tuple, list), cell))
+
+
+def missing_variants(backend: Backend) -> Mapping[str, Missing]:
+    """Return the variants that cannot be offered here, with the reason and the cure.
+
+    Raises:
+        UnavailableError: it fails to answer.
+    """
+    answer: Mapping[str, Missing] = _ask(backend, "missing_variants", Mapping)
+    return answer
+
+
+def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
+    """Return the variant that the backend takes for this cell and size.
+
+    Raises:
+        UnavailableError: it fails to answer, or names one that it does not offer.
+    """
+    answer: str = _ask(backend, "default_variant", str, cell, trial)
+    if answer not in variants(backend, cell):
+        raise _broken(backend, f"default_variant() returned {answer!r}, which variants() does not offer")
+    return answer
 
 
 def devices(backend: Backend) -> tuple[str, ...]:

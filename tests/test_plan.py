@@ -161,7 +161,7 @@ def test_the_same_trial_is_never_planned_twice():
         ({"learning_rate": [float("nan")]}, "learning_rate = nan"),
         ({"learning_rate": [-1.0]}, "greater than 0"),
         ({"optimizer": ["adma"]}, "'sgd', 'rmsprop', 'adagrad' or 'adam'"),
-        ({"dtype": ["float16"]}, "'float32' or 'float64'"),
+        ({"dtype": ["float16"]}, "'float32', 'float64', 'bfloat16' or 'tf32'"),
         ({"device": ["gpu7"]}, "device 'gpu7' cannot be used by backend 'engine' here; usable: cpu"),
         ({"clip_norm": [1.0], "clip_value": [1.0]}, "exclude each other"),
         ({"momentum": [0.9]}, "momentum = 0.9 would have no effect: it needs optimizer sgd"),

@@ -38,9 +38,10 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("seed", None, types.INTEGERS, "Seed of weights and data.  [default: 0]"),
     ("data_seed", None, types.INTEGERS_OR_NONE, "Seed of the training data alone, where the task draws it."),
     ("evaluation_seed", None, types.INTEGERS_OR_NONE, "Seed of the validation data alone, where the task draws it."),
-    ("dtype", None, types.WORDS, "float32 or float64.  [default: float32]"),
+    ("dtype", None, types.WORDS, "float32, float64, bfloat16 or tf32.  [default: float32]"),
     ("device", None, types.WORDS, "Device of the backend, or auto.  [default: auto]"),
     ("threads", None, types.INTEGERS, "Threads for every backend alike.  [default: 1]"),
+    ("checkpoint", None, types.CHECKPOINTS, "Checkpointed BPTT: off, auto (chunks of sqrt T) or steps per chunk."),
 )
 
 

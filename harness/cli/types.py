@@ -63,6 +63,7 @@ INTEGERS = CommaList("n,...", _integer)
 NUMBERS = CommaList("x,...", _number)
 NUMBERS_OR_NONE = CommaList("x,...|none", _none_or(_number))
 INTEGERS_OR_NONE = CommaList("n,...|none", _none_or(_integer))
+CHECKPOINTS = CommaList("off|auto|n,...", lambda text: text if text in {"off", "auto"} else _integer(text))
 
 
 class Lengths(click.ParamType[Any]):

@@ -4,6 +4,7 @@ from harness.contract.accelerators import may_have_accelerator
 from harness.contract.backend import (
     Available,
     Backend,
+    Checkpoint,
     Execution,
     Gradients,
     Missing,
@@ -12,7 +13,8 @@ from harness.contract.backend import (
     Trainer,
 )
 from harness.contract.batch import Batch
-from harness.contract.cell import Cell, CellState, Ops, Tensor
+from harness.contract.cell import Cell, CellState, LinearCell, Ops, Tensor
+from harness.contract.dtypes import ArrayDtype, Dtype, array_dtype, epsilon, rounded
 from harness.contract.errors import (
     CorpusError,
     DeviceMemoryError,
@@ -26,7 +28,7 @@ from harness.contract.errors import (
     UsageError,
 )
 from harness.contract.hooks import hookimpl
-from harness.contract.model import Array, Dtype, Inputs, Loss, Model, Parameters, State
+from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
 from harness.contract.optimizer import Optimizer
 from harness.contract.record import COLUMNS, Record
 from harness.contract.task import Evaluation, Score, Task, TaskDefaults, TaskOptions
@@ -36,11 +38,13 @@ from harness.contract.vocabulary import Vocabulary
 __all__ = [
     "COLUMNS",
     "Array",
+    "ArrayDtype",
     "Available",
     "Backend",
     "Batch",
     "Cell",
     "CellState",
+    "Checkpoint",
     "CorpusError",
     "DeviceMemoryError",
     "DivergedError",
@@ -50,6 +54,7 @@ __all__ = [
     "Gradients",
     "HarnessError",
     "Inputs",
+    "LinearCell",
     "Loss",
     "Missing",
     "Model",
@@ -74,6 +79,9 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "Vocabulary",
+    "array_dtype",
+    "epsilon",
     "hookimpl",
     "may_have_accelerator",
+    "rounded",
 ]

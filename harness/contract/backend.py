@@ -6,14 +6,16 @@ weights, batches, the update rule's definition, the clock and the statistics.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.contract.batch import Batch
 from harness.contract.cell import Cell
-from harness.contract.model import Array, Dtype, Model, Parameters, State
+from harness.contract.dtypes import Dtype
+from harness.contract.model import Array, Model, Parameters, State
 from harness.contract.optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 DeviceBatch = Any  # whatever ``put`` returns
 Scalar = Any  # a lazy scalar: ``float(x)`` waits for it
+Checkpoint = Literal["off", "auto"] | int
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,30 @@ class Missing:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a model is to be executed: everything that may change the speed but not the function."""
+    """How a model is to be executed: everything that may change speed, memory or exactness but not the function.
+
+    Attributes:
+        variant: how the backend executes the cell.
+        device: where.
+        dtype: the number format.
+        dropout_seed: seed of the dropout masks.
+        threads: how many the engine may use; the worker's environment is set accordingly before anything is imported.
+        checkpoint: how many time steps make a chunk of checkpointed BPTT (Chen et al. 2016): forwards only the states
+            between chunks are kept, backwards each chunk is run again. ``auto`` takes about sqrt(T).
+    """
 
     variant: str
     device: str = "cpu"
     dtype: Dtype = "float32"
     dropout_seed: int = 0
+    threads: int = 1
+    checkpoint: Checkpoint = "off"
+
+    def chunk(self, time_steps: int) -> int | None:
+        """Return the time steps per chunk for a batch of ``time_steps``; None where everything is kept."""
+        if self.checkpoint == "off":
+            return None
+        return math.ceil(math.sqrt(time_steps)) if self.checkpoint == "auto" else min(self.checkpoint, time_steps)
 
 
 @dataclass(frozen=True)
@@ -150,6 +171,8 @@ class Backend(ABC):
     """A framework that trains models. Constructing one and asking ``availability`` imports nothing heavy."""
 
     name: ClassVar[str]
+    groups: ClassVar[tuple[str, ...]] = ()  # names that stand for several backends, such as ``peers``
+    checkpoints: ClassVar[bool] = False  # whether its trainers honour ``Execution.checkpoint``
 
     @abstractmethod
     def availability(self) -> Available | Missing:
@@ -165,7 +188,29 @@ class Backend(ABC):
 
     @abstractmethod
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return the ways in which this backend can execute ``cell``, the default first."""
+        """Return the ways in which this backend can execute ``cell`` here, the plainest first."""
+
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Return the variants that this backend knows but cannot offer here, each with the reason and the cure."""
+        return {}
+
+    def default_variant(self, cell: Cell, trial: Trial) -> str:
+        """Return the variant to take where none is named: the one that is fastest for this cell and size.
+
+        ``trial`` tells hidden, batch, layers, length, device, dtype and threads; its variant means nothing yet.
+        """
+        return self.variants(cell)[0]
+
+    def dtypes(self, device: str) -> tuple[Dtype, ...]:
+        """Return the number formats that trainers on ``device`` can compute in."""
+        return ("float32", "float64")
+
+    def deviation(self, cell: Cell, variant: str) -> str | None:
+        """Return in one sentence how this variant's function differs from the cell's equations; None where it is equal.
+
+        A trial of such a variant is marked: its gradients are not compared with the reference, since they differ.
+        """
+        return None
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
         """Return why this model or trial cannot run here, or None where it can."""

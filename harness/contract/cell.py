@@ -53,6 +53,7 @@ class Cell(ABC):
     name: ClassVar[str]
     gates: ClassVar[tuple[str, ...]]  # in the order of the rows of weight_ih and weight_hh; G = len(gates)
     states: ClassVar[tuple[str, ...]] = ("h",)
+    recurrent: ClassVar[bool] = True  # False: no product with h, so no weight_hh and bias_hh, and ``zh`` is None
     memory_gate: ClassVar[str | None] = None  # the gate that keeps the old state when near 1 (forget bias, chrono)
     input_gate: ClassVar[str | None] = None  # the gate that admits new content, where it is a separate one
 
@@ -69,13 +70,47 @@ class Cell(ABC):
         Args:
             ops: the engine's array operations.
             zx: (B, G*H) input product of this step.
-            zh: (B, G*H) recurrent product of this step.
+            zh: (B, G*H) recurrent product of this step; None for a cell that is not recurrent.
             state: the state before this step, each (B, H).
             new_state: what ``step`` returned, each (B, H).
             d_new_state: d loss / d new_state, each (B, H).
 
         Returns:
-            ``d_zx`` and ``d_zh`` (B, G*H) (the same array may be returned twice), and ``d_state``, each (B, H), the
-            *pointwise* part only: the engine adds ``d_zh @ weight_hh`` to ``d_state[0]``. An entry may be the number
-            ``0.0`` where no pointwise path exists.
+            ``d_zx`` and ``d_zh`` (B, G*H) (the same array may be returned twice; ``d_zh`` is None where ``zh`` is), and
+            ``d_state``, each (B, H), the *pointwise* part only: the engine adds ``d_zh @ weight_hh`` to ``d_state[0]``.
+            An entry may be the number ``0.0`` where no pointwise path exists.
         """
+
+
+class LinearCell(Cell):
+    """A cell whose gates see the input alone, so that its state is linear in the state before::
+
+        a, b = coefficients(zx)             each (B, H)
+        h' = a * h + b
+
+    All time steps can then be taken at once by an associative scan over (a, b), in about log2 T rounds instead of T.
+    ``step`` and ``step_gradient`` follow from the coefficients: there is one statement of the equations.
+    """
+
+    recurrent = False
+
+    @abstractmethod
+    def coefficients(self, ops: Ops, zx: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(a, b)``, each (..., H), of ``zx`` (..., G*H), for any leading shape."""
+
+    @abstractmethod
+    def coefficients_gradient(self, ops: Ops, zx: Tensor, d_a: Tensor, d_b: Tensor) -> Tensor:
+        """Return d_zx (..., G*H): the vector-Jacobian product of ``coefficients``, derived by hand."""
+
+    def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
+        """Return (a * h + b,)."""
+        a, b = self.coefficients(ops, zx)
+        return (a * state[0] + b,)
+
+    def step_gradient(
+        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+    ) -> tuple[Tensor, Tensor, CellState]:
+        """Return the gradient by way of d_a = d_h' * h and d_b = d_h'."""
+        (h,), (d_h,) = state, d_new_state
+        a, _ = self.coefficients(ops, zx)
+        return self.coefficients_gradient(ops, zx, d_h * h, d_h), None, (d_h * a,)

@@ -15,7 +15,6 @@ Parameters = dict[str, Array]  # by torch.nn name, e.g. weight_ih_l0 (G*H, D)
 State = tuple[Array, ...]  # one array (layers, B, H) per name in Cell.states
 
 Loss = Literal["cross_entropy", "squared_error"]
-Dtype = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,20 @@ class Model:
     dropout: float = 0.0
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return name -> shape in torch.nn's order: per layer weight_ih, weight_hh, bias_ih, bias_hh; readout last."""
+        """Return name -> shape in torch.nn's order: per layer weight_ih, weight_hh, bias_ih, bias_hh; readout last.
+
+        A cell that is not recurrent has no ``weight_hh`` and no ``bias_hh``.
+        """
         rows = len(self.cell.gates) * self.hidden
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(self.layers):
             width = self.inputs.size if layer == 0 else self.hidden
             shapes[f"weight_ih_l{layer}"] = (rows, width)
-            shapes[f"weight_hh_l{layer}"] = (rows, self.hidden)
+            if self.cell.recurrent:
+                shapes[f"weight_hh_l{layer}"] = (rows, self.hidden)
             shapes[f"bias_ih_l{layer}"] = (rows,)
-            shapes[f"bias_hh_l{layer}"] = (rows,)
+            if self.cell.recurrent:
+                shapes[f"bias_hh_l{layer}"] = (rows,)
         shapes["weight_out"] = (self.outputs, self.hidden)
         shapes["bias_out"] = (self.outputs,)
         return shapes

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from harness.contract.model import Dtype
+from harness.contract.dtypes import Dtype
 from harness.contract.names import NAME_PATTERN
 from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
 
@@ -59,6 +59,7 @@ class Trial(BaseModel):
     dtype: Dtype = "float32"
     device: str = Field(default="cpu", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     threads: int = Field(default=1, ge=1, le=4096)
+    checkpoint: Literal["off", "auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "off"  # time steps per chunk
     evaluate_every: int = Field(default=0, ge=0)  # steps between evaluations; 0: at the start and the end only
     python: Name | None = None  # the interpreter it runs in, by its name in the plan; None: the harness's own
 
@@ -94,9 +95,10 @@ class Trial(BaseModel):
         return self
 
     def content(self) -> dict[str, Any]:
-        """Return the fields as JSON-able values; ``python`` only where one is named, so that older ids stay valid."""
+        """Return the fields as JSON-able values; younger fields only where they say something, so older ids stay."""
+        usual = {"python": None, "checkpoint": "off"}
         content = self.model_dump(mode="json")
-        return content if self.python is not None else {name: content[name] for name in content if name != "python"}
+        return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
 
     @property
     def trial_id(self) -> str:

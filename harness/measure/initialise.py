@@ -97,7 +97,8 @@ def _memory_gate(cell: Cell, option: str) -> str:
 def _set_bias(parameters: Parameters, model: Model, layer: int, gate: str, value: Array | float) -> None:
     rows = slice(start := model.cell.gates.index(gate) * model.hidden, start + model.hidden)
     parameters[f"bias_ih_l{layer}"][rows] = value
-    parameters[f"bias_hh_l{layer}"][rows] = 0.0
+    if model.cell.recurrent:
+        parameters[f"bias_hh_l{layer}"][rows] = 0.0
 
 
 def _set_chrono(parameters: Parameters, model: Model, layer: int, longest: int, rng: np.random.Generator) -> None:

@@ -33,7 +33,8 @@ class Limits:
 
     Attributes:
         peak_flops_per_second: of large square products.
-        chain_seconds: of one forward (B, H) x (H, G*H) and one backward (B, G*H) x (G*H, H) product, in a chain.
+        chain_seconds: of one forward (B, H) x (H, G*H) and one backward (B, G*H) x (G*H, H) product, in a chain; None
+            also for a cell that is not recurrent and needs no such chain.
         reason: why something is unknown.
     """
 
@@ -77,7 +78,7 @@ def measure_limits(
         return new.get(name)
 
     seconds = limit(f"peak/{place}", LARGE, LARGE, LARGE)
-    chain = limit(f"chain/{place}/{batch}x{hidden}x{wide}", batch, hidden, wide)
+    chain = limit(f"chain/{place}/{batch}x{hidden}x{wide}", batch, hidden, wide) if model.cell.recurrent else None
     peak = None if seconds is None else 2 * LARGE**3 / seconds
     return Limits(peak, chain, "; ".join(dict.fromkeys(reasons)) or None), new
 

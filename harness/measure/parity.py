@@ -17,6 +17,7 @@ from harness.contract import (
     Backend,
     Batch,
     DivergedError,
+    Dtype,
     Execution,
     Gradients,
     Model,
@@ -24,6 +25,9 @@ from harness.contract import (
     Parameters,
     PluginError,
     Trainer,
+    array_dtype,
+    epsilon,
+    rounded,
 )
 from harness.measure.guard import check_step
 from harness.measure.streams import generator
@@ -95,11 +99,11 @@ def measure_parity(
     """
     start = _Start(parameters, batch.first(SEQUENCES)).rounded(execution.dtype)
     exact = _reference_tensors(reference, model, start)
-    moved = _reference_tensors(reference, model, start.nudged(float(np.finfo(execution.dtype).eps) / 2))
+    moved = _reference_tensors(reference, model, start.nudged(epsilon(execution.dtype) / 2))
     found = _candidate_tensors(backend, model, start, execution)
     scales = _scales(exact)
     epsilons = FLOOR_EPSILONS + FLOOR_EPSILONS_PER_STEP * batch.time_steps
-    floor = epsilons * float(np.finfo(execution.dtype).eps)
+    floor = epsilons * epsilon(execution.dtype)
     tolerances = {
         name: ROUNDING_FACTOR * _distance(moved[name], exact[name]) / scale + floor for name, scale in scales.items()
     }
@@ -118,9 +122,9 @@ class _Start:
     parameters: Parameters
     batch: Batch
 
-    def rounded(self, dtype: str) -> _Start:
+    def rounded(self, dtype: Dtype) -> _Start:
         """Return both as they are in ``dtype``, in float64."""
-        return self._changed(lambda array: array.astype(dtype).astype(np.float64))
+        return self._changed(lambda array: rounded(array, dtype))
 
     def nudged(self, relative: float) -> _Start:
         """Return both with every number made larger or smaller by ``relative``, at random."""
@@ -160,9 +164,11 @@ def _candidate_tensors(backend: Backend, model: Model, start: _Start, execution:
     if odd := sorted(given.keys() - expected.keys()):
         raise PluginError(f"{backend.name}: invalid gradients: unexpected {', '.join(odd)}")
     for name, shape in expected.items():
-        _check(f"{backend.name}: invalid gradients", name, given.get(name), shape, execution.dtype)
+        _check(f"{backend.name}: invalid gradients", name, given.get(name), shape, array_dtype(execution.dtype))
     outputs = (steps, size, model.outputs)
-    _check(f"{backend.name}: invalid output", "(T, B, K) =", trainer.outputs(batch), outputs, execution.dtype)
+    _check(
+        f"{backend.name}: invalid output", "(T, B, K) =", trainer.outputs(batch), outputs, array_dtype(execution.dtype)
+    )
     return _tensors(gradients) | _train_step_tensors(trainer, batch, backend.name)
 
 

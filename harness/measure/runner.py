@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.contract import Backend, HarnessError, Trainer, Trial
+from harness.contract import Backend, HarnessError, Trainer, Trial, array_dtype
 from harness.measure.checkpoint import save
 from harness.measure.clock import Clock, MonotonicClock
 from harness.measure.draft import Draft
@@ -170,6 +170,11 @@ class _Run:
         return Facts(details=checked_threads(backend, self.trial, self.settings.affinity, self.label))
 
     def _parity(self, setup: Setup) -> Iterator[Event]:
+        deviation = setup.backend.deviation(setup.model.cell, self.trial.variant)
+        if deviation is not None:
+            self.flags.append(f"another function: {deviation}")
+            yield Facts(details={"deviation": deviation})
+            return
         batch = setup.probe(setup.trial.batch)
         parity = measure_parity(setup.backend, setup.reference, setup.model, setup.parameters, batch, setup.execution)
         figures = {"parity_error": parity.error, "parity_tolerance": parity.tolerance}
@@ -182,7 +187,7 @@ class _Run:
 
     def _keep(self, setup: Setup, trainer: Trainer) -> Iterator[Event]:
         """Write the checkpoint and some text; a failure here is flagged and does not take the figures away."""
-        parameters = check_parameters(trainer, setup.model, self.trial.dtype, self.label)
+        parameters = check_parameters(trainer, setup.model, array_dtype(self.trial.dtype), self.label)
         vocabulary = setup.task.vocabulary
         try:
             if self.settings.checkpoint is not None:

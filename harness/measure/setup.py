@@ -18,6 +18,7 @@ from harness.contract import (
     Trial,
     UnsupportedError,
     Vocabulary,
+    array_dtype,
 )
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.evaluate import Evaluator
@@ -51,13 +52,13 @@ class Setup:
     def trainer(self) -> Trainer:
         """Return the backend's trainer at the initial weights, its parameters checked."""
         trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
-        check_parameters(trainer, self.model, self.trial.dtype, self.label)
+        check_parameters(trainer, self.model, array_dtype(self.trial.dtype), self.label)
         return trainer
 
     def reference_trainer(self, parameters: Parameters) -> Trainer:
         """Return the reference's trainer at these weights, in the trial's dtype."""
         variant = self.reference.variants(self.model.cell)[0]
-        execution = Execution(variant, dtype=self.trial.dtype)
+        execution = Execution(variant, dtype=array_dtype(self.trial.dtype))
         return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
 
     def training(self) -> Iterator[Batch]:
@@ -78,7 +79,7 @@ class Setup:
         rng = generator(self._data_seed, "training_sample")
         sample = self.task.training_sample(rng, trial.batch, len(validation))
         check_evaluation("training_sample", sample, self.task_label)
-        return Evaluator(self.task, self.model, trial.dtype, validation, sample, self.label)
+        return Evaluator(self.task, self.model, array_dtype(trial.dtype), validation, sample, self.label)
 
     @property
     def _data_seed(self) -> int:
@@ -90,7 +91,7 @@ def text_trainer(plugins: Plugins, trial: Trial, parameters: Parameters, vocabul
     cell, size = plugins.cell(trial.cell), vocabulary.size
     model = Model(cell, Inputs("token", size), trial.hidden, trial.layers, size, "cross_entropy")
     reference = plugins.backend(REFERENCE_BACKEND)
-    execution = Execution(reference.variants(cell)[0], dtype=trial.dtype)
+    execution = Execution(reference.variants(cell)[0], dtype=array_dtype(trial.dtype))
     return reference.trainer(model, trial.update_rule(), parameters, execution)
 
 
@@ -103,18 +104,27 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     """Check what can be known before anything is built.
 
     Raises:
-        UnsupportedError: the backend cannot run here, on this device, or has no such variant of the cell.
+        UnsupportedError: the backend cannot run here, on this device, in this dtype, with checkpoints, or has no such
+            variant of the cell.
     """
     answer = backend.availability()
     if isinstance(answer, Missing):
         raise UnsupportedError(f"backend {backend.name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
-    variants = backend.variants(plugins.cell(trial.cell))
+    cell = plugins.cell(trial.cell)
+    variants = backend.variants(cell)
     if trial.variant not in variants:
+        if (missing := backend.missing_variants().get(trial.variant)) is not None:
+            raise UnsupportedError(f"{trial.engine} cannot run here: {missing.reason}. Cure: {missing.cure}")
         names = ", ".join(variants) or "none"
         raise UnsupportedError(f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}")
     devices = backend.devices()
     if trial.device not in devices and trial.device.split(":")[0] not in devices:
         raise UnsupportedError(f"backend {backend.name!r} finds no device {trial.device!r}: {', '.join(devices)}")
+    if trial.dtype not in (dtypes := backend.dtypes(trial.device)):
+        known = ", ".join(dtypes)
+        raise UnsupportedError(f"backend {backend.name!r} has no {trial.dtype} on {trial.device}; it has: {known}")
+    if trial.checkpoint != "off" and not backend.checkpoints:
+        raise UnsupportedError(f"backend {backend.name!r} has no checkpointed BPTT: leave --checkpoint out")
 
 
 def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Setup:
@@ -136,6 +146,8 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
         model, trial.seed, scheme=trial.initialisation, forget_bias=trial.forget_bias, chrono=trial.chrono
     )
     dropout_seed = int(seed_sequence(trial.seed, "dropout").generate_state(1)[0])
-    execution = Execution(trial.variant, trial.device, trial.dtype, dropout_seed)
+    execution = Execution(
+        trial.variant, trial.device, trial.dtype, dropout_seed, threads=trial.threads, checkpoint=trial.checkpoint
+    )
     task_label = plugins.label("task", trial.task)
     return Setup(trial, plugins, backend, task, model, parameters, execution, label, task_label)

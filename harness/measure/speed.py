@@ -17,10 +17,12 @@ def training_flops_per_token(model: Model) -> int:
 
         sum over layers of 6 G H^2, again 6 G H^2 for each layer above the first (its input product), 6 H K (readout),
         and 4 G H D for real inputs (no gradient of the input is needed); a token's gather counts as nothing.
+        A cell that is not recurrent lacks the first sum.
     """
     square = 6 * len(model.cell.gates) * model.hidden**2
     first = 4 * len(model.cell.gates) * model.hidden * model.inputs.size if model.inputs.kind == "real" else 0
-    return first + square * (2 * model.layers - 1) + 6 * model.hidden * model.outputs
+    products = model.layers * model.cell.recurrent + model.layers - 1
+    return first + square * products + 6 * model.hidden * model.outputs
 
 
 def speed_figures(pace: Pace, flops_per_token: int) -> dict[str, Figure]:

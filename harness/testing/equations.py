@@ -69,7 +69,7 @@ def run_equations(
     finals: list[CellState] = []
     for layer in range(model.layers):
         start = _start(model, batch, state, layer)
-        weights = [parameters[f"{name}_l{layer}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        weights = {name.removesuffix(f"_l{layer}"): p for name, p in parameters.items() if name.endswith(f"_l{layer}")}
         x, final = _layer(model.cell, weights, x, start, nudge if nudge and nudge.layer == layer else None)
         finals.append(final)
     outputs = x @ parameters["weight_out"].T + parameters["bias_out"]
@@ -149,13 +149,12 @@ def _start(model: Model, batch: Batch, state: State | None, layer: int) -> CellS
     return tuple(part[layer] for part in state)
 
 
-def _layer(
-    cell: Cell, weights: list[Array], x: Array, state: CellState, nudge: Nudge | None
-) -> tuple[Array, CellState]:
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
+def _layer(cell: Cell, weights: Parameters, x: Array, state: CellState, nudge: Nudge | None) -> tuple[Array, CellState]:
     outputs = []
     for t, x_t in enumerate(x):
-        state = cell.step(NumpyOps(), x_t @ weight_ih.T + bias_ih, state[0] @ weight_hh.T + bias_hh, state)
+        zx = x_t @ weights["weight_ih"].T + weights["bias_ih"]
+        zh = state[0] @ weights["weight_hh"].T + weights["bias_hh"] if cell.recurrent else None
+        state = cell.step(NumpyOps(), zx, zh, state)
         if nudge is not None and nudge.step == t:
             state = (state[0] + nudge.delta, *state[1:])
         outputs.append(state[0])

@@ -83,10 +83,10 @@ def _training_loss(bench: Bench, seed: int) -> float:
 
 def _getters(trainer: Trainer, batch: Any) -> Mapping[str, Callable[[], Array]]:
     return {
-        "weight_hh_l0": lambda: trainer.parameters()["weight_hh_l0"],
+        "weight_ih_l0": lambda: trainer.parameters()["weight_ih_l0"],
         "bias_out": lambda: trainer.parameters()["bias_out"],
         "outputs": lambda: trainer.outputs(batch),
-        "gradient of weight_hh_l0": lambda: trainer.gradients(batch).parameters["weight_hh_l0"],
+        "gradient of weight_ih_l0": lambda: trainer.gradients(batch).parameters["weight_ih_l0"],
         "hidden gradient": lambda: trainer.gradients(batch).hidden,
         "state h": lambda: _state_of(trainer)[0],
     }
