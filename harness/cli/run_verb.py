@@ -56,8 +56,10 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.sweep.affinity import read_affinity
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.local import LocalSettings
-    from harness.sweep.plan import PlanRequest, count, expand, merge, read_plan
+    from harness.sweep.plan import expand
+    from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
+    from harness.sweep.request import PlanRequest, count, merge
 
     request = PlanRequest(given_axes(options), task_settings(set_))
     request = merge(read_plan(plan), request) if plan else request
