@@ -16,7 +16,8 @@ from harness.measure.worker import request_line
 from harness.plugins import load_plugins
 from harness.sweep.affinity import read_affinity
 from harness.sweep.interpreters import read_interpreters, with_interpreters
-from harness.sweep.local import LocalSettings, run_trials
+from harness.sweep.local import run_trials
+from harness.sweep.local_settings import LocalSettings
 from harness.sweep.plan import expand
 from harness.sweep.presets import preset
 from harness.sweep.process import worker_environment
