@@ -16,7 +16,8 @@ from harness.cli.options import store_option
 from harness.contract import Record, Trial, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from harness_results.compare import Comparison, Floor
+    from harness_results.comparison import Comparison
+    from harness_results.floors import Floor
 
 FORMATS = ("table", "markdown", "json")
 ALLOWED = ("slower", "newly_failing", "missing")
@@ -51,8 +52,9 @@ def command(base: str, new: str, **options: Any) -> int:
     A side is a store (PATH, its last run; PATH@3, run 3; PATH@all), a run of --store (3, last, last~1), an engine
     (numpy, torch:fused), or, with --by, any value of that field. Exit: 4 on a regression, 5 where nothing compares.
     """
-    from harness_results.compare import compare, different_facts
+    from harness_results.compare import compare
     from harness_results.gate import read_rule
+    from harness_results.places import different_facts
 
     rules = [read_rule(text) for text in options["fail_on"]]
     allowed = _allowed(options["allow"])
@@ -153,7 +155,7 @@ def _key(axis: str | None) -> Any:
 
 def _floors(left: Side, right: Side) -> dict[str, Floor]:
     """Return the noise floors of the environment that most records of the base come from."""
-    from harness_results.compare import measured_floors
+    from harness_results.floors import measured_floors
 
     places = [record.environment_id for record in left.records if record.environment_id is not None]
     if not places:
