@@ -198,7 +198,7 @@ CHANGES = {
     "batch": "3", "steps": "7", "optimizer": "sgd", "learning_rate": "0.25", "momentum": "0.5", "decay": "0.5",
     "schedule": "cosine", "schedule_steps": "3", "schedule_factor": "0.5", "clip_norm": "0.125", "clip_value": "0.25",
     "evaluate_every": "2", "seed": "3", "data_seed": "4", "evaluation_seed": "5", "dtype": "float64", "threads": "2",
-    "backend": "faulty:good", "task": "echo", "cell": "gru", "length": "4", "device": "cpu",
+    "backend": "faulty:good", "task": "echo", "cell": "gru", "length": "4", "device": "cpu", "checkpoint": "2",
 }  # fmt: skip
 NEEDS = {
     "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"), "dropout": ("--layers", "2"),

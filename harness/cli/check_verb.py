@@ -54,7 +54,8 @@ def _bound_threads(plugins: Plugins) -> None:
 
 def _chosen(plugins: Plugins, names: list[str], console: Console) -> Iterable[Backend]:
     if names:
-        return [plugins.usable_backend(name.partition(":")[0]) for name in names]
+        chosen = [backend for name in names for backend in plugins.usable_backends(name.partition(":")[0])]
+        return list({backend.name: backend for backend in chosen}.values())
     for broken in plugins.broken:
         console.print(f"[yellow]skipped[/] {escape(printable(str(broken)))}", soft_wrap=True)
     usable = []
