@@ -71,6 +71,17 @@ def test_batches_are_a_stream_from_a_zero_state_and_training_goes_on_where_it_wa
     assert evaluation.extra == {"first": 0.5}
 
 
+def test_before_the_first_update_no_training_data_are_evaluated():
+    zeros, ones = batch(np.zeros((2, 1, 1)), np.ones((2, 1))), batch(np.ones((2, 1, 1)), np.ones((2, 1)))
+    model, trainer = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error"), Counter()
+    put, trainer.put = [], lambda one: put.append(one) or one
+    evaluator = Evaluator(Zero(), model, "float64", [zeros], [ones], "the counter")
+    assert evaluator.evaluate(trainer, 0).loss_train_eval is None
+    assert put == [zeros]
+    assert evaluator.evaluate(trainer, 1).loss_train_eval is not None
+    assert put == [zeros, zeros, ones]
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
 def test_long_outputs_are_scored_some_time_steps_at_a_time(loss, monkeypatch):
     rng = np.random.default_rng(0)

@@ -43,13 +43,17 @@ class Evaluator:
     label: str
 
     def evaluate(self, trainer: Trainer, step: int) -> Evaluation:
-        """Return the figures after ``step`` updates; the trainer's carried state is put back afterwards."""
+        """Return the figures after ``step`` updates; the trainer's carried state is put back afterwards.
+
+        Before the first update nothing has been seen: all data are held-out data, and the sample is not run.
+        """
         state = trainer.state()
         try:
-            held_out, seen = self._pass(trainer, self.validation), self._pass(trainer, self.sample)
+            held_out = self._pass(trainer, self.validation)
+            seen = self._pass(trainer, self.sample).loss if step else None
         finally:
             trainer.load_state(state)
-        return Evaluation(step, held_out.loss, seen.loss, held_out.accuracy, held_out.extra)
+        return Evaluation(step, held_out.loss, seen, held_out.accuracy, held_out.extra)
 
     def _pass(self, trainer: Trainer, batches: Sequence[Batch]) -> Figures:
         losses, positions, hits, total = 0.0, 0, 0.0, 0.0
