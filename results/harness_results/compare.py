@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.contract.errors import UsageError
 from harness.contract.record import Record
@@ -15,6 +16,7 @@ from harness_results.launches import combine
 from harness_results.statistics import compare_speed
 
 REGRESSIONS = ("slower", "newly_failing", "missing")
+ENGINE = ("backend", "variant", "device")  # differ with the engine
 Key = tuple[str, ...]
 
 
@@ -31,6 +33,11 @@ def same_but(*axes: str) -> Callable[[Trial], Key]:
         return (json.dumps(content, sort_keys=True),)
 
     return key
+
+
+def matching(axis: str | None) -> Callable[[Trial], Key]:
+    """Return the key of trials that are to differ in this field (``backend``: in the engine), or in none."""
+    return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
 
 
 def compare(
@@ -77,11 +84,9 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
 
 
 def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor]) -> Row:
-    left, right = _one(base), _one(new)
+    left, right = _as_one_record(base), _as_one_record(new)
     if left is None or right is None:
-        present = right if left is None else left
-        assert present is not None  # noqa: S101 (a group holds a record)
-        return Row(present.trial, "new" if left is None else "missing", left, right)
+        return Row((*base, *new)[0].trial, "new" if left is None else "missing", left, right)
     fails = (left.status != "ok", right.status != "ok")
     if any(fails):
         verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
@@ -101,7 +106,7 @@ def launch_seconds(records: Iterable[Record]) -> list[float]:
     return [float(seconds) for seconds in found if seconds is not None]
 
 
-def _one(launches: Sequence[Record]) -> Record | None:
+def _as_one_record(launches: Sequence[Record]) -> Record | None:
     return combine(launches)[0] if launches else None
 
 
@@ -113,4 +118,4 @@ def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str]) -> Row:
     broken = [row.verdict] if row.verdict in REGRESSIONS and not (rules and row.verdict == "slower") else []
     if row.base is not None and row.new is not None and row.verdict not in {"newly_failing", "not_comparable", "fixed"}:
         broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]
-    return Row(**{**vars(row), "regressions": tuple(name for name in broken if name not in allowed)})
+    return replace(row, regressions=tuple(name for name in broken if name not in allowed))

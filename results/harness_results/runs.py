@@ -1,14 +1,19 @@
-"""Runs, each an invocation that stored records, from their rows."""
+"""Runs, each an invocation that stored records: from their rows, and by the name that a user gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from harness.contract.errors import UsageError
 from harness_results.schema import run_settings, runs
+
+LAST = re.compile(r"last(?:~(\d+))?")
+RUN = re.compile(rf"\d+|{LAST.pattern}")
 
 
 @dataclass(frozen=True)
@@ -30,3 +35,17 @@ def read_runs(connection: Connection, *, last: bool, with_settings: bool) -> lis
         return [Run(**row) for row in found]
     settings = {row.run_id: row.content for row in connection.execute(select(run_settings))}
     return [Run(**row, settings=settings.get(row["run_id"], {})) for row in found]
+
+
+def run_id_of(text: str, known: Sequence[Run], location: str) -> int:
+    """Return the id of the run that ``3``, ``last`` or ``last~1`` names, of those that the store at ``location`` has.
+
+    Raises:
+        UsageError: it has no such run.
+    """
+    ids = [run.run_id for run in known]
+    back = LAST.fullmatch(text)
+    wanted = int(text) if back is None else ([None, *ids][-1 - int(back[1] or 0) :] or [None])[0]
+    if wanted is None or wanted not in ids:
+        raise UsageError(f"store {location} has no run {text}; its runs: {', '.join(map(str, ids)) or 'none'}")
+    return wanted
