@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.contract.record import Record
-
-STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")
+from harness.contract.record import STABLE_FACTS, Record
 
 
 def different_facts(base: Iterable[Record], new: Iterable[Record], ignored: Sequence[str] = ()) -> list[str]:
@@ -16,14 +14,14 @@ def different_facts(base: Iterable[Record], new: Iterable[Record], ignored: Sequ
     left, right = _places(base), _places(new)
     if set(left) == set(right) or not left or not right:
         return []
-    one, other = _only(left, right), _only(right, left)
+    one, other = _of_one_side(left, right), _of_one_side(right, left)
     names = [name for name in STABLE_FACTS if name not in ignored and one.get(name) != other.get(name)]
-    if not names and not ignored and set(left) != set(right):
+    if not names and not ignored:
         return [f"environment {', '.join(sorted(left))} against {', '.join(sorted(right))}"]
     return [f"{name}: {_brief(one.get(name))} against {_brief(other.get(name))}" for name in names]
 
 
-def _only(places: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
+def _of_one_side(places: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an environment of the one side that the other lacks, if any."""
     chosen = next((name for name in places if name not in others), next(iter(places)))
     return places[chosen] if isinstance(places[chosen], Mapping) else {}
