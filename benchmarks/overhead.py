@@ -20,7 +20,8 @@ from harness.measure.memory import PeakMemory
 from harness.measure.setup import Setup, prepare
 from harness.measure.training import Training
 from harness.plugins import Plugins, load_plugins
-from harness.sweep.plan import PlanRequest, expand
+from harness.sweep.plan import expand
+from harness.sweep.request import PlanRequest
 
 SHAPES = ((10, 32, 8), (25, 64, 16), (50, 128, 32))  # T, hidden, batch of an LSTM on `adding`
 BLOCKS = 60

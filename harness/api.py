@@ -12,8 +12,11 @@ from harness.contract import Record, Trial, UsageError
 from harness.contract.trial import OptionValue
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
-from harness.sweep.local import LocalSettings, run_trials
-from harness.sweep.plan import PlanRequest, expand, merge, read_plan
+from harness.sweep.local import run_trials
+from harness.sweep.local_settings import LocalSettings
+from harness.sweep.plan import expand
+from harness.sweep.plan_file import read_plan
+from harness.sweep.request import PlanRequest, merge
 from harness.sweep.rounds import in_rounds
 from harness.sweep.stop import StopRequest
 

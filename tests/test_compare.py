@@ -9,8 +9,10 @@ from click.testing import CliRunner
 from harness.cli.main import cli
 from harness.contract import Record, Trial, UnknownNameError, UsageError
 from harness_results import compare_text
-from harness_results.compare import compare, different_facts, measured_floors, same_but
+from harness_results.compare import compare, same_but
+from harness_results.floors import measured_floors
 from harness_results.gate import Rule, read_rule
+from harness_results.places import different_facts
 from harness_results.store import Store
 
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}

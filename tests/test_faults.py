@@ -13,7 +13,8 @@ import pytest
 
 from harness.contract import Trial
 from harness.measure.events import Progress
-from harness.sweep.local import LocalSettings, run_trials
+from harness.sweep.local import run_trials
+from harness.sweep.local_settings import LocalSettings
 from harness.sweep.stop import StopRequest
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from harness.cells import GRU, LSTM, RNN
 from harness.contract import Available, Backend, Missing, Task, TaskDefaults, TaskOptions, UsageError
 from harness.plugins import Plugins
-from harness.sweep.plan import PlanRequest, count, expand, merge, read_plan
+from harness.sweep.plan import expand
+from harness.sweep.plan_file import read_plan
+from harness.sweep.request import PlanRequest, count, merge
 
 
 class Engine(Backend):

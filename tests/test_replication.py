@@ -16,10 +16,12 @@ from harness.measure.worker import request_line
 from harness.plugins import load_plugins
 from harness.sweep.affinity import read_affinity
 from harness.sweep.interpreters import read_interpreters, with_interpreters
-from harness.sweep.local import LocalSettings, run_trials
-from harness.sweep.plan import PlanRequest, expand
+from harness.sweep.local import run_trials
+from harness.sweep.local_settings import LocalSettings
+from harness.sweep.plan import expand
 from harness.sweep.presets import preset
 from harness.sweep.process import worker_environment
+from harness.sweep.request import PlanRequest
 from harness.sweep.rounds import in_rounds
 from harness_results.store import Store
 

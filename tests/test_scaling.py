@@ -10,10 +10,12 @@ import pytest
 
 import harness
 from harness.contract import Record, Trial
+from harness_results.break_even import BreakEven, break_even
+from harness_results.fit import line
 from harness_results.launches import combine
 from harness_results.markup import to_html, to_markdown
 from harness_results.results import Results
-from harness_results.scaling import BreakEven, break_even, line, scaling, time_steps
+from harness_results.scaling import scaling, time_steps
 from harness_results.tables import plain_table
 
 LENGTHS = (25, 50, 100, 200)

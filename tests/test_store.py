@@ -266,7 +266,7 @@ def test_a_full_disk_is_named_with_the_free_bytes_and_keeps_what_was_stored(path
 
 def test_a_store_locked_for_too_long_is_an_error_that_says_so(path, monkeypatch):
     store_one(path)
-    monkeypatch.setattr("harness_results.store.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("harness_results.database.PAUSE_SECONDS", 0)
     with Store.open(path) as store:
         store._database.busy_seconds = 0.01
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:

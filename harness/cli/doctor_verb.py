@@ -78,7 +78,7 @@ def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, An
     from harness.api import Session
     from harness.cli.progress import ProgressView
     from harness.cli.signals import stopping_on_signals
-    from harness.sweep.local import LocalSettings
+    from harness.sweep.local_settings import LocalSettings
     from harness.sweep.noise import split
     from harness_results.store import Store
 

@@ -1,13 +1,15 @@
-"""Results on stdout: the tables, and a sample of text where there is one."""
+"""Results on stdout or in a file: text, and the tables with a sample of text where there is one."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.contract import Record
+from harness.contract import Record, UsageError
 from harness_results.text import safe
 
 PIPE_WIDTH = 120  # where stdout is no terminal
@@ -17,6 +19,21 @@ def stdout_console() -> Console:
     """Return a console on stdout; colours only on a terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def write_text(text: str, output: Path | None) -> None:
+    """Write ``text`` to a file, or to stdout.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
 
 
 def print_results(records: Sequence[Record]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import rich_click as click
@@ -25,6 +24,7 @@ def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: 
 
     A trial in several stores is shown once, by the latest; measured on several machines, once for each.
     """
+    from harness.cli.output import print_results, write_text
     from harness_results.launches import latest
 
     if last and run_id:
@@ -34,25 +34,23 @@ def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: 
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
     if output is None and format_ == "table":
-        from harness.cli.output import print_results
-
         print_results(records)
         return OK
-    _write(_text(records, format_), output)
+    write_text(_text(records, format_), output)
     return OK
 
 
 def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
     from harness_results.launches import combine
+    from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
         if last:
             newest = store.last_run()
             run_id = newest.run_id if newest else None
-        known = [run.run_id for run in store.runs()]
-        if run_id is not None and run_id not in known:
-            raise UsageError(f"store {location} has no run {run_id}; its runs: {', '.join(map(str, known)) or 'none'}")
+        if run_id is not None:
+            run_id_of(str(run_id), store.runs(), location)
         return combine(store.launches(run_id))
 
 
@@ -66,13 +64,3 @@ def _text(records: list[Record], format_: str) -> str:
         "json": export.to_json_lines,
     }
     return writers[format_](records)
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error

@@ -16,7 +16,7 @@ from harness.contract import Record, StoreError, Trial, UsageError
 
 if TYPE_CHECKING:
     from harness.plugins import Plugins
-    from harness.sweep.local import LocalSettings
+    from harness.sweep.local_settings import LocalSettings
 
 CONFIRM_ABOVE = 1000
 
@@ -55,9 +55,11 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.plugins import load_plugins
     from harness.sweep.affinity import read_affinity
     from harness.sweep.interpreters import read_interpreters, with_interpreters
-    from harness.sweep.local import LocalSettings
-    from harness.sweep.plan import PlanRequest, count, expand, merge, read_plan
+    from harness.sweep.local_settings import LocalSettings
+    from harness.sweep.plan import expand
+    from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
+    from harness.sweep.request import PlanRequest, count, merge
 
     request = PlanRequest(given_axes(options), task_settings(set_))
     request = merge(read_plan(plan), request) if plan else request

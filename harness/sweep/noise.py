@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from harness.contract import Record, Trial
 from harness.measure.streams import generator
 from harness.plugins import Plugins
-from harness.sweep.plan import PlanRequest, expand
+from harness.sweep.plan import expand
+from harness.sweep.request import PlanRequest
 
 STEPS = 100  # about a second of blocks where a step takes 10 ms
 

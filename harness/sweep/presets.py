@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.contract import UsageError
-from harness.sweep.plan import PlanRequest
+from harness.sweep.request import PlanRequest
 
 LAUNCHES = 1
 RIGOROUS_LAUNCHES = 10  # where a 95 % interval of a median leaves out the extremes

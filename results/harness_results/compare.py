@@ -3,85 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import median
-from typing import Any
+from dataclasses import replace
 
 from harness.contract.errors import UsageError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
+from harness_results.comparison import Comparison, Row
+from harness_results.floors import Floor
 from harness_results.gate import Rule
 from harness_results.launches import combine
-from harness_results.statistics import DEFAULT_FLOOR, Effect, compare_speed, noise_floor
+from harness_results.statistics import compare_speed
 
-VERDICTS = ("faster", "slower", "same", "cannot_tell", "newly_failing", "fixed", "missing", "new", "not_comparable")
 REGRESSIONS = ("slower", "newly_failing", "missing")
-STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")
+ENGINE = ("backend", "variant", "device")  # differ with the engine
 Key = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The relative change that equal code reaches by itself; ``measured`` is false where it is only assumed."""
-
-    value: float = DEFAULT_FLOOR
-    measured: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trial on both sides.
-
-    Attributes:
-        trial: that of ``base``, or of ``new`` where there is no other.
-        verdict: one of ``VERDICTS``.
-        base: the combined record, None where the trial is missing.
-        new: the same of the other side.
-        effect: of the throughput, None where nothing was compared.
-        floor: the noise floor that the verdict went by.
-        reason: why nothing can be told, or what fails.
-        regressions: which rules it breaks; empty: none.
-    """
-
-    trial: Trial
-    verdict: str
-    base: Record | None
-    new: Record | None
-    effect: Effect | None = None
-    floor: Floor = field(default_factory=Floor)
-    reason: str | None = None
-    regressions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All rows, and the geometric mean of the throughput ratios of those where both sides have a speed."""
-
-    rows: tuple[Row, ...]
-
-    @property
-    def ratios(self) -> list[float]:
-        """New throughput by base throughput, one per trial that has both."""
-        return [1 + row.effect.change for row in self.rows if row.effect is not None]
-
-    @property
-    def geometric_mean(self) -> float | None:
-        """The mean ratio; None where no trial has a speed on both sides."""
-        logs = [math.log(ratio) for ratio in self.ratios if ratio > 0]
-        return math.exp(sum(logs) / len(logs)) if logs else None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Verdict -> number of trials, in the order of ``VERDICTS``, those that occur."""
-        found = [row.verdict for row in self.rows]
-        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
-
-    @property
-    def comparable(self) -> bool:
-        """Whether any trial stands on both sides."""
-        return any(row.base is not None and row.new is not None for row in self.rows)
 
 
 def same_trial(trial: Trial) -> Key:
@@ -97,6 +33,11 @@ def same_but(*axes: str) -> Callable[[Trial], Key]:
         return (json.dumps(content, sort_keys=True),)
 
     return key
+
+
+def matching(axis: str | None) -> Callable[[Trial], Key]:
+    """Return the key of trials that are to differ in this field (``backend``: in the engine), or in none."""
+    return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
 
 
 def compare(
@@ -143,11 +84,9 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
 
 
 def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor]) -> Row:
-    left, right = _one(base), _one(new)
+    left, right = _as_one_record(base), _as_one_record(new)
     if left is None or right is None:
-        present = right if left is None else left
-        assert present is not None  # noqa: S101 (a group holds a record)
-        return Row(present.trial, "new" if left is None else "missing", left, right)
+        return Row((*base, *new)[0].trial, "new" if left is None else "missing", left, right)
     fails = (left.status != "ok", right.status != "ok")
     if any(fails):
         verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
@@ -167,7 +106,7 @@ def launch_seconds(records: Iterable[Record]) -> list[float]:
     return [float(seconds) for seconds in found if seconds is not None]
 
 
-def _one(launches: Sequence[Record]) -> Record | None:
+def _as_one_record(launches: Sequence[Record]) -> Record | None:
     return combine(launches)[0] if launches else None
 
 
@@ -179,50 +118,4 @@ def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str]) -> Row:
     broken = [row.verdict] if row.verdict in REGRESSIONS and not (rules and row.verdict == "slower") else []
     if row.base is not None and row.new is not None and row.verdict not in {"newly_failing", "not_comparable", "fixed"}:
         broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]
-    return Row(**{**vars(row), "regressions": tuple(name for name in broken if name not in allowed)})
-
-
-def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str, Floor]:
-    """Return engine -> noise floor of A-against-A runs kept in a store, and under ``"*"`` the median one for others.
-
-    Args:
-        calibrations: name -> content of one environment; those named ``noise/ENGINE`` hold seconds per step.
-        launches: on each side of the comparison.
-    """
-    found = {}
-    for name, content in calibrations.items():
-        if name.startswith("noise/"):
-            a, b = content["seconds_per_step_a"], content["seconds_per_step_b"]
-            found[name.removeprefix("noise/")] = Floor(noise_floor(a, b, launches), measured=True)
-    if found:
-        found["*"] = Floor(median(floor.value for floor in found.values()), measured=True)
-    return found
-
-
-def different_facts(base: Iterable[Record], new: Iterable[Record], ignored: Sequence[str] = ()) -> list[str]:
-    """Return which stable facts of the environments differ between the sides, as text; [] where they are the same."""
-    left, right = _places(base), _places(new)
-    if set(left) == set(right) or not left or not right:
-        return []
-    one, other = _only(left, right), _only(right, left)
-    names = [name for name in STABLE_FACTS if name not in ignored and one.get(name) != other.get(name)]
-    if not names and not ignored and set(left) != set(right):
-        return [f"environment {', '.join(sorted(left))} against {', '.join(sorted(right))}"]
-    return [f"{name}: {_brief(one.get(name))} against {_brief(other.get(name))}" for name in names]
-
-
-def _only(places: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an environment of the one side that the other lacks, if any."""
-    chosen = next((name for name in places if name not in others), next(iter(places)))
-    return places[chosen] if isinstance(places[chosen], Mapping) else {}
-
-
-def _places(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
-    return {record.environment_id: record.environment for record in records if record.environment_id is not None}
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, Mapping):
-        parts = {name: item for name, item in value.items() if name != "features"}
-        return json.dumps(parts, sort_keys=True)
-    return str(value)
+    return replace(row, regressions=tuple(name for name in broken if name not in allowed))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.contract.record import finite
-from harness_results.compare import Comparison, Row
+from harness_results.comparison import Comparison, Row
 from harness_results.text import UNKNOWN, number, one_line, quantity
 
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")

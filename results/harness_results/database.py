@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
@@ -12,6 +14,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from harness.contract.errors import StoreError
 
 CHOOSE = "choose another place with --store"
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.1
+Result = TypeVar("Result")
 
 
 class Database:
@@ -26,6 +31,24 @@ class Database:
         """Give a connection; commit at the end, or roll back where an error escapes."""
         with self.engine.connect().execution_options(harness_write=write) as connection, connection.begin():
             yield connection
+
+    def run(self, work: Callable[[Connection], Result], *, write: bool = False) -> Result:
+        """Do ``work`` in one transaction, again where another process was in the way.
+
+        Raises:
+            StoreError: the database cannot do it; nothing of ``work`` has been done.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.transaction(write=write) as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or not self.is_transient(error):
+                    raise self.explain(error) from error
+            except OSError as error:
+                raise self.explain(error) from error
+            time.sleep(PAUSE_SECONDS * attempt)
+        raise AssertionError("unreachable")
 
     def is_transient(self, error: DBAPIError) -> bool:
         """Say whether the same transaction may succeed when tried again."""

@@ -1,7 +1,4 @@
-"""How the time of a training step grows with the sequence: a fit per network and engine, and when compiling pays.
-
-Nothing is run, and scipy is imported on use.
-"""
+"""How the time of a training step grows with the sequence: a fit per network and engine. Nothing is run."""
 
 from __future__ import annotations
 
@@ -12,40 +9,16 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.contract.record import Record
+from harness_results.break_even import BreakEven, break_even
+from harness_results.fit import Estimate, line
 
-Values = Sequence[float]
 Key = tuple[str, str | None]  # of a network
 
 FEWEST_LENGTHS = 3
-CONFIDENCE = 0.95
 COSTLESS = (  # settings that change no step's time, and so may follow the length
     "chrono", "steps", "evaluate_every", "seed", "data_seed", "evaluation_seed", "learning_rate",
     "schedule_steps", "schedule_factor", "forget_bias",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A fitted value and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class BreakEven:
-    """The steps after which a compiling engine has overtaken another one.
-
-    Attributes:
-        length: T.
-        steps: so many, at least 0; ``math.inf``: never, for no engine of the same network is slower per step.
-        against: the fastest engine that is slower per step; None where there is none.
-    """
-
-    length: int
-    steps: float
-    against: str | None
 
 
 @dataclass(frozen=True)
@@ -98,65 +71,6 @@ def time_steps(record: Record) -> int | None:
     products = [_product(launch.get("tokens_per_second"), launch.get("step_seconds_median")) for launch in launches]
     known = [product / record.trial.batch for product in products if product is not None]
     return round(median(known)) or None if known else None
-
-
-def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate, Estimate]:
-    """Return intercept and slope of the line that minimises ``sum (w (y - a - b t))^2``, with Student intervals.
-
-    Args:
-        t: (n,), three points or more.
-        y: (n,).
-        weights: (n,) factors of the residuals, 1 / y where errors are proportional to y; None: all 1.
-    """
-    import numpy as np
-    from scipy import stats
-
-    scale, factors = max(map(abs, t)), np.ones(len(t)) if weights is None else np.asarray(weights, float)
-    columns = np.stack([factors, factors * np.asarray(t, float) / scale], axis=1)  # (n, 2), of similar size
-    target = factors * np.asarray(y, float)
-    inverse = np.linalg.pinv(columns)  # (2, n)
-    fitted, freedom = inverse @ target, len(t) - 2
-    variance = np.sum((target - columns @ fitted) ** 2) / freedom
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance * np.sum(inverse**2, axis=1))
-    intercept, slope = (
-        Estimate(*(float(end / unit) for end in (middle, middle - wide, middle + wide)))
-        for middle, wide, unit in zip(fitted, half, (1.0, scale), strict=True)
-    )
-    return intercept, slope
-
-
-def break_even(compiling: Record, others: Iterable[Record]) -> BreakEven | None:
-    """Return when ``compiling`` overtakes the fastest engine that is slower per step; None where it is alone.
-
-    The start-up of an engine is compiling and the first step, less one steady step.
-    """
-    own = _cost(compiling)
-    rivals = [cost for cost in map(_cost, others) if cost is not None]
-    if own is None or not rivals:
-        return None
-    slower = [rival for rival in rivals if rival.step > own.step]
-    if not slower:
-        return BreakEven(compiling.trial.length, math.inf, None)
-    rival = min(slower, key=lambda cost: cost.step)
-    steps = (own.start_up - rival.start_up) / (rival.step - own.step)
-    return BreakEven(compiling.trial.length, max(0.0, steps), rival.engine)
-
-
-@dataclass(frozen=True)
-class _Cost:
-    """Seconds: of one steady step, and before it."""
-
-    engine: str
-    step: float
-    start_up: float
-
-
-def _cost(record: Record) -> _Cost | None:
-    figures = record.figures
-    step, first, compiling = (figures.get(n) for n in ("step_seconds_median", "first_step_seconds", "compile_seconds"))
-    if step is None or first is None:
-        return None
-    return _Cost(record.trial.engine, step, (compiling or 0.0) + first - step)
 
 
 def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Scaling:

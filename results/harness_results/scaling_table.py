@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 from harness.contract.record import Record
+from harness_results.break_even import BreakEven
+from harness_results.fit import Estimate
 from harness_results.grid import Grid
 from harness_results.networks import Networks, in_order, networks
 from harness_results.pivot import Pivot, Row, Shown
-from harness_results.scaling import BreakEven, Estimate, Scaling, scaling
+from harness_results.scaling import Scaling, scaling
 from harness_results.text import UNKNOWN, count, quantity, seconds, within
 
 COLUMNS = ("T", "per step", "per time step", "log-log", "B/time step")

@@ -23,7 +23,8 @@ from sqlalchemy import (
 
 from harness.contract.record import finite
 
-SCHEMA_VERSION = 2  # 1: without calibrations and run_settings
+SCHEMA_VERSION = 2
+WITH_SETTINGS = 2  # from this version on there are calibrations and run_settings
 
 
 def _plain(value: Any) -> Any:

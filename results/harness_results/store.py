@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from sqlalchemy import Connection, Select, delete, insert, inspect, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Select, delete, insert, select
 
 import harness
 from harness.contract.errors import StoreError, UnknownNameError
 from harness.contract.record import Record
 from harness_results import rows, schema
 from harness_results.database import CHOOSE, Database, open_database
-
-ATTEMPTS = 3
-PAUSE_SECONDS = 0.1
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One invocation that stored records."""
-
-    run_id: int
-    started_at: str  # ISO 8601 in UTC
-    command: str
-    harness_version: str
-    settings: Mapping[str, Any] = field(default_factory=dict)  # launches, the seed of their order, ...
+from harness_results.runs import Run, read_runs
+from harness_results.schema_version import bring_up_to_date, check_version, try_to_write
 
 
 class Store:
@@ -56,12 +40,14 @@ class Store:
             StoreError: it cannot be used; an existing file has not been altered.
         """
         store = cls(open_database(location, create=create))
-        store._version = store._run(store._check_version)
+        run, name = store._database.run, store.name
+        store._version = run(lambda c: check_version(c, name))
         if not store._version and not create:
-            raise StoreError(f"store {store.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
-        if create:
-            current = store._version == schema.SCHEMA_VERSION
-            store._run(store._try_to_write if current else store._bring_up_to_date, write=True)
+            raise StoreError(f"store {name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
+        if create and store._version == schema.SCHEMA_VERSION:
+            run(try_to_write, write=True)
+        elif create:
+            run(lambda c: bring_up_to_date(c, name), write=True)
             store._version = schema.SCHEMA_VERSION
         return store
 
@@ -97,7 +83,7 @@ class Store:
             connection.execute(insert(schema.run_settings).values(run_id=run_id, content=dict(settings or {})))
             return int(run_id)
 
-        return self._run(begin, write=True)
+        return self._database.run(begin, write=True)
 
     def add(self, record: Record, run_id: int) -> None:
         """Store a record; when this returns, it survives a crash of the process.
@@ -106,7 +92,7 @@ class Store:
             StoreError: the store cannot be written; nothing of this record is in it.
         """
         packed = rows.pack(record)
-        self._run(lambda connection: rows.insert_record(connection, packed, run_id), write=True)
+        self._database.run(lambda connection: rows.insert_record(connection, packed, run_id), write=True)
 
     def calibrate(self, environment_id: str, name: str, content: Any) -> None:
         """Keep what was measured once of an environment (a limit, a noise floor) in place of an earlier one.
@@ -121,7 +107,7 @@ class Store:
             connection.execute(delete(table).filter_by(**key))
             connection.execute(insert(table).values(**key, content=content, measured_at=_now()))
 
-        self._run(replace, write=True)
+        self._database.run(replace, write=True)
 
     def calibrations(self, environment_id: str) -> dict[str, Any]:
         """Return name -> content of what was calibrated in this environment."""
@@ -129,10 +115,10 @@ class Store:
 
     def all_calibrations(self) -> dict[str, dict[str, Any]]:
         """Return environment_id -> name -> content of all that was calibrated."""
-        if self._version < 2:  # noqa: PLR2004 (a store of version 1 has none)
+        if self._version < schema.WITH_SETTINGS:
             return {}
         found: dict[str, dict[str, Any]] = {}
-        for row in self._run(lambda c: c.execute(select(schema.calibrations)).all()):
+        for row in self._database.run(lambda c: c.execute(select(schema.calibrations)).all()):
             found.setdefault(row.environment_id, {})[row.name] = row.content
         return found
 
@@ -163,7 +149,7 @@ class Store:
             UnknownNameError: no trial's id starts so.
             StoreError: several do.
         """
-        known = self._run(lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct())))
+        known = self._database.run(lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct())))
         matches = sorted(name for name in known if name.startswith(trial_id.lower()))
         if not matches:
             near = difflib.get_close_matches(trial_id, known, n=10, cutoff=0.3)
@@ -175,75 +161,23 @@ class Store:
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
-        return self._runs(select(schema.runs).order_by(schema.runs.c.run_id))
+        return self._runs(last=False)
 
     def last_run(self) -> Run | None:
         """Return the run that began last, or None."""
-        found = self._runs(select(schema.runs).order_by(schema.runs.c.run_id.desc()).limit(1))
-        return found[0] if found else None
+        return next(iter(self._runs(last=True)), None)
 
-    def _runs(self, wanted: Select[Any]) -> list[Run]:
-        table = schema.run_settings
-
-        def read(connection: Connection) -> list[Run]:
-            found = connection.execute(wanted).mappings().all()
-            if self._version < 2:  # noqa: PLR2004 (a store of version 1 has no settings)
-                return [Run(**row) for row in found]
-            settings = {row.run_id: row.content for row in connection.execute(select(table))}
-            return [Run(**row, settings=settings.get(row["run_id"], {})) for row in found]
-
-        return self._run(read)
+    def _runs(self, *, last: bool) -> list[Run]:
+        return self._database.run(
+            lambda c: read_runs(c, last=last, with_settings=self._version >= schema.WITH_SETTINGS)
+        )
 
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
         try:
-            return self._run(lambda c: rows.read_records(c, wanted, with_curves=with_curves))
+            return self._database.run(lambda c: rows.read_records(c, wanted, with_curves=with_curves))
         except (ValueError, TypeError, zlib.error) as error:
             said = " ".join(str(error).split())
             raise StoreError(f"store {self.name} holds a record that cannot be read: {said}") from error
-
-    def _run(self, work: Callable[[Connection], Result], *, write: bool = False) -> Result:
-        """Do ``work`` in one transaction, again where another process was in the way."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with self._database.transaction(write=write) as connection:
-                    return work(connection)
-            except DBAPIError as error:
-                if attempt == ATTEMPTS or not self._database.is_transient(error):
-                    raise self._database.explain(error) from error
-            except OSError as error:
-                raise self._database.explain(error) from error
-            time.sleep(PAUSE_SECONDS * attempt)
-        raise AssertionError("unreachable")
-
-    def _check_version(self, connection: Connection) -> int:
-        """Return the version of the tables, 0 where there are none, after refusing what is not ours or is newer."""
-        names = inspect(connection).get_table_names()
-        if not names:
-            return 0
-        found = None
-        if schema.meta.name in names:
-            found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
-        if found is None or not found.isdecimal():
-            raise StoreError(
-                f"{self.name} is a database, but not a store of this program; it was left as it is: {CHOOSE}."
-            )
-        if int(found) > schema.SCHEMA_VERSION:
-            made = f"has version {found}, made by a newer harness; this one reads up to {schema.SCHEMA_VERSION}"
-            raise StoreError(f"store {self.name} {made}. It was left as it is: update rnn-harness, or {CHOOSE}.")
-        return int(found)
-
-    def _bring_up_to_date(self, connection: Connection) -> None:
-        """Make the tables that are missing: all of them, or those that an older version lacks."""
-        if self._check_version(connection) == schema.SCHEMA_VERSION:  # another process was faster
-            return
-        schema.tables.create_all(connection)
-        facts = {"schema_version": str(schema.SCHEMA_VERSION), "harness_version": harness.__version__}
-        connection.execute(delete(schema.meta).where(schema.meta.c.name.in_(facts)))
-        connection.execute(insert(schema.meta), [{"name": key, "value": value} for key, value in facts.items()])
-
-    def _try_to_write(self, connection: Connection) -> None:
-        connection.execute(insert(schema.meta).values(name="writable", value=""))  # a real change, or nothing is tried
-        connection.rollback()
 
 
 def _now() -> str:

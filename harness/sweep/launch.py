@@ -1,0 +1,163 @@
+"""A launch: one trial in one fresh worker, watched until it is over; it always ends in a record."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import selectors
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.contract import Record, Trial
+from harness.measure.draft import Draft
+from harness.measure.events import Event, Finished, from_json
+from harness.measure.memory import out_of_memory_kills
+from harness.measure.worker import request_line
+from harness.plugins import Plugins
+from harness.sweep.ending import exit_outcome
+from harness.sweep.local_settings import LocalSettings
+from harness.sweep.log import CappedLog
+from harness.sweep.process import Worker, worker_environment
+from harness.sweep.stop import StopRequest
+
+OnEvent = Callable[[Trial, Event], None]
+CHUNK_BYTES = 1 << 16
+LAST_CHUNKS = 64  # read at most so many after the worker's end: somebody else may hold its pipe
+
+
+@dataclass
+class Launch:
+    """One trial in one worker, watched until it is over."""
+
+    trial: Trial
+    settings: LocalSettings
+    on_event: OnEvent
+    stop: StopRequest
+    record: Record | None = None
+    ended: bool = False
+    killed: tuple[str, str] | None = None  # status and reason, where it was us
+    deadline: float | None = None  # on the monotonic clock
+    late: tuple[str, str] = ("", "")  # status and reason at the deadline
+    _line: bytearray = field(default_factory=bytearray)
+
+    def run(self, plugins: Plugins) -> Record:
+        """Start the worker, follow it to its end, and say how it ended."""
+        self.draft, self.log = Draft(self.trial), CappedLog(self.settings.log_bytes)
+        try:
+            environment = worker_environment(self.trial, plugins)
+        except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
+            reason = f"{type(error).__name__}: {error}; environment() of backend {self.trial.backend!r}"
+            return self.draft.record("failed", reason)
+        kills = out_of_memory_kills()
+        request = request_line(self.trial, self.settings.of_worker(self.trial))
+        with Worker(request, environment, self.settings.python(self.trial)) as worker:
+            self._follow(worker)
+            status = worker.reap()
+            self._drain(worker)
+        record = self.record or self._without_record(status, out_of_memory_kills() - kills)
+        return self._with_log(record)
+
+    def _follow(self, worker: Worker) -> None:
+        """Wait for events, output, the end, a request to stop or the deadline; never on the processor."""
+        limit = self.settings.timeout_seconds
+        if limit is not None:
+            self._end_within(limit, "timeout", f"timeout after {limit:g} s")
+        with selectors.DefaultSelector() as selector:
+            for descriptor, action in self._actions(worker).items():
+                selector.register(descriptor, selectors.EVENT_READ, action)
+            while not self.ended:
+                for key, _ in selector.select(self._left()):
+                    if key.data(key.fd) is False:
+                        selector.unregister(key.fd)
+                if not self.ended and self._left() == 0:
+                    self.killed, self.ended = self.killed or self.late, True
+                    worker.stop(self.settings.kill_seconds)
+
+    def _actions(self, worker: Worker) -> dict[int, Callable[[int], bool]]:
+        return {
+            worker.events: self._read_events,
+            worker.log: self._read_log,
+            worker.exited: self._exited,
+            self.stop.fileno(): self._stopped,
+        }
+
+    def _left(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def _end_within(self, seconds: float, status: str, reason: str) -> None:
+        """Bring the deadline forward, never back."""
+        moment = time.monotonic() + seconds
+        if self.deadline is None or moment < self.deadline:
+            self.deadline, self.late = moment, (status, reason)
+
+    def _exited(self, descriptor: int) -> bool:
+        self.ended = True
+        return False
+
+    def _stopped(self, descriptor: int) -> bool:
+        self.stop.drain()
+        seconds = self.settings.interrupt_seconds if self.stop.count == 1 else 0.0
+        self._end_within(seconds, "interrupted", "interrupted on request")
+        return True
+
+    def _read_log(self, descriptor: int) -> bool:
+        chunk = _read(descriptor)
+        self.log.add(chunk or b"")
+        return chunk != b""
+
+    def _read_events(self, descriptor: int) -> bool:
+        chunk = _read(descriptor)
+        *lines, rest = (chunk or b"").split(b"\n")
+        for line in lines:
+            self._event(bytes(self._line + line))
+            self._line.clear()
+        self._line += rest
+        return chunk != b""
+
+    def _event(self, line: bytes) -> None:
+        """Take in one line; what is no event (a plugin wrote into our pipe) is left out."""
+        try:
+            event = from_json(json.loads(line))
+        except (KeyError, TypeError, ValueError):
+            self.log.add(b"(not an event: " + line[:200] + b")\n")
+            return
+        if isinstance(event, Finished):
+            event = Finished(replace(event.record, trial=self.trial))  # the worker was not told the interpreter's name
+            self.record = event.record
+            self._end_within(self.settings.kill_seconds, "", "")
+        else:
+            self.draft.add(event)
+        self.on_event(self.trial, event)
+
+    def _drain(self, worker: Worker) -> None:
+        """Read what the worker wrote before its end."""
+        for descriptor, action in ((worker.events, self._read_events), (worker.log, self._read_log)):
+            for _ in range(LAST_CHUNKS):
+                if not select.select([descriptor], [], [], 0)[0] or not action(descriptor):
+                    break
+
+    def _without_record(self, status: int, kills: int) -> Record:
+        if self.killed is not None:
+            return self.draft.record(*self.killed)
+        return self.draft.record(*exit_outcome(status, kills, self.draft.figures.get("peak_memory_bytes"), self.log))
+
+    def _with_log(self, record: Record) -> Record:
+        details: dict[str, Any] = dict(record.details)
+        if record.status != "ok" and self.log.text():
+            details["log_tail"] = self.log.tail()
+        if self.settings.logs is not None:
+            path = self.settings.logs / f"{self.trial.trial_id}.log"
+            path.write_text(self.log.text(), encoding="utf-8")
+            details["log"] = str(path)
+        return replace(record, details=details)
+
+
+def _read(descriptor: int) -> bytes | None:
+    """Return what is there, b"" at the end, None where there is nothing now."""
+    try:
+        return os.read(descriptor, CHUNK_BYTES)
+    except BlockingIOError:
+        return None

@@ -1,0 +1,35 @@
+"""Problems of a plan in words: each says where it is, what came and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from harness.contract import UnknownNameError
+
+_SHOWN_ERRORS = 20
+
+
+def listed(errors: list[str]) -> str:
+    """Return the only problem, or how many there are and the first of them, one a line."""
+    if len(errors) == 1:
+        return errors[0]
+    shown = [f"  - {error}" for error in errors[:_SHOWN_ERRORS]]
+    if len(errors) > _SHOWN_ERRORS:
+        shown.append(f"  ... and {len(errors) - _SHOWN_ERRORS} more")
+    return "\n".join([f"{len(errors)} problems:", *shown])
+
+
+def validation_lines(error: ValidationError, prefix: str = "", known: Sequence[str] = ()) -> list[str]:
+    """Return pydantic's errors as lines that say where, what came and what is allowed, with the nearest name."""
+    lines = []
+    for item in error.errors():
+        place = prefix + ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(str(UnknownNameError("option", place, [prefix + name for name in known])))
+        elif item["loc"]:
+            lines.append(f"{place} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+        else:
+            lines.append(item["msg"].removeprefix("Value error, "))
+    return lines

@@ -1,0 +1,149 @@
+"""One combination as trials: filled in with what the task publishes, the variants and the device, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness import answers
+from harness.contract import (
+    Backend,
+    Cell,
+    HarnessError,
+    Task,
+    TaskOptions,
+    Trial,
+    UnavailableError,
+    UnknownNameError,
+    UsageError,
+)
+from harness.contract.trial import OptionValue
+from harness.measure import REFERENCE_BACKEND
+from harness.plugins import Plugins
+from harness.sweep.problems import validation_lines
+from harness.sweep.request import AXES, Combination
+
+LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
+DECAYS = 10  # of an exponential schedule over all steps: a single period would change nothing
+
+
+class Resolver:
+    """Turns combinations into trials: fills in what the task publishes, and the device."""
+
+    def __init__(self, plugins: Plugins, task_options: Mapping[str, Mapping[str, OptionValue]]) -> None:
+        self._plugins = plugins
+        self._task_options = task_options
+        self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
+        self._devices: dict[str, tuple[str, ...]] = {}
+        self._tasks_seen: set[str] = set()
+        _check_reference(plugins)
+        for name in task_options:
+            plugins.task(name)
+
+    def trials(self, combination: Combination) -> list[Trial]:
+        """Return the trials that a combination names: one for each variant that it asks for.
+
+        Raises:
+            UsageError: anything in it is unknown, unavailable or out of range.
+        """
+        name, _, variant = str(combination["backend"]).partition(":")
+        backend = self._plugins.usable_backend(name)
+        cell = self._plugins.cell(str(combination["cell"]))
+        task_class = self._plugins.task(str(combination["task"]))
+        fields = {key: value for key, value in combination.items() if key not in {"backend", "device"}}
+        fields = self._defaults(task_class, fields) | fields
+        fields |= {"backend": name, "device": self._device(backend, str(combination.get("device", "auto")))}
+        trials = [_validated(fields | {"variant": chosen}) for chosen in self._variants(backend, variant, cell)]
+        options = self._options(task_class, trials[0].length)
+        return [_validated(trial.content() | {"task_options": options}) for trial in trials]
+
+    def unused_options(self) -> list[str]:
+        """Return a problem for each task that has options and that no combination so far named."""
+        return [
+            f"options are set for task {name!r}, which the plan does not run: add it to --task or drop them"
+            for name in self._task_options
+            if name not in self._tasks_seen
+        ]
+
+    def _variants(self, backend: Backend, wanted: str, cell: Cell) -> tuple[str, ...]:
+        own = answers.variants(backend, cell)
+        others = (name for other in self._plugins.cells.values() for name in answers.variants(backend, other))
+        known = tuple(dict.fromkeys((*own, *others)))
+        if not known:
+            raise UnavailableError(f"backend {backend.name!r} runs no cell that is installed; choose another")
+        if wanted not in {"", "all", *known}:
+            raise UnknownNameError(f"variant of backend {backend.name!r}", wanted, known, "harness list backends")
+        if wanted in known:
+            return (wanted,)
+        return own if own and wanted == "all" else known[:1]  # where it cannot run this cell, the record says so
+
+    def _device(self, backend: Backend, wanted: str) -> str:
+        if wanted == "cpu":
+            return wanted
+        if backend.name not in self._devices:
+            self._devices[backend.name] = answers.devices(backend)
+        known = self._devices[backend.name]
+        if wanted == "auto":
+            return known[0]
+        if wanted not in known:
+            raise UsageError(
+                f"device {wanted!r} cannot be used by backend {backend.name!r} here; usable: {', '.join(known)}"
+            )
+        return wanted
+
+    def _defaults(self, task_class: type[Task], fields: Combination) -> Combination:
+        defaults = task_class.defaults
+        filled: Combination = {
+            "hidden": defaults.hidden,
+            "batch": defaults.batch,
+            "steps": defaults.steps,
+            "optimizer": defaults.optimizer,
+            "learning_rate": defaults.learning_rate,
+            "clip_norm": None if fields.get("clip_value") is not None else defaults.clip_norm,
+        }
+        steps = fields.get("steps", defaults.steps)
+        filled["evaluate_every"] = max(LEAST_BETWEEN_EVALUATIONS, steps // 10) if isinstance(steps, int) else 0
+        if fields.get("schedule", "constant") != "constant":
+            decays = DECAYS if fields["schedule"] == "exponential" and isinstance(steps, int) else 1
+            filled["schedule_steps"] = max(1, steps // decays) if decays > 1 else steps
+        return filled
+
+    def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
+        """Validate the task's options and length once, in full: a bad corpus is found before any trial runs."""
+        self._tasks_seen.add(task_class.name)
+        key = (task_class.name, length)
+        if key not in self._checked:
+            given = self._task_options.get(task_class.name, {})
+            try:
+                options = task_class.Options.model_validate(given)
+            except ValidationError as error:
+                lines = validation_lines(error, f"task.{task_class.name}.", tuple(task_class.Options.model_fields))
+                raise UsageError("\n".join(lines)) from error
+            self._check(task_class, options, length)
+            self._checked[key] = options.model_dump(mode="json")
+        return self._checked[key]
+
+    def _check(self, task_class: type[Task], options: TaskOptions, length: int) -> None:
+        try:
+            task_class(options, length).check()
+        except HarnessError:
+            raise
+        except Exception as error:
+            what = f"{self._plugins.label('task', task_class.name)} is broken: {type(error).__name__}: {error}"
+            raise UnavailableError(f"{what}. Cure: {answers.CURE}") from error
+
+
+def _check_reference(plugins: Plugins) -> None:
+    try:
+        plugins.backend(REFERENCE_BACKEND)
+    except UsageError as error:
+        raise UsageError(f"every trial is proved against backend {REFERENCE_BACKEND!r}: {error}") from error
+
+
+def _validated(fields: Mapping[str, Any]) -> Trial:
+    try:
+        return Trial.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError("\n".join(validation_lines(error, known=AXES))) from error

@@ -1,0 +1,67 @@
+"""What a comparison found: a row with a verdict for each trial, and the whole. Plain facts; nothing is judged here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from harness.contract.record import Record
+from harness.contract.trial import Trial
+from harness_results.floors import Floor
+from harness_results.statistics import Effect
+
+VERDICTS = ("faster", "slower", "same", "cannot_tell", "newly_failing", "fixed", "missing", "new", "not_comparable")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial on both sides.
+
+    Attributes:
+        trial: that of ``base``, or of ``new`` where there is no other.
+        verdict: one of ``VERDICTS``.
+        base: the combined record, None where the trial is missing.
+        new: the same of the other side.
+        effect: of the throughput, None where nothing was compared.
+        floor: the noise floor that the verdict went by.
+        reason: why nothing can be told, or what fails.
+        regressions: which rules it breaks; empty: none.
+    """
+
+    trial: Trial
+    verdict: str
+    base: Record | None
+    new: Record | None
+    effect: Effect | None = None
+    floor: Floor = field(default_factory=Floor)
+    reason: str | None = None
+    regressions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows, and the geometric mean of the throughput ratios of those where both sides have a speed."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def ratios(self) -> list[float]:
+        """New throughput by base throughput, one per trial that has both."""
+        return [1 + row.effect.change for row in self.rows if row.effect is not None]
+
+    @property
+    def geometric_mean(self) -> float | None:
+        """The mean ratio; None where no trial has a speed on both sides."""
+        logs = [math.log(ratio) for ratio in self.ratios if ratio > 0]
+        return math.exp(sum(logs) / len(logs)) if logs else None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Verdict -> number of trials, in the order of ``VERDICTS``, those that occur."""
+        found = [row.verdict for row in self.rows]
+        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
+
+    @property
+    def comparable(self) -> bool:
+        """Whether any trial stands on both sides."""
+        return any(row.base is not None and row.new is not None for row in self.rows)

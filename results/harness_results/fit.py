@@ -1,0 +1,43 @@
+"""The line through a few points, with the intervals of its intercept and slope. scipy is imported on use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Values = Sequence[float]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A fitted value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate, Estimate]:
+    """Return intercept and slope of the line that minimises ``sum (w (y - a - b t))^2``, with Student intervals.
+
+    Args:
+        t: (n,), three points or more.
+        y: (n,).
+        weights: (n,) factors of the residuals, 1 / y where errors are proportional to y; None: all 1.
+    """
+    import numpy as np
+    from scipy import stats
+
+    scale, factors = max(map(abs, t)), np.ones(len(t)) if weights is None else np.asarray(weights, float)
+    columns = np.stack([factors, factors * np.asarray(t, float) / scale], axis=1)  # (n, 2), of similar size
+    target = factors * np.asarray(y, float)
+    inverse = np.linalg.pinv(columns)  # (2, n)
+    fitted, freedom = inverse @ target, len(t) - 2
+    variance = np.sum((target - columns @ fitted) ** 2) / freedom
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance * np.sum(inverse**2, axis=1))
+    intercept, slope = (
+        Estimate(*(float(end / unit) for end in (middle, middle - wide, middle + wide)))
+        for middle, wide, unit in zip(fitted, half, (1.0, scale), strict=True)
+    )
+    return intercept, slope
