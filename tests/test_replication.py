@@ -89,6 +89,7 @@ def test_presets_fill_in_only_what_was_not_given():
     assert (plan.axes["evaluate_every"], options["launches"]) == ((5,), 3)
     assert preset(PlanRequest(), {**GIVEN, "rigorous": True})[1]["launches"] == 10
     assert preset(PlanRequest(), GIVEN)[1]["launches"] == 1
+    assert preset(PlanRequest(launches=4), GIVEN)[1]["launches"] == 4
     with pytest.raises(UsageError, match="exclude each other"):
         preset(PlanRequest(), {**GIVEN, "fast": True, "rigorous": True})
 

@@ -13,6 +13,7 @@ from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, task_settings
 from harness.contract import Record, StoreError, Trial, UsageError
+from harness.sweep.request import MOST_LAUNCHES
 
 if TYPE_CHECKING:
     from harness.plugins import Plugins
@@ -26,7 +27,9 @@ CONFIRM_ABOVE = 1000
 @axis_options
 @click.option("--set", "set_", multiple=True, metavar="task.NAME.OPTION=VALUE", help="Set an option of a task.")
 @store_option
-@click.option("--launches", type=click.IntRange(1, 1000), help="Fresh processes per trial, interleaved.  [default: 1]")
+@click.option(
+    "--launches", type=click.IntRange(1, MOST_LAUNCHES), help="Fresh processes per trial, interleaved.  [default: 1]"
+)
 @click.option("--fast", is_flag=True, help="One launch, evaluated at the start and the end only, no sample.")
 @click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
 @click.option("--order-seed", type=click.IntRange(0), default=0, show_default=True, help="Shuffles the launches.")

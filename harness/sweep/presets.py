@@ -29,5 +29,6 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
         raise UsageError("--fast and --rigorous exclude each other: leave one of them out")
     if fast:
         request = replace(request, axes={"evaluate_every": (0,), **request.axes})
-    filled = {"launches": RIGOROUS_LAUNCHES if rigorous else LAUNCHES, "sample_length": 0 if fast else SAMPLE_LENGTH}
+    launches = RIGOROUS_LAUNCHES if rigorous else request.launches or LAUNCHES
+    filled = {"launches": launches, "sample_length": 0 if fast else SAMPLE_LENGTH}
     return request, {**options, **{name: v for name, v in filled.items() if options[name] is None}}
