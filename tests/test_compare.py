@@ -13,6 +13,7 @@ from harness_results.compare import compare, same_but
 from harness_results.floors import measured_floors
 from harness_results.gate import Rule, read_rule
 from harness_results.places import different_facts
+from harness_results.sides import Side, floors_of
 from harness_results.store import Store
 
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
@@ -69,6 +70,14 @@ def test_an_engine_without_a_floor_takes_that_of_the_others():
     floors = measured_floors({"noise/torch:library": content}, 5)
     assert verdict(launches(), launches(), floors=floors).floor == floors["torch:library"]
     assert not verdict(launches(), launches()).floor.measured
+
+
+@pytest.mark.parametrize(("base", "new"), [(10, 5), (5, 10), (5, 5)])
+def test_the_noise_floor_is_that_of_the_side_with_fewer_launches(base, new):
+    known = {"here": {"noise/numpy:loop": {"seconds_per_step_a": [1.0, 1.5, 0.8], "seconds_per_step_b": [1.0, 0.7]}}}
+    sides = [Side("", (launches() * 2)[:count], known) for count in (base, new)]
+    assert floors_of(*sides) == measured_floors(known["here"], 5)
+    assert floors_of(*sides) != measured_floors(known["here"], 10)
 
 
 @pytest.mark.parametrize(("base", "new"), [(1, 1), (1, 5), (4, 4)])

@@ -61,13 +61,13 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
 
 
 def floors_of(base: Side, new: Side) -> dict[str, Floor]:
-    """Return the noise floors of where most of the base's records come from."""
+    """Return the noise floors, for as many launches as the two have, of where most of the base's records come from."""
     places = [record.environment_id for record in base.records if record.environment_id is not None]
     if not places:
         return {}
     place = max(dict.fromkeys(places), key=places.count)
     known = {**new.calibrations.get(place, {}), **base.calibrations.get(place, {})}
-    return measured_floors(known, _launches_per_trial(base.records))
+    return measured_floors(known, min(_launches_per_trial(side.records) for side in (base, new)))
 
 
 def _launches_per_trial(records: Sequence[Record]) -> int:
