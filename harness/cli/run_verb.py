@@ -120,8 +120,8 @@ def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, opt
     with Store.open(store) as opened, ProgressView(total, quiet=options["quiet"]) as view:
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
-            order = {"launches": options["launches"], "order_seed": options["order_seed"]}
-            session = Session(opened, command, plugins, checkpoint_folder(store), stop, **order)
+            folder, launches, seed = checkpoint_folder(store), options["launches"], options["order_seed"]
+            session = Session(opened, command, plugins, folder, stop, launches, seed)
             try:
                 records.extend(session.measure(trials, settings, view))
             except StoreError as error:
