@@ -172,8 +172,17 @@ def test_environments_differ_by_their_stable_facts():
     assert different_facts(launches(), launches()) == []
     (told,) = different_facts(launches(), launches(place="there", environment=elsewhere))
     assert told.startswith("cpu:")
-    assert different_facts(launches(), launches(place="newer", environment=newer), ("python",)) == []
+    assert different_facts(launches(), launches(place="newer", environment=newer), ignored=("python",)) == []
     assert different_facts(launches(), launches(place="newer", environment=newer))
+
+
+def test_a_trial_measured_on_another_machine_is_seen_although_both_sides_know_both_machines():
+    elsewhere = {"place": "there", "environment": HERE | {"cpu": {"model": "two"}}}
+    short, long = trial(length=20), trial(length=30)
+    base = launches(short) + launches(long, **elsewhere)
+    assert different_facts(base, launches(short) + launches(long, **elsewhere)) == []
+    assert different_facts(base, launches(short, **elsewhere) + launches(long))
+    assert different_facts(base, launches(trial(length=40), **elsewhere)) == []  # nothing in common is not compared
 
 
 def store(path, *records, runs=1):

@@ -48,15 +48,16 @@ def command(base: str, new: str, **options: Any) -> int:
     axis = options["by"] or (None if is_store_or_run(base) or is_store_or_run(new) else "backend")
     left, right = _sides(base, new, axis, options)
     ignored = ("python",) if axis == "python" else ()
-    if (facts := different_facts(left.records, right.records, ignored)) and not options["allow_mixed"]:
+    key = matching(axis)
+    facts = different_facts(left.records, right.records, key=key, ignored=ignored)
+    if facts and not options["allow_mixed"]:
         told = "\n  ".join(facts)
         sys.stderr.write(
             f"nothing is compared: the environments differ\n  {told}\nto compare them all the same: --allow-mixed\n"
         )
         return NOTHING_COMPARABLE
-    found = compare(
-        left.records, right.records, key=matching(axis), floors=floors_of(left, right), rules=rules, allowed=allowed
-    )
+    floors = floors_of(left, right)
+    found = compare(left.records, right.records, key=key, floors=floors, rules=rules, allowed=allowed)
     if not found.comparable:
         sys.stderr.write(f"nothing is compared: {left.name} and {right.name} have no trial in common\n")
         return NOTHING_COMPARABLE
