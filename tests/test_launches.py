@@ -179,3 +179,11 @@ def test_an_empty_id_is_refused(tmp_path, empty):
     path = stored(tmp_path / "store.db", [launch()])
     result = CliRunner().invoke(cli, ["show", empty, "--store", path], standalone_mode=False)
     assert "the trial's id is empty" in str(result.exception)
+
+
+def test_what_is_said_below_a_table_names_the_interpreter_that_it_is_about():
+    slow = {"flags": ["warm-up was short"]}
+    base = launch(status="crashed", reason="SIGSEGV", trial={"python": "base"})
+    told = plain_table([base, launch(details=slow, trial={"python": "candidate"})], 200)
+    assert "n/a: lstm numpy:loop python=base T=20: crashed: SIGSEGV" in told
+    assert "flag: lstm numpy:loop python=candidate T=20: warm-up was short" in told
