@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -53,10 +54,18 @@ def _order(group: Sequence[Record]) -> list[tuple[bool, Any]]:
 
 
 def _combined(group: Sequence[Record]) -> Record:
+    """Return one record; launches that somebody interrupted say nothing about the trial, and are only noted."""
+    ended = [record for record in group if record.status != "interrupted"]
+    if ended and len(ended) < len(group):
+        return _noted(_combined(ended), f"{len(group) - len(ended)} of {len(group)} launches: interrupted, not counted")
     if len(group) == 1:
         return group[0]
     failed = [record for record in group if record.status != "ok"]
     return _failure(group, failed) if failed else _success(group)
+
+
+def _noted(record: Record, note: str) -> Record:
+    return replace(record, details={**record.details, "notes": [*(record.details.get("notes") or ()), note]})
 
 
 def _success(group: Sequence[Record]) -> Record:
