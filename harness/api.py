@@ -193,7 +193,7 @@ class Session:
             yield record
 
     def _settings(self, settings: LocalSettings) -> dict[str, Any]:
-        pythons = {name: str(path) for name, path in settings.pythons.items()}
+        pythons = {name: str(python.path) for name, python in settings.pythons.items()}
         order = {"launches": self.launches, "order_seed": self.order_seed}
         return {**order, "affinity": list(settings.affinity), "pythons": pythons}
 

@@ -1,18 +1,23 @@
 """Other interpreters: each is asked whether it has a harness, runs what names it, and is told what it knows."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli.main import cli
 from harness.contract import Record, Trial, UnknownNameError, UsageError
 from harness.measure.worker import request_line
 from harness.plugins import load_plugins
-from harness.sweep.interpreters import read_interpreters, with_interpreters
+from harness.sweep.interpreters import Interpreter, read_interpreters, with_interpreters
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.process import worker_environment
+
+FIRST = min(os.sched_getaffinity(0))
 
 
 def trial(**changes):
@@ -34,7 +39,7 @@ def test_a_trial_runs_in_the_interpreter_that_it_names(other_python):
     (named,) = with_interpreters([trial()], found)
     assert named.trial_id != trial().trial_id
     seen = []
-    settings = LocalSettings(pythons={"base": other_python})
+    settings = LocalSettings(pythons=found)
     (record,) = run_trials([named], settings=settings, on_event=lambda which, event: seen.append(which))
     assert (record.status, record.trial.python, record.columns()["python"]) == ("ok", "base", "base")
     assert set(seen) == {named}
@@ -70,11 +75,35 @@ def test_an_interpreter_that_nobody_gave_is_an_error():
         list(run_trials([trial(python="base")]))
 
 
+FIRST_SETTINGS = frozenset({"checkpoint", "sample_length", "block"})
+
+
 def test_a_worker_of_the_first_version_is_told_nothing_that_it_does_not_know():
-    named, settings = trial(python="base"), LocalSettings(calibrations={"place": {"peak": 1.0}})
+    old = Interpreter("base", Path("python"), "0.1.0", FIRST_SETTINGS)
+    named, settings = trial(python="base"), LocalSettings(calibrations={"place": {"peak": 1.0}}, pythons={"base": old})
     told = json.loads(request_line(named, settings.of_worker(named)))
     assert set(told["settings"]) == {"checkpoint", "sample_length", "block"}
     assert "python" not in told["trial"]
+
+
+def test_another_interpreter_is_told_the_limits_that_its_environment_is_known_to_have(other_python):
+    found = read_interpreters([f"base={other_python}"])
+    (named,) = with_interpreters([trial()], found)
+    (first,) = run_trials([named], settings=LocalSettings(pythons=found))
+    known = {first.environment_id: first.details["calibrations"]}
+    assert any(name.startswith("peak/numpy") for name in known[first.environment_id])
+    (second,) = run_trials([named], settings=LocalSettings(pythons=found, calibrations=known))
+    assert (second.details["calibrations"], second.details["limits"]) == ({}, first.details["limits"])
+
+
+def test_an_older_harness_is_refused_for_what_it_cannot_do_before_anything_runs(tmp_path, monkeypatch):
+    old = Interpreter("base", Path("old/python"), "0.1.0", FIRST_SETTINGS)
+    monkeypatch.setattr("harness.sweep.interpreters.read_interpreters", lambda settings: {"base": old})
+    asked = ["run", "-t", "copy", "-T", "3", "--python", "base=old/python", "--affinity", str(FIRST)]
+    result = CliRunner().invoke(cli, [*asked, "--store", str(tmp_path / "s.sqlite")], standalone_mode=False)
+    assert isinstance(result.exception, UsageError)
+    assert "base=old/python: its harness (0.1.0) does not know --affinity; update it" in str(result.exception)
+    assert not list(tmp_path.iterdir())
 
 
 def test_figures_of_another_version_are_kept_beside_those_that_are_known():

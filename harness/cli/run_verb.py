@@ -72,6 +72,8 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     _confirm(launches, yes=options["yes"] or options["dry_run"])
     plugins = load_plugins(blocked)
     trials = with_interpreters(expand(request, plugins), interpreters)
+    for interpreter in interpreters.values() if options["affinity"] else ():
+        interpreter.need("affinity", "--affinity")
     if options["dry_run"]:
         return _print_plan(trials, options["launches"], options["format_"])
     threads = [trial.threads for trial in trials]
@@ -80,7 +82,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
         timeout_seconds=options["timeout"],
         sample_length=options["sample_length"],
         affinity=affinity,
-        pythons={name: interpreter.path for name, interpreter in interpreters.items()},
+        pythons=interpreters,
     )
     return _measure(trials, plugins, settings, options)
 
