@@ -287,3 +287,21 @@ def test_the_table_tells_verdicts_reasons_and_the_mean(base):
     assert "verdicts: 1 slower, 1 missing" in told
     assert max(map(len, told.splitlines())) <= 120
     assert compare_text.to_markdown(found).startswith("| trial | base |")
+
+
+def test_lengths_are_compared_by_their_throughput_and_not_by_the_time_of_a_step(tmp_path):
+    long = [
+        replace(record, trial=trial(length=40), figures=record.figures | {"step_seconds_median": 2.0})
+        for record in launches()
+    ]
+    path = store(tmp_path / "s.sqlite", *launches(), *long)
+    result = run("--by", "length", "20", "40", "--store", path, "-f", "json")
+    assert json.loads(result.stdout.splitlines()[0])["verdict"] == "same"
+    assert "T=" not in run("--by", "length", "20", "40", "--store", path).stdout
+
+
+def test_the_change_is_that_of_the_throughputs_shown():
+    base, new = launches()[:2], [*launches(factor=0.5)[:1], *launches(factor=4)[:1]]
+    row = verdict(base, new)
+    shown = row.new.figures["tokens_per_second"] / row.base.figures["tokens_per_second"] - 1
+    assert row.effect.change == pytest.approx(shown)

@@ -101,9 +101,9 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
 
 
 def launch_seconds(records: Iterable[Record]) -> list[float]:
-    """Return the seconds per step of every launch that ended well."""
-    found = (record.figures.get("step_seconds_median") for record in records if record.status == "ok")
-    return [float(seconds) for seconds in found if seconds is not None]
+    """Return the seconds per token of every launch that ended well: a step may hold more tokens on one side."""
+    found = (record.figures.get("tokens_per_second") for record in records if record.status == "ok")
+    return [1 / float(rate) for rate in found if rate]
 
 
 def _as_one_record(launches: Sequence[Record]) -> Record | None:

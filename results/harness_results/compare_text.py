@@ -42,7 +42,9 @@ def names(comparison: Comparison, axis: str | None = None) -> list[str]:
 def _name(row: Row, varying: list[str], axis: str | None) -> str:
     trial = row.trial
     content = trial.content() | trial.task_options
-    parts = [trial.task, trial.cell, f"T={trial.length}", *([] if axis == "backend" else [trial.engine])]
+    engine = trial.backend if axis == "variant" else trial.engine
+    named = {"task": trial.task, "cell": trial.cell, "length": f"T={trial.length}", "backend": engine}
+    parts = [text for name, text in named.items() if name != axis]
     parts += [f"{key}={content[key]}" for key in varying if key in content]
     return one_line(" ".join([*parts, *([f"python={trial.python}"] if trial.python and axis != "python" else [])]))
 
