@@ -305,3 +305,69 @@ def test_the_change_is_that_of_the_throughputs_shown():
     row = verdict(base, new)
     shown = row.new.figures["tokens_per_second"] / row.base.figures["tokens_per_second"] - 1
     assert row.effect.change == pytest.approx(shown)
+
+
+def test_rows_of_shuffled_launches_are_in_the_order_of_their_settings():
+    both = [*launches(trial(length=50)), *launches(trial(length=20)), *launches(trial(length=30))]
+    assert [row.trial.length for row in compare(both, both).rows] == [20, 30, 50]
+    single = [both[0], both[5], both[10]]
+    assert [row.trial.length for row in compare(single, single).rows] == [50, 20, 30]
+
+
+def test_rules_hold_for_trials_without_a_speed_too():
+    speeds = {"step_seconds_median", "tokens_per_second"}
+    silent, worse = (
+        [replace(one, figures={k: v for k, v in one.figures.items() if k not in speeds} | change) for one in launches()]
+        for change in ({}, {"loss_validation": 0.9})
+    )
+    rule = read_rule("loss_validation:0.02")
+    row = verdict(silent, worse, rules=[rule])
+    assert (row.verdict, row.regressions) == ("not_comparable", ("loss_validation:0.02",))
+    assert verdict(silent, silent, rules=[rule]).regressions == ()
+    assert verdict(launches(), silent, rules=[read_rule("throughput:5%")]).regressions == ("throughput:5%",)
+
+
+def test_where_nothing_can_be_told_of_any_trial_the_status_is_5(tmp_path):
+    failing = store(tmp_path / "failing.sqlite", *launches(statuses=BROKEN))
+    result = run(failing, failing)
+    assert (status(result), "fails on both sides" in result.stdout) == (5, True)
+    silent = [replace(record, figures={"loss_validation": 0.5}) for record in launches()]
+    path = store(tmp_path / "silent.sqlite", *silent)
+    assert status(run(path, path)) == 5
+    assert status(run(path, path, "--fail-on", "loss_validation:0.02")) == 0
+
+
+def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
+    path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
+    with Store.open(path) as opened:
+        run_id = opened.begin_run("harness doctor")
+        opened.add(launches(trial(length=99))[0], run_id)
+    rows = [json.loads(line) for line in run("numpy", "torch", "--store", path, "-f", "json").stdout.splitlines()]
+    assert (rows[0]["verdict"], rows[0]["length"]) == ("same", 20)
+    assert status(run("1", "last", "--store", path)) == 0
+    assert status(run("1", "2", "--store", path)) == 5  # by its number it can be had
+    reported = CliRunner().invoke(cli, ["report", path, "--last", "-f", "json"], standalone_mode=False)
+    assert {json.loads(line)["length"] for line in reported.stdout.splitlines()} == {20}
+
+
+def test_a_store_that_is_not_there_is_no_engine(tmp_path):
+    for pair in (("gone.sqlite", "gone.db"), (str(tmp_path / "a"), str(tmp_path / "b"))):
+        assert f"there is no store {pair[0]}" in str(status(run(*pair)))
+
+
+def test_sides_without_a_common_trial_are_told_what_else_differs(tmp_path):
+    cosine = launches(trial(schedule="cosine", schedule_steps=9))
+    path = store(tmp_path / "s.sqlite", *launches(), *cosine)
+    result = run("--by", "schedule", "constant", "cosine", "--store", path)
+    assert (status(result), "they differ in schedule_steps too" in result.stderr) == (5, True)
+
+
+def test_a_broken_rule_is_told_as_it_was_written():
+    found = compare(launches(), launches(loss_validation=0.9), rules=[read_rule("loss_validation:0.02")])
+    assert "regression (loss_validation:0.02)" in compare_text.plain(found)
+
+
+def test_runs_that_hold_nothing_have_nothing_to_compare(tmp_path):
+    path = store(tmp_path / "s.sqlite", runs=2)
+    result = run("1", "2", "--store", path)
+    assert (status(result), "no trial in common" in result.stderr) == (5, True)

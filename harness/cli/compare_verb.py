@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "markdown", "json")
 ALLOWED = ("slower", "newly_failing", "missing")
+NOTHING_TOLD = ("missing", "new", "not_comparable")
 
 
 @click.command("compare")
@@ -38,7 +39,7 @@ def command(base: str, new: str, **options: Any) -> int:
     A side is a store (PATH, its last run; PATH@3, run 3; PATH@all), a run of --store (3, last, last~1), an engine
     (numpy, torch:fused), or, with --by, any value of that field. Exit: 4 on a regression, 5 where nothing compares.
     """
-    from harness_results.compare import compare, matching
+    from harness_results.compare import compare, matching, other_differences
     from harness_results.gate import read_rule
     from harness_results.places import different_facts
     from harness_results.sides import floors_of, is_store_or_run
@@ -59,10 +60,14 @@ def command(base: str, new: str, **options: Any) -> int:
     floors = floors_of(left, right)
     found = compare(left.records, right.records, key=key, floors=floors, rules=rules, allowed=allowed)
     if not found.comparable:
-        sys.stderr.write(f"nothing is compared: {left.name} and {right.name} have no trial in common\n")
+        also = other_differences(left.records[0].trial, right.records[0].trial, axis) if axis else ""
+        sys.stderr.write(f"nothing is compared: {left.name} and {right.name} have no trial in common{also}\n")
         return NOTHING_COMPARABLE
     _show(found, axis, options)
-    return REGRESSION if any(row.regressions for row in found.rows) else OK
+    if any(row.regressions for row in found.rows):
+        return REGRESSION
+    judged = any(row.verdict not in NOTHING_TOLD or (rules and row.both_ok) for row in found.rows)
+    return OK if judged else NOTHING_COMPARABLE
 
 
 def _allowed(values: Iterable[str]) -> list[str]:

@@ -80,12 +80,13 @@ def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, An
     from harness.cli.signals import stopping_on_signals
     from harness.sweep.local_settings import LocalSettings
     from harness.sweep.noise import split
+    from harness_results.runs import DOCTOR
     from harness_results.store import Store
 
     rounds, seed = 2 * options["launches"], options["order_seed"]
     with Store.open(options["store"]) as store, ProgressView(rounds * len(trials), quiet=options["quiet"]) as view:
         with stopping_on_signals(view.note) as stop:
-            session = Session(store, "harness doctor", plugins, stop=stop, launches=rounds, order_seed=seed)
+            session = Session(store, DOCTOR, plugins, stop=stop, launches=rounds, order_seed=seed)
             launches = list(session.measure(trials, LocalSettings(), view))
         for trial in trials if not stop.count else ():
             mine = [record for record in launches if record.trial == trial]

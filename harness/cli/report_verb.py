@@ -19,7 +19,7 @@ FORMATS = ("table", "markdown", "csv", "json")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
 @click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
-@click.option("--last", is_flag=True, help="Only the launches of the last run.")
+@click.option("--last", is_flag=True, help="Only the launches of the last run (not of a doctor's).")
 def command(
     stores: tuple[str, ...], format_: str, output: Path | None, relative: str | None, run_id: int | None, last: bool
 ) -> int:
@@ -49,11 +49,8 @@ def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
-        if last:
-            newest = store.last_run()
-            run_id = newest.run_id if newest else None
-        if run_id is not None:
-            run_id_of(str(run_id), store.runs(), location)
+        if last or run_id is not None:
+            run_id = run_id_of("last" if last else str(run_id), store.runs(), location)
         return combine(store.launches(run_id))
 
 

@@ -12,7 +12,7 @@ from harness.contract.trial import Trial
 from harness_results.comparison import Comparison, Row
 from harness_results.floors import Floor
 from harness_results.gate import Rule
-from harness_results.launches import combine
+from harness_results.launches import by_settings, combine
 from harness_results.statistics import compare_speed
 
 REGRESSIONS = ("slower", "newly_failing", "missing")
@@ -40,6 +40,13 @@ def matching(axis: str | None) -> Callable[[Trial], Key]:
     return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
 
 
+def other_differences(one: Trial, other: Trial, axis: str) -> str:
+    """Return in words what else two trials differ in, where one field was to be compared; "" where nothing."""
+    contents, ignored = (one.content(), other.content()), ENGINE if axis == "backend" else (axis,)
+    names = [name for name, value in contents[0].items() if name not in ignored and contents[1].get(name) != value]
+    return f"; they differ in {', '.join(names)} too" if names else ""
+
+
 def compare(
     base: Iterable[Record],
     new: Iterable[Record],
@@ -49,7 +56,7 @@ def compare(
     rules: Sequence[Rule] = (),
     allowed: Sequence[str] = (),
 ) -> Comparison:
-    """Compare the launches of two sides, trial by trial, in the order of ``base``.
+    """Compare the launches of two sides, trial by trial, in the order of ``base``, or by settings where it was shuffled.
 
     Args:
         base: every launch of the one side.
@@ -67,6 +74,8 @@ def compare(
     for name in [*left, *(name for name in right if name not in left)]:
         row = _row(left.get(name, []), right.get(name, []), floors or {})
         rows.append(_judged(row, rules, allowed))
+    if any(len(group) > 1 for group in (*left.values(), *right.values())):
+        rows.sort(key=lambda row: by_settings(row.trial))
     return Comparison(tuple(rows))
 
 
@@ -116,6 +125,6 @@ def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
 
 def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str]) -> Row:
     broken = [row.verdict] if row.verdict in REGRESSIONS and not (rules and row.verdict == "slower") else []
-    if row.base is not None and row.new is not None and row.verdict not in {"newly_failing", "not_comparable", "fixed"}:
+    if row.both_ok and row.base is not None and row.new is not None:
         broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]
     return replace(row, regressions=tuple(name for name in broken if name not in allowed))

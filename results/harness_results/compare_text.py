@@ -134,6 +134,7 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
         if row.reason:
             told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
         if row.regressions:
-            told.setdefault(f"regression ({', '.join(row.regressions).replace('_', ' ')})", []).append(name)
+            broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
+            told.setdefault(f"regression ({broken})", []).append(name)
     for reason, where in told.items():
         yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004

@@ -31,7 +31,7 @@ def combine(records: Iterable[Record]) -> list[Record]:
         trials.setdefault(record.trial.trial_id, []).append(record)
     groups = list(trials.values())
     if any(len(group) > 1 for group in groups):
-        groups.sort(key=_order)
+        groups.sort(key=lambda group: by_settings(group[0].trial))
     return [_combined(group) for group in groups]
 
 
@@ -45,9 +45,9 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return list(found.values())
 
 
-def _order(group: Sequence[Record]) -> list[tuple[bool, Any]]:
+def by_settings(trial: Trial) -> list[tuple[bool, Any]]:
     """Return the settings, comparable one by one: the task and the cell first, the length and the engine last."""
-    content = {name: getattr(group[0].trial, name) for name in Trial.model_fields}
+    content = {name: getattr(trial, name) for name in Trial.model_fields}
     content["task_options"] = json.dumps(content["task_options"])
     names = ["task", "cell", *(name for name in content if name not in ("task", "cell", *_LAST)), *_LAST]
     return [(content[name] is not None, content[name]) for name in names]

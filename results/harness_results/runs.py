@@ -14,6 +14,7 @@ from harness_results.schema import run_settings, runs
 
 LAST = re.compile(r"last(?:~(\d+))?")
 RUN = re.compile(rf"\d+|{LAST.pattern}")
+DOCTOR = "harness doctor"  # the command of its runs
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Run:
     command: str
     harness_version: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # launches, the seed of their order, ...
+
+    @property
+    def is_of_doctor(self) -> bool:
+        """Whether it measured this machine's noise, and not what a user asked for."""
+        return self.command == DOCTOR
 
 
 def read_runs(connection: Connection, *, last: bool, with_settings: bool) -> list[Run]:
@@ -40,11 +46,13 @@ def read_runs(connection: Connection, *, last: bool, with_settings: bool) -> lis
 def run_id_of(text: str, known: Sequence[Run], location: str) -> int:
     """Return the id of the run that ``3``, ``last`` or ``last~1`` names, of those that the store at ``location`` has.
 
+    Runs of the doctor have a number; ``last`` passes them over.
+
     Raises:
         UsageError: it has no such run.
     """
-    ids = [run.run_id for run in known]
     back = LAST.fullmatch(text)
+    ids = [run.run_id for run in known if back is None or not run.is_of_doctor]
     wanted = int(text) if back is None else ([None, *ids][-1 - int(back[1] or 0) :] or [None])[0]
     if wanted is None or wanted not in ids:
         raise UsageError(f"store {location} has no run {text}; its runs: {', '.join(map(str, ids)) or 'none'}")

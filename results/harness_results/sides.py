@@ -11,9 +11,10 @@ from harness.contract.errors import UnknownNameError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
 from harness_results.floors import Floor, measured_floors
-from harness_results.runs import LAST, RUN, run_id_of
+from harness_results.runs import RUN, run_id_of
 from harness_results.store import Store
 
+STORES = (".sqlite", ".sqlite3", ".db")  # names that look like a store, whether it is there or not
 Calibrations = Mapping[str, Mapping[str, Any]]  # environment_id -> name -> content
 
 
@@ -29,8 +30,8 @@ class Side:
 def is_store_or_run(text: str) -> bool:
     """Say whether ``text`` names a store (PATH, PATH@3, a URL) or a run (3, last, last~1), and no value of a field."""
     path = text.rpartition("@")[0] or text
-    there = Path(text).exists() or Path(path).exists()
-    return "://" in text or there or text.isdecimal() or bool(LAST.fullmatch(text))
+    looks = "/" in text or path.endswith(STORES)
+    return looks or Path(text).exists() or Path(path).exists() or bool(RUN.fullmatch(text))
 
 
 def store_or_run(text: str, store: str) -> Side:
