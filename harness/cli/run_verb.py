@@ -32,7 +32,7 @@ CONFIRM_ABOVE = 1000
 )
 @click.option("--fast", is_flag=True, help="One launch, evaluated at the start and the end only, no sample.")
 @click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
-@click.option("--order-seed", type=click.IntRange(0), default=0, show_default=True, help="Shuffles the launches.")
+@click.option("--order-seed", type=click.IntRange(0), help="Shuffles the launches.  [default: 0]")
 @click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
 @click.option(
     "--python",
