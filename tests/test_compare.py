@@ -1,10 +1,12 @@
 """``harness compare``: a verdict for each trial, and what fails a build."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from harness.cli.main import cli
 from harness.contract import Record, Trial, UnknownNameError, UsageError
@@ -371,3 +373,23 @@ def test_runs_that_hold_nothing_have_nothing_to_compare(tmp_path):
     path = store(tmp_path / "s.sqlite", runs=2)
     result = run("1", "2", "--store", path)
     assert (status(result), "no trial in common" in result.stderr) == (5, True)
+
+
+def test_in_80_columns_no_name_and_no_interval_is_cut():
+    found = compare(launches() + launches(trial(length=30)), launches(factor=1.3, loss_validation=0.75))
+    lines = compare_text.plain(found, width=80).splitlines()
+    assert lines[2] == "copy lstm T=20 numpy:loop  slower ✗"
+    assert "-24.2% .. -21.9%" in lines[3]
+    assert lines[3].endswith("0.500 → 0.750")
+    assert "copy lstm T=30 numpy:loop  missing ✗" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_terminal_that_has_ascii_only_gets_ascii():
+    found = compare(launches(), launches(factor=1.3, loss_validation=0.75))
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    Console(file=stream, width=100).print(compare_text.to_table(found))
+    stream.flush()
+    told = stream.buffer.getvalue().decode("ascii")
+    assert "slower x" in told
+    assert "0.500 > 0.750" in told

@@ -23,7 +23,7 @@ class PeakMemory:
     """The peak of this process, above what it held after imports, while the meter runs.
 
     On Linux the kernel's high-water mark is reset at ``start``, so that what came before (parity, evaluations) does not
-    count. Where it cannot be reset, the peak is known only if it rose meanwhile; otherwise it belongs to something else.
+    count. Where it cannot be reset, the peak is known only if it rose meanwhile: else it is that of something else.
     """
 
     def __init__(self) -> None:

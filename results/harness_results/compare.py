@@ -56,7 +56,7 @@ def compare(
     rules: Sequence[Rule] = (),
     allowed: Sequence[str] = (),
 ) -> Comparison:
-    """Compare the launches of two sides, trial by trial, in the order of ``base``, or by settings where it was shuffled.
+    """Compare the launches of two sides, trial by trial, in the order of ``base``, or by settings after shuffling.
 
     Args:
         base: every launch of the one side.
