@@ -25,7 +25,7 @@ def availability(backend: Backend) -> Available | Missing:
 
 
 def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
-    """Return the ways in which the backend runs this cell, the default first; none where it cannot.
+    """Return the ways in which the backend runs this cell, the plainest first; none where it cannot.
 
     Raises:
         UnavailableError: it fails to answer.
@@ -52,6 +52,16 @@ def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
     answer: str = _ask(backend, "default_variant", str, cell, trial)
     if answer not in variants(backend, cell):
         raise _broken(backend, f"default_variant() returned {answer!r}, which variants() does not offer")
+    return answer
+
+
+def deviation(backend: Backend, cell: Cell, variant: str) -> str | None:
+    """Return how the variant's function differs from the cell's equations, or None.
+
+    Raises:
+        UnavailableError: it fails to answer.
+    """
+    answer: str | None = _ask(backend, "deviation", (str, type(None)), cell, variant)
     return answer
 
 

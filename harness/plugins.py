@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, TypeVar
@@ -72,6 +72,29 @@ class Plugins:
             raise UnavailableError(f"backend {name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
         return backend
 
+    @property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Group -> the names of its backends; a name that is also a backend's own means that backend alone."""
+        found: dict[str, list[str]] = {}
+        for name, backend in self.backends.items():
+            for group in backend.groups:
+                found.setdefault(group, []).append(name)
+        return {group: tuple(names) for group, names in found.items() if group not in self.backends}
+
+    def usable_backends(self, name: str) -> list[Backend]:
+        """Return the backend of that name, or every backend of the group of that name, if all of them can run here.
+
+        Raises:
+            UnavailableError: one cannot; all that are missing are named, each with its cure.
+        """
+        members = self.groups.get(name)
+        if members is None:
+            return [self.usable_backend(name)]
+        answered = {member: answers.availability(self.backends[member]) for member in members}
+        if missing := [f"{m}: {a.reason}. Cure: {a.cure}" for m, a in answered.items() if isinstance(a, Missing)]:
+            raise UnavailableError(_group_cannot_run(name, members, missing))
+        return [self.backends[member] for member in members]
+
     def task(self, name: str) -> type[Task]:
         """Return the task class of that name."""
         return self._get(self.tasks, "task", name)
@@ -96,7 +119,15 @@ class Plugins:
                 raise UnavailableError(str(plugin))
         if name in self.blocked:
             raise UnavailableError(f"plugin {name!r} is blocked by --plugin no:{name}; leave that option out to use it")
-        raise UnknownNameError(kind, name, entries, f"harness list {kind}s")
+        known = [*entries, *self.groups] if kind == "backend" else entries
+        raise UnknownNameError(kind, name, known, f"harness list {kind}s")
+
+
+def _group_cannot_run(name: str, members: Sequence[str], missing: Sequence[str]) -> str:
+    """Return why a group cannot run, and what helps: a group that shrank in silence would compare less than asked."""
+    there = [member for member in members if not any(one.startswith(f"{member}: ") for one in missing)]
+    instead = f"; or name those that are here: {','.join(there)}" if there else ""
+    return f"group {name!r} cannot run whole here: {'; '.join(missing)}{instead}"
 
 
 @dataclass
@@ -198,8 +229,17 @@ def _check_entry(kind: str, item: Any) -> None:
     missing = sorted(getattr(item, "__abstractmethods__", ()))
     if missing:
         raise PluginError(f"{kind} {item.name!r} does not implement {', '.join(missing)}")
+    if kind == "backend":
+        _check_groups(item)
     if kind == "task" and not (isinstance(item.Options, type) and issubclass(item.Options, TaskOptions)):
         raise PluginError(f"task {item.name!r}: Options must be a subclass of TaskOptions, got {item.Options!r}")
+
+
+def _check_groups(backend: Backend) -> None:
+    if not isinstance(backend.groups, tuple):
+        raise PluginError(f"backend {backend.name!r}: groups must be a tuple of names, got {backend.groups!r}")
+    for group in backend.groups:
+        check_name("group", group)
 
 
 def _reason(error: BaseException) -> str:

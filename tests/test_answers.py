@@ -9,6 +9,8 @@ from harness_numpy import NumpyBackend
 
 QUESTIONS = {
     "variants": lambda backend: answers.variants(backend, LSTM()),
+    "missing_variants": answers.missing_variants,
+    "default_variant": lambda backend: answers.default_variant(backend, LSTM(), None),
     "devices": answers.devices,
     "versions": answers.versions,
 }
@@ -56,3 +58,9 @@ def test_what_a_backend_prints_stays_off_stdout(capsys):
 
     answers.devices(Talkative())
     assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_a_deviation_is_a_sentence_or_none():
+    assert answers.deviation(NumpyBackend(), LSTM(), "vectorised") is None
+    with pytest.raises(UnavailableError, match=r"deviation\(\) returned 3"):
+        answers.deviation(broken("deviation", 3), LSTM(), "vectorised")

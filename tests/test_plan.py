@@ -351,3 +351,106 @@ def test_a_plan_without_the_reference_backend_is_refused():
     plugins = replace(PLUGINS, backends={"engine": Engine()}, blocked=("numpy",))
     with pytest.raises(UsageError, match=r"every trial is proved against backend 'numpy': .*no:numpy"):
         expand(PlanRequest(ONE), plugins)
+
+
+class Sized(Engine):
+    """Its default depends on the size, one variant cannot be had here, and it cannot run the GRU."""
+
+    name = "sized"
+    groups = ("friends",)
+
+    def variants(self, cell):
+        return () if cell.name == "gru" else ("plain", "narrow", "wide")
+
+    def missing_variants(self):
+        return {"native": Missing("its compiler is not installed", "pip install compiler")}
+
+    def default_variant(self, cell, trial):
+        return "wide" if trial.hidden > 64 and trial.dtype == "float32" else "narrow"
+
+
+class Friend(Engine):
+    name = "friend"
+    groups = ("friends", "others")
+
+
+class Gone(Absent):
+    name = "gone"
+    groups = ("others",)
+
+
+GROUPED = replace(PLUGINS, backends=PLUGINS.backends | {one.name: one for one in (Sized(), Friend(), Gone())})
+
+
+def grouped(include=(), exclude=(), **axes):
+    return [trial.engine for trial in expand(PlanRequest({**ONE, **axes}, {}, include, exclude), GROUPED)]
+
+
+def test_where_no_variant_is_named_the_backend_chooses_for_the_size():
+    axes = {"backend": ["sized"], "hidden": [64, 128], "dtype": ["float32", "float64"]}
+    assert grouped(**axes) == ["sized:narrow", "sized:narrow", "sized:wide", "sized:narrow"]
+    assert grouped(backend=["sized:plain"]) == ["sized:plain"]
+    assert grouped(backend=["sized:all"]) == ["sized:plain", "sized:narrow", "sized:wide"]
+
+
+def test_a_choice_that_is_not_offered_breaks_the_contract():
+    class Odd(Sized):
+        def default_variant(self, cell, trial):
+            return "native"
+
+    plugins = replace(GROUPED, backends=GROUPED.backends | {"sized": Odd()})
+    with pytest.raises(UsageError, match="'sized' is broken: default_variant\\(\\) returned 'native'"):
+        expand(PlanRequest(ONE | {"backend": ["sized"]}), plugins)
+
+
+def test_a_variant_that_cannot_be_had_here_is_an_error_with_the_cure():
+    with pytest.raises(
+        UsageError, match=r"^sized:native cannot run here: its compiler .*\. Cure: pip install compiler$"
+    ):
+        grouped(backend=["sized:native"])
+    with pytest.raises(UsageError, match=r"unknown variant of backend 'sized' 'nativ'\. Did you mean native"):
+        grouped(backend=["sized:nativ"])
+
+
+def test_a_group_stands_for_all_of_its_backends():
+    assert grouped(backend=["friends"]) == ["sized:narrow", "friend:fast"]
+    assert grouped(backend=["friends:all"], cell=["rnn"]) == [
+        "sized:plain",
+        "sized:narrow",
+        "sized:wide",
+        "friend:plain",
+    ]
+
+
+def test_a_cell_that_a_member_of_a_group_cannot_run_is_left_to_its_record():
+    assert grouped(backend=["friends"], cell=["gru"]) == ["sized:plain", "friend:plain"]
+
+
+def test_a_group_that_is_not_whole_names_who_is_missing_and_how_to_go_on():
+    with pytest.raises(UsageError) as caught:
+        grouped(backend=["others"])
+    assert str(caught.value) == (
+        "group 'others' cannot run whole here: gone: its library is not installed. Cure: pip install engine; "
+        "or name those that are here: friend"
+    )
+
+
+def test_a_group_can_be_excluded_whole_or_by_member():
+    assert grouped(backend=["friends", "engine"], exclude=[{"backend": "friends"}]) == ["engine:fast"]
+    assert grouped(backend=["sized", "engine"], exclude=[{"backend": "friends"}]) == ["engine:fast"]
+    assert grouped(backend=["friends"], exclude=[{"backend": "friend"}]) == ["sized:narrow"]
+    assert grouped(backend=["friends"], exclude=[{"backend": "friends:fast"}]) == ["sized:narrow"]
+
+
+def test_an_unknown_backend_is_looked_for_among_the_groups_too():
+    with pytest.raises(UsageError, match=r"unknown backend 'freinds'\. Did you mean friends"):
+        grouped(backend=["freinds"])
+
+
+def test_a_backend_comes_before_a_group_of_the_same_name():
+    class Taken(Friend):
+        groups = ("engine",)
+
+    plugins = replace(GROUPED, backends=GROUPED.backends | {"friend": Taken()})
+    assert [trial.engine for trial in expand(PlanRequest(ONE), plugins)] == ["engine:fast"]
+    assert "engine" not in plugins.groups

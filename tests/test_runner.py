@@ -354,3 +354,33 @@ def test_facts_that_cannot_be_stored_fail_with_the_tasks_name(plugins, monkeypat
     record = measure(plugins)
     assert record.status == "failed"
     assert re.search(r"invalid facts: .*float32.*; task 'echo' from faulty 1\.0$", record.reason)
+
+
+@pytest.mark.parametrize("checkpoint", ["auto", 2])
+def test_checkpoints_are_asked_for_in_training_and_in_parity(plugins, checkpoint, monkeypatch):
+    asked = []
+    backend = plugins.backends["faulty"]
+    monkeypatch.setattr(
+        backend,
+        "trainer",
+        lambda *a: asked.append(a[3].checkpoint) or type(backend).trainer(backend, *a),
+        raising=False,
+    )
+    assert measure(plugins, checkpoint=checkpoint).status == "ok"
+    assert asked == [checkpoint] * 2
+
+
+def test_a_backend_without_checkpoints_refuses_them(plugins, monkeypatch):
+    monkeypatch.setattr(type(plugins.backends["faulty"]), "checkpoints", False)
+    record = measure(plugins, checkpoint=3)
+    assert (record.status, record.figures) == ("unsupported", {})
+    assert record.reason == "backend 'faulty' has no checkpointed BPTT: leave --checkpoint out"
+
+
+def test_a_deviating_variant_is_marked_and_not_held_against_the_reference(plugins):
+    record = measure(plugins, variant="inexact", cell="lstm")
+    assert record.status == "ok"
+    assert record.details["deviation"] == "the forget gate is missing"
+    assert "another function: the forget gate is missing" in record.details["flags"]
+    assert record.figures.get("parity_error") is None
+    assert measure(plugins, variant="inexact").status == "parity_failed"

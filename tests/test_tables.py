@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -213,6 +214,16 @@ def test_flags_and_notes_stand_below_the_table_once():
     text = plain_table([make(length=n, details=details) for n in (50, 100)], 120)
     assert "flag: lstm numpy:loop T=50,100: short blocks\n" in text
     assert "T=50,100: dropout: not comparable\n" in text
+
+
+def test_checkpoints_stand_in_the_caption_or_as_an_axis_where_they_are_used():
+    plain, kept = make(), make()
+    kept = replace(kept, trial=kept.trial.model_copy(update={"checkpoint": "auto"}))
+    assert "checkpoint" not in plain_table([plain], 160)
+    assert "checkpoint auto" in plain_table([kept], 160)
+    both = plain_table([plain, kept], 160)
+    assert "checkpoint" in both
+    assert all(re.search(rf"\n(lstm)? +{value} +numpy:loop", both) for value in ("off", "auto")), both
 
 
 def test_no_records_give_no_table():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
 from rich.markup import escape
@@ -12,22 +12,29 @@ from rich.markup import escape
 from harness import answers
 from harness.cli.main import NOT_OK, OK
 from harness.cli.output import stdout_console
-from harness.cli.types import Named
-from harness.contract import Backend, Missing, UnavailableError
+from harness.cli.types import WORDS, Named
+from harness.contract import Backend, Cell, Missing, UnavailableError, UnknownNameError
 from harness.contract.names import printable
 from harness.plugins import Plugins, load_plugins
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.testing import CheckResult
+    from harness.testing import Check, CheckResult
+
+GRIDS: tuple[Literal["cover", "full", "none"], ...] = ("cover", "full", "none")
+Words = tuple[tuple[str, ...], ...]
 
 
 @click.command("check")
 @click.option("--backend", "-b", "names", type=Named("backends"), multiple=True, help="Only these.  [default: all]")
+@click.option("--cell", "-c", "cells", type=Named("cells"), multiple=True, help="Only these.  [default: all]")
+@click.option("--variant", "variants", type=WORDS, multiple=True, help="Only these variants.  [default: all]")
+@click.option("--grid", type=click.Choice(GRIDS), default="cover", show_default=True,
+              help="Shapes at which to compare: a dozen in which all pairs of sizes meet, all, or none.")  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Show every check, not only those that fail.")
 @click.pass_obj
-def command(blocked: tuple[str, ...], names: tuple[tuple[str, ...], ...], verbose: bool) -> int:
+def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: Words, grid: str, verbose: bool) -> int:
     """Prove that a backend computes the same function as the float64 reference, at every cell and variant.
 
     Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and whether the
@@ -35,10 +42,18 @@ def command(blocked: tuple[str, ...], names: tuple[tuple[str, ...], ...], verbos
     """
     plugins, console = load_plugins(blocked), stdout_console()
     _bound_threads(plugins)
+    chosen = [plugins.cell(name) for name in _joined(cells)] or list(plugins.cells.values())
+    backends = _backends(plugins, _joined(names), console)
+    wanted = _wanted(backends, chosen, _joined(names), _joined(variants))
     failures = 0
-    for backend in _chosen(plugins, [name for part in names for name in part], console):
-        failures += _check(backend, plugins, console, verbose=verbose)
+    for backend in backends:
+        checks = _checks(backend, plugins, chosen, wanted, grid)
+        failures += _check(backend, checks, console, verbose=verbose)
     return NOT_OK if failures else OK
+
+
+def _joined(parts: Words) -> list[str]:
+    return [name for part in parts for name in part]
 
 
 def _bound_threads(plugins: Plugins) -> None:
@@ -52,9 +67,31 @@ def _bound_threads(plugins: Plugins) -> None:
     threadpool_limits(1)  # the BLAS of NumPy, which is loaded already
 
 
-def _chosen(plugins: Plugins, names: list[str], console: Console) -> Iterable[Backend]:
+def _wanted(
+    backends: Sequence[Backend], cells: Sequence[Cell], names: Sequence[str], variants: Sequence[str]
+) -> list[str]:
+    """Return the variants asked for, as BACKEND:VARIANT too; [] means all.
+
+    Raises:
+        UnavailableError: one cannot be had here.
+        UnknownNameError: no chosen backend has it: checking nothing must not look like passing.
+    """
+    wanted = [*variants, *(variant for name in names if (variant := name.partition(":")[2]) not in {"", "all"})]
+    offered = {name for backend in backends for cell in cells for name in answers.variants(backend, cell)}
+    missing = {name: why for backend in backends for name, why in answers.missing_variants(backend).items()}
+    for name in wanted:
+        if name not in offered and name in missing:
+            reason, cure = missing[name].reason, missing[name].cure
+            raise UnavailableError(f"variant {name!r} cannot run here: {reason}. Cure: {cure}")
+        if name not in offered:
+            raise UnknownNameError("variant", name, offered, "harness list backends")
+    return wanted
+
+
+def _backends(plugins: Plugins, names: list[str], console: Console) -> Sequence[Backend]:
     if names:
-        return [plugins.usable_backend(name.partition(":")[0]) for name in names]
+        chosen = [backend for name in names for backend in plugins.usable_backends(name.partition(":")[0])]
+        return list({backend.name: backend for backend in chosen}.values())
     for broken in plugins.broken:
         console.print(f"[yellow]skipped[/] {escape(printable(str(broken)))}", soft_wrap=True)
     usable = []
@@ -70,11 +107,20 @@ def _chosen(plugins: Plugins, names: list[str], console: Console) -> Iterable[Ba
     return usable
 
 
-def _check(backend: Backend, plugins: Plugins, console: Console, *, verbose: bool) -> int:
+def _checks(
+    backend: Backend, plugins: Plugins, cells: Sequence[Cell], variants: Sequence[str], grid: str
+) -> list[Check]:
     from harness.measure import REFERENCE_BACKEND
-    from harness.testing import checks_for_backend, run_check
+    from harness.testing import checks_for_backend
 
-    checks = list(checks_for_backend(backend, plugins.backend(REFERENCE_BACKEND), tuple(plugins.cells.values())))
+    reference = plugins.backend(REFERENCE_BACKEND)
+    kind = next(one for one in GRIDS if one == grid)
+    return list(checks_for_backend(backend, reference, cells, variants=variants or None, grid=kind))
+
+
+def _check(backend: Backend, checks: Sequence[Check], console: Console, *, verbose: bool) -> int:
+    from harness.testing import run_check
+
     results = []
     for number, check in enumerate(checks, 1):
         with console.status(escape(f"{backend.name} [{number}/{len(checks)}] {check.label}")):

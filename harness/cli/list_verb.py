@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import rich_click as click
@@ -20,6 +20,11 @@ from harness.plugins import Plugins, load_plugins
 
 KINDS = ("backends", "tasks", "cells", "plugins")
 Row = dict[str, Any]
+_NO_ANSWERS: Row = {
+    "name": "", "status": "ready", "groups": [], "variants": [], "versions": {},
+    "missing_variants": {}, "deviations": {},
+}  # fmt: skip
+_BELOW = ("missing_variants", "deviations")  # sentences: below the table, not in it
 
 
 @click.command("list")
@@ -36,16 +41,23 @@ def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
             sys.stdout.writelines(json.dumps({"kind": one.removesuffix("s"), **row}) + "\n" for row in rows)
         else:
             console.print(_table(one, rows))
+            for note in _NOTES[one](rows) if one in _NOTES else ():
+                console.print(escape(printable(note)))
     return OK
 
 
 def _table(title: str, rows: list[Row]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
-    for name in rows[0] if rows else ("name",):
+    names = [name for name in (rows[0] if rows else ("name",)) if name not in _BELOW and _is_told(name, rows)]
+    for name in names:
         table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
-        table.add_row(*(escape(printable(_text(value))) for value in row.values()))
+        table.add_row(*(escape(printable(_text(row[name]))) for name in names))
     return table
+
+
+def _is_told(name: str, rows: list[Row]) -> bool:
+    return name != "groups" or any(row[name] for row in rows)
 
 
 def _text(value: Any) -> str:
@@ -57,22 +69,44 @@ def _text(value: Any) -> str:
 def _backends(plugins: Plugins) -> list[Row]:
     rows = [_backend_row(backend, plugins) for backend in plugins.backends.values()]
     return rows + [
-        {"name": one.name, "status": f"broken: {one.reason}. Cure: {one.cure}", "variants": [], "versions": {}}
-        for one in plugins.broken
+        _NO_ANSWERS | {"name": one.name, "status": f"broken: {one.reason}. Cure: {one.cure}"} for one in plugins.broken
     ]
 
 
 def _backend_row(backend: Backend, plugins: Plugins) -> Row:
-    row: Row = {"name": backend.name, "status": "ready", "variants": [], "versions": {}}
+    row: Row = _NO_ANSWERS | {"name": backend.name, "groups": list(backend.groups)}
     try:
-        found = (name for cell in plugins.cells.values() for name in answers.variants(backend, cell))
-        row["variants"] = list(dict.fromkeys(found))
+        offered = {cell.name: answers.variants(backend, cell) for cell in plugins.cells.values()}
+        row["variants"] = list(dict.fromkeys(name for names in offered.values() for name in names))
+        absent = answers.missing_variants(backend)
+        row["missing_variants"] = {name: f"{one.reason}. Cure: {one.cure}" for name, one in absent.items()}
+        row["deviations"] = _deviations(backend, plugins, offered)
         answer = answers.availability(backend)
         if isinstance(answer, Missing):
             return row | {"status": f"missing: {answer.reason}. Cure: {answer.cure}"}
         return row | {"versions": answers.versions(backend)}
     except UnavailableError as error:
         return row | {"status": str(error).removeprefix(f"backend {backend.name!r} is ")}
+
+
+def _deviations(backend: Backend, plugins: Plugins, offered: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return ``cell variant`` -> how it differs from the cell's equations."""
+    found = {
+        f"{cell} {variant}": answers.deviation(backend, plugins.cells[cell], variant)
+        for cell, variants in offered.items()
+        for variant in variants
+    }
+    return {place: deviation for place, deviation in found.items() if deviation is not None}
+
+
+def _backend_notes(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        yield from (f"{row['name']}:{name} is missing: {why}" for name, why in row["missing_variants"].items())
+        places: dict[str, list[str]] = {}
+        for place, deviation in row["deviations"].items():
+            places.setdefault(deviation, []).append(place)
+        for deviation, where in places.items():
+            yield f"{row['name']} runs another function ({', '.join(where)}): {deviation}"
 
 
 def _tasks(plugins: Plugins) -> list[Row]:
@@ -119,4 +153,5 @@ def _summary(described: type[Cell] | type) -> str:
     return (described.__doc__ or "").strip().partition("\n")[0].replace("``", "").rstrip(":.")
 
 
+_NOTES = {"backends": _backend_notes}
 _ROWS = {"backends": _backends, "tasks": _tasks, "cells": _cells, "plugins": _plugins}

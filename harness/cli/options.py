@@ -13,7 +13,12 @@ from harness.cli import types
 
 # name, short flag, type, help: each becomes ``--name`` and an axis of the plan
 _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
-    ("backend", "-b", types.Named("backends"), "Engine as BACKEND, BACKEND:VARIANT or BACKEND:all.  [default: numpy]"),
+    (
+        "backend",
+        "-b",
+        types.Named("backends"),
+        "BACKEND (at its fastest), BACKEND:VARIANT, BACKEND:all or GROUP.  [default: numpy]",
+    ),
     ("task", "-t", types.Named("tasks"), "Task.  [default: char]"),
     ("cell", "-c", types.Named("cells"), "Recurrence.  [default: lstm]"),
     ("length", "-T", types.Lengths(), "Sequence lengths, or ranges FIRST:LAST:xFACTOR.  [default: 25,50,100]"),

@@ -149,5 +149,6 @@ class Named(CommaList):
         from harness.plugins import load_plugins
 
         before, comma, last = incomplete.rpartition(",")
-        names = getattr(load_plugins(), self._kind)
+        plugins = load_plugins()
+        names = [*getattr(plugins, self._kind), *(plugins.groups if self._kind == "backends" else ())]
         return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]

@@ -28,7 +28,9 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     _check_axes(request)
     products = [_known(axes) for axes in request.products()]
     every = [dict(zip(axes, values, strict=True)) for axes in products for values in itertools.product(*axes.values())]
-    combinations = [(one, request.exclude) for one in every if not _excluded(one, request.exclude)]
+    exclude = [rule for one in request.exclude for rule in _of_members(one, plugins)]
+    combinations: list[tuple[Combination, Sequence[Combination]]]
+    combinations = [(one, exclude) for one in every if not _excluded(one, exclude)]
     firsts = {name: values[0] for name, values in products[0].items()}
     combinations += [({**firsts, **_known(extra)}, ()) for extra in request.include]
     resolver = Resolver(plugins, request.task_options)
@@ -73,6 +75,13 @@ def _check_axes(request: PlanRequest) -> None:
         raise UsageError(
             f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed: shorten an axis"
         )
+
+
+def _of_members(rule: Combination, plugins: Plugins) -> list[Combination]:
+    """Return the rule, or one rule for each backend of the group that it names."""
+    name, colon, variant = str(rule.get("backend", "")).partition(":")
+    members = plugins.groups.get(name)
+    return [rule] if members is None else [rule | {"backend": f"{one}{colon}{variant}"} for one in members]
 
 
 def _excluded(combination: Combination, rules: Sequence[Combination]) -> bool:

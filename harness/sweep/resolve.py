@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -49,15 +49,32 @@ class Resolver:
             UsageError: anything in it is unknown, unavailable or out of range.
         """
         name, _, variant = str(combination["backend"]).partition(":")
-        backend = self._plugins.usable_backend(name)
         cell = self._plugins.cell(str(combination["cell"]))
         task_class = self._plugins.task(str(combination["task"]))
+        backends = self._plugins.usable_backends(name)
         fields = {key: value for key, value in combination.items() if key not in {"backend", "device"}}
         fields = self._defaults(task_class, fields) | fields
-        fields |= {"backend": name, "device": self._device(backend, str(combination.get("device", "auto")))}
-        trials = [_validated(fields | {"variant": chosen}) for chosen in self._variants(backend, variant, cell)]
+        device = str(combination.get("device", "auto"))
+        trials = [trial for one in backends for trial in self._of_backend(one, variant, cell, fields, device)]
         options = self._options(task_class, trials[0].length)
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
+
+    def _of_backend(
+        self, backend: Backend, wanted: str, cell: Cell, fields: Combination, device: str
+    ) -> Iterator[Trial]:
+        """Yield one trial for each variant that is wanted: all, the named one, or the backend's choice for this size.
+
+        Where the backend cannot run this cell, the trial stands for it all the same: its record says so.
+        """
+        fields = fields | {"backend": backend.name, "device": self._device(backend, device)}
+        own, known = self._variants(backend, cell)
+        if wanted not in {"", "all"}:
+            _check_variant(backend, wanted, known)
+        named = own if wanted == "all" else (wanted,) if wanted else ()
+        for variant in named or known[:1]:
+            trial = _validated(fields | {"variant": variant})
+            chosen = variant if named or not own else answers.default_variant(backend, cell, trial)
+            yield trial.model_copy(update={"variant": chosen})
 
     def unused_options(self) -> list[str]:
         """Return a problem for each task that has options and that no combination so far named."""
@@ -67,17 +84,14 @@ class Resolver:
             if name not in self._tasks_seen
         ]
 
-    def _variants(self, backend: Backend, wanted: str, cell: Cell) -> tuple[str, ...]:
+    def _variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the variants that run this cell, and all of the backend's, those first."""
         own = answers.variants(backend, cell)
         others = (name for other in self._plugins.cells.values() for name in answers.variants(backend, other))
         known = tuple(dict.fromkeys((*own, *others)))
         if not known:
             raise UnavailableError(f"backend {backend.name!r} runs no cell that is installed; choose another")
-        if wanted not in {"", "all", *known}:
-            raise UnknownNameError(f"variant of backend {backend.name!r}", wanted, known, "harness list backends")
-        if wanted in known:
-            return (wanted,)
-        return own if own and wanted == "all" else known[:1]  # where it cannot run this cell, the record says so
+        return own, known
 
     def _device(self, backend: Backend, wanted: str) -> str:
         if wanted == "cpu":
@@ -133,6 +147,16 @@ class Resolver:
         except Exception as error:
             what = f"{self._plugins.label('task', task_class.name)} is broken: {type(error).__name__}: {error}"
             raise UnavailableError(f"{what}. Cure: {answers.CURE}") from error
+
+
+def _check_variant(backend: Backend, wanted: str, known: Sequence[str]) -> None:
+    if wanted in known:
+        return
+    missing = answers.missing_variants(backend)
+    if (absent := missing.get(wanted)) is not None:
+        raise UnavailableError(f"{backend.name}:{wanted} cannot run here: {absent.reason}. Cure: {absent.cure}")
+    what = f"variant of backend {backend.name!r}"
+    raise UnknownNameError(what, wanted, [*known, *missing], "harness list backends")
 
 
 def _check_reference(plugins: Plugins) -> None:

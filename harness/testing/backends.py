@@ -7,9 +7,10 @@ from functools import partial
 
 from harness.cells import harness_cells
 from harness.contract import Backend, Cell, Dtype, Missing
-from harness.testing import gradients, honesty, isolation, updates, windows
+from harness.testing import checkpoints, deviations, gradients, honesty, isolation, updates, windows
 from harness.testing.bench import GRADIENT_CASES, Bench
 from harness.testing.compare import Check
+from harness.testing.grid import Grid, grid_checks
 
 DTYPES: tuple[Dtype, ...] = ("float64", "float32")
 
@@ -29,6 +30,7 @@ CELL_CHECKS: tuple[Callable[[Bench], None], ...] = (
     windows.state_survives_a_round_trip,
     honesty.float64_is_computed_in_float64,
     honesty.float32_is_computed_in_float32,
+    checkpoints.checkpointed_bptt_equals_plain_bptt,
 )
 # What does not, for every variant, on the first cell that it runs.
 VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
@@ -42,9 +44,18 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     isolation.arrays_taken_in_are_copied,
     isolation.constructor_copies_its_parameters,
     isolation.dropout_acts_in_training_only,
+    checkpoints.dropout_is_repeated_when_a_chunk_is_run_again,
     honesty.unknown_devices_and_variants_are_refused,
     honesty.synchronize_waits_for_the_work,
 )
+# What holds a variant against the cell's equations themselves, and so cannot be asked of one that deviates from them.
+EQUATIONS = {
+    gradients.loss_and_outputs_follow_the_equations,
+    gradients.hidden_gradients_equal_finite_differences,
+    windows.a_carried_state_continues_the_stream,
+    windows.training_leaves_the_final_state_carried,
+    honesty.float64_is_computed_in_float64,  # its reference is its own float64
+}
 
 
 def checks_for_backend(
@@ -56,6 +67,7 @@ def checks_for_backend(
     device: str | None = None,
     dtypes: tuple[Dtype, ...] = DTYPES,
     lengths: Sequence[int] | None = None,
+    grid: Grid = "cover",
 ) -> Iterator[Check]:
     """Yield every check of a backend; only the first where it is ``Missing``. Nothing runs until a check is run.
 
@@ -67,6 +79,8 @@ def checks_for_backend(
         device: the device to run on; None means the backend's first.
         dtypes: only these.
         lengths: only these of the time steps 1, 7, 64 and 100 at which gradients are compared; None means all.
+        grid: the shapes at which every tensor is compared in every dtype: ``cover`` takes a dozen in which all pairs of
+            values meet, ``full`` all of them, ``none`` none.
     """
     cells = tuple(harness_cells() if cells is None else cells)
     yield Check("it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells))
@@ -80,7 +94,16 @@ def checks_for_backend(
                 bench = Bench(backend, reference, cell, variant, device, dtypes, cases)
                 functions = CELL_CHECKS + (() if variant in seen else VARIANT_CHECKS)
                 seen.add(variant)
-                yield from (_check(function, bench) for function in functions)
+                yield from _checks(bench, functions)
+                yield from grid_checks(bench, grid)
+
+
+def _checks(bench: Bench, functions: Sequence[Callable[[Bench], None]]) -> Iterator[Check]:
+    if bench.deviation is None:
+        yield from (_check(function, bench) for function in functions)
+        return
+    yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
+    yield from (_check(function, bench) for function in functions if function not in EQUATIONS)
 
 
 def _check(function: Callable[[Bench], None], bench: Bench) -> Check:

@@ -24,6 +24,7 @@ from harness.contract import (
     Trainer,
     Trial,
 )
+from harness.contract.backend import Checkpoint
 from harness.testing.compare import TOLERANCE, NotApplicable
 
 
@@ -42,7 +43,8 @@ class Case:
     outputs: int = 3
 
     def __str__(self) -> str:
-        return f"T={self.time_steps}, B={self.batch}, layers={self.layers}, {self.inputs} inputs, {self.loss}"
+        shape = f"T={self.time_steps}, B={self.batch}, H={self.hidden}, layers={self.layers}"
+        return f"{shape}, {self.inputs} inputs, {self.loss}"
 
     def model(self, cell: Cell) -> Model:
         """Return the model."""
@@ -80,7 +82,11 @@ SGD = Optimizer("sgd", learning_rate=0.1)
 
 @dataclass
 class Bench:
-    """One variant of one cell of a backend, beside the float64 reference."""
+    """One variant of one cell of a backend, beside the float64 reference.
+
+    A variant that computes another function by its own word is held against itself: its reference is its own float64
+    (or the most exact dtype that it has).
+    """
 
     backend: Backend
     reference: Backend
@@ -92,7 +98,14 @@ class Bench:
     _gradients: dict[Case, tuple[Gradients, Gradients]] = field(default_factory=dict)
     _trainers: dict[tuple[Case, Optimizer, Dtype], Trainer] = field(default_factory=dict)
 
-    def why_unsupported(self, case: Case, dtype: Dtype, rule: Optimizer = SGD) -> str | None:
+    @cached_property
+    def deviation(self) -> str | None:
+        """How this variant's function differs from the cell's equations, by the backend's word; None: not at all."""
+        return self.backend.deviation(self.cell, self.variant)
+
+    def why_unsupported(
+        self, case: Case, dtype: Dtype, rule: Optimizer = SGD, checkpoint: Checkpoint = "off"
+    ) -> str | None:
         """Return the backend's reason for not running this, or None."""
         trial = Trial(
             backend=self.backend.name,
@@ -113,6 +126,7 @@ class Bench:
             clip_value=rule.clip_value,
             dtype=dtype,
             device=self.device,
+            checkpoint=checkpoint,
         )
         return self.backend.why_unsupported(case.model(self.cell), trial)
 
@@ -132,7 +146,11 @@ class Bench:
     @property
     def tolerance(self) -> float:
         """The largest relative error allowed in ``dtype``."""
-        return TOLERANCE[self.dtype]
+        return self.tolerance_of(self.dtype)
+
+    def tolerance_of(self, dtype: Dtype) -> float:
+        """Return the largest relative error allowed in ``dtype``."""
+        return TOLERANCE[dtype]
 
     def trainer(self, case: Case, optimizer: Optimizer = SGD, dtype: Dtype | None = None) -> Trainer:
         """Return the backend's trainer for ``case``, at its initial parameters and with nothing carried.
@@ -158,17 +176,24 @@ class Bench:
         *,
         parameters: Parameters | None = None,
         dropout_seed: int = 0,
+        checkpoint: Checkpoint = "off",
     ) -> Trainer:
         """Return a trainer of the check's own, from the case's parameters unless others are given."""
         dtype = dtype or self.dtype
-        if reason := self.why_unsupported(case, dtype, optimizer):
+        if reason := self.why_unsupported(case, dtype, optimizer, checkpoint):
             raise NotApplicable(reason)
-        execution = Execution(self.variant, self.device, dtype, dropout_seed)
+        execution = Execution(self.variant, self.device, dtype, dropout_seed, checkpoint=checkpoint)
         start = case.parameters(self.cell) if parameters is None else parameters
         return self.backend.trainer(case.model(self.cell), optimizer, start, execution)
 
     def reference_trainer(self, case: Case) -> Trainer:
         """Return the reference's trainer in float64 on the CPU, from the same parameters."""
+        if self.deviation is not None:
+            return self.new_trainer(case)
+        return self.equations_trainer(case)
+
+    def equations_trainer(self, case: Case) -> Trainer:
+        """Return a trainer of the cell's equations, whatever the variant says of itself."""
         execution = Execution(self.reference.variants(self.cell)[0], "cpu", "float64")
         return self.reference.trainer(case.model(self.cell), SGD, case.parameters(self.cell), execution)
 

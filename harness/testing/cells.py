@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import Backend, Cell
+from harness.contract import Backend, Cell, LinearCell
 from harness.contract.cell import CellState
 from harness.contract.model import Array
 from harness.contract.names import check_name
 from harness.testing.bench import Bench
-from harness.testing.compare import Check, agree, is_array
+from harness.testing.compare import Check, NotApplicable, agree, is_array
 from harness.testing.equations import NumpyOps
 from harness.testing.gradients import (
     hidden_gradients_equal_finite_differences,
@@ -22,6 +22,8 @@ from harness.testing.gradients import (
 
 B, H = 3, 4
 STEP = 1e-6
+EXACT = 1e-12
+LINEAR = 1e-9  # of a difference of two states
 TOLERANCE = 1e-7  # central differences of functions near 1: rounding about 1e-10
 
 
@@ -43,6 +45,9 @@ def it_declares_itself_sanely(cell: Cell) -> None:
         assert names, f"{kind}: expected at least one"
         assert len(set(names)) == len(names), f"{kind}: named twice in {names}"
     assert cell.states[0] == "h", f"states: the first must be 'h', the output, got {cell.states}"
+    if isinstance(cell, LinearCell):
+        assert not cell.recurrent, "recurrent: a LinearCell takes no product with h, so it must be False"
+        assert cell.states == ("h",), f"states: a LinearCell has the one state h, got {cell.states}"
     for role in ("memory_gate", "input_gate"):
         gate = getattr(cell, role)
         assert gate is None or gate in cell.gates, f"{role}: {gate!r} is not one of the gates {cell.gates}"
@@ -52,19 +57,23 @@ def step_keeps_shapes_and_dtypes(cell: Cell) -> None:
     """``step`` and ``step_gradient`` return arrays in the dtype of their arguments, and change none."""
     for dtype in ("float64", "float32"):
         zx, zh, state, d_new = _arguments(cell, dtype)
-        kept = [array.copy() for array in (zx, zh, *state, *d_new)]
+        arguments = _present((zx, zh, *state, *d_new))
+        kept = [array.copy() for array in arguments]
         new = cell.step(NumpyOps(), zx, zh, state)
         _has_one_array_per_state(cell, "step", new)
         for name, array in zip(cell.states, new, strict=True):
             is_array(f"new state {name}", array, (B, H), dtype)
         d_zx, d_zh, d_state = cell.step_gradient(NumpyOps(), zx, zh, state, new, d_new)
         _has_one_array_per_state(cell, "d_state of step_gradient", d_state)
-        for name, array in {"d_zx": d_zx, "d_zh": d_zh}.items():
-            is_array(name, array, zx.shape, dtype)
+        is_array("d_zx", d_zx, zx.shape, dtype)
+        if cell.recurrent:
+            is_array("d_zh", d_zh, zx.shape, dtype)
+        else:
+            assert d_zh is None, f"d_zh: expected None for a cell without recurrent product, got {type(d_zh).__name__}"
         for name, array in zip(cell.states, d_state, strict=True):
             if not isinstance(array, float):
                 is_array(f"d_state {name}", array, (B, H), dtype)
-        for before, after in zip(kept, (zx, zh, *state, *d_new), strict=True):
+        for before, after in zip(kept, arguments, strict=True):
             assert np.array_equal(before, after), "step or step_gradient changed one of its arguments in place"
 
 
@@ -74,22 +83,51 @@ def step_gradient_equals_finite_differences(cell: Cell) -> None:
     new = cell.step(NumpyOps(), zx, zh, state)
     d_zx, d_zh, d_state = cell.step_gradient(NumpyOps(), zx, zh, state, new, d_new)
 
-    def loss(zx: Array, zh: Array, *state: Array) -> float:
-        result = cell.step(NumpyOps(), zx, zh, state)
+    def loss(zx: Array, *others: Array) -> float:
+        zh, states = (others[0], others[1:]) if cell.recurrent else (None, others)
+        result = cell.step(NumpyOps(), zx, zh, states)
         return float(sum(np.sum(d * part) for d, part in zip(d_new, result, strict=True)))
 
-    arguments = [zx, zh, *state]
-    names = ["d_zx", "d_zh", *(f"d_state {name}" for name in cell.states)]
-    for index, (name, found) in enumerate(zip(names, (d_zx, d_zh, *d_state), strict=True)):
-        expected = _differences(loss, arguments, index)
-        agree(name, np.broadcast_to(found, expected.shape), expected, TOLERANCE, "against finite differences")
+    names = ["d_zx", *(["d_zh"] if cell.recurrent else []), *(f"d_state {name}" for name in cell.states)]
+    gradients = [d_zx, *([d_zh] if cell.recurrent else []), *d_state]
+    _agree_with_differences(names, gradients, loss, _present((zx, zh, *state)))
+
+
+def coefficients_equal_the_step(cell: Cell) -> None:
+    """``step`` is ``a * h + b`` with (a, b) = ``coefficients``, taken of one step or of all (T, B, G*H) at once."""
+    linear, zx, d_new = _linear(cell)
+    _, _, (h,), _ = _arguments(cell, "float64")
+    every = np.stack([zx, -zx])
+    for name, whole, single in zip(
+        "ab", linear.coefficients(NumpyOps(), every), linear.coefficients(NumpyOps(), zx), strict=True
+    ):
+        is_array(f"coefficient {name}", whole, (2, B, H), "float64")
+        agree(f"coefficient {name}", whole[0], single, EXACT, "one time step alone")
+    a, b = linear.coefficients(NumpyOps(), zx)
+    (found,) = linear.step(NumpyOps(), zx, None, (h,))
+    agree("new state h", found, a * h + b, EXACT, "step against a * h + b")
+    (moved,) = linear.step(NumpyOps(), zx, None, (h + d_new,))
+    agree("new state h", moved - found, a * d_new, LINEAR, "it is not linear in h")
+
+
+def coefficients_gradient_equals_finite_differences(cell: Cell) -> None:
+    """Every entry of d_zx of ``coefficients_gradient`` equals the central difference of ``coefficients`` in float64."""
+    linear, zx, d_a = _linear(cell)
+    d_b = np.random.default_rng(1).normal(size=d_a.shape)
+
+    def loss(zx: Array) -> float:
+        a, b = linear.coefficients(NumpyOps(), zx)
+        return float(np.sum(d_a * a) + np.sum(d_b * b))
+
+    d_zx = linear.coefficients_gradient(NumpyOps(), zx, d_a, d_b)
+    _agree_with_differences(["d_zx of coefficients_gradient"], [d_zx], loss, [zx])
 
 
 def sequences_do_not_mix(cell: Cell) -> None:
     """A sequence's next state does not depend on the others in its batch."""
     zx, zh, state, _ = _arguments(cell, "float64")
     whole = cell.step(NumpyOps(), zx, zh, state)
-    alone = cell.step(NumpyOps(), zx[:1], zh[:1], tuple(part[:1] for part in state))
+    alone = cell.step(NumpyOps(), zx[:1], None if zh is None else zh[:1], tuple(part[:1] for part in state))
     for name, together, single in zip(cell.states, whole, alone, strict=True):
         agree(f"new state {name}", single, together[:1], 1e-12, "one sequence alone")
 
@@ -111,6 +149,8 @@ CHECKS: tuple[Callable[[Cell], None], ...] = (
     it_declares_itself_sanely,
     step_keeps_shapes_and_dtypes,
     step_gradient_equals_finite_differences,
+    coefficients_equal_the_step,
+    coefficients_gradient_equals_finite_differences,
     sequences_do_not_mix,
     it_uses_nothing_but_ops_and_arithmetic,
 )
@@ -173,12 +213,14 @@ def _opened(other: Any) -> Any:
     return other._value if isinstance(other, _Sealed) else float(other)  # noqa: SLF001
 
 
-def _sealed(argument: Array | CellState) -> Any:
+def _sealed(argument: Array | CellState | None) -> Any:
+    if argument is None:
+        return None
     return tuple(_Sealed(part) for part in argument) if isinstance(argument, tuple) else _Sealed(argument)
 
 
-def _arguments(cell: Cell, dtype: str) -> tuple[Array, Array, CellState, CellState]:
-    """Return zx, zh (B, G*H), state and d_new_state, each (B, H), from a fixed seed."""
+def _arguments(cell: Cell, dtype: str) -> tuple[Array, Array | None, CellState, CellState]:
+    """Return zx, zh (B, G*H; None without recurrent product), state and d_new_state, each (B, H), from a fixed seed."""
     rng = np.random.default_rng(0)
 
     def draw(width: int) -> Array:
@@ -186,12 +228,32 @@ def _arguments(cell: Cell, dtype: str) -> tuple[Array, Array, CellState, CellSta
 
     width = len(cell.gates) * H
     states = [tuple(draw(H) for _ in cell.states) for _ in range(2)]
-    return draw(width), draw(width), states[0], states[1]
+    return draw(width), draw(width) if cell.recurrent else None, states[0], states[1]
+
+
+def _linear(cell: Cell) -> tuple[LinearCell, Array, Array]:
+    """Return the cell, zx (B, G*H) and a direction (B, H)."""
+    if not isinstance(cell, LinearCell):
+        raise NotApplicable("its state is not linear in the state before")
+    zx, _, _, (d_new,) = _arguments(cell, "float64")
+    return cell, zx, d_new
+
+
+def _present(arrays: Sequence[Array | None]) -> list[Array]:
+    return [array for array in arrays if array is not None]
 
 
 def _has_one_array_per_state(cell: Cell, what: str, found: object) -> None:
     assert isinstance(found, tuple), f"{what}: expected a tuple, got {type(found).__name__}"
     assert len(found) == len(cell.states), f"{what}: expected one per state {cell.states}, got {len(found)}"
+
+
+def _agree_with_differences(
+    names: Sequence[str], gradients: Sequence[Array | float], loss: Callable[..., float], arguments: list[Array]
+) -> None:
+    for index, (name, found) in enumerate(zip(names, gradients, strict=True)):
+        expected = _differences(loss, arguments, index)
+        agree(name, np.broadcast_to(found, expected.shape), expected, TOLERANCE, "against finite differences")
 
 
 def _differences(loss: Callable[..., float], arguments: list[Array], index: int) -> Array:

@@ -12,6 +12,7 @@ from harness.plugins import load_plugins
 from harness.testing.backends import DTYPES, checks_for_backend
 from harness.testing.cells import checks_for_cell
 from harness.testing.compare import Check, NotApplicable, run_check
+from harness.testing.grid import Grid
 from harness.testing.tasks import checks_for_task
 
 
@@ -65,6 +66,7 @@ class BackendConformance(Conformance):
         dtypes: only these.
         lengths: only these of 1, 7, 64 and 100 time steps; None means all.
         device: None means the backend's first.
+        grid: the shapes at which every tensor is compared: ``cover`` (a dozen), ``full`` (all) or ``none``.
     """
 
     backend: ClassVar[Backend]
@@ -74,6 +76,7 @@ class BackendConformance(Conformance):
     dtypes: ClassVar[tuple[Dtype, ...]] = DTYPES
     lengths: ClassVar[Sequence[int] | None] = None
     device: ClassVar[str | None] = None
+    grid: ClassVar[Grid] = "cover"
 
     def checks(self) -> Iterator[Check]:
         """Yield the checks of ``checks_for_backend``, and that the backend's library is there."""
@@ -86,6 +89,7 @@ class BackendConformance(Conformance):
             device=self.device,
             dtypes=self.dtypes,
             lengths=self.lengths,
+            grid=self.grid,
         )
 
 

@@ -6,7 +6,7 @@ import re
 import statistics
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from harness.contract import (
     Backend,
     Batch,
     Cell,
+    Dtype,
     Execution,
     HarnessError,
     Missing,
     Optimizer,
     Parameters,
     Trainer,
+    Trial,
 )
 from harness.contract.backend import DeviceBatch
 from harness.contract.names import check_name
@@ -32,6 +34,7 @@ from harness.testing.compare import NotApplicable, agree
 FLOAT32_TOLERANCE = 5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
 EXACT = 1e-9
 WORK = Case(32, batch=16, hidden=32)  # some megaflops: a few milliseconds of work, and more where that is too little
+SIZES = ((1, 1), (100, 1), (128, 32), (512, 64))  # hidden, batch: at each the default variant must be one that exists
 ENOUGH_SECONDS = 0.005
 FETCH_SECONDS = 0.002  # a fetch this short proves nothing
 FETCH_SHARE = 0.25  # of the step: fetching after synchronize() is a copy, not work
@@ -50,8 +53,39 @@ def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None
     assert versions, "versions: expected at least one library"
     assert all(re.match(r"\d", version) for version in versions.values()), f"versions: odd version in {versions}"
     _distinct_names("device", backend.devices(), r"[A-Za-z0-9._:-]{1,64}")
+    assert isinstance(backend.checkpoints, bool), f"checkpoints: expected a bool, got {backend.checkpoints!r}"
+    for group in backend.groups:
+        check_name("group", group)
+    for device in backend.devices():
+        dtypes = backend.dtypes(device)
+        assert set(dtypes) <= set(get_args(Dtype)), f"dtypes: unknown ones in {dtypes}"
+        _distinct_names(f"dtype on {device}", dtypes, r"\w+")
+    _variants_are_sane(backend, cells)
+
+
+def _variants_are_sane(backend: Backend, cells: tuple[Cell, ...]) -> None:
+    missing = backend.missing_variants()
+    for name, why in missing.items():
+        assert isinstance(why, Missing), f"missing variant {name}: expected Missing, got {why!r}"
+        assert why.reason, f"missing variant {name}: Missing must say the reason"
+        assert why.cure, f"missing variant {name}: Missing must say the cure"
+    every = {cell.name: backend.variants(cell) for cell in cells}
+    assert any(every.values()), f"variants: none for any of the cells {', '.join(every)}"
     for cell in cells:
-        _distinct_names(f"variant of {cell.name}", backend.variants(cell), r"[A-Za-z0-9._-]{1,64}")
+        names = every[cell.name]
+        if names == ():
+            continue
+        _distinct_names(f"variant of {cell.name}", names, r"[A-Za-z0-9._-]{1,64}")
+        both = sorted(set(names) & set(missing))
+        assert not both, f"variants of {cell.name}: {both} are offered and missing at the same time"
+        for hidden, batch in SIZES:
+            chosen = backend.default_variant(cell, _trial(backend, cell, names[0], hidden, batch))
+            assert chosen in names, f"default_variant of {cell.name}: {chosen!r} is not one of {names}"
+
+
+def _trial(backend: Backend, cell: Cell, variant: str, hidden: int, batch: int) -> Trial:
+    sizes = {"length": 64, "hidden": hidden, "batch": batch, "device": backend.devices()[0]}
+    return Trial(backend=backend.name, variant=variant, task="conformance", cell=cell.name, **sizes)
 
 
 def unknown_devices_and_variants_are_refused(bench: Bench) -> None:

@@ -9,8 +9,18 @@ from typing import Any
 from harness.contract.record import Record
 from harness_results.text import UNKNOWN, one_line
 
-_UNUSUAL = ("schedule", "momentum", "clip_value", "initialisation", "forget_bias", "chrono", "dropout", "python")
-_USUAL = ("none", "0", "constant", "torch", "own")
+_UNUSUAL = (
+    "schedule",
+    "momentum",
+    "clip_value",
+    "initialisation",
+    "forget_bias",
+    "chrono",
+    "dropout",
+    "checkpoint",
+    "python",
+)
+_USUAL = ("none", "0", "constant", "torch", "off", "own")
 _KEYS = ("task", "backend", "variant", "cell", "length")
 OWN = "own"  # the harness's own interpreter
 
@@ -73,7 +83,7 @@ def _settings(record: Record, *, environment: bool) -> dict[str, str]:
     content = record.trial.content()
     options = content.pop("task_options")
     found = {name: value for name, value in content.items() if name not in _KEYS} | options
-    found["python"] = record.trial.python or OWN
+    found |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
     found |= {"environment": record.environment_id or UNKNOWN} if environment else {}
     return {one_line(name): _setting(value) for name, value in found.items()}
 

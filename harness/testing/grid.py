@@ -1,0 +1,113 @@
+"""The grid of shapes at which a backend must equal the reference, and a small part of it that covers all pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from harness.contract import Dtype, Optimizer
+from harness.contract.backend import DeviceBatch, Trainer
+from harness.testing.bench import Bench, Case
+from harness.testing.compare import Check, NotApplicable, agree
+
+Grid = Literal["cover", "full", "none"]
+AXES: Mapping[str, Sequence[Any]] = {
+    "time_steps": (1, 7, 64, 300),
+    "batch": (1, 5),
+    "hidden": (1, 3, 128),
+    "layers": (1, 3),
+    "masked": (False, True),
+    "inputs": ("token", "real"),
+}
+# The gradients of a training step are read off the weights; so large a step that their own rounding is nothing beside.
+STEP = Optimizer("sgd", learning_rate=2.0**30)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the grid: a value on each axis, by name, and the dtype among them."""
+
+    values: tuple[tuple[str, Any], ...]
+
+    @property
+    def dtype(self) -> Dtype:
+        """In which the backend computes."""
+        dtype: Dtype = dict(self.values)["dtype"]
+        return dtype
+
+    def case(self) -> Case:
+        """Return the small model and batch: classes are predicted from tokens, numbers from numbers."""
+        shape = {name: value for name, value in self.values if name != "dtype"}
+        return Case(**shape, loss="cross_entropy" if shape["inputs"] == "token" else "squared_error")
+
+    def pairs(self) -> set[tuple[tuple[str, Any], ...]]:
+        """Return the pairs of values of two axes."""
+        return set(itertools.combinations(self.values, 2))
+
+    def __str__(self) -> str:
+        at = dict(self.values)
+        sizes = " ".join(f"{name}={at[axis]}" for name, axis in zip("TBHL", tuple(AXES)[:4], strict=True))
+        return f"{sizes} {at['inputs']} {'masked' if at['masked'] else 'unmasked'} {at['dtype']}"
+
+
+def product(dtypes: Sequence[Dtype]) -> list[Point]:
+    """Return the whole grid."""
+    axes = {**AXES, "dtype": dtypes}
+    return [Point(tuple(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+
+
+def cover(dtypes: Sequence[Dtype]) -> list[Point]:
+    """Return a few points in which every value of each axis meets every value of each other axis.
+
+    Chosen greedily: the point that adds most new pairs, of equals the one with the least work, of these the first.
+    """
+    left, chosen = product(dtypes), list[Point]()
+    missing = {pair for point in left for pair in point.pairs()}
+    while missing:
+        best = max(left, key=lambda point: (len(missing & point.pairs()), -_work(point)))
+        chosen.append(best)
+        missing -= best.pairs()
+    return chosen
+
+
+def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
+    """Yield one check per point of the grid, for one variant and cell."""
+    points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {"cover": cover, "full": product}
+    dtypes = [dtype for dtype in bench.dtypes if dtype in bench.backend.dtypes(bench.device)]
+    for point in points[grid](dtypes) if grid in points else ():
+        name = f"every_tensor_equals_the_reference_at {point}"
+        yield Check(name, partial(every_tensor_equals_the_reference, bench, point), bench.variant, bench.cell.name)
+
+
+def every_tensor_equals_the_reference(bench: Bench, point: Point) -> None:
+    """Outputs, loss, every gradient, hidden gradients, and what one training step does to the weights."""
+    case, tolerance = point.case(), bench.tolerance_of(point.dtype)
+    if reason := bench.why_unsupported(case, point.dtype, STEP):
+        raise NotApplicable(reason)
+    reference, trainer = bench.reference_trainer(case), bench.new_trainer(case, STEP, point.dtype)
+    exact, batch = reference.put(case.make_batch()), trainer.put(case.make_batch())
+    agree("outputs", trainer.outputs(batch), reference.outputs(exact), tolerance)
+    found, expected = trainer.gradients(batch), reference.gradients(exact)
+    agree("loss", found.loss, expected.loss, tolerance)
+    agree("hidden gradient", found.hidden, expected.hidden, tolerance)
+    trained = trained_gradients(trainer, batch)
+    for name, gradient in expected.parameters.items():
+        agree(f"gradient of {name}", found.parameters[name], gradient, tolerance)
+        agree(f"gradient of {name} in train_step", trained[name], gradient, tolerance)
+
+
+def trained_gradients(trainer: Trainer, batch: DeviceBatch) -> dict[str, Any]:
+    """Return the gradients of one training step under ``STEP``: (before - after) / learning rate."""
+    before = trainer.parameters()
+    trainer.train_step(batch)
+    trainer.synchronize()
+    after = trainer.parameters()
+    return {name: (value - after[name]) / STEP.learning_rate for name, value in before.items()}
+
+
+def _work(point: Point) -> int:
+    case = point.case()
+    return case.time_steps * case.batch * case.layers * case.hidden
