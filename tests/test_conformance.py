@@ -19,10 +19,16 @@ class TestTorchBackend(BackendConformance):
 
 
 class TestJaxBackend(BackendConformance):
-    """Without ``rnn_relu``, which is ``rnn`` with another operation: each cell compiles for half a minute."""
+    """Without ``rnn_relu``, which is ``rnn`` with another operation, and with the grid of shapes for one cell.
+
+    Each cell compiles for half a minute, and its grid for as long again; ``harness check`` does all of it.
+    """
 
     backend = jax_backends()[0]
     cells = (RNN(), LSTM(), GRU())
+
+    def checks(self):
+        return (check for check in super().checks() if "_at T=" not in check.name or check.cell == "lstm")
 
 
 class TestRNN(CellConformance):

@@ -3,6 +3,7 @@ import pytest
 
 from harness.cells import RNN
 from harness.contract import Batch, Inputs, Model, Score
+from harness.measure import evaluate
 from harness.measure.evaluate import Evaluator, sum_of_losses
 
 
@@ -68,3 +69,19 @@ def test_batches_are_a_stream_from_a_zero_state_and_training_goes_on_where_it_wa
     assert evaluation.loss_train_eval == 1.0
     assert evaluation.accuracy == 0.25
     assert evaluation.extra == {"first": 0.5}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_long_outputs_are_scored_some_time_steps_at_a_time(loss, monkeypatch):
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(50, 3, 4))
+    targets = rng.integers(4, size=(50, 3)) if loss == "cross_entropy" else rng.normal(size=(50, 3, 4))
+    mask = rng.integers(2, size=(50, 3)) == 1
+    mask[10:20] = False  # a piece without any position that counts
+    whole = sum_of_losses(loss, outputs, batch(targets, mask))
+    monkeypatch.setattr(evaluate, "PIECE", 5 * 12)
+    seen = []
+    part = evaluate._sum_of_losses
+    monkeypatch.setattr(evaluate, "_sum_of_losses", lambda *a: seen.append(len(a[1])) or part(*a))
+    assert sum_of_losses(loss, outputs, batch(targets, mask)) == pytest.approx(whole, rel=1e-12)
+    assert seen == [5] * 8

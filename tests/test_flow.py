@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cells import RNN, ReluRNN
-from harness.contract import Batch, Execution, Gradients, Inputs, Model, Optimizer
+from harness.contract import Batch, Execution, Gradients, Inputs, Model, Optimizer, Trial
+from harness.measure import setup
 from harness.measure.flow import measure_flow
 from harness.measure.initialise import initial_parameters
+from harness.plugins import load_plugins
 from harness_numpy import NumpyBackend
 
 
@@ -129,3 +131,14 @@ def test_json_keeps_at_most_512_lags_and_both_ends(steps):
     assert {len(content[name]) for name in ("median", "low", "high")} | {len(content["layers"][0])} == {
         len(content["lags"])
     }
+
+
+@pytest.mark.parametrize(("room", "sequences"), [(2**28, 4), (3 * 20 * 2 * 8 * 4, 3), (1, 1)])
+def test_the_flow_is_read_off_no_more_sequences_than_there_is_room_for(room, sequences, monkeypatch):
+    monkeypatch.setattr(setup, "FLOW_BYTES", room)
+    plugins = load_plugins(("torch", "jax"))
+    trial = Trial(
+        backend="numpy", variant="vectorised", task="adding", cell="rnn", length=20, layers=2, hidden=8, batch=4
+    )
+    prepared = setup.prepare(trial, plugins, plugins.backend("numpy"), "numpy")
+    assert prepared.flow_batch().size == sequences

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from harness.contract import (
     PluginError,
 )
 from harness.measure.initialise import initial_parameters
-from harness.measure.parity import measure_parity
+from harness.measure.parity import LONG, PIECE, _distance, measure_parity
 from harness_numpy import NumpyBackend
 
 B, H, V = 6, 16, 8
@@ -330,3 +331,41 @@ def test_the_verdict_is_the_same_each_time_and_json_able():
     assert json.dumps(first) == json.dumps(again)
     both = {"loss", "gradient_norm", *case()[0].parameter_shapes()}
     assert set(first["errors"]) == both | {"hidden"} | {f"{name} (train_step)" for name in both}
+
+
+def test_long_sequences_are_compared_without_keeping_copies():
+    """One exact hidden gradient in float64, one other, and pieces: not the states of every step, nor copies of both."""
+    model, parameters, batch = case(RNN(), steps=24_000)
+    execution = Execution("vectorised", checkpoint="auto")
+    hidden_bytes = 24_000 * 4 * H * 8
+    tracemalloc.start()
+    parity = measure_parity(NumpyBackend(), NumpyBackend(), model, parameters, batch, execution)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert parity.passed
+    assert peak < 4 * hidden_bytes + 4 * 8 * PIECE
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "steps", "kept"),
+    [("off", LONG, "off"), ("off", LONG + 1, "auto"), (5, 7, "auto"), ("auto", 7, "auto")],
+)
+def test_the_reference_keeps_all_states_of_short_plain_trials_only(checkpoint, steps, kept):
+    class Asked(NumpyBackend):
+        seen = set()  # noqa: RUF012
+
+        def trainer(self, model, optimizer, parameters, execution):
+            self.seen.add(execution.checkpoint)
+            return super().trainer(model, optimizer, parameters, execution)
+
+    reference = Asked()
+    measure_parity(NumpyBackend(), reference, *case(RNN(), steps), Execution("vectorised", checkpoint=checkpoint))
+    assert reference.seen == {kept}
+
+
+def test_distances_are_the_same_in_pieces():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 3 * PIECE // 2)).astype(np.float32)
+    assert _distance(a, b) == np.max(np.abs(a.astype(float) - b))
+    b[-1] = np.nan
+    assert _distance(a, b) == np.inf

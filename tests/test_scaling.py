@@ -40,6 +40,7 @@ def test_an_exact_line_is_found_exactly():
         assert estimate.value == pytest.approx(value, rel=1e-9)
         assert estimate.high - estimate.low < 1e-9
     assert found.memory_bytes_per_time_step.value == pytest.approx(4096)
+    assert found.memory_bytes == {n: 1_000_000 + 4096 * (n + EXTRA) for n in LENGTHS}
     assert found.time_steps == tuple(n + EXTRA for n in LENGTHS)
     assert found.compile_seconds == (None, None)
     assert found.break_even == ()
@@ -48,6 +49,16 @@ def test_an_exact_line_is_found_exactly():
 def test_a_power_law_has_its_exponent():
     (found,) = scaling([make(length=n, step=1e-5 * (n + EXTRA) ** 1.5) for n in LENGTHS])
     assert found.exponent.value == pytest.approx(1.5)
+
+
+def test_memory_has_its_exponent_where_it_is_known():
+    kept = [make(length=n, peak_memory_bytes=round(1e6 * (n + EXTRA) ** 0.5)) for n in LENGTHS]
+    assert scaling(kept)[0].memory_exponent.value == pytest.approx(0.5, abs=1e-5)
+    for unknown in (None, 0):
+        (found,) = scaling([make(length=n, peak_memory_bytes=unknown) for n in LENGTHS])
+        assert found.memory_exponent is None
+        assert found.memory_bytes == ({} if unknown is None else dict.fromkeys(LENGTHS, 0.0))
+    assert "memory against T" not in plain_table([make(length=n, peak_memory_bytes=None) for n in LENGTHS])
 
 
 def test_a_fit_and_its_interval_agree_with_a_textbook():
@@ -175,12 +186,13 @@ def test_narrow_terminals_get_the_columns_in_blocks():
     text = plain_table(compiled(), 60)
     assert max(map(len, text.splitlines())) <= 60
     assert text.count("25-200") == 2
+    assert text.count("1.18M") == 2
     assert "log-log" in text
 
 
 def test_markdown_and_html_have_the_tables_too():
     text, page = to_markdown(limited()), to_html(limited())
-    for title in ("copy: scaling in T", "copy: compiling", "copy: limits"):
+    for title in ("copy: scaling in T", "copy: memory against T", "copy: compiling", "copy: limits"):
         assert f"#### {title}" in text
         assert f"<h4>{title}</h4>" in page
     assert "| lstm | n:x | 25-200 | 1.000 ±\\<0.001 ms | 30.00 ±\\<0.01 us |" in text

@@ -28,6 +28,7 @@ class NumpyBackend(Backend):
     """NumPy on the CPU; one variant, ``vectorised`` over the batch, for every cell."""
 
     name = "numpy"
+    checkpoints = True
 
     def availability(self) -> Available | Missing:
         """Return ``Available``: NumPy comes with the harness."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task, Trainer
 from harness.measure.guard import checked_outputs
+
+PIECE = 2**20  # outputs that are turned into float64 at a time
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,27 @@ class Evaluator:
 
 
 def sum_of_losses(loss: Loss, outputs: Array, batch: Batch) -> float:
-    """Return the loss summed over the positions that count, in float64.
+    """Return the loss summed over the positions that count, in float64, some time steps at a time.
 
     Args:
         loss: cross-entropy in nats, or the squared error averaged over K.
         outputs: (T, B, K) logits or predictions.
         batch: targets and mask.
     """
-    scored = outputs[batch.mask].astype(np.float64)  # (n, K)
-    targets = batch.targets[batch.mask]
+    per_step = max(1, outputs[0].size)
+    steps = max(1, PIECE // per_step)
+    return sum(
+        _sum_of_losses(loss, outputs[start : start + steps], batch.targets[start : start + steps], mask)
+        for start in range(0, batch.time_steps, steps)
+        if (mask := batch.mask[start : start + steps]).any()
+    )
+
+
+def _sum_of_losses(loss: Loss, outputs: Array, targets: NDArray[Any], mask: NDArray[np.bool_]) -> float:
+    scored, wanted = outputs[mask].astype(np.float64), targets[mask]  # (n, K), and (n,) or (n, K)
     if loss == "squared_error":
-        return float(np.square(scored - targets).mean(axis=1).sum())
+        return float(np.square(scored - wanted).mean(axis=1).sum())
     with np.errstate(invalid="ignore"):  # infinite logits give NaN, which the runner reports
         shifted = scored - scored.max(axis=1, keepdims=True)
     log_normaliser = np.log(np.exp(shifted).sum(axis=1))
-    return float((log_normaliser - shifted[np.arange(len(targets)), targets]).sum())
+    return float((log_normaliser - shifted[np.arange(len(wanted)), wanted]).sum())

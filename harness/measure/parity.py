@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.contract import (
     Array,
+    ArrayDtype,
     Backend,
     Batch,
     DivergedError,
@@ -29,6 +30,7 @@ from harness.contract import (
     epsilon,
     rounded,
 )
+from harness.contract.backend import Checkpoint
 from harness.measure.guard import check_step
 from harness.measure.streams import generator
 
@@ -40,6 +42,8 @@ FLOOR_EPSILONS = 64.0
 FLOOR_EPSILONS_PER_STEP = 1.0
 STEP = Optimizer("sgd", learning_rate=2.0**30)  # so large that the weights' own rounding is nothing beside the update
 TRAIN_STEP = " (train_step)"  # behind the names of what is taken from a training step
+LONG = 2048  # more time steps than this, and the reference keeps only the states between chunks of them
+PIECE = 2**20  # elements of two tensors that are compared at a time
 SMALLEST_SCALE = 1e-4  # of the largest gradient element: a tensor that all but vanishes is judged on this scale
 
 
@@ -98,17 +102,16 @@ def measure_parity(
         DivergedError: the reference itself is not finite here.
     """
     start = _Start(parameters, batch.first(SEQUENCES)).rounded(execution.dtype)
-    exact = _reference_tensors(reference, model, start)
-    moved = _reference_tensors(reference, model, start.nudged(epsilon(execution.dtype) / 2))
-    found = _candidate_tensors(backend, model, start, execution)
+    equations = _Reference(reference, model, _kept(reference, execution, batch.time_steps))
+    exact = equations.tensors(start)
+    moved = _distances(equations.tensors(start.nudged(epsilon(execution.dtype) / 2)), exact)
+    found = _candidate_distances(backend, model, start, execution, exact)
     scales = _scales(exact)
     epsilons = FLOOR_EPSILONS + FLOOR_EPSILONS_PER_STEP * batch.time_steps
     floor = epsilons * epsilon(execution.dtype)
-    tolerances = {
-        name: ROUNDING_FACTOR * _distance(moved[name], exact[name]) / scale + floor for name, scale in scales.items()
-    }
+    tolerances = {name: ROUNDING_FACTOR * moved[name] / scale + floor for name, scale in scales.items()}
     compared = {name: name.removesuffix(TRAIN_STEP) for name in found}
-    errors = {name: _distance(found[name], exact[own]) / scales[own] for name, own in compared.items()}
+    errors = {name: found[name] / scales[own] for name, own in compared.items()}
     tolerances = {name: tolerances[own] for name, own in compared.items()}
     worst = max(errors, key=lambda name: errors[name] / tolerances[name])
     passed = errors[worst] <= tolerances[worst]
@@ -140,36 +143,63 @@ class _Start:
         return _Start(parameters, Batch(inputs, targets, batch.mask))
 
 
-def _reference_tensors(reference: Backend, model: Model, start: _Start) -> dict[str, Array]:
-    execution = Execution(reference.variants(model.cell)[0], dtype="float64")
-    trainer = reference.trainer(model, Optimizer(), start.parameters, execution)
-    tensors = _tensors(trainer.gradients(trainer.put(start.batch)))
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise DivergedError(
-                f"{name} of the float64 reference is not finite at these weights: nothing to compare with"
-            )
-    return tensors
+@dataclass(frozen=True)
+class _Reference:
+    """The float64 reference of one model."""
+
+    backend: Backend
+    model: Model
+    checkpoint: Checkpoint
+
+    def tensors(self, start: _Start) -> dict[str, Array]:
+        """Return loss, gradients, hidden gradients and the norm at these weights.
+
+        Raises:
+            DivergedError: one is not finite.
+        """
+        variant = self.backend.variants(self.model.cell)[0]
+        execution = Execution(variant, dtype="float64", checkpoint=self.checkpoint)
+        trainer = self.backend.trainer(self.model, Optimizer(), start.parameters, execution)
+        tensors = _tensors(trainer.gradients(trainer.put(start.batch)))
+        for name, tensor in tensors.items():
+            if not np.isfinite(tensor).all():
+                raise DivergedError(
+                    f"{name} of the float64 reference is not finite at these weights: nothing to compare with"
+                )
+        return tensors
 
 
-def _candidate_tensors(backend: Backend, model: Model, start: _Start, execution: Execution) -> dict[str, Array]:
+def _kept(reference: Backend, execution: Execution, time_steps: int) -> Checkpoint:
+    """Return how the reference keeps its states: checkpointed where the trial is, or where all would be too many."""
+    long = execution.checkpoint != "off" or time_steps > LONG
+    return "auto" if long and reference.checkpoints else "off"
+
+
+def _candidate_distances(
+    backend: Backend, model: Model, start: _Start, execution: Execution, exact: Mapping[str, Array]
+) -> dict[str, float]:
+    """Return how far from ``exact`` the tensors of ``gradients`` and of ``train_step`` are."""
     trainer = backend.trainer(replace(model, dropout=0.0), STEP, start.parameters, execution)
     batch = trainer.put(start.batch)
-    gradients = trainer.gradients(batch)
+    dtype = array_dtype(execution.dtype)
+    found = _distances(_checked_gradients(backend.name, trainer.gradients(batch), model, start.batch, dtype), exact)
     steps, size = start.batch.mask.shape
-    expected = {**model.parameter_shapes(), "hidden": (model.layers, steps, size, model.hidden)}
+    _check(
+        f"{backend.name}: invalid output", "(T, B, K) =", trainer.outputs(batch), (steps, size, model.outputs), dtype
+    )
+    return found | _distances(_train_step_tensors(trainer, batch, backend.name), exact)
+
+
+def _checked_gradients(name: str, gradients: object, model: Model, batch: Batch, dtype: ArrayDtype) -> dict[str, Array]:
+    expected = {**model.parameter_shapes(), "hidden": (model.layers, *batch.mask.shape, model.hidden)}
     if not isinstance(gradients, Gradients):
-        raise PluginError(f"{backend.name}: invalid gradients: expected Gradients, got {type(gradients).__name__}")
+        raise PluginError(f"{name}: invalid gradients: expected Gradients, got {type(gradients).__name__}")
     given = {**gradients.parameters, "hidden": gradients.hidden}
     if odd := sorted(given.keys() - expected.keys()):
-        raise PluginError(f"{backend.name}: invalid gradients: unexpected {', '.join(odd)}")
-    for name, shape in expected.items():
-        _check(f"{backend.name}: invalid gradients", name, given.get(name), shape, array_dtype(execution.dtype))
-    outputs = (steps, size, model.outputs)
-    _check(
-        f"{backend.name}: invalid output", "(T, B, K) =", trainer.outputs(batch), outputs, array_dtype(execution.dtype)
-    )
-    return _tensors(gradients) | _train_step_tensors(trainer, batch, backend.name)
+        raise PluginError(f"{name}: invalid gradients: unexpected {', '.join(odd)}")
+    for key, shape in expected.items():
+        _check(f"{name}: invalid gradients", key, given.get(key), shape, dtype)
+    return _tensors(gradients)
 
 
 def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Array]:
@@ -185,10 +215,11 @@ def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Ar
 
 
 def _tensors(gradients: Gradients) -> dict[str, Array]:
-    tensors: dict[str, Any] = {"loss": gradients.loss, **gradients.parameters, "hidden": gradients.hidden}
-    exact = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
+    """Return all tensors by name, the small ones in float64; ``hidden`` is the only one that grows with T."""
+    small: dict[str, Any] = {"loss": gradients.loss, **gradients.parameters}
+    exact = {name: np.asarray(tensor, np.float64) for name, tensor in small.items()}
     norm = np.sqrt(sum(np.sum(np.square(exact[name])) for name in gradients.parameters))
-    return exact | {"gradient_norm": np.asarray(norm)}
+    return exact | {"hidden": gradients.hidden, "gradient_norm": np.asarray(norm)}
 
 
 def _check(what: str, name: str, found: object, shape: tuple[int, ...], dtype: str) -> None:
@@ -200,15 +231,27 @@ def _check(what: str, name: str, found: object, shape: tuple[int, ...], dtype: s
 
 def _scales(exact: Mapping[str, Array]) -> dict[str, float]:
     """Return what each tensor's error is divided by: its largest element, or a little where all of it has vanished."""
-    largest = {name: float(np.max(np.abs(tensor))) for name, tensor in exact.items()}
+    largest = {name: max(float(np.max(tensor)), -float(np.min(tensor))) for name, tensor in exact.items()}
     least = SMALLEST_SCALE * max(
         size for name, size in largest.items() if name not in {"loss", "hidden", "gradient_norm"}
     )
     return {name: max(size, least, float(np.finfo(np.float64).tiny)) for name, size in largest.items()}
 
 
+def _distances(found: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
+    """Return max |a - b| of each tensor found, against the exact one that it stands for."""
+    return {name: _distance(tensor, exact[name.removesuffix(TRAIN_STEP)]) for name, tensor in found.items()}
+
+
 def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return max |a - b|, infinite where either is not finite."""
-    with np.errstate(invalid="ignore"):
-        distance = float(np.max(np.abs(a - b)))
-    return distance if np.isfinite(distance) else float("inf")
+    """Return max |a - b| in float64, infinite where either is not finite; in pieces, so that no copy is made."""
+    flat_a, flat_b = np.reshape(a, -1), np.reshape(b, -1)
+    largest = 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, max(flat_a.size, 1), PIECE):
+            piece = slice(start, start + PIECE)
+            distance = float(np.max(np.abs(flat_a[piece].astype(np.float64) - flat_b[piece])))
+            if not np.isfinite(distance):
+                return float("inf")
+            largest = max(largest, distance)
+    return largest

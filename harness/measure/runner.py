@@ -20,7 +20,7 @@ from harness.measure.memory import PeakMemory
 from harness.measure.outcome import ParityError, blamed, outcome_of
 from harness.measure.parity import measure_parity
 from harness.measure.sampling import sample_text
-from harness.measure.setup import FLOW_SEQUENCES, Setup, check_backend, prepare
+from harness.measure.setup import Setup, check_backend, prepare
 from harness.measure.streams import generator
 from harness.measure.training import Training
 from harness.plugins import Plugins, load_plugins
@@ -124,7 +124,7 @@ class _Run:
         yield Phase("parity")
         yield from self._parity(setup)
         yield Phase("flow")
-        initial = measure_flow(trainer, setup.probe(FLOW_SEQUENCES))
+        initial = measure_flow(trainer, setup.flow_batch())
         curves = {"initial": initial.to_json()}
         figures = {"gradient_horizon": initial.horizon, "gradient_decay": initial.decay}
         details = {"gradient_horizon_censored": initial.censored}
@@ -132,7 +132,7 @@ class _Run:
         known = self.settings.calibrations.get(self.environment_id or "", {})
         yield from Training(setup, trainer, self.clock, self.memory, self.flags, known).events()
         yield Phase("finish")
-        final = measure_flow(trainer, setup.probe(FLOW_SEQUENCES))
+        final = measure_flow(trainer, setup.flow_batch())
         yield Facts(
             figures={"gradient_horizon": final.horizon, "gradient_decay": final.decay},
             curves={"gradient_flow": curves | {"final": final.to_json()}},

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
 
 from harness.contract import (
     Backend,
@@ -27,7 +30,8 @@ from harness.measure.initialise import initial_parameters
 from harness.measure.streams import generator, seed_sequence
 from harness.plugins import Plugins
 
-FLOW_SEQUENCES = 32  # of a batch, for the gradient flow
+FLOW_SEQUENCES = 32  # of a batch, for the gradient flow ...
+FLOW_BYTES = 2**28  # ... or as many as have hidden gradients of this size
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,12 @@ class Setup:
         """Yield the training batches, the same for every backend, without end."""
         batches = self.task.training(generator(self._data_seed, "data"), self.trial.batch)
         return checked_batches(batches, self.trial.batch, self.task_label)
+
+    def flow_batch(self) -> Batch:
+        """Return the first sequences of the first training batch, as many as the gradient flow is read off."""
+        (batch,) = islice(self.training(), 1)
+        width = self.model.layers * self.model.hidden * np.dtype(array_dtype(self.trial.dtype)).itemsize
+        return batch.first(min(FLOW_SEQUENCES, max(1, FLOW_BYTES // (width * batch.time_steps))))
 
     def probe(self, sequences: int) -> Batch:
         """Return the first training batch, cut to so many sequences, without taking it out of the training stream."""

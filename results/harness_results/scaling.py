@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -32,6 +32,8 @@ class Scaling:
         time_step_seconds: b: what each time step of the whole batch adds.
         exponent: slope of log seconds over log t.
         memory_bytes_per_time_step: slope of the peak memory; None where it is not known.
+        memory_exponent: slope of log peak memory over log t: 1 where all states are kept, less with checkpointed BPTT.
+        memory_bytes: the peak by length, where it is known.
         compile_seconds: at the shortest and at the longest length; None where the engine does not compile.
         break_even: at the shortest and at the longest length; empty where the engine does not compile or is alone.
     """
@@ -42,6 +44,8 @@ class Scaling:
     time_step_seconds: Estimate
     exponent: Estimate
     memory_bytes_per_time_step: Estimate | None
+    memory_exponent: Estimate | None
+    memory_bytes: Mapping[int, float]
     compile_seconds: tuple[float | None, float | None]
     break_even: tuple[BreakEven, ...]
 
@@ -79,22 +83,30 @@ def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Sca
     seconds = [float(record.figures["step_seconds_median"] or 0.0) for record in records]
     overhead, slope = line(steps, seconds, [1 / value for value in seconds])
     ends = (records[0], records[-1])
+    peaks = {record.trial.length: peak for record in records if (peak := _peak(record)) is not None}
+    known = [(t, peak) for t, record in zip(steps, records, strict=True) if (peak := _peak(record)) is not None]
+    memory = dict(known) if len(dict(known)) >= FEWEST_LENGTHS else {}
     return Scaling(
         records=tuple(records),
         time_steps=tuple(steps),
         step_overhead_seconds=overhead,
         time_step_seconds=slope,
-        exponent=line([math.log(t) for t in steps], [math.log(value) for value in seconds])[1],
-        memory_bytes_per_time_step=_memory(records, steps),
+        exponent=_exponent(steps, seconds),
+        memory_bytes_per_time_step=line(list(memory), list(memory.values()))[1] if memory else None,
+        memory_exponent=_exponent(list(memory), list(memory.values())) if all(memory.values()) and memory else None,
+        memory_bytes=peaks,
         compile_seconds=(ends[0].figures.get("compile_seconds"), ends[1].figures.get("compile_seconds")),
         break_even=tuple(found for end in ends if (found := _overtakes(end, engines)) is not None),
     )
 
 
-def _memory(records: Sequence[Record], steps: Sequence[int]) -> Estimate | None:
-    found = [(t, r.figures.get("peak_memory_bytes")) for t, r in zip(steps, records, strict=True)]
-    known = {t: float(peak) for t, peak in found if peak is not None}
-    return line(list(known), list(known.values()))[1] if len(known) >= FEWEST_LENGTHS else None
+def _peak(record: Record) -> float | None:
+    peak = record.figures.get("peak_memory_bytes")
+    return None if peak is None else float(peak)
+
+
+def _exponent(steps: Sequence[int], values: Sequence[float]) -> Estimate:
+    return line([math.log(t) for t in steps], [math.log(value) for value in values])[1]
 
 
 def _overtakes(record: Record, engines: dict[str, list[Record]]) -> BreakEven | None:

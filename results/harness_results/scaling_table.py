@@ -14,10 +14,13 @@ from harness_results.pivot import Pivot, Row, Shown
 from harness_results.scaling import Scaling, scaling
 from harness_results.text import UNKNOWN, count, quantity, seconds, within
 
-COLUMNS = ("T", "per step", "per time step", "log-log", "B/time step")
+COLUMNS = ("T", "per step", "per time step", "log-log")
 NOTE = (
     "per step, per time step: a and b of the line seconds = a + b t by least squares, 95 % intervals · "
-    "log-log: slope of log seconds over log t · B/time step: slope of the peak memory"
+    "log-log: slope of log seconds over log t"
+)
+MEMORY = (
+    "peak memory of training in bytes at each T · B/time step: its slope · log-log: slope of its logarithm over log t"
 )
 PAYS = (
     "pays after: training steps until start-up and steps together take less time than with the engine in brackets, "
@@ -35,8 +38,8 @@ def scaling_tables(records: Sequence[Record]) -> list[Grid | Pivot]:
     order = in_order(asked.labels)
     labelled = sorted(((by_record[id(one.records[0])], one) for one in found), key=lambda pair: order.index(pair[0]))
     task = records[0].trial.task
-    compiling = _compiling(task, asked, labelled)
-    return [_fits(task, asked, labelled), *([compiling] if compiling.rows else [])]
+    further = (_memory(task, asked, labelled), _compiling(task, asked, labelled))
+    return [_fits(task, asked, labelled), *(table for table in further if table.rows)]
 
 
 def _fits(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]) -> Grid:
@@ -46,6 +49,27 @@ def _fits(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], 
         columns=COLUMNS,
         rows=tuple((labels, _cells(one)) for labels, one in labelled),
         notes=(NOTE,),
+    )
+
+
+def _memory(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]) -> Grid:
+    known = [(labels, one) for labels, one in labelled if one.memory_bytes]
+    lengths = sorted({length for _, one in known for length in one.memory_bytes})
+    return Grid(
+        title=f"{task}: memory against T",
+        axes=asked.axes,
+        columns=(*(f"T={length}" for length in lengths), "B/time step", "log-log"),
+        rows=tuple((labels, _peaks(one, lengths)) for labels, one in known),
+        notes=(MEMORY,),
+    )
+
+
+def _peaks(one: Scaling, lengths: Sequence[int]) -> tuple[str, ...]:
+    slope, exponent = one.memory_bytes_per_time_step, one.memory_exponent
+    return (
+        *(quantity(one.memory_bytes.get(length)) for length in lengths),
+        UNKNOWN if slope is None else quantity(slope.value),
+        UNKNOWN if exponent is None else within(exponent.value, exponent.high - exponent.value),
     )
 
 
@@ -64,13 +88,11 @@ def _compiling(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, .
 
 
 def _cells(one: Scaling) -> tuple[str, ...]:
-    memory, exponent = one.memory_bytes_per_time_step, one.exponent
     return (
         f"{one.records[0].trial.length}-{one.records[-1].trial.length}",
         _duration(one.step_overhead_seconds),
         _duration(one.time_step_seconds),
-        within(exponent.value, exponent.high - exponent.value),
-        UNKNOWN if memory is None else quantity(memory.value),
+        within(one.exponent.value, one.exponent.high - one.exponent.value),
     )
 
 

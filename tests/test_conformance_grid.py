@@ -1,0 +1,390 @@
+"""The kit's grid of shapes, checkpointed BPTT, and variants that compute another function by their own word."""
+
+import itertools
+import re
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cells import GRU, LSTM, RNN
+from harness.cells.minimal import MinGRU, MinLSTM
+from harness.cli import check_verb
+from harness.cli.main import cli
+from harness.contract import Missing
+from harness.plugins import load_plugins
+from harness.testing import checks_for_backend, checks_for_cell, run_check
+from harness.testing.grid import AXES, cover, product
+from harness_numpy import NumpyBackend
+from harness_numpy.trainer import NumpyTrainer
+
+ERROR = r"error \d\.\d\de[+-]\d\d"
+BOTH = ("float64", "float32")
+
+
+class Fake(NumpyBackend):
+    """The NumPy backend with another trainer, which may look at how it is executed."""
+
+    def __init__(self, trainer=NumpyTrainer, deviation=None, *, checkpoints=False, cell=None):
+        self.trainer_class, self.sentence, self.other_cell = trainer, deviation, cell
+        self.checkpoints = checkpoints
+
+    def variants(self, cell):
+        return ("vectorised",)
+
+    def deviation(self, cell, variant):
+        return self.sentence
+
+    def trainer(self, model, optimizer, parameters, execution):
+        super().trainer(model, optimizer, parameters, execution)  # refuses what it does not know
+        model = replace(model, cell=self.other_cell or model.cell)
+        made = self.trainer_class(model, optimizer, parameters, replace(execution, checkpoint="off"))
+        made.execution, made.model = execution, model
+        return made
+
+
+def checks(backend, cell=None, **options):
+    return list(checks_for_backend(backend, NumpyBackend(), [cell or LSTM()], **options))
+
+
+def verdict(backend, name, **options):
+    return run_check(next(check for check in checks(backend, **options) if check.name.startswith(name)))
+
+
+def test_every_pair_of_values_of_two_axes_meets_in_few_points():
+    axes = {**AXES, "dtype": BOTH}
+    points = [dict(point.values) for point in cover(BOTH)]
+    for (a, values), (b, others) in itertools.combinations(axes.items(), 2):
+        assert {(point[a], point[b]) for point in points} == set(itertools.product(values, others)), (a, b)
+    assert len(points) <= 16
+    assert cover(BOTH) == cover(BOTH)
+    assert len(product(BOTH)) == 384
+    assert len({str(point) for point in product(BOTH)}) == 384
+
+
+def test_the_grid_holds_what_was_asked_for():
+    named = [check.name for check in checks(Fake()) if "_at T=" in check.name]
+    assert len(named) == len(cover(BOTH))
+    assert len([check for check in checks(Fake(), grid="full") if "_at T=" in check.name]) == 384
+    assert not [check for check in checks(Fake(), grid="none") if "_at T=" in check.name]
+    assert all("float32" in name for name in (c.name for c in checks(Fake(), dtypes=("float32",))) if "_at T=" in name)
+
+
+class WrongInWideLayers(NumpyTrainer):
+    def gradients(self, batch):
+        found = super().gradients(batch)
+        found.parameters["weight_out"] *= 1.01 if self.model.hidden > 100 else 1
+        return found
+
+
+class WrongInTrainingDeepOnes(NumpyTrainer):
+    def train_step(self, batch):
+        before = self.parameters()["bias_out"]
+        result = super().train_step(batch)
+        if self.model.layers == 3:
+            self._parameters.views["bias_out"][...] = before
+        return result
+
+
+@pytest.mark.parametrize(
+    ("trainer", "where", "message"),
+    [
+        (WrongInWideLayers, "H=128", f"gradient of weight_out: .*{ERROR}"),
+        (WrongInTrainingDeepOnes, "L=3", f"gradient of bias_out in train_step: .*{ERROR}"),
+    ],
+)
+def test_an_error_at_one_size_is_found_at_exactly_these_points(trainer, where, message):
+    for check in checks(Fake(trainer)):
+        if "_at T=" in check.name:
+            result = run_check(check)
+            assert result.passed == (where not in check.name), check.name
+            assert result.passed or re.search(message, result.message), result.message
+
+
+def test_what_a_variant_does_not_support_is_skipped():
+    class Narrow(Fake):
+        def why_unsupported(self, model, trial):
+            return "narrow layers only" if model.hidden > 100 else None
+
+    for check in checks(Narrow(WrongInWideLayers)):
+        result = run_check(check)
+        assert result.passed, result
+        assert result.skipped == ("H=128" in check.name or "checkpoint" in result.message or "linear" in result.message)
+
+
+BPTT = "checkpointed_bptt_equals_plain_bptt"
+REPEATED = "dropout_is_repeated_when_a_chunk_is_run_again"
+
+
+class CutsTheGradient(NumpyTrainer):
+    """The gradient does not cross from one chunk to the one before."""
+
+    def gradients(self, batch):
+        found = super().gradients(batch)
+        if self.execution.checkpoint != "off":
+            found.hidden[:, 0] *= 0.5
+        return found
+
+
+class ForgetsTheRest(NumpyTrainer):
+    """The time steps after the last whole chunk are left out."""
+
+    def outputs(self, batch):
+        found = super().outputs(batch)
+        chunk = self.execution.chunk(batch.steps)
+        if chunk:
+            found[batch.steps - batch.steps % chunk :] = 0
+        return found
+
+
+class ForgetsItsState(NumpyTrainer):
+    def train_step(self, batch):
+        result = super().train_step(batch)
+        if self.execution.checkpoint != "off":
+            self.load_state(None)
+        return result
+
+
+class TrainsWithoutTheBias(NumpyTrainer):
+    def train_step(self, batch):
+        before = self.parameters()["bias_out"]
+        result = super().train_step(batch)
+        if self.execution.checkpoint != "off":
+            self._parameters.views["bias_out"][...] = before
+        return result
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        (CutsTheGradient, f"hidden gradient: .*{ERROR}.*checkpoint auto"),
+        (ForgetsTheRest, f"outputs: .*{ERROR}.*checkpoint auto, T=7"),
+        (ForgetsItsState, "state: expected the carried state, got None"),
+        (TrainsWithoutTheBias, f"gradient of bias_out in train_step: .*{ERROR}"),
+    ],
+)
+def test_wrong_checkpoints_fail(trainer, message):
+    result = verdict(Fake(trainer, checkpoints=True), BPTT)
+    assert not result.passed
+    assert re.search(message, result.message), result.message
+
+
+@pytest.mark.parametrize("name", [BPTT, REPEATED])
+def test_right_checkpoints_pass_and_a_backend_without_them_is_not_asked(name):
+    assert verdict(Fake(checkpoints=True), name).passed
+    assert not verdict(Fake(checkpoints=True), name).skipped
+    assert verdict(Fake(CutsTheGradient), name).skipped
+
+
+class DrawsAnew(NumpyTrainer):
+    """The loss is that of one draw of dropout masks, the gradient that of the next."""
+
+    def train_step(self, batch):
+        before = self.parameters()
+        first = super().train_step(batch)
+        self.load(before)
+        return replace(super().train_step(batch), loss=first.loss)
+
+
+def test_masks_that_are_drawn_anew_when_a_chunk_is_run_again_fail():
+    result = verdict(Fake(DrawsAnew, checkpoints=True), REPEATED)
+    assert not result.passed
+    assert re.search(f"gradient of weight_ih_l0 along a direction: .*{ERROR}", result.message), result.message
+
+
+class Halved(LSTM):
+    """Another function: half of the LSTM's new state, with the gradient that belongs to it."""
+
+    def step(self, *arguments):
+        h, c = super().step(*arguments)
+        return 0.5 * h, c
+
+    def step_gradient(self, ops, zx, zh, state, new, d_new):
+        return super().step_gradient(ops, zx, zh, state, (new[0] * 2.0, new[1]), (0.5 * d_new[0], d_new[1]))
+
+
+DIFFERS = "it_differs_from_the_equations_as_it_says"
+
+
+def test_a_deviating_variant_is_held_against_itself():
+    backend = Fake(deviation="h is halved", cell=Halved(), checkpoints=True)
+    names = [check.name for check in checks(backend)]
+    assert DIFFERS in names
+    assert "loss_and_outputs_follow_the_equations" not in names
+    assert all(result.passed for result in map(run_check, checks(backend))), backend
+    assert not verdict(Fake(cell=Halved()), "loss_and_outputs_follow_the_equations").passed
+
+
+def test_a_deviation_that_is_none_fails():
+    result = verdict(Fake(deviation="h is halved"), DIFFERS)
+    assert not result.passed
+    assert "computes the cell's own function" in result.message
+    assert "expected a sentence" in verdict(Fake(deviation=" ", cell=Halved()), DIFFERS).message
+
+
+class WrongBias(NumpyTrainer):
+    def gradients(self, batch):
+        found = super().gradients(batch)
+        found.parameters["bias_hh_l0"] *= 1.001
+        return found
+
+
+@pytest.mark.parametrize("name", ["one_step_follows_the_gradient", "parameter_gradients_equal_finite_differences"])
+def test_a_deviating_variant_must_agree_with_itself(name):
+    result = verdict(Fake(WrongBias, deviation="h is halved", cell=Halved()), name)
+    assert not result.passed
+    assert re.search(f"bias_hh_l0.*{ERROR}", result.message), result.message
+
+
+class Declares(NumpyBackend):
+    def __init__(self, **answers):
+        for name, answer in answers.items():
+            fixed = name in {"groups", "checkpoints"}
+            setattr(self, name, answer if fixed else lambda *_, answer=answer: answer)
+
+
+SANE = "it_declares_itself_sanely"
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ({"default_variant": "fast"}, "default_variant of lstm: 'fast' is not one of"),
+        ({"missing_variants": {"vectorised": Missing("a", "b")}, "variants": ("vectorised",)}, "offered and missing"),
+        ({"missing_variants": {"native": "no"}}, "missing variant native: expected Missing"),
+        ({"missing_variants": {"native": Missing("a", "")}}, "missing variant native: Missing must say the cure"),
+        ({"variants": ()}, "variants: none for any of the cells lstm"),
+        ({"groups": ("a b",)}, "group"),
+        ({"checkpoints": "auto"}, "checkpoints: expected a bool"),
+        ({"dtypes": ("float16",)}, "dtypes: unknown ones"),
+        ({"dtypes": ()}, "dtype on cpu: expected at least one"),
+    ],
+)
+def test_an_insane_declaration_fails(answers, message):
+    result = verdict(Declares(**answers), SANE)
+    assert not result.passed
+    assert message in result.message
+
+
+def test_a_backend_may_leave_out_some_cells():
+    class LstmOnly(NumpyBackend):
+        def variants(self, cell):
+            return super().variants(cell) if cell.name == "lstm" else ()
+
+    every = list(checks_for_backend(LstmOnly(), NumpyBackend(), [RNN(), LSTM()], grid="none"))
+    assert run_check(every[0]).passed
+    assert {check.cell for check in every} == {"", "lstm"}
+
+
+@pytest.mark.parametrize("cell", [MinGRU(), MinLSTM()], ids=lambda cell: cell.name)
+def test_the_minimal_cells_pass(cell):
+    results = [run_check(check) for check in checks_for_cell(cell)]
+    assert all(result.passed and not result.skipped for result in results), results
+
+
+def test_other_cells_are_not_asked_to_be_linear():
+    skipped = {result.name for result in map(run_check, checks_for_cell(GRU())) if result.skipped}
+    assert skipped == {"coefficients_equal_the_step", "coefficients_gradient_equals_finite_differences"}
+
+
+class WrongCoefficients(MinGRU):
+    def coefficients_gradient(self, ops, zx, d_a, d_b):
+        return super().coefficients_gradient(ops, zx, d_a, d_b) * 1.001
+
+
+class OtherStep(MinGRU):
+    def step(self, ops, zx, zh, state):
+        return (super().step(ops, zx, zh, state)[0] * 1.001,)
+
+
+class NotLinear(MinGRU):
+    def step(self, ops, zx, zh, state):
+        a, b = self.coefficients(ops, zx)
+        return (a * state[0] + b * 1.0 + 1e-6 * state[0] * state[0],)
+
+
+class OneStepOnly(MinGRU):
+    def coefficients(self, ops, zx):
+        a, b = super().coefficients(ops, zx)
+        return a, b - b.mean(axis=0) * (zx.ndim > 2)
+
+
+class Recurrent(MinGRU):
+    recurrent = True
+
+
+class GivesBackZh(MinGRU):
+    def step_gradient(self, *arguments):
+        d_zx, _, d_state = super().step_gradient(*arguments)
+        return d_zx, d_zx, d_state
+
+
+@pytest.mark.parametrize(
+    ("cell", "name", "message"),
+    [
+        (WrongCoefficients(), "coefficients_gradient_equals_finite_differences", f"d_zx of coeff.*{ERROR}"),
+        (OtherStep(), "coefficients_equal_the_step", f"new state h: .*{ERROR}.*step against"),
+        (NotLinear(), "coefficients_equal_the_step", f"new state h: .*{ERROR}"),
+        (OneStepOnly(), "coefficients_equal_the_step", f"coefficient b: .*{ERROR}.*one time step alone"),
+        (Recurrent(), "it_declares_itself_sanely", "recurrent: a LinearCell"),
+        (GivesBackZh(), "step_keeps_shapes_and_dtypes", "d_zh: expected None"),
+    ],
+)
+def test_a_wrong_linear_cell_fails(cell, name, message):
+    result = run_check(next(check for check in checks_for_cell(cell) if check.name == name))
+    assert not result.passed
+    assert re.search(message, result.message), result.message
+
+
+class Fast(Fake):
+    name = "fast"
+
+    def variants(self, cell):
+        return ("plain", "wide") if cell.name == "lstm" else ("plain",)
+
+    def missing_variants(self):
+        return {"native": Missing("no compiler was found", "pip install compiler")}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Run ``harness check`` with fakes and return which variants and cells were checked, and how it ended."""
+    loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": NumpyBackend(), "fast": Fast()})
+    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
+    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    seen = set()
+
+    def look(backend, checks, console, *, verbose):
+        seen.update((check.variant, check.cell) for check in checks if check.cell)
+        return 0
+
+    monkeypatch.setattr(check_verb, "_check", look)
+
+    def ask(*arguments):
+        result = CliRunner().invoke(cli, ["check", *arguments], standalone_mode=False)
+        return seen, result
+
+    return ask
+
+
+def test_check_is_narrowed_to_cells_and_variants(asked):
+    seen, _ = asked("-b", "fast", "-c", "lstm,gru", "--variant", "wide")
+    assert seen == {("wide", "lstm")}
+
+
+def test_check_understands_a_backend_with_its_variant(asked):
+    seen, _ = asked("-b", "fast:plain", "-c", "gru")
+    assert seen == {("plain", "gru")}
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("wied", "unknown variant 'wied'. Did you mean wide"),
+        ("native", "variant 'native' cannot run here: no compiler was found. Cure: pip install compiler"),
+    ],
+)
+def test_check_refuses_a_variant_that_it_could_not_check(asked, variant, message):
+    seen, result = asked("-b", "fast", "--variant", variant)
+    assert not seen
+    assert message in str(result.exception)
