@@ -25,7 +25,11 @@ from harness_numpy.trainer import NumpyTrainer
 
 
 class NumpyBackend(Backend):
-    """NumPy on the CPU; one variant, ``vectorised`` over the batch, for every cell."""
+    """NumPy on the CPU.
+
+    ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's reference.
+    ``loop``: one time step after the other, any cell; the textbook's way, to read and to compare with.
+    """
 
     name = "numpy"
     checkpoints = True
@@ -39,8 +43,8 @@ class NumpyBackend(Backend):
         return {"numpy": np.__version__}
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised``, which runs any cell."""
-        return ("vectorised",)
+        """Return ``vectorised`` and ``loop``, which run any cell."""
+        return ("vectorised", "loop")
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.

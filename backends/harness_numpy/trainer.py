@@ -39,7 +39,7 @@ class NumpyTrainer(Trainer):
         self._gradients = Flat(model.parameter_shapes(), self._dtype)
         masks = Masks(model.dropout, model.layers, execution.dropout_seed, self._dtype)
         network = VARIANTS[execution.variant]
-        self._network = network(model, self._parameters, self._gradients, masks, execution)
+        self._network = network(model, self._parameters, self._gradients, masks, execution.threads)
         self._update = Update(optimizer, self._parameters.vector)
         self._state: State | None = None
         self.load(parameters)

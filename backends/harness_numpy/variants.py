@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from harness.contract import Cell, Execution, Model, array_dtype
+from harness.contract import Model
 from harness_numpy.flat import Flat
 from harness_numpy.hoisted import HoistedNetwork
+from harness_numpy.loop import LoopNetwork
 from harness_numpy.masks import Masks
 from harness_numpy.network import Network
-from harness_numpy.recurrence import Recurrence, Shape, Stepwise
+from harness_numpy.recurrence import Stepwise
 
-MakeNetwork = Callable[[Model, Flat, Flat, Masks, Execution], Network[Any]]
-MakeRecurrence = Callable[[Cell, Shape], Recurrence]
+MakeNetwork = Callable[[Model, Flat, Flat, Masks, int], Network[Any]]
 
-
-def hoisted(recurrence: MakeRecurrence) -> MakeNetwork:
-    """Return what makes a network out of layers of ``recurrence``."""
-
-    def make(model: Model, parameters: Flat, gradients: Flat, masks: Masks, execution: Execution) -> Network[Any]:
-        def layer(steps: int, batch: int) -> Recurrence:
-            shape = Shape(steps, batch, model.hidden, array_dtype(execution.dtype), execution.threads)
-            return recurrence(model.cell, shape)
-
-        return HoistedNetwork(model, parameters, gradients, masks, layer)
-
-    return make
-
-
-VARIANTS: Mapping[str, MakeNetwork] = {"vectorised": hoisted(Stepwise)}
+VARIANTS: Mapping[str, MakeNetwork] = {
+    "vectorised": partial(HoistedNetwork, recurrence=Stepwise),
+    "loop": LoopNetwork,
+}
