@@ -33,7 +33,7 @@ class Conversion:
             for value in (1.0, 0.0)
         )
         self._parameters = jax.jit(self._moved)
-        self.shares: Tree = jax.tree.map(lambda one, zero: _alike(np.asarray(one) - np.asarray(zero)), ones, zeros)
+        self.shares: Tree = jax.tree.map(_share, ones, zeros)
 
     def gradients(self, weights: Tree) -> Named:
         """Return d loss / d parameter by name, given d loss / d weight: the vector-Jacobian product of the map."""
@@ -59,6 +59,7 @@ def _full(shape: tuple[int, ...], value: float) -> Any:
     return jax.numpy.full(shape, value)
 
 
-def _alike(shares: Any) -> Any:
+def _share(one: Array, zero: Array) -> Any:
+    shares = np.abs(np.asarray(one) - np.asarray(zero))
     first = float(shares.flat[0])
     return first if (shares == first).all() else shares

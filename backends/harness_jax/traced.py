@@ -28,7 +28,7 @@ class Traced(ABC):
     own_weights: ClassVar[bool] = False
 
     def weights(self, parameters: dict[str, Array]) -> Tree:
-        """Return the library's weights, made of the core's parameters: each entry a sum of entries, and constants."""
+        """Return the library's weights, made of the core's parameters: each entry a sum of theirs, or its negative."""
         return parameters
 
     @abstractmethod
