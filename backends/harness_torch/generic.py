@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from harness.contract import Cell
-from harness_torch.kernel import Derivatives, States
+from harness_torch.buffers import Buffers
+from harness_torch.kernel import Derivatives
+from harness_torch.layer import LayerWeights, States
 from harness_torch.loop import recurrent_product
 from harness_torch.ops import OPS
 
@@ -15,13 +17,15 @@ class GenericKernel:
     """Runs without a graph and keeps what ``step_gradient`` asks for; the weight's gradient is one product."""
 
     def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+        self._cell, self.buffers = cell, Buffers()
 
-    def forward(
-        self, zx: Tensor, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
+    def fold(self, weights: LayerWeights) -> LayerWeights:
+        """Return the weights as they are."""
+        return weights
+
+    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
         """Run ``step`` over all time steps."""
-        self._zx, self._weight, self._states = zx.unbind(0), weight_hh, [state]
+        self._zx, self._weight, self._states = self.buffers.steps("zx"), weight_hh, [state]
         self._zh: list[Tensor | None] = []
         for zx_t in self._zx:
             zh = recurrent_product(state[0], weight_hh, bias_hh)
