@@ -11,14 +11,18 @@ from torch.nn import functional
 
 from harness.cells import GRU, LSTM, ReluRNN
 from harness.contract import Cell, Model
-from harness_torch.fused import fused
+from harness_torch.fused import FusedLayer
+from harness_torch.layer import Layer, LayerWeights, ProductLayer, States
 from harness_torch.loop import loop
 
-States = tuple[Tensor, ...]
-Layer = Callable[[Cell, Tensor, Tensor, Tensor, States, Tensor | None], tuple[Tensor, States]]
 Weights = dict[str, Tensor]
+MakeLayer = Callable[[Cell], Layer]
 
-LAYERS: dict[str, Layer] = {"loop": loop, "fused": fused}
+# One new layer object for each layer of a model: it may keep buffers.
+LAYERS: dict[str, MakeLayer] = {
+    "loop": lambda cell: ProductLayer(cell, loop),
+    "fused": FusedLayer,
+}
 
 
 class Stack(Protocol):
@@ -42,27 +46,29 @@ class Stack(Protocol):
 class CellStack:
     """Stacked cells on one of our own time loops."""
 
-    def __init__(self, model: Model, layer: Layer, weights: Weights) -> None:
-        self._model, self._layer, self.weights = model, layer, weights
+    def __init__(self, model: Model, make_layer: MakeLayer, weights: Weights) -> None:
+        self._layers = [make_layer(model.cell) for _ in range(model.layers)]
+        self.weights = weights
 
     def __call__(
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
     ) -> tuple[Tensor, States]:
         """Run every layer over all time steps."""
         values, finals = inputs, []
-        for index in range(self._model.layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = self._of_layer(index)
-            zx = input_product(values, weight_ih, bias_ih)
+        for index, layer in enumerate(self._layers):
             start = tuple(part[index] for part in state)
             probe = None if probes is None else probes[index]
-            values, final = self._layer(self._model.cell, zx, weight_hh, bias_hh, start, probe)
+            values, final = layer(values, self._of_layer(index), start, probe)
             finals.append(final)
-            if dropout and index < self._model.layers - 1:
+            if dropout and index < len(self._layers) - 1:
                 values = functional.dropout(values, dropout)
         return values, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
-    def _of_layer(self, index: int) -> list[Tensor]:
-        return [self.weights[f"{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    def _of_layer(self, index: int) -> LayerWeights:
+        weight_ih, bias_ih = self.weights[f"weight_ih_l{index}"], self.weights[f"bias_ih_l{index}"]
+        return LayerWeights(
+            weight_ih, bias_ih, self.weights.get(f"weight_hh_l{index}"), self.weights.get(f"bias_hh_l{index}")
+        )
 
 
 class LibraryStack:
@@ -84,13 +90,6 @@ class LibraryStack:
         self._module.dropout = dropout
         hidden, final = self._module(inputs, state if len(state) > 1 else state[0])
         return hidden, final if isinstance(final, tuple) else (final,)
-
-
-def input_product(inputs: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> Tensor:
-    """Return zx (T, B, G*H) for all time steps at once; for tokens (T, B), a gather of biased columns of the weight."""
-    if inputs.is_floating_point():
-        return functional.linear(inputs, weight_ih, bias_ih)
-    return functional.embedding(inputs, weight_ih.t() + bias_ih)
 
 
 def _module(model: Model, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:

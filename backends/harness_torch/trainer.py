@@ -23,7 +23,8 @@ from harness.contract import (
 )
 from harness_torch.batch import DeviceBatch, device_batch
 from harness_torch.dropout import Randomness
-from harness_torch.network import LAYERS, CellStack, LibraryStack, Stack, States, Weights
+from harness_torch.layer import States
+from harness_torch.network import LAYERS, CellStack, LibraryStack, Stack, Weights
 from harness_torch.ops import DTYPES
 from harness_torch.update import Update
 
