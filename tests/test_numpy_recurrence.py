@@ -6,6 +6,7 @@ import pytest
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness_numpy.recurrence import Shape, Stepwise
+from harness_numpy.tuned import TUNED
 
 CELLS = {cell.name: cell for cell in [*harness_cells(), MinGRU(), MinLSTM()]}
 T, B, H = 3, 2, 3
@@ -15,7 +16,8 @@ TOLERANCE = 1e-8  # central differences in float64 at this step
 
 def kinds():
     """Every unrolled layer that can run each cell."""
-    return [pytest.param(cell, Stepwise, id=f"{cell.name}-Stepwise") for cell in CELLS.values()]
+    stepwise = [pytest.param(cell, Stepwise, id=f"{cell.name}-Stepwise") for cell in CELLS.values()]
+    return [*stepwise, *(pytest.param(kind(), tuned, id=f"{kind.name}-tuned") for kind, tuned in TUNED.items())]
 
 
 class Problem:

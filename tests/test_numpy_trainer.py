@@ -130,6 +130,7 @@ def test_everything_given_back_has_the_trainers_dtype(dtype):
 
 @each_cell
 def test_float32_stays_float32_inside_the_time_loop(cell, monkeypatch):
+    cell = type("ThirdParty", (type(cell),), {})()  # the harness's own cells have loops that never call ``step``
     seen = set()
 
     def watched(name):

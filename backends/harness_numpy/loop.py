@@ -120,9 +120,10 @@ class LoopNetwork(Network[Tape]):
         return outputs
 
     def _encoded(self, now: DeviceBatch) -> Array:
-        if self.model.inputs.kind == "real":
-            return now.inputs
-        return np.eye(self.model.inputs.size, dtype=self.gradients.dtype)[now.inputs]
+        x: Array = now.inputs
+        if self.model.inputs.kind == "token":
+            x = np.eye(self.model.inputs.size, dtype=self.gradients.dtype)[now.inputs]
+        return x
 
     def _initial(self, batch: int, state: State | None) -> list[CellState]:
         """Return one state, each (B, H), per layer; None means zeros."""

@@ -12,11 +12,11 @@ from harness_numpy.hoisted import HoistedNetwork
 from harness_numpy.loop import LoopNetwork
 from harness_numpy.masks import Masks
 from harness_numpy.network import Network
-from harness_numpy.recurrence import Stepwise
+from harness_numpy.tuned import vectorised
 
 MakeNetwork = Callable[[Model, Flat, Flat, Masks, int], Network[Any]]
 
 VARIANTS: Mapping[str, MakeNetwork] = {
-    "vectorised": partial(HoistedNetwork, recurrence=Stepwise),
+    "vectorised": partial(HoistedNetwork, recurrence=vectorised),
     "loop": LoopNetwork,
 }
