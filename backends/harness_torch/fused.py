@@ -1,24 +1,42 @@
-"""Variant ``fused``: the hand-derived BPTT of any cell, with kernels of their own for the well-known ones."""
+"""Layers on hand-derived kernels: variant ``fused`` for any cell, ``parallel`` for those linear in their state."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from harness.contract import Cell
+from harness.contract import Cell, LinearCell
 from harness_torch.generic import GenericKernel
-from harness_torch.kernel import run_kernel
+from harness_torch.kernel import Kernel, run_kernel
 from harness_torch.layer import LayerWeights, States
+from harness_torch.linear import ScanKernel, SerialKernel
 from harness_torch.tuned import tuned_kernel
 
 
-class FusedLayer:
-    """One layer. It keeps its buffers, so it is good for one forward and backward at a time."""
+class KernelLayer:
+    """One layer on a kernel. It keeps its buffers, so it is good for one forward and backward at a time."""
 
-    def __init__(self, cell: Cell) -> None:
-        self._kernel = tuned_kernel(cell) or GenericKernel(cell)
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
 
     def __call__(
         self, values: Tensor, weights: LayerWeights, state: States, probe: Tensor | None
     ) -> tuple[Tensor, States]:
         """Run the layer over all time steps."""
         return run_kernel(self._kernel, values, weights, state, probe)
+
+
+def fused_layer(cell: Cell) -> KernelLayer:
+    """Return a layer on the fastest kernel for ``cell``."""
+    linear = SerialKernel(cell) if isinstance(cell, LinearCell) else None
+    return KernelLayer(tuned_kernel(cell) or linear or GenericKernel(cell))
+
+
+def parallel_layer(cell: Cell) -> KernelLayer:
+    """Return a layer that takes all time steps at once.
+
+    Raises:
+        TypeError: the cell is not linear in its state.
+    """
+    if not isinstance(cell, LinearCell):
+        raise TypeError(f"{cell.name} is not linear in its state")
+    return KernelLayer(ScanKernel(cell))

@@ -153,7 +153,7 @@ class LSTMKernel(_Tuned):
         d_h, weight = self._begin_reverse(d_hidden, d_final[0]), self._weight
         self._derivatives()
         d_all, d_z, of_o = self.buffers["d_z"], self.buffers.steps("d_z"), self.buffers.gates("d_z", 4)[3]
-        of_ifg = self.buffers.steps("d_z", "ifg", lambda whole: whole.unflatten(-1, (4, -1))[:, :, :3])
+        of_ifg = self.buffers.steps("d_z", "ifg", lambda whole: _by_gate(whole)[:, :, :3])
         of_c, forget = self.buffers.steps("of_c"), self.buffers.gates("zx", 4)[1]
         d_c = d_final[1] * 0.5
         d_c_of_gates = d_c.unsqueeze(1)
@@ -216,7 +216,7 @@ class GRUKernel(_Tuned):
         self._derivatives()
         d_all, keep = self.buffers["d_z"], self.buffers.gates("zx", 3)[1]
         d_zh = self.buffers.steps("d_z", "zh", lambda whole: whole[..., : 3 * hidden])
-        by_gate = self.buffers.steps("d_z", "gates", lambda whole: whole.unflatten(-1, (4, -1)))
+        by_gate = self.buffers.steps("d_z", "gates", _by_gate)
         d_h_of_gates = self.buffers.steps("d_h", "gates", lambda whole: whole.unsqueeze(2))
         weight = torch.cat((self._weight[2 * hidden :], self._weight[: 2 * hidden]))  # n, r, z
         for t in range(len(d_h) - 1, 0, -1):
@@ -240,6 +240,11 @@ class GRUKernel(_Tuned):
         _sigmoid_backward(of_z, z, grad_input=of_z)
         _sigmoid_backward(self.buffers["zh_n"], r, grad_input=of_r).mul_(of_n)
         torch.mul(of_n, r, out=of_nr)
+
+
+def _by_gate(whole: Tensor) -> Tensor:
+    """Return (T, B, 4*H) as (T, B, 4, H)."""
+    return whole.view(*whole.shape[:2], 4, whole.shape[2] // 4)
 
 
 TUNED: dict[type[Cell], type[_Tuned]] = {RNN: RNNKernel, ReluRNN: ReluRNNKernel, LSTM: LSTMKernel, GRU: GRUKernel}
