@@ -35,17 +35,19 @@ class Peer(Backend):
         title: what the library is called in messages.
         libraries: import name -> distribution name of all that does the work.
         cells: what runs each cell -> the variants that it has in the library.
+        cure: the command that installs the libraries.
     """
 
     groups = ("peers",)
     title: ClassVar[str]
     libraries: ClassVar[Mapping[str, str]]
     cells: ClassVar[Mapping[type[Cell], tuple[str, ...]]]
+    cure: ClassVar[str] = CURE
 
     def availability(self) -> Available | Missing:
         """Look for the libraries without importing them."""
         reason = why_not(self.libraries)
-        return Missing(reason, CURE) if reason else Available()
+        return Missing(reason, self.cure) if reason else Available()
 
     def versions(self) -> dict[str, str]:
         """Return the version of each library, by distribution name."""
@@ -92,7 +94,7 @@ class Peer(Backend):
             for library in self.libraries:
                 import_module(library)
         except Exception as error:  # a broken installation may raise anything
-            raise UnavailableError(f"{self.title} cannot be imported: {error}\nCure: {CURE}") from error
+            raise UnavailableError(f"{self.title} cannot be imported: {error}\nCure: {self.cure}") from error
 
 
 def why_not(libraries: Mapping[str, str]) -> str | None:
