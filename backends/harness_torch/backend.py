@@ -133,9 +133,7 @@ class TorchBackend(Backend):
         if variant == "library" and type(cell) not in LIBRARY_CELLS:
             return f"torch.nn has no {cell.name}: choose torch:fused or torch:loop"
         if variant == "parallel" and not isinstance(cell, LinearCell):
-            return (
-                f"{cell.name} is not linear in its state, so it has no parallel scan: choose torch:fused"
-            )
+            return f"{cell.name} is not linear in its state, so it has no parallel scan: choose torch:fused"
         return None
 
 

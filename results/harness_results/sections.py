@@ -1,4 +1,4 @@
-"""All tables of a report in the order in which they are shown: of each task the networks, their scaling, the limits."""
+"""All tables of a report, in order: of each task the networks, scaling, serial against parallel, the limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.contract.record import Record
+from harness_results.crossover import crossover_table
 from harness_results.grid import Grid
 from harness_results.limits import limits
 from harness_results.notes import reading
@@ -24,7 +25,7 @@ class Report:
 
 def report(records: Sequence[Record]) -> Report:
     """Return the tables of these records; none of no records."""
-    tables = [table for task in by_task(records) for table in (pivot(task), *scaling_tables(task), limits(task))]
+    tables = [table for task in by_task(records) for table in _of_task(task)]
     return Report(tuple(table for table in tables if table is not None), reading(records))
 
 
@@ -35,3 +36,7 @@ def relative_report(records: Sequence[Record], base: str) -> Report:
         UnknownNameError: no record is of that engine.
     """
     return Report(tuple(relative(records, base)), reading="")
+
+
+def _of_task(records: Sequence[Record]) -> list[Pivot | Grid | None]:
+    return [pivot(records), *scaling_tables(records), crossover_table(records), limits(records)]
