@@ -44,7 +44,7 @@ class Chain(Recurrence):
         self._start_back(others)
         d_zh_at = list(self.d_zh)
         for t in reversed(range(self.shape.steps)):
-            self._step_back(t, d_hidden[t], recurrent)
+            self._step_back(t, d_hidden, recurrent)
             recurrent = self._back(d_zh_at[t])[0]
         return self._end_back(recurrent)
 
@@ -65,8 +65,8 @@ class Chain(Recurrence):
         """Get ready to go back, from the gradients of the final states beside h."""
 
     @abstractmethod
-    def _step_back(self, t: int, d_h: Array, recurrent: Array) -> None:
-        """Add to ``d_h`` what came back through time, at first ``recurrent``; write the gradients of zx and zh."""
+    def _step_back(self, t: int, d_hidden: Array, recurrent: Array) -> None:
+        """Add to ``d_hidden[t]`` what came back through time; write the gradients of zx and zh."""
 
     @abstractmethod
     def _end_back(self, recurrent: Array) -> Sequence[Array]:

@@ -94,7 +94,7 @@ class HoistedNetwork(Network[Workspace]):
 
     def _readout_backward(self, batch: DeviceBatch, work: Workspace) -> np.floating[Any]:
         d_outputs = self.outputs(work, batch.rows)
-        loss = loss_and_gradient(self.model.loss, d_outputs, batch.targets, batch.scored)
+        loss = self._loss_and_gradient(batch, d_outputs)
         hidden, d_hidden = work.hidden(-1), work.d_hidden[-1].reshape(-1, self.model.hidden)
         scored = hidden if batch.rows is None else hidden[batch.rows]
         np.matmul(d_outputs.T, scored, out=self._d["weight_out"])
@@ -106,11 +106,17 @@ class HoistedNetwork(Network[Workspace]):
             d_hidden[batch.rows] = d_outputs @ self._p["weight_out"]
         return loss
 
+    def _loss_and_gradient(self, batch: DeviceBatch, outputs: Array) -> np.floating[Any]:
+        return loss_and_gradient(self.model.loss, outputs, batch.targets, batch.scored)
+
+    def _input_weight_gradient(self, inputs: NDArray[Any], d_zx: Array, out: Array) -> None:
+        input_weight_gradient(inputs, d_zx, out)
+
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
         recurrence = work.layers[layer]
         d_zx = _rows(recurrence.zx)
         inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
-        input_weight_gradient(inputs, d_zx, self._d[f"weight_ih_l{layer}"])
+        self._input_weight_gradient(inputs, d_zx, self._d[f"weight_ih_l{layer}"])
         _sum_rows(d_zx, self._d[f"bias_ih_l{layer}"])
         if recurrence.d_zh is None:
             return

@@ -19,6 +19,19 @@ from harness_numpy.recurrence import Recurrence, Shape, Stepwise
 BLOCK = 65_536  # elements of the factors of one block of time steps
 
 
+def both_biases(_: Recurrence, bias_ih: Array, bias_hh: Array | None) -> Array:
+    """Return both biases: they only meet in zx + zh."""
+    return bias_ih if bias_hh is None else bias_ih + bias_hh
+
+
+def reset_bias(recurrence: Recurrence, bias_ih: Array, bias_hh: Array | None) -> Array:
+    """Return both biases of the GRU's r and z; that of zh_n stays inside the reset gate's reach."""
+    bias = bias_ih.copy()
+    if bias_hh is not None:
+        bias[: -recurrence.shape.hidden] += bias_hh[: -recurrence.shape.hidden]
+    return bias
+
+
 class Tuned(Chain):
     """What the cells share: gates contiguous per time step, and factors block by block."""
 
@@ -38,11 +51,12 @@ class Tuned(Chain):
         shape = self.shape
         return array.reshape(shape.steps, shape.batch, -1, shape.hidden).transpose(0, 2, 1, 3)
 
-    def _step_back(self, t: int, d_h: Array, recurrent: Array) -> None:
+    def _step_back(self, t: int, d_hidden: Array, recurrent: Array) -> None:
         place = t % self._block
         if place == self._block - 1 or t == self.shape.steps - 1:
             start = t - place
             self._fill(start, t + 1, self._f[: place + 1].swapaxes(0, 1))
+        d_h = d_hidden[t]
         d_h += recurrent
         self._apply(t, d_h, self._f[place])
 
@@ -59,10 +73,7 @@ class TunedRNN(Tuned):
     """h' = tanh(zx + zh), or a rectifier; d_z = d_h * (1 - h'^2), or d_h * [h' > 0]."""
 
     factors = 1
-
-    def input_bias(self, bias_ih: Array, bias_hh: Array | None) -> Array:
-        """Return both biases: they only meet in zx + zh."""
-        return bias_ih if bias_hh is None else bias_ih + bias_hh
+    input_bias = both_biases
 
     def _step(self, t: int, zh: Array) -> None:
         h = np.add(zh[0], self.zx[t], out=self._h_at[t + 1])
@@ -97,6 +108,7 @@ class TunedLSTM(Tuned):
     """
 
     factors = 5
+    input_bias = both_biases
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
@@ -106,8 +118,6 @@ class TunedLSTM(Tuned):
         self._d_c: Array = np.empty((batch, hidden), shape.dtype)
         self._scale = np.array([0.5, 0.5, 1, 0.5], shape.dtype)[:, None, None]
         self._shift = np.array([0.5, 0.5, 0, 0.5], shape.dtype)[:, None, None]
-
-    input_bias = TunedRNN.input_bias
 
     def _step(self, t: int, zh: Array) -> None:
         gates, c, new, tanh_c = self._gates[t], self.states[1][t], self.states[1][t + 1], self._tanh_c[t]
@@ -157,6 +167,7 @@ class TunedGRU(Tuned):
     """
 
     factors = 4
+    input_bias = reset_bias
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
@@ -172,13 +183,6 @@ class TunedGRU(Tuned):
     def d_zh(self) -> Array:
         """Return d loss / d zh: r and z as in zx, n with the factor r."""
         return self._d_zh
-
-    def input_bias(self, bias_ih: Array, bias_hh: Array | None) -> Array:
-        """Return both biases of r and z; that of zh_n stays inside the reset gate's reach."""
-        bias = bias_ih.copy()
-        if bias_hh is not None:
-            bias[: 2 * self.shape.hidden] += bias_hh[: 2 * self.shape.hidden]
-        return bias
 
     def _start(self, bias_hh: Array) -> None:
         self._bias_n[...] = bias_hh[2 * self.shape.hidden :]
