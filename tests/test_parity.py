@@ -27,12 +27,12 @@ B, H, V = 6, 16, 8
 
 
 class Spoilt(Backend):
-    """NumPy with its gradients or outputs changed on the way out."""
+    """NumPy with its gradients changed on the way out."""
 
     name = "spoilt"
 
-    def __init__(self, gradients=None, outputs=None):
-        self.gradients, self.outputs = gradients, outputs
+    def __init__(self, gradients=None):
+        self.gradients = gradients
 
     def availability(self):
         return NumpyBackend().availability()
@@ -45,10 +45,9 @@ class Spoilt(Backend):
 
     def trainer(self, *arguments):
         trainer = NumpyBackend().trainer(*arguments)
-        for name, change in (("gradients", self.gradients), ("outputs", self.outputs)):
-            if change is not None:
-                honest = getattr(trainer, name)
-                setattr(trainer, name, lambda batch, change=change, honest=honest: change(honest(batch)))
+        if self.gradients is not None:
+            honest = trainer.gradients
+            trainer.gradients = lambda batch: self.gradients(honest(batch))
         return trainer
 
 
@@ -134,7 +133,6 @@ class Nudged(NumpyBackend):
             return Gradients(found.loss, single, found.hidden.astype(np.float32))
 
         trainer.gradients = gradients
-        trainer.outputs = lambda batch: type(trainer).outputs(trainer, batch).astype(np.float32)
         return trainer
 
 
@@ -317,13 +315,6 @@ def test_missing_and_unexpected_gradients_break_the_contract():
         judge(Spoilt(renamed), case())
     with pytest.raises(PluginError, match="spoilt: invalid gradients: expected Gradients, got NoneType"):
         judge(Spoilt(lambda gradients: None), case())
-
-
-def test_outputs_of_the_wrong_shape_break_the_contract():
-    with pytest.raises(
-        PluginError, match=r"invalid output: expected \(T, B, K\) = \(20, 4, 8\) float32, got \(4, 20, 8\)"
-    ):
-        judge(Spoilt(outputs=lambda array: array.swapaxes(0, 1)), case())
 
 
 def test_the_verdict_is_the_same_each_time_and_json_able():

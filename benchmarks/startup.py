@@ -1,0 +1,121 @@
+"""What comes before the first training step of ``harness run``, beyond the framework's own import.
+
+Run it as ``python benchmarks/startup.py [--launches N] [BACKEND[:VARIANT] ...]`` on a quiet machine. For each engine it
+runs, in fresh processes and in turn: the framework's import alone, the command line up to its plan (``--dry-run``), and
+one trial in its worker, whose phases are timed as the worker reports them. Medians of wall-clock seconds are printed:
+
+    import    the framework alone, in a bare interpreter
+    command   the command line, from the shell to the plan
+    worker    from the start of the worker to its first phase
+    the phases, the first training step included, less the import where it falls
+    beyond    all of it less the import: what the harness adds
+
+Compiled bytecode is kept as in an installation, and one launch of each is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import packages_distributions
+from statistics import median
+
+from harness.contract import Trial
+from harness.measure.events import Event, Phase
+from harness.plugins import Plugins, load_plugins
+from harness.sweep.local import run_trials
+from harness.sweep.plan import expand
+from harness.sweep.request import PlanRequest
+
+AXES = {"task": ("copy",), "cell": ("lstm",), "length": (25,), "hidden": (128,), "batch": (32,), "steps": (2,)}
+PHASES = ("load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step")
+ENGINES = ("numpy", "torch", "jax")
+Seconds = dict[str, float]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print one line per engine."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
+    parser.add_argument("--launches", type=int, default=5)
+    asked = parser.parse_args(arguments)
+    keep_bytecode()
+    plugins = load_plugins()
+    trials = {engine: one_trial(engine, plugins) for engine in asked.engines}
+    measured: dict[str, list[Seconds]] = {engine: [] for engine in trials}
+    for _ in range(asked.launches + 1):
+        for engine, trial in trials.items():
+            measured[engine].append(launch(engine, trial, plugins))
+    columns = ("import", "command", "worker", *PHASES, "beyond")
+    print("seconds".ljust(18) + "".join(f"{name:>11}" for name in columns))
+    for engine, trial in trials.items():
+        found = {name: median(one[name] for one in measured[engine][1:]) for name in columns}
+        print(trial.engine.ljust(18) + "".join(f"{found[name]:11.3f}" for name in columns), flush=True)
+
+
+def keep_bytecode() -> None:
+    """Let every process that is started from here find compiled bytecode, as in an installation."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(tempfile.gettempdir(), "harness-startup-bytecode")  # noqa: PTH118
+
+
+def one_trial(engine: str, plugins: Plugins) -> Trial:
+    """Return the trial that is launched again and again."""
+    (trial,) = expand(PlanRequest({**AXES, "backend": (engine,)}), plugins)
+    return trial.model_copy(update={"evaluate_every": 0})
+
+
+def launch(engine: str, trial: Trial, plugins: Plugins) -> Seconds:
+    """Return the seconds of one launch by column."""
+    imports = modules_of(plugins.backend(trial.backend).versions())
+    bare = timed([sys.executable, "-c", "pass"])
+    seconds: Seconds = {"import": timed([sys.executable, "-c", f"import {imports}"]) - bare}
+    axes = [f"--{name}={values[0]}" for name, values in AXES.items()]
+    command = [sys.executable, "-m", "harness", "run", f"--backend={engine}", *axes, "--dry-run"]
+    seconds["command"] = timed(command)
+    seconds |= worker_phases(trial, plugins)
+    seconds["beyond"] = sum(seconds[name] for name in ("command", "worker", *PHASES)) - seconds["import"]
+    return seconds
+
+
+def modules_of(distributions: Iterable[str]) -> str:
+    """Return the names as which the libraries of a backend are imported."""
+    wanted = set(distributions)
+    found = [name for name, owners in packages_distributions().items() if wanted & set(owners)]
+    return ", ".join(sorted(name for name in found if name.isidentifier() and not name.startswith("_")))
+
+
+def worker_phases(trial: Trial, plugins: Plugins) -> Seconds:
+    """Return the seconds until the worker's first phase, and those of each phase before training goes on."""
+    moments: list[tuple[str, float]] = [("worker", time.perf_counter())]
+
+    def note(_: Trial, event: Event) -> None:
+        if isinstance(event, Phase):
+            moments.append((event.name, time.perf_counter()))
+
+    (record,) = run_trials([trial], on_event=note, plugins=plugins)
+    if record.status != "ok":
+        raise SystemExit(f"{trial.engine} ended {record.status}: {record.reason}")
+    seconds = dict.fromkeys(("worker", *PHASES), 0.0)
+    for (name, start), (_, end) in itertools.pairwise(moments):
+        if name == "train":
+            break
+        seconds[name] += end - start
+    return seconds
+
+
+def timed(command: Sequence[str]) -> float:
+    """Return the wall-clock seconds of a command."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
