@@ -28,6 +28,7 @@ from harness.contract import (
     UsageError,
     may_have_accelerator,
 )
+from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
 
 CURE = (
     'pip install "rnn-harness[torch]"   '
@@ -79,7 +80,13 @@ class TorchBackend(Backend):
         """
         library = ("library",) if type(cell) in LIBRARY_CELLS else ()
         parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
-        return (*library, "fused", *parallel, "loop")
+        compiled = () if self.missing_variants() else ("compiled",)
+        return (*library, "fused", *parallel, "loop", *compiled)
+
+    def missing_variants(self) -> dict[str, Missing]:
+        """Return ``compiled`` where what ``torch.compile`` builds with is not there."""
+        reason = why_no_compiler()
+        return {} if reason is None else {"compiled": Missing(reason, COMPILER_CURE)}
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return float32, float64 and bfloat16, and on a GPU TF32."""
@@ -133,9 +140,7 @@ class TorchBackend(Backend):
         if variant == "library" and type(cell) not in LIBRARY_CELLS:
             return f"torch.nn has no {cell.name}: choose torch:fused or torch:loop"
         if variant == "parallel" and not isinstance(cell, LinearCell):
-            return (
-                f"{cell.name} is not linear in its state, so it has no parallel scan: choose torch:fused"
-            )
+            return f"{cell.name} is not linear in its state, so it has no parallel scan: choose torch:fused"
         return None
 
 
