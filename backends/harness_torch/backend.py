@@ -28,6 +28,7 @@ from harness.contract import (
     UsageError,
     may_have_accelerator,
 )
+from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
 
 CURE = (
     'pip install "rnn-harness[torch]"   '
@@ -79,7 +80,13 @@ class TorchBackend(Backend):
         """
         library = ("library",) if type(cell) in LIBRARY_CELLS else ()
         parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
-        return (*library, "fused", *parallel, "loop")
+        compiled = () if self.missing_variants() else ("compiled",)
+        return (*library, "fused", *parallel, "loop", *compiled)
+
+    def missing_variants(self) -> dict[str, Missing]:
+        """Return ``compiled`` where what ``torch.compile`` builds with is not there."""
+        reason = why_no_compiler()
+        return {} if reason is None else {"compiled": Missing(reason, COMPILER_CURE)}
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return float32, float64 and bfloat16, and on a GPU TF32."""

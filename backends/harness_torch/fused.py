@@ -40,3 +40,10 @@ def parallel_layer(cell: Cell) -> KernelLayer:
     if not isinstance(cell, LinearCell):
         raise TypeError(f"{cell.name} is not linear in its state")
     return KernelLayer(ScanKernel(cell))
+
+
+def compiled_layer(cell: Cell) -> KernelLayer:
+    """Return a layer whose time steps ``torch.compile`` compiles."""
+    from harness_torch.compiled import CompiledKernel  # the compiler takes seconds to import
+
+    return KernelLayer(CompiledKernel(cell))

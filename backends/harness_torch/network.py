@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harness.cells import GRU, LSTM, ReluRNN
 from harness.contract import Cell, Model
-from harness_torch.fused import fused_layer, parallel_layer
+from harness_torch.fused import compiled_layer, fused_layer, parallel_layer
 from harness_torch.layer import Layer, LayerWeights, ProductLayer, States
 from harness_torch.loop import loop
 
@@ -24,6 +24,7 @@ LAYERS: dict[str, MakeLayer] = {
     "loop": lambda cell: ProductLayer(cell, loop),
     "fused": fused_layer,
     "parallel": parallel_layer,
+    "compiled": compiled_layer,
 }
 
 

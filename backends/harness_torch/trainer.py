@@ -51,6 +51,14 @@ class TorchTrainer(Trainer):
         self._state: States | None = None
         self.load(parameters)
 
+    def compile(self, batch: DeviceBatch) -> bool:
+        """Compile the programs of ``compiled`` for the shape of ``batch``; the other variants compile nothing."""
+        if self._execution.variant != "compiled":
+            return False
+        self._differentiate(self._network, batch, None)
+        self._forget_gradients()
+        return True
+
     def put(self, batch: Batch) -> DeviceBatch:
         """Copy a batch to the device.
 
@@ -145,6 +153,14 @@ class TorchTrainer(Trainer):
         tensor = next(iter(self._weights.values())) if self._state is None else self._state[0]
         precision = torch.get_float32_matmul_precision()
         return Placement(str(tensor.device), _named(tensor.dtype, precision), precision)
+
+    def compilations(self) -> int | None:
+        """Return how many programs ``compiled`` has compiled in this process; None for the other variants."""
+        if self._execution.variant != "compiled":
+            return None
+        from harness_torch.compiled import compilations
+
+        return compilations()
 
     @property
     def _weight_dtype(self) -> torch.dtype:

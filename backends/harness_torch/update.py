@@ -45,12 +45,12 @@ class Update:
 def _optimizer(rule: Optimizer, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
     rate = rule.learning_rate
     if rule.name == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=rule.momentum, foreach=True)
+        return torch.optim.SGD(parameters, rate, momentum=rule.momentum, fused=True)
     if rule.name == "rmsprop":
         return torch.optim.RMSprop(parameters, rate, alpha=rule.decay, eps=rule.epsilon, foreach=True)
     if rule.name == "adagrad":
-        return torch.optim.Adagrad(parameters, rate, eps=rule.epsilon, foreach=True)
-    return torch.optim.Adam(parameters, rate, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, foreach=True)
+        return torch.optim.Adagrad(parameters, rate, eps=rule.epsilon, fused=True)
+    return torch.optim.Adam(parameters, rate, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True)
 
 
 def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tuple[Tensor, Tensor]:
