@@ -36,8 +36,9 @@ def main(engines: Sequence[str]) -> None:
     for engine in engines:
         for length, hidden, batch in SHAPES:
             axes = {"backend": (engine,), "task": ("adding",), "length": (length,), "hidden": (hidden,)}
-            (trial,) = expand(PlanRequest(axes | {"batch": (batch,), "steps": (LONGEST,)}), plugins)
-            pairs = measure(trial.model_copy(update={"evaluate_every": 0}), plugins)
+            axes |= {"batch": (batch,), "steps": (LONGEST,), "evaluate_every": (0,)}
+            (trial,) = expand(PlanRequest(axes), plugins)
+            pairs = measure(trial, plugins)
             ratios = [harness / bare for harness, bare in pairs]
             low, high = median_interval(ratios) or (min(ratios), max(ratios))
             milliseconds = 1000 * median(bare for _, bare in pairs)

@@ -16,7 +16,8 @@ from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.plan import expand
 from harness.sweep.plan_file import read_plan
-from harness.sweep.request import PlanRequest, merge
+from harness.sweep.presets import LAUNCHES
+from harness.sweep.request import MOST_LAUNCHES, PlanRequest, merge
 from harness.sweep.rounds import in_rounds
 from harness.sweep.stop import StopRequest
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from harness_results.results import Results
 
 DEFAULT_STORE = "harness.sqlite"
-MOST_LAUNCHES = 1000
 
 
 class Sink(Protocol):
@@ -58,7 +58,7 @@ def run(
     plan: str | Path | None = None,
     store: str | Path = DEFAULT_STORE,
     task_options: Mapping[str, Mapping[str, OptionValue]] | None = None,
-    launches: int = 1,
+    launches: int | None = None,
     timeout_seconds: float | None = None,
     sample_length: int = 300,
     progress: bool = True,
@@ -76,6 +76,7 @@ def run(
         store: the store's path or URL; every record is kept there, and checkpoints beside it.
         task_options: task -> option -> value.
         launches: fresh processes that measure each trial, interleaved; the records hold medians over them.
+            None: what the plan says, or 1.
         timeout_seconds: what one launch may take.
         sample_length: characters of text to sample from each text model.
         progress: show progress on stderr.
@@ -90,19 +91,22 @@ def run(
     from harness_results.results import Results
     from harness_results.store import Store
 
-    _check_launches(launches)
-    request = PlanRequest({name: _values(value) for name, value in axes.items()}, task_options or {})
+    request = PlanRequest(
+        {name: _values(value) for name, value in axes.items()}, task_options or {}, launches=_checked(launches)
+    )
+    request = merge(read_plan(Path(plan)), request) if plan else request
     plugins = load_plugins()
-    trials = expand(merge(read_plan(Path(plan)), request) if plan else request, plugins)
+    trials, launches = expand(request, plugins), request.launches or LAUNCHES
     settings = LocalSettings(timeout_seconds=timeout_seconds, sample_length=sample_length)
     with Store.open(store) as opened, ProgressView(launches * len(trials), quiet=not progress) as view:
         session = Session(opened, "harness.run(...)", plugins, checkpoint_folder(store), launches=launches)
         return Results(combine(session.measure(trials, settings, view)))
 
 
-def _check_launches(launches: int) -> None:
-    if not isinstance(launches, int) or not 1 <= launches <= MOST_LAUNCHES:
+def _checked(launches: int | None) -> int | None:
+    if launches is not None and not (isinstance(launches, int) and 1 <= launches <= MOST_LAUNCHES):
         raise UsageError(f"launches = {launches!r}: a whole number from 1 to {MOST_LAUNCHES}")
+    return launches
 
 
 def sample(
@@ -189,7 +193,7 @@ class Session:
             yield record
 
     def _settings(self, settings: LocalSettings) -> dict[str, Any]:
-        pythons = {name: str(path) for name, path in settings.pythons.items()}
+        pythons = {name: str(python.path) for name, python in settings.pythons.items()}
         order = {"launches": self.launches, "order_seed": self.order_seed}
         return {**order, "affinity": list(settings.affinity), "pythons": pythons}
 

@@ -1,7 +1,10 @@
-"""One thread and quick compiling for every test: set before any engine is imported, and inherited by workers."""
+"""One thread and quick compiling for every test: set before any test imports an engine, and inherited by workers."""
 
 import os
 
+from threadpoolctl import threadpool_limits
+
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+threadpool_limits(1)  # without xdist a plugin of pytest may have loaded a BLAS before this file
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")

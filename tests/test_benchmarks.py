@@ -1,22 +1,27 @@
-"""The plans in ``benchmarks/`` can be read, and name only axes, tasks and options that exist."""
+"""The benchmark of verdicts fails where a verdict is wrong; what it measures is not tested here."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness.plugins import load_plugins
-from harness.sweep.plan_file import read_plan
-from harness.sweep.request import AXES
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "verdicts.sh"
+FAKE = """#!/bin/sh
+case "$*" in
+  run*) exit 0 ;;
+  *"slowed:a slowed:b") exit {equal} ;;
+  *"slowed:a slowed:slowed") exit {slowed} ;;
+esac
+exit 99
+"""
 
-PLANS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.toml"))
 
-
-@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
-def test_a_plan_names_what_exists(path):
-    request, plugins = read_plan(path), load_plugins()
-    assert set(request.axes) <= set(AXES)
-    for task in request.axes["task"]:
-        plugins.task(task).Options.model_validate(request.task_options.get(task, {}))
-    for engine in request.axes["backend"]:
-        name = engine.partition(":")[0]
-        assert name in plugins.backends or name in plugins.groups
+@pytest.mark.parametrize(("equal", "slowed", "passes"), [(0, 4, True), (4, 4, False), (0, 0, False), (0, 5, False)])
+def test_equal_code_that_is_called_slower_and_slow_code_that_is_not_fail(tmp_path, equal, slowed, passes):
+    program = tmp_path / "harness"
+    program.write_text(FAKE.format(equal=equal, slowed=slowed))
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE": str(tmp_path / "s.sqlite")}
+    done = subprocess.run(["sh", SCRIPT], env=environment, capture_output=True, check=False)
+    assert (done.returncode == 0) == passes

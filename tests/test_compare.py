@@ -1,10 +1,12 @@
 """``harness compare``: a verdict for each trial, and what fails a build."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from harness.cli.main import cli
 from harness.contract import Record, Trial, UnknownNameError, UsageError
@@ -13,6 +15,7 @@ from harness_results.compare import compare, same_but
 from harness_results.floors import measured_floors
 from harness_results.gate import Rule, read_rule
 from harness_results.places import different_facts
+from harness_results.sides import Side, floors_of
 from harness_results.store import Store
 
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
@@ -69,6 +72,14 @@ def test_an_engine_without_a_floor_takes_that_of_the_others():
     floors = measured_floors({"noise/torch:library": content}, 5)
     assert verdict(launches(), launches(), floors=floors).floor == floors["torch:library"]
     assert not verdict(launches(), launches()).floor.measured
+
+
+@pytest.mark.parametrize(("base", "new"), [(10, 5), (5, 10), (5, 5)])
+def test_the_noise_floor_is_that_of_the_side_with_fewer_launches(base, new):
+    known = {"here": {"noise/numpy:loop": {"seconds_per_step_a": [1.0, 1.5, 0.8], "seconds_per_step_b": [1.0, 0.7]}}}
+    sides = [Side("", (launches() * 2)[:count], known) for count in (base, new)]
+    assert floors_of(*sides) == measured_floors(known["here"], 5)
+    assert floors_of(*sides) != measured_floors(known["here"], 10)
 
 
 @pytest.mark.parametrize(("base", "new"), [(1, 1), (1, 5), (4, 4)])
@@ -163,8 +174,17 @@ def test_environments_differ_by_their_stable_facts():
     assert different_facts(launches(), launches()) == []
     (told,) = different_facts(launches(), launches(place="there", environment=elsewhere))
     assert told.startswith("cpu:")
-    assert different_facts(launches(), launches(place="newer", environment=newer), ("python",)) == []
+    assert different_facts(launches(), launches(place="newer", environment=newer), ignored=("python",)) == []
     assert different_facts(launches(), launches(place="newer", environment=newer))
+
+
+def test_a_trial_measured_on_another_machine_is_seen_although_both_sides_know_both_machines():
+    elsewhere = {"place": "there", "environment": HERE | {"cpu": {"model": "two"}}}
+    short, long = trial(length=20), trial(length=30)
+    base = launches(short) + launches(long, **elsewhere)
+    assert different_facts(base, launches(short) + launches(long, **elsewhere)) == []
+    assert different_facts(base, launches(short, **elsewhere) + launches(long))
+    assert different_facts(base, launches(trial(length=40), **elsewhere)) == []  # nothing in common is not compared
 
 
 def store(path, *records, runs=1):
@@ -269,3 +289,107 @@ def test_the_table_tells_verdicts_reasons_and_the_mean(base):
     assert "verdicts: 1 slower, 1 missing" in told
     assert max(map(len, told.splitlines())) <= 120
     assert compare_text.to_markdown(found).startswith("| trial | base |")
+
+
+def test_lengths_are_compared_by_their_throughput_and_not_by_the_time_of_a_step(tmp_path):
+    long = [
+        replace(record, trial=trial(length=40), figures=record.figures | {"step_seconds_median": 2.0})
+        for record in launches()
+    ]
+    path = store(tmp_path / "s.sqlite", *launches(), *long)
+    result = run("--by", "length", "20", "40", "--store", path, "-f", "json")
+    assert json.loads(result.stdout.splitlines()[0])["verdict"] == "same"
+    assert "T=" not in run("--by", "length", "20", "40", "--store", path).stdout
+
+
+def test_the_change_is_that_of_the_throughputs_shown():
+    base, new = launches()[:2], [*launches(factor=0.5)[:1], *launches(factor=4)[:1]]
+    row = verdict(base, new)
+    shown = row.new.figures["tokens_per_second"] / row.base.figures["tokens_per_second"] - 1
+    assert row.effect.change == pytest.approx(shown)
+
+
+def test_rows_of_shuffled_launches_are_in_the_order_of_their_settings():
+    both = [*launches(trial(length=50)), *launches(trial(length=20)), *launches(trial(length=30))]
+    assert [row.trial.length for row in compare(both, both).rows] == [20, 30, 50]
+    single = [both[0], both[5], both[10]]
+    assert [row.trial.length for row in compare(single, single).rows] == [50, 20, 30]
+
+
+def test_rules_hold_for_trials_without_a_speed_too():
+    speeds = {"step_seconds_median", "tokens_per_second"}
+    silent, worse = (
+        [replace(one, figures={k: v for k, v in one.figures.items() if k not in speeds} | change) for one in launches()]
+        for change in ({}, {"loss_validation": 0.9})
+    )
+    rule = read_rule("loss_validation:0.02")
+    row = verdict(silent, worse, rules=[rule])
+    assert (row.verdict, row.regressions) == ("not_comparable", ("loss_validation:0.02",))
+    assert verdict(silent, silent, rules=[rule]).regressions == ()
+    assert verdict(launches(), silent, rules=[read_rule("throughput:5%")]).regressions == ("throughput:5%",)
+
+
+def test_where_nothing_can_be_told_of_any_trial_the_status_is_5(tmp_path):
+    failing = store(tmp_path / "failing.sqlite", *launches(statuses=BROKEN))
+    result = run(failing, failing)
+    assert (status(result), "fails on both sides" in result.stdout) == (5, True)
+    silent = [replace(record, figures={"loss_validation": 0.5}) for record in launches()]
+    path = store(tmp_path / "silent.sqlite", *silent)
+    assert status(run(path, path)) == 5
+    assert status(run(path, path, "--fail-on", "loss_validation:0.02")) == 0
+
+
+def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
+    path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
+    with Store.open(path) as opened:
+        run_id = opened.begin_run("harness doctor")
+        opened.add(launches(trial(length=99))[0], run_id)
+    rows = [json.loads(line) for line in run("numpy", "torch", "--store", path, "-f", "json").stdout.splitlines()]
+    assert (rows[0]["verdict"], rows[0]["length"]) == ("same", 20)
+    assert status(run("1", "last", "--store", path)) == 0
+    assert status(run("1", "2", "--store", path)) == 5  # by its number it can be had
+    reported = CliRunner().invoke(cli, ["report", path, "--last", "-f", "json"], standalone_mode=False)
+    assert {json.loads(line)["length"] for line in reported.stdout.splitlines()} == {20}
+
+
+def test_a_store_that_is_not_there_is_no_engine(tmp_path):
+    for pair in (("gone.sqlite", "gone.db"), (str(tmp_path / "a"), str(tmp_path / "b"))):
+        assert f"there is no store {pair[0]}" in str(status(run(*pair)))
+
+
+def test_sides_without_a_common_trial_are_told_what_else_differs(tmp_path):
+    cosine = launches(trial(schedule="cosine", schedule_steps=9))
+    path = store(tmp_path / "s.sqlite", *launches(), *cosine)
+    result = run("--by", "schedule", "constant", "cosine", "--store", path)
+    assert (status(result), "they differ in schedule_steps too" in result.stderr) == (5, True)
+
+
+def test_a_broken_rule_is_told_as_it_was_written():
+    found = compare(launches(), launches(loss_validation=0.9), rules=[read_rule("loss_validation:0.02")])
+    assert "regression (loss_validation:0.02)" in compare_text.plain(found)
+
+
+def test_runs_that_hold_nothing_have_nothing_to_compare(tmp_path):
+    path = store(tmp_path / "s.sqlite", runs=2)
+    result = run("1", "2", "--store", path)
+    assert (status(result), "no trial in common" in result.stderr) == (5, True)
+
+
+def test_in_80_columns_no_name_and_no_interval_is_cut():
+    found = compare(launches() + launches(trial(length=30)), launches(factor=1.3, loss_validation=0.75))
+    lines = compare_text.plain(found, width=80).splitlines()
+    assert lines[2] == "copy lstm T=20 numpy:loop  slower ✗"
+    assert "-24.2% .. -21.9%" in lines[3]
+    assert lines[3].endswith("0.500 → 0.750")
+    assert "copy lstm T=30 numpy:loop  missing ✗" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_terminal_that_has_ascii_only_gets_ascii():
+    found = compare(launches(), launches(factor=1.3, loss_validation=0.75))
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    Console(file=stream, width=100).print(compare_text.to_table(found))
+    stream.flush()
+    told = stream.buffer.getvalue().decode("ascii")
+    assert "slower x" in told
+    assert "0.500 > 0.750" in told

@@ -93,6 +93,7 @@ def test_a_quiet_machine_gives_no_concern():
         ({"threads": 4, "cores": 2}, "4 threads share 2 cores"),
         ({"launches": 2}, "2 launches prove no difference"),
         ({"variables": {"OMP_NUM_THREADS": "8"}}, "OMP_NUM_THREADS=8 is set; trials run with 1"),
+        ({"variables": {"VECLIB_MAXIMUM_THREADS": "8"}}, "VECLIB_MAXIMUM_THREADS=8 is set; trials run with 1"),
         ({"floors": {"numpy:loop": 0.08}}, "differs by up to 8% with numpy:loop"),
     ],
 )

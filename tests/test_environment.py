@@ -1,3 +1,5 @@
+"""The environment record: what it holds, what its id depends on, and the threads that an engine really uses."""
+
 import json
 import sys
 

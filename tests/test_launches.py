@@ -179,3 +179,28 @@ def test_an_empty_id_is_refused(tmp_path, empty):
     path = stored(tmp_path / "store.db", [launch()])
     result = CliRunner().invoke(cli, ["show", empty, "--store", path], standalone_mode=False)
     assert "the trial's id is empty" in str(result.exception)
+
+
+def test_what_is_said_below_a_table_names_the_interpreter_that_it_is_about():
+    slow = {"flags": ["warm-up was short"]}
+    base = launch(status="crashed", reason="SIGSEGV", trial={"python": "base"})
+    told = plain_table([base, launch(details=slow, trial={"python": "candidate"})], 200)
+    assert "n/a: lstm numpy:loop python=base T=20: crashed: SIGSEGV" in told
+    assert "flag: lstm numpy:loop python=candidate T=20: warm-up was short" in told
+
+
+def test_an_interrupted_launch_is_noted_and_takes_nothing_from_those_that_ended():
+    stopped = launch(status="interrupted", reason="interrupted on request", tokens_per_second=None)
+    (record,) = combine([launch(1e3), stopped, launch(3e3)])
+    assert (record.status, record.figures["tokens_per_second"], record.details["launches"]) == ("ok", 2e3, 2)
+    assert record.details["notes"] == ["1 of 3 launches: interrupted, not counted"]
+    (record,) = combine([stopped, launch(1e3)])
+    assert (record.status, record.details["interval"]) == ("ok", "within-process")
+    assert record.details["notes"] == ["1 of 2 launches: interrupted, not counted"]
+    (record,) = combine([launch(), stopped, launch(status="crashed", reason="SIGSEGV")])
+    assert (record.status, record.reason) == ("crashed", "1 of 2 launches failed: SIGSEGV")
+
+
+def test_a_trial_of_which_every_launch_was_interrupted_is_interrupted():
+    (record,) = combine([launch(status="interrupted", reason="interrupted on request")] * 2)
+    assert record.status == "interrupted"

@@ -5,7 +5,7 @@ import pytest
 
 from harness.cells import LSTM
 from harness.contract import Execution, Inputs, Model
-from harness.measure.limits import LARGE, Limits, fastest_round, limit_figures, measure_limits
+from harness.measure.limits import LARGE, LimitMeter, Limits, fastest_round, limit_figures
 from harness.measure.speed import training_flops_per_token
 from harness.plugins import load_plugins
 
@@ -77,7 +77,7 @@ class Counting(type(load_plugins(block=("torch", "jax")).backend("numpy"))):
 
 
 def limits_of(backend, clock, known=None):
-    return measure_limits(backend, MODEL, 3, Execution(""), 1, known or {}, clock)
+    return LimitMeter(backend, Execution(""), 1, clock, known or {}).measure(MODEL, 3)
 
 
 def test_the_large_product_and_the_chain_of_the_recurrence_are_measured_once():

@@ -8,12 +8,13 @@ import pytest
 
 from harness.contract import Trial
 from harness.measure.events import Finished, Phase, Progress
+from harness.measure.honesty import THREAD_VARIABLES
 from harness.plugins import load_plugins
 from harness.sweep.ending import exit_outcome
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.log import TAIL_BYTES, CappedLog
-from harness.sweep.process import THREAD_VARIABLES, worker_environment
+from harness.sweep.process import worker_environment
 from harness.sweep.stop import StopRequest
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"

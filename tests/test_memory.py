@@ -65,3 +65,18 @@ def test_kills_of_the_machine_and_of_the_control_group_are_counted(tmp_path, cgr
 
 def test_a_kernel_that_does_not_tell_counts_nothing(tmp_path):
     assert out_of_memory_kills(tmp_path) == 0
+
+
+def test_a_peak_from_before_that_cannot_be_reset_is_no_peak_of_the_trial(monkeypatch):
+    marks = iter([500, 500, 500, 800])
+    monkeypatch.setattr("harness.measure.memory.reset_high_water", lambda: False)
+    monkeypatch.setattr("harness.measure.memory.high_water_bytes", lambda: next(marks))
+    monkeypatch.setattr("harness.measure.memory.resident_bytes", lambda: 100)
+    memory = PeakMemory()
+    memory.set_baseline()
+    memory.start()
+    memory.pause()
+    assert memory.peak_bytes() is None
+    memory.start()
+    memory.pause()
+    assert memory.peak_bytes() == 700

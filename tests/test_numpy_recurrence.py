@@ -1,13 +1,18 @@
 """One unrolled layer on its own: its gradient from the final state to the initial one, against finite differences."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness_numpy.recurrence import Shape, Stepwise
+from harness_numpy.tuned import TUNED
+from harness_numpy.variants import VARIANTS
 
 CELLS = {cell.name: cell for cell in [*harness_cells(), MinGRU(), MinLSTM()]}
+COMPILED_CELLS = VARIANTS["numba"].cells
 T, B, H = 3, 2, 3
 STEP = 1e-6
 TOLERANCE = 1e-8  # central differences in float64 at this step
@@ -15,13 +20,22 @@ TOLERANCE = 1e-8  # central differences in float64 at this step
 
 def kinds():
     """Every unrolled layer that can run each cell."""
-    return [pytest.param(cell, Stepwise, id=f"{cell.name}-Stepwise") for cell in CELLS.values()]
+    stepwise = [pytest.param(cell, Stepwise, id=f"{cell.name}-Stepwise") for cell in CELLS.values()]
+    tuned = [pytest.param(kind(), make, id=f"{kind.name}-tuned") for kind, make in TUNED.items()]
+    compiled = [] if find_spec("numba") is None else list(COMPILED_CELLS)
+    return [*stepwise, *tuned, *(pytest.param(kind(), late_compiled, id=f"{kind.name}-numba") for kind in compiled)]
+
+
+def late_compiled(cell, shape):
+    from harness_numpy.compiled.chain import compiled_recurrence
+
+    return compiled_recurrence(cell, shape)
 
 
 class Problem:
     """A layer with a loss that weighs every hidden state and every final state."""
 
-    def __init__(self, cell, make):
+    def __init__(self, cell, make, B=B):
         rng = np.random.default_rng(0)
         rows = len(cell.gates) * H
         self.layer = make(cell, Shape(T, B, H, "float64"))
@@ -53,9 +67,10 @@ class Problem:
         return found
 
 
+@pytest.mark.parametrize("batch", [B, 5])  # numba runs few sequences in another loop
 @pytest.mark.parametrize(("cell", "make"), kinds())
-def test_gradients_flow_from_the_final_to_the_initial_state(cell, make):
-    problem = Problem(cell, make)
+def test_gradients_flow_from_the_final_to_the_initial_state(cell, make, batch):
+    problem = Problem(cell, make, batch)
     expected_initial, expected_zx = problem.differences(problem.initial), problem.differences(problem.zx)
     problem.loss()
     d_hidden, by_final = problem.by_hidden.copy(), problem.by_final.copy()

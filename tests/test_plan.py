@@ -253,6 +253,41 @@ def test_a_plan_file_holds_matrix_options_includes_and_excludes(tmp_path):
     assert all(trial.hidden == 3 and trial.task_options == {"symbols": 4} for trial in plan)
 
 
+CASES = """
+    launches = 3
+    [matrix]
+    task = "echo"
+    backend = ["engine", "engine:plain"]
+    [[case]]
+    cell = "lstm"
+    hidden = 3
+    length = [5, 6]
+    [[case]]
+    cell = "gru"
+    hidden = 4
+    length = 7
+    [[exclude]]
+    backend = "engine:plain"
+    hidden = 3
+    length = 6
+    """
+
+
+def test_every_case_is_a_product_of_its_own(tmp_path):
+    request = read_plan(write(tmp_path, CASES))
+    plan = [(trial.cell, trial.hidden, trial.length, trial.variant) for trial in expand(request, PLUGINS)]
+    lstm = [("lstm", 3, 5, "fast"), ("lstm", 3, 6, "fast"), ("lstm", 3, 5, "plain")]
+    assert plan == [*lstm, ("gru", 4, 7, "plain")]
+    assert count(request) == 6
+    assert request.launches == 3
+
+
+def test_flags_override_the_cases_too(tmp_path):
+    plan = expand(merge(read_plan(write(tmp_path, CASES)), PlanRequest({"length": [9], "hidden": [4]})), PLUGINS)
+    found = {(trial.cell, trial.hidden, trial.length) for trial in plan}
+    assert found == {("lstm", 4, 9), ("gru", 4, 9)}
+
+
 def test_flags_override_the_file_axis_by_axis():
     merged = merge(PlanRequest({"length": [5], "seed": [1]}), PlanRequest({"length": [7]}))
     assert dict(merged.axes) == {"length": [7], "seed": [1]}
@@ -266,6 +301,9 @@ def test_flags_override_the_file_axis_by_axis():
         ("matrix = 3", "matrix = 3"),
         ("[matrix]\nlenght = [5]", "Did you mean length"),
         ("[matrix]\nlength = []", "is empty"),
+        ("[[case]]\nlength = []", "axis 'length' is empty"),
+        ("[[case]]\nlenght = 5", "Did you mean length"),
+        ("launches = 0", "launches = 0"),
         ("[matrix]\nlength = ['five']", "length = 'five'"),
     ],
 )

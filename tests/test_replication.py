@@ -1,32 +1,21 @@
-import json
+"""Launches: fresh processes in shuffled rounds, each stored; all engines get what the task publishes."""
+
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import harness
 from harness.api import Session
-from harness.cli.main import cli
-from harness.cli.options import _AXES
-from harness.contract import Record, Trial, UnknownNameError, UsageError
-from harness.measure.worker import request_line
+from harness.contract import Trial, UsageError
 from harness.plugins import load_plugins
-from harness.sweep.affinity import read_affinity
-from harness.sweep.interpreters import read_interpreters, with_interpreters
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.plan import expand
-from harness.sweep.presets import preset
-from harness.sweep.process import worker_environment
 from harness.sweep.request import PlanRequest
 from harness.sweep.rounds import in_rounds
 from harness_results.store import Store
-
-FIRST, LAST = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
-GIVEN = {"fast": False, "rigorous": False, "launches": None, "sample_length": None}
 
 
 def trial(**changes):
@@ -82,89 +71,6 @@ def test_only_the_latest_run_of_a_trial_gives_launches(tmp_path):
         assert (len(store.launches()), len(store.launches(1))) == (1, 2)
 
 
-def test_presets_fill_in_only_what_was_not_given():
-    plan, options = preset(PlanRequest(), {**GIVEN, "fast": True})
-    assert (plan.axes["evaluate_every"], options["launches"], options["sample_length"]) == ((0,), 1, 0)
-    plan, options = preset(PlanRequest({"evaluate_every": (5,)}), {**GIVEN, "fast": True, "launches": 3})
-    assert (plan.axes["evaluate_every"], options["launches"]) == ((5,), 3)
-    assert preset(PlanRequest(), {**GIVEN, "rigorous": True})[1]["launches"] == 10
-    assert preset(PlanRequest(), GIVEN)[1]["launches"] == 1
-    with pytest.raises(UsageError, match="exclude each other"):
-        preset(PlanRequest(), {**GIVEN, "fast": True, "rigorous": True})
-
-
-def test_processors_are_read_from_lists_and_ranges():
-    assert read_affinity(f"{FIRST}", [1]) == (FIRST,)
-    assert set(read_affinity(f"{FIRST}-{LAST}", [1])) <= os.sched_getaffinity(0)
-
-
-@pytest.mark.parametrize("text", ["", "a", "1-", "99999", "3-1"])
-def test_processors_that_cannot_be_used_are_refused(text):
-    with pytest.raises(UsageError, match="--affinity"):
-        read_affinity(text, [1])
-
-
-def test_more_threads_than_processors_are_refused():
-    with pytest.raises(UsageError, match="2 threads need as many processors"):
-        read_affinity(f"{FIRST}", [1, 2])
-
-
-def test_a_worker_runs_on_the_processors_asked_for_before_it_imports_anything():
-    (record,) = run_trials([trial()], settings=LocalSettings(affinity=(LAST,)))
-    assert (record.status, record.details["affinity"]) == ("ok", [LAST])
-    assert record.environment["cores"]["available"] == 1
-
-
-@pytest.fixture
-def other_python(tmp_path):
-    """Another interpreter, as far as anyone can tell: a program that starts this one."""
-    path = tmp_path / "python"
-    path.write_text(f'#!/bin/sh\nHARNESS_OTHER=1 exec {sys.executable} "$@"\n')
-    path.chmod(0o755)
-    return path
-
-
-def test_a_trial_runs_in_the_interpreter_that_it_names(other_python):
-    found = read_interpreters([f"base={other_python}"])
-    (named,) = with_interpreters([trial()], found)
-    assert named.trial_id != trial().trial_id
-    seen = []
-    settings = LocalSettings(pythons={"base": other_python})
-    (record,) = run_trials([named], settings=settings, on_event=lambda which, event: seen.append(which))
-    assert (record.status, record.trial.python, record.columns()["python"]) == ("ok", "base", "base")
-    assert set(seen) == {named}
-
-
-def test_a_trial_that_names_no_interpreter_keeps_the_id_it_always_had():
-    assert "python" not in trial().content()
-
-
-def test_another_interpreter_does_not_get_the_packages_of_this_one(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    plugins = load_plugins(block=("torch", "jax"))
-    assert "PYTHONPATH" not in worker_environment(trial(python="base"), plugins)
-    assert worker_environment(trial(), plugins)["PYTHONPATH"] == "/somewhere"
-
-
-def test_interpreters_that_cannot_be_used_are_refused_all_at_once(tmp_path):
-    bare = tmp_path / "bare"
-    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
-    bare.chmod(0o755)
-    with pytest.raises(UsageError) as error:
-        read_interpreters(["nameless", f"a={Path('/nowhere/python')}", f"b={bare}", "c=/bin/true", "a=x"])
-    told = str(error.value)
-    assert "write NAME=PATH" in told
-    assert "a=/nowhere/python: cannot be run" in told
-    assert "no harness works in it" in told
-    assert "-m pip install rnn-harness" in told
-    assert "does not answer as a Python" in told
-
-
-def test_an_interpreter_that_nobody_gave_is_an_error():
-    with pytest.raises(UnknownNameError, match="interpreter 'base'"):
-        list(run_trials([trial(python="base")]))
-
-
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
 
 
@@ -191,78 +97,6 @@ def test_all_engines_get_the_one_optimizer_and_rate_that_the_task_publishes():
         published = (defaults.optimizer, defaults.learning_rate, defaults.batch, defaults.hidden, defaults.steps)
         assert rules == {published}
         assert len({one.engine for one in trials}) == len(trials) > 3
-
-
-CHANGES = {
-    "hidden": "6", "layers": "2", "dropout": "0.5", "initialisation": "glorot", "forget_bias": "1", "chrono": "9",
-    "batch": "3", "steps": "7", "optimizer": "sgd", "learning_rate": "0.25", "momentum": "0.5", "decay": "0.5",
-    "schedule": "cosine", "schedule_steps": "3", "schedule_factor": "0.5", "clip_norm": "0.125", "clip_value": "0.25",
-    "evaluate_every": "2", "seed": "3", "data_seed": "4", "evaluation_seed": "5", "dtype": "float64", "threads": "2",
-    "backend": "faulty:good", "task": "echo", "cell": "gru", "length": "4", "device": "cpu", "checkpoint": "2",
-}  # fmt: skip
-NEEDS = {
-    "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"), "dropout": ("--layers", "2"),
-    "schedule_steps": ("--schedule", "cosine"), "schedule_factor": ("--schedule", "exponential"),
-}  # fmt: skip
-WITHOUT_EFFECT = ("backend", "task", "device")  # here: there is only one of each
-USUAL = ("-b", "faulty:good", "-t", "echo", "-c", "lstm", "-T", "3", "--hidden", "5", "--batch", "2", "--steps", "8")
-
-
-def measured(tmp_path, *arguments):
-    runner, path = CliRunner(), str(tmp_path / "s.sqlite")
-    result = runner.invoke(cli, ["run", *arguments, "--store", path, "-q", "--format", "json"], standalone_mode=False)
-    assert result.return_value == 0, (result.exception, result.stderr)
-    with Store.open(path, create=False) as store:
-        return store.launches(with_curves=True)[-1]
-
-
-def behaviour(record):
-    """Return what a trial did, apart from what it was asked for."""
-    return {name: record.curves[name] for name in ("loss", "gradient_norm", "evaluations")} | {
-        "threads": record.details["effective_threads"], "placement": record.details["placement"]
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory):
-    """What a trial does without the option in question, by what that option needs."""
-    known = {}
-
-    def behaviour_with(needs):
-        if needs not in known:
-            known[needs] = behaviour(measured(tmp_path_factory.mktemp("usual"), *USUAL, *needs))
-        return known[needs]
-
-    return behaviour_with
-
-
-@pytest.mark.parametrize("name", [name for name, *_ in _AXES])
-def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(name, tmp_path, monkeypatch, usual):
-    if name == "threads" and len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("two threads need two processors")
-    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
-    monkeypatch.syspath_prepend(FAULTY)
-    option, needs = f"--{name.replace('_', '-')}", NEEDS.get(name, ())
-    record = measured(tmp_path, *USUAL, *needs, option, CHANGES[name])
-    assert record.status == "ok"
-    found = record.trial.engine if name == "backend" else getattr(record.trial, name)
-    assert str(found) in {CHANGES[name], f"{CHANGES[name]}.0"}
-    before = usual(() if name == "schedule_factor" else needs)  # which that schedule cannot be without
-    assert (behaviour(record) == before) == (name in WITHOUT_EFFECT)
-
-
-def test_a_worker_of_the_first_version_is_told_nothing_that_it_does_not_know():
-    named, settings = trial(python="base"), LocalSettings(calibrations={"place": {"peak": 1.0}})
-    told = json.loads(request_line(named, settings.of_worker(named)))
-    assert set(told["settings"]) == {"checkpoint", "sample_length", "block"}
-    assert "python" not in told["trial"]
-
-
-def test_figures_of_another_version_are_kept_beside_those_that_are_known():
-    (record,) = run_trials([trial()])
-    content = record.to_json()
-    content["figures"]["joules"] = 3.0
-    assert Record.from_json(content).details["unknown_figures"] == {"joules": 3.0}
 
 
 @pytest.mark.parametrize("launches", [0, 2.5, 1001])

@@ -140,7 +140,7 @@ def test_library_gives_its_own_module_s_gradients(monkeypatch):
     trainer = trainer_of(variant="library")
     batch = trainer.put(batch_of())
     honest = trainer.gradients(batch)
-    module = trainer._stack._module
+    module = trainer._network.stack._module
     monkeypatch.setattr(
         module, "forward", lambda *arguments: type(module).forward(module, arguments[0] * 2, arguments[1])
     )

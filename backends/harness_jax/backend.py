@@ -79,9 +79,10 @@ class JaxBackend(Backend):
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of jax", execution.variant, self.variants(model.cell))
         _check_import()
+        from harness_jax.network import LAYERS, Network
         from harness_jax.trainer import JaxTrainer
 
-        return JaxTrainer(model, optimizer, parameters, execution)
+        return JaxTrainer(Network(model, LAYERS[execution.variant]), optimizer, parameters, execution)
 
     def environment(self, threads: int) -> dict[str, str]:
         """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, and log errors only.

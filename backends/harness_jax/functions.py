@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from harness.contract import Model, Optimizer
+from harness.contract import Optimizer, Parameters
 from harness_jax.batch import Arrays
-from harness_jax.network import LAYERS, Network, States, Weights
-from harness_jax.update import clip, direction
+from harness_jax.conversion import Conversion, Named
+from harness_jax.traced import States, Traced, Tree
+from harness_jax.update import clip, direction, moved
 
 
 class Progress(NamedTuple):
     """What a training step changes: the weights, the optimizer's moments and the number of updates."""
 
-    weights: Weights
+    weights: Tree
     moments: Any
     updates: Array
 
@@ -31,38 +32,46 @@ class Figures(NamedTuple):
 
 
 class Functions:
-    """Pure functions of one model, rule and variant. Every array among their arguments is traced."""
+    """Pure functions of one network and rule. Every array among their arguments is traced."""
 
-    def __init__(self, model: Model, rule: Optimizer, variant: str, dropout_seed: int) -> None:
-        self._network, self._rule = Network(model, LAYERS[variant]), rule
+    def __init__(self, network: Traced, rule: Optimizer, dropout_seed: int) -> None:
+        self._network, self._rule = network, rule
+        self._conversion = Conversion(network) if network.own_weights else None
+        self._shares = None if self._conversion is None else self._conversion.shares
         self._direction = direction(rule)
-        self._dropout_seed = dropout_seed % 2**32 if model.dropout else None
+        self._dropout_seed = dropout_seed % 2**32 if network.model.dropout else None
 
-    def begin(self, weights: Weights) -> Progress:
+    def begin(self, parameters: Named) -> Progress:
         """Return the progress before the first update."""
+        weights = self._network.weights(parameters)
         return Progress(weights, self._direction.init(weights), jnp.zeros((), jnp.int32))
 
     def step(self, progress: Progress, arrays: Arrays, state: States, rate: Array) -> tuple[Progress, States, Figures]:
         """Do one update at learning rate ``rate``."""
         differentiate = jax.value_and_grad(self._network.loss, has_aux=True)
         (loss, state), gradients = differentiate(progress.weights, None, arrays, state, self._key(progress.updates))
-        gradients, norm, clipped = clip(self._rule, gradients)
+        gradients, norm, clipped = clip(self._rule, gradients, self._shares)
         change, moments = self._direction.update(gradients, progress.moments, progress.weights)
-        weights = jax.tree.map(lambda p, c: p - rate * c, progress.weights, change)
+        weights = moved(progress.weights, change, rate, self._shares)
         return Progress(weights, moments, progress.updates + 1), state, Figures(loss, norm, clipped)
 
-    def outputs(self, weights: Weights, inputs: Array, state: States) -> tuple[Array, States]:
+    def outputs(self, weights: Tree, inputs: Array, state: States) -> tuple[Array, States]:
         """Return logits or predictions (T, B, K) and the final state, dropout off."""
         return self._network.outputs(weights, inputs, state)
 
-    def gradients(self, weights: Weights, arrays: Arrays, state: States) -> tuple[Array, Weights, Array]:
+    def parameters(self, weights: Tree, loaded: Parameters) -> Named:
+        """Return the parameters by name, given those that were loaded. Compiled where anything is to be computed."""
+        return weights if self._conversion is None else self._conversion.parameters(weights, loaded)
+
+    def gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
         """Return the loss, its gradient by parameter, and d loss / d h_t (layers, T, B, H), dropout off."""
         steps, size = arrays.weights.shape
         layers, _, hidden = state[0].shape
         probes = jnp.zeros((layers, steps, size, hidden), state[0].dtype)
         differentiate = jax.value_and_grad(self._network.loss, argnums=(0, 1), has_aux=True)
         (loss, _), (gradients, d_hidden) = differentiate(weights, probes, arrays, state, None)
-        return loss, gradients, d_hidden
+        named = gradients if self._conversion is None else self._conversion.gradients(gradients)
+        return loss, named, d_hidden
 
     def _key(self, updates: Array) -> Array | None:
         if self._dropout_seed is None:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from harness.contract import Cell, Model
-from harness_jax.batch import Arrays
 from harness_jax.fused import fused
 from harness_jax.scan import scan
+from harness_jax.traced import States, Traced
 
-States = tuple[Array, ...]
 Weights = dict[str, Array]
 Layer = Callable[[Cell, Array, Array, Array, States, Array | None], tuple[Array, States]]
 
@@ -23,7 +21,7 @@ LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused}
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Traced):
     """One model executed by one kind of layer."""
 
     model: Model
@@ -55,19 +53,6 @@ class Network:
                 values = _dropout(values, self.model.dropout, jax.random.fold_in(key, index))
         readout = values @ weights["weight_out"].T + weights["bias_out"]
         return readout, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
-
-    def loss(
-        self, weights: Weights, probes: Array | None, arrays: Arrays, state: States, key: Array | None
-    ) -> tuple[Array, States]:
-        """Return the mean loss over the positions that count, and the final state."""
-        outputs, final = self.outputs(weights, arrays.inputs, state, key, probes)
-        if self.model.loss == "cross_entropy":
-            losses = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, arrays.targets)
-        else:
-            losses = jnp.square(outputs - arrays.targets).mean(-1)
-        # a dot product: a fused sum adds one by one, 40 times less exact
-        # A dot product: a sum, once fused, may add one by one, and was seen to lose two digits.
-        return jnp.vdot(losses, arrays.weights), final
 
 
 def _input_product(inputs: Array, weight_ih: Array, bias_ih: Array) -> Array:

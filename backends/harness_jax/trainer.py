@@ -15,7 +15,6 @@ from harness.contract import (
     Batch,
     Execution,
     Gradients,
-    Model,
     Optimizer,
     Parameters,
     Placement,
@@ -28,16 +27,20 @@ from harness_jax.batch import DeviceBatch, device_batch
 from harness_jax.compilations import compilations
 from harness_jax.device import MATMUL_PRECISION, devices, find_device, put, settings
 from harness_jax.functions import Functions, Progress
-from harness_jax.network import States
+from harness_jax.traced import States, Traced
 
 
 class JaxTrainer(Trainer):
-    """One model on one device. The training step is compiled once per shape, ahead of time, with or without carry."""
+    """One network on one device. The training step is compiled once per shape, ahead of time, with or without carry.
 
-    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
-        self._model, self._rule, self._dtype = model, optimizer, execution.dtype
+    The network may be another library's: whatever ``harness_jax.traced.Traced`` describes.
+    """
+
+    def __init__(self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+        self._model, self._rule, self._dtype = network.model, optimizer, execution.dtype
         self._device = find_device(execution.device)
-        self._functions = Functions(model, optimizer, execution.variant, execution.dropout_seed)
+        with self._settings():
+            self._functions = Functions(network, optimizer, execution.dropout_seed)
         self._steps: dict[tuple[int, int], Callable[..., Any]] = {}
         self._outputs, self._gradients = jax.jit(self._functions.outputs), jax.jit(self._functions.gradients)
         self._progress: Progress
@@ -91,7 +94,9 @@ class JaxTrainer(Trainer):
 
     def parameters(self) -> Parameters:
         """Return a copy of the parameters by name."""
-        return {name: np.array(self._progress.weights[name]) for name in self._model.parameter_shapes()}
+        with self._settings():
+            named = self._functions.parameters(self._progress.weights, self._loaded)
+        return {name: np.array(named[name]) for name in self._model.parameter_shapes()}
 
     def load(self, parameters: Parameters) -> None:
         """Replace the parameters; the optimizer starts afresh.
@@ -103,8 +108,9 @@ class JaxTrainer(Trainer):
         if odd := sorted({name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}):
             raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
         with self._settings():
-            weights = {name: put(value, self._dtype, self._device) for name, value in parameters.items()}
-            self._progress = jax.device_put(self._functions.begin(weights), self._device)
+            self._loaded = {name: np.array(value, self._dtype) for name, value in parameters.items()}
+            named = {name: put(value, self._dtype, self._device) for name, value in self._loaded.items()}
+            self._progress = jax.device_put(self._functions.begin(named), self._device)
             self._count, self._rate = 0, self._rate_at(0)
 
     def state(self) -> State | None:

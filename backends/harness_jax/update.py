@@ -26,9 +26,12 @@ def direction(rule: Optimizer) -> optax.GradientTransformation:
     return optax.scale_by_adam(rule.beta1, rule.beta2, rule.epsilon)
 
 
-def clip(rule: Optimizer, gradients: Tree) -> tuple[Tree, Array, Array]:
-    """Return clipped gradients, their global norm before clipping, and whether clipping acted."""
-    norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradients)))  # optax has renamed its own
+def clip(rule: Optimizer, gradients: Tree, shares: Tree | None = None) -> tuple[Tree, Array, Array]:
+    """Return clipped gradients, their global norm before clipping, and whether clipping acted.
+
+    ``shares`` tells how often each entry counts in the norm; None means once.
+    """
+    norm = jnp.sqrt(sum(jax.tree.leaves(_weighted(lambda g, share: jnp.vdot(g, _times(share, g)), gradients, shares))))
     if rule.clip_norm is not None:
         clipped = norm > rule.clip_norm
         scale = jnp.where(clipped, rule.clip_norm / norm, 1.0)
@@ -38,6 +41,24 @@ def clip(rule: Optimizer, gradients: Tree) -> tuple[Tree, Array, Array]:
         largest = jnp.stack([jnp.max(jnp.abs(g)) for g in jax.tree.leaves(gradients)]).max()
         return jax.tree.map(lambda g: jnp.clip(g, -limit, limit), gradients), norm, largest > limit
     return gradients, norm, jnp.zeros((), bool)
+
+
+def moved(weights: Tree, change: Tree, rate: Array, shares: Tree | None = None) -> Tree:
+    """Return the weights after one update: a weight that stands for two entries moves by the sum of both updates."""
+    steps = _weighted(lambda c, share: _times(share, rate * c), change, shares)
+    return jax.tree.map(lambda p, step: p - step, weights, steps)
+
+
+def _weighted(function: Callable[[Array, Any], Array], tree: Tree, shares: Tree | None) -> Tree:
+    if shares is None:
+        return jax.tree.map(lambda leaf: function(leaf, 1.0), tree)
+    return jax.tree.map(function, tree, shares)
+
+
+def _times(share: Any, array: Array) -> Array:
+    if isinstance(share, float):
+        return array if share == 1.0 else share * array
+    return jnp.asarray(share, array.dtype) * array
 
 
 def _over_root(accumulate: Callable[[Array, Array], Array], epsilon: float) -> optax.GradientTransformation:

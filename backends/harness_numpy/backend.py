@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,10 +22,16 @@ from harness.contract import (
 )
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
+from harness_numpy.variants import VARIANTS
 
 
 class NumpyBackend(Backend):
-    """NumPy on the CPU; one variant, ``vectorised`` over the batch, for every cell."""
+    """NumPy on the CPU.
+
+    ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's reference.
+    ``loop``: one time step after the other, any cell; the textbook's way, to read and to compare with.
+    ``numba``: pointwise work, loss and Adam compiled, for rnn, rnn_relu, lstm and gru; needs Numba.
+    """
 
     name = "numpy"
     checkpoints = True
@@ -39,8 +45,13 @@ class NumpyBackend(Backend):
         return {"numpy": np.__version__}
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised``, which runs any cell."""
-        return ("vectorised",)
+        """Return ``vectorised`` and ``loop``, which run any cell, and ``numba``, if installed, for the cells it has."""
+        return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
+
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Return those whose libraries are not installed."""
+        found = {name: variant.missing() for name, variant in VARIANTS.items()}
+        return {name: missing for name, missing in found.items() if missing is not None}
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.

@@ -18,6 +18,7 @@ class Flat:
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: ArrayDtype) -> None:
+        self.dtype = dtype
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         self.vector: Array = np.zeros(sum(sizes), dtype)
         pieces = np.split(self.vector, np.cumsum(sizes)[:-1])

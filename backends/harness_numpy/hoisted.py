@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Array, Model, State
+from harness.contract import Array, Cell, Model, State
 from harness_numpy.device import DeviceBatch
 from harness_numpy.encoding import input_product, input_weight_gradient
 from harness_numpy.flat import Flat
 from harness_numpy.masks import Masks
 from harness_numpy.network import Network
 from harness_numpy.readout import loss_and_gradient
-from harness_numpy.recurrence import Recurrence
+from harness_numpy.recurrence import Recurrence, Shape
 from harness_numpy.workspace import Workspace, stacked
 
 KEPT_SHAPES = 4  # buffers of at most so many batch shapes: training and validation, each with a last, shorter chunk
@@ -25,8 +25,8 @@ class HoistedNetwork(Network[Workspace]):
     """Input products, the time loops of ``Recurrence``, readout and weight gradients over [T B].
 
     Args:
-        model, parameters, gradients, masks: as in ``Network``.
-        recurrence: makes the loop of one layer for (T, B).
+        model, parameters, gradients, masks, threads: as in ``Network``.
+        recurrence: makes the loop of one layer.
     """
 
     def __init__(
@@ -35,9 +35,11 @@ class HoistedNetwork(Network[Workspace]):
         parameters: Flat,
         gradients: Flat,
         masks: Masks,
-        recurrence: Callable[[int, int], Recurrence],
+        threads: int = 1,
+        *,
+        recurrence: Callable[[Cell, Shape], Recurrence],
     ) -> None:
-        super().__init__(model, parameters, gradients, masks)
+        super().__init__(model, parameters, gradients, masks, threads)
         self._recurrence = recurrence
         self._workspaces: dict[tuple[int, int], Workspace] = {}
 
@@ -46,7 +48,9 @@ class HoistedNetwork(Network[Workspace]):
         if key not in self._workspaces:
             while len(self._workspaces) >= KEPT_SHAPES:
                 self._workspaces.pop(next(iter(self._workspaces)))
-            self._workspaces[key] = Workspace([self._recurrence(*key) for _ in range(self.model.layers)])
+            shape = Shape(*key, self.model.hidden, self.gradients.dtype, self.threads)
+            layers = [self._recurrence(self.model.cell, shape) for _ in range(self.model.layers)]
+            self._workspaces[key] = Workspace(layers)
         return self._workspaces[key]
 
     def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Workspace:
@@ -90,7 +94,7 @@ class HoistedNetwork(Network[Workspace]):
 
     def _readout_backward(self, batch: DeviceBatch, work: Workspace) -> np.floating[Any]:
         d_outputs = self.outputs(work, batch.rows)
-        loss = loss_and_gradient(self.model.loss, d_outputs, batch.targets, batch.scored)
+        loss = self._loss_and_gradient(batch, d_outputs)
         hidden, d_hidden = work.hidden(-1), work.d_hidden[-1].reshape(-1, self.model.hidden)
         scored = hidden if batch.rows is None else hidden[batch.rows]
         np.matmul(d_outputs.T, scored, out=self._d["weight_out"])
@@ -102,11 +106,17 @@ class HoistedNetwork(Network[Workspace]):
             d_hidden[batch.rows] = d_outputs @ self._p["weight_out"]
         return loss
 
+    def _loss_and_gradient(self, batch: DeviceBatch, outputs: Array) -> np.floating[Any]:
+        return loss_and_gradient(self.model.loss, outputs, batch.targets, batch.scored)
+
+    def _input_weight_gradient(self, inputs: NDArray[Any], d_zx: Array, out: Array) -> None:
+        input_weight_gradient(inputs, d_zx, out)
+
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
         recurrence = work.layers[layer]
         d_zx = _rows(recurrence.zx)
         inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
-        input_weight_gradient(inputs, d_zx, self._d[f"weight_ih_l{layer}"])
+        self._input_weight_gradient(inputs, d_zx, self._d[f"weight_ih_l{layer}"])
         _sum_rows(d_zx, self._d[f"bias_ih_l{layer}"])
         if recurrence.d_zh is None:
             return

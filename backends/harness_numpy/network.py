@@ -35,10 +35,11 @@ class Network(ABC, Generic[W]):
         parameters: its weights.
         gradients: filled by ``backward``.
         masks: dropout.
+        threads: of BLAS.
     """
 
-    def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks) -> None:
-        self.model, self.gradients, self.masks = model, gradients, masks
+    def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
+        self.model, self.gradients, self.masks, self.threads = model, gradients, masks, threads
         self._p, self._d = parameters.views, gradients.views
 
     @abstractmethod

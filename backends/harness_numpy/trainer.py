@@ -25,7 +25,8 @@ from harness_numpy.bptt import backpropagate, outputs
 from harness_numpy.device import DeviceBatch, device_batch
 from harness_numpy.flat import Flat
 from harness_numpy.masks import Masks
-from harness_numpy.update import Update, clip, global_norm
+from harness_numpy.network import Network
+from harness_numpy.update import clip, global_norm
 from harness_numpy.variants import VARIANTS
 
 
@@ -37,12 +38,30 @@ class NumpyTrainer(Trainer):
         self._dtype = array_dtype(execution.dtype)
         self._parameters = Flat(model.parameter_shapes(), self._dtype)
         self._gradients = Flat(model.parameter_shapes(), self._dtype)
-        masks = Masks(model.dropout, model.layers, execution.dropout_seed, self._dtype)
-        network = VARIANTS[execution.variant]
-        self._network = network(model, self._parameters, self._gradients, masks, execution)
-        self._update = Update(optimizer, self._parameters.vector)
+        self._engine = VARIANTS[execution.variant].engine()
+        self._network = self._new_network()
+        self._update = self._engine.update(optimizer, self._parameters.vector)
         self._state: State | None = None
         self.load(parameters)
+
+    def _new_network(self) -> Network[Any]:
+        masks = Masks(self._model.dropout, self._model.layers, self._execution.dropout_seed, self._dtype)
+        threads = self._execution.threads
+        return self._engine.network(self._model, self._parameters, self._gradients, masks, threads)
+
+    def compile(self, batch: DeviceBatch) -> bool:
+        """Compile, or load from disk, what a training step calls, by taking one time step of ``batch`` to nowhere."""
+        if self._engine.compilations is None:
+            return False
+        with np.errstate(all="ignore"):
+            backpropagate(self._new_network(), batch.chunks(1)[0], None, None, training=False)
+            nothing: Array = np.zeros(1, self._dtype)
+            self._engine.update(self._optimizer, nothing).apply(nothing, nothing.copy())
+        return True
+
+    def compilations(self) -> int | None:
+        """Return how many kernels this process has compiled; None for a variant that compiles nothing."""
+        return None if self._engine.compilations is None else self._engine.compilations()
 
     def put(self, batch: Batch) -> DeviceBatch:
         """Copy a batch, in the trainer's dtype.

@@ -13,7 +13,9 @@ from harness.contract import (
     Available,
     Backend,
     Cell,
+    Dtype,
     Execution,
+    LinearCell,
     Missing,
     Model,
     Optimizer,
@@ -26,6 +28,7 @@ from harness.contract import (
     UsageError,
     may_have_accelerator,
 )
+from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
 
 CURE = (
     'pip install "rnn-harness[torch]"   '
@@ -43,6 +46,7 @@ class TorchBackend(Backend):
     """
 
     name = "torch"
+    checkpoints = True
 
     def availability(self) -> Available | Missing:
         """Look for torch without importing it."""
@@ -70,9 +74,24 @@ class TorchBackend(Backend):
         return (*("cuda" if index == 0 else f"cuda:{index}" for index in range(count)), "cpu")
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``library`` first where ``torch.nn`` has the cell; ``fused`` and ``loop`` run every cell."""
-        own = ("fused", "loop")
-        return ("library", *own) if type(cell) in LIBRARY_CELLS else own
+        """Return ``library`` first where ``torch.nn`` has the cell; ``fused`` and ``loop`` run every cell.
+
+        ``parallel`` runs cells that are linear in their state.
+        """
+        library = ("library",) if type(cell) in LIBRARY_CELLS else ()
+        parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
+        compiled = () if self.missing_variants() else ("compiled",)
+        return (*library, "fused", *parallel, "loop", *compiled)
+
+    def missing_variants(self) -> dict[str, Missing]:
+        """Return ``compiled`` where what ``torch.compile`` builds with is not there."""
+        reason = why_no_compiler()
+        return {} if reason is None else {"compiled": Missing(reason, COMPILER_CURE)}
+
+    def dtypes(self, device: str) -> tuple[Dtype, ...]:
+        """Return float32, float64 and bfloat16, and on a GPU TF32."""
+        everywhere: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
+        return (*everywhere, "tf32") if device.startswith("cuda") else everywhere
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
         """Say that ``library`` lacks a cell which ``torch.nn`` does not have."""
@@ -120,6 +139,8 @@ class TorchBackend(Backend):
     def _why_no_variant(cell: Cell, variant: str) -> str | None:
         if variant == "library" and type(cell) not in LIBRARY_CELLS:
             return f"torch.nn has no {cell.name}: choose torch:fused or torch:loop"
+        if variant == "parallel" and not isinstance(cell, LinearCell):
+            return f"{cell.name} is not linear in its state, so it has no parallel scan: choose torch:fused"
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,29 +17,46 @@ IGNORED = -100  # the class that torch's cross-entropy leaves out of the mean
 
 @dataclass(frozen=True, eq=False)
 class DeviceBatch:
-    """A batch as the network wants it.
+    """A batch as the network wants it, or a chunk of its time steps.
 
     Attributes:
         inputs: (T, B) int64 token ids or (T, B, D) vectors.
-        targets: (T*B,) int64 classes, ``IGNORED`` where the mask is False; or (T, B, K) values.
+        targets: (T, B) int64 classes, ``IGNORED`` where the mask is False; or (T, B, K) values.
         weights: (T, B, 1) share of each position in the mean over positions and outputs; None for cross-entropy.
+        counted: the number of positions in the whole batch whose loss counts.
         carry: start from the carried state.
     """
 
     inputs: Tensor
     targets: Tensor
     weights: Tensor | None
+    counted: int
     carry: bool
+
+    @property
+    def time_steps(self) -> int:
+        """T."""
+        return self.inputs.shape[0]
 
     @property
     def size(self) -> int:
         """B."""
         return self.inputs.shape[1]
 
+    def split(self, time_steps: int) -> list[DeviceBatch]:
+        """Return chunks of ``time_steps``, the last one perhaps shorter; their losses add up to the batch's."""
+        count = -(-self.time_steps // time_steps)
+        weights = [None] * count if self.weights is None else torch.split(self.weights, time_steps)
+        parts = zip(torch.split(self.inputs, time_steps), torch.split(self.targets, time_steps), weights, strict=True)
+        return [replace(self, inputs=each, targets=targets, weights=share) for each, targets, share in parts]
+
     def loss(self, outputs: Tensor) -> Tensor:
-        """Return the mean loss of ``outputs`` (T, B, K)."""
+        """Return the share of ``outputs`` (T, B, K) in the mean loss of the whole batch."""
         if self.weights is None:
-            return functional.cross_entropy(outputs.flatten(0, 1), self.targets, ignore_index=IGNORED)
+            total = functional.cross_entropy(
+                outputs.flatten(0, 1), self.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            )
+            return total / self.counted
         return ((outputs - self.targets).square() * self.weights).sum()
 
 
@@ -53,13 +70,13 @@ def device_batch(batch: Batch, model: Model, device: torch.device, dtype: torch.
         inputs = _ids("token", batch.inputs, model.inputs.size).to(device)
     else:
         inputs = torch.tensor(batch.inputs, dtype=dtype, device=device)
-    mask = torch.tensor(batch.mask)
+    mask, counted = torch.tensor(batch.mask), int(batch.mask.sum())
     if model.loss == "cross_entropy":
-        targets = _ids("class", batch.targets, model.outputs).masked_fill(~mask, IGNORED).flatten()
-        return DeviceBatch(inputs, targets.to(device), None, batch.carry)
-    weights = mask.to(torch.float64)[:, :, None] / (mask.sum() * model.outputs)
+        targets = _ids("class", batch.targets, model.outputs).masked_fill(~mask, IGNORED)
+        return DeviceBatch(inputs, targets.to(device), None, counted, batch.carry)
+    weights = mask.to(torch.float64)[:, :, None] / (counted * model.outputs)
     targets = torch.tensor(batch.targets, dtype=dtype, device=device)
-    return DeviceBatch(inputs, targets, weights.to(device, dtype), batch.carry)
+    return DeviceBatch(inputs, targets, weights.to(device, dtype), counted, batch.carry)
 
 
 def _ids(kind: str, ids: NDArray[Any], size: int) -> Tensor:

@@ -8,25 +8,39 @@ from contextlib import contextmanager
 import torch
 
 
+class Draws:
+    """The process's random state at one moment; ``restore`` lets the same masks be drawn again."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device if device.type == "cuda" else None
+        self._cpu = torch.get_rng_state()
+        self._gpu = None if self._device is None else torch.cuda.get_rng_state(self._device)
+
+    def restore(self) -> None:
+        """Go back to that moment."""
+        torch.set_rng_state(self._cpu)
+        if self._gpu is not None and self._device is not None:
+            torch.cuda.set_rng_state(self._gpu, self._device)
+
+
 class Randomness:
     """A trainer's own random state: torch draws dropout masks, its library's included, from one state per process."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self._devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(self._devices):
+        self._device = device
+        with self._forked():
             torch.manual_seed(seed)
-            self._keep()
+            self._next = Draws(device)
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
         """Draw from this state inside the block, and leave the process's state as it was."""
-        with torch.random.fork_rng(self._devices):
-            torch.set_rng_state(self._cpu)
-            for device, state in zip(self._devices, self._gpu, strict=True):
-                torch.cuda.set_rng_state(state, device)
+        with self._forked():
+            self._next.restore()
             yield
-            self._keep()
+            self._next = Draws(self._device)
 
-    def _keep(self) -> None:
-        self._cpu = torch.get_rng_state()
-        self._gpu = [torch.cuda.get_rng_state(device) for device in self._devices]
+    @contextmanager
+    def _forked(self) -> Iterator[None]:
+        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+            yield

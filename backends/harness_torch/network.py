@@ -11,20 +11,25 @@ from torch.nn import functional
 
 from harness.cells import GRU, LSTM, ReluRNN
 from harness.contract import Cell, Model
-from harness_torch.fused import fused
+from harness_torch.fused import compiled_layer, fused_layer, parallel_layer
+from harness_torch.layer import Layer, LayerWeights, ProductLayer, States
 from harness_torch.loop import loop
 
-States = tuple[Tensor, ...]
-Layer = Callable[[Cell, Tensor, Tensor, Tensor, States, Tensor | None], tuple[Tensor, States]]
 Weights = dict[str, Tensor]
+LAYER_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")  # as the fields of ``LayerWeights``
+MakeLayer = Callable[[Cell], Layer]
 
-LAYERS: dict[str, Layer] = {"loop": loop, "fused": fused}
+# One new layer object for each layer of a model: it may keep buffers.
+LAYERS: dict[str, MakeLayer] = {
+    "loop": lambda cell: ProductLayer(cell, loop),
+    "fused": fused_layer,
+    "parallel": parallel_layer,
+    "compiled": compiled_layer,
+}
 
 
 class Stack(Protocol):
-    """Stacked cells. ``weights`` are leaves, by name, without the readout's."""
-
-    weights: Weights
+    """Stacked cells on a trainer's weights, by name."""
 
     def __call__(
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
@@ -40,38 +45,47 @@ class Stack(Protocol):
 
 
 class CellStack:
-    """Stacked cells on one of our own time loops."""
+    """Stacked cells, each layer on one of our own time loops."""
 
-    def __init__(self, model: Model, layer: Layer, weights: Weights) -> None:
-        self._model, self._layer, self.weights = model, layer, weights
+    def __init__(self, model: Model, make_layer: MakeLayer, weights: Weights, dtype: torch.dtype) -> None:
+        self._layers = [make_layer(model.cell) for _ in range(model.layers)]
+        self._weights, self._dtype = weights, dtype
 
     def __call__(
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
     ) -> tuple[Tensor, States]:
         """Run every layer over all time steps."""
-        values, finals = inputs, []
-        for index in range(self._model.layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = self._of_layer(index)
-            zx = input_product(values, weight_ih, bias_ih)
+        values, finals = inputs.to(self._dtype) if inputs.is_floating_point() else inputs, []
+        for index, layer in enumerate(self._layers):
             start = tuple(part[index] for part in state)
             probe = None if probes is None else probes[index]
-            values, final = self._layer(self._model.cell, zx, weight_hh, bias_hh, start, probe)
+            values, final = layer(values, self._of_layer(index), start, probe)
             finals.append(final)
-            if dropout and index < self._model.layers - 1:
+            if dropout and index < len(self._layers) - 1:
                 values = functional.dropout(values, dropout)
         return values, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
-    def _of_layer(self, index: int) -> list[Tensor]:
-        return [self.weights[f"{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    def _of_layer(self, index: int) -> LayerWeights:
+        weight_ih, bias_ih, weight_hh, bias_hh = (
+            None if weight is None else weight.to(self._dtype)
+            for weight in (self._weights.get(f"{name}_l{index}") for name in LAYER_WEIGHTS)
+        )
+        if weight_ih is None or bias_ih is None:
+            raise ValueError(f"layer {index} has no input weights")
+        return LayerWeights(weight_ih, bias_ih, weight_hh, bias_hh)
 
 
 class LibraryStack:
     """``torch.nn.RNN``, ``LSTM`` or ``GRU``. It cannot give d loss / d h_t, so probes are refused."""
 
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, model: Model, weights: Weights, dtype: torch.dtype) -> None:
+        device = weights["weight_out"].device
         self._module = _module(model, device, dtype)
         self._tokens = model.inputs.size if model.inputs.kind == "token" else None
-        self.weights: Weights = dict(self._module.named_parameters())
+        self._dtype, self._weights = dtype, weights
+        self._own = weights["weight_out"].dtype == dtype
+        if self._own:  # the module's parameters are the trainer's leaves
+            weights.update(self._module.named_parameters())
 
     def __call__(
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
@@ -80,17 +94,17 @@ class LibraryStack:
         if probes is not None:
             raise ValueError("torch.nn gives no gradient of hidden states: use the variant loop or fused")
         if self._tokens is not None:
-            inputs = functional.one_hot(inputs, self._tokens).to(state[0].dtype)  # the module takes vectors only
+            inputs = functional.one_hot(inputs, self._tokens)  # the module takes vectors only
         self._module.dropout = dropout
-        hidden, final = self._module(inputs, state if len(state) > 1 else state[0])
+        arguments = inputs.to(self._dtype), state if len(state) > 1 else state[0]
+        hidden, final = self._module(*arguments) if self._own else self._with_cast_weights(arguments)
         return hidden, final if isinstance(final, tuple) else (final,)
 
-
-def input_product(inputs: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> Tensor:
-    """Return zx (T, B, G*H) for all time steps at once; for tokens (T, B), a gather of biased columns of the weight."""
-    if inputs.is_floating_point():
-        return functional.linear(inputs, weight_ih, bias_ih)
-    return functional.embedding(inputs, weight_ih.t() + bias_ih)
+    def _with_cast_weights(self, arguments: tuple[Tensor, States | Tensor]) -> tuple[Tensor, States | Tensor]:
+        names = [name for name, _ in self._module.named_parameters()]
+        cast = {name: self._weights[name].to(self._dtype) for name in names}
+        hidden, final = torch.func.functional_call(self._module, cast, arguments)
+        return hidden, final
 
 
 def _module(model: Model, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:

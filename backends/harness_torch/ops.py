@@ -1,4 +1,4 @@
-"""The array operations of a cell, in PyTorch, and the dtypes."""
+"""The array operations of a cell, in PyTorch, and what each dtype of the contract means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+from harness.contract import Dtype
+
+# Of products and activations, the carried state among them; weights, optimizer and loss are as ``array_dtype`` says.
+DTYPES: dict[Dtype, torch.dtype] = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "tf32": torch.float32,
+}
+
+
+def set_precision(dtype: Dtype) -> None:
+    """Let float32 products be exact to float32, or, for ``tf32``, to TF32 where the device has it."""
+    torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = dtype == "tf32"
 
 
 class TorchOps:

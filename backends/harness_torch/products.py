@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from harness.contract import Array, Execution
-from harness_torch.ops import DTYPES
-from harness_torch.trainer import forbid_tf32
+from harness_torch.ops import DTYPES, set_precision
 
 
 def product_chain(start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
     """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, into buffers made once."""
-    forbid_tf32()
+    set_precision(execution.dtype)
     device, dtype = torch.device(execution.device), DTYPES[execution.dtype]
     x = torch.tensor(start, dtype=dtype, device=device)
     weights = [torch.tensor(matrix, dtype=dtype, device=device) for matrix in matrices]
@@ -27,7 +26,7 @@ def product_chain(start: Array, matrices: Sequence[Array], execution: Execution)
                 for weight, buffer in zip(weights, buffers, strict=True):
                     into = spare if len(weights) == 1 and number % 2 else buffer
                     current = torch.mm(current, weight, out=into)
-        last: Array = current.cpu().numpy().copy()
+        last: Array = current.float().cpu().numpy().copy() if dtype == torch.bfloat16 else current.cpu().numpy().copy()
         return last
 
     return run

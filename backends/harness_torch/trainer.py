@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from harness.contract import (
     Array,
     Batch,
+    Dtype,
     Execution,
     Gradients,
     Model,
@@ -20,26 +23,41 @@ from harness.contract import (
     StepResult,
     Trainer,
     UsageError,
+    array_dtype,
 )
 from harness_torch.batch import DeviceBatch, device_batch
+from harness_torch.bptt import Network, detached, differentiate
 from harness_torch.dropout import Randomness
-from harness_torch.network import LAYERS, CellStack, LibraryStack, Stack, States, Weights
-from harness_torch.ops import DTYPES
+from harness_torch.layer import States
+from harness_torch.network import LAYERS, CellStack, LibraryStack, Stack, Weights
+from harness_torch.ops import DTYPES, set_precision
 from harness_torch.update import Update
 
 
 class TorchTrainer(Trainer):
-    """One model on one device. Products are exact to the dtype: TF32 is switched off."""
+    """One model on one device. Products are exact to the dtype: TF32 is off unless it is asked for."""
 
     def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
-        forbid_tf32()
-        self._model = model
+        set_precision(execution.dtype)
+        self._model, self._execution = model, execution
         self._device, self._dtype = torch.device(execution.device), DTYPES[execution.dtype]
-        self._stack, self._weights = self._build(execution.variant)
+        self._weights: Weights = {
+            name: torch.zeros(shape, dtype=self._weight_dtype, device=self._device, requires_grad=True)
+            for name, shape in model.parameter_shapes().items()
+        }
+        self._network = Network(self._stack(execution.variant), self._weights)
         self._update = Update(optimizer, list(self._weights.values()))
         self._dropout = Randomness(execution.dropout_seed, self._device) if model.dropout else None
         self._state: States | None = None
         self.load(parameters)
+
+    def compile(self, batch: DeviceBatch) -> bool:
+        """Compile the programs of ``compiled`` for the shape of ``batch``; the other variants compile nothing."""
+        if self._execution.variant != "compiled":
+            return False
+        self._differentiate(self._network, batch, None)
+        self._forget_gradients()
+        return True
 
     def put(self, batch: Batch) -> DeviceBatch:
         """Copy a batch to the device.
@@ -47,23 +65,16 @@ class TorchTrainer(Trainer):
         Raises:
             PluginError: a token or class is outside its range.
         """
-        return device_batch(batch, self._model, self._device, self._dtype)
+        return device_batch(batch, self._model, self._device, self._weight_dtype)
 
     def train_step(self, batch: DeviceBatch) -> StepResult:
         """Do one update; on a GPU, return before it is done."""
-        for weight in self._weights.values():
-            weight.grad = None
-        start = self._start(batch)
-        if self._dropout is None:
-            hidden, state = self._stack(batch.inputs, start)
-        else:
-            with self._dropout.drawn():
-                hidden, state = self._stack(batch.inputs, start, self._model.dropout)
-        loss = batch.loss(self._readout(hidden))
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._forget_gradients()
+        network = replace(self._network, dropout=self._model.dropout)
+        with self._drawn():
+            loss, self._state = differentiate(network, batch, self._start(batch), self._chunk(batch))
         norm, clipped = self._update.apply()
-        self._state = _detached(state)
-        return StepResult(loss.detach(), norm, clipped)
+        return StepResult(loss, norm, clipped)
 
     def synchronize(self) -> None:
         """Wait for the GPU; the CPU has done its work."""
@@ -73,9 +84,12 @@ class TorchTrainer(Trainer):
     @torch.no_grad()
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
-        hidden, state = self._stack(batch.inputs, self._start(batch))
-        self._state = _detached(state)
-        return _array(self._readout(hidden))
+        state, outputs = self._start(batch), []
+        for part in batch.split(self._chunk(batch) or batch.time_steps):
+            hidden, state = self._network.stack(part.inputs, state)
+            outputs.append(_array(self._network.readout(hidden)))
+        self._state = detached(state)
+        return np.concatenate(outputs)
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update.
@@ -83,14 +97,15 @@ class TorchTrainer(Trainer):
         For ``library``, loss and parameter gradients are the module's own, and ``hidden``, which it cannot give, comes
         from ``loop`` with the same weights.
         """
-        weights = list(self._weights.values())
-        if not isinstance(self._stack, LibraryStack):
-            loss, *tensors = self._differentiate(self._stack, batch, weights, self._probes(batch))
-            return self._gradients(loss, tensors[:-1], tensors[-1])
-        loss, *tensors = self._differentiate(self._stack, batch, weights, None)
-        loop = CellStack(self._model, LAYERS["loop"], self._weights)
-        _, hidden = self._differentiate(loop, batch, [], self._probes(batch))
-        return self._gradients(loss, tensors, hidden)
+        if not isinstance(self._network.stack, LibraryStack):
+            probes = self._probes(batch)
+            loss = self._differentiate(self._network, batch, probes)
+            return Gradients(loss, self._take_gradients(), _gradient(probes))
+        loss = self._differentiate(self._network, batch, None)
+        named, probes = self._take_gradients(), self._probes(batch)
+        self._differentiate(Network(self._stack("loop"), self._weights), batch, probes)
+        self._forget_gradients()
+        return Gradients(loss, named, _gradient(probes))
 
     def parameters(self) -> Parameters:
         """Return a copy of the parameters by name."""
@@ -108,7 +123,7 @@ class TorchTrainer(Trainer):
             raise UsageError(f"parameters do not fit the model: {', '.join(dict.fromkeys(odd))}")
         with torch.no_grad():
             for name, weight in self._weights.items():
-                weight.copy_(torch.tensor(parameters[name], dtype=self._dtype))
+                weight.copy_(torch.tensor(parameters[name], dtype=weight.dtype))
         self._update.reset()
 
     def state(self) -> State | None:
@@ -134,22 +149,28 @@ class TorchTrainer(Trainer):
         return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
 
     def placement(self) -> Placement:
-        """Return where the carried state of the last step lies, and torch's precision of float32 products."""
+        """Return where the carried state of the last step lies, its dtype, and the precision of float32 products."""
         tensor = next(iter(self._weights.values())) if self._state is None else self._state[0]
-        names = {dtype: name for name, dtype in DTYPES.items()}
-        dtype = names.get(tensor.dtype, str(tensor.dtype))
-        return Placement(str(tensor.device), dtype, torch.get_float32_matmul_precision())
+        precision = torch.get_float32_matmul_precision()
+        return Placement(str(tensor.device), _named(tensor.dtype, precision), precision)
 
-    def _build(self, variant: str) -> tuple[Stack, Weights]:
-        """Return the stack and all weights, in the order of the model; ``load`` fills them."""
-        weights: Weights = {
-            name: torch.zeros(shape, dtype=self._dtype, device=self._device, requires_grad=True)
-            for name, shape in self._model.parameter_shapes().items()
-        }
-        if variant != "library":
-            return CellStack(self._model, LAYERS[variant], weights), weights
-        stack = LibraryStack(self._model, self._device, self._dtype)
-        return stack, weights | stack.weights
+    def compilations(self) -> int | None:
+        """Return how many programs ``compiled`` has compiled in this process; None for the other variants."""
+        if self._execution.variant != "compiled":
+            return None
+        from harness_torch.compiled import compilations
+
+        return compilations()
+
+    @property
+    def _weight_dtype(self) -> torch.dtype:
+        return DTYPES[array_dtype(self._execution.dtype)]
+
+    def _stack(self, variant: str) -> Stack:
+        """Return the stack of a variant on the trainer's weights."""
+        if variant == "library":
+            return LibraryStack(self._model, self._weights, self._dtype)
+        return CellStack(self._model, LAYERS[variant], self._weights, self._dtype)
 
     def _start(self, batch: DeviceBatch) -> States:
         if batch.carry and self._state is not None:
@@ -157,38 +178,47 @@ class TorchTrainer(Trainer):
         shape = (self._model.layers, batch.size, self._model.hidden)
         return tuple(torch.zeros(shape, dtype=self._dtype, device=self._device) for _ in self._model.cell.states)
 
-    def _readout(self, hidden: Tensor) -> Tensor:
-        return functional.linear(hidden, self._weights["weight_out"], self._weights["bias_out"])
+    def _chunk(self, batch: DeviceBatch) -> int | None:
+        return self._execution.chunk(batch.time_steps)
+
+    def _drawn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._dropout is None else self._dropout.drawn()
 
     def _probes(self, batch: DeviceBatch) -> Tensor:
-        shape = (self._model.layers, batch.inputs.shape[0], batch.size, self._model.hidden)
+        shape = (self._model.layers, batch.time_steps, batch.size, self._model.hidden)
         return torch.zeros(shape, dtype=self._dtype, device=self._device, requires_grad=True)
 
-    def _differentiate(
-        self, stack: Stack, batch: DeviceBatch, weights: list[Tensor], probes: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """Return the loss, its gradient for each weight, and, where there are probes, for them."""
-        hidden, _ = stack(batch.inputs, self._start(batch), probes=probes)
-        loss = batch.loss(self._readout(hidden))
-        wanted = weights if probes is None else [*weights, probes]
-        return loss, *torch.autograd.grad(loss, wanted, materialize_grads=True)
+    def _differentiate(self, network: Network, batch: DeviceBatch, probes: Tensor | None) -> float:
+        """Leave the gradients in the leaves; return the loss."""
+        self._forget_gradients()
+        loss, _ = differentiate(network, batch, self._start(batch), self._chunk(batch), probes)
+        return loss.item()
 
-    def _gradients(self, loss: Tensor, tensors: list[Tensor], hidden: Tensor) -> Gradients:
-        named = {name: _array(tensor) for name, tensor in zip(self._weights, tensors, strict=True)}
-        return Gradients(loss.item(), named, _array(hidden))
+    def _take_gradients(self) -> Parameters:
+        named = {name: _gradient(weight) for name, weight in self._weights.items()}
+        self._forget_gradients()
+        return named
 
-
-def forbid_tf32() -> None:
-    """Let float32 products be exact to float32."""
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    def _forget_gradients(self) -> None:
+        for weight in self._weights.values():
+            weight.grad = None
 
 
-def _detached(state: States) -> States:
-    return tuple(part.detach() for part in state)
+def _named(dtype: torch.dtype, precision: str) -> str:
+    """Return the contract's name of what is computed."""
+    if dtype == torch.float32 and precision != "highest":
+        return "tf32"
+    names: dict[torch.dtype, Dtype] = {DTYPES[name]: name for name in ("float32", "float64", "bfloat16")}
+    return names.get(dtype, str(dtype))
+
+
+def _gradient(leaf: Tensor) -> Array:
+    """Return a copy of a leaf's gradient; zeros where nothing depends on it."""
+    return _array(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 
 def _array(tensor: Tensor) -> Array:
-    """Return a copy as a NumPy array."""
-    array: Array = tensor.detach().cpu().numpy().copy()
+    """Return a copy as a NumPy array, which has no bfloat16."""
+    tensor = tensor.detach().float() if tensor.dtype == torch.bfloat16 else tensor.detach()
+    array: Array = tensor.cpu().numpy().copy()
     return array

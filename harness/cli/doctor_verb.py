@@ -18,7 +18,7 @@ from harness.contract import Missing, Record, Trial
 if TYPE_CHECKING:
     from harness.plugins import Plugins
 
-LATER = (5, 10)  # launches for which the floor is told
+LAUNCHES = (5, 10)  # of comparisons to come, for which the floor is told
 
 
 @click.command("doctor")
@@ -80,12 +80,13 @@ def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, An
     from harness.cli.signals import stopping_on_signals
     from harness.sweep.local_settings import LocalSettings
     from harness.sweep.noise import split
+    from harness_results.runs import DOCTOR
     from harness_results.store import Store
 
     rounds, seed = 2 * options["launches"], options["order_seed"]
     with Store.open(options["store"]) as store, ProgressView(rounds * len(trials), quiet=options["quiet"]) as view:
         with stopping_on_signals(view.note) as stop:
-            session = Session(store, "harness doctor", plugins, stop=stop, launches=rounds, order_seed=seed)
+            session = Session(store, DOCTOR, plugins, stop=stop, launches=rounds, order_seed=seed)
             launches = list(session.measure(trials, LocalSettings(), view))
         for trial in trials if not stop.count else ():
             mine = [record for record in launches if record.trial == trial]
@@ -111,10 +112,10 @@ def _engines(trials: Sequence[Trial], launches: Sequence[Record], options: Mappi
             row["reason"] = failed[0].reason
         elif mine:
             a, b = split(mine, options["order_seed"])
-            limits = [record.details.get("limits", {}).get("peak_flops_per_second") for record in mine]
+            peaks = [record.details.get("limits", {}).get("peak_flops_per_second") for record in mine]
             row |= {"step_seconds": median([*a, *b]), "a_to_b": median(a) / median(b) - 1}
-            row["floors"] = {str(launches): noise_floor(a, b, launches) for launches in LATER}
-            row["peak_flops_per_second"] = max((limit for limit in limits if limit), default=None)
+            row["floors"] = {str(n): noise_floor(a, b, n) for n in LAUNCHES}
+            row["peak_flops_per_second"] = max((peak for peak in peaks if peak), default=None)
         rows.append(row)
     return rows
 
@@ -136,7 +137,7 @@ def _concerns(report: Mapping[str, Any], options: Mapping[str, Any]) -> list[dic
         launches=options["launches"],
         foreign=gpu_processes(),
         variables=os.environ,
-        floors={row["engine"]: row["floors"][str(LATER[0])] for row in report["engines"] if "floors" in row},
+        floors={row["engine"]: row["floors"][str(LAUNCHES[0])] for row in report["engines"] if "floors" in row},
     )
     return [asdict(concern) for concern in concerns(facts)]
 
@@ -166,12 +167,12 @@ def _engine_lines(report: Mapping[str, Any]) -> list[str]:
     lines = [f"{row['engine']}: not measured: {row['reason']}" for row in report["engines"] if row.get("reason")]
     if not measured:
         return lines
-    heads = "".join(f"  floor, {launches} launches" for launches in LATER)
+    heads = "".join(f"  floor, {n} launches" for n in LAUNCHES)
     lines.append(f"{'engine':18} {'large products':>14} {'A to B':>8}{heads}")
     for row in measured:
         peak = row["peak_flops_per_second"]
         shown = "unknown" if peak is None else f"{peak / 1e9:.0f} GFLOP/s"
-        floors = "".join(f"{row['floors'][str(n)]:{len(f'  floor, {n} launches')}.1%}" for n in LATER)
+        floors = "".join(f"{row['floors'][str(n)]:{len(f'  floor, {n} launches')}.1%}" for n in LAUNCHES)
         lines.append(f"{row['engine']:18} {shown:>14} {row['a_to_b']:>+8.1%}{floors}")
     return [*lines, "A difference below the floor is noise on this machine; more launches lower the floor."]
 

@@ -1,13 +1,15 @@
-"""Results on stdout: the tables, and a sample of text where there is one."""
+"""Results on stdout or in a file: text, and the tables with a sample of text where there is one."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.contract import Record
+from harness.contract import Record, UsageError
 from harness_results.text import safe
 
 PIPE_WIDTH = 120  # where stdout is no terminal
@@ -19,6 +21,21 @@ def stdout_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
+def write_text(text: str, output: Path | None) -> None:
+    """Write ``text`` to a file, or to stdout.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
+
+
 def print_results(records: Sequence[Record]) -> None:
     """Print the tables of these records and one sample of text per network that wrote one."""
     from harness_results.tables import rich_table
@@ -27,18 +44,19 @@ def print_results(records: Sequence[Record]) -> None:
     console.print(rich_table(records))
     for record in _samples_worth_showing(records):
         sample = _choose(record.details["samples"])
-        title = f"sample: {record.trial.engine} {record.trial.cell} T={record.trial.length}"
+        python = f" python={record.trial.python}" if record.trial.python else ""
+        title = f"sample: {record.trial.engine}{python} {record.trial.cell} T={record.trial.length}"
         console.print(Text(f"{title}, temperature {sample['temperature']}", style="bold"))
         console.print(Text(safe(sample["text"]).strip("\n")), soft_wrap=True)
         console.print()
 
 
 def _samples_worth_showing(records: Sequence[Record]) -> list[Record]:
-    """Return, of each engine and cell, the network with the lowest validation loss."""
-    best: dict[tuple[str, str], Record] = {}
+    """Return, of each engine, interpreter and cell, the network with the lowest validation loss."""
+    best: dict[tuple[str, str | None, str], Record] = {}
     for record in records:
         if record.status == "ok" and record.details.get("samples"):
-            key = (record.trial.engine, record.trial.cell)
+            key = (record.trial.engine, record.trial.python, record.trial.cell)
             if key not in best or _loss(record) < _loss(best[key]):
                 best[key] = record
     return list(best.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import rich_click as click
@@ -19,12 +18,16 @@ FORMATS = ("table", "markdown", "csv", "json")
 @click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
-@click.option("--last", is_flag=True, help="Only the launches of the last run.")
-def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: int | None, last: bool) -> int:
+@click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
+@click.option("--last", is_flag=True, help="Only the launches of the last run (not of a doctor's).")
+def command(
+    stores: tuple[str, ...], format_: str, output: Path | None, relative: str | None, run_id: int | None, last: bool
+) -> int:
     """Show the trials of one store or several, each by the launches of the latest run that measured it.
 
     A trial in several stores is shown once, by the latest; measured on several machines, once for each.
     """
+    from harness.cli.output import print_results, write_text
     from harness_results.launches import latest
 
     if last and run_id:
@@ -33,27 +36,34 @@ def command(stores: tuple[str, ...], format_: str, output: Path | None, run_id: 
     records = latest(record for store in places for record in _records(store, run_id, last=last))
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
-    if output is None and format_ == "table":
-        from harness.cli.output import print_results
-
+    if output is None and format_ == "table" and relative is None:
         print_results(records)
         return OK
-    _write(_text(records, format_), output)
+    write_text(_text(records, format_) if relative is None else _relative(records, relative, format_), output)
     return OK
 
 
 def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
     from harness_results.launches import combine
+    from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
-        if last:
-            newest = store.last_run()
-            run_id = newest.run_id if newest else None
-        known = [run.run_id for run in store.runs()]
-        if run_id is not None and run_id not in known:
-            raise UsageError(f"store {location} has no run {run_id}; its runs: {', '.join(map(str, known)) or 'none'}")
+        if last or run_id is not None:
+            run_id = run_id_of("last" if last else str(run_id), store.runs(), location)
         return combine(store.launches(run_id))
+
+
+def _relative(records: list[Record], base: str, format_: str) -> str:
+    from harness.cli.output import stdout_console
+    from harness_results.markup import markdown_of
+    from harness_results.sections import relative_report
+    from harness_results.tables import ReportTables, plain_text
+
+    if format_ not in {"table", "markdown"}:
+        raise click.UsageError("--relative is a table: choose --format table or markdown")
+    found = relative_report(records, base)
+    return markdown_of(found) if format_ == "markdown" else plain_text(ReportTables(found), stdout_console().width)
 
 
 def _text(records: list[Record], format_: str) -> str:
@@ -66,13 +76,3 @@ def _text(records: list[Record], format_: str) -> str:
         "json": export.to_json_lines,
     }
     return writers[format_](records)
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error

@@ -13,6 +13,7 @@ from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, task_settings
 from harness.contract import Record, StoreError, Trial, UsageError
+from harness.sweep.request import MOST_LAUNCHES
 
 if TYPE_CHECKING:
     from harness.plugins import Plugins
@@ -26,10 +27,12 @@ CONFIRM_ABOVE = 1000
 @axis_options
 @click.option("--set", "set_", multiple=True, metavar="task.NAME.OPTION=VALUE", help="Set an option of a task.")
 @store_option
-@click.option("--launches", type=click.IntRange(1, 1000), help="Fresh processes per trial, interleaved.  [default: 1]")
+@click.option(
+    "--launches", type=click.IntRange(1, MOST_LAUNCHES), help="Fresh processes per trial, interleaved.  [default: 1]"
+)
 @click.option("--fast", is_flag=True, help="One launch, evaluated at the start and the end only, no sample.")
 @click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
-@click.option("--order-seed", type=click.IntRange(0), default=0, show_default=True, help="Shuffles the launches.")
+@click.option("--order-seed", type=click.IntRange(0), help="Shuffles the launches.  [default: 0]")
 @click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
 @click.option(
     "--python",
@@ -69,6 +72,8 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     _confirm(launches, yes=options["yes"] or options["dry_run"])
     plugins = load_plugins(blocked)
     trials = with_interpreters(expand(request, plugins), interpreters)
+    for interpreter in interpreters.values() if options["affinity"] else ():
+        interpreter.need("affinity", "--affinity")
     if options["dry_run"]:
         return _print_plan(trials, options["launches"], options["format_"])
     threads = [trial.threads for trial in trials]
@@ -77,7 +82,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
         timeout_seconds=options["timeout"],
         sample_length=options["sample_length"],
         affinity=affinity,
-        pythons={name: interpreter.path for name, interpreter in interpreters.items()},
+        pythons=interpreters,
     )
     return _measure(trials, plugins, settings, options)
 
@@ -117,8 +122,8 @@ def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, opt
     with Store.open(store) as opened, ProgressView(total, quiet=options["quiet"]) as view:
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
-            order = {"launches": options["launches"], "order_seed": options["order_seed"]}
-            session = Session(opened, command, plugins, checkpoint_folder(store), stop, **order)
+            folder, launches, seed = checkpoint_folder(store), options["launches"], options["order_seed"]
+            session = Session(opened, command, plugins, folder, stop, launches, seed)
             try:
                 records.extend(session.measure(trials, settings, view))
             except StoreError as error:

@@ -34,6 +34,7 @@ ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
 FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
 REPLICATION_COLUMNS = ("launches", "interval", "python")
 COLUMNS = (*TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS)
+STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of an environment: they make its id
 
 Figure = float | int | bool | None
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.measure.honesty import THREAD_VARIABLES
+
 IDLE_LOAD = 0.1  # per core, averaged over a minute, above which somebody else is at work
 LITTLE_MEMORY = 2**30
 SOME_SWAP = 64 * 2**20
 STEADY_GOVERNORS = ("performance",)
 ENOUGH_LAUNCHES = 5
 NOISY_FLOOR = 0.05
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)

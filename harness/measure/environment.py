@@ -19,13 +19,13 @@ from threadpoolctl import threadpool_info
 import harness
 from harness import answers
 from harness.contract import Backend, Missing
+from harness.contract.record import STABLE_FACTS
 from harness.measure.machine import cpu_settings, gpus
 
 ENTRY_POINT_GROUP = "harness"
 CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
 VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_", "XLA_", "NPROC")
 VARIABLE_NAMES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE")
-STABLE = ("cpu", "cores", "memory_gibibytes", "system", "python")
 
 
 def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def environment_id(record: dict[str, Any]) -> str:
     Library versions, variables and the commit stay out, so that these may be compared on one machine; so does whatever
     changes by itself (frequency, load, free memory) or from run to run (the processors that a process may use).
     """
-    facts = {name: record.get(name) for name in STABLE}
+    facts = {name: record.get(name) for name in STABLE_FACTS}
     facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
     stable = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(stable.encode()).hexdigest()[:12]

@@ -10,6 +10,10 @@ from typing import Any
 from harness.contract import Backend, HarnessError, PluginError, Trainer, Trial
 from harness.measure.environment import effective_threads
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+
 
 def usable_processors() -> tuple[int, ...] | None:
     """Return the processors on which this process may run; None where the system does not tell."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,44 +43,58 @@ class Limits:
     reason: str | None = None
 
 
-def measure_limits(
-    backend: Backend,
-    model: Model,
-    batch: int,
-    execution: Execution,
-    threads: int,
-    known: Mapping[str, Any],
-    clock: Clock,
-) -> tuple[Limits, dict[str, float]]:
-    """Return the limits, and what of them had to be measured, by the name under which it is to be kept.
+@dataclass(frozen=True)
+class LimitMeter:
+    """Measures the limits of an engine where they are not known yet.
 
-    Args:
+    Attributes:
         backend: the engine.
-        model: whose recurrence the chain has the shape of.
-        batch: B.
         execution: device and dtype.
         threads: in use.
-        known: name -> value of what this environment's store holds already; it is not measured again.
         clock: times the products.
+        known: name -> seconds of a round that this environment's store holds already; it is not measured again.
     """
-    hidden, wide = model.hidden, len(model.cell.gates) * model.hidden
-    place = f"{backend.name}/{execution.device}/{execution.dtype}/{threads}/{_digest(backend.versions())}"
-    new: dict[str, float] = {}
-    reasons: list[str] = []
 
-    def limit(name: str, rows: int, inner: int, outer: int) -> float | None:
-        if name in known:
-            return float(known[name])
-        try:
-            new[name] = _round_seconds(backend, rows, _circle(inner, outer), execution, clock)
-        except Exception as error:  # noqa: BLE001 (a limit that cannot be found costs no trial its result)
-            reasons.append(f"{type(error).__name__}: {error}")
-        return new.get(name)
+    backend: Backend
+    execution: Execution
+    threads: int
+    clock: Clock
+    known: Mapping[str, Any] = field(default_factory=dict)
 
-    seconds = limit(f"peak/{place}", LARGE, LARGE, LARGE)
-    chain = limit(f"chain/{place}/{batch}x{hidden}x{wide}", batch, hidden, wide) if model.cell.recurrent else None
-    peak = None if seconds is None else 2 * LARGE**3 / seconds
-    return Limits(peak, chain, "; ".join(dict.fromkeys(reasons)) or None), new
+    def measure(self, model: Model, batch: int) -> tuple[Limits, dict[str, float]]:
+        """Return the limits, and what of them had to be measured: name under which to keep it -> seconds of a round.
+
+        Args:
+            model: whose recurrence the chain has the shape of.
+            batch: B.
+        """
+        hidden, wide = model.hidden, len(model.cell.gates) * model.hidden
+        engine = f"{self.backend.name}/{self.execution.device}/{self.execution.dtype}/{self.threads}"
+        place = f"{engine}/{_digest(self.backend.versions())}"
+        new: dict[str, float] = {}
+        reasons: list[str] = []
+
+        def seconds(name: str, rows: int, inner: int, outer: int) -> float | None:
+            if name in self.known:
+                return float(self.known[name])
+            try:
+                new[name] = self._round_seconds(rows, _circle(inner, outer))
+            except Exception as error:  # noqa: BLE001 (a limit that cannot be found costs no trial its result)
+                reasons.append(f"{type(error).__name__}: {error}")
+            return new.get(name)
+
+        large = seconds(f"peak/{place}", LARGE, LARGE, LARGE)
+        chain = f"chain/{place}/{batch}x{hidden}x{wide}"
+        round_seconds = seconds(chain, batch, hidden, wide) if model.cell.recurrent else None
+        peak = None if large is None else 2 * LARGE**3 / large
+        return Limits(peak, round_seconds, "; ".join(dict.fromkeys(reasons)) or None), new
+
+    def _round_seconds(self, rows: int, matrices: Sequence[Array]) -> float:
+        columns = len(matrices[0])
+        chain = self.backend.product_chain(np.full((rows, columns), columns**-0.5), matrices, self.execution)
+        if chain is None:
+            raise UnsupportedError(f"backend {self.backend.name!r} offers no chain of products")
+        return fastest_round(chain, self.clock)
 
 
 def limit_figures(
@@ -109,14 +123,6 @@ def limit_figures(
         least = rounds * limits.chain_seconds + (flops - serial_flops) / limits.peak_flops_per_second
         figures["fraction_of_serial_limit"] = least / step_seconds
     return figures
-
-
-def _round_seconds(backend: Backend, rows: int, matrices: Sequence[Array], execution: Execution, clock: Clock) -> float:
-    columns = len(matrices[0])
-    chain = backend.product_chain(np.full((rows, columns), columns**-0.5), matrices, execution)
-    if chain is None:
-        raise UnsupportedError(f"backend {backend.name!r} offers no chain of products")
-    return fastest_round(chain, clock)
 
 
 def fastest_round(chain: Chain, clock: Clock) -> float:

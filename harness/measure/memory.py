@@ -23,12 +23,13 @@ class PeakMemory:
     """The peak of this process, above what it held after imports, while the meter runs.
 
     On Linux the kernel's high-water mark is reset at ``start``, so that what came before (parity, evaluations) does not
-    count; elsewhere the peak is that of the whole life of the process.
+    count. Where it cannot be reset, the peak is known only if it rose meanwhile: else it is that of something else.
     """
 
     def __init__(self) -> None:
         self._baseline_bytes: int | None = None
         self._peak_bytes: int | None = None
+        self._before_bytes = 0  # the mark at ``start`` where it cannot be reset
 
     def set_baseline(self, allocated_bytes: int = 0) -> None:
         """Take what the process holds now, less what the trial has allocated of it, as its size after imports."""
@@ -36,12 +37,12 @@ class PeakMemory:
 
     def start(self) -> None:
         """Watch from here."""
-        reset_high_water()
+        self._before_bytes = 0 if reset_high_water() else high_water_bytes() or 0
 
     def pause(self) -> None:
         """Take the peak since ``start`` into account, and no longer what follows."""
         peak = high_water_bytes()
-        if peak is not None:
+        if peak is not None and peak > self._before_bytes:
             self._peak_bytes = max(peak, self._peak_bytes or 0)
 
     def peak_bytes(self) -> int | None:

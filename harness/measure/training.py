@@ -15,7 +15,7 @@ from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.guard import check_step
 from harness.measure.honesty import checked_placement
-from harness.measure.limits import limit_figures, measure_limits
+from harness.measure.limits import LimitMeter, limit_figures
 from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.setup import Setup
 from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
@@ -126,9 +126,8 @@ class Training:
     def _limits(self, pace: Pace) -> Facts:
         """Measure what the engine could reach, and say how much of it training did."""
         setup, trial = self.setup, self.setup.trial
-        limits, new = measure_limits(
-            setup.backend, setup.model, trial.batch, setup.execution, trial.threads, self.known_limits, self.clock
-        )
+        meter = LimitMeter(setup.backend, setup.execution, trial.threads, self.clock, self.known_limits)
+        limits, new = meter.measure(setup.model, trial.batch)
         steps = sum(block.steps for block in pace.steady)
         time_steps = sum(block.tokens for block in pace.steady) / (steps * trial.batch) if steps else 0.0
         seconds = median(block.step_seconds for block in pace.steady) if steps else None

@@ -14,16 +14,38 @@ from harness.contract.names import NAME_PATTERN
 
 CHECK_SECONDS = 60.0
 OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME")  # of this interpreter; another one must find its own packages
-_QUESTION = "import json, harness, harness.measure.worker as w; print(json.dumps([harness.__version__, w.__file__]))"
+_QUESTION = """
+import dataclasses, harness, harness.measure.worker, json
+from harness.measure.runner import Settings
+print(json.dumps([harness.__version__, [field.name for field in dataclasses.fields(Settings)]]))
+"""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that can run the harness's worker; ``version`` is its harness's."""
+    """A Python that can run the harness's worker.
+
+    Attributes:
+        name: in the plan.
+        path: of its program.
+        version: of its harness.
+        settings: what its worker can be told, by the names of ``harness.measure.runner.Settings``.
+    """
 
     name: str
     path: Path
     version: str
+    settings: frozenset[str]
+
+    def need(self, setting: str, option: str) -> None:
+        """Check that its worker understands ``setting``, for which the user gave ``option``.
+
+        Raises:
+            UsageError: its harness is too old for that.
+        """
+        if setting not in self.settings:
+            asked = f"--python {self.name}={self.path}: its harness ({self.version}) does not know {option}"
+            raise UsageError(f"{asked}; update it ({self.path} -m pip install -U rnn-harness), or leave {option} out")
 
 
 def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
@@ -74,7 +96,7 @@ def _asked(name: str, path: Path) -> Interpreter:
         last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise UsageError(f"{place}: no harness works in it ({last}); install one: {path} -m pip install rnn-harness")
     try:
-        version = str(json.loads(done.stdout.splitlines()[-1])[0])
-    except (ValueError, IndexError) as error:
+        version, settings = json.loads(done.stdout.splitlines()[-1])
+        return Interpreter(name, absolute, str(version), frozenset(map(str, settings)))
+    except (ValueError, TypeError, IndexError) as error:
         raise UsageError(f"{place}: it does not answer as a Python does; give the path of one") from error
-    return Interpreter(name, absolute, version)

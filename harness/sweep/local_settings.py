@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.contract import Trial, UnknownNameError
 from harness.measure.runner import Settings
+from harness.sweep.interpreters import Interpreter
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class LocalSettings:
         block: names of plugins that are not loaded.
         affinity: the processors on which workers may run; empty: all of this process's.
         calibrations: environment_id -> name -> content of the limits that are known already.
-        pythons: name -> path of the interpreters that trials name.
+        pythons: name -> the interpreters that trials name.
     """
 
     timeout_seconds: float | None = None
@@ -40,11 +41,12 @@ class LocalSettings:
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pythons: Mapping[str, Path] = field(default_factory=dict)
+    pythons: Mapping[str, Interpreter] = field(default_factory=dict)
 
     def of_worker(self, trial: Trial) -> Settings:
         """Return what the worker of ``trial`` is told."""
-        known = self.calibrations if trial.python is None else {}  # another version may not understand them
+        other = self.pythons.get(trial.python or "")
+        known = self.calibrations if other is None or "calibrations" in other.settings else {}  # an older one measures
         checkpoint = None if self.checkpoints is None else str(self.checkpoints / f"{trial.trial_id}.safetensors")
         return Settings(
             checkpoint=checkpoint,
@@ -64,4 +66,4 @@ class LocalSettings:
             return sys.executable
         if trial.python not in self.pythons:
             raise UnknownNameError("interpreter", trial.python, self.pythons)
-        return str(self.pythons[trial.python])
+        return str(self.pythons[trial.python].path)

@@ -24,7 +24,7 @@ def same_trials(engines: Sequence[str], threads: int, plugins: Plugins) -> list[
 
 
 def split(launches: Sequence[Record], order_seed: int) -> tuple[list[float], list[float]]:
-    """Return the seconds per step of A and of B: of each pair of neighbouring launches one each, drawn by the seed."""
+    """Return the seconds per step (n,) of A and of B: of each pair of neighbouring launches one each, by the seed."""
     seconds = [float(record.figures["step_seconds_median"] or 0.0) for record in launches]
     rng = generator(order_seed, "a against b")
     sides: tuple[list[float], list[float]] = ([], [])

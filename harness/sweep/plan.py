@@ -1,4 +1,7 @@
-"""A plan: axes whose product, minus excludes, plus includes, is a list of trials. All errors are found at once."""
+"""A plan: a product of axes, or one per case, minus excludes, plus includes, is a list of trials.
+
+All errors are found at once.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from harness.contract import Trial, UnknownNameError, UsageError
 from harness.plugins import Plugins
 from harness.sweep.problems import listed
-from harness.sweep.request import AXES, DEFAULT_AXES, Combination, PlanRequest, count
+from harness.sweep.request import AXES, Combination, PlanRequest, count
 from harness.sweep.resolve import Resolver
 
 MOST_TRIALS = 100_000
@@ -23,12 +26,12 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     """
     unknown = _unknown_axes(request)
     _check_axes(request)
-    axes = {**DEFAULT_AXES, **_known(request.axes)}
-    product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    products = [_known(axes) for axes in request.products()]
+    every = [dict(zip(axes, values, strict=True)) for axes in products for values in itertools.product(*axes.values())]
     exclude = [rule for one in request.exclude for rule in _of_members(one, plugins)]
     combinations: list[tuple[Combination, Sequence[Combination]]]
-    combinations = [(one, exclude) for one in product if not _excluded(one, exclude)]
-    firsts = {name: values[0] for name, values in axes.items()}
+    combinations = [(one, exclude) for one in every if not _excluded(one, exclude)]
+    firsts = {name: values[0] for name, values in products[0].items()}
     combinations += [({**firsts, **_known(extra)}, ()) for extra in request.include]
     resolver = Resolver(plugins, request.task_options)
     trials: dict[str, Trial] = {}
@@ -49,7 +52,7 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
 
 
 def _unknown_axes(request: PlanRequest) -> list[str]:
-    named = [*request.axes, *itertools.chain(*request.include, *request.exclude)]
+    named = [*request.axes, *itertools.chain(*request.cases, *request.include, *request.exclude)]
     return [str(UnknownNameError("axis", name, AXES)) for name in _unnamed(named)]
 
 
@@ -62,11 +65,11 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_axes(request: PlanRequest) -> None:
-    for name, values in request.axes.items():
-        if not values:
-            raise UsageError(f"axis {name!r} is empty: give it at least one value")
-    axes = {*DEFAULT_AXES, *request.axes}.union(_unnamed(itertools.chain(*request.exclude)))
-    if idle := [name for name in dict.fromkeys(itertools.chain(*request.exclude)) if name not in axes]:
+    for axes in request.products():
+        if empty := [name for name, values in axes.items() if not values]:
+            raise UsageError(f"axis {empty[0]!r} is empty: give it at least one value")
+    known = set(itertools.chain(*request.products(), _unnamed(itertools.chain(*request.exclude))))
+    if idle := [name for name in dict.fromkeys(itertools.chain(*request.exclude)) if name not in known]:
         raise UsageError(f"exclude names {', '.join(idle)}, which would exclude nothing: give the matrix that axis")
     if count(request) > MOST_TRIALS:
         raise UsageError(

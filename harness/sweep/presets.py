@@ -15,19 +15,26 @@ SAMPLE_LENGTH = 300
 
 
 def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanRequest, dict[str, Any]]:
-    """Return plan and options with ``launches`` and ``sample_length`` filled in; what was given by itself wins.
+    """Return plan and options with what was not given filled in; what was given by itself wins.
 
     Args:
         request: the plan; ``fast`` evaluates at the start and the end only, unless the plan says when.
-        options: ``fast``, ``rigorous``, and ``launches`` and ``sample_length``, None where they were not given.
+        options: ``fast``, ``rigorous``, and ``launches``, ``sample_length`` and ``order_seed``, None where they were
+            not given.
 
     Raises:
-        UsageError: both presets are asked for.
+        UsageError: both presets are asked for, or an option would have no effect.
     """
     fast, rigorous = options["fast"], options["rigorous"]
     if fast and rigorous:
         raise UsageError("--fast and --rigorous exclude each other: leave one of them out")
+    if rigorous and options["launches"] is not None:
+        raise UsageError("--rigorous would have no effect beside --launches: leave one of them out")
     if fast:
         request = replace(request, axes={"evaluate_every": (0,), **request.axes})
-    filled = {"launches": RIGOROUS_LAUNCHES if rigorous else LAUNCHES, "sample_length": 0 if fast else SAMPLE_LENGTH}
-    return request, {**options, **{name: v for name, v in filled.items() if options[name] is None}}
+    launches = RIGOROUS_LAUNCHES if rigorous else request.launches or LAUNCHES
+    filled = {"launches": launches, "sample_length": 0 if fast else SAMPLE_LENGTH}
+    options = {**options, **{name: v for name, v in filled.items() if options[name] is None}}
+    if options["launches"] == 1 and options["order_seed"] is not None:
+        raise UsageError("--order-seed would have no effect: one launch keeps the plan's order; add --launches")
+    return request, {**options, "order_seed": options["order_seed"] or 0}

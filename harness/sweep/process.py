@@ -16,12 +16,10 @@ from typing import Self
 import psutil
 
 from harness.contract import Backend, Trial
+from harness.measure.honesty import THREAD_VARIABLES
 from harness.plugins import Plugins
 from harness.sweep.interpreters import OWN_VARIABLES
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
 PYTHON_VARIABLES = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
 REAP_SECONDS = 5.0
 

@@ -17,6 +17,7 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
     "length": (25, 50, 100),
 }
 AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options", "python"})
+MOST_LAUNCHES = 1000
 
 Combination = dict[str, Any]  # axis -> one value
 
@@ -30,25 +31,42 @@ class PlanRequest:
         task_options: task -> option -> value.
         include: further combinations; an axis left out takes the first value of its axis.
         exclude: combinations to leave out; each matches on the axes that it names, which the plan must have.
+        cases: axes of their own, each put in place of the same ones of ``axes``; the plan is one product per case, or
+            that of ``axes`` alone where there is none.
+        launches: fresh processes per trial; None leaves it to the command.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     task_options: Mapping[str, Mapping[str, OptionValue]] = field(default_factory=dict)
     include: Sequence[Combination] = ()
     exclude: Sequence[Combination] = ()
+    cases: Sequence[Mapping[str, Sequence[Any]]] = ()
+    launches: int | None = None
+
+    def products(self) -> list[dict[str, Sequence[Any]]]:
+        """Return the axes of each product of the plan, defaults filled in."""
+        return [{**DEFAULT_AXES, **self.axes, **case} for case in self.cases or ({},)]
 
 
 def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
-    """Return ``base`` with every axis and task option of ``over`` in place of its own (flags override the file)."""
+    """Return ``base`` with every axis and task option of ``over`` in place of its own (flags override the file).
+
+    An axis of ``over`` takes the place of the cases' own too.
+    """
     options = {name: dict(values) for name, values in base.task_options.items()}
     for name, values in over.task_options.items():
         options.setdefault(name, {}).update(values)
+    cases = [{name: values for name, values in case.items() if name not in over.axes} for case in base.cases]
     return PlanRequest(
-        {**base.axes, **over.axes}, options, [*base.include, *over.include], [*base.exclude, *over.exclude]
+        {**base.axes, **over.axes},
+        options,
+        [*base.include, *over.include],
+        [*base.exclude, *over.exclude],
+        cases=[*cases, *over.cases],
+        launches=base.launches if over.launches is None else over.launches,
     )
 
 
 def count(request: PlanRequest) -> int:
     """Return the number of combinations before excludes, without making them."""
-    axes = {**DEFAULT_AXES, **request.axes}
-    return math.prod(len(values) for values in axes.values()) + len(request.include)
+    return sum(math.prod(map(len, axes.values())) for axes in request.products()) + len(request.include)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.contract.errors import UsageError
 from harness.contract.record import Record
@@ -11,10 +12,11 @@ from harness.contract.trial import Trial
 from harness_results.comparison import Comparison, Row
 from harness_results.floors import Floor
 from harness_results.gate import Rule
-from harness_results.launches import combine
+from harness_results.launches import by_settings, combine
 from harness_results.statistics import compare_speed
 
 REGRESSIONS = ("slower", "newly_failing", "missing")
+ENGINE = ("backend", "variant", "device")  # differ with the engine
 Key = tuple[str, ...]
 
 
@@ -33,6 +35,18 @@ def same_but(*axes: str) -> Callable[[Trial], Key]:
     return key
 
 
+def matching(axis: str | None) -> Callable[[Trial], Key]:
+    """Return the key of trials that are to differ in this field (``backend``: in the engine), or in none."""
+    return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
+
+
+def other_differences(one: Trial, other: Trial, axis: str) -> str:
+    """Return in words what else two trials differ in, where one field was to be compared; "" where nothing."""
+    contents, ignored = (one.content(), other.content()), ENGINE if axis == "backend" else (axis,)
+    names = [name for name, value in contents[0].items() if name not in ignored and contents[1].get(name) != value]
+    return f"; they differ in {', '.join(names)} too" if names else ""
+
+
 def compare(
     base: Iterable[Record],
     new: Iterable[Record],
@@ -42,7 +56,7 @@ def compare(
     rules: Sequence[Rule] = (),
     allowed: Sequence[str] = (),
 ) -> Comparison:
-    """Compare the launches of two sides, trial by trial, in the order of ``base``.
+    """Compare the launches of two sides, trial by trial, in the order of ``base``, or by settings after shuffling.
 
     Args:
         base: every launch of the one side.
@@ -60,6 +74,8 @@ def compare(
     for name in [*left, *(name for name in right if name not in left)]:
         row = _row(left.get(name, []), right.get(name, []), floors or {})
         rows.append(_judged(row, rules, allowed))
+    if any(len(group) > 1 for group in (*left.values(), *right.values())):
+        rows.sort(key=lambda row: by_settings(row.trial))
     return Comparison(tuple(rows))
 
 
@@ -77,11 +93,9 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
 
 
 def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor]) -> Row:
-    left, right = _one(base), _one(new)
+    left, right = _as_one_record(base), _as_one_record(new)
     if left is None or right is None:
-        present = right if left is None else left
-        assert present is not None  # noqa: S101 (a group holds a record)
-        return Row(present.trial, "new" if left is None else "missing", left, right)
+        return Row((*base, *new)[0].trial, "new" if left is None else "missing", left, right)
     fails = (left.status != "ok", right.status != "ok")
     if any(fails):
         verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
@@ -96,12 +110,12 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
 
 
 def launch_seconds(records: Iterable[Record]) -> list[float]:
-    """Return the seconds per step of every launch that ended well."""
-    found = (record.figures.get("step_seconds_median") for record in records if record.status == "ok")
-    return [float(seconds) for seconds in found if seconds is not None]
+    """Return the seconds per token of every launch that ended well: a step may hold more tokens on one side."""
+    found = (record.figures.get("tokens_per_second") for record in records if record.status == "ok")
+    return [1 / float(rate) for rate in found if rate]
 
 
-def _one(launches: Sequence[Record]) -> Record | None:
+def _as_one_record(launches: Sequence[Record]) -> Record | None:
     return combine(launches)[0] if launches else None
 
 
@@ -111,6 +125,6 @@ def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
 
 def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str]) -> Row:
     broken = [row.verdict] if row.verdict in REGRESSIONS and not (rules and row.verdict == "slower") else []
-    if row.base is not None and row.new is not None and row.verdict not in {"newly_failing", "not_comparable", "fixed"}:
+    if row.both_ok and row.base is not None and row.new is not None:
         broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]
-    return Row(**{**vars(row), "regressions": tuple(name for name in broken if name not in allowed)})
+    return replace(row, regressions=tuple(name for name in broken if name not in allowed))

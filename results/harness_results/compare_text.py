@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from harness.contract.record import finite
 from harness_results.comparison import Comparison, Row
-from harness_results.text import UNKNOWN, number, one_line, quantity
+from harness_results.lines import GAP, left
+from harness_results.text import UNKNOWN, number, one_line, quantity, to_ascii
 
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
 TONES = {
@@ -42,20 +44,57 @@ def names(comparison: Comparison, axis: str | None = None) -> list[str]:
 def _name(row: Row, varying: list[str], axis: str | None) -> str:
     trial = row.trial
     content = trial.content() | trial.task_options
-    parts = [trial.task, trial.cell, f"T={trial.length}", *([] if axis == "backend" else [trial.engine])]
+    engine = trial.backend if axis == "variant" else trial.engine
+    named = {"task": trial.task, "cell": trial.cell, "length": f"T={trial.length}", "backend": engine}
+    parts = [text for name, text in named.items() if name != axis]
     parts += [f"{key}={content[key]}" for key in varying if key in content]
     return one_line(" ".join([*parts, *([f"python={trial.python}"] if trial.python and axis != "python" else [])]))
 
 
-def to_table(comparison: Comparison, axis: str | None = None) -> RenderableType:
+def to_table(comparison: Comparison, axis: str | None = None) -> ComparisonTable:
     """Return the table with what must be known below it."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in {"trial", "verdict"} else "right", overflow="fold")
-    for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
-        *cells, verdict = _cells(row)
-        table.add_row(Text(name), *map(Text, cells), Text(verdict, style=TONES.get(row.verdict, "")))
-    return Group(table, Text(""), *(Text(line) for line in _lines(comparison, axis)), Text(READING, style="dim"))
+    return ComparisonTable(comparison, axis)
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """A table that lays itself out for the console: a trial on one line, or on two where that is too wide."""
+
+    comparison: Comparison
+    axis: str | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        clean = to_ascii if options.ascii_only else str
+        found = zip(names(self.comparison, self.axis), self.comparison.rows, strict=True)
+        texts = [tuple(map(clean, (name, *_cells(row)))) for name, row in found]
+        tones = [TONES.get(row.verdict, "") for row in self.comparison.rows]
+        widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *texts, strict=True)]
+        layout = _wide if sum(widths) + len(GAP) * (len(widths) - 1) <= options.max_width else _narrow
+        yield from layout(HEADINGS, widths, ("bold", "bold"))
+        for cells, tone in zip(texts, tones, strict=True):
+            yield from layout(cells, widths, ("", tone))
+        yield Text("")
+        yield from (Text(clean(line)) for line in _lines(self.comparison, self.axis))
+        yield Text(clean(READING), style="dim")
+
+
+def _wide(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
+    """Yield one line: the trial, the figures, the verdict."""
+    name, *figures, verdict = cells
+    yield Text.assemble(
+        (left(name, widths[0]), styles[0]), GAP, (_figures(figures, widths[1:-1]), styles[0]), GAP, (verdict, styles[1])
+    )
+
+
+def _narrow(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
+    """Yield two lines: the trial with its verdict, and the figures below."""
+    name, *figures, verdict = cells
+    yield Text.assemble((name, styles[0]), GAP, (verdict, styles[1]))
+    yield Text.assemble(GAP, (_figures(figures, widths[1:-1]), styles[0]))
+
+
+def _figures(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True))
 
 
 def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> str:
@@ -132,6 +171,7 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
         if row.reason:
             told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
         if row.regressions:
-            told.setdefault(f"regression ({', '.join(row.regressions).replace('_', ' ')})", []).append(name)
+            broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
+            told.setdefault(f"regression ({broken})", []).append(name)
     for reason, where in told.items():
         yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004

@@ -37,6 +37,11 @@ class Row:
     reason: str | None = None
     regressions: tuple[str, ...] = ()
 
+    @property
+    def both_ok(self) -> bool:
+        """Whether the trial ended well on both sides, so that all of its figures can be compared."""
+        return all(side is not None and side.status == "ok" for side in (self.base, self.new))
+
 
 @dataclass(frozen=True)
 class Comparison:

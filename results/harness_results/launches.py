@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -30,7 +31,7 @@ def combine(records: Iterable[Record]) -> list[Record]:
         trials.setdefault(record.trial.trial_id, []).append(record)
     groups = list(trials.values())
     if any(len(group) > 1 for group in groups):
-        groups.sort(key=_order)
+        groups.sort(key=lambda group: by_settings(group[0].trial))
     return [_combined(group) for group in groups]
 
 
@@ -44,19 +45,27 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return list(found.values())
 
 
-def _order(group: Sequence[Record]) -> list[tuple[bool, Any]]:
+def by_settings(trial: Trial) -> list[tuple[bool, Any]]:
     """Return the settings, comparable one by one: the task and the cell first, the length and the engine last."""
-    content = {name: getattr(group[0].trial, name) for name in Trial.model_fields}
+    content = {name: getattr(trial, name) for name in Trial.model_fields}
     content["task_options"] = json.dumps(content["task_options"])
     names = ["task", "cell", *(name for name in content if name not in ("task", "cell", *_LAST)), *_LAST]
     return [(content[name] is not None, content[name]) for name in names]
 
 
 def _combined(group: Sequence[Record]) -> Record:
+    """Return one record; launches that somebody interrupted say nothing about the trial, and are only noted."""
+    ended = [record for record in group if record.status != "interrupted"]
+    if ended and len(ended) < len(group):
+        return _noted(_combined(ended), f"{len(group) - len(ended)} of {len(group)} launches: interrupted, not counted")
     if len(group) == 1:
         return group[0]
     failed = [record for record in group if record.status != "ok"]
     return _failure(group, failed) if failed else _success(group)
+
+
+def _noted(record: Record, note: str) -> Record:
+    return replace(record, details={**record.details, "notes": [*(record.details.get("notes") or ()), note]})
 
 
 def _success(group: Sequence[Record]) -> Record:

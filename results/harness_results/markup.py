@@ -9,14 +9,18 @@ from html import escape
 from harness.contract.record import Record
 from harness_results.grid import Grid
 from harness_results.pivot import Pivot, Row, Shown
-from harness_results.sections import report
+from harness_results.sections import Report, report
 
 _MARKDOWN = re.compile(r"([\\`*_|\[\]<~&])")
 
 
 def to_markdown(records: Iterable[Record]) -> str:
     """Return one markdown table per task, with what must be known below it."""
-    found = report(list(records))
+    return markdown_of(report(list(records)))
+
+
+def markdown_of(found: Report) -> str:
+    """Return the tables of a report as markdown; nothing of none."""
     parts = [line for table in found.tables for line in _markdown(table)]
     return "\n".join([*parts, _escaped(found.reading), ""]) if parts else ""
 

@@ -83,7 +83,8 @@ def _grouped(kind: str, found: Iterable[tuple[str, Record]]) -> Iterator[str]:
     """Yield one line for each text, with the places where it holds."""
     places: dict[str, dict[str, list[int]]] = {}
     for text, record in found:
-        network = f"{record.trial.cell} {record.trial.engine}"
+        python = f" python={record.trial.python}" if record.trial.python else ""
+        network = f"{record.trial.cell} {record.trial.engine}{python}"
         places.setdefault(text, {}).setdefault(network, []).append(record.trial.length)
     for text, networks in places.items():
         named = [f"{name} T={_lengths(lengths)}" for name, lengths in networks.items()]

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.contract.record import Record
+from harness.contract.record import STABLE_FACTS, Record
+from harness.contract.trial import Trial
+from harness_results.compare import Key, same_trial
 
-STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")
+Places = dict[str, Mapping[str, Any]]  # environment_id -> environment
 
 
-def different_facts(base: Iterable[Record], new: Iterable[Record], ignored: Sequence[str] = ()) -> list[str]:
-    """Return which stable facts of the environments differ between the sides, as text; [] where they are the same."""
-    left, right = _places(base), _places(new)
+def different_facts(
+    base: Iterable[Record],
+    new: Iterable[Record],
+    *,
+    key: Callable[[Trial], Key] = same_trial,
+    ignored: Sequence[str] = (),
+) -> list[str]:
+    """Return which stable facts differ between the environments that the two sides of any trial ran in, as text.
+
+    Args:
+        base: every launch of the one side.
+        new: every launch of the other.
+        key: what two records must share to be compared.
+        ignored: facts that may differ.
+    """
+    left, right = _places(base, key), _places(new, key)
+    told = (_differences(left[name], right[name], ignored) for name in left if name in right)
+    return list(dict.fromkeys(itertools.chain.from_iterable(told)))
+
+
+def _differences(left: Places, right: Places, ignored: Sequence[str]) -> list[str]:
     if set(left) == set(right) or not left or not right:
         return []
-    one, other = _only(left, right), _only(right, left)
+    one, other = _of_one_side(left, right), _of_one_side(right, left)
     names = [name for name in STABLE_FACTS if name not in ignored and one.get(name) != other.get(name)]
-    if not names and not ignored and set(left) != set(right):
+    if not names and not ignored:
         return [f"environment {', '.join(sorted(left))} against {', '.join(sorted(right))}"]
     return [f"{name}: {_brief(one.get(name))} against {_brief(other.get(name))}" for name in names]
 
 
-def _only(places: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
+def _of_one_side(places: Places, others: Places) -> Mapping[str, Any]:
     """Return an environment of the one side that the other lacks, if any."""
     chosen = next((name for name in places if name not in others), next(iter(places)))
     return places[chosen] if isinstance(places[chosen], Mapping) else {}
 
 
-def _places(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
-    return {record.environment_id: record.environment for record in records if record.environment_id is not None}
+def _places(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key, Places]:
+    found: dict[Key, Places] = {}
+    for record in records:
+        places = found.setdefault(key(record.trial), {})
+        if record.environment_id is not None:
+            places[record.environment_id] = record.environment
+    return found
 
 
 def _brief(value: Any) -> str:

@@ -1,14 +1,20 @@
-"""Runs, each an invocation that stored records, from their rows."""
+"""Runs, each an invocation that stored records: from their rows, and by the name that a user gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from harness.contract.errors import UsageError
 from harness_results.schema import run_settings, runs
+
+LAST = re.compile(r"last(?:~(\d+))?")
+RUN = re.compile(rf"\d+|{LAST.pattern}")
+DOCTOR = "harness doctor"  # the command of its runs
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,11 @@ class Run:
     harness_version: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # launches, the seed of their order, ...
 
+    @property
+    def is_of_doctor(self) -> bool:
+        """Whether it measured this machine's noise, and not what a user asked for."""
+        return self.command == DOCTOR
+
 
 def read_runs(connection: Connection, *, last: bool, with_settings: bool) -> list[Run]:
     """Return all runs, the oldest first, or the one that began last; ``with_settings``: the store keeps them."""
@@ -30,3 +41,19 @@ def read_runs(connection: Connection, *, last: bool, with_settings: bool) -> lis
         return [Run(**row) for row in found]
     settings = {row.run_id: row.content for row in connection.execute(select(run_settings))}
     return [Run(**row, settings=settings.get(row["run_id"], {})) for row in found]
+
+
+def run_id_of(text: str, known: Sequence[Run], location: str) -> int:
+    """Return the id of the run that ``3``, ``last`` or ``last~1`` names, of those that the store at ``location`` has.
+
+    Runs of the doctor have a number; ``last`` passes them over.
+
+    Raises:
+        UsageError: it has no such run.
+    """
+    back = LAST.fullmatch(text)
+    ids = [run.run_id for run in known if back is None or not run.is_of_doctor]
+    wanted = int(text) if back is None else ([None, *ids][-1 - int(back[1] or 0) :] or [None])[0]
+    if wanted is None or wanted not in ids:
+        raise UsageError(f"store {location} has no run {text}; its runs: {', '.join(map(str, ids)) or 'none'}")
+    return wanted

@@ -11,12 +11,13 @@ from harness_results.grid import Grid
 from harness_results.limits import limits
 from harness_results.notes import reading
 from harness_results.pivot import Pivot, by_task, pivot
+from harness_results.relative import relative
 from harness_results.scaling_table import scaling_tables
 
 
 @dataclass(frozen=True)
 class Report:
-    """The tables, and how to read their columns."""
+    """The tables, and how to read their columns; no word of that where notes below each table say it."""
 
     tables: tuple[Pivot | Grid, ...]
     reading: str
@@ -26,6 +27,15 @@ def report(records: Sequence[Record]) -> Report:
     """Return the tables of these records; none of no records."""
     tables = [table for task in by_task(records) for table in _of_task(task)]
     return Report(tuple(table for table in tables if table is not None), reading(records))
+
+
+def relative_report(records: Sequence[Record], base: str) -> Report:
+    """Return the engines side by side, as multiples of ``base``.
+
+    Raises:
+        UnknownNameError: no record is of that engine.
+    """
+    return Report(tuple(relative(records, base)), reading="")
 
 
 def _of_task(records: Sequence[Record]) -> list[Pivot | Grid | None]:

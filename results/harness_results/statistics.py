@@ -106,15 +106,16 @@ def compare_speed(base: Values, new: Values, floor: float) -> Effect:
     sides. Anything else is ``cannot_tell``, with the reason.
 
     Args:
-        base: seconds per step, one median per launch.
+        base: seconds per step or per token, one median per launch.
         new: the same of what is compared with it.
         floor: the relative change that A against A reaches by itself.
     """
-    change = float(median(base) / median(new)) - 1
+    base, new = [1 / seconds for seconds in base], [1 / seconds for seconds in new]  # medians of an even number differ
+    change = float(median(new) / median(base)) - 1
     fewest = min(len(base), len(new))
     if max(len(base), len(new)) == 1:
         return Effect("cannot_tell", change, reason=f"one launch each: measure with --launches {FEWEST} or more")
-    low, high = _percentiles(_resampled_medians(base, len(base)) / _resampled_medians(new, len(new), _SEED + 1) - 1)
+    low, high = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)) - 1)
     if fewest < FEWEST:
         few = f"{len(base)} and {len(new)} launches: measure with --launches {FEWEST} or more"
         return Effect("cannot_tell", change, low, high, reason=few)

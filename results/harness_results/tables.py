@@ -30,7 +30,7 @@ class ReportTables:
             width = options.max_width
             lines = _pivot_lines(table, width) if isinstance(table, Pivot) else grid_lines(table, width)
             yield from (_cleaned(line, clean) for line in lines)
-        if self.report.tables:
+        if self.report.tables and self.report.reading:
             yield _cleaned(Text(self.report.reading, style="dim"), clean)
 
 
@@ -41,9 +41,14 @@ def rich_table(records: Iterable[Record]) -> ReportTables:
 
 def plain_table(records: Iterable[Record], width: int = 100) -> str:
     """Return the tables as text without colours."""
+    return plain_text(rich_table(records), width)
+
+
+def plain_text(tables: ReportTables, width: int = 100) -> str:
+    """Return tables as text without colours."""
     console = Console(width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False)
     with console.capture() as captured:
-        console.print(rich_table(records))
+        console.print(tables)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 

@@ -1,0 +1,109 @@
+"""A stack of Equinox's recurrent cells under ``lax.scan``, as its documentation has it, mapped over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from harness.cells import GRU, LSTM
+from harness.contract import Cell, Model
+from harness_jax.traced import States, Traced, Tree
+from harness_peers.arrays import LayerParameters, encoded, stacked
+
+Dropout = Callable[[Array, int], Array]  # of the values behind a layer, by its index
+
+CELLS: dict[type[Cell], type[eqx.nn.LSTMCell | eqx.nn.GRUCell]] = {LSTM: eqx.nn.LSTMCell, GRU: eqx.nn.GRUCell}
+
+
+class Stack(eqx.Module):
+    """Stacked cells and a linear readout: arrays alone, since all of it is trained."""
+
+    cells: list[Any]
+    readout: eqx.nn.Linear
+
+    def __init__(self, model: Model, key: Array) -> None:
+        kind, widths = CELLS[type(model.cell)], [model.inputs.size] + [model.hidden] * (model.layers - 1)
+        self.cells = [kind(width, model.hidden, key=key) for width in widths]
+        self.readout = eqx.nn.Linear(model.hidden, model.outputs, key=key)
+
+    def __call__(self, values: Array, state: States, dropout: Dropout, probes: Array | None) -> tuple[Array, States]:
+        """Return outputs (T, B, K) and the final state, given values (T, B, D)."""
+        finals = []
+        for index, cell in enumerate(self.cells):
+            start = tuple(part[index] for part in state)
+            values, final = _unrolled(cell, values, start, None if probes is None else probes[index])
+            finals.append(final)
+            if index < len(self.cells) - 1:
+                values = dropout(values, index)
+        return jax.vmap(jax.vmap(self.readout))(values), stacked(finals)
+
+
+class EquinoxNetwork(Traced):
+    """One model in Equinox. d loss / d h_t comes from the same cells, a probe added to each h_t that they return.
+
+    Weights: a ``Stack``. LSTMCell has one bias for b_ih + b_hh; GRUCell one for r and z each, and two for n.
+    """
+
+    own_weights = True
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._empty = eqx.filter_eval_shape(Stack, model, jax.random.key(0))
+
+    def weights(self, parameters: dict[str, Array]) -> Tree:
+        """Return a stack with the parameters in their places."""
+        convert = _lstm if type(self.model.cell) is LSTM else _gru
+        named = [convert(LayerParameters.of(parameters, index)) for index in range(self.model.layers)]
+        values = [value for layer in named for value in layer.values()]
+        values += [parameters["weight_out"], parameters["bias_out"]]
+
+        def places(stack: Stack) -> list[Array]:
+            cells = [getattr(cell, name) for cell, layer in zip(stack.cells, named, strict=True) for name in layer]
+            return [*cells, stack.readout.weight, stack.readout.bias]
+
+        return eqx.tree_at(places, self._empty, values)
+
+    def outputs(
+        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+    ) -> tuple[Array, States]:
+        """Call the stack."""
+        layer = eqx.nn.Dropout(self.model.dropout, inference=key is None)
+
+        def dropout(values: Array, index: int) -> Array:
+            return layer(values, key=None if key is None else jax.random.fold_in(key, index))
+
+        result: tuple[Array, States] = weights(encoded(self.model, inputs, state[0].dtype), state, dropout, probes)
+        return result
+
+
+def _unrolled(cell: Any, values: Array, state: States, probe: Array | None) -> tuple[Array, States]:
+    """Return h (T, B, H) and the final state: the cell sees one sequence, ``vmap`` makes it a batch."""
+
+    def advance(state: States, now: tuple[Array, Array | None]) -> tuple[States, Array]:
+        value, probe_t = now
+        state = _tuple(jax.vmap(cell)(value, state if len(state) > 1 else state[0]))
+        if probe_t is not None:
+            state = (state[0] + probe_t, *state[1:])
+        return state, state[0]
+
+    final, hidden = lax.scan(advance, state, (values, probe))
+    return hidden, final
+
+
+def _tuple(state: Any) -> States:
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _lstm(layer: LayerParameters) -> dict[str, Array]:
+    return {"weight_ih": layer.weight_ih, "weight_hh": layer.weight_hh, "bias": layer.bias_ih + layer.bias_hh}
+
+
+def _gru(layer: LayerParameters) -> dict[str, Array]:
+    r, z, n = layer.gates(3)
+    bias = jnp.concatenate([r.bias_ih + r.bias_hh, z.bias_ih + z.bias_hh, n.bias_ih])
+    return {"weight_ih": layer.weight_ih, "weight_hh": layer.weight_hh, "bias": bias, "bias_n": n.bias_hh}

@@ -1,0 +1,63 @@
+"""What a trainer trains: a pure function of weights, ours or another library's, to be traced."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from harness.contract import Model
+from harness_jax.batch import Arrays
+
+States = tuple[Array, ...]
+Tree = Any  # weights as the library keeps them: arrays in dicts, lists or objects that JAX can take apart
+
+
+class Traced(ABC):
+    """One model as one library computes it.
+
+    Attributes:
+        model: the function.
+        own_weights: whether ``weights`` is another arrangement than the core's names; then ``Conversion`` translates.
+    """
+
+    model: Model
+    own_weights: ClassVar[bool] = False
+
+    def weights(self, parameters: dict[str, Array]) -> Tree:
+        """Return the library's weights, made of the core's parameters: each entry a sum of theirs, or its negative."""
+        return parameters
+
+    @abstractmethod
+    def outputs(
+        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+    ) -> tuple[Array, States]:
+        """Return logits or predictions (T, B, K) and the final state, each (layers, B, H).
+
+        Args:
+            weights: of ``weights``.
+            inputs: (T, B) token ids or (T, B, D) vectors.
+            state: the initial state, each (layers, B, H).
+            key: random key of the dropout masks, or None for no dropout.
+            probes: (layers, T, B, H) zeros whose gradient is d loss / d h_t, or None.
+        """
+
+    def loss(
+        self, weights: Tree, probes: Array | None, arrays: Arrays, state: States, key: Array | None
+    ) -> tuple[Array, States]:
+        """Return the mean loss over the positions that count, and the final state."""
+        outputs, final = self.outputs(weights, arrays.inputs, state, key, probes)
+        return mean_loss(self.model, outputs, arrays), final
+
+
+def mean_loss(model: Model, outputs: Array, arrays: Arrays) -> Array:
+    """Return the mean loss of ``outputs`` (T, B, K) over the positions that count."""
+    if model.loss == "cross_entropy":
+        losses = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, arrays.targets)
+    else:
+        losses = jnp.square(outputs - arrays.targets).mean(-1)
+    # A dot product: a sum, once fused, may add one by one, and was seen to lose two digits.
+    return jnp.vdot(losses, arrays.weights)

@@ -1,0 +1,114 @@
+"""Stacked Keras layers, on whichever engine Keras runs, and their weights made of the core's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.contract import Cell, Model
+
+Tensor = Any  # of the engine that Keras runs on
+States = tuple[Tensor, ...]
+
+LAYERS: dict[type[Cell], Callable[..., Any]] = {
+    RNN: keras.layers.SimpleRNN,
+    ReluRNN: partial(keras.layers.SimpleRNN, activation="relu"),
+    LSTM: keras.layers.LSTM,
+    GRU: keras.layers.GRU,
+}
+WHOLE = {"return_sequences": True, "return_state": True, "dtype": "float32"}
+ZEROS = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}  # the core's weights come in their place
+
+
+class Stack:
+    """Recurrent layers that return sequences and states, dropout between them, and a dense readout.
+
+    Attributes:
+        dropouts: the layers between; only these draw random numbers.
+    """
+
+    def __init__(self, model: Model) -> None:
+        make = partial(LAYERS[type(model.cell)], **WHOLE, **ZEROS)
+        self._layers = [make(model.hidden) for _ in range(model.layers)]
+        self.dropouts = [keras.layers.Dropout(model.dropout, dtype="float32") for _ in range(model.layers - 1)]
+        self._readout = keras.layers.Dense(model.outputs, dtype="float32", kernel_initializer="zeros")
+        for index, layer in enumerate(self._layers):
+            layer.build((None, None, model.inputs.size if index == 0 else model.hidden))
+        self._readout.build((None, None, model.hidden))
+
+    @property
+    def variables(self) -> list[Any]:
+        """The trained variables, in the order of ``weights_of``."""
+        cells = [layer.cell for layer in self._layers]
+        recurrent = [part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)]
+        return [*recurrent, self._readout.kernel, self._readout.bias]
+
+    def __call__(
+        self, values: Tensor, state: States, *, training: bool, probes: Tensor | None = None
+    ) -> tuple[Tensor, States]:
+        """Return outputs (T, B, K) and the final state, each (layers, B, H).
+
+        Keras takes batches first; turning the axes moves no memory where the layers turn them back.
+
+        Args:
+            values: (T, B, D).
+            state: the initial state, each (layers, B, H).
+            training: whether dropout acts.
+            probes: (layers, T, B, H) zeros added to each h_t, or None.
+        """
+        values, finals = ops.swapaxes(values, 0, 1), []
+        for index, own in enumerate(self._layers):
+            start, layer = [part[index] for part in state], own
+            if probes is not None:
+                values = ops.concatenate([values, ops.swapaxes(probes[index], 0, 1)], axis=-1)
+                layer = keras.layers.RNN(Probed(own.cell), **WHOLE)
+            values, *final = layer(values, initial_state=start, training=training)
+            finals.append(final)
+            if index < len(self.dropouts):
+                values = self.dropouts[index](values, training=training)
+        outputs = ops.swapaxes(self._readout(values), 0, 1)
+        return outputs, tuple(ops.stack(list(parts)) for parts in zip(*finals, strict=True))
+
+
+class Probed(keras.layers.Layer):  # type: ignore[misc] # Keras has no annotations
+    """A cell whose last H inputs are added to its h."""
+
+    def __init__(self, cell: Any) -> None:
+        super().__init__(dtype="float32")
+        self._cell, self.state_size = cell, cell.state_size
+
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Run the library's cell on the other inputs."""
+        hidden = states[0].shape[-1]
+        h, states = self._cell.call(inputs[..., :-hidden], states)
+        h = h + inputs[..., -hidden:]
+        return h, [h, *list(states)[1:]]
+
+
+def weights_of(model: Model, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the values of ``Stack.variables``, made of the core's parameters.
+
+    ``SimpleRNN`` and ``LSTM`` have one bias for b_ih + b_hh; ``GRU`` has both, and the gates in the order z, r, n.
+    """
+    weights: list[Tensor] = []
+    for index in range(model.layers):
+        weight_ih, weight_hh, bias_ih, bias_hh = (
+            parameters[f"{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        if type(model.cell) is GRU:
+            weight_ih, weight_hh, bias_ih, bias_hh = (_zrn(part) for part in (weight_ih, weight_hh, bias_ih, bias_hh))
+            bias = ops.stack([bias_ih, bias_hh])
+        else:
+            bias = bias_ih + bias_hh
+        weights += [ops.transpose(weight_ih), ops.transpose(weight_hh), bias]
+    return [*weights, ops.transpose(parameters["weight_out"]), parameters["bias_out"]]
+
+
+def _zrn(rows: Tensor) -> Tensor:
+    r, z, n = ops.split(rows, 3)
+    return ops.concatenate([z, r, n])

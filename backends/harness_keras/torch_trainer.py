@@ -1,0 +1,142 @@
+"""Keras's layers on PyTorch, eagerly: the PyTorch backend's trainer, with Keras's variables as its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.contract import Array, Execution, Gradients, Model, Optimizer, Parameters, StepResult, UsageError
+from harness_keras.stack import Stack, weights_of
+from harness_torch.batch import DeviceBatch
+from harness_torch.network import States, Weights
+from harness_torch.trainer import TorchTrainer
+from harness_torch.update import Update
+
+
+class KerasTorchTrainer(TorchTrainer):
+    """One model on one device. d loss / d h_t comes from the same cells, each wrapped to add a probe to h_t."""
+
+    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+        self._conversion = Conversion(model, torch.device(execution.device))
+        with keras.device(execution.device):
+            super().__init__(model, optimizer, parameters, execution)
+        merged = self._conversion.merged
+        once, twice = (
+            [weight for weight, own in zip(self._weights.values(), merged, strict=True) if own is wanted]
+            for wanted in (False, True)
+        )
+        self._update = Update(optimizer, once, twice)
+
+    def train_step(self, batch: DeviceBatch) -> StepResult:
+        """Do one update."""
+        with keras.device(str(self._device)):
+            return super().train_step(batch)
+
+    def outputs(self, batch: DeviceBatch) -> Array:
+        """Return logits or predictions (T, B, K), dropout off."""
+        with keras.device(str(self._device)):
+            return super().outputs(batch)
+
+    def gradients(self, batch: DeviceBatch) -> Gradients:
+        """Return loss and gradients, dropout off, no update."""
+        weights = list(self._weights.values())
+        with keras.device(str(self._device)):
+            loss, *tensors = self._differentiate(self._stack, batch, weights, self._probes(batch))
+        return Gradients(loss.item(), self._conversion.gradients(tensors[:-1]), _array(tensors[-1]))
+
+    def parameters(self) -> Parameters:
+        """Return a copy of the parameters by name."""
+        return self._conversion.parameters(list(self._weights.values()), self._loaded)
+
+    def load(self, parameters: Parameters) -> None:
+        """Replace the parameters; the optimizer starts afresh.
+
+        Raises:
+            UsageError: a name or shape is not the model's.
+        """
+        shapes = {name: np.shape(value) for name, value in parameters.items()}
+        if odd := sorted({name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}):
+            raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
+        self._loaded = {name: np.array(value, np.float32) for name, value in parameters.items()}
+        with torch.no_grad():
+            for weight, value in zip(self._weights.values(), self._conversion.weights(self._loaded), strict=True):
+                weight.copy_(value)
+        self._update.reset()
+
+    def _build(self, variant: str) -> tuple[KerasStack, Weights]:
+        stack = KerasStack(self._model)
+        return stack, stack.weights
+
+    def _readout(self, hidden: Tensor) -> Tensor:
+        return hidden  # the stack has its own
+
+
+class KerasStack:
+    """``Stack`` as the PyTorch trainer calls it; its result is the readout's."""
+
+    def __init__(self, model: Model) -> None:
+        self._stack = Stack(model)
+        self._tokens = model.inputs.size if model.inputs.kind == "token" else None
+        self.weights: Weights = {f"{n}_{var.name}": var.value for n, var in enumerate(self._stack.variables)}
+
+    def __call__(
+        self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
+    ) -> tuple[Tensor, States]:
+        """Call Keras's layers; dropout is their own, and acts where its rate is given."""
+        if self._tokens is not None:
+            inputs = functional.one_hot(inputs, self._tokens).to(state[0].dtype)
+        return self._stack(inputs, state, training=dropout > 0, probes=probes)
+
+
+class Conversion:
+    """The linear map from the core's parameters to Keras's weights, and back.
+
+    Attributes:
+        merged: for each weight, whether it is a bias that stands for b_ih + b_hh.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self._model, self._device = model, device
+        ones = self.weights({name: np.ones(shape, np.float32) for name, shape in model.parameter_shapes().items()})
+        self.merged = [weight.flatten()[0].item() > 1 for weight in ones]
+
+    def weights(self, parameters: Parameters) -> list[Tensor]:
+        """Return Keras's weights."""
+        return self._weights(self._tensors(parameters))
+
+    def gradients(self, weights: Sequence[Tensor]) -> Parameters:
+        """Return d loss / d parameter by name, given d loss / d weight."""
+        return {name: _array(tensor) for name, tensor in self._pulled(weights).items()}
+
+    def parameters(self, weights: Sequence[Tensor], loaded: Parameters) -> Parameters:
+        """Return the parameters: those loaded, and how far the weights have moved, halved where two share one."""
+        moved = [
+            (now.detach() - before) / (2 if merged else 1)
+            for now, before, merged in zip(weights, self.weights(loaded), self.merged, strict=True)
+        ]
+        return {name: loaded[name] + _array(change) for name, change in self._pulled(moved).items()}
+
+    def _pulled(self, weights: Sequence[Tensor]) -> dict[str, Tensor]:
+        shapes = self._model.parameter_shapes()
+        start = self._tensors({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+        for tensor in start.values():
+            tensor.requires_grad_()
+        pulled = torch.autograd.grad(self._weights(start), list(start.values()), list(weights))
+        return dict(zip(start, pulled, strict=True))
+
+    def _weights(self, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+        with keras.device(str(self._device)):
+            return weights_of(self._model, parameters)
+
+    def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
+        return {name: torch.tensor(value, device=self._device) for name, value in parameters.items()}
+
+
+def _array(tensor: Tensor) -> Array:
+    """Return a copy as a NumPy array."""
+    return np.array(tensor.detach().cpu().numpy())

@@ -1,0 +1,44 @@
+"""Pieces of the core's parameters, and one-hot inputs, for networks that JAX traces."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from harness.contract import Model
+
+
+class LayerParameters(NamedTuple):
+    """One layer's parameters in the core's arrangement, gates along the rows."""
+
+    weight_ih: Array  # (G*H, D)
+    weight_hh: Array  # (G*H, H)
+    bias_ih: Array  # (G*H,)
+    bias_hh: Array  # (G*H,)
+
+    def gates(self, count: int) -> list[LayerParameters]:
+        """Return the parameters of each gate: the rows in ``count`` equal pieces."""
+        return [LayerParameters(*pieces) for pieces in zip(*(jnp.split(part, count) for part in self), strict=True)]
+
+    @staticmethod
+    def of(parameters: dict[str, Array], layer: int) -> LayerParameters:
+        """Return those of ``layer``."""
+        return LayerParameters(*(parameters[f"{name}_l{layer}"] for name in LayerParameters._fields))
+
+
+def joined(gates: list[LayerParameters]) -> LayerParameters:
+    """Return the gates' parameters as one, in this order: the inverse of ``gates``."""
+    return LayerParameters(*(jnp.concatenate(parts) for parts in zip(*gates, strict=True)))
+
+
+def encoded(model: Model, inputs: Array, dtype: jnp.dtype) -> Array:
+    """Return vectors (T, B, D): tokens one-hot, as the libraries' layers take vectors only."""
+    return jax.nn.one_hot(inputs, model.inputs.size, dtype=dtype) if model.inputs.kind == "token" else inputs
+
+
+def stacked(finals: list[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Return the layers' final states, each (layers, B, H), from one tuple of (B, H) per layer."""
+    return tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))

@@ -1,0 +1,109 @@
+"""What every peer says of itself. No library is imported here: ``harness list`` must stay fast."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import ClassVar
+
+from harness.contract import (
+    Available,
+    Backend,
+    Cell,
+    Execution,
+    Missing,
+    Model,
+    Optimizer,
+    Parameters,
+    Trainer,
+    Trial,
+    UnavailableError,
+    UnknownNameError,
+    UnsupportedError,
+)
+
+CURE = 'pip install "rnn-harness[peers]"'
+
+
+class Peer(Backend):
+    """A library of recurrent layers.
+
+    Attributes:
+        title: what the library is called in messages.
+        libraries: import name -> distribution name of all that does the work.
+        cells: what runs each cell -> the variants that it has in the library.
+        cure: the command that installs the libraries.
+    """
+
+    groups = ("peers",)
+    title: ClassVar[str]
+    libraries: ClassVar[Mapping[str, str]]
+    cells: ClassVar[Mapping[type[Cell], tuple[str, ...]]]
+    cure: ClassVar[str] = CURE
+
+    def availability(self) -> Available | Missing:
+        """Look for the libraries without importing them."""
+        reason = why_not(self.libraries)
+        return Missing(reason, self.cure) if reason else Available()
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each library, by distribution name."""
+        return {distribution: version(distribution) for distribution in self.libraries.values()}
+
+    def variants(self, cell: Cell) -> tuple[str, ...]:
+        """Return the library's own ways to run ``cell``; none where it has no such cell."""
+        return self.cells.get(type(cell), ())
+
+    def why_unsupported(self, model: Model, trial: Trial) -> str | None:
+        """Say that the library has no such cell, or lacks it in this variant."""
+        return self._why_no_variant(model.cell, trial.variant)
+
+    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+        """Return a trainer.
+
+        Raises:
+            UnsupportedError: the library has no such cell.
+            UnknownNameError: there is no such variant.
+            UsageError: the device is not there, or the parameters do not fit the model.
+            UnavailableError: a library cannot be imported.
+        """
+        if reason := self._why_no_variant(model.cell, execution.variant):
+            raise UnsupportedError(reason)
+        if execution.variant not in self.variants(model.cell):
+            raise UnknownNameError(f"variant of {self.name}", execution.variant, self.variants(model.cell))
+        self._import()
+        return self._trainer(model, optimizer, parameters, execution)
+
+    @abstractmethod
+    def _trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+        """Return a trainer of a variant that is there; the libraries are imported."""
+
+    def _why_no_variant(self, cell: Cell, variant: str) -> str | None:
+        own = self.variants(cell)
+        known = {name for names in self.cells.values() for name in names}
+        if own and (variant in own or variant not in known):
+            return None
+        names = ", ".join(kind.name for kind, variants in self.cells.items() if variants)
+        return f"{self.title} has no cell that computes {cell.name}; the harness runs {names} with it"
+
+    def _import(self) -> None:
+        try:
+            for library in self.libraries:
+                import_module(library)
+        except Exception as error:  # a broken installation may raise anything
+            raise UnavailableError(f"{self.title} cannot be imported: {error}\nCure: {self.cure}") from error
+
+
+def why_not(libraries: Mapping[str, str]) -> str | None:
+    """Return which library is missing, by import name -> distribution name; None where all are there."""
+    for library, distribution in libraries.items():
+        if find_spec(library) is None:
+            return f"{distribution} is not installed"
+        try:
+            version(distribution)
+        except PackageNotFoundError:
+            return f"a module named {library} is there, but no installed distribution {distribution}"
+    return None

@@ -1,0 +1,109 @@
+"""Backpropagation through time of one batch: all of it at once, or in chunks whose forward pass is run again.
+
+In chunks (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), forwards only the states between chunks
+are kept; backwards each chunk is run again with its input product, readout and loss, so that nothing of size T*H is
+ever there at once. The derivative of a chunk's final state is that of the initial state of the chunk after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness_torch.batch import DeviceBatch
+from harness_torch.dropout import Draws
+from harness_torch.layer import States
+from harness_torch.network import Stack, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Stacked cells, the readout, and the loss."""
+
+    stack: Stack
+    weights: Weights
+    dropout: float = 0.0
+
+    def readout(self, hidden: Tensor) -> Tensor:
+        """Return the outputs (T, B, K) in the dtype of the weights; the product is taken in that of ``hidden``."""
+        weight, bias = self.weights["weight_out"], self.weights["bias_out"]
+        return functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype)).to(weight.dtype)
+
+    def loss(self, batch: DeviceBatch, start: States, probes: Tensor | None = None) -> tuple[Tensor, States]:
+        """Return the batch's share in the mean loss and the final state."""
+        hidden, final = self.stack(batch.inputs, start, self.dropout, probes)
+        return batch.loss(self.readout(hidden)), final
+
+
+def differentiate(
+    network: Network, batch: DeviceBatch, start: States, chunk: int | None = None, probes: Tensor | None = None
+) -> tuple[Tensor, States]:
+    """Add the gradients of ``batch`` to every leaf's ``grad``; return the loss and the final state, detached.
+
+    Args:
+        network: what is differentiated.
+        batch: one batch.
+        start: the initial state, each (layers, B, H); the gradient is cut there.
+        chunk: time steps per chunk; None keeps everything.
+        probes: (layers, T, B, H) zeros whose gradient is d loss / d h_t, or None.
+    """
+    if chunk is not None and chunk < batch.time_steps:
+        return _in_chunks(network, batch.split(chunk), start, probes)
+    loss, final = network.loss(batch, start, probes)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), detached(final)
+
+
+def detached(state: States) -> States:
+    """Return the same values without their history."""
+    return tuple(part.detach() for part in state)
+
+
+def _in_chunks(
+    network: Network, chunks: Sequence[DeviceBatch], start: States, probes: Tensor | None
+) -> tuple[Tensor, States]:
+    begins = _begins(network, chunks, start)
+    parts = [None] * len(chunks) if probes is None else torch.split(probes, chunks[0].time_steps, dim=1)
+    loss, final = _again(network, chunks[-1], begins[-1], parts[-1], ())
+    after = Draws(start[0].device)
+    for index in reversed(range(len(chunks) - 1)):
+        d_end = tuple(part.grad for part in begins.pop().state)
+        share, _ = _again(network, chunks[index], begins[-1], parts[index], d_end)
+        loss = loss + share
+    after.restore()
+    return loss, final
+
+
+@dataclass(frozen=True, eq=False)
+class _Begin:
+    """Where a chunk begins: the state, as leaves, and the random state of dropout."""
+
+    state: States
+    draws: Draws
+
+
+def _begins(network: Network, chunks: Sequence[DeviceBatch], start: States) -> list[_Begin]:
+    """Run all chunks but the last without a graph; return where each begins."""
+    begins, state = [], start
+    for chunk in chunks:
+        leaves = tuple(part.detach().requires_grad_() for part in state)
+        begins.append(_Begin(leaves, Draws(start[0].device)))
+        if chunk is not chunks[-1]:
+            with torch.no_grad():
+                _, state = network.stack(chunk.inputs, state, network.dropout)
+    return begins
+
+
+def _again(
+    network: Network, chunk: DeviceBatch, begin: _Begin, probe: Tensor | None, d_end: tuple[Tensor | None, ...]
+) -> tuple[Tensor, States]:
+    """Run a chunk with a graph and back from its loss and final state; return both, detached."""
+    begin.draws.restore()
+    loss, end = network.loss(chunk, begin.state, probe)
+    reached = [(part, d_part) for part, d_part in zip(end, d_end, strict=False) if d_part is not None]
+    torch.autograd.backward([loss, *(part for part, _ in reached)], [None, *(d_part for _, d_part in reached)])
+    return loss.detach(), detached(end)

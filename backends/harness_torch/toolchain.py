@@ -1,0 +1,24 @@
+"""Whether ``torch.compile`` can build its programs here, without importing torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+COMPILER_CURE = "install a C++ compiler and Python's headers, on Debian: apt install g++ python3-dev"
+COMPILERS = ("g++", "clang++", "c++")
+
+
+def why_no_compiler() -> str | None:
+    """Return what is missing for ``torch.compile`` on a CPU, or None."""
+    if sys.platform == "win32":
+        compilers: tuple[str, ...] = ("cl",)
+    else:
+        compilers = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
+    if not any(shutil.which(name) for name in compilers):
+        return f"torch.compile needs a C++ compiler: {' or '.join(compilers)} is not on the path"
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return None if header.exists() else f"torch.compile needs Python's headers: {header} is not there"

@@ -1,0 +1,113 @@
+"""Engines side by side on one network after another: throughput as a multiple of one engine's, beside the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.contract import Record, UnknownNameError
+from harness_results.grid import Grid
+from harness_results.networks import networks
+from harness_results.pivot import by_task
+from harness_results.text import UNKNOWN, number, seconds
+
+OTHER_FUNCTION = "≠"
+LIMIT = (
+    "limit: products of this shape that a recurrence must take one after the other, and the others at the rate of "
+    "large ones, by the fastest engine's products"
+)
+Place = tuple[str, ...]  # a network's labels and its length
+Engines = Mapping[str, Record]
+
+
+def relative(records: Sequence[Record], base: str) -> list[Grid]:
+    """Return one table per task: a row per network and length, a column per engine.
+
+    Args:
+        records: one per trial, of one run where the multiples are to mean anything.
+        base: the engine whose throughput counts as 1.
+
+    Raises:
+        UnknownNameError: no record is of that engine.
+    """
+    engines = list(dict.fromkeys(record.trial.engine for record in records))
+    if base not in engines:
+        raise UnknownNameError("engine of these records", base, engines)
+    return [_grid(task, base) for task in by_task(records)]
+
+
+def least_seconds(records: Sequence[Record]) -> float | None:
+    """Return the serial limit of a training step, the lowest that any engine's products allow; None where unknown."""
+    pairs = ((_figure(r, "fraction_of_serial_limit"), _figure(r, "step_seconds_median")) for r in records)
+    found = [fraction * step for fraction, step in pairs if fraction and step]
+    return min(found, default=None)
+
+
+def _grid(records: Sequence[Record], base: str) -> Grid:
+    found = networks(records)
+    places: dict[Place, dict[str, Record]] = {}
+    for record, labels in zip(records, found.labels, strict=True):
+        places.setdefault((*labels[:-1], str(record.trial.length)), {})[record.trial.engine] = record
+    engines = [base, *dict.fromkeys(r.trial.engine for r in records if r.trial.engine != base)]
+    return Grid(
+        title=f"{records[0].trial.task}: throughput as a multiple of {base}   {found.words}",
+        axes=(*found.axes[:-1], "T"),
+        columns=("limit", base, *engines[1:], "best"),
+        rows=tuple((place, _cells(places[place], engines)) for place in _by_network(places)),
+        notes=tuple(_notes(records, base)),
+    )
+
+
+def _by_network(places: Mapping[Place, Engines]) -> list[Place]:
+    """Return the places so that the lengths of a network stand together, networks as they appear."""
+    order = list(dict.fromkeys(place[:-1] for place in places))
+    return sorted(places, key=lambda place: (order.index(place[:-1]), int(place[-1])))
+
+
+def _cells(engines: Engines, names: Sequence[str]) -> tuple[str, ...]:
+    base, speed = names[0], _speed(engines.get(names[0]))
+    step = _figure(engines[base], "step_seconds_median") if base in engines else None
+    multiples = (_multiple(engines.get(name), speed) for name in names[1:])
+    least = least_seconds(list(engines.values()))
+    return (seconds(least), seconds(step), *multiples, _best(engines, least))
+
+
+def _figure(record: Record, name: str) -> float | None:
+    value = record.figures.get(name)
+    return None if value is None else float(value)
+
+
+def _speed(record: Record | None) -> float | None:
+    return _figure(record, "tokens_per_second") if record is not None and record.status == "ok" else None
+
+
+def _multiple(record: Record | None, base: float | None) -> str:
+    if record is None:
+        return ""
+    if record.status != "ok":
+        return record.status.replace("_", " ")
+    speed = _speed(record)
+    mark = f" {OTHER_FUNCTION}" if "deviation" in record.details else ""
+    return (UNKNOWN if speed is None or not base else number(speed / base)) + mark
+
+
+def _best(engines: Engines, least: float | None) -> str:
+    """Return the fastest engine that computes the same function, and how many times the limit its step takes."""
+    speeds = {name: _speed(record) for name, record in engines.items() if "deviation" not in record.details}
+    known = {name: speed for name, speed in speeds.items() if speed is not None}
+    if not known:
+        return UNKNOWN
+    name = max(known, key=known.__getitem__)
+    step = _figure(engines[name], "step_seconds_median")
+    return f"{name} ({number(step / least)} x limit)" if step and least else name
+
+
+def _notes(records: Sequence[Record], base: str) -> list[str]:
+    launches = sorted({int(record.details.get("launches", 1)) for record in records})
+    many = f"medians of {launches[0]} launches" if len(launches) == 1 and launches[0] > 1 else "medians"
+    notes = [
+        f"limit, {base}: time of a training step · others: throughput over that of {base}, {many}; above 1 is faster",
+        LIMIT,
+    ]
+    if any("deviation" in record.details for record in records):
+        notes.append(f"{OTHER_FUNCTION} computes another function: see harness list backends")
+    return notes

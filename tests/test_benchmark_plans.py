@@ -1,0 +1,22 @@
+"""The plans in ``benchmarks/`` can be read, and name only axes, tasks and options that exist."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.plugins import load_plugins
+from harness.sweep.plan_file import read_plan
+from harness.sweep.request import AXES
+
+PLANS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_a_plan_names_what_exists(path):
+    request, plugins = read_plan(path), load_plugins()
+    assert set(request.axes) <= set(AXES)
+    for task in request.axes["task"]:
+        plugins.task(task).Options.model_validate(request.task_options.get(task, {}))
+    for engine in request.axes["backend"]:
+        name = engine.partition(":")[0]
+        assert name in plugins.backends or name in plugins.groups
