@@ -82,7 +82,7 @@ class JaxBackend(Backend):
         from harness_jax.network import LAYERS, Network
         from harness_jax.trainer import JaxTrainer
 
-        return JaxTrainer(Network(model, LAYERS[execution.variant]), optimizer, parameters, execution)
+        return JaxTrainer(Network(model, LAYERS[execution.variant], execution), optimizer, parameters, execution)
 
     def environment(self, threads: int) -> dict[str, str]:
         """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, and log errors only.
