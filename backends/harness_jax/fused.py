@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from harness.contract import Cell
 from harness_jax.kernels import Kept, kernel_of
-from harness_jax.ops import transposed
+from harness_jax.ops import barred, transposed
 from harness_jax.scan import recurrent_product
 
 States = tuple[Array, ...]
@@ -75,8 +75,9 @@ def _weight_gradients(
     if d_zh is None or weight_hh is None or bias_hh is None:
         return None, None
     rows, h = d_zh.reshape(-1, d_zh.shape[-1]), before.reshape(-1, before.shape[-1])
-    product = jnp.matmul(h.T, rows, preferred_element_type=weight_hh.dtype)
-    return transposed(product), rows.sum(0, dtype=bias_hh.dtype)
+    # Without the barrier XLA turns this into rows.T @ h, half as fast.
+    product = barred(jnp.matmul(h.T, rows, preferred_element_type=weight_hh.dtype))
+    return product.T, rows.sum(0, dtype=bias_hh.dtype)
 
 
 fused.defvjp(_forward, _backward)
