@@ -54,7 +54,7 @@ class AnyKernel:
     def backward(self, factors: Kept, d_state: States) -> tuple[Kept, Array | None, States]:
         """Return d_zx as the parts, unless it is d_zh."""
         d_zx, d_zh, parts = self._cell.step_gradient(OPS, *factors, d_state)
-        return None if d_zx is d_zh else d_zx, d_zh, tuple(_full(part, d_state[0]) for part in parts)
+        return None if d_zx is d_zh else d_zx, d_zh, tuple(filled(part, d_state[0]) for part in parts)
 
     def d_zx(self, factors: Kept, d_parts: Kept, d_zh: Array | None) -> Array:
         """Return the parts, or d_zh where they are none."""
@@ -163,6 +163,6 @@ def _scales(like: Array, scales: tuple[float, ...]) -> Array:
     return jnp.repeat(jnp.array(scales, like.dtype), like.shape[-1] // len(scales))
 
 
-def _full(part: Array | float, like: Array) -> Array:
+def filled(part: Array | float, like: Array) -> Array:
     """Return an array where a cell gave the number that stands for one."""
     return part if isinstance(part, jax.Array) else jnp.full_like(like, part)

@@ -12,15 +12,17 @@ from jax import Array, lax
 
 from harness.contract import Cell, Execution, Model
 from harness_jax.batch import Arrays
+from harness_jax.deer import deer
 from harness_jax.embedding import embedded
 from harness_jax.fused import fused
+from harness_jax.parallel import parallel
 from harness_jax.scan import scan
 from harness_jax.traced import States, Traced, mean_loss
 
 Weights = dict[str, Array]
 Layer = Callable[[Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]]
 
-LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused}
+LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer}
 
 
 class Window(NamedTuple):
@@ -94,7 +96,7 @@ class Network(Traced):
             if key is not None and index < self.model.layers - 1:
                 values = _dropout(values, self.model.dropout, jax.random.fold_in(key, index), window.steps)
         readout = _product(values, weights["weight_out"]).astype(exact) + weights["bias_out"]
-        return readout, tuple(jnp.stack(parts).astype(exact) for parts in zip(*finals, strict=True))
+        return readout, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
 
 
 def _window(inputs: Array, probes: Array | None) -> Window:
