@@ -8,34 +8,45 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from harness.cells import GRU, LSTM, RNN
 from harness.contract import (
     Array,
     Available,
     Backend,
     Cell,
+    Dtype,
     Execution,
+    LinearCell,
     Missing,
     Model,
     Optimizer,
     Parameters,
     Trainer,
+    Trial,
     UnavailableError,
     UnknownNameError,
+    UnsupportedError,
     may_have_accelerator,
 )
 
 CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
 LIBRARIES = ("jax", "jaxlib", "optax")
+DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
+DEER_STATE = 32  # numbers of state per sequence and layer
 POOL = "tf_XLAEigen"  # the name of the threads that share XLA's CPU work
 
 
 class JaxBackend(Backend):
-    """JAX on the CPU or an NVIDIA GPU, in two variants for every cell.
+    """JAX on the CPU or an NVIDIA GPU.
 
-    ``fused``: hand-derived BPTT, a ``custom_vjp`` per layer. ``scan``: ``lax.scan`` over the cell's ``step``, autodiff.
+    ``scan``: ``lax.scan`` over any cell's ``step``, differentiated by JAX.
+    ``fused``: hand-derived BPTT of any cell, a ``custom_vjp`` per layer.
+    ``parallel``: cells that are linear in their state, all time steps at once by an associative scan.
+    ``deer``: rnn, lstm and gru of small state, all time steps at once by Newton's method.
     """
 
     name = "jax"
+    checkpoints = True
 
     def availability(self) -> Available | Missing:
         """Look for the libraries without importing them."""
@@ -65,24 +76,43 @@ class JaxBackend(Backend):
         return tuple(devices())
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``fused`` and ``scan``, which run any cell."""
-        return ("fused", "scan")
+        """Return ``scan`` and ``fused``, which run any cell, and what is parallel in time for this one."""
+        parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
+        return ("scan", "fused", *parallel, *(("deer",) if type(cell) in DEER_CELLS else ()))
+
+    def default_variant(self, cell: Cell, trial: Trial) -> str:
+        """Return the fastest by measurement."""
+        if isinstance(cell, LinearCell) and trial.device != "cpu":
+            return "parallel"
+        return "fused"
+
+    def dtypes(self, device: str) -> tuple[Dtype, ...]:
+        """Return float32, float64 and bfloat16, and on a GPU TF32."""
+        everywhere: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
+        return (*everywhere, "tf32") if device.startswith("cuda") else everywhere
+
+    def why_unsupported(self, model: Model, trial: Trial) -> str | None:
+        """Say where a variant that is parallel in time cannot run."""
+        return _why_not(model, trial.variant, trial.dtype)
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
 
         Raises:
             UnknownNameError: there is no such variant.
+            UnsupportedError: the variant cannot run this model.
             UsageError: the device is not there, or the parameters do not fit the model.
             UnavailableError: jax or optax cannot be imported.
         """
+        if reason := _why_not(model, execution.variant, execution.dtype):
+            raise UnsupportedError(reason)
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of jax", execution.variant, self.variants(model.cell))
         _check_import()
         from harness_jax.network import LAYERS, Network
         from harness_jax.trainer import JaxTrainer
 
-        return JaxTrainer(Network(model, LAYERS[execution.variant]), optimizer, parameters, execution)
+        return JaxTrainer(Network(model, LAYERS[execution.variant], execution), optimizer, parameters, execution)
 
     def environment(self, threads: int) -> dict[str, str]:
         """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, and log errors only.
@@ -106,6 +136,25 @@ class JaxBackend(Backend):
         """Recognise XLA's RESOURCE_EXHAUSTED, besides ``MemoryError``."""
         full = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
         return isinstance(error, MemoryError) or full
+
+
+def _why_not(model: Model, variant: str, dtype: Dtype) -> str | None:
+    """Return why this variant cannot run the model, or None."""
+    cell, size = model.cell, model.hidden * len(model.cell.states)
+    if variant == "parallel" and not isinstance(cell, LinearCell):
+        return f"{cell.name} is not linear in its state, so it has no parallel scan: choose jax:fused"
+    if variant != "deer":
+        return None
+    if type(cell) not in DEER_CELLS:
+        return f"jax:deer runs rnn, lstm and gru, not {cell.name}: choose jax:fused"
+    if dtype in ("bfloat16", "tf32"):
+        return f"jax:deer needs float32 or float64: Newton's method does not converge in {dtype}"
+    if size > DEER_STATE:
+        return (
+            f"jax:deer takes up to {DEER_STATE} numbers of state, not {size} ({len(cell.states)} x hidden "
+            f"{model.hidden}): its memory grows with their square and its work with their cube times log T"
+        )
+    return None
 
 
 def _first_line(path: Path) -> str:

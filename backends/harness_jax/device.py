@@ -8,12 +8,15 @@ from importlib import import_module
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from harness.contract import Dtype, UsageError
 
-MATMUL_PRECISION = "highest"  # no TF32
+STATE_DTYPES: dict[Dtype, DTypeLike] = {
+    "float32": np.float32, "float64": np.float64, "bfloat16": jnp.bfloat16, "tf32": np.float32,
+}  # fmt: skip
 PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
 
 
@@ -52,12 +55,17 @@ def put(values: ArrayLike, dtype: DTypeLike, device: jax.Device) -> jax.Array:
 
 @contextmanager
 def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
-    """Place and trace on ``device``, with 64-bit numbers for float64 only, and no TF32."""
+    """Place and trace on ``device``, with 64-bit numbers for float64 only, and TF32 only where it is asked for."""
     with ExitStack() as stack:
         stack.enter_context(_x64(dtype == "float64"))
         stack.enter_context(jax.default_device(device))
-        stack.enter_context(jax.default_matmul_precision(MATMUL_PRECISION))
+        stack.enter_context(jax.default_matmul_precision(matmul_precision(dtype)))
         yield
+
+
+def matmul_precision(dtype: Dtype) -> str:
+    """Return JAX's word for how exact a product of float32 matrices is."""
+    return "tensorfloat32" if dtype == "tf32" else "highest"
 
 
 def _x64(enabled: bool) -> AbstractContextManager[Any]:

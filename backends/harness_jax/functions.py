@@ -67,7 +67,7 @@ class Functions:
         """Return the loss, its gradient by parameter, and d loss / d h_t (layers, T, B, H), dropout off."""
         steps, size = arrays.weights.shape
         layers, _, hidden = state[0].shape
-        probes = jnp.zeros((layers, steps, size, hidden), state[0].dtype)
+        probes = jnp.zeros((layers, steps, size, hidden), arrays.weights.dtype)
         differentiate = jax.value_and_grad(self._network.loss, argnums=(0, 1), has_aux=True)
         (loss, _), (gradients, d_hidden) = differentiate(weights, probes, arrays, state, None)
         named = gradients if self._conversion is None else self._conversion.gradients(gradients)

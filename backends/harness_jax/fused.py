@@ -1,6 +1,6 @@
 """Variant ``fused``: the hand-derived BPTT of any cell as one ``custom_vjp`` per layer.
 
-The forward scan keeps what ``step_gradient`` asks for; the reverse scan gives d_zx and d_zh, from which the weight's
+The forward scan keeps what the kernel asks for; the reverse scan gives d_zx and d_zh, from which the weight's
 gradient is one product over all time steps, and d loss / d h_t, which travels as the cotangent of the probe.
 """
 
@@ -14,58 +14,70 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from harness.contract import Cell
-from harness_jax.ops import OPS, transposed
+from harness_jax.kernels import Kept, kernel_of
+from harness_jax.ops import barred, transposed
+from harness_jax.scan import recurrent_product
 
 States = tuple[Array, ...]
 Result = tuple[Array, States]
-Kept = tuple[Array, Array, Array, States, States, Array | None]  # zx, weight_hh, zh, initial state, states, probe
+# zx, weight_hh, bias_hh, the kernel's, initial state, states, probe
+Residuals = tuple[Array, Array | None, Array | None, Kept, States, States, Array | None]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def fused(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None) -> Result:
+def fused(
+    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+) -> Result:
     """Run one layer over all time steps; arguments and result as ``harness_jax.scan.scan``.
 
-    The gradient is cut at the initial state (truncated BPTT). The probe is not added, only differentiated for.
+    The probe is not added, only differentiated for.
     """
     return _forward(cell, zx, weight_hh, bias_hh, state, probe)[0]
 
 
 def _forward(
-    cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
-) -> tuple[Result, Kept]:
-    recurrent = transposed(weight_hh)
+    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+) -> tuple[Result, Residuals]:
+    kernel, recurrent = kernel_of(cell), None if weight_hh is None else transposed(weight_hh)
 
-    def advance(state: States, zx_t: Array) -> tuple[States, tuple[Array, States]]:
-        zh_t = state[0] @ recurrent + bias_hh
-        state = cell.step(OPS, zx_t, zh_t, state)
-        return state, (zh_t, state)
+    def advance(state: States, zx_t: Array) -> tuple[States, tuple[Kept, States]]:
+        state, kept = kernel.forward(zx_t, recurrent_product(state[0], recurrent, bias_hh), state)
+        return state, (kept, state)
 
-    final, (zh, states) = lax.scan(advance, state, zx)
-    return (states[0], final), (zx, weight_hh, zh, state, states, probe)
+    final, (kept, states) = lax.scan(advance, state, zx)
+    return (states[0], final), (zx, weight_hh, bias_hh, kept, state, states, probe)
 
 
-def _backward(cell: Cell, kept: Kept, cotangent: tuple[Array, Any]) -> tuple[Any, ...]:
-    zx, weight_hh, zh, start, states, probe = kept
+def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
+    zx, weight_hh, bias_hh, kept, start, states, probe = residuals
+    kernel, weight = kernel_of(cell), None if weight_hh is None else weight_hh.astype(zx.dtype)
     before = tuple(jnp.concatenate([first[None], part[:-1]]) for first, part in zip(start, states, strict=True))
+    factors = kernel.factors(zx, kept, before, states)
 
-    def retreat(d_state: States, now: tuple[Any, ...]) -> tuple[States, tuple[Array, Array | None, Array | None]]:
-        zx_t, zh_t, state, new_state, d_output = now
+    def retreat(d_state: States, now: tuple[Any, ...]) -> tuple[States, tuple[Kept, Array | None, Array | None]]:
+        factors_t, d_output = now
         d_h = d_state[0] + d_output
-        d_zx, d_zh, parts = cell.step_gradient(OPS, zx_t, zh_t, state, new_state, (d_h, *d_state[1:]))
-        d_state = tuple(_full(part, d_h) for part in parts)
-        d_state = (d_state[0] + d_zh @ weight_hh, *d_state[1:])
-        return d_state, (d_zx, None if d_zh is d_zx else d_zh, None if probe is None else d_h)
+        d_parts, d_zh, d_state = kernel.backward(factors_t, (d_h, *d_state[1:]))
+        if d_zh is not None:
+            d_state = (d_state[0] + d_zh @ weight, *d_state[1:])
+        return d_state, (d_parts, d_zh, None if probe is None else d_h)
 
-    nothing = tuple(jnp.zeros_like(part) for part in start)
-    _, (d_zx, d_zh, d_probe) = lax.scan(retreat, nothing, (zx, zh, before, states, cotangent[0]), reverse=True)
-    rows = (d_zx if d_zh is None else d_zh).reshape(-1, zx.shape[-1])
-    d_weight = rows.T @ before[0].reshape(-1, weight_hh.shape[1])
-    return d_zx, d_weight, rows.sum(0), nothing, d_probe
+    d_outputs, d_final = cotangent
+    d_start, (d_parts, d_zh, d_probe) = lax.scan(retreat, d_final, (factors, d_outputs), reverse=True)
+    d_weight, d_bias = _weight_gradients(before[0], d_zh, weight_hh, bias_hh)
+    return kernel.d_zx(factors, d_parts, d_zh), d_weight, d_bias, d_start, d_probe
 
 
-def _full(part: Array | float, like: Array) -> Array:
-    """Return an array where a cell gave the number that stands for one."""
-    return part if isinstance(part, Array) else jnp.full_like(like, part)
+def _weight_gradients(
+    before: Array, d_zh: Array | None, weight_hh: Array | None, bias_hh: Array | None
+) -> tuple[Array | None, Array | None]:
+    """Return d_weight_hh (G*H, H) and d_bias_hh (G*H,), in their own dtype, as sums over all time steps."""
+    if d_zh is None or weight_hh is None or bias_hh is None:
+        return None, None
+    rows, h = d_zh.reshape(-1, d_zh.shape[-1]), before.reshape(-1, before.shape[-1])
+    # Without the barrier XLA turns this into rows.T @ h, half as fast.
+    product = barred(jnp.matmul(h.T, rows, preferred_element_type=weight_hh.dtype))
+    return product.T, rows.sum(0, dtype=bias_hh.dtype)
 
 
 fused.defvjp(_forward, _backward)

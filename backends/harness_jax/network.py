@@ -4,64 +4,146 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from harness.contract import Cell, Model
+from harness.contract import Cell, Execution, Model
+from harness_jax.batch import Arrays
+from harness_jax.deer import deer
+from harness_jax.embedding import embedded
 from harness_jax.fused import fused
+from harness_jax.parallel import parallel
 from harness_jax.scan import scan
-from harness_jax.traced import States, Traced
+from harness_jax.traced import States, Traced, mean_loss
 
 Weights = dict[str, Array]
-Layer = Callable[[Cell, Array, Array, Array, States, Array | None], tuple[Array, States]]
+Layer = Callable[[Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]]
 
-LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused}
+LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer}
+
+
+class Window(NamedTuple):
+    """Consecutive time steps of a batch.
+
+    Attributes:
+        inputs: (T, B) token ids or (T, B, D) vectors.
+        probes: (T, layers, B, H) zeros whose gradient is d loss / d h_t, or None.
+        steps: (T,) the index of each time step in its batch.
+    """
+
+    inputs: Array
+    probes: Array | None
+    steps: Array
 
 
 @dataclass(frozen=True)
 class Network(Traced):
-    """One model executed by one kind of layer."""
+    """One model executed by one kind of layer, in one number format, with or without checkpoints."""
 
     model: Model
     layer: Layer
+    execution: Execution
 
     def outputs(
         self, weights: Weights, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
     ) -> tuple[Array, States]:
-        """Return logits or predictions (T, B, K) and the final state, each (layers, B, H).
+        """Return logits or predictions (T, B, K) and the final state: see ``Traced``; ``weights`` are by name."""
 
-        Args:
-            weights: by name.
-            inputs: (T, B) token ids or (T, B, D) vectors.
-            state: the initial state, each (layers, B, H).
-            key: random key of the dropout masks, or None for no dropout.
-            probes: (layers, T, B, H) zeros whose gradient is d loss / d h_t, or None.
+        def advance(state: States, window: Window) -> tuple[States, Array]:
+            outputs, state = self._run(weights, window, state, key)
+            return state, outputs
+
+        state, outputs = _in_chunks(advance, state, _window(inputs, probes), self._chunk(inputs))
+        return outputs, state
+
+    def loss(
+        self, weights: Weights, probes: Array | None, arrays: Arrays, state: States, key: Array | None
+    ) -> tuple[Array, States]:
+        """Return the mean loss over the positions that count, and the final state.
+
+        The gradient reaches the first time step of the batch and ends there: ``state`` is not differentiated for.
         """
-        values, finals = inputs, []
+
+        def advance(state: States, now: tuple[Window, Arrays]) -> tuple[States, Array]:
+            window, arrays = now
+            outputs, state = self._run(weights, window, state, key)
+            return state, mean_loss(self.model, outputs, arrays)[None]
+
+        chunk = self._chunk(arrays.weights)
+        # Not prevent_cse: a loop's body is out of reach of the elimination that would undo the checkpoint.
+        body = advance if chunk is None else jax.checkpoint(advance, prevent_cse=False)
+        over = _window(arrays.inputs, probes), arrays
+        final, losses = _in_chunks(body, lax.stop_gradient(state), over, chunk)
+        return losses.sum(), final
+
+    def _chunk(self, over_time: Array) -> int | None:
+        return self.execution.chunk(len(over_time))
+
+    def _run(self, weights: Weights, window: Window, state: States, key: Array | None) -> tuple[Array, States]:
+        """Return outputs (T, B, K) in the weights' dtype and the final state, dropout off where there is no key."""
+        values, finals, exact = window.inputs, [], weights["weight_out"].dtype
+        kind = jnp.bfloat16 if self.execution.dtype == "bfloat16" else exact
         for index in range(self.model.layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = (
-                weights[f"{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            zx = _input_product(values, weight_ih, bias_ih)
-            start = tuple(part[index] for part in state)
-            probe = None if probes is None else probes[index]
+            zx = _input_product(values, weights[f"weight_ih_l{index}"], weights[f"bias_ih_l{index}"], kind)
+            weight_hh, bias_hh = (weights.get(f"{name}_hh_l{index}") for name in ("weight", "bias"))
+            start = tuple(part[index].astype(kind) for part in state)
+            probe = None if window.probes is None else window.probes[:, index].astype(kind)
             values, final = self.layer(self.model.cell, zx, weight_hh, bias_hh, start, probe)
             finals.append(final)
             if key is not None and index < self.model.layers - 1:
-                values = _dropout(values, self.model.dropout, jax.random.fold_in(key, index))
-        readout = values @ weights["weight_out"].T + weights["bias_out"]
+                values = _dropout(values, self.model.dropout, jax.random.fold_in(key, index), window.steps)
+        readout = _product(values, weights["weight_out"]).astype(exact) + weights["bias_out"]
         return readout, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
 
 
-def _input_product(inputs: Array, weight_ih: Array, bias_ih: Array) -> Array:
+def _window(inputs: Array, probes: Array | None) -> Window:
+    by_time = None if probes is None else probes.swapaxes(0, 1)
+    return Window(inputs, by_time, jnp.arange(len(inputs)))
+
+
+def _in_chunks(
+    body: Callable[[States, Any], tuple[States, Array]], state: States, over: Any, chunk: int | None
+) -> tuple[States, Array]:
+    """Return what ``lax.scan`` would over windows of ``chunk`` time steps, the rest as one shorter window.
+
+    Args:
+        body: takes a state and a window, and returns the next state and an array whose first axis is to be joined.
+        state: the initial state.
+        over: arrays, each (T, ...).
+        chunk: None for a single window of all time steps.
+    """
+    steps = len(jax.tree.leaves(over)[0])
+    if chunk is None or chunk >= steps:
+        return body(state, over)
+    whole = steps - steps % chunk
+    windows = jax.tree.map(lambda part: part[:whole].reshape(-1, chunk, *part.shape[1:]), over)
+    state, joined = lax.scan(body, state, windows)
+    joined = joined.reshape(-1, *joined.shape[2:])
+    if whole < steps:
+        state, rest = body(state, jax.tree.map(lambda part: part[whole:], over))
+        joined = jnp.concatenate([joined, rest])
+    return state, joined
+
+
+def _input_product(inputs: Array, weight_ih: Array, bias_ih: Array, kind: Any) -> Array:
     """Return zx (T, B, G*H) for all time steps at once; for tokens (T, B), a gather of biased columns of the weight."""
     if jnp.issubdtype(inputs.dtype, jnp.floating):
-        return inputs @ weight_ih.T + bias_ih
-    return (weight_ih.T + bias_ih)[inputs]
+        return (_product(inputs.astype(kind), weight_ih).astype(bias_ih.dtype) + bias_ih).astype(kind)
+    return embedded(weight_ih.T + bias_ih, inputs).astype(kind)
 
 
-def _dropout(values: Array, rate: float, key: Array) -> Array:
-    kept = jax.random.bernoulli(key, 1.0 - rate, values.shape)
-    return jnp.where(kept, values / (1.0 - rate), 0.0)
+def _product(values: Array, weight: Array) -> Array:
+    """Return ``values @ weight.T`` in the dtype of ``values``."""
+    return values @ weight.astype(values.dtype).T
+
+
+def _dropout(values: Array, rate: float, key: Array, steps: Array) -> Array:
+    """Drop (T, B, H) values by masks that depend on the key and each time step's index alone."""
+
+    def kept(step: Array) -> Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, step), 1.0 - rate, values.shape[1:])
+
+    return jnp.where(jax.vmap(kept)(steps), values / (1.0 - rate), 0.0)

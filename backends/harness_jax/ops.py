@@ -41,15 +41,19 @@ class JaxOps:
         return jnp.concatenate(pieces, axis=-1)
 
 
+def barred(array: Array) -> Array:
+    """Return the same array, across which XLA reorders and merges nothing. It has no gradient in older versions."""
+    same: Array = lax.optimization_barrier(array)  # type: ignore[no-untyped-call]
+    return same
+
+
 @jax.custom_vjp
 def transposed(weight: Array) -> Array:
     """Return ``weight.T`` as an array of its own.
 
     Without the barrier XLA folds the transposition into the product of every time step, up to three times slower.
-    The gradient is spelled out because older versions of JAX know none for a barrier.
     """
-    transpose: Array = lax.optimization_barrier(weight.T)  # type: ignore[no-untyped-call]
-    return transpose
+    return barred(weight.T)
 
 
 transposed.defvjp(lambda weight: (transposed(weight), None), lambda _, d_transpose: (d_transpose.T,))

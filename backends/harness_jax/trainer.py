@@ -22,10 +22,11 @@ from harness.contract import (
     StepResult,
     Trainer,
     UsageError,
+    array_dtype,
 )
 from harness_jax.batch import DeviceBatch, device_batch
 from harness_jax.compilations import compilations
-from harness_jax.device import MATMUL_PRECISION, devices, find_device, put, settings
+from harness_jax.device import STATE_DTYPES, devices, find_device, matmul_precision, put, settings
 from harness_jax.functions import Functions, Progress
 from harness_jax.traced import States, Traced
 
@@ -38,6 +39,7 @@ class JaxTrainer(Trainer):
 
     def __init__(self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
         self._model, self._rule, self._dtype = network.model, optimizer, execution.dtype
+        self._array_dtype, self._state_dtype = array_dtype(execution.dtype), STATE_DTYPES[execution.dtype]
         self._device = find_device(execution.device)
         with self._settings():
             self._functions = Functions(network, optimizer, execution.dropout_seed)
@@ -64,7 +66,7 @@ class JaxTrainer(Trainer):
             PluginError: a token or class is outside its range.
         """
         with self._settings():
-            return device_batch(batch, self._model, self._device, self._dtype)
+            return device_batch(batch, self._model, self._device, self._array_dtype)
 
     def train_step(self, batch: DeviceBatch) -> StepResult:
         """Do one update; return before it is done."""
@@ -108,14 +110,14 @@ class JaxTrainer(Trainer):
         if odd := sorted({name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}):
             raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
         with self._settings():
-            self._loaded = {name: np.array(value, self._dtype) for name, value in parameters.items()}
-            named = {name: put(value, self._dtype, self._device) for name, value in self._loaded.items()}
+            self._loaded = {name: np.array(value, self._array_dtype) for name, value in parameters.items()}
+            named = {name: put(value, self._array_dtype, self._device) for name, value in self._loaded.items()}
             self._progress = jax.device_put(self._functions.begin(named), self._device)
             self._count, self._rate = 0, self._rate_at(0)
 
     def state(self) -> State | None:
         """Return a copy of the carried state, each (layers, B, H), or None."""
-        return None if self._state is None else tuple(np.array(part) for part in self._state)
+        return None if self._state is None else tuple(np.array(part, self._array_dtype) for part in self._state)
 
     def load_state(self, state: State | None) -> None:
         """Carry this state into the next batch that asks for it.
@@ -128,7 +130,7 @@ class JaxTrainer(Trainer):
             if len(state) != len(self._model.cell.states) or any(np.shape(part) != expected for part in state):
                 raise UsageError(f"a state of {self._model.cell.name} is {self._model.cell.states}, each {expected}")
         with self._settings():
-            self._state = None if state is None else tuple(put(part, self._dtype, self._device) for part in state)
+            self._state = None if state is None else tuple(put(part, self._state_dtype, self._device) for part in state)
 
     def peak_memory(self) -> int | None:
         """Return the peak of the device's allocator in bytes, or None on the CPU."""
@@ -137,11 +139,13 @@ class JaxTrainer(Trainer):
         return (self._device.memory_stats() or {}).get("peak_bytes_in_use")
 
     def placement(self) -> Placement:
-        """Return where the carried state of the last step lies; products were traced at the highest precision."""
+        """Return where the carried state of the last step lies, its dtype, and how exact products were traced."""
         tensor = jax.tree.leaves(self._progress if self._state is None else self._state)[0]
         (device,) = tensor.devices()
         name = next((name for name, known in devices().items() if known == device), str(device))
-        return Placement(name, str(tensor.dtype), MATMUL_PRECISION)
+        precision = matmul_precision(self._dtype)
+        rounded = tensor.dtype == np.float32 and precision != "highest"
+        return Placement(name, "tf32" if rounded else str(tensor.dtype), precision)
 
     def compilations(self) -> int:
         """Return how often XLA has compiled in this process since the first trainer was asked for."""
@@ -155,13 +159,13 @@ class JaxTrainer(Trainer):
             return self._state
         size = batch.shape[1]
         if size not in self._zeros:
-            zeros = np.zeros((self._model.layers, size, self._model.hidden), self._dtype)
+            zeros = np.zeros((self._model.layers, size, self._model.hidden))
             with self._settings():
-                self._zeros[size] = tuple(put(zeros, self._dtype, self._device) for _ in self._model.cell.states)
+                self._zeros[size] = tuple(put(zeros, self._state_dtype, self._device) for _ in self._model.cell.states)
         return self._zeros[size]
 
     def _rate_at(self, count: int) -> Tensor:
-        return put(self._rule.learning_rate_at(count), self._dtype, self._device)
+        return put(self._rule.learning_rate_at(count), self._array_dtype, self._device)
 
     def _next_rate(self) -> Tensor:
         """Return the learning rate of this update as a device scalar, made anew only where the schedule changes it."""
