@@ -16,8 +16,13 @@ TOLERANCE = 1e-8  # central differences in float64 at this step
 def drawn(cell, seed=0):
     rng = np.random.default_rng(seed)
     rows = len(cell.gates) * H
-    arguments = [rng.normal(size=(B, rows)), rng.normal(size=(B, rows)), *rng.normal(size=(len(cell.states), B, H))]
+    zx, zh = rng.normal(size=(B, rows)), rng.normal(size=(B, rows)) if cell.recurrent else None
+    arguments = [zx, zh, *rng.normal(size=(len(cell.states), B, H))]
     return arguments, rng.normal(size=(len(cell.states), B, H))
+
+
+def copies(arrays):
+    return [None if array is None else array.copy() for array in arrays]
 
 
 def step(cell, arguments):
@@ -30,11 +35,14 @@ def test_step_gradient_is_the_derivative_of_step(cell):
     d_zx, d_zh, d_state = cell.step_gradient(
         OPS, arguments[0], arguments[1], tuple(arguments[2:]), step(cell, arguments), tuple(d_new)
     )
+    assert (d_zh is None) == (not cell.recurrent)
     for which, found in enumerate([d_zx, d_zh, *d_state]):
+        if found is None:
+            continue
         for index in np.ndindex(arguments[which].shape):
             sides = []
             for sign in (1, -1):
-                moved = [array.copy() for array in arguments]
+                moved = copies(arguments)
                 moved[which][index] += sign * STEP
                 sides.append(sum(np.sum(d * new) for d, new in zip(d_new, step(cell, moved), strict=True)))
             expected = (sides[0] - sides[1]) / (2 * STEP)
@@ -44,7 +52,7 @@ def test_step_gradient_is_the_derivative_of_step(cell):
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_a_step_leaves_its_arguments_alone(cell):
     arguments, d_new = drawn(cell)
-    before = [array.copy() for array in [*arguments, *d_new]]
+    before = copies([*arguments, *d_new])
     new = step(cell, arguments)
     cell.step_gradient(OPS, arguments[0], arguments[1], tuple(arguments[2:]), new, tuple(d_new))
     for array, copy in zip([*arguments, *d_new], before, strict=True):
@@ -54,12 +62,12 @@ def test_a_step_leaves_its_arguments_alone(cell):
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_a_step_keeps_float32(cell):
     arguments, d_new = drawn(cell)
-    single = [array.astype(np.float32) for array in arguments]
+    single = [None if array is None else array.astype(np.float32) for array in arguments]
     new = step(cell, single)
     d_zx, d_zh, d_state = cell.step_gradient(
         OPS, single[0], single[1], tuple(single[2:]), new, tuple(d_new.astype(np.float32))
     )
-    arrays = [*new, d_zx, d_zh, *(d for d in d_state if not isinstance(d, float))]
+    arrays = [d for d in (*new, d_zx, d_zh, *d_state) if d is not None and not isinstance(d, float)]
     assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
 
 
@@ -69,7 +77,7 @@ def test_named_gates_are_gates_of_the_cell():
         assert cell.states[0] == "h"
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "minlstm"])
 def test_an_open_memory_gate_keeps_the_old_state(cell):
     cell = CELLS[cell]
     (zx, zh, *state), _ = drawn(cell)

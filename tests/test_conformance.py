@@ -1,6 +1,6 @@
 """The conformance kit applied to everything that comes with the harness."""
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN
 from harness.testing import BackendConformance, CellConformance, TaskConformance
 from harness_jax import harness_backends as jax_backends
 from harness_numpy import NumpyBackend
@@ -45,6 +45,14 @@ class TestLSTM(CellConformance):
 
 class TestGRU(CellConformance):
     cell = GRU()
+
+
+class TestMinGRU(CellConformance):
+    cell = MinGRU()
+
+
+class TestMinLSTM(CellConformance):
+    cell = MinLSTM()
 
 
 class TestCopy(TaskConformance):
