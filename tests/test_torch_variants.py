@@ -294,6 +294,7 @@ def test_compiled_equals_the_loop_and_compiles_once_for_all_lengths():
         (LSTM(), {"length": 100_000, "hidden": 100, "batch": 1}, "library"),
         (GRU(), {"length": 25, "hidden": 100, "batch": 1}, "fused"),
         (MinGRU(), {"length": 1024}, "fused"),
+        (MinGRU(), {"length": 1024, "hidden": 100, "batch": 1}, "parallel"),
         (GRU(), {"length": 25, "device": "cuda:1"}, "library"),
         (MinGRU(), {"length": 25, "device": "cuda"}, "parallel"),
     ],

@@ -11,6 +11,8 @@ from harness.contract import Cell, LinearCell, Trial
 LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations torch.nn has
 # From here on the LSTM of oneDNN is no faster than ours (measured on one thread of a Zen 4, float32).
 LARGE = 1_000_000  # values of h in a batch or chunk
+# Up to here the parallel scan is faster than T small steps (twice at 100, no longer at 4096; T = 1024 and 100).
+NARROW = 512  # values of h in one time step
 
 
 class Line(NamedTuple):
@@ -32,6 +34,7 @@ LINES = (
     # On a GPU nothing is measured yet: cuDNN, and for linear cells few launches instead of T.
     Line("library", lambda cell, trial: _on_gpu(trial) and type(cell) in LIBRARY_CELLS),
     Line("parallel", lambda cell, trial: _on_gpu(trial) and isinstance(cell, LinearCell)),
+    Line("parallel", lambda cell, trial: isinstance(cell, LinearCell) and trial.batch * trial.hidden <= NARROW),
     Line("library", lambda cell, trial: type(cell) is LSTM and (trial.batch == 1 or _values(trial) < LARGE)),
     Line("fused", lambda _cell, _trial: True),
 )
