@@ -10,7 +10,7 @@ from harness.contract import Cell, LinearCell, Trial
 
 LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations torch.nn has
 # From here on the LSTM of oneDNN is no faster than ours (measured on one thread of a Zen 4, float32).
-LARGE = 1_000_000  # values of h in a batch or chunk
+LARGE = 1_000_000  # values of h in a batch
 # Up to here the parallel scan is faster than T small steps (twice at 100, no longer at 4096; T = 1024 and 100).
 NARROW = 512  # values of h in one time step
 
