@@ -15,7 +15,10 @@ class TestNumpyBackend(BackendConformance):
 
 
 class TestTorchBackend(BackendConformance):
+    """Without ``compiled``, each of whose many shapes compiles for seconds: ``test_torch_variants`` has it."""
+
     backend = torch_backends()[0]
+    variants = ("library", "fused", "loop")
 
 
 class TestJaxBackend(BackendConformance):

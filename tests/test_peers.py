@@ -21,7 +21,7 @@ from harness.contract import (
     UnknownNameError,
     UnsupportedError,
 )
-from harness.testing import BackendConformance
+from harness.testing import BackendConformance, isolation, updates, windows
 from harness.testing.bench import Bench
 from harness.testing.grid import Point, every_tensor_equals_the_reference
 from harness_equinox import EquinoxBackend
@@ -52,17 +52,12 @@ PAIRS = [
 EQUAL = [(engine, name) for engine, name in PAIRS if not PEERS[engine].deviation(CELLS[name], engine.partition(":")[2])]
 
 
-class TestFlax(BackendConformance):
-    """One cell of each variant: the grid has the others. nnx's GRU is checked against itself."""
+class TestFlaxLinen(BackendConformance):
+    """One cell: the grid has the others."""
 
     backend = FlaxBackend()
+    variants = ("linen",)
     cells = (GRU(),)
-    grid = "none"
-
-
-class TestHaiku(BackendConformance):
-    backend = HaikuBackend()
-    cells = (LSTM(),)
     grid = "none"
 
 
@@ -72,6 +67,25 @@ class TestEquinox(BackendConformance):
     backend = EquinoxBackend()
     cells = (GRU(),)
     grid = "none"
+
+
+@pytest.mark.parametrize("engine", ["flax:nnx", "haiku:unroll"])
+@pytest.mark.parametrize(
+    "check",
+    [
+        isolation.dropout_acts_in_training_only,
+        updates.clipping_acts_before_the_update_and_is_reported,
+        windows.a_carried_state_continues_the_stream,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_what_depends_on_the_library_besides_its_cells(engine, check):
+    """The trainer is the one that the kit has checked with Flax and Equinox."""
+    check(bench_of(engine, "lstm"))
+
+
+def bench_of(engine, cell):
+    return Bench(PEERS[engine], NumpyBackend(), CELLS[cell], engine.partition(":")[2])
 
 
 def model_of(cell, layers=1):
@@ -108,8 +122,7 @@ GRID = [
 @pytest.mark.parametrize("at", GRID, ids=str)
 @pytest.mark.parametrize(("engine", "cell"), EQUAL)
 def test_every_tensor_equals_the_reference(engine, cell, at):
-    bench = Bench(PEERS[engine], NumpyBackend(), CELLS[cell], engine.partition(":")[2])
-    every_tensor_equals_the_reference(bench, at)
+    every_tensor_equals_the_reference(bench_of(engine, cell), at)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

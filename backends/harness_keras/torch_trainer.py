@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,7 +14,8 @@ from torch.nn import functional
 from harness.contract import Array, Execution, Gradients, Model, Optimizer, Parameters, StepResult, UsageError
 from harness_keras.stack import Stack, weights_of
 from harness_torch.batch import DeviceBatch
-from harness_torch.network import States, Weights
+from harness_torch.layer import States
+from harness_torch.network import Weights
 from harness_torch.trainer import TorchTrainer
 from harness_torch.update import Update
 
@@ -24,7 +26,10 @@ class KerasTorchTrainer(TorchTrainer):
     def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
         self._conversion = Conversion(model, torch.device(execution.device))
         with keras.device(execution.device):
-            super().__init__(model, optimizer, parameters, execution)
+            self._keras = KerasStack(model)
+        super().__init__(model, optimizer, parameters, replace(execution, variant="loop"))
+        self._weights = self._keras.weights  # in place of the core's, and of their loop over time
+        self._network = replace(self._network, stack=self._keras, weights=self._weights)
         merged = self._conversion.merged
         once, twice = (
             [weight for weight, own in zip(self._weights.values(), merged, strict=True) if own is wanted]
@@ -34,24 +39,35 @@ class KerasTorchTrainer(TorchTrainer):
 
     def train_step(self, batch: DeviceBatch) -> StepResult:
         """Do one update."""
-        with keras.device(str(self._device)):
-            return super().train_step(batch)
+        for weight in self._weights.values():
+            weight.grad = None
+        with self._drawn(), keras.device(str(self._device)):
+            outputs, state = self._keras(batch.inputs, self._start(batch), self._model.dropout)
+        loss = batch.loss(outputs)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm, clipped = self._update.apply()
+        self._state = tuple(part.detach() for part in state)
+        return StepResult(loss.detach(), norm, clipped)
 
+    @torch.no_grad()
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
         with keras.device(str(self._device)):
-            return super().outputs(batch)
+            outputs, self._state = self._keras(batch.inputs, self._start(batch))
+        return _array(outputs)
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update."""
-        weights = list(self._weights.values())
+        probes = self._probes(batch)
         with keras.device(str(self._device)):
-            loss, *tensors = self._differentiate(self._stack, batch, weights, self._probes(batch))
-        return Gradients(loss.item(), self._conversion.gradients(tensors[:-1]), _array(tensors[-1]))
+            loss = batch.loss(self._keras(batch.inputs, self._start(batch), probes=probes)[0])
+        leaves = [*self._weights.values(), probes]
+        *tensors, hidden = torch.autograd.grad(loss, leaves, materialize_grads=True)
+        return Gradients(loss.item(), self._conversion.gradients(tensors), _array(hidden))
 
     def parameters(self) -> Parameters:
         """Return a copy of the parameters by name."""
-        return self._conversion.parameters(list(self._weights.values()), self._loaded)
+        return self._conversion.parameters(list(self._keras.weights.values()), self._loaded)
 
     def load(self, parameters: Parameters) -> None:
         """Replace the parameters; the optimizer starts afresh.
@@ -64,16 +80,9 @@ class KerasTorchTrainer(TorchTrainer):
             raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
         self._loaded = {name: np.array(value, np.float32) for name, value in parameters.items()}
         with torch.no_grad():
-            for weight, value in zip(self._weights.values(), self._conversion.weights(self._loaded), strict=True):
+            for weight, value in zip(self._keras.weights.values(), self._conversion.weights(self._loaded), strict=True):
                 weight.copy_(value)
         self._update.reset()
-
-    def _build(self, variant: str) -> tuple[KerasStack, Weights]:
-        stack = KerasStack(self._model)
-        return stack, stack.weights
-
-    def _readout(self, hidden: Tensor) -> Tensor:
-        return hidden  # the stack has its own
 
 
 class KerasStack:

@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import (
     Array,
     Available,
@@ -28,21 +27,23 @@ from harness.contract import (
     UsageError,
     may_have_accelerator,
 )
+from harness_torch.choice import LIBRARY_CELLS, fastest
 from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
 
 CURE = (
     'pip install "rnn-harness[torch]"   '
     "(CPU build: add --index-url https://download.pytorch.org/whl/cpu; CUDA builds: see pytorch.org)"
 )
-LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations torch.nn has
 
 
 class TorchBackend(Backend):
-    """PyTorch on the CPU or an NVIDIA GPU, in three variants.
+    """PyTorch on the CPU or an NVIDIA GPU, in up to five variants.
 
     ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU``, where one computes the cell (oneDNN or cuDNN underneath).
-    ``fused``: the hand-derived BPTT of any cell as one ``autograd.Function`` per layer.
+    ``fused``: hand-derived BPTT, with kernels of few operations for the cells that come with the harness.
+    ``parallel``: all time steps at once by an associative scan, for cells that are linear in their state.
     ``loop``: any cell's ``step`` under autograd.
+    ``compiled``: ``torch.compile`` of a few time steps of any cell, forwards and backwards.
     """
 
     name = "torch"
@@ -88,6 +89,10 @@ class TorchBackend(Backend):
         reason = why_no_compiler()
         return {} if reason is None else {"compiled": Missing(reason, COMPILER_CURE)}
 
+    def default_variant(self, cell: Cell, trial: Trial) -> str:
+        """Return the variant that was measured fastest for this cell and size."""
+        return fastest(cell, trial)
+
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return float32, float64 and bfloat16, and on a GPU TF32."""
         everywhere: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
@@ -103,7 +108,7 @@ class TorchBackend(Backend):
         Raises:
             UnknownNameError: there is no such variant.
             UnsupportedError: ``library`` has no such cell.
-            UsageError: the device is not there, or the parameters do not fit the model.
+            UsageError: the device or dtype is not there, or the parameters do not fit the model.
             UnavailableError: torch cannot be imported.
         """
         _torch()
@@ -114,6 +119,10 @@ class TorchBackend(Backend):
         devices = self.devices()
         if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):
             raise UsageError(f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}")
+        if execution.dtype not in (known := self.dtypes(execution.device)):
+            raise UsageError(
+                f"torch has no dtype {execution.dtype!r} on {execution.device}; it has: {', '.join(known)}"
+            )
         from harness_torch.trainer import TorchTrainer
 
         return TorchTrainer(model, optimizer, parameters, execution)

@@ -23,14 +23,14 @@ class DeviceBatch:
         inputs: (T, B) int64 token ids or (T, B, D) vectors.
         targets: (T, B) int64 classes, ``IGNORED`` where the mask is False; or (T, B, K) values.
         weights: (T, B, 1) share of each position in the mean over positions and outputs; None for cross-entropy.
-        counted: the number of positions in the whole batch whose loss counts.
+        counted: (), the number of positions in the whole batch whose loss counts.
         carry: start from the carried state.
     """
 
     inputs: Tensor
     targets: Tensor
     weights: Tensor | None
-    counted: int
+    counted: Tensor
     carry: bool
 
     @property
@@ -70,11 +70,12 @@ def device_batch(batch: Batch, model: Model, device: torch.device, dtype: torch.
         inputs = _ids("token", batch.inputs, model.inputs.size).to(device)
     else:
         inputs = torch.tensor(batch.inputs, dtype=dtype, device=device)
-    mask, counted = torch.tensor(batch.mask), int(batch.mask.sum())
+    mask = torch.tensor(batch.mask)
+    counted = mask.sum().to(device, dtype)
     if model.loss == "cross_entropy":
         targets = _ids("class", batch.targets, model.outputs).masked_fill(~mask, IGNORED)
         return DeviceBatch(inputs, targets.to(device), None, counted, batch.carry)
-    weights = mask.to(torch.float64)[:, :, None] / (counted * model.outputs)
+    weights = mask.to(torch.float64)[:, :, None] / (mask.sum() * model.outputs)
     targets = torch.tensor(batch.targets, dtype=dtype, device=device)
     return DeviceBatch(inputs, targets, weights.to(device, dtype), counted, batch.carry)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -48,7 +49,6 @@ class CompiledKernel:
 
     def __init__(self, cell: Cell) -> None:
         self._cell, self.buffers = cell, Buffers()
-        self._programs: dict[tuple[str, tuple[int, ...]], Callable[..., Any]] = {}
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights as they are."""
@@ -58,7 +58,7 @@ class CompiledKernel:
         """Run all time steps, and keep every chunk's states and recurrent products."""
         self._weight, self._chunks = weight_hh, []
         for zx in _chunks(self.buffers["zx"]):
-            states, zh = self._program("forward", zx)(self._cell, zx, weight_hh, bias_hh, state)
+            states, zh = _program(_forward, self._cell, tuple(zx.shape))(self._cell, zx, weight_hh, bias_hh, state)
             self._chunks.append((zx, zh, state, states))
             state = tuple(part[-1] for part in states)
         hidden = torch.cat([states[0] for _, _, _, states in self._chunks])
@@ -68,7 +68,7 @@ class CompiledKernel:
         """Run all time steps back; the weight's gradient is one product."""
         totals, d_zxs, d_zhs, d_state = [], [], [], d_final
         for kept, direct in zip(reversed(self._chunks), reversed(_chunks(d_hidden)), strict=True):
-            program = self._program("backward", direct)
+            program = _program(_backward, self._cell, tuple(direct.shape))
             total, d_zx, d_zh, d_state = program(self._cell, *kept, direct, d_state, self._weight)
             totals.append(total)
             d_zxs.append(d_zx)
@@ -79,13 +79,6 @@ class CompiledKernel:
         h_before = torch.cat([self._chunks[0][2][0].unsqueeze(0), *(states[0] for *_, states in self._chunks)])[:-1]
         rows = torch.cat(d_zhs[::-1]).flatten(0, 1)
         return Derivatives(d_inputs, rows.t() @ h_before.flatten(0, 1), rows.sum(0), hidden, d_state)
-
-    def _program(self, direction: str, like: Tensor) -> Callable[..., Any]:
-        """Return the program for this many time steps and sequences."""
-        key = (direction, tuple(like.shape))
-        if key not in self._programs:
-            self._programs[key] = _compile(_forward if direction == "forward" else _backward)
-        return self._programs[key]
 
 
 def _chunks(tensor: Tensor) -> Sequence[Tensor]:
@@ -137,8 +130,9 @@ def _backward(
     return total, d_zx, None if weight_hh is None else torch.stack(d_zhs[::-1]), d_state
 
 
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function``, compiled when it is first called.
+@cache
+def _program(function: Callable[..., Any], cell: Cell, shape: tuple[int, ...]) -> Callable[..., Any]:  # noqa: ARG001 - a key
+    """Return ``function`` for this cell and number of steps and sequences, compiled when it is first called.
 
     It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per code object.
     """
@@ -151,8 +145,7 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
         except TorchDynamoException as error:
             inner = getattr(error, "inner_exception", error)
             reason = str(inner).strip().partition("\n")[0] or type(inner).__name__
-            name = arguments[0].name
-            raise UnsupportedError(f"torch.compile cannot compile {name}: {reason}; choose torch:fused") from error
+            raise UnsupportedError(f"torch.compile cannot compile {cell.name}: {reason}; choose torch:fused") from error
 
     return run
 

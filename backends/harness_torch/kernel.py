@@ -110,5 +110,6 @@ def _input_gradients(values: Tensor, weight_ih: Tensor, d_zx: Tensor) -> tuple[T
     if values.is_floating_point():
         rows = d_zx.flatten(0, 1)
         return rows.t() @ values.flatten(0, 1), rows.sum(0)
-    of_columns = torch.ops.aten.embedding_dense_backward(d_zx, values, weight_ih.shape[1], -1, scale_grad_by_freq=False)
+    of_columns = torch.zeros(weight_ih.t().shape, dtype=d_zx.dtype, device=d_zx.device)
+    of_columns.index_add_(0, values.flatten(), d_zx.flatten(0, 1))
     return of_columns.t(), of_columns.sum(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ from harness.contract import (
 from harness_torch.batch import DeviceBatch, device_batch
 from harness_torch.bptt import Network, detached, differentiate
 from harness_torch.dropout import Randomness
+from harness_torch.graph import GraphedGradients
 from harness_torch.layer import States
 from harness_torch.network import LAYERS, CellStack, LibraryStack, Stack, Weights
 from harness_torch.ops import DTYPES, set_precision
@@ -48,6 +50,8 @@ class TorchTrainer(Trainer):
         self._network = Network(self._stack(execution.variant), self._weights)
         self._update = Update(optimizer, list(self._weights.values()))
         self._dropout = Randomness(execution.dropout_seed, self._device) if model.dropout else None
+        self._wants_graph = self._device.type == "cuda" and execution.variant == "fused" and not model.dropout
+        self._captured: GraphedGradients | None = None
         self._state: States | None = None
         self.load(parameters)
 
@@ -70,9 +74,13 @@ class TorchTrainer(Trainer):
     def train_step(self, batch: DeviceBatch) -> StepResult:
         """Do one update; on a GPU, return before it is done."""
         self._forget_gradients()
-        network = replace(self._network, dropout=self._model.dropout)
-        with self._drawn():
-            loss, self._state = differentiate(network, batch, self._start(batch), self._chunk(batch))
+        graph = self._graph(batch)
+        if graph is not None:
+            loss, self._state = graph.run(batch, self._start(batch))
+        else:
+            network = replace(self._network, dropout=self._model.dropout)
+            with self._drawn():
+                loss, self._state = differentiate(network, batch, self._start(batch), self._chunk(batch))
         norm, clipped = self._update.apply()
         return StepResult(loss, norm, clipped)
 
@@ -171,6 +179,19 @@ class TorchTrainer(Trainer):
         if variant == "library":
             return LibraryStack(self._model, self._weights, self._dtype)
         return CellStack(self._model, LAYERS[variant], self._weights, self._dtype)
+
+    def _graph(self, batch: DeviceBatch) -> GraphedGradients | None:
+        """Return the CUDA graph of this shape, or None where it is not wanted or cannot be captured."""
+        if not self._wants_graph or self._chunk(batch) is not None:
+            return None
+        if self._captured is None or not self._captured.fits(batch):
+            try:
+                self._captured = GraphedGradients(self._network, batch, self._start(batch))
+            except RuntimeError as error:
+                self._wants_graph, self._captured = False, None
+                self._forget_gradients()
+                warnings.warn(f"no CUDA graph, so each operation is launched: {error}", RuntimeWarning, stacklevel=3)
+        return self._captured
 
     def _start(self, batch: DeviceBatch) -> States:
         if batch.carry and self._state is not None:

@@ -15,6 +15,7 @@ from harness_numpy.recurrence import Recurrence, Shape
 from harness_numpy.tuned import both_biases, reset_bias
 
 FEW = 2  # sequences; up to here the compiled loop with its own product beats BLAS called per step (measured)
+ROUND = 64  # columns
 Kernel = Callable[..., Any]
 
 
@@ -34,6 +35,14 @@ class Compiled(Chain):
         self._carried: tuple[Array, ...] = ()
         self._backward: tuple[Array, ...] = ()
         self._few = shape.batch <= FEW
+        if self._few:
+            self._ahead_padded, self._zh = self._padded(shape.hidden, self.zx.shape[-1])
+            self._back_padded, self._recurrent = self._padded(self.zx.shape[-1], shape.hidden)
+
+    def _padded(self, depth: int, columns: int) -> tuple[Array, Array]:
+        """Return (K, N) and (B, N) zeros, N rounded up to whole rounds of SIMD code: odd columns cost one by one."""
+        width = -(-columns // ROUND) * ROUND
+        return np.zeros((depth, width), self.shape.dtype), np.zeros((self.shape.batch, width), self.shape.dtype)
 
     def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
         """Take all steps."""
@@ -41,16 +50,18 @@ class Compiled(Chain):
             super().forward(weight_hh, bias_hh)
             return
         self._start(bias_hh)
-        self._ahead_kernel(np.ascontiguousarray(weight_hh.T), self._ahead.out[0], self.zx, *self._forward)
+        self._ahead_padded[:, : len(weight_hh)] = weight_hh.T
+        self._ahead_kernel(self._ahead_padded, self._zh, self.zx, *self._forward)
 
     def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
         """Take all steps back."""
-        if not self._few:
+        if not self._few or weight_hh is None:
             return super().backward(weight_hh, d_hidden, d_final)
-        recurrent = self._back.out[0]
+        self._back_padded[:, : self.shape.hidden] = weight_hh
+        recurrent = self._recurrent[:, : self.shape.hidden]
         recurrent[...] = 0 if d_final is None else d_final[0]
         self._start_back([self._zeros] * (len(self.states) - 1) if d_final is None else d_final[1:])
-        self._behind_kernel(weight_hh, self.zx, *self._backward, d_hidden, recurrent, *self._carried)
+        self._behind_kernel(self._back_padded, self.zx, *self._backward, d_hidden, self._recurrent, *self._carried)
         return self._end_back(recurrent)
 
     def _step(self, t: int, zh: Array) -> None:
