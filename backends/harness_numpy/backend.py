@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,12 +20,13 @@ from harness.contract import (
     UnknownNameError,
     UnsupportedError,
 )
+from harness_native import native_missing, native_variants, native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 
 
 class NumpyBackend(Backend):
-    """NumPy on the CPU; one variant, ``vectorised`` over the batch, for every cell."""
+    """NumPy on the CPU: ``vectorised`` over the batch, for every cell, and ``native``, the C kernel's recurrence."""
 
     name = "numpy"
 
@@ -34,12 +35,16 @@ class NumpyBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the version of NumPy."""
-        return {"numpy": np.__version__}
+        """Return the version of NumPy, and which compiler the kernel is built by."""
+        return {"numpy": np.__version__, **native_versions()}
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised``, which runs any cell."""
-        return ("vectorised",)
+        """Return ``vectorised``, which runs any cell, and ``native`` where the kernel has it."""
+        return ("vectorised", *native_variants(cell))
+
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Say why there is no ``native``."""
+        return native_missing()
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.

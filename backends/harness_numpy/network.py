@@ -10,6 +10,7 @@ from harness_numpy.device import DeviceBatch
 from harness_numpy.encoding import input_product, input_weight_gradient
 from harness_numpy.flat import Flat
 from harness_numpy.readout import loss_and_gradient
+from harness_numpy.recurrence import MakeRecurrence
 from harness_numpy.workspace import Workspace
 
 KEPT_SHAPES = 4  # buffers of at most so many batch shapes: training, validation, its last batch, parity
@@ -24,11 +25,19 @@ class Network:
         gradients: filled by ``backward``.
         dtype: of every array.
         masks: draws dropout masks.
+        make: makes the recurrence of one layer.
     """
 
     def __init__(
-        self, model: Model, parameters: Flat, gradients: Flat, dtype: Dtype, masks: np.random.Generator
+        self,
+        model: Model,
+        parameters: Flat,
+        gradients: Flat,
+        dtype: Dtype,
+        masks: np.random.Generator,
+        make: MakeRecurrence,
     ) -> None:
+        self._make = make
         self._model, self._dtype, self._masks = model, dtype, masks
         self._p, self._d = parameters.views, gradients.views
         self._workspaces: dict[tuple[int, int], Workspace] = {}
@@ -38,7 +47,7 @@ class Network:
         if key not in self._workspaces:
             while len(self._workspaces) >= KEPT_SHAPES:
                 self._workspaces.pop(next(iter(self._workspaces)))
-            self._workspaces[key] = Workspace(self._model, *key, self._dtype)
+            self._workspaces[key] = Workspace(self._model, *key, self._dtype, self._make)
         return self._workspaces[key]
 
     def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Workspace:

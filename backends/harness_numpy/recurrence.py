@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from harness.contract import Array, Cell, Dtype
 from harness_numpy.ops import NumpyOps
 
 OPS = NumpyOps()
+
+
+class Unrolled(Protocol):
+    """One layer unrolled over T steps, as the network uses it; attributes and methods as ``Recurrence``."""
+
+    zx: Array
+    states: list[Array]
+
+    def forward(self, weight_hh: Array, bias_hh: Array) -> None:
+        """Fill ``states``."""
+
+    def backward(self, weight_hh: Array, d_hidden: Array) -> None:
+        """Fill the gradients."""
+
+    @property
+    def d_zh(self) -> Array:
+        """Return d loss / d zh."""
+
+
+class MakeRecurrence(Protocol):
+    """Makes the buffers of one layer for one shape."""
+
+    def __call__(self, cell: Cell, steps: int, batch: int, hidden: int, dtype: Dtype) -> Unrolled:
+        """Return them."""
 
 
 class Recurrence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from harness.contract import (
@@ -21,6 +23,7 @@ from harness.contract import (
 from harness_numpy.device import DeviceBatch, device_batch
 from harness_numpy.flat import Flat
 from harness_numpy.network import Network
+from harness_numpy.recurrence import MakeRecurrence, Recurrence
 from harness_numpy.update import Update, clip, global_norm
 
 
@@ -32,7 +35,7 @@ class NumpyTrainer(Trainer):
         self._parameters = Flat(model.parameter_shapes(), execution.dtype)
         self._gradients = Flat(model.parameter_shapes(), execution.dtype)
         masks = np.random.default_rng(execution.dropout_seed)
-        self._network = Network(model, self._parameters, self._gradients, execution.dtype, masks)
+        self._network = Network(model, self._parameters, self._gradients, execution.dtype, masks, _recurrence(execution))
         self._update = Update(optimizer, self._parameters.vector)
         self._state: State | None = None
         self.load(parameters)
@@ -111,3 +114,14 @@ class NumpyTrainer(Trainer):
 
     def _carried(self, batch: DeviceBatch) -> State | None:
         return self._state if batch.carry else None
+
+
+def _recurrence(execution: Execution) -> MakeRecurrence:
+    """Return what makes the recurrences of this variant; the kernel is built here where it is not yet."""
+    if execution.variant != "native":
+        return Recurrence
+    from harness_numpy.native import NativeRecurrence
+    from harness_native import library
+
+    library()
+    return partial(NativeRecurrence, threads=execution.threads)

@@ -7,15 +7,15 @@ from functools import cached_property
 import numpy as np
 
 from harness.contract import Array, Dtype, Model, State
-from harness_numpy.recurrence import Recurrence
+from harness_numpy.recurrence import MakeRecurrence
 
 
 class Workspace:
     """The buffers for one shape (T, B). What is only needed backwards is made when first needed."""
 
-    def __init__(self, model: Model, steps: int, size: int, dtype: Dtype) -> None:
+    def __init__(self, model: Model, steps: int, size: int, dtype: Dtype, make: MakeRecurrence) -> None:
         self._shape, self._dtype = (model.layers, steps, size, model.hidden), dtype
-        self.layers = [Recurrence(model.cell, steps, size, model.hidden, dtype) for _ in range(model.layers)]
+        self.layers = [make(model.cell, steps, size, model.hidden, dtype) for _ in range(model.layers)]
         self.dropped: list[Array | None] = [None] * model.layers  # per layer, what dropout made of its inputs
         self.factors: list[Array | None] = [None] * model.layers  # per layer, 0 or 1 / (1 - dropout)
 

@@ -1,0 +1,76 @@
+"""The built kernel through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+from harness.contract import Cell
+from harness_native.build import build
+from harness_native.offer import CELLS
+
+
+class Layer(Structure):
+    """``Layer`` of kernel.h, which says what each field is."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("cell", "is_double", "steps", "batch", "hidden", "threads")),
+        ("weight", c_void_p),
+        ("bias", c_void_p),
+        ("initial", c_void_p * 2),
+        ("states", c_void_p * 2),
+        *((name, c_void_p) for name in ("zx", "gates", "zh_n", "d_direct")),
+        ("d_final", c_void_p * 2),
+        *((name, c_void_p) for name in ("d_total", "d_zx", "d_zh")),
+        ("d_initial", c_void_p * 2),
+    )
+
+
+class Library:
+    """The kernel's functions. Calls release Python's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.handle = ctypes.CDLL(str(path))
+        for function in (self.handle.harness_forward, self.handle.harness_reverse):
+            function.argtypes, function.restype = [POINTER(Layer)], c_int
+
+    def forward(self, layer: Layer) -> None:
+        """Fill states and gates.
+
+        Raises:
+            MemoryError: there was no room for the packed weight.
+        """
+        _check(self.handle.harness_forward(layer))
+
+    def reverse(self, layer: Layer) -> None:
+        """Fill every ``d_`` array that is a result.
+
+        Raises:
+            MemoryError: there was no room for the packed weight.
+        """
+        _check(self.handle.harness_reverse(layer))
+
+
+def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int) -> Layer:
+    """Return a layer of ``shape`` (T, B, H) without arrays."""
+    steps, batch, hidden = shape
+    return Layer(
+        cell=CELLS.index(type(cell)), is_double=double, steps=steps, batch=batch, hidden=hidden, threads=threads
+    )
+
+
+def _check(status: int) -> None:
+    if status != 0:
+        raise MemoryError("no memory for the packed recurrent weight")
+
+
+@cache
+def library() -> Library:
+    """Return the kernel, built on first use.
+
+    Raises:
+        UnavailableError: it cannot be built here.
+    """
+    return Library(build())
