@@ -4,6 +4,6 @@ No framework import here, and none of NumPy: arrays are passed as addresses. Imp
 """
 
 from harness_native.library import Layer, Library, layer, library
-from harness_native.offer import native_missing, native_variants, native_versions
+from harness_native.offer import native_missing, native_unsupported, native_variants, native_versions
 
-__all__ = ["Layer", "Library", "layer", "library", "native_missing", "native_variants", "native_versions"]
+__all__ = ["Layer", "Library", "layer", "library", "native_missing", "native_unsupported", "native_variants", "native_versions"]

@@ -17,7 +17,7 @@ typedef struct {
     /* Backwards only. */
     const void *d_direct;   /* (T, B, H), d loss / d h_t past this layer's recurrence */
     const void *d_final[2]; /* (B, H) per state, d loss / d final state, or NULL for 0 */
-    void *d_total;          /* (T, B, H), d loss / d h_t; may be d_direct */
+    void *d_total;          /* (T, B, H), d loss / d h_t; may be d_direct, or NULL where it is not wanted */
     void *d_zx, *d_zh;      /* (T, B, G * H); d_zx may be gates; the same array for all but a GRU */
     void *d_initial[2];     /* (B, H) per state, d loss / d initial state, or NULL where it is not wanted */
 } Layer;

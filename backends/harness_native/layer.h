@@ -248,8 +248,9 @@ static void NAME(end_reverse)(const Range *range, ptrdiff_t t, const Panel *pane
     for (ptrdiff_t b = row; b < row + rows; b++, tile += MOST_VECTORS)
         for (int v = 0; v < panel->vectors; v++) {
             ptrdiff_t column = panel->column + v * LANES;
-            real *to = t < 0 ? layer->d_initial[0] : AT(layer->d_total, t);
-            NAME(store)(to + b * range->hidden + column, tile[v], NAME(lanes_of)(range, column));
+            real *to = t < 0 ? layer->d_initial[0] : layer->d_total == NULL ? NULL : AT(layer->d_total, t);
+            if (to != NULL)
+                NAME(store)(to + b * range->hidden + column, tile[v], NAME(lanes_of)(range, column));
             if (t < 0)
                 continue;
             if (layer->cell == LSTM)

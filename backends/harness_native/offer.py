@@ -26,3 +26,8 @@ def native_versions() -> dict[str, str]:
     """Return which compiler the kernel is built by, if it can be had."""
     compiler = compiled_by()
     return {} if compiler is None else {"native": compiler}
+
+
+def native_unsupported(variant: str, device: str) -> str | None:
+    """Say that ``native`` runs on the CPU only; None for every other variant, and there."""
+    return "the variant native runs on the device cpu only" if variant == "native" and device not in {"cpu", "auto"} else None

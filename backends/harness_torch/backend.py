@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
@@ -26,6 +26,7 @@ from harness.contract import (
     UsageError,
     may_have_accelerator,
 )
+from harness_native import native_missing, native_unsupported, native_variants, native_versions
 
 CURE = (
     'pip install "rnn-harness[torch]"   '
@@ -35,11 +36,12 @@ LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equat
 
 
 class TorchBackend(Backend):
-    """PyTorch on the CPU or an NVIDIA GPU, in three variants.
+    """PyTorch on the CPU or an NVIDIA GPU, in up to four variants.
 
     ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU``, where one computes the cell (oneDNN or cuDNN underneath).
     ``fused``: the hand-derived BPTT of any cell as one ``autograd.Function`` per layer.
     ``loop``: any cell's ``step`` under autograd.
+    ``native``: the C kernel of ``harness_native``, on the CPU, where it can be built.
     """
 
     name = "torch"
@@ -55,8 +57,8 @@ class TorchBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the version of torch; its suffix names the build (``+cpu``, ``+cu130``)."""
-        return {"torch": version("torch")}
+        """Return the version of torch, whose suffix names the build (``+cpu``, ``+cu130``), and the kernel's compiler."""
+        return {"torch": version("torch"), **native_versions()}
 
     def devices(self) -> tuple[str, ...]:
         """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
@@ -71,12 +73,16 @@ class TorchBackend(Backend):
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
         """Return ``library`` first where ``torch.nn`` has the cell; ``fused`` and ``loop`` run every cell."""
-        own = ("fused", "loop")
+        own = ("fused", "loop", *native_variants(cell))
         return ("library", *own) if type(cell) in LIBRARY_CELLS else own
 
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Say why there is no ``native``."""
+        return native_missing()
+
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Say that ``library`` lacks a cell which ``torch.nn`` does not have."""
-        return self._why_no_variant(model.cell, trial.variant)
+        """Say that ``library`` lacks a cell which ``torch.nn`` does not have, or that ``native`` is for the CPU."""
+        return self._why_no_variant(model.cell, trial.variant) or native_unsupported(trial.variant, trial.device)
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
@@ -88,7 +94,8 @@ class TorchBackend(Backend):
             UnavailableError: torch cannot be imported.
         """
         _torch()
-        if reason := self._why_no_variant(model.cell, execution.variant):
+        why = self._why_no_variant(model.cell, execution.variant)
+        if reason := why or native_unsupported(execution.variant, execution.device):
             raise UnsupportedError(reason)
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of torch", execution.variant, self.variants(model.cell))

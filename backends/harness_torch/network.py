@@ -13,12 +13,13 @@ from harness.cells import GRU, LSTM, ReluRNN
 from harness.contract import Cell, Model
 from harness_torch.fused import fused
 from harness_torch.loop import loop
+from harness_torch.native import native
 
 States = tuple[Tensor, ...]
 Layer = Callable[[Cell, Tensor, Tensor, Tensor, States, Tensor | None], tuple[Tensor, States]]
 Weights = dict[str, Tensor]
 
-LAYERS: dict[str, Layer] = {"loop": loop, "fused": fused}
+LAYERS: dict[str, Layer] = {"loop": loop, "fused": fused, "native": native}
 
 
 class Stack(Protocol):
