@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -19,10 +19,13 @@ from harness.contract import (
     Optimizer,
     Parameters,
     Trainer,
+    Trial,
     UnavailableError,
     UnknownNameError,
+    UnsupportedError,
     may_have_accelerator,
 )
+from harness_native import native_missing, native_unsupported, native_variants, native_versions
 
 CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
 LIBRARIES = ("jax", "jaxlib", "optax")
@@ -30,9 +33,10 @@ POOL = "tf_XLAEigen"  # the name of the threads that share XLA's CPU work
 
 
 class JaxBackend(Backend):
-    """JAX on the CPU or an NVIDIA GPU, in two variants for every cell.
+    """JAX on the CPU or an NVIDIA GPU, in two variants for every cell, and a third.
 
     ``fused``: hand-derived BPTT, a ``custom_vjp`` per layer. ``scan``: ``lax.scan`` over the cell's ``step``, autodiff.
+    ``native``: the C kernel of ``harness_native``, on the CPU, where it can be built.
     """
 
     name = "jax"
@@ -49,8 +53,8 @@ class JaxBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of jax, jaxlib and optax."""
-        return {library: version(library) for library in LIBRARIES}
+        """Return the versions of jax, jaxlib and optax, and the kernel's compiler."""
+        return {library: version(library) for library in LIBRARIES} | native_versions()
 
     def devices(self) -> tuple[str, ...]:
         """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
@@ -65,19 +69,30 @@ class JaxBackend(Backend):
         return tuple(devices())
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``fused`` and ``scan``, which run any cell."""
-        return ("fused", "scan")
+        """Return ``fused`` and ``scan``, which run any cell, and ``native`` where the kernel has it."""
+        return ("fused", "scan", *native_variants(cell))
+
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Say why there is no ``native``."""
+        return native_missing()
+
+    def why_unsupported(self, model: Model, trial: Trial) -> str | None:
+        """Say that ``native`` is for the CPU."""
+        return native_unsupported(trial.variant, trial.device)
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
 
         Raises:
             UnknownNameError: there is no such variant.
+            UnsupportedError: ``native`` was asked for on a GPU.
             UsageError: the device is not there, or the parameters do not fit the model.
             UnavailableError: jax or optax cannot be imported.
         """
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of jax", execution.variant, self.variants(model.cell))
+        if reason := native_unsupported(execution.variant, execution.device):
+            raise UnsupportedError(reason)
         _check_import()
         from harness_jax.trainer import JaxTrainer
 

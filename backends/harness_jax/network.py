@@ -13,13 +13,14 @@ from jax import Array
 from harness.contract import Cell, Model
 from harness_jax.batch import Arrays
 from harness_jax.fused import fused
+from harness_jax.native import native
 from harness_jax.scan import scan
 
 States = tuple[Array, ...]
 Weights = dict[str, Array]
 Layer = Callable[[Cell, Array, Array, Array, States, Array | None], tuple[Array, States]]
 
-LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused}
+LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "native": native}
 
 
 @dataclass(frozen=True)

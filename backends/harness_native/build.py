@@ -1,4 +1,4 @@
-"""Builds the kernel once per source, compiler, CPU and flags, into a cache of the user's; several processes may at once."""
+"""Builds C once per source, compiler, CPU and flags, into a cache of the user's; several processes may at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -24,42 +25,70 @@ TIMEOUT_SECONDS = 300
 CURE = 'pip install "rnn-harness[native]", which brings a C compiler as a package; or install gcc or clang'
 
 
-def build() -> Path:
-    """Return the shared library, built now where the cache has none for this source, compiler and CPU.
+@dataclass(frozen=True)
+class Recipe:
+    """A shared library to build: a source of this package, and headers of another, ``header`` below ``folder``."""
+
+    source: str
+    folder: str = ""
+    header: str = ""
+
+    def digest(self) -> str:
+        """Return a hash of all that is compiled."""
+        paths = [SOURCES / self.source, *sorted(SOURCES.glob("*.h"))]
+        if self.header:
+            paths.append(Path(self.folder) / self.header)
+        digest = hashlib.sha256()
+        for path in paths:
+            digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()
+
+    def command(self, compiler: Compiler) -> tuple[str, ...]:
+        """Return the command without its output."""
+        include = (f"-I{self.folder}",) if self.folder else ()
+        return (*compiler.command, *FLAGS, *include, str(SOURCES / self.source))
+
+
+KERNEL = Recipe("kernel.c")
+
+
+def build(recipe: Recipe = KERNEL) -> Path:
+    """Return the shared library, built now where the cache has none.
 
     Raises:
         UnavailableError: there is no compiler, or none could build it.
     """
-    found = compilers()
-    for compiler in found:
-        target = _target(compiler)
-        if target.exists() or (not _failure(target).exists() and _compile(compiler, target)):
+    for compiler in compilers():
+        target = _target(recipe, compiler)
+        if target.exists() or (not _failure(target).exists() and _compile(recipe.command(compiler), target)):
             return target
-    reason = missing()
-    raise UnavailableError(f"the native kernel cannot be built: {reason.reason if reason else ''}\nCure: {CURE}")
+    why = missing(recipe) or Missing("it was built and is gone", "try again")
+    raise UnavailableError(f"{recipe.source} cannot be built: {why.reason}\nCure: {why.cure}")
 
 
-def missing() -> Missing | None:
-    """Say why the kernel cannot be had here; None where it is built, or may be: nothing is built to find out."""
+def missing(recipe: Recipe = KERNEL) -> Missing | None:
+    """Say why a library cannot be had here; None where it is built, or may be: nothing is built to find out."""
     found = compilers()
     if not found:
         return Missing("there is no C compiler", CURE)
-    failures = [_failure(_target(compiler)) for compiler in found]
+    failures = [_failure(_target(recipe, compiler)) for compiler in found]
     if not all(failure.exists() for failure in failures):
         return None
-    return Missing(f"the C compiler failed: {failures[0].read_text().strip()} (delete {failures[0]} to try again)", CURE)
+    told = failures[0].read_text().strip()
+    return Missing(f"the C compiler failed (delete {failures[0]} to try again): {told}", CURE)
 
 
 def compiled_by() -> str | None:
-    """Return what the compiler that builds the kernel here, or built it, says of itself; None where it cannot be had."""
-    return next((each.described() for each in compilers() if not _failure(_target(each)).exists()), None)
+    """Return what the compiler that builds the kernel here says of itself; None where the kernel cannot be had."""
+    usable = (compiler for compiler in compilers() if not _failure(_target(KERNEL, compiler)).exists())
+    return next((compiler.described() for compiler in usable), None)
 
 
-def _compile(compiler: Compiler, target: Path) -> bool:
-    """Build into a private name, then rename: another process sees all of it or nothing."""
+def _compile(command: Sequence[str], target: Path) -> bool:
+    """Build under a private name, then rename: another process sees all of it or nothing."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
         built = Path(folder) / target.name
-        if problem := _run([*compiler.command, *FLAGS, "-o", str(built), str(SOURCES / "kernel.c"), "-lm"]):
+        if problem := _run([*command, "-o", str(built)]):
             _failure(target).write_text(problem)
             return False
         built.replace(target)
@@ -75,21 +104,14 @@ def _run(command: Sequence[str]) -> str | None:
     return None if done.returncode == 0 else f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}"
 
 
-def _target(compiler: Compiler) -> Path:
-    words = (_source_digest(), compiler.identity, " ".join((*compiler.command, *FLAGS)), _cpu())
-    return _cache() / f"kernel-{hashlib.sha256('|'.join(words).encode()).hexdigest()[:24]}.so"
+def _target(recipe: Recipe, compiler: Compiler) -> Path:
+    words = (recipe.digest(), compiler.identity, *recipe.command(compiler), _cpu())
+    digest = hashlib.sha256("\0".join(words).encode()).hexdigest()
+    return _cache() / f"{Path(recipe.source).stem}-{digest[:24]}.so"
 
 
 def _failure(target: Path) -> Path:
     return target.with_suffix(".failed")
-
-
-@cache
-def _source_digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted((*SOURCES.glob("*.c"), *SOURCES.glob("*.h"))):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 @cache
@@ -102,13 +124,20 @@ def _cpu() -> str:
     return "\n".join((platform.machine(), platform.processor(), *told))
 
 
-@cache
 def _cache() -> Path:
     """Return a directory that only this user can write to, since code is loaded from it."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return _usable(os.environ.get("XDG_CACHE_HOME") or "~/.cache") or _temporary()
+
+
+def _usable(root: str) -> Path | None:
     with suppress(OSError, RuntimeError):  # RuntimeError: no home
         folder = Path(root).expanduser() / "rnn-harness"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
+    return None
+
+
+@cache
+def _temporary() -> Path:
     return Path(tempfile.mkdtemp(prefix="rnn-harness-"))

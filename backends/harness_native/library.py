@@ -7,6 +7,7 @@ from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
+from harness.cells import GRU
 from harness.contract import Cell
 from harness_native.build import build
 from harness_native.offer import CELLS
@@ -53,11 +54,21 @@ class Library:
         _check(self.handle.harness_reverse(layer))
 
 
+def number(cell: Cell) -> int:
+    """Return the kernel's number of a cell."""
+    return CELLS.index(type(cell))
+
+
+def keeps_product(cell: Cell) -> bool:
+    """Say whether the kernel keeps ``zh_n`` and gives d_zh apart from d_zx: so for a GRU."""
+    return isinstance(cell, GRU)
+
+
 def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int) -> Layer:
     """Return a layer of ``shape`` (T, B, H) without arrays."""
     steps, batch, hidden = shape
     return Layer(
-        cell=CELLS.index(type(cell)), is_double=double, steps=steps, batch=batch, hidden=hidden, threads=threads
+        cell=number(cell), is_double=double, steps=steps, batch=batch, hidden=hidden, threads=threads
     )
 
 

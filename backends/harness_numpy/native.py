@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.cells import GRU
 from harness.contract import Array, Cell, Dtype
-from harness_native import layer, library
+from harness_native import keeps_product, layer, library
 
 
 class NativeRecurrence:
@@ -19,7 +18,7 @@ class NativeRecurrence:
     """
 
     def __init__(self, cell: Cell, steps: int, batch: int, hidden: int, dtype: Dtype, threads: int = 1) -> None:
-        self._kernel, gru = library(), isinstance(cell, GRU)
+        self._kernel, gru = library(), keeps_product(cell)
         width = len(cell.gates) * hidden
         self.zx: Array = np.empty((steps, batch, width), dtype)
         self.states: list[Array] = [np.zeros((steps + 1, batch, hidden), dtype) for _ in cell.states]

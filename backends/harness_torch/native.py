@@ -60,7 +60,7 @@ class _Buffers:
     """
 
     def __init__(self, cell: Cell, zx: Tensor, state: States) -> None:
-        self._kernel, gru = harness_native.library(), len(cell.gates) == 3
+        self._kernel, gru = harness_native.library(), harness_native.keeps_product(cell)
         steps, (batch, hidden) = len(zx), state[0].shape
         self.states = [part.new_empty((steps + 1, batch, hidden)) for part in state]
         self._zx, self._gates = zx, torch.empty_like(zx)
