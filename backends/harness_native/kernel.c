@@ -23,7 +23,13 @@ enum { VECTOR_BYTES = 16, REGISTERS = 32 };
 enum { VECTOR_BYTES = 16, REGISTERS = 16 };
 #endif
 
-enum { MOST_VECTORS = 4, MOST_ROWS = 8, PANEL_BYTES = 128 * 1024 };
+enum { MOST_VECTORS = 4, MOST_ROWS = 8, PANEL_BYTES = 128 * 1024, DEPTH = 256, HEIGHT = 240 };
+
+/* A strided matrix: element (i, j) at data[i * row + j * column]. */
+typedef struct {
+    const void *data;
+    ptrdiff_t row, column;
+} Matrix;
 
 static int gates_of(const Layer *layer) { return layer->cell == LSTM ? 4 : layer->cell == GRU ? 3 : 1; }
 
@@ -48,6 +54,7 @@ static int most_rows(int vectors) {
 #define TAYLOR_TERMS TERM(720) TERM(120) TERM(24) TERM(6) TERM(2)
 #include "simd.h"
 #include "product.h"
+#include "multiply.h"
 #include "layer.h"
 #include "undefine.h"
 
@@ -66,8 +73,11 @@ static int most_rows(int vectors) {
     TERM(479001600) TERM(39916800) TERM(3628800) TERM(362880) TERM(40320) TERM(5040) TERM(720) TERM(120) TERM(24) TERM(6) TERM(2)
 #include "simd.h"
 #include "product.h"
+#include "multiply.h"
 #include "layer.h"
 
 int harness_forward(const Layer *layer) { return layer->is_double ? run_f64(layer, 0) : run_f32(layer, 0); }
 
 int harness_reverse(const Layer *layer) { return layer->is_double ? run_f64(layer, 1) : run_f32(layer, 1); }
+
+int harness_multiply(const Product *product) { return product->is_double ? multiply_f64(product) : multiply_f32(product); }

@@ -20,7 +20,17 @@ typedef struct {
     void *d_total;          /* (T, B, H), d loss / d h_t; may be d_direct, or NULL where it is not wanted */
     void *d_zx, *d_zh;      /* (T, B, G * H); d_zx may be gates; the same array for all but a GRU */
     void *d_initial[2];     /* (B, H) per state, d loss / d initial state, or NULL where it is not wanted */
+    void *d_weight, *d_bias; /* (G * H, H) and (G * H), the gradients of weight_hh and bias_hh, or both NULL */
 } Layer;
+
+/* C (m, n) = A (m, k) B (k, n), contiguous, plus bias (n) where it is not NULL, plus what C holds where `accumulate` is 1. */
+typedef struct {
+    int64_t is_double, threads, m, n, k;
+    int64_t transpose_a, transpose_b; /* 1 where A is given as (k, m), B as (n, k) */
+    int64_t accumulate;
+    const void *a, *b, *bias;
+    void *c;
+} Product;
 
 #if defined(_WIN32)
 #define EXPORTED __declspec(dllexport)
@@ -31,3 +41,4 @@ typedef struct {
 /* Return 0, or -1 where memory ran out. */
 EXPORTED int harness_forward(const Layer *layer);
 EXPORTED int harness_reverse(const Layer *layer);
+EXPORTED int harness_multiply(const Product *product);

@@ -47,20 +47,6 @@ static void NAME(pack_forward)(const Layer *layer, vec *packed) {
     }
 }
 
-/* weight_hh (G * H, H) -> [panel][k < G * H][vector][lane]. */
-static void NAME(pack_reverse)(const Layer *layer, vec *packed) {
-    ptrdiff_t hidden = layer->hidden, units = NAME(units)(layer);
-    for (ptrdiff_t unit = 0; unit < units; unit += MOST_VECTORS) {
-        int vectors = (int)(units - unit < MOST_VECTORS ? units - unit : MOST_VECTORS);
-        for (ptrdiff_t k = 0; k < gates_of(layer) * hidden; k++)
-            for (int v = 0; v < vectors; v++) {
-                ptrdiff_t column = (unit + v) * LANES;
-                int n = (int)(hidden - column < LANES ? hidden - column : LANES);
-                *packed++ = NAME(load)((const real *)layer->weight + k * hidden + column, n);
-            }
-    }
-}
-
 /* ---- tiles -------------------------------------------------------------------------------------------------------- */
 
 /* Where a panel stands: its first hidden unit, its vectors, and the rows of its blocks. */
@@ -90,7 +76,7 @@ static inline __attribute__((always_inline)) void NAME(over_rows)(const Range *r
             if (k == 0)
                 begin(range, t, panel, row, (int)(next - row), tile);
             if (a != NULL)
-                NAME(product_of)((int)(next - row), panel->vectors)(tile, a + row * depth + k, depth,
+                NAME(product_of)((int)(next - row), panel->vectors)(tile, a + row * depth + k, depth, 1,
                                                                      depth - k < piece ? depth - k : piece,
                                                                      panel->packed + k * panel->vectors);
             if (k + piece >= depth)
@@ -300,6 +286,18 @@ static void NAME(work)(void *argument, int part, int parts) {
     (job->reverse ? NAME(reverse_range) : NAME(forward_range))(&range);
 }
 
+/* d_weight_hh = sum over t of d_zh_t (B, G * H) transposed times h_{t-1} (B, H), and d_bias_hh = the sum of the d_zh_t. */
+static int NAME(weight_gradient)(const Layer *layer, ptrdiff_t width) {
+    ptrdiff_t batch = layer->batch, hidden = layer->hidden, rest = (layer->steps - 1) * batch;
+    const real *d_zh = layer->d_zh;
+    Product first = {.is_double = sizeof(real) == sizeof(double), .threads = layer->threads, .m = width, .n = hidden};
+    first.k = batch, first.transpose_a = 1, first.a = d_zh, first.b = layer->initial[0], first.c = layer->d_weight;
+    Product others = first;
+    others.k = rest, others.accumulate = 1, others.a = d_zh + batch * width, others.b = layer->states[0];
+    NAME(column_sums)(d_zh, layer->steps * batch, width, layer->d_bias);
+    return NAME(multiply)(&first) || (rest > 0 && NAME(multiply)(&others)) ? -1 : 0;
+}
+
 static int NAME(run)(const Layer *layer, int reverse) {
     ptrdiff_t hidden = layer->hidden, width = gates_of(layer) * hidden, units = NAME(units)(layer);
     int parts = (int)(layer->threads < layer->batch ? layer->threads : layer->batch);
@@ -312,10 +310,13 @@ static int NAME(run)(const Layer *layer, int reverse) {
                                (real *)(scratch + packed + tiles * parts)},
                      .tiles = tiles,
                      .reverse = reverse};
-    (reverse ? NAME(pack_reverse) : NAME(pack_forward))(layer, scratch);
+    if (reverse)
+        NAME(pack)((Matrix){layer->weight, hidden, 1}, width, hidden, scratch);
+    else
+        NAME(pack_forward)(layer, scratch);
     in_parallel(NAME(work), &job, parts);
     free(scratch);
-    return 0;
+    return reverse && layer->d_weight != NULL ? NAME(weight_gradient)(layer, width) : 0;
 }
 
 #undef AT

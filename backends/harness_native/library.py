@@ -26,6 +26,17 @@ class Layer(Structure):
         ("d_final", c_void_p * 2),
         *((name, c_void_p) for name in ("d_total", "d_zx", "d_zh")),
         ("d_initial", c_void_p * 2),
+        ("d_weight", c_void_p),
+        ("d_bias", c_void_p),
+    )
+
+
+class Product(Structure):
+    """``Product`` of kernel.h, which says what each field is."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("is_double", "threads", "m", "n", "k", "transpose_a", "transpose_b", "accumulate")),
+        *((name, c_void_p) for name in ("a", "b", "bias", "c")),
     )
 
 
@@ -36,6 +47,8 @@ class Library:
         self.handle = ctypes.CDLL(str(path))
         for function in (self.handle.harness_forward, self.handle.harness_reverse):
             function.argtypes, function.restype = [POINTER(Layer)], c_int
+        self.handle.harness_multiply.argtypes = [POINTER(Product)]
+        self.handle.harness_multiply.restype = c_int
 
     def forward(self, layer: Layer) -> None:
         """Fill states and gates.
@@ -52,6 +65,14 @@ class Library:
             MemoryError: there was no room for the packed weight.
         """
         _check(self.handle.harness_reverse(layer))
+
+    def multiply(self, product: Product) -> None:
+        """Fill ``c``.
+
+        Raises:
+            MemoryError: there was no room for the packed factors.
+        """
+        _check(self.handle.harness_multiply(product))
 
 
 def number(cell: Cell) -> int:
@@ -70,7 +91,6 @@ def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int
     return Layer(
         cell=number(cell), is_double=double, steps=steps, batch=batch, hidden=hidden, threads=threads
     )
-
 
 def _check(status: int) -> None:
     if status != 0:

@@ -1,11 +1,12 @@
-/* The register-blocked product: tile (M rows, N vectors) += A (M, K) times a panel (K, N vectors). A template, as simd.h.
+/* The register-blocked product: tile (M rows, N vectors) += A (M, K) times a panel (K, N vectors). A template, as simd.h. A's
+   rows are `stride` apart, its columns `next`.
 
    One function per M and N, since the tile must stay in registers: M * N accumulators, N vectors of the panel and one element
    of A. `tile` has the rows MOST_VECTORS apart in every shape, so that one buffer serves all. */
 
 #define PRODUCT(M, N)                                                                                                         \
-    static void NAME(product_##M##x##N)(vec *restrict tile, const real *restrict a, ptrdiff_t stride, ptrdiff_t depth,        \
-                                        const vec *restrict panel) {                                                          \
+    static void NAME(product_##M##x##N)(vec *restrict tile, const real *restrict a, ptrdiff_t stride, ptrdiff_t next,         \
+                                        ptrdiff_t depth, const vec *restrict panel) {                                         \
         vec sum[M][N];                                                                                                        \
         _Pragma("GCC unroll 8") for (int i = 0; i < M; i++)                                                                   \
             _Pragma("GCC unroll 4") for (int j = 0; j < N; j++)                                                               \
@@ -16,7 +17,7 @@
             _Pragma("GCC unroll 4") for (int j = 0; j < N; j++)                                                               \
                 b[j] = panel[k * N + j];                                                                                      \
             _Pragma("GCC unroll 8") for (int i = 0; i < M; i++) {                                                             \
-                vec x = NAME(splat)(a[i * stride + k]);                                                                       \
+                vec x = NAME(splat)(a[i * stride + k * next]);                                                                \
                 _Pragma("GCC unroll 4") for (int j = 0; j < N; j++)                                                           \
                     sum[i][j] += x * b[j];                                                                                    \
             }                                                                                                                 \
@@ -41,7 +42,7 @@ PRODUCTS(4)
 PRODUCT(7, 3)
 PRODUCT(8, 3)
 
-typedef void NAME(product)(vec *, const real *, ptrdiff_t, ptrdiff_t, const vec *);
+typedef void NAME(product)(vec *, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t, const vec *);
 
 static NAME(product) *NAME(product_of)(int rows, int vectors) {
 #define BY_ROWS(N)                                                                                                            \
