@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.cells import harness_cells
+from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import Batch, Cell, Execution, Inputs, Model, Optimizer
 from harness_numpy import NumpyBackend
 
@@ -38,7 +39,7 @@ class Perturbed(Cell):
 
     def __init__(self, cell):
         self.cell, self.call, self.at, self.delta = cell, 0, -1, 0.0
-        self.name, self.gates, self.states = cell.name, cell.gates, cell.states
+        self.name, self.gates, self.states, self.recurrent = cell.name, cell.gates, cell.states, cell.recurrent
 
     def step(self, ops, zx, zh, state):
         h, *others = self.cell.step(ops, zx, zh, state)
@@ -49,7 +50,7 @@ class Perturbed(Cell):
         return self.cell.step_gradient(*arguments)
 
 
-CELLS = {cell.name: cell for cell in [*harness_cells(), Leaky()]}
+CELLS = {cell.name: cell for cell in [*harness_cells(), MinGRU(), MinLSTM(), Leaky()]}
 each_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 each_depth = pytest.mark.parametrize("layers", [1, 2])
 each_kind = pytest.mark.parametrize("kind", ["token", "real"])

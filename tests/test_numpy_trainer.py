@@ -40,11 +40,11 @@ def batch_of(steps=8, seed=0, size=B, carry=False):
     return Batch(inputs.astype(np.int32), targets.astype(np.int32), np.ones((steps, size), bool), carry)
 
 
-def trainer_of(model=None, dtype="float64", optimizer=None, dropout_seed=0):
+def trainer_of(model=None, dtype="float64", optimizer=None, dropout_seed=0, variant="vectorised"):
     model = model or model_of()
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(size=shape) * 0.5 for name, shape in model.parameter_shapes().items()}
-    execution = Execution("vectorised", dtype=dtype, dropout_seed=dropout_seed)
+    execution = Execution(variant, dtype=dtype, dropout_seed=dropout_seed)
     return NumpyBackend().trainer(model, optimizer or Optimizer(learning_rate=0.05), weights, execution)
 
 
@@ -130,6 +130,7 @@ def test_everything_given_back_has_the_trainers_dtype(dtype):
 
 @each_cell
 def test_float32_stays_float32_inside_the_time_loop(cell, monkeypatch):
+    cell = type("ThirdParty", (type(cell),), {})()  # the harness's own cells have loops that never call ``step``
     seen = set()
 
     def watched(name):
@@ -251,7 +252,7 @@ def test_sigmoid_is_stable_and_silent(dtype):
 
 def test_cross_entropy_of_huge_logits_is_finite():
     logits = np.array([[1e30, 0.0], [0.0, -1e30]], np.float32)
-    assert loss_and_gradient("cross_entropy", logits, np.array([0, 0])) == 0.0
+    assert loss_and_gradient("cross_entropy", logits, np.array([0, 0]), 2) == 0.0
     np.testing.assert_array_equal(logits, 0.0)
 
 

@@ -26,9 +26,14 @@ from harness_numpy.trainer import NumpyTrainer
 
 
 class NumpyBackend(Backend):
-    """NumPy on the CPU: ``vectorised`` over the batch, for every cell, and ``native``, the C kernel's recurrence."""
+    """NumPy on the CPU.
+
+    ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's reference.
+    ``loop``: one time step after the other, any cell; the textbook's way, to read and to compare with.
+    """
 
     name = "numpy"
+    checkpoints = True
 
     def availability(self) -> Available | Missing:
         """Return ``Available``: NumPy comes with the harness."""
@@ -39,12 +44,8 @@ class NumpyBackend(Backend):
         return {"numpy": np.__version__, **native_versions()}
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised``, which runs any cell, and ``native`` where the kernel has it."""
-        return ("vectorised", *native_variants(cell))
-
-    def missing_variants(self) -> Mapping[str, Missing]:
-        """Say why there is no ``native``."""
-        return native_missing()
+        """Return ``vectorised`` and ``loop``, which run any cell."""
+        return ("vectorised", "loop")
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.

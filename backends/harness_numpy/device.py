@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class DeviceBatch:
         targets: (n,) classes or (n, K) values of the scored rows only.
         rows: (n,) the scored rows, or None where every row is.
         carry: start from the carried state.
+        scored: the rows that the mean loss is taken over: n, also in a chunk of time steps cut from a batch.
     """
 
     steps: int
@@ -30,6 +31,22 @@ class DeviceBatch:
     targets: NDArray[Any]
     rows: NDArray[np.intp] | None
     carry: bool
+    scored: int
+
+    def chunks(self, steps: int | None) -> list[DeviceBatch]:
+        """Cut time into chunks of ``steps``, the last perhaps shorter; None: one chunk. All but indices are views."""
+        if steps is None or steps >= self.steps:
+            return [self]
+        return [self._chunk(start, min(start + steps, self.steps)) for start in range(0, self.steps, steps)]
+
+    def _chunk(self, start: int, stop: int) -> DeviceBatch:
+        first, last = start * self.size, stop * self.size
+        rows, scored = None, slice(first, last)
+        if self.rows is not None:
+            scored = slice(*np.searchsorted(self.rows, (first, last)))
+            rows = self.rows[scored] - first
+        inputs, targets = self.inputs[first:last], self.targets[scored]
+        return replace(self, steps=stop - start, inputs=inputs, targets=targets, rows=rows)
 
 
 def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
@@ -49,6 +66,7 @@ def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
         targets=_ids("class", targets, model.outputs) if model.loss == "cross_entropy" else targets.astype(dtype),
         rows=None if len(rows) == steps * size else rows,
         carry=batch.carry,
+        scored=len(rows),
     )
 
 

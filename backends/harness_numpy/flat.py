@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from harness.contract import Array, Dtype, Parameters, UsageError
+from harness.contract import Array, ArrayDtype, Parameters, UsageError
 
 
 class Flat:
@@ -17,7 +17,8 @@ class Flat:
         views: name -> view of ``vector`` in the tensor's shape; the views stay the same objects for good.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: Dtype) -> None:
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: ArrayDtype) -> None:
+        self.dtype = dtype
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         self.vector: Array = np.zeros(sum(sizes), dtype)
         pieces = np.split(self.vector, np.cumsum(sizes)[:-1])

@@ -10,27 +10,33 @@ from numpy.typing import NDArray
 from harness.contract import Array, Loss
 
 
-def loss_and_gradient(loss: Loss, outputs: Array, targets: NDArray[Any]) -> np.floating:
-    """Return the mean loss of ``outputs`` (n, K), which becomes d loss / d outputs in place.
+def loss_and_gradient(loss: Loss, outputs: Array, targets: NDArray[Any], scored: int) -> np.floating[Any]:
+    """Return the share in the mean loss of ``outputs`` (n, K), which becomes d loss / d outputs in place.
 
-    ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error.
+    ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error; ``scored`` is the number of
+    rows that the mean is taken over, n and those of other chunks.
     """
     if loss == "cross_entropy":
-        return _cross_entropy(outputs, targets)
+        return _cross_entropy(outputs, targets, scored)
     outputs -= targets
-    mean: np.floating = np.mean(np.square(outputs))
-    outputs *= 2 / outputs.size
-    return mean
+    share = _share(np.sum(np.square(outputs)), scored * outputs.shape[1])
+    outputs *= 2 / (scored * outputs.shape[1])
+    return share
 
 
-def _cross_entropy(logits: Array, classes: NDArray[np.intp]) -> np.floating:
+def _cross_entropy(logits: Array, classes: NDArray[np.intp], scored: int) -> np.floating[Any]:
     rows = np.arange(len(classes))
     logits -= logits.max(axis=1, keepdims=True)
     chosen = logits[rows, classes]
     np.exp(logits, out=logits)
     total = logits.sum(axis=1)
-    mean: np.floating = np.mean(np.log(total) - chosen)
+    share = _share(np.sum(np.log(total) - chosen), scored)
+    total *= scored
     logits /= total[:, None]
-    logits[rows, classes] -= 1
-    logits *= 1 / len(classes)
-    return mean
+    logits[rows, classes] -= 1 / scored
+    return share
+
+
+def _share(total: np.floating[Any], count: int) -> np.floating[Any]:
+    quotient: np.floating[Any] = total / total.dtype.type(count)
+    return quotient

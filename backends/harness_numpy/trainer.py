@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -19,23 +19,27 @@ from harness.contract import (
     StepResult,
     Trainer,
     UsageError,
+    array_dtype,
 )
+from harness_numpy.bptt import backpropagate, outputs
 from harness_numpy.device import DeviceBatch, device_batch
 from harness_numpy.flat import Flat
-from harness_numpy.network import Network
-from harness_numpy.recurrence import MakeRecurrence, Recurrence
+from harness_numpy.masks import Masks
 from harness_numpy.update import Update, clip, global_norm
+from harness_numpy.variants import VARIANTS
 
 
 class NumpyTrainer(Trainer):
     """One model on the CPU. Not-finite numbers are results here, not warnings: the runner looks at the loss."""
 
     def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
-        self._model, self._optimizer, self._dtype = model, optimizer, execution.dtype
-        self._parameters = Flat(model.parameter_shapes(), execution.dtype)
-        self._gradients = Flat(model.parameter_shapes(), execution.dtype)
-        masks = np.random.default_rng(execution.dropout_seed)
-        self._network = Network(model, self._parameters, self._gradients, execution.dtype, masks, _recurrence(execution))
+        self._model, self._optimizer, self._execution = model, optimizer, execution
+        self._dtype = array_dtype(execution.dtype)
+        self._parameters = Flat(model.parameter_shapes(), self._dtype)
+        self._gradients = Flat(model.parameter_shapes(), self._dtype)
+        masks = Masks(model.dropout, model.layers, execution.dropout_seed, self._dtype)
+        network = VARIANTS[execution.variant]
+        self._network = network(model, self._parameters, self._gradients, masks, execution.threads)
         self._update = Update(optimizer, self._parameters.vector)
         self._state: State | None = None
         self.load(parameters)
@@ -51,9 +55,7 @@ class NumpyTrainer(Trainer):
     def train_step(self, batch: DeviceBatch) -> StepResult:
         """Do one update."""
         with np.errstate(all="ignore"):
-            work = self._network.forward(batch, self._carried(batch), training=True)
-            self._state = work.final()
-            loss = self._network.backward(batch, work)
+            loss, self._state = self._backpropagate(batch, training=True)
             norm = global_norm(self._gradients.vector)
             clipped = clip(self._optimizer, self._gradients.vector, norm)
             self._update.apply(self._parameters.vector, self._gradients.vector)
@@ -65,16 +67,24 @@ class NumpyTrainer(Trainer):
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
         with np.errstate(all="ignore"):
-            work = self._network.forward(batch, self._carried(batch), training=False)
-            self._state = work.final()
-            return self._network.outputs(work).reshape(batch.steps, batch.size, self._model.outputs)
+            found, self._state = outputs(self._network, batch, self._chunk(batch), self._carried(batch))
+        return found
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update."""
+        hidden = np.empty((self._model.layers, batch.steps, batch.size, self._model.hidden), self._dtype)
         with np.errstate(all="ignore"):
-            work = self._network.forward(batch, self._carried(batch), training=False)
-            loss = float(self._network.backward(batch, work))
-        return Gradients(loss, self._gradients.copy(), work.d_hidden.copy())
+            loss, _ = self._backpropagate(batch, training=False, hidden=hidden)
+        return Gradients(float(loss), self._gradients.copy(), hidden)
+
+    def _backpropagate(
+        self, batch: DeviceBatch, *, training: bool, hidden: Array | None = None
+    ) -> tuple[np.floating[Any], State]:
+        state, chunk = self._carried(batch), self._chunk(batch)
+        return backpropagate(self._network, batch, chunk, state, training=training, hidden=hidden)
+
+    def _chunk(self, batch: DeviceBatch) -> int | None:
+        return self._execution.chunk(batch.steps)
 
     def parameters(self) -> Parameters:
         """Return a copy of the parameters by name."""
@@ -113,15 +123,11 @@ class NumpyTrainer(Trainer):
             raise UsageError(f"a state of {self._model.cell.name} is {self._model.cell.states}, each {expected}")
 
     def _carried(self, batch: DeviceBatch) -> State | None:
-        return self._state if batch.carry else None
-
-
-def _recurrence(execution: Execution) -> MakeRecurrence:
-    """Return what makes the recurrences of this variant; the kernel is built here where it is not yet."""
-    if execution.variant != "native":
-        return Recurrence
-    from harness_numpy.native import NativeRecurrence
-    from harness_native import library
-
-    library()
-    return partial(NativeRecurrence, threads=execution.threads)
+        if not batch.carry or self._state is None:
+            return None
+        if (size := self._state[0].shape[1]) != batch.size:
+            raise UsageError(
+                f"the batch has {batch.size} sequences but the carried state has {size}: "
+                "load a state that fits, or None"
+            )
+        return self._state

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
-from harness.contract import Array, Dtype, Model, State
-from harness_numpy.recurrence import MakeRecurrence
+from harness.contract import Array, State
+from harness_numpy.recurrence import Recurrence
 
 
 class Workspace:
-    """The buffers for one shape (T, B). What is only needed backwards is made when first needed."""
+    """The layers for one shape (T, B). What is only needed backwards is made when first needed."""
 
-    def __init__(self, model: Model, steps: int, size: int, dtype: Dtype, make: MakeRecurrence) -> None:
-        self._shape, self._dtype = (model.layers, steps, size, model.hidden), dtype
-        self.layers = [make(model.cell, steps, size, model.hidden, dtype) for _ in range(model.layers)]
-        self.dropped: list[Array | None] = [None] * model.layers  # per layer, what dropout made of its inputs
-        self.factors: list[Array | None] = [None] * model.layers  # per layer, 0 or 1 / (1 - dropout)
+    def __init__(self, layers: Sequence[Recurrence]) -> None:
+        self.layers = layers
+        self.dropped: list[Array | None] = [None] * len(layers)  # per layer, what dropout made of its inputs
+        self.factors: list[Array | None] = [None] * len(layers)  # per layer, 0 or 1 / (1 - dropout)
 
     @cached_property
     def d_hidden(self) -> Array:
         """(layers, T, B, H)."""
-        return np.empty(self._shape, self._dtype)
+        shape = self.layers[0].shape
+        return np.empty((len(self.layers), shape.steps, shape.batch, shape.hidden), shape.dtype)
 
     def hidden(self, layer: int) -> Array:
         """Return h of one layer at all steps, (T*B, H), a view."""
-        return self.layers[layer].states[0][1:].reshape(-1, self._shape[-1])
+        h = self.layers[layer].states[0]
+        return h[1:].reshape(-1, h.shape[-1])
 
     def inputs_above(self, layer: int) -> Array:
         """Return what feeds ``layer`` (at least 1), (T*B, H)."""
@@ -41,6 +43,9 @@ class Workspace:
 
     def final(self) -> State:
         """Return a copy of the state after the last step, each (layers, B, H)."""
-        return tuple(
-            np.stack(last) for last in zip(*([s[-1] for s in layer.states] for layer in self.layers), strict=True)
-        )
+        return stacked([[s[-1] for s in layer.states] for layer in self.layers])
+
+
+def stacked(by_layer: Sequence[Sequence[Array]]) -> State:
+    """Return copies, each (layers, B, H), of what is given layer by layer, each (B, H)."""
+    return tuple(np.array(parts) for parts in zip(*by_layer, strict=True))

@@ -1,0 +1,78 @@
+"""BPTT over one batch, whole or checkpointed: chunks of time steps, between which only the states are kept.
+
+Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost". Backwards each chunk is run again, its
+readout and loss included, so memory grows with the chunk and with the number of chunks, not with T*H.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Array, State
+from harness_numpy.device import DeviceBatch
+from harness_numpy.network import Network, W
+
+Chunk = int | None  # time steps; None: all of them
+
+
+def backpropagate(
+    network: Network[W],
+    batch: DeviceBatch,
+    chunk: Chunk,
+    state: State | None,
+    *,
+    training: bool,
+    hidden: Array | None = None,
+) -> tuple[np.floating[Any], State]:
+    """Fill the network's gradients.
+
+    Args:
+        network: the function.
+        batch: all T steps.
+        chunk: how many are kept at a time.
+        state: to start from; None means zeros.
+        training: dropout on.
+        hidden: (layers, T, B, H) to be filled with the total derivatives d loss / d h_t; None: not wanted.
+
+    Returns:
+        the mean loss and the final state.
+    """
+    chunks = batch.chunks(chunk)
+    starts = []
+    for part in chunks[:-1]:
+        starts.append((state, network.masks.position()))
+        state = network.forward(part, state, training=training).final()
+    work = network.forward(chunks[-1], state, training=training)
+    final, end = work.final(), network.masks.position()
+    loss, d_state = network.backward(chunks[-1], work, None)
+    _keep(hidden, work.d_hidden, batch.steps)
+    if starts:
+        total, stop = network.gradients.vector.copy(), batch.steps - chunks[-1].steps
+        for part, (state, position) in zip(reversed(chunks[:-1]), reversed(starts), strict=True):
+            network.masks.rewind(position)
+            work = network.forward(part, state, training=training)
+            share, d_state = network.backward(part, work, d_state)
+            loss += share
+            total += network.gradients.vector
+            _keep(hidden, work.d_hidden, stop)
+            stop -= part.steps
+        network.gradients.vector[...] = total
+        network.masks.rewind(end)
+    return loss, final
+
+
+def outputs(network: Network[W], batch: DeviceBatch, chunk: Chunk, state: State | None) -> tuple[Array, State]:
+    """Return outputs (T, B, K), dropout off, and the final state."""
+    pieces = []
+    for part in batch.chunks(chunk):
+        work = network.forward(part, state, training=False)
+        pieces.append(network.outputs(work))
+        state = final = work.final()
+    return np.concatenate(pieces).reshape(batch.steps, batch.size, -1), final
+
+
+def _keep(hidden: Array | None, found: Array, stop: int) -> None:
+    if hidden is not None:
+        hidden[:, stop - found.shape[1] : stop] = found

@@ -1,0 +1,36 @@
+"""Dropout masks: one stream per layer, drawn in the order of time, so that no way of cutting time changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Array, ArrayDtype
+
+Position = Sequence[Mapping[str, Any]]  # of every layer's stream
+
+
+class Masks:
+    """Factors 0 or 1 / (1 - dropout) for what feeds each layer above the first."""
+
+    def __init__(self, dropout: float, layers: int, seed: int, dtype: ArrayDtype) -> None:
+        self._dropout, self._dtype = dropout, np.dtype(dtype).type
+        self._streams = [np.random.default_rng([seed, layer]) for layer in range(layers)]
+
+    def factors(self, layer: int, shape: tuple[int, ...]) -> Array | None:
+        """Draw the next factors of ``layer``, time first; None where nothing is dropped."""
+        if layer == 0 or self._dropout == 0:
+            return None
+        kept = self._streams[layer].random(shape, self._dtype) >= self._dropout
+        return np.multiply(kept, 1 / (1 - self._dropout), dtype=self._dtype)
+
+    def position(self) -> Position:
+        """Return where the streams are."""
+        return [stream.bit_generator.state for stream in self._streams] if self._dropout else []
+
+    def rewind(self, position: Position) -> None:
+        """Go back to ``position``: the same masks follow again."""
+        for stream, place in zip(self._streams, position, strict=False):
+            stream.bit_generator.state = place
