@@ -3,14 +3,16 @@
 No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds and loads nothing.
 """
 
-from harness_native.library import Layer, Library, keeps_product, layer, library, number
+from harness_native.library import Adam, Layer, Library, Product, keeps_product, layer, library, number
 from harness_native.offer import native_missing, native_unsupported, native_variants, native_versions
 from harness_native.xla import Handlers, xla_handlers
 
 __all__ = [
+    "Adam",
     "Handlers",
     "Layer",
     "Library",
+    "Product",
     "keeps_product",
     "layer",
     "library",

@@ -24,6 +24,13 @@ static const real *NAME(before)(const Range *range, int state, ptrdiff_t t) {
     return t == 0 ? range->layer->initial[state] : AT(range->layer->states[state], t - 1);
 }
 
+/* zx of a sequence at time step t: (G * H). */
+static inline const real *NAME(zx_of)(const Range *range, ptrdiff_t t, ptrdiff_t row) {
+    const Layer *layer = range->layer;
+    ptrdiff_t at = t * range->batch + row;
+    return (const real *)layer->zx + (layer->tokens == NULL ? at : layer->tokens[at]) * range->width;
+}
+
 /* weight_hh (G * H, H) -> [panel][k < H][gate or vector][lane]: the columns of its transpose. */
 static void NAME(pack_forward)(const Layer *layer, vec *packed) {
     ptrdiff_t hidden = layer->hidden, units = NAME(units)(layer);
@@ -98,9 +105,8 @@ static void NAME(begin_forward)(const Range *range, ptrdiff_t t, const Panel *pa
         ptrdiff_t unit = panel->column + (gates > 1 ? 0 : v * LANES), column = unit + (gates > 1 ? v * range->hidden : 0);
         int n = NAME(lanes_of)(range, unit), product_alone = layer->cell == GRU && v == 2;
         vec bias = NAME(load)((const real *)layer->bias + column, n);
-        const real *zx = WIDE(layer->zx, t) + row * range->width + column;
         for (int i = 0; i < rows; i++)
-            tile[i * MOST_VECTORS + v] = product_alone ? bias : bias + NAME(load)(zx + i * range->width, n);
+            tile[i * MOST_VECTORS + v] = product_alone ? bias : bias + NAME(load)(NAME(zx_of)(range, t, row + i) + column, n);
     }
 }
 
@@ -129,7 +135,7 @@ static void NAME(end_gru)(const Range *range, ptrdiff_t t, const Panel *panel, p
     for (int b = 0; b < rows; b++, tile += MOST_VECTORS) {
         ptrdiff_t at = (row + b) * hidden + panel->column, wide = (row + b) * range->width + panel->column;
         real *gates = WIDE(layer->gates, t) + wide;
-        vec zx_n = NAME(load)(WIDE(layer->zx, t) + wide + 2 * hidden, lanes);
+        vec zx_n = NAME(load)(NAME(zx_of)(range, t, row + b) + panel->column + 2 * hidden, lanes);
         vec h = NAME(load)(NAME(before)(range, 0, t) + at, lanes);
         vec r = NAME(sigmoid)(tile[0]), z = NAME(sigmoid)(tile[1]), n = NAME(tanh)(zx_n + r * tile[2]);
         NAME(store)(gates, r, lanes);
@@ -294,7 +300,8 @@ static int NAME(weight_gradient)(const Layer *layer, ptrdiff_t width) {
     first.k = batch, first.transpose_a = 1, first.a = d_zh, first.b = layer->initial[0], first.c = layer->d_weight;
     Product others = first;
     others.k = rest, others.accumulate = 1, others.a = d_zh + batch * width, others.b = layer->states[0];
-    NAME(column_sums)(d_zh, layer->steps * batch, width, layer->d_bias);
+    if (layer->d_bias != NULL)
+        NAME(column_sums)(d_zh, layer->steps * batch, width, layer->d_bias);
     return NAME(multiply)(&first) || (rest > 0 && NAME(multiply)(&others)) ? -1 : 0;
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.cells import GRU
 from harness.contract import Cell
@@ -22,7 +23,7 @@ class Layer(Structure):
         ("bias", c_void_p),
         ("initial", c_void_p * 2),
         ("states", c_void_p * 2),
-        *((name, c_void_p) for name in ("zx", "gates", "zh_n", "d_direct")),
+        *((name, c_void_p) for name in ("zx", "tokens", "gates", "zh_n", "d_direct")),
         ("d_final", c_void_p * 2),
         *((name, c_void_p) for name in ("d_total", "d_zx", "d_zh")),
         ("d_initial", c_void_p * 2),
@@ -40,8 +41,21 @@ class Product(Structure):
     )
 
 
+class Adam(Structure):
+    """``Adam`` of kernel.h, which says what each field is."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("is_double", "n")),
+        *((name, c_double) for name in ("scale", "beta1", "beta2", "rate", "correction", "epsilon")),
+    )
+
+
 class Library:
-    """The kernel's functions. Calls release Python's lock."""
+    """The kernel's functions. Calls release Python's lock.
+
+    Attributes:
+        transpose, column_sums, cross_entropy, adam: as kernel.h says, on addresses.
+    """
 
     def __init__(self, path: Path) -> None:
         self.handle = ctypes.CDLL(str(path))
@@ -49,6 +63,26 @@ class Library:
             function.argtypes, function.restype = [POINTER(Layer)], c_int
         self.handle.harness_multiply.argtypes = [POINTER(Product)]
         self.handle.harness_multiply.restype = c_int
+        pointer, number = c_void_p, c_int64
+        self.transpose = self._function("transpose", None, number, pointer, number, number, pointer, pointer)
+        sizes = (number, number, number)
+        self._sum_by_token = self._function("sum_by_token", c_int, number, pointer, pointer, *sizes, pointer, pointer)
+        self.cross_entropy = self._function("cross_entropy", c_double, number, pointer, pointer, number, number, c_double)
+        self.column_sums = self._function("column_sums", None, number, pointer, number, number, pointer)
+        self.adam = self._function("adam", None, POINTER(Adam), pointer, pointer, pointer, pointer)
+
+    def _function(self, name: str, result: Any, *arguments: Any) -> Any:
+        function = self.handle[f"harness_{name}"]
+        function.argtypes, function.restype = arguments, result
+        return function
+
+    def sum_by_token(self, *arguments: int) -> None:
+        """Fill ``d_weight`` and ``d_bias``.
+
+        Raises:
+            MemoryError: there was no room for the sums.
+        """
+        _check(self._sum_by_token(*arguments))
 
     def forward(self, layer: Layer) -> None:
         """Fill states and gates.

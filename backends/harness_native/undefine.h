@@ -15,3 +15,4 @@
 #undef SATURATED
 #undef LAST_COEFFICIENT
 #undef TAYLOR_TERMS
+#undef SQUARE_ROOT

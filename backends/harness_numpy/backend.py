@@ -21,6 +21,7 @@ from harness.contract import (
     UnsupportedError,
 )
 from harness_native import native_missing, native_variants, native_versions
+from harness_native import native_missing, native_variants, native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 
@@ -30,6 +31,7 @@ class NumpyBackend(Backend):
 
     ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's reference.
     ``loop``: one time step after the other, any cell; the textbook's way, to read and to compare with.
+    ``native``: the C kernel of ``harness_native``, where it can be built.
     """
 
     name = "numpy"
@@ -44,8 +46,12 @@ class NumpyBackend(Backend):
         return {"numpy": np.__version__, **native_versions()}
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised`` and ``loop``, which run any cell."""
-        return ("vectorised", "loop")
+        """Return ``vectorised`` and ``loop``, which run any cell, and ``native`` where the kernel has it."""
+        return ("vectorised", "loop", *native_variants(cell))
+
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Say why there is no ``native``."""
+        return native_missing()
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.

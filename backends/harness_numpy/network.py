@@ -7,10 +7,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from harness.contract import Array, Model, State
+from harness.contract import Array, Model, Optimizer, State
 from harness_numpy.device import DeviceBatch
 from harness_numpy.flat import Flat
 from harness_numpy.masks import Masks
+from harness_numpy.update import Update
 
 
 class Work(Protocol):
@@ -41,6 +42,10 @@ class Network(ABC, Generic[W]):
     def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
         self.model, self.gradients, self.masks, self.threads = model, gradients, masks, threads
         self._p, self._d = parameters.views, gradients.views
+
+    def make_update(self, optimizer: Optimizer, parameters: Array) -> Update:
+        """Return the update of ``parameters`` (n,) that goes with this way of executing."""
+        return Update(optimizer, parameters)
 
     @abstractmethod
     def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> W:

@@ -25,7 +25,7 @@ from harness_numpy.bptt import backpropagate, outputs
 from harness_numpy.device import DeviceBatch, device_batch
 from harness_numpy.flat import Flat
 from harness_numpy.masks import Masks
-from harness_numpy.update import Update, clip, global_norm
+from harness_numpy.update import clip, global_norm
 from harness_numpy.variants import VARIANTS
 
 
@@ -40,7 +40,7 @@ class NumpyTrainer(Trainer):
         masks = Masks(model.dropout, model.layers, execution.dropout_seed, self._dtype)
         network = VARIANTS[execution.variant]
         self._network = network(model, self._parameters, self._gradients, masks, execution.threads)
-        self._update = Update(optimizer, self._parameters.vector)
+        self._update = self._network.make_update(optimizer, self._parameters.vector)
         self._state: State | None = None
         self.load(parameters)
 

@@ -16,7 +16,15 @@ from harness_numpy.tuned import vectorised
 
 MakeNetwork = Callable[[Model, Flat, Flat, Masks, int], Network[Any]]
 
+
+def _native(model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int) -> Network[Any]:
+    from harness_numpy.native import NativeNetwork  # its kernel is built and loaded where it is asked for
+
+    return NativeNetwork(model, parameters, gradients, masks, threads)
+
+
 VARIANTS: Mapping[str, MakeNetwork] = {
     "vectorised": partial(HoistedNetwork, recurrence=vectorised),
     "loop": LoopNetwork,
+    "native": _native,
 }
