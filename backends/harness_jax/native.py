@@ -7,7 +7,6 @@ from functools import cache, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -41,18 +40,14 @@ def _forward(
 
 
 def _backward(cell: Cell, kept: Kept, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
-    weight_hh, _, start, states, (gates, *zh_n), probe = kept
+    weight_hh, bias_hh, start, states, (gates, *zh_n), probe = kept
     d_hidden, d_final = cotangent
-    extra = [_like(gates) for _ in zh_n]
-    results = (_like(gates), _like(d_hidden), *(_like(part) for part in start), *extra)
+    results = (_like(gates), _like(d_hidden), _like(weight_hh), _like(bias_hh), *(_like(part) for part in start))
+    results = (*results, *(_like(gates) for _ in zh_n))
     call = jax.ffi.ffi_call("harness_native_reverse", results, input_output_aliases={0: 0, 1: 1})
-    d_zx, d_total, *rest = call(
-        gates, d_hidden, weight_hh, *start, *states, *d_final, *zh_n, **_attributes(cell)
-    )
-    d_start, d_zh = tuple(rest[: len(start)]), rest[-1] if extra else d_zx
-    before = jnp.concatenate([start[0][None], states[0][:-1]]).reshape(-1, weight_hh.shape[1])
-    rows = d_zh.reshape(-1, gates.shape[-1])
-    return d_zx, rows.T @ before, rows.sum(0), d_start, None if probe is None else d_total
+    arguments = (gates, d_hidden, weight_hh, *start, *states, *d_final, *zh_n)
+    d_zx, d_total, d_weight, d_bias, *rest = call(*arguments, **_attributes(cell))
+    return d_zx, d_weight, d_bias, tuple(rest[: len(start)]), None if probe is None else d_total
 
 
 native.defvjp(_forward, _backward)

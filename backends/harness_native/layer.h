@@ -105,26 +105,37 @@ static void NAME(begin_forward)(const Range *range, ptrdiff_t t, const Panel *pa
         ptrdiff_t unit = panel->column + (gates > 1 ? 0 : v * LANES), column = unit + (gates > 1 ? v * range->hidden : 0);
         int n = NAME(lanes_of)(range, unit), product_alone = layer->cell == GRU && v == 2;
         vec bias = NAME(load)((const real *)layer->bias + column, n);
+        for (int i = 0; t + 1 < layer->steps && i < rows; i++) { /* too far apart for the processor to foresee */
+            __builtin_prefetch(WIDE(layer->gates, t + 1) + (row + i) * range->width + column, 1);
+            if (layer->zx != layer->gates)
+                __builtin_prefetch(NAME(zx_of)(range, t + 1, row + i) + column);
+        }
         for (int i = 0; i < rows; i++)
             tile[i * MOST_VECTORS + v] = product_alone ? bias : bias + NAME(load)(NAME(zx_of)(range, t, row + i) + column, n);
     }
 }
 
+/* In two passes, so that the processor has several rows in flight: tanh(c) waits for all gates of its row. */
 static void NAME(end_lstm)(const Range *range, ptrdiff_t t, const Panel *panel, ptrdiff_t row, int rows, vec *tile) {
     const Layer *layer = range->layer;
-    ptrdiff_t hidden = range->hidden;
+    ptrdiff_t hidden = range->hidden, at = row * hidden + panel->column;
     int n = NAME(lanes_of)(range, panel->column);
-    for (int b = 0; b < rows; b++, tile += MOST_VECTORS) {
-        ptrdiff_t at = (row + b) * hidden + panel->column;
-        real *gates = WIDE(layer->gates, t) + (row + b) * range->width + panel->column;
-        vec i = NAME(sigmoid)(tile[0]), f = NAME(sigmoid)(tile[1]), g = NAME(tanh)(tile[2]), o = NAME(sigmoid)(tile[3]);
-        vec c = f * NAME(load)(NAME(before)(range, 1, t) + at, n) + i * g;
+    const real *c_before = NAME(before)(range, 1, t) + at;
+    real *gates = WIDE(layer->gates, t) + row * range->width + panel->column;
+    for (int b = 0; b < rows; b++, gates += range->width) {
+        vec *z = tile + b * MOST_VECTORS;
+        vec i = NAME(sigmoid)(z[0]), f = NAME(sigmoid)(z[1]), g = NAME(tanh)(z[2]), o = NAME(sigmoid)(z[3]);
         NAME(store)(gates, i, n);
         NAME(store)(gates + hidden, f, n);
         NAME(store)(gates + 2 * hidden, g, n);
         NAME(store)(gates + 3 * hidden, o, n);
-        NAME(store)(AT(layer->states[1], t) + at, c, n);
-        NAME(store)(AT(layer->states[0], t) + at, o * NAME(tanh)(c), n);
+        z[0] = f * NAME(load)(c_before + b * hidden, n) + i * g;
+        z[3] = o;
+    }
+    for (int b = 0; b < rows; b++) {
+        vec *z = tile + b * MOST_VECTORS;
+        NAME(store)(AT(layer->states[1], t) + at + b * hidden, z[0], n);
+        NAME(store)(AT(layer->states[0], t) + at + b * hidden, z[3] * NAME(tanh)(z[0]), n);
     }
 }
 
@@ -200,6 +211,9 @@ static inline void NAME(lstm_gradient)(const Range *range, ptrdiff_t t, ptrdiff_
     vec o = NAME(load)(gates + 3 * hidden, n), c_before = NAME(load)(NAME(before)(range, 1, t) + at, n);
     vec tanh_c = NAME(tanh)(NAME(load)(AT(layer->states[1], t) + at, n));
     vec d_c = NAME(load)(range->carry + at, n) + d_h * o * (1 - tanh_c * tanh_c);
+    if (t > 0)
+        for (int gate = 0; gate < 4; gate++)
+            __builtin_prefetch(gates + gate * hidden - range->batch * range->width, 1);
     NAME(store)(d_zx, d_c * g * i * (1 - i), n);
     NAME(store)(d_zx + hidden, d_c * c_before * f * (1 - f), n);
     NAME(store)(d_zx + 2 * hidden, d_c * i * (1 - g * g), n);

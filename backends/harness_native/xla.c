@@ -74,7 +74,8 @@ EXPORTED XLA_FFI_Error *harness_xla_forward(XLA_FFI_CallFrame *frame) {
     return ended(frame, kernel_forward(&layer));
 }
 
-/* gates, d_direct, weight_hh, initial states, states, d_final, a GRU's zh_n -> d_zx, d_total, d_initial, a GRU's d_zh. */
+/* gates, d_direct, weight_hh, initial states, states, d_final, a GRU's zh_n -> d_zx, d_total, d_weight_hh,
+   d_bias_hh, d_initial, a GRU's d_zh. */
 EXPORTED XLA_FFI_Error *harness_xla_reverse(XLA_FFI_CallFrame *frame) {
     if (asks_for_version(frame))
         return NULL;
@@ -86,13 +87,15 @@ EXPORTED XLA_FFI_Error *harness_xla_reverse(XLA_FFI_CallFrame *frame) {
         layer.initial[index] = argument(frame, 3 + index)->data;
         layer.states[index] = argument(frame, 3 + count + index)->data;
         layer.d_final[index] = argument(frame, 3 + 2 * count + index)->data;
-        layer.d_initial[index] = result(frame, 2 + index);
+        layer.d_initial[index] = result(frame, 4 + index);
     }
     layer.d_zx = layer.d_zh = result(frame, 0);
     layer.d_total = result(frame, 1);
+    layer.d_weight = result(frame, 2);
+    layer.d_bias = result(frame, 3);
     if (layer.cell == GRU) {
         layer.zh_n = argument(frame, 3 + 3 * count)->data;
-        layer.d_zh = result(frame, 2 + count);
+        layer.d_zh = result(frame, 4 + count);
     }
     return ended(frame, kernel_reverse(&layer));
 }

@@ -46,10 +46,8 @@ class _Recurrence(torch.autograd.Function):
         ctx.buffers = None
         d_total = torch.empty_like(buffers.hidden) if ctx.needs_input_grad[4] else None
         d_state = [torch.empty_like(buffers.hidden[0]) if any(ctx.needs_input_grad[5:]) else None for _ in d_final]
-        d_zx, d_zh = buffers.reverse(weight_hh.contiguous(), d_hidden, d_final, d_total, d_state)
-        rows = d_zh.flatten(0, 1)
-        before = buffers.states[0][:-1].flatten(0, 1)
-        return None, d_zx, rows.t() @ before, rows.sum(0), d_total, *d_state
+        d_zx, d_weight, d_bias = buffers.reverse(weight_hh.contiguous(), d_hidden, d_final, d_total, d_state)
+        return None, d_zx, d_weight, d_bias, d_total, *d_state
 
 
 class _Buffers:
@@ -93,8 +91,8 @@ class _Buffers:
         d_final: tuple[Tensor | None, ...],
         d_total: Tensor | None,
         d_state: list[Tensor | None],
-    ) -> tuple[Tensor, Tensor]:
-        """Return d_zx and d_zh (T, B, G*H); fill ``d_total`` (T, B, H) and ``d_state``, each (B, H), where wanted."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of zx, weight_hh and bias_hh; fill ``d_total`` and ``d_state`` where they are wanted."""
         layer = self._layer
         direct = torch.zeros_like(self.hidden) if d_hidden is None else d_hidden.contiguous()
         final = [None if part is None else part.contiguous() for part in d_final]
@@ -102,8 +100,10 @@ class _Buffers:
         layer.d_zx, layer.d_zh = self._gates.data_ptr(), self._d_zh.data_ptr()
         for index, (d_last, d_first) in enumerate(zip(final, d_state, strict=True)):
             layer.d_final[index], layer.d_initial[index] = _address(d_last), _address(d_first)
+        d_weight, d_bias = torch.empty_like(weight_hh), weight_hh.new_empty(len(weight_hh))
+        layer.d_weight, layer.d_bias = d_weight.data_ptr(), d_bias.data_ptr()
         self._kernel.reverse(layer)
-        return self._gates, self._d_zh
+        return self._gates, d_weight, d_bias
 
 
 def _address(tensor: Tensor | None) -> int | None:
