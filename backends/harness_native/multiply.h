@@ -21,18 +21,24 @@ static void NAME(pack)(Matrix b, ptrdiff_t depth, ptrdiff_t columns, vec *packed
     }
 }
 
-/* A (rows, depth), given by columns, -> [block][k][row of the block]. */
+/* A (rows, depth), given by columns, -> [block][k][row of the block]; a few columns at a time, which stay in the first-level
+   cache for all blocks. */
 static void NAME(pack_blocks)(Matrix a, ptrdiff_t rows, ptrdiff_t depth, int most, real *packed) {
-    for (ptrdiff_t row = 0; row < rows; row += most) {
-        ptrdiff_t count = rows - row < most ? rows - row : most;
-        const real *in = (const real *)a.data + row;
-        for (ptrdiff_t k = 0; k < depth; k++, in += a.column, packed += count)
-            if (count == 6)
-                memcpy(packed, in, 6 * sizeof(real));
-            else
-                for (ptrdiff_t i = 0; i < count; i++)
-                    packed[i] = in[i];
-    }
+    enum { COLUMNS = 16 };
+    for (ptrdiff_t from = 0; from < depth; from += COLUMNS)
+        for (ptrdiff_t row = 0; row < rows; row += most) {
+            ptrdiff_t count = rows - row < most ? rows - row : most;
+            real *out = packed + row * depth + from * count;
+            for (ptrdiff_t k = from; k < depth && k < from + COLUMNS; k++, out += count) {
+                const real *in = (const real *)a.data + row + k * a.column;
+                __builtin_prefetch(in + COLUMNS * a.column);
+                if (count == 6)
+                    memcpy(out, in, 6 * sizeof(real));
+                else
+                    for (ptrdiff_t i = 0; i < count; i++)
+                        out[i] = in[i];
+            }
+        }
 }
 
 /* C (rows, n) += a (rows, depth) times the packed b. The first piece of the depth begins at the bias, or at C. */
@@ -54,6 +60,7 @@ static void NAME(multiply_piece)(const Product *product, real *c, Matrix a, ptrd
                     if (first && product->bias != NULL)
                         start += NAME(load)((const real *)product->bias + column + v * LANES, n);
                     tile[i * MOST_VECTORS + v] = start;
+                    __builtin_prefetch(c + (row + i) * product->n + column + v * LANES, 1);
                 }
             if (product->transpose_a)
                 NAME(product_of)(count, vectors)(tile, block, 1, count, depth, b);
