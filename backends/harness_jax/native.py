@@ -1,4 +1,4 @@
-"""Variant ``native``: the C kernel of ``harness_native`` as custom calls of XLA, one ``custom_vjp`` per layer, on the CPU."""
+"""Variant ``native``: the C kernel of ``harness_native`` as custom calls of XLA, a ``custom_vjp`` per layer, on the CPU."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ native.defvjp(_forward, _backward)
 
 def _like(array: Array, width: int | None = None) -> jax.ShapeDtypeStruct:
     shape = array.shape if width is None else (*array.shape[:-1], width)
-    return jax.ShapeDtypeStruct(shape, array.dtype)
+    return jax.ShapeDtypeStruct(shape, array.dtype)  # type: ignore[no-untyped-call]
 
 
 def _extra(cell: Cell, h: Array, zx: Array) -> tuple[jax.ShapeDtypeStruct, ...]:
@@ -71,5 +71,6 @@ def _attributes(cell: Cell) -> dict[str, np.int64]:
 @cache
 def _register() -> None:
     handlers = harness_native.xla_handlers(jax.ffi.include_dir())
-    jax.ffi.register_ffi_target("harness_native_forward", jax.ffi.pycapsule(handlers.forward), platform="cpu")
-    jax.ffi.register_ffi_target("harness_native_reverse", jax.ffi.pycapsule(handlers.reverse), platform="cpu")
+    for name, handler in (("forward", handlers.forward), ("reverse", handlers.reverse)):
+        capsule = jax.ffi.pycapsule(handler)  # type: ignore[no-untyped-call]
+        jax.ffi.register_ffi_target(f"harness_native_{name}", capsule, platform="cpu")

@@ -101,7 +101,11 @@ def _run(command: Sequence[str]) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    return None if done.returncode == 0 else f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}"
+    return (
+        None
+        if done.returncode == 0
+        else f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}"
+    )
 
 
 def _target(recipe: Recipe, compiler: Compiler) -> Path:
@@ -120,7 +124,9 @@ def _cpu() -> str:
     lines: list[str] = []
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
-    told = [line for line in lines if line.split(":")[0].strip().lower() in {"model name", "flags", "features", "cpu part"}]
+    told = [
+        line for line in lines if line.split(":")[0].strip().lower() in {"model name", "flags", "features", "cpu part"}
+    ]
     return "\n".join((platform.machine(), platform.processor(), *told))
 
 

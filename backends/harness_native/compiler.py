@@ -29,7 +29,7 @@ class Compiler:
 
 
 def compilers() -> tuple[Compiler, ...]:
-    """Return the compilers here, the preferred one first: $CC alone where it is set, else PATH's, then the package's."""
+    """Return the compilers here, the preferred one first: $CC where it is set, else PATH's, then the package's."""
     named = os.environ.get("CC")
     commands = [shlex.split(named)] if named else [[name] for name in ON_PATH]
     found: dict[str, Compiler] = {}

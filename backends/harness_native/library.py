@@ -36,7 +36,10 @@ class Product(Structure):
     """``Product`` of kernel.h, which says what each field is."""
 
     _fields_ = (
-        *((name, c_int64) for name in ("is_double", "threads", "m", "n", "k", "transpose_a", "transpose_b", "accumulate")),
+        *(
+            (name, c_int64)
+            for name in ("is_double", "threads", "m", "n", "k", "transpose_a", "transpose_b", "accumulate")
+        ),
         *((name, c_void_p) for name in ("a", "b", "bias", "c")),
     )
 
@@ -67,7 +70,9 @@ class Library:
         self.transpose = self._function("transpose", None, number, pointer, number, number, pointer, pointer)
         sizes = (number, number, number)
         self._sum_by_token = self._function("sum_by_token", c_int, number, pointer, pointer, *sizes, pointer, pointer)
-        self.cross_entropy = self._function("cross_entropy", c_double, number, pointer, pointer, number, number, c_double)
+        self.cross_entropy = self._function(
+            "cross_entropy", c_double, number, pointer, pointer, number, number, c_double
+        )
         self.column_sums = self._function("column_sums", None, number, pointer, number, number, pointer)
         self.adam = self._function("adam", None, POINTER(Adam), pointer, pointer, pointer, pointer)
 
@@ -76,7 +81,7 @@ class Library:
         function.argtypes, function.restype = arguments, result
         return function
 
-    def sum_by_token(self, *arguments: int) -> None:
+    def sum_by_token(self, *arguments: int | None) -> None:
         """Fill ``d_weight`` and ``d_bias``.
 
         Raises:
@@ -122,9 +127,8 @@ def keeps_product(cell: Cell) -> bool:
 def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int) -> Layer:
     """Return a layer of ``shape`` (T, B, H) without arrays."""
     steps, batch, hidden = shape
-    return Layer(
-        cell=number(cell), is_double=double, steps=steps, batch=batch, hidden=hidden, threads=threads
-    )
+    return Layer(cell=number(cell), is_double=double, steps=steps, batch=batch, hidden=hidden, threads=threads)
+
 
 def _check(status: int) -> None:
     if status != 0:

@@ -1,4 +1,4 @@
-"""What a backend says of its variant ``native``: nothing is built, loaded or run to answer, but a compiler's version."""
+"""What a backend says of its variant ``native``: nothing is built to answer, and nothing run but ``cc --version``."""
 
 from __future__ import annotations
 
@@ -30,4 +30,8 @@ def native_versions() -> dict[str, str]:
 
 def native_unsupported(variant: str, device: str) -> str | None:
     """Say that ``native`` runs on the CPU only; None for every other variant, and there."""
-    return "the variant native runs on the device cpu only" if variant == "native" and device not in {"cpu", "auto"} else None
+    return (
+        "the variant native runs on the device cpu only"
+        if variant == "native" and device not in {"cpu", "auto"}
+        else None
+    )

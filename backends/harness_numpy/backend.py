@@ -21,7 +21,6 @@ from harness.contract import (
     UnsupportedError,
 )
 from harness_native import native_missing, native_variants, native_versions
-from harness_native import native_missing, native_variants, native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 

@@ -89,7 +89,9 @@ class NativeNetwork(Network[Workspace]):
             while len(self._workspaces) >= KEPT_SHAPES:
                 self._workspaces.pop(next(iter(self._workspaces)))
             shape = Shape(*key, self.model.hidden, self.gradients.dtype, self.threads)
-            self._workspaces[key] = Workspace([NativeRecurrence(self.model.cell, shape) for _ in range(self.model.layers)])
+            self._workspaces[key] = Workspace(
+                [NativeRecurrence(self.model.cell, shape) for _ in range(self.model.layers)]
+            )
         return self._workspaces[key]
 
     def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Workspace:
@@ -164,7 +166,10 @@ class NativeNetwork(Network[Workspace]):
         return share
 
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, index: int) -> None:
-        recurrence, names = work.layers[index], [f"{name}_l{index}" for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")]
+        recurrence, names = (
+            work.layers[index],
+            [f"{name}_l{index}" for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")],
+        )
         weight_ih, bias_ih, weight_hh, bias_hh = (self._d[name] for name in names)
         d_zx, d_zh = rows(recurrence.zx), rows(recurrence.d_zh)
         self._multiply(weight_hh, d_zh, rows(recurrence.states[0][:-1]), transposed="a")

@@ -57,7 +57,7 @@ class TorchBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the version of torch, whose suffix names the build (``+cpu``, ``+cu130``), and the kernel's compiler."""
+        """Return torch's version, whose suffix names the build (``+cpu``, ``+cu130``), and the kernel's compiler."""
         return {"torch": version("torch"), **native_versions()}
 
     def devices(self) -> tuple[str, ...]:

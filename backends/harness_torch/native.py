@@ -73,7 +73,7 @@ class _Buffers:
 
     @property
     def hidden(self) -> Tensor:
-        """h (T, B, H)."""
+        """The states h, (T, B, H)."""
         return self.states[0][1:]
 
     def forward(self, weight_hh: Tensor, bias_hh: Tensor) -> None:
