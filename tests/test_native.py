@@ -11,7 +11,7 @@ import pytest
 import harness_native
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.cells.minimal import MinGRU
-from harness.contract import Batch, Execution, Inputs, Model, Optimizer, UnavailableError
+from harness.contract import Batch, Execution, Inputs, Model, Optimizer, UnavailableError, UnsupportedError
 from harness_jax.backend import JaxBackend
 from harness_native import build as building
 from harness_native.build import KERNEL, build
@@ -103,11 +103,11 @@ def test_long_sums_by_token_keep_their_digits():
     rows = np.full((200_000, 1), 0.1, "float32")
     tokens, weight, bias = np.zeros(len(rows), np.int64), np.empty((1, 2), "float32"), np.empty(1, "float32")
     library().sum_by_token(0, address(rows), address(tokens), len(rows), 1, 2, address(weight), address(bias))
-    np.testing.assert_allclose([weight[0, 0], weight[0, 1], bias[0]], [20_000, 0, 20_000], rtol=1e-5)
+    np.testing.assert_allclose([weight[0, 0], weight[0, 1], bias[0]], [20_000, 0, 20_000], rtol=2e-5)
 
 
-def model(cell, layers=1, hidden=20, **options):
-    return Model(cell=cell, inputs=Inputs("token", 7), hidden=hidden, layers=layers, outputs=7, **options)
+def model(cell, layers=1):
+    return Model(cell=cell, inputs=Inputs("token", 7), hidden=20, layers=layers, outputs=7, loss="cross_entropy")
 
 
 def batch_of(steps=11, size=5, *, masked=False, carry=False):
@@ -166,6 +166,13 @@ def test_a_graph_of_torch_is_gone_through_once():
     hidden.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="run it forward again"):
         hidden.sum().backward()
+
+
+@pytest.mark.parametrize("backend", [BACKENDS[1], BACKENDS[2]], ids=lambda backend: backend.name)
+def test_a_gpu_and_other_number_formats_are_refused(backend):
+    for options, reason in (({"device": "cuda"}, "cpu only"), ({"dtype": "bfloat16"}, "float32 and float64")):
+        with pytest.raises(UnsupportedError, match=reason):
+            trainer(backend, model(RNN()), "native", **options)
 
 
 # ---- where it cannot be had
@@ -242,7 +249,7 @@ def test_a_cell_that_the_kernel_lacks_has_no_such_variant():
 
 
 def test_importing_a_plugin_builds_and_loads_nothing(tmp_path):
-    code = "import sys, harness_numpy, harness_torch, harness_jax; sys.exit('subprocess' in sys.modules and 'torch' in sys.modules)"
+    code = "import sys, harness_numpy, harness_torch, harness_jax; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}, check=True)
     assert not list(tmp_path.rglob("*.so"))
 

@@ -78,7 +78,7 @@ class JaxBackend(Backend):
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
         """Say that ``native`` is for the CPU."""
-        return native_unsupported(trial.variant, trial.device)
+        return native_unsupported(trial.variant, trial.device, trial.dtype)
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
@@ -91,7 +91,7 @@ class JaxBackend(Backend):
         """
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of jax", execution.variant, self.variants(model.cell))
-        if reason := native_unsupported(execution.variant, execution.device):
+        if reason := native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         _check_import()
         from harness_jax.trainer import JaxTrainer

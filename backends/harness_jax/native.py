@@ -1,4 +1,4 @@
-"""Variant ``native``: the C kernel of ``harness_native`` as custom calls of XLA, a ``custom_vjp`` per layer, on the CPU."""
+"""Variant ``native``: the C kernel of ``harness_native`` as custom calls of XLA, with a ``custom_vjp``; CPU only."""
 
 from __future__ import annotations
 

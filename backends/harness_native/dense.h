@@ -15,7 +15,7 @@ static void NAME(transpose)(const real *x, ptrdiff_t rows, ptrdiff_t columns, co
    all. Summed run by run of BLOCK rows, so that rounding does not grow with the length of a sequence. */
 static int NAME(sum_by_token)(const real *x, const int64_t *tokens, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t vocabulary,
                               real *d_weight, real *d_bias) {
-    enum { BLOCK = 4096 };
+    enum { BLOCK = 1024 };
     ptrdiff_t size = vocabulary * width;
     real *total = calloc(2 * size, sizeof(real)), *run = total + size;
     if (total == NULL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
-from harness.contract import Cell, Missing
+from harness.contract import Cell, Dtype, Missing
 from harness_native.build import compiled_by, missing
 
 CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations the kernel has, as numbered in kernel.h
@@ -28,10 +28,10 @@ def native_versions() -> dict[str, str]:
     return {} if compiler is None else {"native": compiler}
 
 
-def native_unsupported(variant: str, device: str) -> str | None:
-    """Say that ``native`` runs on the CPU only; None for every other variant, and there."""
-    return (
-        "the variant native runs on the device cpu only"
-        if variant == "native" and device not in {"cpu", "auto"}
-        else None
-    )
+def native_unsupported(variant: str, device: str, dtype: Dtype) -> str | None:
+    """Say why ``native`` cannot run there; None where it can, and for every other variant."""
+    if variant != "native":
+        return None
+    if device not in {"cpu", "auto"}:
+        return "the variant native runs on the device cpu only"
+    return None if dtype in {"float32", "float64"} else "the variant native computes in float32 and float64 only"

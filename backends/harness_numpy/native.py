@@ -166,12 +166,11 @@ class NativeNetwork(Network[Workspace]):
         return share
 
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, index: int) -> None:
-        recurrence, names = (
-            work.layers[index],
-            [f"{name}_l{index}" for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")],
-        )
-        weight_ih, bias_ih, weight_hh, bias_hh = (self._d[name] for name in names)
-        d_zx, d_zh = rows(recurrence.zx), rows(recurrence.d_zh)
+        names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+        weight_ih, bias_ih, weight_hh, bias_hh = (self._d[f"{name}_l{index}"] for name in names)
+        recurrence = work.layers[index]
+        d_zx = rows(recurrence.zx)
+        d_zh = d_zx if recurrence.d_zh is None else rows(recurrence.d_zh)
         self._multiply(weight_hh, d_zh, rows(recurrence.states[0][:-1]), transposed="a")
         inputs = batch.inputs if index == 0 else work.inputs_above(index)
         if inputs.ndim == 1:

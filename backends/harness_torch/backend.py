@@ -82,7 +82,9 @@ class TorchBackend(Backend):
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
         """Say that ``library`` lacks a cell which ``torch.nn`` does not have, or that ``native`` is for the CPU."""
-        return self._why_no_variant(model.cell, trial.variant) or native_unsupported(trial.variant, trial.device)
+        return self._why_no_variant(model.cell, trial.variant) or native_unsupported(
+            trial.variant, trial.device, trial.dtype
+        )
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
@@ -95,7 +97,7 @@ class TorchBackend(Backend):
         """
         _torch()
         why = self._why_no_variant(model.cell, execution.variant)
-        if reason := why or native_unsupported(execution.variant, execution.device):
+        if reason := why or native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of torch", execution.variant, self.variants(model.cell))
