@@ -86,7 +86,7 @@ def test_the_plugin_does_not_import_torch():
 def test_the_backend_is_available_with_its_version():
     (backend,) = harness_backends()
     assert backend.availability() == Available()
-    assert backend.versions() == {"torch": torch.__version__}
+    assert backend.versions()["torch"] == torch.__version__
     assert backend.devices()[-1] == "cpu"
     assert backend.threads() == torch.get_num_threads()
 
@@ -106,7 +106,7 @@ def test_a_torch_that_cannot_be_imported_is_an_error_with_the_cure(monkeypatch):
 
 @pytest.mark.parametrize("cell", [RNN(), ReluRNN(), LSTM(), GRU()], ids=lambda cell: cell.name)
 def test_library_is_the_default_where_torch_has_the_cell(cell):
-    assert TorchBackend().variants(cell) == ("library", "fused", "loop")
+    assert TorchBackend().variants(cell)[:3] == ("library", "fused", "loop")
 
 
 @pytest.mark.parametrize("cell", [Echo(), OtherLSTM()], ids=lambda cell: type(cell).__name__)

@@ -79,9 +79,9 @@ def missing(recipe: Recipe = KERNEL) -> Missing | None:
 
 
 def compiled_by() -> str | None:
-    """Return what the compiler that builds the kernel here says of itself; None where the kernel cannot be had."""
+    """Return the version of the compiler that builds the kernel here; None where the kernel cannot be had."""
     usable = (compiler for compiler in compilers() if not _failure(_target(KERNEL, compiler)).exists())
-    return next((compiler.described() for compiler in usable), None)
+    return next((compiler.version() for compiler in usable), None)
 
 
 def _compile(command: Sequence[str], target: Path) -> bool:

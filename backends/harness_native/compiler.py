@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,9 +24,11 @@ class Compiler:
     command: tuple[str, ...]
     identity: str
 
-    def described(self) -> str:
-        """Return the first line that the compiler says of itself."""
-        return _first_line(self.command)
+    def version(self) -> str:
+        """Return the compiler's version number and, in brackets, the first line that it says of itself."""
+        line = _first_line(self.command)
+        numbers = re.findall(r"\d+(?:\.\d+)+", line)
+        return f"{numbers[-1] if numbers else 0} ({line})"
 
 
 def compilers() -> tuple[Compiler, ...]:
