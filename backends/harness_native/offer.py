@@ -33,5 +33,5 @@ def native_unsupported(variant: str, device: str, dtype: Dtype) -> str | None:
     if variant != "native":
         return None
     if device not in {"cpu", "auto"}:
-        return "the variant native runs on the device cpu only"
+        return f"the variant native runs on the device cpu only, not on {device}"
     return None if dtype in {"float32", "float64"} else "the variant native computes in float32 and float64 only"
