@@ -86,7 +86,7 @@ def test_the_plugin_does_not_import_torch():
 def test_the_backend_is_available_with_its_version():
     (backend,) = harness_backends()
     assert backend.availability() == Available()
-    assert backend.versions() == {"torch": torch.__version__}
+    assert backend.versions()["torch"] == torch.__version__
     assert backend.devices()[-1] == "cpu"
     assert backend.threads() == torch.get_num_threads()
 
@@ -107,7 +107,7 @@ def test_a_torch_that_cannot_be_imported_is_an_error_with_the_cure(monkeypatch):
 @pytest.mark.parametrize("cell", [RNN(), ReluRNN(), LSTM(), GRU()], ids=lambda cell: cell.name)
 def test_library_comes_first_where_torch_has_the_cell(cell, monkeypatch):
     monkeypatch.setattr(backend_module, "why_no_compiler", lambda: None)
-    assert TorchBackend().variants(cell) == ("library", "fused", "loop", "compiled")
+    assert TorchBackend().variants(cell)[:4] == ("library", "fused", "loop", "compiled")
 
 
 @pytest.mark.parametrize("cell", [Echo(), OtherLSTM()], ids=lambda cell: type(cell).__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -28,6 +28,7 @@ from harness.contract import (
     UnsupportedError,
     may_have_accelerator,
 )
+from harness_native import native_missing, native_unsupported, native_variants, native_versions
 
 CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
 LIBRARIES = ("jax", "jaxlib", "optax")
@@ -43,6 +44,7 @@ class JaxBackend(Backend):
     ``fused``: hand-derived BPTT of any cell, a ``custom_vjp`` per layer.
     ``parallel``: cells that are linear in their state, all time steps at once by an associative scan.
     ``deer``: rnn, lstm and gru of small state, all time steps at once by Newton's method.
+    ``native``: the C kernel of ``harness_native``, on the CPU, where it can be built.
     """
 
     name = "jax"
@@ -60,8 +62,8 @@ class JaxBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of jax, jaxlib and optax."""
-        return {library: version(library) for library in LIBRARIES}
+        """Return the versions of jax, jaxlib and optax, and the kernel's compiler."""
+        return {library: version(library) for library in LIBRARIES} | native_versions()
 
     def devices(self) -> tuple[str, ...]:
         """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
@@ -76,9 +78,9 @@ class JaxBackend(Backend):
         return tuple(devices())
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``scan`` and ``fused``, which run any cell, and what is parallel in time for this one."""
+        """Return ``scan`` and ``fused``, which run any cell, and those that run this one."""
         parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
-        return ("scan", "fused", *parallel, *(("deer",) if type(cell) in DEER_CELLS else ()))
+        return ("scan", "fused", *parallel, *(("deer",) if type(cell) in DEER_CELLS else ()), *native_variants(cell))
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the fastest by measurement."""
@@ -92,8 +94,14 @@ class JaxBackend(Backend):
         return (*everywhere, "tf32") if device.startswith("cuda") else everywhere
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Say where a variant that is parallel in time cannot run."""
-        return _why_not(model, trial.variant, trial.dtype)
+        """Say where a variant that is parallel in time, or ``native``, cannot run."""
+        return _why_not(model, trial.variant, trial.dtype) or native_unsupported(
+            trial.variant, trial.device, trial.dtype
+        )
+
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Say why there is no ``native``."""
+        return native_missing()
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
@@ -108,6 +116,8 @@ class JaxBackend(Backend):
             raise UnsupportedError(reason)
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of jax", execution.variant, self.variants(model.cell))
+        if reason := native_unsupported(execution.variant, execution.device, execution.dtype):
+            raise UnsupportedError(reason)
         _check_import()
         from harness_jax.network import LAYERS, Network
         from harness_jax.trainer import JaxTrainer

@@ -75,7 +75,9 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
     def one(zx: Array, before: Array) -> tuple[Array, Array]:  # (G*H,), (S,) -> (S,) twice: JAX differentiates one
         state_before = tuple(jnp.split(before, len(state)))
-        after = jnp.concatenate(cell.step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before))
+        after = jnp.concatenate(
+            cell.step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before)
+        )
         return after, after
 
     linearised = jax.vmap(jax.vmap(jax.jacfwd(one, argnums=1, has_aux=True)))

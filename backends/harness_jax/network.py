@@ -15,6 +15,7 @@ from harness_jax.batch import Arrays
 from harness_jax.deer import deer
 from harness_jax.embedding import embedded
 from harness_jax.fused import fused
+from harness_jax.native import native
 from harness_jax.parallel import parallel
 from harness_jax.scan import scan
 from harness_jax.traced import States, Traced, mean_loss
@@ -22,7 +23,7 @@ from harness_jax.traced import States, Traced, mean_loss
 Weights = dict[str, Array]
 Layer = Callable[[Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]]
 
-LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer}
+LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer, "native": native}
 
 
 class Window(NamedTuple):

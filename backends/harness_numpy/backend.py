@@ -23,6 +23,7 @@ from harness.contract import (
     UnknownNameError,
     UnsupportedError,
 )
+from harness_native import native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 from harness_numpy.variants import VARIANTS
@@ -40,6 +41,7 @@ class NumpyBackend(Backend):
     ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's reference.
     ``loop``: one time step after the other, any cell; the textbook's way, to read and to compare with.
     ``numba``: pointwise work, loss and Adam compiled, for rnn, rnn_relu, lstm and gru; needs Numba.
+    ``native``: the C kernel of ``harness_native``, where it can be built.
     """
 
     name = "numpy"
@@ -50,18 +52,18 @@ class NumpyBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the version of NumPy, and Numba's where it is installed."""
-        found = {"numpy": np.__version__}
+        """Return the version of NumPy, Numba's where it is installed, and which compiler the kernel is built by."""
+        found = {"numpy": np.__version__, **native_versions()}
         with suppress(PackageNotFoundError):
             found["numba"] = version("numba")
         return found
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised`` and ``loop``, which run any cell, and ``numba``, if installed, for the cells it has."""
+        """Return ``vectorised`` and ``loop``, which run any cell, and ``numba`` and ``native`` for the cells they have."""
         return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
 
     def missing_variants(self) -> Mapping[str, Missing]:
-        """Return those whose libraries are not installed."""
+        """Return those whose libraries are not installed, or that cannot be built."""
         found = {name: variant.missing() for name, variant in VARIANTS.items()}
         return {name: missing for name, missing in found.items() if missing is not None}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell, Missing, Model, Optimizer
+from harness_native import CELLS, native_missing
 from harness_numpy.flat import Flat
 from harness_numpy.hoisted import HoistedNetwork
 from harness_numpy.loop import LoopNetwork
@@ -68,8 +69,15 @@ def _no_numba() -> Missing | None:
     return None
 
 
+def _native() -> Engine:
+    from harness_numpy.native import NativeNetwork, native_update  # builds and loads the kernel
+
+    return Engine(NativeNetwork, native_update)
+
+
 VARIANTS: Mapping[str, Variant] = {
     "vectorised": Variant(lambda: Engine(partial(HoistedNetwork, recurrence=vectorised))),
     "loop": Variant(lambda: Engine(LoopNetwork)),
     "numba": Variant(_numba, (RNN, ReluRNN, LSTM, GRU), _no_numba),
+    "native": Variant(_native, CELLS, lambda: native_missing().get("native")),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
@@ -27,6 +27,7 @@ from harness.contract import (
     UsageError,
     may_have_accelerator,
 )
+from harness_native import native_missing, native_unsupported, native_variants, native_versions
 from harness_torch.choice import LIBRARY_CELLS, fastest
 from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
 
@@ -37,13 +38,14 @@ CURE = (
 
 
 class TorchBackend(Backend):
-    """PyTorch on the CPU or an NVIDIA GPU, in up to five variants.
+    """PyTorch on the CPU or an NVIDIA GPU, in up to six variants.
 
     ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU``, where one computes the cell (oneDNN or cuDNN underneath).
     ``fused``: hand-derived BPTT, with kernels of few operations for the cells that come with the harness.
     ``parallel``: all time steps at once by an associative scan, for cells that are linear in their state.
     ``loop``: any cell's ``step`` under autograd.
     ``compiled``: ``torch.compile`` of a few time steps of any cell, forwards and backwards.
+    ``native``: the C kernel of ``harness_native``, on the CPU, where it can be built.
     """
 
     name = "torch"
@@ -60,8 +62,8 @@ class TorchBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the version of torch; its suffix names the build (``+cpu``, ``+cu130``)."""
-        return {"torch": version("torch")}
+        """Return torch's version, whose suffix names the build (``+cpu``, ``+cu130``), and the kernel's compiler."""
+        return {"torch": version("torch"), **native_versions()}
 
     def devices(self) -> tuple[str, ...]:
         """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
@@ -81,26 +83,29 @@ class TorchBackend(Backend):
         """
         library = ("library",) if type(cell) in LIBRARY_CELLS else ()
         parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
-        compiled = () if self.missing_variants() else ("compiled",)
-        return (*library, "fused", *parallel, "loop", *compiled)
-
-    def missing_variants(self) -> dict[str, Missing]:
-        """Return ``compiled`` where what ``torch.compile`` builds with is not there."""
-        reason = why_no_compiler()
-        return {} if reason is None else {"compiled": Missing(reason, COMPILER_CURE)}
+        compiled = ("compiled",) if why_no_compiler() is None else ()
+        return (*library, "fused", *parallel, "loop", *compiled, *native_variants(cell))
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the variant that was measured fastest for this cell and size."""
-        return fastest(cell, trial)
+        return fastest(cell, trial, self.variants(cell))
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return float32, float64 and bfloat16, and on a GPU TF32."""
         everywhere: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
         return (*everywhere, "tf32") if device.startswith("cuda") else everywhere
 
+    def missing_variants(self) -> Mapping[str, Missing]:
+        """Return ``compiled`` where what ``torch.compile`` builds with is not there, and ``native`` likewise."""
+        reason = why_no_compiler()
+        compiled = {} if reason is None else {"compiled": Missing(reason, COMPILER_CURE)}
+        return {**compiled, **native_missing()}
+
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Say that ``library`` lacks a cell which ``torch.nn`` does not have."""
-        return self._why_no_variant(model.cell, trial.variant)
+        """Say that ``library`` lacks a cell which ``torch.nn`` does not have, or that ``native`` is for the CPU."""
+        return self._why_no_variant(model.cell, trial.variant) or native_unsupported(
+            trial.variant, trial.device, trial.dtype
+        )
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
@@ -112,7 +117,8 @@ class TorchBackend(Backend):
             UnavailableError: torch cannot be imported.
         """
         _torch()
-        if reason := self._why_no_variant(model.cell, execution.variant):
+        why = self._why_no_variant(model.cell, execution.variant)
+        if reason := why or native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         if execution.variant not in self.variants(model.cell):
             raise UnknownNameError("variant of torch", execution.variant, self.variants(model.cell))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Cell, LinearCell, Trial
+from harness_native import native_unsupported
 
 LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations torch.nn has
 # From here on the LSTM of oneDNN is no faster than ours (measured on one thread of a Zen 4, float32).
@@ -34,12 +35,16 @@ LINES = (
     # On a GPU nothing is measured yet: cuDNN, and for linear cells few launches instead of T.
     Line("library", lambda cell, trial: _on_gpu(trial) and type(cell) in LIBRARY_CELLS),
     Line("parallel", lambda cell, trial: _on_gpu(trial) and isinstance(cell, LinearCell)),
+    Line("native", lambda _cell, trial: native_unsupported("native", trial.device, trial.dtype) is None),
     Line("parallel", lambda cell, trial: isinstance(cell, LinearCell) and trial.batch * trial.hidden <= NARROW),
     Line("library", lambda cell, trial: type(cell) is LSTM and (trial.batch == 1 or _values(trial) < LARGE)),
     Line("fused", lambda _cell, _trial: True),
 )
 
 
-def fastest(cell: Cell, trial: Trial) -> str:
-    """Return the variant to take where none is named. ``compiled`` never is: it compiles for a minute first."""
-    return next(line.variant for line in LINES if line.fits(cell, trial))
+def fastest(cell: Cell, trial: Trial, offered: Sequence[str]) -> str:
+    """Return the variant of those ``offered`` to take where none is named.
+
+    ``compiled`` never is: it compiles for a minute first.
+    """
+    return next(line.variant for line in LINES if line.variant in offered and line.fits(cell, trial))

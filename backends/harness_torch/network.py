@@ -14,6 +14,7 @@ from harness.contract import Cell, Model
 from harness_torch.fused import compiled_layer, fused_layer, parallel_layer
 from harness_torch.layer import Layer, LayerWeights, ProductLayer, States
 from harness_torch.loop import loop
+from harness_torch.native import native
 
 Weights = dict[str, Tensor]
 LAYER_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")  # as the fields of ``LayerWeights``
@@ -25,6 +26,7 @@ LAYERS: dict[str, MakeLayer] = {
     "fused": fused_layer,
     "parallel": parallel_layer,
     "compiled": compiled_layer,
+    "native": lambda cell: ProductLayer(cell, native),
 }
 
 

@@ -1,0 +1,26 @@
+"""The native kernel: the recurrence of one layer in C, built on first use. A library of the backends, not a plugin.
+
+No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds and loads nothing.
+"""
+
+from harness_native.library import Adam, Layer, Library, Product, keeps_product, layer, library, number
+from harness_native.offer import CELLS, native_missing, native_unsupported, native_variants, native_versions
+from harness_native.xla import Handlers, xla_handlers
+
+__all__ = [
+    "CELLS",
+    "Adam",
+    "Handlers",
+    "Layer",
+    "Library",
+    "Product",
+    "keeps_product",
+    "layer",
+    "library",
+    "native_missing",
+    "native_unsupported",
+    "native_variants",
+    "native_versions",
+    "number",
+    "xla_handlers",
+]

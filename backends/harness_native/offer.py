@@ -1,0 +1,37 @@
+"""What a backend says of its variant ``native``: nothing is built to answer, and nothing run but ``cc --version``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.contract import Cell, Dtype, Missing
+from harness_native.build import compiled_by, missing
+
+CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations the kernel has, as numbered in kernel.h
+
+
+def native_variants(cell: Cell) -> tuple[str, ...]:
+    """Return ``native`` where the kernel has the cell and can be had here."""
+    return ("native",) if type(cell) in CELLS and missing() is None else ()
+
+
+def native_missing() -> Mapping[str, Missing]:
+    """Return why there is no ``native`` here, if so."""
+    reason = missing()
+    return {} if reason is None else {"native": reason}
+
+
+def native_versions() -> dict[str, str]:
+    """Return which compiler the kernel is built by, if it can be had."""
+    compiler = compiled_by()
+    return {} if compiler is None else {"native": compiler}
+
+
+def native_unsupported(variant: str, device: str, dtype: Dtype) -> str | None:
+    """Say why ``native`` cannot run there; None where it can, and for every other variant."""
+    if variant != "native":
+        return None
+    if device not in {"cpu", "auto"}:
+        return f"the variant native runs on the device cpu only, not on {device}"
+    return None if dtype in {"float32", "float64"} else "the variant native computes in float32 and float64 only"

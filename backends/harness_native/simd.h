@@ -1,0 +1,109 @@
+/* Vectors of one element type, and exp, tanh and the logistic function on them. A template: included once for float and
+   once for double, by kernel.c, with `real`, `bits` and NAME defined. GCC's and Clang's vector extensions; intrinsics only
+   where a compiler makes poor code of the portable form, each beside that form. */
+
+#define LANES ((int)(VECTOR_BYTES / sizeof(real)))
+#define vec NAME(vec)
+#define ivec NAME(ivec)
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef bits ivec __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline vec NAME(splat)(real x) { return x - (vec){0}; }
+
+/* The first n elements at p, zeros after them. */
+static inline vec NAME(load)(const real *p, int n) {
+    vec x = {0};
+    if (n == LANES) {
+        memcpy(&x, p, sizeof x);
+        return x;
+    }
+#ifdef __AVX512F__
+    if (sizeof(real) == 4)
+        return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+#else
+    for (int i = 0; i < n; i++)
+        x[i] = p[i];
+    return x;
+#endif
+}
+
+static inline void NAME(store)(real *p, vec x, int n) {
+    if (n == LANES) {
+        memcpy(p, &x, sizeof x);
+        return;
+    }
+#ifdef __AVX512F__
+    if (sizeof(real) == 4)
+        _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+    else
+        _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)x);
+#else
+    for (int i = 0; i < n; i++)
+        p[i] = x[i];
+#endif
+}
+
+/* The larger of x and a bound; NaN where x is. */
+static inline vec NAME(at_least)(vec x, real bound) {
+#ifdef __AVX512F__
+    if (sizeof(real) == 4)
+        return (vec)_mm512_max_ps((__m512)NAME(splat)(bound), (__m512)x);
+    return (vec)_mm512_max_pd((__m512d)NAME(splat)(bound), (__m512d)x);
+#else
+    ivec below = (ivec)(x < NAME(splat)(bound));
+    return (vec)((below & (ivec)NAME(splat)(bound)) | (~below & (ivec)x));
+#endif
+}
+
+/* The smaller of x and a bound; NaN where x is. */
+static inline vec NAME(at_most)(vec x, real bound) {
+#ifdef __AVX512F__
+    if (sizeof(real) == 4)
+        return (vec)_mm512_min_ps((__m512)NAME(splat)(bound), (__m512)x);
+    return (vec)_mm512_min_pd((__m512d)NAME(splat)(bound), (__m512d)x);
+#else
+    return -NAME(at_least)(-x, -bound);
+#endif
+}
+
+/* x / y. In float, where a division takes as long as ten products: an estimate of 1 / y and one step of Newton's. */
+static inline vec NAME(divided)(vec x, vec y) {
+#ifdef __AVX512F__
+    if (sizeof(real) == 4) {
+        vec estimate = (vec)_mm512_rcp14_ps((__m512)y);
+        return x * (estimate * (2 - y * estimate));
+    }
+#endif
+    return x / y;
+}
+
+/* e^x - 1 = scale * p + (scale - 1) with scale = 2^n and p = e^r - 1, r = x - n ln 2, |r| <= ln(2) / 2: Taylor's series, whose
+   remainder is below an eighth of the last place of p. x must lie where 2^n is a normal number. */
+static inline vec NAME(expm1_parts)(vec x, vec *scale) {
+    vec n = x * (real)1.4426950408889634 + ROUND_BY;
+    ivec exponent = (ivec)n;
+    n -= ROUND_BY;
+    vec r = x - n * (real)LN2_HIGH;
+    r -= n * (real)LN2_LOW;
+    *scale = (vec)((exponent + EXPONENT_BIAS) << EXPONENT_SHIFT);
+    vec p = NAME(splat)((real)LAST_COEFFICIENT);
+#define TERM(k) p = p * r + (real)(1.0 / k);
+    TAYLOR_TERMS
+#undef TERM
+    return p * (r * r) + r;
+}
+
+/* 1 / (1 + e^-x). */
+static inline vec NAME(sigmoid)(vec x) {
+    vec scale, p = NAME(expm1_parts)(NAME(at_most)(NAME(at_least)(-x, -LARGEST_EXPONENT), LARGEST_EXPONENT), &scale);
+    return NAME(divided)(NAME(splat)(1), 1 + (scale * p + scale));
+}
+
+/* (e^2x - 1) / (e^2x + 1): exact to a few units in the last place near 0 too, since e^2x - 1 is. */
+static inline vec NAME(tanh)(vec x) {
+    vec scale, p = NAME(expm1_parts)(NAME(at_most)(NAME(at_least)(x + x, -SATURATED), SATURATED), &scale);
+    vec e = scale * p + (scale - 1);
+    return NAME(divided)(e, e + 2);
+}

@@ -1,0 +1,225 @@
+"""Variant ``native``: recurrences, products, tokens, loss and Adam in the C kernel of ``harness_native``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Array, Cell, Model, Optimizer, State
+from harness_native import Adam, Product, keeps_product, layer, library
+from harness_numpy.device import DeviceBatch
+from harness_numpy.flat import Flat
+from harness_numpy.hoisted import KEPT_SHAPES
+from harness_numpy.masks import Masks
+from harness_numpy.network import Network
+from harness_numpy.readout import loss_and_gradient
+from harness_numpy.recurrence import Recurrence, Shape
+from harness_numpy.update import Update
+from harness_numpy.workspace import Workspace, stacked
+
+
+class NativeRecurrence(Recurrence):
+    """One layer in the kernel, with the addresses of the buffers of one shape.
+
+    After ``forward`` ``zx`` holds the gates.
+    """
+
+    def __init__(self, cell: Cell, shape: Shape) -> None:
+        super().__init__(cell, shape)
+        self._kernel, apart = library(), keeps_product(cell)
+        self._d_zh: Array = np.empty_like(self.zx) if apart else self.zx
+        self._zh_n: Array = np.empty(self.states[0][1:].shape, shape.dtype) if apart else self.zx
+        self._d_initial = [np.empty((shape.batch, shape.hidden), shape.dtype) for _ in self.states]
+        sizes = (shape.steps, shape.batch, shape.hidden)
+        self._layer = layer(cell, sizes, double=shape.dtype == "float64", threads=shape.threads)
+        self._layer.gates = self._layer.d_zx = address(self.zx)
+        self._layer.d_zh, self._layer.zh_n = address(self._d_zh), address(self._zh_n)
+        for index, (states, d_initial) in enumerate(zip(self.states, self._d_initial, strict=True)):
+            self._layer.initial[index], self._layer.states[index] = address(states), address(states[1:])
+            self._layer.d_initial[index] = address(d_initial)
+
+    def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
+        """Fill ``states``."""
+        self._run(self.zx, None, weight_hh, bias_hh)
+
+    def forward_tokens(self, table: Array, tokens: NDArray[np.intp], weight_hh: Array | None, bias_hh: Array) -> None:
+        """Fill ``states``, where zx of each token (T*B,) is a row of ``table`` (V, G*H)."""
+        self._run(table, address(tokens), weight_hh, bias_hh)
+
+    def _run(self, zx: Array, tokens: int | None, weight_hh: Array | None, bias_hh: Array | None) -> None:
+        self._layer.zx, self._layer.tokens = address(zx), tokens
+        self._layer.weight, self._layer.bias = address(weight_hh), address(bias_hh)
+        self._kernel.forward(self._layer)
+
+    def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
+        """Go back through time."""
+        self._layer.weight = address(weight_hh)
+        self._layer.d_direct = self._layer.d_total = address(d_hidden)
+        final = [None] * len(self.states) if d_final is None else [np.ascontiguousarray(part) for part in d_final]
+        for index, part in enumerate(final):
+            self._layer.d_final[index] = address(part)
+        self._kernel.reverse(self._layer)
+        return self._d_initial
+
+    @property
+    def d_zh(self) -> Array:
+        """Return d loss / d zh."""
+        return self._d_zh
+
+
+class NativeNetwork(Network[Workspace]):
+    """Every product in the kernel too, which thus needs no threads beside its own; what is left is NumPy's."""
+
+    def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
+        super().__init__(model, parameters, gradients, masks, threads)
+        self._kernel, self._double = library(), int(gradients.dtype == "float64")
+        self._apart = keeps_product(model.cell)
+        self._workspaces: dict[tuple[int, int], Workspace] = {}
+
+    def _workspace(self, batch: DeviceBatch) -> Workspace:
+        key = (batch.steps, batch.size)
+        if key not in self._workspaces:
+            while len(self._workspaces) >= KEPT_SHAPES:
+                self._workspaces.pop(next(iter(self._workspaces)))
+            shape = Shape(*key, self.model.hidden, self.gradients.dtype, self.threads)
+            self._workspaces[key] = Workspace(
+                [NativeRecurrence(self.model.cell, shape) for _ in range(self.model.layers)]
+            )
+        return self._workspaces[key]
+
+    def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Workspace:
+        """Run layer after layer; the buffers returned hold every hidden state."""
+        work = self._workspace(batch)
+        work.start(state)
+        for index, recurrence in enumerate(work.layers):
+            shape = recurrence.shape
+            factors = self.masks.factors(index, (shape.steps * shape.batch, shape.hidden)) if training else None
+            work.factors[index] = factors
+            work.dropped[index] = None if factors is None else work.hidden(index - 1) * factors
+            self._run_layer(recurrence, index, batch.inputs if index == 0 else work.inputs_above(index))
+        return work
+
+    def _run_layer(self, recurrence: Recurrence, index: int, inputs: NDArray[Any]) -> None:
+        weight, bias = self._p[f"weight_ih_l{index}"], self._p[f"bias_ih_l{index}"]
+        weight_hh, bias_hh = self._p[f"weight_hh_l{index}"], self._p[f"bias_hh_l{index}"]
+        if inputs.ndim == 1 and isinstance(recurrence, NativeRecurrence):
+            table = np.empty(weight.shape[::-1], weight.dtype)
+            self._kernel.transpose(self._double, address(weight), *weight.shape, address(bias), address(table))
+            recurrence.forward_tokens(table, inputs, weight_hh, bias_hh)
+            return
+        self._multiply(rows(recurrence.zx), inputs, weight, transposed="b", bias=bias)
+        recurrence.forward(weight_hh, bias_hh)
+
+    def outputs(self, work: Workspace, scored: NDArray[np.intp] | None = None) -> Array:
+        """Return new outputs (n, K), of the ``scored`` rows or of all."""
+        hidden = work.hidden(-1) if scored is None else work.hidden(-1)[scored]
+        outputs = np.empty((len(hidden), self.model.outputs), hidden.dtype)
+        self._multiply(outputs, hidden, self._p["weight_out"], transposed="b", bias=self._p["bias_out"])
+        return outputs
+
+    def backward(self, batch: DeviceBatch, work: Workspace, d_final: State | None) -> tuple[np.floating[Any], State]:
+        """Go back layer by layer, from the loss."""
+        loss = self._readout_backward(batch, work)
+        d_initial = []
+        for index in reversed(range(self.model.layers)):
+            recurrence, d_hidden = work.layers[index], work.d_hidden[index]
+            above = None if d_final is None else [part[index] for part in d_final]
+            d_initial.append(recurrence.backward(self._p[f"weight_hh_l{index}"], d_hidden, above))
+            self._weight_gradients(batch, work, index)
+            if index > 0:
+                below = rows(work.d_hidden[index - 1])
+                self._multiply(below, rows(recurrence.zx), self._p[f"weight_ih_l{index}"])
+                if (factors := work.factors[index]) is not None:
+                    below *= factors
+        return loss, stacked(d_initial[::-1])
+
+    def _readout_backward(self, batch: DeviceBatch, work: Workspace) -> np.floating[Any]:
+        d_outputs = self.outputs(work, batch.rows)
+        loss = self._loss(d_outputs, batch)
+        hidden, d_hidden = work.hidden(-1), rows(work.d_hidden[-1])
+        scored = hidden if batch.rows is None else hidden[batch.rows]
+        self._multiply(self._d["weight_out"], d_outputs, scored, transposed="a")
+        np.dot(np.ones(len(d_outputs), d_outputs.dtype), d_outputs, out=self._d["bias_out"])
+        if batch.rows is None:
+            self._multiply(d_hidden, d_outputs, self._p["weight_out"])
+        else:
+            d_scored = np.empty((len(d_outputs), self.model.hidden), d_outputs.dtype)
+            self._multiply(d_scored, d_outputs, self._p["weight_out"])
+            d_hidden.fill(0)
+            d_hidden[batch.rows] = d_scored
+        return loss
+
+    def _loss(self, outputs: Array, batch: DeviceBatch) -> np.floating[Any]:
+        """Return these steps' share of the mean loss; ``outputs`` (n, K) become its gradient."""
+        if self.model.loss != "cross_entropy":
+            return loss_and_gradient(self.model.loss, outputs, batch.targets, batch.scored)
+        place = (address(outputs), address(batch.targets), *outputs.shape)
+        total = self._kernel.cross_entropy(self._double, *place, batch.scored)
+        share: np.floating[Any] = outputs.dtype.type(total / batch.scored)
+        return share
+
+    def _weight_gradients(self, batch: DeviceBatch, work: Workspace, index: int) -> None:
+        names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+        weight_ih, bias_ih, weight_hh, bias_hh = (self._d[f"{name}_l{index}"] for name in names)
+        recurrence = work.layers[index]
+        d_zx = rows(recurrence.zx)
+        d_zh = d_zx if recurrence.d_zh is None else rows(recurrence.d_zh)
+        self._multiply(weight_hh, d_zh, rows(recurrence.states[0][:-1]), transposed="a")
+        inputs = batch.inputs if index == 0 else work.inputs_above(index)
+        if inputs.ndim == 1:
+            place = (address(d_zx), address(inputs), *d_zx.shape, self.model.inputs.size)
+            self._kernel.sum_by_token(self._double, *place, address(weight_ih), address(bias_ih))
+        else:
+            self._multiply(weight_ih, d_zx, inputs, transposed="a")
+            self._kernel.column_sums(self._double, address(d_zx), *d_zx.shape, address(bias_ih))
+        if self._apart:
+            self._kernel.column_sums(self._double, address(d_zh), *d_zh.shape, address(bias_hh))
+        else:
+            bias_hh[...] = bias_ih
+
+    def _multiply(
+        self, out: Array, a: Array, b: Array, *, transposed: Literal["a", "b"] | None = None, bias: Array | None = None
+    ) -> None:
+        """Write a @ b, one of them transposed first, plus bias into ``out`` (m, n)."""
+        product = Product(self._double, self.threads, *out.shape, a.shape[0 if transposed == "a" else 1])
+        product.transpose_a, product.transpose_b = transposed == "a", transposed == "b"
+        product.a, product.b, product.bias, product.c = address(a), address(b), address(bias), address(out)
+        self._kernel.multiply(product)
+
+
+def native_update(optimizer: Optimizer, parameters: Array) -> Update:
+    """Return the kernel's Adam, or NumPy's other rules."""
+    return NativeAdam(optimizer, parameters) if optimizer.name == "adam" else Update(optimizer, parameters)
+
+
+class NativeAdam(Update):
+    """Adam in one pass over the parameters, the scaling of clipping included."""
+
+    def __init__(self, optimizer: Optimizer, parameters: Array) -> None:
+        super().__init__(optimizer, parameters)
+        self._kernel = library()
+        double = int(parameters.dtype == np.float64)
+        rule = (1.0, optimizer.beta1, optimizer.beta2, 0.0, 0.0, optimizer.epsilon)
+        self._native = Adam(double, parameters.size, *rule)
+
+    def apply(self, parameters: Array, gradient: Array) -> None:
+        """Do one update of (n,) in place."""
+        rate = self._optimizer.learning_rate_at(self.steps)
+        self.steps += 1
+        self._native.rate = rate / (1 - self._optimizer.beta1**self.steps)
+        self._native.correction = 1 / (1 - self._optimizer.beta2**self.steps)
+        places = (parameters, gradient, self._first, self._second)
+        self._kernel.adam(self._native, *(address(place) for place in places))
+
+
+def rows(array: Array) -> Array:
+    """Return (T, B, n) as (T*B, n), a view."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def address(array: NDArray[Any] | None) -> int | None:
+    """Return where a contiguous array lies."""
+    return None if array is None else int(array.__array_interface__["data"][0])

@@ -1,0 +1,272 @@
+"""The native kernel: the same function on every host, and what happens where it cannot be built."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import harness_native
+from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.cells.minimal import MinGRU
+from harness.contract import Batch, Execution, Inputs, Model, Optimizer, UnavailableError, UnsupportedError
+from harness_jax.backend import JaxBackend
+from harness_native import build as building
+from harness_native.build import KERNEL, build
+from harness_numpy import NumpyBackend
+from harness_numpy.native import NativeRecurrence, address, library
+from harness_numpy.recurrence import Shape, Stepwise
+from harness_torch.backend import TorchBackend
+
+pytestmark = pytest.mark.skipif(bool(harness_native.native_missing()), reason="no C compiler here")
+
+CELLS = (RNN(), ReluRNN(), LSTM(), GRU())
+TOLERANCE = {"float32": 3e-5, "float64": 1e-12}  # relative to the largest element; sums over T steps of unit weights
+
+
+def layer(make, cell, shape, seed=0):
+    """Run one layer there and back; return everything that it computed."""
+    rng = np.random.default_rng(seed)
+    width = len(cell.gates) * shape.hidden
+
+    def draw(*sizes):
+        return rng.normal(size=sizes).astype(shape.dtype)
+
+    weight = draw(width, shape.hidden) / np.sqrt(shape.hidden).astype(shape.dtype)
+    bias, unrolled = draw(width), make(cell, shape)
+    unrolled.zx[...] = draw(*unrolled.zx.shape)
+    for states in unrolled.states:
+        states[0] = draw(shape.batch, shape.hidden)
+    d_hidden = draw(shape.steps, shape.batch, shape.hidden)
+    d_final = [draw(shape.batch, shape.hidden) for _ in cell.states]
+    unrolled.forward(weight, bias)
+    states = [part.copy() for part in unrolled.states]
+    d_initial = [part.copy() for part in unrolled.backward(weight, d_hidden, d_final)]
+    return [*states, d_hidden, *d_initial, unrolled.zx.copy(), unrolled.d_zh.copy()]
+
+
+def agree(found, expected, dtype):
+    for a, b in zip(found, expected, strict=True):
+        assert np.abs(a - b).max() <= TOLERANCE[dtype] * max(np.abs(b).max(), 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("hidden", [1, 3, 16, 17, 100, 300])
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_a_layer_and_its_reverse_are_those_of_the_equations(cell, hidden, dtype):
+    for steps, batch in ((1, 1), (7, 1), (3, 5), (2, 33)):
+        expected = layer(Stepwise, cell, Shape(steps, batch, hidden, "float64"))
+        agree(layer(NativeRecurrence, cell, Shape(steps, batch, hidden, dtype)), expected, dtype)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_threads_change_nothing_but_rounding_and_repeat_to_the_bit(cell):
+    alone = layer(NativeRecurrence, cell, Shape(9, 13, 40, "float32"))
+    for threads in (2, 3, 20):
+        shape = Shape(9, 13, 40, "float32", threads)
+        found = layer(NativeRecurrence, cell, shape)
+        agree(found, alone, "float32")
+        for a, b in zip(found, layer(NativeRecurrence, cell, shape), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_gate_functions_are_exact_where_they_saturate_and_near_zero():
+    x = np.array([-200, -30, -1e-7, 0, 1e-7, 0.3, 30, 200, np.nan], "float32")
+    plain = layer_of_one(RNN(), x)
+    np.testing.assert_allclose(plain, np.tanh(x.astype("float64")), rtol=4e-7, atol=0)
+
+
+def layer_of_one(cell, zx):
+    unrolled = NativeRecurrence(cell, Shape(1, 1, len(zx), "float32"))
+    unrolled.zx[0, 0] = zx
+    unrolled.forward(np.zeros((len(zx), len(zx)), "float32"), np.zeros(len(zx), "float32"))
+    return unrolled.states[0][1, 0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (5, 3, 700), (64, 100, 256), (241, 130, 25), (300, 64, 257)])
+@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
+def test_large_products(m, n, k, transposed, dtype):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(k, m) if "a" in transposed else (m, k)).astype(dtype)
+    b = rng.normal(size=(n, k) if "b" in transposed else (k, n)).astype(dtype)
+    bias, out = rng.normal(size=n).astype(dtype), rng.normal(size=(m, n)).astype(dtype)
+    expected = (a.T if "a" in transposed else a) @ (b.T if "b" in transposed else b) + bias + out
+    flags = {"transpose_a": "a" in transposed, "transpose_b": "b" in transposed, "accumulate": 1}
+    places = {"a": address(a), "b": address(b), "bias": address(bias), "c": address(out)}
+    library().multiply(
+        harness_native.Product(is_double=dtype == "float64", threads=2, m=m, n=n, k=k, **flags, **places)
+    )
+    agree([out], [expected], dtype)
+
+
+def test_long_sums_by_token_keep_their_digits():
+    rows = np.full((200_000, 1), 0.1, "float32")
+    tokens, weight, bias = np.zeros(len(rows), np.int64), np.empty((1, 2), "float32"), np.empty(1, "float32")
+    library().sum_by_token(0, address(rows), address(tokens), len(rows), 1, 2, address(weight), address(bias))
+    np.testing.assert_allclose([weight[0, 0], weight[0, 1], bias[0]], [20_000, 0, 20_000], rtol=2e-5)
+
+
+def model(cell, layers=1):
+    return Model(cell=cell, inputs=Inputs("token", 7), hidden=20, layers=layers, outputs=7, loss="cross_entropy")
+
+
+def batch_of(steps=11, size=5, *, masked=False, carry=False):
+    rng = np.random.default_rng(3)
+    ids = rng.integers(0, 7, (steps + 1, size))
+    mask = rng.random((steps, size)) < 0.7 if masked else np.ones((steps, size), bool)
+    return Batch(inputs=ids[:-1], targets=ids[1:], mask=mask, carry=carry)
+
+
+def trainer(backend, model, variant, **options):
+    rng = np.random.default_rng(1)
+    parameters = {name: rng.normal(size=shape) * 0.3 for name, shape in model.parameter_shapes().items()}
+    optimizer = Optimizer("adam", learning_rate=0.01, clip_norm=0.5)
+    return backend.trainer(model, optimizer, parameters, Execution(variant=variant, **options))
+
+
+BACKENDS = (NumpyBackend(), TorchBackend(), JaxBackend())
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+def test_training_takes_the_path_of_the_reference(backend, cell):
+    built, batch = model(cell, layers=2), batch_of(masked=True, carry=True)
+    ways = [
+        trainer(NumpyBackend(), built, "vectorised", dtype="float64"),
+        trainer(backend, built, "native", dtype="float64"),
+    ]
+    for _ in range(4):
+        expected, found = [float(way.train_step(way.put(batch)).loss) for way in ways]
+        assert found == pytest.approx(expected, rel=1e-10)
+    for name, value in ways[0].parameters().items():
+        np.testing.assert_allclose(ways[1].parameters()[name], value, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numpy_takes_vectors_squared_errors_and_chunks(threads):
+    vectors = Model(cell=GRU(), inputs=Inputs("real", 3), hidden=9, layers=2, outputs=2, loss="mse")
+    rng = np.random.default_rng(0)
+    batch = Batch(
+        inputs=rng.normal(size=(10, 4, 3)), targets=rng.normal(size=(10, 4, 2)), mask=rng.random((10, 4)) < 0.5
+    )
+    reference = trainer(NumpyBackend(), vectors, "vectorised", dtype="float64")
+    native = trainer(NumpyBackend(), vectors, "native", dtype="float64", threads=threads, checkpoint=3)
+    expected, found = [way.gradients(way.put(batch)) for way in (reference, native)]
+    for name, value in expected.parameters.items():
+        np.testing.assert_allclose(found.parameters[name], value, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.hidden, expected.hidden, rtol=1e-9, atol=1e-12)
+
+
+def test_a_graph_of_torch_is_gone_through_once():
+    torch = pytest.importorskip("torch")
+    from harness_torch.native import native
+
+    zx, weight = torch.ones(2, 1, 3), torch.ones(3, 3, requires_grad=True)
+    hidden, _ = native(RNN(), zx, weight, torch.zeros(3), (torch.zeros(1, 3),), None)
+    hidden.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="run it forward again"):
+        hidden.sum().backward()
+
+
+@pytest.mark.parametrize("backend", [BACKENDS[1], BACKENDS[2]], ids=lambda backend: backend.name)
+def test_a_gpu_and_other_number_formats_are_refused(backend):
+    for options, reason in (({"device": "cuda"}, "cpu only"), ({"dtype": "bfloat16"}, "float32 and float64")):
+        with pytest.raises(UnsupportedError, match=reason):
+            trainer(backend, model(RNN()), "native", **options)
+
+
+# ---- where it cannot be had
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """An empty cache, and no compiler but what a test names."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("harness_native.compiler.PACKAGE", "no-such-package")
+    return tmp_path
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+def test_without_a_compiler_the_variant_is_missing_with_the_cure(elsewhere, backend):
+    assert "native" not in backend.variants(LSTM())
+    assert "no C compiler" in backend.missing_variants()["native"].reason
+    assert "rnn-harness[native]" in backend.missing_variants()["native"].cure
+    assert "native" not in backend.versions()
+    with pytest.raises(UnavailableError, match="no C compiler"):
+        build()
+
+
+def test_a_compiler_that_fails_is_asked_once(elsewhere, monkeypatch):
+    fake = elsewhere / "failing"
+    fake.write_text(
+        f"#!{sys.executable}\nimport sys\nopen({str(elsewhere / 'calls')!r}, 'a').write('x')\nsys.exit('broken')\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("CC", str(fake))
+    assert "native" in NumpyBackend().variants(LSTM())
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="broken"):
+            build()
+    assert (elsewhere / "calls").read_text() == "x"
+    assert "native" not in NumpyBackend().variants(LSTM())
+    assert "broken" in NumpyBackend().missing_variants()["native"].reason
+
+
+def test_several_builds_at_once_end_in_one_library(elsewhere, monkeypatch):
+    fake = elsewhere / "slow"
+    fake.write_text(f"#!{sys.executable}\nimport sys, time\ntime.sleep(0.2)\nopen(sys.argv[-1], 'w').write('built')\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("CC", str(fake))
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(lambda _: build(), range(4)))
+    (path,) = paths
+    assert path.read_text() == "built"
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def test_another_source_compiler_or_cpu_is_another_library(monkeypatch):
+    first = building.compilers()[0]
+    names = [building._target(KERNEL, first)]
+    names.append(building._target(building.Recipe("xla.c"), first))
+    names.append(building._target(KERNEL, building.Compiler(first.command, "a newer one")))
+    monkeypatch.setattr(building, "_cpu", lambda: "another")
+    names.append(building._target(KERNEL, first))
+    assert len(set(names)) == 4
+
+
+def test_without_a_home_the_cache_is_a_private_directory(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert building._cache().stat().st_mode & 0o077 == 0
+
+
+def test_a_cell_that_the_kernel_lacks_has_no_such_variant():
+    for backend in BACKENDS:
+        assert "native" not in backend.variants(MinGRU())
+        assert "native" in backend.variants(LSTM())
+        assert "native" in backend.versions()
+
+
+def test_importing_a_plugin_builds_and_loads_nothing(tmp_path):
+    code = "import sys, harness_numpy, harness_torch, harness_jax; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}, check=True)
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_a_forked_child_has_its_own_threads():
+    layer(NativeRecurrence, LSTM(), Shape(2, 4, 3, "float32", 2))
+    code = (
+        "import os, numpy as np, sys; sys.path.insert(0, 'tests')\n"
+        "from harness_numpy.native import NativeRecurrence as N; from harness_numpy.recurrence import Shape\n"
+        "from harness.cells import RNN\n"
+        "def run():\n"
+        "    N(RNN(), Shape(2, 4, 3, 'float32', 2)).forward(np.ones((3, 3), 'float32'), np.ones(3, 'float32'))\n"
+        "run(); child = os.fork(); run()\n"
+        "if child == 0: os._exit(0)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
