@@ -59,7 +59,7 @@ class NumpyBackend(Backend):
         return found
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised`` and ``loop``, which run any cell, and ``numba`` and ``native`` for the cells they have."""
+        """Return ``vectorised`` and ``loop``, which run any cell, and ``numba`` and ``native`` for those they have."""
         return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
 
     def missing_variants(self) -> Mapping[str, Missing]:

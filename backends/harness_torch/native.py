@@ -14,11 +14,12 @@ States = tuple[Tensor, ...]
 
 
 def native(
-    cell: Cell, zx: Tensor, weight_hh: Tensor, bias_hh: Tensor, state: States, probe: Tensor | None
+    cell: Cell, zx: Tensor, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States, probe: Tensor | None
 ) -> tuple[Tensor, States]:
     """Run one layer over all time steps; arguments and result as ``harness_torch.loop.loop``.
 
-    Differentiable in the initial and the final state. The probe is not added, only differentiated for.
+    Differentiable in the initial and the final state. The probe is not added, only differentiated for. Every cell that
+    the kernel has is recurrent.
     """
     hidden, *final = cast("tuple[Tensor, ...]", _Recurrence.apply(cell, zx, weight_hh, bias_hh, probe, *state))  # type: ignore[no-untyped-call]
     return hidden, tuple(final)
