@@ -19,7 +19,9 @@ Kept = tuple[Array, Array, States, States, tuple[Array, ...], Array | None]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def native(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None) -> Result:
+def native(
+    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+) -> Result:
     """Run one layer over all time steps; arguments and result as ``harness_jax.scan.scan``.
 
     Differentiable in the initial and the final state. The probe is not added, only differentiated for.
@@ -28,8 +30,10 @@ def native(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
 
 def _forward(
-    cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
+    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
 ) -> tuple[Result, Kept]:
+    if weight_hh is None or bias_hh is None:
+        raise TypeError(f"the kernel runs recurrent cells only, not {cell.name}")
     _register()
     count, extra = len(state), _extra(cell, state[0], zx)
     results = (*(_like(zx, state[0].shape[-1]) for _ in state), _like(zx), *extra)
