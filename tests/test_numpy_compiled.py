@@ -146,19 +146,32 @@ def test_the_backend_imports_no_numba_until_it_is_used():
 def test_without_numba_the_variant_is_missing_with_its_cure(monkeypatch):
     monkeypatch.setattr(variants, "find_spec", lambda name: None)
     backend = NumpyBackend()
-    assert backend.variants(LSTM()) == ("vectorised", "loop")
+    assert "numba" not in backend.variants(LSTM())
     missing = backend.missing_variants()["numba"]
     assert isinstance(missing, Missing)
     assert "rnn-harness[numba]" in missing.cure
 
 
-@needs_numba
-def test_the_default_is_numba_where_it_pays():
+@pytest.mark.parametrize(
+    ("offered", "fastest"),
+    [
+        (("vectorised", "loop", "numba", "native"), "native"),
+        (("vectorised", "loop", "numba"), "numba"),
+        (("vectorised", "loop"), "vectorised"),
+    ],
+)
+def test_the_default_is_the_fastest_on_offer_where_it_pays(offered, fastest, monkeypatch):
     backend = NumpyBackend()
+    monkeypatch.setattr(backend, "variants", lambda cell: offered)
     large = Trial(backend="numpy", variant="any", task="char", cell="lstm", length=64, steps=1000)
     small = large.model_copy(update={"hidden": 4, "batch": 2, "steps": 20})
-    assert backend.default_variant(LSTM(), large) == "numba"
-    assert backend.default_variant(LSTM(), large.model_copy(update={"length": 5})) == "numba"
+    assert backend.default_variant(LSTM(), large) == fastest
+    assert backend.default_variant(LSTM(), large.model_copy(update={"length": 5})) == fastest
     assert backend.default_variant(LSTM(), small) == "vectorised"
+
+
+def test_a_cell_without_a_compiled_kernel_runs_vectorised():
+    backend = NumpyBackend()
+    large = Trial(backend="numpy", variant="any", task="char", cell="mingru", length=64, steps=1000)
     assert backend.default_variant(MinGRU(), large) == "vectorised"
-    assert "numba" not in backend.variants(MinGRU())
+    assert not {"numba", "native"} & set(backend.variants(MinGRU()))

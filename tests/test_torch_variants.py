@@ -15,6 +15,7 @@ from harness_torch import TorchBackend  # noqa: E402
 from harness_torch import graph as graph_module  # noqa: E402
 from harness_torch import toolchain as toolchain_module  # noqa: E402
 from harness_torch import trainer as trainer_module  # noqa: E402
+from harness_torch.choice import fastest
 
 BACKEND = TorchBackend()
 EXACT = 1e-12  # float64: a few hundred roundings of numbers near 1, in another order
@@ -300,10 +301,18 @@ def test_compiled_equals_the_loop_and_compiles_once_for_all_lengths():
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_the_default_is_what_was_measured_fastest(cell, sizes, variant):
+def test_the_default_is_what_was_measured_fastest_where_there_is_no_kernel_in_c(cell, sizes, variant):
     trial = Trial(backend="torch", variant="loop", task="copy", cell=cell.name, **sizes)
-    assert BACKEND.default_variant(cell, trial) == variant
+    assert fastest(cell, trial, [name for name in BACKEND.variants(cell) if name != "native"]) == variant
     assert variant in BACKEND.variants(cell)
+
+
+def test_the_default_is_native_where_it_runs():
+    trial = Trial(backend="torch", variant="loop", task="copy", cell="lstm", length=25)
+    offered = ("library", "fused", "loop", "native")
+    assert fastest(LSTM(), trial, offered) == "native"
+    assert fastest(LSTM(), trial.model_copy(update={"dtype": "bfloat16"}), offered) != "native"
+    assert fastest(LSTM(), trial.model_copy(update={"device": "cuda"}), offered) == "library"
 
 
 def test_without_a_compiler_compiled_is_missing_with_the_cure(monkeypatch):
