@@ -15,7 +15,7 @@ from harness_torch import TorchBackend  # noqa: E402
 from harness_torch import graph as graph_module  # noqa: E402
 from harness_torch import toolchain as toolchain_module  # noqa: E402
 from harness_torch import trainer as trainer_module  # noqa: E402
-from harness_torch.choice import fastest
+from harness_torch.choice import fastest  # noqa: E402
 
 BACKEND = TorchBackend()
 EXACT = 1e-12  # float64: a few hundred roundings of numbers near 1, in another order

@@ -29,7 +29,7 @@ from harness_numpy.trainer import NumpyTrainer
 from harness_numpy.variants import VARIANTS
 
 COMPILED = ("native", "numba")  # the faster first
-# What they save against ``vectorised`` per time step, at least; measured, lstm: 100/1 30 us, 128/32 70 us, 512/64 600 us.
+# What they save against ``vectorised`` per time step, at least; lstm: 100/1 30 us, 128/32 70 us, 512/64 600 us.
 SAVED_SECONDS_PER_STEP = 2e-5
 SAVED_SECONDS_PER_ELEMENT = 1.5e-8
 NOMINAL_LENGTH = 64
