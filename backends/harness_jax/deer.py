@@ -1,8 +1,9 @@
 """Variant ``deer``: a non-linear cell, all time steps at once by Newton's method (Lim et al. 2024, arXiv:2309.12252).
 
-A guess of all states is improved by solving the recurrence linearised around it, s_t = f(s'_{t-1}) + J_t (s_{t-1} -
-s'_{t-1}), with an associative scan over pairs (J, b): O(S^2) memory and O(S^3 log T) work per time step and sequence for
-a state of S numbers. The gradient is one reversed scan with the Jacobians at the solution, no iteration.
+A guess s' of all states is improved by solving the recurrence linearised around it,
+s_t = f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pairs (J, b): for a state of S numbers,
+O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is one reversed scan with the Jacobians at
+the solution, no iteration.
 
 Newton's method need not converge, and where it has not, the step fails: nothing is ever trained on a wrong state.
 """
@@ -18,6 +19,7 @@ import numpy as np
 from jax import Array, lax
 
 from harness.contract import Cell
+from harness_jax.device import NOT_CONVERGED
 from harness_jax.kernels import filled
 from harness_jax.ops import OPS
 from harness_jax.scan import recurrent_product
@@ -30,11 +32,27 @@ TOLERANCE_EPSILONS = 32.0  # largest |s_t - f(s_{t-1})| at the solution, in epsi
 
 
 class Solution(NamedTuple):
-    """States (T, B, S) of all time steps, the Jacobians (T, B, S, S) there, how far off they are, and the iterations."""
+    """States (T, B, S) of all time steps, and the Jacobians (T, B, S, S) there."""
 
     states: Array
     jacobians: Array
-    residual: Array
+
+
+class Guess(NamedTuple):
+    """A guess of all states, and what the cell makes of it.
+
+    Attributes:
+        states: (T, B, S).
+        jacobians: (T, B, S, S) of each state by the one before it.
+        following: (T, B, S), each what the cell makes of the state before it.
+        solved: whether both are equal, within the tolerance.
+        iterations: how many led here.
+    """
+
+    states: Array
+    jacobians: Array
+    following: Array
+    solved: Array
     iterations: Array
 
 
@@ -71,7 +89,6 @@ def _forward(
 def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States) -> Solution:
     """Iterate until every state follows from the one before it, or the iterations are used up."""
     start, recurrent = jnp.concatenate(state, -1), weight_hh.T
-    tolerance = TOLERANCE_EPSILONS * jnp.finfo(zx.dtype).eps
 
     def one(zx: Array, before: Array) -> tuple[Array, Array]:  # (G*H,), (S,) -> (S,) twice: JAX differentiates one
         state_before = tuple(jnp.split(before, len(state)))
@@ -82,27 +99,22 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
     linearised = jax.vmap(jax.vmap(jax.jacfwd(one, argnums=1, has_aux=True)))
 
-    def evaluate(states: Array) -> tuple[Array, Array, Array]:
-        jacobians, following = linearised(zx, _before(start, states))
-        residual = jnp.max(jnp.abs(following - states) / jnp.maximum(1.0, jnp.abs(following)))
-        return jacobians, following, residual
+    def evaluated(states: Array, iterations: Array) -> Guess:
+        jacobians, following = linearised(zx, jnp.concatenate([start[None], states[:-1]]))
+        # Compared one by one: XLA's maximum may lose what is not a number.
+        near = jnp.abs(following - states) <= _tolerance(following)
+        return Guess(states, jacobians, following, near.all(), iterations)
 
-    def unsolved(carry: tuple[Array, Array, Array, Array, Array]) -> Array:
-        _, _, _, residual, count = carry
-        return (count < ITERATIONS) & ~(residual <= tolerance)  # not a number is not solved
+    def improved(guess: Guess) -> Guess:
+        change = _linear_scan(guess.jacobians, guess.following - guess.states)  # none before the first time step
+        return evaluated(guess.states + change, guess.iterations + 1)
 
-    def improve(carry: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
-        states, jacobians, following, _, count = carry
-        change = _linear_scan(jacobians, following - states)  # of the states, from none before the first
-        states = states + change
-        return states, *evaluate(states), count + 1
-
-    guess = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
-    carry = guess, *evaluate(guess), jnp.zeros((), jnp.int32)
-    _, jacobians, following, residual, count = lax.while_loop(unsolved, improve, carry)
-    checked = lax.cond(residual <= tolerance, lambda _: True, _fail, (residual, count))
-    # The check must be needed, or XLA leaves it out.
-    return Solution(jnp.where(checked, following, jnp.nan), jacobians, residual, count)
+    zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
+    first = evaluated(zeros, jnp.zeros((), jnp.int32))
+    last = lax.while_loop(lambda guess: ~guess.solved & (guess.iterations < ITERATIONS), improved, first)
+    solved = lax.cond(last.solved, lambda _: True, _fail, last)
+    # The answer must depend on the check, or XLA leaves it out.
+    return Solution(jnp.where(solved, last.following, jnp.nan), last.jacobians)
 
 
 def _backward(cell: Cell, kept: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
@@ -138,24 +150,26 @@ def _linear_scan(matrices: Array, vectors: Array, *, reverse: bool = False) -> A
     return x
 
 
-def _before(start: Array, states: Array) -> Array:
-    return jnp.concatenate([start[None], states[:-1]])
-
-
 def _split(states: Array, like: States) -> States:
     return tuple(jnp.split(states, len(like), -1))
 
 
-def _fail(found: tuple[Array, Array]) -> Array:
-    failed: Array = jax.pure_callback(_raise, jax.ShapeDtypeStruct((), jnp.bool_), *found)
+def _fail(last: Guess) -> Array:
+    odd = (~(jnp.abs(last.following - last.states) <= _tolerance(last.following))).any(-1).sum()
+    answer = jax.ShapeDtypeStruct((), jnp.bool_)  # type: ignore[no-untyped-call]
+    failed: Array = jax.pure_callback(partial(_raise, last.states[..., 0].size), answer, odd, last.iterations)
     return failed
 
 
-def _raise(residual: np.ndarray[Any, Any], iterations: np.ndarray[Any, Any]) -> np.bool_:
+def _tolerance(following: Array) -> Array:
+    epsilon = float(np.finfo(following.dtype).eps)
+    return TOLERANCE_EPSILONS * epsilon * jnp.maximum(1.0, jnp.abs(following))
+
+
+def _raise(states: int, odd: np.ndarray[Any, Any], iterations: np.ndarray[Any, Any]) -> np.bool_:
     raise RuntimeError(
-        f"jax:deer has not converged: after {int(iterations)} of at most {ITERATIONS} Newton iterations a state is "
-        f"still off by {float(residual):.1e} from what the cell makes of the state before it. "
-        "Choose a serial variant: jax:fused or jax:scan"
+        f"{NOT_CONVERGED}: after {int(iterations)} Newton iterations, {int(odd)} of {states} states (T x B) are not "
+        "what the cell makes of the state before. Choose a serial variant: jax:fused"
     )
 
 

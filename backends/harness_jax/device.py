@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
@@ -12,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from harness.contract import Dtype, UsageError
+from harness.contract import Dtype, HarnessError, UsageError
 
 STATE_DTYPES: dict[Dtype, DTypeLike] = {
     "float32": np.float32, "float64": np.float64, "bfloat16": jnp.bfloat16, "tf32": np.float32,
 }  # fmt: skip
+NOT_CONVERGED = "jax:deer has not converged"  # what an error that a step raises while it runs begins with
 PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
 
 
@@ -61,6 +63,22 @@ def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
         stack.enter_context(jax.default_device(device))
         stack.enter_context(jax.default_matmul_precision(matmul_precision(dtype)))
         yield
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Say in one sentence what a step could not do, where XLA gives a traceback of its own.
+
+    Raises:
+        HarnessError: an iteration has not converged.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        told = re.search(rf"{NOT_CONVERGED}: .*", str(error))
+        if told is None:
+            raise
+        raise HarnessError(told.group()) from error
 
 
 def matmul_precision(dtype: Dtype) -> str:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from harness.contract import Cell
-from harness_jax.kernels import Kept, kernel_of
+from harness_jax.kernels import Kept, Recurrent, kernel_of
 from harness_jax.ops import barred, transposed
 from harness_jax.scan import recurrent_product
 
@@ -54,11 +54,11 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
     before = tuple(jnp.concatenate([first[None], part[:-1]]) for first, part in zip(start, states, strict=True))
     factors = kernel.factors(zx, kept, before, states)
 
-    def retreat(d_state: States, now: tuple[Any, ...]) -> tuple[States, tuple[Kept, Array | None, Array | None]]:
+    def retreat(d_state: States, now: tuple[Any, ...]) -> tuple[States, tuple[Kept, Recurrent, Array | None]]:
         factors_t, d_output = now
         d_h = d_state[0] + d_output
         d_parts, d_zh, d_state = kernel.backward(factors_t, (d_h, *d_state[1:]))
-        if d_zh is not None:
+        if weight is not None:
             d_state = (d_state[0] + d_zh @ weight, *d_state[1:])
         return d_state, (d_parts, d_zh, None if probe is None else d_h)
 
@@ -69,7 +69,7 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
 
 
 def _weight_gradients(
-    before: Array, d_zh: Array | None, weight_hh: Array | None, bias_hh: Array | None
+    before: Array, d_zh: Recurrent, weight_hh: Array | None, bias_hh: Array | None
 ) -> tuple[Array | None, Array | None]:
     """Return d_weight_hh (G*H, H) and d_bias_hh (G*H,), in their own dtype, as sums over all time steps."""
     if d_zh is None or weight_hh is None or bias_hh is None:

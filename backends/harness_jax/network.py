@@ -25,6 +25,10 @@ Layer = Callable[[Cell, Array, Array | None, Array | None, States, Array | None]
 
 LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer, "native": native}
 
+BLOCKS = range(16, 7, -1)  # time steps; the first that divides T is taken
+SHORTEST_IN_BLOCKS = 32  # time steps
+SMALLEST_IN_BLOCKS = 1024  # numbers in h: B times H
+
 
 class Window(NamedTuple):
     """Consecutive time steps of a batch.
@@ -47,6 +51,11 @@ class Network(Traced):
     model: Model
     layer: Layer
     execution: Execution
+
+    @property
+    def may_fail(self) -> bool:
+        """Newton's method may not converge."""
+        return self.layer is deer
 
     def outputs(
         self, weights: Weights, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
@@ -77,11 +86,23 @@ class Network(Traced):
         # Not prevent_cse: a loop's body is out of reach of the elimination that would undo the checkpoint.
         body = advance if chunk is None else jax.checkpoint(advance, prevent_cse=False)
         over = _window(arrays.inputs, probes), arrays
-        final, losses = _in_chunks(body, lax.stop_gradient(state), over, chunk)
+        final, losses = _in_chunks(body, lax.stop_gradient(state), over, chunk or self._block(*arrays.weights.shape))
         return losses.sum(), final
 
     def _chunk(self, over_time: Array) -> int | None:
         return self.execution.chunk(len(over_time))
+
+    def _block(self, steps: int, size: int) -> int | None:
+        """Return how many time steps ``fused`` trains on at a time where all is kept; None for all at once.
+
+        On a CPU projection, layers, readout and weight gradients of a few time steps find each other's arrays in the
+        cache: measured 1.0 to 1.5 times as fast at 128/32 and 512/64, but 0.8 at batch 1, where loops cost more.
+        """
+        local = self.layer is fused and self.execution.device == "cpu"
+        if not local or steps < SHORTEST_IN_BLOCKS or size * self.model.hidden < SMALLEST_IN_BLOCKS:
+            return None
+        # Where none divides T, the rest is compiled once more.
+        return next((block for block in BLOCKS if steps % block == 0), BLOCKS[-1])
 
     def _run(self, weights: Weights, window: Window, state: States, key: Array | None) -> tuple[Array, States]:
         """Return outputs (T, B, K) in the weights' dtype and the final state, dropout off where there is no key."""

@@ -21,7 +21,12 @@ Residuals = tuple[Array, Array, Array, Array | None]  # zx, a, h before each tim
 
 
 def parallel(
-    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+    cell: Cell,
+    zx: Array,
+    weight_hh: Array | None,  # noqa: ARG001 - every layer is called with it
+    bias_hh: Array | None,  # noqa: ARG001
+    state: States,
+    probe: Array | None,
 ) -> Result:
     """Run one layer over all time steps; arguments and result as ``harness_jax.scan.scan``.
 

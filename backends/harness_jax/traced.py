@@ -27,6 +27,11 @@ class Traced(ABC):
     model: Model
     own_weights: ClassVar[bool] = False
 
+    @property
+    def may_fail(self) -> bool:
+        """Whether a step may find, while it runs, that it cannot be done; then the trainer waits for each."""
+        return False
+
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return the library's weights, made of the core's parameters: each entry a sum of theirs, or its negative."""
         return parameters

@@ -26,7 +26,7 @@ from harness.contract import (
 )
 from harness_jax.batch import DeviceBatch, device_batch
 from harness_jax.compilations import compilations
-from harness_jax.device import STATE_DTYPES, devices, find_device, matmul_precision, put, settings
+from harness_jax.device import STATE_DTYPES, devices, failures, find_device, matmul_precision, put, settings
 from harness_jax.functions import Functions, Progress
 from harness_jax.traced import States, Traced
 
@@ -38,7 +38,7 @@ class JaxTrainer(Trainer):
     """
 
     def __init__(self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
-        self._model, self._rule, self._dtype = network.model, optimizer, execution.dtype
+        self._network, self._model, self._rule, self._dtype = network, network.model, optimizer, execution.dtype
         self._array_dtype, self._state_dtype = array_dtype(execution.dtype), STATE_DTYPES[execution.dtype]
         self._device = find_device(execution.device)
         with self._settings():
@@ -69,11 +69,18 @@ class JaxTrainer(Trainer):
             return device_batch(batch, self._model, self._device, self._array_dtype)
 
     def train_step(self, batch: DeviceBatch) -> StepResult:
-        """Do one update; return before it is done."""
+        """Do one update; return before it is done, unless it may fail.
+
+        Raises:
+            HarnessError: an iteration has not converged; the weights are lost, and must be loaded again.
+        """
         if batch.shape not in self._steps:
             self.compile(batch)
         step, rate = self._steps[batch.shape], self._next_rate()
-        self._progress, self._state, figures = step(self._progress, batch.arrays, self._start(batch), rate)
+        with failures():
+            self._progress, self._state, figures = step(self._progress, batch.arrays, self._start(batch), rate)
+            if self._network.may_fail:
+                self.synchronize()
         return StepResult(figures.loss, figures.norm, figures.clipped)
 
     def synchronize(self) -> None:
@@ -83,14 +90,15 @@ class JaxTrainer(Trainer):
 
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
-        with self._settings():
+        with self._settings(), failures():
             outputs, self._state = self._outputs(self._progress.weights, batch.arrays.inputs, self._start(batch))
-        return np.array(outputs)
+            return np.array(outputs)
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update."""
-        with self._settings():
+        with self._settings(), failures():
             loss, named, hidden = self._gradients(self._progress.weights, batch.arrays, self._start(batch))
+            hidden.block_until_ready()
         named = {name: np.array(named[name]) for name in self._model.parameter_shapes()}
         return Gradients(float(loss), named, np.array(hidden))
 
