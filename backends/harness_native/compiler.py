@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -37,7 +38,10 @@ def compilers() -> tuple[Compiler, ...]:
     commands = [shlex.split(named)] if named else [[name] for name in ON_PATH]
     found: dict[str, Compiler] = {}
     for command in commands:
-        if path := shutil.which(command[0]):
+        with suppress(OSError):  # it is gone again, or cannot be looked at
+            path = shutil.which(command[0])
+            if path is None:
+                continue
             real = Path(path).resolve()
             status = real.stat()
             identity = f"{real} {status.st_size} {status.st_mtime_ns}"

@@ -22,7 +22,12 @@ LAUNCHES = (5, 10)  # of comparisons to come, for which the floor is told
 
 
 @click.command("doctor")
-@click.option("--backend", "-b", type=types.Named("backends"), help="Engines to measure.  [default: all that can run]")
+@click.option(
+    "--backend",
+    "-b",
+    type=types.Named("backends"),
+    help="Engines to measure.  [default: all but peers]",
+)
 @click.option("--launches", type=click.IntRange(2, 1000), default=5, show_default=True, help="Of A, and as many of B.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for every backend.")
 @click.option("--order-seed", type=click.IntRange(0), default=0, show_default=True, help="Shuffles the launches.")
@@ -42,7 +47,7 @@ def command(blocked: tuple[str, ...], /, **options: Any) -> int:
 
     plugins = load_plugins(blocked)
     report: dict[str, Any] = {"machine": _machine(), "backends": _backends(plugins)}
-    engines = options["backend"] or [row["name"] for row in report["backends"] if row["usable"]]
+    engines = options["backend"] or [row["name"] for row in report["backends"] if row["usable"] and not row["groups"]]
     trials = same_trials(engines, options["threads"], plugins)
     launches, interrupted = ([], False) if options["dry_run"] else _measure(trials, plugins, options)
     if interrupted:
@@ -69,8 +74,9 @@ def _backends(plugins: Plugins) -> list[dict[str, Any]]:
     for backend in plugins.backends.values():
         answer = answers.availability(backend)
         missing = f"{answer.reason}. Cure: {answer.cure}" if isinstance(answer, Missing) else None
-        rows.append({"name": backend.name, "usable": missing is None, "reason": missing})
-    return rows + [{"name": one.name, "usable": False, "reason": f"broken: {one.reason}"} for one in plugins.broken]
+        rows.append({"name": backend.name, "groups": backend.groups, "usable": missing is None, "reason": missing})
+    broken = ({"name": one.name, "groups": (), "usable": False, "reason": one.reason} for one in plugins.broken)
+    return rows + [row | {"reason": f"broken: {row['reason']}"} for row in broken]
 
 
 def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, Any]) -> tuple[list[Record], bool]:
