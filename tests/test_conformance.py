@@ -18,16 +18,18 @@ class TestTorchBackend(BackendConformance):
     """Without ``compiled``, each of whose many shapes compiles for seconds: ``test_torch_variants`` has it."""
 
     backend = torch_backends()[0]
-    variants = ("library", "fused", "loop")
+    variants = ("library", "fused", "loop", "parallel", "native")
 
 
 class TestJaxBackend(BackendConformance):
     """Without ``rnn_relu``, which is ``rnn`` with another operation, and with the grid of shapes for one cell.
 
     Each cell compiles for half a minute, and its grid for as long again; ``harness check`` does all of it.
+    ``test_jax_variants`` has ``parallel`` and ``deer``.
     """
 
     backend = jax_backends()[0]
+    variants = ("scan", "fused", "native")
     cells = (RNN(), LSTM(), GRU())
 
     def checks(self):
