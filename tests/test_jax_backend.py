@@ -99,7 +99,7 @@ def test_the_backend_is_available_with_its_versions():
     assert backend.availability() == Available()
     assert backend.versions()["jax"] == jax.__version__
     assert "cpu" in backend.devices()
-    assert backend.variants(RNN())[:2] == ("scan", "fused")
+    assert backend.variants(RNN())[:3] == ("scan", "fused", "deer")
 
 
 @pytest.mark.parametrize("library", ["jax", "jaxlib", "optax"])
