@@ -11,9 +11,9 @@ from harness.contract import accelerators, may_have_accelerator
     ("platform", "files", "answer"),
     [("linux", (), False), ("linux", (Path(__file__),), True), ("darwin", (), True)],
 )
-def test_no_is_said_only_on_linux_without_a_device_file(monkeypatch, platform, files, answer):
+def test_no_is_said_only_on_linux_without_a_device_file(monkeypatch, tmp_path, platform, files, answer):
     monkeypatch.setattr(accelerators.sys, "platform", platform)
-    monkeypatch.setattr(accelerators, "DEVICE_FILES", (Path("/nonexistent"), *files))
+    monkeypatch.setattr(accelerators, "DEVICE_FILES", (tmp_path / "absent", *files))
     assert may_have_accelerator() is answer
 
 

@@ -217,7 +217,7 @@ def _wait_for(path: Path) -> None:
 
 
 def test_no_home_is_no_obstacle(tmp_path):
-    done = harness("run", "-t", "copy", "-T", "3", *TINY, cwd=tmp_path, HOME="/nonexistent")
+    done = harness("run", "-t", "copy", "-T", "3", *TINY, cwd=tmp_path, HOME="/dev/null/home")
     assert done.returncode == 0, done.stderr
 
 
