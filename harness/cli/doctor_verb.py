@@ -75,8 +75,9 @@ def _backends(plugins: Plugins) -> list[dict[str, Any]]:
         answer = answers.availability(backend)
         missing = f"{answer.reason}. Cure: {answer.cure}" if isinstance(answer, Missing) else None
         rows.append({"name": backend.name, "groups": backend.groups, "usable": missing is None, "reason": missing})
-    broken = ({"name": one.name, "groups": (), "usable": False, "reason": one.reason} for one in plugins.broken)
-    return rows + [row | {"reason": f"broken: {row['reason']}"} for row in broken]
+    return rows + [
+        {"name": one.name, "groups": (), "usable": False, "reason": f"broken: {one.reason}"} for one in plugins.broken
+    ]
 
 
 def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, Any]) -> tuple[list[Record], bool]:
