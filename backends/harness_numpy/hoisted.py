@@ -60,11 +60,14 @@ class HoistedNetwork(Network[Workspace]):
         for layer, recurrence in enumerate(work.layers):
             self._dropout(work, layer, training=training)
             inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
-            bias_hh = self._p.get(f"bias_hh_l{layer}")
-            bias = recurrence.input_bias(self._p[f"bias_ih_l{layer}"], bias_hh)
-            input_product(inputs, self._p[f"weight_ih_l{layer}"], bias, _rows(recurrence.zx))
-            recurrence.forward(self._p.get(f"weight_hh_l{layer}"), bias_hh)
+            self._run_layer(recurrence, layer, inputs)
         return work
+
+    def _run_layer(self, recurrence: Recurrence, layer: int, inputs: NDArray[Any]) -> None:
+        bias_hh = self._p.get(f"bias_hh_l{layer}")
+        bias = recurrence.input_bias(self._p[f"bias_ih_l{layer}"], bias_hh)
+        input_product(inputs, self._p[f"weight_ih_l{layer}"], bias, _rows(recurrence.zx))
+        recurrence.forward(self._p.get(f"weight_hh_l{layer}"), bias_hh)
 
     def _dropout(self, work: Workspace, layer: int, *, training: bool) -> None:
         shape = work.layers[layer].shape

@@ -8,17 +8,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Array, Cell, Model, Optimizer, State
+from harness.contract import Array, Cell, Model, Optimizer
 from harness_native import Adam, Product, keeps_product, layer, library
 from harness_numpy.device import DeviceBatch
 from harness_numpy.flat import Flat
-from harness_numpy.hoisted import KEPT_SHAPES
+from harness_numpy.hoisted import HoistedNetwork
 from harness_numpy.masks import Masks
-from harness_numpy.network import Network
-from harness_numpy.readout import loss_and_gradient
 from harness_numpy.recurrence import Recurrence, Shape
 from harness_numpy.update import Update
-from harness_numpy.workspace import Workspace, stacked
+from harness_numpy.workspace import Workspace
 
 
 class NativeRecurrence(Recurrence):
@@ -70,41 +68,17 @@ class NativeRecurrence(Recurrence):
         return self._d_zh
 
 
-class NativeNetwork(Network[Workspace]):
+class NativeNetwork(HoistedNetwork):
     """Every product in the kernel too, which thus needs no threads beside its own; what is left is NumPy's."""
 
     def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
-        super().__init__(model, parameters, gradients, masks, threads)
+        super().__init__(model, parameters, gradients, masks, threads, recurrence=NativeRecurrence)
         self._kernel, self._double = library(), int(gradients.dtype == "float64")
         self._apart = keeps_product(model.cell)
-        self._workspaces: dict[tuple[int, int], Workspace] = {}
 
-    def _workspace(self, batch: DeviceBatch) -> Workspace:
-        key = (batch.steps, batch.size)
-        if key not in self._workspaces:
-            while len(self._workspaces) >= KEPT_SHAPES:
-                self._workspaces.pop(next(iter(self._workspaces)))
-            shape = Shape(*key, self.model.hidden, self.gradients.dtype, self.threads)
-            self._workspaces[key] = Workspace(
-                [NativeRecurrence(self.model.cell, shape) for _ in range(self.model.layers)]
-            )
-        return self._workspaces[key]
-
-    def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Workspace:
-        """Run layer after layer; the buffers returned hold every hidden state."""
-        work = self._workspace(batch)
-        work.start(state)
-        for index, recurrence in enumerate(work.layers):
-            shape = recurrence.shape
-            factors = self.masks.factors(index, (shape.steps * shape.batch, shape.hidden)) if training else None
-            work.factors[index] = factors
-            work.dropped[index] = None if factors is None else work.hidden(index - 1) * factors
-            self._run_layer(recurrence, index, batch.inputs if index == 0 else work.inputs_above(index))
-        return work
-
-    def _run_layer(self, recurrence: Recurrence, index: int, inputs: NDArray[Any]) -> None:
-        weight, bias = self._p[f"weight_ih_l{index}"], self._p[f"bias_ih_l{index}"]
-        weight_hh, bias_hh = self._p[f"weight_hh_l{index}"], self._p[f"bias_hh_l{index}"]
+    def _run_layer(self, recurrence: Recurrence, layer: int, inputs: NDArray[Any]) -> None:
+        weight, bias = self._p[f"weight_ih_l{layer}"], self._p[f"bias_ih_l{layer}"]
+        weight_hh, bias_hh = self._p[f"weight_hh_l{layer}"], self._p[f"bias_hh_l{layer}"]
         if inputs.ndim == 1 and isinstance(recurrence, NativeRecurrence):
             table = np.empty(weight.shape[::-1], weight.dtype)
             self._kernel.transpose(self._double, address(weight), *weight.shape, address(bias), address(table))
@@ -113,32 +87,22 @@ class NativeNetwork(Network[Workspace]):
         self._multiply(rows(recurrence.zx), inputs, weight, transposed="b", bias=bias)
         recurrence.forward(weight_hh, bias_hh)
 
-    def outputs(self, work: Workspace, scored: NDArray[np.intp] | None = None) -> Array:
-        """Return new outputs (n, K), of the ``scored`` rows or of all."""
-        hidden = work.hidden(-1) if scored is None else work.hidden(-1)[scored]
+    def outputs(self, work: Workspace, rows: NDArray[np.intp] | None = None) -> Array:
+        """Return new outputs (n, K), of ``rows`` or of all."""
+        hidden = work.hidden(-1) if rows is None else work.hidden(-1)[rows]
         outputs = np.empty((len(hidden), self.model.outputs), hidden.dtype)
         self._multiply(outputs, hidden, self._p["weight_out"], transposed="b", bias=self._p["bias_out"])
         return outputs
 
-    def backward(self, batch: DeviceBatch, work: Workspace, d_final: State | None) -> tuple[np.floating[Any], State]:
-        """Go back layer by layer, from the loss."""
-        loss = self._readout_backward(batch, work)
-        d_initial = []
-        for index in reversed(range(self.model.layers)):
-            recurrence, d_hidden = work.layers[index], work.d_hidden[index]
-            above = None if d_final is None else [part[index] for part in d_final]
-            d_initial.append(recurrence.backward(self._p[f"weight_hh_l{index}"], d_hidden, above))
-            self._weight_gradients(batch, work, index)
-            if index > 0:
-                below = rows(work.d_hidden[index - 1])
-                self._multiply(below, rows(recurrence.zx), self._p[f"weight_ih_l{index}"])
-                if (factors := work.factors[index]) is not None:
-                    below *= factors
-        return loss, stacked(d_initial[::-1])
+    def _to_layer_below(self, work: Workspace, layer: int) -> None:
+        below = rows(work.d_hidden[layer - 1])
+        self._multiply(below, rows(work.layers[layer].zx), self._p[f"weight_ih_l{layer}"])
+        if (factors := work.factors[layer]) is not None:
+            below *= factors
 
     def _readout_backward(self, batch: DeviceBatch, work: Workspace) -> np.floating[Any]:
         d_outputs = self.outputs(work, batch.rows)
-        loss = self._loss(d_outputs, batch)
+        loss = self._loss_and_gradient(batch, d_outputs)
         hidden, d_hidden = work.hidden(-1), rows(work.d_hidden[-1])
         scored = hidden if batch.rows is None else hidden[batch.rows]
         self._multiply(self._d["weight_out"], d_outputs, scored, transposed="a")
@@ -152,23 +116,23 @@ class NativeNetwork(Network[Workspace]):
             d_hidden[batch.rows] = d_scored
         return loss
 
-    def _loss(self, outputs: Array, batch: DeviceBatch) -> np.floating[Any]:
+    def _loss_and_gradient(self, batch: DeviceBatch, outputs: Array) -> np.floating[Any]:
         """Return these steps' share of the mean loss; ``outputs`` (n, K) become its gradient."""
         if self.model.loss != "cross_entropy":
-            return loss_and_gradient(self.model.loss, outputs, batch.targets, batch.scored)
+            return super()._loss_and_gradient(batch, outputs)
         place = (address(outputs), address(batch.targets), *outputs.shape)
         total = self._kernel.cross_entropy(self._double, *place, batch.scored)
         share: np.floating[Any] = outputs.dtype.type(total / batch.scored)
         return share
 
-    def _weight_gradients(self, batch: DeviceBatch, work: Workspace, index: int) -> None:
+    def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
         names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
-        weight_ih, bias_ih, weight_hh, bias_hh = (self._d[f"{name}_l{index}"] for name in names)
-        recurrence = work.layers[index]
+        weight_ih, bias_ih, weight_hh, bias_hh = (self._d[f"{name}_l{layer}"] for name in names)
+        recurrence = work.layers[layer]
         d_zx = rows(recurrence.zx)
         d_zh = d_zx if recurrence.d_zh is None else rows(recurrence.d_zh)
         self._multiply(weight_hh, d_zh, rows(recurrence.states[0][:-1]), transposed="a")
-        inputs = batch.inputs if index == 0 else work.inputs_above(index)
+        inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
         if inputs.ndim == 1:
             place = (address(d_zx), address(inputs), *d_zx.shape, self.model.inputs.size)
             self._kernel.sum_by_token(self._double, *place, address(weight_ih), address(bias_ih))
