@@ -316,6 +316,11 @@ def test_rows_of_shuffled_launches_are_in_the_order_of_their_settings():
     assert [row.trial.length for row in compare(single, single).rows] == [50, 20, 30]
 
 
+def test_plain_and_checkpointed_launches_are_compared_in_one_table():
+    both = [one for checkpoint in ("off", 64, "auto") for one in launches(trial(checkpoint=checkpoint))]
+    assert [row.trial.checkpoint for row in compare(both, both).rows] == [64, "auto", "off"]
+
+
 def test_rules_hold_for_trials_without_a_speed_too():
     speeds = {"step_seconds_median", "tokens_per_second"}
     silent, worse = (

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from harness.cli.main import cli
 from harness.contract import Record, Trial
-from harness_results.launches import combine, latest
+from harness_results.launches import by_settings, combine, latest
 from harness_results.results import Results
 from harness_results.statistics import median_of_launches
 from harness_results.store import Store
@@ -94,6 +94,27 @@ def test_trials_whose_launches_were_shuffled_are_sorted_and_others_are_left_in_t
     wanted = [("numpy", 20), ("torch", 20), ("numpy", 100), ("torch", 100)]
     assert [(r.trial.backend, r.trial.length) for r in trials(2)] == wanted
     combine([launch(trial={"python": name}) for name in ("a", None, "a")])  # what is set and what is not can be sorted
+
+
+VALUES = {
+    **{name: ("a", "b") for name in ("backend", "variant", "task", "cell", "optimizer", "schedule", "initialisation")},
+    **{name: ("a", "b") for name in ("dtype", "device")},
+    **{name: (1, 20, 100) for name in ("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads")},
+    **{name: (0, 20, 100) for name in ("evaluate_every", "seed")},
+    **{name: (0.25, 0.5, 1) for name in ("learning_rate", "schedule_factor", "momentum", "decay", "dropout")},
+    **{name: (None, 1, 2.5) for name in ("clip_norm", "clip_value", "forget_bias")},
+    **{name: (None, 2, 10) for name in ("chrono", "data_seed", "evaluation_seed")},
+    "task_options": ({"symbols": "many"}, {"symbols": 8}, {}),
+    "checkpoint": (8, 64, "auto", "off"),
+    "python": (None, "base", "conda"),
+}
+
+
+@pytest.mark.parametrize("name", Trial.model_fields)
+def test_trials_that_differ_in_any_one_setting_can_be_sorted_by_it(name):
+    trials = [launch().trial.model_copy(update={name: value}) for value in VALUES[name]]
+    for order in (trials, trials[::-1], trials[1:] + trials[:1]):
+        assert sorted(order, key=by_settings) == trials
 
 
 @pytest.mark.parametrize(

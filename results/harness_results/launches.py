@@ -45,12 +45,15 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return list(found.values())
 
 
-def by_settings(trial: Trial) -> list[tuple[bool, Any]]:
-    """Return the settings, comparable one by one: the task and the cell first, the length and the engine last."""
+def by_settings(trial: Trial) -> list[tuple[bool, bool, Any]]:
+    """Return the settings, comparable one by one: the task and the cell first, the length and the engine last.
+
+    Of one setting the unset come first, then numbers, then words (``checkpoint``: 64 before ``off``).
+    """
     content = {name: getattr(trial, name) for name in Trial.model_fields}
     content["task_options"] = json.dumps(content["task_options"])
     names = ["task", "cell", *(name for name in content if name not in ("task", "cell", *_LAST)), *_LAST]
-    return [(content[name] is not None, content[name]) for name in names]
+    return [(content[name] is not None, isinstance(content[name], str), content[name]) for name in names]
 
 
 def _combined(group: Sequence[Record]) -> Record:
