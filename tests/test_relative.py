@@ -1,5 +1,7 @@
 """Engines side by side: multiples, the limit, and what is left blank or marked."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.contract import Record, Trial, UsageError
@@ -48,6 +50,16 @@ def test_another_function_is_marked_and_never_the_best():
     assert cells[3] == "10.0 ≠"
     assert cells[4].startswith("numpy:native (")
     assert any("another function" in note for note in grid.notes)
+
+
+def test_seeds_that_agree_in_six_digits_have_rows_of_their_own():
+    seeded = [
+        replace(record, trial=record.trial.model_copy(update={"seed": seed}))
+        for seed in (20240101, 20240102)
+        for record in RECORDS[:2]
+    ]
+    (grid,) = relative(seeded, "torch:library")
+    assert [place[1] for place, _ in grid.rows] == ["20240101", "20240102"]
 
 
 def test_an_unknown_base_is_named_with_those_there_are():

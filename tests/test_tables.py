@@ -125,6 +125,31 @@ def test_trials_that_differ_in_anything_have_rows_of_their_own(name):
     assert [row.labels[1] for row in found.rows if not row.reference] == ["2", "3"]
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("seed", (20240101, 20240102)), ("learning_rate", (0.0012345678, 0.0012345679)), ("evaluate_every", (1000001, 1000002))],
+)
+def test_values_that_agree_in_six_digits_have_rows_of_their_own(name, values):
+    records = [make(trial={name: value}, loss=loss) for value, loss in zip(values, (0.1, 0.2), strict=True)]
+    rows = [row for row in pivot(records).rows if not row.reference]
+    assert [row.labels[1] for row in rows] == list(map(str, values))
+    assert [row.entries[50][0].text[:5] for row in rows] == ["0.100", "0.200"]
+
+
+def test_a_number_is_no_longer_than_it_takes():
+    assert "adam 0.001 · clip 5 ·" in pivot([make(trial={"learning_rate": 1e-3, "clip_norm": 5.0})]).settings
+
+
+def test_records_that_no_setting_tells_apart_are_numbered_and_none_is_lost():
+    four = [make(trial={"task_options": {"symbols": value}}, loss=loss) for value, loss in ((4, 0.1), (4.0, 0.2))]
+    for records in (four, [make(loss=0.1), make(loss=0.2), make(length=100)]):
+        found = pivot(records)
+        rows = [row for row in found.rows if not row.reference]
+        assert found.axes == ("cell", "record", "engine")
+        assert [row.labels[1] for row in rows] == ["1", "2"]
+        assert [row.entries[50][0].text[:5] for row in rows] == ["0.100", "0.200"]
+
+
 def test_a_task_option_that_differs_is_a_row_label():
     found = pivot([make(trial={"task_options": {"symbols": value}}) for value in (4, 8)])
     assert found.axes == ("cell", "symbols", "engine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ _UNUSUAL = (
 _USUAL = ("none", "0", "constant", "torch", "off", "own")
 _KEYS = ("task", "backend", "variant", "cell", "length")
 OWN = "own"  # the harness's own interpreter
+SAME = "record"  # numbers the records that no setting tells apart: none may take the place of another
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,16 @@ def networks(records: Sequence[Record]) -> Networks:
     by_length = [name for name in varying if _follows_length(name, records, settings)]
     axes = [name for name in varying if name not in by_length]
     shared = {name: settings[0][name] for name in names if name not in varying}
+    labels = [
+        (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
+        for record, setting in zip(records, settings, strict=True)
+    ]
+    if max(numbers := _numbers(records, labels), default=1) > 1:
+        axes.append(SAME)
+        labels = [(*label[:-1], str(number), label[-1]) for label, number in zip(labels, numbers, strict=True)]
     return Networks(
         axes=("cell", *(axis.replace("_", " ") for axis in axes), "engine"),
-        labels=tuple(
-            (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
-            for record, setting in zip(records, settings, strict=True)
-        ),
+        labels=tuple(labels),
         by_length=tuple(by_length),
         words=_in_words(shared, by_length),
     )
@@ -68,6 +74,16 @@ def in_order(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     cells = list(dict.fromkeys(label[0] for label in unique))
     found = list(dict.fromkeys(label[:-1] for label in unique))
     return sorted(unique, key=lambda label: (cells.index(label[0]), found.index(label[:-1])))
+
+
+def _numbers(records: Sequence[Record], labels: Sequence[tuple[str, ...]]) -> list[int]:
+    """Number the records that share labels and length, from 1; all are 1 where the labels tell them apart."""
+    seen: Counter[tuple[tuple[str, ...], int]] = Counter()
+    numbers = []
+    for record, label in zip(records, labels, strict=True):
+        seen[label, record.trial.length] += 1
+        numbers.append(seen[label, record.trial.length])
+    return numbers
 
 
 def _in_several_environments(records: Sequence[Record]) -> bool:
@@ -89,9 +105,13 @@ def _settings(record: Record, *, environment: bool) -> dict[str, str]:
 
 
 def _setting(value: Any) -> str:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return one_line(value) if isinstance(value, str) else {None: "none", True: "yes", False: "no"}[value]
-    return f"{value:g}"
+    """Return a value as text, no shorter than it takes to tell it from any other."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, bool) or value is None:
+        return {None: "none", True: "yes", False: "no"}[value]
+    short = f"{value:g}"
+    return short if isinstance(value, float) and float(short) == value else repr(value)
 
 
 def _follows_length(name: str, records: Sequence[Record], settings: Sequence[dict[str, str]]) -> bool:
