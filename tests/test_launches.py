@@ -97,13 +97,13 @@ def test_trials_whose_launches_were_shuffled_are_sorted_and_others_are_left_in_t
 
 
 VALUES = {
-    **{name: ("a", "b") for name in ("backend", "variant", "task", "cell", "optimizer", "schedule", "initialisation")},
-    **{name: ("a", "b") for name in ("dtype", "device")},
-    **{name: (1, 20, 100) for name in ("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads")},
-    **{name: (0, 20, 100) for name in ("evaluate_every", "seed")},
-    **{name: (0.25, 0.5, 1) for name in ("learning_rate", "schedule_factor", "momentum", "decay", "dropout")},
-    **{name: (None, 1, 2.5) for name in ("clip_norm", "clip_value", "forget_bias")},
-    **{name: (None, 2, 10) for name in ("chrono", "data_seed", "evaluation_seed")},
+    **dict.fromkeys(("backend", "variant", "task", "cell", "optimizer", "schedule", "initialisation"), ("a", "b")),
+    **dict.fromkeys(("dtype", "device"), ("a", "b")),
+    **dict.fromkeys(("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads"), (1, 20, 100)),
+    **dict.fromkeys(("evaluate_every", "seed"), (0, 20, 100)),
+    **dict.fromkeys(("learning_rate", "schedule_factor", "momentum", "decay", "dropout"), (0.25, 0.5, 1)),
+    **dict.fromkeys(("clip_norm", "clip_value", "forget_bias"), (None, 1, 2.5)),
+    **dict.fromkeys(("chrono", "data_seed", "evaluation_seed"), (None, 2, 10)),
     "task_options": ({"symbols": "many"}, {"symbols": 8}, {}),
     "checkpoint": (8, 64, "auto", "off"),
     "python": (None, "base", "conda"),
@@ -181,6 +181,55 @@ def test_a_trial_on_two_machines_keeps_both_records_and_the_table_tells_them_apa
     assert all(word in text.split() for word in ("environment", "e1", "e2", "1.00k", "2.00k"))
     assert "environment e1: Slow, 3.11\n" in text
     assert "environment" not in report(places[0])
+
+
+def test_a_trial_on_two_machines_in_one_store_is_shown_once_for_each_by_its_latest_run_there(tmp_path):
+    def runs(speed, environment_id, reason=None):
+        status = "ok" if reason is None else "crashed"
+        return [replace(launch(speed, status, reason), environment_id=environment_id)] * 2
+
+    def shown(*runs):
+        path.unlink(missing_ok=True)
+        rows = map(json.loads, report(stored(path, *runs), "-f", "json").splitlines())
+        return [(row["environment_id"], row["status"], row["tokens_per_second"]) for row in rows]
+
+    path = tmp_path / "store.db"
+    here, there, again = runs(1e3, "e1"), runs(2e3, "e2"), runs(3e3, "e1")
+    assert shown(here, there) == [("e1", "ok", 1e3), ("e2", "ok", 2e3)]
+    assert shown(here, there, again) == [("e1", "ok", 3e3), ("e2", "ok", 2e3)]
+    early = runs(1.0, None, "no such module")  # failed before it could tell where
+    assert shown(early, here) == [("e1", "ok", 1e3)]
+    assert shown(here, early) == [(None, "crashed", None)]
+    assert shown(here, early, there) == [(None, "crashed", None), ("e2", "ok", 2e3)]
+
+
+def test_an_interrupted_run_hides_no_other_in_a_report(tmp_path):
+    stopped = launch(status="interrupted", reason="interrupted on request", tokens_per_second=None)
+    newer = replace(stopped, started_at="2026-01-02T00:00:00", environment_id="e2")
+    first, second = stored(tmp_path / "a.db", map(launch, SPEEDS), [newer]), stored(tmp_path / "b.db", [newer])
+    for places in ((first,), (first, second), (second, first)):
+        (row,) = map(json.loads, report(*places, "-f", "json").splitlines())
+        assert (row["status"], row["launches"]) == ("ok", 5)
+    (record,) = Results.from_store(first)
+    assert record.status == "ok"
+    (row,) = map(json.loads, report(second, "-f", "json").splitlines())
+    assert row["status"] == "interrupted"
+
+
+def test_show_takes_the_curves_from_the_launch_that_gives_the_figures(tmp_path):
+    def numbered(number, status="ok"):
+        one = launch(status=status, reason=None if status == "ok" else "SIGSEGV", loss_final=number)
+        return replace(one, curves={"loss": [9.0, number]})
+
+    for records, first in (
+        ([numbered(1.0), numbered(2.0), numbered(3.0)], 1.0),
+        ([numbered(1.0), numbered(2.0, "crashed"), numbered(3.0, "crashed"), numbered(4.0)], 2.0),
+        ([numbered(1.0, "interrupted"), numbered(2.0), numbered(3.0)], 2.0),
+    ):
+        path = stored(tmp_path / "store.db", records)
+        arguments = ["show", launch().trial.trial_id, "--store", path, "--format", "json"]
+        shown = json.loads(CliRunner().invoke(cli, arguments, standalone_mode=False).stdout)
+        assert (shown["figures"]["loss_final"], shown["curves"]["loss"]) == (first, [9.0, first])
 
 
 def test_show_tells_every_launch(tmp_path):

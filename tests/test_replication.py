@@ -59,7 +59,7 @@ def test_launches_are_stored_one_by_one_with_how_they_were_made(tmp_path):
         assert [record.status for record in made] == ["ok"] * 4
         assert Counter(record.trial for record in store.launches()) == Counter(trials * 2)
         assert [record.trial for record in store.launches()] == in_rounds(trials, 2, 7)
-        settings = store.last_run().settings
+        settings = store.runs()[-1].settings
     assert (settings["launches"], settings["order_seed"]) == (2, 7)
 
 

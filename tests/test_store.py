@@ -70,7 +70,7 @@ def test_a_record_comes_back_as_it_was(tmp_path, reason, details, curves, enviro
     )  # fmt: skip
     with Store.open(tmp_path / "round.db") as store:
         store.add(record, store.begin_run("x"))
-        assert store.records(with_curves=True)[-1] == record
+        assert store.launches(with_curves=True)[-1] == record
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float32("nan")])
@@ -78,7 +78,7 @@ def test_a_number_that_is_not_finite_is_stored_as_none(path, bad):
     record = replace(make_record(), figures={"loss_final": bad}, curves={"loss": [1.0, bad]}, details={"x": {"y": bad}})
     store_one(path, record)
     with Store.open(path, create=False) as store:
-        found = store.record(record.trial.trial_id)
+        (found,) = store.launches_of(record.trial.trial_id)
     assert (found.figures, found.curves, found.details) == (
         {"loss_final": None}, {"loss": [1.0, None]}, {"x": {"y": None}},
     )  # fmt: skip
@@ -89,36 +89,50 @@ def test_numpy_values_and_paths_do_not_cost_a_record(path):
     record = replace(make_record(), details={"n": np.int64(3), "a": np.array([1.5, np.nan]), "p": Path("a/b")})
     store_one(path, record)
     with Store.open(path, create=False) as store:
-        assert store.records()[0].details == {"n": 3, "a": [1.5, None], "p": "a/b"}
+        assert store.launches()[0].details == {"n": 3, "a": [1.5, None], "p": "a/b"}
 
 
-def test_the_latest_record_of_each_trial_is_found_and_older_ones_on_request(path):
+def test_the_launches_of_the_latest_run_of_each_trial_are_found_and_older_ones_on_request(path):
     with Store.open(path) as store:
         first = store.begin_run("one")
         for record in (make_record("failed", reason="x"), make_record("ok"), make_record("ok", length=50)):
             store.add(record, first)
         second = store.begin_run("two")
         store.add(make_record("timeout", length=50), second)
-        assert [(r.trial.length, r.status) for r in store.records()] == [(20, "ok"), (50, "timeout")]
-        assert [r.status for r in store.records(first)] == ["ok", "ok"]
-        assert [r.status for r in store.records(first, latest=False)] == ["failed", "ok", "ok"]
-        assert len(store.records(latest=False)) == 4
-        assert store.records(second)[0].curves == {}
+        found = [(r.trial.length, r.status) for r in store.launches()]
+        assert found == [(20, "failed"), (20, "ok"), (50, "timeout")]
+        assert [r.status for r in store.launches(first)] == ["failed", "ok", "ok"]
+        assert store.launches(second)[0].curves == {}
+
+
+def test_a_run_that_was_interrupted_hides_no_run_before_it(path):
+    with Store.open(path) as store:
+        for statuses in (("interrupted",), ("ok", "timeout"), ("interrupted", "interrupted")):
+            run_id = store.begin_run("again")
+            for status in statuses:
+                store.add(make_record(status), run_id)
+        store.add(make_record("interrupted", length=50), run_id)
+        assert [r.status for r in store.launches()] == ["ok", "timeout", "interrupted"]
+        assert [r.status for r in store.launches_of(make_trial().trial_id)] == ["ok", "timeout"]
+        assert [r.status for r in store.launches(run_id)] == ["interrupted"] * 3
+        run_id = store.begin_run("again, and one launch ended")
+        for status in ("ok", "interrupted"):
+            store.add(make_record(status), run_id)
+        assert [r.status for r in store.launches_of(make_trial().trial_id)] == ["ok", "interrupted"]
 
 
 def test_runs_are_listed_in_order_with_their_command(path):
     with Store.open(path) as store:
-        assert store.last_run() is None
+        assert store.runs() == []
         ids = [store.begin_run(command) for command in ("harness run", "harness run \ud800 -c '[/x]'")]
         assert [run.run_id for run in store.runs()] == ids == sorted(ids)
-        assert store.last_run() == store.runs()[-1]
-        assert store.last_run().command == "harness run \ud800 -c '[/x]'"
+        assert store.runs()[-1].command == "harness run \ud800 -c '[/x]'"
 
 
 def test_a_record_is_found_by_the_first_digits_of_its_trial(path):
     record = store_one(path)
     with Store.open(path, create=False) as store:
-        assert store.record(record.trial.trial_id[:5].upper()) == record
+        assert store.launches_of(record.trial.trial_id[:5].upper()) == [record]
 
 
 def test_an_unknown_or_ambiguous_trial_is_an_error_that_lists_candidates(path):
@@ -126,11 +140,11 @@ def test_an_unknown_or_ambiguous_trial_is_an_error_that_lists_candidates(path):
     store_one(path, make_record(length=50))
     with Store.open(path) as store:
         with pytest.raises(UnknownNameError, match=f"(?s)zzzz.*{record.trial.trial_id}.*harness report"):
-            store.record("zzzz")
+            store.launches_of("zzzz")
         with pytest.raises(UnknownNameError, match="unknown trial '%'"):
-            store.record("%")
+            store.launches_of("%")
         with pytest.raises(StoreError, match=f"(?s)could be any of.*{record.trial.trial_id}.*more"):
-            store.record("")
+            store.launches_of("")
 
 
 def test_a_missing_directory_is_refused_and_named(tmp_path):
@@ -160,7 +174,7 @@ def test_an_empty_file_becomes_a_store_but_is_nothing_to_read(path):
         Store.open(path, create=False)
     store_one(path)
     with Store.open(path, create=False) as store:
-        assert len(store.records()) == 1
+        assert len(store.launches()) == 1
 
 
 @contextlib.contextmanager
@@ -200,7 +214,7 @@ def test_a_read_only_place_is_refused_for_writing_before_anything_runs_and_can_b
             Store.open(path)
         if file_mode is not None:
             with Store.open(path, create=False) as store:
-                assert len(store.records()) == 1
+                assert len(store.launches()) == 1
 
 
 def cut(content: bytes) -> bytes:
@@ -250,7 +264,7 @@ def test_a_record_that_this_version_cannot_read_is_an_error_not_a_crash(path):
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("""UPDATE trials SET content = '{"backend": "x"}'""")
     with Store.open(path) as store, pytest.raises(StoreError, match="cannot be read"):
-        store.records()
+        store.launches()
 
 
 def test_a_full_disk_is_named_with_the_free_bytes_and_keeps_what_was_stored(path):
@@ -261,7 +275,7 @@ def test_a_full_disk_is_named_with_the_free_bytes_and_keeps_what_was_stored(path
         run_id = store.begin_run("x")
         with pytest.raises(StoreError, match=r"store\.db cannot be written.*full.*\d+ bytes are free.*--store"):
             store.add(big, run_id)
-        assert store.records(with_curves=True) == [record]
+        assert store.launches(with_curves=True) == [record]
 
 
 def test_a_store_locked_for_too_long_is_an_error_that_says_so(path, monkeypatch):
@@ -290,7 +304,7 @@ def test_an_sqlite_url_is_a_path(path):
     store_one(path)
     with Store.open(f"sqlite:///{path}", create=False) as store:
         assert store.name == str(path)
-        assert len(store.records()) == 1
+        assert len(store.launches()) == 1
 
 
 def test_a_path_may_hold_characters_that_mean_something_in_a_url(tmp_path):
@@ -323,7 +337,7 @@ def test_two_processes_that_make_and_write_one_store_at_once_lose_nothing(path):
     assert [len(writer.communicate()[0].split()) for writer in writers] == [20, 20]
     assert [writer.returncode for writer in writers] == [0, 0]
     with Store.open(path, create=False) as store:
-        found = {(record.trial.backend, record.trial.seed) for record in store.records()}
+        found = {(record.trial.backend, record.trial.seed) for record in store.launches()}
     assert found == {(name, seed) for name in ("one", "two") for seed in range(20)}
 
 
@@ -337,7 +351,7 @@ def test_what_was_acknowledged_survives_kill_9(path):
         seen = writer.communicate()[0].split("\n")[:-1]
         acknowledged |= {(f"w{attempt}", int(seed)) for seed in ["0", *seen]}
         with Store.open(path) as store:
-            found = {(record.trial.backend, record.trial.seed) for record in store.records(with_curves=True)}
+            found = {(record.trial.backend, record.trial.seed) for record in store.launches(with_curves=True)}
         assert acknowledged <= found
         acknowledged = found
 
@@ -367,7 +381,7 @@ def test_a_store_of_version_one_is_read_as_it_is(version_one):
     before = version_one.read_bytes()
     with Store.open(version_one, create=False) as store:
         assert len(store.launches()) == 1
-        assert (store.last_run().settings, store.all_calibrations()) == ({}, {})
+        assert (store.runs()[0].settings, store.all_calibrations()) == ({}, {})
     assert version_one.read_bytes() == before
 
 
@@ -377,8 +391,8 @@ def test_a_store_of_version_one_becomes_the_present_one_when_something_is_stored
         store.add(make_record(), store.begin_run("new", {"launches": 2}))
     with Store.open(version_one, create=False) as store:
         assert [run.settings for run in store.runs()] == [{}, {"launches": 2}]
-        assert store.calibrations("place") == {"peak": 1.5}
-        assert len(store.records(latest=False)) == 2
+        assert store.all_calibrations() == {"place": {"peak": 1.5}}
+        assert [len(store.launches(run.run_id)) for run in store.runs()] == [1, 1]
 
 
 def test_a_calibration_replaces_the_one_before(tmp_path):

@@ -127,7 +127,11 @@ def test_trials_that_differ_in_anything_have_rows_of_their_own(name):
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("seed", (20240101, 20240102)), ("learning_rate", (0.0012345678, 0.0012345679)), ("evaluate_every", (1000001, 1000002))],
+    [
+        ("seed", (20240101, 20240102)),
+        ("learning_rate", (0.0012345678, 0.0012345679)),
+        ("evaluate_every", (1000001, 1000002)),
+    ],
 )
 def test_values_that_agree_in_six_digits_have_rows_of_their_own(name, values):
     records = [make(trial={name: value}, loss=loss) for value, loss in zip(values, (0.1, 0.2), strict=True)]

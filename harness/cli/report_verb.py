@@ -25,7 +25,7 @@ def command(
 ) -> int:
     """Show the trials of one store or several, each by the launches of the latest run that measured it.
 
-    A trial in several stores is shown once, by the latest; measured on several machines, once for each.
+    A trial measured on several machines is shown once for each; one in several stores by the latest.
     """
     from harness.cli.output import print_results, write_text
     from harness_results.launches import latest
@@ -44,14 +44,15 @@ def command(
 
 
 def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
-    from harness_results.launches import combine
+    from harness_results.launches import combine, of_each_place
     from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
         if last or run_id is not None:
             run_id = run_id_of("last" if last else str(run_id), store.runs(), location)
-        return combine(store.launches(run_id))
+            return combine(store.launches(run_id))
+        return of_each_place(store.launches(run.run_id) for run in store.runs())
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:

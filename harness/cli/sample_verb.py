@@ -37,7 +37,7 @@ def _stored(trial: str, store: str) -> Path:
     from harness_results.store import Store
 
     with Store.open(store, create=False) as opened:
-        record = opened.record(trial)
+        record = opened.launches_of(trial)[-1]
     folder = checkpoint_folder(store)
     beside = folder and folder / f"{record.trial.trial_id}.safetensors"
     written = record.details.get("checkpoint")

@@ -18,6 +18,7 @@ MEASURED = (*(name for name in SPEED_COLUMNS if name not in THROUGHPUT), "peak_m
 REPEATED = (*LEARNING_COLUMNS, *GRADIENT_COLUMNS)  # the same in every launch of a deterministic engine
 ROUNDING = 1e-6  # relative; what float32 keeps
 _LAST = ("length", "backend", "variant")
+Launches = list[Record]  # of one trial in one run
 
 
 def combine(records: Iterable[Record]) -> list[Record]:
@@ -26,19 +27,31 @@ def combine(records: Iterable[Record]) -> list[Record]:
     The order is that of the records. Where a trial has several launches they ran shuffled, and the trials are sorted
     by their settings instead, the length and the engine last.
     """
-    trials: dict[str, list[Record]] = {}
-    for record in records:
-        trials.setdefault(record.trial.trial_id, []).append(record)
-    groups = list(trials.values())
-    if any(len(group) > 1 for group in groups):
-        groups.sort(key=lambda group: by_settings(group[0].trial))
-    return [_combined(group) for group in groups]
+    return _in_order(_by_trial(records))
+
+
+def of_each_place(runs: Iterable[Iterable[Record]]) -> list[Record]:
+    """Return one record per trial and environment of a store: over the launches of the last of its runs there.
+
+    A run that failed before its environment was known takes the place of the one before it. One that was interrupted
+    in every launch of a trial takes none: it stands only where the trial has no other.
+    """
+    trials: dict[str, list[Launches]] = {}
+    for run in runs:
+        for group in _by_trial(run):
+            trials.setdefault(group[0].trial.trial_id, []).append(group)
+    return _in_order([group for groups in trials.values() for group in _of_each_place(groups)])
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """Return, of each trial in each environment, the record that started last; in the order of first appearance."""
+    """Return, of each trial in each environment, the record that started last; in the order of first appearance.
+
+    An interrupted record counts only where the trial has no other.
+    """
+    known = list(records)
+    ended = {record.trial.trial_id for record in known if record.status != "interrupted"}
     found: dict[tuple[str, str | None], Record] = {}
-    for record in records:
+    for record in (one for one in known if one.status != "interrupted" or one.trial.trial_id not in ended):
         key = (record.trial.trial_id, record.environment_id)
         if key not in found or (found[key].started_at or "") <= (record.started_at or ""):
             found[key] = record
@@ -54,6 +67,31 @@ def by_settings(trial: Trial) -> list[tuple[bool, bool, Any]]:
     content["task_options"] = json.dumps(content["task_options"])
     names = ["task", "cell", *(name for name in content if name not in ("task", "cell", *_LAST)), *_LAST]
     return [(content[name] is not None, isinstance(content[name], str), content[name]) for name in names]
+
+
+def _by_trial(records: Iterable[Record]) -> list[Launches]:
+    trials: dict[str, list[Record]] = {}
+    for record in records:
+        trials.setdefault(record.trial.trial_id, []).append(record)
+    return list(trials.values())
+
+
+def _in_order(groups: list[Launches]) -> list[Record]:
+    if any(len(group) > 1 for group in groups):
+        groups.sort(key=lambda group: by_settings(group[0].trial))
+    return [_combined(group) for group in groups]
+
+
+def _of_each_place(runs: Sequence[Launches]) -> Iterable[Launches]:
+    """Return the launches of the last run of a trial in each environment."""
+    ended = [run for run in runs if any(record.status != "interrupted" for record in run)] or runs[-1:]
+    places = [next((record.environment_id for record in run if record.environment_id), None) for run in ended]
+    place = next(filter(None, places), None)
+    found: dict[str | None, Launches] = {}
+    for run, known in zip(ended, places, strict=True):
+        place = known or place
+        found[place] = run
+    return found.values()
 
 
 def _combined(group: Sequence[Record]) -> Record:

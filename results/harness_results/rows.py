@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, Select, func, insert, select
+from sqlalchemy import Column, Connection, RowMapping, Select, case, func, insert, select
 
 from harness.contract.record import Record
 from harness.contract.trial import Trial
@@ -62,24 +62,21 @@ def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> 
         connection.execute(insert(curves), [row | {"record_id": record_id} for row in packed.curves])
 
 
-def selection(*, run_id: int | None = None, trial_id: str | None = None, latest: bool) -> Select[tuple[int]]:
-    """Return the query for the ids of the records of a run, of a trial or all; ``latest``: the last of each trial."""
-    wanted = select(func.max(records.c.record_id) if latest else records.c.record_id)
-    if run_id is not None:
-        wanted = wanted.where(records.c.run_id == run_id)
+def launches(run_id: int | None = None, trial_id: str | None = None) -> Select[tuple[int]]:
+    """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
+
+    A run that was interrupted in every launch of a trial has it only where no other run has.
+    """
+    wanted = select(records.c.record_id)
     if trial_id is not None:
         wanted = wanted.where(records.c.trial_id == trial_id)
-    return wanted.group_by(records.c.trial_id) if latest else wanted
-
-
-def launches(run_id: int | None = None) -> Select[tuple[int]]:
-    """Return the query for the ids of every launch of each trial, of a run or of the latest run that has the trial."""
     if run_id is not None:
-        return select(records.c.record_id).where(records.c.run_id == run_id)
-    newest = select(func.max(records.c.run_id).label("run_id"), records.c.trial_id).group_by(records.c.trial_id)
-    last = newest.subquery()
+        return wanted.where(records.c.run_id == run_id)
+    ended = func.max(case((records.c.status != "interrupted", records.c.run_id)))
+    run = func.coalesce(ended, func.max(records.c.run_id)).label("run_id")
+    last = select(run, records.c.trial_id).group_by(records.c.trial_id).subquery()
     same = (records.c.run_id == last.c.run_id) & (records.c.trial_id == last.c.trial_id)
-    return select(records.c.record_id).join(last, same)
+    return wanted.join(last, same)
 
 
 def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:

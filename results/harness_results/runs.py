@@ -33,10 +33,9 @@ class Run:
         return self.command == DOCTOR
 
 
-def read_runs(connection: Connection, *, last: bool, with_settings: bool) -> list[Run]:
-    """Return all runs, the oldest first, or the one that began last; ``with_settings``: the store keeps them."""
-    wanted = select(runs).order_by(runs.c.run_id.desc()).limit(1) if last else select(runs).order_by(runs.c.run_id)
-    found = connection.execute(wanted).mappings().all()
+def read_runs(connection: Connection, *, with_settings: bool) -> list[Run]:
+    """Return all runs, the oldest first; ``with_settings``: the store keeps them."""
+    found = connection.execute(select(runs).order_by(runs.c.run_id)).mappings().all()
     if not with_settings:
         return [Run(**row) for row in found]
     settings = {row.run_id: row.content for row in connection.execute(select(run_settings))}

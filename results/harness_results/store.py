@@ -109,10 +109,6 @@ class Store:
 
         self._database.run(replace, write=True)
 
-    def calibrations(self, environment_id: str) -> dict[str, Any]:
-        """Return name -> content of what was calibrated in this environment."""
-        return self.all_calibrations().get(environment_id, {})
-
     def all_calibrations(self) -> dict[str, dict[str, Any]]:
         """Return environment_id -> name -> content of all that was calibrated."""
         if self._version < schema.WITH_SETTINGS:
@@ -125,25 +121,16 @@ class Store:
     def launches(self, run_id: int | None = None, *, with_curves: bool = False) -> list[Record]:
         """Return every launch of each trial, of one run or of the latest run that measured that trial.
 
+        A run that was interrupted while it measured a trial comes last: it counts where there is no other.
+
         Args:
             run_id: of this run only.
             with_curves: with their curves; otherwise ``curves`` is empty.
         """
         return self._read(rows.launches(run_id), with_curves=with_curves)
 
-    def records(self, run_id: int | None = None, *, latest: bool = True, with_curves: bool = False) -> list[Record]:
-        """Return the records in the order in which they were stored.
-
-        Args:
-            run_id: of this run only.
-            latest: only the last record of each trial.
-            with_curves: with their curves; otherwise ``curves`` is empty.
-        """
-        wanted = rows.selection(run_id=run_id, latest=latest)
-        return self._read(wanted, with_curves=with_curves)
-
-    def record(self, trial_id: str) -> Record:
-        """Return the latest record, with its curves, of the trial whose id starts with ``trial_id``.
+    def launches_of(self, trial_id: str) -> list[Record]:
+        """Return every launch, with its curves, of the trial whose id starts with ``trial_id``, of the latest run.
 
         Raises:
             UnknownNameError: no trial's id starts so.
@@ -157,20 +144,12 @@ class Store:
         if len(matches) > 1:
             some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
             raise StoreError(f"trial {trial_id!r} could be any of {some}: give more of its digits.")
-        return self._read(rows.selection(trial_id=matches[0], latest=True), with_curves=True)[0]
+        return self._read(rows.launches(trial_id=matches[0]), with_curves=True)
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
-        return self._runs(last=False)
-
-    def last_run(self) -> Run | None:
-        """Return the run that began last, or None."""
-        return next(iter(self._runs(last=True)), None)
-
-    def _runs(self, *, last: bool) -> list[Run]:
-        return self._database.run(
-            lambda c: read_runs(c, last=last, with_settings=self._version >= schema.WITH_SETTINGS)
-        )
+        with_settings = self._version >= schema.WITH_SETTINGS
+        return self._database.run(lambda c: read_runs(c, with_settings=with_settings))
 
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
         try:
