@@ -12,7 +12,8 @@ from harness.cli.main import cli
 from harness.contract import Record, Trial, UnknownNameError, UsageError
 from harness_results import compare_text
 from harness_results.compare import compare, same_but
-from harness_results.floors import measured_floors
+from harness_results.comparison import Comparison
+from harness_results.floors import Floor, measured_floors
 from harness_results.gate import Rule, read_rule
 from harness_results.places import different_facts
 from harness_results.sides import Side, floors_of
@@ -67,11 +68,14 @@ def test_a_change_below_the_noise_floor_is_not_called():
     assert (row.verdict, "noise floor" in row.reason) == ("cannot_tell", True)
 
 
-def test_an_engine_without_a_floor_takes_that_of_the_others():
-    content = {"seconds_per_step_a": [1.0, 1.5], "seconds_per_step_b": [1.0, 0.7]}
-    floors = measured_floors({"noise/torch:library": content}, 5)
-    assert verdict(launches(), launches(), floors=floors).floor == floors["torch:library"]
-    assert not verdict(launches(), launches()).floor.measured
+def test_an_engine_without_a_floor_takes_the_median_of_the_others_and_says_that_it_is_assumed():
+    known = {f"noise/torch:{n}": {"seconds_per_step_a": [1.0, b], "seconds_per_step_b": [1.0, 0.7]}
+             for n, b in (("x", 1.5), ("y", 1.2), ("z", 1.1))}  # fmt: skip
+    floors = measured_floors(known, 5)
+    row = verdict(launches(), launches(), floors=floors)
+    assert row.floor == Floor(floors["torch:y"].value, measured=False)
+    assert f" ~{row.floor.value:.1%} " in compare_text.plain(Comparison((row,)))
+    assert verdict(launches(), launches()).floor == Floor()
 
 
 @pytest.mark.parametrize(("base", "new"), [(10, 5), (5, 10), (5, 5)])
@@ -90,6 +94,7 @@ def test_too_few_launches_prove_nothing(base, new):
 
 
 BROKEN = ("ok", "ok", "crashed", "ok", "ok")
+STOPPED = ("interrupted",) * 5
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,12 @@ BROKEN = ("ok", "ok", "crashed", "ok", "ok")
         (launches(statuses=BROKEN), launches(), "fixed"),
         (launches(statuses=BROKEN), launches(statuses=BROKEN), "not_comparable"),
         (launches(), [], "missing"),
+        (launches(), launches(statuses=STOPPED), "missing"),
+        (launches(statuses=BROKEN), launches(statuses=STOPPED), "missing"),
         ([], launches(), "new"),
+        (launches(statuses=STOPPED), launches(), "new"),
+        (launches(statuses=STOPPED), launches(statuses=BROKEN), "new"),
+        (launches(statuses=STOPPED), launches(statuses=STOPPED), "not_comparable"),
     ],
 )
 def test_what_failed_or_is_not_there_has_a_verdict_of_its_own(base, new, expected):
@@ -107,6 +117,20 @@ def test_what_failed_or_is_not_there_has_a_verdict_of_its_own(base, new, expecte
     assert row.verdict == expected
     assert bool(row.regressions) == (expected in {"newly_failing", "missing"})
     assert not verdict(base, new, allowed=("newly_failing", "missing")).regressions
+
+
+def test_an_interrupted_trial_is_missing_with_the_cure(tmp_path):
+    base = store(tmp_path / "base.sqlite", *launches())
+    new = store(tmp_path / "new.sqlite", *launches(statuses=STOPPED))
+    result = run(base, new)
+    assert status(result) == 4
+    assert "missing: interrupted in new: run it again" in result.stdout
+    assert status(run(base, new, "--allow", "newly_failing")) == 4
+    assert status(run(base, new, "--allow", "missing")) == 5
+
+
+def test_a_trial_of_which_one_launch_was_interrupted_is_compared_by_the_others():
+    assert verdict(launches(), launches(statuses=("ok",) * 4 + ("interrupted",))).verdict == "cannot_tell"
 
 
 def test_trials_without_a_speed_cannot_be_compared():
@@ -244,6 +268,18 @@ def test_runs_of_one_store_are_compared(tmp_path):
     for pair in (("1", "2"), ("last~1", "last"), (f"{path}@1", f"{path}@2"), (f"{path}@all", path)):
         result = run(*pair, "--store", path, "--format", "json")
         assert (status(result), json.loads(result.stdout.splitlines()[0])["verdict"]) == (0, "same"), pair
+
+
+def test_runs_of_one_store_on_two_machines_are_refused_and_all_takes_the_latest_run_of_each_trial(tmp_path):
+    path = tmp_path / "s.sqlite"
+    there = launches(place="there", environment=HERE | {"cpu": {"model": "two"}}, factor=2)
+    for records in (launches(), there, launches(trial(length=30))):
+        store(path, *records)
+    result = run("1", "2", "--store", str(path))
+    assert (status(result), "the environments differ" in result.stderr) == (5, True)
+    assert status(run(f"{path}@all", f"{path}@1")) == 5
+    rows = [json.loads(line) for line in run(f"{path}@all", f"{path}@2", "-f", "json").stdout.splitlines()]
+    assert {row["length"]: row["verdict"] for row in rows[:-1]} == {20: "same", 30: "missing"}
 
 
 @pytest.mark.parametrize("pair", [("3", "1"), ("last~7", "last")])

@@ -94,8 +94,8 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
 
 def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor]) -> Row:
     left, right = _as_one_record(base), _as_one_record(new)
-    if left is None or right is None:
-        return Row((*base, *new)[0].trial, "new" if left is None else "missing", left, right)
+    if left is None or right is None or "interrupted" in (left.status, right.status):
+        return _one_sided((*base, *new)[0].trial, left, right)
     fails = (left.status != "ok", right.status != "ok")
     if any(fails):
         verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
@@ -107,6 +107,15 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
     floor = max((_floor(floors, record.trial.engine) for record in (left, right)), key=lambda floor: floor.value)
     effect = compare_speed(*seconds, floor.value)
     return Row(left.trial, effect.verdict, left, right, effect, floor, effect.reason)
+
+
+def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
+    """Return the row of a trial that is not there, or was interrupted, on one side at least."""
+    ended = [side is not None and side.status != "interrupted" for side in (left, right)]
+    verdict = "missing" if ended[0] else "new" if ended[1] else "not_comparable"
+    stopped = [name for name, side in (("base", left), ("new", right)) if side and side.status == "interrupted"]
+    reason = f"interrupted in {' and '.join(stopped)}: run it again" if stopped else None
+    return Row(trial, verdict, left, right, reason=reason)
 
 
 def launch_seconds(records: Iterable[Record]) -> list[float]:

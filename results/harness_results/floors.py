@@ -12,14 +12,14 @@ from harness_results.statistics import DEFAULT_FLOOR, noise_floor
 
 @dataclass(frozen=True)
 class Floor:
-    """The relative change that equal code reaches by itself; ``measured`` is false where it is only assumed."""
+    """The relative change that equal code reaches by itself; ``measured``: of this very engine, not assumed."""
 
     value: float = DEFAULT_FLOOR
     measured: bool = False
 
 
 def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str, Floor]:
-    """Return engine -> noise floor of A-against-A runs kept in a store, and under ``"*"`` the median one for others.
+    """Return engine -> noise floor of A-against-A runs kept in a store; ``"*"``: their median, assumed of others.
 
     Args:
         calibrations: name -> content of one environment; those named ``noise/ENGINE`` hold seconds per step.
@@ -31,5 +31,5 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
             a, b = content["seconds_per_step_a"], content["seconds_per_step_b"]
             found[name.removeprefix("noise/")] = Floor(noise_floor(a, b, launches), measured=True)
     if found:
-        found["*"] = Floor(median(floor.value for floor in found.values()), measured=True)
+        found["*"] = Floor(median(floor.value for floor in found.values()))
     return found
