@@ -158,6 +158,14 @@ def test_compiling_never_pays_where_nothing_is_slower_and_at_once_where_it_costs
     assert break_even(quick, [make("t:x", first_step_seconds=None)]) is None
 
 
+def test_what_computes_another_function_neither_overtakes_nor_is_overtaken():
+    other = replace(make("t:x", step=2e-3), details={"deviation": "resets before the product"})
+    quick = make("j:c", step=1e-3, compiling=2.0)
+    assert break_even(quick, [make("n:x", step=9e-3), other]).against == "n:x"
+    assert break_even(quick, [other]) is None
+    assert break_even(replace(quick, details=other.details), [make("n:x", step=9e-3)]) is None
+
+
 def compiled():
     quick = [make("j:c", n, overhead=1e-4, slope=1e-5, compiling=1 + n / 100) for n in LENGTHS]
     return [*quick, *(make("n:x", n, slope=3e-5) for n in LENGTHS)]

@@ -109,6 +109,12 @@ def test_the_fastest_network_is_bold_where_one_engine_ran():
     assert bold([make(cell="rnn", speed=2e3), make(cell="lstm", speed=1e3)]) == ["2.00k"]
 
 
+def test_what_computes_another_function_is_never_the_fastest():
+    other = make("c:x", speed=9e3, details={"deviation": "resets before the product"})
+    assert bold([make("a:x", speed=3e3), make("b:x", speed=2e3), other]) == ["3.00k"]
+    assert bold([make("a:x", speed=3e3), other]) == []
+
+
 def test_only_what_differs_is_a_row_label_and_what_follows_the_length_is_none():
     records = [make(length=n, trial={"chrono": n, "hidden": h}) for n in (50, 100) for h in (64, 128)]
     found = pivot(records)

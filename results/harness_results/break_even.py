@@ -27,7 +27,8 @@ class BreakEven:
 def break_even(compiling: Record, others: Iterable[Record]) -> BreakEven | None:
     """Return when ``compiling`` overtakes the fastest engine that is slower per step; None where it is alone.
 
-    The start-up of an engine is compiling and the first step, less one steady step.
+    The start-up of an engine is compiling and the first step, less one steady step. What computes another function than
+    the network neither overtakes nor is overtaken.
     """
     own = _cost(compiling)
     rivals = [cost for cost in map(_cost, others) if cost is not None]
@@ -53,6 +54,6 @@ class _Cost:
 def _cost(record: Record) -> _Cost | None:
     figures = record.figures
     step, first, compiling = (figures.get(n) for n in ("step_seconds_median", "first_step_seconds", "compile_seconds"))
-    if step is None or first is None:
+    if step is None or first is None or "deviation" in record.details:
         return None
     return _Cost(record.trial.engine, step, (compiling or 0.0) + first - step)

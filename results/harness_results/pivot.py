@@ -120,13 +120,16 @@ def _networks(records: Sequence[Record], asked: Networks) -> list[Row]:
 
 
 def _fastest(found: dict[tuple[str, ...], dict[int, Record]]) -> set[tuple[tuple[str, ...], int]]:
-    """Return where the throughput is the best of several: of the engines of one network, or of all with one engine."""
+    """Return where the throughput is the best of several: of the engines of one network, or of all with one engine.
+
+    What computes another function than the network is no rival.
+    """
     one_engine = len({labels[-1] for labels in found}) == 1
     rivals: dict[Any, list[tuple[float, tuple[str, ...], int]]] = {}
     for labels, by_length in found.items():
         for length, record in by_length.items():
             speed = record.figures.get("tokens_per_second")
-            if record.status == "ok" and speed is not None:
+            if record.status == "ok" and speed is not None and "deviation" not in record.details:
                 network = () if one_engine else labels[:-1]
                 rivals.setdefault((network, length), []).append((speed, labels, length))
     groups = [group for group in rivals.values() if len(group) > 1]
