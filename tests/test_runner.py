@@ -67,6 +67,13 @@ def test_every_kind_of_figure_is_filled(plugins):
     assert figures["peak_memory_bytes"] >= 0
 
 
+def test_the_tokens_of_a_step_are_counted_as_the_network_runs_them(plugins):
+    assert measure(plugins).details["tokens_per_step"] == 3 * 2
+    copying = measure(plugins, backend="numpy", variant="vectorised", task="copy")
+    assert copying.details["tokens_per_step"] == Copy(Copy.Options(), 3).time_steps * 2
+    assert measure(plugins, steps=1).details["tokens_per_step"] is None
+
+
 def test_equal_trials_learn_equally_on_every_variant(plugins):
     curves = [measure(plugins, variant=variant).curves for variant in ("good", "good", "lazy")]
     assert curves[0]["loss"] == curves[1]["loss"] == curves[2]["loss"]

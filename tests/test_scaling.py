@@ -137,6 +137,17 @@ def test_time_steps_are_those_of_each_launch_even_where_launches_differ_much():
     assert time_steps(Record(record.trial, "ok")) is None
 
 
+def test_time_steps_are_exact_where_the_record_counts_its_tokens():
+    blocks = (1.0e-3, 2.0e-3)  # an even number of blocks: median rate times median seconds is not the count
+    rates = [BATCH * 1024 / seconds for seconds in blocks]
+    uneven = make(length=1004, tokens_per_second=sum(rates) / 2, step_seconds_median=sum(blocks) / 2)
+    assert time_steps(uneven) == 1152
+    counted = replace(uneven, details={"tokens_per_step": BATCH * 1024.0})
+    assert time_steps(counted) == 1024
+    assert time_steps(combine([counted, counted])[0]) == 1024
+    assert time_steps(replace(counted, figures={})) is None
+
+
 def test_compiling_pays_when_both_have_taken_the_same_time():
     quick, slow = make("j:c", step=1e-3, compiling=2.0), make("n:x", step=5e-3)
     found = break_even(quick, [slow])

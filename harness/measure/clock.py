@@ -26,6 +26,7 @@ WARM_UP_FRACTION = 4  # at most one in so many steps is spent on warming up ...
 WARM_UP_BLOCKS = 30  # ... and at most so many blocks
 SLOW = 3.0  # a steady block so many times slower than the median is flagged
 EXACT_INTERVAL = 500  # more blocks than this: the normal approximation of the binomial
+MISSED = 0.05  # how often the interval of the median may miss it
 
 
 class Clock(Protocol):
@@ -147,6 +148,12 @@ class Pace:
         """Compilations during the steady blocks: there should be none."""
         return sum(block.compilations for block in self.steady)
 
+    @property
+    def tokens_per_step(self) -> float | None:
+        """Tokens of a steady training step, their mean where steps differ; None before there is any."""
+        steps = sum(block.steps for block in self.steady)
+        return sum(block.tokens for block in self.steady) / steps if steps else None
+
     def _drift(self) -> float:
         """Return the relative change of the median step time between the halves of the steady blocks."""
         if len(self.steady) < 2 * WINDOW:
@@ -164,8 +171,8 @@ def is_flat(seconds: Sequence[float]) -> bool:
     return abs(slope) * (len(seconds) - 1) <= FLAT * fmean(seconds)
 
 
-def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Return the distribution-free interval of the median from order statistics, or None for too few values (under 6).
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the distribution-free 95 % interval of the median from order statistics; None of fewer than 6 values.
 
     The number of values below the true median is binomial (n, 1/2), whatever their distribution; the interval is the
     narrowest symmetric pair of order statistics that covers the median with at least this confidence.
@@ -176,9 +183,9 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
         skip = max(0, math.floor(n / 2 - 0.5 * 1.96 * math.sqrt(n)) - 1)
         return ordered[skip], ordered[n - 1 - skip]
     skip, below = 0, 1 / 2**n
-    if 2 * below > 1 - confidence:
+    if 2 * below > MISSED:
         return None
-    while 2 * (below + math.comb(n, skip + 1) / 2**n) <= 1 - confidence:
+    while 2 * (below + math.comb(n, skip + 1) / 2**n) <= MISSED:
         skip += 1
         below += math.comb(n, skip) / 2**n
     return ordered[skip], ordered[n - 1 - skip]

@@ -49,10 +49,11 @@ def speed_curves(pace: Pace) -> dict[str, Any]:
 
 
 def speed_details(pace: Pace) -> dict[str, Any]:
-    """Return what kind of interval it is, and how the warm-up went."""
+    """Return what kind of interval it is, the tokens of a step, and how the warm-up went."""
     steps = sum(block.steps for block in pace.warm_up)
     return {
         "interval": "within-process",
+        "tokens_per_step": pace.tokens_per_step,
         "recompilations": pace.recompilations,
         "warm_up": {"blocks": len(pace.warm_up), "steps": steps, "flat": pace.flat},
     }

@@ -128,9 +128,8 @@ class Training:
         setup, trial = self.setup, self.setup.trial
         meter = LimitMeter(setup.backend, setup.execution, trial.threads, self.clock, self.known_limits)
         limits, new = meter.measure(setup.model, trial.batch)
-        steps = sum(block.steps for block in pace.steady)
-        time_steps = sum(block.tokens for block in pace.steady) / (steps * trial.batch) if steps else 0.0
-        seconds = median(block.step_seconds for block in pace.steady) if steps else None
+        time_steps = (pace.tokens_per_step or 0.0) / trial.batch
+        seconds = median(block.step_seconds for block in pace.steady) if pace.steady else None
         figures = limit_figures(limits, setup.model, trial.batch, time_steps, seconds)
         return Facts(figures=figures, details={"limits": asdict(limits), "calibrations": new})
 

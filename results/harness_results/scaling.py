@@ -67,14 +67,19 @@ def scaling(records: Iterable[Record]) -> list[Scaling]:
 
 
 def time_steps(record: Record) -> int | None:
-    """Return the time steps that the network really runs, by its own throughput; None where that is not known.
+    """Return the time steps that the network really runs; None where that, or how long they take, is not known.
 
-    They are ``tokens_per_second * step_seconds_median / batch`` of each launch, which is exact up to rounding.
+    The record counts its tokens per step. One that is older has ``tokens_per_second * step_seconds_median`` of each
+    launch, a product of two medians: near the count where the blocks of a launch are alike, and no more than that.
     """
     launches = record.details.get("launch_figures") or [record.figures]
     products = [_product(launch.get("tokens_per_second"), launch.get("step_seconds_median")) for launch in launches]
-    known = [product / record.trial.batch for product in products if product is not None]
-    return round(median(known)) or None if known else None
+    known = [product for product in products if product is not None]
+    if not known:
+        return None
+    counted = record.details.get("tokens_per_step")
+    tokens = counted if isinstance(counted, int | float) else median(known)
+    return round(tokens / record.trial.batch) or None
 
 
 def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Scaling:
