@@ -86,7 +86,7 @@ def run(
     Raises:
         UsageError: anything asked for is unknown, unavailable or out of range, before any trial runs.
     """
-    from harness.cli.progress import ProgressView
+    from harness.progress import ProgressView
     from harness_results.launches import combine
     from harness_results.results import Results
     from harness_results.store import Store

@@ -63,6 +63,12 @@ def test_imports_go_one_way(package, forbidden):
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+def test_only_the_command_line_imports_the_command_line():
+    for path in CORE:
+        if path.parent.name != "cli" and path.name != "__main__.py":
+            assert not [name for name in imported(path) if name.startswith("harness.cli")], path
+
+
 def modules_after(arguments: list[str]) -> set[str]:
     code = (
         "import sys\nfrom harness.cli.main import main\n"

@@ -83,8 +83,8 @@ def _backends(plugins: Plugins) -> list[dict[str, Any]]:
 def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, Any]) -> tuple[list[Record], bool]:
     """Return the records of every launch, kept in the store with the noise floors, and whether a signal ended it."""
     from harness.api import Session
-    from harness.cli.progress import ProgressView
     from harness.cli.signals import stopping_on_signals
+    from harness.progress import ProgressView
     from harness.sweep.local_settings import LocalSettings
     from harness.sweep.noise import split
     from harness_results.runs import DOCTOR

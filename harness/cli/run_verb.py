@@ -112,8 +112,8 @@ def _print_plan(trials: list[Trial], launches: int, format_: str) -> int:
 
 def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
     from harness.api import Session, checkpoint_folder
-    from harness.cli.progress import ProgressView
     from harness.cli.signals import stopping_on_signals
+    from harness.progress import ProgressView
     from harness_results.launches import combine
     from harness_results.store import Store
 

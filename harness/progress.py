@@ -78,6 +78,7 @@ class ProgressView:
     def finish(self, record: Record) -> None:
         """Leave one line about a finished trial."""
         self._done += 1
+        self._running = None  # the next launch may be of this very trial
         if self._bar is not None:
             self._bars.remove_task(self._bar)
             self._bar = None

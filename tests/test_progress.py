@@ -1,0 +1,40 @@
+"""Progress on a terminal: a live line for every launch, and one line about each that has ended."""
+
+import pytest
+
+from harness.contract import Record, Trial
+from harness.measure.events import Phase, Progress
+from harness.progress import ProgressView
+
+TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20, steps=8)
+STEPS = Progress(
+    step=4, steps=8, losses=(0.5, 0.25), norms=(1.0, 1.0), clipped=(False, False), seconds=0.1, tokens=800,
+    peak_memory_bytes=None,
+)  # fmt: skip
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    return capsys
+
+
+def test_every_launch_of_one_trial_has_a_live_line(terminal):
+    with ProgressView(3) as view:
+        for number in (1, 2, 3):
+            terminal.readouterr()
+            view.event(TRIAL, Phase("load"))
+            view.event(TRIAL, STEPS)
+            shown = terminal.readouterr().err
+            assert all(part in shown for part in (f"[{number}/3] copy lstm T=20", "4/8", "loss 0.2500"))
+            view.finish(Record(TRIAL, "ok"))
+
+
+def test_an_ended_launch_leaves_its_status_and_reason(terminal):
+    with ProgressView(1) as view:
+        view.event(TRIAL, Phase("load"))
+        terminal.readouterr()
+        view.finish(Record(TRIAL, "crashed", "SIGSEGV [/x]"))
+    shown = terminal.readouterr().err
+    assert all(part in shown for part in ("crashed", "SIGSEGV [/x]"))
