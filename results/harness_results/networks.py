@@ -53,7 +53,7 @@ def networks(records: Sequence[Record]) -> Networks:
     by_length = [name for name in varying if _follows_length(name, records, settings)]
     axes = [name for name in varying if name not in by_length]
     shared = {name: settings[0][name] for name in names if name not in varying}
-    labels = [
+    labels: list[tuple[str, ...]] = [
         (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
         for record, setting in zip(records, settings, strict=True)
     ]
