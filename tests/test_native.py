@@ -1,9 +1,8 @@
-"""The native kernel: the same function on every host, and what happens where it cannot be built."""
+"""The native kernel: the same function on every host."""
 
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,10 +10,8 @@ import pytest
 import harness_native
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.cells.minimal import MinGRU
-from harness.contract import Batch, Execution, Inputs, Model, Optimizer, UnavailableError, UnsupportedError
+from harness.contract import Batch, Execution, Inputs, Model, Optimizer, UnsupportedError
 from harness_jax.backend import JaxBackend
-from harness_native import build as building
-from harness_native.build import KERNEL, build
 from harness_numpy import NumpyBackend
 from harness_numpy.native import NativeRecurrence, address, library
 from harness_numpy.recurrence import Shape, Stepwise
@@ -176,72 +173,6 @@ def test_a_gpu_and_other_number_formats_are_refused(backend):
     for options, reason in (({"device": "cuda"}, "cpu only"), ({"dtype": "bfloat16"}, "float32 and float64")):
         with pytest.raises(UnsupportedError, match=reason):
             trainer(backend, model(RNN()), "native", **options)
-
-
-# ---- where it cannot be had
-
-
-@pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
-    """An empty cache, and no compiler but what a test names."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr("harness_native.compiler.PACKAGE", "no-such-package")
-    return tmp_path
-
-
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_without_a_compiler_the_variant_is_missing_with_the_cure(elsewhere, backend):
-    assert "native" not in backend.variants(LSTM())
-    assert "no C compiler" in backend.missing_variants()["native"].reason
-    assert "rnn-harness[native]" in backend.missing_variants()["native"].cure
-    assert "native" not in backend.versions()
-    with pytest.raises(UnavailableError, match="no C compiler"):
-        build()
-
-
-def test_a_compiler_that_fails_is_asked_once(elsewhere, monkeypatch):
-    fake = elsewhere / "failing"
-    fake.write_text(
-        f"#!{sys.executable}\nimport sys\nopen({str(elsewhere / 'calls')!r}, 'a').write('x')\nsys.exit('broken')\n"
-    )
-    fake.chmod(0o755)
-    monkeypatch.setenv("CC", str(fake))
-    assert "native" in NumpyBackend().variants(LSTM())
-    for _ in range(2):
-        with pytest.raises(UnavailableError, match="broken"):
-            build()
-    assert (elsewhere / "calls").read_text() == "x"
-    assert "native" not in NumpyBackend().variants(LSTM())
-    assert "broken" in NumpyBackend().missing_variants()["native"].reason
-
-
-def test_several_builds_at_once_end_in_one_library(elsewhere, monkeypatch):
-    fake = elsewhere / "slow"
-    fake.write_text(f"#!{sys.executable}\nimport sys, time\ntime.sleep(0.2)\nopen(sys.argv[-1], 'w').write('built')\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("CC", str(fake))
-    with ThreadPoolExecutor(4) as pool:
-        paths = set(pool.map(lambda _: build(), range(4)))
-    (path,) = paths
-    assert path.read_text() == "built"
-    assert [other.name for other in path.parent.iterdir()] == [path.name]
-
-
-def test_another_source_compiler_or_cpu_is_another_library(monkeypatch):
-    first = building.compilers()[0]
-    names = [building._target(KERNEL, first)]
-    names.append(building._target(building.Recipe("xla.c"), first))
-    names.append(building._target(KERNEL, building.Compiler(first.command, "a newer one")))
-    monkeypatch.setattr(building, "_cpu", lambda: "another")
-    names.append(building._target(KERNEL, first))
-    assert len(set(names)) == 4
-
-
-def test_without_a_home_the_cache_is_a_private_directory(monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert building._cache().stat().st_mode & 0o077 == 0
 
 
 def test_a_cell_that_the_kernel_lacks_has_no_such_variant():

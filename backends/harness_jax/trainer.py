@@ -23,6 +23,7 @@ from harness.contract import (
     Trainer,
     UsageError,
     array_dtype,
+    check_state,
 )
 from harness_jax.batch import DeviceBatch, device_batch
 from harness_jax.compilations import compilations
@@ -134,9 +135,7 @@ class JaxTrainer(Trainer):
             UsageError: a shape is not (layers, B, H), or their number is not the cell's.
         """
         if state is not None:
-            expected = (self._model.layers, np.shape(state[0])[1], self._model.hidden)
-            if len(state) != len(self._model.cell.states) or any(np.shape(part) != expected for part in state):
-                raise UsageError(f"a state of {self._model.cell.name} is {self._model.cell.states}, each {expected}")
+            check_state(self._model, state)
         with self._settings():
             self._state = None if state is None else tuple(put(part, self._state_dtype, self._device) for part in state)
 
