@@ -28,6 +28,7 @@ from harness.contract import (
     check_variant,
     may_have_accelerator,
 )
+from harness_jax.cache import cache_variables
 from harness_native import (
     native_is_built,
     native_missing,
@@ -139,11 +140,12 @@ class JaxBackend(Backend):
         return JaxTrainer(Network(model, layer_of(execution), execution), optimizer, parameters, execution)
 
     def environment(self, threads: int) -> dict[str, str]:
-        """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, and log errors only.
+        """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, log errors only, keep programs.
 
         ``NPROC`` is what works (measured): the OpenMP count and ``--xla_cpu_multi_thread_eigen=false`` change nothing.
         """
-        return {"NPROC": str(threads), "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        fixed = {"NPROC": str(threads), "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        return fixed | cache_variables()
 
     def threads(self) -> int | None:
         """Return the size of XLA's CPU thread pool in this process, or None before it exists and where unknown."""

@@ -26,6 +26,7 @@ from harness.contract import (
     check_state,
 )
 from harness_jax.batch import DeviceBatch, device_batch
+from harness_jax.cache import uncached
 from harness_jax.compilations import compilations
 from harness_jax.device import STATE_DTYPES, devices, failures, find_device, matmul_precision, put, settings
 from harness_jax.functions import Functions, Progress
@@ -52,12 +53,12 @@ class JaxTrainer(Trainer):
         self.load(parameters)
 
     def compile(self, batch: DeviceBatch) -> bool:
-        """Compile the training step for (T, B) of ``batch``, for use by every ``train_step`` of that shape."""
-        with self._settings():
-            rate = self._rate_at(0)
-            step = jax.jit(self._functions.step, donate_argnums=0)
-            lowered = step.lower(self._progress, batch.arrays, self._start(batch), rate)
-            self._steps[batch.shape] = lowered.compile()
+        """Compile the training step for (T, B) of ``batch``, for use by every ``train_step`` of that shape.
+
+        It is never taken from JAX's cache of compiled programs.
+        """
+        with uncached():
+            self._compile(batch)
         return True
 
     def put(self, batch: Batch) -> DeviceBatch:
@@ -76,7 +77,7 @@ class JaxTrainer(Trainer):
             HarnessError: an iteration has not converged; the weights are lost, and must be loaded again.
         """
         if batch.shape not in self._steps:
-            self.compile(batch)
+            self._compile(batch)
         step, rate = self._steps[batch.shape], self._next_rate()
         with failures():
             self._progress, self._state, figures = step(self._progress, batch.arrays, self._start(batch), rate)
@@ -157,6 +158,13 @@ class JaxTrainer(Trainer):
     def compilations(self) -> int:
         """Return how often XLA has compiled in this process since the first trainer was asked for."""
         return compilations()
+
+    def _compile(self, batch: DeviceBatch) -> None:
+        with self._settings():
+            rate = self._rate_at(0)
+            step = jax.jit(self._functions.step, donate_argnums=0)
+            lowered = step.lower(self._progress, batch.arrays, self._start(batch), rate)
+            self._steps[batch.shape] = lowered.compile()
 
     def _settings(self) -> AbstractContextManager[None]:
         return settings(self._device, self._dtype)

@@ -3,6 +3,7 @@
 No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds and loads nothing.
 """
 
+from harness_native.build import cpu_digest
 from harness_native.cache import private_folder
 from harness_native.library import Adam, Layer, Library, Product, keeps_product, layer, library, number
 from harness_native.offer import (
@@ -22,6 +23,7 @@ __all__ = [
     "Layer",
     "Library",
     "Product",
+    "cpu_digest",
     "keeps_product",
     "layer",
     "library",

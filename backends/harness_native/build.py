@@ -114,7 +114,7 @@ def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:
 
 
 def _name(recipe: Recipe, digest: str, compiler: Compiler) -> str:
-    told = hashlib.sha256(f"{digest} {compiler.identity} {_cpu()}".encode()).hexdigest()
+    told = hashlib.sha256(f"{digest} {compiler.identity} {cpu()}".encode()).hexdigest()
     return f"{Path(recipe.source).stem}-{told[:24]}.so"
 
 
@@ -172,8 +172,13 @@ def _failure(target: Path) -> Path:
     return target.with_suffix(".failed")
 
 
+def cpu_digest() -> str:
+    """Return a hash of the CPU's model and features: code that is compiled for it runs on no other."""
+    return hashlib.sha256(cpu().encode()).hexdigest()
+
+
 @cache
-def _cpu() -> str:
+def cpu() -> str:
     """Return what ``-march=native`` looks at: a home directory may be shared by unequal machines."""
     lines: list[str] = []
     with suppress(OSError):
