@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from harness.contract import UnavailableError
 from harness_native import cpu_digest, private_folder
@@ -40,15 +41,16 @@ def cache_variables() -> dict[str, str]:
 def uncached() -> Iterator[None]:
     """Compile anew what is compiled inside, and keep nothing of it."""
     import jax
-    from jax.experimental.compilation_cache import compilation_cache
+    from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-    if not jax.config.jax_enable_compilation_cache or jax.config.jax_compilation_cache_dir is None:
+    config: Any = jax.config
+    if not config.jax_enable_compilation_cache or config.jax_compilation_cache_dir is None:
         yield
         return
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # it remembers whether it is used
+    config.update("jax_enable_compilation_cache", False)
+    reset_cache()  # it remembers whether it is used
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", True)
-        compilation_cache.reset_cache()
+        config.update("jax_enable_compilation_cache", True)
+        reset_cache()
