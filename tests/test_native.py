@@ -1,9 +1,11 @@
-"""The native kernel: the same function on every host, and what happens where it cannot be built."""
+"""The native kernel: the same function on every host."""
 
+import itertools
 import os
+import platform
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ import pytest
 import harness_native
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.cells.minimal import MinGRU
-from harness.contract import Batch, Execution, Inputs, Model, Optimizer, UnavailableError, UnsupportedError
+from harness.contract import Batch, Execution, Inputs, Model, Optimizer, UnsupportedError
 from harness_jax.backend import JaxBackend
-from harness_native import build as building
-from harness_native.build import KERNEL, build
+from harness_native import Library
+from harness_native.build import Recipe, build
 from harness_numpy import NumpyBackend
 from harness_numpy.native import NativeRecurrence, address, library
 from harness_numpy.recurrence import Shape, Stepwise
@@ -70,6 +72,38 @@ def test_threads_change_nothing_but_rounding_and_repeat_to_the_bit(cell):
         agree(found, alone, "float32")
         for a, b in zip(found, layer(NativeRecurrence, cell, shape), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_more_threads_than_the_pool_has_are_as_many_as_it_has():
+    """In a process of its own, whose threads are counted."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("threads are counted in /proc")
+    code = (
+        "import os, sys; sys.path.insert(0, 'tests')\n"
+        "from test_native import *\n"
+        "shape = (2, 150, 3, 'float32')\n"
+        "alone, before = layer(NativeRecurrence, GRU(), Shape(*shape)), len(os.listdir('/proc/self/task'))\n"
+        "agree(layer(NativeRecurrence, GRU(), Shape(*shape, 100)), alone, 'float32')\n"
+        "print(len(os.listdir('/proc/self/task')) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout) == 63
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="other vectors than x86's")
+@pytest.mark.parametrize("flag", ["-mno-avx512f", "-mno-avx"])
+def test_narrower_vectors_compute_the_same(flag, monkeypatch):
+    narrow = Library(build(Recipe("kernel.c", flags=(flag,))))
+    monkeypatch.setattr("harness_numpy.native.library", lambda: narrow)
+    for cell, hidden, dtype in itertools.product(CELLS, (3, 17, 100), ("float32", "float64")):
+        expected = layer(Stepwise, cell, Shape(3, 5, hidden, "float64"))
+        agree(layer(NativeRecurrence, cell, Shape(3, 5, hidden, dtype, 2)), expected, dtype)
+    test_the_gate_functions_are_exact_where_they_saturate_and_near_zero()
+    reference = trainer(NumpyBackend(), model(LSTM(), layers=2), "vectorised", dtype="float64")
+    found = trainer(NumpyBackend(), model(LSTM(), layers=2), "native", dtype="float64")
+    for _ in range(3):
+        expected_loss, loss = [float(way.train_step(way.put(batch_of())).loss) for way in (reference, found)]
+        assert loss == pytest.approx(expected_loss, rel=1e-10)
 
 
 def test_the_gate_functions_are_exact_where_they_saturate_and_near_zero():
@@ -160,6 +194,38 @@ def test_numpy_takes_vectors_squared_errors_and_chunks(threads):
     np.testing.assert_allclose(found.hidden, expected.hidden, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+def test_vectors_may_lie_in_any_order(backend, order):
+    vectors = Model(cell=LSTM(), inputs=Inputs("real", 3), hidden=9, layers=1, outputs=2, loss="squared_error")
+    rng = np.random.default_rng(0)
+    inputs, targets = (np.asarray(rng.normal(size=(1, 8, width)), order=order) for width in (3, 2))
+    batch = Batch(inputs=inputs, targets=targets, mask=np.ones((1, 8), bool))
+    ways = (NumpyBackend(), "vectorised"), (backend, "native")
+    expected, found = [
+        way.gradients(way.put(batch))
+        for way in (trainer(owner, vectors, variant, dtype="float64") for owner, variant in ways)
+    ]
+    for name, value in expected.parameters.items():
+        np.testing.assert_allclose(found.parameters[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_the_address_of_an_array_that_is_not_contiguous_is_refused():
+    with pytest.raises(ValueError, match=r"C-contiguous arrays, not strides \(8, 24\) of shape \(3, 2\)"):
+        address(np.zeros((2, 3)).T)
+
+
+def test_jax_hands_the_threads_of_the_execution_to_the_kernel(monkeypatch):
+    from harness_jax import native
+
+    asked = []
+    attributes = native._attributes
+    monkeypatch.setattr(native, "_attributes", lambda threads, cell: asked.append(threads) or attributes(threads, cell))
+    way = trainer(JaxBackend(), model(LSTM()), "native", threads=3)
+    way.train_step(way.put(batch_of()))
+    assert set(asked) == {3}
+
+
 def test_a_graph_of_torch_is_gone_through_once():
     torch = pytest.importorskip("torch")
     from harness_torch.native import native
@@ -176,72 +242,6 @@ def test_a_gpu_and_other_number_formats_are_refused(backend):
     for options, reason in (({"device": "cuda"}, "cpu only"), ({"dtype": "bfloat16"}, "float32 and float64")):
         with pytest.raises(UnsupportedError, match=reason):
             trainer(backend, model(RNN()), "native", **options)
-
-
-# ---- where it cannot be had
-
-
-@pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
-    """An empty cache, and no compiler but what a test names."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr("harness_native.compiler.PACKAGE", "no-such-package")
-    return tmp_path
-
-
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_without_a_compiler_the_variant_is_missing_with_the_cure(elsewhere, backend):
-    assert "native" not in backend.variants(LSTM())
-    assert "no C compiler" in backend.missing_variants()["native"].reason
-    assert "rnn-harness[native]" in backend.missing_variants()["native"].cure
-    assert "native" not in backend.versions()
-    with pytest.raises(UnavailableError, match="no C compiler"):
-        build()
-
-
-def test_a_compiler_that_fails_is_asked_once(elsewhere, monkeypatch):
-    fake = elsewhere / "failing"
-    fake.write_text(
-        f"#!{sys.executable}\nimport sys\nopen({str(elsewhere / 'calls')!r}, 'a').write('x')\nsys.exit('broken')\n"
-    )
-    fake.chmod(0o755)
-    monkeypatch.setenv("CC", str(fake))
-    assert "native" in NumpyBackend().variants(LSTM())
-    for _ in range(2):
-        with pytest.raises(UnavailableError, match="broken"):
-            build()
-    assert (elsewhere / "calls").read_text() == "x"
-    assert "native" not in NumpyBackend().variants(LSTM())
-    assert "broken" in NumpyBackend().missing_variants()["native"].reason
-
-
-def test_several_builds_at_once_end_in_one_library(elsewhere, monkeypatch):
-    fake = elsewhere / "slow"
-    fake.write_text(f"#!{sys.executable}\nimport sys, time\ntime.sleep(0.2)\nopen(sys.argv[-1], 'w').write('built')\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("CC", str(fake))
-    with ThreadPoolExecutor(4) as pool:
-        paths = set(pool.map(lambda _: build(), range(4)))
-    (path,) = paths
-    assert path.read_text() == "built"
-    assert [other.name for other in path.parent.iterdir()] == [path.name]
-
-
-def test_another_source_compiler_or_cpu_is_another_library(monkeypatch):
-    first = building.compilers()[0]
-    names = [building._target(KERNEL, first)]
-    names.append(building._target(building.Recipe("xla.c"), first))
-    names.append(building._target(KERNEL, building.Compiler(first.command, "a newer one")))
-    monkeypatch.setattr(building, "_cpu", lambda: "another")
-    names.append(building._target(KERNEL, first))
-    assert len(set(names)) == 4
-
-
-def test_without_a_home_the_cache_is_a_private_directory(monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert building._cache().stat().st_mode & 0o077 == 0
 
 
 def test_a_cell_that_the_kernel_lacks_has_no_such_variant():

@@ -126,15 +126,17 @@ def test_variants_that_compile_nothing_say_so():
 
 
 @needs_numba
-def test_compiled_code_goes_to_a_directory_of_ones_own(monkeypatch, tmp_path):
+def test_compiled_code_goes_to_a_folder_of_ones_own(monkeypatch, tmp_path):
     from harness_numpy.compiled import jit
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert jit.cache_directory() == tmp_path / "cache" / "rnn-harness" / "numba"
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # nothing can be made in here
-    monkeypatch.setattr(jit.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert jit.cache_directory().parent == tmp_path
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(jit, "_kernels", [])
+
+    def kernel(x):
+        return 2 * x
+
+    assert jit.compiled(kernel)(3) == 6
+    assert list((tmp_path / "rnn-harness" / "numba").rglob("*.nbi"))
 
 
 def test_the_backend_imports_no_numba_until_it_is_used():
@@ -153,15 +155,18 @@ def test_without_numba_the_variant_is_missing_with_its_cure(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("offered", "fastest"),
+    ("offered", "is_built", "fastest"),
     [
-        (("vectorised", "loop", "numba", "native"), "native"),
-        (("vectorised", "loop", "numba"), "numba"),
-        (("vectorised", "loop"), "vectorised"),
+        (("vectorised", "loop", "numba", "native"), True, "native"),
+        (("vectorised", "loop", "numba", "native"), False, "numba"),
+        (("vectorised", "loop", "numba"), True, "numba"),
+        (("vectorised", "loop", "native"), False, "vectorised"),
+        (("vectorised", "loop"), True, "vectorised"),
     ],
 )
-def test_the_default_is_the_fastest_on_offer_where_it_pays(offered, fastest, monkeypatch):
+def test_the_default_is_the_fastest_on_offer_where_it_pays(offered, is_built, fastest, monkeypatch):
     backend = NumpyBackend()
+    monkeypatch.setattr("harness_numpy.backend.native_is_built", lambda: is_built)
     monkeypatch.setattr(backend, "variants", lambda cell: offered)
     large = Trial(backend="numpy", variant="any", task="char", cell="lstm", length=64, steps=1000)
     small = large.model_copy(update={"hidden": 4, "batch": 2, "steps": 20})

@@ -1,9 +1,9 @@
-import importlib.util
 import os
 import subprocess
 import sys
 import sysconfig
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -116,9 +116,11 @@ def python(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_package_installs_is_found_and_passes_its_tests(kind, python, tmp_path):
-    for module in ("pip", "hatchling", "editables"):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is needed to install without a package index")
+    for name in ("pip", "hatchling", "editables"):
+        try:
+            distribution(name)  # find_spec("pip") would put away setuptools' distutils for the rest of this process
+        except PackageNotFoundError:
+            pytest.skip(f"{name} is needed to install without a package index")
     package = create(kind, KINDS[kind], tmp_path)
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
     run(sys.executable, "-m", "pip", "--python", python, "install", *options, "-e", package, cwd=tmp_path)

@@ -24,11 +24,19 @@ from harness.contract import (
     Trainer,
     Trial,
     UnavailableError,
-    UnknownNameError,
     UnsupportedError,
+    check_variant,
     may_have_accelerator,
 )
-from harness_native import native_missing, native_unsupported, native_variants, native_versions
+from harness_jax.cache import cache_variables
+from harness_native import (
+    native_is_built,
+    native_missing,
+    native_unsupported,
+    native_variants,
+    native_versions,
+    xla_recipe,
+)
 
 CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
 LIBRARIES = ("jax", "jaxlib", "optax")
@@ -80,14 +88,17 @@ class JaxBackend(Backend):
     def variants(self, cell: Cell) -> tuple[str, ...]:
         """Return ``scan`` and ``fused``, which run any cell, and those that run this one."""
         parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
-        return ("scan", "fused", *parallel, *(("deer",) if type(cell) in DEER_CELLS else ()), *native_variants(cell))
+        deer = ("deer",) if type(cell) in DEER_CELLS else ()
+        return ("scan", "fused", *parallel, *deer, *native_variants(cell, xla_recipe()))
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the fastest: measured on the CPU; on GPUs by what is published of parallel scans, not measured here.
 
-        A line for each rule, the first that holds: add yours where a measurement says so.
+        A line for each rule, the first that holds: add yours where a measurement says so. The kernel is built to find
+        out whether it can be.
         """
-        if "native" in self.variants(cell) and native_unsupported("native", trial.device, trial.dtype) is None:
+        fits = native_unsupported("native", trial.device, trial.dtype) is None
+        if fits and "native" in self.variants(cell) and native_is_built(xla_recipe()):
             return "native"
         if isinstance(cell, LinearCell) and (trial.device != "cpu" or trial.batch == 1):
             return "parallel"
@@ -106,7 +117,7 @@ class JaxBackend(Backend):
 
     def missing_variants(self) -> Mapping[str, Missing]:
         """Say why there is no ``native``."""
-        return native_missing()
+        return native_missing(xla_recipe())
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
@@ -115,26 +126,26 @@ class JaxBackend(Backend):
             UnknownNameError: there is no such variant.
             UnsupportedError: the variant cannot run this model.
             UsageError: the device is not there, or the parameters do not fit the model.
-            UnavailableError: jax or optax cannot be imported.
+            UnavailableError: jax or optax cannot be imported, or the variant cannot be had here.
         """
         if reason := _why_not(model, execution.variant, execution.dtype):
             raise UnsupportedError(reason)
-        if execution.variant not in self.variants(model.cell):
-            raise UnknownNameError("variant of jax", execution.variant, self.variants(model.cell))
+        check_variant(self, model.cell, execution.variant)
         if reason := native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         _check_import()
-        from harness_jax.network import LAYERS, Network
+        from harness_jax.network import Network, layer_of
         from harness_jax.trainer import JaxTrainer
 
-        return JaxTrainer(Network(model, LAYERS[execution.variant], execution), optimizer, parameters, execution)
+        return JaxTrainer(Network(model, layer_of(execution), execution), optimizer, parameters, execution)
 
     def environment(self, threads: int) -> dict[str, str]:
-        """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, and log errors only.
+        """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, log errors only, keep programs.
 
         ``NPROC`` is what works (measured): the OpenMP count and ``--xla_cpu_multi_thread_eigen=false`` change nothing.
         """
-        return {"NPROC": str(threads), "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        fixed = {"NPROC": str(threads), "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        return fixed | cache_variables()
 
     def threads(self) -> int | None:
         """Return the size of XLA's CPU thread pool in this process, or None before it exists and where unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -18,19 +18,35 @@ Result = tuple[Array, States]
 Kept = tuple[Array, Array, States, States, tuple[Array, ...], Array | None]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def native(
-    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
-) -> Result:
-    """Run one layer over all time steps; arguments and result as ``harness_jax.scan.scan``.
+def native_on(threads: int) -> Callable[..., Result]:
+    """Return the layer for so many threads; arguments and result as ``harness_jax.scan.scan``.
 
     Differentiable in the initial and the final state. The probe is not added, only differentiated for.
     """
-    return _forward(cell, zx, weight_hh, bias_hh, state, probe)[0]
+    return partial(_native, threads)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _native(
+    threads: int,
+    cell: Cell,
+    zx: Array,
+    weight_hh: Array | None,
+    bias_hh: Array | None,
+    state: States,
+    probe: Array | None,
+) -> Result:
+    return _forward(threads, cell, zx, weight_hh, bias_hh, state, probe)[0]
 
 
 def _forward(
-    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+    threads: int,
+    cell: Cell,
+    zx: Array,
+    weight_hh: Array | None,
+    bias_hh: Array | None,
+    state: States,
+    probe: Array | None,
 ) -> tuple[Result, Kept]:
     if weight_hh is None or bias_hh is None:
         raise TypeError(f"the kernel runs recurrent cells only, not {cell.name}")
@@ -38,23 +54,23 @@ def _forward(
     count, extra = len(state), _extra(cell, state[0], zx)
     results = (*(_like(zx, state[0].shape[-1]) for _ in state), _like(zx), *extra)
     call = jax.ffi.ffi_call("harness_native_forward", results, input_output_aliases={0: count})
-    outcome = call(zx, bias_hh, weight_hh, *state, **_attributes(cell))
+    outcome = call(zx, bias_hh, weight_hh, *state, **_attributes(threads, cell))
     states, kept = tuple(outcome[:count]), tuple(outcome[count:])
     return (states[0], tuple(part[-1] for part in states)), (weight_hh, bias_hh, state, states, kept, probe)
 
 
-def _backward(cell: Cell, kept: Kept, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
+def _backward(threads: int, cell: Cell, kept: Kept, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
     weight_hh, bias_hh, start, states, (gates, *zh_n), probe = kept
     d_hidden, d_final = cotangent
     results = (_like(gates), _like(d_hidden), _like(weight_hh), _like(bias_hh), *(_like(part) for part in start))
     results = (*results, *(_like(gates) for _ in zh_n))
     call = jax.ffi.ffi_call("harness_native_reverse", results, input_output_aliases={0: 0, 1: 1})
     arguments = (gates, d_hidden, weight_hh, *start, *states, *d_final, *zh_n)
-    d_zx, d_total, d_weight, d_bias, *rest = call(*arguments, **_attributes(cell))
+    d_zx, d_total, d_weight, d_bias, *rest = call(*arguments, **_attributes(threads, cell))
     return d_zx, d_weight, d_bias, tuple(rest[: len(start)]), None if probe is None else d_total
 
 
-native.defvjp(_forward, _backward)
+_native.defvjp(_forward, _backward)
 
 
 def _like(array: Array, width: int | None = None) -> jax.ShapeDtypeStruct:
@@ -67,14 +83,13 @@ def _extra(cell: Cell, h: Array, zx: Array) -> tuple[jax.ShapeDtypeStruct, ...]:
     return (_like(zx, h.shape[-1]),) if harness_native.keeps_product(cell) else ()
 
 
-def _attributes(cell: Cell) -> dict[str, np.int64]:
-    threads = int(os.environ.get("NPROC", "1"))  # what the backend sets for XLA's own threads
+def _attributes(threads: int, cell: Cell) -> dict[str, np.int64]:
     return {"cell": np.int64(harness_native.number(cell)), "threads": np.int64(threads)}
 
 
 @cache
 def _register() -> None:
-    handlers = harness_native.xla_handlers(jax.ffi.include_dir())
+    handlers = harness_native.xla_handlers()
     for name, handler in (("forward", handlers.forward), ("reverse", handlers.reverse)):
         capsule = jax.ffi.pycapsule(handler)  # type: ignore[no-untyped-call]
         jax.ffi.register_ffi_target(f"harness_native_{name}", capsule, platform="cpu")

@@ -15,7 +15,7 @@ from harness_jax.batch import Arrays
 from harness_jax.deer import deer
 from harness_jax.embedding import embedded
 from harness_jax.fused import fused
-from harness_jax.native import native
+from harness_jax.native import native_on
 from harness_jax.parallel import parallel
 from harness_jax.scan import scan
 from harness_jax.traced import States, Traced, mean_loss
@@ -23,11 +23,16 @@ from harness_jax.traced import States, Traced, mean_loss
 Weights = dict[str, Array]
 Layer = Callable[[Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]]
 
-LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer, "native": native}
+LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer}
 
 BLOCKS = range(16, 7, -1)  # time steps; the first that divides T is taken
 SHORTEST_IN_BLOCKS = 32  # time steps
 SMALLEST_IN_BLOCKS = 1024  # numbers in h: B times H
+
+
+def layer_of(execution: Execution) -> Layer:
+    """Return the layer of the execution's variant; the kernel in C has threads of its own, the others XLA's."""
+    return native_on(execution.threads) if execution.variant == "native" else LAYERS[execution.variant]
 
 
 class Window(NamedTuple):

@@ -23,8 +23,10 @@ from harness.contract import (
     Trainer,
     UsageError,
     array_dtype,
+    check_state,
 )
 from harness_jax.batch import DeviceBatch, device_batch
+from harness_jax.cache import uncached
 from harness_jax.compilations import compilations
 from harness_jax.device import STATE_DTYPES, devices, failures, find_device, matmul_precision, put, settings
 from harness_jax.functions import Functions, Progress
@@ -51,12 +53,12 @@ class JaxTrainer(Trainer):
         self.load(parameters)
 
     def compile(self, batch: DeviceBatch) -> bool:
-        """Compile the training step for (T, B) of ``batch``, for use by every ``train_step`` of that shape."""
-        with self._settings():
-            rate = self._rate_at(0)
-            step = jax.jit(self._functions.step, donate_argnums=0)
-            lowered = step.lower(self._progress, batch.arrays, self._start(batch), rate)
-            self._steps[batch.shape] = lowered.compile()
+        """Compile the training step for (T, B) of ``batch``, for use by every ``train_step`` of that shape.
+
+        It is never taken from JAX's cache of compiled programs.
+        """
+        with uncached():
+            self._compile(batch)
         return True
 
     def put(self, batch: Batch) -> DeviceBatch:
@@ -75,7 +77,7 @@ class JaxTrainer(Trainer):
             HarnessError: an iteration has not converged; the weights are lost, and must be loaded again.
         """
         if batch.shape not in self._steps:
-            self.compile(batch)
+            self._compile(batch)
         step, rate = self._steps[batch.shape], self._next_rate()
         with failures():
             self._progress, self._state, figures = step(self._progress, batch.arrays, self._start(batch), rate)
@@ -134,9 +136,7 @@ class JaxTrainer(Trainer):
             UsageError: a shape is not (layers, B, H), or their number is not the cell's.
         """
         if state is not None:
-            expected = (self._model.layers, np.shape(state[0])[1], self._model.hidden)
-            if len(state) != len(self._model.cell.states) or any(np.shape(part) != expected for part in state):
-                raise UsageError(f"a state of {self._model.cell.name} is {self._model.cell.states}, each {expected}")
+            check_state(self._model, state)
         with self._settings():
             self._state = None if state is None else tuple(put(part, self._state_dtype, self._device) for part in state)
 
@@ -158,6 +158,13 @@ class JaxTrainer(Trainer):
     def compilations(self) -> int:
         """Return how often XLA has compiled in this process since the first trainer was asked for."""
         return compilations()
+
+    def _compile(self, batch: DeviceBatch) -> None:
+        with self._settings():
+            rate = self._rate_at(0)
+            step = jax.jit(self._functions.step, donate_argnums=0)
+            lowered = step.lower(self._progress, batch.arrays, self._start(batch), rate)
+            self._steps[batch.shape] = lowered.compile()
 
     def _settings(self) -> AbstractContextManager[None]:
         return settings(self._device, self._dtype)

@@ -65,12 +65,12 @@ class KerasPeer(Peer):
         """Return a trainer.
 
         Raises:
-            UnsupportedError: Keras has no such cell or dtype, or runs on another engine in this process.
+            UnsupportedError: Keras has no such cell, no float64, or runs on another engine in this process.
             UnknownNameError: there is no such variant.
-            UsageError: the device is not there, or the parameters do not fit the model.
+            UsageError: the device or dtype is not there, or the parameters do not fit the model.
             UnavailableError: a library cannot be imported.
         """
-        if execution.dtype not in self.dtypes(execution.device):
+        if execution.dtype == "float64":
             raise UnsupportedError(NO_FLOAT64)
         return super().trainer(model, optimizer, parameters, execution)
 

@@ -3,9 +3,18 @@
 No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds and loads nothing.
 """
 
+from harness_native.build import cpu_digest
+from harness_native.cache import private_folder
 from harness_native.library import Adam, Layer, Library, Product, keeps_product, layer, library, number
-from harness_native.offer import CELLS, native_missing, native_unsupported, native_variants, native_versions
-from harness_native.xla import Handlers, xla_handlers
+from harness_native.offer import (
+    CELLS,
+    native_is_built,
+    native_missing,
+    native_unsupported,
+    native_variants,
+    native_versions,
+)
+from harness_native.xla import Handlers, xla_handlers, xla_recipe
 
 __all__ = [
     "CELLS",
@@ -14,13 +23,17 @@ __all__ = [
     "Layer",
     "Library",
     "Product",
+    "cpu_digest",
     "keeps_product",
     "layer",
     "library",
+    "native_is_built",
     "native_missing",
     "native_unsupported",
     "native_variants",
     "native_versions",
     "number",
+    "private_folder",
     "xla_handlers",
+    "xla_recipe",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import subprocess
 import tempfile
@@ -14,7 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from harness.contract import Missing, UnavailableError
-from harness_native.compiler import Compiler, compilers
+from harness_native.cache import NO_FOLDER, known_folder, private_folder
+from harness_native.compiler import CURE, Compiler, compilers
 
 SOURCES = Path(__file__).parent
 FLAGS = (
@@ -22,7 +22,10 @@ FLAGS = (
     *("-shared", "-fPIC", "-fvisibility=hidden", "-pthread"),
 )
 TIMEOUT_SECONDS = 300
-CURE = 'pip install "rnn-harness[native]", which brings a C compiler as a package; or install gcc or clang'
+FOLDER = "native"
+
+# By file name, why a build failed in this process: it is not tried again, also where the next process may succeed.
+_problems: dict[str, Missing] = {}
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,18 @@ class Recipe:
     source: str
     folder: str = ""
     header: str = ""
+    flags: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Return a hash of all that is compiled."""
+        """Return a hash of all that is compiled, and how; places do not count.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
         paths = [SOURCES / self.source, *sorted(SOURCES.glob("*.h"))]
         if self.header:
             paths.append(Path(self.folder) / self.header)
-        digest = hashlib.sha256()
+        digest = hashlib.sha256("\0".join((*FLAGS, *self.flags)).encode())
         for path in paths:
             digest.update(path.name.encode() + path.read_bytes())
         return digest.hexdigest()
@@ -46,7 +54,7 @@ class Recipe:
     def command(self, compiler: Compiler) -> tuple[str, ...]:
         """Return the command without its output."""
         include = (f"-I{self.folder}",) if self.folder else ()
-        return (*compiler.command, *FLAGS, *include, str(SOURCES / self.source))
+        return (*compiler.command, *FLAGS, *self.flags, *include, str(SOURCES / self.source))
 
 
 KERNEL = Recipe("kernel.c")
@@ -56,70 +64,121 @@ def build(recipe: Recipe = KERNEL) -> Path:
     """Return the shared library, built now where the cache has none.
 
     Raises:
-        UnavailableError: there is no compiler, or none could build it.
+        UnavailableError: there is no compiler, none could build it, or there is nowhere to put it.
     """
-    for compiler in compilers():
-        target = _target(recipe, compiler)
-        if target.exists() or (not _failure(target).exists() and _compile(recipe.command(compiler), target)):
-            return target
-    why = missing(recipe) or Missing("it was built and is gone", "try again")
-    raise UnavailableError(f"{recipe.source} cannot be built: {why.reason}\nCure: {why.cure}")
+    attempts = _attempts(recipe)
+    if isinstance(attempts, Missing):
+        raise _unavailable(recipe, attempts)
+    try:
+        folder = private_folder(FOLDER)
+    except UnavailableError:
+        _problems.update({name: NO_FOLDER for _, name in attempts})
+        raise
+    for compiler, name in attempts:
+        if _problem(name) is None and _is_built(recipe.command(compiler), folder / name):
+            return folder / name
+    raise _unavailable(recipe, missing(recipe) or Missing("it was built and is gone", "try again"))
 
 
 def missing(recipe: Recipe = KERNEL) -> Missing | None:
     """Say why a library cannot be had here; None where it is built, or may be: nothing is built to find out."""
-    found = compilers()
-    if not found:
-        return Missing("there is no C compiler", CURE)
-    failures = [_failure(_target(recipe, compiler)) for compiler in found]
-    if not all(failure.exists() for failure in failures):
-        return None
-    told = failures[0].read_text().strip()
-    return Missing(f"the C compiler failed (delete {failures[0]} to try again): {told}", CURE)
+    attempts = _attempts(recipe)
+    if isinstance(attempts, Missing):
+        return attempts
+    problems = [_problem(name) for _, name in attempts]
+    return None if None in problems else problems[0]
 
 
 def compiled_by() -> str | None:
-    """Return the version of the compiler that builds the kernel here; None where the kernel cannot be had."""
-    usable = (compiler for compiler in compilers() if not _failure(_target(KERNEL, compiler)).exists())
-    return next((compiler.version() for compiler in usable), None)
+    """Return the version of the compiler that has built the kernel here, or will; None where it cannot be had."""
+    attempts = _attempts(KERNEL)
+    if isinstance(attempts, Missing):
+        return None
+    return next((compiler.version() for compiler, name in attempts if _problem(name) is None), None)
 
 
-def _compile(command: Sequence[str], target: Path) -> bool:
-    """Build under a private name, then rename: another process sees all of it or nothing."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
-        built = Path(folder) / target.name
-        if problem := _run([*command, "-o", str(built)]):
-            _failure(target).write_text(problem)
-            return False
-        built.replace(target)
-    return True
+def _unavailable(recipe: Recipe, why: Missing) -> UnavailableError:
+    return UnavailableError(f"{recipe.source} cannot be built: {why.reason}\nCure: {why.cure}")
 
 
-def _run(command: Sequence[str]) -> str | None:
-    """Return what went wrong, or None."""
+def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:
+    """Return the compilers to try, the preferred one first, each with the name of the file that it makes."""
+    found = compilers()
+    if isinstance(found, Missing):
+        return found
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
+        digest = recipe.digest()
+    except OSError as error:
+        return Missing(f"a source cannot be read: {error}", "install the package that it belongs to again")
+    return [(compiler, _name(recipe, digest, compiler)) for compiler in found]
+
+
+def _name(recipe: Recipe, digest: str, compiler: Compiler) -> str:
+    told = hashlib.sha256(f"{digest} {compiler.identity} {cpu()}".encode()).hexdigest()
+    return f"{Path(recipe.source).stem}-{told[:24]}.so"
+
+
+def _problem(name: str) -> Missing | None:
+    """Return why a library could not be built, in this process or in one before; None where it is there or untried."""
+    folder = known_folder(FOLDER)
+    if folder is not None and (folder / name).exists():
+        return None
+    if folder is not None:
+        failure = _failure(folder / name)
+        with suppress(OSError):
+            told = failure.read_text().strip()
+            return Missing(f"the C compiler failed (delete {failure} to try again): {told}", CURE)
+    return _problems.get(name)
+
+
+def _is_built(command: Sequence[str], target: Path) -> bool:
+    """Build what is not there; say whether it is there now, perhaps by another process's work."""
+    if not target.exists():
+        _compile(command, target)
+    return target.exists()
+
+
+def _compile(command: Sequence[str], target: Path) -> None:
+    """Build under a private name, then rename: another process sees all of it or nothing.
+
+    A compiler that ends with an error will do so again, and that is written down for others; a disk that is full, or a
+    compiler that is too slow or killed, is a problem of this process.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
+            built = Path(folder) / target.name
+            done = subprocess.run(
+                [*command, "-o", str(built)],
+                capture_output=True,
+                text=True,
+                check=False,
+                errors="replace",
+                timeout=TIMEOUT_SECONDS,
+            )
+            if done.returncode == 0:
+                built.replace(target)
+                return
     except (OSError, subprocess.SubprocessError) as error:
-        return str(error)
-    return (
-        None
-        if done.returncode == 0
-        else f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}"
-    )
-
-
-def _target(recipe: Recipe, compiler: Compiler) -> Path:
-    words = (recipe.digest(), compiler.identity, *recipe.command(compiler), _cpu())
-    digest = hashlib.sha256("\0".join(words).encode()).hexdigest()
-    return _cache() / f"{Path(recipe.source).stem}-{digest[:24]}.so"
+        _problems[target.name] = Missing(f"the C compiler failed: {error}", CURE)
+        return
+    told = f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}"
+    _problems[target.name] = Missing(f"the C compiler failed: {told}", CURE)
+    if done.returncode > 0 and not target.exists():
+        with suppress(OSError):
+            _failure(target).write_text(told)
 
 
 def _failure(target: Path) -> Path:
     return target.with_suffix(".failed")
 
 
+def cpu_digest() -> str:
+    """Return a hash of the CPU's model and features: code that is compiled for it runs on no other."""
+    return hashlib.sha256(cpu().encode()).hexdigest()
+
+
 @cache
-def _cpu() -> str:
+def cpu() -> str:
     """Return what ``-march=native`` looks at: a home directory may be shared by unequal machines."""
     lines: list[str] = []
     with suppress(OSError):
@@ -128,22 +187,3 @@ def _cpu() -> str:
         line for line in lines if line.split(":")[0].strip().lower() in {"model name", "flags", "features", "cpu part"}
     ]
     return "\n".join((platform.machine(), platform.processor(), *told))
-
-
-def _cache() -> Path:
-    """Return a directory that only this user can write to, since code is loaded from it."""
-    return _usable(os.environ.get("XDG_CACHE_HOME") or "~/.cache") or _temporary()
-
-
-def _usable(root: str) -> Path | None:
-    with suppress(OSError, RuntimeError):  # RuntimeError: no home
-        folder = Path(root).expanduser() / "rnn-harness"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    return None
-
-
-@cache
-def _temporary() -> Path:
-    return Path(tempfile.mkdtemp(prefix="rnn-harness-"))

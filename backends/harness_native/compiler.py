@@ -1,4 +1,4 @@
-"""C compilers: one on PATH, or the one that comes as a Python package."""
+"""C compilers: the one that $CC names, or one on PATH, or the one that comes as a Python package."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from harness.contract import Missing
+
+VARIABLE = "CC"
 ON_PATH = ("cc", "gcc", "clang")
 PACKAGE = "ziglang"  # the Zig tool chain, whose `zig cc` is Clang with all headers and libraries that it needs
+CURE = 'pip install "rnn-harness[native]", which brings a C compiler as a package; or install gcc or clang'
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """A command that compiles C, and what identifies its version without running it."""
+    """A command that compiles C, and what identifies it: its version, without running it, and its own options."""
 
     command: tuple[str, ...]
     identity: str
@@ -28,14 +32,25 @@ class Compiler:
     def version(self) -> str:
         """Return the compiler's version number and, in brackets, the first line that it says of itself."""
         line = _first_line(self.command)
-        numbers = re.findall(r"\d+(?:\.\d+)+", line)
-        return f"{numbers[-1] if numbers else 0} ({line})"
+        return f"{version_number(line)} ({line})"
 
 
-def compilers() -> tuple[Compiler, ...]:
-    """Return the compilers here, the preferred one first: $CC where it is set, else PATH's, then the package's."""
-    named = os.environ.get("CC")
-    commands = [shlex.split(named)] if named else [[name] for name in ON_PATH]
+def version_number(line: str) -> str:
+    """Return the first number with a dot that is not in a name nor in brackets; 0 where there is none."""
+    found = re.search(r"(?<![\w.-])\d+(?:\.\d+)+", re.sub(r"\([^()]*\)", "", line))
+    return found.group() if found else "0"
+
+
+def compilers() -> tuple[Compiler, ...] | Missing:
+    """Return the compilers here, the preferred one first: $CC where it is set, else PATH's; then the package's.
+
+    Missing where there is none, and where $CC names no program: another would not be what was asked for.
+    """
+    if sys.platform == "win32":
+        return Missing("the kernel is for Linux and macOS", "choose another variant")
+    commands = _commands()
+    if isinstance(commands, Missing):
+        return commands
     found: dict[str, Compiler] = {}
     for command in commands:
         with suppress(OSError):  # it is gone again, or cannot be looked at
@@ -44,9 +59,25 @@ def compilers() -> tuple[Compiler, ...]:
                 continue
             real = Path(path).resolve()
             status = real.stat()
-            identity = f"{real} {status.st_size} {status.st_mtime_ns}"
+            identity = " ".join((str(real), str(status.st_size), str(status.st_mtime_ns), *command[1:]))
             found.setdefault(identity, Compiler((path, *command[1:]), identity))
-    return (*found.values(), *_packaged())
+    known = (*found.values(), *_packaged())
+    return known or Missing("there is no C compiler", CURE)
+
+
+def _commands() -> list[list[str]] | Missing:
+    """Return the commands to look for: the one in $CC with its options, or each that is usual."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return [[name] for name in ON_PATH]
+    cure = f"set ${VARIABLE} to a C compiler, or unset it"
+    try:
+        words = shlex.split(named)
+    except ValueError as error:
+        return Missing(f"${VARIABLE} cannot be read ({error}): {named!r}", cure)
+    if not words or shutil.which(words[0]) is None:
+        return Missing(f"${VARIABLE} names no program: {named!r}", cure)
+    return [words]
 
 
 def _packaged() -> tuple[Compiler, ...]:

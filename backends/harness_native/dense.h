@@ -63,13 +63,12 @@ static double NAME(cross_entropy)(real *logits, const int64_t *targets, ptrdiff_
     return loss;
 }
 
-/* Adam (Kingma & Ba 2015) on n parameters, with the gradient scaled first, as clipping asks. */
-static void NAME(adam)(const Adam *rule, real *p, real *g, real *m, real *s) {
-    const real scale = rule->scale, beta1 = rule->beta1, beta2 = rule->beta2, rate = rule->rate, epsilon = rule->epsilon;
+/* Adam (Kingma & Ba 2015) on n parameters. */
+static void NAME(adam)(const Adam *rule, real *p, const real *g, real *m, real *s) {
+    const real beta1 = rule->beta1, beta2 = rule->beta2, rate = rule->rate, epsilon = rule->epsilon;
     const real new1 = 1 - rule->beta1, new2 = 1 - rule->beta2, correction = rule->correction;
     for (ptrdiff_t i = 0; i < rule->n; i++) {
-        real gradient = g[i] * scale;
-        g[i] = gradient;
+        const real gradient = g[i];
         m[i] = m[i] * beta1 + gradient * new1;
         s[i] = s[i] * beta2 + gradient * gradient * new2;
         p[i] -= rate * m[i] / (SQUARE_ROOT(s[i] * correction) + epsilon);

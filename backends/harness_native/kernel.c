@@ -107,6 +107,6 @@ double harness_cross_entropy(int64_t is_double, void *logits, const int64_t *tar
                      : cross_entropy_f32(logits, targets, rows, classes, scored);
 }
 
-void harness_adam(const Adam *rule, void *p, void *g, void *m, void *s) {
+void harness_adam(const Adam *rule, void *p, const void *g, void *m, void *s) {
     rule->is_double ? adam_f64(rule, p, g, m, s) : adam_f32(rule, p, g, m, s);
 }

@@ -33,17 +33,13 @@ typedef struct {
     void *c;
 } Product;
 
-/* One update: gradients are multiplied by `scale` first; `rate` holds the correction of the mean, `correction` the one of s. */
+/* One update: `rate` holds the correction of the mean, `correction` the one of s. */
 typedef struct {
     int64_t is_double, n;
-    double scale, beta1, beta2, rate, correction, epsilon;
+    double beta1, beta2, rate, correction, epsilon;
 } Adam;
 
-#if defined(_WIN32)
-#define EXPORTED __declspec(dllexport)
-#else
 #define EXPORTED __attribute__((visibility("default")))
-#endif
 
 /* Return 0, or -1 where memory ran out. */
 EXPORTED int harness_forward(const Layer *layer);
@@ -57,4 +53,4 @@ EXPORTED int harness_sum_by_token(int64_t is_double, const void *x, const int64_
 EXPORTED void harness_column_sums(int64_t is_double, const void *x, int64_t rows, int64_t columns, void *out);
 EXPORTED double harness_cross_entropy(int64_t is_double, void *logits, const int64_t *targets, int64_t rows, int64_t classes,
                                       double scored);
-EXPORTED void harness_adam(const Adam *rule, void *p, void *g, void *m, void *s);
+EXPORTED void harness_adam(const Adam *rule, void *p, const void *g, void *m, void *s);

@@ -54,8 +54,6 @@ static void NAME(pack_forward)(const Layer *layer, vec *packed) {
     }
 }
 
-/* ---- tiles -------------------------------------------------------------------------------------------------------- */
-
 /* Where a panel stands: its first hidden unit, its vectors, and the rows of its blocks. */
 typedef struct {
     ptrdiff_t column;
@@ -94,8 +92,6 @@ static inline __attribute__((always_inline)) void NAME(over_rows)(const Range *r
 static inline int NAME(lanes_of)(const Range *range, ptrdiff_t column) {
     return (int)(range->hidden - column < LANES ? range->hidden - column : LANES);
 }
-
-/* ---- forward ------------------------------------------------------------------------------------------------------ */
 
 /* tile = zx + bias_hh; the n of a GRU begins with its bias alone. */
 static void NAME(begin_forward)(const Range *range, ptrdiff_t t, const Panel *panel, ptrdiff_t row, int rows, vec *tile) {
@@ -182,8 +178,6 @@ static void NAME(forward_range)(const Range *range) {
         }
     }
 }
-
-/* ---- reverse ------------------------------------------------------------------------------------------------------ */
 
 /* tile = the direct part of d_h at t, and what reaches h_t past the gates. t = -1: the initial state, with no direct part. */
 static void NAME(begin_reverse)(const Range *range, ptrdiff_t t, const Panel *panel, ptrdiff_t row, int rows, vec *tile) {
@@ -289,8 +283,6 @@ static void NAME(reverse_range)(const Range *range) {
         memcpy((real *)layer->d_initial[1] + from, range->carry + from, size * sizeof(real));
 }
 
-/* ---- both --------------------------------------------------------------------------------------------------------- */
-
 typedef struct {
     Range whole;
     ptrdiff_t tiles; /* vectors of tiles per part */
@@ -321,7 +313,7 @@ static int NAME(weight_gradient)(const Layer *layer, ptrdiff_t width) {
 
 static int NAME(run)(const Layer *layer, int reverse) {
     ptrdiff_t hidden = layer->hidden, width = gates_of(layer) * hidden, units = NAME(units)(layer);
-    int parts = (int)(layer->threads < layer->batch ? layer->threads : layer->batch);
+    int parts = parts_of(layer->threads, layer->batch);
     ptrdiff_t tiles = (layer->batch / parts + 2) * MOST_ROWS * MOST_VECTORS; /* a tile for every block, of one row at least */
     ptrdiff_t packed = units * gates_of(layer) * hidden, carry = (layer->batch * hidden + LANES - 1) / LANES;
     vec *scratch = aligned_alloc(VECTOR_BYTES, (packed + tiles * parts + (reverse ? carry : 0)) * VECTOR_BYTES);

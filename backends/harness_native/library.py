@@ -49,7 +49,7 @@ class Adam(Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("is_double", "n")),
-        *((name, c_double) for name in ("scale", "beta1", "beta2", "rate", "correction", "epsilon")),
+        *((name, c_double) for name in ("beta1", "beta2", "rate", "correction", "epsilon")),
     )
 
 
@@ -132,7 +132,7 @@ def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int
 
 def _check(status: int) -> None:
     if status != 0:
-        raise MemoryError("no memory for the packed recurrent weight")
+        raise MemoryError("no memory for what the kernel packs and sums")
 
 
 @cache

@@ -111,7 +111,7 @@ static void NAME(multiply_rows)(void *argument, int part, int parts) {
 static int NAME(multiply)(const Product *product) {
     ptrdiff_t vectors = (product->n + LANES - 1) / LANES, depth = product->k < DEPTH ? product->k : DEPTH;
     NAME(Multiplication) job = {.product = product, .packed = vectors * depth};
-    int parts = (int)(product->threads < product->m ? product->threads : product->m);
+    int parts = parts_of(product->threads, product->m);
     job.size = job.packed + (product->transpose_a ? HEIGHT * depth / LANES + 1 : 0);
     job.scratch = aligned_alloc(VECTOR_BYTES, (job.size * parts + 1) * VECTOR_BYTES);
     if (job.scratch == NULL)

@@ -1,25 +1,36 @@
-"""What a backend says of its variant ``native``: nothing is built to answer, and nothing run but ``cc --version``."""
+"""What a backend says of its variant ``native``; only ``native_is_built`` builds. ``cc --version`` may be run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
-from harness.contract import Cell, Dtype, Missing
-from harness_native.build import compiled_by, missing
+from harness.contract import Cell, Dtype, Missing, UnavailableError
+from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
 
 CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations the kernel has, as numbered in kernel.h
 
 
-def native_variants(cell: Cell) -> tuple[str, ...]:
-    """Return ``native`` where the kernel has the cell and can be had here."""
-    return ("native",) if type(cell) in CELLS and missing() is None else ()
+def native_variants(cell: Cell, *besides: Recipe) -> tuple[str, ...]:
+    """Return ``native`` where the kernel has the cell, and it and what is needed ``besides`` can be had here."""
+    return ("native",) if type(cell) in CELLS and not native_missing(*besides) else ()
 
 
-def native_missing() -> Mapping[str, Missing]:
+def native_missing(*besides: Recipe) -> Mapping[str, Missing]:
     """Return why there is no ``native`` here, if so."""
-    reason = missing()
+    reasons = (missing(recipe) for recipe in (KERNEL, *besides))
+    reason = next((reason for reason in reasons if reason is not None), None)
     return {} if reason is None else {"native": reason}
+
+
+def native_is_built(*besides: Recipe) -> bool:
+    """Say whether ``native`` can be had here, by building what is not there; if not, it is missing from now on."""
+    try:
+        for recipe in (KERNEL, *besides):
+            build(recipe)
+    except UnavailableError:
+        return False
+    return True
 
 
 def native_versions() -> dict[str, str]:

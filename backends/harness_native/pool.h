@@ -1,17 +1,14 @@
 /* Threads that sleep until there is work. Created when first asked for; a forked child starts with none. */
 
-#ifdef _WIN32
-
-static void in_parallel(void (*work)(void *, int, int), void *argument, int parts) {
-    for (int part = 0; part < parts; part++)
-        work(argument, part, parts);
-}
-
-#else
-
 #include <pthread.h>
 
 enum { MOST_THREADS = 64 };
+
+/* How many parts to make of so many items: one per thread. Scratch space is measured by it. */
+static int parts_of(int64_t threads, int64_t items) {
+    int64_t parts = threads < items ? threads : items;
+    return (int)(parts < MOST_THREADS ? parts : MOST_THREADS);
+}
 
 static struct {
     pthread_mutex_t user, lock; /* one call at a time uses the pool; `lock` guards the rest */
@@ -63,10 +60,10 @@ static int grow(int threads) {
     return 1;
 }
 
-/* Call work(argument, part, parts) for every part, each on a thread of its own; return when all have ended. Where the pool is
-   in use, or no thread can be had, the caller does every part. */
+/* Call work(argument, part, parts) for each of the parts that parts_of gave, each on a thread of its own; return when all have
+   ended. Where the pool is in use, or no thread can be had, the caller does every part. */
 static void in_parallel(void (*work)(void *, int, int), void *argument, int parts) {
-    if (parts > 1 && parts <= MOST_THREADS && pthread_mutex_trylock(&pool.user) == 0) {
+    if (parts > 1 && pthread_mutex_trylock(&pool.user) == 0) {
         pthread_mutex_lock(&pool.lock);
         pool.call++;
         pool.parts = 0; /* a thread made now must not take an old call for its own */
@@ -91,5 +88,3 @@ static void in_parallel(void (*work)(void *, int, int), void *argument, int part
     for (int part = 0; part < parts; part++)
         work(argument, part, parts);
 }
-
-#endif

@@ -80,7 +80,7 @@ static inline vec NAME(divided)(vec x, vec y) {
 }
 
 /* e^x - 1 = scale * p + (scale - 1) with scale = 2^n and p = e^r - 1, r = x - n ln 2, |r| <= ln(2) / 2: Taylor's series, whose
-   remainder is below an eighth of the last place of p. x must lie where 2^n is a normal number. */
+   remainder is below a fifth of the last place of p. x must lie where 2^n is a normal number. */
 static inline vec NAME(expm1_parts)(vec x, vec *scale) {
     vec n = x * (real)1.4426950408889634 + ROUND_BY;
     ivec exponent = (ivec)n;

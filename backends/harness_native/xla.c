@@ -52,7 +52,7 @@ static XLA_FFI_Error *ended(const XLA_FFI_CallFrame *frame, int status) {
     if (status == 0)
         return NULL;
     XLA_FFI_Error_Create_Args error = {.struct_size = XLA_FFI_Error_Create_Args_STRUCT_SIZE,
-                                       .message = "no memory for the packed recurrent weight",
+                                       .message = "no memory for what the kernel packs and sums",
                                        .errc = XLA_FFI_Error_Code_RESOURCE_EXHAUSTED};
     return frame->api->XLA_FFI_Error_Create(&error);
 }

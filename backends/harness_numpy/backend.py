@@ -20,10 +20,11 @@ from harness.contract import (
     Parameters,
     Trainer,
     Trial,
-    UnknownNameError,
     UnsupportedError,
+    check_dtype,
+    check_variant,
 )
-from harness_native import native_versions
+from harness_native import native_is_built, native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 from harness_numpy.variants import VARIANTS
@@ -71,25 +72,28 @@ class NumpyBackend(Backend):
     def default_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the fastest compiled variant where a trial of this size would earn back loading it.
 
-        The length does not count, so that all lengths of a plan share one variant.
+        The length does not count, so that all lengths of a plan share one variant. The kernel is built to find out
+        whether it can be: if not, another is taken here, and ``native`` is missing from then on.
         """
         time_step = SAVED_SECONDS_PER_STEP + SAVED_SECONDS_PER_ELEMENT * trial.batch * trial.hidden
         saved = trial.steps * trial.layers * NOMINAL_LENGTH * time_step
-        offered = self.variants(cell)
-        compiled = [name for name in COMPILED if name in offered and saved > LOADING_SECONDS]
-        return compiled[0] if compiled else "vectorised"
+        offered = self.variants(cell) if saved > LOADING_SECONDS else ()
+        usable = (name for name in COMPILED if name in offered and (name != "native" or native_is_built()))
+        return next(usable, "vectorised")
 
     def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
         """Return a trainer.
 
         Raises:
             UnknownNameError: there is no such variant.
+            UnavailableError: there is, but not here.
             UnsupportedError: the device is not ``cpu``.
+            UsageError: it does not compute in this dtype.
         """
-        if execution.variant not in self.variants(model.cell):
-            raise UnknownNameError("variant of numpy", execution.variant, self.variants(model.cell))
+        check_variant(self, model.cell, execution.variant)
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
+        check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)
 
     def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:

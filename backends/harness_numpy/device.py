@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Batch, Dtype, Model, PluginError
+from harness.contract import Array, Batch, Dtype, Model, PluginError
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +62,17 @@ def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
     return DeviceBatch(
         steps=steps,
         size=size,
-        inputs=_ids("token", inputs, model.inputs.size) if model.inputs.kind == "token" else inputs.astype(dtype),
-        targets=_ids("class", targets, model.outputs) if model.loss == "cross_entropy" else targets.astype(dtype),
+        inputs=_ids("token", inputs, model.inputs.size) if model.inputs.kind == "token" else _values(inputs, dtype),
+        targets=_ids("class", targets, model.outputs) if model.loss == "cross_entropy" else _values(targets, dtype),
         rows=None if len(rows) == steps * size else rows,
         carry=batch.carry,
         scored=len(rows),
     )
+
+
+def _values(values: NDArray[Any], dtype: Dtype) -> Array:
+    """Return a copy in C order, whatever the order of what was given: the kernel reads it by address."""
+    return values.astype(dtype, order="C")
 
 
 def _ids(kind: str, ids: NDArray[Any], size: int) -> NDArray[np.intp]:

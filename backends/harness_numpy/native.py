@@ -160,13 +160,13 @@ def native_update(optimizer: Optimizer, parameters: Array) -> Update:
 
 
 class NativeAdam(Update):
-    """Adam in one pass over the parameters, the scaling of clipping included."""
+    """Adam in one pass over the parameters."""
 
     def __init__(self, optimizer: Optimizer, parameters: Array) -> None:
         super().__init__(optimizer, parameters)
         self._kernel = library()
         double = int(parameters.dtype == np.float64)
-        rule = (1.0, optimizer.beta1, optimizer.beta2, 0.0, 0.0, optimizer.epsilon)
+        rule = (optimizer.beta1, optimizer.beta2, 0.0, 0.0, optimizer.epsilon)
         self._native = Adam(double, parameters.size, *rule)
 
     def apply(self, parameters: Array, gradient: Array) -> None:
@@ -185,5 +185,13 @@ def rows(array: Array) -> Array:
 
 
 def address(array: NDArray[Any] | None) -> int | None:
-    """Return where a contiguous array lies."""
-    return None if array is None else int(array.__array_interface__["data"][0])
+    """Return where an array lies.
+
+    Raises:
+        ValueError: it is not C-contiguous, and the kernel would take one element for another.
+    """
+    if array is None:
+        return None
+    if not array.flags.c_contiguous:
+        raise ValueError(f"the kernel takes C-contiguous arrays, not strides {array.strides} of shape {array.shape}")
+    return int(array.__array_interface__["data"][0])

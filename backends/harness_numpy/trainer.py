@@ -20,6 +20,7 @@ from harness.contract import (
     Trainer,
     UsageError,
     array_dtype,
+    check_state,
 )
 from harness_numpy.bptt import backpropagate, outputs
 from harness_numpy.device import DeviceBatch, device_batch
@@ -129,17 +130,12 @@ class NumpyTrainer(Trainer):
             UsageError: a shape is not (layers, B, H), or their number is not the cell's.
         """
         if state is not None:
-            self._check(state)
+            check_state(self._model, state)
         self._state = None if state is None else tuple(np.array(part, dtype=self._dtype) for part in state)
 
     def placement(self) -> Placement:
         """Return the CPU, and the dtype of the parameters."""
         return Placement("cpu", str(next(iter(self.parameters().values())).dtype))
-
-    def _check(self, state: State) -> None:
-        expected = (self._model.layers, np.shape(state[0])[1], self._model.hidden)
-        if len(state) != len(self._model.cell.states) or any(np.shape(part) != expected for part in state):
-            raise UsageError(f"a state of {self._model.cell.name} is {self._model.cell.states}, each {expected}")
 
     def _carried(self, batch: DeviceBatch) -> State | None:
         if not batch.carry or self._state is None:

@@ -21,8 +21,9 @@ from harness.contract import (
     Trainer,
     Trial,
     UnavailableError,
-    UnknownNameError,
     UnsupportedError,
+    check_dtype,
+    check_variant,
 )
 
 CURE = 'pip install "rnn-harness[peers]"'
@@ -67,13 +68,13 @@ class Peer(Backend):
         Raises:
             UnsupportedError: the library has no such cell.
             UnknownNameError: there is no such variant.
-            UsageError: the device is not there, or the parameters do not fit the model.
+            UsageError: the device or dtype is not there, or the parameters do not fit the model.
             UnavailableError: a library cannot be imported.
         """
         if reason := self._why_no_variant(model.cell, execution.variant):
             raise UnsupportedError(reason)
-        if execution.variant not in self.variants(model.cell):
-            raise UnknownNameError(f"variant of {self.name}", execution.variant, self.variants(model.cell))
+        check_variant(self, model.cell, execution.variant)
+        check_dtype(self, execution)
         self._import()
         return self._trainer(model, optimizer, parameters, execution)
 

@@ -22,12 +22,19 @@ from harness.contract import (
     Trainer,
     Trial,
     UnavailableError,
-    UnknownNameError,
     UnsupportedError,
     UsageError,
+    check_dtype,
+    check_variant,
     may_have_accelerator,
 )
-from harness_native import native_missing, native_unsupported, native_variants, native_versions
+from harness_native import (
+    native_is_built,
+    native_missing,
+    native_unsupported,
+    native_variants,
+    native_versions,
+)
 from harness_torch.choice import LIBRARY_CELLS, fastest
 from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
 
@@ -87,8 +94,14 @@ class TorchBackend(Backend):
         return (*library, "fused", *parallel, "loop", *compiled, *native_variants(cell))
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the variant that was measured fastest for this cell and size."""
-        return fastest(cell, trial, self.variants(cell))
+        """Return the variant that was measured fastest for this cell and size.
+
+        Where that is ``native``, the kernel is built to find out whether it can be.
+        """
+        chosen = fastest(cell, trial, self.variants(cell))
+        if chosen == "native" and not native_is_built():
+            return fastest(cell, trial, self.variants(cell))  # from which it is missing now
+        return chosen
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return float32, float64 and bfloat16, and on a GPU TF32."""
@@ -114,21 +127,17 @@ class TorchBackend(Backend):
             UnknownNameError: there is no such variant.
             UnsupportedError: ``library`` has no such cell.
             UsageError: the device or dtype is not there, or the parameters do not fit the model.
-            UnavailableError: torch cannot be imported.
+            UnavailableError: torch cannot be imported, or the variant cannot be had here.
         """
         _torch()
         why = self._why_no_variant(model.cell, execution.variant)
         if reason := why or native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
-        if execution.variant not in self.variants(model.cell):
-            raise UnknownNameError("variant of torch", execution.variant, self.variants(model.cell))
+        check_variant(self, model.cell, execution.variant)
         devices = self.devices()
         if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):
             raise UsageError(f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}")
-        if execution.dtype not in (known := self.dtypes(execution.device)):
-            raise UsageError(
-                f"torch has no dtype {execution.dtype!r} on {execution.device}; it has: {', '.join(known)}"
-            )
+        check_dtype(self, execution)
         from harness_torch.trainer import TorchTrainer
 
         return TorchTrainer(model, optimizer, parameters, execution)

@@ -17,6 +17,7 @@ def why_no_compiler() -> str | None:
     if sys.platform == "win32":
         compilers: tuple[str, ...] = ("cl",)
     else:
+        # $CXX as a whole, options and all: torch.compile takes it for the name of one program.
         compilers = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
     if not any(shutil.which(name) for name in compilers):
         return f"torch.compile needs a C++ compiler: {' or '.join(compilers)} is not on the path"

@@ -25,6 +25,7 @@ from harness.contract import (
     Trainer,
     UsageError,
     array_dtype,
+    check_state,
 )
 from harness_torch.batch import DeviceBatch, device_batch
 from harness_torch.bptt import Network, detached, differentiate
@@ -147,9 +148,7 @@ class TorchTrainer(Trainer):
         if state is None:
             self._state = None
             return
-        expected = (self._model.layers, np.shape(state[0])[1], self._model.hidden)
-        if len(state) != len(self._model.cell.states) or any(np.shape(part) != expected for part in state):
-            raise UsageError(f"a state of {self._model.cell.name} is {self._model.cell.states}, each {expected}")
+        check_state(self._model, state)
         self._state = tuple(torch.tensor(part, dtype=self._dtype, device=self._device) for part in state)
 
     def peak_memory(self) -> int | None:

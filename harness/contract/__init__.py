@@ -14,6 +14,7 @@ from harness.contract.backend import (
 )
 from harness.contract.batch import Batch
 from harness.contract.cell import Cell, CellState, LinearCell, Ops, Tensor
+from harness.contract.checks import check_dtype, check_state, check_variant
 from harness.contract.dtypes import ArrayDtype, Dtype, array_dtype, epsilon, rounded
 from harness.contract.errors import (
     CorpusError,
@@ -80,6 +81,9 @@ __all__ = [
     "UsageError",
     "Vocabulary",
     "array_dtype",
+    "check_dtype",
+    "check_state",
+    "check_variant",
     "epsilon",
     "hookimpl",
     "may_have_accelerator",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 from numba.core import config
+
+from harness_native import private_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,9 +18,15 @@ _kernels: list[Any] = []
 
 
 def compiled(function: F) -> F:
-    """Decorate a kernel. ``error_model``: a division by zero gives infinity, as in NumPy; a check would forbid SIMD."""
+    """Decorate a kernel. Compiled code is kept in a folder of the user's alone, or in $NUMBA_CACHE_DIR.
+
+    ``error_model``: a division by zero gives infinity, as in NumPy; a check would forbid SIMD.
+
+    Raises:
+        UnavailableError: there is no such folder.
+    """
     settings: Any = config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, settings.CACHE_DIR or str(cache_directory())
+    before, settings.CACHE_DIR = settings.CACHE_DIR, settings.CACHE_DIR or str(private_folder("numba"))
     try:
         kernel: Any = numba.njit(cache=True, fastmath=MATHS, error_model="numpy", nogil=True)(function)
     finally:
@@ -34,16 +39,3 @@ def compiled(function: F) -> F:
 def compilations() -> int:
     """Return how many kernels this process has compiled; one that was loaded from disk does not count."""
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in _kernels)
-
-
-def cache_directory() -> Path:
-    """Return a directory for compiled code that can be written to; ``NUMBA_CACHE_DIR`` goes before it."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for candidate in (home / "rnn-harness" / "numba", Path(tempfile.gettempdir()) / f"rnn-harness-numba-{os.getuid()}"):
-        try:
-            candidate.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(candidate, os.W_OK) and candidate.stat().st_uid == os.getuid():
-            return candidate
-    return Path(tempfile.mkdtemp(prefix="rnn-harness-numba-"))

@@ -1,0 +1,62 @@
+"""The user's own folder for compiled code. No one else may write there: what lies in it is loaded into the process."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from harness.contract import Missing, UnavailableError
+
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+NO_FOLDER = Missing(
+    "there is no folder for compiled code that this user alone can write to",
+    "set XDG_CACHE_HOME to a folder of your own",
+)
+
+
+def private_folder(name: str) -> Path:
+    """Return the folder for one kind of compiled code, made where there is none.
+
+    Raises:
+        UnavailableError: none can be made, and no other may be used.
+    """
+    for folder in _places(name):
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_private(folder):
+                return folder
+    places = " and ".join(str(folder) for folder in _places(name))
+    raise UnavailableError(f"{NO_FOLDER.reason}: {places} are not.\nCure: {NO_FOLDER.cure}")
+
+
+def known_folder(name: str) -> Path | None:
+    """Return the folder where it is there already; nothing is made."""
+    for folder in _places(name):
+        with suppress(OSError):
+            if _is_private(folder):
+                return folder
+    return None
+
+
+def _places(name: str) -> Iterator[Path]:
+    """Yield ``rnn-harness/NAME`` in the user's cache, and a folder of the user's among the temporary ones."""
+    with suppress(RuntimeError):  # no home
+        yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rnn-harness" / name
+    yield Path(tempfile.gettempdir()) / f"rnn-harness-{name}-{_user()}"
+
+
+def _user() -> str:
+    return os.environ.get("USERNAME", "user") if sys.platform == "win32" else str(os.getuid())
+
+
+def _is_private(folder: Path) -> bool:
+    """Say whether this user owns the folder, and alone can write to it; on Windows the system's own rules hold."""
+    status = folder.lstat()  # a link would be whatever it leads to
+    if not stat.S_ISDIR(status.st_mode) or not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    return sys.platform == "win32" or (status.st_uid == os.getuid() and not status.st_mode & OTHERS_WRITE)
