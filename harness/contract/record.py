@@ -34,7 +34,7 @@ ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
 FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
 REPLICATION_COLUMNS = ("launches", "interval", "python")
 COLUMNS = (*TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS)
-STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of an environment: they make its id
+STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
 Figure = float | int | bool | None
 
@@ -115,6 +115,14 @@ class Record:
         details = {**content["details"], **({"unknown_figures": others} if others else {})}
         trial = Trial.model_validate(content["trial"])
         return cls(**{**content, "trial": trial, "figures": known, "details": details})
+
+
+def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes an environment's id: the machine, its cards where it has any, the system and Python."""
+    facts = {name: environment.get(name) for name in STABLE_FACTS}
+    facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
+    cards = sorted(str(card.get("name")) for card in environment.get("gpus") or ())
+    return facts | ({"cards": cards} if cards else {})
 
 
 def finite(value: Any) -> Any:
