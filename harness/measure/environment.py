@@ -21,8 +21,8 @@ from harness import answers
 from harness.contract import Backend, Missing
 from harness.contract.record import stable_facts
 from harness.measure.machine import cpu_settings, gpus
+from harness.plugins import GROUP
 
-ENTRY_POINT_GROUP = "harness"
 CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
 VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_", "XLA_", "NPROC")
 VARIABLE_NAMES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE")
@@ -128,7 +128,7 @@ def _plugins() -> dict[str, str]:
     """Return the version of every distribution that offers a plugin."""
     found: dict[str, str] = {}
     for distribution in distributions():
-        if any(point.group == ENTRY_POINT_GROUP for point in distribution.entry_points):
+        if any(point.group == GROUP for point in distribution.entry_points):
             found.setdefault(distribution.metadata["Name"], distribution.version)  # the first on the path is imported
     return found
 
