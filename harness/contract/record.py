@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from harness.contract.trial import Trial
 
@@ -126,11 +129,21 @@ def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """Return ``value`` with every not-finite number, at any depth, replaced by None (JSON has no NaN)."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    """Return ``value`` as JSON has it, at any depth: numbers of NumPy as Python's own, and None where not finite."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
-    return value
+    number = _number(value)
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _number(value: Any) -> Any:
+    """Return any kind of number as Python's own, and everything else as it is."""
+    if value is None or isinstance(value, float | int | str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
