@@ -12,6 +12,7 @@ from harness.contract import Record, Trial, UsageError
 from harness.contract.trial import OptionValue
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
+from harness.sweep.fallback import fallback_notes
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.plan import expand
@@ -99,6 +100,8 @@ def run(
     trials, launches = expand(request, plugins), request.launches or LAUNCHES
     settings = LocalSettings(timeout_seconds=timeout_seconds, sample_length=sample_length)
     with Store.open(store) as opened, ProgressView(launches * len(trials), quiet=not progress) as view:
+        for note in fallback_notes(request, trials, plugins.backends):
+            view.note(f"note: {note}")
         session = Session(opened, "harness.run(...)", plugins, checkpoint_folder(store), launches=launches)
         return Results(combine(session.measure(trials, settings, view)))
 

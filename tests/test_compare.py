@@ -202,6 +202,15 @@ def test_environments_differ_by_their_stable_facts():
     assert different_facts(launches(), launches(place="newer", environment=newer))
 
 
+def test_machines_that_differ_in_their_cards_alone_are_told_apart():
+    card, other = ({"gpus": [{"name": name, "driver_version": "1"}]} for name in ("One 80GB", "Two 40GB"))
+    one = launches(place="one", environment=HERE | card)
+    (told,) = different_facts(one, launches(place="two", environment=HERE | other))
+    assert told == "cards: ['One 80GB'] against ['Two 40GB']"
+    (told,) = different_facts(launches(), one)
+    assert told == "cards: None against ['One 80GB']"
+
+
 def test_a_trial_measured_on_another_machine_is_seen_although_both_sides_know_both_machines():
     elsewhere = {"place": "there", "environment": HERE | {"cpu": {"model": "two"}}}
     short, long = trial(length=20), trial(length=30)

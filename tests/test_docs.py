@@ -95,6 +95,17 @@ def test_every_name_of_the_contract_is_public():
     assert all(hasattr(harness.contract, name) for name in harness.contract.__all__)
 
 
+def test_the_plan_of_the_documentation_is_one(tmp_path):
+    page = (ROOT / "docs" / "plans.md").read_text(encoding="utf-8")
+    (plan,) = blocks(page, "toml")
+    (tmp_path / "plan.toml").write_text(plan, encoding="utf-8")
+    command = ["-p", "no:torch", "-p", "no:jax", "run", str(tmp_path / "plan.toml"), "--dry-run"]
+    last = CliRunner().invoke(cli, command, standalone_mode=False).output.splitlines()[-1]
+    told = re.search(r"the (\d+) trials", page)[1]
+    assert last == f"{told} trials, 3 launches each"
+    assert CliRunner().invoke(cli, [*command, "--length", "50"], standalone_mode=False).exception is None
+
+
 def test_links_between_documents_lead_somewhere():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

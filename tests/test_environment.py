@@ -59,6 +59,25 @@ def test_the_id_is_stable_and_depends_on_the_machine_alone():
     assert environment_id(record | {"libraries": {}, "variables": {}, "commit": None}) == environment_id(record)
 
 
+def cards(*names, driver="1.0"):
+    return {"gpus": [{"name": name, "driver_version": driver, "memory.total": "80 GiB"} for name in names]}
+
+
+def test_the_id_depends_on_the_cards_where_there_are_any_and_on_nothing_else_of_them():
+    bare = environment_record() | {"gpus": []}
+    one, two = bare | cards("Card One"), bare | cards("Card Two")
+    assert len({environment_id(record) for record in (bare, one, two, bare | cards("Card One", "Card One"))}) == 4
+    assert environment_id(one) == environment_id(bare | cards("Card One", driver="2.0"))
+    assert environment_id(bare | cards("Card One", "Card Two")) == environment_id(bare | cards("Card Two", "Card One"))
+    older = {name: value for name, value in bare.items() if name != "gpus"}
+    assert environment_id(older) == environment_id(bare)
+
+
+def test_the_id_of_a_machine_without_cards_is_the_one_that_it_always_had():
+    facts = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "memory_gibibytes": 8, "system": {}, "python": {}}
+    assert environment_id(facts | {"gpus": []}) == "6b6bf169b664"
+
+
 def test_a_processor_that_archspec_does_not_know_still_has_a_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "archspec", None)
     monkeypatch.setitem(sys.modules, "archspec.cpu", None)

@@ -13,6 +13,8 @@ import pytest
 
 from harness.contract import Trial
 from harness.measure.events import Progress
+from harness.plugins import load_plugins
+from harness.sweep.launch import Launch
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.stop import StopRequest
@@ -35,6 +37,13 @@ def faulty(variant, **changes):
 def run(variant, *, on_event=None, stop=None, settings=None, **changes):
     (record,) = run_trials([faulty(variant, **changes)], on_event=on_event, stop=stop, settings=settings)
     return record
+
+
+def run_with_log(variant, settings=LocalSettings()):  # noqa: B008
+    """Return the record, and all that the worker printed."""
+    with StopRequest() as never:
+        launch = Launch(faulty(variant), settings, lambda *_: None, never)
+        return launch.run(load_plugins()), launch.log.text()
 
 
 def grandchildren(log):
@@ -116,15 +125,14 @@ def test_a_hung_trial_times_out_with_its_grandchildren_and_keeps_its_curve():
     assert_gone(pids)
 
 
-def test_a_child_that_a_plugin_leaves_behind_does_not_outlive_the_trial(tmp_path):
-    record = run("orphan", settings=LocalSettings(logs=tmp_path))
+def test_a_child_that_a_plugin_leaves_behind_does_not_outlive_the_trial():
+    record, log = run_with_log("orphan")
     assert record.status == "ok"
-    assert_gone(grandchildren(Path(record.details["log"]).read_text()))
+    assert_gone(grandchildren(log))
 
 
-def test_a_noisy_plugin_changes_no_record_and_its_log_is_capped(tmp_path, capfd):
-    record = run("noise", settings=LocalSettings(logs=tmp_path, log_bytes=2**20))
-    log = Path(record.details["log"]).read_text()
+def test_a_noisy_plugin_changes_no_record_and_its_log_is_capped(capfd):
+    record, log = run_with_log("noise", LocalSettings(log_bytes=2**20))
     assert record.status == "ok"
     assert "... truncated" in log
     assert len(log) < 1.01 * 2**20

@@ -28,6 +28,7 @@ jax = pytest.importorskip("jax", reason="jax is not installed")
 pytest.importorskip("optax", reason="optax is not installed")
 from harness_jax import JaxBackend, harness_backends  # noqa: E402
 from harness_jax import backend as backend_module  # noqa: E402
+from harness_jax import batch as batch_module  # noqa: E402
 
 T, B, D, H, K = 4, 2, 5, 3, 3
 
@@ -214,3 +215,15 @@ def test_a_gpu_computes_the_same(variant):
         np.testing.assert_allclose(one.parameters[name], array, rtol=0, atol=1e-10)  # another order of summation
     np.testing.assert_allclose(one.hidden, other.hidden, rtol=0, atol=1e-10)
     assert found.peak_memory() > 0
+
+
+def test_a_batch_is_on_the_device_when_put_returns(monkeypatch):
+    class Copying:
+        arrived = False
+
+        def block_until_ready(self):
+            self.arrived = True
+
+    monkeypatch.setattr(batch_module, "put", lambda *_: Copying())
+    batch = batch_module.device_batch(batch_of(), model_of(), jax.devices("cpu")[0], np.float32)
+    assert [array.arrived for array in batch.arrays] == [True, True, True]

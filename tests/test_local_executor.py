@@ -10,11 +10,13 @@ from harness.contract import Trial
 from harness.measure.events import Finished, Phase, Progress
 from harness.measure.honesty import THREAD_VARIABLES
 from harness.plugins import load_plugins
+from harness.sweep import launch
 from harness.sweep.ending import exit_outcome
+from harness.sweep.interpreters import Interpreter
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.log import TAIL_BYTES, CappedLog
-from harness.sweep.process import worker_environment
+from harness.sweep.process import Worker, worker_environment
 from harness.sweep.stop import StopRequest
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
@@ -92,6 +94,26 @@ def test_a_backend_that_cannot_say_its_environment_fails_alone(plugins):
         del plugins.backend("faulty").environment
     assert [record.status for record in records] == ["failed", "ok"]
     assert records[0].reason == "OSError: no idea; environment() of backend 'faulty'"
+
+
+def test_a_worker_that_cannot_be_started_costs_its_own_trial_only(plugins, monkeypatch):
+    class Full(Worker):
+        def __init__(self, request, environment, python):
+            if b'"seed": 1' in request:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            super().__init__(request, environment, python)
+
+    monkeypatch.setattr(launch, "Worker", Full)
+    records = run(plugins, trial(seed=1), trial(seed=2))
+    assert [record.status for record in records] == ["failed", "ok"]
+    assert records[0].reason == "the worker could not be started: [Errno 11] Resource temporarily unavailable"
+
+
+def test_an_interpreter_that_is_gone_is_a_failed_launch(plugins, tmp_path):
+    gone = Interpreter("gone", tmp_path / "python", "1.0", frozenset())
+    (record,) = run(plugins, trial(python="gone"), settings=LocalSettings(pythons={"gone": gone}))
+    assert record.status == "failed"
+    assert "the worker could not be started: [Errno 2] No such file" in record.reason
 
 
 def test_the_parent_waits_without_using_the_processor(plugins):

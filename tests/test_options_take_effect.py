@@ -1,4 +1,4 @@
-"""Every option of a trial is followed to the worker, and changes what it does there."""
+"""Every option of a trial is followed to the worker, and changes what it does there; so are those of a whole run."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.main import cli
+from harness.cli.main import NOT_OK, OK, cli
 from harness.cli.options import _AXES
+from harness.sweep import presets
+from harness.sweep.rounds import in_rounds
 from harness_results.store import Store
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
@@ -31,12 +33,17 @@ WITHOUT_EFFECT = ("backend", "task", "device")  # here: there is only one of eac
 USUAL = ("-b", "faulty:good", "-t", "echo", "-c", "lstm", "-T", "3", "--hidden", "5", "--batch", "2", "--steps", "8")
 
 
-def measured(tmp_path, *arguments):
+def all_measured(tmp_path, *arguments, status=OK):
+    """Return the record of every launch, in the order in which they ran."""
     runner, path = CliRunner(), str(tmp_path / "s.sqlite")
     result = runner.invoke(cli, ["run", *arguments, "--store", path, "-q", "--format", "json"], standalone_mode=False)
-    assert result.return_value == 0, (result.exception, result.stderr)
+    assert result.return_value == status, (result.exception, result.stderr)
     with Store.open(path, create=False) as store:
-        return store.launches(with_curves=True)[-1]
+        return store.launches(with_curves=True)
+
+
+def measured(tmp_path, *arguments):
+    return all_measured(tmp_path, *arguments)[-1]
 
 
 def behaviour(record):
@@ -59,12 +66,16 @@ def usual(tmp_path_factory):
     return behaviour_with
 
 
-@pytest.mark.parametrize("name", [name for name, *_ in _AXES])
-def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(name, tmp_path, monkeypatch, usual):
-    if name == "threads" and len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("two threads need two processors")
+@pytest.fixture(autouse=True)
+def _faulty_plugin(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(FAULTY))
     monkeypatch.syspath_prepend(FAULTY)
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in _AXES])
+def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(name, tmp_path, usual):
+    if name == "threads" and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two threads need two processors")
     option, needs = f"--{name.replace('_', '-')}", NEEDS.get(name, ())
     record = measured(tmp_path, *USUAL, *needs, option, CHANGES[name])
     assert record.status == "ok"
@@ -72,3 +83,34 @@ def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(nam
     assert str(found) in {CHANGES[name], f"{CHANGES[name]}.0"}
     before = usual(() if name == "schedule_factor" else needs)  # which that schedule cannot be without
     assert (behaviour(record) == before) == (name in WITHOUT_EFFECT)
+
+
+def test_fast_is_one_launch_without_evaluations_in_between_and_without_a_sample(tmp_path):
+    (tmp_path / "plan.toml").write_text("launches = 2", encoding="utf-8")
+    arguments = [str(tmp_path / "plan.toml"), *USUAL[:-1], "160"]
+    (tmp_path / "fast").mkdir()
+    slow, again = all_measured(tmp_path, *arguments)
+    (fast,) = all_measured(tmp_path / "fast", *arguments, "--fast")
+    steps = [[one["step"] for one in record.curves["evaluations"]] for record in (slow, again, fast)]
+    assert steps == [[0, 150, 160], [0, 150, 160], [0, 160]]
+    assert ["samples" in record.details for record in (slow, again, fast)] == [True, True, False]
+
+
+def test_rigorous_is_several_launches_of_each_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(presets, "RIGOROUS_LAUNCHES", 3)  # ten would prove no more here
+    records = all_measured(tmp_path, *USUAL, "--rigorous")
+    assert len(records) == 3
+    assert len({record.trial.trial_id for record in records}) == 1
+
+
+def test_the_order_seed_shuffles_the_launches(tmp_path):
+    records = all_measured(tmp_path, *USUAL, "--seed", "0,1,2", "--launches", "2", "--order-seed", "7")
+    trials = sorted({record.trial for record in records}, key=lambda trial: trial.seed)
+    assert [record.trial for record in records] == in_rounds(trials, 2, 7) != in_rounds(trials, 2, 0)
+
+
+def test_a_launch_that_takes_longer_than_the_timeout_is_ended(tmp_path):
+    slow = ["faulty:slow" if word == "faulty:good" else word for word in USUAL]
+    (record,) = all_measured(tmp_path, *slow[:-1], "4000", "--timeout", "4s", status=NOT_OK)
+    assert (record.status, record.reason) == ("timeout", "timeout after 4 s")
+    assert record.trial.variant == "slow"

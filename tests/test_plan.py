@@ -141,6 +141,32 @@ def test_an_exclude_that_could_never_match_is_an_error():
         trials(exclude=[{"hidden": 16, "length": 5}])
 
 
+def test_a_list_in_an_exclude_means_any_of_its_values():
+    axes = {"length": [5, 6, 7], "cell": ["lstm", "gru"], "backend": ["engine:all"]}
+    plan = trials(**axes, exclude=[{"length": [5, 7], "cell": "gru"}, {"backend": ["engine:fast"], "length": [6]}])
+    found = [(trial.cell, trial.length, trial.variant) for trial in plan]
+    ends = [("lstm", length, variant) for length in (5, 7) for variant in ("fast", "plain")]
+    assert sorted(found) == sorted([*ends, ("lstm", 6, "plain"), ("gru", 6, "plain")])
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"length": 200}, "exclude length = 200 would exclude nothing: no combination"),
+        ({"length": "5"}, "exclude length = '5' would exclude nothing"),
+        ({"length": [5, 70]}, r"length = 70 would exclude nothing; name values that the plan has"),
+        ({"cell": "lstn", "length": 5}, "exclude cell = 'lstn', length = 5 would exclude nothing"),
+        ({"length": 5, "cell": "gru"}, "no combination of the plan matches it"),
+        ({"backend": "numpy", "length": 5}, "exclude backend = 'numpy'"),
+        ({"backend": "engine:fats", "length": 5}, "unknown variant of backend 'engine' 'fats'. Did you mean fast"),
+    ],
+)
+def test_an_exclude_that_leaves_nothing_out_is_refused(rule, message):
+    cases = [{"length": [5, 6], "cell": ["lstm"]}, {"length": [6], "cell": ["gru"]}]
+    with pytest.raises(UsageError, match=message):
+        expand(PlanRequest({"backend": ["engine"], "task": ["echo"]}, exclude=[rule], cases=cases), PLUGINS)
+
+
 def test_the_same_trial_is_never_planned_twice():
     assert len(trials(length=[5, 5], backend=["engine", "engine:fast"])) == 1
 
@@ -336,6 +362,18 @@ def test_a_backend_without_any_variant_is_refused():
     plugins = replace(PLUGINS, backends=PLUGINS.backends | {"engine": Nothing()})
     with pytest.raises(UsageError, match="'engine' runs no cell"):
         expand(PlanRequest(ONE), plugins)
+
+
+def test_a_length_below_what_the_task_declares_is_refused_before_it_is_asked():
+    class Trusting(Echo):
+        minimum_length = 4
+
+        def __init__(self, options, length):
+            Task.__init__(self, options, length)
+
+    plugins = replace(PLUGINS, tasks={"echo": Trusting})
+    with pytest.raises(UsageError, match="task 'echo' needs a length of at least 4, got 3"):
+        expand(PlanRequest(ONE | {"length": [3, 4]}), plugins)
 
 
 def test_a_task_that_breaks_while_it_is_checked_is_named():

@@ -18,6 +18,8 @@ def test_presets_fill_in_only_what_was_not_given():
     assert preset(PlanRequest(), {**GIVEN, "rigorous": True})[1]["launches"] == 10
     assert preset(PlanRequest(), GIVEN)[1]["launches"] == 1
     assert preset(PlanRequest(launches=4), GIVEN)[1]["launches"] == 4
+    assert preset(PlanRequest(launches=4), {**GIVEN, "fast": True})[1]["launches"] == 1
+    assert preset(PlanRequest(launches=4), {**GIVEN, "fast": True, "launches": 2})[1]["launches"] == 2
     with pytest.raises(UsageError, match="exclude each other"):
         preset(PlanRequest(), {**GIVEN, "fast": True, "rigorous": True})
 

@@ -10,11 +10,12 @@ import harness
 from harness.api import Session
 from harness.contract import Trial, UsageError
 from harness.plugins import load_plugins
-from harness.sweep.local import run_trials
+from harness.sweep.launch import Launch
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.plan import expand
 from harness.sweep.request import PlanRequest
 from harness.sweep.rounds import in_rounds
+from harness.sweep.stop import StopRequest
 from harness_results.store import Store
 
 
@@ -74,15 +75,17 @@ def test_only_the_latest_run_of_a_trial_gives_launches(tmp_path):
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
 
 
-def test_every_launch_is_a_fresh_process(monkeypatch, tmp_path):
+def test_every_launch_is_a_fresh_process(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(FAULTY))
     monkeypatch.syspath_prepend(FAULTY)
     plugins = load_plugins(block=("torch", "jax"))
     talking = trial(backend="faulty", variant="tells_process", task="echo")
     pids = []
-    for _ in range(3):
-        list(run_trials([talking], settings=LocalSettings(logs=tmp_path), plugins=plugins))
-        pids.append((tmp_path / f"{talking.trial_id}.log").read_text().split()[1])
+    with StopRequest() as never:
+        for _ in range(3):
+            launch = Launch(talking, LocalSettings(), lambda *_: None, never)
+            launch.run(plugins)
+            pids.append(launch.log.text().split()[1])
     assert len(set(pids)) == 3
     assert str(os.getpid()) not in pids
 

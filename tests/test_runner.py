@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.contract import DivergedError, Missing, Trial
+from harness.contract import DivergedError, Missing, Score, Trial
 from harness.contract.record import FIGURE_COLUMNS
-from harness.measure import checkpoint
+from harness.measure import checkpoint, flow, runner
 from harness.measure.draft import Draft
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.runner import DROPOUT_NOTE, IDLE_DROPOUT_NOTE, TEMPERATURES, Settings, run_trial
@@ -242,6 +242,41 @@ def test_a_task_without_batches_to_evaluate_on_is_named(plugins, method):
     assert re.fullmatch(f"invalid {method}: expected batches.*; task 'copying' from harness-copying 2.0", record.reason)
 
 
+class Narrow(Copy):
+    """Every number that this task hands out is NumPy's float32 or int64."""
+
+    def baseline(self):
+        return np.float32(super().baseline())
+
+    def floor(self):
+        return np.float32(0)
+
+    def score(self, batch, outputs):
+        score = super().score(batch, outputs)
+        extra = {name: (np.float32(value), np.int64(count)) for name, (value, count) in score.extra.items()}
+        return Score(np.float32(score.hits), np.int64(score.total), extra)
+
+    def facts(self):
+        return {"symbols": np.int64(8), "rate": np.float32(0.5), "fixed": np.bool_(False)}
+
+
+def test_numbers_of_numpy_from_a_task_become_a_record_in_json(plugins):
+    record = measure(with_task(plugins, Narrow), task="copying")
+    assert record.status == "ok"
+    events = run_trial(trial(task="copying"), plugins=with_task(plugins, Narrow))
+    lines = [json.dumps(to_json(event), allow_nan=False) for event in events]
+    assert '"loss_floor": 0.0' in lines[-1]
+    assert record.details["task"] == {"symbols": 8, "rate": 0.5, "fixed": False}
+
+
+@pytest.mark.parametrize("method", ["baseline", "floor"])
+@pytest.mark.parametrize("loss", ["low", float("nan")])
+def test_a_loss_that_is_no_number_fails_with_the_tasks_name(plugins, method, loss):
+    record = measure(with_task(plugins, type("Odd", (Copy,), {method: lambda self: loss})), task="copying")
+    assert record.status == "failed"
+    assert re.fullmatch(f"invalid {method}: expected a .*; task 'copying' from harness-copying 2.0", record.reason)
+
+
 def test_a_bias_that_the_cell_does_not_have_is_unsupported(plugins):
     record = measure(plugins, cell="rnn", forget_bias=1.0)
     assert record.status == "unsupported"
@@ -292,6 +327,14 @@ def test_the_placement_is_stored(plugins):
     assert measure(plugins).details["placement"] == {"device": "cpu", "dtype": "float32", "matmul_precision": None}
 
 
+def test_an_engine_that_does_not_tell_its_device_is_flagged(plugins):
+    record = measure(plugins, variant="silent")
+    assert (record.status, record.details["placement"]) == ("ok", {})
+    flag = "device and dtype are not verified: the engine does not tell; backend 'faulty' from faulty 1.0"
+    assert flag in record.details["flags"]
+    assert flag not in measure(plugins).details["flags"]
+
+
 def test_a_recompilation_while_steps_are_timed_is_counted_and_flagged(plugins):
     record = measure(plugins, variant="recompiles", steps=40)
     compiled = record.details["recompilations"]
@@ -326,6 +369,34 @@ def test_a_checkpoint_that_cannot_be_written_is_flagged_and_costs_no_figure(plug
     assert any("cannot write the checkpoint" in flag for flag in record.details["flags"])
 
 
+def test_a_sample_that_cannot_be_drawn_is_flagged_and_costs_no_figure(plugins, monkeypatch):
+    monkeypatch.setattr(runner, "sample_text", lambda *_, **__: {}["missing"])
+    record = measure(plugins, Settings(sample_length=5), steps=40)
+    assert record.status == "ok"
+    assert "a sample of text failed: KeyError: 'missing'; backend 'faulty' from faulty 1.0" in record.details["flags"]
+    assert record.figures["tokens_per_second"] > 0
+    assert "samples" not in record.details
+
+
+def test_a_gradient_flow_that_cannot_be_measured_after_training_is_flagged_and_unknown(plugins, monkeypatch):
+    first = []
+
+    def measure_once(trainer, batch):
+        if first:
+            raise MemoryError("no room")
+        first.append(flow.measure_flow(trainer, batch))
+        return first[0]
+
+    monkeypatch.setattr(runner, "measure_flow", measure_once)
+    record = measure(plugins, steps=40)
+    assert record.status == "ok"
+    flag = "gradient flow after training failed: MemoryError: no room; backend 'faulty' from faulty 1.0"
+    assert flag in record.details["flags"]
+    assert record.figures["tokens_per_second"] > 0
+    assert (record.figures["gradient_horizon"], record.figures["gradient_decay"]) == (None, None)
+    assert set(record.curves["gradient_flow"]) == {"initial"}
+
+
 def test_events_survive_their_journey_and_rebuild_the_record(plugins):
     draft = Draft(trial())
     for event in run_trial(trial(evaluate_every=4), plugins=plugins):
@@ -357,10 +428,10 @@ def test_an_evaluation_says_whether_it_solves_the_task(plugins):
 
 
 def test_facts_that_cannot_be_stored_fail_with_the_tasks_name(plugins, monkeypatch):
-    monkeypatch.setattr(plugins.tasks["echo"], "facts", lambda self: {"loss": np.float32(1)})
+    monkeypatch.setattr(plugins.tasks["echo"], "facts", lambda self: {"losses": np.ones(2)})
     record = measure(plugins)
     assert record.status == "failed"
-    assert re.search(r"invalid facts: .*float32.*; task 'echo' from faulty 1\.0$", record.reason)
+    assert re.search(r"invalid facts: .*ndarray.*; task 'echo' from faulty 1\.0$", record.reason)
 
 
 @pytest.mark.parametrize("checkpoint", ["auto", 2])

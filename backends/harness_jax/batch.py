@@ -41,7 +41,9 @@ class DeviceBatch(NamedTuple):
 
 
 def device_batch(batch: Batch, model: Model, device: jax.Device, dtype: Dtype) -> DeviceBatch:
-    """Copy a batch; real values are cast to ``dtype``. To be called inside ``harness_jax.device.settings``.
+    """Copy a batch, and wait for the copy; real values are cast to ``dtype``.
+
+    To be called inside ``harness_jax.device.settings``.
 
     Raises:
         PluginError: a token or class is outside its range; XLA would clamp it without a word.
@@ -56,6 +58,8 @@ def device_batch(batch: Batch, model: Model, device: jax.Device, dtype: Dtype) -
         targets=put(targets, np.int32 if model.loss == "cross_entropy" else dtype, device),
         weights=put(batch.mask / batch.mask.sum(), dtype, device),
     )
+    for array in arrays:
+        array.block_until_ready()  # on a GPU the copy would else end inside a timed step
     return DeviceBatch(arrays, batch.carry)
 
 

@@ -46,7 +46,7 @@ CONFIRM_ABOVE = 1000
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
               help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the trials and run nothing.")
-@click.option("--yes", is_flag=True, help=f"Run more than {CONFIRM_ABOVE} trials without asking.")
+@click.option("--yes", is_flag=True, help=f"Run more than {CONFIRM_ABOVE} launches without asking.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 @click.pass_obj
 def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...], **options: Any) -> int:
@@ -57,25 +57,27 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     """
     from harness.plugins import load_plugins
     from harness.sweep.affinity import read_affinity
+    from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.local_settings import LocalSettings
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
-    from harness.sweep.request import PlanRequest, count, merge
+    from harness.sweep.request import PlanRequest, merge
 
     request = PlanRequest(given_axes(options), task_settings(set_))
     request = merge(read_plan(plan), request) if plan else request
     request, options = preset(request, options)
     interpreters = read_interpreters(options["pythons"])
-    launches = count(request) * options["launches"] * max(1, len(interpreters))
-    _confirm(launches, yes=options["yes"] or options["dry_run"])
     plugins = load_plugins(blocked)
     trials = with_interpreters(expand(request, plugins), interpreters)
+    for note in fallback_notes(request, trials, plugins.backends):
+        click.echo(f"note: {note}", err=True)
     for interpreter in interpreters.values() if options["affinity"] else ():
         interpreter.need("affinity", "--affinity")
     if options["dry_run"]:
         return _print_plan(trials, options["launches"], options["format_"])
+    _confirm(len(trials) * options["launches"], yes=options["yes"])
     threads = [trial.threads for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
     settings = LocalSettings(

@@ -9,6 +9,11 @@ from pathlib import Path
 DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 
 
+def device_file() -> Path | None:
+    """Return an accelerator driver's device file, if there is one."""
+    return next((path for path in DEVICE_FILES if path.exists()), None)
+
+
 def may_have_accelerator() -> bool:
     """Return False only where no framework could find an accelerator: on Linux without any driver's device file."""
-    return sys.platform != "linux" or any(path.exists() for path in DEVICE_FILES)
+    return sys.platform != "linux" or device_file() is not None

@@ -8,6 +8,7 @@ HarnessError
 │   └── StoreError             a store that cannot be opened, read or written
 ├── PluginError                a plugin broke the contract (wrong shape, dtype, None); names its distribution
 ├── UnsupportedError           a combination that cannot run: status ``unsupported``
+├── ParityError                a loss or gradient that is not the reference's: status ``parity_failed``
 ├── DivergedError              a loss or gradient that is not finite: status ``diverged``
 └── DeviceMemoryError          the device is out of memory: status ``out_of_memory``
 
@@ -59,6 +60,10 @@ class PluginError(HarnessError):
 
 class UnsupportedError(HarnessError):
     """This backend, model or trial cannot run; the message says why."""
+
+
+class ParityError(HarnessError):
+    """A gradient or the loss differs from the reference by more than rounding explains."""
 
 
 class DivergedError(HarnessError):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from harness.contract.trial import Trial
 
@@ -34,7 +37,7 @@ ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
 FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
 REPLICATION_COLUMNS = ("launches", "interval", "python")
 COLUMNS = (*TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS)
-STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of an environment: they make its id
+STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
 Figure = float | int | bool | None
 
@@ -117,12 +120,30 @@ class Record:
         return cls(**{**content, "trial": trial, "figures": known, "details": details})
 
 
+def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes an environment's id: the machine, its cards where it has any, the system and Python."""
+    facts = {name: environment.get(name) for name in STABLE_FACTS}
+    facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
+    cards = sorted(str(card.get("name")) for card in environment.get("gpus") or ())
+    return facts | ({"cards": cards} if cards else {})
+
+
 def finite(value: Any) -> Any:
-    """Return ``value`` with every not-finite number, at any depth, replaced by None (JSON has no NaN)."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    """Return ``value`` as JSON has it, at any depth: numbers of NumPy as Python's own, and None where not finite."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
-    return value
+    number = _number(value)
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _number(value: Any) -> Any:
+    """Return any kind of number as Python's own, and everything else as it is."""
+    if value is None or isinstance(value, float | int | str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value

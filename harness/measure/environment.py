@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_info
 import harness
 from harness import answers
 from harness.contract import Backend, Missing
-from harness.contract.record import STABLE_FACTS
+from harness.contract.record import stable_facts
 from harness.measure.machine import cpu_settings, gpus
+from harness.plugins import GROUP
 
-ENTRY_POINT_GROUP = "harness"
 CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
 VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_", "XLA_", "NPROC")
 VARIABLE_NAMES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE")
@@ -57,14 +57,13 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
 
 
 def environment_id(record: dict[str, Any]) -> str:
-    """Return twelve hexadecimal digits that two records share if machine, system and Python are the same.
+    """Return twelve hexadecimal digits that two records share if machine, cards, system and Python are the same.
 
-    Library versions, variables and the commit stay out, so that these may be compared on one machine; so does whatever
-    changes by itself (frequency, load, free memory) or from run to run (the processors that a process may use).
+    Library and driver versions, variables and the commit stay out, so that these may be compared on one machine; so
+    does whatever changes by itself (frequency, load, free memory) or from run to run (the processors that a process may
+    use).
     """
-    facts = {name: record.get(name) for name in STABLE_FACTS}
-    facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
-    stable = json.dumps(facts, sort_keys=True)
+    stable = json.dumps(stable_facts(record), sort_keys=True)
     return hashlib.sha256(stable.encode()).hexdigest()[:12]
 
 
@@ -129,7 +128,7 @@ def _plugins() -> dict[str, str]:
     """Return the version of every distribution that offers a plugin."""
     found: dict[str, str] = {}
     for distribution in distributions():
-        if any(point.group == ENTRY_POINT_GROUP for point in distribution.entry_points):
+        if any(point.group == GROUP for point in distribution.entry_points):
             found.setdefault(distribution.metadata["Name"], distribution.version)  # the first on the path is imported
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.contract import Array, Batch, Dtype, Model, PluginError, StepResult, Task, Trainer
+from harness.contract.record import finite
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,28 @@ def checked_batches(batches: Iterator[Batch], sequences: int, label: str) -> Ite
     raise PluginError(f"invalid batches: training data ended, but it must go on without end; {label}")
 
 
+def checked_loss(name: str, loss: Any, label: str) -> float:
+    """Return the loss of a predictor that a task computes, as a float.
+
+    Raises:
+        PluginError: it is no finite number.
+    """
+    try:
+        number = float(loss)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"invalid {name}: expected a number, got {loss!r}; {label}") from error
+    if not math.isfinite(number):
+        raise PluginError(f"invalid {name}: expected a finite number, got {loss!r}; {label}")
+    return number
+
+
 def checked_facts(task: Task, label: str) -> dict[str, Any]:
     """Return what a task tells about itself.
 
     Raises:
         PluginError: it cannot be stored.
     """
-    facts = task.facts()
+    facts: dict[str, Any] = finite(task.facts())
     try:
         json.dumps(facts)
     except (TypeError, ValueError) as error:

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, PluginError, UnsupportedError
-
-
-class ParityError(HarnessError):
-    """A gradient or the loss differs from the reference by more than rounding explains."""
+from harness.contract.errors import ParityError
 
 
 @dataclass(frozen=True)

@@ -207,14 +207,17 @@ def _checked_gradients(name: str, gradients: object, model: Model, batch: Batch,
     return _tensors(gradients)
 
 
+def applied_gradients(before: Parameters, after: Parameters) -> dict[str, Array]:
+    """Return the gradients that one training step under ``STEP`` has applied: (before - after) / learning rate."""
+    return {name: (value.astype(np.float64) - after[name]) / STEP.learning_rate for name, value in before.items()}
+
+
 def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Array]:
-    """Return what one training step under ``STEP`` says and does; its gradients: (before - after) / learning rate."""
+    """Return what one training step under ``STEP`` says and does."""
     before = trainer.parameters()
     step = check_step(trainer.train_step(batch), name)
     trainer.synchronize()
-    after = trainer.parameters()
-    updates = {key: array.astype(np.float64) - after[key] for key, array in before.items()}
-    tensors = {key: update / STEP.learning_rate for key, update in updates.items()}
+    tensors = applied_gradients(before, trainer.parameters())
     tensors |= {"loss": np.asarray(step.loss, np.float64), "gradient_norm": np.asarray(step.norm, np.float64)}
     return {key + TRAIN_STEP: tensor for key, tensor in tensors.items()}
 

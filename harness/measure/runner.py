@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.contract import Backend, HarnessError, Trainer, Trial, array_dtype
+from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
+from harness.contract.errors import ParityError
 from harness.measure.checkpoint import save
 from harness.measure.clock import Clock, MonotonicClock
 from harness.measure.draft import Draft
 from harness.measure.environment import environment_id, environment_record
 from harness.measure.events import Event, Facts, Finished, Phase
 from harness.measure.flow import measure_flow
-from harness.measure.guard import check_parameters, checked_facts
+from harness.measure.guard import check_parameters, checked_facts, checked_loss
 from harness.measure.honesty import checked_threads
 from harness.measure.memory import PeakMemory
-from harness.measure.outcome import ParityError, blamed, outcome_of
+from harness.measure.outcome import blamed, outcome_of
 from harness.measure.parity import measure_parity
 from harness.measure.sampling import sample_text
 from harness.measure.setup import Setup, check_backend, prepare
@@ -132,12 +133,7 @@ class _Run:
         known = self.settings.calibrations.get(self.environment_id or "", {})
         yield from Training(setup, trainer, self.clock, self.memory, self.flags, known).events()
         yield Phase("finish")
-        final = measure_flow(trainer, setup.flow_batch())
-        yield Facts(
-            figures={"gradient_horizon": final.horizon, "gradient_decay": final.decay},
-            curves={"gradient_flow": curves | {"final": final.to_json()}},
-            details={"gradient_horizon_censored": final.censored},
-        )
+        yield from self._extra("gradient flow after training", self._final_flow(setup, trainer, curves))
         yield from self._keep(setup, trainer)
 
     def _setup(self) -> Generator[Event, None, Setup]:
@@ -147,10 +143,11 @@ class _Run:
         check_backend(self.backend, trial, plugins)
         yield Phase("prepare")
         setup = prepare(trial, plugins, self.backend, self.label)
+        floor = setup.task.floor()
         figures = {
             "parameters": setup.model.parameter_count(),
-            "loss_baseline": setup.task.baseline(),
-            "loss_floor": setup.task.floor(),
+            "loss_baseline": checked_loss("baseline", setup.task.baseline(), setup.task_label),
+            "loss_floor": None if floor is None else checked_loss("floor", floor, setup.task_label),
         }
         distribution = plugins.distribution_of("backend", trial.backend)
         facts = checked_facts(setup.task, setup.task_label)
@@ -185,25 +182,44 @@ class _Run:
                 f"tolerance {parity.tolerance:.3g}; {self.label}"
             )
 
-    def _keep(self, setup: Setup, trainer: Trainer) -> Iterator[Event]:
-        """Write the checkpoint and some text; a failure here is flagged and does not take the figures away."""
-        parameters = check_parameters(trainer, setup.model, array_dtype(self.trial.dtype), self.label)
-        vocabulary = setup.task.vocabulary
+    def _extra(self, what: str, events: Iterator[Event]) -> Iterator[Event]:
+        """Yield what comes after the measurement; a failure here is flagged and does not take the figures away."""
         try:
-            if self.settings.checkpoint is not None:
-                save(Path(self.settings.checkpoint), parameters, self.trial, vocabulary)
-                yield Facts(details={"checkpoint": self.settings.checkpoint})
-            if self.settings.sample_length and vocabulary is not None:
-                yield Facts(details={"samples": self._samples(setup, setup.reference_trainer(parameters))})
+            yield from events
         except HarnessError as error:
             self.flags.append(str(error))
+        except Exception as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
+            self.flags.append(f"{what} failed: {type(error).__name__}: {error}; {self.blamed(error)}")
 
-    def _samples(self, setup: Setup, trainer: Trainer) -> list[dict[str, object]]:
-        """Return text from the reference at the trained weights, so that nothing is compiled for a batch of one."""
+    def _final_flow(self, setup: Setup, trainer: Trainer, curves: Mapping[str, Any]) -> Iterator[Event]:
+        names = ("gradient_horizon", "gradient_decay", "gradient_horizon_censored")
+        yield Facts(
+            figures=dict.fromkeys(names[:2]), details={names[2]: False}
+        )  # those of the start are no longer true
+        final = measure_flow(trainer, setup.flow_batch())
+        yield Facts(
+            figures={"gradient_horizon": final.horizon, "gradient_decay": final.decay},
+            curves={"gradient_flow": {**curves, "final": final.to_json()}},
+            details={"gradient_horizon_censored": final.censored},
+        )
+
+    def _keep(self, setup: Setup, trainer: Trainer) -> Iterator[Event]:
+        """Write the checkpoint, and some text."""
+        parameters = check_parameters(trainer, setup.model, array_dtype(self.trial.dtype), self.label)
+        yield from self._extra("the checkpoint", self._checkpoint(setup, parameters))
+        yield from self._extra("a sample of text", self._samples(setup, parameters))
+
+    def _checkpoint(self, setup: Setup, parameters: Parameters) -> Iterator[Event]:
+        if self.settings.checkpoint is not None:
+            save(Path(self.settings.checkpoint), parameters, self.trial, setup.task.vocabulary)
+            yield Facts(details={"checkpoint": self.settings.checkpoint})
+
+    def _samples(self, setup: Setup, parameters: Parameters) -> Iterator[Event]:
+        """Yield text from the reference at the trained weights, so that nothing is compiled for a batch of one."""
         vocabulary = setup.task.vocabulary
-        if vocabulary is None:
-            return []
-        samples: list[dict[str, object]] = []
+        if vocabulary is None or not self.settings.sample_length:
+            return
+        trainer, samples = setup.reference_trainer(parameters), list[dict[str, object]]()
         for temperature in TEMPERATURES:
             rng = generator(self.trial.seed, "sample", str(temperature))
             text = sample_text(
@@ -215,4 +231,4 @@ class _Run:
                 rng=rng,
             )
             samples.append({"temperature": temperature, "prime": vocabulary.prime, "text": text})
-        return samples
+        yield Facts(details={"samples": samples})

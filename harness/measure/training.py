@@ -68,7 +68,10 @@ class Training:
         results, seconds = time_steps(self.trainer, [device_batch], self.clock, self.setup.label)
         yield Facts(figures={"first_step_seconds": seconds})
         yield from self._progress(results, Block(1, _tokens([batch]), seconds))
-        yield Facts(details={"placement": checked_placement(self.trainer, self.setup.trial, self.setup.label)})
+        placement = checked_placement(self.trainer, self.setup.trial, self.setup.label)
+        if not placement:
+            self.flags.append(f"device and dtype are not verified: the engine does not tell; {self.setup.label}")
+        yield Facts(details={"placement": placement})
         return Pace(self.setup.trial.steps - 1, seconds)
 
     def _block(self, batches: Sequence[Batch], pace: Pace) -> Iterator[Event]:

@@ -53,7 +53,11 @@ class Launch:
             return self.draft.record("failed", reason)
         kills = out_of_memory_kills()
         request = request_line(self.trial, self.settings.of_worker(self.trial))
-        with Worker(request, environment, self.settings.python(self.trial)) as worker:
+        try:
+            started = Worker(request, environment, self.settings.python(self.trial))
+        except OSError as error:  # no process, descriptor or memory left, an interpreter that is gone: the next may run
+            return self.draft.record("failed", f"the worker could not be started: {error}")
+        with started as worker:
             self._follow(worker)
             status = worker.reap()
             self._drain(worker)
@@ -148,10 +152,6 @@ class Launch:
         details: dict[str, Any] = dict(record.details)
         if record.status != "ok" and self.log.text():
             details["log_tail"] = self.log.tail()
-        if self.settings.logs is not None:
-            path = self.settings.logs / f"{self.trial.trial_id}.log"
-            path.write_text(self.log.text(), encoding="utf-8")
-            details["log"] = str(path)
         return replace(record, details=details)
 
 

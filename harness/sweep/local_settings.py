@@ -21,8 +21,7 @@ class LocalSettings:
         timeout_seconds: of one trial, imports included; None: no limit.
         interrupt_seconds: what a running trial is given after the first request to stop.
         kill_seconds: between SIGTERM and SIGKILL.
-        log_bytes: how much of a worker's output is kept.
-        logs: directory for ``TRIAL_ID.log``; None: only the tail of a failed trial's log is kept, in its record.
+        log_bytes: how much of a worker's output is kept while it runs; a failed trial's record holds the tail.
         checkpoints: directory for ``TRIAL_ID.safetensors``; None: nothing is saved.
         sample_length: characters of text to sample at each temperature.
         block: names of plugins that are not loaded.
@@ -35,7 +34,6 @@ class LocalSettings:
     interrupt_seconds: float = 10.0
     kill_seconds: float = 2.0
     log_bytes: int = 10 * 2**20
-    logs: Path | None = None
     checkpoints: Path | None = None
     sample_length: int = 0
     block: tuple[str, ...] = ()

@@ -6,13 +6,14 @@ All errors are found at once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.contract import Trial, UnknownNameError, UsageError
 from harness.plugins import Plugins
+from harness.sweep.exclude import Excludes
 from harness.sweep.problems import listed
-from harness.sweep.request import AXES, Combination, PlanRequest, count
+from harness.sweep.request import AXES, PlanRequest, count
 from harness.sweep.resolve import Resolver
 
 MOST_TRIALS = 100_000
@@ -28,22 +29,23 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     _check_axes(request)
     products = [_known(axes) for axes in request.products()]
     every = [dict(zip(axes, values, strict=True)) for axes in products for values in itertools.product(*axes.values())]
-    exclude = [rule for one in request.exclude for rule in _of_members(one, plugins)]
-    combinations: list[tuple[Combination, Sequence[Combination]]]
-    combinations = [(one, exclude) for one in every if not _excluded(one, exclude)]
+    excludes, nothing = Excludes(request.exclude, plugins), Excludes((), plugins)
+    combinations = [(one, excludes) for one in every if not excludes.cover(one)]
     firsts = {name: values[0] for name, values in products[0].items()}
-    combinations += [({**firsts, **_known(extra)}, ()) for extra in request.include]
+    combinations += [({**firsts, **_known(extra)}, nothing) for extra in request.include]
     resolver = Resolver(plugins, request.task_options)
     trials: dict[str, Trial] = {}
     errors: dict[str, None] = dict.fromkeys(unknown)
     for combination, rules in combinations:
         try:
             found = resolver.trials(combination)
-            kept = (trial for trial in found if not _excluded(combination | {"backend": trial.engine}, rules))
+            kept = (trial for trial in found if not rules.cover(combination | {"backend": trial.engine}))
             trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
             errors.update(dict.fromkeys(str(error).splitlines()))
     errors.update(dict.fromkeys(resolver.unused_options()))
+    if not errors:  # else a rule may idle for one of these
+        errors.update(dict.fromkeys(excludes.idle(every, request.overridden)))
     if errors:
         raise UsageError(listed(list(errors)))
     if not trials:
@@ -75,21 +77,3 @@ def _check_axes(request: PlanRequest) -> None:
         raise UsageError(
             f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed: shorten an axis"
         )
-
-
-def _of_members(rule: Combination, plugins: Plugins) -> list[Combination]:
-    """Return the rule, or one rule for each backend of the group that it names."""
-    name, colon, variant = str(rule.get("backend", "")).partition(":")
-    members = plugins.groups.get(name)
-    return [rule] if members is None else [rule | {"backend": f"{one}{colon}{variant}"} for one in members]
-
-
-def _excluded(combination: Combination, rules: Sequence[Combination]) -> bool:
-    return any(_matches(combination, rule) for rule in rules)
-
-
-def _matches(combination: Combination, rule: Combination) -> bool:
-    """Say whether all that ``rule`` names is so; a backend without a variant means each of its variants."""
-    backend = str(combination["backend"])
-    asked = combination | {"backend": backend if ":" in str(rule.get("backend")) else backend.partition(":")[0]}
-    return all(name in asked and asked[name] == value for name, value in rule.items())

@@ -19,8 +19,8 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
 
     Args:
         request: the plan; ``fast`` evaluates at the start and the end only, unless the plan says when.
-        options: ``fast``, ``rigorous``, and ``launches``, ``sample_length`` and ``order_seed``, None where they were
-            not given.
+        options: ``fast`` (one launch, whatever the plan says), ``rigorous``, and ``launches``, ``sample_length`` and
+            ``order_seed``, None where they were not given.
 
     Raises:
         UsageError: both presets are asked for, or an option would have no effect.
@@ -32,7 +32,7 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
         raise UsageError("--rigorous would have no effect beside --launches: leave one of them out")
     if fast:
         request = replace(request, axes={"evaluate_every": (0,), **request.axes})
-    launches = RIGOROUS_LAUNCHES if rigorous else request.launches or LAUNCHES
+    launches = RIGOROUS_LAUNCHES if rigorous else LAUNCHES if fast else request.launches or LAUNCHES
     filled = {"launches": launches, "sample_length": 0 if fast else SAMPLE_LENGTH}
     options = {**options, **{name: v for name, v in filled.items() if options[name] is None}}
     if options["launches"] == 1 and options["order_seed"] is not None:

@@ -30,10 +30,12 @@ class PlanRequest:
         axes: axis -> values, in the order in which they vary; an axis left out takes its default.
         task_options: task -> option -> value.
         include: further combinations; an axis left out takes the first value of its axis.
-        exclude: combinations to leave out; each matches on the axes that it names, which the plan must have.
+        exclude: combinations to leave out; each matches on the axes that it names, which the plan must have. A list of
+            values means any of them.
         cases: axes of their own, each put in place of the same ones of ``axes``; the plan is one product per case, or
             that of ``axes`` alone where there is none.
         launches: fresh processes per trial; None leaves it to the command.
+        overridden: axes whose values took the place of the plan's own; excludes that name one may exclude nothing.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class PlanRequest:
     exclude: Sequence[Combination] = ()
     cases: Sequence[Mapping[str, Sequence[Any]]] = ()
     launches: int | None = None
+    overridden: frozenset[str] = frozenset()
 
     def products(self) -> list[dict[str, Sequence[Any]]]:
         """Return the axes of each product of the plan, defaults filled in."""
@@ -64,6 +67,7 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
         [*base.exclude, *over.exclude],
         cases=[*cases, *over.cases],
         launches=base.launches if over.launches is None else over.launches,
+        overridden=base.overridden | set(over.axes),
     )
 
 

@@ -135,6 +135,9 @@ class Resolver:
             except ValidationError as error:
                 lines = validation_lines(error, f"task.{task_class.name}.", tuple(task_class.Options.model_fields))
                 raise UsageError("\n".join(lines)) from error
+            if length < task_class.minimum_length:
+                least = f"needs a length of at least {task_class.minimum_length}, got {length}"
+                raise UsageError(f"task {task_class.name!r} {least}")
             self._check(task_class, options, length)
             self._checked[key] = options.model_dump(mode="json")
         return self._checked[key]

@@ -8,9 +8,10 @@ import numpy as np
 
 from harness.contract import Trainer
 from harness.contract.backend import Checkpoint
+from harness.measure.parity import STEP
 from harness.testing.bench import DEEP, LONG, SGD, Bench, Case
 from harness.testing.compare import NotApplicable, agree
-from harness.testing.grid import STEP, trained_gradients
+from harness.testing.grid import trained_gradients
 
 # About sqrt(T); chunks that do not divide T; one longer than the batch.
 CHUNKS: tuple[tuple[Case, Checkpoint], ...] = ((DEEP, "auto"), (LONG, "auto"), (DEEP, 3), (LONG, 10), (DEEP, 100))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from harness.contract import Dtype, Optimizer
+from harness.contract import Dtype
 from harness.contract.backend import DeviceBatch, Trainer
+from harness.measure.parity import STEP, applied_gradients
 from harness.testing.bench import Bench, Case
 from harness.testing.compare import Check, NotApplicable, agree
 
@@ -22,8 +23,6 @@ AXES: Mapping[str, Sequence[Any]] = {
     "masked": (False, True),
     "inputs": ("token", "real"),
 }
-# The gradients of a training step are read off the weights; so large a step that their own rounding is nothing beside.
-STEP = Optimizer("sgd", learning_rate=2.0**30)
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,11 @@ def every_tensor_equals_the_reference(bench: Bench, point: Point) -> None:
 
 
 def trained_gradients(trainer: Trainer, batch: DeviceBatch) -> dict[str, Any]:
-    """Return the gradients of one training step under ``STEP``: (before - after) / learning rate."""
+    """Return the gradients of one training step under ``STEP``, whose loss nobody has asked for."""
     before = trainer.parameters()
     trainer.train_step(batch)
     trainer.synchronize()
-    after = trainer.parameters()
-    return {name: (value - after[name]) / STEP.learning_rate for name, value in before.items()}
+    return applied_gradients(before, trainer.parameters())
 
 
 def _work(point: Point) -> int:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.contract.record import STABLE_FACTS, Record
+from harness.contract.record import Record, stable_facts
 from harness.contract.trial import Trial
 from harness_results.compare import Key, same_trial
 
@@ -37,8 +37,8 @@ def different_facts(
 def _differences(left: Places, right: Places, ignored: Sequence[str]) -> list[str]:
     if set(left) == set(right) or not left or not right:
         return []
-    one, other = _of_one_side(left, right), _of_one_side(right, left)
-    names = [name for name in STABLE_FACTS if name not in ignored and one.get(name) != other.get(name)]
+    one, other = stable_facts(_of_one_side(left, right)), stable_facts(_of_one_side(right, left))
+    names = [name for name in one | other if name not in ignored and one.get(name) != other.get(name)]
     if not names and not ignored:
         return [f"environment {', '.join(sorted(left))} against {', '.join(sorted(right))}"]
     return [f"{name}: {_brief(one.get(name))} against {_brief(other.get(name))}" for name in names]

@@ -67,6 +67,8 @@ class FaultyTrainer(NumpyTrainer):
         return self.steps if self.fault == "recompiles" else None
 
     def placement(self):
+        if self.fault == "silent":
+            return None
         placement = PLACEMENTS.get(self.fault) or super().placement()
         told = None if self.checkpoint == "off" else f"checkpoint {self.checkpoint}"
         return replace(placement, matmul_precision=told)
@@ -153,7 +155,7 @@ class Faulty(NumpyBackend):
     checkpoints = True
 
     def variants(self, cell):
-        return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", *PLACEMENTS, *FAULTS, *OUTPUTS)
+        return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", "silent", *PLACEMENTS, *FAULTS, *OUTPUTS)
 
     def deviation(self, cell, variant):
         return "the forget gate is missing" if variant == "inexact" and cell.name == "lstm" else None

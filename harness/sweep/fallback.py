@@ -1,0 +1,31 @@
+"""Notes on backends that could use an accelerator, find none, and so run on the CPU: never in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from harness import answers
+from harness.contract import Backend, Trial
+from harness.contract.accelerators import device_file
+from harness.sweep.request import PlanRequest
+
+
+def fallback_notes(request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]) -> list[str]:
+    """Return a note for each backend that ``auto`` left on the CPU of a machine which has an accelerator's driver."""
+    file = device_file()
+    if file is None or not _asks_for_auto(request):
+        return []
+    fallen = [name for name in dict.fromkeys(trial.backend for trial in trials) if _finds_none(backends[name])]
+    cure = "install its library for this accelerator, or give --device cpu"
+    return [f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {cure}" for name in fallen]
+
+
+def _asks_for_auto(request: PlanRequest) -> bool:
+    asked = [axes.get("device", ("auto",)) for axes in request.products()]
+    asked += [(one["device"],) for one in request.include if "device" in one]
+    return any("auto" in devices for devices in asked)
+
+
+def _finds_none(backend: Backend) -> bool:
+    """Say whether the backend looks for devices and finds the CPU alone; one that never looks has nothing to find."""
+    return type(backend).devices is not Backend.devices and answers.devices(backend) == ("cpu",)
