@@ -237,7 +237,7 @@ def test_another_source_flag_compiler_or_cpu_is_another_library(compiler, monkey
         return building._name(recipe, recipe.digest(), compiler)
 
     names = [name(), name(Recipe("xla.c")), name(Recipe("kernel.c", flags=("-g",))), name(compiler=newer)]
-    monkeypatch.setattr(building, "_cpu", lambda: "another")
+    monkeypatch.setattr(building, "cpu", lambda: "another")
     names.append(name())
     assert len(set(names)) == 5
 
