@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.cells import GRU, LSTM
-from harness.contract import Batch, Gradients, Missing, StepResult
+from harness.contract import Batch, Gradients, Missing, Placement, StepResult
 from harness.testing import (
     BackendConformance,
     Check,
@@ -259,6 +259,21 @@ class NoisyLoss(NumpyTrainer):
         return replace(result, loss=result.loss * (1 + 1e-6 * self.noise.random()))
 
 
+class LiesElsewhere(NumpyTrainer):
+    def placement(self):
+        return Placement("host", str(super().placement().dtype))
+
+
+class IsAlwaysWide(NumpyTrainer):
+    def placement(self):
+        return Placement("cpu", "float64")
+
+
+class DoesNotTell(NumpyTrainer):
+    def placement(self):
+        return None
+
+
 class AnyDevice(NumpyBackend):
     def trainer(self, model, optimizer, parameters, execution):
         return NumpyTrainer(model, optimizer, parameters, replace(execution, device="cpu", variant="vectorised"))
@@ -396,6 +411,16 @@ WRONG = {
     "not repeatable": (Fake(NoisyLoss), "the_same_trial_twice_gives_the_same_losses", f"losses .*{ERROR}"),
     "dropout ignored": (Fake(change=without_dropout), "dropout_acts_in_training_only", "loss: .*dropout"),
     "dropout seed ignored": (Fake(change=with_one_dropout_seed), "dropout_acts_in_training_only", "dropout seeds"),
+    "lies elsewhere": (
+        Fake(LiesElsewhere),
+        "results_lie_where_they_were_asked_for",
+        "placement: cpu was asked for, the results lie on host",
+    ),
+    "is always wide": (
+        Fake(IsAlwaysWide),
+        "results_lie_where_they_were_asked_for",
+        "placement: float32 was asked for, the results are float64",
+    ),
     "any device will do": (AnyDevice(), "unknown_devices_and_variants_are_refused", "'no-such-device' was accepted"),
 }
 
@@ -468,6 +493,13 @@ def test_an_exception_of_the_plugin_is_a_failure_with_its_type():
     checks = checks_for_backend(Fake(Explodes), NumpyBackend(), [LSTM()])
     result = run_check(check_named(checks, "loss_and_outputs_follow_the_equations"))
     assert (result.passed, result.message) == (False, "ZeroDivisionError: inside the plugin")
+
+
+def test_a_backend_that_does_not_tell_its_device_is_skipped_with_what_that_means():
+    checks = checks_for_backend(Fake(DoesNotTell), NumpyBackend(), [LSTM()])
+    result = run_check(check_named(checks, "results_lie_where_they_were_asked_for"))
+    assert result.skipped
+    assert "every trial is flagged" in result.message
 
 
 def test_what_a_backend_does_not_support_is_skipped_with_its_reason():

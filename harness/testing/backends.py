@@ -46,6 +46,7 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     isolation.dropout_acts_in_training_only,
     checkpoints.dropout_is_repeated_when_a_chunk_is_run_again,
     honesty.unknown_devices_and_variants_are_refused,
+    honesty.results_lie_where_they_were_asked_for,
     honesty.synchronize_waits_for_the_work,
 )
 # What holds a variant against the cell's equations themselves, and so cannot be asked of one that deviates from them.

@@ -134,6 +134,20 @@ def float32_is_computed_in_float32(bench: Bench) -> None:
     assert not same, "outputs: equal to the float64 result rounded to float32: float32 was computed in float64"
 
 
+def results_lie_where_they_were_asked_for(bench: Bench) -> None:
+    """After a training step ``placement()`` names the device and dtype that were asked for."""
+    for dtype in (dtype for dtype in bench.dtypes if not bench.why_unsupported(SMALL, dtype)):
+        trainer = bench.new_trainer(SMALL, dtype=dtype)
+        trainer.train_step(trainer.put(SMALL.make_batch()))
+        placement = trainer.placement()
+        if placement is None:
+            raise NotApplicable("placement() does not tell: every trial is flagged, since nobody can verify its device")
+        device = bench.device
+        places = (placement.device, placement.device.partition(":")[0])
+        assert device in places, f"placement: {device} was asked for, the results lie on {placement.device}"
+        assert placement.dtype == dtype, f"placement: {dtype} was asked for, the results are {placement.dtype}"
+
+
 def synchronize_waits_for_the_work(bench: Bench) -> None:
     """After ``synchronize()`` the loss and the parameters are there: fetching them takes no share of the step's time.
 
