@@ -266,7 +266,7 @@ def test_numbers_of_numpy_from_a_task_become_a_record_in_json(plugins):
     events = run_trial(trial(task="copying"), plugins=with_task(plugins, Narrow))
     lines = [json.dumps(to_json(event), allow_nan=False) for event in events]
     assert '"loss_floor": 0.0' in lines[-1]
-    assert record.details["task"] == {"symbols": 8, "rate": 0.5, "fixed": False}
+    assert json.dumps(record.details["task"]) == '{"symbols": 8, "rate": 0.5, "fixed": false}'
 
 
 @pytest.mark.parametrize("method", ["baseline", "floor"])
