@@ -290,7 +290,7 @@ def test_compiled_equals_the_loop_and_compiles_once_for_all_lengths():
 @pytest.mark.parametrize(
     ("cell", "sizes", "variant"),
     [
-        (LSTM(), {"length": 25, "hidden": 128, "batch": 32}, "library"),
+        (LSTM(), {"length": 25, "hidden": 128, "batch": 32}, "fused"),
         (LSTM(), {"length": 1024, "hidden": 128, "batch": 32}, "fused"),
         (LSTM(), {"length": 100_000, "hidden": 100, "batch": 1}, "library"),
         (GRU(), {"length": 25, "hidden": 100, "batch": 1}, "fused"),

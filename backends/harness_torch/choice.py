@@ -1,4 +1,4 @@
-"""Which variant is the fastest, as measured; the first line that fits decides."""
+"""Which variant is the fastest, as measured (``results/measured/work-items.md``); the first line that fits decides."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from harness.contract import Cell, LinearCell, Trial
 from harness_native import native_unsupported
 
 LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations torch.nn has
-# From here on the LSTM of oneDNN is no faster than ours (measured on one thread of a Zen 4, float32).
-LARGE = 1_000_000  # values of h in a batch
 # Up to here the parallel scan is faster than T small steps (twice at 100, no longer at 4096; T = 1024 and 100).
 NARROW = 512  # values of h in one time step
 
@@ -27,17 +25,13 @@ def _on_gpu(trial: Trial) -> bool:
     return trial.device.startswith("cuda")
 
 
-def _values(trial: Trial) -> int:
-    return trial.length * trial.batch * trial.hidden
-
-
 LINES = (
     # On a GPU nothing is measured yet: cuDNN, and for linear cells few launches instead of T.
     Line("library", lambda cell, trial: _on_gpu(trial) and type(cell) in LIBRARY_CELLS),
     Line("parallel", lambda cell, trial: _on_gpu(trial) and isinstance(cell, LinearCell)),
     Line("native", lambda _cell, trial: native_unsupported("native", trial.device, trial.dtype) is None),
     Line("parallel", lambda cell, trial: isinstance(cell, LinearCell) and trial.batch * trial.hidden <= NARROW),
-    Line("library", lambda cell, trial: type(cell) is LSTM and (trial.batch == 1 or _values(trial) < LARGE)),
+    Line("library", lambda cell, trial: type(cell) is LSTM and trial.batch == 1),
     Line("fused", lambda _cell, _trial: True),
 )
 
