@@ -18,6 +18,7 @@ def convert(kind, text):
         ("10:50:20", (10, 30, 50)),
         ("10:50:+20", (10, 30, 50)),
         ("5, 32:64:x2", (5, 32, 64)),
+        ("32:64:X2", (32, 64)),
     ],
 )
 def test_lengths_read_lists_and_ranges(text, lengths):
@@ -34,6 +35,14 @@ def test_numbers_may_be_none_where_an_option_can_be_switched_off():
     assert convert(types.NUMBERS_OR_NONE, "1e-3,none") == (0.001, None)
     with pytest.raises(click.BadParameter, match="numbers"):
         convert(types.NUMBERS, "none")
+
+
+def test_words_beside_numbers_are_taken_in_any_case_and_named_in_the_error():
+    assert convert(types.CHECKPOINTS, "off,AUTO,64") == ("off", "auto", 64)
+    with pytest.raises(click.BadParameter, match="whole numbers, separated by commas, or off or auto"):
+        convert(types.CHECKPOINTS, "on")
+    with pytest.raises(click.BadParameter, match="numbers, separated by commas, or none"):
+        convert(types.NUMBERS_OR_NONE, "off")
 
 
 def test_a_not_a_number_is_left_to_the_trial_to_refuse():

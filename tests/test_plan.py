@@ -331,11 +331,31 @@ def test_flags_override_the_file_axis_by_axis():
         ("[[case]]\nlenght = 5", "Did you mean length"),
         ("launches = 0", "launches = 0"),
         ("[matrix]\nlength = ['five']", "length = 'five'"),
+        ("[matrix]\nlength = [5, true]", "no axis takes true or false: length"),
+        ("[[include]]\nhidden = false", "no axis takes true or false: hidden"),
+        ("launches = true", "launches = True"),
+        ('launches = "3"', "launches = '3'"),
     ],
 )
 def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
     with pytest.raises(UsageError, match=message):
         expand(merge(PlanRequest(ONE), read_plan(write(tmp_path, text))), PLUGINS)
+
+
+def test_none_in_a_plan_file_switches_off(tmp_path):
+    text = """
+        [matrix]
+        clip_norm = [1.0, "none"]
+        seed = [0, 1]
+        [[exclude]]
+        clip_norm = "none"
+        seed = 1
+        [[include]]
+        clip_norm = "None"
+        seed = 2
+        """
+    plan = expand(merge(PlanRequest(ONE), read_plan(write(tmp_path, text))), PLUGINS)
+    assert [(trial.clip_norm, trial.seed) for trial in plan] == [(1.0, 0), (1.0, 1), (None, 0), (None, 2)]
 
 
 def test_a_missing_plan_file_is_named():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import rich_click as click
@@ -34,8 +34,18 @@ class CommaList(click.ParamType[Any]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
-def _none_or(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    return lambda text: None if text.lower() == "none" else convert(text)
+def _or_words(words: Mapping[str, Any], convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return ``convert``, which takes these words too, in any case, and names them in its error."""
+
+    def read(text: str) -> Any:
+        if text.lower() in words:
+            return words[text.lower()]
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or {' or '.join(words)}") from None
+
+    return read
 
 
 def _integer(text: str) -> int:
@@ -61,9 +71,9 @@ def _word(text: str) -> str:
 WORDS = CommaList("name,...", _word)
 INTEGERS = CommaList("n,...", _integer)
 NUMBERS = CommaList("x,...", _number)
-NUMBERS_OR_NONE = CommaList("x,...|none", _none_or(_number))
-INTEGERS_OR_NONE = CommaList("n,...|none", _none_or(_integer))
-CHECKPOINTS = CommaList("off|auto|n,...", lambda text: text if text in {"off", "auto"} else _integer(text))
+NUMBERS_OR_NONE = CommaList("x,...|none", _or_words({"none": None}, _number))
+INTEGERS_OR_NONE = CommaList("n,...|none", _or_words({"none": None}, _integer))
+CHECKPOINTS = CommaList("off|auto|n,...", _or_words({"off": "off", "auto": "auto"}, _integer))
 
 
 class Lengths(click.ParamType[Any]):
@@ -82,7 +92,7 @@ class Lengths(click.ParamType[Any]):
 
 
 def _lengths(part: str) -> Sequence[int]:
-    match = _RANGE.fullmatch(part)
+    match = _RANGE.fullmatch(part.lower())
     if not match:
         return [_integer(part)]
     first, last, step = int(match[1]), int(match[2]), int(match[4])
