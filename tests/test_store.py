@@ -401,3 +401,28 @@ def test_a_calibration_replaces_the_one_before(tmp_path):
             store.calibrate("place", "noise", value)
         store.calibrate("elsewhere", "noise", 3)
         assert store.all_calibrations() == {"place": {"noise": 2}, "elsewhere": {"noise": 3}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("update records set figures = '[]'", r"record 1 \(trial [0-9a-f]+\).* figures cannot be read"),
+        ("update trials set content = '{}'", r"record 1 \(trial [0-9a-f]+\).* trial cannot be read"),
+        ("update records set details = '{odd'", "is damaged: what it keeps as JSON is none"),
+    ],
+)
+def test_a_record_that_was_damaged_is_named(path, change, message):
+    store_one(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change)
+    with Store.open(path) as store, pytest.raises(StoreError, match=message):
+        store.launches()
+
+
+def test_a_record_whose_environment_is_gone_is_still_there(path):
+    record = store_one(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("delete from environments")
+    with Store.open(path) as store:
+        [found] = store.launches()
+    assert (found.trial, dict(found.environment)) == (record.trial, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +48,9 @@ class Database:
                     raise self.explain(error) from error
             except OSError as error:
                 raise self.explain(error) from error
+            except JSONDecodeError as error:
+                told = f"store {self.name} is damaged: what it keeps as JSON is none ({error})"
+                raise StoreError(f"{told}. Restore it from a copy, or {CHOOSE}.") from error
             time.sleep(PAUSE_SECONDS * attempt)
         raise AssertionError("unreachable")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, RowMapping, Select, case, func, insert, select
 
+from harness.contract.errors import StoreError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
 from harness_results.schema import curves, encode, environments, records, trials
@@ -84,7 +85,7 @@ def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_cur
     query = (
         select(records, trials.c.content.label("trial"), environments.c.content.label("environment_content"))
         .join(trials, trials.c.trial_id == records.c.trial_id)
-        .join(environments, environments.c.digest == records.c.environment)
+        .join(environments, environments.c.digest == records.c.environment, isouter=True)
         .where(records.c.record_id.in_(wanted))
         .order_by(records.c.record_id)
     )
@@ -94,10 +95,24 @@ def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_cur
 
 
 def _unpack(row: RowMapping, series: Mapping[str, Any]) -> Record:
+    """Return the record of a row.
+
+    Raises:
+        StoreError: its content is not what was written.
+    """
     same = ("status", "reason", "figures", "details", "environment_id", "started_at", "harness_version")
-    content = {name: row[name] for name in same}
-    trial = Trial.model_validate(row["trial"])
-    return Record(trial=trial, curves=series, environment=row["environment_content"], **content)
+    content = {name: row[name] for name in same} | {"environment": row["environment_content"] or {}}
+    damaged = [name for name in ("figures", "details", "environment") if not isinstance(content[name], dict)]
+    try:
+        trial = Trial.model_validate(row["trial"])
+    except ValueError:
+        damaged.append("trial")
+    if damaged:
+        raise StoreError(
+            f"record {row['record_id']} (trial {row['trial_id']}) of the store is damaged: {', '.join(damaged)} cannot "
+            "be read. Restore the store from a copy, or delete that record."
+        )
+    return Record(trial=trial, curves=series, **content)
 
 
 def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, dict[str, Any]]:
