@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.contract import Missing, UnavailableError
 from harness_native.cache import NO_FOLDER, known_folder, private_folder
-from harness_native.compiler import CURE, Compiler, compilers
+from harness_native.compiler import Compiler, compilers, cure
 
 SOURCES = Path(__file__).parent
 FLAGS = (
@@ -127,7 +127,7 @@ def _problem(name: str) -> Missing | None:
         failure = _failure(folder / name)
         with suppress(OSError):
             told = failure.read_text().strip()
-            return Missing(f"the C compiler failed (delete {failure} to try again): {told}", CURE)
+            return Missing(f"the C compiler failed (delete {failure} to try again): {told}", cure())
     return _problems.get(name)
 
 
@@ -159,10 +159,11 @@ def _compile(command: Sequence[str], target: Path) -> None:
                 built.replace(target)
                 return
     except (OSError, subprocess.SubprocessError) as error:
-        _problems[target.name] = Missing(f"the C compiler failed: {error}", CURE)
+        _problems[target.name] = Missing(f"the C compiler failed: {error}", cure())
         return
-    told = f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}"
-    _problems[target.name] = Missing(f"the C compiler failed: {told}", CURE)
+    said = done.stderr.strip(" \n.")[-500:]
+    told = f"{command[0]} ended with status {done.returncode}" + (f": {said}" if said else "")
+    _problems[target.name] = Missing(f"the C compiler failed: {told}", cure())
     if done.returncode > 0 and not target.exists():
         with suppress(OSError):
             _failure(target).write_text(told)

@@ -65,6 +65,11 @@ def compilers() -> tuple[Compiler, ...] | Missing:
     return known or Missing("there is no C compiler", CURE)
 
 
+def cure() -> str:
+    """Return how to get a compiler that works, where one has failed."""
+    return f"set ${VARIABLE} to another C compiler, or unset it" if os.environ.get(VARIABLE) else CURE
+
+
 def _commands() -> list[list[str]] | Missing:
     """Return the commands to look for: the one in $CC with its options, or each that is usual."""
     named = os.environ.get(VARIABLE)
