@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.contract.record import Record
 from harness_results import findings
+from harness_results.networks import Networks
 from harness_results.text import number, one_line
 
 LEGEND = {
@@ -38,18 +39,19 @@ def _speed(record: Record) -> str:
     return ", ".join([f"median of {launches} launches", *([one_line(told)] if told else [])])
 
 
-def notes(records: Sequence[Record], marks: Iterable[str], *, places: bool = False) -> Iterator[str]:
-    """Yield the lines for one task's table, in which these marks occur; ``places``: and environments as labels."""
+def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> Iterator[str]:
+    """Yield the lines for one task's table, in which these marks occur and whose rows are labelled so."""
     used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in set(marks)]
     if used:
         yield " · ".join(used)
-    if places:
+    if "environment" in shown.axes:
         yield from dict.fromkeys(_place(record) for record in records if record.environment_id)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
-    yield from _grouped("n/a", ((_why(record), record) for record in records if record.status != "ok"))
-    yield from _grouped("over-fitting", _overfitting(records))
-    yield from _grouped("flag", ((one_line(flag), record) for record in records for flag in findings.flags(record)))
+    named = [(_name(record, label, shown.axes), record) for record, label in zip(records, shown.labels, strict=True)]
+    yield from _grouped("n/a", ((_why(one), name, one) for name, one in named if one.status != "ok"))
+    yield from _grouped("over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one)))
+    yield from _grouped("flag", ((one_line(flag), name, one) for name, one in named for flag in findings.flags(one)))
 
 
 def _place(record: Record) -> str:
@@ -72,20 +74,24 @@ def _why(record: Record) -> str:
     return reason if reason.startswith((record.status, words)) else f"{words}: {reason}"
 
 
-def _overfitting(records: Iterable[Record]) -> Iterator[tuple[str, Record]]:
-    for record in records:
-        found = findings.overfitting(record)
-        if found:
-            yield found.words(), record
+def _name(record: Record, label: Sequence[str], axes: Sequence[str]) -> str:
+    """Return what tells the row of a record from the others, but for the length."""
+    python = [f"python={record.trial.python}"] if record.trial.python and "python" not in axes else []
+    varying = [f"{axis}={value}" for axis, value in zip(axes[1:-1], label[1:-1], strict=True)]
+    return " ".join((record.trial.cell, record.trial.engine, *python, *varying))
 
 
-def _grouped(kind: str, found: Iterable[tuple[str, Record]]) -> Iterator[str]:
-    """Yield one line for each text, with the places where it holds."""
+def _overfitting(record: Record) -> Iterator[str]:
+    found = findings.overfitting(record)
+    if found:
+        yield found.words()
+
+
+def _grouped(kind: str, found: Iterable[tuple[str, str, Record]]) -> Iterator[str]:
+    """Yield one line for each text, with the rows and lengths where it holds."""
     places: dict[str, dict[str, list[int]]] = {}
-    for text, record in found:
-        python = f" python={record.trial.python}" if record.trial.python else ""
-        network = f"{record.trial.cell} {record.trial.engine}{python}"
-        places.setdefault(text, {}).setdefault(network, []).append(record.trial.length)
+    for text, name, record in found:
+        places.setdefault(text, {}).setdefault(name, []).append(record.trial.length)
     for text, networks in places.items():
         named = [f"{name} T={_lengths(lengths)}" for name, lengths in networks.items()]
         more = f"; and {len(named) - PLACES} more" if len(named) > PLACES else ""

@@ -81,7 +81,7 @@ def pivot(records: Sequence[Record]) -> Pivot:
         axes=found.axes,
         lengths=lengths,
         rows=tuple(rows),
-        notes=tuple(notes(records, marks, places="environment" in found.axes)),
+        notes=tuple(notes(records, marks, found)),
     )
 
 
