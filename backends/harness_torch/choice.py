@@ -1,4 +1,7 @@
-"""Which variant is the fastest, as measured (``results/measured/work-items.md``); the first line that fits decides."""
+"""Which variant is held to be the fastest; the first line that fits decides.
+
+For rnn, lstm and gru on a CPU as measured in ``results/measured/work-items.md``.
+"""
 
 from __future__ import annotations
 
