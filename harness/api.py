@@ -12,6 +12,7 @@ from harness.contract import Record, Trial, UsageError
 from harness.contract.trial import OptionValue
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
+from harness.sweep.executor import Executor
 from harness.sweep.fallback import fallback_notes
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
@@ -166,6 +167,7 @@ class Session:
         stop: where a signal handler asks to stop.
         launches: fresh processes that measure each trial, in shuffled rounds over all trials.
         order_seed: shuffles them; kept with the run.
+        executor: where the launches run.
     """
 
     store: Sink
@@ -175,6 +177,7 @@ class Session:
     stop: StopRequest | None = None
     launches: int = 1
     order_seed: int = 0
+    executor: Executor = run_trials
 
     def measure(self, trials: Sequence[Trial], settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
         """Yield each launch's record after it is stored; a stop request ends the run early.
@@ -188,7 +191,9 @@ class Session:
         known = {name: dict(content) for name, content in self.store.all_calibrations().items()}
         settings = replace(settings, checkpoints=self.checkpoints, block=self.plugins.blocked, calibrations=known)
         launches = in_rounds(trials, self.launches, self.order_seed)
-        records = run_trials(launches, settings=settings, on_event=watcher.event, stop=self.stop, plugins=self.plugins)
+        records = self.executor(
+            launches, settings=settings, on_event=watcher.event, stop=self.stop, plugins=self.plugins
+        )
         for record in records:
             self.store.add(record, run_id)
             self._calibrate(record, known)
