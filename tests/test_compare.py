@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -13,29 +14,32 @@ from harness.contract import Record, Trial, UnknownNameError, UsageError
 from harness_results import compare_text
 from harness_results.compare import compare, same_but
 from harness_results.comparison import Comparison
-from harness_results.floors import Floor, measured_floors
+from harness_results.floors import Floor, measured_drifts, measured_floors
 from harness_results.gate import Rule, read_rule
+from harness_results.order import interleaved
 from harness_results.places import different_facts
 from harness_results.sides import Side, floors_of
 from harness_results.store import Store
 
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
 STEADY = (1.00, 1.01, 0.99, 1.005, 0.995)
+HOUR = 3600
 
 
 def trial(**fields):
     return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20} | fields)
 
 
-def launches(which=None, factor=1.0, statuses=("ok",) * 5, place="here", environment=None, **figures):
+def launches(which=None, factor=1.0, statuses=("ok",) * 5, place="here", environment=None, at=0, **figures):
     made = []
-    for seconds, status in zip(STEADY, statuses, strict=True):
+    for round_, (seconds, status) in enumerate(zip(STEADY, statuses, strict=True)):
         speed = {"step_seconds_median": factor * seconds, "tokens_per_second": 640 / (factor * seconds)}
         known = {"loss_validation": 0.5, "gradient_norm_max": 2.0, **figures}
         made.append(
             Record(
                 which or trial(), status, None if status == "ok" else "no luck", figures=known | speed,
                 environment=HERE if environment is None else environment, environment_id=place,
+                started_at=(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at + 10 * round_)).isoformat(),
             )
         )  # fmt: skip
     return made
@@ -443,3 +447,47 @@ def test_a_terminal_that_has_ascii_only_gets_ascii():
     told = stream.buffer.getvalue().decode("ascii")
     assert "slower x" in told
     assert "0.500 > 0.750" in told
+
+
+def test_sides_measured_one_after_the_other_need_more_than_the_machines_drift():
+    later = {"at": HOUR}
+    equal, little, much = (verdict(launches(), launches(factor=f, **later)) for f in (1.0, 1.08, 1.3))
+    assert [row.verdict for row in (equal, little, much)] == ["cannot_tell", "cannot_tell", "slower"]
+    assert "measure both in one interleaved run" in equal.reason
+    assert (equal.drift, verdict(launches(), launches()).drift) == (Floor(0.10), None)
+    assert equal.effect.low < -0.09
+    assert equal.effect.high > 0.09
+
+
+def test_a_measured_drift_takes_the_place_of_the_assumed_one():
+    steady = measured_drifts({"numpy:loop": [1.0, 1.001, 0.999, 1.0005]})
+    row = verdict(launches(), launches(factor=1.08, at=HOUR), drifts=steady)
+    assert (row.verdict, row.drift.measured) == ("slower", True)
+    assert verdict(launches(), launches(at=HOUR), drifts=steady).verdict == "same"
+    assert steady["*"] == Floor(steady["numpy:loop"].value)
+    assert measured_drifts({"numpy:loop": [1.0, 2.0]}) == {"*": Floor(0.10)}
+
+
+def test_launches_take_turns_or_they_do_not():
+    early, late = launches(), launches(at=HOUR)
+    assert interleaved(early, early)
+    assert interleaved(early[::2] + late[1::2], early[1::2] + late[::2])
+    assert not interleaved(early, late)
+    assert not interleaved(late, early)
+    assert not interleaved(early, [replace(record, started_at=None) for record in early])
+    assert not interleaved(early, [])
+
+
+def test_the_doctors_runs_tell_the_drift_of_the_machine(tmp_path):
+    path = store(tmp_path / "s.sqlite", *launches())
+    with Store.open(path) as opened:
+        for at, factor in enumerate((1.0, 1.002, 0.999)):
+            run_id = opened.begin_run("harness doctor")
+            for record in launches(trial(length=99), factor=factor, at=at * HOUR):
+                opened.add(record, run_id)
+    store(path, *launches(factor=1.15, at=9 * HOUR))
+    found = json.loads(run("1", "last", "--store", path, "-f", "json").stdout.splitlines()[0])
+    assert (found["verdict"], found["interleaved"], found["drift_measured"]) == ("slower", False, True)
+    assert 0.005 < found["drift"] < 0.05
+    assert "not interleaved" in run("1", "last", "--store", path).stdout
+    assert "not interleaved" not in run("1", "1", "--store", path).stdout

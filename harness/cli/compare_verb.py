@@ -42,7 +42,7 @@ def command(base: str, new: str, **options: Any) -> int:
     from harness_results.compare import compare, matching, other_differences
     from harness_results.gate import read_rule
     from harness_results.places import different_facts
-    from harness_results.sides import floors_of, is_store_or_run
+    from harness_results.sides import drifts_of, floors_of, is_store_or_run
 
     rules = [read_rule(text) for text in options["fail_on"]]
     allowed = _allowed(options["allow"])
@@ -57,8 +57,8 @@ def command(base: str, new: str, **options: Any) -> int:
             f"nothing is compared: the environments differ\n  {told}\nto compare them all the same: --allow-mixed\n"
         )
         return NOTHING_COMPARABLE
-    floors = floors_of(left, right)
-    found = compare(left.records, right.records, key=key, floors=floors, rules=rules, allowed=allowed)
+    measured = {"floors": floors_of(left, right), "drifts": drifts_of(left, right)}
+    found = compare(left.records, right.records, key=key, **measured, rules=rules, allowed=allowed)
     if not found.comparable:
         also = other_differences(left.records[0].trial, right.records[0].trial, axis) if axis else ""
         sys.stderr.write(f"nothing is compared: {left.name} and {right.name} have no trial in common{also}\n")

@@ -13,7 +13,8 @@ from harness_results.comparison import Comparison, Row
 from harness_results.floors import Floor
 from harness_results.gate import Rule
 from harness_results.launches import by_settings, combine
-from harness_results.statistics import compare_speed
+from harness_results.order import interleaved
+from harness_results.statistics import DEFAULT_DRIFT, compare_speed
 
 REGRESSIONS = ("slower", "newly_failing", "missing")
 ENGINE = ("backend", "variant", "device")  # differ with the engine
@@ -53,6 +54,7 @@ def compare(
     *,
     key: Callable[[Trial], Key] = same_trial,
     floors: Mapping[str, Floor] | None = None,
+    drifts: Mapping[str, Floor] | None = None,
     rules: Sequence[Rule] = (),
     allowed: Sequence[str] = (),
 ) -> Comparison:
@@ -63,6 +65,7 @@ def compare(
         new: every launch of the other.
         key: what two records must share to be compared.
         floors: engine (``backend:variant``) -> noise floor; ``"*"`` stands for all others.
+        drifts: the same for the drift between runs, which counts where the launches of a trial took no turns.
         rules: what fails besides a missing trial and a new failure; none: every ``slower``.
         allowed: verdicts that are no regression.
 
@@ -72,7 +75,7 @@ def compare(
     left, right = _grouped(base, key), _grouped(new, key)
     rows = []
     for name in [*left, *(name for name in right if name not in left)]:
-        row = _row(left.get(name, []), right.get(name, []), floors or {})
+        row = _row(left.get(name, []), right.get(name, []), floors or {}, drifts or {})
         rows.append(_judged(row, rules, allowed))
     if any(len(group) > 1 for group in (*left.values(), *right.values())):
         rows.sort(key=lambda row: by_settings(row.trial))
@@ -92,7 +95,9 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
     return groups
 
 
-def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor]) -> Row:
+def _row(
+    base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor], drifts: Mapping[str, Floor]
+) -> Row:
     left, right = _as_one_record(base), _as_one_record(new)
     if left is None or right is None or "interrupted" in (left.status, right.status):
         return _one_sided((*base, *new)[0].trial, left, right)
@@ -104,9 +109,11 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
     seconds = launch_seconds(base), launch_seconds(new)
     if not all(seconds):
         return Row(left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps")
-    floor = max((_floor(floors, record.trial.engine) for record in (left, right)), key=lambda floor: floor.value)
-    effect = compare_speed(*seconds, floor.value)
-    return Row(left.trial, effect.verdict, left, right, effect, floor, effect.reason)
+    engines = left.trial.engine, right.trial.engine
+    floor = _larger(floors, engines, Floor())
+    drift = None if interleaved(base, new) else _larger(drifts, engines, Floor(DEFAULT_DRIFT))
+    effect = compare_speed(*seconds, floor.value, drift.value if drift else 0.0)
+    return Row(left.trial, effect.verdict, left, right, effect, floor, drift, effect.reason)
 
 
 def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
@@ -128,8 +135,9 @@ def _as_one_record(launches: Sequence[Record]) -> Record | None:
     return combine(launches)[0] if launches else None
 
 
-def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
-    return floors.get(engine) or floors.get("*") or Floor()
+def _larger(floors: Mapping[str, Floor], engines: Iterable[str], otherwise: Floor) -> Floor:
+    known = [floors.get(engine) or floors.get("*") or otherwise for engine in engines]
+    return max(known, key=lambda floor: floor.value)
 
 
 def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str]) -> Row:

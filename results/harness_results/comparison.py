@@ -24,6 +24,7 @@ class Row:
         new: the same of the other side.
         effect: of the throughput, None where nothing was compared.
         floor: the noise floor that the verdict went by.
+        drift: of the machine between the two sides, by which the interval is widened; None: their launches took turns.
         reason: why nothing can be told, or what fails.
         regressions: which rules it breaks; empty: none.
     """
@@ -34,6 +35,7 @@ class Row:
     new: Record | None
     effect: Effect | None = None
     floor: Floor = field(default_factory=Floor)
+    drift: Floor | None = None
     reason: str | None = None
     regressions: tuple[str, ...] = ()
 

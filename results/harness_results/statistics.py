@@ -22,6 +22,7 @@ ALPHA = 0.02  # two-sided Mann-Whitney: of 5 against 5 launches, at most one pai
 EQUIVALENCE = 0.05  # a difference that is surely below this is called "same"
 FLOOR_QUANTILE = 0.99
 DEFAULT_FLOOR = 0.03  # assumed where no noise floor has been measured
+DEFAULT_DRIFT = 0.10  # assumed of runs made one after the other, where their drift has not been measured
 _SEED = 20_061  # of every resampling here: the same data give the same interval
 
 Values = Sequence[float]
@@ -98,7 +99,7 @@ def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def compare_speed(base: Values, new: Values, floor: float) -> Effect:
+def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0) -> Effect:
     """Compare two sets of launches of the same work.
 
     ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a bootstrap interval that
@@ -109,13 +110,15 @@ def compare_speed(base: Values, new: Values, floor: float) -> Effect:
         base: seconds per step or per token, one median per launch.
         new: the same of what is compared with it.
         floor: the relative change that A against A reaches by itself.
+        drift: the relative change of the machine between the two, by which the interval is widened; 0: they took turns.
     """
     base, new = [1 / seconds for seconds in base], [1 / seconds for seconds in new]  # medians of an even number differ
     change = float(median(new) / median(base)) - 1
     fewest = min(len(base), len(new))
     if max(len(base), len(new)) == 1:
         return Effect("cannot_tell", change, reason=f"one launch each: measure with --launches {FEWEST} or more")
-    low, high = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)) - 1)
+    ratios = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)))
+    low, high = ratios[0] / (1 + drift) - 1, ratios[1] * (1 + drift) - 1
     if fewest < FEWEST:
         few = f"{len(base)} and {len(new)} launches: measure with --launches {FEWEST} or more"
         return Effect("cannot_tell", change, low, high, reason=few)
@@ -124,13 +127,20 @@ def compare_speed(base: Values, new: Values, floor: float) -> Effect:
         return Effect("faster" if change > 0 else "slower", change, low, high, p_value)
     if low >= -EQUIVALENCE and high <= EQUIVALENCE:
         return Effect("same", change, low, high, p_value)
-    return Effect("cannot_tell", change, low, high, p_value, _doubt(change, low, high, p_value, floor))
+    return Effect(
+        "cannot_tell", change, low, high, p_value, _doubt(Effect("", change, low, high, p_value), floor, drift)
+    )
 
 
-def _doubt(change: float, low: float, high: float, p_value: float, floor: float) -> str:
+def _doubt(effect: Effect, floor: float, drift: float) -> str:
+    """Return why nothing can be told of an effect that has an interval and a p-value."""
+    low, high, p_value = effect.low or 0.0, effect.high or 0.0, effect.p_value or 0.0
+    if drift:
+        apart = f"between sides measured one after the other the machine may drift by {drift:.1%}"
+        return f"{apart}: measure both in one interleaved run"
     if p_value > ALPHA or low <= 0 <= high:
         return f"the launches scatter too widely to tell ({low:+.1%} to {high:+.1%}): add launches, quieten the machine"
-    return f"a change of {change:+.1%} does not rise above the noise floor of {floor:.1%}"
+    return f"a change of {effect.change:+.1%} does not rise above the noise floor of {floor:.1%}"
 
 
 def _mann_whitney(base: Values, new: Values) -> float:
@@ -150,3 +160,16 @@ def noise_floor(a: Values, b: Values, launches: int) -> float:
     pooled = [*a, *b]
     ratios = _resampled_medians(pooled, launches) / _resampled_medians(pooled, launches, _SEED + 1)
     return float(np.quantile(np.abs(ratios - 1), FLOOR_QUANTILE))
+
+
+def run_drift(medians: Values) -> float:
+    """Return the relative change between two runs of equal code that 99 of 100 pairs of runs stay below.
+
+    Args:
+        medians: seconds per step of equal code, one median per run, two or more; their logarithms are taken for normal.
+    """
+    from scipy import stats
+
+    spread = float(np.std(np.log(medians), ddof=1))
+    tail = 1 - (1 - FLOOR_QUANTILE) / 2
+    return float(np.expm1(stats.t.ppf(tail, len(medians) - 1) * np.sqrt(2) * spread))
