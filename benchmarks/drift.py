@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness_results.store import Store
@@ -26,15 +27,15 @@ def measure(runs: int, options: list[str], store: Path) -> None:
         subprocess.run([*command, "--store", str(store)], check=True, stdout=sys.stderr)
 
 
-def seconds_per_step(store: Path) -> dict[str, list[list[float]]]:
-    """Return engine -> one list per run -> one median per launch."""
+def seconds_per_step(store: Path, left_out: Sequence[int]) -> dict[str, list[list[float]]]:
+    """Return engine -> one list per run -> one median per launch, less the runs ``left_out`` (the first is 1)."""
     found: dict[str, list[list[float]]] = {}
     with Store.open(store, create=False) as opened:
-        for run in opened.runs():
+        for run in (one for number, one in enumerate(opened.runs(), 1) if number not in left_out):
             of_run: dict[str, list[float]] = {}
             for record in opened.launches(run.run_id):
-                taken = record.figures["step_seconds_median"]
-                of_run.setdefault(record.trial.engine, []).append(float(f"{taken:.6g}"))
+                taken = record.figures.get("step_seconds_median")
+                of_run.setdefault(record.trial.engine, []).extend([float(f"{taken:.6g}")] if taken else [])
             for engine, seconds in of_run.items():
                 found.setdefault(engine, []).append(seconds)
     return found
@@ -46,15 +47,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--launches", type=int, default=7)
     parser.add_argument("--affinity", help="The processors on which to run.")
+    parser.add_argument("--store", type=Path, help="Keep the records there; runs that are there already count.")
+    parser.add_argument("--leave-out", type=int, nargs="*", default=[], help="Runs that something disturbed.")
     chosen = parser.parse_args()
     options = ["--launches", str(chosen.launches), *(["--affinity", chosen.affinity] if chosen.affinity else [])]
     with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "drift.sqlite"
+        store = chosen.store or Path(folder) / "drift.sqlite"
         measure(chosen.runs, options, store)
         content = {
             "command": " ".join(["harness", *COMMAND, *options]),
             "unit": "seconds per training step, the median of one launch; one list per run",
-            "seconds_per_step": seconds_per_step(store),
+            "left_out": chosen.leave_out,
+            "seconds_per_step": seconds_per_step(store, chosen.leave_out),
         }
     print(json.dumps(content, indent=1))
 

@@ -14,7 +14,7 @@ from harness.contract import Record, Trial, UnknownNameError, UsageError
 from harness_results import compare_text
 from harness_results.compare import compare, same_but
 from harness_results.comparison import Comparison
-from harness_results.floors import Floor, measured_drifts, measured_floors
+from harness_results.floors import Floor, measured_floors
 from harness_results.gate import Rule, read_rule
 from harness_results.order import interleaved
 from harness_results.places import different_facts
@@ -453,19 +453,24 @@ def test_sides_measured_one_after_the_other_need_more_than_the_machines_drift():
     later = {"at": HOUR}
     equal, little, much = (verdict(launches(), launches(factor=f, **later)) for f in (1.0, 1.08, 1.3))
     assert [row.verdict for row in (equal, little, much)] == ["cannot_tell", "cannot_tell", "slower"]
-    assert "measure both in one interleaved run" in equal.reason
-    assert (equal.drift, verdict(launches(), launches()).drift) == (Floor(0.10), None)
+    assert "may drift by 10.0% between sides that are not interleaved" in equal.reason
+    assert (equal.drift, verdict(launches(), launches()).drift) == (0.10, None)
     assert equal.effect.low < -0.09
     assert equal.effect.high > 0.09
 
 
-def test_a_measured_drift_takes_the_place_of_the_assumed_one():
-    steady = measured_drifts({"numpy:loop": [1.0, 1.001, 0.999, 1.0005]})
-    row = verdict(launches(), launches(factor=1.08, at=HOUR), drifts=steady)
-    assert (row.verdict, row.drift.measured) == ("slower", True)
-    assert verdict(launches(), launches(at=HOUR), drifts=steady).verdict == "same"
-    assert steady["*"] == Floor(steady["numpy:loop"].value)
-    assert measured_drifts({"numpy:loop": [1.0, 2.0]}) == {"*": Floor(0.10)}
+def test_a_drift_that_is_known_takes_the_place_of_the_assumed_one():
+    steady = {"drift": 0.01}
+    assert verdict(launches(), launches(factor=1.08, at=HOUR), **steady).verdict == "slower"
+    assert verdict(launches(), launches(at=HOUR), **steady).verdict == "same"
+
+
+def test_the_drift_is_blamed_only_where_it_hides_something():
+    noisy = [replace(one, figures=one.figures | {"tokens_per_second": 640 / (1 + 0.3 * n)})
+             for n, one in enumerate(launches(at=HOUR))]  # fmt: skip
+    assert "scatter too widely" in verdict(launches(), noisy).reason
+    floors = {"*": Floor(0.5)}
+    assert "noise floor" in verdict(launches(), launches(factor=1.3, at=HOUR), floors=floors).reason
 
 
 def test_launches_take_turns_or_they_do_not():
@@ -474,20 +479,44 @@ def test_launches_take_turns_or_they_do_not():
     assert interleaved(early[::2] + late[1::2], early[1::2] + late[::2])
     assert not interleaved(early, late)
     assert not interleaved(late, early)
-    assert not interleaved(early, [replace(record, started_at=None) for record in early])
     assert not interleaved(early, [])
 
 
-def test_the_doctors_runs_tell_the_drift_of_the_machine(tmp_path):
+@pytest.mark.parametrize("start", [None, "", "yesterday", "2026-13-01T00:00:00"])
+def test_a_start_that_cannot_be_read_took_no_turns(start):
+    assert not interleaved(launches(), [replace(record, started_at=start) for record in launches()])
+
+
+def test_a_start_without_a_time_zone_is_in_utc():
+    naive = [replace(record, started_at=record.started_at.removesuffix("+00:00")) for record in launches()]
+    assert interleaved(launches(), naive)
+
+
+def test_only_launches_that_count_take_turns():
+    def stopped(at):
+        return [replace(record, status="interrupted", figures={}) for record in launches(at=at)]
+
+    assert verdict(launches(), launches() + stopped(HOUR)).drift is None
+    assert verdict(launches(at=HOUR), stopped(2 * HOUR) + launches(at=0)).drift == 0.10
+
+
+def test_of_single_launches_nothing_is_said_about_turns(tmp_path):
+    single = launches()[:1] + launches(trial(backend="torch", variant="library"), at=9)[:1]
+    result = run("numpy", "torch", "--store", store(tmp_path / "s.sqlite", *single), "-f", "json")
+    found = json.loads(result.stdout.splitlines()[0])
+    assert (found["verdict"], found["interleaved"], found["drift"]) == ("cannot_tell", None, None)
+
+
+def test_runs_one_after_the_other_are_told_and_their_drift_can_be_given(tmp_path):
     path = store(tmp_path / "s.sqlite", *launches())
-    with Store.open(path) as opened:
-        for at, factor in enumerate((1.0, 1.002, 0.999)):
-            run_id = opened.begin_run("harness doctor")
-            for record in launches(trial(length=99), factor=factor, at=at * HOUR):
-                opened.add(record, run_id)
-    store(path, *launches(factor=1.15, at=9 * HOUR))
-    found = json.loads(run("1", "last", "--store", path, "-f", "json").stdout.splitlines()[0])
-    assert (found["verdict"], found["interleaved"], found["drift_measured"]) == ("slower", False, True)
-    assert 0.005 < found["drift"] < 0.05
-    assert "not interleaved" in run("1", "last", "--store", path).stdout
+    store(path, *launches(factor=1.08, at=HOUR))
+    table = run("1", "2", "--store", path)
+    assert (status(table), "not interleaved: the machine may drift by 10.0%" in table.stdout) == (0, True)
+    found = json.loads(run("1", "2", "--store", path, "--drift", "2.5%", "-f", "json").stdout.splitlines()[0])
+    assert (found["verdict"], found["interleaved"], found["drift"]) == ("slower", False, 0.025)
     assert "not interleaved" not in run("1", "1", "--store", path).stdout
+
+
+@pytest.mark.parametrize("text", ["3", "-1%", "100%", "nan%", "three"])
+def test_a_drift_is_a_percentage(text):
+    assert "is not a percentage from 0% to below 100%" in str(status(run("1", "2", "--drift", text)))

@@ -3,17 +3,17 @@
 import itertools
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
-import pytest
-
-from harness_results.statistics import DEFAULT_DRIFT, DEFAULT_FLOOR, compare_speed, run_drift
+from harness_results.statistics import DEFAULT_DRIFT, DEFAULT_FLOOR, compare_speed
 
 MEASURED = Path(__file__).parent.parent / "results" / "measured" / "sequential.json"
 RUNS = json.loads(MEASURED.read_text())["seconds_per_step"]  # engine -> one list per run -> one median per launch
 PAIRS = [pair for runs in RUNS.values() for pair in itertools.permutations(runs, 2)]
 
 
+@cache
 def verdicts(drift, slowdown=0.0):
     effects = (compare_speed(base, [(1 + slowdown) * s for s in new], DEFAULT_FLOOR, drift) for base, new in PAIRS)
     return Counter(effect.verdict for effect in effects)
@@ -38,11 +38,3 @@ def test_nothing_is_called_the_same_or_more_than_it_is_within_the_drift():
 
 def test_a_large_slowdown_is_found_all_the_same():
     assert verdicts(DEFAULT_DRIFT, 0.4)["slower"] >= 0.95 * len(PAIRS)
-
-
-@pytest.mark.parametrize("engine", RUNS)
-def test_the_drift_that_runs_show_covers_99_of_100_of_their_pairs(engine):
-    medians = [sorted(run)[len(run) // 2] for run in RUNS[engine]]
-    pairs = list(itertools.permutations(medians, 2))
-    assert sum(one / other - 1 <= run_drift(medians) for one, other in pairs) >= 0.99 * len(pairs)
-    assert run_drift(medians) < 0.3

@@ -124,6 +124,19 @@ class Duration(click.ParamType[Any]):
         return seconds
 
 
+class Percentage(click.ParamType[Any]):
+    """A percentage, ``3%`` or ``2.5%``; as a fraction."""
+
+    name = "3%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the fraction."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", str(value).strip())
+        if not match or not float(match[1]) < 100:  # noqa: PLR2004
+            self.fail(f"{value!r} is not a percentage from 0% to below 100%; write 3%", param, ctx)
+        return float(match[1]) / 100
+
+
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
 

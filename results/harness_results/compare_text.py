@@ -13,7 +13,6 @@ from rich.text import Text
 
 from harness.contract.record import finite
 from harness_results.comparison import Comparison, Row
-from harness_results.floors import Floor
 from harness_results.lines import GAP, left
 from harness_results.text import UNKNOWN, number, one_line, quantity, to_ascii
 
@@ -133,9 +132,8 @@ def _flat(row: Row) -> dict[str, Any]:
     flat |= {name: getattr(trial, name) for name in ("trial_id", "task", "cell", "length", "backend", "variant")}
     flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value")}
     flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
-    drift = row.drift if effect else None
-    flat |= {"interleaved": row.drift is None if effect else None, "drift": drift.value if drift else None}
-    flat["drift_measured"] = drift.measured if drift else None
+    compared = effect is not None and effect.low is not None
+    flat |= {"interleaved": row.drift is None if compared else None, "drift": row.drift}
     for side, record in sides.items():
         columns = record.columns() if record else {}
         wanted = ("trial_id", "status", "launches", "tokens_per_second", "loss_validation", "gradient_norm_max")
@@ -172,7 +170,7 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
     yield "verdicts: " + ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items())
     told: dict[str, list[str]] = {}
     for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
-        if row.drift:
+        if row.drift is not None:
             told.setdefault(_apart(row.drift), []).append(name)
         if row.reason:
             told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
@@ -183,7 +181,6 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
         yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004
 
 
-def _apart(drift: Floor) -> str:
-    told = f"{'' if drift.measured else '~'}{drift.value:.1%}"
-    cure = "" if drift.measured else "; measure it: a few runs of `harness doctor` over the day"
-    return f"not interleaved: intervals are widened by the machine's drift between runs ({told}{cure})"
+def _apart(drift: float) -> str:
+    widened = f"the machine may drift by {drift:.1%} between runs (--drift), and intervals are widened by that"
+    return f"not interleaved: {widened}; better measure both sides in one run"

@@ -24,7 +24,8 @@ class Row:
         new: the same of the other side.
         effect: of the throughput, None where nothing was compared.
         floor: the noise floor that the verdict went by.
-        drift: of the machine between the two sides, by which the interval is widened; None: their launches took turns.
+        drift: of the machine, by which the interval is widened, since the launches of the two sides took no turns;
+            None: they did, or there is no interval.
         reason: why nothing can be told, or what fails.
         regressions: which rules it breaks; empty: none.
     """
@@ -35,7 +36,7 @@ class Row:
     new: Record | None
     effect: Effect | None = None
     floor: Floor = field(default_factory=Floor)
-    drift: Floor | None = None
+    drift: float | None = None
     reason: str | None = None
     regressions: tuple[str, ...] = ()
 

@@ -1,18 +1,13 @@
-"""What equal code reaches by itself: the noise floor of launches that took turns, and the drift between runs.
-
-Both are measured by ``harness doctor``, or assumed.
-"""
+"""Noise floors: the relative change that equal code reaches by itself, as measured by ``harness doctor`` or assumed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from harness_results.statistics import DEFAULT_DRIFT, DEFAULT_FLOOR, noise_floor, run_drift
-
-FEWEST_RUNS = 3  # of the doctor, from which a drift between runs can be told
+from harness_results.statistics import DEFAULT_FLOOR, noise_floor
 
 
 @dataclass(frozen=True)
@@ -38,14 +33,3 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
     if found:
         found["*"] = Floor(median(floor.value for floor in found.values()))
     return found
-
-
-def measured_drifts(medians: Mapping[str, Sequence[float]]) -> dict[str, Floor]:
-    """Return engine -> the relative change between runs of equal code; ``"*"``: the largest, assumed of all others.
-
-    Args:
-        medians: engine -> seconds per step, one median per run of the doctor on the machine.
-    """
-    found = {name: Floor(run_drift(runs), measured=True) for name, runs in medians.items() if len(runs) >= FEWEST_RUNS}
-    largest = max((drift.value for drift in found.values()), default=DEFAULT_DRIFT)
-    return {**found, "*": Floor(largest)}

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from harness.contract.errors import UnknownNameError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
-from harness_results.floors import Floor, measured_drifts, measured_floors
+from harness_results.floors import Floor, measured_floors
 from harness_results.runs import RUN, run_id_of
 from harness_results.store import Store
 
 STORES = (".sqlite", ".sqlite3", ".db")  # names that look like a store, whether it is there or not
 Calibrations = Mapping[str, Mapping[str, Any]]  # environment_id -> name -> content
-DoctorRuns = Mapping[str, Mapping[str, Sequence[float]]]  # environment_id -> engine -> seconds per step, one per run
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the comparison: its launches, and what was measured of the machines where they ran."""
+    """One side of the comparison: its launches, and what was calibrated where they ran."""
 
     name: str
     records: Sequence[Record]
     calibrations: Calibrations
-    doctor_runs: DoctorRuns = field(default_factory=dict)
 
 
 def is_store_or_run(text: str) -> bool:
@@ -59,28 +56,19 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
     """
     if axis not in Trial.model_fields:
         raise UnknownNameError("axis of --by", axis, Trial.model_fields)
-    records, *measured = _launches(store, run)
-    left, right = (Side(value, _with_value(records, axis, value), *measured) for value in (base, new))
+    records, calibrations = _launches(store, run)
+    left, right = (Side(value, _with_value(records, axis, value), calibrations) for value in (base, new))
     return left, right
 
 
 def floors_of(base: Side, new: Side) -> dict[str, Floor]:
     """Return the noise floors, for as many launches as the two have, of where most of the base's records come from."""
-    place = _place(base)
+    places = [record.environment_id for record in base.records if record.environment_id is not None]
+    if not places:
+        return {}
+    place = max(dict.fromkeys(places), key=places.count)
     known = {**new.calibrations.get(place, {}), **base.calibrations.get(place, {})}
     return measured_floors(known, min(_launches_per_trial(side.records) for side in (base, new)))
-
-
-def drifts_of(base: Side, new: Side) -> dict[str, Floor]:
-    """Return how far runs of equal code lie apart where most of the base's records come from."""
-    place = _place(base)
-    return measured_drifts({**new.doctor_runs.get(place, {}), **base.doctor_runs.get(place, {})})
-
-
-def _place(side: Side) -> str:
-    """Return the environment's id of most of its records; "" where none has one."""
-    places = [record.environment_id for record in side.records if record.environment_id is not None]
-    return max(dict.fromkeys(places), key=places.count, default="")
 
 
 def _launches_per_trial(records: Sequence[Record]) -> int:
@@ -88,28 +76,11 @@ def _launches_per_trial(records: Sequence[Record]) -> int:
     return max(1, round(len(records) / max(1, len(trials))))
 
 
-def _launches(location: str, run: str) -> tuple[Sequence[Record], Calibrations, DoctorRuns]:
+def _launches(location: str, run: str) -> tuple[Sequence[Record], Calibrations]:
     """Return every launch of a run (a number, ``last``, ``last~1``) or of the latest run of each trial (``all``)."""
     with Store.open(location, create=False) as store:
         run_id = None if run == "all" else run_id_of(run, store.runs(), location)
-        return store.launches(run_id), store.all_calibrations(), _doctor_runs(store)
-
-
-def _doctor_runs(store: Store) -> DoctorRuns:
-    """Return the medians of the doctor's runs, each of launches of one trial and one version of the harness."""
-    found: dict[tuple[str, str, str, str | None], list[float]] = {}
-    for run in store.runs():
-        seconds: dict[tuple[str, str, str, str | None], list[float]] = {}
-        for record in store.launches(run.run_id) if run.is_of_doctor else ():
-            key = (str(record.environment_id), record.trial.engine, record.trial.trial_id, record.harness_version)
-            taken = record.figures.get("step_seconds_median")
-            seconds.setdefault(key, []).extend([float(taken)] if taken else [])
-        for key, values in seconds.items():
-            found.setdefault(key, []).extend([median(values)] if values else [])
-    most: dict[str, dict[str, Sequence[float]]] = {}
-    for (place, engine, *_), medians in sorted(found.items(), key=lambda item: len(item[1])):
-        most.setdefault(place, {})[engine] = medians
-    return most
+        return store.launches(run_id), store.all_calibrations()
 
 
 def _with_value(records: Sequence[Record], axis: str, value: str) -> list[Record]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -22,7 +22,7 @@ ALPHA = 0.02  # two-sided Mann-Whitney: of 5 against 5 launches, at most one pai
 EQUIVALENCE = 0.05  # a difference that is surely below this is called "same"
 FLOOR_QUANTILE = 0.99
 DEFAULT_FLOOR = 0.03  # assumed where no noise floor has been measured
-DEFAULT_DRIFT = 0.10  # assumed of runs made one after the other, where their drift has not been measured
+DEFAULT_DRIFT = 0.10  # of the machine, assumed between runs made one after the other
 _SEED = 20_061  # of every resampling here: the same data give the same interval
 
 Values = Sequence[float]
@@ -110,7 +110,7 @@ def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0) -
         base: seconds per step or per token, one median per launch.
         new: the same of what is compared with it.
         floor: the relative change that A against A reaches by itself.
-        drift: the relative change of the machine between the two, by which the interval is widened; 0: they took turns.
+        drift: what the machine may have changed by between the two, by which the interval is widened; 0: interleaved.
     """
     base, new = [1 / seconds for seconds in base], [1 / seconds for seconds in new]  # medians of an even number differ
     change = float(median(new) / median(base)) - 1
@@ -122,22 +122,25 @@ def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0) -
     if fewest < FEWEST:
         few = f"{len(base)} and {len(new)} launches: measure with --launches {FEWEST} or more"
         return Effect("cannot_tell", change, low, high, reason=few)
-    p_value = _mann_whitney(base, new)
-    if p_value <= ALPHA and not low <= 0 <= high and abs(change) > floor:
-        return Effect("faster" if change > 0 else "slower", change, low, high, p_value)
-    if low >= -EQUIVALENCE and high <= EQUIVALENCE:
-        return Effect("same", change, low, high, p_value)
-    return Effect(
-        "cannot_tell", change, low, high, p_value, _doubt(Effect("", change, low, high, p_value), floor, drift)
-    )
+    effect = Effect("cannot_tell", change, low, high, _mann_whitney(base, new))
+    verdict = _verdict(effect, floor)
+    if verdict != "cannot_tell":
+        return replace(effect, verdict=verdict)
+    steady = replace(effect, low=ratios[0] - 1, high=ratios[1] - 1)
+    hidden = f"the machine may drift by {drift:.1%} between sides that are not interleaved"
+    return replace(effect, reason=hidden if _verdict(steady, floor) != verdict else _doubt(effect, floor))
 
 
-def _doubt(effect: Effect, floor: float, drift: float) -> str:
-    """Return why nothing can be told of an effect that has an interval and a p-value."""
+def _verdict(effect: Effect, floor: float) -> str:
+    """Return what the interval and p-value of an effect prove."""
     low, high, p_value = effect.low or 0.0, effect.high or 0.0, effect.p_value or 0.0
-    if drift:
-        apart = f"between sides measured one after the other the machine may drift by {drift:.1%}"
-        return f"{apart}: measure both in one interleaved run"
+    if p_value <= ALPHA and not low <= 0 <= high and abs(effect.change) > floor:
+        return "faster" if effect.change > 0 else "slower"
+    return "same" if low >= -EQUIVALENCE and high <= EQUIVALENCE else "cannot_tell"
+
+
+def _doubt(effect: Effect, floor: float) -> str:
+    low, high, p_value = effect.low or 0.0, effect.high or 0.0, effect.p_value or 0.0
     if p_value > ALPHA or low <= 0 <= high:
         return f"the launches scatter too widely to tell ({low:+.1%} to {high:+.1%}): add launches, quieten the machine"
     return f"a change of {effect.change:+.1%} does not rise above the noise floor of {floor:.1%}"
@@ -160,16 +163,3 @@ def noise_floor(a: Values, b: Values, launches: int) -> float:
     pooled = [*a, *b]
     ratios = _resampled_medians(pooled, launches) / _resampled_medians(pooled, launches, _SEED + 1)
     return float(np.quantile(np.abs(ratios - 1), FLOOR_QUANTILE))
-
-
-def run_drift(medians: Values) -> float:
-    """Return the relative change between two runs of equal code that 99 of 100 pairs of runs stay below.
-
-    Args:
-        medians: seconds per step of equal code, one median per run, two or more; their logarithms are taken for normal.
-    """
-    from scipy import stats
-
-    spread = float(np.std(np.log(medians), ddof=1))
-    tail = 1 - (1 - FLOOR_QUANTILE) / 2
-    return float(np.expm1(stats.t.ppf(tail, len(medians) - 1) * np.sqrt(2) * spread))
