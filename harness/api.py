@@ -157,7 +157,7 @@ def checkpoint_folder(store: str | Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Session:
-    """Measures launches one after another and stores each record before the next one begins.
+    """Measures launches and stores each record as soon as it is there.
 
     Attributes:
         store: where records go.
@@ -203,13 +203,15 @@ class Session:
     def _settings(self, settings: LocalSettings) -> dict[str, Any]:
         pythons = {name: str(python.path) for name, python in settings.pythons.items()}
         order = {"launches": self.launches, "order_seed": self.order_seed}
-        return {**order, "affinity": list(settings.affinity), "pythons": pythons}
+        places = {"jobs": settings.places.jobs, "gpus": list(settings.places.cards)}
+        return {**order, **places, "affinity": list(settings.affinity), "pythons": pythons}
 
     def _calibrate(self, record: Record, known: dict[str, dict[str, Any]]) -> None:
         """Keep the limits that this launch has measured, for the launches to come as well."""
         place = known.setdefault(str(record.environment_id), {})
         for name, content in record.details.get("calibrations", {}).items():
-            self.store.calibrate(str(record.environment_id), name, content)
+            if record.details.get("jobs", 1) == 1:  # measured beside others it is no limit of the machine
+                self.store.calibrate(str(record.environment_id), name, content)
             place[name] = content
 
 

@@ -34,6 +34,9 @@ CONFIRM_ABOVE = 1000
 @click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
 @click.option("--order-seed", type=click.IntRange(0), help="Shuffles the launches.  [default: 0]")
 @click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
+@click.option("--jobs", "-j", type=click.IntRange(1, 4096), default=1, show_default=True,
+              help="Launches at once, each on processors of its own; their speeds are marked.")  # fmt: skip
+@click.option("--gpus", metavar="0,1", help="Cards to use, by their driver's numbers, one launch on each at a time.")
 @click.option(
     "--python",
     "pythons",
@@ -60,6 +63,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.local_settings import LocalSettings
+    from harness.sweep.places import read_places, usable
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
@@ -73,17 +77,20 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     trials = with_interpreters(expand(request, plugins), interpreters)
     for note in fallback_notes(request, trials, plugins.backends):
         click.echo(f"note: {note}", err=True)
-    for interpreter in interpreters.values() if options["affinity"] else ():
-        interpreter.need("affinity", "--affinity")
+    for interpreter in interpreters.values():
+        for option in ("--affinity",) * bool(options["affinity"]) + ("--jobs",) * (options["jobs"] > 1):
+            interpreter.need("affinity", option)
     if options["dry_run"]:
         return _print_plan(trials, options["launches"], options["format_"])
     _confirm(len(trials) * options["launches"], yes=options["yes"])
     threads = [trial.threads for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
+    processors = usable(affinity) if options["jobs"] > 1 else affinity
     settings = LocalSettings(
         timeout_seconds=options["timeout"],
         sample_length=options["sample_length"],
         affinity=affinity,
+        places=read_places(options["jobs"], options["gpus"], trials, processors),
         pythons=interpreters,
     )
     return _measure(trials, plugins, settings, options)

@@ -10,7 +10,7 @@ from types import FrameType
 from harness.sweep.stop import StopRequest
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-FIRST = "stopping: the running trial has 10 s to finish, nothing new starts; once more to stop now"
+FIRST = "stopping: what runs has 10 s to finish, nothing new starts; once more to stop now"
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from harness.sweep.stop import StopRequest
 
 OnEvent = Callable[[Trial, Event], None]
 CHUNK_BYTES = 1 << 16
+BESIDE = "measured beside others (--jobs {}): no speed to compare with one measured alone"
 LAST_CHUNKS = 64  # read at most so many after the worker's end: somebody else may hold its pipe
 
 
@@ -47,7 +48,7 @@ class Launch:
         """Start the worker, follow it to its end, and say how it ended."""
         self.draft, self.log = Draft(self.trial), CappedLog(self.settings.log_bytes)
         try:
-            environment = worker_environment(self.trial, plugins)
+            environment = worker_environment(self.trial, plugins, self.settings.card)
         except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
             reason = f"{type(error).__name__}: {error}; environment() of backend {self.trial.backend!r}"
             return self.draft.record("failed", reason)
@@ -62,7 +63,7 @@ class Launch:
             status = worker.reap()
             self._drain(worker)
         record = self.record or self._without_record(status, out_of_memory_kills() - kills)
-        return self._with_log(record)
+        return self._marked(record)
 
     def _follow(self, worker: Worker) -> None:
         """Wait for events, output, the end, a request to stop or the deadline; never on the processor."""
@@ -148,8 +149,11 @@ class Launch:
             return self.draft.record(*self.killed)
         return self.draft.record(*exit_outcome(status, kills, self.draft.figures.get("peak_memory_bytes"), self.log))
 
-    def _with_log(self, record: Record) -> Record:
-        details: dict[str, Any] = dict(record.details)
+    def _marked(self, record: Record) -> Record:
+        """Return the record with how it was run, and why a failure failed."""
+        details: dict[str, Any] = dict(record.details) | self.settings.marks()
+        if (jobs := self.settings.places.jobs) > 1:
+            details["notes"] = [*(details.get("notes") or ()), BESIDE.format(jobs)]
         if record.status != "ok" and self.log.text():
             details["log_tail"] = self.log.tail()
         return replace(record, details=details)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.contract import Trial, UnknownNameError
 from harness.measure.runner import Settings
 from harness.sweep.interpreters import Interpreter
+from harness.sweep.places import ALONE, Places, needs_card
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class LocalSettings:
         sample_length: characters of text to sample at each temperature.
         block: names of plugins that are not loaded.
         affinity: the processors on which workers may run; empty: all of this process's.
+        places: how many launches may run at once, and where.
+        card: the accelerator that the launch has for itself, by its driver's number; None: whichever the backend takes.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
     """
@@ -38,6 +41,8 @@ class LocalSettings:
     sample_length: int = 0
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
+    places: Places = ALONE
+    card: str | None = None
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
 
@@ -51,8 +56,18 @@ class LocalSettings:
             sample_length=self.sample_length,
             block=self.block,
             affinity=self.affinity,
-            calibrations={name: dict(content) for name, content in known.items()},
+            calibrations={name: dict(content) for name, content in dict(known).items()},  # the caller may add some
         )
+
+    def on_first_card(self, trial: Trial) -> LocalSettings:
+        """Return the settings of a launch that runs alone: on the first card, where it needs one of those named."""
+        cards = self.places.cards if needs_card(trial) else ()
+        return replace(self, card=cards[0]) if cards else self
+
+    def marks(self) -> dict[str, Any]:
+        """Return what a record must say of how its launch was run; {} where it had the machine for itself."""
+        found: dict[str, Any] = {} if self.card is None else {"card": self.card}
+        return found | ({"jobs": self.places.jobs} if self.places.jobs > 1 else {})
 
     def python(self, trial: Trial) -> str:
         """Return the path of the interpreter that ``trial`` names.

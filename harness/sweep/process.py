@@ -16,6 +16,7 @@ from typing import Self
 import psutil
 
 from harness.contract import Backend, Trial
+from harness.contract.accelerators import card_variables
 from harness.measure.honesty import THREAD_VARIABLES
 from harness.plugins import Plugins
 from harness.sweep.interpreters import OWN_VARIABLES
@@ -24,11 +25,11 @@ PYTHON_VARIABLES = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONH
 REAP_SECONDS = 5.0
 
 
-def worker_environment(trial: Trial, plugins: Plugins) -> dict[str, str]:
-    """Return the worker's whole environment: thread counts are bounded before anything is imported."""
+def worker_environment(trial: Trial, plugins: Plugins, card: str | None = None) -> dict[str, str]:
+    """Return the worker's whole environment: threads are bounded and cards hidden before any import."""
     backend = plugins.backends.get(trial.backend)
     environment = dict(os.environ) | PYTHON_VARIABLES
-    environment |= thread_variables(backend, trial.threads)
+    environment |= thread_variables(backend, trial.threads) | (card_variables(card) if card is not None else {})
     if trial.python is not None:
         environment = {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory

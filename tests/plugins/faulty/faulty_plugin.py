@@ -48,6 +48,7 @@ class FaultyTrainer(NumpyTrainer):
     def __init__(self, model, optimizer, parameters, execution):
         super().__init__(model, optimizer, parameters, replace(execution, variant="vectorised"))
         self.fault, self.steps, self.checkpoint = execution.variant, 0, execution.checkpoint
+        self.device = execution.device
 
     def compile(self, batch):
         return self.fault == "compiled"
@@ -69,7 +70,7 @@ class FaultyTrainer(NumpyTrainer):
     def placement(self):
         if self.fault == "silent":
             return None
-        placement = PLACEMENTS.get(self.fault) or super().placement()
+        placement = PLACEMENTS.get(self.fault) or replace(super().placement(), device=self.device)
         told = None if self.checkpoint == "off" else f"checkpoint {self.checkpoint}"
         return replace(placement, matmul_precision=told)
 
@@ -156,6 +157,9 @@ class Faulty(NumpyBackend):
 
     def variants(self, cell):
         return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", "silent", *PLACEMENTS, *FAULTS, *OUTPUTS)
+
+    def devices(self):
+        return ("cpu", "card")  # the second is none: it computes where the first does, and says otherwise
 
     def deviation(self, cell, variant):
         return "the forget gate is missing" if variant == "inexact" and cell.name == "lstm" else None
