@@ -116,19 +116,36 @@ def test_one_bad_trial_does_not_cost_the_next():
 
 
 def test_a_hung_trial_times_out_with_its_grandchildren_and_keeps_its_curve():
-    record = run("hang", settings=LocalSettings(timeout_seconds=3, kill_seconds=0.5))
-    assert (record.status, record.reason) == ("timeout", "timeout after 3 s")
+    steps = []
+
+    def hurry(which, event):  # the time-out falls due when the plugin hangs, however busy the machine is
+        steps.extend(event.losses if isinstance(event, Progress) else ())
+        if len(steps) == 2:
+            launch._end_within(1.0, *launch.late)
+
+    with StopRequest() as never:
+        launch = Launch(faulty("hang"), LocalSettings(timeout_seconds=250, kill_seconds=0.5), hurry, never)
+        record = launch.run(load_plugins())
+    assert (record.status, record.reason) == ("timeout", "timeout after 250 s")
     assert len(record.curves["loss"]) == 2
     assert record.figures["gradient_norm_last"] > 0
     pids = grandchildren(record.details["log_tail"])
+    assert len(pids) == 3
+    assert not [pid for pid in pids if alive(pid)]
+
+
+@pytest.mark.parametrize(("variant", "status"), [("orphan", "ok"), ("orphan_of_crash", "crashed")])
+def test_children_that_a_plugin_leaves_behind_do_not_outlive_the_trial(variant, status):
+    record, log = run_with_log(variant)
+    assert record.status == status
+    pids = grandchildren(log)
     assert len(pids) == 2
-    assert_gone(pids)
+    assert not [pid for pid in pids if alive(pid)]
 
 
-def test_a_child_that_a_plugin_leaves_behind_does_not_outlive_the_trial():
-    record, log = run_with_log("orphan")
-    assert record.status == "ok"
-    assert_gone(grandchildren(log))
+def test_a_trial_that_never_begins_times_out_too():
+    record = run("good", settings=LocalSettings(timeout_seconds=0.05))
+    assert (record.status, record.reason) == ("timeout", "timeout after 0.05 s")
 
 
 def test_a_noisy_plugin_changes_no_record_and_its_log_is_capped(capfd):
@@ -203,8 +220,8 @@ def test_a_killed_driver_leaves_no_worker_and_no_grandchild():
         assert_gone(family)
 
 
-def wait_for_family(pid, members=4):
-    """Return the pids of the worker, its guard and the hanging plugin's two children."""
+def wait_for_family(pid, members=5):
+    """Return the pids of the worker, its keeper and the hanging plugin's three children."""
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         pids = [process.pid for process in psutil.Process(pid).children(recursive=True)]

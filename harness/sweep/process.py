@@ -77,7 +77,7 @@ class Worker:
         self._send(request)
 
     def _send(self, request: bytes) -> None:
-        """Write the request; stdin stays open, because its end means to the worker that we are gone."""
+        """Write the request; stdin stays open, because its end means to the worker's keeper that we are gone."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(request)
@@ -85,32 +85,40 @@ class Worker:
 
     def stop(self, grace_seconds: float) -> None:
         """SIGTERM to the group, wait, SIGKILL to all that is left, descendants in other sessions included."""
-        descendants = self._descendants()
-        self._signal(signal.SIGTERM)
-        select.select([self.exited], [], [], grace_seconds)
-        for process in {*descendants, *self._descendants()}:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        if grace_seconds:
+            self._signal(signal.SIGTERM)
+            select.select([self.exited], [], [], grace_seconds)
         self.reap()
 
     def reap(self) -> int:
-        """Kill whatever is left of the group and return the exit status, negative for a signal."""
+        """Kill whatever is left and return the exit status, negative for a signal."""
+        self._hang_up()
+        select.select([self.exited], [], [], REAP_SECONDS)
+        for process in self._descendants():  # of a worker whose keeper was stopped, or is of an older harness
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         self._signal(signal.SIGKILL)  # before waiting: until then the group's number cannot belong to anyone else
         try:
             return self.process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:  # stuck inside the kernel: it ends when that lets it go
             return -signal.SIGKILL
 
+    def _hang_up(self) -> None:
+        """Close stdin: it tells the worker's keeper to end everything below it."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+
     def _signal(self, number: signal.Signals) -> None:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, number)
 
-    def _descendants(self) -> set[psutil.Process]:
+    def _descendants(self) -> list[psutil.Process]:
         try:
-            return set(psutil.Process(self.process.pid).children(recursive=True))
+            return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.Error:
-            return set()
+            return []
 
     def __enter__(self) -> Self:
         return self
@@ -122,9 +130,6 @@ class Worker:
             self.stop(0.0)
         for descriptor in (self.events, self.log, self.exited):
             os.close(descriptor)
-        if self.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()
 
 
 def _exit_descriptor(process: subprocess.Popen[bytes]) -> int:

@@ -97,10 +97,9 @@ class FaultyTrainer(NumpyTrainer):
 
 
 def hang(result):
-    child = subprocess.Popen(["sleep", "1000"])
     stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True, stdout=subprocess.PIPE)
     assert stubborn.stdout.readline() == b"ready\n"
-    print(f"grandchildren {child.pid} {stubborn.pid}")
+    leave_child(result, stubborn.pid)
     time.sleep(1000)
 
 
@@ -120,10 +119,16 @@ def raise_memory_error(result):
     raise MemoryError("no room")
 
 
-def leave_child(result):
-    children = [subprocess.Popen(["sleep", "1000"], start_new_session=own) for own in (False, True)]
-    print("grandchildren", *(child.pid for child in children))
+def leave_child(result, *others):
+    child = subprocess.Popen(["sleep", "1000"])
+    print("grandchildren", child.pid, start_daemon(), *others, flush=True)
     return result
+
+
+def start_daemon():
+    """Return the pid of a process that has left for good: a session, a parent and an environment of its own."""
+    code = "env -i setsid sleep 1000 >/dev/null 2>&1 & echo $!"
+    return int(subprocess.run(["sh", "-c", code], capture_output=True, check=True).stdout)
 
 
 FAULTS = {
@@ -136,6 +141,7 @@ FAULTS = {
     "memory": raise_memory_error,
     "noise": be_noisy,
     "orphan": leave_child,
+    "orphan_of_crash": lambda result: leave_child(result) and ctypes.string_at(0),
     "error": lambda result: {}["missing"],
     "tells_process": lambda result: print(f"process {os.getpid()}", flush=True) or result,
     "no_step": lambda result: None,
