@@ -17,6 +17,7 @@ from harness.plugins import load_plugins
 from harness.sweep.launch import Launch
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
+from harness.sweep.memory_watch import MemoryWatch
 from harness.sweep.stop import StopRequest
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
@@ -146,6 +147,24 @@ def test_children_that_a_plugin_leaves_behind_do_not_outlive_the_trial(variant, 
 def test_a_trial_that_never_begins_times_out_too():
     record = run("good", settings=LocalSettings(timeout_seconds=0.05))
     assert (record.status, record.reason) == ("timeout", "timeout after 0.05 s")
+
+
+@pytest.mark.parametrize("variant", ["glutton", "glutton_below"])
+def test_a_plugin_that_allocates_without_end_is_out_of_memory_and_the_next_trial_is_ok(variant):
+    settings = LocalSettings(memory_limit_bytes=400 * 2**20)
+    eater, following = run_trials([faulty(variant), faulty("good")], settings=settings)
+    assert (eater.status, following.status) == ("out_of_memory", "ok")
+    limit = r"out of memory: more than the limit of 400 MiB: .*raise --memory-limit; peak seen: (\d+) MiB"
+    assert 400 <= int(re.fullmatch(limit, eater.reason)[1]) < 2000
+    assert len(eater.curves["loss"]) == 2
+
+
+def test_a_worker_ends_before_the_machine_has_no_memory_left():
+    scarce = MemoryWatch(reserve_bytes=200 * 2**20, available_bytes=lambda: 100 * 2**20)
+    with StopRequest() as never:
+        record = Launch(faulty("glutton"), LocalSettings(), lambda *_: None, never, memory=scarce).run(load_plugins())
+    assert record.status == "out_of_memory"
+    assert record.reason.startswith("out of memory: 100 MiB were left on this machine, 200 MiB are its reserve")
 
 
 def test_a_noisy_plugin_changes_no_record_and_its_log_is_capped(capfd):

@@ -11,7 +11,7 @@ import rich_click as click
 
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
-from harness.cli.types import Duration, task_settings
+from harness.cli.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, Trial, UsageError
 from harness.sweep.request import MOST_LAUNCHES
 
@@ -45,6 +45,7 @@ CONFIRM_ABOVE = 1000
     help="Another interpreter with a harness of its own; repeat to compare several, interleaved.",
 )
 @click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
+@click.option("--memory-limit", type=Size(), help="What one launch may hold.  [default: all but a reserve]")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
               help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
@@ -88,6 +89,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     processors = usable(affinity) if options["jobs"] > 1 else affinity
     settings = LocalSettings(
         timeout_seconds=options["timeout"],
+        memory_limit_bytes=options["memory_limit"],
         sample_length=options["sample_length"],
         affinity=affinity,
         places=read_places(options["jobs"], options["gpus"], trials, processors),

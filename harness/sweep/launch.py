@@ -20,6 +20,7 @@ from harness.plugins import Plugins
 from harness.sweep.ending import exit_outcome
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.log import CappedLog
+from harness.sweep.memory_watch import POLL_SECONDS, MemoryWatch, mebibytes
 from harness.sweep.process import Worker, worker_environment
 from harness.sweep.stop import StopRequest
 
@@ -42,11 +43,15 @@ class Launch:
     killed: tuple[str, str] | None = None  # status and reason, where it was us
     deadline: float | None = None  # on the monotonic clock
     late: tuple[str, str] = ("", "")  # status and reason at the deadline
+    memory: MemoryWatch | None = None  # None: one of its own
+    peak_bytes: int = 0  # the most that the worker and all below it were seen to hold
+    _next_look: float = field(default_factory=lambda: time.monotonic() + POLL_SECONDS)
     _line: bytearray = field(default_factory=bytearray)
 
     def run(self, plugins: Plugins) -> Record:
         """Start the worker, follow it to its end, and say how it ended."""
         self.draft, self.log = Draft(self.trial), CappedLog(self.settings.log_bytes)
+        self._memory = self.memory or MemoryWatch(self.settings.memory_limit_bytes)
         try:
             environment = worker_environment(self.trial, plugins, self.settings.card)
         except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
@@ -74,12 +79,15 @@ class Launch:
             for descriptor, action in self._actions(worker).items():
                 selector.register(descriptor, selectors.EVENT_READ, action)
             while not self.ended:
-                for key, _ in selector.select(self._left()):
+                for key, _ in selector.select(self._nap()):
                     if key.data(key.fd) is False:
                         selector.unregister(key.fd)
                 if not self.ended and self._left() == 0:
                     self.killed, self.ended = self.killed or self.late, True
                     worker.stop(self.settings.kill_seconds)
+                if not self.ended and time.monotonic() >= self._next_look:
+                    self._look(worker)
+        self._memory.forget(worker.process.pid)
 
     def _actions(self, worker: Worker) -> dict[int, Callable[[int], bool]]:
         return {
@@ -88,6 +96,21 @@ class Launch:
             worker.exited: self._exited,
             self.stop.fileno(): self._stopped,
         }
+
+    def _nap(self) -> float:
+        """Return for how long to sleep at most."""
+        look = max(0.0, self._next_look - time.monotonic())
+        return look if (left := self._left()) is None else min(look, left)
+
+    def _look(self, worker: Worker) -> None:
+        """See how much memory the worker holds, and end it at once where that is too much."""
+        held, reason = self._memory.look(worker.process.pid)
+        self.peak_bytes = max(self.peak_bytes, held)
+        self._next_look = time.monotonic() + POLL_SECONDS
+        if reason is not None:
+            told = f"out of memory: {reason}; peak seen: {mebibytes(self.peak_bytes)}"
+            self.killed, self.ended = ("out_of_memory", told), True
+            worker.stop(0.0)
 
     def _left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
@@ -147,7 +170,7 @@ class Launch:
     def _without_record(self, status: int, kills: int) -> Record:
         if self.killed is not None:
             return self.draft.record(*self.killed)
-        return self.draft.record(*exit_outcome(status, kills, self.draft.figures.get("peak_memory_bytes"), self.log))
+        return self.draft.record(*exit_outcome(status, kills, self.peak_bytes or None, self.log))
 
     def _marked(self, record: Record) -> Record:
         """Return the record with how it was run, and why a failure failed."""

@@ -15,6 +15,7 @@ from harness.plugins import Plugins, load_plugins
 from harness.sweep.at_once import AtOnce
 from harness.sweep.launch import Launch, OnEvent
 from harness.sweep.local_settings import LocalSettings
+from harness.sweep.memory_watch import MemoryWatch
 from harness.sweep.stop import StopRequest
 
 
@@ -39,7 +40,7 @@ def run_trials(
     plugins = plugins or load_plugins(settings.block)
     settings = replace(settings, block=tuple(dict.fromkeys((*settings.block, *plugins.blocked))))
     with StopRequest() as never:
-        run = partial(_run, plugins)
+        run = partial(_run, plugins, MemoryWatch(settings.memory_limit_bytes))
         if settings.places.jobs > 1:
             yield from AtOnce(run, settings, on_event or _ignore, stop or never).records(trials)
             return
@@ -49,8 +50,10 @@ def run_trials(
             yield run(trial, settings.on_first_card(trial), on_event or _ignore, stop or never)
 
 
-def _run(plugins: Plugins, trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest) -> Record:
-    return Launch(trial, settings, on_event, stop).run(plugins)
+def _run(
+    plugins: Plugins, memory: MemoryWatch, trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest
+) -> Record:
+    return Launch(trial, settings, on_event, stop, memory=memory).run(plugins)
 
 
 def _ignore(trial: Trial, event: Event) -> None:

@@ -20,6 +20,7 @@ class LocalSettings:
 
     Attributes:
         timeout_seconds: of one trial, imports included; None: no limit.
+        memory_limit_bytes: what a worker and all below it may hold; None: what the machine has, less a reserve.
         interrupt_seconds: what a running trial is given after the first request to stop.
         kill_seconds: between SIGTERM and SIGKILL.
         log_bytes: how much of a worker's output is kept while it runs; a failed trial's record holds the tail.
@@ -34,6 +35,7 @@ class LocalSettings:
     """
 
     timeout_seconds: float | None = None
+    memory_limit_bytes: int | None = None
     interrupt_seconds: float = 10.0
     kill_seconds: float = 2.0
     log_bytes: int = 10 * 2**20

@@ -31,6 +31,7 @@ from harness_numpy.trainer import NumpyTrainer
 FAULTY_STEP = 3
 LAZY_SECONDS = 0.02
 SLOW_SECONDS = 0.05
+MOST_EATEN_BYTES = 2**32  # without end, but for the machine that tests it
 NOISE_BYTES = 30 * 2**20
 
 
@@ -108,6 +109,23 @@ STUBBORN = (
 )
 
 
+def eat(result):
+    subprocess.run([sys.executable, "-c", EATEN.format(MOST_EATEN_BYTES // 2**24)], check=True)
+
+
+def eat_here(result):
+    exec(EATEN.format(MOST_EATEN_BYTES // 2**24))
+
+
+EATEN = """
+import time
+kept = []
+for _ in range({}):
+    kept.append(bytearray(b"x") * 2**24)
+    time.sleep(0.02)
+"""
+
+
 def be_noisy(result):
     block = b"noise " * 10_000
     for _ in range(NOISE_BYTES // len(block)):
@@ -140,6 +158,8 @@ FAULTS = {
     "sigkill": lambda result: os.kill(os.getpid(), signal.SIGKILL),
     "memory": raise_memory_error,
     "noise": be_noisy,
+    "glutton": eat_here,
+    "glutton_below": eat,
     "orphan": leave_child,
     "orphan_of_crash": lambda result: leave_child(result) and ctypes.string_at(0),
     "error": lambda result: {}["missing"],
