@@ -46,16 +46,18 @@ class AtOnce:
 
     def records(self, trials: Iterable[Trial]) -> Iterator[Record]:
         """Yield the records as launches end; whoever stops listening ends those that run."""
-        waiting = iter(trials)
-        following = next(waiting, None)
+        waiting, following = iter(trials), None
         with ExitStack() as stack:
             stops = [stack.enter_context(self.stop.follower()) for _ in range(self.places.jobs)]
             threads = stack.enter_context(ThreadPoolExecutor(self.places.jobs, "launch"))
             stack.callback(_end_all, stops)
             while True:
-                while following is not None and not self.stop.count and self._has_place(following):
+                while len(self._running) < self.places.jobs and not self.stop.count:
+                    following = following or next(waiting, None)  # taken no earlier than there is room
+                    if following is None or not self._finds_card(following):
+                        break
                     self._start(following, threads, stops)
-                    following = next(waiting, None)
+                    following = None
                 if not self._running:
                     return
                 told = self._told.get()
@@ -65,8 +67,8 @@ class AtOnce:
                 else:
                     self.on_event(*told)
 
-    def _has_place(self, trial: Trial) -> bool:
-        return len(self._running) < self.places.jobs and (not needs_card(trial) or self._free_card() is not None)
+    def _finds_card(self, trial: Trial) -> bool:
+        return not needs_card(trial) or self._free_card() is not None
 
     def _free_card(self) -> str | None:
         return next((card for card in self.places.cards if card not in self._card_of.values()), None)

@@ -32,7 +32,7 @@ class Places:
 
     def processors_of(self, number: int, trial: Trial) -> tuple[int, ...]:
         """Return the processors of a launch of ``trial`` in place ``number``; none: any."""
-        return tuple(sorted(self.processors[number][: trial.threads])) if self.processors else ()
+        return tuple(sorted(self.processors[number][: processors_needed(trial)])) if self.processors else ()
 
 
 ALONE = Places()
@@ -41,6 +41,11 @@ ALONE = Places()
 def needs_card(trial: Trial) -> bool:
     """Say whether a trial runs on an accelerator."""
     return trial.device != HOST
+
+
+def processors_needed(trial: Trial) -> int:
+    """Return how many processors a trial keeps busy."""
+    return trial.threads
 
 
 def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors: Sequence[int]) -> Places:
@@ -61,7 +66,7 @@ def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors
     on_cards = [trial for trial in trials if needs_card(trial)]
     if on_cards and not cards:
         raise UsageError(f"--jobs {jobs} with trials on {on_cards[0].device}: give each a card of its own, --gpus 0,1")
-    return Places(_split(processors, jobs, max((trial.threads for trial in trials), default=1)), cards)
+    return Places(_split(processors, jobs, max(map(processors_needed, trials), default=1)), cards)
 
 
 def _read_cards(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
