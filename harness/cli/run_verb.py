@@ -122,7 +122,7 @@ def _print_plan(trials: list[Trial], launches: int, format_: str) -> int:
 
 
 def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
-    from harness.api import Session, checkpoint_folder
+    from harness.api import Session, checkpoint_folder, log_folder
     from harness.cli.signals import stopping_on_signals
     from harness.progress import ProgressView
     from harness_results.launches import combine
@@ -134,7 +134,7 @@ def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, opt
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
             folder, launches, seed = checkpoint_folder(store), options["launches"], options["order_seed"]
-            session = Session(opened, command, plugins, folder, stop, launches, seed)
+            session = Session(opened, command, plugins, folder, stop, launches, seed, logs=log_folder(store))
             try:
                 records.extend(session.measure(trials, settings, view))
             except StoreError as error:

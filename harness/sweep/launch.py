@@ -27,6 +27,7 @@ from harness.sweep.stop import StopRequest
 OnEvent = Callable[[Trial, Event], None]
 CHUNK_BYTES = 1 << 16
 BESIDE = "measured beside others (--jobs {}): no speed to compare with one measured alone"
+LOG_TEXT = "log_text"  # detail of a record that is on its way to whoever keeps logs
 LAST_CHUNKS = 64  # read at most so many after the worker's end: somebody else may hold its pipe
 
 
@@ -179,6 +180,8 @@ class Launch:
             details["notes"] = [*(details.get("notes") or ()), BESIDE.format(jobs)]
         if record.status != "ok" and self.log.text():
             details["log_tail"] = self.log.tail()
+        if self.settings.keep_logs:
+            details[LOG_TEXT] = self.log.text()
         return replace(record, details=details)
 
 

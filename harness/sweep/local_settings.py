@@ -23,7 +23,8 @@ class LocalSettings:
         memory_limit_bytes: what a worker and all below it may hold; None: what the machine has, less a reserve.
         interrupt_seconds: what a running trial is given after the first request to stop.
         kill_seconds: between SIGTERM and SIGKILL.
-        log_bytes: how much of a worker's output is kept while it runs; a failed trial's record holds the tail.
+        log_bytes: how much of a worker's output is kept; a failed trial's record holds the tail.
+        keep_logs: whether records bring the whole of what was kept, as the detail ``log_text``.
         checkpoints: directory for ``TRIAL_ID.safetensors``; None: nothing is saved.
         sample_length: characters of text to sample at each temperature.
         block: names of plugins that are not loaded.
@@ -39,6 +40,7 @@ class LocalSettings:
     interrupt_seconds: float = 10.0
     kill_seconds: float = 2.0
     log_bytes: int = 10 * 2**20
+    keep_logs: bool = False
     checkpoints: Path | None = None
     sample_length: int = 0
     block: tuple[str, ...] = ()
