@@ -212,7 +212,7 @@ class Session:
         for told in records:
             record = keep_log(told, self.logs, run_id)
             self.store.add(record, run_id)
-            self._calibrate(record, known)
+            self._calibrate(record, known, settings)
             watcher.finish(record)
             yield record
 
@@ -220,13 +220,19 @@ class Session:
         pythons = {name: str(python.path) for name, python in settings.pythons.items()}
         order = {"launches": self.launches, "order_seed": self.order_seed}
         places = {"jobs": settings.places.jobs, "gpus": list(settings.places.cards)}
-        return {**order, **places, "affinity": list(settings.affinity), "pythons": pythons}
+        return {
+            **order,
+            **places,
+            "isolation": settings.isolation,
+            "affinity": list(settings.affinity),
+            "pythons": pythons,
+        }
 
-    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]]) -> None:
+    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]], settings: LocalSettings) -> None:
         """Keep the limits that this launch has measured, for the launches to come as well."""
         place = known.setdefault(str(record.environment_id), {})
         for name, content in record.details.get("calibrations", {}).items():
-            if record.details.get("jobs", 1) == 1:  # measured beside others it is no limit of the machine
+            if not settings.notes():  # measured beside others it is no limit of the machine
                 self.store.calibrate(str(record.environment_id), name, content)
             place[name] = content
 

@@ -21,8 +21,8 @@ from harness.sweep.stop import StopRequest
 from harness_results.store import Store
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
-FIRST = min(os.sched_getaffinity(0))
-TWO = LocalSettings(places=Places(((FIRST,), (FIRST,))), kill_seconds=0.5)  # side by side even on one processor
+LAST = max(os.sched_getaffinity(0))
+TWO = LocalSettings(places=Places(((), ())), kill_seconds=0.5)  # side by side even on one processor
 WAIT_SECONDS = 60.0
 
 
@@ -57,10 +57,15 @@ def test_launches_run_side_by_side_and_records_come_as_they_end(plugins):
     assert threads == {threading.get_ident()}
 
 
-def test_a_record_says_that_others_ran_beside_it_and_where(plugins):
+def test_a_launch_is_bound_to_the_processors_of_its_place(plugins):
+    settings = LocalSettings(places=Places(((LAST,), (LAST,))))
+    (record,) = run_trials([trial()], settings=settings, plugins=plugins)
+    assert (record.status, record.details["affinity"]) == ("ok", [LAST])
+
+
+def test_a_record_says_that_others_ran_beside_it(plugins):
     (record,) = run_trials([trial()], settings=TWO, plugins=plugins)
     assert record.details["jobs"] == 2
-    assert record.details["affinity"] == [FIRST]
     assert record.details["notes"] == ["measured beside others (--jobs 2): no speed to compare with one measured alone"]
     (alone,) = run_trials([trial()], plugins=plugins)
     assert not {"jobs", "card", "notes"} & alone.details.keys()

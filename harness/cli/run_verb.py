@@ -36,6 +36,8 @@ CONFIRM_ABOVE = 1000
 @click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
 @click.option("--jobs", "-j", type=click.IntRange(1, 4096), default=1, show_default=True,
               help="Launches at once, each on processors of its own; their speeds are marked.")  # fmt: skip
+@click.option("--isolation", type=click.Choice(["launch", "backend"]), default="launch", show_default=True,
+              help="What has a process of its own; backend: quicker, to explore.")  # fmt: skip
 @click.option("--gpus", metavar="0,1", help="Cards to use, by their driver's numbers, one launch on each at a time.")
 @click.option(
     "--python",
@@ -81,6 +83,10 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     for interpreter in interpreters.values():
         for option in ("--affinity",) * bool(options["affinity"]) + ("--jobs",) * (options["jobs"] > 1):
             interpreter.need("affinity", option)
+        if options["isolation"] != "launch":
+            interpreter.need("isolation", "--isolation")
+    if options["isolation"] != "launch" and options["launches"] > 1:
+        raise UsageError("--launches counts fresh processes, --isolation backend reuses them: leave one of them out")
     if options["dry_run"]:
         return _print_plan(trials, options["launches"], options["format_"])
     _confirm(len(trials) * options["launches"], yes=options["yes"])
@@ -92,6 +98,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
         memory_limit_bytes=options["memory_limit"],
         sample_length=options["sample_length"],
         affinity=affinity,
+        isolation=options["isolation"],
         places=read_places(options["jobs"], options["gpus"], trials, processors),
         pythons=interpreters,
     )

@@ -1,4 +1,4 @@
-"""The worker process: one request on stdin, one trial, events as JSON lines on a pipe of their own. Never on stdout.
+"""The worker process: a request on stdin, a trial, events as JSON lines on a pipe of their own. Never on stdout.
 
 The executor starts it as ``python -P -m harness.measure.worker FD`` in a session of its own, with FD the pipe's number,
 and keeps its end of stdin open: when that closes, the executor is gone, and the keeper ends all of this session.
@@ -7,12 +7,13 @@ and keeps its end of stdin open: when that closes, the executor is gone, and the
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 from harness.measure.keeper import end_descendants, keep
 
@@ -32,16 +33,22 @@ def request_line(trial: Any, settings: Any) -> bytes:
 
 
 def main() -> NoReturn:
-    """Run the one trial that stdin asks for, then end at once: no plugin's threads or exit handlers are waited for."""
+    """Run the trial that stdin asks for, then end at once: no plugin's threads or exit handlers are waited for.
+
+    A request with isolation ``backend`` may be followed by another one, as long as all goes well.
+    """
     pipe = int(sys.argv[1])
     os.set_inheritable(pipe, False)
     keep(pipe)
-    requests, status = _own_stdin(), 0
+    requests, status, again = _own_stdin(), 0, True
     try:
-        request = json.loads(requests.readline())
-        if affinity := request["settings"].get("affinity"):
-            os.sched_setaffinity(0, affinity)  # before anything is imported that starts threads
-        _run(request, pipe)
+        with os.fdopen(pipe, "w", encoding="utf-8") as out:
+            while again and (line := requests.readline()):
+                request = json.loads(line)
+                if affinity := request["settings"].get("affinity"):
+                    os.sched_setaffinity(0, affinity)  # before anything is imported that starts threads
+                again = _run(request, out) == "ok" and request["settings"].get("isolation", "launch") != "launch"
+                gc.collect()
     except BrokenPipeError:  # nobody listens any more
         status = 1
     finally:
@@ -58,18 +65,21 @@ def _own_stdin() -> BinaryIO:
     return requests
 
 
-def _run(request: Mapping[str, Any], pipe: int) -> None:
+def _run(request: Mapping[str, Any], out: TextIO) -> str:
+    """Tell all events of the trial, and return how it ended."""
     from harness.contract import Trial
-    from harness.measure.events import to_json
+    from harness.measure.events import Finished, to_json
     from harness.measure.runner import Settings, run_trial
 
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in request["settings"].items()
     }
-    with os.fdopen(pipe, "w", encoding="utf-8") as out:
-        for event in run_trial(Trial.model_validate(request["trial"]), Settings(**settings)):
-            out.write(json.dumps(to_json(event), allow_nan=False) + "\n")
-            out.flush()
+    status = ""
+    for event in run_trial(Trial.model_validate(request["trial"]), Settings(**settings)):
+        out.write(json.dumps(to_json(event), allow_nan=False) + "\n")
+        out.flush()
+        status = event.record.status if isinstance(event, Finished) else status
+    return status
 
 
 def _flush() -> None:

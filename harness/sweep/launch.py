@@ -8,6 +8,7 @@ import select
 import selectors
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,10 +24,10 @@ from harness.sweep.log import CappedLog
 from harness.sweep.memory_watch import POLL_SECONDS, MemoryWatch, mebibytes
 from harness.sweep.process import Worker, worker_environment
 from harness.sweep.stop import StopRequest
+from harness.sweep.workers import Workers
 
 OnEvent = Callable[[Trial, Event], None]
 CHUNK_BYTES = 1 << 16
-BESIDE = "measured beside others (--jobs {}): no speed to compare with one measured alone"
 LOG_TEXT = "log_text"  # detail of a record that is on its way to whoever keeps logs
 LAST_CHUNKS = 64  # read at most so many after the worker's end: somebody else may hold its pipe
 
@@ -45,6 +46,7 @@ class Launch:
     deadline: float | None = None  # on the monotonic clock
     late: tuple[str, str] = ("", "")  # status and reason at the deadline
     memory: MemoryWatch | None = None  # None: one of its own
+    workers: Workers | None = None  # None: a fresh one
     peak_bytes: int = 0  # the most that the worker and all below it were seen to hold
     _next_look: float = field(default_factory=lambda: time.monotonic() + POLL_SECONDS)
     _line: bytearray = field(default_factory=bytearray)
@@ -59,17 +61,30 @@ class Launch:
             reason = f"{type(error).__name__}: {error}; environment() of backend {self.trial.backend!r}"
             return self.draft.record("failed", reason)
         kills = out_of_memory_kills()
-        request = request_line(self.trial, self.settings.of_worker(self.trial))
-        try:
-            started = Worker(request, environment, self.settings.python(self.trial))
-        except OSError as error:  # no process, descriptor or memory left, an interpreter that is gone: the next may run
-            return self.draft.record("failed", f"the worker could not be started: {error}")
-        with started as worker:
+        with ExitStack() as stack:
+            try:
+                worker = stack.enter_context(self._worker(environment))
+            except OSError as error:  # no process, descriptor or memory left, no such interpreter: the next may run
+                return self.draft.record("failed", f"the worker could not be started: {error}")
             self._follow(worker)
-            status = worker.reap()
+            status = 0 if worker.reusable else worker.reap()
             self._drain(worker)
         record = self.record or self._without_record(status, out_of_memory_kills() - kills)
         return self._marked(record)
+
+    def _worker(self, environment: dict[str, str]) -> AbstractContextManager[Worker]:
+        """Return a worker that has got this trial; one that others used before had the very same environment."""
+        trial, python = self.trial, self.settings.python(self.trial)
+        request = request_line(trial, self.settings.of_worker(trial))
+        kind = (
+            python,
+            trial.backend,
+            trial.device,
+            trial.threads,
+            self.settings.affinity,
+            *sorted(environment.items()),
+        )
+        return (self.workers or Workers()).worker(kind, request, environment, python)
 
     def _follow(self, worker: Worker) -> None:
         """Wait for events, output, the end, a request to stop or the deadline; never on the processor."""
@@ -80,6 +95,9 @@ class Launch:
             for descriptor, action in self._actions(worker).items():
                 selector.register(descriptor, selectors.EVENT_READ, action)
             while not self.ended:
+                if self._may_go_on():
+                    worker.reusable = self.ended = True
+                    break
                 for key, _ in selector.select(self._nap()):
                     if key.data(key.fd) is False:
                         selector.unregister(key.fd)
@@ -97,6 +115,10 @@ class Launch:
             worker.exited: self._exited,
             self.stop.fileno(): self._stopped,
         }
+
+    def _may_go_on(self) -> bool:
+        """Say whether the trial is over and its process waits for the next one."""
+        return self.workers is not None and self.workers.warm and self.record is not None and self.record.status == "ok"
 
     def _nap(self) -> float:
         """Return for how long to sleep at most."""
@@ -176,8 +198,8 @@ class Launch:
     def _marked(self, record: Record) -> Record:
         """Return the record with how it was run, and why a failure failed."""
         details: dict[str, Any] = dict(record.details) | self.settings.marks()
-        if (jobs := self.settings.places.jobs) > 1:
-            details["notes"] = [*(details.get("notes") or ()), BESIDE.format(jobs)]
+        if notes := self.settings.notes():
+            details["notes"] = [*(details.get("notes") or ()), *notes]
         if record.status != "ok" and self.log.text():
             details["log_tail"] = self.log.tail()
         if self.settings.keep_logs:

@@ -14,9 +14,10 @@ from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.at_once import AtOnce
 from harness.sweep.launch import Launch, OnEvent
-from harness.sweep.local_settings import LocalSettings
+from harness.sweep.local_settings import ISOLATIONS, LocalSettings
 from harness.sweep.memory_watch import MemoryWatch
 from harness.sweep.stop import StopRequest
+from harness.sweep.workers import Workers
 
 
 def run_trials(
@@ -39,8 +40,9 @@ def run_trials(
     settings = settings or LocalSettings()
     plugins = plugins or load_plugins(settings.block)
     settings = replace(settings, block=tuple(dict.fromkeys((*settings.block, *plugins.blocked))))
-    with StopRequest() as never:
-        run = partial(_run, plugins, MemoryWatch(settings.memory_limit_bytes))
+    warm = settings.isolation != ISOLATIONS[0]
+    with StopRequest() as never, Workers(warm=warm) as workers:
+        run = partial(_run, plugins, MemoryWatch(settings.memory_limit_bytes), workers)
         if settings.places.jobs > 1:
             yield from AtOnce(run, settings, on_event or _ignore, stop or never).records(trials)
             return
@@ -51,9 +53,10 @@ def run_trials(
 
 
 def _run(
-    plugins: Plugins, memory: MemoryWatch, trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest
-) -> Record:
-    return Launch(trial, settings, on_event, stop, memory=memory).run(plugins)
+    plugins: Plugins, memory: MemoryWatch, workers: Workers,
+    trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest,
+) -> Record:  # fmt: skip
+    return Launch(trial, settings, on_event, stop, memory=memory, workers=workers).run(plugins)
 
 
 def _ignore(trial: Trial, event: Event) -> None:

@@ -13,6 +13,10 @@ from harness.measure.runner import Settings
 from harness.sweep.interpreters import Interpreter
 from harness.sweep.places import ALONE, Places, needs_card
 
+ISOLATIONS = ("launch", "backend")  # what has a process of its own; the first unless asked
+BESIDE = "measured beside others (--jobs {}): no speed to compare with one measured alone"
+WARM = "measured in a process that others used before (--isolation backend): to explore, not to compare"
+
 
 @dataclass(frozen=True)
 class LocalSettings:
@@ -29,6 +33,7 @@ class LocalSettings:
         sample_length: characters of text to sample at each temperature.
         block: names of plugins that are not loaded.
         affinity: the processors on which workers may run; empty: all of this process's.
+        isolation: one of ``ISOLATIONS``.
         places: how many launches may run at once, and where.
         card: the accelerator that the launch has for itself, by its driver's number; None: whichever the backend takes.
         calibrations: environment_id -> name -> content of the limits that are known already.
@@ -45,6 +50,7 @@ class LocalSettings:
     sample_length: int = 0
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
+    isolation: str = ISOLATIONS[0]
     places: Places = ALONE
     card: str | None = None
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -60,6 +66,7 @@ class LocalSettings:
             sample_length=self.sample_length,
             block=self.block,
             affinity=self.affinity,
+            isolation=self.isolation,
             calibrations={name: dict(content) for name, content in dict(known).items()},  # the caller may add some
         )
 
@@ -71,7 +78,14 @@ class LocalSettings:
     def marks(self) -> dict[str, Any]:
         """Return what a record must say of how its launch was run; {} where it had the machine for itself."""
         found: dict[str, Any] = {} if self.card is None else {"card": self.card}
+        if self.isolation != ISOLATIONS[0]:
+            found["isolation"] = self.isolation
         return found | ({"jobs": self.places.jobs} if self.places.jobs > 1 else {})
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the record must know of how its launch was run."""
+        notes = [BESIDE.format(self.places.jobs)] if self.places.jobs > 1 else []
+        return [*notes, WARM] if self.isolation != ISOLATIONS[0] else notes
 
     def python(self, trial: Trial) -> str:
         """Return the path of the interpreter that ``trial`` names.

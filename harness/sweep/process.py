@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 import psutil
 
@@ -49,6 +47,7 @@ class Worker:
         events: descriptor to read the JSON lines from.
         log: descriptor to read what it prints from.
         exited: descriptor that becomes readable when the process is over.
+        reusable: whether it waits for another request, and may be given one.
     """
 
     def __init__(self, request: bytes, environment: Mapping[str, str], python: str = sys.executable) -> None:
@@ -74,9 +73,10 @@ class Worker:
         os.set_blocking(self.events, False)
         os.set_blocking(self.log, False)
         self.exited = _exit_descriptor(self.process)
-        self._send(request)
+        self.reusable = False
+        self.send(request)
 
-    def _send(self, request: bytes) -> None:
+    def send(self, request: bytes) -> None:
         """Write the request; stdin stays open, because its end means to the worker's keeper that we are gone."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
@@ -120,14 +120,10 @@ class Worker:
         except psutil.Error:
             return []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End the process, if it has not, and give the descriptors back."""
         if self.process.returncode is None:
-            self.stop(0.0)
+            self.reap()
         for descriptor in (self.events, self.log, self.exited):
             os.close(descriptor)
 

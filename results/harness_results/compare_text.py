@@ -17,6 +17,7 @@ from harness_results.lines import GAP, left
 from harness_results.text import UNKNOWN, number, one_line, quantity, to_ascii
 
 BESIDE = "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; measure one at a time"
+WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
 TONES = {
     "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
@@ -178,6 +179,8 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
             told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
         if row.effect is not None and max(row.jobs) > 1:
             told.setdefault(BESIDE.format(*row.jobs), []).append(name)
+        if row.effect is not None and row.warm:
+            told.setdefault(WARM, []).append(name)
         if row.regressions:
             broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
             told.setdefault(f"regression ({broken})", []).append(name)

@@ -51,6 +51,11 @@ class Row:
         base, new = (int(side.details.get("jobs", 1)) if side else 1 for side in (self.base, self.new))
         return base, new
 
+    @property
+    def warm(self) -> bool:
+        """Whether a side was measured in processes that other trials used before."""
+        return any(side is not None and side.details.get("isolation") == "backend" for side in (self.base, self.new))
+
 
 @dataclass(frozen=True)
 class Comparison:
