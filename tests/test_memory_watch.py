@@ -49,7 +49,7 @@ def test_where_nothing_is_told_the_system_is_asked_otherwise(tmp_path):
 
 def watch(held, **options):
     """Return a watch of workers that hold so many bytes, by pid."""
-    found = MemoryWatch(reserve_bytes=100, available_bytes=lambda: 50, **options)
+    found = MemoryWatch(reserve_bytes=100, **options)
     found._held.update(held)
     return found
 
@@ -59,24 +59,24 @@ def watch(held, **options):
     [({1: 500, 2: 300}, True), ({1: 300, 2: 500}, False), ({1: 90}, False), ({1: 101}, True)],
 )
 def test_of_several_workers_the_largest_ends_first_and_none_that_would_free_too_little(held, too_much):
-    assert (watch(held)._why_too_much(1, held[1]) is not None) == too_much
+    assert (watch(held)._why_too_much(1, held[1], 50) is not None) == too_much
 
 
 def test_a_worker_that_has_ended_holds_nothing():
     found = watch({1: 300, 2: 500})
     found.forget(2)
-    assert found._why_too_much(1, 300) is not None
+    assert found._why_too_much(1, 300, 50) is not None
 
 
 def test_memory_enough_is_no_reason():
-    roomy = MemoryWatch(reserve_bytes=100, available_bytes=lambda: 100)
-    assert roomy._why_too_much(1, 10**12) is None
+    roomy = MemoryWatch(reserve_bytes=100)
+    assert roomy._why_too_much(1, 10**12, 100) is None
 
 
 def test_a_limit_counts_whatever_the_machine_has_left():
-    limited = MemoryWatch(10**6, available_bytes=lambda: 10**12)
-    assert limited._why_too_much(1, 10**6) is None
-    assert "more than the limit of 1 MiB" in limited._why_too_much(1, 10**6 + 1)
+    limited = MemoryWatch(10**6)
+    assert limited._why_too_much(1, 10**6, 10**12) is None
+    assert "more than the limit of 1 MiB" in limited._why_too_much(1, 10**6 + 1, 10**12)
 
 
 CHILD = (
@@ -98,9 +98,9 @@ def test_all_that_is_below_a_process_counts_and_not_the_process_itself(parent, m
     below = descendants(parent.pid)
     assert [psutil.Process(pid).name() for pid in below] == ["sleep"]
     assert set(below) < set(descendants(os.getpid()))
-    held, reason = MemoryWatch().look(parent.pid)
-    assert 0 < held == resident_bytes(below[0])
-    assert reason is None
+    look = MemoryWatch().look(parent.pid)
+    assert 0 < look.held_bytes == resident_bytes(below[0])
+    assert look.too_much is None
     monkeypatch.setattr(memory_watch.sys, "platform", "another")
     assert descendants(parent.pid) == below
 
@@ -118,3 +118,12 @@ def test_a_process_that_has_ended_holds_nothing_and_has_nobody_below():
 @pytest.mark.parametrize(("text", "count"), [("2GB", 2 * 10**9), ("1.5GiB", 3 * 2**29), ("500 mb", 5 * 10**8)])
 def test_sizes_are_read_with_their_units(text, count):
     assert Size().convert(text, None, None) == count
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "seconds"),
+    [(None, 2**40, 2.0), (None, 2**33 + 100, 1.0), (None, 0, 0.2), (2**32, 2**40, 0.5), (1, 2**40, 0.2)],
+)
+def test_the_nearer_the_limit_the_sooner_the_next_look(limit, left, seconds):
+    found = MemoryWatch(limit, reserve_bytes=100, available_bytes=lambda: left)
+    assert found.look(2**22).next_seconds == pytest.approx(seconds)  # no process has that number: nothing is held

@@ -21,7 +21,7 @@ from harness.plugins import Plugins
 from harness.sweep.ending import exit_outcome
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.log import CappedLog
-from harness.sweep.memory_watch import POLL_SECONDS, MemoryWatch, mebibytes
+from harness.sweep.memory_watch import OFTEN_SECONDS, MemoryWatch, mebibytes
 from harness.sweep.process import Worker, worker_environment
 from harness.sweep.stop import StopRequest
 from harness.sweep.workers import Workers
@@ -48,7 +48,7 @@ class Launch:
     memory: MemoryWatch | None = None  # None: one of its own
     workers: Workers | None = None  # None: a fresh one
     peak_bytes: int = 0  # the most that the worker and all below it were seen to hold
-    _next_look: float = field(default_factory=lambda: time.monotonic() + POLL_SECONDS)
+    _next_look: float = field(default_factory=lambda: time.monotonic() + OFTEN_SECONDS)
     _line: bytearray = field(default_factory=bytearray)
 
     def run(self, plugins: Plugins) -> Record:
@@ -127,11 +127,11 @@ class Launch:
 
     def _look(self, worker: Worker) -> None:
         """See how much memory the worker holds, and end it at once where that is too much."""
-        held, reason = self._memory.look(worker.process.pid)
-        self.peak_bytes = max(self.peak_bytes, held)
-        self._next_look = time.monotonic() + POLL_SECONDS
-        if reason is not None:
-            told = f"out of memory: {reason}; peak seen: {mebibytes(self.peak_bytes)}"
+        look = self._memory.look(worker.process.pid)
+        self.peak_bytes = max(self.peak_bytes, look.held_bytes)
+        self._next_look = time.monotonic() + look.next_seconds
+        if look.too_much is not None:
+            told = f"out of memory: {look.too_much}; peak seen: {mebibytes(self.peak_bytes)}"
             self.killed, self.ended = ("out_of_memory", told), True
             worker.stop(0.0)
 

@@ -6,18 +6,21 @@ Resident memory, not address space: engines reserve far more of that than they e
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import resource
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
-POLL_SECONDS = 0.2 if sys.platform == "linux" else 1.0  # a look takes 0.04 to 0.1 ms on Linux (measured)
+OFTEN_SECONDS, SELDOM_SECONDS = 0.2, 2.0  # between two looks, each of which takes some 0.1 ms on Linux
+_FASTEST_BYTES_PER_SECOND = 2**33  # that memory is first touched
 _LEAST_RESERVE_BYTES, _MOST_RESERVE_BYTES, _RESERVE_FRACTION = 2**28, 2**30, 0.03
-_PROC = Path("/proc")
+_PROC = "/proc"
 _CURES = "make it smaller (--batch, --hidden, --checkpoint auto)"
 
 
@@ -33,7 +36,7 @@ def mebibytes(count: float) -> str:
 
 def descendants(pid: int) -> list[int]:
     """Return the processes below ``pid``."""
-    if sys.platform != "linux" or not (_PROC / "self/task").exists():
+    if sys.platform != "linux" or not Path(_PROC, "self/task").exists():
         with contextlib.suppress(psutil.Error):
             return [child.pid for child in psutil.Process(pid).children(recursive=True)]
         return []
@@ -47,15 +50,23 @@ def descendants(pid: int) -> list[int]:
 
 def _children(pid: int) -> Iterator[int]:
     with contextlib.suppress(OSError):
-        for task in (_PROC / str(pid) / "task").iterdir():
+        for task in os.listdir(f"{_PROC}/{pid}/task"):  # noqa: PTH208 (a Path for each would cost more than the rest)
             with contextlib.suppress(OSError):  # the thread has ended meanwhile
-                yield from map(int, (task / "children").read_bytes().split())
+                yield from map(int, _read(f"{_PROC}/{pid}/task/{task}/children").split())
+
+
+def _read(name: str) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
 
 
 def resident_bytes(pid: int) -> int:
     """Return what a process holds in memory, shared pages included; 0 once it has ended."""
     try:
-        return int((_PROC / str(pid) / "statm").read_bytes().split()[1]) * resource.getpagesize()
+        return int(_read(f"{_PROC}/{pid}/statm").split()[1]) * resource.getpagesize()
     except OSError:
         with contextlib.suppress(psutil.Error):
             return int(psutil.Process(pid).memory_info().rss)
@@ -65,8 +76,8 @@ def resident_bytes(pid: int) -> int:
 def proportional_bytes(pid: int) -> int:
     """Return what a process holds, of shared pages its share; all of them where the system does not tell."""
     with contextlib.suppress(OSError):
-        text = (_PROC / str(pid) / "smaps_rollup").read_text()
-        if match := re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE):
+        text = _read(f"{_PROC}/{pid}/smaps_rollup")
+        if match := re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE):
             return 1024 * int(match[1])
     return resident_bytes(pid)
 
@@ -129,9 +140,19 @@ def _path_of_group(root: Path, controller: str) -> str:
     return ""
 
 
+class Look(NamedTuple):
+    """What a look at a worker told: the reason why it holds too much, where it does, and when to look again."""
+
+    held_bytes: int
+    too_much: str | None
+    next_seconds: float
+
+
 @dataclass
 class MemoryWatch:
     """Watches any number of workers: shared by those of one machine, so that the largest of them goes first.
+
+    The nearer the limit, the more often it wants to look.
 
     Attributes:
         limit_bytes: what one worker and all below it may hold; None: whatever there is.
@@ -144,24 +165,25 @@ class MemoryWatch:
     available_bytes: Callable[[], int] = field(default_factory=Available)
     _held: dict[int, int] = field(default_factory=dict)
 
-    def look(self, pid: int) -> tuple[int, str | None]:
-        """Return what the descendants of process ``pid`` hold, and why that is too much, where it is."""
+    def look(self, pid: int) -> Look:
+        """Return what the descendants of process ``pid`` hold, and whether that is too much."""
         pids = descendants(pid)
         held = sum(map(resident_bytes, pids))
         if self.limit_bytes is not None and held > self.limit_bytes and len(pids) > 1:
             held = sum(map(proportional_bytes, pids))  # costs more: what they share must not count twice
         self._held[pid] = held
-        return held, self._why_too_much(pid, held)
+        left = self.available_bytes()
+        room = min(left - self.reserve_bytes, left if self.limit_bytes is None else self.limit_bytes - held)
+        seconds = max(OFTEN_SECONDS, min(SELDOM_SECONDS, room / _FASTEST_BYTES_PER_SECOND))
+        return Look(held, self._why_too_much(pid, held, left), seconds)
 
     def forget(self, pid: int) -> None:
         """Look no more after ``pid``, which has ended."""
         self._held.pop(pid, None)
 
-    def _why_too_much(self, pid: int, held: int) -> str | None:
+    def _why_too_much(self, pid: int, held: int, left: int) -> str | None:
         if self.limit_bytes is not None and held > self.limit_bytes:
             return f"more than the limit of {mebibytes(self.limit_bytes)}: {_CURES}, or raise --memory-limit"
-        if held <= self.reserve_bytes or (left := self.available_bytes()) >= self.reserve_bytes:
-            return None
-        if held < max(list(self._held.values())):
+        if held <= self.reserve_bytes or left >= self.reserve_bytes or held < max(list(self._held.values())):
             return None
         return f"{mebibytes(left)} were left on this machine, {mebibytes(self.reserve_bytes)} are its reserve: {_CURES}"
