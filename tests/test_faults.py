@@ -223,24 +223,30 @@ def test_a_worker_killed_from_outside_is_a_crash():
 DRIVER = """
 from test_faults import faulty
 from harness.sweep.local import run_trials
-list(run_trials([faulty("hang")], on_event=lambda trial, event: print(type(event).__name__, flush=True)))
+from harness.sweep.local_settings import LocalSettings
+from harness.sweep.places import Places
+settings = LocalSettings(places=Places(((),) * {jobs}))
+trials = [faulty("hang", seed=seed) for seed in range({jobs})]
+list(run_trials(trials, settings=settings, on_event=lambda trial, event: print(type(event).__name__, flush=True)))
 """
 
 
-def test_a_killed_driver_leaves_no_worker_and_no_grandchild():
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_killed_driver_leaves_no_worker_and_no_grandchild(jobs):
     here = str(Path(__file__).parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, os.environ["PYTHONPATH"]])}
-    with subprocess.Popen([sys.executable, "-c", DRIVER], env=environment, stdout=subprocess.PIPE, text=True) as driver:
-        for _ in range(2):
+    code = DRIVER.format(jobs=jobs)
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as driver:
+        for _ in range(2 * jobs):
             while driver.stdout.readline().strip() != "Progress":
                 assert driver.poll() is None
-        family = wait_for_family(driver.pid)
+        family = wait_for_family(driver.pid, members=5 * jobs)
         driver.kill()
         assert_gone(family)
 
 
-def wait_for_family(pid, members=5):
-    """Return the pids of the worker, its keeper and the hanging plugin's three children."""
+def wait_for_family(pid, members):
+    """Return the pids of each worker, its keeper and the hanging plugin's three children."""
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         pids = [process.pid for process in psutil.Process(pid).children(recursive=True)]
