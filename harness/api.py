@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.contract import Record, Trial, UsageError
 from harness.contract.trial import OptionValue
+from harness.logs import keep_log
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.executor import Executor
@@ -103,7 +104,9 @@ def run(
     with Store.open(store) as opened, ProgressView(launches * len(trials), quiet=not progress) as view:
         for note in fallback_notes(request, trials, plugins.backends):
             view.note(f"note: {note}")
-        session = Session(opened, "harness.run(...)", plugins, checkpoint_folder(store), launches=launches)
+        session = Session(
+            opened, "harness.run(...)", plugins, checkpoint_folder(store), launches=launches, logs=log_folder(store)
+        )
         return Results(combine(session.measure(trials, settings, view)))
 
 
@@ -148,16 +151,25 @@ def _values(value: Any) -> Sequence[Any]:
 
 def checkpoint_folder(store: str | Path) -> Path | None:
     """Return the folder beside a store's file for its checkpoints; None for a store that is no file."""
+    return _folder_beside(store, "checkpoints")
+
+
+def log_folder(store: str | Path) -> Path | None:
+    """Return the folder beside a store's file for what workers print; None for a store that is no file."""
+    return _folder_beside(store, "logs")
+
+
+def _folder_beside(store: str | Path, what: str) -> Path | None:
     text = str(store)
     if "://" in text and not text.startswith("sqlite:///"):
         return None
     path = Path(text.removeprefix("sqlite:///"))
-    return path.absolute().with_name(path.name + ".checkpoints")
+    return path.absolute().with_name(f"{path.name}.{what}")
 
 
 @dataclass(frozen=True)
 class Session:
-    """Measures launches one after another and stores each record before the next one begins.
+    """Measures launches and stores each record as soon as it is there.
 
     Attributes:
         store: where records go.
@@ -168,6 +180,7 @@ class Session:
         launches: fresh processes that measure each trial, in shuffled rounds over all trials.
         order_seed: shuffles them; kept with the run.
         executor: where the launches run.
+        logs: the folder for what workers print, made when it is needed; None: it is not kept.
     """
 
     store: Sink
@@ -178,6 +191,7 @@ class Session:
     launches: int = 1
     order_seed: int = 0
     executor: Executor = run_trials
+    logs: Path | None = None
 
     def measure(self, trials: Sequence[Trial], settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
         """Yield each launch's record after it is stored; a stop request ends the run early.
@@ -190,26 +204,36 @@ class Session:
         run_id = self.store.begin_run(self.command, self._settings(settings))
         known = {name: dict(content) for name, content in self.store.all_calibrations().items()}
         settings = replace(settings, checkpoints=self.checkpoints, block=self.plugins.blocked, calibrations=known)
+        settings = replace(settings, keep_logs=self.logs is not None)
         launches = in_rounds(trials, self.launches, self.order_seed)
         records = self.executor(
             launches, settings=settings, on_event=watcher.event, stop=self.stop, plugins=self.plugins
         )
-        for record in records:
+        for told in records:
+            record = keep_log(told, self.logs, run_id)
             self.store.add(record, run_id)
-            self._calibrate(record, known)
+            self._calibrate(record, known, settings)
             watcher.finish(record)
             yield record
 
     def _settings(self, settings: LocalSettings) -> dict[str, Any]:
         pythons = {name: str(python.path) for name, python in settings.pythons.items()}
         order = {"launches": self.launches, "order_seed": self.order_seed}
-        return {**order, "affinity": list(settings.affinity), "pythons": pythons}
+        places = {"jobs": settings.places.jobs, "gpus": list(settings.places.cards)}
+        return {
+            **order,
+            **places,
+            "isolation": settings.isolation,
+            "affinity": list(settings.affinity),
+            "pythons": pythons,
+        }
 
-    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]]) -> None:
+    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]], settings: LocalSettings) -> None:
         """Keep the limits that this launch has measured, for the launches to come as well."""
         place = known.setdefault(str(record.environment_id), {})
         for name, content in record.details.get("calibrations", {}).items():
-            self.store.calibrate(str(record.environment_id), name, content)
+            if not settings.notes():  # measured beside others it is no limit of the machine
+                self.store.calibrate(str(record.environment_id), name, content)
             place[name] = content
 
 

@@ -63,6 +63,20 @@ def test_a_slowdown_is_slower_by_as_much_as_it_is():
     assert verdict(launches(factor=1.25), launches()).verdict == "faster"
 
 
+def test_speeds_measured_beside_other_launches_are_compared_with_a_note():
+    crowded = [replace(record, details={"jobs": 4}) for record in launches()]
+    found = Comparison((verdict(launches(), crowded),))
+    assert "base was measured with --jobs 1, new with --jobs 4" in compare_text.plain(found)
+    assert '"base_jobs": 1, "new_jobs": 4' in compare_text.to_json_lines(found)
+    assert "--jobs" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
+
+
+def test_speeds_of_warm_processes_are_compared_with_a_note():
+    warm = [replace(record, details={"isolation": "backend"}) for record in launches()]
+    assert "--isolation backend" in compare_text.plain(Comparison((verdict(warm, launches()),)))
+    assert "--isolation" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
+
+
 def test_a_change_below_the_noise_floor_is_not_called():
     content = {"seconds_per_step_a": [1.0, 1.5, 1.0, 0.6], "seconds_per_step_b": [1.0, 0.7, 1.4, 1.0]}
     floors = measured_floors({"noise/numpy:loop": content, "peak/numpy": 3.0}, 5)

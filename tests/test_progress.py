@@ -38,3 +38,22 @@ def test_an_ended_launch_leaves_its_status_and_reason(terminal):
         view.finish(Record(TRIAL, "crashed", "SIGSEGV [/x]"))
     shown = terminal.readouterr().err
     assert all(part in shown for part in ("crashed", "SIGSEGV [/x]"))
+
+
+def test_launches_that_run_at_once_have_a_live_line_each(terminal):
+    other = TRIAL.model_copy(update={"length": 40})
+    with ProgressView(2) as view:
+        view.event(TRIAL, Phase("load"))
+        view.event(other, Phase("load"))
+        view.event(TRIAL, STEPS)
+        terminal.readouterr()
+        view.event(other, STEPS)
+        shown = terminal.readouterr().err
+        assert all(part in shown for part in ("[1/2] copy lstm T=20", "[2/2] copy lstm T=40"))
+        assert shown.count("loss 0.2500") == 2
+        view.finish(Record(TRIAL, "ok"))
+        terminal.readouterr()
+        view.event(other, STEPS)
+        shown = terminal.readouterr().err
+        assert "copy lstm T=40" in shown
+        assert "copy lstm T=20" not in shown

@@ -11,7 +11,7 @@ import rich_click as click
 
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
-from harness.cli.types import Duration, task_settings
+from harness.cli.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, Trial, UsageError
 from harness.sweep.request import MOST_LAUNCHES
 
@@ -34,6 +34,11 @@ CONFIRM_ABOVE = 1000
 @click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
 @click.option("--order-seed", type=click.IntRange(0), help="Shuffles the launches.  [default: 0]")
 @click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
+@click.option("--jobs", "-j", type=click.IntRange(1, 4096), default=1, show_default=True,
+              help="Launches at once, each on processors of its own; their speeds are marked.")  # fmt: skip
+@click.option("--isolation", type=click.Choice(["launch", "backend"]), default="launch", show_default=True,
+              help="What has a process of its own; backend: quicker, to explore.")  # fmt: skip
+@click.option("--gpus", metavar="0,1", help="Cards to use, by their driver's numbers, one launch on each at a time.")
 @click.option(
     "--python",
     "pythons",
@@ -42,6 +47,7 @@ CONFIRM_ABOVE = 1000
     help="Another interpreter with a harness of its own; repeat to compare several, interleaved.",
 )
 @click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
+@click.option("--memory-limit", type=Size(), help="What one launch may hold.  [default: all but a reserve]")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
               help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
@@ -60,6 +66,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.local_settings import LocalSettings
+    from harness.sweep.places import read_places, usable
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
@@ -73,17 +80,26 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     trials = with_interpreters(expand(request, plugins), interpreters)
     for note in fallback_notes(request, trials, plugins.backends):
         click.echo(f"note: {note}", err=True)
-    for interpreter in interpreters.values() if options["affinity"] else ():
-        interpreter.need("affinity", "--affinity")
+    for interpreter in interpreters.values():
+        for option in ("--affinity",) * bool(options["affinity"]) + ("--jobs",) * (options["jobs"] > 1):
+            interpreter.need("affinity", option)
+        if options["isolation"] != "launch":
+            interpreter.need("isolation", "--isolation")
+    if options["isolation"] != "launch" and options["launches"] > 1:
+        raise UsageError("--launches counts fresh processes, --isolation backend reuses them: leave one of them out")
     if options["dry_run"]:
         return _print_plan(trials, options["launches"], options["format_"])
     _confirm(len(trials) * options["launches"], yes=options["yes"])
     threads = [trial.threads for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
+    processors = usable(affinity) if options["jobs"] > 1 else affinity
     settings = LocalSettings(
         timeout_seconds=options["timeout"],
+        memory_limit_bytes=options["memory_limit"],
         sample_length=options["sample_length"],
         affinity=affinity,
+        isolation=options["isolation"],
+        places=read_places(options["jobs"], options["gpus"], trials, processors),
         pythons=interpreters,
     )
     return _measure(trials, plugins, settings, options)
@@ -113,7 +129,7 @@ def _print_plan(trials: list[Trial], launches: int, format_: str) -> int:
 
 
 def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
-    from harness.api import Session, checkpoint_folder
+    from harness.api import Session, checkpoint_folder, log_folder
     from harness.cli.signals import stopping_on_signals
     from harness.progress import ProgressView
     from harness_results.launches import combine
@@ -125,7 +141,7 @@ def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, opt
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
             folder, launches, seed = checkpoint_folder(store), options["launches"], options["order_seed"]
-            session = Session(opened, command, plugins, folder, stop, launches, seed)
+            session = Session(opened, command, plugins, folder, stop, launches, seed, logs=log_folder(store))
             try:
                 records.extend(session.measure(trials, settings, view))
             except StoreError as error:

@@ -137,6 +137,22 @@ class Percentage(click.ParamType[Any]):
         return float(match[1]) / 100
 
 
+class Size(click.ParamType[Any]):
+    """An amount of memory: ``500MB``, ``2GB``, ``1.5GiB``; in bytes."""
+
+    name = "2GB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", str(value).strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"{value!r} is no amount of memory; write 500MB, 2GB or 1.5GiB", param, ctx)
+        base, unit = (1024 if "I" in match[2].upper() else 1000), match[2][0].upper()
+        return int(float(match[1]) * base ** (1 + "KMGT".index(unit)))
+
+
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
 

@@ -16,6 +16,8 @@ from harness_results.comparison import Comparison, Row
 from harness_results.lines import GAP, left
 from harness_results.text import UNKNOWN, number, one_line, quantity, to_ascii
 
+BESIDE = "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; measure one at a time"
+WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
 TONES = {
     "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
@@ -138,6 +140,7 @@ def _flat(row: Row) -> dict[str, Any]:
         columns = record.columns() if record else {}
         wanted = ("trial_id", "status", "launches", "tokens_per_second", "loss_validation", "gradient_norm_max")
         flat |= {f"{side}_{name}": columns.get(name) for name in wanted}
+    flat |= dict(zip(("base_jobs", "new_jobs"), row.jobs, strict=True))
     return flat
 
 
@@ -174,6 +177,10 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
             told.setdefault(_apart(row.drift), []).append(name)
         if row.reason:
             told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
+        if row.effect is not None and max(row.jobs) > 1:
+            told.setdefault(BESIDE.format(*row.jobs), []).append(name)
+        if row.effect is not None and row.warm:
+            told.setdefault(WARM, []).append(name)
         if row.regressions:
             broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
             told.setdefault(f"regression ({broken})", []).append(name)

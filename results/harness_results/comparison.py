@@ -45,6 +45,17 @@ class Row:
         """Whether the trial ended well on both sides, so that all of its figures can be compared."""
         return all(side is not None and side.status == "ok" for side in (self.base, self.new))
 
+    @property
+    def jobs(self) -> tuple[int, int]:
+        """How many launches ran at once while each side was measured."""
+        base, new = (int(side.details.get("jobs", 1)) if side else 1 for side in (self.base, self.new))
+        return base, new
+
+    @property
+    def warm(self) -> bool:
+        """Whether a side was measured in processes that other trials used before."""
+        return any(side is not None and side.details.get("isolation") == "backend" for side in (self.base, self.new))
+
 
 @dataclass(frozen=True)
 class Comparison:
