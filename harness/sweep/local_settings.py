@@ -28,6 +28,7 @@ class LocalSettings:
         affinity: the processors on which workers may run; empty: all of this process's.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
+        retries: how often a launch that ends in a retriable way is tried again.
     """
 
     timeout_seconds: float | None = None
@@ -40,6 +41,7 @@ class LocalSettings:
     affinity: tuple[int, ...] = ()
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
+    retries: int = 0
 
     def of_worker(self, trial: Trial) -> Settings:
         """Return what the worker of ``trial`` is told."""
