@@ -17,9 +17,14 @@ from harness.contract import UnavailableError, UsageError
 
 LOCAL, AUTO = "local", "auto"
 REACH_SECONDS = 5.0
-LOOPBACK = "127.0.0.1"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system, whatever its name says
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "1",  # Ray prints what happens to nodes on stdout, where results alone go: skip every line
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # no card is seen by a launch that asked for none
+}
 
 
 def check_ray(address: str) -> None:
@@ -75,7 +80,7 @@ def _init_options(address: str) -> dict[str, Any]:
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
     if address == LOCAL:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        options |= {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": LOOPBACK}
+        options |= {"num_cpus": cpus, "include_dashboard": False}
     return options
 
 
@@ -95,7 +100,7 @@ def _environment(address: str) -> Iterator[None]:
     """Set what Ray reads when it starts: no reports home; and for a cluster of our own, nobody else is let in."""
     wanted = dict(_QUIET)
     if address == LOCAL:
-        wanted |= {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0"}
+        wanted |= {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0", **_LOOPBACK_ONLY}
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
             wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     with _changed(wanted):

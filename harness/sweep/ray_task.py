@@ -6,9 +6,12 @@ Never in the process that Ray lends us: that one is reused, and its libraries ha
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import platform
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -24,6 +27,7 @@ from harness.sweep.local_settings import LocalSettings
 from harness.sweep.stop import StopRequest
 
 Answer = tuple[str, bytes | None]
+_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 SLOWED = "ran at a lower priority (nice {}): start the nodes with RAY_worker_niceness=0"
 
 
@@ -38,6 +42,7 @@ def run_on_node(request: str) -> Iterator[Answer]:
     """Yield where the launch runs before it starts; then its record, with the bytes of its checkpoint."""
     import ray
 
+    _die_with_the_node()
     yield json.dumps({"node": platform.node(), "node_id": ray.get_runtime_context().get_node_id()}), None
     told = json.loads(request)
     trial = Trial.model_validate(told["trial"])
@@ -49,6 +54,15 @@ def run_on_node(request: str) -> Iterator[Answer]:
     with tempfile.TemporaryDirectory(prefix="harness-") if keep else contextlib.nullcontext() as folder:
         record = _launched(trial, _settings(told["settings"], folder))
         yield _answer(record, folder)
+
+
+def _die_with_the_node() -> None:
+    """Let the kernel end the process that Ray lent us, and our worker with it, when the node's own process ends.
+
+    Ray would leave it alone until its launch is over, while another node runs that launch already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _settings(told: dict[str, Any], folder: str | None) -> LocalSettings:
