@@ -49,13 +49,13 @@ def connected(address: str) -> Iterator[Any]:
         UsageError: there is no cluster, or it does not let us in.
     """
     check_ray(address)
+    _reach(address)
     with _environment(address):
         import ray
 
         if ray.is_initialized():
             yield ray
             return
-        _reach(address)
         try:
             with _own_handlers():
                 ray.init(**_init_options(address))

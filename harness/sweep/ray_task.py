@@ -13,7 +13,7 @@ import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,16 @@ from harness.sweep.local_settings import LocalSettings
 from harness.sweep.stop import StopRequest
 
 Answer = tuple[str, bytes | None]
+_TOLD = (bool, int, float, str, tuple, Mapping)  # the settings that travel are of these types
 _PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 SLOWED = "ran at a lower priority (nice {}): start the nodes with RAY_worker_niceness=0"
 
 
 def request_of(trial: Trial, settings: LocalSettings) -> str:
     """Return what ``run_on_node`` is told; folders and interpreters of this machine stay here."""
-    told = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    told |= {"checkpoints": settings.checkpoints is not None, "pythons": {}}
+    told = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "pythons"}
+    told = {name: value for name, value in told.items() if value is None or isinstance(value, _TOLD)}
+    told["checkpoints"] = settings.checkpoints is not None
     return json.dumps({"version": __version__, "trial": trial.content(), "settings": told})
 
 

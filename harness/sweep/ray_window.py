@@ -25,6 +25,7 @@ NODES_SECONDS = 2.0  # between two looks at the nodes
 FETCH_SECONDS = 60.0  # for an answer that is ready, from its node to here
 LEAST, MOST = 4, 1000  # launches in flight
 LOSSES = 2  # of a node, that a launch survives at the least
+RETRIED = ("crashed", "timeout", "out_of_memory", "failed", "interrupted")  # the rest is what the trial itself gives
 
 
 class Wishes(Protocol):
@@ -54,6 +55,7 @@ class Flight:
         attempts: the tries before this one.
         node: where it runs; None: it has not started.
         node_id: Ray's.
+        began: when it started, on the monotonic clock.
         homeless_since: when it was first seen that no node can hold it; None: one can.
     """
 
@@ -63,6 +65,7 @@ class Flight:
     attempts: list[dict[str, str | None]] = field(default_factory=list)
     node: str | None = None
     node_id: str | None = None
+    began: float | None = None
     homeless_since: float | None = None
 
 
@@ -127,14 +130,14 @@ class Window:
                 continue
             content = json.loads(text)
             if flight.node is None:
-                flight.node, flight.node_id = content["node"], content["node_id"]
+                flight.node, flight.node_id, flight.began = content["node"], content["node_id"], time.monotonic()
                 self.on_event(flight.trial, Phase("start"))
             else:
                 del self.flights[stream]
                 yield from self._ended(flight, Record.from_json(content), weights)
 
     def _ended(self, flight: Flight, record: Record, weights: bytes | None) -> Iterator[Record]:
-        if record.status == "crashed" and self._may_retry(flight, self.settings.retries):
+        if record.status in RETRIED and self._may_retry(flight, self.settings.retries):
             self._again(flight, record.status, record.reason)
             return
         details = dict(record.details) | self._kept(flight.trial, weights, record.details.get("flags", ()))
@@ -153,8 +156,9 @@ class Window:
         self._submit(flight.trial, [*flight.attempts, {"status": status, "reason": reason}])
 
     def _told(self, flight: Flight, record: Record) -> Record:
-        """Add where it ran and the tries before; tell the end."""
-        facts = {"node": flight.node, "node_id": flight.node_id, "attempts": flight.attempts}
+        """Add where it ran, for how long, and the tries before; tell the end."""
+        seconds = None if flight.began is None else time.monotonic() - flight.began
+        facts = {"node": flight.node, "node_id": flight.node_id, "wall_seconds": seconds, "attempts": flight.attempts}
         details = {**record.details, **{name: value for name, value in facts.items() if value}}
         record = replace(record, details=details)
         self.on_event(flight.trial, Finished(record))

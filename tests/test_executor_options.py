@@ -1,0 +1,68 @@
+import pytest
+from click.testing import CliRunner
+
+from harness.cli.executor_options import executor_of
+from harness.cli.main import cli
+from harness.contract import UnavailableError, UsageError
+from harness.sweep import ray_cluster
+from harness.sweep.local import run_trials
+from harness.sweep.ray_cluster import check_ray, connected
+from harness.sweep.ray_executor import RayExecutor
+
+NOTHING = {"executor": "local", "address": None, "resources": (), "labels": (), "affinity": None, "pythons": ()}
+
+
+@pytest.fixture(autouse=True)
+def _ray_is_there(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: name)
+
+
+def test_launches_run_here_unless_asked():
+    assert executor_of(NOTHING) is run_trials
+
+
+def test_what_is_asked_of_a_cluster():
+    wishes = {"address": "head:6379", "resources": ("fast_disk=1,big=0.5",), "labels": ("zone=a", "row=2")}
+    resources, labels = {"fast_disk": 1.0, "big": 0.5}, {"zone": "a", "row": "2"}
+    assert executor_of({**NOTHING, "executor": "ray", **wishes}) == RayExecutor("head:6379", resources, labels)
+    assert executor_of({**NOTHING, "executor": "ray"}) == RayExecutor("auto")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"address": "auto"}, "^--address: only a cluster has that; add --executor ray"),
+        ({"resources": ("a=1",), "labels": ("b=c",)}, "^--resources, --labels: only a cluster"),
+        ({"executor": "ray", "address": "head"}, "^--address 'head': write HOST:PORT of the head node, auto, or local"),
+        ({"executor": "ray", "address": "ray://head:10001"}, "write HOST:PORT"),
+        ({"executor": "ray", "affinity": "0"}, "^--affinity names processors of this machine"),
+        ({"executor": "ray", "pythons": ("a=b",)}, "^--python names interpreters of this machine"),
+        ({"executor": "ray", "resources": ("a",)}, "^--resources 'a': write NAME=VALUE"),
+        ({"executor": "ray", "resources": ("a=1,a=2",)}, "^--resources names 'a' twice"),
+        ({"executor": "ray", "resources": ("a=b",)}, "^--resources a=b: a number above 0; for a word, use --labels"),
+        ({"executor": "ray", "resources": ("a=-1",)}, "a number above 0"),
+        ({"executor": "ray", "resources": ("CPU=2",)}, "^--resources CPU=2: --threads and --device ask for processors"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        executor_of({**NOTHING, **options})
+
+
+def test_a_missing_ray_is_told_with_the_cure(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
+    with pytest.raises(UnavailableError, match=r"^--executor ray needs Ray: pip install 'rnn-harness\[ray\]'"):
+        check_ray("auto")
+
+
+def test_the_command_line_refuses_before_anything_is_planned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["run", "--executor", "ray", "--address", "head"], standalone_mode=False)
+    assert isinstance(result.exception, UsageError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once():
+    message = "^no Ray cluster at '127.0.0.1:1': .*refused; start one .ray start --head, docs/cluster.md"
+    with pytest.raises(UsageError, match=message), connected("127.0.0.1:1"):
+        pass
