@@ -1,3 +1,6 @@
+import os
+import signal
+
 import pytest
 from click.testing import CliRunner
 
@@ -8,7 +11,9 @@ from harness.sweep import ray_cluster
 from harness.sweep.local import run_trials
 from harness.sweep.ray_cluster import check_ray, connected
 from harness.sweep.ray_executor import RayExecutor
+from harness.sweep.ray_needs import Wishes
 
+BEFORE = dict(os.environ)
 NOTHING = {"executor": "local", "address": None, "resources": (), "labels": (), "affinity": None, "pythons": ()}
 
 
@@ -24,7 +29,7 @@ def test_launches_run_here_unless_asked():
 def test_what_is_asked_of_a_cluster():
     wishes = {"address": "head:6379", "resources": ("fast_disk=1,big=0.5",), "labels": ("zone=a", "row=2")}
     resources, labels = {"fast_disk": 1.0, "big": 0.5}, {"zone": "a", "row": "2"}
-    assert executor_of({**NOTHING, "executor": "ray", **wishes}) == RayExecutor("head:6379", resources, labels)
+    assert executor_of({**NOTHING, "executor": "ray", **wishes}) == RayExecutor("head:6379", Wishes(resources, labels))
     assert executor_of({**NOTHING, "executor": "ray"}) == RayExecutor("auto")
 
 
@@ -66,3 +71,32 @@ def test_a_cluster_that_is_not_there_is_told_at_once():
     message = "^no Ray cluster at '127.0.0.1:1': .*refused; start one .ray start --head, docs/cluster.md"
     with pytest.raises(UsageError, match=message), connected("127.0.0.1:1"):
         pass
+
+
+def test_our_handlers_of_signals_stay():
+    before = signal.getsignal(signal.SIGTERM)
+    with ray_cluster._own_handlers():
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_cluster_of_our_own_is_closed_to_others_and_the_environment_is_put_back(monkeypatch):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    tokens = set()
+    for _ in range(2):
+        with ray_cluster._environment("local"):
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+            assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+            tokens.add(os.environ["RAY_AUTH_TOKEN"])
+        assert dict(os.environ) == before
+    assert len(tokens) == 2
+    assert all(len(token) == 64 for token in tokens)
+    assert ray_cluster._init_options("local")["include_dashboard"] is False
+
+
+def test_a_cluster_of_others_keeps_its_own_rules():
+    with ray_cluster._environment("head:6379"):
+        assert "RAY_AUTH_TOKEN" not in set(os.environ) - set(BEFORE)
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

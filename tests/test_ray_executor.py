@@ -24,6 +24,7 @@ from harness.plugins import load_plugins
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.ray_executor import RayExecutor
+from harness.sweep.ray_needs import Wishes
 from harness.sweep.stop import StopRequest
 from harness_results.store import Store
 
@@ -31,7 +32,6 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'rnn-harness[ray]'"),
-    pytest.mark.xdist_group("ray"),
 ]
 
 HERE = Path(__file__).parent
@@ -119,7 +119,7 @@ def plugins(environment):
 @pytest.fixture
 def run(connection, plugins, nodes):
     def run(*trials, wishes=None, **options):
-        executor = RayExecutor(nodes.address, **(wishes or {}))
+        executor = RayExecutor(nodes.address, Wishes(**(wishes or {})))
         return list(executor(trials, plugins=plugins, **options))
 
     return run

@@ -1,7 +1,7 @@
 import pytest
 
 from harness.contract import Trial
-from harness.sweep.ray_needs import Needs, needs_of
+from harness.sweep.ray_needs import Needs, Wishes, needs_of
 
 NODE = {"NodeManagerHostname": "first", "Resources": {"CPU": 4.0, "fast_disk": 1.0}, "Labels": {"zone": "a"}}
 
@@ -11,12 +11,12 @@ def trial(**changes):
 
 
 def test_a_launch_needs_a_processor_per_thread():
-    assert needs_of(trial(threads=3), {}, {}) == Needs(cpus=3, gpus=0)
+    assert needs_of(trial(threads=3), Wishes()) == Needs(cpus=3, gpus=0)
 
 
 @pytest.mark.parametrize("device", ["gpu", "accelerator:0"])
 def test_a_launch_on_an_accelerator_needs_one_of_its_own(device):
-    assert needs_of(trial(device=device), {}, {}).gpus == 1
+    assert needs_of(trial(device=device), Wishes()).gpus == 1
 
 
 def test_what_ray_is_asked_for():

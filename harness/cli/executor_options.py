@@ -56,6 +56,7 @@ def executor_of(options: Mapping[str, Any]) -> Executor:
         return run_trials
     from harness.sweep.ray_cluster import AUTO, check_ray
     from harness.sweep.ray_executor import RayExecutor
+    from harness.sweep.ray_needs import Wishes
 
     for name, what in _OF_THIS_MACHINE.items():
         if options[name]:
@@ -64,7 +65,7 @@ def executor_of(options: Mapping[str, Any]) -> Executor:
     address = options["address"] or AUTO
     check_ray(address)
     resources = {name: _amount(name, value) for name, value in _pairs("--resources", options["resources"]).items()}
-    return RayExecutor(address, resources, _pairs("--labels", options["labels"]))
+    return RayExecutor(address, Wishes(resources, _pairs("--labels", options["labels"])))
 
 
 def _pairs(option: str, settings: Sequence[str]) -> dict[str, str]:

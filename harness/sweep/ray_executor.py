@@ -5,7 +5,7 @@ The store is not touched here; records and weights come back to this process, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from harness.contract import Record, Trial
@@ -14,10 +14,9 @@ from harness.plugins import Plugins
 from harness.sweep.launch import OnEvent
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.ray_cluster import AUTO, connected
+from harness.sweep.ray_needs import Wishes
 from harness.sweep.ray_window import Window
 from harness.sweep.stop import StopRequest
-
-PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,11 @@ class RayExecutor:
 
     Attributes:
         address: HOST:PORT of the head node; ``auto``: $RAY_ADDRESS or this machine's; ``local``: start one here.
-        resources: custom resources that every launch needs, name -> amount.
-        labels: that a node must carry, name -> value.
-        patience_seconds: how long a launch waits while no node of the cluster can ever hold it.
+        wishes: what every launch needs of a node beside processors and a card.
     """
 
     address: str = AUTO
-    resources: Mapping[str, float] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    patience_seconds: float = PATIENCE_SECONDS
+    wishes: Wishes = field(default_factory=Wishes)
 
     def __call__(
         self,
@@ -61,7 +56,7 @@ class RayExecutor:
         blocked = (*settings.block, *(plugins.blocked if plugins else ()))
         settings = replace(settings, block=tuple(dict.fromkeys(blocked)))
         with StopRequest() as never, connected(self.address) as ray:
-            window = Window(ray, self, settings, on_event or _ignore, stop or never)
+            window = Window(ray, self.wishes, settings, on_event or _ignore, stop or never)
             yield from window.records(trials)
 
 

@@ -12,6 +12,21 @@ NO_ACCELERATOR = "cpu"
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What the user asks of the nodes, for every launch.
+
+    Attributes:
+        resources: custom resources, name -> amount.
+        labels: that a node must carry, name -> value.
+        patience_seconds: how long a launch waits while no node of the cluster can ever hold it.
+    """
+
+    resources: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    patience_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
 class Needs:
     """Processors, accelerators, custom resources and labels.
 
@@ -58,7 +73,7 @@ class Needs:
         return [f"{name}={value}" for name, value in self.labels.items()]
 
 
-def needs_of(trial: Trial, resources: Mapping[str, float], labels: Mapping[str, str]) -> Needs:
+def needs_of(trial: Trial, wishes: Wishes) -> Needs:
     """Return what a trial needs: a processor per thread, and one accelerator where its device is one."""
     gpus = 0 if trial.device.split(":")[0] == NO_ACCELERATOR else 1
-    return Needs(trial.threads, gpus, resources, labels)
+    return Needs(trial.threads, gpus, wishes.resources, wishes.labels)

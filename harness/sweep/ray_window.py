@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from harness.contract import Record, StoreError, Trial
 from harness.measure.checkpoint import write_whole
@@ -16,7 +16,7 @@ from harness.sweep.launch import OnEvent
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.ray_cluster import living_nodes
 from harness.sweep.ray_losses import Loss, loss_of
-from harness.sweep.ray_needs import Needs, needs_of
+from harness.sweep.ray_needs import Needs, Wishes, needs_of
 from harness.sweep.ray_task import request_of, run_on_node
 from harness.sweep.stop import StopRequest
 
@@ -26,22 +26,6 @@ FETCH_SECONDS = 60.0  # for an answer that is ready, from its node to here
 LEAST, MOST = 4, 1000  # launches in flight
 LOSSES = 2  # of a node, that a launch survives at the least
 RETRIED = ("crashed", "timeout", "out_of_memory", "failed", "interrupted")  # the rest is what the trial itself gives
-
-
-class Wishes(Protocol):
-    """What the user asked of the cluster."""
-
-    @property
-    def resources(self) -> Mapping[str, float]:
-        """Custom resources of each launch."""
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Labels of the nodes."""
-
-    @property
-    def patience_seconds(self) -> float:
-        """How long to wait for a node that can hold a launch."""
 
 
 @dataclass
@@ -107,7 +91,7 @@ class Window:
             self._submit(trial, [])
 
     def _submit(self, trial: Trial, attempts: list[dict[str, str | None]]) -> None:
-        needs = needs_of(trial, self.wishes.resources, self.wishes.labels)
+        needs = needs_of(trial, self.wishes)
         task = self.task.options(name=f"harness {trial.trial_id}", **needs.task_options())
         stream = task.remote(request_of(trial, self.settings))
         self.flights[stream] = Flight(trial, needs, Draft(trial), attempts)
