@@ -68,7 +68,10 @@ def connected(address: str) -> Iterator[Any]:
                 ray.shutdown()
 
 
-_CURE = "start one (ray start --head, docs/cluster.md), or give --address local to start one on this machine alone"
+_CURE = (
+    "start one (ray start --head, docs/cluster.md), give it the token that it asks for (RAY_AUTH_MODE=token and "
+    "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), or take --address local to start one on this machine alone"
+)
 
 
 def living_nodes(ray: Any) -> list[dict[str, Any]]:
