@@ -92,6 +92,7 @@ def test_quick_verbs_import_nothing_heavy(arguments):
         "pandas",
         "scipy",
         "sqlalchemy",
+        "ray",
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from harness.cli.executor_options import executor_of, executor_options
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, Size, task_settings
@@ -46,6 +47,7 @@ CONFIRM_ABOVE = 1000
     metavar="NAME=PATH",
     help="Another interpreter with a harness of its own; repeat to compare several, interleaved.",
 )
+@executor_options
 @click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
 @click.option("--memory-limit", type=Size(), help="What one launch may hold.  [default: all but a reserve]")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
@@ -75,6 +77,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     request = PlanRequest(given_axes(options), task_settings(set_))
     request = merge(read_plan(plan), request) if plan else request
     request, options = preset(request, options)
+    options["executor"] = executor_of(options)
     interpreters = read_interpreters(options["pythons"])
     plugins = load_plugins(blocked)
     trials = with_interpreters(expand(request, plugins), interpreters)
@@ -141,7 +144,8 @@ def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, opt
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
             folder, launches, seed = checkpoint_folder(store), options["launches"], options["order_seed"]
-            session = Session(opened, command, plugins, folder, stop, launches, seed, logs=log_folder(store))
+            executor, logs = options["executor"], log_folder(store)
+            session = Session(opened, command, plugins, folder, stop, launches, seed, executor, logs)
             try:
                 records.extend(session.measure(trials, settings, view))
             except StoreError as error:

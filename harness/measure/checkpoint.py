@@ -32,8 +32,17 @@ def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabular
     """
     symbols = None if vocabulary is None else {"symbols": vocabulary.symbols}
     metadata = {"trial": json.dumps(trial.content()), "vocabulary": json.dumps(symbols), "harness_version": __version__}
+    write_whole(path, to_bytes({name: array.copy() for name, array in parameters.items()}, metadata))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write the bytes of a checkpoint so that a reader sees the whole of it or nothing, even after a power cut.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
     try:
-        _replace(path, to_bytes({name: array.copy() for name, array in parameters.items()}, metadata))
+        _replace(path, content)
     except OSError as error:
         raise StoreError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
 

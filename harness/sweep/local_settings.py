@@ -38,6 +38,7 @@ class LocalSettings:
         card: the accelerator that the launch has for itself, by its driver's number; None: whichever the backend takes.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
+        retries: how often a launch that ends in a retriable way is tried again.
     """
 
     timeout_seconds: float | None = None
@@ -55,6 +56,7 @@ class LocalSettings:
     card: str | None = None
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
+    retries: int = 0
 
     def of_worker(self, trial: Trial) -> Settings:
         """Return what the worker of ``trial`` is told."""

@@ -1,0 +1,138 @@
+"""The connection to a Ray cluster: an existing one, or one on this machine that ends with us. Ray is imported here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from harness.contract import UnavailableError, UsageError
+
+LOCAL, AUTO = "local", "auto"
+REACH_SECONDS = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system, whatever its name says
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "1",  # Ray prints what happens to nodes on stdout, where results alone go: skip every line
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # no card is seen by a launch that asked for none
+}
+
+
+def check_ray(address: str) -> None:
+    """Check what can be known of a cluster without importing Ray.
+
+    Raises:
+        UnavailableError: Ray is not installed.
+        UsageError: the address is none.
+    """
+    if find_spec("ray") is None:
+        raise UnavailableError("--executor ray needs Ray: pip install 'rnn-harness[ray]'")
+    host, colon, port = address.rpartition(":")
+    if address not in (LOCAL, AUTO) and not (host and colon and port.isdigit() and "/" not in host):
+        raise UsageError(f"--address {address!r}: write HOST:PORT of the head node, auto, or local to start one here")
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Connect, and yield Ray; a cluster that was started for this ends with it. A connection that exists is used.
+
+    Raises:
+        UsageError: there is no cluster, or it does not let us in.
+    """
+    check_ray(address)
+    _reach(address)
+    with _environment(address):
+        import ray
+
+        if ray.is_initialized():
+            yield ray
+            return
+        try:
+            with _own_handlers():
+                ray.init(**_init_options(address))
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise UsageError(f"no Ray cluster at {address!r}: {error}; {_CURE}") from error
+        try:
+            yield ray
+        finally:
+            with _own_handlers():
+                ray.shutdown()
+
+
+_CURE = (
+    "start one (ray start --head, docs/cluster.md), give it the token that it asks for (RAY_AUTH_MODE=token and "
+    "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), or take --address local to start one on this machine alone"
+)
+
+
+def living_nodes(ray: Any) -> list[dict[str, Any]]:
+    """Return the nodes that are alive."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _init_options(address: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
+    if address == LOCAL:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        options |= {"num_cpus": cpus, "include_dashboard": False}
+    return options
+
+
+def _reach(address: str) -> None:
+    """Try the port first: Ray itself would wait for minutes."""
+    if address in (LOCAL, AUTO):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"no Ray cluster at {address!r}: {error}; {_CURE}") from error
+
+
+@contextmanager
+def _environment(address: str) -> Iterator[None]:
+    """Set what Ray reads when it starts: no reports home; and for a cluster of our own, nobody else is let in."""
+    wanted = dict(_QUIET)
+    if address == LOCAL:
+        wanted |= {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0", **_LOOPBACK_ONLY}
+        if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+            wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    with _changed(wanted):
+        yield
+
+
+@contextmanager
+def _changed(wanted: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep our handlers of signals: Ray puts its own in their place."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with contextlib.suppress(TypeError):  # a handler that was not set from Python
+                signal.signal(number, handler)
