@@ -157,8 +157,8 @@ class TrainsWithoutTheBias(NumpyTrainer):
 @pytest.mark.parametrize(
     ("trainer", "message"),
     [
-        (CutsTheGradient, f"hidden gradient: .*{ERROR}.*checkpoint auto"),
-        (ForgetsTheRest, f"outputs: .*{ERROR}.*checkpoint auto, T=7"),
+        (CutsTheGradient, f"hidden gradient: .*{ERROR}.*checkpoint 3"),
+        (ForgetsTheRest, f"outputs: .*{ERROR}.*checkpoint 3, T=7"),
         (ForgetsItsState, "state: expected the carried state, got None"),
         (TrainsWithoutTheBias, f"gradient of bias_out in train_step: .*{ERROR}"),
     ],

@@ -89,7 +89,7 @@ class TestDeer(BackendConformance):
     lengths = (1, 7)
 
 
-@pytest.mark.parametrize("checkpoint", [1, 3, "auto", 100])
+@pytest.mark.parametrize("checkpoint", [1, 3, 4, 100])
 @pytest.mark.parametrize(("name", "variant"), [pair for pair in ALL if pair[0] in {"lstm", "mingru"}])
 def test_checkpoints_change_no_gradient(name, variant, checkpoint):
     model = model_of(CELLS[name], layers=2, inputs=Inputs("real", 2), loss="squared_error")
@@ -195,7 +195,7 @@ def test_deer_carries_a_state_that_follows_from_the_last(name):
     assert_same_gradients(one, other)
 
 
-@pytest.mark.parametrize(("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, "auto"), (100, 9.0, "off")])
+@pytest.mark.parametrize(("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, 18), (100, 9.0, "off")])
 def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, checkpoint):
     """Too few iterations; and weights so large that the iteration runs away, to what is not a number."""
     monkeypatch.setattr(deer_module, "ITERATIONS", iterations)

@@ -1,9 +1,11 @@
 """Limits: the chains compute what they say, their clock is exact, and what is known is not measured again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from harness.cells import LSTM
+from harness.cells import LSTM, RNN
 from harness.contract import Execution, Inputs, Model
 from harness.measure.limits import LARGE, LimitMeter, Limits, fastest_round, limit_figures
 from harness.measure.speed import training_flops_per_token
@@ -88,6 +90,12 @@ def test_the_large_product_and_the_chain_of_the_recurrence_are_measured_once():
     assert backend.asked == [((LARGE, LARGE), [(LARGE, LARGE)]), ((3, 4), [(4, 16), (16, 4)])]
     again, nothing = limits_of(backend, clock, new)
     assert (again, nothing, len(backend.asked)) == (limits, {}, 2)
+
+
+def test_a_round_of_a_cell_with_one_gate_has_two_products_as_well():
+    backend = Counting(FakeClock())
+    LimitMeter(backend, Execution(""), 1, backend.clock).measure(replace(MODEL, cell=RNN()), 3)
+    assert backend.asked[1] == ((3, 4), [(4, 4), (4, 4)])
 
 
 def test_what_is_known_of_another_version_is_measured_again(monkeypatch):

@@ -89,7 +89,7 @@ class HoistedNetwork(Network[Workspace]):
         for layer in reversed(range(self.model.layers)):
             recurrence = work.layers[layer]
             above = None if d_final is None else [part[layer] for part in d_final]
-            d_initial.append(recurrence.backward(self._p.get(f"weight_hh_l{layer}"), work.d_hidden[layer], above))
+            d_initial.append(recurrence.backward(self._p.get(f"weight_hh_l{layer}"), work.d_hidden_of(layer), above))
             self._weight_gradients(batch, work, layer)
             if layer > 0:
                 self._to_layer_below(work, layer)

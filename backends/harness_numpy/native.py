@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,29 +85,35 @@ class NativeNetwork(HoistedNetwork):
             self._kernel.transpose(self._double, address(weight), *weight.shape, address(bias), address(table))
             recurrence.forward_tokens(table, inputs, weight_hh, bias_hh)
             return
-        self._multiply(rows(recurrence.zx), inputs, weight, transposed="b", bias=bias)
+        self._multiply(recurrence.zx.reshape(len(inputs), -1), inputs, weight, transposed="b", bias=bias)
         recurrence.forward(weight_hh, bias_hh)
 
     def outputs(self, work: Workspace, rows: NDArray[np.intp] | None = None) -> Array:
         """Return new outputs (n, K), of ``rows`` or of all."""
         hidden = work.hidden(-1) if rows is None else work.hidden(-1)[rows]
-        outputs = np.empty((len(hidden), self.model.outputs), hidden.dtype)
+        return self._outputs(hidden, np.empty((len(hidden), self.model.outputs), hidden.dtype))
+
+    def _outputs(self, hidden: Array, outputs: Array) -> Array:
         self._multiply(outputs, hidden, self._p["weight_out"], transposed="b", bias=self._p["bias_out"])
         return outputs
 
     def _to_layer_below(self, work: Workspace, layer: int) -> None:
-        below = rows(work.d_hidden[layer - 1])
-        self._multiply(below, rows(work.layers[layer].zx), self._p[f"weight_ih_l{layer}"])
+        below = work.d_rows(layer - 1)
+        self._multiply(below, work.zx(layer), self._p[f"weight_ih_l{layer}"])
         if (factors := work.factors[layer]) is not None:
             below *= factors
 
     def _readout_backward(self, batch: DeviceBatch, work: Workspace) -> np.floating[Any]:
-        d_outputs = self.outputs(work, batch.rows)
+        hidden, d_hidden = work.hidden(-1), work.d_rows(-1)
+        if batch.rows is None:
+            d_outputs = self._outputs(hidden, work.outputs(self.model.outputs))
+        else:
+            d_outputs = self.outputs(work, batch.rows)
         loss = self._loss_and_gradient(batch, d_outputs)
-        hidden, d_hidden = work.hidden(-1), rows(work.d_hidden[-1])
         scored = hidden if batch.rows is None else hidden[batch.rows]
         self._multiply(self._d["weight_out"], d_outputs, scored, transposed="a")
-        np.dot(np.ones(len(d_outputs), d_outputs.dtype), d_outputs, out=self._d["bias_out"])
+        place = address(self._d["bias_out"])
+        self._kernel.column_sums(self._double, address(d_outputs), *d_outputs.shape, place)
         if batch.rows is None:
             self._multiply(d_hidden, d_outputs, self._p["weight_out"])
         else:
@@ -128,10 +135,8 @@ class NativeNetwork(HoistedNetwork):
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
         names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
         weight_ih, bias_ih, weight_hh, bias_hh = (self._d[f"{name}_l{layer}"] for name in names)
-        recurrence = work.layers[layer]
-        d_zx = rows(recurrence.zx)
-        d_zh = d_zx if recurrence.d_zh is None else rows(recurrence.d_zh)
-        self._multiply(weight_hh, d_zh, rows(recurrence.states[0][:-1]), transposed="a")
+        d_zx, d_zh = work.zx(layer), work.d_zh(layer)
+        self._multiply(weight_hh, d_zh, work.before(layer), transposed="a")
         inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
         if inputs.ndim == 1:
             place = (address(d_zx), address(inputs), *d_zx.shape, self.model.inputs.size)
@@ -179,9 +184,8 @@ class NativeAdam(Update):
         self._kernel.adam(self._native, *(address(place) for place in places))
 
 
-def rows(array: Array) -> Array:
-    """Return (T, B, n) as (T*B, n), a view."""
-    return array.reshape(-1, array.shape[-1])
+# By the identity of an array that lives: NumPy takes longer to tell an address than the kernel for a small product.
+_addresses: dict[int, tuple[ref[NDArray[Any]], int]] = {}
 
 
 def address(array: NDArray[Any] | None) -> int | None:
@@ -192,6 +196,12 @@ def address(array: NDArray[Any] | None) -> int | None:
     """
     if array is None:
         return None
+    key = id(array)
+    known = _addresses.get(key)
+    if known is not None and known[0]() is array:
+        return known[1]
     if not array.flags.c_contiguous:
         raise ValueError(f"the kernel takes C-contiguous arrays, not strides {array.strides} of shape {array.shape}")
-    return int(array.__array_interface__["data"][0])
+    found = int(array.__array_interface__["data"][0])
+    _addresses[key] = ref(array, lambda _: _addresses.pop(key, None)), found
+    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
@@ -18,6 +19,7 @@ class Workspace:
         self.layers = layers
         self.dropped: list[Array | None] = [None] * len(layers)  # per layer, what dropout made of its inputs
         self.factors: list[Array | None] = [None] * len(layers)  # per layer, 0 or 1 / (1 - dropout)
+        self._views: dict[tuple[str, int], Array] = {}  # made once: each costs as much as a small product
 
     @cached_property
     def d_hidden(self) -> Array:
@@ -27,8 +29,39 @@ class Workspace:
 
     def hidden(self, layer: int) -> Array:
         """Return h of one layer at all steps, (T*B, H), a view."""
-        h = self.layers[layer].states[0]
-        return h[1:].reshape(-1, h.shape[-1])
+        return self._rows("hidden", layer, lambda: self.layers[layer].states[0][1:])
+
+    def before(self, layer: int) -> Array:
+        """Return h of one layer before every step, (T*B, H), a view."""
+        return self._rows("before", layer, lambda: self.layers[layer].states[0][:-1])
+
+    def zx(self, layer: int) -> Array:
+        """Return zx of one layer, (T*B, G*H), a view."""
+        return self._rows("zx", layer, lambda: self.layers[layer].zx)
+
+    def d_zh(self, layer: int) -> Array:
+        """Return d_zh of one layer that is recurrent and always gives the same array, (T*B, G*H), a view."""
+        return self._rows("d_zh", layer, lambda: cast("Array", self.layers[layer].d_zh))
+
+    def d_rows(self, layer: int) -> Array:
+        """Return ``d_hidden`` of one layer, (T*B, H), a view."""
+        return self._rows("d_hidden", layer, lambda: self.d_hidden[layer])
+
+    def d_hidden_of(self, layer: int) -> Array:
+        """Return ``d_hidden`` of one layer, (T, B, H), a view."""
+        return self._view("d_hidden_of", layer, lambda: self.d_hidden[layer])
+
+    def outputs(self, count: int) -> Array:
+        """Return a buffer for outputs, (T*B, K)."""
+        return self._view("outputs", count, lambda: np.empty((len(self.zx(0)), count), self.layers[0].shape.dtype))
+
+    def _rows(self, name: str, layer: int, whole: Callable[[], Array]) -> Array:
+        return self._view(name, layer, lambda: whole().reshape(-1, whole().shape[-1]))
+
+    def _view(self, name: str, index: int, make: Callable[[], Array]) -> Array:
+        if (name, index) not in self._views:
+            self._views[name, index] = make()
+        return self._views[name, index]
 
     def inputs_above(self, layer: int) -> Array:
         """Return what feeds ``layer`` (at least 1), (T*B, H)."""

@@ -66,44 +66,57 @@ def detached(state: States) -> States:
 def _in_chunks(
     network: Network, chunks: Sequence[DeviceBatch], start: States, probes: Tensor | None
 ) -> tuple[Tensor, States]:
-    begins = _begins(network, chunks, start)
+    begins, draws = _begins(network, chunks, start)
     parts = [None] * len(chunks) if probes is None else torch.split(probes, chunks[0].time_steps, dim=1)
-    loss, final = _again(network, chunks[-1], begins[-1], parts[-1], ())
-    after = Draws(start[0].device)
+    begin = _leaves(begins, -1)
+    loss, final = _again(network, chunks[-1], begin, parts[-1], ())
+    after = _draws(network, start)
     for index in reversed(range(len(chunks) - 1)):
-        d_end = tuple(part.grad for part in begins.pop().state)
-        share, _ = _again(network, chunks[index], begins[-1], parts[index], d_end)
+        d_end, begin = tuple(part.grad for part in begin), _leaves(begins, index)
+        _restore(draws[index])
+        share, _ = _again(network, chunks[index], begin, parts[index], d_end)
         loss = loss + share
-    after.restore()
+    _restore(after)
     return loss, final
 
 
-@dataclass(frozen=True, eq=False)
-class _Begin:
-    """Where a chunk begins: the state, as leaves, and the random state of dropout."""
+def _begins(network: Network, chunks: Sequence[DeviceBatch], start: States) -> tuple[States, list[Draws | None]]:
+    """Run all chunks but the last without a graph; return where each begins: states, and the random states of dropout.
 
-    state: States
-    draws: Draws
-
-
-def _begins(network: Network, chunks: Sequence[DeviceBatch], start: States) -> list[_Begin]:
-    """Run all chunks but the last without a graph; return where each begins."""
-    begins, state = [], start
-    for chunk in chunks:
-        leaves = tuple(part.detach().requires_grad_() for part in state)
-        begins.append(_Begin(leaves, Draws(start[0].device)))
-        if chunk is not chunks[-1]:
+    The states, each (chunks, layers, B, H), lie in one tensor: a small one kept per chunk would lie between the large
+    ones that the chunk frees, and the C library could not give their room to the next chunk.
+    """
+    begins = tuple(part.new_empty((len(chunks), *part.shape)) for part in start)
+    draws, state = [], start
+    for index, chunk in enumerate(chunks):
+        for kept, part in zip(begins, state, strict=True):
+            kept[index] = part
+        draws.append(_draws(network, start))
+        if index < len(chunks) - 1:
             with torch.no_grad():
-                _, state = network.stack(chunk.inputs, state, network.dropout)
-    return begins
+                state = network.stack(chunk.inputs, state, network.dropout)[1]
+    return begins, draws
+
+
+def _leaves(begins: States, index: int) -> States:
+    return tuple(part[index].detach().requires_grad_() for part in begins)
+
+
+def _draws(network: Network, start: States) -> Draws | None:
+    """Return the random state, where anything is drawn."""
+    return Draws(start[0].device) if network.dropout else None
+
+
+def _restore(draws: Draws | None) -> None:
+    if draws is not None:
+        draws.restore()
 
 
 def _again(
-    network: Network, chunk: DeviceBatch, begin: _Begin, probe: Tensor | None, d_end: tuple[Tensor | None, ...]
+    network: Network, chunk: DeviceBatch, begin: States, probe: Tensor | None, d_end: tuple[Tensor | None, ...]
 ) -> tuple[Tensor, States]:
     """Run a chunk with a graph and back from its loss and final state; return both, detached."""
-    begin.draws.restore()
-    loss, end = network.loss(chunk, begin.state, probe)
+    loss, end = network.loss(chunk, begin, probe)
     reached = [(part, d_part) for part, d_part in zip(end, d_end, strict=False) if d_part is not None]
     torch.autograd.backward([loss, *(part for part, _ in reached)], [None, *(d_part for _, d_part in reached)])
     return loss.detach(), detached(end)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DeviceBatch = Any  # whatever ``put`` returns
 Scalar = Any  # a lazy scalar: ``float(x)`` waits for it
 Checkpoint = Literal["off", "auto"] | int
+SHORTEST_CHUNK = 128  # time steps that ``auto`` takes at least: what a chunk costs whatever its length is then little
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Execution:
         dropout_seed: seed of the dropout masks.
         threads: how many the engine may use; the worker's environment is set accordingly before anything is imported.
         checkpoint: how many time steps make a chunk of checkpointed BPTT (Chen et al. 2016): forwards only the states
-            between chunks are kept, backwards each chunk is run again. ``auto`` takes about sqrt(T).
+            between chunks are kept, backwards each chunk is run again. ``auto`` takes about sqrt(T), 128 at least.
     """
 
     variant: str
@@ -64,7 +65,10 @@ class Execution:
         """Return the time steps per chunk for a batch of ``time_steps``; None where everything is kept."""
         if self.checkpoint == "off":
             return None
-        return math.ceil(math.sqrt(time_steps)) if self.checkpoint == "auto" else min(self.checkpoint, time_steps)
+        if self.checkpoint != "auto":
+            return min(self.checkpoint, time_steps)
+        chunk = max(SHORTEST_CHUNK, math.ceil(math.sqrt(time_steps)))
+        return chunk if chunk < time_steps else None
 
 
 @dataclass(frozen=True)

@@ -74,18 +74,18 @@ class LimitMeter:
         new: dict[str, float] = {}
         reasons: list[str] = []
 
-        def seconds(name: str, rows: int, inner: int, outer: int) -> float | None:
+        def seconds(name: str, rows: int, matrices: Sequence[Array]) -> float | None:
             if name in self.known:
                 return float(self.known[name])
             try:
-                new[name] = self._round_seconds(rows, _circle(inner, outer))
+                new[name] = self._round_seconds(rows, matrices)
             except Exception as error:  # noqa: BLE001 (a limit that cannot be found costs no trial its result)
                 reasons.append(f"{type(error).__name__}: {error}")
             return new.get(name)
 
-        large = seconds(f"peak/{place}", LARGE, LARGE, LARGE)
-        chain = f"chain/{place}/{batch}x{hidden}x{wide}"
-        round_seconds = seconds(chain, batch, hidden, wide) if model.cell.recurrent else None
+        large = seconds(f"peak/{place}", LARGE, _circle(LARGE, LARGE)[:1])
+        chain = f"chain/{place}/{batch}x{hidden}x{wide}x{hidden}"
+        round_seconds = seconds(chain, batch, _circle(hidden, wide)) if model.cell.recurrent else None
         peak = None if large is None else 2 * LARGE**3 / large
         return Limits(peak, round_seconds, "; ".join(dict.fromkeys(reasons)) or None), new
 
@@ -142,14 +142,14 @@ def _timed(chain: Chain, rounds: int, clock: Clock) -> float:
 
 
 def _circle(inner: int, outer: int) -> list[Array]:
-    """Return an orthogonal matrix, or one with orthonormal rows and its transpose: x neither grows nor dies down.
+    """Return a matrix with orthonormal rows, and its transpose: x neither grows nor dies down.
 
     They are the first rows of a Householder reflection I - 2 v v', which costs no factorisation.
     """
     v = np.random.default_rng(0).standard_normal(outer)
     v /= np.linalg.norm(v)
     rows: Array = np.eye(inner, outer) - 2 * np.outer(v[:inner], v)
-    return [rows] if inner == outer else [rows, np.ascontiguousarray(rows.T)]
+    return [rows, np.ascontiguousarray(rows.T)]
 
 
 def _digest(versions: Mapping[str, str]) -> str:
