@@ -9,6 +9,7 @@ from harness.contract.backend import (
     Gradients,
     Missing,
     Placement,
+    Rank,
     StepResult,
     Trainer,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Parameters",
     "Placement",
     "PluginError",
+    "Rank",
     "Record",
     "Score",
     "State",
