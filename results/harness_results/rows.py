@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, Select, case, func, insert, select
+from sqlalchemy import Connection, RowMapping, Select, case, func, insert, select
 
 from harness.contract.errors import StoreError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
-from harness_results.schema import curves, encode, environments, records, trials
+from harness_results.schema import curves, encode, environments, records, runs, trials
+from harness_results.upsert import insert_new
 
 Row = dict[str, Any]
 
@@ -53,8 +54,9 @@ def pack(record: Record) -> PackedRecord:
 
 def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> None:
     """Write the rows, and those of the trial and the environment where they are new."""
-    _insert_new(connection, trials.c.trial_id, packed.trial)
-    _insert_new(connection, environments.c.digest, packed.environment)
+    connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update())  # launches are counted
+    insert_new(connection, trials, [packed.trial])
+    insert_new(connection, environments, [packed.environment])
     same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
     launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
     values = packed.record | {"run_id": run_id, "launch": launches + 1}
@@ -120,8 +122,3 @@ def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int
     for record_id, name, content in connection.execute(select(curves).where(curves.c.record_id.in_(wanted))):
         series.setdefault(record_id, {})[name] = content
     return series
-
-
-def _insert_new(connection: Connection, key: Column[Any], row: Row) -> None:
-    if connection.execute(select(key).where(key == row[key.name])).first() is None:
-        connection.execute(insert(key.table).values(row))

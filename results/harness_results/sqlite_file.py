@@ -37,6 +37,13 @@ class SqliteFile(Database):
         event.listen(self.engine, "connect", _set_pragmas)
         event.listen(self.engine, "begin", _begin)
 
+    def lock_schema(self, connection: Connection) -> None:
+        """Do nothing: a transaction that writes has the file for itself."""
+
+    def size_bytes(self, connection: Connection) -> int:
+        """Return the file's size."""
+        return self.path.stat().st_size
+
     def is_transient(self, error: DBAPIError) -> bool:
         """Say whether another process was in the way."""
         return _code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or super().is_transient(error)

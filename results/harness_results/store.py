@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import uuid
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,15 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy import Connection, Select, insert, select, update
 
 import harness
 from harness.contract.errors import StoreError, UnknownNameError
 from harness.contract.record import Record
 from harness_results import rows, schema
 from harness_results.database import CHOOSE, Database, open_database
-from harness_results.runs import Run, read_runs
+from harness_results.passwords import without_password
+from harness_results.runs import IDENTITY, Run, read_runs
 from harness_results.schema_version import bring_up_to_date, check_version, try_to_write
+from harness_results.upsert import insert_new
 
 
 class Store:
@@ -40,16 +43,27 @@ class Store:
             StoreError: it cannot be used; an existing file has not been altered.
         """
         store = cls(open_database(location, create=create))
-        run, name = store._database.run, store.name
-        store._version = run(lambda c: check_version(c, name))
-        if not store._version and not create:
-            raise StoreError(f"store {name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
-        if create and store._version == schema.SCHEMA_VERSION:
+        try:
+            store._prepare(create=create)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _prepare(self, *, create: bool) -> None:
+        run = self._database.run
+        self._version = run(lambda c: check_version(c, self.name))
+        if not self._version and not create:
+            raise StoreError(f"store {self.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
+        if create and self._version == schema.SCHEMA_VERSION:
             run(try_to_write, write=True)
         elif create:
-            run(lambda c: bring_up_to_date(c, name), write=True)
-            store._version = schema.SCHEMA_VERSION
-        return store
+            run(self._bring_up_to_date, write=True)
+            self._version = schema.SCHEMA_VERSION
+
+    def _bring_up_to_date(self, connection: Connection) -> None:
+        self._database.lock_schema(connection)
+        bring_up_to_date(connection, self.name)
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +90,13 @@ class Store:
         Raises:
             StoreError: the store cannot be written.
         """
+        command = without_password(command)
         row = {"started_at": _now(), "command": command, "harness_version": harness.__version__}
+        kept = {**(settings or {}), IDENTITY: uuid.uuid4().hex}
 
         def begin(connection: Connection) -> int:
             run_id = connection.execute(insert(schema.runs).values(row).returning(schema.runs.c.run_id)).scalar_one()
-            connection.execute(insert(schema.run_settings).values(run_id=run_id, content=dict(settings or {})))
+            connection.execute(insert(schema.run_settings).values(run_id=run_id, content=kept))
             return int(run_id)
 
         return self._database.run(begin, write=True)
@@ -104,8 +120,9 @@ class Store:
         key = {"environment_id": environment_id, "name": name}
 
         def replace(connection: Connection) -> None:
-            connection.execute(delete(table).filter_by(**key))
-            connection.execute(insert(table).values(**key, content=content, measured_at=_now()))
+            values = {"content": content, "measured_at": _now()}
+            insert_new(connection, table, [key | values])
+            connection.execute(update(table).filter_by(**key).values(values))
 
         self._database.run(replace, write=True)
 
