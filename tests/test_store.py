@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from harness.contract import Record, StoreError, Trial, UnknownNameError
+from harness_results import schema
 from harness_results.database import open_database
 from harness_results.store import Store
 
@@ -398,25 +399,25 @@ def test_a_url_without_a_file_is_refused(url, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+VERSION_ONE = {"meta", "trials", "runs", "environments", "records", "curves"}
+
+
 @pytest.fixture
-def version_one(tmp_path):
+def version_one(location):
     """A store as version 1 left it: without the tables that came later."""
-    path = tmp_path / "old.sqlite"
-    with Store.open(path) as store:
-        store.add(make_record(), store.begin_run("old"))
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.executescript("drop table run_settings; drop table calibrations;")
-        connection.execute("update meta set value = '1' where name = 'schema_version'")
-        connection.commit()
-    return path
+    store_one(location)
+    later = [table.name for table in reversed(schema.tables.sorted_tables) if table.name not in VERSION_ONE]
+    drops = [f"DROP TABLE {name}" for name in later]
+    execute(location, *drops, "UPDATE meta SET value = '1' WHERE name = 'schema_version'")
+    return location
 
 
 def test_a_store_of_version_one_is_read_as_it_is(version_one):
-    before = version_one.read_bytes()
+    before = contents(version_one)
     with Store.open(version_one, create=False) as store:
         assert len(store.launches()) == 1
         assert (store.runs()[0].settings, store.all_calibrations()) == ({}, {})
-    assert version_one.read_bytes() == before
+    assert contents(version_one) == before
 
 
 def test_a_store_of_version_one_becomes_the_present_one_when_something_is_stored(version_one):
