@@ -37,6 +37,11 @@ class Database(ABC):
         with self.engine.connect().execution_options(harness_write=write) as connection, connection.begin():
             yield connection
 
+    @property
+    def place(self) -> str:
+        """Return what two names of the same database have in common."""
+        return self.name
+
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
         """Let no other process make or change tables until this transaction ends."""
@@ -65,6 +70,14 @@ class Database(ABC):
                 raise StoreError(f"{told}. Restore it from a copy, or {CHOOSE}.") from error
             self.pause(attempt)
         raise AssertionError("unreachable")
+
+    @abstractmethod
+    def problems(self, connection: Connection) -> list[str]:
+        """Return what the database finds wrong with itself, after a thorough look."""
+
+    @abstractmethod
+    def read_damaged_text(self, connection: Connection) -> None:
+        """Let this connection give text that is damaged with escapes, rather than refuse all that is read with it."""
 
     def pause(self, attempt: int) -> None:
         """Wait before trying again."""

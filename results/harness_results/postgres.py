@@ -66,6 +66,13 @@ class PostgresDatabase(Database):
         """Let no other process make or change tables until this transaction ends."""
         connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
 
+    def problems(self, connection: Connection) -> list[str]:
+        """Return nothing: a server watches over its own files."""
+        return []
+
+    def read_damaged_text(self, connection: Connection) -> None:
+        """Do nothing: the server keeps no text that is not in its encoding."""
+
     def size_bytes(self, connection: Connection) -> int:
         """Return what the tables take, with their indexes."""
         return int(connection.exec_driver_sql(SIZE, {"names": list(tables.tables)}).scalar() or 0)

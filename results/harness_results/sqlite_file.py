@@ -37,8 +37,23 @@ class SqliteFile(Database):
         event.listen(self.engine, "connect", _set_pragmas)
         event.listen(self.engine, "begin", _begin)
 
+    @property
+    def place(self) -> str:
+        """Return the path without symbolic links."""
+        return str(self.path.resolve())
+
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: a transaction that writes has the file for itself."""
+
+    def problems(self, connection: Connection) -> list[str]:
+        """Return what the database finds wrong with itself, after a thorough look."""
+        found = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
+        return [line for line in found if line != "ok"]
+
+    def read_damaged_text(self, connection: Connection) -> None:
+        """Let this connection give text that is damaged with escapes, rather than refuse all that is read with it."""
+        raw: Any = connection.connection.dbapi_connection
+        raw.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
 
     def size_bytes(self, connection: Connection) -> int:
         """Return the file's size."""
@@ -52,7 +67,7 @@ class SqliteFile(Database):
         """Return what the user is told, with the cure."""
         code = _code(error)
         said = str(getattr(error, "orig", None) or error)
-        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or said.startswith("Could not decode"):
             return damaged(self.path, said)
         if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
             return self._no_space(said)

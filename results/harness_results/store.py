@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +19,13 @@ from harness.contract.record import Record
 from harness_results import rows, schema
 from harness_results.database import CHOOSE, Database, open_database
 from harness_results.passwords import without_password
+from harness_results.rows import Launch
 from harness_results.runs import IDENTITY, Run, read_runs
 from harness_results.schema_version import bring_up_to_date, check_version, try_to_write
 from harness_results.upsert import insert_new
+
+BATCH = 500  # records at a time, where not all are wanted at once
+CHECK = "Name all that is damaged: harness store check"
 
 
 class Store:
@@ -74,6 +78,16 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self._database.engine.dispose()
+
+    @property
+    def database(self) -> Database:
+        """Where it is kept."""
+        return self._database
+
+    @property
+    def version(self) -> int:
+        """The version of its tables."""
+        return self._version
 
     @property
     def name(self) -> str:
@@ -168,12 +182,22 @@ class Store:
         with_settings = self._version >= schema.WITH_SETTINGS
         return self._database.run(lambda c: read_runs(c, with_settings=with_settings))
 
+    def each_launch(self, run_id: int | None = None, *, with_curves: bool = False) -> Iterator[Launch]:
+        """Yield every launch of all runs or one, in the order in which they were stored; few of them are in memory."""
+        after = 0
+        while found := self._launches(rows.some_of(run_id, after, BATCH), with_curves=with_curves):
+            yield from found
+            after = found[-1].record_id
+
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
+        return [launch.record for launch in self._launches(wanted, with_curves=with_curves)]
+
+    def _launches(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
         try:
-            return self._database.run(lambda c: rows.read_records(c, wanted, with_curves=with_curves))
+            return self._database.run(lambda c: rows.read_launches(c, wanted, with_curves=with_curves))
         except (ValueError, TypeError, zlib.error) as error:
             said = " ".join(str(error).split())
-            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}") from error
+            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}. {CHECK}") from error
 
 
 def _now() -> str:
