@@ -261,6 +261,21 @@ def contents(location: Path | str) -> object:
     return {name: execute(location, f"SELECT * FROM {name}") for (name,) in names}
 
 
+def test_of_a_large_file_the_length_is_checked_and_every_page_on_request(path, monkeypatch):
+    with Store.open(path) as store:
+        run_id = store.begin_run("x")
+        for length in range(20, 60):
+            store.add(make_record(length=length), run_id)
+    monkeypatch.setattr("harness_results.sqlite_file.WHOLE_BYTES", 1000)
+    with Store.open(path) as store:
+        assert len(store.launches()) == 40
+    before = path.read_bytes()[:-4096]
+    path.write_bytes(before)
+    with pytest.raises(StoreError, match=r"is damaged.*its end is missing.*left as it is"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("create", [True, False])
 def test_a_newer_store_is_refused_and_never_altered(location, create):
     store_one(location)
