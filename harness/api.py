@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from harness.contract import Record, Trial, UsageError
 from harness.contract.trial import OptionValue
@@ -149,22 +151,24 @@ def _values(value: Any) -> Sequence[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
-def checkpoint_folder(store: str | Path) -> Path | None:
-    """Return the folder beside a store's file for its checkpoints; None for a store that is no file."""
-    return _folder_beside(store, "checkpoints")
+def checkpoint_folder(store: str | Path) -> Path:
+    """Return the folder for a store's checkpoints: beside its file, or here, named by a server's host and database."""
+    return _folder(store, "checkpoints")
 
 
-def log_folder(store: str | Path) -> Path | None:
-    """Return the folder beside a store's file for what workers print; None for a store that is no file."""
-    return _folder_beside(store, "logs")
+def log_folder(store: str | Path) -> Path:
+    """Return the folder for what workers print: beside the store's file, or here, named by a server's database."""
+    return _folder(store, "logs")
 
 
-def _folder_beside(store: str | Path, what: str) -> Path | None:
-    text = str(store)
-    if "://" in text and not text.startswith("sqlite:///"):
-        return None
-    path = Path(text.removeprefix("sqlite:///"))
-    return path.absolute().with_name(f"{path.name}.{what}")
+def _folder(store: str | Path, what: str) -> Path:
+    scheme, _, rest = str(store).rpartition(":///")
+    if "://" not in str(store) or scheme.partition("+")[0] == "sqlite":
+        path = Path(rest)
+        return path.absolute().with_name(f"{path.name}.{what}")
+    place = urlsplit(str(store))
+    name = "-".join(part for part in (place.hostname, place.path.strip("/")) if part) or place.scheme
+    return Path(f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.{what}").absolute()
 
 
 @dataclass(frozen=True)

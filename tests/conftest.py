@@ -1,10 +1,22 @@
 """One thread, two JAX devices and quick compiling for every test: set before any test imports an engine.
 
 Workers inherit it, but for what the harness sets for each trial.
+
+Fixtures: a PostgreSQL server, and the places where a store can be.
 """
 
+import contextlib
 import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 
+import pytest
 from threadpoolctl import threadpool_limits
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -12,3 +24,90 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 threadpool_limits(1)  # without xdist a plugin of pytest may have loaded a BLAS before this file
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")  # for data-parallel trainers in the tests' own process
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
+_SERVER_PATH = os.pathsep.join([os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))])
+PASSWORD = "s3cret:word"
+
+
+@dataclass
+class Server:
+    """A PostgreSQL server of this test session alone, which listens on loopback."""
+
+    folder: Path
+    port: int = 0
+
+    def ctl(self, *arguments: str) -> None:
+        _run_unprivileged("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), *arguments)
+
+    def start(self) -> None:
+        options = f"-h 127.0.0.1 -p {self.port} -k '' -c fsync=off -c max_connections=40"
+        self.ctl("start", "-o", options)
+
+    def url(self, database: str, user: str = "harness", password: str = "s3cret%3Aword") -> str:
+        return f"postgresql+psycopg://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple]:
+        import psycopg
+
+        account = {"host": "127.0.0.1", "port": self.port, "user": "harness", "password": PASSWORD}
+        with psycopg.connect(dbname=database, autocommit=True, **account) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+def _run_unprivileged(program: str, *arguments: str) -> None:
+    """Run a program of the server, which refuses root."""
+    user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    command = [shutil.which(program, path=_SERVER_PATH), *arguments]
+    done = subprocess.run(
+        command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **user
+    )
+    assert done.returncode == 0, f"{program}: {done.stdout}"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server, started for the tests that ask for it; each worker of pytest-xdist has its own."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'rnn-harness[postgres]'")
+    if not shutil.which("pg_ctl", path=_SERVER_PATH) or not shutil.which("initdb", path=_SERVER_PATH):
+        pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="harness-postgres-"))
+    (folder / "password").write_text(PASSWORD, encoding="utf-8")
+    if os.geteuid() == 0:
+        for path in (folder, folder / "password"):
+            shutil.chown(path, "nobody", "nogroup")
+    server = Server(folder)
+    try:
+        account = ["-U", "harness", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}"]
+        _run_unprivileged("initdb", "-D", str(folder / "data"), *account, "--no-sync", "-E", "UTF8", "--locale=C")
+        server.port = _free_port()
+        server.start()
+        yield server
+    finally:
+        with contextlib.suppress(AssertionError):
+            server.ctl("stop", "-m", "immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def database(postgres) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    name = f"store{next(_numbers)}"
+    postgres.execute(f"CREATE DATABASE {name}")
+    yield postgres.url(name)
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request, tmp_path) -> str:
+    """Where a new store can be: a file, and a database."""
+    return str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("database")

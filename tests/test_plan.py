@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cells import GRU, LSTM, RNN
-from harness.contract import Available, Backend, Missing, Task, TaskDefaults, TaskOptions, UsageError
+from harness.contract import Available, Backend, Missing, Task, TaskDefaults, TaskOptions, Trial, UsageError
 from harness.plugins import Plugins
 from harness.sweep.plan import expand
 from harness.sweep.plan_file import read_plan
@@ -512,3 +512,9 @@ def test_a_backend_comes_before_a_group_of_the_same_name():
     plugins = replace(GROUPED, backends=GROUPED.backends | {"friend": Taken()})
     assert [trial.engine for trial in expand(PlanRequest(ONE), plugins)] == ["engine:fast"]
     assert "engine" not in plugins.groups
+
+
+def test_a_copy_of_a_trial_with_another_value_has_another_id():
+    trial = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
+    first = trial.trial_id
+    assert trial.model_copy(update={"seed": 1}).trial_id != first == trial.model_copy().trial_id

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from harness.contract import Record, StoreError, Trial, UnknownNameError
+from harness_results import schema
+from harness_results.database import open_database
 from harness_results.store import Store
 
 HOSTILE = ["</script>", "[bold]", "[/x]", "\x1b[31m", "=cmd()", "../..", "\x00", "\ud800", "'; DROP TABLE records; --"]
@@ -41,14 +44,29 @@ def make_record(status: str = "ok", *, reason: str | None = None, **fields) -> R
     return Record(make_trial(**fields), status, reason, figures=figures, curves={"loss": [0.5, None, 0.25]})
 
 
+def execute(location: Path | str, *statements: str) -> list[tuple]:
+    """Do what no store would do, in one transaction; return the rows of the last statement."""
+    database = open_database(location, create=True)
+
+    def work(connection):
+        for statement in statements:
+            found = connection.exec_driver_sql(statement)
+        return [tuple(row) for row in found] if found.returns_rows else []
+
+    try:
+        return database.run(work, write=True)
+    finally:
+        database.engine.dispose()
+
+
 @pytest.fixture
 def path(tmp_path) -> Path:
     return tmp_path / "store.db"
 
 
-def store_one(path: Path, record: Record | None = None) -> Record:
+def store_one(location: Path | str, record: Record | None = None) -> Record:
     record = record or make_record()
-    with Store.open(path) as store:
+    with Store.open(location) as store:
         store.add(record, store.begin_run("harness run"))
     return record
 
@@ -62,38 +80,38 @@ def store_one(path: Path, record: Record | None = None) -> Record:
     loss=numbers,
     status=st.sampled_from(["ok", "failed", "diverged"]),
 )
-def test_a_record_comes_back_as_it_was(tmp_path, reason, details, curves, environment, loss, status):
+def test_a_record_comes_back_as_it_was(location, reason, details, curves, environment, loss, status):
     record = Record(
         make_trial(task_options={"symbols": 8}), status, reason,
         figures={"loss_final": loss}, curves=curves, details=details, environment=environment,
         environment_id="e1", started_at="2026-01-01T00:00:00+00:00", harness_version="0.1.0",
     )  # fmt: skip
-    with Store.open(tmp_path / "round.db") as store:
+    with Store.open(location) as store:
         store.add(record, store.begin_run("x"))
         assert store.launches(with_curves=True)[-1] == record
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float32("nan")])
-def test_a_number_that_is_not_finite_is_stored_as_none(path, bad):
+def test_a_number_that_is_not_finite_is_stored_as_none(location, bad):
     record = replace(make_record(), figures={"loss_final": bad}, curves={"loss": [1.0, bad]}, details={"x": {"y": bad}})
-    store_one(path, record)
-    with Store.open(path, create=False) as store:
+    store_one(location, record)
+    with Store.open(location, create=False) as store:
         (found,) = store.launches_of(record.trial.trial_id)
     assert (found.figures, found.curves, found.details) == (
         {"loss_final": None}, {"loss": [1.0, None]}, {"x": {"y": None}},
     )  # fmt: skip
-    assert b"NaN" not in path.read_bytes()
+    assert "NaN" not in str(execute(location, "SELECT figures, details FROM records"))
 
 
-def test_numpy_values_and_paths_do_not_cost_a_record(path):
+def test_numpy_values_and_paths_do_not_cost_a_record(location):
     record = replace(make_record(), details={"n": np.int64(3), "a": np.array([1.5, np.nan]), "p": Path("a/b")})
-    store_one(path, record)
-    with Store.open(path, create=False) as store:
+    store_one(location, record)
+    with Store.open(location, create=False) as store:
         assert store.launches()[0].details == {"n": 3, "a": [1.5, None], "p": "a/b"}
 
 
-def test_the_launches_of_the_latest_run_of_each_trial_are_found_and_older_ones_on_request(path):
-    with Store.open(path) as store:
+def test_the_launches_of_the_latest_run_of_each_trial_are_found_and_older_ones_on_request(location):
+    with Store.open(location) as store:
         first = store.begin_run("one")
         for record in (make_record("failed", reason="x"), make_record("ok"), make_record("ok", length=50)):
             store.add(record, first)
@@ -105,8 +123,8 @@ def test_the_launches_of_the_latest_run_of_each_trial_are_found_and_older_ones_o
         assert store.launches(second)[0].curves == {}
 
 
-def test_a_run_that_was_interrupted_hides_no_run_before_it(path):
-    with Store.open(path) as store:
+def test_a_run_that_was_interrupted_hides_no_run_before_it(location):
+    with Store.open(location) as store:
         for statuses in (("interrupted",), ("ok", "timeout"), ("interrupted", "interrupted")):
             run_id = store.begin_run("again")
             for status in statuses:
@@ -121,24 +139,24 @@ def test_a_run_that_was_interrupted_hides_no_run_before_it(path):
         assert [r.status for r in store.launches_of(make_trial().trial_id)] == ["ok", "interrupted"]
 
 
-def test_runs_are_listed_in_order_with_their_command(path):
-    with Store.open(path) as store:
+def test_runs_are_listed_in_order_with_their_command(location):
+    with Store.open(location) as store:
         assert store.runs() == []
         ids = [store.begin_run(command) for command in ("harness run", "harness run \ud800 -c '[/x]'")]
         assert [run.run_id for run in store.runs()] == ids == sorted(ids)
         assert store.runs()[-1].command == "harness run \ud800 -c '[/x]'"
 
 
-def test_a_record_is_found_by_the_first_digits_of_its_trial(path):
-    record = store_one(path)
-    with Store.open(path, create=False) as store:
+def test_a_record_is_found_by_the_first_digits_of_its_trial(location):
+    record = store_one(location)
+    with Store.open(location, create=False) as store:
         assert store.launches_of(record.trial.trial_id[:5].upper()) == [record]
 
 
-def test_an_unknown_or_ambiguous_trial_is_an_error_that_lists_candidates(path):
-    record = store_one(path)
-    store_one(path, make_record(length=50))
-    with Store.open(path) as store:
+def test_an_unknown_or_ambiguous_trial_is_an_error_that_lists_candidates(location):
+    record = store_one(location)
+    store_one(location, make_record(length=50))
+    with Store.open(location) as store:
         with pytest.raises(UnknownNameError, match=f"(?s)zzzz.*{record.trial.trial_id}.*harness report"):
             store.launches_of("zzzz")
         with pytest.raises(UnknownNameError, match="unknown trial '%'"):
@@ -235,35 +253,51 @@ def test_a_corrupt_file_is_refused_and_never_altered(path, spoil):
     assert path.read_bytes() == before
 
 
-def change_version(path: Path, version: str) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (version,))
+def contents(location: Path | str) -> object:
+    """Return what must not change: the bytes of a file, or every row of every table."""
+    if "://" not in str(location):
+        return Path(location).read_bytes()
+    names = execute(location, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    return {name: execute(location, f"SELECT * FROM {name}") for (name,) in names}
 
 
-@pytest.mark.parametrize("create", [True, False])
-def test_a_newer_store_is_refused_and_never_altered(path, create):
-    store_one(path)
-    change_version(path, "999")
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"version 999.*newer harness.*update rnn-harness.*--store"):
-        Store.open(path, create=create)
-    assert path.read_bytes() == before
-
-
-def test_another_programs_database_is_refused_and_never_altered(path):
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE recipes (name TEXT)")
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"not a store of this program.*--store"):
+def test_of_a_large_file_the_length_is_checked_and_every_page_on_request(path, monkeypatch):
+    with Store.open(path) as store:
+        run_id = store.begin_run("x")
+        for length in range(20, 60):
+            store.add(make_record(length=length), run_id)
+    monkeypatch.setattr("harness_results.sqlite_file.WHOLE_BYTES", 1000)
+    with Store.open(path) as store:
+        assert len(store.launches()) == 40
+    before = path.read_bytes()[:-4096]
+    path.write_bytes(before)
+    with pytest.raises(StoreError, match=r"is damaged.*its end is missing.*left as it is"):
         Store.open(path)
     assert path.read_bytes() == before
 
 
-def test_a_record_that_this_version_cannot_read_is_an_error_not_a_crash(path):
-    store_one(path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("""UPDATE trials SET content = '{"backend": "x"}'""")
-    with Store.open(path) as store, pytest.raises(StoreError, match="cannot be read"):
+@pytest.mark.parametrize("create", [True, False])
+def test_a_newer_store_is_refused_and_never_altered(location, create):
+    store_one(location)
+    execute(location, "UPDATE meta SET value = '999' WHERE name = 'schema_version'")
+    before = contents(location)
+    with pytest.raises(StoreError, match=r"version 999.*newer harness.*update rnn-harness.*--store"):
+        Store.open(location, create=create)
+    assert contents(location) == before
+
+
+def test_another_programs_database_is_refused_and_never_altered(location):
+    execute(location, "CREATE TABLE recipes (name TEXT)")
+    before = contents(location)
+    with pytest.raises(StoreError, match=r"not a store of this program.*--store"):
+        Store.open(location)
+    assert contents(location) == before
+
+
+def test_a_record_that_this_version_cannot_read_is_an_error_not_a_crash(location):
+    store_one(location)
+    execute(location, """UPDATE trials SET content = '{"backend": "x"}'""")
+    with Store.open(location) as store, pytest.raises(StoreError, match="cannot be read"):
         store.launches()
 
 
@@ -328,29 +362,45 @@ with Store.open(path) as store:
 """
 
 
-def start_writer(path: Path, name: str, most: int) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", WRITER, path, name, str(most)], stdout=subprocess.PIPE, text=True)
+def start_writer(location: Path | str, name: str, most: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, location, name, str(most)], stdout=subprocess.PIPE, text=True
+    )
 
 
-def test_two_processes_that_make_and_write_one_store_at_once_lose_nothing(path):
-    writers = [start_writer(path, name, 20) for name in ("one", "two")]
+def test_two_processes_that_make_and_write_one_store_at_once_lose_nothing(location):
+    writers = [start_writer(location, name, 20) for name in ("one", "two")]
     assert [len(writer.communicate()[0].split()) for writer in writers] == [20, 20]
     assert [writer.returncode for writer in writers] == [0, 0]
-    with Store.open(path, create=False) as store:
+    with Store.open(location, create=False) as store:
         found = {(record.trial.backend, record.trial.seed) for record in store.launches()}
     assert found == {(name, seed) for name in ("one", "two") for seed in range(20)}
 
 
-def test_what_was_acknowledged_survives_kill_9(path):
+def test_launches_that_are_stored_at_once_in_one_run_are_numbered_without_a_gap(location):
+    with Store.open(location) as store:
+        run_id = store.begin_run("x")
+
+    def write(name: str) -> None:
+        with Store.open(location) as mine:
+            for _ in range(10):
+                mine.add(make_record(reason=name), run_id)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, ["one", "two", "three"]))
+    assert sorted(execute(location, "SELECT launch FROM records")) == [(n,) for n in range(1, 31)]
+
+
+def test_what_was_acknowledged_survives_kill_9(location):
     acknowledged = set()
     for attempt in range(4):
-        writer = start_writer(path, f"w{attempt}", -1)
+        writer = start_writer(location, f"w{attempt}", -1)
         writer.stdout.readline()
         time.sleep(random.Random(attempt).uniform(0.02, 0.3))
         writer.send_signal(signal.SIGKILL)
         seen = writer.communicate()[0].split("\n")[:-1]
         acknowledged |= {(f"w{attempt}", int(seed)) for seed in ["0", *seen]}
-        with Store.open(path) as store:
+        with Store.open(location) as store:
             found = {(record.trial.backend, record.trial.seed) for record in store.launches(with_curves=True)}
         assert acknowledged <= found
         acknowledged = found
@@ -364,25 +414,25 @@ def test_a_url_without_a_file_is_refused(url, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+VERSION_ONE = {"meta", "trials", "runs", "environments", "records", "curves"}
+
+
 @pytest.fixture
-def version_one(tmp_path):
+def version_one(location):
     """A store as version 1 left it: without the tables that came later."""
-    path = tmp_path / "old.sqlite"
-    with Store.open(path) as store:
-        store.add(make_record(), store.begin_run("old"))
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.executescript("drop table run_settings; drop table calibrations;")
-        connection.execute("update meta set value = '1' where name = 'schema_version'")
-        connection.commit()
-    return path
+    store_one(location)
+    later = [table.name for table in reversed(schema.tables.sorted_tables) if table.name not in VERSION_ONE]
+    drops = [f"DROP TABLE {name}" for name in later]
+    execute(location, *drops, "UPDATE meta SET value = '1' WHERE name = 'schema_version'")
+    return location
 
 
 def test_a_store_of_version_one_is_read_as_it_is(version_one):
-    before = version_one.read_bytes()
+    before = contents(version_one)
     with Store.open(version_one, create=False) as store:
         assert len(store.launches()) == 1
         assert (store.runs()[0].settings, store.all_calibrations()) == ({}, {})
-    assert version_one.read_bytes() == before
+    assert contents(version_one) == before
 
 
 def test_a_store_of_version_one_becomes_the_present_one_when_something_is_stored(version_one):
@@ -395,8 +445,8 @@ def test_a_store_of_version_one_becomes_the_present_one_when_something_is_stored
         assert [len(store.launches(run.run_id)) for run in store.runs()] == [1, 1]
 
 
-def test_a_calibration_replaces_the_one_before(tmp_path):
-    with Store.open(tmp_path / "s.sqlite") as store:
+def test_a_calibration_replaces_the_one_before(location):
+    with Store.open(location) as store:
         for value in (1, 2):
             store.calibrate("place", "noise", value)
         store.calibrate("elsewhere", "noise", 3)
@@ -411,11 +461,10 @@ def test_a_calibration_replaces_the_one_before(tmp_path):
         ("update records set details = '{odd'", "is damaged: what it keeps as JSON is none"),
     ],
 )
-def test_a_record_that_was_damaged_is_named(path, change, message):
-    store_one(path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(change)
-    with Store.open(path) as store, pytest.raises(StoreError, match=message):
+def test_a_record_that_was_damaged_is_named(location, change, message):
+    store_one(location)
+    execute(location, change)
+    with Store.open(location) as store, pytest.raises(StoreError, match=message):
         store.launches()
 
 

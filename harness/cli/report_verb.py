@@ -50,7 +50,7 @@ def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
 
     with Store.open(location, create=False) as store:
         if last or run_id is not None:
-            run_id = run_id_of("last" if last else str(run_id), store.runs(), location)
+            run_id = run_id_of("last" if last else str(run_id), store.runs(), store.name)
             return combine(store.launches(run_id))
         return of_each_place(store.launches(run.run_id) for run in store.runs())
 

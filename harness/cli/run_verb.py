@@ -155,7 +155,7 @@ def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, opt
             left = total - len(records)
             what = "launches" if options["launches"] > 1 else "trials"
             view.note(f"interrupted: {len(records)} records are stored, {left} {what} were not started.")
-            view.note(f"see them: harness report {shlex.quote(store)}    run again: the same command")
+            view.note(f"see them: harness report {shlex.quote(opened.name)}    run again: the same command")
     render(combine(records), options["format_"])
     if stop.count:
         return INTERRUPTED

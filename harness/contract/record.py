@@ -85,8 +85,7 @@ class Record:
 
     def columns(self) -> dict[str, Any]:
         """Return one flat mapping with exactly ``COLUMNS``, in order; not-finite numbers become None."""
-        content = self.trial.content() | {"trial_id": self.trial.trial_id}
-        row: dict[str, Any] = {name: content[name] for name in TRIAL_COLUMNS}
+        row: dict[str, Any] = {name: getattr(self.trial, name) for name in TRIAL_COLUMNS}
         row |= {"status": self.status, "reason": self.reason}
         row |= {name: finite(self.figures.get(name)) for name in FIGURE_COLUMNS}
         row |= {name: getattr(self, name) for name in ORIGIN_COLUMNS}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -108,13 +110,19 @@ class Trial(BaseModel):
             )
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, and so with another id."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("trial_id", None)
+        return copy
+
     def content(self) -> dict[str, Any]:
         """Return the fields as JSON-able values; younger fields only where they say something, so older ids stay."""
         usual = {"python": None, "checkpoint": "off", "devices": 1}
         content = self.model_dump(mode="json")
         return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
         """Twelve hexadecimal digits of the SHA-256 of the content."""
         canonical = json.dumps(self.content(), sort_keys=True, separators=(",", ":"))

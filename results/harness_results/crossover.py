@@ -50,7 +50,9 @@ def crossovers(records: Sequence[Record]) -> list[Crossover]:
     """Return one for each network and parallel variant of which a serial variant was measured too."""
     serial: dict[tuple[Labels, str, int], float] = {}
     parallel: dict[Labels, tuple[str, dict[int, float]]] = {}
-    labels = networks(records).labels if records else ()
+    if not any(is_parallel(record.trial.variant) for record in records):
+        return []
+    labels = networks(records).labels
     for record, label in zip(records, labels, strict=True):
         trial, seconds = record.trial, record.figures.get("step_seconds_median")
         if record.status != "ok" or not seconds:

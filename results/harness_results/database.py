@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from harness.contract.errors import StoreError
 
 CHOOSE = "choose another place with --store"
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
+KINDS = "stores are SQLite files and PostgreSQL databases (postgresql+psycopg://USER@HOST/DATABASE)"
 Result = TypeVar("Result")
 
 
-class Database:
-    """A database reached by a URL. Subclasses know what is special about one kind."""
+class Database(ABC):
+    """A database that holds a store. Subclasses know what is special about one kind."""
+
+    attempts = ATTEMPTS
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine = engine
@@ -33,26 +37,51 @@ class Database:
         with self.engine.connect().execution_options(harness_write=write) as connection, connection.begin():
             yield connection
 
+    @property
+    def place(self) -> str:
+        """Return what two names of the same database have in common."""
+        return self.name
+
+    @abstractmethod
+    def lock_schema(self, connection: Connection) -> None:
+        """Let no other process make or change tables until this transaction ends."""
+
+    @abstractmethod
+    def size_bytes(self, connection: Connection) -> int:
+        """Return what the store takes on its disk."""
+
     def run(self, work: Callable[[Connection], Result], *, write: bool = False) -> Result:
         """Do ``work`` in one transaction, again where another process was in the way.
 
         Raises:
             StoreError: the database cannot do it; nothing of ``work`` has been done.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self.attempts + 1):
             try:
                 with self.transaction(write=write) as connection:
                     return work(connection)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not self.is_transient(error):
+                if attempt == self.attempts or not self.is_transient(error):
                     raise self.explain(error) from error
             except OSError as error:
                 raise self.explain(error) from error
             except JSONDecodeError as error:
                 told = f"store {self.name} is damaged: what it keeps as JSON is none ({error})"
                 raise StoreError(f"{told}. Restore it from a copy, or {CHOOSE}.") from error
-            time.sleep(PAUSE_SECONDS * attempt)
+            self.pause(attempt)
         raise AssertionError("unreachable")
+
+    @abstractmethod
+    def problems(self, connection: Connection) -> list[str]:
+        """Return what the database finds wrong with itself, after a thorough look."""
+
+    @abstractmethod
+    def read_damaged_text(self, connection: Connection) -> None:
+        """Let this connection give text that is damaged with escapes, rather than refuse all that is read with it."""
+
+    def pause(self, attempt: int) -> None:
+        """Wait before trying again."""
+        time.sleep(PAUSE_SECONDS * attempt)
 
     def is_transient(self, error: DBAPIError) -> bool:
         """Say whether the same transaction may succeed when tried again."""
@@ -69,18 +98,22 @@ def open_database(location: str | Path, *, create: bool) -> Database:
     Raises:
         StoreError: it cannot be used; nothing has been altered.
     """
+    from harness_results.postgres import SCHEMES, open_postgres
     from harness_results.sqlite_file import open_sqlite
 
     text = str(location)
     if "://" not in text:
         return open_sqlite(Path(location), create=create)
+    scheme = text.partition("://")[0]
     try:
         url = make_url(text)
-        if url.get_backend_name() == "sqlite":
-            if url.database in {None, "", ":memory:"}:
-                raise StoreError(f"store {text} names no file: records must outlive the run. Name one with --store.")
-            return open_sqlite(Path(str(url.database)), create=create)
-        return Database(create_engine(url), url.render_as_string(hide_password=True))
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        scheme = text.partition("://")[0]
-        raise StoreError(f"store URL {scheme}://... cannot be used: {error}. Give a file's path to --store.") from error
+    except (ArgumentError, ValueError) as error:
+        said = "it is no URL" if isinstance(error, ArgumentError) else error
+        raise StoreError(f"store URL {scheme}://... cannot be used: {said}. Give a file's path to --store.") from error
+    if url.drivername.partition("+")[0] in SCHEMES:
+        return open_postgres(url)
+    if url.get_backend_name() != "sqlite":
+        raise StoreError(f"store URL {scheme}://... cannot be used: {KINDS}. Give a file's path to --store.")
+    if url.database in {None, "", ":memory:"}:
+        raise StoreError(f"store {text} names no file: records must outlive the run. Name one with --store.")
+    return open_sqlite(Path(str(url.database)), create=create)

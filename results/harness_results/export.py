@@ -24,11 +24,12 @@ def to_csv(records: Iterable[Record]) -> str:
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in record.columns().values()] for record in records)
+    writer.writerows([cell(value) for value in record.columns().values()] for record in records)
     return lines.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """Return a value as CSV has it: text without control characters, and quoted where a spreadsheet would run it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

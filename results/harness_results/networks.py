@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from harness.contract.record import Record
@@ -71,9 +72,9 @@ def networks(records: Sequence[Record]) -> Networks:
 def in_order(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return each label once, so that the engines of a network stand together; otherwise by first appearance."""
     unique = list(dict.fromkeys(labels))
-    cells = list(dict.fromkeys(label[0] for label in unique))
-    found = list(dict.fromkeys(label[:-1] for label in unique))
-    return sorted(unique, key=lambda label: (cells.index(label[0]), found.index(label[:-1])))
+    cells = {cell: n for n, cell in enumerate(dict.fromkeys(label[0] for label in unique))}
+    found = {network: n for n, network in enumerate(dict.fromkeys(label[:-1] for label in unique))}
+    return sorted(unique, key=lambda label: (cells[label[0]], found[label[:-1]]))
 
 
 def _numbers(records: Sequence[Record], labels: Sequence[tuple[str, ...]]) -> list[int]:
@@ -102,9 +103,13 @@ def _settings(record: Record, *, environment: bool) -> dict[str, str]:
     found |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
     found |= {"devices": record.trial.devices}
     found |= {"environment": record.environment_id or UNKNOWN} if environment else {}
-    return {one_line(name): _setting(value) for name, value in found.items()}
+    return {_name(name): _setting(value) for name, value in found.items()}
 
 
+_name = lru_cache(maxsize=None)(one_line)
+
+
+@lru_cache(maxsize=10_000, typed=True)
 def _setting(value: Any) -> str:
     """Return a value as text, no shorter than it takes to tell it from any other."""
     if isinstance(value, str):

@@ -132,8 +132,8 @@ def _fastest(found: dict[tuple[str, ...], dict[int, Record]]) -> set[tuple[tuple
             if record.status == "ok" and speed is not None and "deviation" not in record.details:
                 network = () if one_engine else labels[:-1]
                 rivals.setdefault((network, length), []).append((speed, labels, length))
-    groups = [group for group in rivals.values() if len(group) > 1]
-    return {(labels, length) for group in groups for speed, labels, length in group if speed == max(group)[0]}
+    groups = [(max(group)[0], group) for group in rivals.values() if len(group) > 1]
+    return {(labels, length) for most, group in groups for speed, labels, length in group if speed == most}
 
 
 def _entry(record: Record, *, best: bool) -> tuple[Shown, ...]:

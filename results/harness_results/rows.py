@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, RowMapping, Select, case, func, insert, select
+from sqlalchemy import Column, Connection, Select, case, func, insert, select
 
 from harness.contract.errors import StoreError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
-from harness_results.schema import curves, encode, environments, records, trials
+from harness_results.schema import curves, encode, environments, records, runs, trials
+from harness_results.upsert import insert_new
 
 Row = dict[str, Any]
 
@@ -25,6 +26,16 @@ class PackedRecord:
     environment: Row
     record: Row
     curves: list[Row]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A record with its place in the store."""
+
+    record_id: int
+    run_id: int
+    number: int  # 1, 2, ...: how often this run has measured this trial
+    record: Record
 
 
 def pack(record: Record) -> PackedRecord:
@@ -53,8 +64,9 @@ def pack(record: Record) -> PackedRecord:
 
 def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> None:
     """Write the rows, and those of the trial and the environment where they are new."""
-    _insert_new(connection, trials.c.trial_id, packed.trial)
-    _insert_new(connection, environments.c.digest, packed.environment)
+    connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update())  # launches are counted
+    insert_new(connection, trials, [packed.trial])
+    insert_new(connection, environments, [packed.environment])
     same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
     launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
     values = packed.record | {"run_id": run_id, "launch": launches + 1}
@@ -80,34 +92,40 @@ def launches(run_id: int | None = None, trial_id: str | None = None) -> Select[t
     return wanted.join(last, same)
 
 
-def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
-    """Return the wanted records in the order in which they were stored."""
-    query = (
-        select(records, trials.c.content.label("trial"), environments.c.content.label("environment_content"))
-        .join(trials, trials.c.trial_id == records.c.trial_id)
-        .join(environments, environments.c.digest == records.c.environment, isouter=True)
-        .where(records.c.record_id.in_(wanted))
-        .order_by(records.c.record_id)
-    )
+def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:
+    """Return the query for the ids of at most so many records after one, of all runs or one."""
+    wanted = select(records.c.record_id).where(records.c.record_id > after)
+    wanted = wanted if run_id is None else wanted.where(records.c.run_id == run_id)
+    return wanted.order_by(records.c.record_id).limit(most)
+
+
+def read_launches(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
+    """Return the wanted records in the order in which they were stored; what they share is read once."""
+    query = select(records).where(records.c.record_id.in_(wanted)).order_by(records.c.record_id)
     found = connection.execute(query).mappings().all()
+    known_trials = _shared(connection, trials.c.trial_id, records.c.trial_id, wanted)
+    models = {trial_id: _model(content) for trial_id, content in known_trials.items()}
+    places = _shared(connection, environments.c.digest, records.c.environment, wanted)
     series = _read_curves(connection, wanted) if with_curves else {}
-    return [_unpack(row, series.get(row["record_id"], {})) for row in found]
+    launches = []
+    for row in found:
+        trial, environment = models.get(row["trial_id"]), places.get(row["environment"], {})
+        record = unpack(row, trial, environment, series.get(row["record_id"], {}))
+        launches.append(Launch(row["record_id"], row["run_id"], row["launch"], record))
+    return launches
 
 
-def _unpack(row: RowMapping, series: Mapping[str, Any]) -> Record:
-    """Return the record of a row.
+def unpack(row: Mapping[Any, Any], trial: Trial | None, environment: Any, series: Mapping[str, Any]) -> Record:
+    """Return the record of a row of ``records``, its trial, its environment and its curves.
 
     Raises:
         StoreError: its content is not what was written.
     """
     same = ("status", "reason", "figures", "details", "environment_id", "started_at", "harness_version")
-    content = {name: row[name] for name in same} | {"environment": row["environment_content"] or {}}
+    content = {name: row[name] for name in same} | {"environment": environment or {}}
     damaged = [name for name in ("figures", "details", "environment") if not isinstance(content[name], dict)]
-    try:
-        trial = Trial.model_validate(row["trial"])
-    except ValueError:
-        damaged.append("trial")
-    if damaged:
+    damaged += ["trial"] if trial is None else []
+    if trial is None or damaged:
         raise StoreError(
             f"record {row['record_id']} (trial {row['trial_id']}) of the store is damaged: {', '.join(damaged)} cannot "
             "be read. Restore the store from a copy, or delete that record."
@@ -115,13 +133,21 @@ def _unpack(row: RowMapping, series: Mapping[str, Any]) -> Record:
     return Record(trial=trial, curves=series, **content)
 
 
+def _model(content: Any) -> Trial | None:
+    try:
+        return Trial.model_validate(content)
+    except ValueError:
+        return None
+
+
+def _shared(connection: Connection, key: Column[Any], column: Column[Any], wanted: Select[tuple[int]]) -> Row:
+    """Return key -> content of the rows of another table to which the wanted records refer."""
+    used = select(column).where(records.c.record_id.in_(wanted))
+    return {row[0]: row[1] for row in connection.execute(select(key, key.table.c.content).where(key.in_(used)))}
+
+
 def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, dict[str, Any]]:
     series: dict[int, dict[str, Any]] = {}
     for record_id, name, content in connection.execute(select(curves).where(curves.c.record_id.in_(wanted))):
         series.setdefault(record_id, {})[name] = content
     return series
-
-
-def _insert_new(connection: Connection, key: Column[Any], row: Row) -> None:
-    if connection.execute(select(key).where(key == row[key.name])).first() is None:
-        connection.execute(insert(key.table).values(row))

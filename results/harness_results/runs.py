@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from harness.contract.errors import UsageError
 from harness_results.schema import run_settings, runs
@@ -15,6 +15,7 @@ from harness_results.schema import run_settings, runs
 LAST = re.compile(r"last(?:~(\d+))?")
 RUN = re.compile(rf"\d+|{LAST.pattern}")
 DOCTOR = "harness doctor"  # the command of its runs
+IDENTITY = "identity"  # of a run's settings: what names it in every store into which it is merged
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Run:
     command: str
     harness_version: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # launches, the seed of their order, ...
+    identity: str | None = None  # the same in every store that has this run; None: made before runs had one
 
     @property
     def is_of_doctor(self) -> bool:
@@ -38,8 +40,12 @@ def read_runs(connection: Connection, *, with_settings: bool) -> list[Run]:
     found = connection.execute(select(runs).order_by(runs.c.run_id)).mappings().all()
     if not with_settings:
         return [Run(**row) for row in found]
-    settings = {row.run_id: row.content for row in connection.execute(select(run_settings))}
-    return [Run(**row, settings=settings.get(row["run_id"], {})) for row in found]
+    kept = {row.run_id: row.content for row in connection.execute(select(run_settings))}
+    return [_with_settings(row, dict(kept.get(row["run_id"], {}))) for row in found]
+
+
+def _with_settings(row: RowMapping, settings: dict[str, Any]) -> Run:
+    return Run(**row, identity=settings.pop(IDENTITY, None), settings=settings)
 
 
 def run_id_of(text: str, known: Sequence[Run], location: str) -> int:

@@ -11,6 +11,7 @@ from harness.contract.errors import UnknownNameError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
 from harness_results.floors import Floor, measured_floors
+from harness_results.passwords import without_password
 from harness_results.runs import RUN, run_id_of
 from harness_results.store import Store
 
@@ -45,7 +46,7 @@ def store_or_run(text: str, store: str) -> Side:
     location, at, run = text.rpartition("@")
     if not at or Path(text).exists() or not (run == "all" or RUN.fullmatch(run)):
         location, run = text, "last"
-    return Side(text, *_launches(location, run))
+    return Side(without_password(text), *_launches(location, run))
 
 
 def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Side, Side]:
@@ -79,7 +80,7 @@ def _launches_per_trial(records: Sequence[Record]) -> int:
 def _launches(location: str, run: str) -> tuple[Sequence[Record], Calibrations]:
     """Return every launch of a run (a number, ``last``, ``last~1``) or of the latest run of each trial (``all``)."""
     with Store.open(location, create=False) as store:
-        run_id = None if run == "all" else run_id_of(run, store.runs(), location)
+        run_id = None if run == "all" else run_id_of(run, store.runs(), store.name)
         return store.launches(run_id), store.all_calibrations()
 
 

@@ -20,6 +20,7 @@ from harness_results.database import CHOOSE, Database
 
 MAGIC = b"SQLite format 3\x00"
 BUSY_SECONDS = 30.0
+WHOLE_BYTES = 2**28  # up to this size every page is looked at whenever the store is opened to write: half a second
 
 
 class SqliteFile(Database):
@@ -37,6 +38,28 @@ class SqliteFile(Database):
         event.listen(self.engine, "connect", _set_pragmas)
         event.listen(self.engine, "begin", _begin)
 
+    @property
+    def place(self) -> str:
+        """Return the path without symbolic links."""
+        return str(self.path.resolve())
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Do nothing: a transaction that writes has the file for itself."""
+
+    def problems(self, connection: Connection) -> list[str]:
+        """Return what the database finds wrong with itself, after a thorough look."""
+        found = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
+        return [line for line in found if line != "ok"]
+
+    def read_damaged_text(self, connection: Connection) -> None:
+        """Let this connection give text that is damaged with escapes, rather than refuse all that is read with it."""
+        raw: Any = connection.connection.dbapi_connection
+        raw.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
+
+    def size_bytes(self, connection: Connection) -> int:
+        """Return the file's size."""
+        return self.path.stat().st_size
+
     def is_transient(self, error: DBAPIError) -> bool:
         """Say whether another process was in the way."""
         return _code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or super().is_transient(error)
@@ -45,7 +68,7 @@ class SqliteFile(Database):
         """Return what the user is told, with the cure."""
         code = _code(error)
         said = str(getattr(error, "orig", None) or error)
-        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or said.startswith("Could not decode"):
             return damaged(self.path, said)
         if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
             return self._no_space(said)
@@ -109,6 +132,11 @@ def _check_path(path: Path, *, create: bool) -> bool:
 
 
 def _check_pages(database: SqliteFile) -> None:
+    """Refuse a file with a damaged page; of a large file look at its length only (``store check`` reads all)."""
+    size = database.path.stat().st_size
+    if size > WHOLE_BYTES:
+        _check_length(database.path, size)
+        return
     try:
         with database.transaction(write=False) as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
@@ -116,6 +144,15 @@ def _check_pages(database: SqliteFile) -> None:
         raise database.explain(error) from error
     if found != "ok":
         raise damaged(database.path, str(found))
+
+
+def _check_length(path: Path, size: int) -> None:
+    with path.open("rb") as file:
+        header = file.read(100)
+    page = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    if pages and pages * (65536 if page == 1 else page) > size:
+        raise damaged(path, "its end is missing")
 
 
 def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy import Connection, Select, insert, select, update
 
 import harness
 from harness.contract.errors import StoreError, UnknownNameError
 from harness.contract.record import Record
 from harness_results import rows, schema
 from harness_results.database import CHOOSE, Database, open_database
-from harness_results.runs import Run, read_runs
+from harness_results.passwords import without_password
+from harness_results.rows import Launch
+from harness_results.runs import IDENTITY, Run, read_runs
 from harness_results.schema_version import bring_up_to_date, check_version, try_to_write
+from harness_results.upsert import insert_new
+
+BATCH = 500  # records at a time, where not all are wanted at once
+CHECK = "Name all that is damaged: harness store check"
 
 
 class Store:
@@ -40,16 +47,27 @@ class Store:
             StoreError: it cannot be used; an existing file has not been altered.
         """
         store = cls(open_database(location, create=create))
-        run, name = store._database.run, store.name
-        store._version = run(lambda c: check_version(c, name))
-        if not store._version and not create:
-            raise StoreError(f"store {name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
-        if create and store._version == schema.SCHEMA_VERSION:
+        try:
+            store._prepare(create=create)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _prepare(self, *, create: bool) -> None:
+        run = self._database.run
+        self._version = run(lambda c: check_version(c, self.name))
+        if not self._version and not create:
+            raise StoreError(f"store {self.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
+        if create and self._version == schema.SCHEMA_VERSION:
             run(try_to_write, write=True)
         elif create:
-            run(lambda c: bring_up_to_date(c, name), write=True)
-            store._version = schema.SCHEMA_VERSION
-        return store
+            run(self._bring_up_to_date, write=True)
+            self._version = schema.SCHEMA_VERSION
+
+    def _bring_up_to_date(self, connection: Connection) -> None:
+        self._database.lock_schema(connection)
+        bring_up_to_date(connection, self.name)
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +78,16 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self._database.engine.dispose()
+
+    @property
+    def database(self) -> Database:
+        """Where it is kept."""
+        return self._database
+
+    @property
+    def version(self) -> int:
+        """The version of its tables."""
+        return self._version
 
     @property
     def name(self) -> str:
@@ -76,11 +104,13 @@ class Store:
         Raises:
             StoreError: the store cannot be written.
         """
+        command = without_password(command)
         row = {"started_at": _now(), "command": command, "harness_version": harness.__version__}
+        kept = {**(settings or {}), IDENTITY: uuid.uuid4().hex}
 
         def begin(connection: Connection) -> int:
             run_id = connection.execute(insert(schema.runs).values(row).returning(schema.runs.c.run_id)).scalar_one()
-            connection.execute(insert(schema.run_settings).values(run_id=run_id, content=dict(settings or {})))
+            connection.execute(insert(schema.run_settings).values(run_id=run_id, content=kept))
             return int(run_id)
 
         return self._database.run(begin, write=True)
@@ -104,8 +134,9 @@ class Store:
         key = {"environment_id": environment_id, "name": name}
 
         def replace(connection: Connection) -> None:
-            connection.execute(delete(table).filter_by(**key))
-            connection.execute(insert(table).values(**key, content=content, measured_at=_now()))
+            values = {"content": content, "measured_at": _now()}
+            insert_new(connection, table, [key | values])
+            connection.execute(update(table).filter_by(**key).values(values))
 
         self._database.run(replace, write=True)
 
@@ -151,12 +182,22 @@ class Store:
         with_settings = self._version >= schema.WITH_SETTINGS
         return self._database.run(lambda c: read_runs(c, with_settings=with_settings))
 
+    def each_launch(self, run_id: int | None = None, *, with_curves: bool = False) -> Iterator[Launch]:
+        """Yield every launch of all runs or one, in the order in which they were stored; few of them are in memory."""
+        after = 0
+        while found := self._launches(rows.some_of(run_id, after, BATCH), with_curves=with_curves):
+            yield from found
+            after = found[-1].record_id
+
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
+        return [launch.record for launch in self._launches(wanted, with_curves=with_curves)]
+
+    def _launches(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
         try:
-            return self._database.run(lambda c: rows.read_records(c, wanted, with_curves=with_curves))
+            return self._database.run(lambda c: rows.read_launches(c, wanted, with_curves=with_curves))
         except (ValueError, TypeError, zlib.error) as error:
             said = " ".join(str(error).split())
-            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}") from error
+            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}. {CHECK}") from error
 
 
 def _now() -> str:

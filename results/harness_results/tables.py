@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -25,13 +25,16 @@ class ReportTables:
     report: Report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        clean = to_ascii if options.ascii_only else str
+        width = options.max_width
+        for line in self._lines(width):
+            shown = _in_ascii(line) if options.ascii_only else line
+            yield from shown.render(console, end="\n") if shown.cell_len <= width else (shown,)  # else it is wrapped
+
+    def _lines(self, width: int) -> Iterator[Text]:
         for table in self.report.tables:
-            width = options.max_width
-            lines = _pivot_lines(table, width) if isinstance(table, Pivot) else grid_lines(table, width)
-            yield from (_cleaned(line, clean) for line in lines)
+            yield from _pivot_lines(table, width) if isinstance(table, Pivot) else grid_lines(table, width)
         if self.report.tables and self.report.reading:
-            yield _cleaned(Text(self.report.reading, style="dim"), clean)
+            yield Text(self.report.reading, style="dim")
 
 
 def rich_table(records: Iterable[Record]) -> ReportTables:
@@ -123,7 +126,7 @@ class _Layout:
         return Text.assemble(space, (shown.text + mark, style))
 
 
-def _cleaned(line: Text, clean: Callable[[str], str]) -> Text:
+def _in_ascii(line: Text) -> Text:
     copy = line.copy()
-    copy.plain = clean(line.plain)
+    copy.plain = to_ascii(line.plain)
     return copy

@@ -1,0 +1,126 @@
+"""Makes a large synthetic store, and times opening, listing and reporting it.
+
+    python benchmarks/large_store.py make big.sqlite --trials 100000
+    python benchmarks/large_store.py time big.sqlite
+
+Records are made from one real record (``results/measured``), with other settings and figures; one in fifty failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from harness.contract import Record, Trial
+from harness_results import rows
+from harness_results.store import Store
+
+RUNS = 100
+ENGINES = ("numpy:vectorised", "numpy:native", "torch:library", "torch:fused", "jax:scan")
+CELLS, LENGTHS = ("rnn", "lstm", "gru"), (25, 50, 100, 200, 400)
+VERBS = {
+    "store info": ["store", "info"],
+    "report --format json": ["report", "--format", "json"],
+    "report --format table": ["report", "--format", "table"],
+    "report --last": ["report", "--last"],
+    "show": ["show"],
+}
+
+
+def main() -> None:
+    """Make or time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["make", "time"])
+    parser.add_argument("store")
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--points", type=int, default=250, help="of each curve")
+    arguments = parser.parse_args()
+    if arguments.what == "make":
+        make(arguments.store, arguments.trials, arguments.points)
+    else:
+        measure(arguments.store)
+
+
+def make(location: str, trials: int, points: int) -> None:
+    """Write the store, a run in one transaction."""
+    records = synthetic(trials, points)
+    with Store.open(location) as store:
+        for number in range(RUNS):
+            run_id = store.begin_run(f"harness run part-{number}.toml", {"launches": 1})
+            some = [rows.pack(next(records)) for _ in range(trials // RUNS)]
+            store.database.run(lambda c, some=some, run_id=run_id: _insert(c, some, run_id), write=True)
+
+
+def _insert(connection: object, packed: list[rows.PackedRecord], run_id: int) -> None:
+    for one in packed:
+        rows.insert_record(connection, one, run_id)  # type: ignore[arg-type]
+
+
+def synthetic(count: int, points: int) -> Iterator[Record]:
+    """Yield records that differ in cell, length, engine and seed."""
+    random = np.random.default_rng(0)
+    places = [{"cpu": {"model": f"CPU {n}"}, "libraries": {f"library{i}": "1.0" for i in range(60)}} for n in range(4)]
+    details = {"parity": {"errors": {f"weight_{i}": random.random() for i in range(30)}}, "flags": [], "notes": []}
+    for number in range(count):
+        seed, cell, length, engine = _axes(number)
+        backend, _, variant = engine.partition(":")
+        trial = Trial(backend=backend, variant=variant, task="copy", cell=cell, length=length, seed=seed)
+        place = int(random.integers(len(places)))
+        curves = {name: random.random(points).tolist() for name in ("loss", "gradient_norm")}
+        found = Record(trial, "ok", None, _figures(random), curves, details, places[place], f"e{place}",
+                       "2026-01-01T00:00:00+00:00", "0.1.0")  # fmt: skip
+        yield found if number % 50 else replace(found, status="failed", reason="did not work", figures={})
+
+
+def _axes(number: int) -> tuple[int, str, int, str]:
+    number, cell = divmod(number, len(CELLS))
+    number, length = divmod(number, len(LENGTHS))
+    seed, engine = divmod(number, len(ENGINES))
+    return seed, CELLS[cell], LENGTHS[length], ENGINES[engine]
+
+
+def _figures(random: np.random.Generator) -> dict[str, float]:
+    names = ("loss_initial", "loss_final", "loss_validation", "loss_baseline", "loss_ratio", "tokens_per_second",
+             "tokens_per_second_low", "tokens_per_second_high", "step_seconds_median", "gradient_norm_median",
+             "gradient_horizon", "peak_memory_bytes", "parity_error", "parity_tolerance")  # fmt: skip
+    return {name: random.random() for name in names}
+
+
+def measure(location: str) -> None:
+    """Print the processor time of each verb, and of opening the store to write."""
+    began = time.process_time()
+    with Store.open(location) as store:
+        print(f"{'open to write':24}{time.process_time() - began:8.2f} s")
+        trial_id = next(store.each_launch()).record.trial.trial_id
+    for name, words in VERBS.items():
+        began = _children_seconds()
+        command = [
+            sys.executable,
+            "-m",
+            "harness",
+            *words,
+            *([trial_id, "--store"] if name == "show" else []),
+            location,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds = _children_seconds() - began
+        print(f"{name:24}{seconds:8.2f} s   exit {done.returncode}, {len(done.stdout):,} characters")
+        if done.returncode not in {0, 3}:
+            print(json.dumps(done.stderr[-500:]))
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()

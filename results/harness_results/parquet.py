@@ -1,0 +1,51 @@
+"""Flat rows as a Parquet file: typed columns, JSON text for the rest. pyarrow is loaded here only."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+from harness.contract.errors import UnavailableError
+from harness.contract.record import FIGURE_COLUMNS
+from harness_results.flat import CONTENTS, FLAT_COLUMNS
+from harness_results.schema import encode
+
+ROWS = 2000  # of one row group
+WHOLE = ("run_id", "launch", "length", "layers", "hidden", "batch", "steps", "seed", "threads", "launches")
+REAL = (*(name for name in FIGURE_COLUMNS if name != "solved"), "learning_rate", "clip_norm")
+CURE = 'pip install "rnn-harness[parquet]"'
+
+
+def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], *, with_curves: bool) -> None:
+    """Write the rows, some of them at a time.
+
+    Raises:
+        UnavailableError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UnavailableError(f"Parquet needs pyarrow, which is not installed. Install it: {CURE}") from error
+    kinds = dict.fromkeys(WHOLE, pa.int64()) | dict.fromkeys(REAL, pa.float64()) | {"solved": pa.bool_()}
+    names = (*FLAT_COLUMNS, *(("curves",) if with_curves else ()))
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+    iterator = iter(rows)
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        while some := [_typed(row, names) for row in itertools.islice(iterator, ROWS)]:
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+
+
+def _typed(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: _value(name, row[name]) for name in names}
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in (*CONTENTS, "curves"):
+        return encode(value)
+    if name in REAL:
+        return float(value)
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
