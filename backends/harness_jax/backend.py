@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -42,6 +43,7 @@ CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs
 LIBRARIES = ("jax", "jaxlib", "optax")
 DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
 DEER_STATE = 32  # numbers of state per sequence and layer
+CPU_DEVICES = "JAX_NUM_CPU_DEVICES"  # into how many devices the CPU is divided
 POOL = "tf_XLAEigen"  # the name of the threads that share XLA's CPU work
 
 
@@ -57,6 +59,7 @@ class JaxBackend(Backend):
 
     name = "jax"
     checkpoints = True
+    data_parallel = True
 
     def availability(self) -> Available | Missing:
         """Look for the libraries without importing them."""
@@ -139,17 +142,23 @@ class JaxBackend(Backend):
 
         return JaxTrainer(Network(model, layer_of(execution), execution), optimizer, parameters, execution)
 
-    def environment(self, threads: int) -> dict[str, str]:
+    def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, log errors only, keep programs.
 
         ``NPROC`` is what works (measured): the OpenMP count and ``--xla_cpu_multi_thread_eigen=false`` change nothing.
+        The pool is shared by the devices into which the CPU is divided.
         """
-        fixed = {"NPROC": str(threads), "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        return fixed | cache_variables()
+        pool = {"NPROC": str(threads * devices), CPU_DEVICES: str(devices)}
+        fixed = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        return pool | fixed | cache_variables()
 
     def threads(self) -> int | None:
-        """Return the size of XLA's CPU thread pool in this process, or None before it exists and where unknown."""
-        return sum(_first_line(path) == POOL for path in Path("/proc/self/task").glob("*/comm")) or None
+        """Return how many threads of XLA's CPU pool there are for each device into which the CPU is divided.
+
+        None before the pool exists and where it is unknown.
+        """
+        pool = sum(_first_line(path) == POOL for path in Path("/proc/self/task").glob("*/comm"))
+        return pool // int(os.environ.get(CPU_DEVICES, "1")) or None
 
     def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
         """Return the chain of products in this engine."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
 from harness.contract import Batch, Dtype, Model, PluginError
 from harness_jax.device import put
+from harness_jax.spread import Spread
 
 
 class Arrays(NamedTuple):
@@ -40,8 +40,8 @@ class DeviceBatch(NamedTuple):
         return steps, size
 
 
-def device_batch(batch: Batch, model: Model, device: jax.Device, dtype: Dtype) -> DeviceBatch:
-    """Copy a batch, and wait for the copy; real values are cast to ``dtype``.
+def device_batch(batch: Batch, model: Model, spread: Spread, dtype: Dtype) -> DeviceBatch:
+    """Copy a batch, to each device its share, and wait for the copy; real values are cast to ``dtype``.
 
     To be called inside ``harness_jax.device.settings``.
 
@@ -53,6 +53,7 @@ def device_batch(batch: Batch, model: Model, device: jax.Device, dtype: Dtype) -
         _check("token", inputs, model.inputs.size)
     if model.loss == "cross_entropy":
         _check("class", targets, model.outputs)
+    device = spread.of_batch(batch.size)
     arrays = Arrays(
         inputs=put(inputs, np.int32 if model.inputs.kind == "token" else dtype, device),
         targets=put(targets, np.int32 if model.loss == "cross_entropy" else dtype, device),

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from harness.contract import Dtype, HarnessError, UsageError
+from harness.contract import Dtype, HarnessError, UnavailableError, UsageError
+from harness_jax.backend import CPU_DEVICES
 
 STATE_DTYPES: dict[Dtype, DTypeLike] = {
     "float32": np.float32, "float64": np.float64, "bfloat16": jnp.bfloat16, "tf32": np.float32,
@@ -46,8 +47,25 @@ def find_device(name: str) -> jax.Device:
     return device
 
 
-def put(values: ArrayLike, dtype: DTypeLike, device: jax.Device) -> jax.Array:
-    """Copy to the device as ``dtype``; for 64 bits, inside ``settings``.
+def find_devices(name: str, count: int) -> list[jax.Device]:
+    """Return so many devices of this name's kind, or the one that it names.
+
+    Raises:
+        UsageError: there is none.
+        UnavailableError: there are fewer.
+    """
+    first = find_device(name)
+    alike = [device for known, device in devices().items() if known.partition(":")[0] == name]
+    if count == 1:
+        return [first]
+    if len(alike) < count:
+        cure = f"set {CPU_DEVICES}={count} before JAX starts" if name == "cpu" else "ask for fewer"
+        raise UnavailableError(f"jax has {len(alike)} of the {count} {name} devices asked for in this process: {cure}")
+    return alike[:count]
+
+
+def put(values: ArrayLike, dtype: DTypeLike, device: jax.Device | jax.sharding.Sharding) -> jax.Array:
+    """Copy to the device, or to all of a sharding, as ``dtype``; for 64 bits, inside ``settings``.
 
     The host's copy is made here because JAX on a CPU may keep, and reuse, the very buffer that it is given.
     """

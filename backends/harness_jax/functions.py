@@ -11,6 +11,7 @@ from jax import Array
 from harness.contract import Optimizer, Parameters
 from harness_jax.batch import Arrays
 from harness_jax.conversion import Conversion, Named
+from harness_jax.spread import OVER_BATCH, OVER_HIDDEN_BATCH, SHARE, WHOLE, Spread
 from harness_jax.traced import States, Traced, Tree
 from harness_jax.update import clip, direction, moved
 
@@ -32,10 +33,13 @@ class Figures(NamedTuple):
 
 
 class Functions:
-    """Pure functions of one network and rule. Every array among their arguments is traced."""
+    """Pure functions of one network and rule. Every array among their arguments is traced.
 
-    def __init__(self, network: Traced, rule: Optimizer, dropout_seed: int) -> None:
-        self._network, self._rule = network, rule
+    Losses and gradients are sums over the shares of a batch: each position has its share in the mean of all.
+    """
+
+    def __init__(self, network: Traced, rule: Optimizer, dropout_seed: int, spread: Spread) -> None:
+        self._network, self._rule, self._spread = network, rule, spread
         self._conversion = Conversion(network) if network.own_weights else None
         self._shares = None if self._conversion is None else self._conversion.shares
         self._direction = direction(rule)
@@ -48,8 +52,12 @@ class Functions:
 
     def step(self, progress: Progress, arrays: Arrays, state: States, rate: Array) -> tuple[Progress, States, Figures]:
         """Do one update at learning rate ``rate``."""
-        differentiate = jax.value_and_grad(self._network.loss, has_aux=True)
-        (loss, state), gradients = differentiate(progress.weights, None, arrays, state, self._key(progress.updates))
+        size = arrays.weights.shape[1]
+        differentiate = self._spread.over_batch(
+            self._differentiate, size, (WHOLE, OVER_BATCH, OVER_BATCH, WHOLE, SHARE), (WHOLE, OVER_BATCH, WHOLE)
+        )
+        key, shares = self._key(progress.updates), self._spread.shares(size)
+        loss, state, gradients = differentiate(progress.weights, arrays, state, key, shares)
         gradients, norm, clipped = clip(self._rule, gradients, self._shares)
         change, moments = self._direction.update(gradients, progress.moments, progress.weights)
         weights = moved(progress.weights, change, rate, self._shares)
@@ -57,7 +65,11 @@ class Functions:
 
     def outputs(self, weights: Tree, inputs: Array, state: States) -> tuple[Array, States]:
         """Return logits or predictions (T, B, K) and the final state, dropout off."""
-        return self._network.outputs(weights, inputs, state)
+        given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (OVER_BATCH, OVER_BATCH)
+        outputs, final = self._spread.over_batch(self._network.outputs, inputs.shape[1], given, returned)(
+            weights, inputs, state
+        )
+        return outputs, final
 
     def parameters(self, weights: Tree, loaded: Parameters) -> Named:
         """Return the parameters by name, given those that were loaded. Compiled where anything is to be computed."""
@@ -65,6 +77,24 @@ class Functions:
 
     def gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
         """Return the loss, its gradient by parameter, and d loss / d h_t (layers, T, B, H), dropout off."""
+        given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (WHOLE, WHOLE, OVER_HIDDEN_BATCH)
+        loss, named, d_hidden = self._spread.over_batch(
+            self._all_gradients, arrays.weights.shape[1], given, returned
+        )(weights, arrays, state)
+        return loss, named, d_hidden
+
+    def _differentiate(
+        self, weights: Tree, arrays: Arrays, state: States, key: Array | None, share: Array | None
+    ) -> tuple[Array, States, Tree]:
+        """Return loss, final state and gradients of a share, its dropout masks its own."""
+        if key is not None and share is not None:
+            key = jax.random.fold_in(key, share[0])
+        differentiate = jax.value_and_grad(self._network.loss, has_aux=True)
+        (loss, state), gradients = differentiate(weights, None, arrays, state, key)
+        return loss, state, gradients
+
+    def _all_gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
+        """Return loss, gradients by parameter and hidden gradients of a share."""
         steps, size = arrays.weights.shape
         layers, _, hidden = state[0].shape
         probes = jnp.zeros((layers, steps, size, hidden), arrays.weights.dtype)

@@ -1,8 +1,8 @@
-"""The trainer: compiled functions, the weights with the optimizer's moments, and the carried state, on one device."""
+"""The trainer: compiled functions, the weights with the optimizer's moments, and the carried state, on its devices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -28,13 +28,14 @@ from harness.contract import (
 from harness_jax.batch import DeviceBatch, device_batch
 from harness_jax.cache import uncached
 from harness_jax.compilations import compilations
-from harness_jax.device import STATE_DTYPES, devices, failures, find_device, matmul_precision, put, settings
+from harness_jax.device import STATE_DTYPES, devices, failures, matmul_precision, put, settings
 from harness_jax.functions import Functions, Progress
+from harness_jax.spread import Spread, parts
 from harness_jax.traced import States, Traced
 
 
 class JaxTrainer(Trainer):
-    """One network on one device. The training step is compiled once per shape, ahead of time, with or without carry.
+    """One network on one device or several alike. The training step is compiled once per shape, ahead of time, with or without carry.
 
     The network may be another library's: whatever ``harness_jax.traced.Traced`` describes.
     """
@@ -42,9 +43,10 @@ class JaxTrainer(Trainer):
     def __init__(self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
         self._network, self._model, self._rule, self._dtype = network, network.model, optimizer, execution.dtype
         self._array_dtype, self._state_dtype = array_dtype(execution.dtype), STATE_DTYPES[execution.dtype]
-        self._device = find_device(execution.device)
+        self._spread = Spread(execution.device, execution.devices)
+        self._device = self._spread.devices[0]
         with self._settings():
-            self._functions = Functions(network, optimizer, execution.dropout_seed)
+            self._functions = Functions(network, optimizer, execution.dropout_seed, self._spread)
         self._steps: dict[tuple[int, int], Callable[..., Any]] = {}
         self._outputs, self._gradients = jax.jit(self._functions.outputs), jax.jit(self._functions.gradients)
         self._progress: Progress
@@ -68,7 +70,7 @@ class JaxTrainer(Trainer):
             PluginError: a token or class is outside its range.
         """
         with self._settings():
-            return device_batch(batch, self._model, self._device, self._array_dtype)
+            return device_batch(batch, self._model, self._spread, self._array_dtype)
 
     def train_step(self, batch: DeviceBatch) -> StepResult:
         """Do one update; return before it is done, unless it may fail.
@@ -121,8 +123,8 @@ class JaxTrainer(Trainer):
             raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
         with self._settings():
             self._loaded = {name: np.array(value, self._array_dtype) for name, value in parameters.items()}
-            named = {name: put(value, self._array_dtype, self._device) for name, value in self._loaded.items()}
-            self._progress = jax.device_put(self._functions.begin(named), self._device)
+            named = {name: put(value, self._array_dtype, self._spread.everywhere) for name, value in self._loaded.items()}
+            self._progress = jax.device_put(self._functions.begin(named), self._spread.everywhere)
             self._count, self._rate = 0, self._rate_at(0)
 
     def state(self) -> State | None:
@@ -138,22 +140,24 @@ class JaxTrainer(Trainer):
         if state is not None:
             check_state(self._model, state)
         with self._settings():
-            self._state = None if state is None else tuple(put(part, self._state_dtype, self._device) for part in state)
+            self._state = None if state is None else self._put_state(state)
 
     def peak_memory(self) -> int | None:
-        """Return the peak of the device's allocator in bytes, or None on the CPU."""
+        """Return the peak of the device's allocator in bytes, the largest of several, or None on the CPU."""
         if self._device.platform == "cpu":
             return None
-        return (self._device.memory_stats() or {}).get("peak_bytes_in_use")
+        peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in self._spread.devices]
+        return max((peak for peak in peaks if peak is not None), default=None)
 
     def placement(self) -> Placement:
         """Return where the carried state of the last step lies, its dtype, and how exact products were traced."""
         tensor = jax.tree.leaves(self._progress if self._state is None else self._state)[0]
-        (device,) = tensor.devices()
-        name = next((name for name, known in devices().items() if known == device), str(device))
+        found = tensor.devices()
+        name = next((name for name, known in devices().items() if known in found), str(found))
         precision = matmul_precision(self._dtype)
         rounded = tensor.dtype == np.float32 and precision != "highest"
-        return Placement(name, "tf32" if rounded else str(tensor.dtype), precision)
+        used = 1 if self._state is None else parts(tensor)
+        return Placement(name, "tf32" if rounded else str(tensor.dtype), precision, used)
 
     def compilations(self) -> int:
         """Return how often XLA has compiled in this process since the first trainer was asked for."""
@@ -176,11 +180,14 @@ class JaxTrainer(Trainer):
         if size not in self._zeros:
             zeros = np.zeros((self._model.layers, size, self._model.hidden))
             with self._settings():
-                self._zeros[size] = tuple(put(zeros, self._state_dtype, self._device) for _ in self._model.cell.states)
+                self._zeros[size] = self._put_state([zeros for _ in self._model.cell.states])
         return self._zeros[size]
 
+    def _put_state(self, state: Sequence[Array]) -> States:
+        return tuple(put(part, self._state_dtype, self._spread.of_batch(part.shape[1])) for part in state)
+
     def _rate_at(self, count: int) -> Tensor:
-        return put(self._rule.learning_rate_at(count), self._array_dtype, self._device)
+        return put(self._rule.learning_rate_at(count), self._array_dtype, self._spread.everywhere)
 
     def _next_rate(self) -> Tensor:
         """Return the learning rate of this update as a device scalar, made anew only where the schedule changes it."""

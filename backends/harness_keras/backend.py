@@ -48,9 +48,9 @@ class KerasPeer(Peer):
     title = "Keras"
     cells = CELLS
 
-    def environment(self, threads: int) -> dict[str, str]:
+    def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Choose the engine, besides what that needs itself."""
-        return super().environment(threads) | {ENGINE: self.engine}
+        return super().environment(threads, devices) | {ENGINE: self.engine}
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return ``float32``."""

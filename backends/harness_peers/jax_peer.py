@@ -26,9 +26,9 @@ class JaxPeer(Peer):
         """Return JAX's devices."""
         return self._jax.devices()
 
-    def environment(self, threads: int) -> dict[str, str]:
+    def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Return the JAX backend's variables."""
-        return self._jax.environment(threads)
+        return self._jax.environment(threads, devices)
 
     def threads(self) -> int | None:
         """Return the size of XLA's CPU thread pool."""

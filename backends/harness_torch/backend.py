@@ -57,6 +57,7 @@ class TorchBackend(Backend):
 
     name = "torch"
     checkpoints = True
+    data_parallel = True
 
     def availability(self) -> Available | Missing:
         """Look for torch without importing it."""
@@ -138,6 +139,10 @@ class TorchBackend(Backend):
         if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):
             raise UsageError(f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}")
         check_dtype(self, execution)
+        if execution.devices > 1:
+            from harness_torch.data_parallel import DataParallelTrainer
+
+            return DataParallelTrainer(model, optimizer, parameters, execution)
         from harness_torch.trainer import TorchTrainer
 
         return TorchTrainer(model, optimizer, parameters, execution)

@@ -23,7 +23,7 @@ class DeviceBatch:
         inputs: (T, B) int64 token ids or (T, B, D) vectors.
         targets: (T, B) int64 classes, ``IGNORED`` where the mask is False; or (T, B, K) values.
         weights: (T, B, 1) share of each position in the mean over positions and outputs; None for cross-entropy.
-        counted: (), the number of positions in the whole batch whose loss counts.
+        counted: (), the number of positions in the whole batch, of which this may be a share, whose loss counts.
         carry: start from the carried state.
     """
 
@@ -60,8 +60,17 @@ class DeviceBatch:
         return ((outputs - self.targets).square() * self.weights).sum()
 
 
-def device_batch(batch: Batch, model: Model, device: torch.device, dtype: torch.dtype) -> DeviceBatch:
+def device_batch(
+    batch: Batch, model: Model, device: torch.device, dtype: torch.dtype, counted: int | None = None
+) -> DeviceBatch:
     """Copy a batch; real values are cast to ``dtype``.
+
+    Args:
+        batch: all sequences, or a share of them.
+        model: says what inputs and targets are.
+        device: where to.
+        dtype: of real values.
+        counted: how many positions count in all shares together; None: this is the whole batch.
 
     Raises:
         PluginError: a token or class is outside its range.
@@ -71,13 +80,14 @@ def device_batch(batch: Batch, model: Model, device: torch.device, dtype: torch.
     else:
         inputs = torch.tensor(batch.inputs, dtype=dtype, device=device)
     mask = torch.tensor(batch.mask)
-    counted = mask.sum().to(device, dtype)
+    total = int(mask.sum()) if counted is None else counted
+    in_all = torch.tensor(total, dtype=dtype, device=device)
     if model.loss == "cross_entropy":
         targets = _ids("class", batch.targets, model.outputs).masked_fill(~mask, IGNORED)
-        return DeviceBatch(inputs, targets.to(device), None, counted, batch.carry)
-    weights = mask.to(torch.float64)[:, :, None] / (mask.sum() * model.outputs)
+        return DeviceBatch(inputs, targets.to(device), None, in_all, batch.carry)
+    weights = mask.to(torch.float64)[:, :, None] / (total * model.outputs)
     targets = torch.tensor(batch.targets, dtype=dtype, device=device)
-    return DeviceBatch(inputs, targets, weights.to(device, dtype), counted, batch.carry)
+    return DeviceBatch(inputs, targets, weights.to(device, dtype), in_all, batch.carry)
 
 
 def _ids(kind: str, ids: NDArray[Any], size: int) -> Tensor:

@@ -8,7 +8,9 @@ ever there at once. The derivative of a chunk's final state is that of the initi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +39,10 @@ class Network:
         """Return the batch's share in the mean loss and the final state."""
         hidden, final = self.stack(batch.inputs, start, self.dropout, probes)
         return batch.loss(self.readout(hidden)), final
+
+    def unfinished(self) -> AbstractContextManager[Any]:
+        """Enclose what is differentiated while more is still to be added to the gradients."""
+        return nullcontext()
 
 
 def differentiate(
@@ -69,12 +75,14 @@ def _in_chunks(
     begins, draws = _begins(network, chunks, start)
     parts = [None] * len(chunks) if probes is None else torch.split(probes, chunks[0].time_steps, dim=1)
     begin = _leaves(begins, -1)
-    loss, final = _again(network, chunks[-1], begin, parts[-1], ())
+    with network.unfinished():
+        loss, final = _again(network, chunks[-1], begin, parts[-1], ())
     after = _draws(network, start)
     for index in reversed(range(len(chunks) - 1)):
         d_end, begin = tuple(part.grad for part in begin), _leaves(begins, index)
         _restore(draws[index])
-        share, _ = _again(network, chunks[index], begin, parts[index], d_end)
+        with network.unfinished() if index else nullcontext():
+            share, _ = _again(network, chunks[index], begin, parts[index], d_end)
         loss = loss + share
     _restore(after)
     return loss, final

@@ -45,7 +45,7 @@ class TorchTrainer(Trainer):
         self._model, self._execution = model, execution
         self._device, self._dtype = torch.device(execution.device), DTYPES[execution.dtype]
         self._weights: Weights = {
-            name: torch.zeros(shape, dtype=self._weight_dtype, device=self._device, requires_grad=True)
+            name: torch.nn.Parameter(torch.zeros(shape, dtype=self._weight_dtype, device=self._device))
             for name, shape in model.parameter_shapes().items()
         }
         self._network = Network(self._stack(execution.variant), self._weights)
@@ -79,9 +79,8 @@ class TorchTrainer(Trainer):
         if graph is not None:
             loss, self._state = graph.run(batch, self._start(batch))
         else:
-            network = replace(self._network, dropout=self._model.dropout)
             with self._drawn():
-                loss, self._state = differentiate(network, batch, self._start(batch), self._chunk(batch))
+                loss, self._state = differentiate(self._trained(), batch, self._start(batch), self._chunk(batch))
         norm, clipped = self._update.apply()
         return StepResult(loss, norm, clipped)
 
@@ -172,6 +171,10 @@ class TorchTrainer(Trainer):
     @property
     def _weight_dtype(self) -> torch.dtype:
         return DTYPES[array_dtype(self._execution.dtype)]
+
+    def _trained(self) -> Network:
+        """Return the network that a training step differentiates, dropout on."""
+        return replace(self._network, dropout=self._model.dropout)
 
     def _stack(self, variant: str) -> Stack:
         """Return the stack of a variant on the trainer's weights."""

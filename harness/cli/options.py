@@ -46,6 +46,7 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("dtype", None, types.WORDS, "float32, float64, bfloat16 or tf32.  [default: float32]"),
     ("device", None, types.WORDS, "Device of the backend, or auto.  [default: auto]"),
     ("threads", None, types.INTEGERS, "Threads for every backend alike.  [default: 1]"),
+    ("devices", None, types.INTEGERS, "Devices over which each batch is split, data-parallel.  [default: 1]"),
     ("checkpoint", None, types.CHECKPOINTS, "Checkpointed BPTT: off, auto (chunks of sqrt T) or steps per chunk."),
 )
 

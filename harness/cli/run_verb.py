@@ -93,7 +93,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     if options["dry_run"]:
         return _print_plan(trials, options["launches"], options["format_"])
     _confirm(len(trials) * options["launches"], yes=options["yes"])
-    threads = [trial.threads for trial in trials]
+    threads = [trial.processors for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
     processors = usable(affinity) if options["jobs"] > 1 else affinity
     settings = LocalSettings(

@@ -9,6 +9,7 @@ from harness.contract.backend import (
     Gradients,
     Missing,
     Placement,
+    Rank,
     StepResult,
     Trainer,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "Optimizer",
     "Parameters",
     "Placement",
+    "Rank",
     "PluginError",
     "Record",
     "Score",

@@ -52,6 +52,8 @@ class Execution:
         threads: how many the engine may use; the worker's environment is set accordingly before anything is imported.
         checkpoint: how many time steps make a chunk of checkpointed BPTT (Chen et al. 2016): forwards only the states
             between chunks are kept, backwards each chunk is run again. ``auto`` takes about sqrt(T), 128 at least.
+        devices: over how many devices of this kind each batch is split, B / devices sequences on each, with the same
+            weights on all. The loss stays the mean over the positions that count in the whole batch.
     """
 
     variant: str
@@ -60,6 +62,7 @@ class Execution:
     dropout_seed: int = 0
     threads: int = 1
     checkpoint: Checkpoint = "off"
+    devices: int = 1
 
     def chunk(self, time_steps: int) -> int | None:
         """Return the time steps per chunk for a batch of ``time_steps``; None where everything is kept."""
@@ -104,16 +107,33 @@ class Placement:
     """Where and how a trainer really computes, read off its own tensors and the engine's settings.
 
     ``device`` is what a trial would call it, ``dtype`` the parameters' own, ``matmul_precision`` the engine's word for
-    how exact a float32 matrix product is; None where there is only one way.
+    how exact a float32 matrix product is; None where there is only one way. ``devices`` is over how many devices the
+    last batch was really split.
     """
 
     device: str
     dtype: str
     matmul_precision: str | None = None
+    devices: int = 1
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of the processes that train a data-parallel trial together, as it tells of itself.
+
+    Attributes:
+        device: where it computes.
+        threads: how many its engine really uses; None where it cannot tell.
+        seconds: spent in training steps since the trainer was made, waiting for the other ranks included.
+    """
+
+    device: str
+    threads: int | None
+    seconds: float
 
 
 class Trainer(ABC):
-    """One model with its optimizer on one device.
+    """One model with its optimizer on one device, or on several alike that each take a share of every batch.
 
     Every NumPy array given back is a copy in the trainer's dtype: changing it, or training on, changes nothing else.
     """
@@ -170,6 +190,10 @@ class Trainer(ABC):
         """Return how often this process has compiled since it began; None for an engine that compiles nothing."""
         return None
 
+    def ranks(self) -> tuple[Rank, ...]:
+        """Return what each process of a data-parallel trainer tells; none where this process does all the work."""
+        return ()
+
 
 class Backend(ABC):
     """A framework that trains models. Constructing one and asking ``availability`` imports nothing heavy."""
@@ -177,6 +201,7 @@ class Backend(ABC):
     name: ClassVar[str]
     groups: ClassVar[tuple[str, ...]] = ()  # names that stand for several backends, such as ``peers``
     checkpoints: ClassVar[bool] = False  # whether its trainers honour ``Execution.checkpoint``
+    data_parallel: ClassVar[bool] = False  # whether its trainers honour ``Execution.devices``
 
     @abstractmethod
     def availability(self) -> Available | Missing:
@@ -236,15 +261,16 @@ class Backend(ABC):
         """
         return None
 
-    def environment(self, threads: int) -> dict[str, str]:
+    def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Return environment variables to set in the worker before anything is imported, to bound its threads.
 
-        The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself.
+        The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself. ``devices`` is given to a backend
+        that is ``data_parallel``, and only where it is not 1.
         """
         return {}
 
     def threads(self) -> int | None:
-        """Return the number of threads that the engine really uses, or None to let the core look at its BLAS."""
+        """Return the number of threads per device that the engine really uses; None lets the core look at its BLAS."""
         return None
 
     def is_out_of_memory(self, error: BaseException) -> bool:

@@ -61,6 +61,7 @@ class Trial(BaseModel):
     threads: int = Field(default=1, ge=1, le=4096)
     checkpoint: Literal["off", "auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "off"  # time steps per chunk
     evaluate_every: int = Field(default=0, ge=0)  # steps between evaluations; 0: at the start and the end only
+    devices: int = Field(default=1, ge=1, le=1024)  # over which each batch is split evenly
     python: Name | None = None  # the interpreter it runs in, by its name in the plan; None: the harness's own
 
     @field_validator("task_options")
@@ -94,9 +95,22 @@ class Trial(BaseModel):
             raise ValueError("schedule exponential would have no effect: it needs a schedule_factor below 1")
         return self
 
+    @model_validator(mode="after")
+    def _the_batch_can_be_split(self) -> Trial:
+        if self.devices > 1 and ":" in self.device:
+            raise ValueError(
+                f"device {self.device} is a single one, and devices = {self.devices} asks for several: "
+                f"give device {self.device.partition(':')[0]}"
+            )
+        if self.batch % self.devices:
+            raise ValueError(
+                f"batch = {self.batch} cannot be split evenly over devices = {self.devices}: give a multiple of it"
+            )
+        return self
+
     def content(self) -> dict[str, Any]:
         """Return the fields as JSON-able values; younger fields only where they say something, so older ids stay."""
-        usual = {"python": None, "checkpoint": "off"}
+        usual = {"python": None, "checkpoint": "off", "devices": 1}
         content = self.model_dump(mode="json")
         return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
 
@@ -105,6 +119,11 @@ class Trial(BaseModel):
         """Twelve hexadecimal digits of the SHA-256 of the content."""
         canonical = json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def processors(self) -> int:
+        """How many processors it can keep busy: its threads on each of its devices."""
+        return self.threads * self.devices
 
     @property
     def engine(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether the engine does what was asked: threads, processors, device and dtype. A mismatch fails the trial."""
+"""Whether the engine does what was asked: threads, processors, devices and dtype. A mismatch fails the trial."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harness.contract import Backend, HarnessError, PluginError, Trainer, Trial
+from harness.contract import Backend, HarnessError, PluginError, Rank, Trainer, Trial
 from harness.measure.environment import effective_threads
 
 THREAD_VARIABLES = (
@@ -47,9 +47,13 @@ def checked_placement(trainer: Trainer, trial: Trial, label: str) -> Mapping[str
     """Return where the engine's last result lies and how exact its products are; {} where it cannot tell.
 
     Raises:
-        PluginError: it is another device or dtype than the trial's (a silent fall to the CPU, a wider float).
+        PluginError: it is another device or dtype than the trial's (a silent fall to the CPU, a wider float), or
+            another number of devices, or their number is not told where several were asked for.
     """
     placement = trainer.placement()
+    used = 1 if placement is None else placement.devices
+    if used != trial.devices:
+        raise PluginError(f"{trial.devices} devices were asked for, the batch was split over {used}; {label}")
     if placement is None:
         return {}
     if placement.device != trial.device and placement.device.partition(":")[0] != trial.device:
@@ -57,3 +61,19 @@ def checked_placement(trainer: Trainer, trial: Trial, label: str) -> Mapping[str
     if placement.dtype != trial.dtype:
         raise PluginError(f"dtype {trial.dtype} was asked for, the results are {placement.dtype}; {label}")
     return asdict(placement)
+
+
+def checked_ranks(trainer: Trainer, trial: Trial, label: str) -> tuple[Rank, ...]:
+    """Return the ranks of a data-parallel trainer; () where one process does all the work.
+
+    Raises:
+        PluginError: they are not as many as the devices, or one uses another number of threads than the trial's.
+    """
+    ranks = trainer.ranks()
+    if ranks and len(ranks) != trial.devices:
+        raise PluginError(f"{trial.devices} devices were asked for, {len(ranks)} ranks train; {label}")
+    for number, rank in enumerate(ranks):
+        if rank.threads not in (None, trial.threads):
+            asked = f"{trial.threads} threads were asked for, rank {number} uses {rank.threads}"
+            raise PluginError(f"{asked}; find what sets the count; {label}")
+    return ranks

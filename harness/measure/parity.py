@@ -84,7 +84,9 @@ class Parity:
 def measure_parity(
     backend: Backend, reference: Backend, model: Model, parameters: Parameters, batch: Batch, execution: Execution
 ) -> Parity:
-    """Compare ``backend`` with ``reference`` in float64, on the first four sequences of ``batch``, dropout off.
+    """Compare ``backend`` with ``reference`` in float64, on the first sequences of ``batch``, dropout off.
+
+    There are four of them, or as many more as can be split evenly over the execution's devices.
 
     The reference gets weights and inputs already rounded to the trial's dtype, so that only the arithmetic differs. A
     tensor's tolerance is ten times what a change of every weight and input by half an epsilon of that dtype, the most
@@ -105,7 +107,8 @@ def measure_parity(
         PluginError: a tensor is missing or has another shape or dtype than the contract asks for.
         DivergedError: the reference itself is not finite here.
     """
-    start = _Start(parameters, batch.first(SEQUENCES)).rounded(execution.dtype)
+    sequences = -(-SEQUENCES // execution.devices) * execution.devices
+    start = _Start(parameters, batch.first(sequences)).rounded(execution.dtype)
     equations = _Reference(reference, model, _kept(reference, execution, batch.time_steps))
     exact = equations.tensors(start)
     moved = _distances(equations.tensors(start.nudged(epsilon(execution.dtype) / 2)), exact)

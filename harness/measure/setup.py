@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -114,8 +114,8 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     """Check what can be known before anything is built.
 
     Raises:
-        UnsupportedError: the backend cannot run here, on this device, in this dtype, with checkpoints, or has no such
-            variant of the cell.
+        UnsupportedError: the backend cannot run here, on this device or so many, in this dtype, with checkpoints, or
+            has no such variant of the cell.
     """
     answer = backend.availability()
     if isinstance(answer, Missing):
@@ -135,6 +135,18 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
         raise UnsupportedError(f"backend {backend.name!r} has no {trial.dtype} on {trial.device}; it has: {known}")
     if trial.checkpoint != "off" and not backend.checkpoints:
         raise UnsupportedError(f"backend {backend.name!r} has no checkpointed BPTT: leave --checkpoint out")
+    if trial.devices > 1:
+        _check_devices(backend, trial, devices)
+
+
+def _check_devices(backend: Backend, trial: Trial, known: Sequence[str]) -> None:
+    """Check that a batch can be split over so many devices; a CPU stands for as many as are wanted."""
+    if not backend.data_parallel:
+        raise UnsupportedError(f"backend {backend.name!r} does not train on several devices: leave --devices out")
+    there = [name for name in known if name.partition(":")[0] == trial.device]
+    if trial.device != "cpu" and len(there) < trial.devices:
+        found = f"backend {backend.name!r} finds {len(there)} of {trial.device} ({', '.join(known)})"
+        raise UnsupportedError(f"{trial.devices} devices were asked for, {found}: give --devices {len(there)}")
 
 
 def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Setup:
@@ -157,7 +169,13 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     )
     dropout_seed = int(seed_sequence(trial.seed, "dropout").generate_state(1)[0])
     execution = Execution(
-        trial.variant, trial.device, trial.dtype, dropout_seed, threads=trial.threads, checkpoint=trial.checkpoint
+        trial.variant,
+        trial.device,
+        trial.dtype,
+        dropout_seed,
+        threads=trial.threads,
+        checkpoint=trial.checkpoint,
+        devices=trial.devices,
     )
     task_label = plugins.label("task", trial.task)
     return Setup(trial, plugins, backend, task, model, parameters, execution, label, task_label)

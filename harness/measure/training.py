@@ -14,11 +14,14 @@ from harness.measure.clock import Block, Clock, Pace, time_steps
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.guard import check_step
-from harness.measure.honesty import checked_placement
-from harness.measure.limits import LimitMeter, limit_figures
+from harness.measure.honesty import checked_placement, checked_ranks
+from harness.measure.limits import LimitMeter, Limits, limit_figures
 from harness.measure.memory import PeakMemory, release_unused
+from harness.measure.ranks import RankMeter
 from harness.measure.setup import Setup
 from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
+
+ONE_DEVICE = "the limits are those of one device: not measured for a trial on several"
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Training:
     flags: list[str] = field(default_factory=list)
     known_limits: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
+    ranks: RankMeter = field(default_factory=RankMeter)
 
     def events(self) -> Iterator[Event]:
         """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
@@ -71,6 +75,7 @@ class Training:
         placement = checked_placement(self.trainer, self.setup.trial, self.setup.label)
         if not placement:
             self.flags.append(f"device and dtype are not verified: the engine does not tell; {self.setup.label}")
+        self.ranks.add(checked_ranks(self.trainer, self.setup.trial, self.setup.label), 0)
         yield Facts(details={"placement": placement})
         return Pace(self.setup.trial.steps - 1, seconds)
 
@@ -81,6 +86,8 @@ class Training:
         recompiled = (self.trainer.compilations() or 0) - compiled
         block = Block(len(batches), _tokens(batches), seconds, recompiled)
         pace.add(block)
+        steady = bool(pace.steady) and pace.steady[-1] is block
+        self.ranks.add(self.trainer.ranks(), block.steps if steady else 0)
         yield from self._progress(results, block)
 
     def _progress(self, results: Sequence[StepResult], block: Block) -> Iterator[Event]:
@@ -124,11 +131,14 @@ class Training:
     def _speed(self, pace: Pace) -> Facts:
         self.flags += pace.flags()
         figures = speed_figures(pace, training_flops_per_token(self.setup.model))
-        return Facts(figures=figures, curves=speed_curves(pace), details=speed_details(pace))
+        details = speed_details(pace) | self.ranks.details(self.setup.trial.devices)
+        return Facts(figures=figures, curves=speed_curves(pace), details=details)
 
     def _limits(self, pace: Pace) -> Facts:
         """Measure what the engine could reach, and say how much of it training did."""
         setup, trial = self.setup, self.setup.trial
+        if trial.devices > 1:
+            return Facts(details={"limits": asdict(Limits(reason=ONE_DEVICE)), "calibrations": {}})
         meter = LimitMeter(setup.backend, setup.execution, trial.threads, self.clock, self.known_limits)
         limits, new = meter.measure(setup.model, trial.batch)
         time_steps = (pace.tokens_per_step or 0.0) / trial.batch

@@ -27,7 +27,8 @@ def worker_environment(trial: Trial, plugins: Plugins, card: str | None = None) 
     """Return the worker's whole environment: threads are bounded and cards hidden before any import."""
     backend = plugins.backends.get(trial.backend)
     environment = dict(os.environ) | PYTHON_VARIABLES
-    environment |= thread_variables(backend, trial.threads) | (card_variables(card) if card is not None else {})
+    hidden = card_variables(card) if card is not None else {}
+    environment |= thread_variables(backend, trial.threads, trial.devices) | hidden
     if trial.python is not None:
         environment = {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
@@ -35,9 +36,11 @@ def worker_environment(trial: Trial, plugins: Plugins, card: str | None = None) 
     return environment
 
 
-def thread_variables(backend: Backend | None, threads: int) -> dict[str, str]:
+def thread_variables(backend: Backend | None, threads: int, devices: int = 1) -> dict[str, str]:
     """Return the variables that bound the threads of every library, and the backend's own."""
-    return {name: str(threads) for name in THREAD_VARIABLES} | (backend.environment(threads) if backend else {})
+    several = (devices,) if backend is not None and backend.data_parallel and devices > 1 else ()
+    own = {} if backend is None else backend.environment(threads, *several)
+    return {name: str(threads) for name in THREAD_VARIABLES} | own
 
 
 class Worker:

@@ -1,0 +1,94 @@
+"""One device, or several alike: weights lie on each of them, and every batch is split over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from harness_jax.device import find_devices
+
+AXIS = "data"
+WHOLE = PartitionSpec()
+SHARE = PartitionSpec(AXIS)  # one entry for each device
+OVER_BATCH = PartitionSpec(None, AXIS)  # (T or layers, B, ...)
+OVER_HIDDEN_BATCH = PartitionSpec(None, None, AXIS)  # (layers, T, B, H)
+
+Place = jax.Device | NamedSharding
+Function = Callable[..., tuple[Any, ...]]
+
+
+class Spread:
+    """The devices of one trainer.
+
+    Attributes:
+        devices: in order.
+    """
+
+    def __init__(self, name: str, count: int) -> None:
+        self.devices = find_devices(name, count)
+        self._mesh = Mesh(np.array(self.devices), (AXIS,)) if count > 1 else None
+
+    @property
+    def everywhere(self) -> Place:
+        """Where weights, moments and rates lie: on every device."""
+        return self.devices[0] if self._mesh is None else NamedSharding(self._mesh, WHOLE)
+
+    def of_batch(self, size: int) -> Place:
+        """Return where arrays (T, B, ...) or (layers, B, ...) of ``size`` sequences lie: on each device its share.
+
+        All of them on every device where they cannot be split evenly.
+        """
+        if self._mesh is None or not self._splits(size):
+            return self.everywhere
+        return NamedSharding(self._mesh, OVER_BATCH)
+
+    def shares(self, size: int) -> jax.Array | None:
+        """Return the numbers of the shares of a batch, to be split as ``SHARE``; None where there is only one."""
+        return jax.numpy.arange(len(self.devices)) if self._splits(size) else None
+
+    def over_batch(
+        self, function: Function, size: int, given: tuple[PartitionSpec, ...], returned: tuple[PartitionSpec, ...]
+    ) -> Function:
+        """Return ``function`` run by every device on its share of a batch of ``size`` sequences.
+
+        Args:
+            function: of one share.
+            size: B.
+            given: how each argument is split.
+            returned: how each result is put together; ``WHOLE`` is the sum over the shares.
+        """
+        if self._mesh is None or not self._splits(size):
+            return function
+
+        def of_share(*arguments: Any) -> tuple[Any, ...]:
+            results = function(*arguments)
+            return tuple(
+                lax.psum(result, AXIS) if spec == WHOLE else result
+                for result, spec in zip(results, returned, strict=True)
+            )
+
+        return _shard_map(of_share, self._mesh, given, returned)
+
+    def _splits(self, size: int) -> bool:
+        return self._mesh is not None and size % len(self.devices) == 0
+
+
+def parts(array: jax.Array) -> int:
+    """Return over how many devices the batch of a state (layers, B, H) is split."""
+    return array.shape[1] // array.sharding.shard_shape(array.shape)[1]
+
+
+def _shard_map(function: Function, mesh: Mesh, given: Any, returned: Any) -> Function:
+    """Return JAX's own; it moved out of ``jax.experimental``, and its check, which knows no sums here, was renamed."""
+    if hasattr(jax, "shard_map"):
+        new: Function = jax.shard_map(function, mesh=mesh, in_specs=given, out_specs=returned, check_vma=False)
+        return new
+    home: Any = import_module("jax.experimental.shard_map")
+    old: Function = home.shard_map(function, mesh=mesh, in_specs=given, out_specs=returned, check_rep=False)
+    return old

@@ -1,0 +1,82 @@
+"""Models, rules and errors as JSON, so that a rank can make them again. No torch import here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib import import_module
+from typing import Any
+
+from harness.contract import (
+    Cell,
+    DeviceMemoryError,
+    Execution,
+    HarnessError,
+    Inputs,
+    Model,
+    Optimizer,
+    UnsupportedError,
+    errors,
+)
+
+ErrorWords = dict[str, Any]
+
+
+def described(model: Model, optimizer: Optimizer, execution: Execution) -> dict[str, Any]:
+    """Return what ``remade`` needs.
+
+    Raises:
+        UnsupportedError: the cell cannot be made again in another process.
+    """
+    kind = type(model.cell)
+    cell = {"module": kind.__module__, "name": kind.__qualname__}
+    _cell(**cell)
+    sizes = {name: getattr(model, name) for name in ("hidden", "layers", "outputs", "loss", "dropout")}
+    inputs = {"kind": model.inputs.kind, "size": model.inputs.size}
+    return {
+        "model": {"cell": cell, "inputs": inputs, **sizes},
+        "optimizer": asdict(optimizer),
+        "execution": asdict(execution),
+    }
+
+
+def remade(content: dict[str, Any]) -> tuple[Model, Optimizer, Execution]:
+    """Return what ``described`` was given."""
+    model = dict(content["model"])
+    cell, inputs = _cell(**model.pop("cell")), Inputs(**model.pop("inputs"))
+    return Model(cell, inputs, **model), Optimizer(**content["optimizer"]), Execution(**content["execution"])
+
+
+def error_words(error: Exception) -> ErrorWords:
+    """Return an error as JSON."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return {"kinds": names, "message": str(error)}
+
+
+def error_of(words: ErrorWords, rank: int) -> Exception:
+    """Return the error that a rank met: the harness's own of the same kind, or one that says what it was."""
+    message = f"{words['message']} (rank {rank})"
+    if "MemoryError" in words["kinds"]:
+        return MemoryError(message)
+    if "OutOfMemoryError" in words["kinds"] or "DefaultCPUAllocator: " in message:
+        return DeviceMemoryError(message)
+    for name in words["kinds"]:
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, HarnessError):
+            try:
+                return kind(message)
+            except TypeError:  # one that is made of more than a message
+                continue
+    return RuntimeError(f"{words['kinds'][0]}: {message}")
+
+
+def _cell(module: str, name: str) -> Cell:
+    """Return a new cell of this class."""
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        cell: Cell = found()
+    except (ImportError, AttributeError, TypeError) as error:
+        why = "several devices need a cell that can be imported and is made without arguments"
+        raise UnsupportedError(f"{module}.{name} cannot be made again in another process: {error}; {why}") from error
+    return cell
