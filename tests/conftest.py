@@ -1,4 +1,4 @@
-"""One thread and quick compiling for every test: set before any test imports an engine, and inherited by workers."""
+"""One thread, two JAX devices and quick compiling for every test: set before any test imports an engine, and inherited by workers."""
 
 import os
 
@@ -7,4 +7,5 @@ from threadpoolctl import threadpool_limits
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 threadpool_limits(1)  # without xdist a plugin of pytest may have loaded a BLAS before this file
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")  # for data-parallel trainers in the tests' own process
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")

@@ -29,6 +29,7 @@ pytest.importorskip("optax", reason="optax is not installed")
 from harness_jax import JaxBackend, harness_backends  # noqa: E402
 from harness_jax import backend as backend_module  # noqa: E402
 from harness_jax import batch as batch_module  # noqa: E402
+from harness_jax.spread import Spread  # noqa: E402
 
 T, B, D, H, K = 4, 2, 5, 3, 3
 
@@ -225,5 +226,5 @@ def test_a_batch_is_on_the_device_when_put_returns(monkeypatch):
             self.arrived = True
 
     monkeypatch.setattr(batch_module, "put", lambda *_: Copying())
-    batch = batch_module.device_batch(batch_of(), model_of(), jax.devices("cpu")[0], np.float32)
+    batch = batch_module.device_batch(batch_of(), model_of(), Spread("cpu", 1), np.float32)
     assert [array.arrived for array in batch.arrays] == [True, True, True]

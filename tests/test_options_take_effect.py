@@ -20,7 +20,7 @@ CHANGES = {
     "schedule": "cosine", "schedule_steps": "3", "schedule_factor": "0.5", "clip_norm": "0.125", "clip_value": "0.25",
     "evaluate_every": "2", "seed": "3", "data_seed": "4", "evaluation_seed": "5", "dtype": "float64", "threads": "2",
     "backend": "faulty:good", "task": "echo", "cell": "gru", "length": "4", "device": "cpu",
-    "checkpoint": "2",
+    "checkpoint": "2", "devices": "2",
 }  # fmt: skip
 
 NEEDS = {

@@ -78,9 +78,9 @@ class Functions:
     def gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
         """Return the loss, its gradient by parameter, and d loss / d h_t (layers, T, B, H), dropout off."""
         given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (WHOLE, WHOLE, OVER_HIDDEN_BATCH)
-        loss, named, d_hidden = self._spread.over_batch(
-            self._all_gradients, arrays.weights.shape[1], given, returned
-        )(weights, arrays, state)
+        loss, named, d_hidden = self._spread.over_batch(self._all_gradients, arrays.weights.shape[1], given, returned)(
+            weights, arrays, state
+        )
         return loss, named, d_hidden
 
     def _differentiate(

@@ -14,12 +14,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from harness_jax.device import find_devices
 
 AXIS = "data"
-WHOLE = PartitionSpec()
-SHARE = PartitionSpec(AXIS)  # one entry for each device
-OVER_BATCH = PartitionSpec(None, AXIS)  # (T or layers, B, ...)
-OVER_HIDDEN_BATCH = PartitionSpec(None, None, AXIS)  # (layers, T, B, H)
+_spec: Callable[..., PartitionSpec] = PartitionSpec
+WHOLE = _spec()
+SHARE = _spec(AXIS)  # one entry for each device
+OVER_BATCH = _spec(None, AXIS)  # (T or layers, B, ...)
+OVER_HIDDEN_BATCH = _spec(None, None, AXIS)  # (layers, T, B, H)
 
-Place = jax.Device | NamedSharding
+Place = Any  # a jax.Device, or a NamedSharding
 Function = Callable[..., tuple[Any, ...]]
 
 
@@ -69,7 +70,7 @@ class Spread:
         def of_share(*arguments: Any) -> tuple[Any, ...]:
             results = function(*arguments)
             return tuple(
-                lax.psum(result, AXIS) if spec == WHOLE else result
+                lax.psum(result, AXIS) if spec == WHOLE else result  # type: ignore[no-untyped-call]
                 for result, spec in zip(results, returned, strict=True)
             )
 

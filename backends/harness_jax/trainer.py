@@ -35,8 +35,9 @@ from harness_jax.traced import States, Traced
 
 
 class JaxTrainer(Trainer):
-    """One network on one device or several alike. The training step is compiled once per shape, ahead of time, with or without carry.
+    """One network on one device or several alike.
 
+    The training step is compiled once per shape, ahead of time, with or without carry.
     The network may be another library's: whatever ``harness_jax.traced.Traced`` describes.
     """
 
@@ -123,7 +124,9 @@ class JaxTrainer(Trainer):
             raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
         with self._settings():
             self._loaded = {name: np.array(value, self._array_dtype) for name, value in parameters.items()}
-            named = {name: put(value, self._array_dtype, self._spread.everywhere) for name, value in self._loaded.items()}
+            named = {
+                name: put(value, self._array_dtype, self._spread.everywhere) for name, value in self._loaded.items()
+            }
             self._progress = jax.device_put(self._functions.begin(named), self._spread.everywhere)
             self._count, self._rate = 0, self._rate_at(0)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import (
     Array,
@@ -110,7 +111,9 @@ class DataParallelTrainer(Trainer):
             PluginError: a token or class is outside its range.
         """
         shares = [_shares(part, self._count) for part in (batch.inputs, batch.targets, batch.mask)]
-        arrays: list[Arrays] = [dict(zip(("inputs", "targets", "mask"), each, strict=True)) for each in zip(*shares, strict=True)]
+        arrays: list[Arrays] = [
+            dict(zip(("inputs", "targets", "mask"), each, strict=True)) for each in zip(*shares, strict=True)
+        ]
         split = SplitBatch(self._ranks.number(), tuple(each["mask"].shape[1] for each in arrays))
         counted = int(batch.mask.sum())
         self._ask("put", split.holders, arrays, number=split.number, carry=batch.carry, counted=counted)
@@ -143,7 +146,9 @@ class DataParallelTrainer(Trainer):
         counts = [content["compilations"] for content, _ in answers if content["compilations"] is not None]
         self._compilations = max(counts, default=None)
         steps, self._queued = self._queued, []
-        losses, norms, clipped = (np.array([arrays[name] for _, arrays in answers]) for name in ("loss", "norm", "clipped"))
+        losses, norms, clipped = (
+            np.array([arrays[name] for _, arrays in answers]) for name in ("loss", "norm", "clipped")
+        )
         if not np.allclose(norms, norms[0], rtol=SAME_NORM, atol=0, equal_nan=True):
             raise HarnessError("the ranks' gradients have drifted apart: they no longer train the same weights")
         for index, step in enumerate(steps):
@@ -224,12 +229,14 @@ class DataParallelTrainer(Trainer):
     def _names(self) -> Sequence[str]:
         return tuple(self._model.parameter_shapes())
 
-    def _ask(self, do: str, only: Sequence[int] | None = None, arrays: Sequence[Arrays] | None = None, **content: Any) -> Any:
+    def _ask(
+        self, do: str, only: Sequence[int] | None = None, arrays: Sequence[Arrays] | None = None, **content: Any
+    ) -> Any:
         """Ask the ranks that are meant, or all."""
         return self._ranks.ask({"do": do, "replica": self._number, **content}, arrays, only or ())
 
 
-def _shares(part: Array, count: int) -> list[Array]:
+def _shares(part: NDArray[Any], count: int) -> list[NDArray[Any]]:
     """Return the sequences (T or layers, B, ...) in ``count`` shares, none longer than another by more than one."""
     return np.array_split(np.asarray(part), count, axis=1)
 

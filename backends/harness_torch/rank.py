@@ -64,7 +64,7 @@ class Service:
         return {}, {}
 
     def _put(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
-        batch = Batch(arrays["inputs"], arrays["targets"], arrays["mask"], content["carry"])  # type: ignore[arg-type]
+        batch = Batch(arrays["inputs"], arrays["targets"], arrays["mask"], content["carry"])
         self._batches[content["number"]] = self._replica(content).put_share(batch, content["counted"])
         return {}, {}
 

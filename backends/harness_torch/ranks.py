@@ -1,6 +1,6 @@
-"""The ranks as the worker sees them: torchrun starts them, a socket to each tells them what to do. No torch import here.
+"""The ranks as the worker sees them: torchrun starts them, a socket to each tells them what to do.
 
-They live as long as this process, and serve every data-parallel trainer that it makes.
+They live as long as this process, and serve every data-parallel trainer that it makes. No torch import here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Ranks:
         """Let the ranks drop a replica or batch, with the next message."""
         self._forgotten.append(number)
 
-    def tell(self, content: dict[str, Any], arrays: Sequence[Arrays | None] | None = None, only: Sequence[int] = ()) -> None:
+    def tell(
+        self, content: dict[str, Any], arrays: Sequence[Arrays | None] | None = None, only: Sequence[int] = ()
+    ) -> None:
         """Send a message, to some or all, each with arrays of its own.
 
         Raises:
@@ -115,7 +117,9 @@ class Ranks:
         deadline = time.monotonic() + START_SECONDS
         while len(found) < count:
             if self._torchrun.poll() is not None:
-                raise HarnessError(f"torchrun ended with status {self._torchrun.returncode} before the ranks joined; {IN_LOG}")
+                raise HarnessError(
+                    f"torchrun ended with status {self._torchrun.returncode} before the ranks joined; {IN_LOG}"
+                )
             if time.monotonic() > deadline:
                 raise HarnessError(f"{len(found)} of {count} ranks joined within {START_SECONDS:g} s; {IN_LOG}")
             if select.select([listener], [], [], POLL_SECONDS)[0]:
@@ -152,7 +156,9 @@ class Ranks:
             self.stop()
             if dead:
                 names = " and ".join(map(str, dead))
-                raise HarnessError(f"rank {names} of {len(self._connections)} ended in the middle of its work; {IN_LOG}")
+                raise HarnessError(
+                    f"rank {names} of {len(self._connections)} ended in the middle of its work; {IN_LOG}"
+                )
         for rank, words in errors:
             raise error_of(words["error"], rank)
         return [message for rank in wanted if (message := found[rank]) is not None]
@@ -160,7 +166,11 @@ class Ranks:
     def _gone(self) -> list[int]:
         """Return the ranks whose socket has been closed without a word."""
         ready, _, _ = select.select(self._connections, [], [], 0)
-        return [rank for rank, each in enumerate(self._connections) if each in ready and each.recv(1, socket.MSG_PEEK) == b""]
+        return [
+            rank
+            for rank, each in enumerate(self._connections)
+            if each in ready and each.recv(1, socket.MSG_PEEK) == b""
+        ]
 
     def _check_alive(self) -> None:
         if not self.alive:

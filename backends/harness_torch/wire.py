@@ -1,4 +1,4 @@
-"""Messages between the worker and the ranks: one line of JSON and arrays, on a socket. No pickle, no torch import here."""
+"""Messages between the worker and the ranks: JSON and arrays, on a socket. No pickle, and no torch import here."""
 
 from __future__ import annotations
 

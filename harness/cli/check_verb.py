@@ -61,9 +61,10 @@ def _bound_threads(plugins: Plugins) -> None:
     from threadpoolctl import threadpool_limits
 
     from harness.sweep.process import thread_variables
+    from harness.testing.devices import DEVICES
 
     for backend in plugins.backends.values():
-        os.environ.update(thread_variables(backend, 1))
+        os.environ.update(thread_variables(backend, 1, DEVICES))
     threadpool_limits(1)  # the BLAS of NumPy, which is loaded already
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from harness.cells import harness_cells
 from harness.contract import Backend, Cell, Dtype, Missing
-from harness.testing import checkpoints, deviations, gradients, honesty, isolation, updates, windows
+from harness.testing import checkpoints, deviations, devices, gradients, honesty, isolation, updates, windows
 from harness.testing.bench import GRADIENT_CASES, Bench
 from harness.testing.compare import Check
 from harness.testing.grid import Grid, grid_checks
@@ -45,6 +45,8 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     isolation.constructor_copies_its_parameters,
     isolation.dropout_acts_in_training_only,
     checkpoints.dropout_is_repeated_when_a_chunk_is_run_again,
+    devices.several_devices_train_as_one,
+    devices.it_says_over_how_many_devices_it_trained,
     honesty.unknown_devices_and_variants_are_refused,
     honesty.results_lie_where_they_were_asked_for,
     honesty.synchronize_waits_for_the_work,

@@ -54,6 +54,7 @@ def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None
     assert all(re.match(r"\d", version) for version in versions.values()), f"versions: odd version in {versions}"
     _distinct_names("device", backend.devices(), r"[A-Za-z0-9._:-]{1,64}")
     assert isinstance(backend.checkpoints, bool), f"checkpoints: expected a bool, got {backend.checkpoints!r}"
+    assert isinstance(backend.data_parallel, bool), f"data_parallel: expected a bool, got {backend.data_parallel!r}"
     for group in backend.groups:
         check_name("group", group)
     for device in backend.devices():

@@ -100,6 +100,7 @@ def _settings(record: Record, *, environment: bool) -> dict[str, str]:
     options = content.pop("task_options")
     found = {name: value for name, value in content.items() if name not in _KEYS} | options
     found |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
+    found |= {"devices": record.trial.devices}
     found |= {"environment": record.environment_id or UNKNOWN} if environment else {}
     return {one_line(name): _setting(value) for name, value in found.items()}
 
@@ -130,4 +131,5 @@ def _in_words(shared: dict[str, str], by_length: Sequence[str]) -> str:
     words += [f"{name.replace('_', ' ')} {shared[name]}" for name in _UNUSUAL if shared.get(name, "none") not in _USUAL]
     words += [shared[name] for name in ("dtype", "device") if name in shared]
     words += [f"{shared['threads']} thread{'s' * (shared['threads'] != '1')}"] if "threads" in shared else []
+    words += [f"{shared['devices']} devices"] if shared.get("devices", "1") != "1" else []
     return " · ".join(words + [f"{name.replace('_', ' ')} by length" for name in by_length])

@@ -1,4 +1,4 @@
-"""All tables of a report, in order: of each task the networks, scaling, serial against parallel, the limits."""
+"""All tables of a report, in order: of each task networks, scaling, serial against parallel, devices, limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.contract.record import Record
 from harness_results.crossover import crossover_table
+from harness_results.data_parallel import data_parallel_table
 from harness_results.grid import Grid
 from harness_results.limits import limits
 from harness_results.notes import reading
@@ -39,4 +40,5 @@ def relative_report(records: Sequence[Record], base: str) -> Report:
 
 
 def _of_task(records: Sequence[Record]) -> list[Pivot | Grid | None]:
-    return [pivot(records), *scaling_tables(records), crossover_table(records), limits(records)]
+    others = (crossover_table(records), data_parallel_table(records), limits(records))
+    return [pivot(records), *scaling_tables(records), *others]

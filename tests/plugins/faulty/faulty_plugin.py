@@ -19,6 +19,7 @@ from harness.contract import (
     Execution,
     Inputs,
     Placement,
+    Rank,
     Score,
     StepResult,
     Task,
@@ -50,6 +51,7 @@ class FaultyTrainer(NumpyTrainer):
         super().__init__(model, optimizer, parameters, replace(execution, variant="vectorised"))
         self.fault, self.steps, self.checkpoint = execution.variant, 0, execution.checkpoint
         self.device = execution.device
+        self.devices = 1 if self.fault == "one_device" else execution.devices
 
     def compile(self, batch):
         return self.fault == "compiled"
@@ -73,7 +75,12 @@ class FaultyTrainer(NumpyTrainer):
             return None
         placement = PLACEMENTS.get(self.fault) or replace(super().placement(), device=self.device)
         told = None if self.checkpoint == "off" else f"checkpoint {self.checkpoint}"
-        return replace(placement, matmul_precision=told)
+        return replace(placement, matmul_precision=told, devices=self.devices)
+
+    def ranks(self):
+        found = [Rank("cpu", 1, float(rank * self.steps)) for rank in range(1, self.devices + 1)]
+        wrong = {"rank_lost": found[1:], "rank_threads": [replace(rank, threads=7) for rank in found]}
+        return tuple(wrong.get(self.fault, found)) if self.devices > 1 else ()
 
     def lazy(self, batch):
         done = []
@@ -174,15 +181,17 @@ OUTPUTS = {
     "wrong_dtype": lambda outputs: outputs.astype(np.float16),
     "no_outputs": lambda outputs: None,
 }
+DEVICES = ("one_device", "rank_lost", "rank_threads")
 PLACEMENTS = {"elsewhere": Placement("host", "float32"), "wide": Placement("cpu", "float64")}
 
 
 class Faulty(NumpyBackend):
     name = "faulty"
     checkpoints = True
+    data_parallel = True
 
     def variants(self, cell):
-        return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", "silent", *PLACEMENTS, *FAULTS, *OUTPUTS)
+        return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", "silent", *DEVICES, *PLACEMENTS, *FAULTS, *OUTPUTS)
 
     def devices(self):
         return ("cpu", "card")  # the second is none: it computes where the first does, and says otherwise
@@ -193,8 +202,8 @@ class Faulty(NumpyBackend):
     def trainer(self, model, optimizer, parameters, execution: Execution):
         return FaultyTrainer(model, optimizer, parameters, execution)
 
-    def environment(self, threads):
-        return {"FAULTY_THREADS": str(threads)}
+    def environment(self, threads, devices=1):
+        return {"FAULTY_THREADS": str(threads), "FAULTY_DEVICES": str(devices)}
 
 
 class Echo(Task):
