@@ -1,4 +1,7 @@
-"""One thread, two JAX devices and quick compiling for every test: set before any test imports an engine, and inherited by workers."""
+"""One thread, two JAX devices and quick compiling for every test: set before any test imports an engine.
+
+Workers inherit it, but for what the harness sets for each trial.
+"""
 
 import os
 

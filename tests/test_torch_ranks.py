@@ -21,12 +21,12 @@ from harness.contract import (
 )
 
 pytest.importorskip("torch", reason="torch is not installed")
-from harness.testing.bench import Case  # noqa: E402
-from harness_torch import TorchBackend  # noqa: E402
-from harness_torch import ranks as ranks_module  # noqa: E402
-from harness_torch.described import described, error_of, error_words, remade  # noqa: E402
-from harness_torch.ranks import Ranks  # noqa: E402
-from harness_torch.wire import receive, send  # noqa: E402
+from harness.testing.bench import Case
+from harness_torch import TorchBackend
+from harness_torch import ranks as ranks_module
+from harness_torch.described import described, error_of, error_words, remade
+from harness_torch.ranks import Ranks
+from harness_torch.wire import receive, send
 
 CASE = Case(3, batch=4)
 

@@ -28,6 +28,7 @@ from harness_torch.wire import Arrays, Message, receive, send
 
 START_SECONDS = 300.0  # to import torch on every rank, on a busy machine
 GRACE_SECONDS = 2.0  # after one rank's failure, for the others to tell, or to be found dead
+END_SECONDS = 5.0  # for torchrun to end by itself once a rank is dead
 POLL_SECONDS = 0.1
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 IN_LOG = "its own last words, and torchrun's, are in the log (`harness show`)"
@@ -153,6 +154,8 @@ class Ranks:
         errors = [(rank, message[0]) for rank, message in sorted(found.items()) if message and "error" in message[0]]
         if gone or len(found) < len(wanted) or any(words["fatal"] for _, words in errors):
             dead = gone or self._gone()
+            if dead:
+                self._hear_torchrun()
             self.stop()
             if dead:
                 names = " and ".join(map(str, dead))
@@ -162,6 +165,11 @@ class Ranks:
         for rank, words in errors:
             raise error_of(words["error"], rank)
         return [message for rank in wanted if (message := found[rank]) is not None]
+
+    def _hear_torchrun(self) -> None:
+        """Let torchrun find the dead rank, say how it died, and end."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._torchrun.wait(END_SECONDS)
 
     def _gone(self) -> list[int]:
         """Return the ranks whose socket has been closed without a word."""

@@ -191,7 +191,19 @@ class Faulty(NumpyBackend):
     data_parallel = True
 
     def variants(self, cell):
-        return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", "silent", *DEVICES, *PLACEMENTS, *FAULTS, *OUTPUTS)
+        return (
+            "good",
+            "compiled",
+            "lazy",
+            "slow",
+            "inexact",
+            "recompiles",
+            "silent",
+            *DEVICES,
+            *PLACEMENTS,
+            *FAULTS,
+            *OUTPUTS,
+        )
 
     def devices(self):
         return ("cpu", "card")  # the second is none: it computes where the first does, and says otherwise
