@@ -502,6 +502,42 @@ def test_a_backend_that_does_not_tell_its_device_is_skipped_with_what_that_means
     assert "every trial is flagged" in result.message
 
 
+class OfSeveral(Fake):
+    data_parallel = True
+
+
+class HeavierShares(NumpyTrainer):
+    """Its loss is the mean of two shares' means, whatever counts in each."""
+
+    def __init__(self, model, optimizer, parameters, execution):
+        super().__init__(model, optimizer, parameters, execution)
+        self.devices = execution.devices
+
+    def train_step(self, batch):
+        result = super().train_step(batch)
+        return replace(result, loss=float(result.loss) * (1.001 if self.devices > 1 else 1.0))
+
+    def placement(self):
+        return replace(super().placement(), devices=self.devices)
+
+
+def test_a_backend_that_weighs_the_shares_of_several_devices_wrongly_is_caught():
+    checks = list(checks_for_backend(OfSeveral(HeavierShares), NumpyBackend(), [LSTM()]))
+    wrong, told = (
+        run_check(check_named(checks, name))
+        for name in ("several_devices_train_as_one", "it_says_over_how_many_devices_it_trained")
+    )
+    assert not wrong.passed
+    assert re.match(r"loss: relative error 1\.00e-03 exceeds .*2 devices", wrong.message)
+    assert told.passed
+
+
+def test_a_backend_that_trains_on_one_device_where_two_were_asked_for_is_caught():
+    checks = checks_for_backend(OfSeveral(NumpyTrainer), NumpyBackend(), [LSTM()])
+    result = run_check(check_named(checks, "it_says_over_how_many_devices_it_trained"))
+    assert (result.passed, result.message) == (False, "placement: devices asked for and told: {1: 1, 2: 1}")
+
+
 def test_what_a_backend_does_not_support_is_skipped_with_its_reason():
     class SingleOnly(NumpyBackend):
         def why_unsupported(self, model, trial):
@@ -513,6 +549,8 @@ def test_what_a_backend_does_not_support_is_skipped_with_its_reason():
     assert all(result.skipped == ("float64" in result.name) for result in shapes)
     results = [result for result in results if result not in shapes]
     assert {result.name for result in results if result.skipped} == {
+        "several_devices_train_as_one",
+        "it_says_over_how_many_devices_it_trained",
         "parameter_gradients_equal_finite_differences",
         "hidden_gradients_equal_finite_differences",
         "float64_is_computed_in_float64",

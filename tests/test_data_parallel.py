@@ -9,12 +9,13 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
 
 from harness.cli.main import OK, USAGE, main
-from harness.contract import Rank, Record, Trial, UnsupportedError
+from harness.contract import Batch, Rank, Record, Trial, UnsupportedError
 from harness.measure.events import Progress
 from harness.measure.parity import measure_parity
 from harness.measure.ranks import RankMeter
@@ -99,6 +100,17 @@ def test_dropout_masks_are_each_shares_own(plugins, engine):
     found, again = losses(setup), losses(setup)
     assert found == [pytest.approx(step, abs=SAME) for step in again]
     assert found != losses(setup_of(plugins, engine, devices=2, layers=2))
+    for dropout in (0.0, 0.5):
+        _, top = last_states(setup_of(plugins, engine, devices=2, layers=2, dropout=dropout))
+        assert np.allclose(top[0], top[1]) == (dropout == 0)
+
+
+def last_states(setup):
+    """Return h (layers, B, H) after a training step on one sequence twice, a copy on each device."""
+    batch, trainer = setup.probe(1), setup.trainer()
+    both = Batch(*(np.repeat(part, 2, axis=1) for part in (batch.inputs, batch.targets, batch.mask)))
+    trainer.train_step(trainer.put(both))
+    return trainer.state()[0]
 
 
 @each_engine

@@ -47,7 +47,7 @@ class SharedNetwork(Network):
         return found
 
     def unfinished(self) -> AbstractContextManager[Any]:
-        """Keep the gradients of what is differentiated inside to this rank: more will be added to them."""
+        """Keep to this rank what more will be added to: the sum over all ranks is taken once."""
         return super().unfinished() if self.shared is None else self.shared.no_sync()
 
 
