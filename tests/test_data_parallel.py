@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.main import OK, USAGE, main
-from harness.contract import Batch, Rank, Record, Trial, UnsupportedError
+from harness.contract import Batch, Rank, Record, Trial, UnsupportedError, UsageError
 from harness.measure.events import Progress
 from harness.measure.parity import measure_parity
 from harness.measure.ranks import RankMeter
 from harness.measure.setup import check_backend, prepare
 from harness.plugins import load_plugins
 from harness.sweep.local import run_trials
+from harness.sweep.places import read_places
 from harness.sweep.process import thread_variables
 from harness.sweep.stop import StopRequest
 from harness_results.data_parallel import data_parallel_table, scaled
@@ -237,6 +238,14 @@ def test_what_cannot_be_split_is_refused_before_anything_runs(options, words, tm
     assert ended.value.code == USAGE
     assert words in capsys.readouterr().err
     assert not (tmp_path / "s.sqlite").exists()
+
+
+def test_launches_at_once_have_processors_for_every_device_and_no_card_is_split():
+    assert read_places(2, None, [trial("torch:fused", devices=2)], range(4)).jobs == 2
+    with pytest.raises(UsageError, match="need 4 processors, there are 3"):
+        read_places(2, None, [trial("torch:fused", devices=2)], range(3))
+    with pytest.raises(UsageError, match="--gpus gives each launch one card, --devices 2 asks for more"):
+        read_places(1, "0", [trial("torch:fused", device="cuda", devices=2)], range(4))
 
 
 def test_a_numbered_device_is_a_single_one():

@@ -45,7 +45,7 @@ def needs_card(trial: Trial) -> bool:
 
 def processors_needed(trial: Trial) -> int:
     """Return how many processors a trial keeps busy."""
-    return trial.threads
+    return trial.processors
 
 
 def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors: Sequence[int]) -> Places:
@@ -78,6 +78,8 @@ def _read_cards(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...
         raise UsageError("--gpus would have no effect: no trial of the plan runs on a card; leave it out")
     if indexed := [trial.device for trial in wanting if ":" in trial.device]:
         raise UsageError(f"--gpus chooses the card: give --device {indexed[0].split(':')[0]}, not {indexed[0]}")
+    if several := [trial.devices for trial in wanting if trial.devices > 1]:
+        raise UsageError(f"--gpus gives each launch one card, --devices {several[0]} asks for more: leave --gpus out")
     if len(cards) > jobs:
         raise UsageError(f"--gpus names {len(cards)} cards, --jobs {jobs} uses {jobs}: add --jobs {len(cards)}")
     if len(wanting) == len(trials) and jobs > len(cards):
