@@ -24,6 +24,7 @@ from harness.plugins import load_plugins
 from harness.sweep.local import run_trials
 from harness.sweep.places import read_places
 from harness.sweep.process import thread_variables
+from harness.sweep.ray_needs import Wishes, needs_of
 from harness.sweep.stop import StopRequest
 from harness_results.data_parallel import data_parallel_table, scaled
 from harness_results.tables import plain_table
@@ -246,6 +247,11 @@ def test_launches_at_once_have_processors_for_every_device_and_no_card_is_split(
         read_places(2, None, [trial("torch:fused", devices=2)], range(3))
     with pytest.raises(UsageError, match="--gpus gives each launch one card, --devices 2 asks for more"):
         read_places(1, "0", [trial("torch:fused", device="cuda", devices=2)], range(4))
+
+
+def test_a_cluster_is_asked_for_the_processors_and_cards_of_every_device():
+    found = [needs_of(trial("torch:fused", device=device, devices=2), Wishes()) for device in ("cpu", "cuda")]
+    assert [(needs.cpus, needs.gpus) for needs in found] == [(2, 0), (2, 2)]
 
 
 def test_a_numbered_device_is_a_single_one():

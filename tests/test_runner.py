@@ -324,7 +324,8 @@ def test_results_on_another_device_or_in_another_dtype_fail_the_trial(plugins, v
 
 
 def test_the_placement_is_stored(plugins):
-    assert measure(plugins).details["placement"] == {"device": "cpu", "dtype": "float32", "matmul_precision": None}
+    expected = {"device": "cpu", "dtype": "float32", "matmul_precision": None, "devices": 1}
+    assert measure(plugins).details["placement"] == expected
 
 
 def test_an_engine_that_does_not_tell_its_device_is_flagged(plugins):

@@ -74,6 +74,6 @@ class Needs:
 
 
 def needs_of(trial: Trial, wishes: Wishes) -> Needs:
-    """Return what a trial needs: a processor per thread, and one accelerator where its device is one."""
-    gpus = 0 if trial.device.split(":")[0] == NO_ACCELERATOR else 1
-    return Needs(trial.threads, gpus, wishes.resources, wishes.labels)
+    """Return what a trial needs: a processor per thread, and its accelerators where its devices are such."""
+    gpus = 0 if trial.device.split(":")[0] == NO_ACCELERATOR else trial.devices
+    return Needs(trial.processors, gpus, wishes.resources, wishes.labels)
