@@ -24,10 +24,10 @@ _MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]", "interr
 class ProgressView:
     """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
 
-    def __init__(self, trials: int, *, quiet: bool = False) -> None:
+    def __init__(self, trials: int, *, taken: int = 0, quiet: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
         self._trials = trials
-        self._done = 0
+        self._done = taken
         self._began = time.monotonic()
         self._running: Trial | None = None
         self._live = self._console.is_terminal and not quiet

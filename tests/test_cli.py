@@ -282,7 +282,7 @@ def test_a_closed_stdout_is_no_crash(measured):
 
 def test_a_store_that_cannot_grow_keeps_and_shows_what_it_acknowledged(tmp_path):
     """A limit on the size of files stands for a full disk."""
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, 70_000))\n"
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, 130_000))\n"
     code = limit + "from harness.cli.main import main\nmain(sys.argv[1:])"
     command = [sys.executable, "-c", code, "run", "-t", "copy", "-T", "5,6,7,8,9,10", *TINY, "--format", "json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -13,11 +13,14 @@ from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, task_settings
 from harness.contract import Record, StoreError, Trial, UsageError
-from harness.sweep.request import MOST_LAUNCHES
+from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:
+    from harness.agenda import Agenda
     from harness.plugins import Plugins
+    from harness.progress import ProgressView
     from harness.sweep.local_settings import LocalSettings
+    from harness_results.ledger import Mode
 
 CONFIRM_ABOVE = 1000
 
@@ -42,6 +45,10 @@ CONFIRM_ABOVE = 1000
     help="Another interpreter with a harness of its own; repeat to compare several, interleaved.",
 )
 @click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
+@click.option("--retries", type=click.IntRange(0, MOST_RETRIES),
+              help="Tries more where a launch fails, crashes, or lacks time or memory.  [default: 0]")  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Measure again what the store has that did not end ok.")
+@click.option("--fresh", is_flag=True, help="Measure all again, whatever the store has.")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
               help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
@@ -52,9 +59,10 @@ CONFIRM_ABOVE = 1000
 def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...], **options: Any) -> int:
     """Train and measure recurrent networks: every combination of the comma lists given, or of a PLAN.toml.
 
-    Results go to stdout and to the store, progress to stderr. With no option: an LSTM on real text, with NumPy.
-    One launch shows how a network behaves; to compare speeds, take --launches 5 or more.
+    What the store has of them is not measured again. Results go to stdout and to the store, progress to stderr. With no
+    option: an LSTM on real text, with NumPy. One launch shows how a network behaves; to compare speeds, take 5 or more.
     """
+    from harness.api import look
     from harness.plugins import load_plugins
     from harness.sweep.affinity import read_affinity
     from harness.sweep.fallback import fallback_notes
@@ -65,6 +73,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.sweep.presets import preset
     from harness.sweep.request import PlanRequest, merge
 
+    mode = _mode(fresh=options["fresh"], retry_failed=options["retry_failed"])
     request = PlanRequest(given_axes(options), task_settings(set_))
     request = merge(read_plan(plan), request) if plan else request
     request, options = preset(request, options)
@@ -75,18 +84,26 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
         click.echo(f"note: {note}", err=True)
     for interpreter in interpreters.values() if options["affinity"] else ():
         interpreter.need("affinity", "--affinity")
-    if options["dry_run"]:
-        return _print_plan(trials, options["launches"], options["format_"])
-    _confirm(len(trials) * options["launches"], yes=options["yes"])
     threads = [trial.threads for trial in trials]
-    affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
     settings = LocalSettings(
         timeout_seconds=options["timeout"],
         sample_length=options["sample_length"],
-        affinity=affinity,
+        affinity=read_affinity(options["affinity"], threads) if options["affinity"] else (),
         pythons=interpreters,
+        retries=options["retries"],
     )
-    return _measure(trials, plugins, settings, options)
+    counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
+    agenda = look(options["store"], trials, settings, plugins, mode=mode, **counts)
+    if options["dry_run"]:
+        return _print_plan(trials, options["launches"], options["format_"])
+    _confirm(len(agenda.left), yes=options["yes"])
+    return _measure(agenda, plugins, settings, options)
+
+
+def _mode(*, fresh: bool, retry_failed: bool) -> Mode:
+    if fresh and retry_failed:
+        raise UsageError("--fresh measures all again, what failed included: leave --retry-failed out")
+    return "fresh" if fresh else "retry_failed" if retry_failed else "resume"
 
 
 def _confirm(launches: int, *, yes: bool) -> None:
@@ -112,34 +129,46 @@ def _print_plan(trials: list[Trial], launches: int, format_: str) -> int:
     return OK
 
 
-def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
+def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
     from harness.api import Session, checkpoint_folder
     from harness.cli.signals import stopping_on_signals
     from harness.progress import ProgressView
     from harness_results.launches import combine
     from harness_results.store import Store
 
-    store, records, failed = options["store"], list[Record](), False
-    total = len(trials) * options["launches"]
-    with Store.open(store) as opened, ProgressView(total, quiet=options["quiet"]) as view:
+    store, failed, taken = options["store"], False, len(agenda.ended)
+    with (
+        Store.open(store, create=bool(agenda.left)) as opened,
+        ProgressView(taken + len(agenda.left), taken=taken, quiet=options["quiet"]) as view,
+    ):
+        for note in agenda.notes(store):
+            view.note(f"note: {note}")
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
-            folder, launches, seed = checkpoint_folder(store), options["launches"], options["order_seed"]
-            session = Session(opened, command, plugins, folder, stop, launches, seed)
+            session = Session(opened, command, plugins, checkpoint_folder(store), stop)
+            measured = 0
             try:
-                records.extend(session.measure(trials, settings, view))
+                for _ in session.carry_out(agenda, settings, view):
+                    measured += 1
             except StoreError as error:
                 view.note(f"error: {error}")
                 failed = True
         if stop.count:
-            left = total - len(records)
-            what = "launches" if options["launches"] > 1 else "trials"
-            view.note(f"interrupted: {len(records)} records are stored, {left} {what} were not started.")
-            view.note(f"see them: harness report {shlex.quote(store)}    run again: the same command")
-    render(combine(records), options["format_"])
+            _tell_interrupted(view, store, measured, len(agenda.left) - measured, agenda)
+        elif session.elsewhere:
+            view.note(f"note: {session.elsewhere} launches are left to another process: harness status {store}")
+        records = combine(session.results(agenda))
+    render(records, options["format_"])
     if stop.count:
         return INTERRUPTED
     return NOT_OK if failed or any(record.status != "ok" for record in records) else OK
+
+
+def _tell_interrupted(view: ProgressView, store: str, measured: int, left: int, agenda: Agenda) -> None:
+    what = "launches" if agenda.launches > 1 else "trials"
+    view.note(f"interrupted: {measured} records are stored, {left} {what} were not started.")
+    less = "" if agenda.mode == "resume" else f" without --{agenda.mode.replace('_', '-')}"
+    view.note(f"see them: harness report {shlex.quote(store)}    go on: the same command{less}")
 
 
 def render(records: list[Record], format_: str) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from harness.contract import Record, Trial
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.launch import Launch, OnEvent
 from harness.sweep.local_settings import LocalSettings
+from harness.sweep.retries import tried
 from harness.sweep.stop import StopRequest
 
 
@@ -37,10 +39,16 @@ def run_trials(
     plugins = plugins or load_plugins(settings.block)
     settings = replace(settings, block=tuple(dict.fromkeys((*settings.block, *plugins.blocked))))
     with StopRequest() as never:
+        waker = stop or never
         for trial in trials:
-            if stop is not None and stop.count:
+            if waker.count:
                 return
-            yield Launch(trial, settings, on_event or _ignore, stop or never).run(plugins)
+            launch = partial(_launch, trial, settings, on_event or _ignore, waker, plugins)
+            yield tried(launch, settings.retries, waker)
+
+
+def _launch(trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest, plugins: Plugins) -> Record:
+    return Launch(trial, settings, on_event, stop).run(plugins)
 
 
 def _ignore(trial: Trial, event: Event) -> None:

@@ -28,6 +28,7 @@ class LocalSettings:
         affinity: the processors on which workers may run; empty: all of this process's.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
+        retries: how often a launch that ended badly is tried again at once.
     """
 
     timeout_seconds: float | None = None
@@ -40,6 +41,7 @@ class LocalSettings:
     affinity: tuple[int, ...] = ()
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
+    retries: int = 0
 
     def of_worker(self, trial: Trial) -> Settings:
         """Return what the worker of ``trial`` is told."""
@@ -53,6 +55,10 @@ class LocalSettings:
             affinity=self.affinity,
             calibrations={name: dict(content) for name, content in known.items()},
         )
+
+    def measuring(self) -> dict[str, tuple[Any, ...]]:
+        """Return the settings that change a record all the same, none where they are usual; resuming looks at them."""
+        return {"affinity": self.affinity, "sample_length": (self.sample_length,)}
 
     def python(self, trial: Trial) -> str:
         """Return the path of the interpreter that ``trial`` names.

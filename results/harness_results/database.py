@@ -84,3 +84,11 @@ def open_database(location: str | Path, *, create: bool) -> Database:
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         scheme = text.partition("://")[0]
         raise StoreError(f"store URL {scheme}://... cannot be used: {error}. Give a file's path to --store.") from error
+
+
+def is_there(location: str | Path) -> bool:
+    """Say whether there may be a store at a path or URL: a file, or a server, which alone knows."""
+    text = str(location)
+    if "://" not in text:
+        return Path(text).exists()
+    return Path(text.removeprefix("sqlite:///")).exists() if text.startswith("sqlite:///") else True

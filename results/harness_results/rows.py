@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, RowMapping, Select, case, func, inser
 from harness.contract.errors import StoreError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
+from harness_results.members import membership
 from harness_results.schema import curves, encode, environments, records, trials
 
 Row = dict[str, Any]
@@ -51,33 +52,37 @@ def pack(record: Record) -> PackedRecord:
     )
 
 
-def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> None:
-    """Write the rows, and those of the trial and the environment where they are new."""
-    _insert_new(connection, trials.c.trial_id, packed.trial)
-    _insert_new(connection, environments.c.digest, packed.environment)
+def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> int:
+    """Write the rows, and those of the trial and the environment where they are new; return the record's id."""
+    insert_new(connection, trials.c.trial_id, packed.trial)
+    insert_new(connection, environments.c.digest, packed.environment)
     same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
     launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
     values = packed.record | {"run_id": run_id, "launch": launches + 1}
-    record_id = connection.scalar(insert(records).values(values).returning(records.c.record_id))
+    record_id = int(connection.execute(insert(records).values(values).returning(records.c.record_id)).scalar_one())
     if packed.curves:
         connection.execute(insert(curves), [row | {"record_id": record_id} for row in packed.curves])
+    return record_id
 
 
-def launches(run_id: int | None = None, trial_id: str | None = None) -> Select[tuple[int]]:
+def launches(run_id: int | None = None, trial_id: str | None = None, *, with_taken: bool = True) -> Select[tuple[int]]:
     """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
 
-    A run that was interrupted in every launch of a trial has it only where no other run has.
+    A run has its own launches and those that it took from earlier runs. One that was interrupted in every launch of a
+    trial has it only where no other run has. ``with_taken``: the store keeps what runs have taken.
     """
-    wanted = select(records.c.record_id)
+    of = membership(with_taken=with_taken)
+    wanted = select(of.c.record_id).join(records, records.c.record_id == of.c.record_id)
     if trial_id is not None:
         wanted = wanted.where(records.c.trial_id == trial_id)
     if run_id is not None:
-        return wanted.where(records.c.run_id == run_id)
-    ended = func.max(case((records.c.status != "interrupted", records.c.run_id)))
-    run = func.coalesce(ended, func.max(records.c.run_id)).label("run_id")
-    last = select(run, records.c.trial_id).group_by(records.c.trial_id).subquery()
-    same = (records.c.run_id == last.c.run_id) & (records.c.trial_id == last.c.trial_id)
-    return wanted.join(last, same)
+        return wanted.where(of.c.run_id == run_id)
+    every = membership(with_taken=with_taken)
+    ended = func.max(case((records.c.status != "interrupted", every.c.run_id)))
+    run = func.coalesce(ended, func.max(every.c.run_id)).label("run_id")
+    last = select(run, records.c.trial_id).join(records, records.c.record_id == every.c.record_id)
+    last_of = last.group_by(records.c.trial_id).subquery()
+    return wanted.join(last_of, (of.c.run_id == last_of.c.run_id) & (records.c.trial_id == last_of.c.trial_id))
 
 
 def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
@@ -122,6 +127,7 @@ def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int
     return series
 
 
-def _insert_new(connection: Connection, key: Column[Any], row: Row) -> None:
+def insert_new(connection: Connection, key: Column[Any], row: Row) -> None:
+    """Write a row unless there is one of this key."""
     if connection.execute(select(key).where(key == row[key.name])).first() is None:
         connection.execute(insert(key.table).values(row))

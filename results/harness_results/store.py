@@ -16,7 +16,8 @@ import harness
 from harness.contract.errors import StoreError, UnknownNameError
 from harness.contract.record import Record
 from harness_results import rows, schema
-from harness_results.database import CHOOSE, Database, open_database
+from harness_results.database import CHOOSE, Database, is_there, open_database
+from harness_results.ledger import Ledger
 from harness_results.runs import Run, read_runs
 from harness_results.schema_version import bring_up_to_date, check_version, try_to_write
 
@@ -41,7 +42,7 @@ class Store:
         """
         store = cls(open_database(location, create=create))
         run, name = store._database.run, store.name
-        store._version = run(lambda c: check_version(c, name))
+        store._check()
         if not store._version and not create:
             raise StoreError(f"store {name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
         if create and store._version == schema.SCHEMA_VERSION:
@@ -50,6 +51,22 @@ class Store:
             run(lambda c: bring_up_to_date(c, name), write=True)
             store._version = schema.SCHEMA_VERSION
         return store
+
+    @classmethod
+    def find(cls, location: str | Path) -> Self | None:
+        """Open the store at a file's path or a URL to read it; None where none was made yet.
+
+        Raises:
+            StoreError: it cannot be used; an existing file has not been altered.
+        """
+        if not is_there(location):
+            return None
+        store = cls(open_database(location, create=False))
+        store._check()
+        return store if store._version else None
+
+    def _check(self) -> None:
+        self._version = self._database.run(lambda c: check_version(c, self.name))
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +82,15 @@ class Store:
     def name(self) -> str:
         """The path or URL, without a password."""
         return self._database.name
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What sweeps ask and tell; None in an older store that was opened to be read."""
+        return Ledger(self._database) if self._has_identities else None
+
+    @property
+    def _has_identities(self) -> bool:
+        return self._version >= schema.WITH_IDENTITIES
 
     def begin_run(self, command: str, settings: Mapping[str, Any] | None = None) -> int:
         """Store that ``command`` starts now; return the run's id, larger than every earlier one.
@@ -127,7 +153,7 @@ class Store:
             run_id: of this run only.
             with_curves: with their curves; otherwise ``curves`` is empty.
         """
-        return self._read(rows.launches(run_id), with_curves=with_curves)
+        return self._read(rows.launches(run_id, with_taken=self._has_identities), with_curves=with_curves)
 
     def launches_of(self, trial_id: str) -> list[Record]:
         """Return every launch, with its curves, of the trial whose id starts with ``trial_id``, of the latest run.
@@ -144,7 +170,7 @@ class Store:
         if len(matches) > 1:
             some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
             raise StoreError(f"trial {trial_id!r} could be any of {some}: give more of its digits.")
-        return self._read(rows.launches(trial_id=matches[0]), with_curves=True)
+        return self._read(rows.launches(trial_id=matches[0], with_taken=self._has_identities), with_curves=True)
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
