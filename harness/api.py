@@ -13,6 +13,7 @@ from harness.agenda import NO_IDENTITY, Agenda, in_order
 from harness.agenda import agenda as make_agenda
 from harness.contract import Record, StoreError, Trial, UsageError
 from harness.contract.trial import OptionValue
+from harness.measure.environment import machine_id
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.executor import Executor
@@ -188,6 +189,17 @@ def checkpoint_folder(store: str | Path) -> Path | None:
         return None
     path = Path(text.removeprefix("sqlite:///"))
     return path.absolute().with_name(path.name + ".checkpoints")
+
+
+def history(store: str | Path) -> list[tuple[Mapping[str, Any], float]]:
+    """Return trial and wall seconds of launches that ended ``ok`` on this machine; none where there is no store."""
+    from harness_results.store import Store
+
+    opened = Store.find(store)
+    if opened is None:
+        return []
+    with opened:
+        return opened.ledger.history(machine_id()) if opened.ledger else []
 
 
 @dataclass

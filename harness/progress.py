@@ -16,8 +16,11 @@ from rich.text import Text
 from harness.contract import Record, Trial
 from harness.contract.names import printable
 from harness.measure import events
+from harness.sweep.tally import Tally, describe, summary
 
 ROOM_FOR_A_BAR = 100  # columns
+LEAST_TO_SUM_UP = 5  # launches of a sweep
+TELL_SECONDS = 60.0  # between two lines about the whole sweep, where there is no terminal
 _MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]", "interrupted": "[yellow]interrupted[/]"}
 
 
@@ -26,8 +29,8 @@ class ProgressView:
 
     def __init__(self, trials: int, *, taken: int = 0, quiet: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
-        self._trials = trials
-        self._done = taken
+        self._tally = Tally(trials, taken=taken)
+        self._told = time.monotonic()
         self._began = time.monotonic()
         self._running: Trial | None = None
         self._live = self._console.is_terminal and not quiet
@@ -39,6 +42,7 @@ class ProgressView:
             auto_refresh=False,  # no thread of ours wakes up beside a measurement; events refresh
         )
         self._bar: TaskID | None = None
+        self._whole: TaskID | None = None
 
     def _columns(self) -> list[ProgressColumn]:
         bar = [BarColumn(bar_width=12)] if self._console.width >= ROOM_FOR_A_BAR else []
@@ -71,23 +75,45 @@ class ProgressView:
 
     def _start(self, trial: Trial) -> None:
         self._running = trial
+        self._tally.start(trial)
         if self._live:
-            label = escape(f"[{self._done + 1}/{self._trials}] {describe(trial)}")
+            self._sum_up()
+            label = escape(f"[{self._number + 1}/{self._tally.total}] {describe(trial)}")
             self._bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
 
     def finish(self, record: Record) -> None:
         """Leave one line about a finished trial."""
-        self._done += 1
+        self._tally.end(record)
         self._running = None  # the next launch may be of this very trial
         if self._bar is not None:
             self._bars.remove_task(self._bar)
             self._bar = None
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
         line = (
-            f"{escape(f'[{self._done}/{self._trials}] {describe(record.trial)}')}  {status}  {escape(_outcome(record))}"
+            f"{escape(f'[{self._number}/{self._tally.total}] {describe(record.trial)}')}  {status}  "
+            f"{escape(_outcome(record))}"
         )
         self._console.print(f"{line}  [dim]{time.monotonic() - self._began:.1f} s[/]", soft_wrap=True)
         self._began = time.monotonic()
+        self._sum_up()
+
+    @property
+    def _number(self) -> int:
+        """How many launches are done, those that the store had among them."""
+        return self._tally.taken + self._tally.ended
+
+    def _sum_up(self) -> None:
+        """Say how the whole sweep goes: below the running trial, or now and then in a line."""
+        if self._tally.total < LEAST_TO_SUM_UP:
+            return
+        if self._live:
+            if self._whole is None:
+                self._whole = self._bars.add_task("sweep", total=self._tally.total)
+            self._bars.update(self._whole, completed=self._number, summary=summary(self._tally))
+            self._bars.refresh()
+        elif time.monotonic() - self._told > TELL_SECONDS and self._tally.left:
+            self._told = time.monotonic()
+            self.note(f"{self._number} of {self._tally.total} done: {summary(self._tally)}")
 
     def note(self, text: str) -> None:
         """Show a message."""
@@ -103,16 +129,12 @@ class _Figures(TextColumn):
     def render(self, task: Bar) -> Text:
         """Return the text after the bar."""
         values = task.fields
+        if values.get("summary"):
+            return Text(values["summary"], style="dim")
         if values.get("loss") is None:
             return Text(str(values.get("phase", "")), style="dim")
         rate = f"  {values['rate'] / 1000:,.0f}k tokens/s" if values.get("rate") else ""
         return Text(f"loss {values['loss']:.4f}{rate}")
-
-
-def describe(trial: Trial) -> str:
-    """Return a trial in a few words."""
-    python = f" python={trial.python}" if trial.python else ""
-    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{python}"
 
 
 def _outcome(record: Record) -> str:

@@ -12,7 +12,7 @@ import rich_click as click
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, task_settings
-from harness.contract import Record, StoreError, Trial, UsageError
+from harness.contract import Record, StoreError, UsageError
 from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
     agenda = look(options["store"], trials, settings, plugins, mode=mode, **counts)
     if options["dry_run"]:
-        return _print_plan(trials, options["launches"], options["format_"])
+        return _dry_run(agenda, options)
     _confirm(len(agenda.left), yes=options["yes"])
     return _measure(agenda, plugins, settings, options)
 
@@ -114,18 +114,16 @@ def _confirm(launches: int, *, yes: bool) -> None:
     click.confirm(f"The plan has {launches:,} launches. Run them all?", abort=True, err=True)
 
 
-def _print_plan(trials: list[Trial], launches: int, format_: str) -> int:
-    import json
+def _dry_run(agenda: Agenda, options: dict[str, Any]) -> int:
+    from harness.api import history
+    from harness.cli.listing import print_trials
+    from harness.sweep.estimate import estimate
 
-    for trial in trials:
-        if format_ == "json":
-            click.echo(json.dumps({"trial_id": trial.trial_id, **trial.content()}))
-        else:
-            python = f" python={trial.python}" if trial.python else ""
-            network = f"{trial.task} {trial.cell} T={trial.length} {trial.engine} seed={trial.seed}"
-            click.echo(f"{trial.trial_id}  {network}{python}")
-    if format_ != "json":
-        click.echo(f"{len(trials)} trials" + (f", {launches} launches each" if launches > 1 else ""))
+    found = estimate(agenda.left, history(options["store"]))
+    done = {name: len(standing.ended) for name, standing in agenda.standings.items()}
+    print_trials(agenda.trials, agenda.launches, options["format_"], done, found)
+    for note in agenda.notes(options["store"]):
+        click.echo(f"note: {note}", err=True)
     return OK
 
 

@@ -35,7 +35,7 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
     launches = RIGOROUS_LAUNCHES if rigorous else LAUNCHES if fast else request.launches or LAUNCHES
     filled: dict[str, Any] = {"launches": launches, "sample_length": 0 if fast else SAMPLE_LENGTH}
     filled |= {"timeout": request.timeout_seconds, "retries": request.retries or 0}
-    options = {**options, **{name: v for name, v in filled.items() if options[name] is None}}
+    options = {**options, **{name: v for name, v in filled.items() if options.get(name) is None}}
     if options["launches"] == 1 and options["order_seed"] is not None:
         raise UsageError("--order-seed would have no effect: one launch keeps the plan's order; add --launches")
     return request, {**options, "order_seed": options["order_seed"] or 0}

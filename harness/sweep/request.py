@@ -41,6 +41,8 @@ class PlanRequest:
         timeout_seconds: what one launch may take; None leaves it to the command.
         retries: how often a launch that ended badly is tried again at once; None leaves it to the command.
         overridden: axes whose values took the place of the plan's own; excludes that name one may exclude nothing.
+        backend_options: backend, engine or group -> axis -> value, in place of the plan's where one of these runs.
+        problems: what is wrong with where this came from, to be told with everything else that is.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class PlanRequest:
     timeout_seconds: float | None = None
     retries: int | None = None
     overridden: frozenset[str] = frozenset()
+    backend_options: Mapping[str, Combination] = field(default_factory=dict)
+    problems: Sequence[str] = ()
 
     def products(self) -> list[dict[str, Sequence[Any]]]:
         """Return the axes of each product of the plan, defaults filled in."""
@@ -67,6 +71,10 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
     for name, values in over.task_options.items():
         options.setdefault(name, {}).update(values)
     cases = [{name: values for name, values in case.items() if name not in over.axes} for case in base.cases]
+    of_backends = {
+        engine: {name: value for name, value in values.items() if name not in over.axes}
+        for engine, values in base.backend_options.items()
+    }
     return PlanRequest(
         {**base.axes, **over.axes},
         options,
@@ -77,6 +85,8 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
         timeout_seconds=_first(over.timeout_seconds, base.timeout_seconds),
         retries=_first(over.retries, base.retries),
         overridden=base.overridden | set(over.axes),
+        backend_options={**of_backends, **over.backend_options},
+        problems=[*base.problems, *over.problems],
     )
 
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from harness.contract import Record, Trial
@@ -94,6 +95,20 @@ def describe(trial: Trial) -> str:
     """Return a trial in a few words."""
     python = f" python={trial.python}" if trial.python else ""
     return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{python}"
+
+
+def summary(tally: Tally) -> str:
+    """Return in a line what runs, failed and is left, how fast it goes, when it will end, and what failed last."""
+    parts = [f"{len(tally.running)} running", f"{tally.failed} failed", f"{tally.left} left"]
+    if tally.elsewhere:
+        parts.append(f"{tally.elsewhere} by another process")
+    if tally.seconds_left is not None:
+        end = datetime.now().astimezone() + timedelta(seconds=tally.seconds_left)
+        parts.append(f"{3600 * tally.ended / max(tally.elapsed_seconds, 1e-9):,.0f} an hour")
+        parts.append(f"{span(tally.seconds_left)} to go, to {end:%H:%M}")
+    if tally.failure:
+        parts.append(f"last failure: {tally.failure}")
+    return ", ".join(parts)
 
 
 def span(seconds: float) -> str:

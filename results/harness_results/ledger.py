@@ -20,6 +20,7 @@ Mode = Literal["resume", "retry_failed", "fresh"]
 Wanted = Mapping[str, str]  # trial_id -> fingerprint of what would be measured now
 Answer = Literal["mine", "done", "busy"]
 IDS_AT_ONCE = 500
+HISTORY = 2000  # launches that an estimate looks at
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,19 @@ class Ledger:
     def drivers(self) -> list[drivers.Driver]:
         """Return who measures now, or was killed while it did."""
         return self._database.run(drivers.read_drivers)
+
+    def history(self, environment_id: str) -> list[tuple[Mapping[str, Any], float]]:
+        """Return trial and wall seconds of the latest launches that ended ``ok`` in this environment."""
+        records, trials = schema.records, schema.trials
+        query = (
+            select(trials.c.content, records.c.details)
+            .join(trials, trials.c.trial_id == records.c.trial_id)
+            .where(records.c.status == "ok", records.c.environment_id == environment_id)
+            .order_by(records.c.record_id.desc())
+            .limit(HISTORY)
+        )
+        found = self._database.run(lambda connection: connection.execute(query).all())
+        return [(row.content, row.details["wall_seconds"]) for row in found if "wall_seconds" in row.details]
 
     def read(self, record_ids: Sequence[int], *, with_curves: bool = False) -> list[Record]:
         """Return the records of these ids, in the order in which they were stored."""
