@@ -79,7 +79,7 @@ def read_plan(path: Path) -> PlanRequest:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the plan {path} is not valid TOML: {error}") from error
     plan, problems = _validated(content)
-    problems += _odd(plan)
+    problems += [problem for place, table in _tables(plan).items() for problem in _odd(place, table)]
     include, exclude = ([_read(one) for one in some] for some in (plan.include, plan.exclude))
     return PlanRequest(
         _axes(plan.matrix),
@@ -105,17 +105,22 @@ def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:
     return PlanFile.model_validate({name: value for name, value in content.items() if name not in bad}), problems
 
 
-def _odd(plan: PlanFile) -> list[str]:
-    """Return the places where an axis has a value that TOML can hold and no axis takes."""
+def _tables(plan: PlanFile) -> dict[str, Axes]:
+    """Return place -> table of every table of axes in the file."""
     tables = {"matrix": plan.matrix} | {f"backend.{name}": one for name, one in plan.backend.items()}
     for name in ("case", "include", "exclude"):
         tables |= {f"{name}.{place}": one for place, one in enumerate(getattr(plan, name), start=1)}
-    return [
-        f"{place}.{axis} = {value!r}: no axis takes true or false, a table or a date: {axis}"
-        for place, table in tables.items()
-        for axis, value in table.items()
-        if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in _list(value))
-    ]
+    return tables
+
+
+def _odd(place: str, table: Axes) -> list[str]:
+    """Take the values out that TOML can hold and no axis takes; return what is wrong with them."""
+    odd = [axis for axis, value in table.items() if not all(map(_is_plain, _list(value)))]
+    return [f"{place}.{axis} = {table.pop(axis)!r}: no axis takes true or false, a table or a date" for axis in odd]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _axes(table: Mapping[str, Any]) -> dict[str, list[Any]]:
