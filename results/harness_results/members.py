@@ -39,17 +39,19 @@ class Standing:
     other: Member | None = None
 
 
-def membership(*, with_taken: bool) -> Subquery:
-    """Return the rows (run_id, record_id) of every record in its own run, and in those that have taken it."""
+def membership(*, with_taken: bool, trial_id: str | None = None) -> Subquery:
+    """Return the rows (run_id, record_id) of records, of one trial or all: in its run, and in those that took it."""
     own = select(records.c.run_id, records.c.record_id)
-    if not with_taken:
-        return own.subquery()
-    return union_all(own, select(taken.c.run_id, taken.c.record_id)).subquery()
+    lent = select(taken.c.run_id, taken.c.record_id)
+    if trial_id is not None:  # here and not outside, where a database would make the whole union first
+        own = own.where(records.c.trial_id == trial_id)
+        lent = lent.join(records, records.c.record_id == taken.c.record_id).where(records.c.trial_id == trial_id)
+    return union_all(own, lent).subquery() if with_taken else own.subquery()
 
 
 def members(connection: Connection, trial_id: str | None = None) -> dict[str, list[Member]]:
     """Return trial_id -> its members of all runs but the doctor's, the oldest first; of one trial where it is named."""
-    of = membership(with_taken=True)
+    of = membership(with_taken=True, trial_id=trial_id)
     query = (
         select(of.c.run_id, records.c.record_id, records.c.trial_id, records.c.status, records.c.started_at,
                record_identities.c.fingerprint)
@@ -59,8 +61,6 @@ def members(connection: Connection, trial_id: str | None = None) -> dict[str, li
         .where(runs.c.command != DOCTOR)
         .order_by(of.c.run_id, records.c.record_id)
     )  # fmt: skip
-    if trial_id is not None:
-        query = query.where(records.c.trial_id == trial_id)
     settings = connection.execute(select(run_settings))
     closed = {row.run_id for row in settings if row.content.get("closed")}
     found: dict[str, list[Member]] = {}

@@ -71,18 +71,14 @@ def launches(run_id: int | None = None, trial_id: str | None = None, *, with_tak
     A run has its own launches and those that it took from earlier runs. One that was interrupted in every launch of a
     trial has it only where no other run has. ``with_taken``: the store keeps what runs have taken.
     """
-    of = membership(with_taken=with_taken)
-    wanted = select(of.c.record_id).join(records, records.c.record_id == of.c.record_id)
-    if trial_id is not None:
-        wanted = wanted.where(records.c.trial_id == trial_id)
+    of = membership(with_taken=with_taken, trial_id=trial_id)
     if run_id is not None:
-        return wanted.where(of.c.run_id == run_id)
-    every = membership(with_taken=with_taken)
-    ended = func.max(case((records.c.status != "interrupted", every.c.run_id)))
-    run = func.coalesce(ended, func.max(every.c.run_id)).label("run_id")
-    last = select(run, records.c.trial_id).join(records, records.c.record_id == every.c.record_id)
-    last_of = last.group_by(records.c.trial_id).subquery()
-    return wanted.join(last_of, (of.c.run_id == last_of.c.run_id) & (records.c.trial_id == last_of.c.trial_id))
+        return select(of.c.record_id).where(of.c.run_id == run_id)
+    trial = records.c.trial_id
+    ended = func.max(case((records.c.status != "interrupted", of.c.run_id))).over(partition_by=trial)
+    last = func.coalesce(ended, func.max(of.c.run_id).over(partition_by=trial)).label("last")
+    every = select(of, last).join(records, records.c.record_id == of.c.record_id).subquery()
+    return select(every.c.record_id).where(every.c.run_id == every.c.last)
 
 
 def read_records(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:

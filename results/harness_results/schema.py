@@ -167,6 +167,7 @@ taken = Table(  # records of earlier runs that stand for launches of this one
     tables,
     Column("run_id", ForeignKey("runs.run_id"), primary_key=True),
     Column("record_id", ForeignKey("records.record_id"), primary_key=True),
+    Index("taken_by_record", "record_id"),
 )
 
 drivers = Table(  # who measures now, or was killed while it did
