@@ -180,8 +180,10 @@ def _begin(connection: Connection, command: str, settings: Mapping[str, Any]) ->
 
 
 def _raise_launches(connection: Connection, run: Run, launches: int) -> None:
-    if launches > int(run.settings.get("launches", 1)):
-        table, content = schema.run_settings, {**run.settings, "launches": launches}
+    table = schema.run_settings
+    content = connection.execute(select(table.c.content).where(table.c.run_id == run.run_id)).scalar_one()
+    if launches > int(content.get("launches", 1)):
+        content = {**content, "launches": launches}
         connection.execute(update(table).where(table.c.run_id == run.run_id).values(content=content))
 
 
