@@ -84,6 +84,16 @@ def test_report_writes_a_file_and_takes_one_run(measured):
     assert last.stdout == (folder / "out.json").read_text()
 
 
+def test_the_same_command_again_gives_the_table_at_once_and_says_where_it_is_from(measured):
+    folder, copy, _ = measured
+    again = harness("run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder)
+    assert (again.returncode, again.stdout) == (0, copy.stdout)
+    told = r"note: all 4 trials are in harness\.sqlite from [-\d: ]+; --fresh measures them again\n"
+    assert re.fullmatch(told, again.stderr)
+    both = harness("run", "--fresh", "--retry-failed", cwd=folder)
+    assert (both.returncode, "leave --retry-failed out" in both.stderr) == (2, True)
+
+
 def test_show_gives_everything_about_a_trial_by_its_first_digits(measured):
     folder, copy, _ = measured
     trial_id = rows(copy.stdout)[-1]["trial_id"]
