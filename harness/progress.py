@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.progress import Task as Bar
@@ -28,13 +29,13 @@ class ProgressView:
     """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
 
     def __init__(self, trials: int, *, taken: int = 0, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._console = Console(stderr=True, highlight=False, quiet=quiet, emoji=False)  # numpy:loop: is none
         self._tally = Tally(trials, taken=taken)
         self._told = time.monotonic()
         self._began = time.monotonic()
         self._running: Trial | None = None
         self._live = self._console.is_terminal and not quiet
-        self._bars = Progress(
+        self._bars = _Bars(
             *self._columns(),
             console=self._console,
             disable=not self._live,
@@ -42,7 +43,6 @@ class ProgressView:
             auto_refresh=False,  # no thread of ours wakes up beside a measurement; events refresh
         )
         self._bar: TaskID | None = None
-        self._whole: TaskID | None = None
 
     def _columns(self) -> list[ProgressColumn]:
         bar = [BarColumn(bar_width=12)] if self._console.width >= ROOM_FOR_A_BAR else []
@@ -107,9 +107,7 @@ class ProgressView:
         if self._tally.total < LEAST_TO_SUM_UP:
             return
         if self._live:
-            if self._whole is None:
-                self._whole = self._bars.add_task("sweep", total=self._tally.total)
-            self._bars.update(self._whole, completed=self._number, summary=summary(self._tally))
+            self._bars.below = f"{self._number}/{self._tally.total} done, {summary(self._tally)}"
             self._bars.refresh()
         elif time.monotonic() - self._told > TELL_SECONDS and self._tally.left:
             self._told = time.monotonic()
@@ -118,6 +116,18 @@ class ProgressView:
     def note(self, text: str) -> None:
         """Show a message."""
         self._console.print(escape(printable(text)), soft_wrap=True)
+
+
+class _Bars(Progress):
+    """The running trials, and a line below them."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bars, then the line."""
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below, style="dim")
 
 
 class _Figures(TextColumn):
@@ -129,8 +139,6 @@ class _Figures(TextColumn):
     def render(self, task: Bar) -> Text:
         """Return the text after the bar."""
         values = task.fields
-        if values.get("summary"):
-            return Text(values["summary"], style="dim")
         if values.get("loss") is None:
             return Text(str(values.get("phase", "")), style="dim")
         rate = f"  {values['rate'] / 1000:,.0f}k tokens/s" if values.get("rate") else ""

@@ -173,6 +173,14 @@ def test_fresh_measures_all_again_in_a_new_run_and_goes_on_by_itself_when_it_was
     assert sweep()[0] == []
 
 
+def test_launches_from_before_a_trial_was_measured_anew_no_longer_count(sweep):
+    sweep(TRIALS[:1], launches=3)
+    sweep(TRIALS[:1], mode="fresh")
+    begun, _, records = sweep(TRIALS[:2], launches=2)
+    assert sorted(begun) == [0, 1, 1]
+    assert [record.trial.seed for record in records] == [0, 0, 1, 1]
+
+
 def test_launches_of_the_doctor_are_never_taken(sweep, plugins):
     with Store.open(sweep.path) as store:
         list(Session(store, DOCTOR, plugins, executor=Fake()).measure(TRIALS, LocalSettings(), Silent()))
