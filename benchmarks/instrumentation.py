@@ -32,8 +32,8 @@ SHAPES = ((10, 32, 8), (25, 128, 32), (64, 512, 64))  # T, hidden, batch of an L
 # Where each backend takes the norm, and what stands in its place: constants of the same types.
 NORMS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "numpy": ("harness_numpy.trainer", "global_norm", lambda _vector: 1.0),
-    "torch": ("harness_torch.update", "_clip", lambda _rule, _gradients: (1.0, False)),
-    "jax": ("harness_jax.functions", "clip", lambda _rule, gradients: (gradients, 1.0, False)),
+    "torch": ("harness_torch.update", "_clip", lambda _rule, _gradients, _again: (1.0, False)),
+    "jax": ("harness_jax.functions", "clip", lambda _rule, gradients, _shares: (gradients, 1.0, False)),
 }
 PAIRS, WARM_UP = 150, 20
 SECONDS = 12.0  # at most so long per shape

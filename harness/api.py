@@ -13,6 +13,7 @@ from harness.agenda import NO_IDENTITY, Agenda, in_order
 from harness.agenda import agenda as make_agenda
 from harness.contract import Record, StoreError, Trial, UsageError
 from harness.contract.trial import OptionValue
+from harness.logs import keep_log
 from harness.measure.environment import machine_id
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
@@ -120,7 +121,7 @@ def measured(
     from harness_results.store import Store
 
     with Store.open(store, create=bool(agenda.left)) as opened:
-        session = Session(opened, command, plugins, checkpoint_folder(store))
+        session = Session(opened, command, plugins, checkpoint_folder(store), logs=log_folder(store))
         list(session.carry_out(agenda, settings, watcher))
         return combine(session.results(agenda, with_curves=True))
 
@@ -184,11 +185,20 @@ def _values(value: Any) -> Sequence[Any]:
 
 def checkpoint_folder(store: str | Path) -> Path | None:
     """Return the folder beside a store's file for its checkpoints; None for a store that is no file."""
+    return _folder_beside(store, "checkpoints")
+
+
+def log_folder(store: str | Path) -> Path | None:
+    """Return the folder beside a store's file for what workers print; None for a store that is no file."""
+    return _folder_beside(store, "logs")
+
+
+def _folder_beside(store: str | Path, what: str) -> Path | None:
     text = str(store)
     if "://" in text and not text.startswith("sqlite:///"):
         return None
     path = Path(text.removeprefix("sqlite:///"))
-    return path.absolute().with_name(path.name + ".checkpoints")
+    return path.absolute().with_name(f"{path.name}.{what}")
 
 
 def history(store: str | Path) -> list[tuple[Mapping[str, Any], float]]:
@@ -204,7 +214,7 @@ def history(store: str | Path) -> list[tuple[Mapping[str, Any], float]]:
 
 @dataclass
 class Session:
-    """Measures launches and stores each record before the next one begins.
+    """Measures launches and stores each record as soon as it is there.
 
     Attributes:
         store: where records go, opened to be written.
@@ -215,6 +225,7 @@ class Session:
         launches: fresh processes that measure each trial, in shuffled rounds over all trials.
         order_seed: shuffles them; kept with the run.
         executor: where the launches run.
+        logs: the folder for what workers print, made when it is needed; None: it is not kept.
         run_id: the run in which it measured; None: nothing was left to be measured.
         elsewhere: launches that another process had begun, and has not ended.
     """
@@ -227,6 +238,7 @@ class Session:
     launches: int = 1
     order_seed: int = 0
     executor: Executor = run_trials
+    logs: Path | None = None
     run_id: int | None = field(default=None, init=False)
     elsewhere: int = field(default=0, init=False)
 
@@ -264,6 +276,7 @@ class Session:
     def _records(self, sweeping: Sweeping, settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
         known = {name: dict(content) for name, content in self.store.all_calibrations().items()}
         settings = replace(settings, checkpoints=self.checkpoints, block=self.plugins.blocked, calibrations=known)
+        settings = replace(settings, keep_logs=self.logs is not None)
 
         def on_event(trial: Trial, event: Event) -> None:
             watcher.event(trial, event)
@@ -272,9 +285,10 @@ class Session:
         records = self.executor(
             sweeping.launches(), settings=settings, on_event=on_event, stop=self.stop, plugins=self.plugins
         )
-        for record in records:
+        for told in records:
+            record = keep_log(told, self.logs, sweeping.place.run_id)
             sweeping.add(record)
-            self._calibrate(record, known)
+            self._calibrate(record, known, settings)
             watcher.finish(record)
             yield record
 
@@ -289,13 +303,21 @@ class Session:
     def _settings(self, agenda: Agenda, settings: LocalSettings) -> dict[str, Any]:
         pythons = {name: str(python.path) for name, python in settings.pythons.items()}
         order = {"launches": agenda.launches, "order_seed": agenda.order_seed, "plan": agenda.plan}
-        return {**order, "affinity": list(settings.affinity), "pythons": pythons}
+        places = {"jobs": settings.places.jobs, "gpus": list(settings.places.cards)}
+        return {
+            **order,
+            **places,
+            "isolation": settings.isolation,
+            "affinity": list(settings.affinity),
+            "pythons": pythons,
+        }
 
-    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]]) -> None:
+    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]], settings: LocalSettings) -> None:
         """Keep the limits that this launch has measured, for the launches to come as well."""
         place = known.setdefault(str(record.environment_id), {})
         for name, content in record.details.get("calibrations", {}).items():
-            self.store.calibrate(str(record.environment_id), name, content)
+            if not settings.notes():  # measured beside others it is no limit of the machine
+                self.store.calibrate(str(record.environment_id), name, content)
             place[name] = content
 
 

@@ -33,7 +33,7 @@ class ProgressView:
         self._tally = Tally(trials, taken=taken)
         self._told = time.monotonic()
         self._began = time.monotonic()
-        self._running: Trial | None = None
+        self._running: dict[Trial, tuple[float, TaskID | None]] = {}  # since when, and its line
         self._live = self._console.is_terminal and not quiet
         self._bars = _Bars(
             *self._columns(),
@@ -42,7 +42,6 @@ class ProgressView:
             transient=True,
             auto_refresh=False,  # no thread of ours wakes up beside a measurement; events refresh
         )
-        self._bar: TaskID | None = None
 
     def _columns(self) -> list[ProgressColumn]:
         bar = [BarColumn(bar_width=12)] if self._console.width >= ROOM_FOR_A_BAR else []
@@ -61,39 +60,41 @@ class ProgressView:
         self._bars.__exit__(kind, error, at)
 
     def event(self, trial: Trial, event: events.Event) -> None:
-        """Show what the running trial tells; its first event begins it."""
-        if trial is not self._running:
+        """Show what a running trial tells; its first event begins it."""
+        if trial not in self._running:
             self._start(trial)
-        if self._bar is None:
+        _, bar = self._running[trial]
+        if bar is None:
             return
         if isinstance(event, events.Phase):
-            self._bars.update(self._bar, phase=event.name)
+            self._bars.update(bar, phase=event.name)
         elif isinstance(event, events.Progress):
             rate = event.tokens / event.seconds if event.seconds > 0 else None
-            self._bars.update(self._bar, completed=event.step, phase="train", loss=event.losses[-1], rate=rate)
+            self._bars.update(bar, completed=event.step, phase="train", loss=event.losses[-1], rate=rate)
         self._bars.refresh()
 
     def _start(self, trial: Trial) -> None:
-        self._running = trial
+        bar = None
         self._tally.start(trial)
         if self._live:
             self._sum_up()
-            label = escape(f"[{self._number + 1}/{self._tally.total}] {describe(trial)}")
-            self._bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
+            number = self._number + len(self._running) + 1
+            label = escape(f"[{number}/{self._tally.total}] {describe(trial)}")
+            bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
+        self._running[trial] = (time.monotonic() if self._running else self._began, bar)
 
     def finish(self, record: Record) -> None:
         """Leave one line about a finished trial."""
         self._tally.end(record)
-        self._running = None  # the next launch may be of this very trial
-        if self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bar = None
+        began, bar = self._running.pop(record.trial, (self._began, None))  # the next launch may be of this very trial
+        if bar is not None:
+            self._bars.remove_task(bar)
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
         line = (
             f"{escape(f'[{self._number}/{self._tally.total}] {describe(record.trial)}')}  {status}  "
             f"{escape(_outcome(record))}"
         )
-        self._console.print(f"{line}  [dim]{time.monotonic() - self._began:.1f} s[/]", soft_wrap=True)
+        self._console.print(f"{line}  [dim]{time.monotonic() - began:.1f} s[/]", soft_wrap=True)
         self._began = time.monotonic()
         self._sum_up()
 

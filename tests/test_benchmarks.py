@@ -1,12 +1,18 @@
-"""The benchmark of verdicts fails where a verdict is wrong; what it measures is not tested here."""
+"""The benchmarks do what they say; what they measure is not tested here."""
 
 import os
+import runpy
 import subprocess
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "verdicts.sh"
+from harness.contract import Trial
+from harness.measure.setup import prepare
+from harness.plugins import load_plugins
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SCRIPT = BENCHMARKS / "verdicts.sh"
 FAKE = """#!/bin/sh
 case "$*" in
   run*) exit 0 ;;
@@ -25,3 +31,18 @@ def test_equal_code_that_is_called_slower_and_slow_code_that_is_not_fail(tmp_pat
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE": str(tmp_path / "s.sqlite")}
     done = subprocess.run(["sh", SCRIPT], env=environment, capture_output=True, check=False)
     assert (done.returncode == 0) == passes
+
+
+@pytest.mark.parametrize("engine", ["numpy:vectorised", "torch:library", "torch:fused", "jax:fused"])
+def test_the_gradient_norm_can_be_taken_out_of_each_engine(engine):
+    benchmark = runpy.run_path(str(BENCHMARKS / "instrumentation.py"))
+    backend, variant = engine.split(":")
+    trial = Trial(backend=backend, variant=variant, task="adding", cell="lstm", length=4, hidden=5, batch=2, steps=2)
+    plugins = load_plugins()
+    setup = prepare(trial, plugins, plugins.backend(backend), engine)
+    batch, norms = next(setup.training()), []
+    for stand_in in (None, benchmark["NORMS"][backend][2]):
+        trainer = setup.trainer()
+        with benchmark["replaced"](*benchmark["NORMS"][backend][:2], stand_in):
+            norms.append(float(trainer.train_step(trainer.put(batch)).gradient_norm))
+    assert norms[1] == 1.0 != norms[0]

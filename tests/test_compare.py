@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -15,27 +16,30 @@ from harness_results.compare import compare, same_but
 from harness_results.comparison import Comparison
 from harness_results.floors import Floor, measured_floors
 from harness_results.gate import Rule, read_rule
+from harness_results.order import interleaved
 from harness_results.places import different_facts
 from harness_results.sides import Side, floors_of
 from harness_results.store import Store
 
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
 STEADY = (1.00, 1.01, 0.99, 1.005, 0.995)
+HOUR = 3600
 
 
 def trial(**fields):
     return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20} | fields)
 
 
-def launches(which=None, factor=1.0, statuses=("ok",) * 5, place="here", environment=None, **figures):
+def launches(which=None, factor=1.0, statuses=("ok",) * 5, place="here", environment=None, at=0, **figures):
     made = []
-    for seconds, status in zip(STEADY, statuses, strict=True):
+    for round_, (seconds, status) in enumerate(zip(STEADY, statuses, strict=True)):
         speed = {"step_seconds_median": factor * seconds, "tokens_per_second": 640 / (factor * seconds)}
         known = {"loss_validation": 0.5, "gradient_norm_max": 2.0, **figures}
         made.append(
             Record(
                 which or trial(), status, None if status == "ok" else "no luck", figures=known | speed,
                 environment=HERE if environment is None else environment, environment_id=place,
+                started_at=(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at + 10 * round_)).isoformat(),
             )
         )  # fmt: skip
     return made
@@ -57,6 +61,20 @@ def test_a_slowdown_is_slower_by_as_much_as_it_is():
     assert row.effect.low <= -0.2 <= row.effect.high
     assert row.regressions == ("slower",)
     assert verdict(launches(factor=1.25), launches()).verdict == "faster"
+
+
+def test_speeds_measured_beside_other_launches_are_compared_with_a_note():
+    crowded = [replace(record, details={"jobs": 4}) for record in launches()]
+    found = Comparison((verdict(launches(), crowded),))
+    assert "base was measured with --jobs 1, new with --jobs 4" in compare_text.plain(found)
+    assert '"base_jobs": 1, "new_jobs": 4' in compare_text.to_json_lines(found)
+    assert "--jobs" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
+
+
+def test_speeds_of_warm_processes_are_compared_with_a_note():
+    warm = [replace(record, details={"isolation": "backend"}) for record in launches()]
+    assert "--isolation backend" in compare_text.plain(Comparison((verdict(warm, launches()),)))
+    assert "--isolation" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
 
 
 def test_a_change_below_the_noise_floor_is_not_called():
@@ -443,3 +461,76 @@ def test_a_terminal_that_has_ascii_only_gets_ascii():
     told = stream.buffer.getvalue().decode("ascii")
     assert "slower x" in told
     assert "0.500 > 0.750" in told
+
+
+def test_sides_measured_one_after_the_other_need_more_than_the_machines_drift():
+    later = {"at": HOUR}
+    equal, little, much = (verdict(launches(), launches(factor=f, **later)) for f in (1.0, 1.08, 1.3))
+    assert [row.verdict for row in (equal, little, much)] == ["cannot_tell", "cannot_tell", "slower"]
+    assert "may drift by 10.0% between sides that are not interleaved" in equal.reason
+    assert (equal.drift, verdict(launches(), launches()).drift) == (0.10, None)
+    assert equal.effect.low < -0.09
+    assert equal.effect.high > 0.09
+
+
+def test_a_drift_that_is_known_takes_the_place_of_the_assumed_one():
+    steady = {"drift": 0.01}
+    assert verdict(launches(), launches(factor=1.08, at=HOUR), **steady).verdict == "slower"
+    assert verdict(launches(), launches(at=HOUR), **steady).verdict == "same"
+
+
+def test_the_drift_is_blamed_only_where_it_hides_something():
+    noisy = [replace(one, figures=one.figures | {"tokens_per_second": 640 / (1 + 0.3 * n)})
+             for n, one in enumerate(launches(at=HOUR))]  # fmt: skip
+    assert "scatter too widely" in verdict(launches(), noisy).reason
+    floors = {"*": Floor(0.5)}
+    assert "noise floor" in verdict(launches(), launches(factor=1.3, at=HOUR), floors=floors).reason
+
+
+def test_launches_take_turns_or_they_do_not():
+    early, late = launches(), launches(at=HOUR)
+    assert interleaved(early, early)
+    assert interleaved(early[::2] + late[1::2], early[1::2] + late[::2])
+    assert not interleaved(early, late)
+    assert not interleaved(late, early)
+    assert not interleaved(early, [])
+
+
+@pytest.mark.parametrize("start", [None, "", "yesterday", "2026-13-01T00:00:00"])
+def test_a_start_that_cannot_be_read_took_no_turns(start):
+    assert not interleaved(launches(), [replace(record, started_at=start) for record in launches()])
+
+
+def test_a_start_without_a_time_zone_is_in_utc():
+    naive = [replace(record, started_at=record.started_at.removesuffix("+00:00")) for record in launches()]
+    assert interleaved(launches(), naive)
+
+
+def test_only_launches_that_count_take_turns():
+    def stopped(at):
+        return [replace(record, status="interrupted", figures={}) for record in launches(at=at)]
+
+    assert verdict(launches(), launches() + stopped(HOUR)).drift is None
+    assert verdict(launches(at=HOUR), stopped(2 * HOUR) + launches(at=0)).drift == 0.10
+
+
+def test_of_single_launches_nothing_is_said_about_turns(tmp_path):
+    single = launches()[:1] + launches(trial(backend="torch", variant="library"), at=9)[:1]
+    result = run("numpy", "torch", "--store", store(tmp_path / "s.sqlite", *single), "-f", "json")
+    found = json.loads(result.stdout.splitlines()[0])
+    assert (found["verdict"], found["interleaved"], found["drift"]) == ("cannot_tell", None, None)
+
+
+def test_runs_one_after_the_other_are_told_and_their_drift_can_be_given(tmp_path):
+    path = store(tmp_path / "s.sqlite", *launches())
+    store(path, *launches(factor=1.08, at=HOUR))
+    table = run("1", "2", "--store", path)
+    assert (status(table), "not interleaved: the machine may drift by 10.0%" in table.stdout) == (0, True)
+    found = json.loads(run("1", "2", "--store", path, "--drift", "2.5%", "-f", "json").stdout.splitlines()[0])
+    assert (found["verdict"], found["interleaved"], found["drift"]) == ("slower", False, 0.025)
+    assert "not interleaved" not in run("1", "1", "--store", path).stdout
+
+
+@pytest.mark.parametrize("text", ["3", "-1%", "100%", "nan%", "three"])
+def test_a_drift_is_a_percentage(text):
+    assert "is not a percentage from 0% to below 100%" in str(status(run("1", "2", "--drift", text)))

@@ -17,6 +17,7 @@ from harness.plugins import load_plugins
 from harness.sweep.launch import Launch
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
+from harness.sweep.memory_watch import MemoryWatch
 from harness.sweep.stop import StopRequest
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
@@ -116,19 +117,54 @@ def test_one_bad_trial_does_not_cost_the_next():
 
 
 def test_a_hung_trial_times_out_with_its_grandchildren_and_keeps_its_curve():
-    record = run("hang", settings=LocalSettings(timeout_seconds=3, kill_seconds=0.5))
-    assert (record.status, record.reason) == ("timeout", "timeout after 3 s")
+    steps = []
+
+    def hurry(which, event):  # the time-out falls due when the plugin hangs, however busy the machine is
+        steps.extend(event.losses if isinstance(event, Progress) else ())
+        if len(steps) == 2:
+            launch._end_within(1.0, *launch.late)
+
+    with StopRequest() as never:
+        launch = Launch(faulty("hang"), LocalSettings(timeout_seconds=250, kill_seconds=0.5), hurry, never)
+        record = launch.run(load_plugins())
+    assert (record.status, record.reason) == ("timeout", "timeout after 250 s")
     assert len(record.curves["loss"]) == 2
     assert record.figures["gradient_norm_last"] > 0
     pids = grandchildren(record.details["log_tail"])
+    assert len(pids) == 3
+    assert not [pid for pid in pids if alive(pid)]
+
+
+@pytest.mark.parametrize(("variant", "status"), [("orphan", "ok"), ("orphan_of_crash", "crashed")])
+def test_children_that_a_plugin_leaves_behind_do_not_outlive_the_trial(variant, status):
+    record, log = run_with_log(variant)
+    assert record.status == status
+    pids = grandchildren(log)
     assert len(pids) == 2
-    assert_gone(pids)
+    assert not [pid for pid in pids if alive(pid)]
 
 
-def test_a_child_that_a_plugin_leaves_behind_does_not_outlive_the_trial():
-    record, log = run_with_log("orphan")
-    assert record.status == "ok"
-    assert_gone(grandchildren(log))
+def test_a_trial_that_never_begins_times_out_too():
+    record = run("good", settings=LocalSettings(timeout_seconds=0.05))
+    assert (record.status, record.reason) == ("timeout", "timeout after 0.05 s")
+
+
+@pytest.mark.parametrize("variant", ["glutton", "glutton_below"])
+def test_a_plugin_that_allocates_without_end_is_out_of_memory_and_the_next_trial_is_ok(variant):
+    settings = LocalSettings(memory_limit_bytes=400 * 2**20)
+    eater, following = run_trials([faulty(variant), faulty("good")], settings=settings)
+    assert (eater.status, following.status) == ("out_of_memory", "ok")
+    limit = r"out of memory: more than the limit of 400 MiB: .*raise --memory-limit; peak seen: (\d+) MiB"
+    assert 400 <= int(re.fullmatch(limit, eater.reason)[1]) < 2000
+    assert len(eater.curves["loss"]) == 2
+
+
+def test_a_worker_ends_before_the_machine_has_no_memory_left():
+    scarce = MemoryWatch(reserve_bytes=200 * 2**20, available_bytes=lambda: 100 * 2**20)
+    with StopRequest() as never:
+        record = Launch(faulty("glutton"), LocalSettings(), lambda *_: None, never, memory=scarce).run(load_plugins())
+    assert record.status == "out_of_memory"
+    assert record.reason.startswith("out of memory: 100 MiB were left on this machine, 200 MiB are its reserve")
 
 
 def test_a_noisy_plugin_changes_no_record_and_its_log_is_capped(capfd):
@@ -187,24 +223,30 @@ def test_a_worker_killed_from_outside_is_a_crash():
 DRIVER = """
 from test_faults import faulty
 from harness.sweep.local import run_trials
-list(run_trials([faulty("hang")], on_event=lambda trial, event: print(type(event).__name__, flush=True)))
+from harness.sweep.local_settings import LocalSettings
+from harness.sweep.places import Places
+settings = LocalSettings(places=Places(((),) * {jobs}))
+trials = [faulty("hang", seed=seed) for seed in range({jobs})]
+list(run_trials(trials, settings=settings, on_event=lambda trial, event: print(type(event).__name__, flush=True)))
 """
 
 
-def test_a_killed_driver_leaves_no_worker_and_no_grandchild():
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_killed_driver_leaves_no_worker_and_no_grandchild(jobs):
     here = str(Path(__file__).parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, os.environ["PYTHONPATH"]])}
-    with subprocess.Popen([sys.executable, "-c", DRIVER], env=environment, stdout=subprocess.PIPE, text=True) as driver:
-        for _ in range(2):
+    code = DRIVER.format(jobs=jobs)
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as driver:
+        for _ in range(2 * jobs):
             while driver.stdout.readline().strip() != "Progress":
                 assert driver.poll() is None
-        family = wait_for_family(driver.pid)
+        family = wait_for_family(driver.pid, members=5 * jobs)
         driver.kill()
         assert_gone(family)
 
 
-def wait_for_family(pid, members=4):
-    """Return the pids of the worker, its guard and the hanging plugin's two children."""
+def wait_for_family(pid, members):
+    """Return the pids of each worker, its keeper and the hanging plugin's three children."""
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         pids = [process.pid for process in psutil.Process(pid).children(recursive=True)]

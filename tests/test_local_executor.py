@@ -10,7 +10,7 @@ from harness.contract import Trial
 from harness.measure.events import Finished, Phase, Progress
 from harness.measure.honesty import THREAD_VARIABLES
 from harness.plugins import load_plugins
-from harness.sweep import launch
+from harness.sweep import workers
 from harness.sweep.ending import exit_outcome
 from harness.sweep.interpreters import Interpreter
 from harness.sweep.local import run_trials
@@ -103,7 +103,7 @@ def test_a_worker_that_cannot_be_started_costs_its_own_trial_only(plugins, monke
                 raise BlockingIOError(11, "Resource temporarily unavailable")
             super().__init__(request, environment, python)
 
-    monkeypatch.setattr(launch, "Worker", Full)
+    monkeypatch.setattr(workers, "Worker", Full)
     records = run(plugins, trial(seed=1), trial(seed=2))
     assert [record.status for record in records] == ["failed", "ok"]
     assert records[0].reason == "the worker could not be started: [Errno 11] Resource temporarily unavailable"

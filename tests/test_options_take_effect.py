@@ -114,3 +114,24 @@ def test_a_launch_that_takes_longer_than_the_timeout_is_ended(tmp_path):
     (record,) = all_measured(tmp_path, *slow[:-1], "4000", "--timeout", "4s", status=NOT_OK)
     assert (record.status, record.reason) == ("timeout", "timeout after 4 s")
     assert record.trial.variant == "slow"
+
+
+def test_a_launch_that_holds_more_than_the_memory_limit_is_ended(tmp_path):
+    glutton = ["faulty:glutton" if word == "faulty:good" else word for word in USUAL]
+    (record,) = all_measured(tmp_path, *glutton, "--memory-limit", "400MiB", status=NOT_OK)
+    assert record.status == "out_of_memory"
+    assert record.reason.startswith("out of memory: more than the limit of 400 MiB")
+
+
+def test_a_card_is_given_to_the_launch_that_needs_one(tmp_path):
+    record = measured(tmp_path, *USUAL, "--device", "card", "--gpus", "7")
+    assert (record.status, record.details["card"]) == ("ok", "7")
+    assert record.environment["variables"]["CUDA_VISIBLE_DEVICES"] == "7"
+
+
+def test_trials_share_a_process_where_that_is_asked_for(tmp_path):
+    telling = ["faulty:tells_process" if word == "faulty:good" else word for word in USUAL]
+    records = all_measured(tmp_path, *telling, "--seed", "0,1", "--isolation", "backend")
+    assert [record.details["isolation"] for record in records] == ["backend"] * 2
+    logs = [(tmp_path / "s.sqlite.logs" / record.details["log"]).read_text() for record in records]
+    assert len(set("".join(logs).splitlines())) == 1

@@ -94,3 +94,24 @@ def test_a_worker_does_not_outlive_the_end_of_its_stdin(start):
     process.wait(timeout=30)
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not [member for member in alive if member.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_worker_does_not_outlive_its_keeper(start):
+    process, events = start()
+    ask(process, TRIAL.model_copy(update={"variant": "slow", "steps": 10_000}))
+    while json.loads(events.readline())["event"] != "progress":
+        pass
+    (worker,) = psutil.Process(process.pid).children()
+    process.kill()
+    _, alive = psutil.wait_procs([worker], timeout=30)
+    assert not [member for member in alive if member.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whom the kernel kills first")
+def test_the_kernel_kills_the_worker_before_its_executor_where_memory_runs_out(start):
+    process, events = start()
+    ask(process, TRIAL.model_copy(update={"variant": "slow", "steps": 10_000}))
+    events.readline()
+    (worker,) = psutil.Process(process.pid).children()
+    scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (worker.pid, process.pid)]
+    assert scores == [1000, int(Path("/proc/self/oom_score_adj").read_text())]

@@ -58,7 +58,7 @@ def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tupl
 
     ``again`` are those of the gradients that count twice in the norm.
     """
-    norm = torch.nn.utils.get_total_norm(gradients + again, foreach=True)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients + again)))  # noqa: SLF001 (get_total_norm takes twice as long)
     if rule.clip_norm is not None:
         clipped = norm > rule.clip_norm
         torch._foreach_mul_(gradients, torch.where(clipped, rule.clip_norm / norm, 1.0))

@@ -11,6 +11,7 @@ import rich_click as click
 
 from harness.cli.main import NOTHING_COMPARABLE, OK, REGRESSION
 from harness.cli.options import store_option
+from harness.cli.types import Percentage
 from harness.contract import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ NOTHING_TOLD = ("missing", "new", "not_comparable")
 @click.option("--run", "run_id", type=click.IntRange(1), help="With --by: within this run.  [default: the last]")
 @click.option("--fail-on", multiple=True, metavar="METRIC:5%|METRIC:0.02", help="What may get worse by how much.")
 @click.option("--allow", multiple=True, metavar="VERDICT,...", help=f"No regression: {', '.join(ALLOWED)}.")
+@click.option("--drift", type=Percentage(), help="Of the machine, between sides not interleaved.  [default: 10%]")
 @click.option("--allow-mixed", is_flag=True, help="Compare although the environments differ.")
 @click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
@@ -43,6 +45,7 @@ def command(base: str, new: str, **options: Any) -> int:
     from harness_results.gate import read_rule
     from harness_results.places import different_facts
     from harness_results.sides import floors_of, is_store_or_run
+    from harness_results.statistics import DEFAULT_DRIFT
 
     rules = [read_rule(text) for text in options["fail_on"]]
     allowed = _allowed(options["allow"])
@@ -57,8 +60,9 @@ def command(base: str, new: str, **options: Any) -> int:
             f"nothing is compared: the environments differ\n  {told}\nto compare them all the same: --allow-mixed\n"
         )
         return NOTHING_COMPARABLE
+    drift = DEFAULT_DRIFT if options["drift"] is None else options["drift"]
     floors = floors_of(left, right)
-    found = compare(left.records, right.records, key=key, floors=floors, rules=rules, allowed=allowed)
+    found = compare(left.records, right.records, key=key, floors=floors, drift=drift, rules=rules, allowed=allowed)
     if not found.comparable:
         also = other_differences(left.records[0].trial, right.records[0].trial, axis) if axis else ""
         sys.stderr.write(f"nothing is compared: {left.name} and {right.name} have no trial in common{also}\n")

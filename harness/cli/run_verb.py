@@ -11,7 +11,7 @@ import rich_click as click
 
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
-from harness.cli.types import Duration, task_settings
+from harness.cli.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, UsageError
 from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
@@ -37,6 +37,11 @@ CONFIRM_ABOVE = 1000
 @click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
 @click.option("--order-seed", type=click.IntRange(0), help="Shuffles the launches.  [default: 0]")
 @click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
+@click.option("--jobs", "-j", type=click.IntRange(1, 4096), default=1, show_default=True,
+              help="Launches at once, each on processors of its own; their speeds are marked.")  # fmt: skip
+@click.option("--isolation", type=click.Choice(["launch", "backend"]), default="launch", show_default=True,
+              help="What has a process of its own; backend: quicker, to explore.")  # fmt: skip
+@click.option("--gpus", metavar="0,1", help="Cards to use, by their driver's numbers, one launch on each at a time.")
 @click.option(
     "--python",
     "pythons",
@@ -45,6 +50,7 @@ CONFIRM_ABOVE = 1000
     help="Another interpreter with a harness of its own; repeat to compare several, interleaved.",
 )
 @click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
+@click.option("--memory-limit", type=Size(), help="What one launch may hold.  [default: all but a reserve]")
 @click.option("--retries", type=click.IntRange(0, MOST_RETRIES),
               help="Tries more where a launch fails, crashes, or lacks time or memory.  [default: 0]")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Measure again what the store has that did not end ok.")
@@ -68,6 +74,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.local_settings import LocalSettings
+    from harness.sweep.places import read_places, usable
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
@@ -82,13 +89,23 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     trials = with_interpreters(expand(request, plugins), interpreters)
     for note in fallback_notes(request, trials, plugins.backends):
         click.echo(f"note: {note}", err=True)
-    for interpreter in interpreters.values() if options["affinity"] else ():
-        interpreter.need("affinity", "--affinity")
+    for interpreter in interpreters.values():
+        for option in ("--affinity",) * bool(options["affinity"]) + ("--jobs",) * (options["jobs"] > 1):
+            interpreter.need("affinity", option)
+        if options["isolation"] != "launch":
+            interpreter.need("isolation", "--isolation")
+    if options["isolation"] != "launch" and options["launches"] > 1:
+        raise UsageError("--launches counts fresh processes, --isolation backend reuses them: leave one of them out")
     threads = [trial.threads for trial in trials]
+    affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
+    processors = usable(affinity) if options["jobs"] > 1 else affinity
     settings = LocalSettings(
         timeout_seconds=options["timeout"],
+        memory_limit_bytes=options["memory_limit"],
         sample_length=options["sample_length"],
-        affinity=read_affinity(options["affinity"], threads) if options["affinity"] else (),
+        affinity=affinity,
+        isolation=options["isolation"],
+        places=read_places(options["jobs"], options["gpus"], trials, processors),
         pythons=interpreters,
         retries=options["retries"],
     )
@@ -128,7 +145,7 @@ def _dry_run(agenda: Agenda, options: dict[str, Any]) -> int:
 
 
 def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
-    from harness.api import Session, checkpoint_folder
+    from harness.api import Session, checkpoint_folder, log_folder
     from harness.cli.signals import stopping_on_signals
     from harness.progress import ProgressView
     from harness_results.launches import combine
@@ -143,7 +160,7 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
             view.note(f"note: {note}")
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
-            session = Session(opened, command, plugins, checkpoint_folder(store), stop)
+            session = Session(opened, command, plugins, checkpoint_folder(store), stop, logs=log_folder(store))
             measured = 0
             try:
                 for _ in session.carry_out(agenda, settings, view):

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM while trials run: once to stop after the running one, twice to stop now."""
+"""Ctrl-C, SIGTERM and SIGHUP while trials run: once to stop after what is running, twice to stop now."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,22 +10,41 @@ from types import FrameType
 
 from harness.sweep.stop import StopRequest
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-FIRST = "stopping: the running trial has 10 s to finish, nothing new starts; once more to stop now"
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last where there are terminals to hang up
+FIRST = "stopping: what runs has 10 s to finish, nothing new starts; once more to stop now"
 
 
 @contextmanager
 def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
-    """Turn the signals into requests to stop; the handlers before are put back."""
+    """Turn the signals into requests to stop; the handlers before are put back.
+
+    A signal that this process was started to ignore (``nohup``, the background of a script) stays ignored.
+    """
+    terminals = [number for number in (1, 2) if os.isatty(number)]  # one that has hung up no longer says so
     with StopRequest() as stop:
 
-        def handle(_number: int, _frame: FrameType | None) -> None:
+        def handle(number: int, _frame: FrameType | None) -> None:
             stop.request()
+            if signal.Signals(number).name == "SIGHUP":
+                _leave(terminals)
             say(FIRST if stop.count == 1 else "stopping now")
 
-        before = {number: signal.signal(number, handle) for number in _SIGNALS}
+        before = {number: signal.signal(number, handle) for number in _heeded()}
         try:
             yield stop
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _heeded() -> list[signal.Signals]:
+    numbers = [signal.Signals[name] for name in _SIGNALS if name in signal.Signals.__members__]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def _leave(terminals: list[int]) -> None:
+    """Write to a terminal that has hung up no more: to try it would be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in terminals:
+        os.dup2(nowhere, number)
+    os.close(nowhere)

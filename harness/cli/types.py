@@ -124,6 +124,35 @@ class Duration(click.ParamType[Any]):
         return seconds
 
 
+class Percentage(click.ParamType[Any]):
+    """A percentage, ``3%`` or ``2.5%``; as a fraction."""
+
+    name = "3%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the fraction."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", str(value).strip())
+        if not match or not float(match[1]) < 100:  # noqa: PLR2004
+            self.fail(f"{value!r} is not a percentage from 0% to below 100%; write 3%", param, ctx)
+        return float(match[1]) / 100
+
+
+class Size(click.ParamType[Any]):
+    """An amount of memory: ``500MB``, ``2GB``, ``1.5GiB``; in bytes."""
+
+    name = "2GB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", str(value).strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"{value!r} is no amount of memory; write 500MB, 2GB or 1.5GiB", param, ctx)
+        base, unit = (1024 if "I" in match[2].upper() else 1000), match[2][0].upper()
+        return int(float(match[1]) * base ** (1 + "KMGT".index(unit)))
+
+
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
 

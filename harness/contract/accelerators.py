@@ -1,4 +1,4 @@
-"""Whether this machine can have an accelerator at all, from its device files: so that asking imports no framework."""
+"""Accelerators as the system's drivers know them: whether there is one, and which to use. No framework is imported."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def device_file() -> Path | None:
 def may_have_accelerator() -> bool:
     """Return False only where no framework could find an accelerator: on Linux without any driver's device file."""
     return sys.platform != "linux" or device_file() is not None
+
+
+def card_variables(card: str) -> dict[str, str]:
+    """Return the variables by which NVIDIA's and AMD's drivers show a new process one card alone.
+
+    ``card`` is the number that the driver's own listing gives it.
+    """
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": card, "HIP_VISIBLE_DEVICES": card}

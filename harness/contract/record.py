@@ -61,7 +61,7 @@ class Record:
             where it is missing).
         environment: the environment record of the worker ({} if it never came so far).
         environment_id: a hash of the environment's stable facts.
-        started_at: ISO 8601 in UTC; informative only.
+        started_at: ISO 8601 in UTC; tells whether launches took turns, and never how long anything took.
         harness_version: the version of the harness.
     """
 

@@ -25,7 +25,14 @@ from harness.plugins import GROUP
 
 CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
 VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_", "XLA_", "NPROC")
-VARIABLE_NAMES = ("LD_PRELOAD", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE")
+VARIABLE_NAMES = (
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "LD_PRELOAD",
+    "PYTHONHASHSEED",
+    "PYTHONMALLOC",
+    "PYTHONOPTIMIZE",
+)
 
 
 def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness.measure.checkpoint import save
 from harness.measure.clock import Clock, MonotonicClock
 from harness.measure.draft import Draft
 from harness.measure.environment import environment_id, environment_record
-from harness.measure.events import Event, Facts, Finished, Phase
+from harness.measure.events import Event, Facts, Finished, Phase, Progress
 from harness.measure.flow import measure_flow
 from harness.measure.guard import check_parameters, checked_facts, checked_loss
 from harness.measure.honesty import checked_threads
@@ -40,6 +40,7 @@ class Settings:
         sample_length: characters of text to sample from a text model at each temperature; 0: none.
         block: names of plugins that are not loaded.
         affinity: the processors on which this process must run; empty: any.
+        isolation: what this process is for: one ``launch``, or any trials of a ``backend``.
         calibrations: environment_id -> name -> content of the limits that are known already.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     sample_length: int = 0
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
+    isolation: str = "launch"
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -58,7 +60,8 @@ def run_trial(
     draft = Draft(trial)
     status, reason, trace = "ok", None, {}
     try:
-        for event in run.events():
+        for told in run.events():
+            event = run.without_peak(told) if run.settings.isolation != "launch" else told
             run.note(event)
             draft.add(event)
             yield event
@@ -67,7 +70,7 @@ def run_trial(
         outcome = outcome_of(error, run.backend, run.blamed(error), run.memory.peak_bytes())
         status, reason = outcome.status, outcome.reason
         trace = {"traceback": outcome.traceback} if outcome.traceback else {}
-        if status == "out_of_memory":
+        if status == "out_of_memory" and run.settings.isolation == "launch":
             draft.figures["peak_memory_bytes"] = run.memory.peak_bytes()
     yield Finished(draft.record(status, reason, **run.details(), **trace))
 
@@ -91,6 +94,10 @@ class _Run:
         """Keep the moment at which a phase begins."""
         if isinstance(event, Phase):
             self.phases.append((event.name, self.clock.now()))
+
+    def without_peak(self, event: Event) -> Event:
+        """Return the event without the peak memory, which is not this trial's where others were here before."""
+        return replace(event, peak_memory_bytes=None) if isinstance(event, Progress) else event
 
     def details(self) -> dict[str, object]:
         """Return the flags, and the seconds spent in each phase."""

@@ -1,21 +1,22 @@
-"""The worker process: one request on stdin, one trial, events as JSON lines on a pipe of their own. Never on stdout.
+"""The worker process: a request on stdin, a trial, events as JSON lines on a pipe of their own. Never on stdout.
 
 The executor starts it as ``python -P -m harness.measure.worker FD`` in a session of its own, with FD the pipe's number,
-and keeps its end of stdin open: when that closes, the executor is gone, and nothing of this session may live on.
+and keeps its end of stdin open: when that closes, the executor is gone, and the keeper ends all of this session.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn, TextIO
 
-LARGEST_DESCRIPTOR = 4096
+from harness.measure.keeper import end_descendants, keep
+
 KNOWN = ("checkpoint", "sample_length", "block")  # settings that every version understands
 
 
@@ -32,70 +33,53 @@ def request_line(trial: Any, settings: Any) -> bytes:
 
 
 def main() -> NoReturn:
-    """Run the one trial that stdin asks for, then end at once: no plugin's threads or exit handlers are waited for."""
+    """Run the trial that stdin asks for, then end at once: no plugin's threads or exit handlers are waited for.
+
+    A request with isolation ``backend`` may be followed by another one, as long as all goes well.
+    """
     pipe = int(sys.argv[1])
     os.set_inheritable(pipe, False)
-    line = sys.stdin.buffer.readline()
-    _guard_session()
-    status = 0
+    keep(pipe)
+    requests, status, again = _own_stdin(), 0, True
     try:
-        request = json.loads(line)
-        if affinity := request["settings"].get("affinity"):
-            os.sched_setaffinity(0, affinity)  # before anything is imported that starts threads
-        _run(request, pipe)
+        with os.fdopen(pipe, "w", encoding="utf-8") as out:
+            while again and (line := requests.readline()):
+                request = json.loads(line)
+                if affinity := request["settings"].get("affinity"):
+                    os.sched_setaffinity(0, affinity)  # before anything is imported that starts threads
+                again = _run(request, out) == "ok" and request["settings"].get("isolation", "launch") != "launch"
+                gc.collect()
     except BrokenPipeError:  # nobody listens any more
         status = 1
     finally:
-        _kill_descendants(os.getpid())
+        end_descendants()
     _flush()
     os._exit(status)
 
 
-def _run(request: Mapping[str, Any], pipe: int) -> None:
+def _own_stdin() -> BinaryIO:
+    """Return stdin for ourselves; whoever else reads it finds nothing."""
+    requests, nowhere = os.fdopen(os.dup(0), "rb"), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+    return requests
+
+
+def _run(request: Mapping[str, Any], out: TextIO) -> str:
+    """Tell all events of the trial, and return how it ended."""
     from harness.contract import Trial
-    from harness.measure.events import to_json
+    from harness.measure.events import Finished, to_json
     from harness.measure.runner import Settings, run_trial
 
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in request["settings"].items()
     }
-    with os.fdopen(pipe, "w", encoding="utf-8") as out:
-        for event in run_trial(Trial.model_validate(request["trial"]), Settings(**settings)):
-            out.write(json.dumps(to_json(event), allow_nan=False) + "\n")
-            out.flush()
-
-
-def _guard_session() -> None:
-    """Leave a child behind that kills the worker and everything it started when stdin closes.
-
-    A process, not a thread: a plugin that hangs while it holds the interpreter's lock cannot stop it. It sleeps in one
-    read and costs the measurement nothing.
-    """
-    worker = os.getpid()
-    if os.fork():
-        nowhere = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nowhere, 0)
-        os.close(nowhere)
-        return
-    try:
-        os.closerange(1, LARGEST_DESCRIPTOR)  # it must not hold the pipes open
-        while os.read(0, 4096):
-            pass
-        _kill_descendants(worker)
-    finally:
-        with contextlib.suppress(OSError):
-            os.killpg(0, signal.SIGKILL)
-        os._exit(0)
-
-
-def _kill_descendants(worker: int) -> None:
-    """Kill what the worker started, in sessions of their own too, but not this process itself."""
-    import psutil
-
-    for process in psutil.Process(worker).children(recursive=True):
-        if process.pid != os.getpid():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+    status = ""
+    for event in run_trial(Trial.model_validate(request["trial"]), Settings(**settings)):
+        out.write(json.dumps(to_json(event), allow_nan=False) + "\n")
+        out.flush()
+        status = event.record.status if isinstance(event, Finished) else status
+    return status
 
 
 def _flush() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 from harness.sweep.log import CappedLog
+from harness.sweep.memory_watch import mebibytes
 
 
 def exit_outcome(status: int, kills: int, peak_bytes: float | None, log: CappedLog) -> tuple[str, str]:
@@ -13,13 +14,13 @@ def exit_outcome(status: int, kills: int, peak_bytes: float | None, log: CappedL
     Args:
         status: its exit status, negative for a signal.
         kills: how many processes the kernel killed for memory meanwhile.
-        peak_bytes: the peak that it last reported.
+        peak_bytes: the most that it was seen to hold.
         log: what it printed.
     """
     if status >= 0:
         last = log.tail(1).strip()
         return "crashed", f"crashed (exit status {status} and no record){': ' + last if last else ''}"
-    seen = "peak memory seen: " + ("unknown" if peak_bytes is None else f"{peak_bytes / 2**20:.0f} MiB")
+    seen = "peak memory seen: " + ("unknown" if peak_bytes is None else mebibytes(peak_bytes))
     if -status != signal.SIGKILL:
         return "crashed", f"crashed ({_signal_name(-status)})"
     if kills:

@@ -8,6 +8,7 @@ import select
 import selectors
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,11 +21,14 @@ from harness.plugins import Plugins
 from harness.sweep.ending import exit_outcome
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.log import CappedLog
+from harness.sweep.memory_watch import OFTEN_SECONDS, MemoryWatch, mebibytes
 from harness.sweep.process import Worker, worker_environment
 from harness.sweep.stop import StopRequest
+from harness.sweep.workers import Workers
 
 OnEvent = Callable[[Trial, Event], None]
 CHUNK_BYTES = 1 << 16
+LOG_TEXT = "log_text"  # detail of a record that is on its way to whoever keeps logs
 LAST_CHUNKS = 64  # read at most so many after the worker's end: somebody else may hold its pipe
 
 
@@ -41,28 +45,46 @@ class Launch:
     killed: tuple[str, str] | None = None  # status and reason, where it was us
     deadline: float | None = None  # on the monotonic clock
     late: tuple[str, str] = ("", "")  # status and reason at the deadline
+    memory: MemoryWatch | None = None  # None: one of its own
+    workers: Workers | None = None  # None: a fresh one
+    peak_bytes: int = 0  # the most that the worker and all below it were seen to hold
+    _next_look: float = field(default_factory=lambda: time.monotonic() + OFTEN_SECONDS)
     _line: bytearray = field(default_factory=bytearray)
 
     def run(self, plugins: Plugins) -> Record:
         """Start the worker, follow it to its end, and say how it ended."""
         self.draft, self.log = Draft(self.trial), CappedLog(self.settings.log_bytes)
+        self._memory = self.memory or MemoryWatch(self.settings.memory_limit_bytes)
         try:
-            environment = worker_environment(self.trial, plugins)
+            environment = worker_environment(self.trial, plugins, self.settings.card)
         except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
             reason = f"{type(error).__name__}: {error}; environment() of backend {self.trial.backend!r}"
             return self.draft.record("failed", reason)
         kills = out_of_memory_kills()
-        request = request_line(self.trial, self.settings.of_worker(self.trial))
-        try:
-            started = Worker(request, environment, self.settings.python(self.trial))
-        except OSError as error:  # no process, descriptor or memory left, an interpreter that is gone: the next may run
-            return self.draft.record("failed", f"the worker could not be started: {error}")
-        with started as worker:
+        with ExitStack() as stack:
+            try:
+                worker = stack.enter_context(self._worker(environment))
+            except OSError as error:  # no process, descriptor or memory left, no such interpreter: the next may run
+                return self.draft.record("failed", f"the worker could not be started: {error}")
             self._follow(worker)
-            status = worker.reap()
+            status = 0 if worker.reusable else worker.reap()
             self._drain(worker)
         record = self.record or self._without_record(status, out_of_memory_kills() - kills)
-        return self._with_log(record)
+        return self._marked(record)
+
+    def _worker(self, environment: dict[str, str]) -> AbstractContextManager[Worker]:
+        """Return a worker that has got this trial; one that others used before had the very same environment."""
+        trial, python = self.trial, self.settings.python(self.trial)
+        request = request_line(trial, self.settings.of_worker(trial))
+        kind = (
+            python,
+            trial.backend,
+            trial.device,
+            trial.threads,
+            self.settings.affinity,
+            *sorted(environment.items()),
+        )
+        return (self.workers or Workers()).worker(kind, request, environment, python)
 
     def _follow(self, worker: Worker) -> None:
         """Wait for events, output, the end, a request to stop or the deadline; never on the processor."""
@@ -73,12 +95,18 @@ class Launch:
             for descriptor, action in self._actions(worker).items():
                 selector.register(descriptor, selectors.EVENT_READ, action)
             while not self.ended:
-                for key, _ in selector.select(self._left()):
+                if self._may_go_on():
+                    worker.reusable = self.ended = True
+                    break
+                for key, _ in selector.select(self._nap()):
                     if key.data(key.fd) is False:
                         selector.unregister(key.fd)
                 if not self.ended and self._left() == 0:
                     self.killed, self.ended = self.killed or self.late, True
                     worker.stop(self.settings.kill_seconds)
+                if not self.ended and time.monotonic() >= self._next_look:
+                    self._look(worker)
+        self._memory.forget(worker.process.pid)
 
     def _actions(self, worker: Worker) -> dict[int, Callable[[int], bool]]:
         return {
@@ -87,6 +115,25 @@ class Launch:
             worker.exited: self._exited,
             self.stop.fileno(): self._stopped,
         }
+
+    def _may_go_on(self) -> bool:
+        """Say whether the trial is over and its process waits for the next one."""
+        return self.workers is not None and self.workers.warm and self.record is not None and self.record.status == "ok"
+
+    def _nap(self) -> float:
+        """Return for how long to sleep at most."""
+        look = max(0.0, self._next_look - time.monotonic())
+        return look if (left := self._left()) is None else min(look, left)
+
+    def _look(self, worker: Worker) -> None:
+        """See how much memory the worker holds, and end it at once where that is too much."""
+        look = self._memory.look(worker.process.pid)
+        self.peak_bytes = max(self.peak_bytes, look.held_bytes)
+        self._next_look = time.monotonic() + look.next_seconds
+        if look.too_much is not None:
+            told = f"out of memory: {look.too_much}; peak seen: {mebibytes(self.peak_bytes)}"
+            self.killed, self.ended = ("out_of_memory", told), True
+            worker.stop(0.0)
 
     def _left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
@@ -146,12 +193,17 @@ class Launch:
     def _without_record(self, status: int, kills: int) -> Record:
         if self.killed is not None:
             return self.draft.record(*self.killed)
-        return self.draft.record(*exit_outcome(status, kills, self.draft.figures.get("peak_memory_bytes"), self.log))
+        return self.draft.record(*exit_outcome(status, kills, self.peak_bytes or None, self.log))
 
-    def _with_log(self, record: Record) -> Record:
-        details: dict[str, Any] = dict(record.details)
+    def _marked(self, record: Record) -> Record:
+        """Return the record with how it was run, and why a failure failed."""
+        details: dict[str, Any] = dict(record.details) | self.settings.marks()
+        if notes := self.settings.notes():
+            details["notes"] = [*(details.get("notes") or ()), *notes]
         if record.status != "ok" and self.log.text():
             details["log_tail"] = self.log.tail()
+        if self.settings.keep_logs:
+            details[LOG_TEXT] = self.log.text()
         return replace(record, details=details)
 
 

@@ -1,4 +1,4 @@
-"""The local executor: trials one after the other, each in a fresh process; every one ends in a record.
+"""The local executor: one trial after the other, or several at once; every launch ends in a record.
 
 No store and no rendering here: the caller gets records as they come, and events through a callback.
 """
@@ -12,10 +12,13 @@ from functools import partial
 from harness.contract import Record, Trial
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
+from harness.sweep.at_once import AtOnce
 from harness.sweep.launch import Launch, OnEvent
-from harness.sweep.local_settings import LocalSettings
+from harness.sweep.local_settings import ISOLATIONS, LocalSettings
+from harness.sweep.memory_watch import MemoryWatch
 from harness.sweep.retries import tried
 from harness.sweep.stop import StopRequest
+from harness.sweep.workers import Workers
 
 
 def run_trials(
@@ -26,7 +29,7 @@ def run_trials(
     stop: StopRequest | None = None,
     plugins: Plugins | None = None,
 ) -> Iterator[Record]:
-    """Run trials in order and yield one record for each that was started.
+    """Run trials in order and yield one record for each that was started, as they end.
 
     Args:
         trials: what to run.
@@ -38,17 +41,26 @@ def run_trials(
     settings = settings or LocalSettings()
     plugins = plugins or load_plugins(settings.block)
     settings = replace(settings, block=tuple(dict.fromkeys((*settings.block, *plugins.blocked))))
-    with StopRequest() as never:
-        waker = stop or never
+    warm = settings.isolation != ISOLATIONS[0]
+    with StopRequest() as never, Workers(warm=warm) as workers:
+        run = partial(_run, plugins, MemoryWatch(settings.memory_limit_bytes), workers)
+        if settings.places.jobs > 1:
+            yield from AtOnce(run, settings, on_event or _ignore, stop or never).records(trials)
+            return
         for trial in trials:
-            if waker.count:
+            if stop is not None and stop.count:
                 return
-            launch = partial(_launch, trial, settings, on_event or _ignore, waker, plugins)
-            yield tried(launch, settings.retries, waker)
+            yield run(trial, settings.on_first_card(trial), on_event or _ignore, stop or never)
 
 
-def _launch(trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest, plugins: Plugins) -> Record:
-    return Launch(trial, settings, on_event, stop).run(plugins)
+def _run(
+    plugins: Plugins, memory: MemoryWatch, workers: Workers,
+    trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest,
+) -> Record:  # fmt: skip
+    def launch() -> Record:
+        return Launch(trial, settings, on_event, stop, memory=memory, workers=workers).run(plugins)
+
+    return tried(launch, settings.retries, stop)
 
 
 def _ignore(trial: Trial, event: Event) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.contract import Trial, UnknownNameError
 from harness.measure.runner import Settings
 from harness.sweep.interpreters import Interpreter
+from harness.sweep.places import ALONE, Places, needs_card
+
+ISOLATIONS = ("launch", "backend")  # what has a process of its own; the first unless asked
+BESIDE = "measured beside others (--jobs {}): no speed to compare with one measured alone"
+WARM = "measured in a process that others used before (--isolation backend): to explore, not to compare"
 
 
 @dataclass(frozen=True)
@@ -19,26 +24,36 @@ class LocalSettings:
 
     Attributes:
         timeout_seconds: of one trial, imports included; None: no limit.
+        memory_limit_bytes: what a worker and all below it may hold; None: what the machine has, less a reserve.
         interrupt_seconds: what a running trial is given after the first request to stop.
         kill_seconds: between SIGTERM and SIGKILL.
-        log_bytes: how much of a worker's output is kept while it runs; a failed trial's record holds the tail.
+        log_bytes: how much of a worker's output is kept; a failed trial's record holds the tail.
+        keep_logs: whether records bring the whole of what was kept, as the detail ``log_text``.
         checkpoints: directory for ``TRIAL_ID.safetensors``; None: nothing is saved.
         sample_length: characters of text to sample at each temperature.
         block: names of plugins that are not loaded.
         affinity: the processors on which workers may run; empty: all of this process's.
+        isolation: one of ``ISOLATIONS``.
+        places: how many launches may run at once, and where.
+        card: the accelerator that the launch has for itself, by its driver's number; None: whichever the backend takes.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
         retries: how often a launch that ended badly is tried again at once.
     """
 
     timeout_seconds: float | None = None
+    memory_limit_bytes: int | None = None
     interrupt_seconds: float = 10.0
     kill_seconds: float = 2.0
     log_bytes: int = 10 * 2**20
+    keep_logs: bool = False
     checkpoints: Path | None = None
     sample_length: int = 0
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
+    isolation: str = ISOLATIONS[0]
+    places: Places = ALONE
+    card: str | None = None
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
     retries: int = 0
@@ -53,12 +68,37 @@ class LocalSettings:
             sample_length=self.sample_length,
             block=self.block,
             affinity=self.affinity,
-            calibrations={name: dict(content) for name, content in known.items()},
+            isolation=self.isolation,
+            calibrations={name: dict(content) for name, content in dict(known).items()},  # the caller may add some
         )
 
     def measuring(self) -> dict[str, tuple[Any, ...]]:
         """Return the settings that change a record all the same, none where they are usual; resuming looks at them."""
-        return {"affinity": self.affinity, "sample_length": (self.sample_length,)}
+        alone, isolation = self.places.jobs == 1, self.isolation
+        return {
+            "affinity": self.affinity,
+            "sample_length": (self.sample_length,),
+            "jobs": () if alone else (self.places.jobs,),
+            "cards": self.places.cards,
+            "isolation": () if isolation == ISOLATIONS[0] else (isolation,),
+        }
+
+    def on_first_card(self, trial: Trial) -> LocalSettings:
+        """Return the settings of a launch that runs alone: on the first card, where it needs one of those named."""
+        cards = self.places.cards if needs_card(trial) else ()
+        return replace(self, card=cards[0]) if cards else self
+
+    def marks(self) -> dict[str, Any]:
+        """Return what a record must say of how its launch was run; {} where it had the machine for itself."""
+        found: dict[str, Any] = {} if self.card is None else {"card": self.card}
+        if self.isolation != ISOLATIONS[0]:
+            found["isolation"] = self.isolation
+        return found | ({"jobs": self.places.jobs} if self.places.jobs > 1 else {})
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the record must know of how its launch was run."""
+        notes = [BESIDE.format(self.places.jobs)] if self.places.jobs > 1 else []
+        return [*notes, WARM] if self.isolation != ISOLATIONS[0] else notes
 
     def python(self, trial: Trial) -> str:
         """Return the path of the interpreter that ``trial`` names.

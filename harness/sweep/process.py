@@ -10,12 +10,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from harness.contract import Backend, Trial
+from harness.contract.accelerators import card_variables
 from harness.measure.honesty import THREAD_VARIABLES
 from harness.plugins import Plugins
 from harness.sweep.interpreters import OWN_VARIABLES
@@ -24,11 +23,11 @@ PYTHON_VARIABLES = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONH
 REAP_SECONDS = 5.0
 
 
-def worker_environment(trial: Trial, plugins: Plugins) -> dict[str, str]:
-    """Return the worker's whole environment: thread counts are bounded before anything is imported."""
+def worker_environment(trial: Trial, plugins: Plugins, card: str | None = None) -> dict[str, str]:
+    """Return the worker's whole environment: threads are bounded and cards hidden before any import."""
     backend = plugins.backends.get(trial.backend)
     environment = dict(os.environ) | PYTHON_VARIABLES
-    environment |= thread_variables(backend, trial.threads)
+    environment |= thread_variables(backend, trial.threads) | (card_variables(card) if card is not None else {})
     if trial.python is not None:
         environment = {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
@@ -48,6 +47,7 @@ class Worker:
         events: descriptor to read the JSON lines from.
         log: descriptor to read what it prints from.
         exited: descriptor that becomes readable when the process is over.
+        reusable: whether it waits for another request, and may be given one.
     """
 
     def __init__(self, request: bytes, environment: Mapping[str, str], python: str = sys.executable) -> None:
@@ -73,10 +73,11 @@ class Worker:
         os.set_blocking(self.events, False)
         os.set_blocking(self.log, False)
         self.exited = _exit_descriptor(self.process)
-        self._send(request)
+        self.reusable = False
+        self.send(request)
 
-    def _send(self, request: bytes) -> None:
-        """Write the request; stdin stays open, because its end means to the worker that we are gone."""
+    def send(self, request: bytes) -> None:
+        """Write the request; stdin stays open, because its end means to the worker's keeper that we are gone."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(request)
@@ -84,46 +85,47 @@ class Worker:
 
     def stop(self, grace_seconds: float) -> None:
         """SIGTERM to the group, wait, SIGKILL to all that is left, descendants in other sessions included."""
-        descendants = self._descendants()
-        self._signal(signal.SIGTERM)
-        select.select([self.exited], [], [], grace_seconds)
-        for process in {*descendants, *self._descendants()}:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        if grace_seconds:
+            self._signal(signal.SIGTERM)
+            select.select([self.exited], [], [], grace_seconds)
         self.reap()
 
     def reap(self) -> int:
-        """Kill whatever is left of the group and return the exit status, negative for a signal."""
+        """Kill whatever is left and return the exit status, negative for a signal."""
+        self._hang_up()
+        select.select([self.exited], [], [], REAP_SECONDS)
+        for process in self._descendants():  # of a worker whose keeper was stopped, or is of an older harness
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         self._signal(signal.SIGKILL)  # before waiting: until then the group's number cannot belong to anyone else
         try:
             return self.process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:  # stuck inside the kernel: it ends when that lets it go
             return -signal.SIGKILL
 
+    def _hang_up(self) -> None:
+        """Close stdin: it tells the worker's keeper to end everything below it."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+
     def _signal(self, number: signal.Signals) -> None:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, number)
 
-    def _descendants(self) -> set[psutil.Process]:
+    def _descendants(self) -> list[psutil.Process]:
         try:
-            return set(psutil.Process(self.process.pid).children(recursive=True))
+            return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.Error:
-            return set()
+            return []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End the process, if it has not, and give the descriptors back."""
         if self.process.returncode is None:
-            self.stop(0.0)
+            self.reap()
         for descriptor in (self.events, self.log, self.exited):
             os.close(descriptor)
-        if self.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()
 
 
 def _exit_descriptor(process: subprocess.Popen[bytes]) -> int:

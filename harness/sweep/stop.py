@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.count = 0
+        self._followers: tuple[StopRequest, ...] = ()
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -25,6 +27,20 @@ class StopRequest:
         self.count += 1
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b"!")
+        for follower in self._followers:
+            follower.request()
+
+    @contextlib.contextmanager
+    def follower(self) -> Iterator[StopRequest]:
+        """Give another one, asked whenever this one is: a second waiter needs a descriptor of its own."""
+        with StopRequest() as follower:
+            self._followers = (*self._followers, follower)
+            while follower.count < self.count:  # asked before it followed
+                follower.request()
+            try:
+                yield follower
+            finally:
+                self._followers = tuple(one for one in self._followers if one is not follower)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable with a request."""

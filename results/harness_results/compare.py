@@ -13,7 +13,8 @@ from harness_results.comparison import Comparison, Row
 from harness_results.floors import Floor
 from harness_results.gate import Rule
 from harness_results.launches import by_settings, combine
-from harness_results.statistics import compare_speed
+from harness_results.order import interleaved
+from harness_results.statistics import DEFAULT_DRIFT, compare_speed
 
 REGRESSIONS = ("slower", "newly_failing", "missing")
 ENGINE = ("backend", "variant", "device")  # differ with the engine
@@ -53,6 +54,7 @@ def compare(
     *,
     key: Callable[[Trial], Key] = same_trial,
     floors: Mapping[str, Floor] | None = None,
+    drift: float = DEFAULT_DRIFT,
     rules: Sequence[Rule] = (),
     allowed: Sequence[str] = (),
 ) -> Comparison:
@@ -63,6 +65,7 @@ def compare(
         new: every launch of the other.
         key: what two records must share to be compared.
         floors: engine (``backend:variant``) -> noise floor; ``"*"`` stands for all others.
+        drift: of the machine between the two sides, which counts where the launches of a trial took no turns.
         rules: what fails besides a missing trial and a new failure; none: every ``slower``.
         allowed: verdicts that are no regression.
 
@@ -72,7 +75,7 @@ def compare(
     left, right = _grouped(base, key), _grouped(new, key)
     rows = []
     for name in [*left, *(name for name in right if name not in left)]:
-        row = _row(left.get(name, []), right.get(name, []), floors or {})
+        row = _row(left.get(name, []), right.get(name, []), floors or {}, drift)
         rows.append(_judged(row, rules, allowed))
     if any(len(group) > 1 for group in (*left.values(), *right.values())):
         rows.sort(key=lambda row: by_settings(row.trial))
@@ -92,7 +95,7 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
     return groups
 
 
-def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor]) -> Row:
+def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor], drift: float) -> Row:
     left, right = _as_one_record(base), _as_one_record(new)
     if left is None or right is None or "interrupted" in (left.status, right.status):
         return _one_sided((*base, *new)[0].trial, left, right)
@@ -101,12 +104,14 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
         verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
         reason = right.reason if fails[1] else left.reason
         return Row(left.trial, verdict, left, right, reason=f"{'fails on both sides: ' * all(fails)}{reason}")
-    seconds = launch_seconds(base), launch_seconds(new)
-    if not all(seconds):
+    timed = _with_speed(base), _with_speed(new)
+    if not all(timed):
         return Row(left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps")
     floor = max((_floor(floors, record.trial.engine) for record in (left, right)), key=lambda floor: floor.value)
-    effect = compare_speed(*seconds, floor.value)
-    return Row(left.trial, effect.verdict, left, right, effect, floor, effect.reason)
+    apart = None if interleaved(*timed) else drift
+    effect = compare_speed(launch_seconds(timed[0]), launch_seconds(timed[1]), floor.value, apart or 0.0)
+    widened = None if effect.low is None else apart
+    return Row(left.trial, effect.verdict, left, right, effect, floor, widened, effect.reason)
 
 
 def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
@@ -120,8 +125,11 @@ def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
 
 def launch_seconds(records: Iterable[Record]) -> list[float]:
     """Return the seconds per token of every launch that ended well: a step may hold more tokens on one side."""
-    found = (record.figures.get("tokens_per_second") for record in records if record.status == "ok")
-    return [1 / float(rate) for rate in found if rate]
+    return [1 / float(record.figures["tokens_per_second"] or 0) for record in _with_speed(records)]
+
+
+def _with_speed(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.status == "ok" and record.figures.get("tokens_per_second")]
 
 
 def _as_one_record(launches: Sequence[Record]) -> Record | None:

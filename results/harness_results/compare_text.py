@@ -16,6 +16,8 @@ from harness_results.comparison import Comparison, Row
 from harness_results.lines import GAP, left
 from harness_results.text import UNKNOWN, number, one_line, quantity, to_ascii
 
+BESIDE = "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; measure one at a time"
+WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
 TONES = {
     "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
@@ -132,10 +134,13 @@ def _flat(row: Row) -> dict[str, Any]:
     flat |= {name: getattr(trial, name) for name in ("trial_id", "task", "cell", "length", "backend", "variant")}
     flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value")}
     flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
+    compared = effect is not None and effect.low is not None
+    flat |= {"interleaved": row.drift is None if compared else None, "drift": row.drift}
     for side, record in sides.items():
         columns = record.columns() if record else {}
         wanted = ("trial_id", "status", "launches", "tokens_per_second", "loss_validation", "gradient_norm_max")
         flat |= {f"{side}_{name}": columns.get(name) for name in wanted}
+    flat |= dict(zip(("base_jobs", "new_jobs"), row.jobs, strict=True))
     return flat
 
 
@@ -168,10 +173,21 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
     yield "verdicts: " + ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items())
     told: dict[str, list[str]] = {}
     for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
+        if row.drift is not None:
+            told.setdefault(_apart(row.drift), []).append(name)
         if row.reason:
             told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
+        if row.effect is not None and max(row.jobs) > 1:
+            told.setdefault(BESIDE.format(*row.jobs), []).append(name)
+        if row.effect is not None and row.warm:
+            told.setdefault(WARM, []).append(name)
         if row.regressions:
             broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
             told.setdefault(f"regression ({broken})", []).append(name)
     for reason, where in told.items():
         yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004
+
+
+def _apart(drift: float) -> str:
+    widened = f"the machine may drift by {drift:.1%} between runs (--drift), and intervals are widened by that"
+    return f"not interleaved: {widened}; better measure both sides in one run"

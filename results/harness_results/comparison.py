@@ -24,6 +24,8 @@ class Row:
         new: the same of the other side.
         effect: of the throughput, None where nothing was compared.
         floor: the noise floor that the verdict went by.
+        drift: of the machine, by which the interval is widened, since the launches of the two sides took no turns;
+            None: they did, or there is no interval.
         reason: why nothing can be told, or what fails.
         regressions: which rules it breaks; empty: none.
     """
@@ -34,6 +36,7 @@ class Row:
     new: Record | None
     effect: Effect | None = None
     floor: Floor = field(default_factory=Floor)
+    drift: float | None = None
     reason: str | None = None
     regressions: tuple[str, ...] = ()
 
@@ -41,6 +44,17 @@ class Row:
     def both_ok(self) -> bool:
         """Whether the trial ended well on both sides, so that all of its figures can be compared."""
         return all(side is not None and side.status == "ok" for side in (self.base, self.new))
+
+    @property
+    def jobs(self) -> tuple[int, int]:
+        """How many launches ran at once while each side was measured."""
+        base, new = (int(side.details.get("jobs", 1)) if side else 1 for side in (self.base, self.new))
+        return base, new
+
+    @property
+    def warm(self) -> bool:
+        """Whether a side was measured in processes that other trials used before."""
+        return any(side is not None and side.details.get("isolation") == "backend" for side in (self.base, self.new))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -22,6 +22,7 @@ ALPHA = 0.02  # two-sided Mann-Whitney: of 5 against 5 launches, at most one pai
 EQUIVALENCE = 0.05  # a difference that is surely below this is called "same"
 FLOOR_QUANTILE = 0.99
 DEFAULT_FLOOR = 0.03  # assumed where no noise floor has been measured
+DEFAULT_DRIFT = 0.10  # of the machine, assumed between runs made one after the other
 _SEED = 20_061  # of every resampling here: the same data give the same interval
 
 Values = Sequence[float]
@@ -98,7 +99,7 @@ def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def compare_speed(base: Values, new: Values, floor: float) -> Effect:
+def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0) -> Effect:
     """Compare two sets of launches of the same work.
 
     ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a bootstrap interval that
@@ -109,28 +110,40 @@ def compare_speed(base: Values, new: Values, floor: float) -> Effect:
         base: seconds per step or per token, one median per launch.
         new: the same of what is compared with it.
         floor: the relative change that A against A reaches by itself.
+        drift: what the machine may have changed by between the two, by which the interval is widened; 0: interleaved.
     """
     base, new = [1 / seconds for seconds in base], [1 / seconds for seconds in new]  # medians of an even number differ
     change = float(median(new) / median(base)) - 1
     fewest = min(len(base), len(new))
     if max(len(base), len(new)) == 1:
         return Effect("cannot_tell", change, reason=f"one launch each: measure with --launches {FEWEST} or more")
-    low, high = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)) - 1)
+    ratios = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)))
+    low, high = ratios[0] / (1 + drift) - 1, ratios[1] * (1 + drift) - 1
     if fewest < FEWEST:
         few = f"{len(base)} and {len(new)} launches: measure with --launches {FEWEST} or more"
         return Effect("cannot_tell", change, low, high, reason=few)
-    p_value = _mann_whitney(base, new)
-    if p_value <= ALPHA and not low <= 0 <= high and abs(change) > floor:
-        return Effect("faster" if change > 0 else "slower", change, low, high, p_value)
-    if low >= -EQUIVALENCE and high <= EQUIVALENCE:
-        return Effect("same", change, low, high, p_value)
-    return Effect("cannot_tell", change, low, high, p_value, _doubt(change, low, high, p_value, floor))
+    effect = Effect("cannot_tell", change, low, high, _mann_whitney(base, new))
+    verdict = _verdict(effect, floor)
+    if verdict != "cannot_tell":
+        return replace(effect, verdict=verdict)
+    steady = replace(effect, low=ratios[0] - 1, high=ratios[1] - 1)
+    hidden = f"the machine may drift by {drift:.1%} between sides that are not interleaved"
+    return replace(effect, reason=hidden if _verdict(steady, floor) != verdict else _doubt(effect, floor))
 
 
-def _doubt(change: float, low: float, high: float, p_value: float, floor: float) -> str:
+def _verdict(effect: Effect, floor: float) -> str:
+    """Return what the interval and p-value of an effect prove."""
+    low, high, p_value = effect.low or 0.0, effect.high or 0.0, effect.p_value or 0.0
+    if p_value <= ALPHA and not low <= 0 <= high and abs(effect.change) > floor:
+        return "faster" if effect.change > 0 else "slower"
+    return "same" if low >= -EQUIVALENCE and high <= EQUIVALENCE else "cannot_tell"
+
+
+def _doubt(effect: Effect, floor: float) -> str:
+    low, high, p_value = effect.low or 0.0, effect.high or 0.0, effect.p_value or 0.0
     if p_value > ALPHA or low <= 0 <= high:
         return f"the launches scatter too widely to tell ({low:+.1%} to {high:+.1%}): add launches, quieten the machine"
-    return f"a change of {change:+.1%} does not rise above the noise floor of {floor:.1%}"
+    return f"a change of {effect.change:+.1%} does not rise above the noise floor of {floor:.1%}"
 
 
 def _mann_whitney(base: Values, new: Values) -> float:

@@ -32,6 +32,7 @@ from harness_numpy.trainer import NumpyTrainer
 FAULTY_STEP = 3
 LAZY_SECONDS = 0.02
 SLOW_SECONDS = 0.05
+MOST_EATEN_BYTES = 2**32  # without end, but for the machine that tests it
 NOISE_BYTES = 30 * 2**20
 
 
@@ -49,6 +50,7 @@ class FaultyTrainer(NumpyTrainer):
     def __init__(self, model, optimizer, parameters, execution):
         super().__init__(model, optimizer, parameters, replace(execution, variant="vectorised"))
         self.fault, self.steps, self.checkpoint = execution.variant, 0, execution.checkpoint
+        self.device = execution.device
 
     def compile(self, batch):
         return self.fault == "compiled"
@@ -70,7 +72,7 @@ class FaultyTrainer(NumpyTrainer):
     def placement(self):
         if self.fault == "silent":
             return None
-        placement = PLACEMENTS.get(self.fault) or super().placement()
+        placement = PLACEMENTS.get(self.fault) or replace(super().placement(), device=self.device)
         told = None if self.checkpoint == "off" else f"checkpoint {self.checkpoint}"
         return replace(placement, matmul_precision=told)
 
@@ -97,16 +99,32 @@ class FaultyTrainer(NumpyTrainer):
 
 
 def hang(result):
-    child = subprocess.Popen(["sleep", "1000"])
     stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True, stdout=subprocess.PIPE)
     assert stubborn.stdout.readline() == b"ready\n"
-    print(f"grandchildren {child.pid} {stubborn.pid}")
+    leave_child(result, stubborn.pid)
     time.sleep(1000)
 
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
 )
+
+
+def eat(result):
+    subprocess.run([sys.executable, "-c", EATEN.format(MOST_EATEN_BYTES // 2**24)], check=True)
+
+
+def eat_here(result):
+    exec(EATEN.format(MOST_EATEN_BYTES // 2**24))
+
+
+EATEN = """
+import time
+kept = []
+for _ in range({}):
+    kept.append(bytearray(b"x") * 2**24)
+    time.sleep(0.02)
+"""
 
 
 def be_noisy(result):
@@ -120,10 +138,16 @@ def raise_memory_error(result):
     raise MemoryError("no room")
 
 
-def leave_child(result):
-    children = [subprocess.Popen(["sleep", "1000"], start_new_session=own) for own in (False, True)]
-    print("grandchildren", *(child.pid for child in children))
+def leave_child(result, *others):
+    child = subprocess.Popen(["sleep", "1000"])
+    print("grandchildren", child.pid, start_daemon(), *others, flush=True)
     return result
+
+
+def start_daemon():
+    """Return the pid of a process that has left for good: a session, a parent and an environment of its own."""
+    code = "env -i setsid sleep 1000 >/dev/null 2>&1 & echo $!"
+    return int(subprocess.run(["sh", "-c", code], capture_output=True, check=True).stdout)
 
 
 FAULTS = {
@@ -135,7 +159,10 @@ FAULTS = {
     "sigkill": lambda result: os.kill(os.getpid(), signal.SIGKILL),
     "memory": raise_memory_error,
     "noise": be_noisy,
+    "glutton": eat_here,
+    "glutton_below": eat,
     "orphan": leave_child,
+    "orphan_of_crash": lambda result: leave_child(result) and ctypes.string_at(0),
     "error": lambda result: {}["missing"],
     "tells_process": lambda result: print(f"process {os.getpid()}", flush=True) or result,
     "no_step": lambda result: None,
@@ -157,6 +184,9 @@ class Faulty(NumpyBackend):
 
     def variants(self, cell):
         return ("good", "compiled", "lazy", "slow", "inexact", "recompiles", "silent", *PLACEMENTS, *FAULTS, *OUTPUTS)
+
+    def devices(self):
+        return ("cpu", "card")  # the second is none: it computes where the first does, and says otherwise
 
     def deviation(self, cell, variant):
         return "the forget gate is missing" if variant == "inexact" and cell.name == "lstm" else None

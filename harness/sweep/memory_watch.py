@@ -1,0 +1,189 @@
+"""How much memory a worker and all below it hold, looked at from outside, so that it ends before the machine does.
+
+Resident memory, not address space: engines reserve far more of that than they ever use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+OFTEN_SECONDS, SELDOM_SECONDS = 0.2, 2.0  # between two looks, each of which takes some 0.1 ms on Linux
+_FASTEST_BYTES_PER_SECOND = 2**33  # that memory is first touched
+_LEAST_RESERVE_BYTES, _MOST_RESERVE_BYTES, _RESERVE_FRACTION = 2**28, 2**30, 0.03
+_PROC = "/proc"
+_CURES = "make it smaller (--batch, --hidden, --checkpoint auto)"
+
+
+def default_reserve_bytes() -> int:
+    """Return what is to be left on this machine: a fraction of its memory, within bounds."""
+    return max(_LEAST_RESERVE_BYTES, min(_MOST_RESERVE_BYTES, round(_RESERVE_FRACTION * psutil.virtual_memory().total)))
+
+
+def mebibytes(count: float) -> str:
+    """Return bytes as people read them."""
+    return f"{count / 2**20:.0f} MiB"
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below ``pid``."""
+    if sys.platform != "linux" or not Path(_PROC, "self/task").exists():
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        return []
+    found, waiting = list[int](), [pid]
+    while waiting:
+        children = list(_children(waiting.pop()))
+        found += children
+        waiting += children
+    return found
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"{_PROC}/{pid}/task"):  # noqa: PTH208 (a Path for each would cost more than the rest)
+            with contextlib.suppress(OSError):  # the thread has ended meanwhile
+                yield from map(int, _read(f"{_PROC}/{pid}/task/{task}/children").split())
+
+
+def _read(name: str) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
+
+
+def resident_bytes(pid: int) -> int:
+    """Return what a process holds in memory, shared pages included; 0 once it has ended."""
+    try:
+        return int(_read(f"{_PROC}/{pid}/statm").split()[1]) * resource.getpagesize()
+    except OSError:
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_info().rss)
+        return 0
+
+
+def proportional_bytes(pid: int) -> int:
+    """Return what a process holds, of shared pages its share; all of them where the system does not tell."""
+    with contextlib.suppress(OSError):
+        text = _read(f"{_PROC}/{pid}/smaps_rollup")
+        if match := re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE):
+            return 1024 * int(match[1])
+    return resident_bytes(pid)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A control group that limits memory."""
+
+    limit_bytes: int
+    usage: Path
+    statistics: Path
+    reclaimable: bytes  # the name of what the kernel can take back at once
+
+    def available_bytes(self) -> int:
+        try:
+            used = int(self.usage.read_bytes())
+            match = re.search(rb"^%s (\d+)" % self.reclaimable, self.statistics.read_bytes(), re.MULTILINE)
+        except OSError:
+            return self.limit_bytes
+        return self.limit_bytes - used + (int(match[1]) if match else 0)
+
+
+class Available:
+    """Tells what is left: on the machine, and in the control groups that limit this process."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._machine = root / "proc/meminfo"
+        self._groups = list(_limiting_groups(root))
+
+    def __call__(self) -> int:
+        """Return the bytes that can still be had."""
+        return min([self._on_machine(), *(group.available_bytes() for group in self._groups)])
+
+    def _on_machine(self) -> int:
+        with contextlib.suppress(OSError):
+            if match := re.search(rb"^MemAvailable:\s+(\d+) kB", self._machine.read_bytes(), re.MULTILINE):
+                return 1024 * int(match[1])
+        return int(psutil.virtual_memory().available)
+
+
+def _limiting_groups(root: Path) -> Iterator[_Group]:
+    """Yield the groups of versions 1 and 2 above this process that limit its memory."""
+    mounts = root / "sys/fs/cgroup"
+    names = ("memory.max", "memory.current", b"inactive_file")
+    older = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
+    for mount, controller, (limit, usage, key) in ((mounts, "", names), (mounts / "memory", "memory", older)):
+        own = mount / _path_of_group(root, controller)
+        for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
+            with contextlib.suppress(OSError, ValueError):  # ValueError: "max", no limit
+                if (count := int((folder / limit).read_text())) < psutil.virtual_memory().total:
+                    yield _Group(count, folder / usage, folder / "memory.stat", key)
+
+
+def _path_of_group(root: Path, controller: str) -> str:
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                return path.lstrip("/")
+    return ""
+
+
+class Look(NamedTuple):
+    """What a look at a worker told: the reason why it holds too much, where it does, and when to look again."""
+
+    held_bytes: int
+    too_much: str | None
+    next_seconds: float
+
+
+@dataclass
+class MemoryWatch:
+    """Watches any number of workers: shared by those of one machine, so that the largest of them goes first.
+
+    The nearer the limit, the more often it wants to look.
+
+    Attributes:
+        limit_bytes: what one worker and all below it may hold; None: whatever there is.
+        reserve_bytes: what must be left on the machine, or in the control group that limits this process.
+        available_bytes: tells what is left.
+    """
+
+    limit_bytes: int | None = None
+    reserve_bytes: int = field(default_factory=default_reserve_bytes)
+    available_bytes: Callable[[], int] = field(default_factory=Available)
+    _held: dict[int, int] = field(default_factory=dict)
+
+    def look(self, pid: int) -> Look:
+        """Return what the descendants of process ``pid`` hold, and whether that is too much."""
+        pids = descendants(pid)
+        held = sum(map(resident_bytes, pids))
+        if self.limit_bytes is not None and held > self.limit_bytes and len(pids) > 1:
+            held = sum(map(proportional_bytes, pids))  # costs more: what they share must not count twice
+        self._held[pid] = held
+        left = self.available_bytes()
+        room = min(left - self.reserve_bytes, left if self.limit_bytes is None else self.limit_bytes - held)
+        seconds = max(OFTEN_SECONDS, min(SELDOM_SECONDS, room / _FASTEST_BYTES_PER_SECOND))
+        return Look(held, self._why_too_much(pid, held, left), seconds)
+
+    def forget(self, pid: int) -> None:
+        """Look no more after ``pid``, which has ended."""
+        self._held.pop(pid, None)
+
+    def _why_too_much(self, pid: int, held: int, left: int) -> str | None:
+        if self.limit_bytes is not None and held > self.limit_bytes:
+            return f"more than the limit of {mebibytes(self.limit_bytes)}: {_CURES}, or raise --memory-limit"
+        if held <= self.reserve_bytes or left >= self.reserve_bytes or held < max(list(self._held.values())):
+            return None
+        return f"{mebibytes(left)} were left on this machine, {mebibytes(self.reserve_bytes)} are its reserve: {_CURES}"

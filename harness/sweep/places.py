@@ -1,0 +1,136 @@
+"""Where launches that run at once have their place: disjoint processors, and a card that nobody else uses meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.contract import Trial, UsageError
+
+HOST = "cpu"  # the one device that is no card
+_SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+
+@dataclass(frozen=True)
+class Places:
+    """What may be in use at once.
+
+    Attributes:
+        processors: one entry per launch that may run at once, each the processors that it may use; none: any.
+        cards: accelerators by the number that their driver gives them; a launch on one has it for itself.
+    """
+
+    processors: tuple[tuple[int, ...], ...] = ()
+    cards: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> int:
+        """How many launches may run at once."""
+        return max(1, len(self.processors))
+
+    def processors_of(self, number: int, trial: Trial) -> tuple[int, ...]:
+        """Return the processors of a launch of ``trial`` in place ``number``; none: any."""
+        return tuple(sorted(self.processors[number][: processors_needed(trial)])) if self.processors else ()
+
+
+ALONE = Places()
+
+
+def needs_card(trial: Trial) -> bool:
+    """Say whether a trial runs on an accelerator."""
+    return trial.device != HOST
+
+
+def processors_needed(trial: Trial) -> int:
+    """Return how many processors a trial keeps busy."""
+    return trial.threads
+
+
+def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors: Sequence[int]) -> Places:
+    """Return the places that ``--jobs`` and ``--gpus`` ask for.
+
+    Args:
+        jobs: launches at once.
+        gpus: a comma list of cards; None: they are not shared out.
+        trials: what is to run.
+        processors: those that may be used, each to be used by one launch at a time.
+
+    Raises:
+        UsageError: the launches do not fit, or an option would have no effect.
+    """
+    cards = _read_cards(gpus, jobs, trials) if gpus is not None else ()
+    if jobs == 1:
+        return Places(cards=cards)
+    on_cards = [trial for trial in trials if needs_card(trial)]
+    if on_cards and not cards:
+        raise UsageError(f"--jobs {jobs} with trials on {on_cards[0].device}: give each a card of its own, --gpus 0,1")
+    return Places(_split(processors, jobs, max(map(processors_needed, trials), default=1)), cards)
+
+
+def _read_cards(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
+    cards = tuple(piece.strip() for piece in text.split(","))
+    if not all(card.isdigit() for card in cards) or len(set(cards)) < len(cards):
+        raise UsageError(f"--gpus {text!r}: write the numbers of different cards, as in 0,1")
+    wanting = [trial for trial in trials if needs_card(trial)]
+    if not wanting:
+        raise UsageError("--gpus would have no effect: no trial of the plan runs on a card; leave it out")
+    if indexed := [trial.device for trial in wanting if ":" in trial.device]:
+        raise UsageError(f"--gpus chooses the card: give --device {indexed[0].split(':')[0]}, not {indexed[0]}")
+    if len(cards) > jobs:
+        raise UsageError(f"--gpus names {len(cards)} cards, --jobs {jobs} uses {jobs}: add --jobs {len(cards)}")
+    if len(wanting) == len(trials) and jobs > len(cards):
+        few = f"every trial needs a card, --gpus names {len(cards)}"
+        raise UsageError(f"--jobs {jobs}: {few}: take --jobs {len(cards)}")
+    return cards
+
+
+def _split(processors: Sequence[int], jobs: int, threads: int) -> tuple[tuple[int, ...], ...]:
+    """Return ``jobs`` disjoint sets of ``threads`` processors."""
+    needed = jobs * threads
+    if needed > len(processors):
+        listed = ",".join(map(str, processors))
+        asked = f"--jobs {jobs} x {threads} {'threads' if threads > 1 else 'thread'} need {needed} processors"
+        most = len(processors) // threads
+        cure = f"take --jobs {most}" if most else "lower --threads"
+        raise UsageError(f"{asked}, there are {len(processors)} ({listed}): {cure}, or widen --affinity")
+    ordered = one_per_core_first(processors, _siblings(processors))
+    return tuple(tuple(ordered[start : start + threads]) for start in range(0, needed, threads))
+
+
+def one_per_core_first(processors: Sequence[int], siblings: Mapping[int, str]) -> list[int]:
+    """Return the processors so that two of one core come as late as can be: they would slow each other down.
+
+    Args:
+        processors: to be ordered.
+        siblings: processor -> a name of its core.
+    """
+    seen: dict[str, int] = {}
+    rank = {}
+    for processor in processors:
+        core = siblings.get(processor, str(processor))
+        rank[processor] = seen.get(core, 0)
+        seen[core] = rank[processor] + 1
+    return sorted(processors, key=lambda processor: (rank[processor], processor))
+
+
+def _siblings(processors: Sequence[int]) -> dict[int, str]:
+    found = {}
+    for processor in processors:
+        try:
+            found[processor] = Path(_SIBLINGS.format(processor)).read_text().strip()
+        except OSError:
+            continue
+    return found
+
+
+def usable(affinity: Sequence[int]) -> tuple[int, ...]:
+    """Return the processors to share out: those of ``--affinity``, or all that this process may use.
+
+    Raises:
+        UsageError: this system cannot bind a process to processors.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        raise UsageError("--jobs: this system cannot bind a process to processors; leave it out")
+    return tuple(affinity or sorted(os.sched_getaffinity(0)))

@@ -1,0 +1,95 @@
+"""Signals that end a run, really sent: while it starts, while trials run, and by a terminal that hangs up."""
+
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from harness_results.store import Store
+
+FAULTY = Path(__file__).parent / "plugins" / "faulty"
+SMALL = ("-b", "faulty:slow", "-t", "echo", "-c", "rnn", "-T", "3", "--hidden", "4", "--batch", "2")
+WAIT_SECONDS = 200.0
+
+
+def start(*arguments, path=FAULTY, **options):
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    command = [sys.executable, "-m", "harness", "-p", "no:torch", "-p", "no:jax", *arguments]
+    return subprocess.Popen(command, env=environment, **options)
+
+
+def run(store, *arguments, **options):
+    return start("run", *SMALL, "--store", str(store), "--format", "json", *arguments, **options)
+
+
+def statuses(store):
+    with Store.open(store, create=False) as opened:
+        return [record.status for record in opened.launches()]
+
+
+def test_a_signal_while_the_command_line_loads_ends_it_without_a_traceback(tmp_path):
+    (tmp_path / "rich_click.py").write_text(
+        "import sys, time\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep(200)\n", encoding="utf-8"
+    )
+    with start("run", path=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "interrupted\n"
+        assert process.wait(WAIT_SECONDS) == 130
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_lets_the_running_trial_finish_and_says_how_to_go_on(name, tmp_path):
+    store = tmp_path / "s.sqlite"
+    with run(
+        store, "--steps", "8,20", "--seed", "0,1", stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as one:
+        first = one.stderr.readline()
+        assert first.startswith("[1/4] echo rnn")
+        one.send_signal(signal.Signals[name])
+        out, err = one.communicate(timeout=WAIT_SECONDS)
+    assert one.returncode == 130, err
+    assert "stopping: what runs has 10 s to finish" in err
+    assert "run again: the same command" in err
+    assert 1 <= len(statuses(store)) < 4
+    assert set(statuses(store)) == {"ok"}
+    assert len(out.splitlines()) == len(statuses(store))
+
+
+def ignore_hang_ups():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_a_run_that_was_started_to_ignore_hang_ups_goes_on(tmp_path):
+    store = tmp_path / "s.sqlite"
+    with run(store, "--steps", "8,20", preexec_fn=ignore_hang_ups, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("[1/2] echo rnn")
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 0, err
+    assert statuses(store) == ["ok", "ok"]
+
+
+def test_a_terminal_that_hangs_up_costs_no_record(tmp_path):
+    store, (ours, theirs) = tmp_path / "s.sqlite", pty.openpty()
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with run(store, "--steps", "8,20", "--seed", "0,1", preexec_fn=take_terminal, **streams) as process:
+        os.close(theirs)
+        shown = b""
+        while b"[1/4] echo rnn T=3 faulty:slow  " not in shown or b"ok" not in shown:
+            shown += os.read(ours, 4096)
+        os.close(ours)  # as a window that is closed does
+        assert process.wait(WAIT_SECONDS) == 130
+    assert 1 <= len(statuses(store)) < 4
+    assert set(statuses(store)) == {"ok"}
