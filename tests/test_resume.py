@@ -13,6 +13,7 @@ from harness.contract import Record, Trial
 from harness.contract.identity import Identity, differences
 from harness.plugins import load_plugins
 from harness.sweep.local_settings import LocalSettings
+from harness.sweep.places import Places
 from harness_results.launches import combine
 from harness_results.runs import DOCTOR
 from harness_results.store import Store
@@ -324,3 +325,13 @@ def test_a_fingerprint_depends_on_every_fact_and_not_on_their_order():
     facts = {"a": "1", "b": "2"}
     assert Identity(facts).fingerprint == Identity({"b": "2", "a": "1"}).fingerprint
     assert Identity(facts).fingerprint != Identity(facts | {"b": "3"}).fingerprint
+
+
+def test_launches_beside_others_and_in_warm_processes_are_other_measurements(sweep):
+    sweep(TRIALS[:1])
+    beside = LocalSettings(places=Places(((0,), (1,))))
+    assert sweep(TRIALS[:1], settings=beside)[0] == [0]
+    begun, found, _ = sweep(TRIALS[:1], settings=LocalSettings(isolation="backend"))
+    assert (begun, list(found.notes("x"))) == (
+        [0], ["measured again: isolation none -> backend, jobs 2 -> none (1 trial)"],
+    )  # fmt: skip

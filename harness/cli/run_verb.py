@@ -74,7 +74,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.local_settings import LocalSettings
-    from harness.sweep.places import read_places, usable
+    from harness.sweep.places import as_asked, read_places, usable
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
@@ -99,13 +99,14 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     threads = [trial.threads for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
     processors = usable(affinity) if options["jobs"] > 1 else affinity
+    read = as_asked if options["dry_run"] else read_places
     settings = LocalSettings(
         timeout_seconds=options["timeout"],
         memory_limit_bytes=options["memory_limit"],
         sample_length=options["sample_length"],
         affinity=affinity,
         isolation=options["isolation"],
-        places=read_places(options["jobs"], options["gpus"], trials, processors),
+        places=read(options["jobs"], options["gpus"], trials, processors),
         pythons=interpreters,
         retries=options["retries"],
     )
