@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from harness.contract import Record, Trial, UsageError
+from harness.agenda import NO_IDENTITY, Agenda, in_order
+from harness.agenda import agenda as make_agenda
+from harness.contract import Record, StoreError, Trial, UsageError
 from harness.contract.trial import OptionValue
 from harness.logs import keep_log
+from harness.measure.environment import machine_id
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.executor import Executor
 from harness.sweep.fallback import fallback_notes
+from harness.sweep.identity import identities
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.plan import expand
 from harness.sweep.plan_file import read_plan
 from harness.sweep.presets import LAUNCHES
-from harness.sweep.request import MOST_LAUNCHES, PlanRequest, merge
-from harness.sweep.rounds import in_rounds
+from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES, PlanRequest, merge
 from harness.sweep.stop import StopRequest
+from harness.sweeping import Sweeping
 
 if TYPE_CHECKING:
+    from harness_results.ledger import Mode
     from harness_results.results import Results
+    from harness_results.store import Store
 
 DEFAULT_STORE = "harness.sqlite"
-
-
-class Sink(Protocol):
-    """What measuring needs of a store."""
-
-    def begin_run(self, command: str, settings: Mapping[str, Any]) -> int:
-        """Return the id of a run that starts now."""
-
-    def add(self, record: Record, run_id: int) -> None:
-        """Store a record durably."""
-
-    def calibrate(self, environment_id: str, name: str, content: Any) -> None:
-        """Keep what was measured once of an environment."""
-
-    def all_calibrations(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return environment_id -> name -> content of what is kept."""
 
 
 class Watcher(Protocol):
@@ -65,11 +56,14 @@ def run(
     task_options: Mapping[str, Mapping[str, OptionValue]] | None = None,
     launches: int | None = None,
     timeout_seconds: float | None = None,
+    retries: int | None = None,
     sample_length: int = 300,
+    fresh: bool = False,
+    retry_failed: bool = False,
     progress: bool = True,
     **axes: Any,
 ) -> Results:
-    """Train and measure the product of the axes; return one record per trial.
+    """Train and measure what the store lacks of the product of the axes; return one record per trial of it.
 
     Example::
 
@@ -82,8 +76,12 @@ def run(
         task_options: task -> option -> value.
         launches: fresh processes that measure each trial, interleaved; the records hold medians over them.
             None: what the plan says, or 1.
-        timeout_seconds: what one launch may take.
+        timeout_seconds: what one launch may take. None: what the plan says, or any time.
+        retries: how often a launch that failed, crashed or ran out of time or memory is tried again at once. None: what
+            the plan says, or never.
         sample_length: characters of text to sample from each text model.
+        fresh: measure every launch again, whatever the store has.
+        retry_failed: measure again what did not end ``ok``.
         progress: show progress on stderr.
         axes: any field of a trial (``backend``, ``task``, ``cell``, ``length``, ``hidden``, ``seed``, ...), one value
             or a list of values.
@@ -92,30 +90,66 @@ def run(
         UsageError: anything asked for is unknown, unavailable or out of range, before any trial runs.
     """
     from harness.progress import ProgressView
-    from harness_results.launches import combine
     from harness_results.results import Results
-    from harness_results.store import Store
 
+    if fresh and retry_failed:
+        raise UsageError("fresh measures all again, what failed included: leave retry_failed out")
     request = PlanRequest(
-        {name: _values(value) for name, value in axes.items()}, task_options or {}, launches=_checked(launches)
+        {name: _values(value) for name, value in axes.items()},
+        task_options or {},
+        launches=_checked("launches", launches, 1, MOST_LAUNCHES),
     )
     request = merge(read_plan(Path(plan)), request) if plan else request
     plugins = load_plugins()
     trials, launches = expand(request, plugins), request.launches or LAUNCHES
-    settings = LocalSettings(timeout_seconds=timeout_seconds, sample_length=sample_length)
-    with Store.open(store) as opened, ProgressView(launches * len(trials), quiet=not progress) as view:
-        for note in fallback_notes(request, trials, plugins.backends):
+    settings = LocalSettings(
+        timeout_seconds=timeout_seconds or request.timeout_seconds,
+        sample_length=sample_length,
+        retries=_checked("retries", retries, 0, MOST_RETRIES) or request.retries or 0,
+    )
+    mode: Mode = "fresh" if fresh else "retry_failed" if retry_failed else "resume"
+    found = look(store, trials, settings, plugins, launches=launches, mode=mode)
+    with ProgressView(len(found.ended) + len(found.left), taken=len(found.ended), quiet=not progress) as view:
+        for note in (*fallback_notes(request, trials, plugins.backends), *found.notes(str(store))):
             view.note(f"note: {note}")
-        session = Session(
-            opened, "harness.run(...)", plugins, checkpoint_folder(store), launches=launches, logs=log_folder(store)
-        )
-        return Results(combine(session.measure(trials, settings, view)))
+        return Results(measured(store, found, "harness.run(...)", plugins, settings, view))
 
 
-def _checked(launches: int | None) -> int | None:
-    if launches is not None and not (isinstance(launches, int) and 1 <= launches <= MOST_LAUNCHES):
-        raise UsageError(f"launches = {launches!r}: a whole number from 1 to {MOST_LAUNCHES}")
-    return launches
+def measured(
+    store: str | Path, agenda: Agenda, command: str, plugins: Plugins, settings: LocalSettings, watcher: Watcher
+) -> list[Record]:
+    """Measure what is left, and return one record per trial of the plan, whenever it was measured."""
+    from harness_results.launches import combine
+    from harness_results.store import Store
+
+    with Store.open(store, create=bool(agenda.left)) as opened:
+        session = Session(opened, command, plugins, checkpoint_folder(store), logs=log_folder(store))
+        list(session.carry_out(agenda, settings, watcher))
+        return combine(session.results(agenda, with_curves=True))
+
+
+def look(
+    store: str | Path, trials: Sequence[Trial], settings: LocalSettings, plugins: Plugins, *,
+    launches: int = 1, order_seed: int = 0, mode: Mode = "resume",
+) -> Agenda:  # fmt: skip
+    """Return what is to be measured of ``trials``; a store that is not there yet is not made."""
+    from harness_results.store import Store
+
+    found = identities(trials, plugins, settings)
+    opened = Store.find(store)
+    if opened is None:
+        return make_agenda(None, trials, launches, order_seed, found, mode)
+    with opened:
+        made = make_agenda(opened.ledger, trials, launches, order_seed, found, mode)
+        known = {record.trial.trial_id for record in opened.launches()} if opened.ledger is None else set()
+    lacking = len(known & found.keys()) if mode != "fresh" else 0
+    return replace(made, again={NO_IDENTITY: lacking}) if lacking else made
+
+
+def _checked(name: str, number: int | None, least: int, most: int) -> int | None:
+    if number is not None and not (isinstance(number, int) and least <= number <= most):
+        raise UsageError(f"{name} = {number!r}: a whole number from {least} to {most}")
+    return number
 
 
 def sample(
@@ -171,12 +205,23 @@ def _folder(store: str | Path, what: str) -> Path:
     return Path(f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.{what}").absolute()
 
 
-@dataclass(frozen=True)
+def history(store: str | Path) -> list[tuple[Mapping[str, Any], float]]:
+    """Return trial and wall seconds of launches that ended ``ok`` on this machine; none where there is no store."""
+    from harness_results.store import Store
+
+    opened = Store.find(store)
+    if opened is None:
+        return []
+    with opened:
+        return opened.ledger.history(machine_id()) if opened.ledger else []
+
+
+@dataclass
 class Session:
     """Measures launches and stores each record as soon as it is there.
 
     Attributes:
-        store: where records go.
+        store: where records go, opened to be written.
         command: what the user typed, kept with the run.
         plugins: as loaded.
         checkpoints: the folder for trained weights, made when it is needed; None: they are not kept.
@@ -185,9 +230,11 @@ class Session:
         order_seed: shuffles them; kept with the run.
         executor: where the launches run.
         logs: the folder for what workers print, made when it is needed; None: it is not kept.
+        run_id: the run in which it measured; None: nothing was left to be measured.
+        elsewhere: launches that another process had begun, and has not ended.
     """
 
-    store: Sink
+    store: Store
     command: str
     plugins: Plugins
     checkpoints: Path | None = None
@@ -196,33 +243,70 @@ class Session:
     order_seed: int = 0
     executor: Executor = run_trials
     logs: Path | None = None
+    run_id: int | None = field(default=None, init=False)
+    elsewhere: int = field(default=0, init=False)
 
     def measure(self, trials: Sequence[Trial], settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
-        """Yield each launch's record after it is stored; a stop request ends the run early.
+        """Yield each launch's record after it is stored, of all launches, whatever the store has already.
 
         Raises:
             StoreError: a record could not be stored; those before it are.
         """
+        found = identities(trials, self.plugins, settings)
+        everything = make_agenda(None, trials, self.launches, self.order_seed, found, "fresh")
+        yield from self.carry_out(everything, settings, watcher)
+
+    def carry_out(self, agenda: Agenda, settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
+        """Yield the record of each launch that is left, after it is stored; a stop request ends this early.
+
+        Raises:
+            StoreError: a record could not be stored; those before it are.
+        """
+        ledger = self.store.ledger
+        if not agenda.left or ledger is None:
+            return
         if self.checkpoints is not None:
             _make(self.checkpoints)
-        run_id = self.store.begin_run(self.command, self._settings(settings))
+        place = ledger.join(self.command, self._settings(agenda, settings), agenda.wanted, agenda.mode)
+        self.run_id = place.run_id
+        sweeping = Sweeping(ledger, place, agenda, self.stop)
+        try:
+            yield from self._records(sweeping, settings, watcher)
+            self.elsewhere = len(sweeping.elsewhere)
+        finally:
+            with contextlib.suppress(StoreError):  # it is the end already, and a driver that is gone is found out
+                ledger.leave(place)
+
+    def _records(self, sweeping: Sweeping, settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
         known = {name: dict(content) for name, content in self.store.all_calibrations().items()}
         settings = replace(settings, checkpoints=self.checkpoints, block=self.plugins.blocked, calibrations=known)
         settings = replace(settings, keep_logs=self.logs is not None)
-        launches = in_rounds(trials, self.launches, self.order_seed)
+
+        def on_event(trial: Trial, event: Event) -> None:
+            watcher.event(trial, event)
+            sweeping.beat()
+
         records = self.executor(
-            launches, settings=settings, on_event=watcher.event, stop=self.stop, plugins=self.plugins
+            sweeping.launches(), settings=settings, on_event=on_event, stop=self.stop, plugins=self.plugins
         )
         for told in records:
-            record = keep_log(told, self.logs, run_id)
-            self.store.add(record, run_id)
+            record = keep_log(told, self.logs, sweeping.place.run_id)
+            sweeping.add(record)
             self._calibrate(record, known, settings)
             watcher.finish(record)
             yield record
 
-    def _settings(self, settings: LocalSettings) -> dict[str, Any]:
+    def results(self, agenda: Agenda, *, with_curves: bool = False) -> list[Record]:
+        """Return every launch of the plan's trials, measured now or earlier, in the order of the plan."""
+        ledger = self.store.ledger
+        if self.run_id is not None:
+            return in_order(agenda.trials, self.store.launches(self.run_id, with_curves=with_curves))
+        found = [] if ledger is None else ledger.read(agenda.record_ids, with_curves=with_curves)
+        return in_order(agenda.trials, found)
+
+    def _settings(self, agenda: Agenda, settings: LocalSettings) -> dict[str, Any]:
         pythons = {name: str(python.path) for name, python in settings.pythons.items()}
-        order = {"launches": self.launches, "order_seed": self.order_seed}
+        order = {"launches": agenda.launches, "order_seed": agenda.order_seed, "plan": agenda.plan}
         places = {"jobs": settings.places.jobs, "gpus": list(settings.places.cards)}
         return {
             **order,

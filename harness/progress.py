@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.progress import Task as Bar
@@ -16,22 +17,25 @@ from rich.text import Text
 from harness.contract import Record, Trial
 from harness.contract.names import printable
 from harness.measure import events
+from harness.sweep.tally import Tally, describe, summary
 
 ROOM_FOR_A_BAR = 100  # columns
+LEAST_TO_SUM_UP = 5  # launches of a sweep
+TELL_SECONDS = 60.0  # between two lines about the whole sweep, where there is no terminal
 _MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]", "interrupted": "[yellow]interrupted[/]"}
 
 
 class ProgressView:
     """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
 
-    def __init__(self, trials: int, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False, quiet=quiet)
-        self._trials = trials
-        self._done = 0
+    def __init__(self, trials: int, *, taken: int = 0, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False, quiet=quiet, emoji=False)  # numpy:loop: is none
+        self._tally = Tally(trials, taken=taken)
+        self._told = time.monotonic()
         self._began = time.monotonic()
         self._running: dict[Trial, tuple[float, TaskID | None]] = {}  # since when, and its line
         self._live = self._console.is_terminal and not quiet
-        self._bars = Progress(
+        self._bars = _Bars(
             *self._columns(),
             console=self._console,
             disable=not self._live,
@@ -71,27 +75,60 @@ class ProgressView:
 
     def _start(self, trial: Trial) -> None:
         bar = None
+        self._tally.start(trial)
         if self._live:
-            label = escape(f"[{self._done + len(self._running) + 1}/{self._trials}] {describe(trial)}")
+            self._sum_up()
+            number = self._number + len(self._running) + 1
+            label = escape(f"[{number}/{self._tally.total}] {describe(trial)}")
             bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
         self._running[trial] = (time.monotonic() if self._running else self._began, bar)
 
     def finish(self, record: Record) -> None:
         """Leave one line about a finished trial."""
-        self._done += 1
+        self._tally.end(record)
         began, bar = self._running.pop(record.trial, (self._began, None))  # the next launch may be of this very trial
         if bar is not None:
             self._bars.remove_task(bar)
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
         line = (
-            f"{escape(f'[{self._done}/{self._trials}] {describe(record.trial)}')}  {status}  {escape(_outcome(record))}"
+            f"{escape(f'[{self._number}/{self._tally.total}] {describe(record.trial)}')}  {status}  "
+            f"{escape(_outcome(record))}"
         )
         self._console.print(f"{line}  [dim]{time.monotonic() - began:.1f} s[/]", soft_wrap=True)
         self._began = time.monotonic()
+        self._sum_up()
+
+    @property
+    def _number(self) -> int:
+        """How many launches are done, those that the store had among them."""
+        return self._tally.taken + self._tally.ended
+
+    def _sum_up(self) -> None:
+        """Say how the whole sweep goes: below the running trial, or now and then in a line."""
+        if self._tally.total < LEAST_TO_SUM_UP:
+            return
+        if self._live:
+            self._bars.below = f"{self._number}/{self._tally.total} done, {summary(self._tally)}"
+            self._bars.refresh()
+        elif time.monotonic() - self._told > TELL_SECONDS and self._tally.left:
+            self._told = time.monotonic()
+            self.note(f"{self._number} of {self._tally.total} done: {summary(self._tally)}")
 
     def note(self, text: str) -> None:
         """Show a message."""
         self._console.print(escape(printable(text)), soft_wrap=True)
+
+
+class _Bars(Progress):
+    """The running trials, and a line below them."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bars, then the line."""
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below, style="dim")
 
 
 class _Figures(TextColumn):
@@ -107,12 +144,6 @@ class _Figures(TextColumn):
             return Text(str(values.get("phase", "")), style="dim")
         rate = f"  {values['rate'] / 1000:,.0f}k tokens/s" if values.get("rate") else ""
         return Text(f"loss {values['loss']:.4f}{rate}")
-
-
-def describe(trial: Trial) -> str:
-    """Return a trial in a few words."""
-    python = f" python={trial.python}" if trial.python else ""
-    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{python}"
 
 
 def _outcome(record: Record) -> str:

@@ -17,3 +17,23 @@ def test_a_folder_for_checkpoints_that_cannot_be_written_is_refused_before_any_t
     with pytest.raises(UsageError, match="checkpoints cannot be written: make it writable, or choose --store"):
         harness.run(store=tmp_path / "store.sqlite", **TINY)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fresh": True, "retry_failed": True}, "leave retry_failed out"),
+        ({"retries": -1}, "retries = -1: a whole number"),
+    ],
+)
+def test_options_of_resuming_that_cannot_be_are_refused_before_any_trial_runs(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        harness.run(store=tmp_path / "store.sqlite", **TINY, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_again_gives_the_same_records_and_fresh_gives_new_ones(tmp_path):
+    first, again = (harness.run(store=tmp_path / "s.sqlite", **TINY) for _ in range(2))
+    assert (again.records, first[0].status) == (first.records, "ok")
+    assert len(first[0].curves["loss"]) == 2
+    assert harness.run(store=tmp_path / "s.sqlite", **TINY, fresh=True).records != first.records

@@ -84,6 +84,16 @@ def test_report_writes_a_file_and_takes_one_run(measured):
     assert last.stdout == (folder / "out.json").read_text()
 
 
+def test_the_same_command_again_gives_the_table_at_once_and_says_where_it_is_from(measured):
+    folder, copy, _ = measured
+    again = harness("run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder)
+    assert (again.returncode, again.stdout) == (0, copy.stdout)
+    told = r"note: all 4 trials are in harness\.sqlite from [-\d: ]+; --fresh measures them again\n"
+    assert re.fullmatch(told, again.stderr)
+    both = harness("run", "--fresh", "--retry-failed", cwd=folder)
+    assert (both.returncode, "leave --retry-failed out" in both.stderr) == (2, True)
+
+
 def test_show_gives_everything_about_a_trial_by_its_first_digits(measured):
     folder, copy, _ = measured
     trial_id = rows(copy.stdout)[-1]["trial_id"]
@@ -282,7 +292,7 @@ def test_a_closed_stdout_is_no_crash(measured):
 
 def test_a_store_that_cannot_grow_keeps_and_shows_what_it_acknowledged(tmp_path):
     """A limit on the size of files stands for a full disk."""
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, 70_000))\n"
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, 130_000))\n"
     code = limit + "from harness.cli.main import main\nmain(sys.argv[1:])"
     command = [sys.executable, "-c", code, "run", "-t", "copy", "-T", "5,6,7,8,9,10", *TINY, "--format", "json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -34,6 +34,7 @@ COMMANDS = [
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: " ".join(words)[:60])
 def test_every_command_of_the_readme_is_understood(arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.toml").write_text('[matrix]\ntask = "copy"\n')
     (tmp_path / "book.txt").write_text("all work and no play makes a dull corpus. " * 50)
     arguments = [word for word in arguments if word not in {"torch:all", "jax:all"}]
     if arguments[0] == "run":

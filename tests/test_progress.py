@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness import progress
 from harness.contract import Record, Trial
 from harness.measure.events import Phase, Progress
 from harness.progress import ProgressView
@@ -38,6 +39,39 @@ def test_an_ended_launch_leaves_its_status_and_reason(terminal):
         view.finish(Record(TRIAL, "crashed", "SIGSEGV [/x]"))
     shown = terminal.readouterr().err
     assert all(part in shown for part in ("crashed", "SIGSEGV [/x]"))
+
+
+def sweep(view, statuses=("ok", "crashed")):
+    for status in statuses:
+        view.event(TRIAL, Phase("load"))
+        view.finish(Record(TRIAL, status, "SIGSEGV"))
+
+
+def test_a_sweep_of_many_launches_has_a_line_about_the_whole(terminal):
+    with ProgressView(6, taken=1) as view:
+        sweep(view)
+        terminal.readouterr()
+        view.event(TRIAL, Phase("load"))
+        shown = " ".join(terminal.readouterr().err.split())
+    assert all(part in shown for part in ("3/6 done", "1 running, 1 failed, 2 left", "an hour", "to go, to "))
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, 2), (3600.0, 0)])
+def test_without_a_terminal_the_whole_is_told_now_and_then_in_a_plain_line(monkeypatch, capsys, seconds, lines):
+    monkeypatch.setattr(progress, "TELL_SECONDS", seconds - 1)
+    with ProgressView(6) as view:
+        sweep(view)
+    shown = [line for line in capsys.readouterr().err.splitlines() if " done: " in line]
+    assert len(shown) == lines
+    if lines:
+        assert shown[-1].startswith("2 of 6 done: 0 running, 1 failed, 4 left, ")
+        assert shown[-1].endswith("last failure: copy lstm T=20 numpy:loop: crashed: SIGSEGV")
+
+
+def test_a_few_launches_need_no_summary(terminal):
+    with ProgressView(3) as view:
+        sweep(view)
+    assert "an hour" not in terminal.readouterr().err
 
 
 def test_launches_that_run_at_once_have_a_live_line_each(terminal):

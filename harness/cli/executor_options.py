@@ -43,6 +43,11 @@ _OPTIONS = (
 )
 
 
+def cluster_of(options: Mapping[str, Any]) -> str | None:
+    """Return the kind of cluster on whose nodes launches run; None: here."""
+    return None if options["executor"] == LOCAL else str(options["executor"])
+
+
 def executor_of(options: Mapping[str, Any]) -> Executor:
     """Return the executor that the options ask for.
 

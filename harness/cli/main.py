@@ -24,6 +24,8 @@ OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1,
 
 _VERBS = {
     "run": "train and measure recurrent networks; the product of the axes is the plan",
+    "plan": "show or check a plan's file, or print its JSON schema for editors",
+    "status": "say how far a sweep is that measures into a store now, from any terminal",
     "list": "list backends, tasks, cells and plugins, with what is missing and the cure",
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as a table, Markdown, CSV or JSON",

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from harness.cli.executor_options import executor_of, executor_options
+from harness.cli.executor_options import cluster_of, executor_of, executor_options
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, Size, task_settings
-from harness.contract import Record, StoreError, Trial, UsageError
-from harness.sweep.request import MOST_LAUNCHES
+from harness.contract import Record, StoreError, UsageError
+from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:
+    from harness.agenda import Agenda
     from harness.plugins import Plugins
+    from harness.progress import ProgressView
     from harness.sweep.local_settings import LocalSettings
+    from harness_results.ledger import Mode
 
 CONFIRM_ABOVE = 1000
 
@@ -50,6 +53,10 @@ CONFIRM_ABOVE = 1000
 @executor_options
 @click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
 @click.option("--memory-limit", type=Size(), help="What one launch may hold.  [default: all but a reserve]")
+@click.option("--retries", type=click.IntRange(0, MOST_RETRIES),
+              help="Tries more where a launch fails, crashes, or lacks time or memory.  [default: 0]")  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Measure again what the store has that did not end ok.")
+@click.option("--fresh", is_flag=True, help="Measure all again, whatever the store has.")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
               help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
@@ -60,24 +67,26 @@ CONFIRM_ABOVE = 1000
 def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...], **options: Any) -> int:
     """Train and measure recurrent networks: every combination of the comma lists given, or of a PLAN.toml.
 
-    Results go to stdout and to the store, progress to stderr. With no option: an LSTM on real text, with NumPy.
-    One launch shows how a network behaves; to compare speeds, take --launches 5 or more.
+    What the store has of them is not measured again. Results go to stdout and to the store, progress to stderr. With no
+    option: an LSTM on real text, with NumPy. One launch shows how a network behaves; to compare speeds, take 5 or more.
     """
+    from harness.api import look
     from harness.plugins import load_plugins
     from harness.sweep.affinity import read_affinity
     from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.local_settings import LocalSettings
-    from harness.sweep.places import read_places, usable
+    from harness.sweep.places import as_asked, read_places, usable
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
     from harness.sweep.request import PlanRequest, merge
 
+    mode = _mode(fresh=options["fresh"], retry_failed=options["retry_failed"])
     request = PlanRequest(given_axes(options), task_settings(set_))
     request = merge(read_plan(plan), request) if plan else request
     request, options = preset(request, options)
-    options["executor"] = executor_of(options)
+    cluster, options["executor"] = cluster_of(options), executor_of(options)
     interpreters = read_interpreters(options["pythons"])
     plugins = load_plugins(blocked)
     trials = with_interpreters(expand(request, plugins), interpreters)
@@ -90,22 +99,33 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
             interpreter.need("isolation", "--isolation")
     if options["isolation"] != "launch" and options["launches"] > 1:
         raise UsageError("--launches counts fresh processes, --isolation backend reuses them: leave one of them out")
-    if options["dry_run"]:
-        return _print_plan(trials, options["launches"], options["format_"])
-    _confirm(len(trials) * options["launches"], yes=options["yes"])
     threads = [trial.processors for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
     processors = usable(affinity) if options["jobs"] > 1 else affinity
+    read = as_asked if options["dry_run"] else read_places
     settings = LocalSettings(
         timeout_seconds=options["timeout"],
         memory_limit_bytes=options["memory_limit"],
         sample_length=options["sample_length"],
         affinity=affinity,
         isolation=options["isolation"],
-        places=read_places(options["jobs"], options["gpus"], trials, processors),
+        places=read(options["jobs"], options["gpus"], trials, processors),
         pythons=interpreters,
+        retries=options["retries"],
+        cluster=cluster,
     )
-    return _measure(trials, plugins, settings, options)
+    counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
+    agenda = look(options["store"], trials, settings, plugins, mode=mode, **counts)
+    if options["dry_run"]:
+        return _dry_run(agenda, options)
+    _confirm(len(agenda.left), yes=options["yes"])
+    return _measure(agenda, plugins, settings, options)
+
+
+def _mode(*, fresh: bool, retry_failed: bool) -> Mode:
+    if fresh and retry_failed:
+        raise UsageError("--fresh measures all again, what failed included: leave --retry-failed out")
+    return "fresh" if fresh else "retry_failed" if retry_failed else "resume"
 
 
 def _confirm(launches: int, *, yes: bool) -> None:
@@ -116,50 +136,60 @@ def _confirm(launches: int, *, yes: bool) -> None:
     click.confirm(f"The plan has {launches:,} launches. Run them all?", abort=True, err=True)
 
 
-def _print_plan(trials: list[Trial], launches: int, format_: str) -> int:
-    import json
+def _dry_run(agenda: Agenda, options: dict[str, Any]) -> int:
+    from harness.api import history
+    from harness.cli.listing import print_trials
+    from harness.sweep.estimate import estimate
 
-    for trial in trials:
-        if format_ == "json":
-            click.echo(json.dumps({"trial_id": trial.trial_id, **trial.content()}))
-        else:
-            python = f" python={trial.python}" if trial.python else ""
-            network = f"{trial.task} {trial.cell} T={trial.length} {trial.engine} seed={trial.seed}"
-            click.echo(f"{trial.trial_id}  {network}{python}")
-    if format_ != "json":
-        click.echo(f"{len(trials)} trials" + (f", {launches} launches each" if launches > 1 else ""))
+    found = estimate(agenda.left, history(options["store"]))
+    done = {name: len(standing.ended) for name, standing in agenda.standings.items()}
+    print_trials(agenda.trials, agenda.launches, options["format_"], done, found)
+    for note in agenda.notes(options["store"]):
+        click.echo(f"note: {note}", err=True)
     return OK
 
 
-def _measure(trials: list[Trial], plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
+def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
     from harness.api import Session, checkpoint_folder, log_folder
     from harness.cli.signals import stopping_on_signals
     from harness.progress import ProgressView
     from harness_results.launches import combine
     from harness_results.store import Store
 
-    store, records, failed = options["store"], list[Record](), False
-    total = len(trials) * options["launches"]
-    with Store.open(store) as opened, ProgressView(total, quiet=options["quiet"]) as view:
+    store, failed, taken = options["store"], False, len(agenda.ended)
+    with (
+        Store.open(store, create=bool(agenda.left)) as opened,
+        ProgressView(taken + len(agenda.left), taken=taken, quiet=options["quiet"]) as view,
+    ):
+        for note in agenda.notes(store):
+            view.note(f"note: {note}")
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
-            folder, launches, seed = checkpoint_folder(store), options["launches"], options["order_seed"]
-            executor, logs = options["executor"], log_folder(store)
-            session = Session(opened, command, plugins, folder, stop, launches, seed, executor, logs)
+            folder, logs = checkpoint_folder(store), log_folder(store)
+            session = Session(opened, command, plugins, folder, stop, executor=options["executor"], logs=logs)
+            measured = 0
             try:
-                records.extend(session.measure(trials, settings, view))
+                for _ in session.carry_out(agenda, settings, view):
+                    measured += 1
             except StoreError as error:
                 view.note(f"error: {error}")
                 failed = True
         if stop.count:
-            left = total - len(records)
-            what = "launches" if options["launches"] > 1 else "trials"
-            view.note(f"interrupted: {len(records)} records are stored, {left} {what} were not started.")
-            view.note(f"see them: harness report {shlex.quote(opened.name)}    run again: the same command")
-    render(combine(records), options["format_"])
+            _tell_interrupted(view, store, measured, len(agenda.left) - measured, agenda)
+        elif session.elsewhere:
+            view.note(f"note: {session.elsewhere} launches are left to another process: harness status {store}")
+        records = combine(session.results(agenda))
+    render(records, options["format_"])
     if stop.count:
         return INTERRUPTED
     return NOT_OK if failed or any(record.status != "ok" for record in records) else OK
+
+
+def _tell_interrupted(view: ProgressView, store: str, measured: int, left: int, agenda: Agenda) -> None:
+    what = "launches" if agenda.launches > 1 else "trials"
+    view.note(f"interrupted: {measured} records are stored, {left} {what} were not started.")
+    less = "" if agenda.mode == "resume" else f" without --{agenda.mode.replace('_', '-')}"
+    view.note(f"see them: harness report {shlex.quote(store)}    go on: the same command{less}")
 
 
 def render(records: list[Record], format_: str) -> None:

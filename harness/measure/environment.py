@@ -51,9 +51,9 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
         "cores": _cores(),
         "settings": cpu_settings(),
         "gpus": gpus(),
-        "memory_gibibytes": round(psutil.virtual_memory().total / 2**30),
+        "memory_gibibytes": _memory_gibibytes(),
         "system": _system(),
-        "python": {"implementation": platform.python_implementation(), "version": platform.python_version()},
+        "python": _python(),
         "libraries": dict(sorted(libraries.items())),
         "devices": devices,
         "blas": _blas(),
@@ -72,6 +72,19 @@ def environment_id(record: dict[str, Any]) -> str:
     """
     stable = json.dumps(stable_facts(record), sort_keys=True)
     return hashlib.sha256(stable.encode()).hexdigest()[:12]
+
+
+def machine_id() -> str:
+    """Return the id of this process's environment, without asking any engine."""
+    cpu, cores, python = _cpu(), _cores(), _python()
+    memory = _memory_gibibytes()
+    facts = {"cpu": cpu, "cores": cores, "gpus": gpus(), "memory_gibibytes": memory, "system": _system()}
+    return environment_id(facts | {"python": python})
+
+
+def engine_variables() -> dict[str, str]:
+    """Return the environment variables of this process that engines look at."""
+    return _variables(set())
 
 
 def effective_threads(backend: Backend) -> int | None:
@@ -101,6 +114,14 @@ def _cpu_model() -> str:
 def _cores() -> dict[str, int | None]:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {"physical": psutil.cpu_count(logical=False), "logical": psutil.cpu_count(), "available": available}
+
+
+def _memory_gibibytes() -> int:
+    return round(psutil.virtual_memory().total / 2**30)
+
+
+def _python() -> dict[str, str]:
+    return {"implementation": platform.python_implementation(), "version": platform.python_version()}
 
 
 def _system() -> dict[str, Any]:

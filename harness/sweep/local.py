@@ -16,6 +16,7 @@ from harness.sweep.at_once import AtOnce
 from harness.sweep.launch import Launch, OnEvent
 from harness.sweep.local_settings import ISOLATIONS, LocalSettings
 from harness.sweep.memory_watch import MemoryWatch
+from harness.sweep.retries import tried
 from harness.sweep.stop import StopRequest
 from harness.sweep.workers import Workers
 
@@ -56,7 +57,10 @@ def _run(
     plugins: Plugins, memory: MemoryWatch, workers: Workers,
     trial: Trial, settings: LocalSettings, on_event: OnEvent, stop: StopRequest,
 ) -> Record:  # fmt: skip
-    return Launch(trial, settings, on_event, stop, memory=memory, workers=workers).run(plugins)
+    def launch() -> Record:
+        return Launch(trial, settings, on_event, stop, memory=memory, workers=workers).run(plugins)
+
+    return tried(launch, settings.retries, stop)
 
 
 def _ignore(trial: Trial, event: Event) -> None:

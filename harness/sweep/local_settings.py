@@ -38,7 +38,8 @@ class LocalSettings:
         card: the accelerator that the launch has for itself, by its driver's number; None: whichever the backend takes.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
-        retries: how often a launch that ends in a retriable way is tried again.
+        retries: how often a launch that ended badly is tried again at once.
+        cluster: the kind of cluster on whose nodes launches run; None: on this machine.
     """
 
     timeout_seconds: float | None = None
@@ -57,6 +58,7 @@ class LocalSettings:
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
     retries: int = 0
+    cluster: str | None = None
 
     def of_worker(self, trial: Trial) -> Settings:
         """Return what the worker of ``trial`` is told."""
@@ -71,6 +73,18 @@ class LocalSettings:
             isolation=self.isolation,
             calibrations={name: dict(content) for name, content in dict(known).items()},  # the caller may add some
         )
+
+    def measuring(self) -> dict[str, tuple[Any, ...]]:
+        """Return the settings that change a record all the same, none where they are usual; resuming looks at them."""
+        alone, isolation = self.places.jobs == 1, self.isolation
+        return {
+            "affinity": self.affinity,
+            "sample_length": (self.sample_length,),
+            "jobs": () if alone else (self.places.jobs,),
+            "cards": self.places.cards,
+            "isolation": () if isolation == ISOLATIONS[0] else (isolation,),
+            "cluster": () if self.cluster is None else (self.cluster,),
+        }
 
     def on_first_card(self, trial: Trial) -> LocalSettings:
         """Return the settings of a launch that runs alone: on the first card, where it needs one of those named."""

@@ -69,6 +69,12 @@ def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors
     return Places(_split(processors, jobs, max(map(processors_needed, trials), default=1)), cards)
 
 
+def as_asked(jobs: int, gpus: str | None, _trials: Sequence[Trial], _processors: Sequence[int]) -> Places:
+    """Return the places that ``--jobs`` and ``--gpus`` ask for, unchecked: a dry run needs none of them."""
+    cards = () if gpus is None else tuple(piece.strip() for piece in gpus.split(","))
+    return Places(((),) * jobs if jobs > 1 else (), cards)
+
+
 def _read_cards(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
     cards = tuple(piece.strip() for piece in text.split(","))
     if not all(card.isdigit() for card in cards) or len(set(cards)) < len(cards):

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.contract import Trial, UnknownNameError, UsageError
 from harness.plugins import Plugins
+from harness.sweep.backend_options import BackendOptions
 from harness.sweep.exclude import Excludes
 from harness.sweep.problems import listed
 from harness.sweep.request import AXES, PlanRequest, count
@@ -33,17 +34,18 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     combinations = [(one, excludes) for one in every if not excludes.cover(one)]
     firsts = {name: values[0] for name, values in products[0].items()}
     combinations += [({**firsts, **_known(extra)}, nothing) for extra in request.include]
+    options = BackendOptions(request.backend_options, request.overridden, plugins)
     resolver = Resolver(plugins, request.task_options)
     trials: dict[str, Trial] = {}
-    errors: dict[str, None] = dict.fromkeys(unknown)
+    errors: dict[str, None] = dict.fromkeys([*request.problems, *unknown])
     for combination, rules in combinations:
         try:
-            found = resolver.trials(combination)
+            found = resolver.trials(options.applied(combination))
             kept = (trial for trial in found if not rules.cover(combination | {"backend": trial.engine}))
             trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
             errors.update(dict.fromkeys(str(error).splitlines()))
-    errors.update(dict.fromkeys(resolver.unused_options()))
+    errors.update(dict.fromkeys([*resolver.unused_options(), *options.problems()]))
     if not errors:  # else a rule may idle for one of these
         errors.update(dict.fromkeys(excludes.idle(every, request.overridden)))
     if errors:
@@ -54,8 +56,16 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
 
 
 def _unknown_axes(request: PlanRequest) -> list[str]:
-    named = [*request.axes, *itertools.chain(*request.cases, *request.include, *request.exclude)]
-    return [str(UnknownNameError("axis", name, AXES)) for name in _unnamed(named)]
+    tables = {"matrix": request.axes} | {
+        f"{kind}.{number}": table
+        for kind, some in {"case": request.cases, "include": request.include, "exclude": request.exclude}.items()
+        for number, table in enumerate(some, start=1)
+    }
+    return [
+        f"{place}: {UnknownNameError('axis', name, AXES)}"
+        for place, table in tables.items()
+        for name in _unnamed(table)
+    ]
 
 
 def _unnamed(names: Iterable[str]) -> list[str]:

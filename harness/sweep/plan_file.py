@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from harness.contract import UsageError
 from harness.contract.trial import OptionValue
 from harness.sweep.problems import validation_lines
-from harness.sweep.request import MOST_LAUNCHES, PlanRequest
+from harness.sweep.request import LONGEST_SECONDS, MOST_LAUNCHES, MOST_RETRIES, PlanRequest
+
+Axes = dict[str, Any]  # axis -> a value, or a list of values
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_SECONDS},
+        {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+    ]
+}
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class _PlanFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def _seconds(value: Any) -> Any:
+    """Return seconds of ``90``, ``"90s"``, ``"10m"`` or ``"2h"``."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            raise ValueError("write a number of seconds, or 90s, 10m or 2h")
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, bool):
+        raise ValueError("write a number of seconds, or 90s, 10m or 2h")  # noqa: TRY004 (pydantic reports it)
+    return value
 
-    launches: int | None = Field(default=None, ge=1, le=MOST_LAUNCHES, strict=True)
-    matrix: dict[str, Any] = Field(default_factory=dict)
-    case: list[dict[str, Any]] = Field(default_factory=list)
-    task: dict[str, dict[str, OptionValue]] = Field(default_factory=dict)
-    include: list[dict[str, Any]] = Field(default_factory=list)
-    exclude: list[dict[str, Any]] = Field(default_factory=list)
+
+class PlanFile(BaseModel):
+    """The tables and keys of a plan's file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="A plan of harness run")
+
+    launches: int | None = Field(
+        default=None, ge=1, le=MOST_LAUNCHES, strict=True, description="Fresh processes that measure each trial."
+    )
+    timeout: Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)] | None = Field(
+        default=None, gt=0, le=LONGEST_SECONDS, description="The longest that one launch may take: 90, 90s, 10m, 2h."
+    )
+    retries: int | None = Field(
+        default=None, ge=0, le=MOST_RETRIES, strict=True,
+        description="Tries more where a launch fails, crashes, or lacks time or memory.",
+    )  # fmt: skip
+    matrix: Axes = Field(default_factory=dict, description="Axes: a value or a list each; their product is the plan.")
+    case: list[Axes] = Field(default_factory=list, description="Axes in place of the matrix's: a product per case.")
+    task: dict[str, dict[str, OptionValue]] = Field(default_factory=dict, description="Options of tasks.")
+    backend: dict[str, Axes] = Field(
+        default_factory=dict, description="Per BACKEND, BACKEND:VARIANT or group: device, dtype, threads, checkpoint."
+    )
+    include: list[Axes] = Field(default_factory=list, description="One more combination each.")
+    exclude: list[Axes] = Field(default_factory=list, description="Combinations to leave out.")
 
 
 def read_plan(path: Path) -> PlanRequest:
-    """Return the request in a TOML file.
+    """Return the request in a TOML file; what is wrong with it is kept with the request, to be told with the rest.
 
-    It may hold ``launches``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``, ``[[include]]`` and ``[[exclude]]``.
+    It may hold ``launches``, ``timeout``, ``retries``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``, ``[backend.NAME]``,
+    ``[[include]]`` and ``[[exclude]]``.
 
     Raises:
-        UsageError: the file cannot be read, is not TOML, or has unknown keys or wrong types (all named at once).
+        UsageError: the file cannot be read, or is not TOML.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -40,20 +78,49 @@ def read_plan(path: Path) -> PlanRequest:
         raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the plan {path} is not valid TOML: {error}") from error
-    try:
-        plan = _PlanFile.model_validate(content)
-    except ValidationError as error:
-        raise UsageError(
-            f"the plan {path} is not valid:\n" + "\n".join(validation_lines(error, known=tuple(_PlanFile.model_fields)))
-        ) from error
-    tables = (plan.matrix, *plan.case, *plan.include, *plan.exclude)
-    if odd := sorted(
-        {name for table in tables for name, value in table.items() if True in map(_is_bool, _list(value))}
-    ):
-        raise UsageError(f"the plan {path} is not valid: no axis takes true or false: {', '.join(odd)}")
+    plan, problems = _validated(content)
+    problems += [problem for place, table in _tables(plan).items() for problem in _odd(place, table)]
     include, exclude = ([_read(one) for one in some] for some in (plan.include, plan.exclude))
-    cases = [_axes(case) for case in plan.case]
-    return PlanRequest(_axes(plan.matrix), plan.task, include, exclude, cases=cases, launches=plan.launches)
+    return PlanRequest(
+        _axes(plan.matrix),
+        plan.task,
+        include,
+        exclude,
+        cases=[_axes(case) for case in plan.case],
+        launches=plan.launches,
+        timeout_seconds=plan.timeout,
+        retries=plan.retries,
+        backend_options={name: _read(options) for name, options in plan.backend.items()},
+        problems=[f"{path}: {problem}" for problem in problems],
+    )
+
+
+def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:
+    """Return what can be used of the file, and what is wrong with the rest."""
+    try:
+        return PlanFile.model_validate(content), []
+    except ValidationError as error:
+        bad = {item["loc"][0] for item in error.errors()}
+        problems = validation_lines(error, known=tuple(PlanFile.model_fields))
+    return PlanFile.model_validate({name: value for name, value in content.items() if name not in bad}), problems
+
+
+def _tables(plan: PlanFile) -> dict[str, Axes]:
+    """Return place -> table of every table of axes in the file."""
+    tables = {"matrix": plan.matrix} | {f"backend.{name}": one for name, one in plan.backend.items()}
+    for name in ("case", "include", "exclude"):
+        tables |= {f"{name}.{place}": one for place, one in enumerate(getattr(plan, name), start=1)}
+    return tables
+
+
+def _odd(place: str, table: Axes) -> list[str]:
+    """Take the values out that TOML can hold and no axis takes; return what is wrong with them."""
+    odd = [axis for axis, value in table.items() if not all(map(_is_plain, _list(value)))]
+    return [f"{place}.{axis} = {table.pop(axis)!r}: no axis takes true or false, a table or a date" for axis in odd]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _axes(table: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -74,7 +141,3 @@ def _none_or(value: Any) -> Any:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)

@@ -20,7 +20,7 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
     Args:
         request: the plan; ``fast`` evaluates at the start and the end only, unless the plan says when.
         options: ``fast`` (one launch, whatever the plan says), ``rigorous``, and ``launches``, ``sample_length`` and
-            ``order_seed``, None where they were not given.
+            ``order_seed``, ``timeout`` and ``retries``, None where they were not given.
 
     Raises:
         UsageError: both presets are asked for, or an option would have no effect.
@@ -33,8 +33,9 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
     if fast:
         request = replace(request, axes={"evaluate_every": (0,), **request.axes})
     launches = RIGOROUS_LAUNCHES if rigorous else LAUNCHES if fast else request.launches or LAUNCHES
-    filled = {"launches": launches, "sample_length": 0 if fast else SAMPLE_LENGTH}
-    options = {**options, **{name: v for name, v in filled.items() if options[name] is None}}
+    filled: dict[str, Any] = {"launches": launches, "sample_length": 0 if fast else SAMPLE_LENGTH}
+    filled |= {"timeout": request.timeout_seconds, "retries": request.retries or 0}
+    options = {**options, **{name: v for name, v in filled.items() if options.get(name) is None}}
     if options["launches"] == 1 and options["order_seed"] is not None:
         raise UsageError("--order-seed would have no effect: one launch keeps the plan's order; add --launches")
     return request, {**options, "order_seed": options["order_seed"] or 0}

@@ -18,6 +18,7 @@ from harness.sweep.ray_cluster import living_nodes
 from harness.sweep.ray_losses import Loss, loss_of
 from harness.sweep.ray_needs import Needs, Wishes, needs_of
 from harness.sweep.ray_task import request_of, run_on_node
+from harness.sweep.retries import RETRIED
 from harness.sweep.stop import StopRequest
 
 POLL_SECONDS = 0.5
@@ -25,7 +26,6 @@ NODES_SECONDS = 2.0  # between two looks at the nodes
 FETCH_SECONDS = 60.0  # for an answer that is ready, from its node to here
 LEAST, MOST = 4, 1000  # launches in flight
 LOSSES = 2  # of a node, that a launch survives at the least
-RETRIED = ("crashed", "timeout", "out_of_memory", "failed", "interrupted")  # the rest is what the trial itself gives
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.contract import Trial
 from harness.contract.trial import OptionValue
@@ -18,7 +18,10 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
 }
 AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options", "python"})
 MOST_LAUNCHES = 1000
+MOST_RETRIES = 100
+LONGEST_SECONDS = 30 * 24 * 3600.0  # that a launch may be given
 
+Number = TypeVar("Number", int, float)
 Combination = dict[str, Any]  # axis -> one value
 
 
@@ -35,7 +38,11 @@ class PlanRequest:
         cases: axes of their own, each put in place of the same ones of ``axes``; the plan is one product per case, or
             that of ``axes`` alone where there is none.
         launches: fresh processes per trial; None leaves it to the command.
+        timeout_seconds: what one launch may take; None leaves it to the command.
+        retries: how often a launch that ended badly is tried again at once; None leaves it to the command.
         overridden: axes whose values took the place of the plan's own; excludes that name one may exclude nothing.
+        backend_options: backend, engine or group -> axis -> value, in place of the plan's where one of these runs.
+        problems: what is wrong with where this came from, to be told with everything else that is.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -44,7 +51,11 @@ class PlanRequest:
     exclude: Sequence[Combination] = ()
     cases: Sequence[Mapping[str, Sequence[Any]]] = ()
     launches: int | None = None
+    timeout_seconds: float | None = None
+    retries: int | None = None
     overridden: frozenset[str] = frozenset()
+    backend_options: Mapping[str, Combination] = field(default_factory=dict)
+    problems: Sequence[str] = ()
 
     def products(self) -> list[dict[str, Sequence[Any]]]:
         """Return the axes of each product of the plan, defaults filled in."""
@@ -60,15 +71,27 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
     for name, values in over.task_options.items():
         options.setdefault(name, {}).update(values)
     cases = [{name: values for name, values in case.items() if name not in over.axes} for case in base.cases]
+    of_backends = {
+        engine: {name: value for name, value in values.items() if name not in over.axes}
+        for engine, values in base.backend_options.items()
+    }
     return PlanRequest(
         {**base.axes, **over.axes},
         options,
         [*base.include, *over.include],
         [*base.exclude, *over.exclude],
         cases=[*cases, *over.cases],
-        launches=base.launches if over.launches is None else over.launches,
+        launches=_first(over.launches, base.launches),
+        timeout_seconds=_first(over.timeout_seconds, base.timeout_seconds),
+        retries=_first(over.retries, base.retries),
         overridden=base.overridden | set(over.axes),
+        backend_options={**of_backends, **over.backend_options},
+        problems=[*base.problems, *over.problems],
     )
+
+
+def _first(over: Number | None, base: Number | None) -> Number | None:
+    return base if over is None else over
 
 
 def count(request: PlanRequest) -> int:

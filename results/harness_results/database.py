@@ -117,3 +117,11 @@ def open_database(location: str | Path, *, create: bool) -> Database:
     if url.database in {None, "", ":memory:"}:
         raise StoreError(f"store {text} names no file: records must outlive the run. Name one with --store.")
     return open_sqlite(Path(str(url.database)), create=create)
+
+
+def is_there(location: str | Path) -> bool:
+    """Say whether there may be a store at a path or URL: a file, or a server, which alone knows."""
+    text = str(location)
+    if "://" not in text:
+        return Path(text).exists()
+    return Path(text.removeprefix("sqlite:///")).exists() if text.startswith("sqlite:///") else True

@@ -7,7 +7,7 @@ time are one transaction: after a crash the target is whole, and the same merge 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, select
@@ -16,7 +16,7 @@ from harness.contract.errors import UsageError
 from harness_results import raw
 from harness_results.identity import KnownRun, known_runs, with_identity
 from harness_results.integrity import Damage
-from harness_results.merge_source import Batch, Rows, Taken, key_of, taken
+from harness_results.merge_source import Batch, Key, Rows, Taken, key_of, taken, taken_records
 from harness_results.store import Store
 from harness_results.upsert import insert_new
 
@@ -49,6 +49,7 @@ def merge(target: Store, sources: Sequence[Store]) -> list[Merged]:
     for run, n in sorted(runs, key=lambda found: (found[0].started_at, found[1], found[0].run_id)):
         writer.add_run(run, sources[n], results[n])
     for source in sources:
+        writer.add_taken(source, {run.run_id: str(run.identity) for run, n in runs if sources[n] is source})
         writer.add_calibrations(source)
     return results
 
@@ -64,32 +65,48 @@ class _Writer:
         self.database = target.database
         self.ids: dict[str, int] = {}  # identity -> run id
         self.last = 0  # run id up to which they are known
+        self.moved: dict[str, dict[int, int]] = {}  # a source's name -> record id there -> here
         self.latest = max((run.started_at for run in _runs(target)), default="")
 
     def add_run(self, run: KnownRun, source: Store, result: Merged) -> None:
         """Add the records of a run that are not there, and the run itself where it is new."""
+        moved = self.moved.setdefault(source.name, {})
         for some in taken(source, run.run_id):
-            is_new, added = self.database.run(lambda c, some=some: self._write(c, run, some), write=True)  # type: ignore[misc]
+            is_new, added = self.database.run(lambda c, some=some: self._write(c, run, some, moved), write=True)  # type: ignore[misc]
             result.runs += is_new
             result.late += is_new and run.started_at < self.latest
             result.records += added
             result.present += len(some.keys) - added
             result.damages += some.damages
 
+    def add_taken(self, source: Store, identities: Mapping[int, str]) -> None:
+        """Let runs that took records of earlier runs have them here too."""
+        moved, run_ids = self.moved.get(source.name, {}), self.database.run(self._known)
+        rows = [
+            {"run_id": run_ids[identities[run_id]], "record_id": moved[record_id]}
+            for run_id, record_id in taken_records(source)
+            if run_id in identities and record_id in moved
+        ]
+        self.database.run(lambda connection: insert_new(connection, raw.TABLES[raw.TAKEN], rows), write=True)
+
     def add_calibrations(self, source: Store) -> None:
         """Add what was measured once of an environment, and replace what was measured before it."""
         rows = source.database.run(lambda c: _calibrations(c) if "calibrations" in raw.present(c) else [])
         self.database.run(lambda connection: _calibrate(connection, rows), write=True)
 
-    def _write(self, connection: Connection, run: KnownRun, some: Taken) -> tuple[bool, int]:
+    def _write(self, connection: Connection, run: KnownRun, some: Taken, moved: dict[int, int]) -> tuple[bool, int]:
         self.database.lock_schema(connection)  # one merge at a time
         run_id = self._known(connection).get(str(run.identity))
         is_new = run_id is None
         run_id = _new_run(connection, run) if run_id is None else run_id
         stored = _stored(connection, run_id, {key[0] for key, _ in some.keys})
-        have = Counter(map(key_of, stored))
-        new = [row for row, (key, n) in zip(some.batch.records, some.keys, strict=True) if n > have[key]]
-        _insert(connection, run_id, new, some.batch, Counter(row["trial_id"] for row in stored))
+        have: dict[Key, list[int]] = {}
+        for row in stored:
+            have.setdefault(key_of(row), []).append(row["record_id"])
+        found = list(zip(some.batch.records, some.keys, strict=True))
+        new = [row for row, (key, n) in found if n > len(have.get(key, ()))]
+        moved |= {row["record_id"]: have[key][n - 1] for row, (key, n) in found if n <= len(have.get(key, ()))}
+        moved |= _insert(connection, run_id, new, some.batch, Counter(row["trial_id"] for row in stored))
         return is_new, len(new)
 
     def _known(self, connection: Connection) -> dict[str, int]:
@@ -115,11 +132,13 @@ def _stored(connection: Connection, run_id: int, trial_ids: set[str]) -> Rows:
     return [dict(row) for row in connection.execute(select(table).where(mine)).mappings()]
 
 
-def _insert(connection: Connection, run_id: int, new: Rows, batch: Batch, launches: Counter[str]) -> None:
+def _insert(connection: Connection, run_id: int, new: Rows, batch: Batch, launches: Counter[str]) -> dict[int, int]:
+    """Add records with all that belongs to them; return the new id of each by its old one."""
     if not new:
-        return
+        return {}
     insert_new(connection, raw.TABLES["trials"], batch.trials)
     insert_new(connection, raw.TABLES["environments"], batch.environments)
+    insert_new(connection, raw.TABLES["identities"], batch.identities)
     table = raw.TABLES["records"]
     rows = [_moved(record, run_id, launches) for record in new]
     added = insert(table).returning(table.c.record_id, sort_by_parameter_order=True)
@@ -128,6 +147,7 @@ def _insert(connection: Connection, run_id: int, new: Rows, batch: Batch, launch
         mine = [row | {column: ids[row[column]]} for row in batch.children.get(name, ()) if row[column] in ids]
         if mine:
             connection.execute(insert(raw.TABLES[name]), mine)
+    return ids
 
 
 def _moved(record: dict[str, object], run_id: int, launches: Counter[str]) -> dict[str, object]:

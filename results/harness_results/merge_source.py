@@ -24,6 +24,7 @@ class Batch:
     records: Rows
     trials: Rows
     environments: Rows
+    identities: Rows
     children: dict[str, Rows]
 
 
@@ -54,8 +55,20 @@ def key_of(record: dict[str, Any]) -> Key:
     return record["trial_id"], raw.digest(record)
 
 
-def _others(batch: Batch) -> tuple[Rows, Rows, dict[str, Rows]]:
-    return batch.trials, batch.environments, batch.children
+def _others(batch: Batch) -> tuple[Rows, Rows, Rows, dict[str, Rows]]:
+    return batch.trials, batch.environments, batch.identities, batch.children
+
+
+def taken_records(store: Store) -> list[tuple[int, int]]:
+    """Return run id and record id of the records that runs have taken from earlier ones."""
+    table = raw.TABLES[raw.TAKEN]
+
+    def read(connection: Connection) -> list[tuple[int, int]]:
+        if raw.TAKEN not in raw.present(connection):
+            return []
+        return [(row.run_id, row.record_id) for row in connection.execute(select(table))]
+
+    return store.database.run(read)
 
 
 def _numbered(records: Rows, seen: Counter[Key]) -> Iterator[tuple[Key, int]]:
@@ -74,11 +87,14 @@ def _read(store: Store, connection: Connection, run_id: int, after: int) -> Batc
     records = [dict(row) for row in found]
     ids = [row["record_id"] for row in records]
     names = set(raw.present(connection))
+    children = {name: _rows(connection, name, column, ids) for name, column in raw.CHILDREN.items() if name in names}
+    fingerprints = {row["fingerprint"] for row in children.get("record_identities", ())}
     return Batch(
         records,
         _rows(connection, "trials", "trial_id", {row["trial_id"] for row in records}),
         _rows(connection, "environments", "digest", {row["environment"] for row in records}),
-        {name: _rows(connection, name, column, ids) for name, column in raw.CHILDREN.items() if name in names},
+        _rows(connection, "identities", "fingerprint", fingerprints) if fingerprints else [],
+        children,
     )
 
 

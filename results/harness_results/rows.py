@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, Select, case, func, insert, select
 from harness.contract.errors import StoreError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
+from harness_results.members import membership
 from harness_results.schema import curves, encode, environments, records, runs, trials
 from harness_results.upsert import insert_new
 
@@ -62,34 +63,34 @@ def pack(record: Record) -> PackedRecord:
     )
 
 
-def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> None:
-    """Write the rows, and those of the trial and the environment where they are new."""
+def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> int:
+    """Write the rows, and those of the trial and the environment where they are new; return the record's id."""
     connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update())  # launches are counted
     insert_new(connection, trials, [packed.trial])
     insert_new(connection, environments, [packed.environment])
     same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
     launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
     values = packed.record | {"run_id": run_id, "launch": launches + 1}
-    record_id = connection.scalar(insert(records).values(values).returning(records.c.record_id))
+    record_id = int(connection.execute(insert(records).values(values).returning(records.c.record_id)).scalar_one())
     if packed.curves:
         connection.execute(insert(curves), [row | {"record_id": record_id} for row in packed.curves])
+    return record_id
 
 
-def launches(run_id: int | None = None, trial_id: str | None = None) -> Select[tuple[int]]:
+def launches(run_id: int | None = None, trial_id: str | None = None, *, with_taken: bool = True) -> Select[tuple[int]]:
     """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
 
-    A run that was interrupted in every launch of a trial has it only where no other run has.
+    A run has its own launches and those that it took from earlier runs. One that was interrupted in every launch of a
+    trial has it only where no other run has. ``with_taken``: the store keeps what runs have taken.
     """
-    wanted = select(records.c.record_id)
-    if trial_id is not None:
-        wanted = wanted.where(records.c.trial_id == trial_id)
+    of = membership(with_taken=with_taken, trial_id=trial_id)
     if run_id is not None:
-        return wanted.where(records.c.run_id == run_id)
-    ended = func.max(case((records.c.status != "interrupted", records.c.run_id)))
-    run = func.coalesce(ended, func.max(records.c.run_id)).label("run_id")
-    last = select(run, records.c.trial_id).group_by(records.c.trial_id).subquery()
-    same = (records.c.run_id == last.c.run_id) & (records.c.trial_id == last.c.trial_id)
-    return wanted.join(last, same)
+        return select(of.c.record_id).where(of.c.run_id == run_id)
+    trial = records.c.trial_id
+    ended = func.max(case((records.c.status != "interrupted", of.c.run_id))).over(partition_by=trial)
+    last = func.coalesce(ended, func.max(of.c.run_id).over(partition_by=trial)).label("last")
+    every = select(of, last).join(records, records.c.record_id == of.c.record_id).subquery()
+    return select(every.c.record_id).where(every.c.run_id == every.c.last)
 
 
 def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:

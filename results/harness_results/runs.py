@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, insert, select
 
+import harness
 from harness.contract.errors import UsageError
+from harness_results.passwords import without_password
 from harness_results.schema import run_settings, runs
 
 LAST = re.compile(r"last(?:~(\d+))?")
@@ -33,6 +37,20 @@ class Run:
     def is_of_doctor(self) -> bool:
         """Whether it measured this machine's noise, and not what a user asked for."""
         return self.command == DOCTOR
+
+
+def begin_run(connection: Connection, command: str, settings: Mapping[str, Any]) -> int:
+    """Write a run that starts now, with an identity of its own; return its id, larger than every earlier one."""
+    row = {"started_at": now(), "command": without_password(command), "harness_version": harness.__version__}
+    run_id = int(connection.execute(insert(runs).values(row).returning(runs.c.run_id)).scalar_one())
+    content = {**settings, IDENTITY: uuid.uuid4().hex}
+    connection.execute(insert(run_settings).values(run_id=run_id, content=content))
+    return run_id
+
+
+def now() -> str:
+    """Return the time as stores keep it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read_runs(connection: Connection, *, with_settings: bool) -> list[Run]:

@@ -23,8 +23,9 @@ from sqlalchemy import (
 
 from harness.contract.record import finite
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 WITH_SETTINGS = 2  # from this version on there are calibrations and run_settings
+WITH_IDENTITIES = 3  # ... and identities, record_identities, taken, drivers and claims
 
 
 def _plain(value: Any) -> Any:
@@ -145,4 +146,46 @@ curves = Table(
     Column("record_id", ForeignKey("records.record_id"), primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("content", Packed, nullable=False),
+)
+
+identities = Table(
+    "identities",
+    tables,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("facts", Json, nullable=False),  # name -> version, digest or setting
+)
+
+record_identities = Table(
+    "record_identities",
+    tables,
+    Column("record_id", ForeignKey("records.record_id"), primary_key=True),
+    Column("fingerprint", ForeignKey("identities.fingerprint"), nullable=False),
+)
+
+taken = Table(  # records of earlier runs that stand for launches of this one
+    "taken",
+    tables,
+    Column("run_id", ForeignKey("runs.run_id"), primary_key=True),
+    Column("record_id", ForeignKey("records.record_id"), primary_key=True),
+    Index("taken_by_record", "record_id"),
+)
+
+drivers = Table(  # who measures now, or was killed while it did
+    "drivers",
+    tables,
+    Column("driver_id", Integer, primary_key=True),
+    Column("run_id", ForeignKey("runs.run_id"), nullable=False),
+    Column("process", Json, nullable=False),  # host, pid, and when it began
+    Column("started_at", String(64), nullable=False),
+    Column("updated_at", String(64), nullable=False),
+    Column("progress", Json, nullable=False),
+)
+
+claims = Table(  # launches that a driver has begun and not stored yet
+    "claims",
+    tables,
+    Column("scope", String(64), primary_key=True),  # a fingerprint, or the run where none but its own launches count
+    Column("trial_id", String(64), primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("driver_id", ForeignKey("drivers.driver_id"), nullable=False),
 )

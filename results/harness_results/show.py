@@ -26,7 +26,7 @@ SECTIONS = {
 }
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
 APART = (*LOGS, "samples", "flags", "notes", "overfitting_gap", "best_step", "best_loss_validation",
-         "launch_figures")  # fmt: skip
+         "launch_figures", "attempts")  # fmt: skip
 LAUNCH = {
     "tokens_per_second": "tokens/s",
     "step_seconds_median": "step",
@@ -70,6 +70,7 @@ def _lines(record: Record, width: int) -> Iterator[Text]:
         if section == "learning" and bits is not None:
             yield from _facts({"bits_per_character": number(bits, 4)})
     yield from _launches(record.details.get("launch_figures"))
+    yield from _attempts(record.details.get("attempts"))
     yield from _curves(record, width)
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
@@ -173,6 +174,16 @@ def _launches(launches: Any) -> Iterator[Text]:
     for number_, found in enumerate(launches, start=1):
         figures = "".join(f"  {_figure(name, found.get(name)):>10}" for name in LAUNCH)
         yield Text(f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}")
+
+
+def _attempts(attempts: Any) -> Iterator[Text]:
+    """Yield how the tries ended that were before the one whose figures these are."""
+    if not isinstance(attempts, list | tuple) or not attempts:
+        return
+    yield Text("")
+    yield Text(f"try {len(attempts) + 1}, after", style="bold")
+    for found in attempts:
+        yield Text(f"  {one_line(found.get('status')).replace('_', ' ')}: {one_line(found.get('reason'))}")
 
 
 def _spread(count: int) -> list[int]:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import uuid
 import zlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, select, update
 
-import harness
 from harness.contract.errors import StoreError, UnknownNameError
 from harness.contract.record import Record
 from harness_results import rows, schema
-from harness_results.database import CHOOSE, Database, open_database
-from harness_results.passwords import without_password
+from harness_results.database import CHOOSE, Database, is_there, open_database
+from harness_results.ledger import Ledger
 from harness_results.rows import Launch
-from harness_results.runs import IDENTITY, Run, read_runs
+from harness_results.runs import Run, begin_run, now, read_runs
 from harness_results.schema_version import bring_up_to_date, check_version, try_to_write
 from harness_results.upsert import insert_new
 
@@ -56,7 +53,7 @@ class Store:
 
     def _prepare(self, *, create: bool) -> None:
         run = self._database.run
-        self._version = run(lambda c: check_version(c, self.name))
+        self._check()
         if not self._version and not create:
             raise StoreError(f"store {self.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
         if create and self._version == schema.SCHEMA_VERSION:
@@ -68,6 +65,22 @@ class Store:
     def _bring_up_to_date(self, connection: Connection) -> None:
         self._database.lock_schema(connection)
         bring_up_to_date(connection, self.name)
+
+    @classmethod
+    def find(cls, location: str | Path) -> Self | None:
+        """Open the store at a file's path or a URL to read it; None where none was made yet.
+
+        Raises:
+            StoreError: it cannot be used; an existing file has not been altered.
+        """
+        if not is_there(location):
+            return None
+        store = cls(open_database(location, create=False))
+        store._check()
+        return store if store._version else None
+
+    def _check(self) -> None:
+        self._version = self._database.run(lambda c: check_version(c, self.name))
 
     def __enter__(self) -> Self:
         return self
@@ -94,6 +107,15 @@ class Store:
         """The path or URL, without a password."""
         return self._database.name
 
+    @property
+    def ledger(self) -> Ledger | None:
+        """What sweeps ask and tell; None in an older store that was opened to be read."""
+        return Ledger(self._database) if self._has_identities else None
+
+    @property
+    def _has_identities(self) -> bool:
+        return self._version >= schema.WITH_IDENTITIES
+
     def begin_run(self, command: str, settings: Mapping[str, Any] | None = None) -> int:
         """Store that ``command`` starts now; return the run's id, larger than every earlier one.
 
@@ -104,16 +126,7 @@ class Store:
         Raises:
             StoreError: the store cannot be written.
         """
-        command = without_password(command)
-        row = {"started_at": _now(), "command": command, "harness_version": harness.__version__}
-        kept = {**(settings or {}), IDENTITY: uuid.uuid4().hex}
-
-        def begin(connection: Connection) -> int:
-            run_id = connection.execute(insert(schema.runs).values(row).returning(schema.runs.c.run_id)).scalar_one()
-            connection.execute(insert(schema.run_settings).values(run_id=run_id, content=kept))
-            return int(run_id)
-
-        return self._database.run(begin, write=True)
+        return self._database.run(lambda connection: begin_run(connection, command, settings or {}), write=True)
 
     def add(self, record: Record, run_id: int) -> None:
         """Store a record; when this returns, it survives a crash of the process.
@@ -134,7 +147,7 @@ class Store:
         key = {"environment_id": environment_id, "name": name}
 
         def replace(connection: Connection) -> None:
-            values = {"content": content, "measured_at": _now()}
+            values = {"content": content, "measured_at": now()}
             insert_new(connection, table, [key | values])
             connection.execute(update(table).filter_by(**key).values(values))
 
@@ -158,7 +171,7 @@ class Store:
             run_id: of this run only.
             with_curves: with their curves; otherwise ``curves`` is empty.
         """
-        return self._read(rows.launches(run_id), with_curves=with_curves)
+        return self._read(rows.launches(run_id, with_taken=self._has_identities), with_curves=with_curves)
 
     def launches_of(self, trial_id: str) -> list[Record]:
         """Return every launch, with its curves, of the trial whose id starts with ``trial_id``, of the latest run.
@@ -175,7 +188,7 @@ class Store:
         if len(matches) > 1:
             some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
             raise StoreError(f"trial {trial_id!r} could be any of {some}: give more of its digits.")
-        return self._read(rows.launches(trial_id=matches[0]), with_curves=True)
+        return self._read(rows.launches(trial_id=matches[0], with_taken=self._has_identities), with_curves=True)
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
@@ -198,7 +211,3 @@ class Store:
         except (ValueError, TypeError, zlib.error) as error:
             said = " ".join(str(error).split())
             raise StoreError(f"store {self.name} holds a record that cannot be read: {said}. {CHECK}") from error
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,146 @@
+"""What a sweep has to measure, and what it finds in the store: nothing runs here, and nothing is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from harness.contract import Record, Trial
+from harness.contract.identity import Identity, differences
+from harness.sweep.identity import plan_digest
+from harness.sweep.rounds import in_rounds
+
+if TYPE_CHECKING:
+    from harness_results.ledger import Ledger, Mode
+    from harness_results.members import Standing
+
+NO_IDENTITY = "stored without the versions that they were measured with"
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """A plan as it stands.
+
+    Attributes:
+        trials: of the plan.
+        launches: of each trial, in all.
+        order_seed: shuffles them.
+        mode: what counts of what the store has.
+        identities: trial_id -> what it would be measured with now.
+        left: the launches to be measured, in their order.
+        standings: trial_id -> what the store has of it.
+        again: why trials are measured again although there are records -> how many.
+    """
+
+    trials: Sequence[Trial]
+    launches: int
+    order_seed: int
+    mode: Mode
+    identities: Mapping[str, Identity]
+    left: Sequence[Trial]
+    standings: Mapping[str, Standing]
+    again: Mapping[str, int]
+
+    @property
+    def plan(self) -> str:
+        """A digest of the trials and of what they are measured with."""
+        return plan_digest(self.identities)
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Trial_id -> fingerprint of what it would be measured with."""
+        return {name: one.fingerprint for name, one in self.identities.items()}
+
+    @property
+    def record_ids(self) -> list[int]:
+        """The records that the store has."""
+        return [one.record_id for standing in self.standings.values() for one in standing.ended]
+
+    @property
+    def ended(self) -> list[str]:
+        """The status of each launch that the store has."""
+        return [one.status for standing in self.standings.values() for one in standing.ended]
+
+    def notes(self, store: str) -> Iterator[str]:
+        """Yield what a user must know before it begins: what was taken from the store, and what is not and why."""
+        for why, count in self.again.items():
+            yield f"measured again: {why} ({_count(count, 'trial')})"
+        done = sum(len(self.standings[trial.trial_id].ended) >= self.launches for trial in self.trials)
+        if not self.left:
+            which = f"all {_count(done, 'trial')} are" if done > 1 else "the trial is"
+            yield f"{which} in {store} from {self._when()}; --fresh measures {'them' if done > 1 else 'it'} again"
+        elif self.ended:
+            had, whole = len(self.ended), len(self.ended) + len(self.left)
+            yield f"{had} of {_count(whole, 'launch')} are taken from {store}; --fresh measures all again"
+        if failed := sum(status != "ok" for status in self.ended):
+            yield f"{failed} of those did not end ok; --retry-failed measures them again"
+
+    def _when(self) -> str:
+        """Return when the latest launch began, in local time: today's without the date."""
+        told = [one.started_at for standing in self.standings.values() for one in standing.ended if one.started_at]
+        if not told:
+            return "earlier"
+        last = datetime.fromisoformat(max(told)).astimezone()
+        return f"{last:%H:%M}" if last.date() == datetime.now().astimezone().date() else f"{last:%Y-%m-%d %H:%M}"
+
+
+def agenda(
+    ledger: Ledger | None, trials: Sequence[Trial], launches: int, order_seed: int, identities: Mapping[str, Identity],
+    mode: Mode,
+) -> Agenda:  # fmt: skip
+    """Return what is to be measured of these trials, given what the store has.
+
+    Args:
+        ledger: the store's; None where there is no store yet.
+        trials: of the plan.
+        launches: of each.
+        order_seed: shuffles them.
+        identities: trial_id -> what it would be measured with now.
+        mode: what counts of what is there: all that ended (``resume``), what is ok, or nothing (``fresh``).
+    """
+    from harness_results.members import Standing
+
+    wanted = {name: one.fingerprint for name, one in identities.items()}
+    nothing = dict.fromkeys(wanted, Standing())
+    found = nothing if ledger is None else ledger.standings(wanted, plan_digest(identities), mode)
+    left = _left(in_rounds(trials, launches, order_seed), found)
+    again = _again(ledger, found, identities) if ledger is not None else {}
+    return Agenda(trials, launches, order_seed, mode, identities, left, found, again)
+
+
+def in_order(trials: Sequence[Trial], records: Iterable[Record]) -> list[Record]:
+    """Return the records of these trials in the order of the trials."""
+    by_trial: dict[str, list[Record]] = {trial.trial_id: [] for trial in trials}
+    for record in records:
+        by_trial.get(record.trial.trial_id, []).append(record)
+    return [record for trial in trials for record in by_trial[trial.trial_id]]
+
+
+def _left(ordered: Sequence[Trial], found: Mapping[str, Standing]) -> list[Trial]:
+    """Leave out the first launches of each trial, as many as the store has."""
+    had = Counter({name: len(standing.ended) for name, standing in found.items()})
+    left = []
+    for trial in ordered:
+        had[trial.trial_id] -= 1
+        if had[trial.trial_id] < 0:
+            left.append(trial)
+    return left
+
+
+def _again(ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[str, Identity]) -> dict[str, int]:
+    """Return why trials that have records are measured again -> how many."""
+    others = {name: standing.other for name, standing in found.items() if standing.other and not standing.ended}
+    facts = ledger.facts(other.fingerprint for other in others.values() if other and other.fingerprint)
+    reasons = Counter[str]()
+    for name, other in others.items():
+        before = facts.get(other.fingerprint or "") if other else None
+        reasons[NO_IDENTITY if before is None else differences(before, identities[name].facts)] += 1
+    return dict(reasons)
+
+
+def _count(number: int, what: str) -> str:
+    plural = f"{what}es" if what.endswith("ch") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"

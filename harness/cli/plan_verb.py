@@ -1,0 +1,64 @@
+"""``harness plan``: what a plan's file says, whether it can be run, and the JSON schema of such files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from harness.cli.main import OK
+
+if TYPE_CHECKING:
+    from harness.contract import Trial
+    from harness.sweep.request import PlanRequest
+
+PLAN = click.argument("plan", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@click.group("plan")
+def command() -> None:
+    """Show or check a plan's file (docs/plans.md), or print the JSON schema of such files. Nothing runs."""
+
+
+@command.command("show")
+@PLAN
+@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
+    """Print the trials of a PLAN.toml: the settings in which they differ, one trial per line."""
+    from harness.cli.listing import print_trials
+
+    request, trials = _read(plan, blocked)
+    print_trials(trials, request.launches or 1, format_, {})
+    return OK
+
+
+@command.command("validate")
+@PLAN
+@click.pass_obj
+def validate(blocked: tuple[str, ...], plan: Path) -> int:
+    """Check a PLAN.toml: all that is wrong with it at once, with the place and the nearest name; else its size."""
+    request, trials = _read(plan, blocked)
+    launches = request.launches or 1
+    click.echo(f"{plan}: {len(trials)} trials" + (f", {launches} launches each" if launches > 1 else ""))
+    return OK
+
+
+@command.command("schema")
+def schema() -> int:
+    """Print the JSON schema of plans; an editor that knows TOML then completes and checks them."""
+    from harness.sweep.plan_schema import plan_schema
+
+    click.echo(json.dumps(plan_schema(), indent=2))
+    return OK
+
+
+def _read(plan: Path, blocked: tuple[str, ...]) -> tuple[PlanRequest, list[Trial]]:
+    from harness.plugins import load_plugins
+    from harness.sweep.plan import expand
+    from harness.sweep.plan_file import read_plan
+
+    request = read_plan(plan)
+    return request, expand(request, load_plugins(blocked))

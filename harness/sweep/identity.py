@@ -1,0 +1,135 @@
+"""What decides a record beside its trial, found out without importing an engine: for resuming a sweep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import __version__, answers
+from harness.contract import HarnessError, Trial
+from harness.contract.identity import CODE, Identity
+from harness.measure import REFERENCE_BACKEND
+from harness.measure.environment import engine_variables, machine_id
+from harness.measure.honesty import THREAD_VARIABLES
+from harness.plugins import Plugins, load_plugins
+from harness.sweep.interpreters import CHECK_SECONDS, OWN_VARIABLES, Interpreter
+from harness.sweep.local_settings import LocalSettings
+from harness.sweep.process import PYTHON_VARIABLES
+from harness.sweep.sources import digests
+
+SET_ON_IMPORT = ("KMP_DUPLICATE_LIB_OK",)  # by a library, here and in every worker alike
+MACHINE = "machine"
+Key = tuple[str, str, str]  # backend, task, cell
+Facts = dict[str, str]
+
+
+def identities(trials: Sequence[Trial], plugins: Plugins, settings: LocalSettings) -> dict[str, Identity]:
+    """Return trial_id -> what decides its record: versions and code of all that it uses, machine, settings."""
+    shared = _setting_facts(settings)
+    software: dict[tuple[str | None, Key], Facts] = {}
+    for python in dict.fromkeys(trial.python for trial in trials):
+        keys = list(dict.fromkeys(_key(trial) for trial in trials if trial.python == python))
+        found = _here(keys, plugins) if python is None else _elsewhere(keys, settings.pythons[python], plugins.blocked)
+        software |= {(python, key): facts for key, facts in zip(keys, found, strict=True)}
+    if settings.cluster is not None:  # any of its nodes may measure any launch
+        software = {
+            key: {name: fact for name, fact in facts.items() if name != MACHINE} for key, facts in software.items()
+        }
+    return {
+        trial.trial_id: Identity({**software[trial.python, _key(trial)], **shared, **_files(trial)}) for trial in trials
+    }
+
+
+def plan_digest(found: Mapping[str, Identity]) -> str:
+    """Return a digest of a plan: of its trials, in any order, and what each would be measured with."""
+    pairs = sorted(f"{name} {one.fingerprint}" for name, one in found.items())
+    return hashlib.sha256("\n".join(pairs).encode()).hexdigest()[:16]
+
+
+def _key(trial: Trial) -> Key:
+    return trial.backend, trial.task, trial.cell
+
+
+def _here(keys: Sequence[Key], plugins: Plugins) -> list[Facts]:
+    shared = {"harness": __version__, "python": platform.python_version(), MACHINE: machine_id()}
+    shared |= _versions(REFERENCE_BACKEND, plugins)
+    return [shared | _software(key, plugins) for key in keys]
+
+
+def _software(key: Key, plugins: Plugins) -> Facts:
+    backend, task, cell = plugins.backend(key[0]), plugins.task(key[1]), plugins.cell(key[2])
+    used: tuple[type, ...] = (type(backend), task, type(cell), type(plugins.backend(REFERENCE_BACKEND)))
+    kinds = {kind for one in used for kind in one.__mro__}
+    packages = {kind.__module__.partition(".")[0] for kind in kinds} - sys.stdlib_module_names
+    facts = {CODE + name: digest for name, digest in digests(sorted(packages)).items()}
+    for kind, name in zip(("backend", "task", "cell"), key, strict=True):
+        facts[f"{kind} {name} from"] = plugins.distribution_of(kind, name)
+    return facts | _versions(key[0], plugins)
+
+
+def _versions(backend: str, plugins: Plugins) -> Facts:
+    try:
+        return {name: str(version) for name, version in answers.versions(plugins.backend(backend)).items()}
+    except HarnessError as error:
+        return {f"versions of {backend}": str(error)}
+
+
+def _elsewhere(keys: Sequence[Key], python: Interpreter, blocked: Sequence[str]) -> list[Facts]:
+    """Ask another interpreter; where its harness is too old to answer, nothing that it measured is taken again."""
+    question = json.dumps([list(keys), list(blocked)])
+    environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
+    try:
+        done = subprocess.run(
+            [str(python.path), "-P", "-m", "harness.sweep.identity"], input=question, env=environment,
+            capture_output=True, text=True, timeout=CHECK_SECONDS, check=True,
+        )  # fmt: skip
+        answer: list[Facts] = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return [{"harness": python.version, "code of an older harness": uuid.uuid4().hex} for _ in keys]
+    return answer
+
+
+def _setting_facts(settings: LocalSettings) -> Facts:
+    """Return the settings and variables that change a record, less the variables that every worker gets anew."""
+    facts = {name: ",".join(map(str, value)) for name, value in settings.measuring().items() if value}
+    own = {*THREAD_VARIABLES, *PYTHON_VARIABLES, *SET_ON_IMPORT}
+    return facts | {f"variable {name}": value for name, value in engine_variables().items() if name not in own}
+
+
+def _files(trial: Trial) -> Facts:
+    """Return a digest of each file that an option of the task names."""
+    named = {name: value for name, value in trial.task_options.items() if isinstance(value, str) and value}
+    return {f"{CODE}{value}": _digest(Path(value)) for value in named.values() if _is_file(value)}
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except OSError:
+        return "unreadable"
+
+
+def _answer(question: Any) -> None:
+    keys, blocked = question
+    plugins = load_plugins(blocked)
+    print(json.dumps(_here([tuple(key) for key in keys], plugins)))  # noqa: T201 (the parent reads it)
+
+
+if __name__ == "__main__":
+    _answer(json.load(sys.stdin))

@@ -1,0 +1,124 @@
+"""How far a sweep is: what is done, what failed, what runs, what is left, and when it will end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from harness.contract import Record, Trial
+
+
+@dataclass
+class Tally:
+    """Counts the launches of a sweep.
+
+    Attributes:
+        total: launches of the plan.
+        taken: of these, how many the store had.
+        elsewhere: of these, how many another process does.
+        statuses: status -> launches of this process that ended so.
+        running: what runs now.
+        failure: the last launch that did not end ok, in words.
+        clock: a monotonic clock, in seconds.
+    """
+
+    total: int
+    taken: int = 0
+    elsewhere: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    running: list[Trial] = field(default_factory=list)
+    failure: str | None = None
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def start(self, trial: Trial) -> None:
+        """A launch of ``trial`` begins."""
+        self.running.append(trial)
+
+    def end(self, record: Record) -> None:
+        """A launch has ended."""
+        if record.trial in self.running:
+            self.running.remove(record.trial)
+        self.statuses[record.status] += 1
+        if record.status != "ok":
+            reason = " ".join((record.reason or "").split())
+            self.failure = f"{describe(record.trial)}: {record.status.replace('_', ' ')}: {reason}"
+
+    @property
+    def ended(self) -> int:
+        """Launches that this process has ended."""
+        return self.statuses.total()
+
+    @property
+    def failed(self) -> int:
+        """Launches of this process that did not end ok."""
+        return self.ended - self.statuses["ok"]
+
+    @property
+    def left(self) -> int:
+        """Launches that nobody has begun."""
+        return max(0, self.total - self.taken - self.elsewhere - self.ended - len(self.running))
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Since this process began."""
+        return self.clock() - self._began
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the end, if what is left takes as long as what has ended; None before anything has."""
+        unfinished = self.left + len(self.running)
+        return self.elapsed_seconds / self.ended * unfinished if self.ended else None
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "total": self.total,
+            "taken": self.taken,
+            "elsewhere": self.elsewhere,
+            "ended": dict(self.statuses),
+            "running": [describe(trial) for trial in self.running],
+            "left": self.left,
+            "failure": self.failure,
+            "elapsed_seconds": round(self.elapsed_seconds, 1),
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left, 1),
+        }
+
+
+def describe(trial: Trial) -> str:
+    """Return a trial in a few words."""
+    python = f" python={trial.python}" if trial.python else ""
+    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{python}"
+
+
+def summary(tally: Tally) -> str:
+    """Return in a line what runs, failed and is left, how fast it goes, when it will end, and what failed last."""
+    parts = [f"{len(tally.running)} running", f"{tally.failed} failed", f"{tally.left} left"]
+    if tally.elsewhere:
+        parts.append(f"{tally.elsewhere} by another process")
+    if tally.seconds_left is not None:
+        end = datetime.now().astimezone() + timedelta(seconds=tally.seconds_left)
+        parts.append(f"{3600 * tally.ended / max(tally.elapsed_seconds, 1e-9):,.0f} an hour")
+        parts.append(f"{span(tally.seconds_left)} to go, to {end:%H:%M}")
+    if tally.failure:
+        parts.append(f"last failure: {tally.failure}")
+    return ", ".join(parts)
+
+
+def span(seconds: float) -> str:
+    """Return a duration in words: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    minutes = round(seconds / 60)
+    if minutes < 2:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    if minutes < 120:  # noqa: PLR2004
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:  # noqa: PLR2004
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

@@ -1,0 +1,76 @@
+"""``harness status``: from another terminal, how far a sweep is."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli.main import cli
+from harness.contract import Record, StoreError, Trial
+from harness.sweep.tally import Tally
+from harness_results.store import Store
+
+TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=3)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "s.sqlite") as opened:
+        yield opened
+
+
+def status(store, *arguments):
+    return CliRunner().invoke(cli, ["status", store.name, *arguments], standalone_mode=False)
+
+
+def begin(store):
+    tally = Tally(5, taken=1)
+    place = store.ledger.join("harness run plan.toml", {"plan": "p", "launches": 1}, {TRIAL.trial_id: "f"}, "resume")
+    for outcome in ("ok", "crashed"):
+        tally.start(TRIAL)
+        tally.end(Record(TRIAL, outcome, "SIGSEGV"))
+    tally.start(TRIAL)
+    store.ledger.claim(place, TRIAL.trial_id, "f", 1, tally.facts())
+    return place
+
+
+def test_a_sweep_that_runs_tells_how_far_it_is(store):
+    begin(store)
+    shown = status(store).stdout
+    assert "run 1: harness run plan.toml\n  measures: pid " in shown
+    assert "3 of 5 launches done (1 failed), 1 running, 1 left" in shown
+    assert "an hour; " in shown
+    assert "runs: copy lstm T=3 numpy:loop" in shown
+    assert "last failure: copy lstm T=3 numpy:loop: crashed: SIGSEGV" in shown
+    (sweep,) = json.loads(status(store, "--format", "json").stdout)["sweeps"]
+    assert (sweep["alive"], sweep["total"], sweep["left"]) == (True, 5, 1)
+
+
+def test_a_driver_that_is_gone_is_told(store, monkeypatch):
+    begin(store)
+    monkeypatch.setattr("harness_results.drivers._began", lambda pid: None)
+    shown = status(store).stdout
+    assert "is gone: pid " in shown
+    assert "go on: the same command" in shown
+
+
+def test_after_the_end_the_last_run_is_told(store):
+    place = begin(store)
+    store.ledger.add(place, Record(TRIAL, "ok"), None, {})
+    store.ledger.leave(place)
+    shown = status(store).stdout
+    assert shown.startswith("nothing measures into this store now; run 1 (harness run plan.toml) of ")
+    assert shown.endswith("  1 ok\n")
+
+
+def test_it_only_reads(store, tmp_path):
+    begin(store)
+    before = (tmp_path / "s.sqlite").read_bytes()
+    status(store)
+    assert (tmp_path / "s.sqlite").read_bytes() == before
+    missing = CliRunner().invoke(cli, ["status", str(tmp_path / "none.sqlite")], standalone_mode=False)
+    assert isinstance(missing.exception, StoreError)
+
+
+def test_an_empty_store_says_so(store):
+    assert status(store).stdout == "nothing was measured into this store yet\n"

@@ -1,0 +1,56 @@
+"""How far a sweep is, in numbers and in words."""
+
+import pytest
+
+from harness.contract import Record, Trial
+from harness.sweep.estimate import estimate
+from harness.sweep.tally import Tally, span, summary
+
+
+def trial(**changes):
+    return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 3} | changes)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_tally_counts_and_foresees_the_end():
+    clock = Clock()
+    tally = Tally(10, taken=4, clock=clock)
+    assert (tally.left, tally.seconds_left) == (6, None)
+    for status in ("ok", "crashed"):
+        tally.start(trial())
+        clock.now += 30
+        tally.end(Record(trial(), status, "SIGSEGV\nagain"))
+    tally.start(trial(seed=1))
+    assert (tally.ended, tally.failed, tally.left, len(tally.running)) == (2, 1, 3, 1)
+    assert tally.seconds_left == 30 * 4
+    told = summary(tally)
+    assert told.startswith("1 running, 1 failed, 3 left, 120 an hour, 2 min to go, to ")
+    assert told.endswith("last failure: copy lstm T=3 numpy:loop: crashed: SIGSEGV again")
+    assert tally.facts()["ended"] == {"ok": 1, "crashed": 1}
+
+
+def test_what_others_do_is_not_left():
+    tally = Tally(3, elsewhere=2)
+    assert (tally.left, "2 by another process" in summary(tally)) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (75, "75 s"), (600, "10 min"), (7500, "2 h 5 min"), (200_000, "2 d 7 h")],
+)
+def test_a_duration_is_told_in_two_units(seconds, words):
+    assert span(seconds) == words
+
+
+def test_an_estimate_is_the_median_of_the_same_network_and_engine_whatever_the_seed():
+    history = [(trial(seed=seed).content(), seconds) for seed, seconds in enumerate((10, 20, 90))]
+    found = estimate([trial(seed=7), trial(seed=7), trial(length=4)], history)
+    assert (found.seconds, found.known, found.unknown) == (40, 2, 1)
+    assert str(found) == "about 40 s for 2 launches; 1 more are like none that was measured here"
+    assert str(estimate([trial()], [])).startswith("no estimate")
