@@ -118,6 +118,12 @@ class ProgressView:
         """Show a message."""
         self._console.print(escape(printable(text)), soft_wrap=True)
 
+    def error(self, text: str) -> None:
+        """Show what went wrong, however quiet the view is."""
+        quiet, self._console.quiet = self._console.quiet, False
+        self.note(f"error: {text}")
+        self._console.quiet = quiet
+
 
 class _Bars(Progress):
     """The running trials, and a line below them."""

@@ -8,6 +8,7 @@ Fixtures: a PostgreSQL server, and the places where a store can be.
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -21,6 +22,9 @@ from threadpoolctl import threadpool_limits
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # in the background of a script, or under nohup
+        signal.signal(_number, lambda *_: None)  # a handler is not inherited: what tests start hears the signal
 threadpool_limits(1)  # without xdist a plugin of pytest may have loaded a BLAS before this file
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")  # for data-parallel trainers in the tests' own process
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")

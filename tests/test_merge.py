@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from harness.cli.main import NOT_OK, OK, cli
 from harness.contract import Record, Trial, UsageError
 from harness_results import raw
-from harness_results import store as stores
+from harness_results import runs as runs_module
 from harness_results.integrity import check_store
 from harness_results.merge import merge
 from harness_results.store import Store
@@ -37,7 +37,7 @@ def fill(location, *runs: list[Record], at: str | None = None) -> None:
     """Store runs of these records, the first of which begin at ``at``."""
     with pytest.MonkeyPatch.context() as patch, Store.open(location) as store:
         if at:
-            patch.setattr(stores, "_now", lambda: at)
+            patch.setattr(runs_module, "now", lambda: at)
         for records in runs:
             run_id = store.begin_run("harness run", {"launches": 2})
             for one in records:
@@ -135,7 +135,7 @@ def test_runs_that_were_made_before_they_had_an_identity_are_known_again(dump, t
 def test_the_younger_calibration_is_kept(tmp_path, location):
     for place, at, value in (("one", "2026-01-02", 2), ("two", "2026-01-01", 1)):
         with pytest.MonkeyPatch.context() as patch, Store.open(tmp_path / place) as store:
-            patch.setattr(stores, "_now", lambda at=at: at)
+            patch.setattr("harness_results.store.now", lambda at=at: at)
             store.calibrate("e1", "peak", value)
             store.calibrate(place, "peak", value)
     for sources in (("one", "two"), ("two", "one")):

@@ -91,3 +91,11 @@ def test_launches_that_run_at_once_have_a_live_line_each(terminal):
         shown = terminal.readouterr().err
         assert "copy lstm T=40" in shown
         assert "copy lstm T=20" not in shown
+
+
+def test_a_quiet_view_still_tells_what_went_wrong(capsys):
+    with ProgressView(1, quiet=True) as view:
+        view.note("a note")
+        view.error("the disk is full")
+        view.note("another")
+    assert capsys.readouterr().err == "error: the disk is full\n"

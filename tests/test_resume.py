@@ -14,7 +14,9 @@ from harness.contract.identity import Identity, differences
 from harness.plugins import load_plugins
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.places import Places
+from harness_results.integrity import check_store
 from harness_results.launches import combine
+from harness_results.merge import merge
 from harness_results.runs import DOCTOR
 from harness_results.store import Store
 
@@ -335,3 +337,16 @@ def test_launches_beside_others_and_in_warm_processes_are_other_measurements(swe
     assert (begun, list(found.notes("x"))) == (
         [0], ["measured again: isolation none -> backend, jobs 2 -> none (1 trial)"],
     )  # fmt: skip
+
+
+def test_a_merged_store_is_gone_on_with_as_the_one_it_came_from(sweep, tmp_path, plugins):
+    sweep(TRIALS[:2])
+    sweep(TRIALS)  # this run takes two records of the first
+    target = tmp_path / "merged.sqlite"
+    for _ in range(2):
+        with Store.open(target) as into, Store.open(tmp_path / "s.sqlite", create=False) as source:
+            merge(into, [source])
+    assert not look(target, TRIALS, LocalSettings(), plugins).left
+    with Store.open(target, create=False) as merged:
+        assert sorted(record.trial.seed for record in merged.launches(2)) == [0, 1, 2, 3]
+        assert not check_store(merged).damages

@@ -172,7 +172,7 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
                 for _ in session.carry_out(agenda, settings, view):
                     measured += 1
             except StoreError as error:
-                view.note(f"error: {error}")
+                view.error(str(error))
                 failed = True
         if stop.count:
             _tell_interrupted(view, store, measured, len(agenda.left) - measured, agenda)
