@@ -15,6 +15,7 @@ from harness.sweep.ray_needs import Wishes
 
 BEFORE = dict(os.environ)
 NOTHING = {"executor": "local", "address": None, "resources": (), "labels": (), "affinity": None, "pythons": ()}
+NOTHING |= {"gpus": None, "jobs": 1, "isolation": "launch"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,9 @@ def test_what_is_asked_of_a_cluster():
         ({"executor": "ray", "address": "head"}, "^--address 'head': write HOST:PORT of the head node, auto, or local"),
         ({"executor": "ray", "address": "ray://head:10001"}, "write HOST:PORT"),
         ({"executor": "ray", "affinity": "0"}, "^--affinity names processors of this machine"),
+        ({"executor": "ray", "gpus": "0"}, "^--gpus names cards of this machine"),
+        ({"executor": "ray", "jobs": 2}, "^--jobs is for runs on this machine"),
+        ({"executor": "ray", "isolation": "backend"}, "^--isolation is for runs on this machine"),
         ({"executor": "ray", "pythons": ("a=b",)}, "^--python names interpreters of this machine"),
         ({"executor": "ray", "resources": ("a",)}, "^--resources 'a': write NAME=VALUE"),
         ({"executor": "ray", "resources": ("a=1,a=2",)}, "^--resources names 'a' twice"),

@@ -99,7 +99,9 @@ def test_trials_whose_launches_were_shuffled_are_sorted_and_others_are_left_in_t
 VALUES = {
     **dict.fromkeys(("backend", "variant", "task", "cell", "optimizer", "schedule", "initialisation"), ("a", "b")),
     **dict.fromkeys(("dtype", "device"), ("a", "b")),
-    **dict.fromkeys(("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads"), (1, 20, 100)),
+    **dict.fromkeys(
+        ("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads", "devices"), (1, 20, 100)
+    ),
     **dict.fromkeys(("evaluate_every", "seed"), (0, 20, 100)),
     **dict.fromkeys(("learning_rate", "schedule_factor", "momentum", "decay", "dropout"), (0.25, 0.5, 1)),
     **dict.fromkeys(("clip_norm", "clip_value", "forget_bias"), (None, 1, 2.5)),

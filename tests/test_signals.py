@@ -56,7 +56,7 @@ def test_a_signal_lets_the_running_trial_finish_and_says_how_to_go_on(name, tmp_
         out, err = one.communicate(timeout=WAIT_SECONDS)
     assert one.returncode == 130, err
     assert "stopping: what runs has 10 s to finish" in err
-    assert "run again: the same command" in err
+    assert "go on: the same command" in err
     assert 1 <= len(statuses(store)) < 4
     assert set(statuses(store)) == {"ok"}
     assert len(out.splitlines()) == len(statuses(store))

@@ -66,7 +66,7 @@ def executor_of(options: Mapping[str, Any]) -> Executor:
 
     for name, what in _OF_THIS_MACHINE.items():
         if options[name]:
-            flag = f"--{name.removesuffix('s')}"
+            flag = f"--{'python' if name == 'pythons' else name}"
             raise UsageError(f"{flag} names {what} of this machine, which nodes of a cluster lack: leave it out")
     for name, usual in _OF_LOCAL_RUNS.items():
         if options[name] != usual:

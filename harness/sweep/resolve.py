@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from harness.sweep.problems import validation_lines
 from harness.sweep.request import AXES, Combination
 
 LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
+SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
 DECAYS = 10  # of an exponential schedule over all steps: a single period would change nothing
 
 
@@ -37,6 +39,8 @@ class Resolver:
         self._task_options = task_options
         self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
+        self._known_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._chosen: dict[str, str] = {}  # a trial's content less its seeds -> the variant that its backend takes
         self._tasks_seen: set[str] = set()
         _check_reference(plugins)
         for name in task_options:
@@ -73,7 +77,7 @@ class Resolver:
         named = own if wanted == "all" else (wanted,) if wanted else ()
         for variant in named or known[:1]:
             trial = _validated(fields | {"variant": variant})
-            chosen = variant if named or not own else answers.default_variant(backend, cell, trial)
+            chosen = variant if named or not own else self._default_variant(backend, cell, trial)
             yield trial.model_copy(update={"variant": chosen})
 
     def unused_options(self) -> list[str]:
@@ -84,8 +88,21 @@ class Resolver:
             if name not in self._tasks_seen
         ]
 
+    def _default_variant(self, backend: Backend, cell: Cell, trial: Trial) -> str:
+        content = {name: value for name, value in trial.content().items() if name not in SEEDS}
+        key = json.dumps(content, sort_keys=True)
+        if key not in self._chosen:
+            self._chosen[key] = answers.default_variant(backend, cell, trial)
+        return self._chosen[key]
+
     def _variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the variants that run this cell, and all of the backend's, those first."""
+        key = (backend.name, cell.name)
+        if key not in self._known_variants:
+            self._known_variants[key] = self._asked_variants(backend, cell)
+        return self._known_variants[key]
+
+    def _asked_variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
         own = answers.variants(backend, cell)
         others = (name for other in self._plugins.cells.values() for name in answers.variants(backend, other))
         known = tuple(dict.fromkeys((*own, *others)))
