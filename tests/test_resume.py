@@ -1,7 +1,6 @@
 """Resuming: what the store has is not measured again, what differs is told, and a sweep of many goes is one run."""
 
 import contextlib
-import sqlite3
 from collections import Counter
 from dataclasses import replace
 
@@ -57,9 +56,9 @@ def plugins():
 
 
 @pytest.fixture
-def sweep(tmp_path, plugins):
+def sweep(location, plugins):
     """Return a function that does a sweep on one store: (seeds in the order begun, its agenda, its records)."""
-    path = tmp_path / "s.sqlite"
+    path = location
 
     def run(trials=TRIALS, *, launches=1, mode="resume", settings=LocalSettings(), stop_after=None, fake=None):  # noqa: B008
         fake = fake or Fake()
@@ -74,6 +73,11 @@ def sweep(tmp_path, plugins):
 
     run.path = path
     return run
+
+
+def execute(path, *statements):
+    with Store.open(path, create=False) as store:
+        store.database.run(lambda c: [c.exec_driver_sql(one) for one in statements], write=True)
 
 
 def runs(sweep):
@@ -190,8 +194,8 @@ def test_launches_of_the_doctor_are_never_taken(sweep, plugins):
     assert sweep()[0] == [0, 1, 2, 3]
 
 
-def test_measuring_without_resuming_measures_every_launch(tmp_path, plugins):
-    with Store.open(tmp_path / "s.sqlite") as store:
+def test_measuring_without_resuming_measures_every_launch(location, plugins):
+    with Store.open(location) as store:
         for _ in range(2):
             session = Session(store, "x", plugins, executor=Fake(), launches=2)
             assert len(list(session.measure(TRIALS, LocalSettings(), Silent()))) == 8
@@ -234,12 +238,13 @@ def test_settings_and_variables_that_change_a_record_are_measured_again(sweep, m
 
 def test_a_store_from_before_identities_is_kept_and_measured_again(sweep):
     sweep()
-    with contextlib.closing(sqlite3.connect(sweep.path)) as connection:
-        tables = ("claims", "drivers", "taken", "record_identities", "identities")
-        connection.executescript("".join(f"drop table {name};" for name in tables))
-        connection.execute("update meta set value = '2' where name = 'schema_version'")
-        connection.execute("update run_settings set content = '{}'")
-        connection.commit()
+    tables = ("claims", "drivers", "taken", "record_identities", "identities")
+    execute(
+        sweep.path,
+        *(f"drop table {name}" for name in tables),
+        "update meta set value = '2' where name = 'schema_version'",
+        "update run_settings set content = '{}'",
+    )
     assert len(latest(sweep)) == 4
     begun, found, _ = sweep()
     assert begun == [0, 1, 2, 3]
@@ -301,9 +306,7 @@ def test_what_a_process_that_is_gone_had_begun_is_begun_again(sweep, plugins, mo
         place = store.ledger.join("a", {"plan": found.plan, "launches": 1}, found.wanted, "resume")
         store.ledger.claim(place, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {})
         if gone:
-            with contextlib.closing(sqlite3.connect(sweep.path)) as connection:
-                connection.execute('update drivers set process = replace(process, \'"began":"\', \'"began":"9\')')
-                connection.commit()
+            execute(sweep.path, 'update drivers set process = replace(process, \'"began":"\', \'"began":"9\')')
         assert sweep(TRIALS[:1])[0] == ([0] if gone else [])
 
 
@@ -344,7 +347,7 @@ def test_a_merged_store_is_gone_on_with_as_the_one_it_came_from(sweep, tmp_path,
     sweep(TRIALS)  # this run takes two records of the first
     target = tmp_path / "merged.sqlite"
     for _ in range(2):
-        with Store.open(target) as into, Store.open(tmp_path / "s.sqlite", create=False) as source:
+        with Store.open(target) as into, Store.open(sweep.path, create=False) as source:
             merge(into, [source])
     assert not look(target, TRIALS, LocalSettings(), plugins).left
     with Store.open(target, create=False) as merged:

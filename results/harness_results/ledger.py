@@ -63,6 +63,7 @@ class Ledger:
         """
 
         def work(connection: Connection) -> Place:
+            self._database.lock_schema(connection)  # of two sweeps that begin at once one begins the run
             drivers.bury(connection)
             run = _continued(connection, str(settings["plan"]), mode)
             closed = mode != "resume" if run is None else _is_closed(run)

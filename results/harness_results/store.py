@@ -76,8 +76,15 @@ class Store:
         if not is_there(location):
             return None
         store = cls(open_database(location, create=False))
-        store._check()
-        return store if store._version else None
+        try:
+            store._check()
+        except BaseException:
+            store.close()
+            raise
+        if store._version:
+            return store
+        store.close()
+        return None
 
     def _check(self) -> None:
         self._version = self._database.run(lambda c: check_version(c, self.name))
