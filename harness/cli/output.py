@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +15,7 @@ from harness.contract import Record, UsageError
 from harness_results.text import safe
 
 PIPE_WIDTH = 120  # where stdout is no terminal
+SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def stdout_console() -> Console:
@@ -25,15 +28,46 @@ def write_text(text: str, output: Path | None) -> None:
     """Write ``text`` to a file, or to stdout.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or is a store.
     """
-    if output is None:
-        sys.stdout.write(text)
+    with written(output) as file:
+        file.write(text)
+
+
+@contextmanager
+def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Give stdout (for None or ``-``), or a file that takes its name when it is complete; a device or pipe as it is.
+
+    Raises:
+        UsageError: the file cannot be written, or is a store.
+    """
+    if output is None or str(output) == "-":
+        yield sys.stdout.buffer if binary else sys.stdout
         return
+    options = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
     try:
-        output.write_text(text, encoding="utf-8")
+        place = output.resolve() if output.is_symlink() else output
+        _check_no_store(place)
+        if place.exists() and not place.is_file():
+            with place.open(**options) as file:  # type: ignore[call-overload]
+                yield file
+            return
+        part = place.with_name(f"{place.name}.part")
+        try:
+            with part.open(**options) as file:  # type: ignore[call-overload]
+                yield file
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
+
+
+def _check_no_store(place: Path) -> None:
+    if place.is_file():
+        with place.open("rb") as file:
+            if file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
+                raise UsageError(f"{place} is a database, and would be overwritten; choose another --output")
 
 
 def print_results(records: Sequence[Record]) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from harness.cli.main import NOT_OK, OK
 from harness.cli.options import default_store
-from harness.contract import UsageError
 from harness.contract.names import printable
 
 if TYPE_CHECKING:
@@ -100,6 +99,7 @@ def merge(sources: tuple[str, ...], target: str) -> int:
 @click.option("--curves", is_flag=True, help="The curves too (not in CSV).")
 def export(store: str, format_: str, output: Path | None, run: str | None, *, curves: bool) -> int:
     """Write every launch of a STORE, with all columns: CSV, JSON Lines or Parquet."""
+    from harness.cli.output import written
     from harness_results.flat import WRITERS, flat_rows
     from harness_results.parquet import write_parquet
     from harness_results.runs import run_id_of
@@ -112,30 +112,12 @@ def export(store: str, format_: str, output: Path | None, run: str | None, *, cu
     with Store.open(store, create=False) as opened:
         run_id = None if run is None else run_id_of(run, opened.runs(), opened.name)
         rows = flat_rows(opened, run_id, with_curves=curves)
-        with _written(output, binary=format_ == "parquet") as file:
+        with written(output, binary=format_ == "parquet") as file:
             if format_ == "parquet":
                 write_parquet(rows, file, with_curves=curves)
             else:
                 WRITERS[format_](rows, file)
     return OK
-
-
-@contextmanager
-def _written(output: Path | None, *, binary: bool) -> Iterator[IO[Any]]:
-    """Give stdout, or a file that takes its name when it is complete."""
-    if output is None:
-        yield sys.stdout
-        return
-    part = output.with_name(f"{output.name}.part")
-    options = {} if binary else {"encoding": "utf-8", "newline": ""}
-    try:
-        with part.open("wb" if binary else "w", **options) as file:  # type: ignore[call-overload]
-            yield file
-        part.replace(output)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _tell(result: Merged) -> None:
