@@ -135,7 +135,7 @@ def test_a_sweep_that_is_killed_again_and_again_measures_every_trial_once(tmp_pa
 @pytest.mark.timeout(60 * KILLS + 600)
 def test_workers_that_are_killed_cost_a_try_each_and_no_trial(tmp_path):
     rng = random.Random(6)
-    sweep = Sweep(tmp_path, "--retries", "50")
+    sweep = Sweep(tmp_path, "--retries", str(min(100, max(50, KILLS))))
     sweep.start()
     kills = 0
     while kills < KILLS and sweep.driver.poll() is None:

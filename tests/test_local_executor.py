@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -195,3 +197,19 @@ def test_a_long_log_keeps_its_head_and_its_tail():
     assert text.startswith("head")
     assert text.endswith("tail")
     assert f"... truncated ({1_000_008 - 2 * TAIL_BYTES} bytes)" in text
+
+
+def test_a_worker_that_dies_before_it_has_read_its_request_ends_itself_alone():
+    code = """
+import os, signal, time
+from harness.sweep.process import Worker
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as the command line has it
+worker = Worker(b"x", os.environ, "/bin/true")
+worker.process.wait()
+worker.send(b"x" * 1_000_000)
+worker.reap()
+worker.close()
+print("alive", signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive set()\n"), done.stderr

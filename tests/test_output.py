@@ -58,7 +58,5 @@ def test_what_fails_half_way_leaves_the_older_file(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(
-        UsageError, match=r"cannot write .*: No such file or directory; choose another --output"
-    ):
+    with pytest.raises(UsageError, match=r"cannot write .*: No such file or directory; choose another --output"):
         write_text("text", tmp_path / "absent" / "out.csv")

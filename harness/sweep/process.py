@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import psutil
 
@@ -82,9 +82,10 @@ class Worker:
     def send(self, request: bytes) -> None:
         """Write the request; stdin stays open, because its end means to the worker's keeper that we are gone."""
         if self.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.write(request)
-                self.process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError), _without_broken_pipe_signal():
+                rest = memoryview(request)
+                while rest:  # unbuffered: what a dead worker has not taken is not tried again when the pipe is closed
+                    rest = rest[os.write(self.process.stdin.fileno(), rest) :]
 
     def stop(self, grace_seconds: float) -> None:
         """SIGTERM to the group, wait, SIGKILL to all that is left, descendants in other sessions included."""
@@ -129,6 +130,21 @@ class Worker:
             self.reap()
         for descriptor in (self.events, self.log, self.exited):
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _without_broken_pipe_signal() -> Iterator[None]:
+    """Let a write to a pipe that nobody reads be an error alone; the command line has the signal end it (``head``)."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE in signal.sigpending():
+            signal.sigwait({signal.SIGPIPE})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _exit_descriptor(process: subprocess.Popen[bytes]) -> int:
