@@ -84,6 +84,12 @@ def test_report_writes_a_file_and_takes_one_run(measured):
     assert last.stdout == (folder / "out.json").read_text()
 
 
+def test_report_says_that_the_store_is_an_argument(measured):
+    done = harness("report", "--store", "my store", cwd=measured[0])
+    assert done.returncode == 2
+    assert "argument here, without --store: harness report 'my store'" in done.stderr
+
+
 def test_the_same_command_again_gives_the_table_at_once_and_says_where_it_is_from(measured):
     folder, copy, _ = measured
     again = harness("run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder)

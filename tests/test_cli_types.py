@@ -60,6 +60,17 @@ def test_durations_refuse_what_is_no_duration(text):
         convert(types.Duration(), text)
 
 
+@pytest.mark.parametrize(("text", "size"), [("16MiB", 2**24), ("500MB", 5 * 10**8), ("1.5GiB", 3 * 2**29)])
+def test_amounts_of_memory_are_bytes(text, size):
+    assert convert(types.Size(), text) == size
+
+
+@pytest.mark.parametrize(("text", "reason"), [("0GB", "the least is 16MiB"), ("16MB", "the least"), ("2", "no amount")])
+def test_amounts_of_memory_refuse_what_no_launch_can_do_with(text, reason):
+    with pytest.raises(click.BadParameter, match=reason):
+        convert(types.Size(), text)
+
+
 def test_settings_are_json_where_they_can_be_and_text_elsewhere():
     settings = types.task_settings(
         ["task.copy.symbols=8", "task.copy.data=fixed", 'task.char.prime="1"', "task.char.corpus=../a=b.txt"]

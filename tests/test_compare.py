@@ -1,6 +1,7 @@
 """``harness compare``: a verdict for each trial, and what fails a build."""
 
 import io
+import itertools
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from harness_results.store import Store
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
 STEADY = (1.00, 1.01, 0.99, 1.005, 0.995)
 HOUR = 3600
+PROCESSES = itertools.count()  # no two launches that are made here are the same
 
 
 def trial(**fields):
@@ -38,6 +40,7 @@ def launches(which=None, factor=1.0, statuses=("ok",) * 5, place="here", environ
         made.append(
             Record(
                 which or trial(), status, None if status == "ok" else "no luck", figures=known | speed,
+                details={"process": next(PROCESSES)},
                 environment=HERE if environment is None else environment, environment_id=place,
                 started_at=(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at + 10 * round_)).isoformat(),
             )
@@ -52,6 +55,23 @@ def verdict(base, new, **options):
 
 def test_equal_launches_are_the_same():
     assert verdict(launches(), launches()).verdict == "same"
+
+
+@pytest.mark.parametrize("kept", [slice(None), slice(3)])
+def test_launches_that_are_on_both_sides_are_the_same_and_no_evidence(kept):
+    seed, other, taken = trial(seed=1), launches(factor=3), launches(factor=2)
+    found = compare(taken + launches(seed), [*taken[kept], *launches(seed, factor=1.25)])
+    same, slower = found.rows
+    assert (same.verdict, same.effect, same.reason) == ("same", None, "the same launches on both sides")
+    assert slower.verdict == "slower"
+    assert found.geometric_mean == pytest.approx(0.8)
+    assert verdict(taken, taken[:3] + other[3:]).verdict != "same"
+    for text in (compare_text.plain(found), compare_text.to_markdown(found)):
+        assert "throughput: 0.800 (n = 1)" in text
+        assert "same: the same launches on both sides [" in text
+    row, _, suite = map(json.loads, compare_text.to_json_lines(found).splitlines())
+    assert (row["verdict"], row["change"], row["low"], row["interleaved"]) == ("same", None, None, None)
+    assert suite["suite"]["n"] == 1
 
 
 def test_a_slowdown_is_slower_by_as_much_as_it_is():

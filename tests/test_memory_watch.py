@@ -76,7 +76,15 @@ def test_memory_enough_is_no_reason():
 def test_a_limit_counts_whatever_the_machine_has_left():
     limited = MemoryWatch(10**6)
     assert limited._why_too_much(1, 10**6, 10**12) is None
-    assert "more than the limit of 1 MiB" in limited._why_too_much(1, 10**6 + 1, 10**12)
+    assert "more than the limit of 1 MB:" in limited._why_too_much(1, 10**6 + 1, 10**12)
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [(3 * 10**8, "300 MB"), (2 * 10**9, "2 GB"), (400 * 2**20, "400 MiB"), (2**31, "2 GiB"), (2**31 + 1, "2048 MiB")],
+)
+def test_a_limit_is_told_in_the_unit_in_which_it_was_written(limit, told):
+    assert f"more than the limit of {told}:" in MemoryWatch(limit)._why_too_much(1, limit + 1, 10**12)
 
 
 CHILD = (

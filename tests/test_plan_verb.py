@@ -66,6 +66,11 @@ def test_validate_tells_the_size_of_a_good_plan(harness):
     assert harness("plan", "validate", "plan.toml").stdout == "plan.toml: 8 trials, 2 launches each\n"
 
 
+def test_validate_shows_a_name_that_a_terminal_would_obey_as_escapes(harness):
+    Path("a\x1b[31m.toml").write_text(PLAN)
+    assert harness("plan", "validate", "a\x1b[31m.toml").stdout.startswith("a\\x1b[31m.toml: 8 trials")
+
+
 BAD = """
 launchs = 2
 timeout = "10x"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.contract import DivergedError, Missing, Score, Trial
+from harness.contract import DivergedError, Missing, PluginError, Score, Trial, UnsupportedError
 from harness.contract.record import FIGURE_COLUMNS
 from harness.measure import checkpoint, flow, runner
 from harness.measure.draft import Draft
@@ -297,6 +297,27 @@ def test_an_error_of_the_harness_in_training_is_told_by_its_kind(plugins):
 
     record = measure(replace(plugins, backends=plugins.backends | {"faulty": Diverging()}))
     assert (record.status, record.reason) == ("diverged", "diverged before the start")
+
+
+def test_what_a_plugin_says_in_an_error_is_kept_in_part(plugins):
+    class Verbose(type(plugins.backend("faulty"))):
+        def trainer(self, *args):
+            raise self.kind("y" * 5_000_000)
+
+    for kind in (RuntimeError, UnsupportedError, MemoryError, PluginError, SystemExit):
+        Verbose.kind = kind
+        record = measure(replace(plugins, backends=plugins.backends | {"faulty": Verbose()}))
+        assert len(record.reason) < 2100
+        assert "characters more)" in record.reason
+        assert ("backend 'faulty' from faulty 1.0" in record.reason) == (record.status == "failed")
+        assert len(record.details.get("traceback", "")) < 17_000
+    assert record.details["traceback"].startswith("Traceback")
+
+
+def test_what_a_plugin_says_in_an_error_after_training_is_kept_in_part(plugins, monkeypatch):
+    monkeypatch.setattr(runner, "sample_text", lambda *_, **__: {}["y" * 5_000_000])
+    (flag,) = (flag for flag in measure(plugins, Settings(sample_length=5)).details["flags"] if "sample" in flag)
+    assert "characters more); backend 'faulty' from faulty 1.0" in flag
 
 
 def test_threads_that_are_not_what_was_asked_for_fail_the_trial(plugins):

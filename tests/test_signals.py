@@ -33,15 +33,26 @@ def statuses(store):
         return [record.status for record in opened.launches()]
 
 
-def test_a_signal_while_the_command_line_loads_ends_it_without_a_traceback(tmp_path):
-    (tmp_path / "rich_click.py").write_text(
-        "import sys, time\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep(200)\n", encoding="utf-8"
-    )
+LOADING = "import sys, time\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep({seconds})\n"
+
+
+@pytest.mark.parametrize("module", ["rich_click", "pluggy"])  # before the command line is there, and after
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_the_command_line_loads_ends_it_without_a_traceback(name, module, tmp_path):
+    (tmp_path / f"{module}.py").write_text(LOADING.format(seconds=200), encoding="utf-8")
     with start("run", path=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == "loading\n"
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == "interrupted\n"
+        process.send_signal(signal.Signals[name])
+        assert process.stderr.read().lstrip() == "interrupted\n"
         assert process.wait(WAIT_SECONDS) == 130
+
+
+def test_a_hang_up_while_the_command_line_loads_is_ignored_where_it_was_at_the_start(tmp_path):
+    (tmp_path / "pluggy.py").write_text(LOADING.format(seconds=1) + "sys.exit(7)\n", encoding="utf-8")
+    with start("run", path=tmp_path, preexec_fn=ignore_hang_ups, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == "loading\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(WAIT_SECONDS) == 7
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

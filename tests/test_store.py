@@ -414,6 +414,12 @@ def test_a_url_without_a_file_is_refused(url, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_options_in_the_url_of_a_file_are_refused_since_they_would_do_nothing(tmp_path):
+    Store.open(f"sqlite:///{tmp_path}/a.sqlite").close()
+    with pytest.raises(StoreError, match=r"takes no options \(mode\)\. Give a file's path to --store"):
+        Store.open(f"sqlite:///{tmp_path}/a.sqlite?mode=ro")
+
+
 VERSION_ONE = {"meta", "trials", "runs", "environments", "records", "curves"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import rich_click as click
@@ -13,12 +14,18 @@ from harness.contract import Record, UsageError
 FORMATS = ("table", "markdown", "csv", "json")
 
 
+def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(f"the store is an argument here, without --store: harness report {shlex.quote(value)}")
+
+
 @click.command("report")
 @click.argument("stores", nargs=-1, metavar="[STORE...]")
 @click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
 @click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
+@click.option("--store", hidden=True, expose_value=False, callback=_refuse_store)
 @click.option("--last", is_flag=True, help="Only the launches of the last run (not of a doctor's).")
 def command(
     stores: tuple[str, ...], format_: str, output: Path | None, relative: str | None, run_id: int | None, last: bool

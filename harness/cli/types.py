@@ -15,6 +15,7 @@ _SETTING = re.compile(r"task\.(?P<task>[A-Za-z0-9._-]+)\.(?P<option>[A-Za-z0-9_-
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 MOST_VALUES = 10_000
 _LEAST_FACTOR = 2
+_LEAST_MEMORY_BYTES = 2**24  # less than any interpreter takes
 
 
 class CommaList(click.ParamType[Any]):
@@ -150,7 +151,10 @@ class Size(click.ParamType[Any]):
         if not match:
             self.fail(f"{value!r} is no amount of memory; write 500MB, 2GB or 1.5GiB", param, ctx)
         base, unit = (1024 if "I" in match[2].upper() else 1000), match[2][0].upper()
-        return int(float(match[1]) * base ** (1 + "KMGT".index(unit)))
+        size = int(float(match[1]) * base ** (1 + "KMGT".index(unit)))
+        if size < _LEAST_MEMORY_BYTES:
+            self.fail(f"{value!r} is less than any launch takes; the least is 16MiB", param, ctx)
+        return size
 
 
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:

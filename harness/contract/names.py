@@ -7,7 +7,8 @@ import re
 from harness.contract.errors import UsageError
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+LONGEST = 2000  # characters of a reason
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def check_name(kind: str, name: object) -> str:
@@ -22,5 +23,14 @@ def check_name(kind: str, name: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with control characters (ESC among them) replaced by visible escapes."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+    """Return ``text`` with control characters (ESC, and those that turn its direction) replaced by visible escapes."""
+    return _CONTROL.sub(lambda match: _escape(ord(match.group())), text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """Return ``text``, cut after ``most`` characters with how many more there were."""
+    return text if len(text) <= most else f"{text[:most]} ... ({len(text) - most} characters more)"

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import __version__
 from harness.contract import Evaluation, Record, Trial
+from harness.contract.names import shortened
 from harness.contract.record import SPEED_COLUMNS, Figure, finite
 from harness.measure.events import Evaluated, Event, Facts, Progress
 
@@ -67,7 +68,7 @@ class Draft:
         return Record(
             trial=self.trial,
             status=status,
-            reason=reason,
+            reason=shortened(reason) if reason else reason,
             figures=figures,
             curves=finite(self.curves | curves),
             details=finite(self.details | self._overfitting() | details),

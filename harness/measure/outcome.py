@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, PluginError, UnsupportedError
 from harness.contract.errors import ParityError
+from harness.contract.names import shortened
+
+LONGEST_MESSAGE = 1500  # characters of a plugin's own words: what the harness adds to them is not to be cut off
+LONGEST_TRACEBACK = 16_384
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,14 @@ def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_b
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):
             return Outcome(status, str(error))
-    trace = "".join(traceback.format_exception(error))
+    trace = _both_ends("".join(traceback.format_exception(error)))
     if isinstance(error, HarnessError):
         nameless = isinstance(error, PluginError) and label not in str(error)
-        return Outcome("failed", f"{error}; {label}" if nameless else str(error), trace)
+        told = f"{shortened(str(error), LONGEST_MESSAGE)}; {label}" if nameless else str(error)
+        return Outcome("failed", told, trace)
     if isinstance(error, SystemExit):
-        return Outcome("failed", f"sys.exit({error.code!r}) was called; {label}", trace)
+        code = shortened(repr(error.code), LONGEST_MESSAGE)
+        return Outcome("failed", f"sys.exit({code}) was called; {label}", trace)
     return Outcome("failed", f"{_message(error)}; {label}", trace)
 
 
@@ -73,5 +79,13 @@ def _is_out_of_memory(error: BaseException, backend: Backend | None) -> bool:
 
 
 def _message(error: BaseException) -> str:
-    text = str(error).strip()
+    text = shortened(str(error).strip(), LONGEST_MESSAGE)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _both_ends(text: str) -> str:
+    """Return a traceback without its middle where it is too long: what was called first, and what it came to."""
+    half = LONGEST_TRACEBACK // 2
+    if len(text) <= LONGEST_TRACEBACK:
+        return text
+    return f"{text[:half]}\n... ({len(text) - 2 * half} characters left out)\n{text[-half:]}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
 from harness.contract.errors import ParityError
+from harness.contract.names import shortened
 from harness.measure.checkpoint import save
 from harness.measure.clock import Clock, MonotonicClock
 from harness.measure.draft import Draft
@@ -194,9 +195,9 @@ class _Run:
         try:
             yield from events
         except HarnessError as error:
-            self.flags.append(str(error))
+            self.flags.append(shortened(str(error)))
         except Exception as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
-            self.flags.append(f"{what} failed: {type(error).__name__}: {error}; {self.blamed(error)}")
+            self.flags.append(f"{what} failed: {shortened(f'{type(error).__name__}: {error}')}; {self.blamed(error)}")
 
     def _final_flow(self, setup: Setup, trainer: Trainer, curves: Mapping[str, Any]) -> Iterator[Event]:
         names = ("gradient_horizon", "gradient_decay", "gradient_horizon_censored")

@@ -21,6 +21,7 @@ OFTEN_SECONDS, SELDOM_SECONDS = 0.2, 2.0  # between two looks, each of which tak
 _FASTEST_BYTES_PER_SECOND = 2**33  # that memory is first touched
 _LEAST_RESERVE_BYTES, _MOST_RESERVE_BYTES, _RESERVE_FRACTION = 2**28, 2**30, 0.03
 _PROC = "/proc"
+_UNITS = (("GB", 10**9), ("GiB", 2**30), ("MB", 10**6), ("MiB", 2**20))
 _CURES = "make it smaller (--batch, --hidden, --checkpoint auto)"
 
 
@@ -32,6 +33,12 @@ def default_reserve_bytes() -> int:
 def mebibytes(count: float) -> str:
     """Return bytes as people read them."""
     return f"{count / 2**20:.0f} MiB"
+
+
+def _as_written(count: int) -> str:
+    """Return a limit in the largest unit of which it is a whole number, since somebody wrote it in one."""
+    whole = (f"{count // size} {unit}" for unit, size in _UNITS if count % size == 0)
+    return next(whole, mebibytes(count))
 
 
 def descendants(pid: int) -> list[int]:
@@ -183,7 +190,7 @@ class MemoryWatch:
 
     def _why_too_much(self, pid: int, held: int, left: int) -> str | None:
         if self.limit_bytes is not None and held > self.limit_bytes:
-            return f"more than the limit of {mebibytes(self.limit_bytes)}: {_CURES}, or raise --memory-limit"
+            return f"more than the limit of {_as_written(self.limit_bytes)}: {_CURES}, or raise --memory-limit"
         if held <= self.reserve_bytes or left >= self.reserve_bytes or held < max(list(self._held.values())):
             return None
         return f"{mebibytes(left)} were left on this machine, {mebibytes(self.reserve_bytes)} are its reserve: {_CURES}"

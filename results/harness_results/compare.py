@@ -107,6 +107,8 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
     timed = _with_speed(base), _with_speed(new)
     if not all(timed):
         return Row(left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps")
+    if _shared(*timed):
+        return Row(left.trial, "same", left, right, reason="the same launches on both sides")
     floor = max((_floor(floors, record.trial.engine) for record in (left, right)), key=lambda floor: floor.value)
     apart = None if interleaved(*timed) else drift
     effect = compare_speed(launch_seconds(timed[0]), launch_seconds(timed[1]), floor.value, apart or 0.0)
@@ -130,6 +132,17 @@ def launch_seconds(records: Iterable[Record]) -> list[float]:
 
 def _with_speed(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if record.status == "ok" and record.figures.get("tokens_per_second")]
+
+
+def _shared(base: Sequence[Record], new: Sequence[Record]) -> bool:
+    """Say whether the launches of one side are all among those of the other: a run takes over what still counts."""
+    one, other = ({_content(record) for record in side} for side in (base, new))
+    return one <= other or other <= one
+
+
+def _content(record: Record) -> str:
+    facts = (record.trial.trial_id, record.started_at, dict(record.figures), dict(record.details))
+    return json.dumps(facts, sort_keys=True, default=str)
 
 
 def _as_one_record(launches: Sequence[Record]) -> Record | None:

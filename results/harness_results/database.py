@@ -116,6 +116,9 @@ def open_database(location: str | Path, *, create: bool) -> Database:
         raise StoreError(f"store URL {scheme}://... cannot be used: {KINDS}. Give a file's path to --store.")
     if url.database in {None, "", ":memory:"}:
         raise StoreError(f"store {text} names no file: records must outlive the run. Name one with --store.")
+    if url.query:
+        taken = f"a SQLite store takes no options ({', '.join(url.query)})"
+        raise StoreError(f"store URL {text} cannot be used: {taken}. Give a file's path to --store.")
     return open_sqlite(Path(str(url.database)), create=create)
 
 
