@@ -358,6 +358,12 @@ def test_none_in_a_plan_file_switches_off(tmp_path):
     assert [(trial.clip_norm, trial.seed) for trial in plan] == [(1.0, 0), (1.0, 1), (None, 0), (None, 2)]
 
 
+def test_a_plan_file_may_start_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_bytes(b"\xef\xbb\xbflaunches = 3\n")
+    assert read_plan(path).launches == 3
+
+
 def test_a_missing_plan_file_is_named():
     with pytest.raises(UsageError, match=r"cannot read the plan nowhere\.toml"):
         read_plan(Path("nowhere.toml"))
