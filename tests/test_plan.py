@@ -378,8 +378,7 @@ def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
             ],
         ),
         (
-            "[matrix]\nbackend = 'engine:fats'\ntask = 'echo'\nseed = [0, -1, -2]\n"
-            "[task.ecco]\n[task.echo]\nsymbols = 'x'",
+            "[matrix]\nbackend='engine:fats'\ntask='echo'\nseed=[0, -1, -2]\n[task.ecco]\n[task.echo]\nsymbols='x'",
             [
                 "matrix.backend: unknown variant of backend 'engine' 'fats'",
                 "matrix.seed = -1",

@@ -47,7 +47,7 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
         except UsageError as error:
             errors.update(dict.fromkeys(str(error).splitlines()))
     errors.update(dict.fromkeys(map(request.at, options.problems())))
-    misnamed = {axis for axis, _ in values.bad}  # for which something else may idle
+    misnamed = {axis for axis, _ in values.bad}  # something may idle for one of these
     if not shape and "task" not in misnamed:
         errors.update(dict.fromkeys(resolver.unused_options(request)))
     if not shape and "backend" not in misnamed:

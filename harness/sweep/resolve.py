@@ -25,11 +25,10 @@ from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.plugins import Plugins
 from harness.sweep.problems import validation_lines
+from harness.sweep.published import published
 from harness.sweep.request import AXES, Combination, PlanRequest
 
-LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
 SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
-DECAYS = 10  # of an exponential schedule over all steps: a single period would change nothing
 
 
 class Resolver:
@@ -118,7 +117,7 @@ class Resolver:
         task_class = self._plugins.task(str(combination["task"]))
         backends = self._plugins.usable_backends(name)
         fields = {key: value for key, value in combination.items() if key not in {"backend", "device"}}
-        fields = self._defaults(task_class, fields) | fields
+        fields = published(task_class, fields) | fields
         device = str(combination.get("device", "auto"))
         trials = [trial for one in backends for trial in self._of_backend(one, variant, cell, fields, device)]
         options = self._options(task_class, trials[0].length)
@@ -187,23 +186,6 @@ class Resolver:
                 f"device {wanted!r} cannot be used by backend {backend.name!r} here; usable: {', '.join(known)}"
             )
         return wanted
-
-    def _defaults(self, task_class: type[Task], fields: Combination) -> Combination:
-        defaults = task_class.defaults
-        filled: Combination = {
-            "hidden": defaults.hidden,
-            "batch": defaults.batch,
-            "steps": defaults.steps,
-            "optimizer": defaults.optimizer,
-            "learning_rate": defaults.learning_rate,
-            "clip_norm": None if fields.get("clip_value") is not None else defaults.clip_norm,
-        }
-        steps = fields.get("steps", defaults.steps)
-        filled["evaluate_every"] = max(LEAST_BETWEEN_EVALUATIONS, steps // 10) if isinstance(steps, int) else 0
-        if fields.get("schedule", "constant") != "constant":
-            decays = DECAYS if fields["schedule"] == "exponential" and isinstance(steps, int) else 1
-            filled["schedule_steps"] = max(1, steps // decays) if decays > 1 else steps
-        return filled
 
     def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
         """Check the task's options with this length once, in full: a bad corpus is found before any trial runs."""
