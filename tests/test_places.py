@@ -3,7 +3,7 @@
 import pytest
 
 from harness.contract import Trial, UsageError
-from harness.sweep.places import Places, one_per_core_first, read_places
+from harness.sweep.places import Places, as_asked, one_per_core_first, read_places
 
 
 def trial(threads=1, device="cpu"):
@@ -51,8 +51,13 @@ def test_launches_that_do_not_fit_are_refused_with_the_arithmetic():
     ],
 )  # fmt: skip
 def test_cards_that_would_be_shared_or_idle_are_refused(jobs, gpus, devices, message):
-    with pytest.raises(UsageError, match=message):
-        read_places(jobs, gpus, [trial(device=device) for device in devices], [0, 1])
+    for read in (read_places, as_asked):
+        with pytest.raises(UsageError, match=message):
+            read(jobs, gpus, [trial(device=device) for device in devices], [0, 1])
+
+
+def test_a_dry_run_may_ask_for_more_processors_than_there_are():
+    assert as_asked(4, None, [trial(threads=2)], [0]).jobs == 4
 
 
 def test_a_plan_for_cards_and_processors_may_have_more_jobs_than_cards():

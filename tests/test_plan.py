@@ -158,6 +158,7 @@ def test_a_list_in_an_exclude_means_any_of_its_values():
         ({"cell": "lstn", "length": 5}, "exclude cell = 'lstn', length = 5 would exclude nothing"),
         ({"length": 5, "cell": "gru"}, "no combination of the plan matches it"),
         ({"backend": "numpy", "length": 5}, "exclude backend = 'numpy'"),
+        ({"backend": "engine:", "length": 5}, "unknown variant of backend 'engine' ''. Available: fast, plain"),
         ({"backend": "engine:fats", "length": 5}, "unknown variant of backend 'engine' 'fats'. Did you mean fast"),
     ],
 )
@@ -176,6 +177,7 @@ def test_the_same_trial_is_never_planned_twice():
     [
         ({"backend": ["engin"]}, "unknown backend 'engin'. Did you mean engine"),
         ({"backend": ["engine:fats"]}, "Did you mean fast"),
+        ({"backend": ["engine:"]}, "unknown variant of backend 'engine' ''. Available: fast, plain"),
         ({"backend": ["absent"]}, "its library is not installed. Cure: pip install engine"),
         ({"cell": ["lstn"]}, "Did you mean lstm"),
         ({"task": ["ecco"]}, "Did you mean echo"),
@@ -328,6 +330,11 @@ def test_flags_override_the_file_axis_by_axis():
         ("[matrix]\nlenght = [5]", "Did you mean length"),
         ("[matrix]\nlength = []", "is empty"),
         ("[[case]]\nlength = []", "axis 'length' is empty"),
+        ("", r"plan\.toml: the plan is empty: give \[matrix\] an axis"),
+        ("launches = 2\n[matrix]", "the plan is empty"),
+        ("[matrix]\nseed = 0\n[[exclude]]", r"plan\.toml: exclude\.1: it names no axis"),
+        ("[[include]]\nseed = 'x'", r"plan\.toml: include\.1\.seed = 'x'"),
+        ("[backend.engine]\ndtype = 'int4'", r"plan\.toml: backend\.engine\.dtype = 'int4'"),
         ("[[case]]\nlenght = 5", "Did you mean length"),
         ("launches = 0", "launches = 0"),
         ("[matrix]\nlength = ['five']", "length = 'five'"),
@@ -340,6 +347,86 @@ def test_flags_override_the_file_axis_by_axis():
 def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
     with pytest.raises(UsageError, match=message):
         expand(merge(PlanRequest(ONE), read_plan(write(tmp_path, text))), PLUGINS)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (
+            "bogus = 1\n[[includ]]\n[matrix]\nseed = []\nlenght = [5]\nbackend = 'engin'\ntask = 'ecco'",
+            [
+                "unknown option 'bogus'",
+                "unknown option 'includ'",
+                "matrix: axis 'seed' is empty",
+                "matrix: unknown axis 'lenght'",
+                "matrix.backend: unknown backend 'engin'",
+                "matrix.task: unknown task 'ecco'",
+            ],
+        ),
+        (
+            "timeout = -3\nretries = -1\nlaunches = 0\n[[case]]\nlength = []",
+            ["timeout = -3", "retries = -1", "launches = 0", "case.1: axis 'length' is empty"],
+        ),
+        (
+            "[matrix]\nbackend = '../x'\ntask = '<script>'\ncell = 'zzz'\nlength = -1\nhidden = 0",
+            [
+                "matrix.backend: unknown backend '../x'",
+                "matrix.task: unknown task '<script>'",
+                "matrix.cell: unknown cell 'zzz'",
+                "matrix.length = -1",
+                "matrix.hidden = 0",
+            ],
+        ),
+        (
+            "[matrix]\nbackend='engine:fats'\ntask='echo'\nseed=[0, -1, -2]\n[task.ecco]\n[task.echo]\nsymbols='x'",
+            [
+                "matrix.backend: unknown variant of backend 'engine' 'fats'",
+                "matrix.seed = -1",
+                "matrix.seed = -2",
+                "task.ecco: unknown task 'ecco'",
+                "task.echo.symbols = 'x'",
+            ],
+        ),
+    ],
+)
+def test_no_problem_of_a_plan_file_hides_another_and_each_is_told_once_with_its_place(tmp_path, text, places):
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        expand(merge(read_plan(path), PlanRequest()), replace(PLUGINS, tasks={"echo": Echo, "char": Echo}))
+    first, *problems = str(caught.value).splitlines()
+    assert first == f"{len(places)} problems:"
+    for place in places:
+        assert sum(problem.startswith(f"  - {path}: {place}") for problem in problems) == 1, place
+
+
+def test_what_needs_several_axes_is_checked_beside_a_value_that_is_out_of_range():
+    with pytest.raises(UsageError) as caught:
+        trials(hidden=[0], length=[1], device=["gpu7"])
+    assert str(caught.value).splitlines()[0] == "3 problems:"
+    assert all(part in str(caught.value) for part in ("hidden = 0", "at least 2", "device 'gpu7'"))
+
+
+def test_too_many_trials_hide_no_other_problem():
+    with pytest.raises(UsageError, match=r"(?s)1,000,000 trials.*hidden = 0"):
+        trials(seed=range(1000), length=range(2, 1002), hidden=[0])
+
+
+class Other(Echo):
+    name = "other"
+
+
+def test_a_tasks_options_idle_in_silence_only_where_a_flag_chose_another_task(tmp_path):
+    plugins = replace(PLUGINS, tasks={"echo": Echo, "other": Other})
+    request = read_plan(write(tmp_path, "[matrix]\nbackend = 'engine'\ntask = 'echo'\n[task.echo]\nsymbols = 3\n"))
+    assert [trial.task for trial in expand(merge(request, PlanRequest({"task": ["other"]})), plugins)] == ["other"] * 3
+    with pytest.raises(UsageError, match=r"^options are set for task 'echo', which the plan does not run"):
+        expand(merge(request, PlanRequest({"task": ["other"]}, {"echo": {"symbols": 4}})), plugins)
+    with pytest.raises(UsageError, match=r"plan\.toml: task\.echo: options are set for task 'echo', which the plan"):
+        expand(replace(request, axes={"backend": ["engine"], "task": ["other"]}), plugins)
+
+
+def test_a_plan_file_without_axes_may_hold_other_settings(tmp_path):
+    assert read_plan(write(tmp_path, "launches = 2")).problems == []
 
 
 def test_none_in_a_plan_file_switches_off(tmp_path):
@@ -356,6 +443,12 @@ def test_none_in_a_plan_file_switches_off(tmp_path):
         """
     plan = expand(merge(PlanRequest(ONE), read_plan(write(tmp_path, text))), PLUGINS)
     assert [(trial.clip_norm, trial.seed) for trial in plan] == [(1.0, 0), (1.0, 1), (None, 0), (None, 2)]
+
+
+def test_a_plan_file_may_start_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_bytes(b"\xef\xbb\xbflaunches = 3\n")
+    assert read_plan(path).launches == 3
 
 
 def test_a_missing_plan_file_is_named():

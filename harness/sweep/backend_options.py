@@ -30,16 +30,23 @@ class BackendOptions:
         return combination
 
     def problems(self) -> Iterator[str]:
-        """Yield a problem for each axis that no backend has for itself, and each backend that the plan does not run."""
+        """Yield a problem for each axis that no backend has for itself, and each unknown backend."""
         for engine, values in self._options.items():
             for name in values:
                 if name not in EXECUTION_AXES:
                     yield f"backend.{engine}: {UnknownNameError('option of a backend', name, EXECUTION_AXES)}"
-            known = {*self._plugins.backends, *self._plugins.groups}
-            if engine.partition(":")[0] not in known:
+            if not self._is_known(engine):
+                known = {*self._plugins.backends, *self._plugins.groups}
                 yield f"backend.{engine}: {UnknownNameError('backend', engine, known, 'harness list backends')}"
-            elif engine not in self._met and "backend" not in self._overridden:
+
+    def idle(self) -> Iterator[str]:
+        """Yield a problem for each backend that the plan does not run."""
+        for engine in self._options:
+            if self._is_known(engine) and engine not in self._met and "backend" not in self._overridden:
                 yield f"backend.{engine}: the plan does not run {engine!r}: add it to backend, or drop its options"
+
+    def _is_known(self, engine: str) -> bool:
+        return engine.partition(":")[0] in {*self._plugins.backends, *self._plugins.groups}
 
     def _means(self, engine: str, asked: str) -> bool:
         names = {*self._plugins.groups.get(engine, ()), engine}

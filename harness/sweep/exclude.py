@@ -76,7 +76,7 @@ class Excludes:
                 yield from self._unknown_variant(str(value))
 
     def _unknown_variant(self, engine: str) -> Iterator[str]:
-        name, _, variant = engine.partition(":")
+        name, colon, variant = engine.partition(":")
         known: dict[str, None] = {}
         backends = [self._plugins.backends.get(one) for one in self._plugins.groups.get(name, (name,))]
         for backend in backends:
@@ -85,7 +85,7 @@ class Excludes:
             for cell in self._plugins.cells.values():
                 known.update(dict.fromkeys(answers.variants(backend, cell)))
             known.update(dict.fromkeys(answers.missing_variants(backend)))
-        if variant not in {*ANY, *known}:
+        if (colon and not variant) or variant not in {*ANY, *known}:
             yield str(UnknownNameError(f"variant of backend {name!r}", variant, known, "harness list backends"))
 
 

@@ -60,19 +60,28 @@ def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors
     Raises:
         UsageError: the launches do not fit, or an option would have no effect.
     """
-    cards = _read_cards(gpus, jobs, trials) if gpus is not None else ()
+    cards = _cards(gpus, jobs, trials)
     if jobs == 1:
         return Places(cards=cards)
-    on_cards = [trial for trial in trials if needs_card(trial)]
-    if on_cards and not cards:
-        raise UsageError(f"--jobs {jobs} with trials on {on_cards[0].device}: give each a card of its own, --gpus 0,1")
     return Places(_split(processors, jobs, max(map(processors_needed, trials), default=1)), cards)
 
 
-def as_asked(jobs: int, gpus: str | None, _trials: Sequence[Trial], _processors: Sequence[int]) -> Places:
-    """Return the places that ``--jobs`` and ``--gpus`` ask for, unchecked: a dry run needs none of them."""
-    cards = () if gpus is None else tuple(piece.strip() for piece in gpus.split(","))
-    return Places(((),) * jobs if jobs > 1 else (), cards)
+def as_asked(jobs: int, gpus: str | None, trials: Sequence[Trial], _processors: Sequence[int]) -> Places:
+    """Return the places that ``--jobs`` and ``--gpus`` ask for, however few processors there are: for a dry run.
+
+    Raises:
+        UsageError: an option would have no effect, or contradicts another or the plan.
+    """
+    return Places(((),) * jobs if jobs > 1 else (), _cards(gpus, jobs, trials))
+
+
+def _cards(gpus: str | None, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
+    if gpus is not None:
+        return _read_cards(gpus, jobs, trials)
+    on_cards = [trial for trial in trials if needs_card(trial)]
+    if on_cards and jobs > 1:
+        raise UsageError(f"--jobs {jobs} with trials on {on_cards[0].device}: give each a card of its own, --gpus 0,1")
+    return ()
 
 
 def _read_cards(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:

@@ -6,18 +6,17 @@ All errors are found at once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.contract import Trial, UnknownNameError, UsageError
 from harness.plugins import Plugins
+from harness.sweep.axis_values import check_values, tables
 from harness.sweep.backend_options import BackendOptions
-from harness.sweep.exclude import Excludes
+from harness.sweep.exclude import CURE, Excludes
 from harness.sweep.problems import listed
-from harness.sweep.request import AXES, PlanRequest, count
+from harness.sweep.request import AXES, MOST_TRIALS, Combination, PlanRequest, count
 from harness.sweep.resolve import Resolver
-
-MOST_TRIALS = 100_000
 
 
 def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
@@ -26,28 +25,35 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     Raises:
         UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
     """
-    unknown = _unknown_axes(request)
-    _check_axes(request)
-    products = [_known(axes) for axes in request.products()]
-    every = [dict(zip(axes, values, strict=True)) for axes in products for values in itertools.product(*axes.values())]
-    excludes, nothing = Excludes(request.exclude, plugins), Excludes((), plugins)
-    combinations = [(one, excludes) for one in every if not excludes.cover(one)]
-    firsts = {name: values[0] for name, values in products[0].items()}
-    combinations += [({**firsts, **_known(extra)}, nothing) for extra in request.include]
-    options = BackendOptions(request.backend_options, request.overridden, plugins)
     resolver = Resolver(plugins, request.task_options)
+    values, shape = check_values(request, resolver), _bad_shape(request)
+    options = BackendOptions(request.backend_options, request.overridden, plugins)
+    excludes = Excludes(request.exclude, plugins)
+    every = [] if shape else _products(request)
     trials: dict[str, Trial] = {}
-    errors: dict[str, None] = dict.fromkeys([*request.problems, *unknown])
-    for combination, rules in combinations:
+    errors: dict[str, None] = dict.fromkeys(
+        [*request.problems, *_unknown_axes(request), *_bad_excludes(request), *shape]
+    )
+    errors.update(dict.fromkeys(values.problems))
+    for combination, rules in [] if shape else _combinations(request, every, excludes, Excludes((), plugins)):
+        asked = options.applied(combination)
+        if faulty := values.faulty(asked):
+            errors.update(dict.fromkeys(resolver.rest(asked, faulty)))
+            continue
         try:
-            found = resolver.trials(options.applied(combination))
+            found = resolver.trials(asked)
             kept = (trial for trial in found if not rules.cover(combination | {"backend": trial.engine}))
             trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
             errors.update(dict.fromkeys(str(error).splitlines()))
-    errors.update(dict.fromkeys([*resolver.unused_options(), *options.problems()]))
+    errors.update(dict.fromkeys(map(request.at, options.problems())))
+    misnamed = {axis for axis, _ in values.bad}  # something may idle for one of these
+    if not shape and "task" not in misnamed:
+        errors.update(dict.fromkeys(resolver.unused_options(request)))
+    if not shape and "backend" not in misnamed:
+        errors.update(dict.fromkeys(map(request.at, options.idle())))
     if not errors:  # else a rule may idle for one of these
-        errors.update(dict.fromkeys(excludes.idle(every, request.overridden)))
+        errors.update(dict.fromkeys(map(request.at, excludes.idle(every, request.overridden))))
     if errors:
         raise UsageError(listed(list(errors)))
     if not trials:
@@ -55,15 +61,27 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     return list(trials.values())
 
 
+def _products(request: PlanRequest) -> list[Combination]:
+    products = [_known(axes) for axes in request.products()]
+    return [dict(zip(axes, values, strict=True)) for axes in products for values in itertools.product(*axes.values())]
+
+
+def _combinations(
+    request: PlanRequest, every: Iterable[Combination], excludes: Excludes, nothing: Excludes
+) -> Iterator[tuple[Combination, Excludes]]:
+    """Yield what is left of the products, then the includes, each with the excludes that its variants are held to."""
+    yield from ((one, excludes) for one in every if not excludes.cover(one))
+    firsts = {name: values[0] for name, values in _known(request.products()[0]).items()}
+    yield from (({**firsts, **_known(extra)}, nothing) for extra in request.include)
+
+
 def _unknown_axes(request: PlanRequest) -> list[str]:
-    tables = {"matrix": request.axes} | {
-        f"{kind}.{number}": table
-        for kind, some in {"case": request.cases, "include": request.include, "exclude": request.exclude}.items()
-        for number, table in enumerate(some, start=1)
-    }
+    rules = ((f"exclude.{number}", rule) for number, rule in enumerate(request.exclude, start=1))
     return [
-        f"{place}: {UnknownNameError('axis', name, AXES)}"
-        for place, table in tables.items()
+        request.at(f"{place}: {UnknownNameError('axis', name, AXES)}")
+        if place
+        else str(UnknownNameError("axis", name, AXES))
+        for place, table in (*tables(request), *rules)
         for name in _unnamed(table)
     ]
 
@@ -76,14 +94,33 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in AXES}
 
 
-def _check_axes(request: PlanRequest) -> None:
-    for axes in request.products():
-        if empty := [name for name, values in axes.items() if not values]:
-            raise UsageError(f"axis {empty[0]!r} is empty: give it at least one value")
-    known = set(itertools.chain(*request.products(), _unnamed(itertools.chain(*request.exclude))))
-    if idle := [name for name in dict.fromkeys(itertools.chain(*request.exclude)) if name not in known]:
-        raise UsageError(f"exclude names {', '.join(idle)}, which would exclude nothing: give the matrix that axis")
-    if count(request) > MOST_TRIALS:
-        raise UsageError(
-            f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed: shorten an axis"
-        )
+def _bad_shape(request: PlanRequest) -> list[str]:
+    """Return why the products cannot be made."""
+    empty = [
+        request.at(f"{place}: {_empty(name)}") if place else _empty(name)
+        for place, table in tables(request)
+        for name, values in table.items()
+        if not values
+    ]
+    if not empty and count(request) > MOST_TRIALS:
+        what = f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed"
+        return [request.at(f"{what}: shorten an axis")]
+    return empty
+
+
+def _empty(name: str) -> str:
+    return f"axis {name!r} is empty: give it at least one value"
+
+
+def _bad_excludes(request: PlanRequest) -> list[str]:
+    problems = [
+        request.at(f"exclude.{number}: it names no axis, and would exclude nothing: {CURE}")
+        for number, rule in enumerate(request.exclude, start=1)
+        if not rule
+    ]
+    named = dict.fromkeys(itertools.chain(*request.exclude))
+    known = set(itertools.chain(*request.products(), _unnamed(named)))
+    if idle := [name for name in named if name not in known]:
+        what = f"exclude names {', '.join(idle)}, which would exclude nothing"
+        problems.append(request.at(f"{what}: give the matrix that axis"))
+    return problems

@@ -73,12 +73,14 @@ def read_plan(path: Path) -> PlanRequest:
         UsageError: the file cannot be read, or is not TOML.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the plan {path} is not valid TOML: {error}") from error
     plan, problems = _validated(content)
+    if _is_empty(content):
+        problems.append("the plan is empty: give [matrix] an axis, as in length = [25, 50], or leave the file out")
     problems += [problem for place, table in _tables(plan).items() for problem in _odd(place, table)]
     include, exclude = ([_read(one) for one in some] for some in (plan.include, plan.exclude))
     return PlanRequest(
@@ -92,7 +94,13 @@ def read_plan(path: Path) -> PlanRequest:
         retries=plan.retries,
         backend_options={name: _read(options) for name, options in plan.backend.items()},
         problems=[f"{path}: {problem}" for problem in problems],
+        path=str(path),
     )
+
+
+def _is_empty(content: dict[str, Any]) -> bool:
+    """Say whether a file holds nothing, or a matrix without an axis and no other combination."""
+    return not content or (content.get("matrix") == {} and not content.get("case") and not content.get("include"))
 
 
 def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:

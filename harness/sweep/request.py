@@ -17,6 +17,7 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
     "length": (25, 50, 100),
 }
 AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options", "python"})
+MOST_TRIALS = 100_000
 MOST_LAUNCHES = 1000
 MOST_RETRIES = 100
 LONGEST_SECONDS = 30 * 24 * 3600.0  # that a launch may be given
@@ -43,6 +44,8 @@ class PlanRequest:
         overridden: axes whose values took the place of the plan's own; excludes that name one may exclude nothing.
         backend_options: backend, engine or group -> axis -> value, in place of the plan's where one of these runs.
         problems: what is wrong with where this came from, to be told with everything else that is.
+        path: of the plan's file; empty where there is none.
+        set_tasks: tasks that have options beside those of the plan's file.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -56,6 +59,16 @@ class PlanRequest:
     overridden: frozenset[str] = frozenset()
     backend_options: Mapping[str, Combination] = field(default_factory=dict)
     problems: Sequence[str] = ()
+    path: str = ""
+    set_tasks: frozenset[str] = frozenset()
+
+    def at(self, problem: str) -> str:
+        """Return a problem of the plan's file with the file's name."""
+        return f"{self.path}: {problem}" if self.path else problem
+
+    def writes_task(self, name: str) -> bool:
+        """Say whether the options of this task are those of the plan's file alone."""
+        return bool(self.path) and name not in self.set_tasks
 
     def products(self) -> list[dict[str, Sequence[Any]]]:
         """Return the axes of each product of the plan, defaults filled in."""
@@ -87,6 +100,8 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
         overridden=base.overridden | set(over.axes),
         backend_options={**of_backends, **over.backend_options},
         problems=[*base.problems, *over.problems],
+        path=over.path or base.path,
+        set_tasks=base.set_tasks | set(over.task_options),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,11 +25,10 @@ from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.plugins import Plugins
 from harness.sweep.problems import validation_lines
-from harness.sweep.request import AXES, Combination
+from harness.sweep.published import published
+from harness.sweep.request import AXES, Combination, PlanRequest
 
-LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
 SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
-DECAYS = 10  # of an exponential schedule over all steps: a single period would change nothing
 
 
 class Resolver:
@@ -37,27 +37,87 @@ class Resolver:
     def __init__(self, plugins: Plugins, task_options: Mapping[str, Mapping[str, OptionValue]]) -> None:
         self._plugins = plugins
         self._task_options = task_options
+        self._valid: dict[str, TaskOptions] = {}
         self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
         self._known_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._chosen: dict[str, str] = {}  # a trial's content less its seeds -> the variant that its backend takes
         self._tasks_seen: set[str] = set()
         _check_reference(plugins)
-        for name in task_options:
-            plugins.task(name)
+
+    def look_up(self, axis: str, name: str) -> None:
+        """Check the name of a task, a cell or a backend, with its variant, whatever the other axes hold.
+
+        Raises:
+            UsageError: it is unknown, or cannot be used here.
+        """
+        if axis == "task":
+            self._plugins.task(name)
+        elif axis == "cell":
+            self._plugins.cell(name)
+        else:
+            name, colon, variant = name.partition(":")
+            backends, cells = self._plugins.usable_backends(name), list(self._plugins.cells.values())
+            for backend, cell in itertools.product(
+                backends, cells[:1]
+            ):  # the variants of all cells, whichever is first
+                _, known = self._variants(backend, cell)
+                if colon and variant != "all":
+                    _check_variant(backend, variant, known)
+
+    def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
+        """Return what is wrong with the options of tasks, and the tasks that cannot be used for it."""
+        problems, unusable = [], []
+        for name in self._task_options:
+            lines = self._option_problems(name)
+            problems += [request.at(line) if request.writes_task(name) else line for line in lines]
+            unusable += [name] if lines else []
+        return problems, unusable
+
+    def _option_problems(self, name: str) -> list[str]:
+        try:
+            task_class = self._plugins.task(name)
+        except UsageError as error:
+            return [f"task.{name}: {error}"]
+        try:
+            self._valid_options(task_class)
+        except ValidationError as error:
+            return validation_lines(error, f"task.{name}.", tuple(task_class.Options.model_fields))
+        return []
+
+    def rest(self, combination: Combination, faulty: Collection[str]) -> list[str]:
+        """Return what else is wrong with a combination some of whose axes are ``faulty``."""
+        checks = {("backend", "device"): self._check_device, ("task", "length"): self._check_length}
+        self._tasks_seen.add(str(combination["task"]))
+        problems = []
+        for axes, check in checks.items():
+            try:
+                if not set(axes) & set(faulty):
+                    check(combination)
+            except UsageError as error:
+                problems.append(str(error))
+        return problems
+
+    def _check_device(self, combination: Combination) -> None:
+        for backend in self._plugins.usable_backends(str(combination["backend"]).partition(":")[0]):
+            self._device(backend, str(combination.get("device", "auto")))
+
+    def _check_length(self, combination: Combination) -> None:
+        self._options(self._plugins.task(str(combination["task"])), int(combination["length"]))
 
     def trials(self, combination: Combination) -> list[Trial]:
         """Return the trials that a combination names: one for each variant that it asks for.
 
         Raises:
-            UsageError: anything in it is unknown, unavailable or out of range.
+            UsageError: anything in it is unavailable, or does not go together; its values have been looked at before.
         """
+        self._tasks_seen.add(str(combination["task"]))
         name, _, variant = str(combination["backend"]).partition(":")
         cell = self._plugins.cell(str(combination["cell"]))
         task_class = self._plugins.task(str(combination["task"]))
         backends = self._plugins.usable_backends(name)
         fields = {key: value for key, value in combination.items() if key not in {"backend", "device"}}
-        fields = self._defaults(task_class, fields) | fields
+        fields = published(task_class, fields) | fields
         device = str(combination.get("device", "auto"))
         trials = [trial for one in backends for trial in self._of_backend(one, variant, cell, fields, device)]
         options = self._options(task_class, trials[0].length)
@@ -72,20 +132,23 @@ class Resolver:
         """
         fields = fields | {"backend": backend.name, "device": self._device(backend, device)}
         own, known = self._variants(backend, cell)
-        if wanted not in {"", "all"}:
-            _check_variant(backend, wanted, known)
         named = own if wanted == "all" else (wanted,) if wanted else ()
         for variant in named or known[:1]:
             trial = _validated(fields | {"variant": variant})
             chosen = variant if named or not own else self._default_variant(backend, cell, trial)
             yield trial.model_copy(update={"variant": chosen})
 
-    def unused_options(self) -> list[str]:
-        """Return a problem for each task that has options and that no combination so far named."""
+    def unused_options(self, request: PlanRequest) -> list[str]:
+        """Return a problem for each task that has options and that no combination so far named.
+
+        Those of a plan's file may idle where an option took the place of its tasks.
+        """
+        what = "options are set for task {!r}, which the plan does not run: add it to {} or drop them"
+        written = {name: request.writes_task(name) for name in self._task_options if name not in self._tasks_seen}
         return [
-            f"options are set for task {name!r}, which the plan does not run: add it to --task or drop them"
-            for name in self._task_options
-            if name not in self._tasks_seen
+            request.at(f"task.{name}: {what.format(name, 'task')}") if in_file else what.format(name, "--task")
+            for name, in_file in written.items()
+            if not (in_file and "task" in request.overridden)
         ]
 
     def _default_variant(self, backend: Backend, cell: Cell, trial: Trial) -> str:
@@ -124,40 +187,23 @@ class Resolver:
             )
         return wanted
 
-    def _defaults(self, task_class: type[Task], fields: Combination) -> Combination:
-        defaults = task_class.defaults
-        filled: Combination = {
-            "hidden": defaults.hidden,
-            "batch": defaults.batch,
-            "steps": defaults.steps,
-            "optimizer": defaults.optimizer,
-            "learning_rate": defaults.learning_rate,
-            "clip_norm": None if fields.get("clip_value") is not None else defaults.clip_norm,
-        }
-        steps = fields.get("steps", defaults.steps)
-        filled["evaluate_every"] = max(LEAST_BETWEEN_EVALUATIONS, steps // 10) if isinstance(steps, int) else 0
-        if fields.get("schedule", "constant") != "constant":
-            decays = DECAYS if fields["schedule"] == "exponential" and isinstance(steps, int) else 1
-            filled["schedule_steps"] = max(1, steps // decays) if decays > 1 else steps
-        return filled
-
     def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
-        """Validate the task's options and length once, in full: a bad corpus is found before any trial runs."""
-        self._tasks_seen.add(task_class.name)
+        """Check the task's options with this length once, in full: a bad corpus is found before any trial runs."""
         key = (task_class.name, length)
         if key not in self._checked:
-            given = self._task_options.get(task_class.name, {})
-            try:
-                options = task_class.Options.model_validate(given)
-            except ValidationError as error:
-                lines = validation_lines(error, f"task.{task_class.name}.", tuple(task_class.Options.model_fields))
-                raise UsageError("\n".join(lines)) from error
+            options = self._valid_options(task_class)
             if length < task_class.minimum_length:
                 least = f"needs a length of at least {task_class.minimum_length}, got {length}"
                 raise UsageError(f"task {task_class.name!r} {least}")
             self._check(task_class, options, length)
             self._checked[key] = options.model_dump(mode="json")
         return self._checked[key]
+
+    def _valid_options(self, task_class: type[Task]) -> TaskOptions:
+        name = task_class.name
+        if name not in self._valid:
+            self._valid[name] = task_class.Options.model_validate(self._task_options.get(name, {}))
+        return self._valid[name]
 
     def _check(self, task_class: type[Task], options: TaskOptions, length: int) -> None:
         try:
