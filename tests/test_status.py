@@ -23,9 +23,13 @@ def status(store, *arguments):
     return CliRunner().invoke(cli, ["status", store.name, *arguments], standalone_mode=False)
 
 
+def join(store, command="harness run plan.toml", launches=1, mode="resume"):
+    return store.ledger.join(command, {"plan": "p", "launches": launches}, {TRIAL.trial_id: "f"}, mode)
+
+
 def begin(store):
     tally = Tally(5, taken=1)
-    place = store.ledger.join("harness run plan.toml", {"plan": "p", "launches": 1}, {TRIAL.trial_id: "f"}, "resume")
+    place = join(store)
     for outcome in ("ok", "crashed"):
         tally.start(TRIAL)
         tally.end(Record(TRIAL, outcome, "SIGSEGV"))
@@ -61,6 +65,25 @@ def test_after_the_end_the_last_run_is_told(store):
     shown = status(store).stdout
     assert shown.startswith("nothing measures into this store now; run 1 (harness run plan.toml) of ")
     assert shown.endswith("  1 ok\n")
+
+
+def test_a_last_run_that_was_interrupted_is_told_with_what_is_left_and_how_to_go_on(store):
+    for launches in (2, 4):  # the second goes on with the first
+        place = join(store, launches=launches)
+        store.ledger.add(place, Record(TRIAL, "ok"), None, {})
+        store.ledger.leave(place)
+    store.ledger.add(place, Record(TRIAL, "interrupted"), None, {})
+    shown = status(store).stdout
+    assert " was interrupted:\n" in shown
+    assert shown.endswith("  2 ok, 1 interrupted; 2 of 4 launches left; go on: the same command\n")
+    last = json.loads(status(store, "--format", "json").stdout)["last_run"]
+    assert (last["run"], last["wanted"], last["left"]) == (1, 4, 2)
+
+
+@pytest.mark.parametrize(("option", "mode"), [("--fresh", "fresh"), ("--retry-failed", "retry_failed")])
+def test_a_run_that_measured_anew_is_gone_on_with_without_the_option(store, option, mode):
+    store.ledger.leave(join(store, f"harness run plan.toml {option}", mode=mode))
+    assert f"go on: the same command without {option}\n" in status(store).stdout
 
 
 def test_it_only_reads(store, tmp_path):

@@ -49,13 +49,21 @@ def _facts(store: Store, driver: Driver) -> dict[str, Any]:
 
 
 def _last(store: Store) -> dict[str, Any] | None:
-    """Return how many launches of the last run (not of a doctor's) ended how."""
+    """Return how many launches of the last run (not of a doctor's) ended how, and how many are left."""
+    from harness_results.ledger import WANTED
+    from harness_results.members import INTERRUPTED
+
     runs = [run for run in store.runs() if not run.is_of_doctor]
     if not runs:
         return None
     last = runs[-1]
     statuses = Counter(record.status for record in store.launches(last.run_id))
-    return {"run": last.run_id, "command": last.command, "started_at": last.started_at, "ended": dict(statuses)}
+    wanted = last.settings.get(WANTED)  # None: made before runs knew it
+    left = None if wanted is None else max(0, wanted - statuses.total() + statuses[INTERRUPTED])
+    return {
+        "run": last.run_id, "command": last.command, "started_at": last.started_at, "ended": dict(statuses),
+        "wanted": wanted, "left": left,
+    }  # fmt: skip
 
 
 def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Iterator[str]:
@@ -64,8 +72,13 @@ def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Itera
     if not found and last is None:
         yield "nothing was measured into this store yet"
     elif not found and last is not None:
-        yield f"nothing measures into this store now; run {last['run']} ({last['command']}) of {last['started_at']}:"
-        yield f"  {_ended(last['ended'])}"
+        how, left = "", ""
+        if last["left"]:
+            how = " was interrupted"
+            left = f"; {last['left']} of {last['wanted']} launches left; go on: {_again(last)}"
+        which = f"run {last['run']} ({last['command']}) of {last['started_at']}{how}"
+        yield f"nothing measures into this store now; {which}:"
+        yield f"  {_ended(last['ended'])}{left}"
 
 
 def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
@@ -73,7 +86,7 @@ def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
 
     yield f"run {one['run']}: {one['command']}"
     where = f"{one['process']}, since {one['started_at']}, last heard of {one['updated_at']}"
-    yield f"  measures: {where}" if one["alive"] else f"  is gone: {where}; go on: the same command"
+    yield f"  measures: {where}" if one["alive"] else f"  is gone: {where}; go on: {_again(one)}"
     if "total" not in one:
         return
     ended = sum(one["ended"].values())
@@ -87,6 +100,12 @@ def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  runs: {name}" for name in one["running"])
     if one["failure"]:
         yield f"  last failure: {one['failure']}"
+
+
+def _again(run: Mapping[str, Any]) -> str:
+    """Return how to go on with a run: what asked to measure anew would begin another one."""
+    asked = [option for option in ("--fresh", "--retry-failed") if option in run["command"].split()]
+    return " without ".join(["the same command", *asked])
 
 
 def _ended(statuses: Mapping[str, int]) -> str:

@@ -21,6 +21,7 @@ Wanted = Mapping[str, str]  # trial_id -> fingerprint of what would be measured 
 Answer = Literal["mine", "done", "busy"]
 IDS_AT_ONCE = 500
 HISTORY = 2000  # launches that an estimate looks at
+WANTED = "wanted"  # of a run's settings: the launches of its plan, in all
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ class Ledger:
             run = _continued(connection, str(settings["plan"]), mode)
             closed = mode != "resume" if run is None else _is_closed(run)
             found = _standings(connection, wanted, mode, run.run_id if run and closed else None)
-            run_id = begin_run(connection, command, {**settings, "closed": closed}) if run is None else run.run_id
+            plan = {**settings, "closed": closed, WANTED: len(wanted) * int(settings["launches"])}
+            run_id = begin_run(connection, command, plan) if run is None else run.run_id
             if run is not None:
-                _raise_launches(connection, run, int(settings["launches"]))
+                _raise_launches(connection, run, plan)
             _take(connection, run_id, record_ids(found.values()))
             return Place(run_id, drivers.enter(connection, run_id, {}), closed)
 
@@ -173,11 +175,11 @@ def _is_closed(run: Run) -> bool:
     return bool(run.settings.get("closed"))
 
 
-def _raise_launches(connection: Connection, run: Run, launches: int) -> None:
+def _raise_launches(connection: Connection, run: Run, plan: Mapping[str, Any]) -> None:
     table = schema.run_settings
     content = connection.execute(select(table.c.content).where(table.c.run_id == run.run_id)).scalar_one()
-    if launches > int(content.get("launches", 1)):
-        content = {**content, "launches": launches}
+    if plan["launches"] > int(content.get("launches", 1)):
+        content = {**content, "launches": plan["launches"], WANTED: plan[WANTED]}
         connection.execute(update(table).where(table.c.run_id == run.run_id).values(content=content))
 
 
