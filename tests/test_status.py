@@ -56,6 +56,10 @@ def test_a_driver_that_is_gone_is_told(store, monkeypatch):
     shown = status(store).stdout
     assert "is gone: pid " in shown
     assert "go on: the same command" in shown
+    assert "3 of 5 launches done (1 failed), 2 left\n" in shown
+    assert not any(words in shown for words in ("running", "runs:", "an hour", "to go"))
+    (sweep,) = json.loads(status(store, "--format", "json").stdout)["sweeps"]
+    assert (sweep["running"], sweep["left"], sweep["seconds_left"]) == ([], 2, None)
 
 
 def test_after_the_end_the_last_run_is_told(store):

@@ -41,11 +41,20 @@ def command(store: str, format_: str) -> int:
 
 
 def _facts(store: Store, driver: Driver) -> dict[str, Any]:
-    commands = {run.run_id: run.command for run in store.runs()}
+    commands, alive = {run.run_id: run.command for run in store.runs()}, driver.is_alive
     return {
         "run": driver.run_id, "command": commands.get(driver.run_id, ""), "process": str(driver),
-        "alive": driver.is_alive, "started_at": driver.started_at, "updated_at": driver.updated_at, **driver.progress,
+        "alive": alive, "started_at": driver.started_at, "updated_at": driver.updated_at,
+        **(driver.progress if alive else _stopped(driver.progress)),
     }  # fmt: skip
+
+
+def _stopped(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how far a driver that is gone had come: what ran then is left, and nothing comes to an end."""
+    if "total" not in progress:
+        return dict(progress)
+    left = progress["left"] + len(progress["running"])
+    return {**progress, "running": [], "left": left, "seconds_left": None}
 
 
 def _last(store: Store) -> dict[str, Any] | None:
@@ -93,8 +102,9 @@ def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
     failed = ended - one["ended"].get("ok", 0)
     elsewhere = f", {one['elsewhere']} by another process" if one["elsewhere"] else ""
     done = f"{one['taken'] + ended} of {one['total']} launches done ({failed} failed)"
-    yield f"  {done}, {len(one['running'])} running, {one['left']} left{elsewhere}"
-    if ended:
+    running = f", {len(one['running'])} running" if one["alive"] else ""
+    yield f"  {done}{running}, {one['left']} left{elsewhere}"
+    if ended and one["alive"]:
         rate = 3600 * ended / max(one["elapsed_seconds"], 1e-9)
         yield f"  {rate:,.0f} launches an hour; {span(one['seconds_left'])} to go, as it went so far"
     yield from (f"  runs: {name}" for name in one["running"])
