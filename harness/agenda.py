@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.contract import Record, Trial
 from harness.contract.identity import Identity, differences
 from harness.sweep.identity import plan_digest
+from harness.sweep.naming import varying
 from harness.sweep.rounds import in_rounds
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ class Agenda:
     def plan(self) -> str:
         """A digest of the trials and of what they are measured with."""
         return plan_digest(self.identities)
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """The settings that tell the trials apart, beside those that every line has."""
+        return tuple(varying(self.trials))
 
     @property
     def wanted(self) -> dict[str, str]:

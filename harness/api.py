@@ -109,7 +109,8 @@ def run(
     )
     mode: Mode = "fresh" if fresh else "retry_failed" if retry_failed else "resume"
     found = look(store, trials, settings, plugins, launches=launches, mode=mode)
-    with ProgressView(len(found.ended) + len(found.left), taken=len(found.ended), quiet=not progress) as view:
+    taken, whole = len(found.ended), len(found.ended) + len(found.left)
+    with ProgressView(whole, taken=taken, quiet=not progress, names=found.varying) as view:
         for note in (*fallback_notes(request, trials, plugins.backends), *found.notes(str(store))):
             view.note(f"note: {note}")
         return Results(measured(store, found, "harness.run(...)", plugins, settings, view))

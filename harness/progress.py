@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +17,8 @@ from rich.text import Text
 from harness.contract import Record, Trial
 from harness.contract.names import printable
 from harness.measure import events
-from harness.sweep.tally import Tally, describe, summary
+from harness.sweep.naming import line
+from harness.sweep.tally import Tally, summary
 
 ROOM_FOR_A_BAR = 100  # columns
 LEAST_TO_SUM_UP = 5  # launches of a sweep
@@ -28,9 +29,9 @@ _MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]", "interr
 class ProgressView:
     """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
 
-    def __init__(self, trials: int, *, taken: int = 0, quiet: bool = False) -> None:
+    def __init__(self, trials: int, *, taken: int = 0, quiet: bool = False, names: Sequence[str] = ()) -> None:
         self._console = Console(stderr=True, highlight=False, quiet=quiet, emoji=False)  # numpy:loop: is none
-        self._tally = Tally(trials, taken=taken)
+        self._tally = Tally(trials, taken=taken, names=names)
         self._told = time.monotonic()
         self._began = time.monotonic()
         self._running: dict[Trial, tuple[float, TaskID | None]] = {}  # since when, and its line
@@ -79,7 +80,7 @@ class ProgressView:
         if self._live:
             self._sum_up()
             number = self._number + len(self._running) + 1
-            label = escape(f"[{number}/{self._tally.total}] {describe(trial)}")
+            label = escape(f"[{number}/{self._tally.total}] {line(trial, self._tally.names)}")
             bar = self._bars.add_task(label, total=trial.steps, phase="start", loss=None, rate=None)
         self._running[trial] = (time.monotonic() if self._running else self._began, bar)
 
@@ -90,11 +91,9 @@ class ProgressView:
         if bar is not None:
             self._bars.remove_task(bar)
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
-        line = (
-            f"{escape(f'[{self._number}/{self._tally.total}] {describe(record.trial)}')}  {status}  "
-            f"{escape(_outcome(record))}"
-        )
-        self._console.print(f"{line}  [dim]{time.monotonic() - began:.1f} s[/]", soft_wrap=True)
+        label = escape(f"[{self._number}/{self._tally.total}] {line(record.trial, self._tally.names)}")
+        seconds = f"[dim]{time.monotonic() - began:.1f} s[/]"
+        self._console.print(f"{label}  {status}  {escape(_outcome(record))}  {seconds}", soft_wrap=True)
         self._began = time.monotonic()
         self._sum_up()
 

@@ -38,7 +38,7 @@ class Sweeping:
 
     def __post_init__(self) -> None:
         had = len(self.agenda.ended)
-        self.tally = Tally(had + len(self.agenda.left), taken=had)
+        self.tally = Tally(had + len(self.agenda.left), taken=had, names=self.agenda.varying)
         self._told = time.monotonic()
 
     def launches(self) -> Iterator[Trial]:

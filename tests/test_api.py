@@ -32,6 +32,12 @@ def test_options_of_resuming_that_cannot_be_are_refused_before_any_trial_runs(tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_progress_names_what_varies(tmp_path, capsys):
+    harness.run(store=tmp_path / "s.sqlite", **TINY | {"progress": True, "backend": "numpy:loop", "seed": [7, 8]})
+    shown = capsys.readouterr().err
+    assert all(f"copy lstm T=3 numpy:loop seed={seed}  ok" in shown for seed in (7, 8))
+
+
 def test_a_run_again_gives_the_same_records_and_fresh_gives_new_ones(tmp_path):
     first, again = (harness.run(store=tmp_path / "s.sqlite", **TINY) for _ in range(2))
     assert (again.records, first[0].status) == (first.records, "ok")

@@ -6,6 +6,7 @@ from harness import progress
 from harness.contract import Record, Trial
 from harness.measure.events import Phase, Progress
 from harness.progress import ProgressView
+from harness.sweep.naming import varying
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20, steps=8)
 STEPS = Progress(
@@ -39,6 +40,15 @@ def test_an_ended_launch_leaves_its_status_and_reason(terminal):
         view.finish(Record(TRIAL, "crashed", "SIGSEGV [/x]"))
     shown = terminal.readouterr().err
     assert all(part in shown for part in ("crashed", "SIGSEGV [/x]"))
+
+
+def test_every_line_names_what_varies_in_the_plan(terminal):
+    other = TRIAL.model_copy(update={"seed": 1, "task_options": {"symbols": 5}})
+    with ProgressView(2, names=tuple(varying([TRIAL, other]))) as view:
+        view.event(other, STEPS)
+        assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5" in terminal.readouterr().err
+        view.finish(Record(other, "ok"))
+        assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5  " in terminal.readouterr().err
 
 
 def sweep(view, statuses=("ok", "crashed")):

@@ -299,6 +299,16 @@ def test_what_another_process_measures_is_left_to_it_and_told(sweep, plugins):
         assert (fakes[1].begun, sessions[1].elsewhere, claimed.elsewhere) == ([], 1, 0)
 
 
+def test_a_driver_names_trials_by_what_varies(location, plugins):
+    found = look(location, TRIALS, LocalSettings(), plugins)
+    with Store.open(location) as store:
+        session = Session(store, "a", plugins, executor=Fake(seed0="crashed"))
+        with contextlib.closing(session.carry_out(found, LocalSettings(), Silent())) as records:
+            next(records)
+            (driver,) = store.ledger.drivers()
+    assert driver.progress["failure"].startswith("copy rnn T=3 numpy:vectorised seed=0: crashed")
+
+
 @pytest.mark.parametrize("gone", [True, False])
 def test_what_a_process_that_is_gone_had_begun_is_begun_again(sweep, plugins, monkeypatch, gone):
     found = look(sweep.path, TRIALS[:1], LocalSettings(), plugins)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_a_signal_lets_the_running_trial_finish_and_says_how_to_go_on(name, tmp_
         store, "--steps", "8,20", "--seed", "0,1", stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as one:
         first = one.stderr.readline()
-        assert first.startswith("[1/4] echo rnn")
+        assert re.match(r"\[1/4\] echo rnn T=3 faulty:slow steps=\d+ seed=\d  ok", first), first
         one.send_signal(signal.Signals[name])
         out, err = one.communicate(timeout=WAIT_SECONDS)
     assert one.returncode == 130, err
@@ -98,7 +99,7 @@ def test_a_terminal_that_hangs_up_costs_no_record(tmp_path):
     with run(store, "--steps", "8,20", "--seed", "0,1", preexec_fn=take_terminal, **streams) as process:
         os.close(theirs)
         shown = b""
-        while b"[1/4] echo rnn T=3 faulty:slow  " not in shown or b"ok" not in shown:
+        while not re.search(rb"\[1/4\] echo rnn T=3 faulty:slow \w+=\d+ \w+=\d+  .*ok", shown):
             shown += os.read(ours, 4096)
         os.close(ours)  # as a window that is closed does
         assert process.wait(WAIT_SECONDS) == 130

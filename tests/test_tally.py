@@ -35,6 +35,15 @@ def test_a_tally_counts_and_foresees_the_end():
     assert tally.facts()["ended"] == {"ok": 1, "crashed": 1}
 
 
+def test_what_runs_and_what_failed_is_named_by_what_varies():
+    tally = Tally(2, names=("seed", "hidden"))
+    tally.start(trial(seed=1, hidden=9))
+    tally.start(trial(seed=2, hidden=9))
+    tally.end(Record(trial(seed=1, hidden=9), "crashed", "SIGSEGV"))
+    assert tally.facts()["running"] == ["copy lstm T=3 numpy:loop seed=2 hidden=9"]
+    assert tally.failure == "copy lstm T=3 numpy:loop seed=1 hidden=9: crashed: SIGSEGV"
+
+
 def test_what_others_do_is_not_left():
     tally = Tally(3, elsewhere=2)
     assert (tally.left, "2 by another process" in summary(tally)) == (1, True)

@@ -159,7 +159,7 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
     store, failed, taken = options["store"], False, len(agenda.ended)
     with (
         Store.open(store, create=bool(agenda.left)) as opened,
-        ProgressView(taken + len(agenda.left), taken=taken, quiet=options["quiet"]) as view,
+        ProgressView(taken + len(agenda.left), taken=taken, quiet=options["quiet"], names=agenda.varying) as view,
     ):
         for note in agenda.notes(store):
             view.note(f"note: {note}")

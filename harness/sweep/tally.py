@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from harness.contract import Record, Trial
+from harness.sweep.naming import line
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Tally:
         elsewhere: of these, how many another process does.
         statuses: status -> launches of this process that ended so.
         running: what runs now.
+        names: the settings that tell the plan's trials apart.
         failure: the last launch that did not end ok, in words.
         clock: a monotonic clock, in seconds.
     """
@@ -31,6 +33,7 @@ class Tally:
     elsewhere: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     running: list[Trial] = field(default_factory=list)
+    names: Sequence[str] = ()
     failure: str | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -48,7 +51,7 @@ class Tally:
         self.statuses[record.status] += 1
         if record.status != "ok":
             reason = " ".join((record.reason or "").split())
-            self.failure = f"{describe(record.trial)}: {record.status.replace('_', ' ')}: {reason}"
+            self.failure = f"{line(record.trial, self.names)}: {record.status.replace('_', ' ')}: {reason}"
 
     @property
     def ended(self) -> int:
@@ -83,18 +86,12 @@ class Tally:
             "taken": self.taken,
             "elsewhere": self.elsewhere,
             "ended": dict(self.statuses),
-            "running": [describe(trial) for trial in self.running],
+            "running": [line(trial, self.names) for trial in self.running],
             "left": self.left,
             "failure": self.failure,
             "elapsed_seconds": round(self.elapsed_seconds, 1),
             "seconds_left": None if self.seconds_left is None else round(self.seconds_left, 1),
         }
-
-
-def describe(trial: Trial) -> str:
-    """Return a trial in a few words."""
-    python = f" python={trial.python}" if trial.python else ""
-    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{python}"
 
 
 def summary(tally: Tally) -> str:
