@@ -93,7 +93,8 @@ class ProgressView:
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
         label = escape(f"[{self._number}/{self._tally.total}] {line(record.trial, self._tally.names)}")
         seconds = f"[dim]{time.monotonic() - began:.1f} s[/]"
-        self._console.print(f"{label}  {status}  {escape(_outcome(record))}  {seconds}", soft_wrap=True)
+        told = f"{label}  {status}  {escape(_outcome(record))}  {seconds}"
+        self._console.print(told, soft_wrap=not self._console.is_terminal)  # a terminal would break within words
         self._began = time.monotonic()
         self._sum_up()
 

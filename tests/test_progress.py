@@ -1,5 +1,7 @@
 """Progress on a terminal: a live line for every launch, and one line about each that has ended."""
 
+import re
+
 import pytest
 
 from harness import progress
@@ -49,6 +51,26 @@ def test_every_line_names_what_varies_in_the_plan(terminal):
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5" in terminal.readouterr().err
         view.finish(Record(other, "ok"))
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5  " in terminal.readouterr().err
+
+
+REASON = "the engine gave 123456789 numbers and no more than that, " * 3
+
+
+def test_on_a_terminal_the_line_of_an_ended_launch_breaks_at_spaces(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with ProgressView(1) as view:
+        view.finish(Record(TRIAL, "failed", REASON))
+    lines = [re.sub(r"\x1b\[[\d;?]*\w", "", line) for line in terminal.readouterr().err.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert REASON.strip() in " ".join(" ".join(lines).split())
+
+
+def test_without_a_terminal_the_line_of_an_ended_launch_is_unbroken(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with ProgressView(1) as view:
+        view.finish(Record(TRIAL, "failed", REASON))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert REASON.strip() in line
 
 
 def sweep(view, statuses=("ok", "crashed")):
