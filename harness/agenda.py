@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.contract import Record, Trial
 from harness.contract.identity import Identity, differences
 from harness.sweep.identity import plan_digest
-from harness.sweep.naming import varying
+from harness.sweep.naming import are, counted, varying
 from harness.sweep.rounds import in_rounds
 
 if TYPE_CHECKING:
@@ -74,16 +74,16 @@ class Agenda:
     def notes(self, store: str) -> Iterator[str]:
         """Yield what a user must know before it begins: what was taken from the store, and what is not and why."""
         for why, count in self.again.items():
-            yield f"measured again: {why} ({_count(count, 'trial')})"
+            yield f"measured again: {why} ({counted(count, 'trial')})"
         done = sum(len(self.standings[trial.trial_id].ended) >= self.launches for trial in self.trials)
         if not self.left:
-            which = f"all {_count(done, 'trial')} are" if done > 1 else "the trial is"
+            which = {1: "the trial is", 2: "both trials are"}.get(done, f"all {counted(done, 'trial')} are")
             yield f"{which} in {store} from {self._when()}; --fresh measures {'them' if done > 1 else 'it'} again"
         elif self.ended:
             had, whole = len(self.ended), len(self.ended) + len(self.left)
-            yield f"{had} of {_count(whole, 'launch')} are taken from {store}; --fresh measures all again"
+            yield f"{had} of {counted(whole, 'launch')} {are(had)} taken from {store}; --fresh measures all again"
         if failed := sum(status != "ok" for status in self.ended):
-            yield f"{failed} of those did not end ok; --retry-failed measures them again"
+            yield f"{failed} of those did not end ok; --retry-failed measures {'it' if failed == 1 else 'them'} again"
 
     def _when(self) -> str:
         """Return when the latest launch began, in local time: today's without the date."""
@@ -146,8 +146,3 @@ def _again(ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[st
         before = facts.get(other.fingerprint or "") if other else None
         reasons[NO_IDENTITY if before is None else differences(before, identities[name].facts)] += 1
     return dict(reasons)
-
-
-def _count(number: int, what: str) -> str:
-    plural = f"{what}es" if what.endswith("ch") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"

@@ -218,7 +218,7 @@ def test_interrupting_stores_what_is_done_and_ends_with_130(tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "nothing new starts" in err
-    assert "1 trials were not started" in err
+    assert "interrupted: 1 record is stored, 1 trial was not started" in err
     assert "interrupted" in out
     (record,) = rows(harness("report", "-f", "json", cwd=tmp_path).stdout)
     assert record["status"] == "interrupted"

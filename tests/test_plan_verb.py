@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from harness.cli.listing import print_trials
 from harness.cli.main import cli
 from harness.contract import Record, Trial, UsageError
 from harness.measure.environment import machine_id
@@ -60,6 +61,12 @@ def test_show_prints_the_settings_in_which_the_trials_differ(harness):
         "copy lstm T=3 numpy:loop seed=1 dtype=float64",
     ]
     assert "dtype=float32" in lines[-2]
+
+
+def test_validate_counts_one_trial_in_the_singular(harness, tmp_path):
+    (tmp_path / "one.toml").write_text('[matrix]\nbackend = "numpy:loop"\ntask = "copy"\nlength = 3\n')
+    assert harness("plan", "validate", "one.toml").stdout == "one.toml: 1 trial\n"
+    assert harness("plan", "show", "one.toml").stdout.endswith("\n1 trial\n")
 
 
 def test_validate_tells_the_size_of_a_good_plan(harness):
@@ -129,3 +136,9 @@ def test_a_dry_run_tells_what_is_done_and_how_long_the_rest_may_take(harness, tm
     lines = harness("run", "plan.toml", "--dry-run").stdout.splitlines()
     assert lines[-2:] == ["about 2 min for 4 launches; 12 more are like none that was measured here",
                           "8 trials, 2 launches each"]  # fmt: skip
+
+
+def test_one_launch_that_is_done_is_counted_in_the_singular(capsys):
+    trial = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=3)
+    print_trials([trial], 1, "text", {trial.trial_id: 1})
+    assert capsys.readouterr().out.endswith("  done\n1 of 1 launch is done\n1 trial\n")

@@ -114,7 +114,7 @@ def test_what_ended_badly_is_a_result_and_measured_again_only_on_request(sweep, 
     sweep(fake=Fake(seed1=status))
     begun, found, records = sweep()
     assert (begun, records[1].status) == ([], status)
-    assert "1 of those did not end ok; --retry-failed measures them again" in list(found.notes("x"))
+    assert "1 of those did not end ok; --retry-failed measures it again" in list(found.notes("x"))
     begun, _, records = sweep(mode="retry_failed")
     assert (begun, [record.status for record in combine(records)]) == ([1], ["ok"] * 4)
     assert (sorted(runs(sweep)[2]), runs(sweep)[1][1]) == ([(seed, "ok") for seed in range(4)], (1, status))
@@ -297,6 +297,14 @@ def test_what_another_process_measures_is_left_to_it_and_told(sweep, plugins):
             assert store.ledger.claim(place, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {}) == "mine"
             assert list(second) == []
         assert (fakes[1].begun, sessions[1].elsewhere, claimed.elsewhere) == ([], 1, 0)
+
+
+@pytest.mark.parametrize(("had", "note"), [(1, "1 of 4 launches is taken"), (2, "2 of 4 launches are taken")])
+def test_notes_count_in_singular_and_plural(sweep, had, note):
+    sweep(stop_after=had)
+    assert any(told.startswith(note) for told in sweep()[1].notes("s.sqlite"))
+    which = {1: "the trial is in", 2: "both trials are in"}[had]
+    assert next(sweep(TRIALS[:had])[1].notes("s.sqlite")).startswith(which)
 
 
 def test_a_driver_names_trials_by_what_varies(location, plugins):

@@ -50,6 +50,14 @@ def test_a_sweep_that_runs_tells_how_far_it_is(store):
     assert (sweep["alive"], sweep["total"], sweep["left"]) == (True, 5, 1)
 
 
+def test_one_launch_is_told_in_the_singular(store):
+    place = join(store)
+    store.ledger.beat(place, Tally(1).facts())
+    assert "0 of 1 launch done (0 failed), 0 running, 1 left\n" in status(store).stdout
+    store.ledger.leave(place)
+    assert "; 1 of 1 launch left; " in status(store).stdout
+
+
 def test_a_driver_that_is_gone_is_told(store, monkeypatch):
     begin(store)
     monkeypatch.setattr("harness_results.drivers._began", lambda pid: None)

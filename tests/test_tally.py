@@ -61,5 +61,6 @@ def test_an_estimate_is_the_median_of_the_same_network_and_engine_whatever_the_s
     history = [(trial(seed=seed).content(), seconds) for seed, seconds in enumerate((10, 20, 90))]
     found = estimate([trial(seed=7), trial(seed=7), trial(length=4)], history)
     assert (found.seconds, found.known, found.unknown) == (40, 2, 1)
-    assert str(found) == "about 40 s for 2 launches; 1 more are like none that was measured here"
+    assert str(found) == "about 40 s for 2 launches; 1 more is like none that was measured here"
+    assert str(estimate([trial()], history)) == "about 20 s for 1 launch"
     assert str(estimate([trial()], [])).startswith("no estimate")

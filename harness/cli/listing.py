@@ -9,7 +9,7 @@ import rich_click as click
 
 from harness.contract import Trial
 from harness.sweep.estimate import Estimate
-from harness.sweep.naming import line, varying
+from harness.sweep.naming import are, counted, line, varying
 
 
 def print_trials(
@@ -28,7 +28,7 @@ def print_trials(
         click.echo(f"{trial.trial_id}  {line(trial, names)}{state}")
     had = sum(min(launches, count) for count in done.values())
     if had:
-        click.echo(f"{had} of {launches * len(trials)} launches are done")
+        click.echo(f"{had} of {counted(launches * len(trials), 'launch')} {are(had)} done")
     if estimate is not None and estimate.known + estimate.unknown:
         click.echo(str(estimate))
-    click.echo(f"{len(trials)} trials" + (f", {launches} launches each" if launches > 1 else ""))
+    click.echo(counted(len(trials), "trial") + (f", {launches} launches each" if launches > 1 else ""))

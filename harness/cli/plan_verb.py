@@ -41,10 +41,11 @@ def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
 def validate(blocked: tuple[str, ...], plan: Path) -> int:
     """Check a PLAN.toml: all that is wrong with it at once, with the place and the nearest name; else its size."""
     from harness.contract.names import printable
+    from harness.sweep.naming import counted
 
     request, trials = _read(plan, blocked)
     launches = request.launches or 1
-    told = f"{plan}: {len(trials)} trials" + (f", {launches} launches each" if launches > 1 else "")
+    told = f"{plan}: {counted(len(trials), 'trial')}" + (f", {launches} launches each" if launches > 1 else "")
     click.echo(printable(told))
     return OK
 

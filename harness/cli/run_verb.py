@@ -14,6 +14,7 @@ from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, UsageError
+from harness.sweep.naming import are, counted
 from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:
@@ -177,7 +178,8 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
         if stop.count:
             _tell_interrupted(view, store, measured, len(agenda.left) - measured, agenda)
         elif session.elsewhere:
-            view.note(f"note: {session.elsewhere} launches are left to another process: harness status {store}")
+            others = f"{counted(session.elsewhere, 'launch')} {are(session.elsewhere)}"
+            view.note(f"note: {others} left to another process: harness status {store}")
         records = combine(session.results(agenda))
     render(records, options["format_"])
     if stop.count:
@@ -186,8 +188,9 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
 
 
 def _tell_interrupted(view: ProgressView, store: str, measured: int, left: int, agenda: Agenda) -> None:
-    what = "launches" if agenda.launches > 1 else "trials"
-    view.note(f"interrupted: {measured} records are stored, {left} {what} were not started.")
+    what = counted(left, "launch" if agenda.launches > 1 else "trial")
+    stored = f"{counted(measured, 'record')} {are(measured)} stored"
+    view.note(f"interrupted: {stored}, {what} {'was' if left == 1 else 'were'} not started.")
     less = "" if agenda.mode == "resume" else f" without --{agenda.mode.replace('_', '-')}"
     view.note(f"see them: harness report {shlex.quote(store)}    go on: the same command{less}")
 

@@ -76,6 +76,8 @@ def _last(store: Store) -> dict[str, Any] | None:
 
 
 def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Iterator[str]:
+    from harness.sweep.naming import counted
+
     for one in found:
         yield from _sweep(one)
     if not found and last is None:
@@ -84,13 +86,14 @@ def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Itera
         how, left = "", ""
         if last["left"]:
             how = " was interrupted"
-            left = f"; {last['left']} of {last['wanted']} launches left; go on: {_again(last)}"
+            left = f"; {last['left']} of {counted(last['wanted'], 'launch')} left; go on: {_again(last)}"
         which = f"run {last['run']} ({last['command']}) of {last['started_at']}{how}"
         yield f"nothing measures into this store now; {which}:"
         yield f"  {_ended(last['ended'])}{left}"
 
 
 def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
+    from harness.sweep.naming import counted
     from harness.sweep.tally import span
 
     yield f"run {one['run']}: {one['command']}"
@@ -101,12 +104,12 @@ def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
     ended = sum(one["ended"].values())
     failed = ended - one["ended"].get("ok", 0)
     elsewhere = f", {one['elsewhere']} by another process" if one["elsewhere"] else ""
-    done = f"{one['taken'] + ended} of {one['total']} launches done ({failed} failed)"
+    done = f"{one['taken'] + ended} of {counted(one['total'], 'launch')} done ({failed} failed)"
     running = f", {len(one['running'])} running" if one["alive"] else ""
     yield f"  {done}{running}, {one['left']} left{elsewhere}"
     if ended and one["alive"]:
         rate = 3600 * ended / max(one["elapsed_seconds"], 1e-9)
-        yield f"  {rate:,.0f} launches an hour; {span(one['seconds_left'])} to go, as it went so far"
+        yield f"  {counted(round(rate), 'launch')} an hour; {span(one['seconds_left'])} to go, as it went so far"
     yield from (f"  runs: {name}" for name in one["running"])
     if one["failure"]:
         yield f"  last failure: {one['failure']}"

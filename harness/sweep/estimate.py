@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from harness.contract import Trial
+from harness.sweep.naming import are, counted
 from harness.sweep.tally import span
 
 SEEDS = ("seed", "data_seed", "evaluation_seed", "python")  # what changes no time
@@ -24,9 +25,11 @@ class Estimate:
 
     def __str__(self) -> str:
         if not self.known:
-            return f"no estimate: none of these {self.unknown} launches is like one that was measured here"
-        told = f"about {span(self.seconds)} for {self.known} launches"
-        return f"{told}; {self.unknown} more are like none that was measured here" if self.unknown else told
+            which = "this launch is not" if self.unknown == 1 else f"none of these {self.unknown} launches is"
+            return f"no estimate: {which} like one that was measured here"
+        told = f"about {span(self.seconds)} for {counted(self.known, 'launch')}"
+        more = f"; {self.unknown} more {are(self.unknown)} like none that was measured here"
+        return told + more * bool(self.unknown)
 
 
 def estimate(left: Iterable[Trial], history: Iterable[tuple[Mapping[str, Any], float]]) -> Estimate:
