@@ -23,7 +23,7 @@ COMMAND = ["run", *NETWORK, "--fast"]
 def measure(runs: int, options: list[str], store: Path) -> None:
     """Run the same plan ``runs`` times into one store."""
     for number in range(1, runs + 1):
-        command = [sys.executable, "-m", "harness", *COMMAND, *options, "--order-seed", str(number)]
+        command = [sys.executable, "-m", "harness", *COMMAND, *options, "--fresh", "--order-seed", str(number)]
         subprocess.run([*command, "--store", str(store)], check=True, stdout=sys.stderr)
 
 
