@@ -98,6 +98,7 @@ def run(
         {name: _values(value) for name, value in axes.items()},
         task_options or {},
         launches=_checked("launches", launches, 1, MOST_LAUNCHES),
+        retries=_checked("retries", retries, 0, MOST_RETRIES),
     )
     request = merge(read_plan(Path(plan)), request) if plan else request
     plugins = load_plugins()
@@ -105,7 +106,7 @@ def run(
     settings = LocalSettings(
         timeout_seconds=timeout_seconds or request.timeout_seconds,
         sample_length=sample_length,
-        retries=_checked("retries", retries, 0, MOST_RETRIES) or request.retries or 0,
+        retries=request.retries or 0,
     )
     mode: Mode = "fresh" if fresh else "retry_failed" if retry_failed else "resume"
     found = look(store, trials, settings, plugins, launches=launches, mode=mode)

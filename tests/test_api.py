@@ -43,3 +43,19 @@ def test_a_run_again_gives_the_same_records_and_fresh_gives_new_ones(tmp_path):
     assert (again.records, first[0].status) == (first.records, "ok")
     assert len(first[0].curves["loss"]) == 2
     assert harness.run(store=tmp_path / "s.sqlite", **TINY, fresh=True).records != first.records
+
+
+@pytest.mark.parametrize(("given", "taken"), [(None, 3), (0, 0), (1, 1)])
+def test_an_argument_overrides_the_plan_also_where_it_is_none_at_all(tmp_path, monkeypatch, given, taken):
+    class Looked(Exception):  # noqa: N818 (it ends the run)
+        pass
+
+    def look(store, trials, settings, plugins, **counts):
+        assert settings.retries == taken
+        raise Looked
+
+    monkeypatch.setattr("harness.api.look", look)
+    plan = tmp_path / "plan.toml"
+    plan.write_text('retries = 3\n[matrix]\nbackend = "numpy:vectorised"\n')
+    with pytest.raises(Looked):
+        harness.run(plan=plan, retries=given, store=tmp_path / "s.sqlite", progress=False)

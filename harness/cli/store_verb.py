@@ -14,6 +14,7 @@ import rich_click as click
 from harness.cli.main import NOT_OK, OK
 from harness.cli.options import default_store
 from harness.contract.names import printable
+from harness.sweep.naming import counted
 
 if TYPE_CHECKING:
     from harness_results.merge import Merged
@@ -46,7 +47,7 @@ def check(store: str, format_: str) -> int:
     else:
         for damage in found.damages:
             click.echo(printable(f"damaged: {damage.where}: {damage.what}"))
-        click.echo(f"{name}: {found.records} records, {_number(len(found.damages), 'damage')}")
+        click.echo(f"{name}: {found.records} records, {counted(len(found.damages), 'damage')}")
     if not found.damages:
         return OK
     cure = f"harness store merge {name} --into NEW.sqlite"
@@ -121,12 +122,12 @@ def export(store: str, format_: str, output: Path | None, run: str | None, *, cu
 
 
 def _tell(result: Merged) -> None:
-    added = f"{_number(result.runs, 'run')} and {_number(result.records, 'record')} added"
-    click.echo(printable(f"{result.name}: {added}, {_number(result.present, 'record')} were there"))
+    added = f"{counted(result.runs, 'run')} and {counted(result.records, 'record')} added"
+    click.echo(printable(f"{result.name}: {added}, {counted(result.present, 'record')} were there"))
     for damage in result.damages:
         click.echo(printable(f"left out: {damage.where}: {damage.what}"), err=True)
     if result.late:
-        began = f"{_number(result.late, 'run')} of {result.name} began before the last run that was there"
+        began = f"{counted(result.late, 'run')} of {result.name} began before the last run that was there"
         after = "by number they come after it, and reports take the run with the largest number"
         click.echo(printable(f"note: {began}; {after}. In order of time: merge all into a new store."), err=True)
 
@@ -143,7 +144,7 @@ def _info_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"records       {found['records']:,} ({statuses})"
     for place in found["environments"]:
         what = ", ".join(filter(None, (place["cpu"], place["system"], *place["gpus"])))
-        name, count = place["environment_id"] or "unknown", _number(place["records"], "record")
+        name, count = place["environment_id"] or "unknown", counted(place["records"], "record")
         yield f"environment   {name}: {count}; {what or 'unknown'}"
 
 
@@ -152,10 +153,6 @@ def _size(size_bytes: int) -> str:
         if size_bytes >= size:
             return f"{size_bytes / size:.1f} {unit}"
     return f"{size_bytes} bytes"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _print_json(content: Any) -> None:
