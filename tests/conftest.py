@@ -2,7 +2,7 @@
 
 Workers inherit it, but for what the harness sets for each trial.
 
-Fixtures: a PostgreSQL server, and the places where a store can be.
+Fixtures: a PostgreSQL server, the places where a store can be, and the processes that a test started.
 """
 
 import contextlib
@@ -12,11 +12,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 from threadpoolctl import threadpool_limits
 
@@ -115,3 +116,14 @@ def database(postgres) -> Iterator[str]:
 def location(request, tmp_path) -> str:
     """Where a new store can be: a file, and a database."""
     return str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("database")
+
+
+@pytest.fixture
+def children() -> Callable[[], list[psutil.Process]]:
+    """Return the living processes below this one that were not there when the test began (torch's ranks stay)."""
+
+    def living() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+
+    before = living()
+    return lambda: [one for one in living() if one not in before]

@@ -5,7 +5,6 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -36,10 +35,6 @@ def plugins(monkeypatch):
 def trial(variant="good", **changes):
     small = {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "cell": "rnn", "task": "echo"}
     return Trial(backend="faulty", variant=variant, **(small | changes))
-
-
-def children():
-    return [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_launches_run_side_by_side_and_records_come_as_they_end(plugins):
@@ -112,7 +107,7 @@ def test_a_first_interrupt_lets_all_that_runs_finish_and_starts_no_other(plugins
     assert sorted((record.trial.seed, record.status) for record in records) == [(1, "ok"), (2, "ok")]
 
 
-def test_a_second_interrupt_ends_all_that_runs(plugins):
+def test_a_second_interrupt_ends_all_that_runs(plugins, children):
     with StopRequest() as stop:
         trials = [trial("hang", seed=seed) for seed in (1, 2, 3)]
         records = list(run_trials(trials, settings=TWO, plugins=plugins, stop=stop, on_event=stopping(stop, 2)))
@@ -120,7 +115,7 @@ def test_a_second_interrupt_ends_all_that_runs(plugins):
     assert children() == []
 
 
-def test_a_caller_that_goes_away_takes_all_workers_along(plugins):
+def test_a_caller_that_goes_away_takes_all_workers_along(plugins, children):
     def leave(which, event):
         if isinstance(event, Progress):
             raise KeyboardInterrupt

@@ -109,7 +109,8 @@ def test_what_a_variant_does_not_support_is_skipped():
     for check in checks(Narrow(WrongInWideLayers)):
         result = run_check(check)
         assert result.passed, result
-        assert result.skipped == ("H=128" in check.name or "checkpoint" in result.message or "linear" in result.message)
+        without = ("checkpoint", "linear", "one device")  # what the reference's variant lacks in any case
+        assert result.skipped == ("H=128" in check.name or any(word in result.message for word in without))
 
 
 BPTT = "checkpointed_bptt_equals_plain_bptt"

@@ -117,6 +117,24 @@ def test_another_interpreter_answers_for_itself(plugins, tmp_path):
     assert twice[0] != twice[1]  # what cannot be told is never taken for the same
 
 
+def test_an_interpreter_that_does_not_read_its_question_ends_nobody(tmp_path):
+    code = f"""
+import signal
+from pathlib import Path
+from harness.sweep import identity
+from harness.sweep.interpreters import Interpreter
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as the command line has it
+keys = [("backend", "task", "cell")] * 10_000  # more than a pipe holds
+old = Interpreter("old", Path({str(tmp_path / "python")!r}), "0.0.1", frozenset())
+(facts, *_) = identity._elsewhere(keys, old, ())
+print(facts["harness"])
+"""
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "0.0.1\n"), done.stderr
+
+
 def test_the_digest_of_a_plan_has_no_order(plugins):
     pair = [trial(seed=1), trial(seed=2)]
     forward, back = (identities(some, plugins, LocalSettings()) for some in (pair, pair[::-1]))

@@ -39,11 +39,7 @@ def process_of(record):
     return int(pid)
 
 
-def children():
-    return [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-
-
-def test_trials_of_a_backend_share_a_process_and_their_records_say_so(plugins):
+def test_trials_of_a_backend_share_a_process_and_their_records_say_so(plugins, children):
     first, second = run_trials([trial(seed=1), trial(seed=2)], settings=WARM, plugins=plugins)
     assert process_of(first) == process_of(second)
     assert [record.trial.seed for record in (first, second)] == [1, 2]
@@ -88,7 +84,7 @@ def test_a_time_out_ends_the_process_and_not_the_run(plugins):
     assert (hung.status, after.status) == ("timeout", "ok")
 
 
-def test_a_process_that_died_while_it_waited_is_replaced(plugins):
+def test_a_process_that_died_while_it_waited_is_replaced(plugins, children):
     pids = []
 
     def kill_idle(which, event):
@@ -105,7 +101,7 @@ def test_a_process_that_died_while_it_waited_is_replaced(plugins):
     assert process_of(first) != process_of(second)
 
 
-def test_launches_at_once_never_share_a_process(plugins):
+def test_launches_at_once_never_share_a_process(plugins, children):
     settings = LocalSettings(isolation="backend", keep_logs=True, places=Places(((), ())))
     running, at_once = set(), []
 
@@ -121,7 +117,7 @@ def test_launches_at_once_never_share_a_process(plugins):
     assert children() == []
 
 
-def test_a_caller_that_goes_away_takes_idle_workers_along(plugins):
+def test_a_caller_that_goes_away_takes_idle_workers_along(plugins, children):
     def leave(which, event):
         if which.seed == 1 and isinstance(event, Progress):
             raise KeyboardInterrupt

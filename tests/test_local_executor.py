@@ -5,7 +5,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from harness.contract import Trial
@@ -38,10 +37,6 @@ def trial(**changes):
 
 def run(plugins, *trials, **options):
     return list(run_trials(trials, plugins=plugins, **options))
-
-
-def children():
-    return [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_records_come_one_by_one_in_order_while_events_are_told(plugins):
@@ -131,7 +126,7 @@ def test_nothing_starts_after_a_request_to_stop(plugins):
         assert run(plugins, trial(), stop=stop) == []
 
 
-def test_a_caller_that_goes_away_takes_the_worker_along(plugins):
+def test_a_caller_that_goes_away_takes_the_worker_along(plugins, children):
     def leave(which, event):
         if isinstance(event, Progress):
             raise KeyboardInterrupt
@@ -141,7 +136,7 @@ def test_a_caller_that_goes_away_takes_the_worker_along(plugins):
     assert children() == []
 
 
-def test_no_process_and_no_descriptor_is_left_behind(plugins):
+def test_no_process_and_no_descriptor_is_left_behind(plugins, children):
     run(plugins, trial())
     before = len(list(Path("/proc/self/fd").iterdir()))
     run(plugins, trial(), trial(variant="segfault"))

@@ -259,8 +259,10 @@ def test_plugins_that_are_blocked_here_are_blocked_on_the_nodes(connection, plug
 def test_a_first_interrupt_gives_the_running_launch_a_while_and_starts_no_other(run):
     settings = LocalSettings(interrupt_seconds=0.5)
     with StopRequest() as stop:
-        trials = [trial(variant="hang", threads=3, seed=seed) for seed in range(3)]  # one node holds one of them
-        records = run(*trials, stop=stop, settings=settings, on_event=lambda *_: stop.count or stop.request())
+        trials, one = [trial(variant="hang", seed=seed) for seed in range(3)], {"resources": {"special": 1}}
+        records = run(
+            *trials, wishes=one, stop=stop, settings=settings, on_event=lambda *_: stop.count or stop.request()
+        )
     assert [(record.status, record.reason) for record in records] == [("interrupted", "interrupted on request")]
 
 

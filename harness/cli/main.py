@@ -6,18 +6,17 @@ import contextlib
 import difflib
 import errno
 import importlib
-import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import rich_click as click
 from click.exceptions import Exit
 
 from harness import __version__
+from harness.cli import streams
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
@@ -92,18 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    _prepare_streams()
+    streams.prepare()
     sys.exit(_status(arguments))
-
-
-def _prepare_streams() -> None:
-    """Let stdout and stderr take any text: what their encoding lacks is escaped, and a closed one swallows all."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _status(arguments: Sequence[str] | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,13 +19,10 @@ def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
 
     A signal that this process was started to ignore (``nohup``, the background of a script) stays ignored.
     """
-    terminals = [number for number in (1, 2) if os.isatty(number)]  # one that has hung up no longer says so
     with StopRequest() as stop:
 
-        def handle(number: int, _frame: FrameType | None) -> None:
+        def handle(_number: int, _frame: FrameType | None) -> None:
             stop.request()
-            if signal.Signals(number).name == "SIGHUP":
-                _leave(terminals)
             say(FIRST if stop.count == 1 else "stopping now")
 
         before = {number: signal.signal(number, handle) for number in _heeded()}
@@ -40,11 +36,3 @@ def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
 def _heeded() -> list[signal.Signals]:
     numbers = [signal.Signals[name] for name in _SIGNALS if name in signal.Signals.__members__]
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-
-
-def _leave(terminals: list[int]) -> None:
-    """Write to a terminal that has hung up no more: to try it would be an error."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number in terminals:
-        os.dup2(nowhere, number)
-    os.close(nowhere)

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,10 +88,13 @@ def _elsewhere(keys: Sequence[Key], python: Interpreter, blocked: Sequence[str])
     question = json.dumps([list(keys), list(blocked)])
     environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
     try:
-        done = subprocess.run(
-            [str(python.path), "-P", "-m", "harness.sweep.identity"], input=question, env=environment,
-            capture_output=True, text=True, timeout=CHECK_SECONDS, check=True,
-        )  # fmt: skip
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as stdin:  # not a pipe: who does not read it costs nothing
+            stdin.write(question)
+            stdin.seek(0)
+            done = subprocess.run(
+                [str(python.path), "-P", "-m", "harness.sweep.identity"], stdin=stdin, env=environment,
+                capture_output=True, text=True, timeout=CHECK_SECONDS, check=True,
+            )  # fmt: skip
         answer: list[Facts] = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return [{"harness": python.version, "code of an older harness": uuid.uuid4().hex} for _ in keys]

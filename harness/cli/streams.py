@@ -1,0 +1,47 @@
+"""stdout and stderr that take any text, for as long as somebody looks and after."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+def prepare() -> None:
+    """Replace stdout and stderr where they would fail.
+
+    What their encoding lacks is escaped; a closed one, or a terminal once it has hung up, swallows all: a run goes on
+    until the signal of the hang-up comes, and to its end where that is ignored.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            if stream.isatty() and os.name == "posix":
+                setattr(sys, name, _of_terminal(stream))
+
+
+class _Terminal(io.FileIO):
+    """A terminal, of which nothing is heard once it has hung up (Linux answers EIO, before or after the signal)."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return memoryview(data).nbytes
+
+
+def _of_terminal(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    stream.flush()
+    raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
