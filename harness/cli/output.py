@@ -72,33 +72,18 @@ def _check_no_store(place: Path) -> None:
 
 def print_results(records: Sequence[Record]) -> None:
     """Print the tables of these records and one sample of text per network that wrote one."""
+    from harness_results.samples import worth_showing
     from harness_results.tables import rich_table
 
     console = stdout_console()
     console.print(rich_table(records))
-    for record in _samples_worth_showing(records):
+    for record in worth_showing(records):
         sample = _choose(record.details["samples"])
         python = f" python={record.trial.python}" if record.trial.python else ""
         title = f"sample: {record.trial.engine}{python} {record.trial.cell} T={record.trial.length}"
         console.print(Text(f"{title}, temperature {sample['temperature']}", style="bold"))
         console.print(Text(safe(sample["text"]).strip("\n")), soft_wrap=True)
         console.print()
-
-
-def _samples_worth_showing(records: Sequence[Record]) -> list[Record]:
-    """Return, of each engine, interpreter and cell, the network with the lowest validation loss."""
-    best: dict[tuple[str, str | None, str], Record] = {}
-    for record in records:
-        if record.status == "ok" and record.details.get("samples"):
-            key = (record.trial.engine, record.trial.python, record.trial.cell)
-            if key not in best or _loss(record) < _loss(best[key]):
-                best[key] = record
-    return list(best.values())
-
-
-def _loss(record: Record) -> float:
-    loss = record.figures.get("loss_validation")
-    return float("inf") if loss is None else float(loss)
 
 
 def _choose(samples: Sequence[dict[str, object]]) -> dict[str, str]:

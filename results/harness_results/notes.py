@@ -27,11 +27,12 @@ PLACES = 6  # shown before "and n more"
 
 def reading(records: Iterable[Record]) -> str:
     """Return how to read the tables of these records: what each column is, and what its interval means."""
-    speeds = dict.fromkeys(_speed(record) for record in records if record.figures.get("tokens_per_second") is not None)
+    speeds = dict.fromkeys(speed_in_words(record) for record in records if record.figures.get("tokens_per_second") is not None)
     return " · ".join([LOSS, f"tokens/s: {'; or '.join(speeds) or 'median'}", GRADIENT])
 
 
-def _speed(record: Record) -> str:
+def speed_in_words(record: Record) -> str:
+    """Return what a record's throughput and its interval are."""
     launches, kind = record.details.get("launches", 1), record.details.get("interval")
     if launches == 1:
         return "median, 95 % interval (within-process)"

@@ -1,0 +1,139 @@
+"""Who is fast: engines on the same network, length and machine; a winner only where the intervals are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract.record import Record
+from harness_results.floors import Floor
+from harness_results.networks import Networks, networks
+from harness_results.notes import speed_in_words
+from harness_results.page.words import counted, listed, span
+from harness_results.text import number, one_line
+
+MOST_WINNERS = 4
+Rivals = list[tuple[str, Record]]  # names and records
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What was measured on one network, length and machine; the rivals by their throughput, the fastest first.
+
+    Attributes:
+        names: of the rivals.
+        records: of the rivals.
+    """
+
+    names: tuple[str, ...]
+    records: tuple[Record, ...]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the fastest is ahead by more than noise, and its interval lies above the interval of every other."""
+        low = self.records[0].figures.get("tokens_per_second_low")
+        highs = [record.figures.get("tokens_per_second_high") for record in self.records[1:]]
+        apart = low is not None and all(high is not None and high < low for high in highs)
+        return apart and self.ratio > 1 + Floor().value
+
+    @property
+    def ratio(self) -> float:
+        """Throughput of the fastest as a multiple of the next one's."""
+        return _speed(self.records[0]) / _speed(self.records[1])
+
+
+def who_is_fast(records: Sequence[Record]) -> str:
+    """Return the sentence of the records of one task, without its name and full stop."""
+    timed = [record for record in records if record.status == "ok" and _speed(record) > 0]
+    same = [record for record in timed if "deviation" not in record.details]
+    if not same:
+        return "no trial has a speed that can be compared"
+    engines = {record.trial.engine for record in same}
+    if len(engines) == 1:
+        return f"one engine only, {one_line(engines.pop())}; {_told(contests_of_cells(same), 'cell')}"
+    return _told(contests(same), "engine")
+
+
+def basis(records: Sequence[Record]) -> str:
+    """Return what the sentences rest on."""
+    timed = [record for record in records if record.figures.get("tokens_per_second") is not None]
+    kinds = listed(dict.fromkeys(map(speed_in_words, timed))) or "median"
+    single = any(int(record.details.get("launches", 1)) == 1 for record in timed)
+    hedges = [
+        " An interval from within one process knows nothing of other launches, which may differ by more." * single,
+        " Some were measured while other launches ran." * any(int(r.details.get("jobs", 1)) > 1 for r in timed),
+        " Some ran in a process that other trials had used before: for exploring only."
+        * any(record.details.get("isolation") == "backend" for record in timed),
+    ]
+    return (
+        f"By tokens per second of training: {kinds}. Compared are engines on the same network, length and machine; a "
+        f"winner is clear where its interval lies above every other one's and it is over {Floor().value:.0%} ahead.{''.join(hedges)}"
+    )
+
+
+def contests(records: Sequence[Record]) -> list[Contest]:
+    """Return one for each network, length and machine on which several engines were measured."""
+    known = networks(records)
+    keys = ((label[:-1], record.trial.length, record.environment_id) for label, record in _pairs(known, records))
+    return list(_contests(keys, [record.trial.engine for record in records], records))
+
+
+def contests_of_cells(records: Sequence[Record]) -> list[Contest]:
+    """Return one for each setting, length and machine on which several cells were measured."""
+    known = networks(records)
+    keys = ((label[1:], record.trial.length, record.environment_id) for label, record in _pairs(known, records))
+    return list(_contests(keys, [record.trial.cell for record in records], records))
+
+
+def _pairs(known: Networks, records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], Record]]:
+    return zip(known.labels, records, strict=True)
+
+
+def _contests(keys: Iterator[Any], names: Sequence[str], records: Sequence[Record]) -> Iterator[Contest]:
+    groups: dict[Any, Rivals] = {}
+    for key, name, record in zip(keys, names, records, strict=True):
+        groups.setdefault(key, []).append((name, record))
+    for group in groups.values():
+        if len({name for name, _ in group}) > 1:
+            ordered = sorted(group, key=lambda rival: -_speed(rival[1]))
+            yield Contest(tuple(name for name, _ in ordered), tuple(record for _, record in ordered))
+
+
+def _speed(record: Record) -> float:
+    return float(record.figures.get("tokens_per_second") or 0.0)
+
+
+def _told(found: Sequence[Contest], kind: str) -> str:
+    if not found:
+        return f"no two {kind}s were measured on the same network and length"
+    clear = [contest for contest in found if contest.is_clear]
+    total = counted(len(found), "comparison")
+    if not clear:
+        return f"no clear winner among the {kind}s: in {_all(len(found), total)} the fastest are too close"
+    rest = len(found) - len(clear)
+    overlap = f"; no clear winner in {rest} of {total}, where they are too close" if rest else ""
+    return f"{_winners(clear, len(found))}{overlap}"
+
+
+def _all(number_: int, total: str) -> str:
+    return "the one comparison" if number_ == 1 else f"all {total}"
+
+
+def _winners(clear: Sequence[Contest], total: int) -> str:
+    ratios: dict[str, list[float]] = {}
+    for contest in clear:
+        ratios.setdefault(contest.names[0], []).append(contest.ratio)
+    order = sorted(ratios, key=lambda name: -len(ratios[name]))
+    return "; ".join([*(_winner(name, ratios[name], total) for name in order[:MOST_WINNERS]), *_others(order)])
+
+
+def _winner(name: str, ratios: Sequence[float], total: int) -> str:
+    times = span([number(ratio) for ratio in (min(ratios), max(ratios))])
+    where = "in the one comparison" if total == 1 else f"in {len(ratios)} of {counted(total, 'comparison')}"
+    return f"{one_line(name)} is clearly the fastest {where} ({times} times the next)"
+
+
+def _others(order: Sequence[str]) -> Iterator[str]:
+    if len(order) > MOST_WINNERS:
+        yield f"{len(order) - MOST_WINNERS} more win somewhere"

@@ -1,0 +1,42 @@
+// What the reader chose to see: values of each axis; an axis without a chosen value shows all.
+const AXES = ["task", "cell", "backend", "variant", "length"];
+const chosen = Object.fromEntries(AXES.map((axis) => [axis, new Set()]));
+const form = document.getElementById("filter");
+
+// A place is a mapping of axes to values; what it does not have (null) is never filtered by.
+function isShown(place) {
+  return AXES.every((axis) => {
+    const value = place[axis];
+    return !chosen[axis].size || value === null || value === undefined || chosen[axis].has(String(value));
+  });
+}
+
+function engine(name) {
+  const [backend, variant] = name ? name.split(":") : [null, null];
+  return { backend, variant };
+}
+
+function readFilter() {
+  for (const axis of AXES) chosen[axis].clear();
+  for (const box of form.querySelectorAll("input:checked")) chosen[box.name].add(box.value);
+}
+
+function countTrials(trials) {
+  let shown = 0;
+  let all = 0;
+  for (const [task, cell, backend, variant, length, number] of trials) {
+    all += number;
+    if (isShown({ task, cell, backend, variant, length })) shown += number;
+  }
+  const words = AXES.filter((axis) => chosen[axis].size).map((axis) => `${axis} ${[...chosen[axis]].join(", ")}`);
+  const of = shown === all ? `all ${all} trials` : `${shown} of ${all} trials`;
+  document.getElementById("count").textContent = words.length ? `${of}: ${words.join(" · ")}` : of;
+}
+
+function filterArticles() {
+  for (const article of document.querySelectorAll("article[data-task]")) {
+    const { task, cell, backend, variant, length, lengths } = article.dataset;
+    const at = lengths ? lengths.split(" ") : [length];
+    article.hidden = !at.some((one) => isShown({ task, cell, backend, variant, length: one }));
+  }
+}

@@ -1,0 +1,73 @@
+"""The headline of a page: who learns, who is fast, whose gradient reaches back, as sentences with what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.contract.record import Record
+from harness_results.page import fast, learns, reaches
+from harness_results.page.words import counted, listed, span
+from harness_results.pivot import by_task
+from harness_results.text import one_line
+
+MOST_TASKS = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question.
+
+    Attributes:
+        question: its heading.
+        sentences: a task and what is said of it, for each task.
+        more: how many tasks there are beyond ``MOST_TASKS``, in words; empty: none.
+        basis: what the sentences rest on, and what they do not say.
+    """
+
+    question: str
+    sentences: tuple[tuple[str, str], ...]
+    more: str
+    basis: str
+
+
+def headline(records: Sequence[Record]) -> list[Answer]:
+    """Return the three answers that these records give."""
+    asked = (
+        ("Who learns?", learns.who_learns, learns.basis),
+        ("Who is fast?", fast.who_is_fast, fast.basis),
+        ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
+    )
+    tasks = by_task(records)
+    more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables." if len(tasks) > MOST_TASKS else ""
+    return [Answer(question, tuple(_sentences(tasks, of)), more, basis(records)) for question, of, basis in asked]
+
+
+def _sentences(
+    tasks: Sequence[Sequence[Record]], of: Callable[[Sequence[Record]], str]
+) -> Iterator[tuple[str, str]]:
+    for task in tasks[:MOST_TASKS]:
+        yield one_line(task[0].trial.task), f"{of(task)}."
+
+
+def contents(records: Sequence[Record]) -> str:
+    """Return what the page is about, in one sentence."""
+    trials = [record.trial for record in records]
+    ok = sum(record.status == "ok" for record in records)
+    ended = "all ended well" if ok == len(records) else f"{ok:,} ended well"
+    axes = {
+        "task": [trial.task for trial in trials],
+        "cell": [trial.cell for trial in trials],
+        "engine": [trial.engine for trial in trials],
+    }
+    found = [f"{_plural(axis, names)} ({_names(names)})" for axis, names in axes.items()]
+    lengths = sorted({trial.length for trial in trials})
+    return f"{counted(len(records), 'trial')}, {ended}: {listed(found)}, T = {span([str(n) for n in lengths])}."
+
+
+def _plural(axis: str, names: Sequence[str]) -> str:
+    return counted(len(set(names)), axis)
+
+
+def _names(names: Sequence[str]) -> str:
+    return listed(map(one_line, dict.fromkeys(names)))

@@ -1,0 +1,82 @@
+// Starts the page: tables at once, charts as they come into sight; the filter, the theme and the printer change both.
+const data = JSON.parse(document.getElementById("data").textContent);
+const tables = data.tables.map((content, number) => new Table(content, data.marks, number));
+const charts = [...document.querySelectorAll("[data-chart]")].map(
+  (element) => new Chart(element, data.figures[element.dataset.chart], data.schemes),
+);
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const themeButton = document.getElementById("theme");
+const seen = new Set(); // charts that came into sight
+let theme = null; // the reader's choice; null: the system's
+let printing = false;
+
+function scheme() {
+  return !printing && (theme ?? (dark.matches ? "dark" : "light")) === "dark" ? "dark" : "light";
+}
+
+function applyTheme() {
+  document.documentElement.dataset.theme = scheme();
+  themeButton.setAttribute("aria-pressed", String(scheme() === "dark"));
+  for (const chart of seen) chart.draw(scheme());
+}
+
+function applyFilter() {
+  readFilter();
+  countTrials(data.trials);
+  filterArticles();
+  for (const table of tables) {
+    table.limit = ROWS;
+    table.draw();
+  }
+  for (const chart of seen) chart.filter(scheme());
+}
+
+function drawAll() {
+  for (const chart of charts) {
+    seen.add(chart);
+    chart.draw(scheme());
+  }
+}
+
+for (const table of tables) {
+  document.getElementById(table.isMain ? "main-tables" : "further-tables").append(table.element);
+}
+if (!tables.some((table) => !table.isMain)) document.getElementById("further").hidden = true;
+
+const sight = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const chart = charts.find((one) => one.element === entry.target);
+    if (!entry.isIntersecting || seen.has(chart)) continue;
+    seen.add(chart);
+    chart.draw(scheme());
+  }
+}, { rootMargin: "400px" });
+for (const chart of charts) sight.observe(chart.element);
+
+new ResizeObserver(() => {
+  for (const chart of seen) if (!printing && Math.abs(chart.canvas.clientWidth - chart.width) > 20) chart.draw(scheme());
+}).observe(document.getElementById("charts"));
+
+form.addEventListener("change", applyFilter);
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("reset", () => setTimeout(applyFilter));
+dark.addEventListener("change", applyTheme);
+themeButton.addEventListener("click", () => {
+  theme = scheme() === "dark" ? "light" : "dark";
+  applyTheme();
+});
+document.getElementById("print").addEventListener("click", () => window.print());
+window.addEventListener("beforeprint", () => {
+  printing = true;
+  applyTheme();
+  drawAll();
+});
+window.addEventListener("afterprint", () => {
+  printing = false;
+  applyTheme();
+});
+
+form.querySelector("details").open = window.matchMedia("(min-width: 60rem)").matches;
+document.documentElement.dataset.theme = scheme();
+themeButton.setAttribute("aria-pressed", String(scheme() === "dark"));
+applyFilter();

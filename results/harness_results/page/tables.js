@@ -1,0 +1,195 @@
+// Tables from their data: filtered, sorted, a part of the rows at a time. Texts are set as text, never as markup.
+const ROWS = 100;
+
+function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "class") element.className = value;
+    else element.setAttribute(key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+class Table {
+  constructor(content, marks, number) {
+    Object.assign(this, content, { marks, number });
+    this.sort = null; // {label} or {group, column}, and {down}
+    this.measure = null; // the only column shown of each group
+    this.limit = ROWS;
+    this.places = this.rows.map((row) => this.place(row));
+    this.element = this.frame();
+  }
+
+  place(row) {
+    const label = (name) => {
+      const index = this.axes.indexOf(name);
+      return index < 0 ? null : row.labels[index];
+    };
+    return { task: this.task, cell: label("cell"), length: label("T"), ...engine(label("engine")) };
+  }
+
+  get isMain() {
+    return !this.minor;
+  }
+
+  frame() {
+    this.head = make("thead");
+    this.body = make("tbody");
+    const name = `${this.title}${this.settings ? `, ${this.settings}` : ""}`;
+    const box = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `table: ${this.title}` });
+    box.append(make("table", { "aria-label": name }, this.head, this.body));
+    this.rest = make("p", { class: "rest" });
+    const heading = make("h3", {}, this.title);
+    const parts = [heading];
+    if (this.settings) parts.push(make("p", { class: "basis" }, this.settings));
+    if (this.isMain) parts.push(this.picker());
+    parts.push(box, this.rest);
+    if (this.notes.length) parts.push(make("ul", { class: "notes" }, ...this.notes.map((note) => make("li", {}, note))));
+    return make("section", { class: "table" }, ...parts);
+  }
+
+  picker() {
+    const names = this.groups.length ? this.groups[0].columns : [];
+    const group = make("div", { class: "picker", role: "group", "aria-label": `columns of ${this.title}` });
+    for (const [index, name] of [[null, "all columns"], ...names.map((name, index) => [index, name])]) {
+      const button = make("button", { type: "button", "aria-pressed": String(index === null) }, name);
+      button.addEventListener("click", () => {
+        this.measure = index;
+        for (const other of group.children) other.setAttribute("aria-pressed", String(other === button));
+        this.draw();
+      });
+      group.append(button);
+    }
+    return group;
+  }
+
+  // Which groups and rows the filter lets through; a row needs a cell in a group that is shown.
+  visible() {
+    const groups = this.groups.map((group, index) => ({ ...group, index }))
+      .filter((group) => isShown({ task: this.task, length: group.length }));
+    const isThere = (row) => groups.some((group) => row.cells[group.index].length);
+    const rows = this.rows.filter((row, index) => isThere(row) && (row.reference || isShown(this.places[index])));
+    return { groups, rows: this.sorted(rows) };
+  }
+
+  sorted(rows) {
+    if (!this.sort) return rows;
+    const { label, group, column, down } = this.sort;
+    const key = (row) => (label === undefined ? row.values?.[group]?.[column] ?? null : row.labels[label]);
+    const compare = (a, b) => (typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+    return [...rows].sort((one, other) => {
+      const [a, b] = [key(one), key(other)];
+      if (one.reference || other.reference) return (other.reference ? 1 : 0) - (one.reference ? 1 : 0);
+      if (a === null || b === null) return (a === null ? 1 : 0) - (b === null ? 1 : 0);
+      return down ? compare(b, a) : compare(a, b);
+    });
+  }
+
+  draw() {
+    const { groups, rows } = this.visible();
+    const some = rows.filter((row) => !row.reference);
+    this.element.hidden = !isShown({ task: this.task }) || !some.length;
+    if (this.element.hidden) return;
+    this.head.replaceChildren(...this.headLines(groups));
+    let before = null;
+    const lines = rows.slice(0, this.limit).map((row) => {
+      const line = this.line(row, groups, before);
+      before = this.sort ? null : row;
+      return line;
+    });
+    this.body.replaceChildren(...lines);
+    this.drawRest(rows.length);
+  }
+
+  drawRest(total) {
+    const left = total - this.limit;
+    this.rest.replaceChildren();
+    this.rest.hidden = left <= 0;
+    if (left <= 0) return;
+    const button = make("button", { type: "button" }, `Show ${Math.min(left, 5 * ROWS)} more`);
+    button.addEventListener("click", () => {
+      this.limit += 5 * ROWS;
+      this.draw();
+    });
+    this.rest.append(`The first ${this.limit} of ${total} rows. `, button);
+  }
+
+  headLines(groups) {
+    const columns = (group) => (this.measure === null ? group.columns.map((_, index) => index) : [this.measure]);
+    const second = make("tr", {}, ...this.axes.map((name, label) => this.header(name, { label }, { class: "label" })));
+    for (const group of groups) {
+      columns(group).forEach((column, position) => {
+        const of = group.length === null || !this.isMain ? {} : { "aria-label": `${group.columns[column]} at T = ${group.length}` };
+        second.append(this.header(group.columns[column], { group: group.index, column }, { class: position ? "" : "first", ...of }));
+      });
+    }
+    if (!groups.some((group) => group.length !== null && group.columns[0] !== `T=${group.length}`)) return [second];
+    const top = make("tr", {}, make("td", { colspan: this.axes.length }));
+    for (const group of groups) {
+      top.append(make("th", { colspan: columns(group).length, scope: "colgroup", class: "first group" }, `T = ${group.length}`));
+    }
+    return [top, second];
+  }
+
+  header(name, by, attributes) {
+    const sortable = by.label !== undefined || this.isMain;
+    const cell = make("th", { scope: "col", class: attributes.class });
+    if (!sortable) {
+      cell.append(name);
+      return cell;
+    }
+    const mine = this.sort && ["label", "group", "column"].every((key) => this.sort[key] === by[key]);
+    if (mine) cell.setAttribute("aria-sort", this.sort.down ? "descending" : "ascending");
+    const button = make("button", { type: "button" }, name);
+    if (attributes["aria-label"]) button.setAttribute("aria-label", attributes["aria-label"]);
+    button.addEventListener("click", () => this.sortBy(by, mine));
+    cell.append(button);
+    return cell;
+  }
+
+  // Ascending, descending, then the order of the report again.
+  sortBy(by, mine) {
+    if (!mine) this.sort = { ...by, down: false };
+    else this.sort = this.sort.down ? null : { ...by, down: true };
+    this.draw();
+    const place = by.label ?? this.axes.length + this.column(by);
+    this.head.lastElementChild.children[place]?.querySelector("button")?.focus();
+  }
+
+  column(by) {
+    const groups = this.visible().groups;
+    const before = groups.filter((group) => group.index < by.group);
+    if (this.measure !== null) return before.length;
+    return before.reduce((sum, group) => sum + group.columns.length, 0) + by.column;
+  }
+
+  line(row, groups, before) {
+    const last = this.axes.length - 1;
+    let same = before !== null && !row.reference;
+    const labels = row.labels.map((text, index) => {
+      same = same && index < last && before.labels[index] === text;
+      const shown = same ? make("span", { class: "unseen" }, text) : text;
+      return make(index === last ? "th" : "td", { class: "label", ...(index === last ? { scope: "row" } : {}) }, shown);
+    });
+    const line = make("tr", row.reference ? { class: "reference" } : {}, ...labels);
+    for (const group of groups) line.append(...this.entries(row.cells[group.index], group));
+    return line;
+  }
+
+  entries(cells, group) {
+    const wanted = this.measure === null ? group.columns.map((_, index) => index) : [this.measure];
+    return wanted.map((column, position) => this.entry(cells[column] ?? "", position ? "" : "first"));
+  }
+
+  entry(cell, place) {
+    const [text, tone, mark] = Array.isArray(cell) ? cell : [cell, "", ""];
+    const element = make("td", { class: `figure ${tone} ${place}`.trim() }, text);
+    if (mark) {
+      const meaning = this.marks[mark] ?? "";
+      element.append(" ", make("span", { class: "mark", "aria-hidden": "true", title: meaning }, mark));
+      element.append(make("span", { class: "unseen" }, meaning.split(/[:(]/)[0]));
+    }
+    return element;
+  }
+}
