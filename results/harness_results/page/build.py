@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,7 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
 CURE = 'pip install "rnn-harness[report]"'
 MOST_SAMPLES = 40
+_ENDS = re.compile(r"<(/script|/style|!--)", re.IGNORECASE)
 
 
 def page(records: Sequence[Record], title: str) -> str:
@@ -39,7 +41,7 @@ def page(records: Sequence[Record], title: str) -> str:
     return template.render(
         policy=POLICY,
         title=one_line(title),
-        style=_file("page.css"),
+        style=_inline(_file("page.css")),
         vega=vega,
         script=_inline("\n".join(map(_file, SCRIPTS))),
         **_content(list(records)),
@@ -117,7 +119,7 @@ def _file(name: str) -> str:
 
 
 def _inline(code: str) -> Any:
-    """Return code of our own or of a library so that it cannot end its script element; it has no outside text."""
+    """Return code or style of our own or of a library, which has no outside text, so that it cannot end its element."""
     from markupsafe import Markup
 
-    return Markup(code.replace("</script", r"<\/script").replace("<!--", r"<\!--"))  # noqa: S704
+    return Markup(_ENDS.sub(r"<\\\1", code))  # noqa: S704

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from statistics import median
+from statistics import median_low
 
 from harness.contract.record import Record
 from harness_results import findings
-from harness_results.page.learns import MOST_CELLS, by_cell
+from harness_results.page.learns import by_cell
 from harness_results.page.words import counted, listed
-from harness_results.text import number, one_line
+from harness_results.text import one_line
 
 
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
@@ -17,46 +18,46 @@ def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
     known = [r for r in records if r.status == "ok" and r.figures.get("gradient_horizon") is not None]
     if not known:
         return "the gradient's flow was not measured"
-    found = by_cell(known)
-    told = [f"{one_line(cell)}'s {_reaches(some)}" for cell, some in list(found.items())[:MOST_CELLS]]
-    more = f"; and {counted(len(found) - MOST_CELLS, 'more cell')}" if len(found) > MOST_CELLS else ""
-    return f"{'; '.join(told)}{more}"
+    told = [_at_the_longest(known), _counted("vanishes before T/2", findings.is_vanishing, known)]
+    return "; ".join(filter(None, [*told, _counted("explodes", findings.is_exploding, known)]))
 
 
 def basis(records: Sequence[Record]) -> str:
     """Return what the sentences rest on."""
     return (
-        "By the norm of dL/dh over the lag from the last scored step, after training, median over sequences. Horizon: "
-        "the lag at which it falls below 1 % of its value at lag 0. Reaches all the way: it never does; vanishes: "
-        f"it does before T/2; explodes: it grows by over {findings.EXPLODING_DECAY - 1:.0%} per step back."
+        "By the norm of dL/dh over the lag from the last scored step, after training, median over sequences: how many "
+        "steps until it falls below 1 % of its value at lag 0. All the way: it never does. It explodes where it grows "
+        f"by over {findings.EXPLODING_DECAY - 1:.0%} per step back."
     )
 
 
-def _reaches(records: Sequence[Record]) -> str:
-    kinds: tuple[tuple[str, Callable[[Record], bool]], ...] = (
-        ("reaches all the way", findings.is_censored),
-        ("vanishes", findings.is_vanishing),
-        ("explodes", findings.is_exploding),
-    )
-    found = [(words, sum(map(holds, records))) for words, holds in kinds]
-    between = sum(not any(holds(record) for _, holds in kinds) for record in records)
-    found.append(("ends between T/2 and T", between))
-    told = [f"{words} in {_of_all(count, len(records))}" for words, count in found if count]
-    return f"{listed(told)}{_horizon(records)}"
+def _at_the_longest(records: Sequence[Record]) -> str:
+    """Return how far back the gradient reaches at the longest T that most cells have: medians, the farthest first."""
+    lengths: dict[int, list[Record]] = {}
+    for record in records:
+        lengths.setdefault(record.trial.length, []).append(record)
+    longest = max(lengths, key=lambda length: (len(by_cell(lengths[length])), length))
+    cells = by_cell(lengths[longest])
+    steps = {cell: median_low(map(_steps, some)) for cell, some in cells.items()}
+    told: dict[str, list[str]] = {}
+    for cell in sorted(steps, key=lambda cell: -steps[cell]):
+        words = "all the way" if math.isinf(steps[cell]) else counted(round(steps[cell]), "step")
+        told.setdefault(words, []).append(one_line(cell))
+    several = " (medians)" if any(len(some) > 1 for some in cells.values()) else ""
+    reached = [f"{words} with {listed(names)}" for words, names in told.items()]
+    return f"at T = {longest} it reaches back {listed(reached)}{several}"
+
+
+def _steps(record: Record) -> float:
+    return math.inf if findings.is_censored(record) else float(record.figures.get("gradient_horizon") or 0.0)
+
+
+def _counted(words: str, holds: Callable[[Record], bool], records: Sequence[Record]) -> str:
+    """Return in how many trials of each cell something holds; empty where it holds in none."""
+    found = {cell: (sum(map(holds, some)), len(some)) for cell, some in by_cell(records).items()}
+    told = [f"{_of_all(*numbers)} of {one_line(cell)}" for cell, numbers in found.items() if numbers[0]]
+    return f"it {words} in {listed(told)}" if told else ""
 
 
 def _of_all(count: int, total: int) -> str:
-    if count < total:
-        return f"{count} of {counted(total, 'trial')}"
-    return "its one trial" if total == 1 else f"all {total} trials"
-
-
-def _horizon(records: Sequence[Record]) -> str:
-    """Return the median horizon at the longest T, where any trial has one there that is no bound."""
-    longest = max(record.trial.length for record in records)
-    there = [record for record in records if record.trial.length == longest and not findings.is_censored(record)]
-    if not there:
-        return ""
-    steps = f"{median(float(record.figures.get('gradient_horizon') or 0) for record in there):g}"
-    several = "median horizon" if len(there) > 1 else "horizon"
-    return f" ({several} {steps} at T = {longest})"
+    return f"{count} of {counted(total, 'trial')}" if count < total else f"{'all ' * (total > 1)}{counted(total, 'trial')}"
