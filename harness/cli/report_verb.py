@@ -11,7 +11,7 @@ from harness.cli.main import OK
 from harness.cli.options import default_store
 from harness.contract import Record, UsageError
 
-FORMATS = ("table", "markdown", "csv", "json", "png", "svg")
+FORMATS = ("table", "markdown", "csv", "json", "html", "png", "svg")
 
 
 def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -42,18 +42,24 @@ def command(
     A trial measured on several machines is shown once for each; one in several stores by the latest.
     """
     from harness.cli.output import print_results, write_text
+    from harness.cli.pages import check_page, write_page
     from harness.cli.pictures import check_picture, write_picture
     from harness_results.launches import latest
 
     if last and run_id:
         raise click.UsageError("--run and --last exclude each other")
     drawn = check_picture(chart, format_, output, relative)
+    as_page = check_page(format_, output) and relative is None
     places = dict.fromkeys(stores or (default_store(),))
-    records = latest(record for store in places for record in _records(store, run_id, last=last, with_curves=drawn))
+    whole = drawn or as_page
+    records = latest(record for store in places for record in _records(store, run_id, last=last, with_curves=whole))
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
     if drawn:
         write_picture(records, str(chart), format_, output)
+        return OK
+    if as_page:
+        write_page(records, places, output)
         return OK
     if output is None and format_ == "table" and relative is None:
         print_results(records)

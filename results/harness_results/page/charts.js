@@ -1,7 +1,7 @@
 // Charts from their specifications and rows: drawn when they come into sight, all filtered alike, saved as pictures.
-const GAP = 85; // pixels beside a panel for its axis
+const GAP = 85; // pixels beside a panel for its axis, about
+const LETTER = 7; // pixels of a letter in a heading, about
 const WIDEST = 1.45; // of a panel, as a multiple of its width on paper
-
 // The rows of a chart as objects; they are kept by column.
 function unpacked(columns) {
   const names = Object.keys(columns);
@@ -11,7 +11,7 @@ function unpacked(columns) {
 
 class Chart {
   constructor(element, content, schemes) {
-    Object.assign(this, { element, content, schemes, view: null, drawing: null });
+    Object.assign(this, { element, content, schemes, view: null, drawing: null, gap: GAP });
     this.canvas = element.querySelector(".canvas");
     this.empty = element.querySelector(".empty");
     for (const button of element.querySelectorAll("[data-save]")) {
@@ -30,8 +30,9 @@ class Chart {
     if (spec.spec && spec.spec.width) {
       const paper = spec.spec.width;
       spec.columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor(width / (0.8 * paper + GAP))));
-      spec.spec.width = Math.min(Math.round(WIDEST * paper), Math.floor(width / spec.columns) - GAP);
+      spec.spec.width = Math.min(Math.round(WIDEST * paper), Math.floor(width / spec.columns) - this.gap);
     }
+    if (spec.facet) spec.facet.header = { ...spec.facet.header, labelExpr: inTwoLines(spec.spec.width + 15) };
     const columns = Math.max(1, Math.floor(width / 150));
     for (const legend of legends(spec)) if (legend.columns > columns) legend.columns = columns;
     return spec;
@@ -39,7 +40,8 @@ class Chart {
 
   embed(place, spec, rows, scheme, extra = {}) {
     const config = { ...this.schemes[scheme], ...extra };
-    return vegaEmbed(place, { ...spec, datasets: { rows } }, { ast: true, actions: false, renderer: "svg", logLevel: 1, config });
+    const options = { ast: true, actions: false, renderer: "svg", logLevel: 1, config };
+    return vegaEmbed(place, { ...spec, datasets: { rows } }, options);
   }
 
   draw(scheme) {
@@ -56,10 +58,26 @@ class Chart {
     this.width = width;
     this.show(rows);
     if (!rows.length) return this.canvas.replaceChildren();
-    const extra = { padding: 4, background: "transparent", header: { ...this.schemes[scheme].header, labelLimit: width - 60 } };
-    const result = await this.embed(this.canvas, this.fitted(width), rows, scheme, extra);
-    this.view = result.view;
-    this.canvas.querySelector("svg")?.setAttribute("aria-hidden", "true");
+    await this.embedFitted(rows, scheme, width);
+  }
+
+  // What stands beside the panels is only known once they are drawn: then they are drawn again, to fit.
+  async embedFitted(rows, scheme, width) {
+    for (const attempt of [1, 2]) {
+      const spec = this.fitted(width);
+      const panel = spec.spec?.width ?? width - this.gap;
+      const header = { ...this.schemes[scheme].header, labelLimit: panel + 15 };
+      const place = document.createElement("div");
+      this.canvas.replaceChildren(place);
+      this.view = (await this.embed(place, spec, rows, scheme, { padding: 4, background: "transparent", header })).view;
+      const svg = place.querySelector("svg");
+      svg.setAttribute("aria-hidden", "true");
+      const spare = width - Number(svg.getAttribute("width"));
+      const isWidest = panel >= Math.round(WIDEST * (this.content.spec.spec?.width ?? 0));
+      if (attempt === 2 || !spec.columns || (spare >= 0 && (spare < 30 || isWidest))) return;
+      this.gap = Math.max(20, this.gap - Math.floor(spare / spec.columns));
+      this.view.finalize();
+    }
   }
 
   show(rows) {
@@ -89,6 +107,14 @@ class Chart {
     link.click();
     link.remove();
   }
+}
+
+// The expression of a heading over a panel: in two lines where one would be wider than the panel.
+function inTwoLines(width) {
+  const parts = "split(datum.label, ' · ')";
+  const half = `ceil(length(${parts}) / 2)`;
+  const lines = `[join(slice(${parts}, 0, ${half}), ' · '), join(slice(${parts}, ${half}), ' · ')]`;
+  return `length(datum.label) > ${Math.floor(width / LETTER)} ? ${lines} : datum.label`;
 }
 
 function* legends(part) {

@@ -169,8 +169,8 @@ class Table {
     let same = before !== null && !row.reference;
     const labels = row.labels.map((text, index) => {
       same = same && index < last && before.labels[index] === text;
-      const shown = same ? make("span", { class: "unseen" }, text) : text;
-      return make(index === last ? "th" : "td", { class: "label", ...(index === last ? { scope: "row" } : {}) }, shown);
+      const kind = same ? "label again" : "label";
+      return make(index === last ? "th" : "td", { class: kind, ...(index === last ? { scope: "row" } : {}) }, text);
     });
     const line = make("tr", row.reference ? { class: "reference" } : {}, ...labels);
     for (const group of groups) line.append(...this.entries(row.cells[group.index], group));
