@@ -1,0 +1,166 @@
+"""The pieces that the charts are drawn of: axes, colours by engine or cell, panels, tooltips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import altair as alt
+
+from harness_results.charts.data import Rows
+from harness_results.charts.theme import NEUTRAL, Look, looks
+
+MOST_PANELS = 12
+MOST_TICKS = 8
+MANTISSAS = {0: (1, 2, 3, 5, 7), 1: (1, 2, 5), 2: (1, 3), 3: (1, 3)}  # of ticks, by decades
+SIZES = {1: (560, 300), 2: (320, 210), 3: (215, 165)}  # width and height of a panel by panels side by side
+LEGEND_COLUMNS = {"engine": 4, "cell": 6}
+
+
+def part(name: str) -> alt.Chart:
+    """Return a layer of the rows of one part."""
+    return alt.Chart().transform_filter(f"datum.part === '{name}'")
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How engines or cells are told apart in one chart: by colour, and dash or shape, with one legend.
+
+    Attributes:
+        rows: of the chart.
+        field: ``engine`` or ``cell``.
+        symbol: what the legend shows beside the colour: ``shape`` where there are points, else ``dash``.
+    """
+
+    rows: Rows
+    field: Literal["engine", "cell"]
+    symbol: Literal["shape", "dash"]
+
+    @property
+    def colour(self) -> dict[str, Any]:
+        """The encoding colour."""
+        return {"color": alt.Color(f"{self.field}:N", **self._scaled([one.colour for one in self._looks]))}
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The encodings of a line: colour and dash."""
+        scaled = self._scaled([one.dash for one in self._looks], shown=self.symbol == "dash")
+        return {**self.colour, "detail": "series:N", "strokeDash": alt.StrokeDash(f"{self.field}:N", **scaled)}
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """The encodings of a point: colour and shape."""
+        return {
+            **self.colour,
+            "shape": alt.Shape(f"{self.field}:N", **self._scaled([one.shape for one in self._looks])),
+        }
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.rows.engines if self.field == "engine" else self.rows.cells
+
+    @property
+    def _looks(self) -> list[Look]:
+        return looks(self._names)
+
+    def _scaled(self, values: Sequence[Any], *, shown: bool = True) -> dict[str, Any]:
+        scale = alt.Scale(domain=list(self._names), range=list(values))
+        return {"title": self.field, "legend": self._legend() if shown else None, "scale": scale}
+
+    def _legend(self) -> alt.Legend:
+        drawn = {row[self.field] for row in self.rows}
+        names = [name for name in self._names if name in drawn]
+        form: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 400} if self.symbol == "dash" else {}
+        return alt.Legend(values=names, columns=LEGEND_COLUMNS[self.field], symbolOpacity=1, **form)
+
+
+def length(rows: Rows) -> alt.X:
+    """Return the axis of the lengths: T, logarithmic, a tick at each length where there are not too many."""
+    found = sorted({int(row["length"]) for row in rows if row["length"] is not None})
+    every = -(-len(found) // MOST_TICKS)
+    axis = alt.Axis(values=found[::every], format="d", grid=False)
+    return alt.X("length:Q", title="T, length of the sequence", axis=axis,
+                 scale=alt.Scale(type="log", base=2, nice=False, padding=14))  # fmt: skip
+
+
+def logarithmic(rows: Rows, title: str, *, form: str = "~s", field: str = "y") -> alt.Y:
+    """Return a logarithmic axis over the values of ``y``, with few ticks: powers of ten, or more in each."""
+    known = [float(row["y"]) for row in rows if row.get("y")]
+    low, high = (math.floor(math.log10(end(known))) for end in (min, max))
+    mantissas = MANTISSAS.get(high - low, (1,))
+    every = -(-(high - low + 1) // MOST_TICKS)
+    ticks = [m * 10.0**power for power in range(low, high + 2, every) for m in mantissas]
+    scale = alt.Scale(type="log", nice=False, padding=8)
+    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(format=form, values=ticks))
+
+
+def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
+    """Return a tooltip: the network and its engine, then the fields (name, title, format)."""
+    named = [alt.Tooltip("network:N", title="network"), alt.Tooltip("engine:N", title="engine")]
+    named.append(alt.Tooltip("length:Q", title="T"))
+    return named + [
+        alt.Tooltip(f"{name}:Q", title=title, format=form[0] if form else ".4~g") for name, title, *form in fields
+    ]
+
+
+def reference(name: str, x: alt.X, y: alt.Y, dash: Sequence[int]) -> list[alt.Chart]:
+    """Return the layers of a reference: a line that carries its own name at one end."""
+    line = part(name).mark_line(color=NEUTRAL, strokeDash=list(dash), strokeWidth=1.5)
+    words = part(name).transform_filter("datum.label != null")
+    text = words.mark_text(color=NEUTRAL, align="right", baseline="bottom", dx=2, dy=-3)
+    return [line.encode(x=x, y=y, detail="series:N"), text.encode(x=x, y=y, text="label:N")]
+
+
+def limit(name: str, y: alt.Y) -> list[alt.Chart]:
+    """Return the layers of a level: a line across the panel that carries its own name at the right."""
+    rule = part(name).mark_rule(color=NEUTRAL, strokeDash=[4, 4]).encode(y=y)
+    words = part(name).mark_text(color=NEUTRAL, align="right", baseline="bottom", dx=-3, dy=-2)
+    return [rule, words.encode(x=alt.value("width"), y=y, text="label:N")]
+
+
+def panels(
+    layers: Sequence[alt.Chart],
+    rows: Rows,
+    *,
+    columns: int | None = None,
+    most: int = MOST_PANELS,
+    free: Sequence[str] = ("y",),
+) -> alt.FacetChart:
+    """Return the layers once for each panel, in order.
+
+    Args:
+        layers: of one panel.
+        rows: the one dataset.
+        columns: panels side by side; None: as it suits their number.
+        most: panels drawn, of the rows that there are.
+        free: the axes that each panel has for itself.
+    """
+    levels = _levels(rows, most)
+    count = min(most, len({row["panel"] for row in rows if row["level"] <= levels}))
+    side = min(count, columns or (3 if count == 3 or count > 4 else 2))  # noqa: PLR2004
+    width, height = SIZES[side]
+    drawn = alt.layer(*layers, data=alt.InlineData(values=list(rows.values), name="rows"))
+    order = alt.EncodingSortField("order", op="min")
+    by_panel = alt.Facet("panel:N", header=alt.Header(title=None, labelAnchor="start"), sort=order)
+    chosen = [*_first("level", levels), *_first("order", most)]
+    drawn = drawn.properties(width=width, height=height)
+    faceted: alt.FacetChart = drawn.facet(facet=by_panel, columns=side).properties(transform=chosen)
+    own: dict[str, Any] = dict.fromkeys(free, "independent")
+    resolved: alt.FacetChart = faceted.resolve_scale(**own)
+    return resolved
+
+
+def _levels(rows: Rows, most: int) -> int:
+    """Return how many levels of panels there is room for, at least one."""
+    panels = {row["panel"]: int(row["level"]) for row in rows}
+    fitting = [n for n in set(panels.values()) if sum(level <= n for level in panels.values()) <= most]
+    return max(fitting, default=1)
+
+
+def _first(field: str, most: int) -> list[Any]:
+    """Return the transforms that keep the rows with the first values of a field, of those that there are."""
+    rank = {"op": "dense_rank", "field": field, "as": f"{field}_rank"}
+    window = alt.WindowTransform(window=[rank], sort=[{"field": field}])
+    return [window, alt.FilterTransform(f"datum.{field}_rank <= {most}")]

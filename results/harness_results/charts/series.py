@@ -1,0 +1,76 @@
+"""The records as lines: what every row of every chart says about the network that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract.record import Record
+from harness_results.networks import SAME, networks
+from harness_results.pivot import by_task
+from harness_results.text import one_line
+
+REPEATS = ("seed", "data seed", "evaluation seed", SAME)  # tell lines apart, and no panels
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A record, and what tells its network from the others of its task.
+
+    Attributes:
+        record: the record.
+        settings: what varies besides cell, engine, length and seeds, in words.
+        network: the cell and everything that varies, in words.
+        series: the number of its line in its task: the same at every length.
+    """
+
+    record: Record
+    settings: tuple[str, ...]
+    network: str
+    series: int
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every row of this record holds, for filters and tooltips."""
+        trial = self.record.trial
+        return {
+            "task": trial.task, "cell": trial.cell, "backend": trial.backend, "engine": trial.engine,
+            "length": trial.length, "network": self.network, "series": self.series,
+        }  # fmt: skip
+
+    @property
+    def by_task(self) -> tuple[str, ...]:
+        """The group of panels of a chart whose colours are cells."""
+        return (self.record.trial.task, *self.settings)
+
+    @property
+    def by_network(self) -> tuple[str, ...]:
+        """The group of panels of a chart whose colours are engines."""
+        return (self.record.trial.task, self.record.trial.cell, *self.settings)
+
+
+def labelled(records: Sequence[Record]) -> list[Labelled]:
+    """Return every record with its labels, by task."""
+    return [found for task in by_task(records) for found in _of_task(task)]
+
+
+def lines_of(found: Iterable[Labelled]) -> list[list[Labelled]]:
+    """Return the members of each line by length."""
+    lines: dict[tuple[str, int], list[Labelled]] = {}
+    for one in found:
+        lines.setdefault((one.record.trial.task, one.series), []).append(one)
+    return [sorted(line, key=lambda one: one.record.trial.length) for line in lines.values()]
+
+
+def _of_task(records: Sequence[Record]) -> list[Labelled]:
+    found = networks(records)
+    axes = [one_line(axis) for axis in found.axes[1:-1]]
+    series: dict[tuple[str, ...], int] = {}
+    made = []
+    for record, labels in zip(records, found.labels, strict=True):
+        told = {axis: f"{axis} {value}" for axis, value in zip(axes, labels[1:-1], strict=True)}
+        settings = tuple(words for axis, words in told.items() if axis not in REPEATS)
+        number = series.setdefault(labels, len(series))
+        made.append(Labelled(record, settings, " · ".join((record.trial.cell, *told.values())), number))
+    return made
