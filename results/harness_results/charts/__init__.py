@@ -51,7 +51,7 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
     rows = chart.rows(known)
     if not rows.values:
         raise UsageError(_nothing(chart, known))
-    title: dict[str, Any] = {"text": chart.title} | ({"subtitle": [rows.note]} if rows.note else {})
+    title: dict[str, Any] = {"text": chart.title, "subtitle": [line for line in (chart.key, rows.note) if line]}
     drawn: alt.FacetChart = chart.draw(rows).properties(title=title).configure(**theme.config(scheme))
     return drawn
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ Row = Mapping[str, Any]
 T = TypeVar("T")
 
 MOST_ROWS = 2000  # of one chart: a page of all charts stays small, whatever was measured
+MOST_PANELS = 12
 MOST_POINTS, FEWEST_POINTS = 100, 12  # of one curve
 
 
@@ -25,12 +26,14 @@ class Rows:
         engines: every engine of the records, drawn or not, so that each looks the same in every chart.
         cells: every cell, likewise.
         note: what was left out; None where nothing was.
+        most: so many panels are drawn, of the rows that there are.
     """
 
     values: tuple[Row, ...] = ()
     engines: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     note: str | None = None
+    most: int = MOST_PANELS
 
     def __len__(self) -> int:
         return len(self.values)
@@ -39,10 +42,20 @@ class Rows:
         return iter(self.values)
 
     @property
-    def panels(self) -> list[str]:
-        """The panels in order."""
-        orders = {str(row["panel"]): int(row["order"]) for row in self.values}
-        return sorted(orders, key=orders.__getitem__)
+    def panels(self) -> dict[str, int]:
+        """The level of each panel."""
+        return {str(row["panel"]): int(row["level"]) for row in self.values}
+
+    @property
+    def levels(self) -> int:
+        """How many levels of panels there is room for, at least one."""
+        levels = sorted(self.panels.values())
+        return max((level for level in levels if levels.index(level) + levels.count(level) <= self.most), default=1)
+
+    @property
+    def drawn(self) -> int:
+        """How many panels are drawn."""
+        return min(self.most, sum(level <= self.levels for level in self.panels.values()))
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
@@ -71,11 +84,6 @@ def whole_lines(lines: Sequence[Sequence[T]], what: str) -> tuple[list[Sequence[
     while sum(map(len, spread(lines, most))) > MOST_ROWS and most > 1:
         most = most * 9 // 10
     return spread(lines, most), f"{most} of {len(lines)} {what}, evenly chosen"
-
-
-def together(notes: Iterable[str | None]) -> str | None:
-    """Return the notes as one; None where there are none."""
-    return "; ".join(dict.fromkeys(note for note in notes if note)) or None
 
 
 def buckets(series: Sequence[float | None], most: int, of: Callable[[Sequence[float]], float]) -> list[float | None]:

@@ -9,10 +9,9 @@ import altair as alt
 
 from harness.contract.record import Record
 from harness_results.charts.data import Rows, points_each, spread, whole_lines
-from harness_results.charts.marks import Looks, limit, logarithmic, panels, part, told
+from harness_results.charts.marks import Looks, corner, limit, logarithmic, panels, part, told
 from harness_results.charts.panels import Panel, rows_of
-from harness_results.charts.series import Labelled, labelled
-from harness_results.charts.theme import NEUTRAL
+from harness_results.charts.series import Labelled, labelled, nobody
 from harness_results.theory import decay_at_start
 
 MOMENTS = {"initial": "at the start", "final": "after training"}
@@ -30,27 +29,25 @@ def gradient_flow(records: Sequence[Record]) -> Rows:
     curves, note = whole_lines([[member] * points for member in found], "curves")
     kept = [curve[0] for curve in curves]
     rows = [row for one, name, flow in kept for row in _curve(one, name, flow, points)]
-    return rows_of(records, [*rows, *_theories(kept), *_horizons(kept)], note)
+    return rows_of(records, [*rows, *_theories(kept), *_horizons(kept)], note, MOST_PANELS)
 
 
 def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     """Return lines by cell over the lag, the quartiles as a band, theory, and where the gradient counts as gone."""
     x = alt.X("lag:Q", title="lag, time steps back from the last scored position", axis=alt.Axis(grid=False))
-    y, low = (logarithmic(rows, "norm, fraction of lag 0", form=".0e", field=field) for field in ("y", "low"))
+    y, low = (logarithmic("norm, fraction of lag 0", form=".0e", field=field) for field in ("y", "low"))
     tips = told(("lag", "lag"), ("y", "fraction of lag 0"), ("norm", "norm"), ("decay", "fitted factor per step"))
     flow, look = part("flow"), Looks(rows, "cell", "dash")
-    corner = part("words").mark_text(color=NEUTRAL, align="left", baseline="bottom")
     return panels(
         [
             *limit("gone", y),
-            corner.encode(x=alt.value(5), y=alt.value("height"), text="label:N"),
+            corner("words"),
             part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
             flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),
             flow.mark_line().encode(x=x, y=y, tooltip=tips, **look.line),
         ],
         rows,
         columns=2,
-        most=MOST_PANELS,
         free=("x",),
     )
 
@@ -89,19 +86,14 @@ def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str,
             factors[panel][trial.cell] = factor
             for lag in spread(flow["lags"], THEORY_POINTS):
                 if factor**lag >= SMALLEST:
-                    yield {**_of_panel(one, panel, "theory"), "cell": trial.cell, "lag": lag, "y": factor**lag}
+                    yield {**nobody(one, "theory", panel, "cell"), "cell": trial.cell, "lag": lag, "y": factor**lag}
     firsts = {_panel(one, moment): one for one, moment, _ in reversed(found)}
     for panel, cells in factors.items():
         words = ", ".join(f"{cell} {factor:.3g}" for cell, factor in sorted(cells.items()))
-        yield {**_of_panel(firsts[panel], panel, "words"), "label": f"theory (dotted), per step: {words}"}
+        yield {**nobody(firsts[panel], "words", panel, "cell"), "label": f"theory (dotted), per step: {words}"}
 
 
 def _horizons(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
     """Yield the line below which the gradient counts as gone, once in each panel."""
     for panel, one in {_panel(one, moment): one for one, moment, _ in reversed(found)}.items():
-        yield {**_of_panel(one, panel, "gone"), "y": GONE, "label": "horizon: 1 %"}
-
-
-def _of_panel(one: Labelled, panel: Panel, name: str) -> dict[str, Any]:
-    nobody = {"cell": None, "backend": None, "engine": None, "network": name, "series": -1}
-    return {**one.common, **nobody, "part": name, "panel": panel}
+        yield {**nobody(one, "gone", panel, "cell"), "y": GONE, "label": "horizon: 1 %"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,10 +11,11 @@ import altair as alt
 from harness_results.charts.data import Rows
 from harness_results.charts.theme import NEUTRAL, Look, looks
 
-MOST_PANELS = 12
 MOST_TICKS = 8
-MANTISSAS = {0: (1, 2, 3, 5, 7), 1: (1, 2, 5), 2: (1, 3), 3: (1, 3)}  # of ticks, by decades
+DASHED, DOTTED = (5, 4), (1, 3)
+REFERENCES = {"serial": DASHED, "peak": DOTTED, "baseline": DASHED, "floor": DOTTED, "half": DASHED, "whole": DOTTED}
 SIZES = {1: (560, 300), 2: (320, 210), 3: (215, 165)}  # width and height of a panel by panels side by side
+LOW = 150  # height of a panel that is one of many
 LEGEND_COLUMNS = {"engine": 4, "cell": 6}
 
 
@@ -72,28 +72,28 @@ class Looks:
     def _legend(self) -> alt.Legend:
         drawn = {row[self.field] for row in self.rows}
         names = [name for name in self._names if name in drawn]
-        form: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 400} if self.symbol == "dash" else {}
+        form: dict[str, Any] = (
+            {"symbolType": "stroke", "symbolSize": 400}
+            if self.symbol == "dash"
+            else {"symbolStrokeWidth": 0, "symbolSize": 110}
+        )
         return alt.Legend(values=names, columns=LEGEND_COLUMNS[self.field], symbolOpacity=1, **form)
 
 
-def length(rows: Rows) -> alt.X:
+def length(rows: Rows, field: str = "length") -> alt.X:
     """Return the axis of the lengths: T, logarithmic, a tick at each length where there are not too many."""
     found = sorted({int(row["length"]) for row in rows if row["length"] is not None})
     every = -(-len(found) // MOST_TICKS)
     axis = alt.Axis(values=found[::every], format="d", grid=False)
-    return alt.X("length:Q", title="T, length of the sequence", axis=axis,
+    return alt.X(f"{field}:Q", title="T, length of the sequence", axis=axis,
                  scale=alt.Scale(type="log", base=2, nice=False, padding=14))  # fmt: skip
 
 
-def logarithmic(rows: Rows, title: str, *, form: str = "~s", field: str = "y") -> alt.Y:
-    """Return a logarithmic axis over the values of ``y``, with few ticks: powers of ten, or more in each."""
-    known = [float(row["y"]) for row in rows if row.get("y")]
-    low, high = (math.floor(math.log10(end(known))) for end in (min, max))
-    mantissas = MANTISSAS.get(high - low, (1,))
-    every = -(-(high - low + 1) // MOST_TICKS)
-    ticks = [m * 10.0**power for power in range(low, high + 2, every) for m in mantissas]
-    scale = alt.Scale(type="log", nice=False, padding=8)
-    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(format=form, values=ticks))
+def logarithmic(title: str, *, form: str = "~s", field: str = "y") -> alt.Y:
+    """Return a logarithmic axis; grid lines only where there is a number."""
+    lines = alt.condition("datum.label === ''", alt.value(0), alt.value(1))
+    axis = alt.Axis(format=form, tickCount=5, gridOpacity=lines, minExtent=36)
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=8), axis=axis)
 
 
 def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
@@ -105,12 +105,33 @@ def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
     ]
 
 
-def reference(name: str, x: alt.X, y: alt.Y, dash: Sequence[int]) -> list[alt.Chart]:
-    """Return the layers of a reference: a line that carries its own name at one end."""
-    line = part(name).mark_line(color=NEUTRAL, strokeDash=list(dash), strokeWidth=1.5)
-    words = part(name).transform_filter("datum.label != null")
-    text = words.mark_text(color=NEUTRAL, align="right", baseline="bottom", dx=2, dy=-3)
-    return [line.encode(x=x, y=y, detail="series:N"), text.encode(x=x, y=y, text="label:N")]
+def against_length(rows: Rows, look: Looks, y: alt.Y, tips: Sequence[alt.Tooltip]) -> list[alt.Chart]:
+    """Return the layers of what was measured at each length: lines and points, whose tooltips are these."""
+    x, measured = length(rows), part("measured")
+    points = measured.mark_point(filled=True, size=55, opacity=1)
+    return [measured.mark_line().encode(x=x, y=y, **look.line), points.encode(x=x, y=y, tooltip=tips, **look.point)]
+
+
+def reference(name: str, x: alt.X, y: alt.Y) -> alt.Chart:
+    """Return a line that many networks share: dashed or dotted, as ``REFERENCES`` has it."""
+    line = part(name).mark_line(color=NEUTRAL, strokeDash=list(REFERENCES[name]), strokeWidth=1.5)
+    return line.encode(x=x, y=y, detail="series:N")
+
+
+def corner(name: str) -> alt.Chart:
+    """Return words in the lower left of a panel."""
+    text = part(name).mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-2)
+    return text.encode(x=alt.value(0), y=alt.value("height"), text="label:N")
+
+
+def edge(name: str, x: alt.X, look: Looks, tips: Sequence[alt.Tooltip]) -> list[alt.Chart]:
+    """Return what a logarithmic axis has no place for, with its words: ``top`` beyond it, ``bottom`` below it."""
+    y = alt.value("height") if name == "bottom" else alt.value(0)
+    words = part(name).mark_text(color=NEUTRAL, align="center", baseline=name, dy=-7 if name == "bottom" else 7)
+    return [
+        part(name).mark_point(filled=True, size=55, opacity=1, clip=False).encode(x=x, y=y, tooltip=tips, **look.point),
+        words.encode(x=x, y=y, text="label:N"),
+    ]
 
 
 def limit(name: str, y: alt.Y) -> list[alt.Chart]:
@@ -125,7 +146,6 @@ def panels(
     rows: Rows,
     *,
     columns: int | None = None,
-    most: int = MOST_PANELS,
     free: Sequence[str] = ("y",),
 ) -> alt.FacetChart:
     """Return the layers once for each panel, in order.
@@ -134,29 +154,21 @@ def panels(
         layers: of one panel.
         rows: the one dataset.
         columns: panels side by side; None: as it suits their number.
-        most: panels drawn, of the rows that there are.
         free: the axes that each panel has for itself.
     """
-    levels = _levels(rows, most)
-    count = min(most, len({row["panel"] for row in rows if row["level"] <= levels}))
+    count = rows.drawn
     side = min(count, columns or (3 if count == 3 or count > 4 else 2))  # noqa: PLR2004
     width, height = SIZES[side]
+    height = min(height, LOW) if count > 2 * side else height
     drawn = alt.layer(*layers, data=alt.InlineData(values=list(rows.values), name="rows"))
     order = alt.EncodingSortField("order", op="min")
     by_panel = alt.Facet("panel:N", header=alt.Header(title=None, labelAnchor="start"), sort=order)
-    chosen = [*_first("level", levels), *_first("order", most)]
+    chosen = [*_first("level", rows.levels), *_first("order", rows.most)]
     drawn = drawn.properties(width=width, height=height)
     faceted: alt.FacetChart = drawn.facet(facet=by_panel, columns=side).properties(transform=chosen)
     own: dict[str, Any] = dict.fromkeys(free, "independent")
     resolved: alt.FacetChart = faceted.resolve_scale(**own)
     return resolved
-
-
-def _levels(rows: Rows, most: int) -> int:
-    """Return how many levels of panels there is room for, at least one."""
-    panels = {row["panel"]: int(row["level"]) for row in rows}
-    fitting = [n for n in set(panels.values()) if sum(level <= n for level in panels.values()) <= most]
-    return max(fitting, default=1)
 
 
 def _first(field: str, most: int) -> list[Any]:

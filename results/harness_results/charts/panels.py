@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.contract.record import Record
-from harness_results.charts.data import Rows
+from harness_results.charts.data import MOST_PANELS, Rows
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,27 @@ class Panel:
         return " · ".join((*self.group, *length, *filter(None, [self.aspect])))
 
 
-def rows_of(records: Sequence[Record], values: Iterable[Mapping[str, Any]], note: str | None = None) -> Rows:
+def rows_of(
+    records: Sequence[Record], values: Iterable[Mapping[str, Any]], note: str | None = None, most: int = MOST_PANELS
+) -> Rows:
     """Return the rows of a chart.
 
     Args:
         records: all of them, for the names of engines and cells.
         values: rows whose ``panel`` is a ``Panel``.
         note: what was left out.
+        most: panels to draw.
     """
     known = list(values)
     places = _places(list(dict.fromkeys(row["panel"] for row in known)))
-    return Rows(
+    found = Rows(
         values=tuple({**row, **places[row["panel"]]} for row in known),
         engines=tuple(sorted({record.trial.engine for record in records})),
         cells=tuple(sorted({record.trial.cell for record in records})),
-        note=note,
+        most=most,
     )
+    cut = [f"{found.drawn} of {len(found.panels)} panels"] if found.drawn < len(found.panels) else []
+    return replace(found, note="; ".join([*filter(None, [note]), *cut]) or None)
 
 
 def _places(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:

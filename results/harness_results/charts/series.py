@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract.record import Record
+from harness_results.charts.data import points_each, whole_lines
+from harness_results.charts.panels import Panel
 from harness_results.networks import SAME, networks
 from harness_results.pivot import by_task
 from harness_results.text import one_line
@@ -53,6 +55,32 @@ class Labelled:
 def labelled(records: Sequence[Record]) -> list[Labelled]:
     """Return every record with its labels, by task."""
     return [found for task in by_task(records) for found in _of_task(task)]
+
+
+def figure(record: Record, name: str) -> float | None:
+    """Return a figure; None where it is not known, or zero, which has no place on a logarithmic axis."""
+    value = record.figures.get(name)
+    return float(value) if value else None
+
+
+def nobody(one: Labelled, name: str, panel: Panel, differing: str) -> dict[str, Any]:
+    """Return what a row holds that is of no engine (``differing``: of no cell either), but of one's task and length."""
+    unset = {"backend": None, "engine": None} | ({"cell": None} if differing == "cell" else {})
+    return {**one.common, **unset, "network": name, "series": -1, "part": name, "panel": panel}
+
+
+def kept_lines(found: Iterable[Labelled]) -> tuple[list[Labelled], str | None]:
+    """Return the records of as many whole lines as there is room for, and a note where that is not all."""
+    lines, note = whole_lines(lines_of(found), "lines")
+    return [one for line in lines for one in line], note
+
+
+def kept_curves(found: Iterable[Labelled]) -> tuple[list[Labelled], int, str | None]:
+    """Return the records of as many curves as there is room for, the points of each, and a note where not all."""
+    known = list(found)
+    points = points_each(len(known))
+    curves, note = whole_lines([[one] * points for one in known], "curves")
+    return [curve[0] for curve in curves], points, note
 
 
 def lines_of(found: Iterable[Labelled]) -> list[list[Labelled]]:
