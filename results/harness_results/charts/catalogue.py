@@ -56,7 +56,7 @@ _ALL = (
         "floor: the best possible one. A cell on the baseline has learnt nothing, however small the number.",
         measured="Mean loss in nats (squared error for adding) on held-out data after training, dropout off. Engines "
         "of one cell start alike on the same batches, and their lines cover each other.",
-        key="dashed: baseline · dotted: floor · ✓ solved",
+        key="dashed: baseline · dotted: floor · check mark: solved",
         needs="ended ok with a validation loss",
         rows=loss,
         draw=draw_loss,

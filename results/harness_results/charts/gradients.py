@@ -22,7 +22,7 @@ from harness_results.charts.marks import (
     reference,
     told,
 )
-from harness_results.charts.panels import Panel, rows_of
+from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, labelled, nobody
 from harness_results.findings import VANISHING_FRACTION, is_censored
 
@@ -37,12 +37,12 @@ def horizon(records: Sequence[Record]) -> Rows:
 
 def draw_horizon(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, marked ``>`` where the gradient never fell so far."""
-    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form="~g")
+    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form=".3~g")
     tips = [*told(("y", "horizon"), ("decay", "factor per step")), alt.Tooltip("mark:N", title="beyond")]
     beyond = part("measured").transform_filter("datum.mark != null").mark_text(dy=-10, fontSize=12, fontWeight="bold")
     layers = [
-        reference("whole", x, y),
-        reference("half", x, y),
+        *reference("whole", x, y),
+        *reference("half", x, y),
         *against_length(rows, look, y, tips),
         beyond.encode(x=x, y=y, text="mark:N", **look.colour),
     ]
@@ -59,7 +59,7 @@ def norm(records: Sequence[Record]) -> Rows:
 def draw_norm(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, a band from the smallest to the largest, and the norm from which on it is clipped."""
     look = Looks(rows, "cell", "dash")
-    y, low = (logarithmic("gradient norm", form="~g", field=field) for field in ("y", "low"))
+    y, low = (logarithmic("gradient norm", form=".3~g", field=field) for field in ("y", "low"))
     tips = told(("step", "step"), ("y", "median"), ("low", "smallest"), ("high", "largest"))
     band = part("norm").mark_area(opacity=0.15)
     layers = [
@@ -78,14 +78,14 @@ def _horizon(one: Labelled) -> dict[str, Any]:
 
 def _bounds(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     """Yield, in each panel, the length and the part of it below which a gradient counts as vanishing."""
-    groups: dict[tuple[str, ...], dict[int, Labelled]] = {}
+    groups: dict[Group, dict[int, Labelled]] = {}
     for one in found:
         groups.setdefault(one.by_task, {})[one.record.trial.length] = one
     for group, lengths in groups.items():
         for name, (fraction, words) in BOUNDS.items():
             for n, one in sorted(lengths.items()):
                 row = nobody(one, name, Panel(group), "cell") | {"network": words}
-                yield row | {"y": fraction * n}
+                yield row | {"y": fraction * n, "alone": len(lengths) == 1}
 
 
 def _norms(one: Labelled, points: int) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from harness.contract.record import Record
 from harness_results.break_even import break_even
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, part, reference, told
-from harness_results.charts.panels import Panel, rows_of
+from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_lines, labelled, nobody
 from harness_results.relative import least_seconds
 from harness_results.scaling import Scaling, scaling, time_steps
@@ -38,8 +38,8 @@ def draw_throughput(rows: Rows) -> alt.FacetChart:
     y, low = (logarithmic("tokens per second", field=field) for field in ("y", "low"))
     tips = told(("y", "tokens/s"), ("low", "from"), ("high", "to"))
     layers = [
-        reference("serial", x, y),
-        reference("peak", x, y),
+        *reference("serial", x, y),
+        *reference("peak", x, y),
         part("measured").mark_rule(strokeWidth=1.5).encode(x=x, y=low, y2="high:Q", **look.colour),
         *against_length(rows, look, y, tips),
     ]
@@ -57,7 +57,7 @@ def step_time(records: Sequence[Record]) -> Rows:
 
 def draw_step_time(rows: Rows) -> alt.FacetChart:
     """Return points by engine, and the line a + b t through them."""
-    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("seconds per step", form="~g")
+    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("seconds per step", form=".3~g")
     tips = told(("y", "seconds per step"))
     fits = told(("a", "a, seconds per step"), ("b", "b, seconds per time step"))
     layers = [
@@ -84,7 +84,7 @@ def draw_compiling(rows: Rows) -> alt.FacetChart:
     look, y = Looks(rows, "engine", "shape"), logarithmic("")
     tips = told(("y", "seconds or steps"))
     against = [*tips, alt.Tooltip("against:N", title="against")]
-    edges = [layer for name in ("top", "bottom") for layer in edge(name, length(rows), look, against)]
+    edges = [*edge("top", length(rows), look, against), *edge("bottom", length(rows), look, against)]
     return panels([*against_length(rows, look, y, against), *edges], rows, columns=2)
 
 
@@ -108,7 +108,7 @@ def _measured(one: Labelled) -> dict[str, Any]:
 
 def _limits(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     """Yield one row per panel, length and limit, of no engine."""
-    places: dict[tuple[str, ...], dict[int, list[Labelled]]] = {}
+    places: dict[Group, dict[int, list[Labelled]]] = {}
     for one in found:
         places.setdefault(one.by_network, {}).setdefault(one.record.trial.length, []).append(one)
     for group, lengths in places.items():
@@ -116,7 +116,7 @@ def _limits(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             rates = {n: rate for n in sorted(lengths) if (rate := _rate(lengths[n], fraction)) is not None}
             for n, rate in rates.items():
                 row = nobody(lengths[n][0], name, Panel(group), "engine")
-                yield row | {"network": words, "y": rate}
+                yield row | {"network": words, "y": rate, "alone": len(rates) == 1}
 
 
 def _rate(found: Sequence[Labelled], fraction: str) -> float | None:
