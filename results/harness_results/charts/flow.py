@@ -9,7 +9,7 @@ import altair as alt
 
 from harness.contract.record import Record
 from harness_results.charts.data import Rows, in_turns, short, spread
-from harness_results.charts.marks import Looks, corner, limit, logarithmic, panels, part, told
+from harness_results.charts.marks import Looks, corner, level, logarithmic, panels, part, told
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.charts.series import Labelled, labelled, nobody
 from harness_results.theory import decay_at_start
@@ -37,7 +37,7 @@ def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     flow, look = part("flow"), Looks(rows, "cell", "dash")
     return panels(
         [
-            *limit("gone", y),
+            level("gone", y),
             corner("words"),
             part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
             flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),
@@ -93,4 +93,4 @@ def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str,
 def _horizons(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
     """Yield the line below which the gradient counts as gone, once in each panel."""
     for panel, one in {_panel(one, moment): one for one, moment, _ in reversed(found)}.items():
-        yield {**nobody(one, "gone", panel, "cell"), "y": GONE, "label": "horizon: 1 %"}
+        yield {**nobody(one, "gone", panel, "cell"), "y": GONE}

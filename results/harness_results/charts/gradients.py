@@ -15,7 +15,7 @@ from harness_results.charts.marks import (
     Looks,
     against_length,
     length,
-    limit,
+    level,
     logarithmic,
     panels,
     part,
@@ -63,7 +63,7 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
     tips = told(("step", "step"), ("y", "median"), ("low", "smallest"), ("high", "largest"))
     band = part("norm").mark_area(opacity=0.15)
     layers = [
-        *limit("clip", y),
+        level("clip", y),
         band.encode(x=STEP, y=low, y2="high:Q", detail="series:N", **look.colour),
         part("norm").mark_line().encode(x=STEP, y=y, tooltip=tips, **look.line),
     ]
@@ -106,4 +106,4 @@ def _clips(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
         clips = {one.record.trial.clip_norm for one in several}
         if len(clips) == 1 and None not in clips:
             clip = clips.pop()
-            yield nobody(several[0], "clip", panel, "cell") | {"network": "clip", "y": clip, "label": f"clip {clip:g}"}
+            yield nobody(several[0], "clip", panel, "cell") | {"y": clip}

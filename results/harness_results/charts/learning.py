@@ -15,7 +15,7 @@ from harness_results.charts.marks import (
     against_length,
     corner,
     length,
-    limit,
+    level,
     logarithmic,
     panels,
     part,
@@ -65,7 +65,7 @@ def draw_loss_curves(rows: Rows) -> alt.FacetChart:
     lines, points = part("training").mark_line(), part("validation").mark_point(filled=True, size=40, opacity=1)
     tips = told(("step", "step"), ("y", "loss"))
     layers = [
-        *limit("baseline", y),
+        level("baseline", y),
         lines.encode(x=STEP, y=y, tooltip=tips, **look.line),
         points.encode(x=STEP, y=y, tooltip=tips, **look.point),
     ]
@@ -119,7 +119,7 @@ def _baselines(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             value = agreed("loss_baseline", n, records)
             if value:
                 row = nobody(members[0], "baseline", Panel(group, n), "cell")
-                yield row | {"length": n, "network": "baseline", "y": value, "label": "baseline"}
+                yield row | {"length": n, "network": "baseline", "y": value}
 
 
 def _groups(found: Sequence[Labelled]) -> dict[Group, list[Labelled]]:

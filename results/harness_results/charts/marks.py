@@ -122,7 +122,7 @@ def reference(name: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
 
 def corner(name: str) -> alt.Chart:
     """Return words in the lower left of a panel."""
-    text = part(name).mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-2)
+    text = part(name).mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-11)
     drawn: alt.Chart = text.encode(x=alt.value(0), y=alt.value("height"), text="label:N")
     return drawn
 
@@ -135,11 +135,10 @@ def edge(name: Literal["top", "bottom"], x: alt.X, look: Looks, tips: Sequence[a
     return [points.encode(x=x, y=y, tooltip=tips, **look.point), words.encode(x=x, y=y, text="label:N")]
 
 
-def limit(name: str, y: alt.Y) -> list[alt.Chart]:
-    """Return the layers of a level: a line across the panel that carries its own name at the right."""
-    rule = part(name).mark_rule(color=NEUTRAL, strokeDash=[4, 4]).encode(y=y)
-    words = part(name).mark_text(color=NEUTRAL, align="right", baseline="bottom", dx=-3, dy=-2)
-    return [rule, words.encode(x=alt.value("width"), y=y, text="label:N")]
+def level(name: str, y: alt.Y) -> alt.Chart:
+    """Return a dashed line across the panel."""
+    drawn: alt.Chart = part(name).mark_rule(color=NEUTRAL, strokeDash=list(DASHED)).encode(y=y)
+    return drawn
 
 
 def panels(
