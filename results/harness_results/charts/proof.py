@@ -10,15 +10,15 @@ import altair as alt
 from harness.contract.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, told
-from harness_results.charts.panels import Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, labelled
+from harness_results.charts.panels import rows_of
+from harness_results.charts.series import Labelled, figure, kept_lines, labelled, measured
 
 
 def memory(records: Sequence[Record]) -> Rows:
     """Return the peak memory of every trial that ended well."""
     ended = (one for one in labelled(records) if one.record.status == "ok")
     kept, note = kept_lines(one for one in ended if figure(one.record, "peak_memory_bytes"))
-    return rows_of(records, [_row(one, "peak_memory_bytes") for one in kept], note)
+    return rows_of(records, [measured(one, "peak_memory_bytes") for one in kept], note)
 
 
 def draw_memory(rows: Rows) -> alt.FacetChart:
@@ -47,11 +47,7 @@ def draw_parity(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows)
 
 
-def _row(one: Labelled, name: str) -> dict[str, Any]:
-    return {**one.common, "part": "measured", "panel": Panel(one.by_network), "y": one.record.figures[name]}
-
-
 def _error(one: Labelled) -> dict[str, Any]:
     """Return the row of a trial; an error of zero has no place on a logarithmic axis, and stands at its end."""
-    row = _row(one, "parity_error") | {"tolerance": one.record.figures.get("parity_tolerance")}
+    row = measured(one, "parity_error") | {"tolerance": one.record.figures.get("parity_tolerance")}
     return row if row["y"] else row | {"part": "bottom", "y": None, "label": "0"}

@@ -63,6 +63,12 @@ def figure(record: Record, name: str) -> float | None:
     return float(value) if value else None
 
 
+def measured(one: Labelled, name: str, aspect: str = "") -> dict[str, Any]:
+    """Return the row of a record whose ``y`` is this figure, in the panel of its network."""
+    panel = Panel(one.by_network, aspect=aspect)
+    return {**one.common, "part": "measured", "panel": panel, "y": one.record.figures[name]}
+
+
 def nobody(one: Labelled, name: str, panel: Panel, differing: str) -> dict[str, Any]:
     """Return what a row holds that is of no engine (``differing``: of no cell either), but of one's task and length."""
     unset = {"backend": None, "engine": None} | ({"cell": None} if differing == "cell" else {})

@@ -14,7 +14,8 @@ from harness_results.break_even import break_even
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, part, reference, told
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, labelled, nobody
+from harness_results.charts.series import Labelled, figure, kept_lines, labelled, measured, nobody
+from harness_results.pivot import by_task
 from harness_results.relative import least_seconds
 from harness_results.scaling import Scaling, scaling, time_steps
 
@@ -29,7 +30,7 @@ COSTS = ("compiling, seconds", "paid after so many steps")
 def throughput(records: Sequence[Record]) -> Rows:
     """Return the throughput of every trial that ended well, and the limits of its network and length."""
     kept, note = kept_lines(one for one in _ended(records) if figure(one.record, "tokens_per_second"))
-    return rows_of(records, [*map(_measured, kept), *_limits(kept)], note)
+    return rows_of(records, [*map(_throughput, kept), *_limits(kept)], note)
 
 
 def draw_throughput(rows: Rows) -> alt.FacetChart:
@@ -50,9 +51,9 @@ def step_time(records: Sequence[Record]) -> Rows:
     """Return the median seconds of a step of every trial that ended well, and the fits of the scaling table."""
     kept, note = kept_lines(one for one in _ended(records) if figure(one.record, "step_seconds_median"))
     known = {id(one.record): one for one in kept}
-    seconds = (_at_length(one, "step_seconds_median") for one in kept)
-    fits = (row for one in scaling([one.record for one in kept]) for row in _fit(known[id(one.records[0])], one))
-    return rows_of(records, [*seconds, *fits], note)
+    fits = [one for task in by_task(records) for one in scaling(task) if id(one.records[0]) in known]
+    lines = (row for one in fits for row in _fit(known[id(one.records[0])], one))
+    return rows_of(records, [*(measured(one, "step_seconds_median") for one in kept), *lines], note)
 
 
 def draw_step_time(rows: Rows) -> alt.FacetChart:
@@ -75,7 +76,7 @@ def compiling(records: Sequence[Record]) -> Rows:
     for one in ended:
         rivals.setdefault(_place(one), []).append(one.record)
     paid = (row for one in kept for row in _paid(one, rivals[_place(one)]))
-    costs = (_at_length(one, "compile_seconds", COSTS[0]) for one in kept)
+    costs = (measured(one, "compile_seconds", COSTS[0]) for one in kept)
     return rows_of(records, [*costs, *paid], note)
 
 
@@ -96,14 +97,9 @@ def _place(one: Labelled) -> tuple[str, str, int]:
     return one.record.trial.task, one.network, one.record.trial.length
 
 
-def _at_length(one: Labelled, name: str, aspect: str = "") -> dict[str, Any]:
-    panel = Panel(one.by_network, aspect=aspect)
-    return {**one.common, "part": "measured", "panel": panel, "y": one.record.figures[name]}
-
-
-def _measured(one: Labelled) -> dict[str, Any]:
+def _throughput(one: Labelled) -> dict[str, Any]:
     low, high = (one.record.figures.get(f"tokens_per_second_{end}") for end in ("low", "high"))
-    return {**_at_length(one, "tokens_per_second"), "low": low, "high": high}
+    return {**measured(one, "tokens_per_second"), "low": low, "high": high}
 
 
 def _limits(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
