@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from chart_records import ENGINES, HOSTILE, LENGTHS, make, sweep
@@ -100,6 +101,14 @@ def test_what_did_not_end_well_has_no_loss_no_speed_and_no_memory_but_its_parity
     for name in ("loss", "throughput", "step-time", "compiling", "memory"):
         assert 80 not in {row["length"] for row in all_charts()[name].rows(records)}
     assert [row["y"] for row in rows("parity", records) if row["length"] == 80] == [0.5]
+
+
+def test_numbers_of_numpy_are_numbers_and_what_is_not_finite_is_left_out():
+    figures = {"parity_error": np.float32(0.5), "loss_validation": math.inf, "peak_memory_bytes": np.int64(7)}
+    assert [row["y"] for row in rows("parity", [make(**figures)])] == [0.5]
+    assert json.dumps([row["y"] for row in rows("memory", [make(**figures)])]) == "[7.0]"
+    assert not rows("loss", [make(**figures)])
+    assert not rows("parity", [make(parity_error=math.nan)])
 
 
 def test_baseline_and_floor_are_those_of_the_table():

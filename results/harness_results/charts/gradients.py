@@ -23,7 +23,7 @@ from harness_results.charts.marks import (
     told,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, labelled, nobody
+from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
 from harness_results.findings import VANISHING_FRACTION, is_censored
 
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
@@ -71,9 +71,9 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
 
 
 def _horizon(one: Labelled) -> dict[str, Any]:
-    figures, mark = one.record.figures, ">" if is_censored(one.record) else None
+    reach, decay = known(one.record, "gradient_horizon"), known(one.record, "gradient_decay")
     row = {**one.common, "part": "measured", "panel": Panel(one.by_task)}
-    return row | {"y": figures["gradient_horizon"], "decay": figures.get("gradient_decay"), "mark": mark}
+    return row | {"y": reach, "decay": decay, "mark": ">" if is_censored(one.record) else None}
 
 
 def _bounds(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from harness_results.charts.marks import (
     told,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, labelled, nobody
+from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
 from harness_results.pivot import SOLVED, agreed
 
 LEVELS = ("baseline", "floor")
@@ -73,9 +73,8 @@ def draw_loss_curves(rows: Rows) -> alt.FacetChart:
 
 
 def _validation(one: Labelled) -> dict[str, Any]:
-    figures = one.record.figures
-    told_of = {"y": figures["loss_validation"], "ratio": figures.get("loss_ratio")}
-    mark = SOLVED if figures.get("solved") else None
+    told_of = {"y": known(one.record, "loss_validation"), "ratio": known(one.record, "loss_ratio")}
+    mark = SOLVED if one.record.figures.get("solved") else None
     return {**one.common, "part": "measured", "panel": Panel(one.by_task), **told_of, "mark": mark}
 
 
@@ -87,10 +86,10 @@ def _references(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             lengths = sorted({record.trial.length for record in records})
             values = {n: agreed(f"loss_{name}", n, records) for n in lengths}
             row = nobody(members[0], name, Panel(group), "cell") | {"series": -1 - number, "network": name}
-            known = {n: value for n, value in values.items() if value}
-            for n, value in known.items():
-                yield row | {"length": n, "y": value, "alone": len(known) == 1}
-            if not known and 0 in values.values():
+            drawn = {n: value for n, value in values.items() if value}
+            for n, value in drawn.items():
+                yield row | {"length": n, "y": value, "alone": len(drawn) == 1}
+            if not drawn and 0 in values.values():
                 yield row | {"part": "words", "y": None, "label": f"{name}: 0"}
 
 

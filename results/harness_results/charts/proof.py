@@ -11,7 +11,7 @@ from harness.contract.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, told
 from harness_results.charts.panels import rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, labelled, measured
+from harness_results.charts.series import Labelled, figure, kept_lines, known, labelled, measured
 
 
 def memory(records: Sequence[Record]) -> Rows:
@@ -29,7 +29,7 @@ def draw_memory(rows: Rows) -> alt.FacetChart:
 
 def parity(records: Sequence[Record]) -> Rows:
     """Return the parity error and its tolerance of every trial that was held against the reference."""
-    kept, note = kept_lines(one for one in labelled(records) if one.record.figures.get("parity_error") is not None)
+    kept, note = kept_lines(one for one in labelled(records) if known(one.record, "parity_error") is not None)
     return rows_of(records, map(_error, kept), note)
 
 
@@ -49,5 +49,5 @@ def draw_parity(rows: Rows) -> alt.FacetChart:
 
 def _error(one: Labelled) -> dict[str, Any]:
     """Return the row of a trial; an error of zero has no place on a logarithmic axis, and stands at its end."""
-    row = measured(one, "parity_error") | {"tolerance": one.record.figures.get("parity_tolerance")}
+    row = measured(one, "parity_error") | {"tolerance": known(one.record, "parity_tolerance")}
     return row if row["y"] else row | {"part": "bottom", "y": None, "label": "0"}

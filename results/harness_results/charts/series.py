@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.record import Record
+from harness.contract.record import Record, finite
 from harness_results.charts.data import in_turns, whole_lines
 from harness_results.charts.panels import Group, Panel
 from harness_results.networks import SAME, networks
@@ -57,16 +57,21 @@ def labelled(records: Sequence[Record]) -> list[Labelled]:
     return [found for task in by_task(records) for found in _of_task(task)]
 
 
+def known(record: Record, name: str) -> float | None:
+    """Return a figure as a number of Python; None where it is not known, or not finite."""
+    value = finite(record.figures.get(name))
+    return None if value is None else float(value)
+
+
 def figure(record: Record, name: str) -> float | None:
-    """Return a figure; None where it is not known, or zero, which has no place on a logarithmic axis."""
-    value = record.figures.get(name)
-    return float(value) if value else None
+    """Return a figure that is not zero: a logarithmic axis has no place for that."""
+    return known(record, name) or None
 
 
 def measured(one: Labelled, name: str, aspect: str = "") -> dict[str, Any]:
     """Return the row of a record whose ``y`` is this figure, in the panel of its network."""
     panel = Panel(one.by_network, aspect=aspect)
-    return {**one.common, "part": "measured", "panel": panel, "y": one.record.figures[name]}
+    return {**one.common, "part": "measured", "panel": panel, "y": known(one.record, name)}
 
 
 def nobody(one: Labelled, name: str, panel: Panel, differing: str) -> dict[str, Any]:

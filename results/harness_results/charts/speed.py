@@ -14,7 +14,7 @@ from harness_results.break_even import break_even
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, part, reference, told
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, labelled, measured, nobody
+from harness_results.charts.series import Labelled, figure, kept_lines, known, labelled, measured, nobody
 from harness_results.pivot import by_task
 from harness_results.relative import least_seconds
 from harness_results.scaling import Scaling, scaling, time_steps
@@ -50,9 +50,9 @@ def draw_throughput(rows: Rows) -> alt.FacetChart:
 def step_time(records: Sequence[Record]) -> Rows:
     """Return the median seconds of a step of every trial that ended well, and the fits of the scaling table."""
     kept, note = kept_lines(one for one in _ended(records) if figure(one.record, "step_seconds_median"))
-    known = {id(one.record): one for one in kept}
-    fits = [one for task in by_task(records) for one in scaling(task) if id(one.records[0]) in known]
-    lines = (row for one in fits for row in _fit(known[id(one.records[0])], one))
+    by_record = {id(one.record): one for one in kept}
+    fits = [one for task in by_task(records) for one in scaling(task) if id(one.records[0]) in by_record]
+    lines = (row for one in fits for row in _fit(by_record[id(one.records[0])], one))
     return rows_of(records, [*(measured(one, "step_seconds_median") for one in kept), *lines], note)
 
 
@@ -98,7 +98,7 @@ def _place(one: Labelled) -> tuple[str, str, int]:
 
 
 def _throughput(one: Labelled) -> dict[str, Any]:
-    low, high = (one.record.figures.get(f"tokens_per_second_{end}") for end in ("low", "high"))
+    low, high = (known(one.record, f"tokens_per_second_{end}") for end in ("low", "high"))
     return {**measured(one, "tokens_per_second"), "low": low, "high": high}
 
 
@@ -126,13 +126,13 @@ def _rate(found: Sequence[Labelled], fraction: str) -> float | None:
 def _fit(one: Labelled, found: Scaling) -> Iterator[dict[str, Any]]:
     """Yield the fitted line as rows of the network's engine: at each length, and between."""
     a, b = found.step_overhead_seconds.value, found.time_step_seconds.value
-    known = [(float(record.trial.length), float(t)) for record, t in zip(found.records, found.time_steps, strict=True)]
+    points = [(float(record.trial.length), float(t)) for record, t in zip(found.records, found.time_steps, strict=True)]
     between = [
         (n + (m - n) * share / BETWEEN, t + (u - t) * share / BETWEEN)
-        for (n, t), (m, u) in pairwise(known)
+        for (n, t), (m, u) in pairwise(points)
         for share in range(BETWEEN)
     ]
-    for n, t in [*between, known[-1]]:
+    for n, t in [*between, points[-1]]:
         if a + b * t > 0:
             panel = Panel(one.by_network)
             yield {**one.common, "length": None, "at": n, "part": "fit", "panel": panel, "y": a + b * t, "a": a, "b": b}
