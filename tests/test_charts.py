@@ -172,8 +172,9 @@ def test_never_and_at_once_stand_at_the_ends_of_the_axis():
     assert [row["label"] for row in rows("compiling", quick, "bottom")] == ["at once"]
 
 
-def test_an_error_of_zero_stands_below_the_axis():
-    assert [row["label"] for row in rows("parity", [make(parity_error=0.0)], "bottom")] == ["0"]
+@pytest.mark.parametrize(("name", "figure"), [("parity", "parity_error"), ("memory", "peak_memory_bytes")])
+def test_a_zero_stands_below_the_axis(name, figure):
+    assert [row["label"] for row in rows(name, [make(**{figure: 0})], "bottom")] == ["0"]
 
 
 def test_gradient_flow_is_a_fraction_of_its_value_at_lag_0():

@@ -151,7 +151,7 @@ _ALL = (
         measured="Peak of a fresh process during training less its size after imports; of the device where it has "
         "memory of its own.",
         key="",
-        needs="ended ok with a peak memory above zero",
+        needs="ended ok with a known peak memory",
         rows=memory,
         draw=draw_memory,
     ),

@@ -11,20 +11,20 @@ from harness.contract.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, told
 from harness_results.charts.panels import rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, known, labelled, measured
+from harness_results.charts.series import Labelled, kept_lines, known, labelled, measured
 
 
 def memory(records: Sequence[Record]) -> Rows:
     """Return the peak memory of every trial that ended well."""
     ended = (one for one in labelled(records) if one.record.status == "ok")
-    kept, note = kept_lines(one for one in ended if figure(one.record, "peak_memory_bytes"))
-    return rows_of(records, [measured(one, "peak_memory_bytes") for one in kept], note)
+    kept, note = kept_lines(one for one in ended if known(one.record, "peak_memory_bytes") is not None)
+    return rows_of(records, [_or_zero(measured(one, "peak_memory_bytes")) for one in kept], note)
 
 
 def draw_memory(rows: Rows) -> alt.FacetChart:
     """Return lines by engine."""
-    look, y = Looks(rows, "engine", "shape"), logarithmic("peak memory, bytes")
-    return panels(against_length(rows, look, y, told(("y", "bytes", ".4~s"))), rows)
+    look, y, tips = Looks(rows, "engine", "shape"), logarithmic("peak memory, bytes"), told(("y", "bytes", ".4~s"))
+    return panels([*against_length(rows, look, y, tips), *edge("bottom", length(rows), look, tips)], rows)
 
 
 def parity(records: Sequence[Record]) -> Rows:
@@ -48,6 +48,9 @@ def draw_parity(rows: Rows) -> alt.FacetChart:
 
 
 def _error(one: Labelled) -> dict[str, Any]:
-    """Return the row of a trial; an error of zero has no place on a logarithmic axis, and stands at its end."""
-    row = measured(one, "parity_error") | {"tolerance": known(one.record, "parity_tolerance")}
+    return _or_zero(measured(one, "parity_error") | {"tolerance": known(one.record, "parity_tolerance")})
+
+
+def _or_zero(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row; a zero has no place on a logarithmic axis, and stands at its end."""
     return row if row["y"] else row | {"part": "bottom", "y": None, "label": "0"}
