@@ -31,7 +31,7 @@ def check_picture(chart: str | None, format_: str, output: Path | None, relative
     if relative is not None:
         raise click.UsageError("--relative is a table, and --chart a picture: leave one of them out")
     chart_named(chart)
-    if output is None and sys.stdout.isatty():
+    if output is None and is_terminal():
         raise UsageError(f"a picture is not for a terminal: write it to a file with --output {chart}.{format_}")
     return True
 
@@ -49,3 +49,8 @@ def write_picture(records: Sequence[Record], chart: str, format_: str, output: P
     content = picture(chart_of(records, chart), "svg" if format_ == "svg" else "png")
     with written(output, binary=True) as file:
         file.write(content)
+
+
+def is_terminal() -> bool:
+    """Say whether stdout is a terminal."""
+    return sys.stdout.isatty()

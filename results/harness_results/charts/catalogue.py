@@ -56,7 +56,7 @@ _ALL = (
         "floor: the best possible one. A cell on the baseline has learnt nothing, however small the number.",
         measured="Mean loss in nats (squared error for adding) on held-out data after training, dropout off. Engines "
         "of one cell start alike on the same batches, and their lines cover each other.",
-        key="dashed: baseline · dotted: floor · ✓ solved",
+        key="dashed: baseline · dotted: floor · check mark: solved",
         needs="ended ok with a validation loss",
         rows=loss,
         draw=draw_loss,
@@ -67,7 +67,7 @@ _ALL = (
         shows="The training loss by cell (lines), and the validation loss where it was taken (points).",
         measured="Loss of every training step; where there are more steps than points, the mean of each stretch. "
         "Diverged and interrupted trials show what they reached.",
-        key="line: training · points: validation",
+        key="line: training · points: validation · dashed: baseline",
         needs="has a loss curve",
         rows=loss_curves,
         draw=draw_loss_curves,
@@ -116,7 +116,7 @@ _ALL = (
         measured="Norm of the total derivative of the loss at the last scored position with respect to h_t, over all "
         "layers: median and quartiles over a batch, before and after training. Theory: the spectral radius of the "
         "initial recurrent weights (rnn), the memory gate at its initial mean (lstm, gru).",
-        key="median and quartiles over a batch · dotted: theory",
+        key="median and quartiles over a batch · dashed: 1 %, the horizon · dotted: theory",
         needs="has a gradient flow",
         rows=gradient_flow,
         draw=draw_gradient_flow,
@@ -138,7 +138,7 @@ _ALL = (
         shows="The norm of the whole gradient before clipping, by cell, with a band from the smallest to the largest.",
         measured="Global L2 norm over all parameters at every step; where there are more steps than points, the "
         "median, smallest and largest of each stretch.",
-        key="median, smallest and largest",
+        key="median, smallest and largest · dashed: clip_norm",
         needs="has a curve of gradient norms",
         rows=norm,
         draw=draw_norm,
@@ -151,7 +151,7 @@ _ALL = (
         measured="Peak of a fresh process during training less its size after imports; of the device where it has "
         "memory of its own.",
         key="",
-        needs="ended ok with a peak memory above zero",
+        needs="ended ok with a known peak memory",
         rows=memory,
         draw=draw_memory,
     ),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
 
-MOST_ROWS = 2000  # of one chart: a page of all charts stays small, whatever was measured
+MOST_ROWS = 1500  # of one chart: a page of all charts stays small, whatever was measured
 MOST_PANELS = 12
 MOST_POINTS, FEWEST_POINTS = 100, 12  # of one curve
 
@@ -65,9 +66,25 @@ def spread(items: Sequence[T], most: int) -> list[T]:
     return [items[round(index * (len(items) - 1) / max(1, most - 1))] for index in range(most)]
 
 
-def points_each(lines: int) -> int:
-    """Return how many points each of so many curves may have."""
-    return min(MOST_POINTS, max(FEWEST_POINTS, MOST_ROWS // max(1, lines)))
+def in_turns(curves: Sequence[T], group: Callable[[T], Hashable]) -> tuple[list[T], int, str | None]:
+    """Return as many curves as there is room for, the points of each, and a note where that is not all.
+
+    Every group gets its first curve before any gets its second; where there is no room for that, groups are chosen
+    evenly.
+    """
+    points = min(MOST_POINTS, max(FEWEST_POINTS, MOST_ROWS // max(1, len(curves))))
+    most, seen = MOST_ROWS // points, Counter[Hashable]()
+    turns: list[list[int]] = []
+    for place, curve in enumerate(curves):
+        turn = seen[group(curve)]
+        seen[group(curve)] += 1
+        turns.extend([] for _ in range(turn + 1 - len(turns)))
+        turns[turn].append(place)
+    kept: list[int] = []
+    for places in turns:
+        kept += spread(places, most - len(kept)) if len(kept) < most else []
+    note = f"{len(kept)} of {len(curves)} curves are drawn" if len(kept) < len(curves) else None
+    return [curves[place] for place in sorted(kept)], points, note
 
 
 def whole_lines(lines: Sequence[Sequence[T]], what: str) -> tuple[list[Sequence[T]], str | None]:
@@ -83,7 +100,7 @@ def whole_lines(lines: Sequence[Sequence[T]], what: str) -> tuple[list[Sequence[
     most = max(1, MOST_ROWS * len(lines) // total)
     while sum(map(len, spread(lines, most))) > MOST_ROWS and most > 1:
         most = most * 9 // 10
-    return spread(lines, most), f"{most} of {len(lines)} {what}, evenly chosen"
+    return spread(lines, most), f"{most} of {len(lines)} {what} are drawn"
 
 
 def buckets(series: Sequence[float | None], most: int, of: Callable[[Sequence[float]], float]) -> list[float | None]:
@@ -91,7 +108,12 @@ def buckets(series: Sequence[float | None], most: int, of: Callable[[Sequence[fl
     parts = min(most, len(series))
     cut = (series[n * len(series) // parts : (n + 1) * len(series) // parts] for n in range(parts))
     known = ([value for value in part if value is not None and math.isfinite(value)] for part in cut)
-    return [of(part) if part else None for part in known]
+    return [short(of(part)) if part else None for part in known]
+
+
+def short(value: float) -> float:
+    """Return a point of a curve with six digits, which is more than a picture shows."""
+    return float(f"{value:.6g}")
 
 
 def ends(count: int, most: int) -> list[int]:

@@ -8,15 +8,14 @@ from typing import Any
 import altair as alt
 
 from harness.contract.record import Record
-from harness_results.charts.data import Rows, points_each, spread, whole_lines
-from harness_results.charts.marks import Looks, corner, limit, logarithmic, panels, part, told
+from harness_results.charts.data import Rows, in_turns, short, spread
+from harness_results.charts.marks import Looks, corner, level, logarithmic, panels, part, told
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.charts.series import Labelled, labelled, nobody
 from harness_results.theory import decay_at_start
 
 MOMENTS = {"initial": "at the start", "final": "after training"}
 GONE = 0.01  # of its value at lag 0: where the horizon is
-THEORY_POINTS = 20
 MOST_PANELS = 8
 SMALLEST = 1e-12  # of its value at lag 0: nothing below is drawn
 Flow = Mapping[str, Any]
@@ -25,9 +24,7 @@ Flow = Mapping[str, Any]
 def gradient_flow(records: Sequence[Record]) -> Rows:
     """Return the norm of dL/dh_t by lag, as a fraction of that at lag 0, for every record that has one."""
     found = [(one, name, flow) for one in labelled(records) for name, flow in _flows(one.record)]
-    points = points_each(len(found))
-    curves, note = whole_lines([[member] * points for member in found], "curves")
-    kept = [curve[0] for curve in curves]
+    kept, points, note = in_turns(found, lambda curve: (_panel(curve[0], curve[1]), curve[0].record.trial.cell))
     rows = [row for one, name, flow in kept for row in _curve(one, name, flow, points)]
     return rows_of(records, [*rows, *_theories(kept), *_horizons(kept)], note, MOST_PANELS)
 
@@ -40,7 +37,7 @@ def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     flow, look = part("flow"), Looks(rows, "cell", "dash")
     return panels(
         [
-            *limit("gone", y),
+            level("gone", y),
             corner("words"),
             part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
             flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),
@@ -67,14 +64,14 @@ def _panel(one: Labelled, moment: str) -> Panel:
 def _curve(one: Labelled, moment: str, flow: Flow, points: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of one curve; the lag-0 value is the unit of all three series."""
     unit = flow["median"][0]
-    series = list(zip(*(flow[name] for name in ("lags", "median", "low", "high")), strict=True))
-    for lag, median, *quartiles in spread(series, points):
-        if median is not None and median / unit >= SMALLEST:
-            low, high = (None if value is None else max(value / unit, SMALLEST) for value in quartiles)
-            yield {
-                **one.common, "part": "flow", "panel": _panel(one, moment), "lag": lag, "y": median / unit,
-                "low": low, "high": high, "norm": median, "decay": flow.get("decay"),
-            }  # fmt: skip
+    series = zip(*(flow[name] for name in ("lags", "median", "low", "high")), strict=True)
+    seen = [point for point in series if point[1] is not None and point[1] / unit >= SMALLEST]
+    for lag, median, *quartiles in spread(seen, points):
+        low, high = (None if value is None else short(max(value / unit, SMALLEST)) for value in quartiles)
+        yield {
+            **one.common, "part": "flow", "panel": _panel(one, moment), "lag": lag, "y": short(median / unit),
+            "low": low, "high": high, "norm": short(median), "decay": flow.get("decay"),
+        }  # fmt: skip
 
 
 def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
@@ -84,9 +81,9 @@ def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str,
         panel, trial, factor = _panel(one, moment), one.record.trial, decay_at_start(one.record.trial)
         if moment == "initial" and factor is not None and trial.cell not in factors.setdefault(panel, {}):
             factors[panel][trial.cell] = factor
-            for lag in spread(flow["lags"], THEORY_POINTS):
-                if factor**lag >= SMALLEST:
-                    yield {**nobody(one, "theory", panel, "cell"), "cell": trial.cell, "lag": lag, "y": factor**lag}
+            line = {**nobody(one, "theory", panel, "cell"), "cell": trial.cell}
+            last = max(lag for lag in flow["lags"] if factor**lag >= SMALLEST)
+            yield from ({**line, "lag": lag, "y": factor**lag} for lag in (0, last))
     firsts = {_panel(one, moment): one for one, moment, _ in reversed(found)}
     for panel, cells in factors.items():
         words = ", ".join(f"{cell} {factor:.3g}" for cell, factor in sorted(cells.items()))
@@ -96,4 +93,4 @@ def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str,
 def _horizons(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
     """Yield the line below which the gradient counts as gone, once in each panel."""
     for panel, one in {_panel(one, moment): one for one, moment, _ in reversed(found)}.items():
-        yield {**nobody(one, "gone", panel, "cell"), "y": GONE, "label": "horizon: 1 %"}
+        yield {**nobody(one, "gone", panel, "cell"), "y": GONE}

@@ -15,15 +15,15 @@ from harness_results.charts.marks import (
     Looks,
     against_length,
     length,
-    limit,
+    level,
     logarithmic,
     panels,
     part,
     reference,
     told,
 )
-from harness_results.charts.panels import Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, labelled, nobody
+from harness_results.charts.panels import Group, Panel, rows_of
+from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
 from harness_results.findings import VANISHING_FRACTION, is_censored
 
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
@@ -37,12 +37,12 @@ def horizon(records: Sequence[Record]) -> Rows:
 
 def draw_horizon(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, marked ``>`` where the gradient never fell so far."""
-    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form="~g")
+    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form=".3~g")
     tips = [*told(("y", "horizon"), ("decay", "factor per step")), alt.Tooltip("mark:N", title="beyond")]
     beyond = part("measured").transform_filter("datum.mark != null").mark_text(dy=-10, fontSize=12, fontWeight="bold")
     layers = [
-        reference("whole", x, y),
-        reference("half", x, y),
+        *reference("whole", x, y),
+        *reference("half", x, y),
         *against_length(rows, look, y, tips),
         beyond.encode(x=x, y=y, text="mark:N", **look.colour),
     ]
@@ -59,11 +59,11 @@ def norm(records: Sequence[Record]) -> Rows:
 def draw_norm(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, a band from the smallest to the largest, and the norm from which on it is clipped."""
     look = Looks(rows, "cell", "dash")
-    y, low = (logarithmic("gradient norm", form="~g", field=field) for field in ("y", "low"))
+    y, low = (logarithmic("gradient norm", form=".3~g", field=field) for field in ("y", "low"))
     tips = told(("step", "step"), ("y", "median"), ("low", "smallest"), ("high", "largest"))
     band = part("norm").mark_area(opacity=0.15)
     layers = [
-        *limit("clip", y),
+        level("clip", y),
         band.encode(x=STEP, y=low, y2="high:Q", detail="series:N", **look.colour),
         part("norm").mark_line().encode(x=STEP, y=y, tooltip=tips, **look.line),
     ]
@@ -71,21 +71,21 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
 
 
 def _horizon(one: Labelled) -> dict[str, Any]:
-    figures, mark = one.record.figures, ">" if is_censored(one.record) else None
+    reach, decay = known(one.record, "gradient_horizon"), known(one.record, "gradient_decay")
     row = {**one.common, "part": "measured", "panel": Panel(one.by_task)}
-    return row | {"y": figures["gradient_horizon"], "decay": figures.get("gradient_decay"), "mark": mark}
+    return row | {"y": reach, "decay": decay, "mark": ">" if is_censored(one.record) else None}
 
 
 def _bounds(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     """Yield, in each panel, the length and the part of it below which a gradient counts as vanishing."""
-    groups: dict[tuple[str, ...], dict[int, Labelled]] = {}
+    groups: dict[Group, dict[int, Labelled]] = {}
     for one in found:
         groups.setdefault(one.by_task, {})[one.record.trial.length] = one
     for group, lengths in groups.items():
         for name, (fraction, words) in BOUNDS.items():
             for n, one in sorted(lengths.items()):
                 row = nobody(one, name, Panel(group), "cell") | {"network": words}
-                yield row | {"y": fraction * n}
+                yield row | {"y": fraction * n, "alone": len(lengths) == 1}
 
 
 def _norms(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
@@ -106,4 +106,4 @@ def _clips(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
         clips = {one.record.trial.clip_norm for one in several}
         if len(clips) == 1 and None not in clips:
             clip = clips.pop()
-            yield nobody(several[0], "clip", panel, "cell") | {"network": "clip", "y": clip, "label": f"clip {clip:g}"}
+            yield nobody(several[0], "clip", panel, "cell") | {"y": clip}

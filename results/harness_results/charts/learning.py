@@ -15,15 +15,15 @@ from harness_results.charts.marks import (
     against_length,
     corner,
     length,
-    limit,
+    level,
     logarithmic,
     panels,
     part,
     reference,
     told,
 )
-from harness_results.charts.panels import Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, labelled, nobody
+from harness_results.charts.panels import Group, Panel, rows_of
+from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
 from harness_results.pivot import SOLVED, agreed
 
 LEVELS = ("baseline", "floor")
@@ -39,12 +39,12 @@ def loss(records: Sequence[Record]) -> Rows:
 
 def draw_loss(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, ticked where solved, and the two references."""
-    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("validation loss", form="~g")
+    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("validation loss", form=".3~g")
     tips = [*told(("y", "validation loss"), ("ratio", "x baseline")), alt.Tooltip("mark:N", title="solved")]
     ticks = part("measured").transform_filter("datum.mark != null").mark_text(dy=-10, fontSize=12)
     layers = [
-        reference("baseline", x, y),
-        reference("floor", x, y),
+        *reference("baseline", x, y),
+        *reference("floor", x, y),
         *against_length(rows, look, y, tips),
         ticks.encode(x=x, y=y, text="mark:N", **look.colour),
         corner("words"),
@@ -61,11 +61,11 @@ def loss_curves(records: Sequence[Record]) -> Rows:
 
 def draw_loss_curves(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, points where validated, and the baseline."""
-    look, y = Looks(rows, "cell", "shape"), logarithmic("loss", form="~g")
+    look, y = Looks(rows, "cell", "shape"), logarithmic("loss", form=".3~g")
     lines, points = part("training").mark_line(), part("validation").mark_point(filled=True, size=40, opacity=1)
     tips = told(("step", "step"), ("y", "loss"))
     layers = [
-        *limit("baseline", y),
+        level("baseline", y),
         lines.encode(x=STEP, y=y, tooltip=tips, **look.line),
         points.encode(x=STEP, y=y, tooltip=tips, **look.point),
     ]
@@ -73,9 +73,8 @@ def draw_loss_curves(rows: Rows) -> alt.FacetChart:
 
 
 def _validation(one: Labelled) -> dict[str, Any]:
-    figures = one.record.figures
-    told_of = {"y": figures["loss_validation"], "ratio": figures.get("loss_ratio")}
-    mark = SOLVED if figures.get("solved") else None
+    told_of = {"y": known(one.record, "loss_validation"), "ratio": known(one.record, "loss_ratio")}
+    mark = SOLVED if one.record.figures.get("solved") else None
     return {**one.common, "part": "measured", "panel": Panel(one.by_task), **told_of, "mark": mark}
 
 
@@ -87,10 +86,10 @@ def _references(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             lengths = sorted({record.trial.length for record in records})
             values = {n: agreed(f"loss_{name}", n, records) for n in lengths}
             row = nobody(members[0], name, Panel(group), "cell") | {"series": -1 - number, "network": name}
-            known = {n: value for n, value in values.items() if value}
-            for n, value in known.items():
-                yield row | {"length": n, "y": value}
-            if not known and 0 in values.values():
+            drawn = {n: value for n, value in values.items() if value}
+            for n, value in drawn.items():
+                yield row | {"length": n, "y": value, "alone": len(drawn) == 1}
+            if not drawn and 0 in values.values():
                 yield row | {"part": "words", "y": None, "label": f"{name}: 0"}
 
 
@@ -119,11 +118,11 @@ def _baselines(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             value = agreed("loss_baseline", n, records)
             if value:
                 row = nobody(members[0], "baseline", Panel(group, n), "cell")
-                yield row | {"length": n, "network": "baseline", "y": value, "label": "baseline"}
+                yield row | {"length": n, "network": "baseline", "y": value}
 
 
-def _groups(found: Sequence[Labelled]) -> dict[tuple[str, ...], list[Labelled]]:
-    groups: dict[tuple[str, ...], list[Labelled]] = {}
+def _groups(found: Sequence[Labelled]) -> dict[Group, list[Labelled]]:
+    groups: dict[Group, list[Labelled]] = {}
     for one in found:
         groups.setdefault(one.by_task, []).append(one)
     return groups

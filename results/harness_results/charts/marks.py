@@ -15,6 +15,7 @@ MOST_TICKS = 8
 DASHED, DOTTED = (5, 4), (1, 3)
 REFERENCES = {"serial": DASHED, "peak": DOTTED, "baseline": DASHED, "floor": DOTTED, "half": DASHED, "whole": DOTTED}
 SIZES = {1: (560, 300), 2: (320, 210), 3: (215, 165)}  # width and height of a panel by panels side by side
+LINES = "split(datum.label, '\\n')"  # of a heading
 LOW = 150  # height of a panel that is one of many
 LEGEND_COLUMNS = {"engine": 4, "cell": 6}
 
@@ -89,7 +90,7 @@ def length(rows: Rows, field: str = "length") -> alt.X:
                  scale=alt.Scale(type="log", base=2, nice=False, padding=14))  # fmt: skip
 
 
-def logarithmic(title: str, *, form: str = "~s", field: str = "y") -> alt.Y:
+def logarithmic(title: str, *, form: str = ".3~s", field: str = "y") -> alt.Y:
     """Return a logarithmic axis; grid lines only where there is a number."""
     lines = alt.condition("datum.label === ''", alt.value(0), alt.value(1))
     axis = alt.Axis(format=form, tickCount=5, gridOpacity=lines, minExtent=36)
@@ -112,33 +113,32 @@ def against_length(rows: Rows, look: Looks, y: alt.Y, tips: Sequence[alt.Tooltip
     return [measured.mark_line().encode(x=x, y=y, **look.line), points.encode(x=x, y=y, tooltip=tips, **look.point)]
 
 
-def reference(name: str, x: alt.X, y: alt.Y) -> alt.Chart:
-    """Return a line that many networks share: dashed or dotted, as ``REFERENCES`` has it."""
-    line = part(name).mark_line(color=NEUTRAL, strokeDash=list(REFERENCES[name]), strokeWidth=1.5)
-    return line.encode(x=x, y=y, detail="series:N")
+def reference(name: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Return the layers of a line that many networks share; it goes across the panel where it is one point."""
+    style: dict[str, Any] = {"color": NEUTRAL, "strokeDash": list(REFERENCES[name]), "strokeWidth": 1.5}
+    alone = part(name).transform_filter("datum.alone").mark_rule(**style)
+    return [part(name).mark_line(**style).encode(x=x, y=y, detail="series:N"), alone.encode(y=y)]
 
 
 def corner(name: str) -> alt.Chart:
     """Return words in the lower left of a panel."""
-    text = part(name).mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-2)
-    return text.encode(x=alt.value(0), y=alt.value("height"), text="label:N")
+    text = part(name).mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-11)
+    drawn: alt.Chart = text.encode(x=alt.value(0), y=alt.value("height"), text="label:N")
+    return drawn
 
 
-def edge(name: str, x: alt.X, look: Looks, tips: Sequence[alt.Tooltip]) -> list[alt.Chart]:
+def edge(name: Literal["top", "bottom"], x: alt.X, look: Looks, tips: Sequence[alt.Tooltip]) -> list[alt.Chart]:
     """Return what a logarithmic axis has no place for, with its words: ``top`` beyond it, ``bottom`` below it."""
     y = alt.value("height") if name == "bottom" else alt.value(0)
+    points = part(name).mark_point(filled=True, size=55, opacity=1)
     words = part(name).mark_text(color=NEUTRAL, align="center", baseline=name, dy=-7 if name == "bottom" else 7)
-    return [
-        part(name).mark_point(filled=True, size=55, opacity=1, clip=False).encode(x=x, y=y, tooltip=tips, **look.point),
-        words.encode(x=x, y=y, text="label:N"),
-    ]
+    return [points.encode(x=x, y=y, tooltip=tips, **look.point), words.encode(x=x, y=y, text="label:N")]
 
 
-def limit(name: str, y: alt.Y) -> list[alt.Chart]:
-    """Return the layers of a level: a line across the panel that carries its own name at the right."""
-    rule = part(name).mark_rule(color=NEUTRAL, strokeDash=[4, 4]).encode(y=y)
-    words = part(name).mark_text(color=NEUTRAL, align="right", baseline="bottom", dx=-3, dy=-2)
-    return [rule, words.encode(x=alt.value("width"), y=y, text="label:N")]
+def level(name: str, y: alt.Y) -> alt.Chart:
+    """Return a dashed line across the panel."""
+    drawn: alt.Chart = part(name).mark_rule(color=NEUTRAL, strokeDash=list(DASHED)).encode(y=y)
+    return drawn
 
 
 def panels(
@@ -162,7 +162,7 @@ def panels(
     height = min(height, LOW) if count > 2 * side else height
     drawn = alt.layer(*layers, data=alt.InlineData(values=list(rows.values), name="rows"))
     order = alt.EncodingSortField("order", op="min")
-    by_panel = alt.Facet("panel:N", header=alt.Header(title=None, labelAnchor="start"), sort=order)
+    by_panel = alt.Facet("panel:N", header=alt.Header(title=None, labelAnchor="start", labelExpr=LINES), sort=order)
     chosen = [*_first("level", rows.levels), *_first("order", rows.most)]
     drawn = drawn.properties(width=width, height=height)
     faceted: alt.FacetChart = drawn.facet(facet=by_panel, columns=side).properties(transform=chosen)

@@ -9,26 +9,30 @@ from typing import Any
 from harness.contract.record import Record
 from harness_results.charts.data import MOST_PANELS, Rows
 
+Group = tuple[tuple[str, ...], tuple[str, ...]]
+
 
 @dataclass(frozen=True)
 class Panel:
     """One small picture.
 
     Attributes:
-        group: what it shares with those of other lengths, in words.
+        group: what it shares with those of other lengths: task and cell, and the settings in words.
         length: its length, where each has a panel of its own; 0 elsewhere.
         aspect: what of the group it shows, where that takes several.
     """
 
-    group: tuple[str, ...]
+    group: Group
     length: int = 0
     aspect: str = ""
 
     @property
     def words(self) -> str:
-        """Return its heading."""
-        length = [f"T={self.length}"] if self.length else []
-        return " · ".join((*self.group, *length, *filter(None, [self.aspect])))
+        """Return its heading: a second line where there are settings."""
+        names, settings = self.group
+        length = f"T={self.length}" if self.length else ""
+        first = " · ".join(filter(None, (*names, length, self.aspect)))
+        return "\n".join(filter(None, (first, " · ".join(settings))))
 
 
 def rows_of(
@@ -50,7 +54,7 @@ def rows_of(
         cells=tuple(sorted({record.trial.cell for record in records})),
         most=most,
     )
-    cut = [f"{found.drawn} of {len(found.panels)} panels"] if found.drawn < len(found.panels) else []
+    cut = [f"{found.drawn} of {len(found.panels)} panels are drawn"] if found.drawn < len(found.panels) else []
     return replace(found, note="; ".join([*filter(None, [note]), *cut]) or None)
 
 

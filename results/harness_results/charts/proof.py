@@ -10,26 +10,26 @@ import altair as alt
 from harness.contract.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, told
-from harness_results.charts.panels import Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, labelled
+from harness_results.charts.panels import rows_of
+from harness_results.charts.series import Labelled, kept_lines, known, labelled, measured
 
 
 def memory(records: Sequence[Record]) -> Rows:
     """Return the peak memory of every trial that ended well."""
     ended = (one for one in labelled(records) if one.record.status == "ok")
-    kept, note = kept_lines(one for one in ended if figure(one.record, "peak_memory_bytes"))
-    return rows_of(records, [_row(one, "peak_memory_bytes") for one in kept], note)
+    kept, note = kept_lines(one for one in ended if known(one.record, "peak_memory_bytes") is not None)
+    return rows_of(records, [_or_zero(measured(one, "peak_memory_bytes")) for one in kept], note)
 
 
 def draw_memory(rows: Rows) -> alt.FacetChart:
     """Return lines by engine."""
-    look, y = Looks(rows, "engine", "shape"), logarithmic("peak memory, bytes")
-    return panels(against_length(rows, look, y, told(("y", "bytes", ".4~s"))), rows)
+    look, y, tips = Looks(rows, "engine", "shape"), logarithmic("peak memory, bytes"), told(("y", "bytes", ".4~s"))
+    return panels([*against_length(rows, look, y, tips), *edge("bottom", length(rows), look, tips)], rows)
 
 
 def parity(records: Sequence[Record]) -> Rows:
     """Return the parity error and its tolerance of every trial that was held against the reference."""
-    kept, note = kept_lines(one for one in labelled(records) if one.record.figures.get("parity_error") is not None)
+    kept, note = kept_lines(one for one in labelled(records) if known(one.record, "parity_error") is not None)
     return rows_of(records, map(_error, kept), note)
 
 
@@ -47,11 +47,10 @@ def draw_parity(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows)
 
 
-def _row(one: Labelled, name: str) -> dict[str, Any]:
-    return {**one.common, "part": "measured", "panel": Panel(one.by_network), "y": one.record.figures[name]}
-
-
 def _error(one: Labelled) -> dict[str, Any]:
-    """Return the row of a trial; an error of zero has no place on a logarithmic axis, and stands at its end."""
-    row = _row(one, "parity_error") | {"tolerance": one.record.figures.get("parity_tolerance")}
+    return _or_zero(measured(one, "parity_error") | {"tolerance": known(one.record, "parity_tolerance")})
+
+
+def _or_zero(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row; a zero has no place on a logarithmic axis, and stands at its end."""
     return row if row["y"] else row | {"part": "bottom", "y": None, "label": "0"}

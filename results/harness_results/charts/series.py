@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.record import Record
-from harness_results.charts.data import points_each, whole_lines
-from harness_results.charts.panels import Panel
+from harness.contract.record import Record, finite
+from harness_results.charts.data import in_turns, whole_lines
+from harness_results.charts.panels import Group, Panel
 from harness_results.networks import SAME, networks
 from harness_results.pivot import by_task
 from harness_results.text import one_line
@@ -42,14 +42,14 @@ class Labelled:
         }  # fmt: skip
 
     @property
-    def by_task(self) -> tuple[str, ...]:
+    def by_task(self) -> Group:
         """The group of panels of a chart whose colours are cells."""
-        return (self.record.trial.task, *self.settings)
+        return (self.record.trial.task,), self.settings
 
     @property
-    def by_network(self) -> tuple[str, ...]:
+    def by_network(self) -> Group:
         """The group of panels of a chart whose colours are engines."""
-        return (self.record.trial.task, self.record.trial.cell, *self.settings)
+        return (self.record.trial.task, self.record.trial.cell), self.settings
 
 
 def labelled(records: Sequence[Record]) -> list[Labelled]:
@@ -57,10 +57,21 @@ def labelled(records: Sequence[Record]) -> list[Labelled]:
     return [found for task in by_task(records) for found in _of_task(task)]
 
 
+def known(record: Record, name: str) -> float | None:
+    """Return a figure as a number of Python; None where it is not known, or not finite."""
+    value = finite(record.figures.get(name))
+    return None if value is None else float(value)
+
+
 def figure(record: Record, name: str) -> float | None:
-    """Return a figure; None where it is not known, or zero, which has no place on a logarithmic axis."""
-    value = record.figures.get(name)
-    return float(value) if value else None
+    """Return a figure that is not zero: a logarithmic axis has no place for that."""
+    return known(record, name) or None
+
+
+def measured(one: Labelled, name: str, aspect: str = "") -> dict[str, Any]:
+    """Return the row of a record whose ``y`` is this figure, in the panel of its network."""
+    panel = Panel(one.by_network, aspect=aspect)
+    return {**one.common, "part": "measured", "panel": panel, "y": known(one.record, name)}
 
 
 def nobody(one: Labelled, name: str, panel: Panel, differing: str) -> dict[str, Any]:
@@ -76,11 +87,11 @@ def kept_lines(found: Iterable[Labelled]) -> tuple[list[Labelled], str | None]:
 
 
 def kept_curves(found: Iterable[Labelled]) -> tuple[list[Labelled], int, str | None]:
-    """Return the records of as many curves as there is room for, the points of each, and a note where not all."""
-    known = list(found)
-    points = points_each(len(known))
-    curves, note = whole_lines([[one] * points for one in known], "curves")
-    return [curve[0] for curve in curves], points, note
+    """Return the records of as many curves as there is room for, the points of each, and a note where not all.
+
+    A second engine of a network comes after the first ones of all the others.
+    """
+    return in_turns(list(found), lambda one: (one.by_task, one.record.trial.cell, one.record.trial.length))
 
 
 def lines_of(found: Iterable[Labelled]) -> list[list[Labelled]]:

@@ -13,8 +13,9 @@ from harness.contract.record import Record
 from harness_results.break_even import break_even
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, part, reference, told
-from harness_results.charts.panels import Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, labelled, nobody
+from harness_results.charts.panels import Group, Panel, rows_of
+from harness_results.charts.series import Labelled, figure, kept_lines, known, labelled, measured, nobody
+from harness_results.pivot import by_task
 from harness_results.relative import least_seconds
 from harness_results.scaling import Scaling, scaling, time_steps
 
@@ -29,7 +30,7 @@ COSTS = ("compiling, seconds", "paid after so many steps")
 def throughput(records: Sequence[Record]) -> Rows:
     """Return the throughput of every trial that ended well, and the limits of its network and length."""
     kept, note = kept_lines(one for one in _ended(records) if figure(one.record, "tokens_per_second"))
-    return rows_of(records, [*map(_measured, kept), *_limits(kept)], note)
+    return rows_of(records, [*map(_throughput, kept), *_limits(kept)], note)
 
 
 def draw_throughput(rows: Rows) -> alt.FacetChart:
@@ -38,8 +39,8 @@ def draw_throughput(rows: Rows) -> alt.FacetChart:
     y, low = (logarithmic("tokens per second", field=field) for field in ("y", "low"))
     tips = told(("y", "tokens/s"), ("low", "from"), ("high", "to"))
     layers = [
-        reference("serial", x, y),
-        reference("peak", x, y),
+        *reference("serial", x, y),
+        *reference("peak", x, y),
         part("measured").mark_rule(strokeWidth=1.5).encode(x=x, y=low, y2="high:Q", **look.colour),
         *against_length(rows, look, y, tips),
     ]
@@ -49,15 +50,15 @@ def draw_throughput(rows: Rows) -> alt.FacetChart:
 def step_time(records: Sequence[Record]) -> Rows:
     """Return the median seconds of a step of every trial that ended well, and the fits of the scaling table."""
     kept, note = kept_lines(one for one in _ended(records) if figure(one.record, "step_seconds_median"))
-    known = {id(one.record): one for one in kept}
-    seconds = (_at_length(one, "step_seconds_median") for one in kept)
-    fits = (row for one in scaling([one.record for one in kept]) for row in _fit(known[id(one.records[0])], one))
-    return rows_of(records, [*seconds, *fits], note)
+    by_record = {id(one.record): one for one in kept}
+    fits = [one for task in by_task(records) for one in scaling(task) if id(one.records[0]) in by_record]
+    lines = (row for one in fits for row in _fit(by_record[id(one.records[0])], one))
+    return rows_of(records, [*(measured(one, "step_seconds_median") for one in kept), *lines], note)
 
 
 def draw_step_time(rows: Rows) -> alt.FacetChart:
     """Return points by engine, and the line a + b t through them."""
-    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("seconds per step", form="~g")
+    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("seconds per step", form=".3~g")
     tips = told(("y", "seconds per step"))
     fits = told(("a", "a, seconds per step"), ("b", "b, seconds per time step"))
     layers = [
@@ -75,7 +76,7 @@ def compiling(records: Sequence[Record]) -> Rows:
     for one in ended:
         rivals.setdefault(_place(one), []).append(one.record)
     paid = (row for one in kept for row in _paid(one, rivals[_place(one)]))
-    costs = (_at_length(one, "compile_seconds", COSTS[0]) for one in kept)
+    costs = (measured(one, "compile_seconds", COSTS[0]) for one in kept)
     return rows_of(records, [*costs, *paid], note)
 
 
@@ -84,7 +85,7 @@ def draw_compiling(rows: Rows) -> alt.FacetChart:
     look, y = Looks(rows, "engine", "shape"), logarithmic("")
     tips = told(("y", "seconds or steps"))
     against = [*tips, alt.Tooltip("against:N", title="against")]
-    edges = [layer for name in ("top", "bottom") for layer in edge(name, length(rows), look, against)]
+    edges = [*edge("top", length(rows), look, against), *edge("bottom", length(rows), look, against)]
     return panels([*against_length(rows, look, y, against), *edges], rows, columns=2)
 
 
@@ -96,19 +97,14 @@ def _place(one: Labelled) -> tuple[str, str, int]:
     return one.record.trial.task, one.network, one.record.trial.length
 
 
-def _at_length(one: Labelled, name: str, aspect: str = "") -> dict[str, Any]:
-    panel = Panel(one.by_network, aspect=aspect)
-    return {**one.common, "part": "measured", "panel": panel, "y": one.record.figures[name]}
-
-
-def _measured(one: Labelled) -> dict[str, Any]:
-    low, high = (one.record.figures.get(f"tokens_per_second_{end}") for end in ("low", "high"))
-    return {**_at_length(one, "tokens_per_second"), "low": low, "high": high}
+def _throughput(one: Labelled) -> dict[str, Any]:
+    low, high = (known(one.record, f"tokens_per_second_{end}") for end in ("low", "high"))
+    return {**measured(one, "tokens_per_second"), "low": low, "high": high}
 
 
 def _limits(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     """Yield one row per panel, length and limit, of no engine."""
-    places: dict[tuple[str, ...], dict[int, list[Labelled]]] = {}
+    places: dict[Group, dict[int, list[Labelled]]] = {}
     for one in found:
         places.setdefault(one.by_network, {}).setdefault(one.record.trial.length, []).append(one)
     for group, lengths in places.items():
@@ -116,7 +112,7 @@ def _limits(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             rates = {n: rate for n in sorted(lengths) if (rate := _rate(lengths[n], fraction)) is not None}
             for n, rate in rates.items():
                 row = nobody(lengths[n][0], name, Panel(group), "engine")
-                yield row | {"network": words, "y": rate}
+                yield row | {"network": words, "y": rate, "alone": len(rates) == 1}
 
 
 def _rate(found: Sequence[Labelled], fraction: str) -> float | None:
@@ -130,13 +126,13 @@ def _rate(found: Sequence[Labelled], fraction: str) -> float | None:
 def _fit(one: Labelled, found: Scaling) -> Iterator[dict[str, Any]]:
     """Yield the fitted line as rows of the network's engine: at each length, and between."""
     a, b = found.step_overhead_seconds.value, found.time_step_seconds.value
-    known = [(float(record.trial.length), float(t)) for record, t in zip(found.records, found.time_steps, strict=True)]
+    points = [(float(record.trial.length), float(t)) for record, t in zip(found.records, found.time_steps, strict=True)]
     between = [
         (n + (m - n) * share / BETWEEN, t + (u - t) * share / BETWEEN)
-        for (n, t), (m, u) in pairwise(known)
+        for (n, t), (m, u) in pairwise(points)
         for share in range(BETWEEN)
     ]
-    for n, t in [*between, known[-1]]:
+    for n, t in [*between, points[-1]]:
         if a + b * t > 0:
             panel = Panel(one.by_network)
             yield {**one.common, "length": None, "at": n, "part": "fit", "panel": panel, "y": a + b * t, "a": a, "b": b}
