@@ -516,6 +516,48 @@ def test_launches_take_turns_or_they_do_not():
     assert not interleaved(early, [])
 
 
+def test_a_run_between_the_halves_of_another_took_no_turns():
+    halves, between = launches() + launches(at=2 * HOUR), launches(at=HOUR) + launches(at=HOUR + 60)
+    assert not interleaved(halves, between)
+    assert not interleaved(between, halves)
+    row = verdict(halves, [replace(one, figures=other.figures) for one, other in zip(between, launches(factor=1.08) * 2,
+                                                                                      strict=True)])  # fmt: skip
+    assert (row.verdict, row.drift) == ("cannot_tell", 0.10)
+
+
+def test_launches_added_to_many_earlier_ones_took_turns_for_a_part_only():
+    earlier, beside = launches() + launches(at=100), launches(at=HOUR + 5)
+    assert interleaved(launches(at=HOUR), beside)
+    assert not interleaved(earlier + launches(at=HOUR), beside)
+
+
+def test_launches_that_all_began_in_one_second_may_have_taken_turns():
+    both = [[replace(record, started_at="2026-01-01T00:00:00+00:00") for record in launches()] for _ in range(2)]
+    assert interleaved(*both)
+
+
+def test_launches_on_two_machines_took_no_turns_and_those_of_two_pythons_may_have():
+    elsewhere = launches(place="there", environment=HERE | {"cpu": {"model": "two"}})
+    newer = launches(place="newer", environment=HERE | {"python": {"version": "3.12"}})
+    assert not interleaved(launches(), elsewhere)
+    assert interleaved(launches(), newer)
+
+
+@pytest.mark.parametrize(
+    ("details", "after", "turns"),
+    [
+        ({"wall_seconds": 9.0}, 3, False),  # for 6 seconds of 9 both run
+        ({"wall_seconds": 4.5}, 3, True),  # for less than starts are rounded by
+        ({"wall_seconds": 9.0, "jobs": 2}, 3, True),
+        ({"wall_seconds": 9.0, "node": "one"}, 3, True),
+        ({}, 3, True),
+    ],
+)
+def test_launches_of_two_runs_at_once_took_no_turns_though_they_alternate(details, after, turns):
+    base, new = ([replace(one, details=details) for one in launches(at=at)] for at in (0, after))
+    assert interleaved(base, new) == turns
+
+
 @pytest.mark.parametrize("start", [None, "", "yesterday", "2026-13-01T00:00:00"])
 def test_a_start_that_cannot_be_read_took_no_turns(start):
     assert not interleaved(launches(), [replace(record, started_at=start) for record in launches()])
