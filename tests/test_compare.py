@@ -427,6 +427,17 @@ def test_where_nothing_can_be_told_of_any_trial_the_status_is_5(tmp_path):
     assert status(run(path, path, "--fail-on", "loss_validation:0.02")) == 0
 
 
+def test_a_rule_on_a_figure_that_base_lacks_is_told_and_is_no_judgement(tmp_path):
+    rules = [read_rule("accuracy:0.1"), read_rule("loss_validation:0.02")]
+    found = compare(launches(), launches(), rules=rules)
+    assert found.rows[0].unchecked == ("accuracy:0.1",)
+    assert "not checked (accuracy:0.1): base has no such figure [copy lstm" in compare_text.plain(found)
+    assert '"unchecked": ["accuracy:0.1"]' in compare_text.to_json_lines(found)
+    path = store(tmp_path / "silent.sqlite", *[replace(one, figures={"loss_validation": 0.5}) for one in launches()])
+    assert status(run(path, path, "--fail-on", "throughput:5%")) == 5
+    assert status(run(path, path, "--fail-on", "throughput:5%", "--fail-on", "loss_validation:0.02")) == 0
+
+
 def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
     path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
     with Store.open(path) as opened:

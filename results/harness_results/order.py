@@ -1,4 +1,4 @@
-"""When and where launches were made: whether two sets of them took turns, so that drift of the machine hit both alike."""
+"""When and where launches were made: whether two sets of them took turns, so that the drift hit both alike."""
 
 from __future__ import annotations
 
