@@ -456,6 +456,13 @@ def test_a_store_that_is_not_there_is_no_engine(tmp_path):
         assert f"there is no store {pair[0]}" in str(status(run(*pair)))
 
 
+def test_a_folder_of_an_engines_name_hides_no_engine(tmp_path, monkeypatch):
+    path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torch").mkdir()
+    assert status(run("numpy", "torch", "--store", path)) == 0
+
+
 def test_sides_without_a_common_trial_are_told_what_else_differs(tmp_path):
     cosine = launches(trial(schedule="cosine", schedule_steps=9))
     path = store(tmp_path / "s.sqlite", *launches(), *cosine)
