@@ -116,6 +116,13 @@ def test_an_engine_without_a_floor_takes_the_median_of_the_others_and_says_that_
     assert verdict(launches(), launches()).floor == Floor()
 
 
+def test_two_engines_are_held_against_the_larger_of_their_noise_floors():
+    other = launches(trial(backend="torch", variant="library"))
+    floors = {"numpy:loop": Floor(0.02, measured=True), "torch:library": Floor(0.2, measured=True)}
+    for sides in ((launches(), other), (other, launches())):
+        assert verdict(*sides, key=same_but("backend", "variant"), floors=floors).floor == floors["torch:library"]
+
+
 @pytest.mark.parametrize(("base", "new"), [(10, 5), (5, 10), (5, 5)])
 def test_the_noise_floor_is_that_of_the_side_with_fewer_launches(base, new):
     known = {"here": {"noise/numpy:loop": {"seconds_per_step_a": [1.0, 1.5, 0.8], "seconds_per_step_b": [1.0, 0.7]}}}
