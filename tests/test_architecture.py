@@ -93,6 +93,8 @@ def test_quick_verbs_import_nothing_heavy(arguments):
         "scipy",
         "sqlalchemy",
         "ray",
+        "altair",
+        "vl_convert",
     }
 
 

@@ -68,6 +68,7 @@ class TestTheCellOfTheReadme(CellConformance):
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("pandas")
+    pytest.importorskip("altair")
     monkeypatch.chdir(tmp_path)
     code = next(block for block in blocks(README, "python") if "harness.run(" in block)
     code = code.replace("length=[25, 50])", "length=[3, 5], steps=3, hidden=4, batch=2, progress=False)\nframe =")
@@ -94,6 +95,14 @@ def test_every_status_is_described(status):
 
 def test_every_name_of_the_contract_is_public():
     assert all(hasattr(harness.contract, name) for name in harness.contract.__all__)
+
+
+def test_every_chart_is_described():
+    pytest.importorskip("altair")
+    from harness_results.charts import all_charts
+
+    page = (ROOT / "docs" / "charts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## `(.*)`", page, re.MULTILINE) == list(all_charts())
 
 
 def test_the_plan_of_the_documentation_is_one(tmp_path):

@@ -11,7 +11,7 @@ from harness.cli.main import OK
 from harness.cli.options import default_store
 from harness.contract import Record, UsageError
 
-FORMATS = ("table", "markdown", "csv", "json")
+FORMATS = ("table", "markdown", "csv", "json", "png", "svg")
 
 
 def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -25,24 +25,36 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
 @click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
+@click.option("--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow.")
 @click.option("--store", hidden=True, expose_value=False, callback=_refuse_store)
 @click.option("--last", is_flag=True, help="Only the launches of the last run (not of a doctor's).")
 def command(
-    stores: tuple[str, ...], format_: str, output: Path | None, relative: str | None, run_id: int | None, last: bool
+    stores: tuple[str, ...],
+    format_: str,
+    output: Path | None,
+    relative: str | None,
+    run_id: int | None,
+    last: bool,
+    chart: str | None,
 ) -> int:
     """Show the trials of one store or several, each by the launches of the latest run that measured it.
 
     A trial measured on several machines is shown once for each; one in several stores by the latest.
     """
     from harness.cli.output import print_results, write_text
+    from harness.cli.pictures import check_picture, write_picture
     from harness_results.launches import latest
 
     if last and run_id:
         raise click.UsageError("--run and --last exclude each other")
+    drawn = check_picture(chart, format_, output, relative)
     places = dict.fromkeys(stores or (default_store(),))
-    records = latest(record for store in places for record in _records(store, run_id, last=last))
+    records = latest(record for store in places for record in _records(store, run_id, last=last, with_curves=drawn))
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
+    if drawn:
+        write_picture(records, str(chart), format_, output)
+        return OK
     if output is None and format_ == "table" and relative is None:
         print_results(records)
         return OK
@@ -50,7 +62,7 @@ def command(
     return OK
 
 
-def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
+def _records(location: str, run_id: int | None, *, last: bool, with_curves: bool) -> list[Record]:
     from harness_results.launches import combine, of_each_place
     from harness_results.runs import run_id_of
     from harness_results.store import Store
@@ -58,8 +70,8 @@ def _records(location: str, run_id: int | None, *, last: bool) -> list[Record]:
     with Store.open(location, create=False) as store:
         if last or run_id is not None:
             run_id = run_id_of("last" if last else str(run_id), store.runs(), store.name)
-            return combine(store.launches(run_id))
-        return of_each_place(store.launches(run.run_id) for run in store.runs())
+            return combine(store.launches(run_id, with_curves=with_curves))
+        return of_each_place(store.launches(run.run_id, with_curves=with_curves) for run in store.runs())
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:

@@ -88,16 +88,17 @@ def pivot(records: Sequence[Record]) -> Pivot:
 def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) -> list[Row]:
     """Return the rows of the trivial and of the perfect predictor, at the lengths where all records agree on them."""
     rows = []
-    baselines = {length: _agreed("loss_baseline", length, records) for length in lengths}
+    baselines = {length: agreed("loss_baseline", length, records) for length in lengths}
     for name in ("baseline", "floor"):
-        losses = {length: _agreed(f"loss_{name}", length, records) for length in lengths}
+        losses = {length: agreed(f"loss_{name}", length, records) for length in lengths}
         found = {n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None}
         if found:
             rows.append(Row((name, *[""] * (labels - 1)), found, reference=True))
     return rows
 
 
-def _agreed(figure: str, length: int, records: Sequence[Record]) -> float | None:
+def agreed(figure: str, length: int, records: Sequence[Record]) -> float | None:
+    """Return the one value of a figure at a length; None where the records differ on it, or none has it."""
     values = {record.figures.get(figure) for record in records if record.trial.length == length} - {None}
     return values.pop() if len({number(value, 6) for value in values}) == 1 else None
 

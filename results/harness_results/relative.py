@@ -35,9 +35,14 @@ def relative(records: Sequence[Record], base: str) -> list[Grid]:
     return [_grid(task, base) for task in by_task(records)]
 
 
-def least_seconds(records: Sequence[Record]) -> float | None:
-    """Return the serial limit of a training step, the lowest that any engine's products allow; None where unknown."""
-    pairs = ((_figure(r, "fraction_of_serial_limit"), _figure(r, "step_seconds_median")) for r in records)
+def least_seconds(records: Sequence[Record], fraction: str = "fraction_of_serial_limit") -> float | None:
+    """Return the limit of a training step, the lowest that any engine's products allow; None where unknown.
+
+    Args:
+        records: one network and length on its engines.
+        fraction: the figure that holds the limit: ``fraction_of_serial_limit`` or ``fraction_of_peak``.
+    """
+    pairs = ((_figure(r, fraction), _figure(r, "step_seconds_median")) for r in records)
     found = [fraction * step for fraction, step in pairs if fraction and step]
     return min(found, default=None)
 

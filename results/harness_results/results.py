@@ -10,6 +10,7 @@ from harness.contract.errors import UnavailableError, UnknownNameError
 from harness.contract.record import COLUMNS, FIGURE_COLUMNS, Record
 
 if TYPE_CHECKING:
+    import altair as alt
     import pandas as pd
 
     from harness_results.scaling import Scaling
@@ -93,6 +94,22 @@ class Results(Sequence[Record]):
         from harness_results.tables import rich_table
 
         return rich_table(self.records)
+
+    def chart(self, name: str, scheme: str = "light") -> alt.FacetChart:
+        """Return a chart, such as ``throughput`` or ``gradient-flow``, as an altair object; see docs/charts.md.
+
+        Args:
+            name: of the chart.
+            scheme: ``light`` or ``dark``.
+
+        Raises:
+            UnavailableError: altair is not installed.
+            UnknownNameError: there is no such chart.
+            UsageError: no record has what the chart needs.
+        """
+        from harness_results.charts import chart_of
+
+        return chart_of(self.records, name, scheme)
 
     def to_json(self) -> str:
         """Return JSON lines: one flat object per record."""

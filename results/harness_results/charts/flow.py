@@ -1,0 +1,96 @@
+"""Gradient flow: how much of the loss at the last scored position reaches back to each earlier hidden state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from harness.contract.record import Record
+from harness_results.charts.data import Rows, in_turns, short, spread
+from harness_results.charts.marks import Looks, corner, level, logarithmic, panels, part, told
+from harness_results.charts.panels import Panel, rows_of
+from harness_results.charts.series import Labelled, labelled, nobody
+from harness_results.theory import decay_at_start
+
+MOMENTS = {"initial": "at the start", "final": "after training"}
+GONE = 0.01  # of its value at lag 0: where the horizon is
+MOST_PANELS = 8
+SMALLEST = 1e-12  # of its value at lag 0: nothing below is drawn
+Flow = Mapping[str, Any]
+
+
+def gradient_flow(records: Sequence[Record]) -> Rows:
+    """Return the norm of dL/dh_t by lag, as a fraction of that at lag 0, for every record that has one."""
+    found = [(one, name, flow) for one in labelled(records) for name, flow in _flows(one.record)]
+    kept, points, note = in_turns(found, lambda curve: (_panel(curve[0], curve[1]), curve[0].record.trial.cell))
+    rows = [row for one, name, flow in kept for row in _curve(one, name, flow, points)]
+    return rows_of(records, [*rows, *_theories(kept), *_horizons(kept)], note, MOST_PANELS)
+
+
+def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
+    """Return lines by cell over the lag, the quartiles as a band, theory, and where the gradient counts as gone."""
+    x = alt.X("lag:Q", title="lag, time steps back from the last scored position", axis=alt.Axis(grid=False))
+    y, low = (logarithmic("norm, fraction of lag 0", form=".0e", field=field) for field in ("y", "low"))
+    tips = told(("lag", "lag"), ("y", "fraction of lag 0"), ("norm", "norm"), ("decay", "fitted factor per step"))
+    flow, look = part("flow"), Looks(rows, "cell", "dash")
+    return panels(
+        [
+            level("gone", y),
+            corner("words"),
+            part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
+            flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),
+            flow.mark_line().encode(x=x, y=y, tooltip=tips, **look.line),
+        ],
+        rows,
+        columns=2,
+        free=("x",),
+    )
+
+
+def _flows(record: Record) -> Iterator[tuple[str, Flow]]:
+    flows = record.curves.get("gradient_flow")
+    for name in MOMENTS:
+        flow = flows.get(name) if isinstance(flows, Mapping) else None
+        if isinstance(flow, Mapping) and flow.get("lags") and flow["median"][0]:
+            yield name, flow
+
+
+def _panel(one: Labelled, moment: str) -> Panel:
+    return Panel(one.by_task, one.record.trial.length, MOMENTS[moment])
+
+
+def _curve(one: Labelled, moment: str, flow: Flow, points: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one curve; the lag-0 value is the unit of all three series."""
+    unit = flow["median"][0]
+    series = zip(*(flow[name] for name in ("lags", "median", "low", "high")), strict=True)
+    seen = [point for point in series if point[1] is not None and point[1] / unit >= SMALLEST]
+    for lag, median, *quartiles in spread(seen, points):
+        low, high = (None if value is None else short(max(value / unit, SMALLEST)) for value in quartiles)
+        yield {
+            **one.common, "part": "flow", "panel": _panel(one, moment), "lag": lag, "y": short(median / unit),
+            "low": low, "high": high, "norm": short(median), "decay": flow.get("decay"),
+        }  # fmt: skip
+
+
+def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
+    """Yield, for each panel of the start, the line of each cell that theory has a factor for, and the factors."""
+    factors: dict[Panel, dict[str, float]] = {}
+    for one, moment, flow in found:
+        panel, trial, factor = _panel(one, moment), one.record.trial, decay_at_start(one.record.trial)
+        if moment == "initial" and factor is not None and trial.cell not in factors.setdefault(panel, {}):
+            factors[panel][trial.cell] = factor
+            line = {**nobody(one, "theory", panel, "cell"), "cell": trial.cell}
+            last = max(lag for lag in flow["lags"] if factor**lag >= SMALLEST)
+            yield from ({**line, "lag": lag, "y": factor**lag} for lag in (0, last))
+    firsts = {_panel(one, moment): one for one, moment, _ in reversed(found)}
+    for panel, cells in factors.items():
+        words = ", ".join(f"{cell} {factor:.3g}" for cell, factor in sorted(cells.items()))
+        yield {**nobody(firsts[panel], "words", panel, "cell"), "label": f"theory (dotted), per step: {words}"}
+
+
+def _horizons(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
+    """Yield the line below which the gradient counts as gone, once in each panel."""
+    for panel, one in {_panel(one, moment): one for one, moment, _ in reversed(found)}.items():
+        yield {**nobody(one, "gone", panel, "cell"), "y": GONE}

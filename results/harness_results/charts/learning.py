@@ -1,0 +1,128 @@
+"""Who learns: validation loss against T, and losses over training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Any
+
+import altair as alt
+
+from harness.contract.record import Record
+from harness_results.charts.data import Rows, buckets, ends
+from harness_results.charts.marks import (
+    Looks,
+    against_length,
+    corner,
+    length,
+    level,
+    logarithmic,
+    panels,
+    part,
+    reference,
+    told,
+)
+from harness_results.charts.panels import Group, Panel, rows_of
+from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
+from harness_results.pivot import SOLVED, agreed
+
+LEVELS = ("baseline", "floor")
+STEP = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5))
+
+
+def loss(records: Sequence[Record]) -> Rows:
+    """Return the validation loss of every trial that ended well, and baseline and floor where records agree on them."""
+    ended = (one for one in labelled(records) if one.record.status == "ok")
+    kept, note = kept_lines(one for one in ended if figure(one.record, "loss_validation"))
+    return rows_of(records, [*map(_validation, kept), *_references(kept)], note)
+
+
+def draw_loss(rows: Rows) -> alt.FacetChart:
+    """Return lines by cell, ticked where solved, and the two references."""
+    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("validation loss", form=".3~g")
+    tips = [*told(("y", "validation loss"), ("ratio", "x baseline")), alt.Tooltip("mark:N", title="solved")]
+    ticks = part("measured").transform_filter("datum.mark != null").mark_text(dy=-10, fontSize=12)
+    layers = [
+        *reference("baseline", x, y),
+        *reference("floor", x, y),
+        *against_length(rows, look, y, tips),
+        ticks.encode(x=x, y=y, text="mark:N", **look.colour),
+        corner("words"),
+    ]
+    return panels(layers, rows)
+
+
+def loss_curves(records: Sequence[Record]) -> Rows:
+    """Return the training loss over the steps, the mean of each stretch, and the validation losses on the way."""
+    kept, points, note = kept_curves(one for one in labelled(records) if one.record.curves.get("loss"))
+    rows = [row for one in kept for row in (*_training(one, points), *_evaluations(one, points))]
+    return rows_of(records, [*rows, *_baselines(kept)], note)
+
+
+def draw_loss_curves(rows: Rows) -> alt.FacetChart:
+    """Return lines by cell, points where validated, and the baseline."""
+    look, y = Looks(rows, "cell", "shape"), logarithmic("loss", form=".3~g")
+    lines, points = part("training").mark_line(), part("validation").mark_point(filled=True, size=40, opacity=1)
+    tips = told(("step", "step"), ("y", "loss"))
+    layers = [
+        level("baseline", y),
+        lines.encode(x=STEP, y=y, tooltip=tips, **look.line),
+        points.encode(x=STEP, y=y, tooltip=tips, **look.point),
+    ]
+    return panels(layers, rows, free=("x", "y"))
+
+
+def _validation(one: Labelled) -> dict[str, Any]:
+    told_of = {"y": known(one.record, "loss_validation"), "ratio": known(one.record, "loss_ratio")}
+    mark = SOLVED if one.record.figures.get("solved") else None
+    return {**one.common, "part": "measured", "panel": Panel(one.by_task), **told_of, "mark": mark}
+
+
+def _references(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
+    """Yield baseline and floor of each panel by length; a floor of zero has no place on the axis, and is named."""
+    for group, members in _groups(found).items():
+        records = [one.record for one in members]
+        for number, name in enumerate(LEVELS):
+            lengths = sorted({record.trial.length for record in records})
+            values = {n: agreed(f"loss_{name}", n, records) for n in lengths}
+            row = nobody(members[0], name, Panel(group), "cell") | {"series": -1 - number, "network": name}
+            drawn = {n: value for n, value in values.items() if value}
+            for n, value in drawn.items():
+                yield row | {"length": n, "y": value, "alone": len(drawn) == 1}
+            if not drawn and 0 in values.values():
+                yield row | {"part": "words", "y": None, "label": f"{name}: 0"}
+
+
+def _training(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
+    values = one.record.curves["loss"]
+    for step, value in zip(ends(len(values), points), buckets(values, points, fmean), strict=True):
+        if value is not None and value > 0:
+            yield {**_of_curve(one, "training"), "step": step, "y": value}
+
+
+def _evaluations(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
+    found = [item for item in one.record.curves.get("evaluations") or () if item.get("loss_validation")]
+    apart = -(-len(found) // max(1, points // 4))
+    for item in [*found[:-1:apart], *found[-1:]]:
+        yield {**_of_curve(one, "validation"), "step": item["step"], "y": item["loss_validation"]}
+
+
+def _of_curve(one: Labelled, name: str) -> dict[str, Any]:
+    return {**one.common, "part": name, "panel": Panel(one.by_task, one.record.trial.length)}
+
+
+def _baselines(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
+    for group, members in _groups(found).items():
+        records = [one.record for one in members]
+        for n in sorted({record.trial.length for record in records}):
+            value = agreed("loss_baseline", n, records)
+            if value:
+                row = nobody(members[0], "baseline", Panel(group, n), "cell")
+                yield row | {"length": n, "network": "baseline", "y": value}
+
+
+def _groups(found: Sequence[Labelled]) -> dict[Group, list[Labelled]]:
+    groups: dict[Group, list[Labelled]] = {}
+    for one in found:
+        groups.setdefault(one.by_task, []).append(one)
+    return groups

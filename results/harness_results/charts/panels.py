@@ -1,0 +1,74 @@
+"""Panels: which small picture of a chart a row belongs to, the order of the pictures, and which go first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.contract.record import Record
+from harness_results.charts.data import MOST_PANELS, Rows
+
+Group = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small picture.
+
+    Attributes:
+        group: what it shares with those of other lengths: task and cell, and the settings in words.
+        length: its length, where each has a panel of its own; 0 elsewhere.
+        aspect: what of the group it shows, where that takes several.
+    """
+
+    group: Group
+    length: int = 0
+    aspect: str = ""
+
+    @property
+    def words(self) -> str:
+        """Return its heading: a second line where there are settings."""
+        names, settings = self.group
+        length = f"T={self.length}" if self.length else ""
+        first = " · ".join(filter(None, (*names, length, self.aspect)))
+        return "\n".join(filter(None, (first, " · ".join(settings))))
+
+
+def rows_of(
+    records: Sequence[Record], values: Iterable[Mapping[str, Any]], note: str | None = None, most: int = MOST_PANELS
+) -> Rows:
+    """Return the rows of a chart.
+
+    Args:
+        records: all of them, for the names of engines and cells.
+        values: rows whose ``panel`` is a ``Panel``.
+        note: what was left out.
+        most: panels to draw.
+    """
+    known = list(values)
+    places = _places(list(dict.fromkeys(row["panel"] for row in known)))
+    found = Rows(
+        values=tuple({**row, **places[row["panel"]]} for row in known),
+        engines=tuple(sorted({record.trial.engine for record in records})),
+        cells=tuple(sorted({record.trial.cell for record in records})),
+        most=most,
+    )
+    cut = [f"{found.drawn} of {len(found.panels)} panels are drawn"] if found.drawn < len(found.panels) else []
+    return replace(found, note="; ".join([*filter(None, [note]), *cut]) or None)
+
+
+def _places(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:
+    """Return each panel's heading, order (groups and aspects as they appear, lengths ascending) and level."""
+    groups = list(dict.fromkeys(panel.group for panel in panels))
+    aspects = list(dict.fromkeys(panel.aspect for panel in panels))
+    ordered = sorted(panels, key=lambda one: (groups.index(one.group), one.length, aspects.index(one.aspect)))
+    return {
+        panel: {"panel": panel.words, "order": order, "level": _level(panel, panels)}
+        for order, panel in enumerate(ordered)
+    }
+
+
+def _level(panel: Panel, panels: Sequence[Panel]) -> int:
+    """Return 1 for the longest length of a group, 2 for the next."""
+    return 1 + len({one.length for one in panels if one.group == panel.group and one.length > panel.length})
