@@ -116,6 +116,13 @@ def test_an_engine_without_a_floor_takes_the_median_of_the_others_and_says_that_
     assert verdict(launches(), launches()).floor == Floor()
 
 
+def test_two_engines_are_held_against_the_larger_of_their_noise_floors():
+    other = launches(trial(backend="torch", variant="library"))
+    floors = {"numpy:loop": Floor(0.02, measured=True), "torch:library": Floor(0.2, measured=True)}
+    for sides in ((launches(), other), (other, launches())):
+        assert verdict(*sides, key=same_but("backend", "variant"), floors=floors).floor == floors["torch:library"]
+
+
 @pytest.mark.parametrize(("base", "new"), [(10, 5), (5, 10), (5, 5)])
 def test_the_noise_floor_is_that_of_the_side_with_fewer_launches(base, new):
     known = {"here": {"noise/numpy:loop": {"seconds_per_step_a": [1.0, 1.5, 0.8], "seconds_per_step_b": [1.0, 0.7]}}}
@@ -427,6 +434,17 @@ def test_where_nothing_can_be_told_of_any_trial_the_status_is_5(tmp_path):
     assert status(run(path, path, "--fail-on", "loss_validation:0.02")) == 0
 
 
+def test_a_rule_on_a_figure_that_base_lacks_is_told_and_is_no_judgement(tmp_path):
+    rules = [read_rule("accuracy:0.1"), read_rule("loss_validation:0.02")]
+    found = compare(launches(), launches(), rules=rules)
+    assert found.rows[0].unchecked == ("accuracy:0.1",)
+    assert "not checked (accuracy:0.1): base has no such figure [copy lstm" in compare_text.plain(found)
+    assert '"unchecked": ["accuracy:0.1"]' in compare_text.to_json_lines(found)
+    path = store(tmp_path / "silent.sqlite", *[replace(one, figures={"loss_validation": 0.5}) for one in launches()])
+    assert status(run(path, path, "--fail-on", "throughput:5%")) == 5
+    assert status(run(path, path, "--fail-on", "throughput:5%", "--fail-on", "loss_validation:0.02")) == 0
+
+
 def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
     path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
     with Store.open(path) as opened:
@@ -443,6 +461,13 @@ def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
 def test_a_store_that_is_not_there_is_no_engine(tmp_path):
     for pair in (("gone.sqlite", "gone.db"), (str(tmp_path / "a"), str(tmp_path / "b"))):
         assert f"there is no store {pair[0]}" in str(status(run(*pair)))
+
+
+def test_a_folder_of_an_engines_name_hides_no_engine(tmp_path, monkeypatch):
+    path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torch").mkdir()
+    assert status(run("numpy", "torch", "--store", path)) == 0
 
 
 def test_sides_without_a_common_trial_are_told_what_else_differs(tmp_path):
@@ -514,6 +539,48 @@ def test_launches_take_turns_or_they_do_not():
     assert not interleaved(early, late)
     assert not interleaved(late, early)
     assert not interleaved(early, [])
+
+
+def test_a_run_between_the_halves_of_another_took_no_turns():
+    halves, between = launches() + launches(at=2 * HOUR), launches(at=HOUR) + launches(at=HOUR + 60)
+    assert not interleaved(halves, between)
+    assert not interleaved(between, halves)
+    row = verdict(halves, [replace(one, figures=other.figures) for one, other in zip(between, launches(factor=1.08) * 2,
+                                                                                      strict=True)])  # fmt: skip
+    assert (row.verdict, row.drift) == ("cannot_tell", 0.10)
+
+
+def test_launches_added_to_many_earlier_ones_took_turns_for_a_part_only():
+    earlier, beside = launches() + launches(at=100), launches(at=HOUR + 5)
+    assert interleaved(launches(at=HOUR), beside)
+    assert not interleaved(earlier + launches(at=HOUR), beside)
+
+
+def test_launches_that_all_began_in_one_second_may_have_taken_turns():
+    both = [[replace(record, started_at="2026-01-01T00:00:00+00:00") for record in launches()] for _ in range(2)]
+    assert interleaved(*both)
+
+
+def test_launches_on_two_machines_took_no_turns_and_those_of_two_pythons_may_have():
+    elsewhere = launches(place="there", environment=HERE | {"cpu": {"model": "two"}})
+    newer = launches(place="newer", environment=HERE | {"python": {"version": "3.12"}})
+    assert not interleaved(launches(), elsewhere)
+    assert interleaved(launches(), newer)
+
+
+@pytest.mark.parametrize(
+    ("details", "after", "turns"),
+    [
+        ({"wall_seconds": 9.0}, 3, False),  # for 6 seconds of 9 both run
+        ({"wall_seconds": 4.5}, 3, True),  # for less than starts are rounded by
+        ({"wall_seconds": 9.0, "jobs": 2}, 3, True),
+        ({"wall_seconds": 9.0, "node": "one"}, 3, True),
+        ({}, 3, True),
+    ],
+)
+def test_launches_of_two_runs_at_once_took_no_turns_though_they_alternate(details, after, turns):
+    base, new = ([replace(one, details=details) for one in launches(at=at)] for at in (0, after))
+    assert interleaved(base, new) == turns
 
 
 @pytest.mark.parametrize("start", [None, "", "yesterday", "2026-13-01T00:00:00"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from harness.cli.types import Percentage
 from harness.contract import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from harness_results.comparison import Comparison
+    from harness_results.comparison import Comparison, Row
+    from harness_results.gate import Rule
     from harness_results.sides import Side
 
 FORMATS = ("table", "markdown", "json")
@@ -70,8 +71,12 @@ def command(base: str, new: str, **options: Any) -> int:
     _show(found, axis, options)
     if any(row.regressions for row in found.rows):
         return REGRESSION
-    judged = any(row.verdict not in NOTHING_TOLD or (rules and row.both_ok) for row in found.rows)
-    return OK if judged else NOTHING_COMPARABLE
+    return OK if any(_judged(row, rules) for row in found.rows) else NOTHING_COMPARABLE
+
+
+def _judged(row: Row, rules: Sequence[Rule]) -> bool:
+    """Say whether the speeds or any rule told something of the trial."""
+    return row.verdict not in NOTHING_TOLD or (row.both_ok and len(row.unchecked) < len(rules))
 
 
 def _allowed(values: Iterable[str]) -> list[str]:

@@ -155,6 +155,9 @@ def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
 
 def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str]) -> Row:
     broken = [row.verdict] if row.verdict in REGRESSIONS and not (rules and row.verdict == "slower") else []
+    unchecked = []
     if row.both_ok and row.base is not None and row.new is not None:
         broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]
-    return replace(row, regressions=tuple(name for name in broken if name not in allowed))
+        unchecked = [str(rule) for rule in rules if not rule.checks(row.base)]
+    regressions = tuple(name for name in broken if name not in allowed)
+    return replace(row, regressions=regressions, unchecked=tuple(unchecked))

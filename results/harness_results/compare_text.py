@@ -131,6 +131,7 @@ def _flat(row: Row) -> dict[str, Any]:
     trial, effect = row.trial, row.effect
     sides = {"base": row.base, "new": row.new}
     flat: dict[str, Any] = {"verdict": row.verdict, "reason": row.reason, "regressions": list(row.regressions)}
+    flat["unchecked"] = list(row.unchecked)
     flat |= {name: getattr(trial, name) for name in ("trial_id", "task", "cell", "length", "backend", "variant")}
     flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value")}
     flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
@@ -184,6 +185,9 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
         if row.regressions:
             broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
             told.setdefault(f"regression ({broken})", []).append(name)
+        if row.unchecked:
+            rules = f"not checked ({', '.join(row.unchecked)}): base has no such figure"
+            told.setdefault(rules, []).append(name)
     for reason, where in told.items():
         yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004
 

@@ -28,6 +28,7 @@ class Row:
             None: they did, or there is no interval.
         reason: why nothing can be told, what fails, or that both sides are the same launches.
         regressions: which rules it breaks; empty: none.
+        unchecked: which rules ask for a figure that ``base`` lacks, where both sides ended well.
     """
 
     trial: Trial
@@ -39,6 +40,7 @@ class Row:
     drift: float | None = None
     reason: str | None = None
     regressions: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
     @property
     def both_ok(self) -> bool:

@@ -30,12 +30,21 @@ class Rule:
     def __str__(self) -> str:
         return f"{self.metric}:{100 * self.threshold:g}%" if self.relative else f"{self.metric}:{self.threshold:g}"
 
+    @property
+    def figure(self) -> str:
+        """The figure of a record that the metric is."""
+        return ALIASES.get(self.metric, self.metric)
+
+    def checks(self, base: Record) -> bool:
+        """Say whether ``base`` has the figure, so that it can get worse at all."""
+        return base.figures.get(self.figure) is not None
+
     def broken(self, base: Record, new: Record, *, slower: bool) -> bool:
         """Say whether ``new`` is worse than allowed; a throughput only where the launches prove it (``slower``).
 
         A figure that was known and is no longer (a task no longer solved, a loss not finite) breaks the rule.
         """
-        name = ALIASES.get(self.metric, self.metric)
+        name = self.figure
         before, after = base.figures.get(name), new.figures.get(name)
         if before is None:
             return False

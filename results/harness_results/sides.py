@@ -32,7 +32,7 @@ def is_store_or_run(text: str) -> bool:
     """Say whether ``text`` names a store (PATH, PATH@3, a URL) or a run (3, last, last~1), and no value of a field."""
     path = text.rpartition("@")[0] or text
     looks = "/" in text or path.endswith(STORES)
-    return looks or Path(text).exists() or Path(path).exists() or bool(RUN.fullmatch(text))
+    return looks or Path(text).is_file() or Path(path).is_file() or bool(RUN.fullmatch(text))
 
 
 def store_or_run(text: str, store: str) -> Side:
