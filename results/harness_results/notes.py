@@ -27,7 +27,9 @@ PLACES = 6  # shown before "and n more"
 
 def reading(records: Iterable[Record]) -> str:
     """Return how to read the tables of these records: what each column is, and what its interval means."""
-    speeds = dict.fromkeys(speed_in_words(record) for record in records if record.figures.get("tokens_per_second") is not None)
+    speeds = dict.fromkeys(
+        speed_in_words(record) for record in records if record.figures.get("tokens_per_second") is not None
+    )
     return " · ".join([LOSS, f"tokens/s: {'; or '.join(speeds) or 'median'}", GRADIENT])
 
 

@@ -43,9 +43,7 @@ def headline(records: Sequence[Record]) -> list[Answer]:
     return [Answer(question, tuple(_sentences(tasks, of)), more, basis(records)) for question, of, basis in asked]
 
 
-def _sentences(
-    tasks: Sequence[Sequence[Record]], of: Callable[[Sequence[Record]], str]
-) -> Iterator[tuple[str, str]]:
+def _sentences(tasks: Sequence[Sequence[Record]], of: Callable[[Sequence[Record]], str]) -> Iterator[tuple[str, str]]:
     for task in tasks[:MOST_TASKS]:
         yield one_line(task[0].trial.task), f"{of(task)}."
 

@@ -23,7 +23,7 @@ def who_learns(records: Sequence[Record]) -> str:
     told: dict[str, list[str]] = {}
     for cell, some in by_cell(ended).items():
         told.setdefault(_solved(some), []).append(one_line(cell))
-    return "; ".join(f'{words} by {listed(cells)}' for words, cells in told.items())
+    return "; ".join(f"{words} by {listed(cells)}" for words, cells in told.items())
 
 
 def basis(records: Sequence[Record]) -> str:
@@ -31,7 +31,9 @@ def basis(records: Sequence[Record]) -> str:
     seeds = len({record.trial.seed for record in records})
     told = "one seed: another one may end otherwise" if seeds == 1 else counted(seeds, "seed")
     failed = sum(record.status != "ok" for record in records)
-    left = f" {counted(failed, 'trial')} that did not end well {'is' if failed == 1 else 'are'} left out." * bool(failed)
+    left = f" {counted(failed, 'trial')} that did not end well {'is' if failed == 1 else 'are'} left out." * bool(
+        failed
+    )
     return (
         f"By the loss on validation batches after training, from {told}. At the baseline: within "
         f"{findings.AT_BASELINE:.0%} of the loss of the best predictor that learns nothing.{left}"
@@ -79,7 +81,7 @@ def _text(records: Sequence[Record]) -> str:
     best = sorted((min(some, key=_in_order) for some in by_cell(records).values()), key=_in_order)
     first = best[0]
     close = [record for record in best if _in_order(record) <= (1 + CLOSE) * _in_order(first)]
-    others = [record for record in best[: MOST_CELLS] if record not in close]
+    others = [record for record in best[:MOST_CELLS] if record not in close]
     beside = f", beside {listed(map(_cell_and_loss, others))}" if others else ""
     if len(close) > 1:
         lowest = f"no clear winner: {listed(map(_cell_and_loss, close))} are within {CLOSE:.0%}"
@@ -107,4 +109,6 @@ def _beaten(records: Sequence[Record]) -> str:
     if not known:
         return "no baseline is known"
     below = sum(ratio < 1 for ratio in known)
-    return f"{below or 'none'} of {counted(len(known), 'trial')} {'is' if below == 1 else 'are'} below the n-gram models"
+    return (
+        f"{below or 'none'} of {counted(len(known), 'trial')} {'is' if below == 1 else 'are'} below the n-gram models"
+    )

@@ -60,4 +60,6 @@ def _counted(words: str, holds: Callable[[Record], bool], records: Sequence[Reco
 
 
 def _of_all(count: int, total: int) -> str:
-    return f"{count} of {counted(total, 'trial')}" if count < total else f"{'all ' * (total > 1)}{counted(total, 'trial')}"
+    return (
+        f"{count} of {counted(total, 'trial')}" if count < total else f"{'all ' * (total > 1)}{counted(total, 'trial')}"
+    )
