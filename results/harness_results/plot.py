@@ -1,8 +1,4 @@
-"""Curves as lines of text: braille dots, or ASCII. It knows no record and no colour.
-
-No library: those that draw in a terminal (plotext, uniplot) keep one figure per process, or colour what is piped, or
-have no ASCII; what is needed here is one small drawing.
-"""
+"""Curves as lines of text: braille dots, or ASCII. It knows no record and no colour."""
 
 from __future__ import annotations
 
@@ -52,13 +48,13 @@ class Plot:
         for x, y in marks:
             cells[box.row(y) // high][box.column(x) // wide] = "o"
         yield self.title + " (log)" * self.logarithmic
-        values = {row: box.bottom + (box.top - box.bottom) * (1 - row / (height - 1)) for row in _ticks(height)}
+        values = {row: box.value(1 - row / (height - 1)) for row in (0, (height - 1) // 2, height - 1)}
         for row, line in enumerate(cells):
             tick = number(10 ** values[row] if self.logarithmic else values[row]) if row in values else ""
             yield f"{tick:>{LABEL}} {'┤' if tick else '│'}{''.join(line)}".rstrip()
         yield " " * (LABEL + 1) + "└" + "─" * columns
-        low, high_end = _whole(box.left), _whole(box.right)
-        yield " " * (LABEL + 2) + low + self.across.center(columns - len(low) - len(high_end)) + high_end
+        low, end = count(round(box.left)), count(round(box.right))
+        yield " " * (LABEL + 2) + low + self.across.center(columns - len(low) - len(end)) + end
 
     def _seen(self, points: Points) -> list[tuple[float, float]]:
         known = [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not self.logarithmic)]
@@ -80,8 +76,12 @@ class _Box:
         return round((x - self.left) / (self.right - self.left) * (self.columns - 1))
 
     def row(self, y: float) -> int:
-        part = (y - self.bottom) / (self.top - self.bottom) if self.top > self.bottom else 0.5
+        half = self.top / 2 - self.bottom / 2  # of the range, which itself may be beyond what a float holds
+        part = (y / 2 - self.bottom / 2) / half if half else 0.5
         return round((1 - part) * (self.rows - 1))
+
+    def value(self, part: float) -> float:
+        return self.bottom * (1 - part) + self.top * part
 
 
 def _dots(curve: Points, box: _Box) -> Iterator[tuple[int, int]]:
@@ -89,7 +89,7 @@ def _dots(curve: Points, box: _Box) -> Iterator[tuple[int, int]]:
     columns: dict[int, list[float]] = {}
     for x, y in curve:
         columns.setdefault(box.column(x), []).append(y)
-    means = [(column, box.row(sum(ys) / len(ys))) for column, ys in sorted(columns.items())]
+    means = [(column, box.row(sum(y / len(ys) for y in ys))) for column, ys in sorted(columns.items())]
     yield from means[:1]
     for (left, start), (right, end) in itertools.pairwise(means):
         steps = max(right - left, abs(end - start))
@@ -100,11 +100,3 @@ def _dots(curve: Points, box: _Box) -> Iterator[tuple[int, int]]:
 
 def _with_dot(cell: str, row: int, column: int) -> str:
     return chr((BLANK if cell == " " else ord(cell)) | DOTS[row][column])
-
-
-def _ticks(height: int) -> tuple[int, ...]:
-    return (0, (height - 1) // 2, height - 1) if height > 2 else (0, height - 1)  # noqa: PLR2004
-
-
-def _whole(value: float) -> str:
-    return count(round(value))

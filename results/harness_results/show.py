@@ -139,7 +139,7 @@ def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]
 def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
     """Yield the gradient norm over training as one line of blocks."""
     series = record.curves.get("gradient_norm")
-    values = [value if isinstance(value, int | float) else None for value in series or ()]
+    values = [_known(value) for value in series] if isinstance(series, list | tuple) else []
     known = [value for value in values if value is not None]
     if known:
         blocks = sparkline(values, max(10, width - NAME_WIDTH - 30), logarithmic=True)
@@ -149,14 +149,19 @@ def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
 
 
 def _evaluations(evaluations: Any) -> Iterator[Text]:
-    if not isinstance(evaluations, list | tuple) or not evaluations:
+    known = [one for one in evaluations if isinstance(one, Mapping)] if isinstance(evaluations, list | tuple) else []
+    if not known:
         return
     yield Text("")
     yield Text("evaluations", style="bold")
     yield Text(f"  {'step':>10}  {'validation':>10}  {'training':>10}  {'accuracy':>10}", style="dim")
-    for found in (evaluations[index] for index in _spread(len(evaluations))):
-        names = ("step", "loss_validation", "loss_train_eval", "accuracy")
-        yield Text("".join(f"  {number(found.get(name)):>10}" for name in names))
+    for found in (known[index] for index in _spread(len(known))):
+        values = (found.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy"))
+        yield Text("".join(f"  {number(_known(value)):>10}" for value in values))
+
+
+def _known(value: Any) -> float | None:
+    return value if isinstance(value, int | float) else None
 
 
 def _launches(launches: Any) -> Iterator[Text]:

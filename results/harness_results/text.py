@@ -133,8 +133,8 @@ def bars(values: Sequence[float | None], top: float, width: int) -> str:
 
 
 def _level(height: float, top: float) -> int:
-    part = height / top if top > 0 else 0.0
-    return max(0, min(len(_LEVELS) - 1, int(part * len(_LEVELS)))) if math.isfinite(part) else 0
+    part = max(0.0, min(1.0, height / top)) if top > 0 else 0.0
+    return min(len(_LEVELS) - 1, int(part * len(_LEVELS)))
 
 
 def _slice(values: Sequence[float | None], index: int, width: int) -> Sequence[float | None]:
