@@ -157,6 +157,21 @@ def test_a_terminal_shows_some_rows_of_a_long_table_and_how_to_see_all():
     assert f"shown: {MOST_ROWS} of 10,000 rows; choose with -t, -c, -b, -T; all: pipe it" in " ".join(text.split())
 
 
+def test_of_a_long_table_every_cell_and_engine_is_seen_and_what_would_follow_it_is_left_out():
+    records = [make(engine, cell, n, seed=seed) for cell in ("rnn", "lstm") for seed in range(50)
+               for engine in ("a:x", "b:x") for n in (25, 50, 100)]  # fmt: skip
+    timed = [
+        Record(r.trial, "ok", figures={**r.figures, "step_seconds_median": 0.01 * r.trial.length}) for r in records
+    ]
+    text = on_a_terminal(timed)
+    first = [line for line in text.partition("\n\n")[0].splitlines() if ":x" in line]
+    assert [sum(name in line for line in first) for name in ("a:x", "b:x")] == [MOST_ROWS // 2] * 2
+    assert [text.partition("\n\n")[0].count(cell) for cell in ("rnn", "lstm")] == [1, 1]
+    assert "scaling in T" in plain_table(timed)
+    assert "scaling in T" not in text
+    assert f"{MOST_ROWS} of 200 rows, none of the tables that would follow; choose" in " ".join(text.split())
+
+
 def test_what_is_piped_is_whole():
     assert plain_table(many(300)).count("numpy:native") == 300
     assert "shown:" not in plain_table(many(300))
