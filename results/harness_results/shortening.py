@@ -59,7 +59,7 @@ def _grid(table: Grid) -> Grid:
 def _representative(rows: Sequence[Row]) -> set[int]:
     """Return the ids of the rows to show: of every cell on every engine the first, then the second, and so on."""
     turns: dict[tuple[str, str], int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []
     for row in rows:
         kind = (row.labels[0], row.labels[-1])
         turns[kind] = turns.get(kind, 0) + 1
