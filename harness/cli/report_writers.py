@@ -9,6 +9,7 @@ from pathlib import Path
 import rich_click as click
 
 from harness.cli.output import written
+from harness.cli.pictures import PICTURES
 from harness.contract import Record
 
 TEXTS = {  # format -> module and function of the records
@@ -19,7 +20,7 @@ TEXTS = {  # format -> module and function of the records
     "json": ("export", "to_json_lines"),
 }
 PARQUET = "parquet"
-PICTURES = ("png", "svg")  # of a chart: written elsewhere
+
 FORMATS = (*TEXTS, PARQUET, *PICTURES)
 
 
