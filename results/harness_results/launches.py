@@ -133,7 +133,9 @@ def _like(
 ) -> Record:  # fmt: skip
     """Return a record with what all launches share from the first, and what each of them gave in its details."""
     details = dict(first.details) | {"interval": interval, "launches": len(group)}
-    details["launch_figures"] = [{"status": record.status, **record.figures} for record in group]
+    details["launch_figures"] = [
+        {"status": record.status, "started_at": record.started_at, **record.figures} for record in group
+    ]
     for name, found in (("flags", extra), ("notes", ())):
         merged = [*found, *_merged(name, group)]
         details |= {name: merged} if merged or name in details else {}
