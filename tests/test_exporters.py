@@ -262,18 +262,19 @@ def test_mlflow_reads_back_every_number(stored, tmp_path, mlflow, monkeypatch):
         for one in trial.series:
             history = client.get_metric_history(run.info.run_id, one.name)
             read = sorted((each.step, each.value, each.timestamp) for each in history)
-            times = [round(1000 * seconds) for seconds in one.seconds]
+            times = [round(1000 * seconds) or 1 for seconds in one.seconds]
             assert read == list(zip(one.steps, one.values, times, strict=True))
         wanted_status = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}[trial.status]
         assert run.info.status == wanted_status
         ended = trial.started if trial.ended is None else trial.ended
-        assert (run.info.start_time, run.info.end_time) == (1000 * trial.started, 1000 * ended)
+        assert (run.info.start_time, run.info.end_time) == (1000 * trial.started or 1, 1000 * ended or 1)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_repeating_an_export_to_mlflow_doubles_nothing(stored, tmp_path, mlflow):
     for _ in range(2):
         export(stored, "mlflow", tmp_path / "ml")
+    assert sorted(path.name for path in (tmp_path / "ml").iterdir()) == [MARK, "mlflow.db"]
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'ml' / 'mlflow.db'}")
     assert len(client.search_runs([client.get_experiment_by_name("copy").experiment_id])) == 5
 

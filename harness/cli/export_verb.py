@@ -34,5 +34,7 @@ def command(store: str, target: str, output: Path, run: str | None) -> int:
     with Store.open(store, create=False) as opened:
         run_id = None if run is None else run_id_of(run, opened.runs(), opened.name)
         count = export(opened, form, output, run_id)
-    click.echo(printable(f"{counted(count, 'trial')} written to {output}. To look: {form.how_to_look(output)}"), err=True)
+    click.echo(
+        printable(f"{counted(count, 'trial')} written to {output}. To look: {form.how_to_look(output)}"), err=True
+    )
     return OK

@@ -1,4 +1,4 @@
-"""What an exporter gets and must do. It sees trials as a report shows them, and no store; the numbers are all finite."""
+"""What an exporter gets and must do. It sees trials as a report shows them, and no store; all numbers are finite."""
 
 from __future__ import annotations
 

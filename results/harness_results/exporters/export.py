@@ -30,7 +30,9 @@ def export(store: Store, target: TrialExporter, home: Path, run_id: int | None =
                 count += 1
                 yield shared(record, alone=len(of_trial) == 1)
         if not count:
-            raise UsageError(f"store {store.name} holds no record: run something with `harness run`, or name another store")
+            raise UsageError(
+                f"store {store.name} holds no record: run something with `harness run`, or name another store"
+            )
 
     digest = hashlib.sha256(store.database.place.encode("utf-8", "backslashreplace")).hexdigest()[:12]
     form = type(target).__module__.rpartition(".")[2]

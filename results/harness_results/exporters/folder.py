@@ -76,13 +76,17 @@ def _entries(home: Path, origin: str) -> list[str]:
         mark = json.loads((home / MARK).read_text(encoding="utf-8"))
         known, of = {str(name) for name in mark["entries"]}, mark["origin"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{home} holds something that is no export: choose another --output, or an empty one") from None
+        raise UsageError(
+            f"{home} holds something that is no export: choose another --output, or an empty one"
+        ) from None
     if of != origin:
         raise UsageError(f"{home} holds another export ({of}): choose another --output, or remove that one")
     others = sorted(found - known - {MARK})
     if others:
-        raise UsageError(f"{home} holds {others[0]!r}, which no export put there: move it away, or choose another --output")
-    return sorted(found - {MARK})
+        raise UsageError(
+            f"{home} holds {others[0]!r}, which no export put there: move it away, or choose another --output"
+        )
+    return sorted(found - {MARK, PART})
 
 
 def _mark(home: Path, origin: str, entries: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import uuid
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -43,21 +44,23 @@ class Exporter(TrialExporter):
 
         if TROUBLE & set(str(folder.absolute())):
             raise UsageError(f"MLflow cannot open {home}: choose an --output without any of ? # %")
-        place = _uri(folder)
+        part = folder / f"{uuid.uuid4().hex}.db"  # MLflow keeps what it opened, by name, until the process ends
+        place = _uri(part)
         client = MlflowClient(tracking_uri=place, registry_uri=place)
         experiments: dict[str, str] = {}
         for trial in trials:
             if trial.task not in experiments:
                 experiments[trial.task] = _experiment(client, trial.task, home)
             _write_run(client, experiments[trial.task], trial)
+        part.replace(folder / FILE)
 
     def how_to_look(self, home: Path) -> str:
         """Return the command that shows what was written."""
-        return f"mlflow ui --backend-store-uri {shlex.quote(_uri(home))}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(_uri(home / FILE))}"
 
 
-def _uri(folder: Path) -> str:
-    return f"sqlite:///{(folder.absolute() / FILE).as_posix()}"
+def _uri(file: Path) -> str:
+    return f"sqlite:///{file.absolute().as_posix()}"
 
 
 def _experiment(client: Any, task: str, home: Path) -> str:
@@ -91,4 +94,4 @@ def _metrics(trial: SharedTrial) -> Iterator[Any]:
 
 
 def _milliseconds(seconds: float) -> int:
-    return round(1000 * seconds)
+    return round(1000 * seconds) or 1  # MLflow takes 0 for now
