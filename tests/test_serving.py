@@ -36,7 +36,8 @@ def page(records, title):
     script = "document.getElementById('task').addEventListener('change', e => {{document.title = e.target.value}})"
     return (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' "
             f'content="{{POLICY}}"><link rel="icon" href="data:,"><title>{{title}}</title></head><body><main>'
-            f"{{tasks}}{{fold}}{{rows}}<div style='height:5000px'></div></main><script>{{script}}</script></body></html>")
+            f"{{tasks}}{{fold}}{{rows}}<div style='height:5000px'></div></main>"
+            f"<script>{{script}}</script></body></html>")
 sys.modules["harness_results.page"] = types.ModuleType("harness_results.page")
 sys.modules["harness_results.page.build"] = types.SimpleNamespace(page=page)
 from harness.__main__ import main

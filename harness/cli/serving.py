@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import rich_click as click
+from click import get_current_context
 from click.core import ParameterSource
 
 from harness.cli.main import OK
@@ -16,7 +17,7 @@ APART = {"format_": "--format", "output": "--output", "relative": "--relative"}
 
 def check_alone(*, serve: bool) -> None:
     """Refuse options of the present command that would say nothing."""
-    given = click.get_current_context()
+    given = get_current_context()
     if not serve:
         raise click.UsageError("--port is the port of --serve, which is missing")
     for name, option in APART.items():
