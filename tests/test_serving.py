@@ -32,11 +32,20 @@ def page(records, title):
     row = "<p class='trial'>T = {{}} {{}} points</p>"
     rows = "".join(row.format(one.trial.length, len(one.curves["loss"])) for one in records)
     tasks = "<label>task <select id='task'><option>all</option><option>copy</option></select></label>"
+    boxes = "".join(f"<input type='checkbox' name='T' value='{{one.trial.length}}' aria-label='T'>" for one in records)
+    table = "<table aria-label='t'><tr><th><button>T</button></table>"
+    buttons = f"<button id='theme' aria-pressed='false'>Dark</button>{{table}}"
     fold = "<details id='fold'><summary>more</summary>more</details>"
-    script = "document.getElementById('task').addEventListener('change', e => {{document.title = e.target.value}})"
+    script = (
+        "document.getElementById('task').addEventListener('change', e => {{document.title = e.target.value}});"
+        "const theme = document.getElementById('theme'), head = document.querySelector('th'); let clicks = 0;"
+        "theme.addEventListener('click', () => theme.setAttribute('aria-pressed', theme.ariaPressed !== 'true'));"
+        "head.firstChild.addEventListener('click', () => head.setAttribute('aria-sort',"
+        " ['ascending', 'descending'][clicks++]));"
+    )
     return (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' "
             f'content="{{POLICY}}"><link rel="icon" href="data:,"><title>{{title}}</title></head><body><main>'
-            f"{{tasks}}{{fold}}{{rows}}<div style='height:5000px'></div></main>"
+            f"{{tasks}}{{boxes}}{{buttons}}{{fold}}{{rows}}<div style='height:5000px'></div></main>"
             f"<script>{{script}}</script></body></html>")
 sys.modules["harness_results.page"] = types.ModuleType("harness_results.page")
 sys.modules["harness_results.page.build"] = types.SimpleNamespace(page=page)
@@ -50,7 +59,7 @@ def record(length=20) -> Record:
     return Record(trial, "ok", figures={"loss_final": 0.5}, curves={"loss": [2.0, 1.0, 0.5]})
 
 
-def add(path: Path, *lengths: int) -> Path:
+def add(path, *lengths: int):
     with Store.open(path) as store:
         run_id = store.begin_run("harness run")
         for length in lengths:
@@ -306,6 +315,18 @@ def test_a_store_that_is_not_there_is_an_error_at_once(tmp_path):
         invoke(tmp_path / "absent.db", "--serve")
 
 
+def test_a_password_is_not_shown(database):
+    add(database, 20)
+    command = [sys.executable, "-c", STAND_IN, "report", "--serve", database]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        told = process.stderr.readline()
+        page = get(int(re.search(r"127\.0\.0\.1:(\d+)/ until", told)[1]))[1]
+        process.kill()
+    assert "s3cret" not in told + page
+    assert "harness:***@127.0.0.1" in told
+    assert "T = 20" in page
+
+
 class Clock:
     now = 0.0
 
@@ -396,7 +417,7 @@ def browser_page():
 
 @pytest.mark.browser
 def test_a_browser_sees_a_new_trial_where_it_was(tmp_path, browser_page):
-    stored = add(tmp_path / "s.db", 20)
+    stored = add(tmp_path / "s.db", 30)
     complaints, requests = [], []
     browser_page.on("console", lambda message: complaints.append(message.text))
     browser_page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -404,13 +425,20 @@ def test_a_browser_sees_a_new_trial_where_it_was(tmp_path, browser_page):
     with serving(stored) as (process, port):
         browser_page.goto(f"http://127.0.0.1:{port}/")
         browser_page.select_option("#task", "copy")
+        browser_page.check("input[value='30']")
+        browser_page.click("#theme")
+        browser_page.click("th button", click_count=2)
         browser_page.click("summary")
         browser_page.evaluate("scrollTo(0, 1234)")
         assert browser_page.locator(".trial").count() == 1
-        add(stored, 40)
+        add(stored, 20, 40)
         browser_page.locator("text=T = 40").wait_for(state="attached")
         browser_page.wait_for_function("scrollY === 1234 && document.title === 'copy'")
         assert browser_page.input_value("#task") == "copy"
+        checked = "[...document.querySelectorAll('input')].map((one) => [one.value, one.checked])"
+        assert browser_page.evaluate(checked) == [["30", True], ["20", False], ["40", False]]
+        assert browser_page.get_attribute("#theme", "aria-pressed") == "true"
+        assert browser_page.get_attribute("th", "aria-sort") == "descending"
         assert browser_page.evaluate("document.getElementById('fold').open")
         assert browser_page.inner_text("#live") == "live"
         assert complaints == []

@@ -28,11 +28,12 @@ def check_alone(*, serve: bool) -> None:
 def serve_report(stores: Sequence[str], read: Callable[[str], list[Record]], port: int | None) -> int:
     """Serve the page of what ``read`` gives for each store, made anew when a store has changed."""
     from harness_results.launches import latest
+    from harness_results.passwords import without_password
     from harness_results.serving.page import live_page
     from harness_results.serving.server import Server
     from harness_results.serving.watched import Watched, digest_of
 
-    names = ", ".join(stores)
+    names = ", ".join(map(without_password, stores))
 
     def build(digest: str) -> str:
         return live_page(latest(record for store in stores for record in read(store)), names, digest)
