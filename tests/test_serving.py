@@ -342,14 +342,15 @@ def test_a_page_is_made_once_for_a_digest_and_not_too_often():
         clock.now += 1.0
         return digest
 
-    watched = Watched(lambda: state[0], build, clock)
+    watched = Watched(lambda: state[0], build, clock, clock)
     assert [watched.page(), watched.page(), watched.digest()] == [b"a", b"a", "a"]
-    state[0] = "b"
-    clock.now = 20.9  # the page took a second
-    assert [watched.digest(), watched.page()] == ["a", b"a"]
-    clock.now = 21.1
-    assert [watched.digest(), watched.page()] == ["b", b"b"]
-    assert made == ["a", "b"]
+    for new, old, ended, pause in (("b", "a", 1, 2), ("c", "b", 4.1, 20)):  # each page takes a second
+        state[0] = new
+        clock.now = ended + pause - 0.1
+        assert [watched.digest(), watched.page()] == [old, old.encode()]
+        clock.now = ended + pause + 0.1
+        assert [watched.digest(), watched.page()] == [new, new.encode()]
+    assert made == ["a", "b", "c"]
 
 
 def test_a_page_that_cannot_be_made_is_tried_again():
