@@ -29,6 +29,7 @@ _VERBS = {
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as a table, Markdown, CSV or JSON",
     "compare": "compare stores, runs or engines: a verdict for each trial, and an exit status for CI",
+    "export": "write a store as the files of TensorBoard or MLflow",
     "store": "check, describe, merge and export stores",
     "show": "show one trial in full: figures, curves, samples, environment, log",
     "sample": "draw text from a trained network",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
 @click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
 @click.option("--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow.")
+@click.option("--serve", is_flag=True, help="Serve the page on this machine alone while a sweep runs, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(1, 65535), help="With --serve.  [default: any that is free]")
 @click.option("--store", hidden=True, expose_value=False, callback=_refuse_store)
 @click.option("--last", is_flag=True, help="Only the launches of the last run (not of a doctor's).")
 def command(
@@ -38,6 +41,8 @@ def command(
     run_id: int | None,
     last: bool,
     chart: str | None,
+    serve: bool,
+    port: int | None,
     **filters: Any,
 ) -> int:
     """Show the trials of one store or several, each by the launches of the latest run that measured it.
@@ -52,9 +57,15 @@ def command(
 
     if last and run_id:
         raise click.UsageError("--run and --last exclude each other")
+    places = dict.fromkeys(stores or (default_store(),))
+    if serve or port:
+        from harness.cli.serving import check_alone, serve_report
+
+        check_alone(serve=serve)
+        read = partial(_records, run_id=run_id, last=last, with_curves=True)
+        return serve_report(tuple(places), read, partial(chosen, filters=filters), port)
     drawn = check_picture(chart, format_, output, relative)
     as_page = check_page(format_, output) and relative is None
-    places = dict.fromkeys(stores or (default_store(),))
     whole = drawn or as_page
     records = latest(record for store in places for record in _records(store, run_id, last=last, with_curves=whole))
     if not records:
@@ -75,14 +86,18 @@ def command(
 
 def _records(location: str, run_id: int | None, *, last: bool, with_curves: bool) -> list[Record]:
     from harness_results.launches import combine, of_each_place
+    from harness_results.reported import reported
     from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
         if last or run_id is not None:
             run_id = run_id_of("last" if last else str(run_id), store.runs(), store.name)
-            return combine(store.launches(run_id, with_curves=with_curves))
-        return of_each_place(store.launches(run.run_id, with_curves=with_curves) for run in store.runs())
+        if with_curves:
+            return reported(store, run_id)
+        if run_id is not None:
+            return combine(store.launches(run_id))
+        return of_each_place(store.launches(run.run_id) for run in store.runs())
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:

@@ -99,7 +99,10 @@ def merge(sources: tuple[str, ...], target: str) -> int:
 @click.option("--run", metavar="RUN", help="Only this run: a number, last, last~1.  [default: all]")
 @click.option("--curves", is_flag=True, help="The curves too (not in CSV).")
 def export(store: str, format_: str, output: Path | None, run: str | None, *, curves: bool) -> int:
-    """Write every launch of a STORE, with all columns: CSV, JSON Lines or Parquet."""
+    """Write every launch of a STORE, with all columns: CSV, JSON Lines or Parquet.
+
+    `harness export` writes the trials for TensorBoard or MLflow.
+    """
     from harness.cli.output import written
     from harness_results.flat import FLAT_COLUMNS, WRITERS, flat_rows
     from harness_results.parquet import write_parquet

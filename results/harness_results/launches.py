@@ -77,9 +77,13 @@ def _by_trial(records: Iterable[Record]) -> list[Launches]:
 
 
 def _in_order(groups: list[Launches]) -> list[Record]:
-    if any(len(group) > 1 for group in groups):
-        groups.sort(key=lambda group: by_settings(group[0].trial))
-    return [_combined(group) for group in groups]
+    shuffled = any(len(group) > 1 for group in groups)
+    return in_order([_combined(group) for group in groups], shuffled=shuffled)
+
+
+def in_order(records: Sequence[Record], *, shuffled: bool) -> list[Record]:
+    """Return records of trials as they were given, or by their settings where launches ran shuffled."""
+    return sorted(records, key=lambda record: by_settings(record.trial)) if shuffled else list(records)
 
 
 def _of_each_place(runs: Sequence[Launches]) -> Iterable[Launches]:
