@@ -1,0 +1,6 @@
+"""The gallery page."""
+
+
+def gallery() -> str:
+    """Return the gallery as Markdown."""
+    return ""
