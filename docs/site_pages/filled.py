@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from site_pages.commands import reference
-from site_pages.pictures import gallery
+from site_pages.pictures import with_gallery
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -26,7 +26,8 @@ OUTSIDE = {
     "contributing": "CONTRIBUTING.md",
     "changes": "CHANGELOG.md",
 }
-MARKS = {"<!-- commands -->": reference, "<!-- gallery -->": gallery}
+COMMANDS = "<!-- commands -->"
+PERHAPS = ("charts", "page", "sharing")  # pages of the index that may be absent
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
 
 
@@ -38,9 +39,13 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
         app.env.note_dependency(str(place))
         source[0] = place.read_text(encoding="utf-8")
     source[0] = linked(source[0], place.parent, (DOCS / docname).parent)
-    for mark, text in MARKS.items():
-        if mark in source[0]:
-            source[0] = source[0].replace(mark, text())
+    for name in PERHAPS:
+        if docname == "index" and not (DOCS / f"{name}.md").exists():
+            source[0] = source[0].replace(f"\n{name}\n", "\n")
+    if docname == "gallery":
+        source[0] = with_gallery(source[0])
+    if docname == "commands":
+        source[0] = source[0].replace(COMMANDS, reference())
 
 
 def linked(text: str, written_in: Path, shown_in: Path) -> str:
