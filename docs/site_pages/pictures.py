@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ STATIC = re.compile(r"<!-- gallery -->\n.*?<!-- end of gallery -->\n", re.DOTALL
 
 
 def with_gallery(page: str) -> str:
-    """Return the page with the committed pictures replaced by those that there are, and with their charts' words."""
+    """Return the page with a section for each chart instead of the committed pictures; as it is without altair."""
+    if find_spec("altair") is None:
+        return page
     return STATIC.sub(lambda _: "\n".join(_sections()), page)
 
 
