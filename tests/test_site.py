@@ -77,7 +77,9 @@ def helps(command=cli, name=()):
     below = list(_VERBS) if not name else list(getattr(command, "commands", ()))
     for verb in below:
         words = (*name, verb)
-        under = getattr(command, "commands", {}).get(verb) or importlib.import_module(f"harness.cli.{verb}_verb").command
+        under = (
+            getattr(command, "commands", {}).get(verb) or importlib.import_module(f"harness.cli.{verb}_verb").command
+        )
         yield from helps(under, words)
 
 

@@ -27,7 +27,7 @@ OUTSIDE = {
     "changes": "CHANGELOG.md",
 }
 COMMANDS = "<!-- commands -->"
-PERHAPS = ("charts", "page", "sharing")  # pages of the index that may be absent
+PERHAPS = ("page", "sharing")  # pages of the index that may be absent
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
 
 
