@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import __version__
 from site_pages import filled
+
+from harness import __version__
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def pictures(store: str, folder: Path, charts: Iterable[str]) -> list[str]:
-    """Draw these charts of a store as ``CHART.png``; return those of which there is a picture, and tell of the others."""
+    """Draw these charts of a store as ``CHART.png``; return those that could be, and tell of others."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name in charts:

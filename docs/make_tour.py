@@ -1,7 +1,7 @@
 """Run the commands of ``first-minutes.md`` and paste what they print: ``python docs/make_tour.py``.
 
-Below a command, ``<!-- output -->`` marks the block that its standard output takes; ``<!-- output: 8 lines -->`` only so
-many, ``<!-- output: from "curves", 5 lines -->`` from the first line on that begins so.
+Below a command, ``<!-- output -->`` marks the block that its standard output takes; ``<!-- output: 8 lines -->`` only
+so many, ``<!-- output: from "curves", 5 lines -->`` from the first line on that begins so.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _run(line: str, folder: Path) -> str:
 
 
 def excerpt(told: str, start: str | None, count: int) -> str:
-    """Return ``count`` lines (0: all) from the first that begins with ``start``; ``...`` stands for what is left out."""
+    """Return ``count`` lines (0: all) from the first that begins with ``start``; ``...`` for what is left out."""
     lines = [line.rstrip() for line in told.strip("\n").splitlines()]
     first = next((n for n, line in enumerate(lines) if line.startswith(start)), None) if start else 0
     if first is None:

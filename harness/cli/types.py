@@ -19,7 +19,7 @@ _LEAST_MEMORY_BYTES = 2**24  # less than any interpreter takes
 
 
 class Written(click.ParamType[Any]):
-    """A type whose name stands in ``--help`` as it is written: click would show ``10m`` as ``10M``, which is no duration."""
+    """A type whose name stands in ``--help`` as written: click would show ``10m`` as ``10M``, which is refused."""
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         """Return the name."""
