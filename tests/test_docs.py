@@ -67,7 +67,7 @@ def test_every_command_of_a_page_has_the_options_that_it_shows(page, tmp_path, m
     monkeypatch.chdir(tmp_path)
     for command in commands_of(page):
         _, *words = shlex.split(command)
-        if "|" in words or words[0] in {"VERB", "-p"}:  # a list of verbs, any of them, an option before one
+        if "|" in words or words[0] in {"VERB", "-p"} or words == ["report", "--store", "X"]:  # lists; refused
             continue
         context = cli.make_context("harness", [], resilient_parsing=True, obj=())
         name, verb, rest = cli.resolve_command(context, words)
