@@ -27,7 +27,7 @@ _VERBS = {
     "status": "say how far a sweep is that measures into a store now, from any terminal",
     "list": "list backends, tasks, cells and plugins, with what is missing and the cure",
     "check": "prove that a backend computes the same function as the reference",
-    "report": "show the records of a store as a table, Markdown, CSV or JSON",
+    "report": "show the records of a store as tables, charts, a page or flat data",
     "compare": "compare stores, runs or engines: a verdict for each trial, and an exit status for CI",
     "export": "write a store as the files of TensorBoard or MLflow",
     "store": "check, describe, merge and export stores",
