@@ -1,4 +1,4 @@
-"""One HTML file from records: the template, the style, the scripts and Vega, all inlined. No connection is ever made."""
+"""One HTML file from records: template, style, scripts and Vega, all inlined. No connection is ever made."""
 
 from __future__ import annotations
 
