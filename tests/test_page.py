@@ -3,13 +3,16 @@
 import re
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-import harness
-from harness.contract import Record, Trial
+from harness.contract import Record, Trial, UsageError
+from harness.measure.runner import Settings, run_trial
+from harness.plugins import load_plugins
 from harness_results.results import Results
+from harness_results.store import Store
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'rnn-harness[report]'")
@@ -19,7 +22,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = "</script><img src=x onerror=alert(1)> [bold] \x1b[31m =cmd()"
-CELLS, LENGTHS, SEEDS = ("rnn", "lstm", "gru"), (4, 6, 8), (0, 1, 2, 3)
+CELLS, LENGTHS, SEEDS, VARIANTS = ("rnn", "lstm", "gru"), (4, 6, 8), (0, 1, 2), ("vectorised", "loop")
 SETTLED = "document.querySelectorAll('.canvas svg').length"
 
 
@@ -28,28 +31,28 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("no chromium is installed: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        flags = ["--no-sandbox", "--disable-background-networking"]
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield found
         found.close()
 
 
 @pytest.fixture(scope="session")
 def records(tmp_path_factory) -> Results:
-    """At least 100 real trials, two of the engines of NumPy."""
-    store = tmp_path_factory.mktemp("page") / "real.sqlite"
-    return measured(store)
-
-
-def measured(store: Path) -> Results:
-    from click.testing import CliRunner
-
-    from harness.cli.main import cli
-
-    words = ["run", "-b", "numpy,numpy:loop", "-t", "copy,adding", "-c", ",".join(CELLS)]
-    words += ["-T", ",".join(map(str, LENGTHS)), "--seed", ",".join(map(str, SEEDS)), "--hidden", "4", "--batch", "2"]
-    words += ["--steps", "12", "--fast", "--isolation", "backend", "--store", str(store)]
-    CliRunner().invoke(cli, words, standalone_mode=False)
-    return Results.from_store(store)
+    """At least 100 real trials of two engines, run in this process and kept in a store."""
+    path = tmp_path_factory.mktemp("page") / "real.sqlite"
+    plugins, known = load_plugins(block=("jax", "torch")), {}
+    with Store.open(path) as store:
+        run_id = store.begin_run("harness run", {"launches": 1})
+        for task, cell, length, seed, variant in product(("copy", "adding"), CELLS, LENGTHS, SEEDS, VARIANTS):
+            sizes = {"length": length, "hidden": 4, "batch": 256, "steps": 12, "seed": seed}
+            trial = Trial(backend="numpy", variant=variant, task=task, cell=cell, **sizes)
+            settings = Settings(isolation="backend", calibrations=known)
+            *_, finished = run_trial(trial, settings, plugins=plugins)
+            calibrations = finished.record.details.get("calibrations", {})
+            known.setdefault(finished.record.environment_id, {}).update(calibrations)
+            store.add(finished.record, run_id)
+    return Results.from_store(path)
 
 
 @pytest.fixture(scope="session")
@@ -87,11 +90,19 @@ class Visit:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
 
+    def wait(self, condition: str) -> None:
+        """Wait until a condition holds; what Playwright waits with is an eval, which the policy forbids."""
+        for _ in range(600):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"never: {condition}")
+
     def draw_all(self) -> int:
         figures = self.page.query_selector_all("figure")
         for figure in figures:
             figure.scroll_into_view_if_needed()
-        self.page.wait_for_function(f"{SETTLED} >= {len(figures)}")
+        self.wait(f"{SETTLED} >= {len(figures)}")
         return len(figures)
 
     def choose(self, axis: str, value: object) -> None:
@@ -138,18 +149,18 @@ def test_the_filter_changes_tables_charts_and_the_count(visit):
     seen = visit()
     seen.page.locator("#chart-throughput").scroll_into_view_if_needed()
     seen.page.wait_for_selector("#chart-throughput svg")
-    panels = "document.querySelectorAll('#chart-throughput svg .role-scope.cell').length"
+    panels = "document.querySelectorAll('#chart-throughput svg .role-scope.cell > g').length"
     before = seen.page.evaluate(panels)
     seen.choose("task", "adding")
     seen.choose("cell", "lstm")
-    seen.page.wait_for_function(f"{panels} < {before}")
+    seen.wait(f"{panels} < {before}")
     assert {row[0] for row in seen.rows()} <= {"lstm", "rnn", "gru"}
     shown = seen.page.evaluate(
-        "[...document.querySelectorAll('section.table')].filter(t => !t.hidden).map(t => t.querySelector('h3').textContent)"
+        "[...document.querySelectorAll('section.table:not([hidden]) h3')].map(title => title.textContent)"
     )
     assert shown
     assert all(title.startswith("adding") for title in shown)
-    assert "24 of 144 trials" in seen.page.text_content("#count")
+    assert "18 of 108 trials" in seen.page.text_content("#count")
 
 
 def test_a_length_that_is_not_chosen_has_no_column(visit):
@@ -161,15 +172,17 @@ def test_a_length_that_is_not_chosen_has_no_column(visit):
 
 def test_sorting_by_a_column_orders_the_rows_and_says_so(visit):
     seen = visit()
-    header = seen.page.locator("#main-tables section").first.locator("thead tr").last.locator("button").nth(4)
+    header = seen.page.locator("#main-tables section").first.locator("thead tr").last.locator("button").nth(3)
     label = header.text_content()
     header.click()
     place = seen.page.evaluate(
-        "[...document.querySelector('#main-tables thead').lastElementChild.children].findIndex(c => c.ariaSort === 'ascending')"
+        "[...document.querySelector('#main-tables thead').lastElementChild.children]"
+        ".findIndex(cell => cell.ariaSort === 'ascending')"
     )
     assert place > 0, label
-    shown = [float(re.match(r"[>]?([\d.e+-]+)", row[place])[1]) for row in seen.rows() if re.match(r"[>]?\d", row[place])]
-    assert len(shown) > 2
+    shown = [float(row[place].partition(" ")[0]) for row in seen.rows()]
+    assert len(set(shown)) > 2
+    assert shown == sorted(shown)
 
 
 def test_a_chart_is_saved_as_png_and_as_svg(visit, tmp_path):
@@ -202,7 +215,7 @@ def test_axe_finds_nothing_wrong(visit, scheme):
 def test_all_charts_are_drawn_in_light_for_the_printer(visit):
     seen = visit(scheme="dark")
     seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    seen.page.wait_for_function(f"{SETTLED} >= {len(seen.page.query_selector_all('figure'))}")
+    seen.wait(f"{SETTLED} >= {len(seen.page.query_selector_all('figure'))}")
     assert seen.page.evaluate("document.documentElement.dataset.theme") == "light"
     seen.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert seen.page.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -262,5 +275,5 @@ def test_harness_says_where_a_page_goes(tmp_path, monkeypatch):
     assert check_page("html", tmp_path / "x.html")
     assert not check_page("table", None)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    with pytest.raises(harness.contract.UsageError, match=r"--output report\.html"):
+    with pytest.raises(UsageError, match=r"--output report\.html"):
         check_page("html", None)

@@ -102,7 +102,7 @@ def _training(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
 
 def _evaluations(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
     found = [item for item in one.record.curves.get("evaluations") or () if item.get("loss_validation")]
-    apart = -(-len(found) // max(1, points // 4))
+    apart = max(1, -(-len(found) // max(1, points // 4)))
     for item in [*found[:-1:apart], *found[-1:]]:
         yield {**_of_curve(one, "validation"), "step": item["step"], "y": item["loss_validation"]}
 

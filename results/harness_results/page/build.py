@@ -1,4 +1,4 @@
-"""One HTML file from records: the template, the style, the scripts and Vega, all inlined. No connection is ever made."""
+"""One HTML file from records: template, style, scripts and Vega, all inlined. No connection is ever made."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _vega() -> Any:
     """Return Vega, Vega-Lite and Vega-Embed as the code of one module; bundling it takes a second."""
     import vl_convert
 
-    return _inline(vl_convert.javascript_bundle())
+    return _inline(vl_convert.javascript_bundle(None))
 
 
 def _file(name: str) -> str:

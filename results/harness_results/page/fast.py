@@ -68,7 +68,8 @@ def basis(records: Sequence[Record]) -> str:
     ]
     return (
         f"By tokens per second of training: {kinds}. Compared are engines on the same network, length and machine; a "
-        f"winner is clear where its interval lies above every other one's and it is over {Floor().value:.0%} ahead.{''.join(hedges)}"
+        f"winner is clear where its interval lies above every other one's and it is over {Floor().value:.0%} ahead."
+        f"{''.join(hedges)}"
     )
 
 

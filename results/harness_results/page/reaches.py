@@ -24,10 +24,11 @@ def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
 
 def basis(records: Sequence[Record]) -> str:
     """Return what the sentences rest on."""
+    seeds = len({record.trial.seed for record in records})
     return (
         "By the norm of dL/dh over the lag from the last scored step, after training, median over sequences: how many "
         "steps until it falls below 1 % of its value at lag 0. All the way: it never does. It explodes where it grows "
-        f"by over {findings.EXPLODING_DECAY - 1:.0%} per step back."
+        f"by over {findings.EXPLODING_DECAY - 1:.0%} per step back. From {counted(seeds, 'seed')}."
     )
 
 

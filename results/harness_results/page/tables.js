@@ -170,7 +170,7 @@ class Table {
     const labels = row.labels.map((text, index) => {
       same = same && index < last && before.labels[index] === text;
       const kind = same ? "label again" : "label";
-      return make(index === last ? "th" : "td", { class: kind, ...(index === last ? { scope: "row" } : {}) }, text);
+      return index === last && text ? make("th", { class: kind, scope: "row" }, text) : make("td", { class: kind }, text);
     });
     const line = make("tr", row.reference ? { class: "reference" } : {}, ...labels);
     for (const group of groups) line.append(...this.entries(row.cells[group.index], group));
