@@ -1,9 +1,12 @@
 import math
+import re
 
 import pytest
 import rich_click as click
+from click.testing import CliRunner
 
 from harness.cli import types
+from harness.cli.run_verb import command
 
 
 def convert(kind, text):
@@ -82,3 +85,11 @@ def test_settings_are_json_where_they_can_be_and_text_elsewhere():
 def test_settings_refuse_another_form(text):
     with pytest.raises(click.BadParameter, match=r"task\.NAME\.OPTION=VALUE"):
         types.task_settings([text])
+
+
+def test_help_shows_values_that_are_understood():
+    told = CliRunner().invoke(command, ["--help"], env={"COLUMNS": "200"}).output
+    for option, kind in {"--timeout": types.Duration(), "--memory-limit": types.Size()}.items():
+        example = re.search(rf"{option} +(\S+)", told)[1]
+        assert convert(kind, example) > 0
+    assert "off|auto|N,..." in told

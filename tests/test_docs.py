@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.exceptions import Exit, MissingParameter
 from click.testing import CliRunner
 
 import harness.contract
@@ -47,6 +48,35 @@ def test_every_command_of_the_readme_is_understood(arguments, tmp_path, monkeypa
 
 def test_the_readme_shows_enough_commands_to_be_worth_checking():
     assert {words[0] for words in COMMANDS} >= {"run", "report", "show", "sample", "check", "list", "new"}
+
+
+def commands_of(page):
+    """Yield the commands of a page: lines of its examples, and words in its text."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        written = re.match(r"\s*(?:\$ )?(harness .*)", line)
+        for command in [written[1]] if written else re.findall(r"`(harness [^`]+)`", line):
+            yield re.sub(r"\s#.*", "", command).partition("&&")[0]
+
+
+SHELVES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "results/**/*.md")
+PAGES = sorted(path for shelf in SHELVES for path in ROOT.glob(shelf) if "_build" not in path.parts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_of_a_page_has_the_options_that_it_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in commands_of(page):
+        _, *words = shlex.split(command)
+        if "|" in words or words[0] in {"VERB", "-p"} or words == ["report", "--store", "X"]:  # lists; refused
+            continue
+        context = cli.make_context("harness", [], resilient_parsing=True, obj=())
+        name, verb, rest = cli.resolve_command(context, words)
+        try:
+            verb.make_context(name, rest, parent=context)
+        except MissingParameter:
+            assert len(words) == 1 or not verb.params or "--format" in words, command  # a verb that is only named
+        except Exit:
+            pass  # --help
 
 
 def test_every_verb_stands_in_the_readme():
@@ -116,8 +146,18 @@ def test_the_plan_of_the_documentation_is_one(tmp_path):
     assert CliRunner().invoke(cli, [*command, "--length", "50"], standalone_mode=False).exception is None
 
 
-def test_links_between_documents_lead_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def anchor(heading):
+    """Return what the repository's host makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(page):
+    for target, _, place in re.findall(r"\]\(([^)#\s]*)(#([^)\s]+))?\)", page.read_text(encoding="utf-8")):
+        if re.match(r"\w+:", target):
+            continue
+        found = page.parent / target if target else page
+        assert found.exists(), f"{page.name} links to {target}"
+        if place:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert place in map(anchor, headings), f"{page.name} links to {target}#{place}"

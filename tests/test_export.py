@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.contract import COLUMNS, Record, Trial
+from harness.contract.record import TRIAL_COLUMNS
 from harness_results.export import to_csv, to_json_lines
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
@@ -41,7 +42,7 @@ def test_no_records_give_a_header_or_nothing():
     assert to_json_lines([]) == ""
 
 
-@pytest.mark.parametrize("start", ["=cmd()", "+1", "-1", "@x", "\tx", "\rx"])
+@pytest.mark.parametrize("start", ["=cmd()", "+1", "-1", "@x", "\tx", "\rx", "\n=x", "\uff1dx", "\uff20x"])
 def test_a_cell_that_a_spreadsheet_would_run_is_quoted(start):
     (found,) = read_csv(to_csv([Record(TRIAL, "failed", start)]))
     assert found["reason"].startswith("'")
@@ -57,3 +58,30 @@ def test_any_text_survives_as_one_row(reason, environment):
     text.encode()
     assert "\x1b" not in text
     assert [row["backend"] for row in read_csv(text)] == ["numpy", "numpy"]
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [
+        {},
+        {"checkpoint": "auto", "devices": 2},
+        {"task_options": {"corpus": "=cmd()", "limit": None}, "evaluate_every": 7, "python": "old"},
+        {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine", "schedule_steps": 9, "dropout": 0.5, "chrono": 30},
+    ],
+)
+def test_a_row_with_its_settings_is_the_whole_trial(settings_):
+    trial = TRIAL.model_copy(update=settings_)
+    (row,) = map(json.loads, to_json_lines([Record(trial, "ok")]).splitlines())
+    others = json.loads(row["settings"])
+    assert (others == {}) == (not settings_)
+    asked = {name: row[name] for name in (*TRIAL_COLUMNS[1:], "python")} | others
+    assert Trial(**asked).trial_id == row["trial_id"] == trial.trial_id
+    (cells,) = read_csv(to_csv([Record(trial, "ok")]))
+    assert cells["settings"] == row["settings"]
+
+
+def test_a_row_says_what_its_figures_must_be_read_with():
+    details = {"gradient_horizon_censored": True, "deviation": "resets late"}
+    columns = Record(TRIAL, "ok", details=details).columns()
+    assert (columns["gradient_horizon_censored"], columns["deviation"]) == (True, "resets late")
+    assert Record(TRIAL, "ok").columns()["deviation"] is None

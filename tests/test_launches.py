@@ -180,9 +180,9 @@ def test_a_trial_on_two_machines_keeps_both_records_and_the_table_tells_them_apa
     assert latest([here, there, here]) == [here, there]
     places = stored(tmp_path / "a.db", [here]), stored(tmp_path / "b.db", [there])
     text = report(*places)
-    assert all(word in text.split() for word in ("environment", "e1", "e2", "1.00k", "2.00k"))
-    assert "environment e1: Slow, 3.11\n" in text
-    assert "environment" not in report(places[0])
+    assert all(word in text.split() for word in ("machine", "e1", "e2", "1.00k", "2.00k"))
+    assert "machine e1: Slow, Python 3.11\n" in text
+    assert "machine" not in report(places[0])
 
 
 def test_a_trial_on_two_machines_in_one_store_is_shown_once_for_each_by_its_latest_run_there(tmp_path):

@@ -30,6 +30,7 @@ def make(engine="a:x", length=50, step=None, *, overhead=1e-3, slope=2e-5, compi
     known = {
         "tokens_per_second": BATCH * steps / seconds, "step_seconds_median": seconds, "compile_seconds": compiling,
         "first_step_seconds": 3 * seconds, "peak_memory_bytes": 1_000_000 + 4096 * steps,
+        "parity_error": 1e-7,
     }  # fmt: skip
     return Record(Trial(**asked | (trial or {})), "ok", figures=known | figures)
 

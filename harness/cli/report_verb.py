@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
 from harness.cli.main import OK
 from harness.cli.options import default_store
+from harness.cli.report_filters import chosen, filter_options
+from harness.cli.report_writers import FORMATS, write_report
 from harness.contract import Record, UsageError
-
-FORMATS = ("table", "markdown", "csv", "json", "html", "png", "svg")
 
 
 def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -21,11 +23,14 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
 
 @click.command("report")
 @click.argument("stores", nargs=-1, metavar="[STORE...]")
+@filter_options
 @click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
 @click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
 @click.option("--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow.")
+@click.option("--serve", is_flag=True, help="Serve the page on this machine alone while a sweep runs, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(1, 65535), help="With --serve.  [default: any that is free]")
 @click.option("--store", hidden=True, expose_value=False, callback=_refuse_store)
 @click.option("--last", is_flag=True, help="Only the launches of the last run (not of a doctor's).")
 def command(
@@ -36,10 +41,14 @@ def command(
     run_id: int | None,
     last: bool,
     chart: str | None,
+    serve: bool,
+    port: int | None,
+    **filters: Any,
 ) -> int:
     """Show the trials of one store or several, each by the launches of the latest run that measured it.
 
-    A trial measured on several machines is shown once for each; one in several stores by the latest.
+    A trial measured on several machines is shown once for each, with a label for the machine; one in several stores by
+    the latest. On a terminal long tables are cut, and say so: choose with -t, -c, -b, -T, or pipe the report.
     """
     from harness.cli.output import print_results, write_text
     from harness.cli.pages import check_page, write_page
@@ -48,57 +57,59 @@ def command(
 
     if last and run_id:
         raise click.UsageError("--run and --last exclude each other")
+    places = dict.fromkeys(stores or (default_store(),))
+    if serve or port:
+        from harness.cli.serving import check_alone, serve_report
+
+        check_alone(serve=serve)
+        read = partial(_records, run_id=run_id, last=last, with_curves=True)
+        return serve_report(tuple(places), read, partial(chosen, filters=filters), port)
     drawn = check_picture(chart, format_, output, relative)
     as_page = check_page(format_, output) and relative is None
-    places = dict.fromkeys(stores or (default_store(),))
     whole = drawn or as_page
     records = latest(record for store in places for record in _records(store, run_id, last=last, with_curves=whole))
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
+    records = chosen(records, filters)
     if drawn:
         write_picture(records, str(chart), format_, output)
-        return OK
-    if as_page:
+    elif as_page:
         write_page(records, places, output)
-        return OK
-    if output is None and format_ == "table" and relative is None:
+    elif relative is not None:
+        write_text(_relative(records, relative, format_), output)
+    elif output is None and format_ == "table":
         print_results(records)
-        return OK
-    write_text(_text(records, format_) if relative is None else _relative(records, relative, format_), output)
+    else:
+        write_report(records, format_, output)
     return OK
 
 
 def _records(location: str, run_id: int | None, *, last: bool, with_curves: bool) -> list[Record]:
     from harness_results.launches import combine, of_each_place
+    from harness_results.reported import reported
     from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
         if last or run_id is not None:
             run_id = run_id_of("last" if last else str(run_id), store.runs(), store.name)
-            return combine(store.launches(run_id, with_curves=with_curves))
-        return of_each_place(store.launches(run.run_id, with_curves=with_curves) for run in store.runs())
+        if with_curves:
+            return reported(store, run_id)
+        if run_id is not None:
+            return combine(store.launches(run_id))
+        return of_each_place(store.launches(run.run_id) for run in store.runs())
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:
     from harness.cli.output import stdout_console
+    from harness_results.latex import latex_of
     from harness_results.markup import markdown_of
     from harness_results.sections import relative_report
     from harness_results.tables import ReportTables, plain_text
 
-    if format_ not in {"table", "markdown"}:
-        raise click.UsageError("--relative is a table: choose --format table or markdown")
+    if format_ not in {"table", "markdown", "latex"}:
+        raise click.UsageError("--relative is a table: choose --format table, markdown or latex")
     found = relative_report(records, base)
-    return markdown_of(found) if format_ == "markdown" else plain_text(ReportTables(found), stdout_console().width)
-
-
-def _text(records: list[Record], format_: str) -> str:
-    from harness_results import export, markup, tables
-
-    writers = {
-        "table": tables.plain_table,
-        "markdown": markup.to_markdown,
-        "csv": export.to_csv,
-        "json": export.to_json_lines,
-    }
-    return writers[format_](records)
+    if format_ == "table":
+        return plain_text(ReportTables(found), stdout_console().width)
+    return markdown_of(found) if format_ == "markdown" else latex_of(found)

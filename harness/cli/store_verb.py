@@ -99,9 +99,12 @@ def merge(sources: tuple[str, ...], target: str) -> int:
 @click.option("--run", metavar="RUN", help="Only this run: a number, last, last~1.  [default: all]")
 @click.option("--curves", is_flag=True, help="The curves too (not in CSV).")
 def export(store: str, format_: str, output: Path | None, run: str | None, *, curves: bool) -> int:
-    """Write every launch of a STORE, with all columns: CSV, JSON Lines or Parquet."""
+    """Write every launch of a STORE, with all columns: CSV, JSON Lines or Parquet.
+
+    `harness export` writes the trials for TensorBoard or MLflow.
+    """
     from harness.cli.output import written
-    from harness_results.flat import WRITERS, flat_rows
+    from harness_results.flat import FLAT_COLUMNS, WRITERS, flat_rows
     from harness_results.parquet import write_parquet
     from harness_results.runs import run_id_of
     from harness_results.store import Store
@@ -115,7 +118,7 @@ def export(store: str, format_: str, output: Path | None, run: str | None, *, cu
         rows = flat_rows(opened, run_id, with_curves=curves)
         with written(output, binary=format_ == "parquet") as file:
             if format_ == "parquet":
-                write_parquet(rows, file, with_curves=curves)
+                write_parquet(rows, file, (*FLAT_COLUMNS, *(("curves",) if curves else ())))
             else:
                 WRITERS[format_](rows, file)
     return OK

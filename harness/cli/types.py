@@ -18,7 +18,15 @@ _LEAST_FACTOR = 2
 _LEAST_MEMORY_BYTES = 2**24  # less than any interpreter takes
 
 
-class CommaList(click.ParamType[Any]):
+class Written(click.ParamType[Any]):
+    """A type whose name stands in ``--help`` as written: click would show ``10m`` as ``10M``, which is refused."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        """Return the name."""
+        return self.name
+
+
+class CommaList(Written):
     """Values separated by commas; the option may be repeated too."""
 
     def __init__(self, name: str, convert: Callable[[str], Any]) -> None:
@@ -69,15 +77,15 @@ def _word(text: str) -> str:
     return text
 
 
-WORDS = CommaList("name,...", _word)
-INTEGERS = CommaList("n,...", _integer)
-NUMBERS = CommaList("x,...", _number)
-NUMBERS_OR_NONE = CommaList("x,...|none", _or_words({"none": None}, _number))
-INTEGERS_OR_NONE = CommaList("n,...|none", _or_words({"none": None}, _integer))
-CHECKPOINTS = CommaList("off|auto|n,...", _or_words({"off": "off", "auto": "auto"}, _integer))
+WORDS = CommaList("NAME,...", _word)
+INTEGERS = CommaList("N,...", _integer)
+NUMBERS = CommaList("X,...", _number)
+NUMBERS_OR_NONE = CommaList("X,...|none", _or_words({"none": None}, _number))
+INTEGERS_OR_NONE = CommaList("N,...|none", _or_words({"none": None}, _integer))
+CHECKPOINTS = CommaList("off|auto|N,...", _or_words({"off": "off", "auto": "auto"}, _integer))
 
 
-class Lengths(click.ParamType[Any]):
+class Lengths(Written):
     """Lengths: ``25,50,100``, ``32:1024:x2`` (times 2) or ``10:50:10`` (plus 10), both ends included."""
 
     name = "25,50 | 32:1024:x2"
@@ -109,7 +117,7 @@ def _lengths(part: str) -> Sequence[int]:
     return lengths
 
 
-class Duration(click.ParamType[Any]):
+class Duration(Written):
     """A duration: ``90``, ``90s``, ``10m``, ``2h``; in seconds."""
 
     name = "10m"
@@ -125,7 +133,7 @@ class Duration(click.ParamType[Any]):
         return seconds
 
 
-class Percentage(click.ParamType[Any]):
+class Percentage(Written):
     """A percentage, ``3%`` or ``2.5%``; as a fraction."""
 
     name = "3%"
@@ -138,7 +146,7 @@ class Percentage(click.ParamType[Any]):
         return float(match[1]) / 100
 
 
-class Size(click.ParamType[Any]):
+class Size(Written):
     """An amount of memory: ``500MB``, ``2GB``, ``1.5GiB``; in bytes."""
 
     name = "2GB"
@@ -184,7 +192,7 @@ class Named(CommaList):
     """Names of backends, tasks or cells, completed in the shell from what is installed."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__("name,...", _word)
+        super().__init__("NAME,...", _word)
         self._kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

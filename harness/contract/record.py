@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,10 @@ PROOF_COLUMNS = ("peak_memory_bytes", "parity_error", "parity_tolerance")
 ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
 FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
 REPLICATION_COLUMNS = ("launches", "interval", "python")
-COLUMNS = (*TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS)
+READING_COLUMNS = ("settings", "gradient_horizon_censored", "deviation")
+COLUMNS = (
+    *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
+)  # fmt: skip
 STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
 Figure = float | int | bool | None
@@ -90,7 +94,9 @@ class Record:
         row |= {name: finite(self.figures.get(name)) for name in FIGURE_COLUMNS}
         row |= {name: getattr(self, name) for name in ORIGIN_COLUMNS}
         launches, interval = self.details.get("launches", 1), self.details.get("interval")
-        return row | dict(zip(REPLICATION_COLUMNS, (launches, interval, self.trial.python), strict=True))
+        row |= dict(zip(REPLICATION_COLUMNS, (launches, interval, self.trial.python), strict=True))
+        row["settings"] = json.dumps(other_settings(self.trial), sort_keys=True)
+        return row | {name: self.details.get(name) for name in READING_COLUMNS[1:]}
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""
@@ -117,6 +123,15 @@ class Record:
         details = {**content["details"], **({"unknown_figures": others} if others else {})}
         trial = Trial.model_validate(content["trial"])
         return cls(**{**content, "trial": trial, "figures": known, "details": details})
+
+
+def other_settings(trial: Trial) -> dict[str, Any]:
+    """Return what was asked of a trial that has no column of its own, where it is not the default; its task's options.
+
+    Together with the columns it is the whole trial.
+    """
+    settings = trial.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in settings.items() if name not in (*TRIAL_COLUMNS, "python")}
 
 
 def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class _Run:
         }
         distribution = plugins.distribution_of("backend", trial.backend)
         facts = checked_facts(setup.task, setup.task_label)
-        details: dict[str, Any] = {"task": facts, "distribution": distribution}
+        details: dict[str, Any] = {"task": facts, "loss": setup.model.loss, "distribution": distribution}
         if trial.dropout:
             details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
         yield Facts(figures=figures, details=details)

@@ -11,7 +11,8 @@ from typing import Any
 from harness.contract.record import COLUMNS, Record
 from harness_results.text import safe
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what follows
+# a spreadsheet would run what follows: the four signs, also as wide as an ideograph, and white space before one
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
 def to_json_lines(records: Iterable[Record]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.contract.record import Record
 from harness_results.text import number
 
+LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
 AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
 VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
 EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
@@ -43,6 +44,13 @@ def bits_per_character(record: Record) -> float | None:
     return None if loss is None or not ngram_losses(record) else loss / math.log(2)
 
 
+def loss_unit(record: Record) -> str:
+    """Return the unit of the losses; both that there are where the record, an older one, does not say which."""
+    if ngram_losses(record):
+        return "nats per character"
+    return LOSS_UNITS.get(str(record.details.get("loss")), "nats, or squared error")
+
+
 def at_baseline(record: Record) -> bool:
     """Say whether a synthetic task's network does what the trivial predictor does."""
     ratio = record.figures.get("loss_ratio")
@@ -69,6 +77,11 @@ def is_exploding(record: Record) -> bool:
     """Say whether the gradient grows on its way back."""
     decay = record.figures.get("gradient_decay")
     return decay is not None and decay > EXPLODING_DECAY
+
+
+def is_verified(record: Record) -> bool:
+    """Say whether loss and gradients were held against the reference, so that the speed is that of this function."""
+    return record.figures.get("parity_error") is not None
 
 
 def overfitting(record: Record) -> Overfitting | None:

@@ -77,9 +77,13 @@ def _by_trial(records: Iterable[Record]) -> list[Launches]:
 
 
 def _in_order(groups: list[Launches]) -> list[Record]:
-    if any(len(group) > 1 for group in groups):
-        groups.sort(key=lambda group: by_settings(group[0].trial))
-    return [_combined(group) for group in groups]
+    shuffled = any(len(group) > 1 for group in groups)
+    return in_order([_combined(group) for group in groups], shuffled=shuffled)
+
+
+def in_order(records: Sequence[Record], *, shuffled: bool) -> list[Record]:
+    """Return records of trials as they were given, or by their settings where launches ran shuffled."""
+    return sorted(records, key=lambda record: by_settings(record.trial)) if shuffled else list(records)
 
 
 def _of_each_place(runs: Sequence[Launches]) -> Iterable[Launches]:
@@ -133,7 +137,9 @@ def _like(
 ) -> Record:  # fmt: skip
     """Return a record with what all launches share from the first, and what each of them gave in its details."""
     details = dict(first.details) | {"interval": interval, "launches": len(group)}
-    details["launch_figures"] = [{"status": record.status, **record.figures} for record in group]
+    details["launch_figures"] = [
+        {"status": record.status, "started_at": record.started_at, **record.figures} for record in group
+    ]
     for name, found in (("flags", extra), ("notes", ())):
         merged = [*found, *_merged(name, group)]
         details |= {name: merged} if merged or name in details else {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from harness_results.grid import Grid
 
 GAP, DIVIDER = "  ", " │ "
+LEAST_LABEL = 8
 
 
 def joined(labels: Text, groups: Sequence[Text]) -> Text:
@@ -35,6 +36,27 @@ def left(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
+def shortened(text: str, width: int) -> str:
+    """Return the text, cut to so many cells with an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    return f"{set_cell_size(text, width - 1).rstrip()}…"
+
+
+def narrowed(labels: list[int], room: int) -> list[int]:
+    """Return the widths of the label columns, the widest made narrower until they fit, none below ``LEAST_LABEL``."""
+    widths = list(labels)
+    while sum(widths) + len(GAP) * (len(widths) - 1) > room and max(widths) > LEAST_LABEL:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def fitted(line: Text, width: int) -> Text:
+    """Return the line, cut where it is wider than the terminal: a row is never broken."""
+    line.truncate(width)
+    return line
+
+
 def note_lines(notes: Sequence[str]) -> Iterator[Text]:
     """Yield the notes below a table, and an empty line after them."""
     yield from map(Text, notes)
@@ -46,13 +68,14 @@ def grid_lines(grid: Grid, width: int) -> Iterator[Text]:
     """Yield the lines of a grid: in blocks below each other where its columns do not fit side by side."""
     labels = [_widest(column) for column in zip(grid.axes, *(row for row, _ in grid.rows), strict=True)]
     widths = [_widest(column) for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)]
+    labels = narrowed(labels, width - len(DIVIDER) - max(widths))
     room = width - sum(labels) - len(GAP) * (len(labels) - 1) - len(DIVIDER)
     yield Text(grid.title, style="bold")
     for block in _blocks(widths, room):
-        yield _line(grid.axes, grid.columns, (labels, widths), block, "bold")
+        yield fitted(_line(grid.axes, grid.columns, (labels, widths), block, "bold"), width)
         before: tuple[str, ...] = ()
         for row, cells in grid.rows:
-            yield _line(unrepeated(row, before), cells, (labels, widths), block, "")
+            yield fitted(_line(unrepeated(row, before), cells, (labels, widths), block, ""), width)
             before = row
         yield Text("")
     yield from note_lines(grid.notes)
@@ -78,6 +101,6 @@ def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
 def _line(
     labels: Sequence[str], cells: Sequence[str], widths: tuple[list[int], list[int]], block: list[int], style: str
 ) -> Text:
-    names = GAP.join(map(left, labels, widths[0]))
+    names = GAP.join(left(shortened(label, width), width) for label, width in zip(labels, widths[0], strict=True))
     shown = GAP.join(" " * (widths[1][index] - cell_len(cells[index])) + cells[index] for index in block)
     return joined(Text(names, style=style), [Text(shown, style=style)])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from harness.contract.record import Record
+from harness_results.machines import MACHINE, machine_names
 from harness_results.text import UNKNOWN, one_line
 
 _UNUSUAL = (
@@ -47,11 +48,11 @@ class Networks:
 
 def networks(records: Sequence[Record]) -> Networks:
     """Return the networks among the records of one task."""
-    apart = _in_several_environments(records)
-    settings = [_settings(record, environment=apart) for record in records]
+    machines = machine_names(records)
+    settings = [_settings(record, machines) for record in records]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
-    by_length = [name for name in varying if _follows_length(name, records, settings)]
+    by_length = [name for name in varying if name != MACHINE and _follows_length(name, records, settings)]
     axes = [name for name in varying if name not in by_length]
     shared = {name: settings[0][name] for name in names if name not in varying}
     labels: list[tuple[str, ...]] = [
@@ -87,22 +88,14 @@ def _numbers(records: Sequence[Record], labels: Sequence[tuple[str, ...]]) -> li
     return numbers
 
 
-def _in_several_environments(records: Sequence[Record]) -> bool:
-    """Say whether a trial stands there twice, from different machines."""
-    places: dict[str, set[str | None]] = {}
-    for record in records:
-        places.setdefault(record.trial.trial_id, set()).add(record.environment_id)
-    return any(len(found) > 1 for found in places.values())
-
-
-def _settings(record: Record, *, environment: bool) -> dict[str, str]:
+def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, str]:
     """Return what was asked of a trial besides the fixed axes, as text; task options by their own names."""
     content = record.trial.content()
     options = content.pop("task_options")
     found = {name: value for name, value in content.items() if name not in _KEYS} | options
     found |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
     found |= {"devices": record.trial.devices}
-    found |= {"environment": record.environment_id or UNKNOWN} if environment else {}
+    found |= {MACHINE: machines[record.environment_id]} if machines else {}
     return {_name(name): _setting(value) for name, value in found.items()}
 
 

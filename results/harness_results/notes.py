@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from harness.contract.record import Record
 from harness_results import findings
+from harness_results.machines import legend, machine_names
 from harness_results.networks import Networks
 from harness_results.text import number, one_line
 
@@ -14,6 +15,8 @@ LEGEND = {
     "≈": f"at the baseline (within {findings.AT_BASELINE:.0%}): has learnt nothing",
     "↓": "gradient vanishes (horizon below T/2)",
     "↑": f"gradient explodes (grows over {findings.EXPLODING_DECAY - 1:.0%} per step back)",
+    "≠": "computes another function: see harness list backends",
+    "?": "unverified: its gradients were not held against the reference",
 }
 LOSS = "loss: validation (x baseline)"
 GRADIENT = "∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to 1 %"
@@ -47,24 +50,13 @@ def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> I
     used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in set(marks)]
     if used:
         yield " · ".join(used)
-    if "environment" in shown.axes:
-        yield from dict.fromkeys(_place(record) for record in records if record.environment_id)
+    yield from legend(records, machine_names(records))
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
     named = [(_name(record, label, shown.axes), record) for record, label in zip(records, shown.labels, strict=True)]
     yield from _grouped("n/a", ((_why(one), name, one) for name, one in named if one.status != "ok"))
     yield from _grouped("over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one)))
     yield from _grouped("flag", ((one_line(flag), name, one) for name, one in named for flag in findings.flags(one)))
-
-
-def _place(record: Record) -> str:
-    """Return which machine an environment's id stands for."""
-    facts = {name: record.environment.get(name) for name in ("cpu", "system", "python")}
-    keys = {"cpu": "model", "system": "name", "python": "version"}
-    known = [
-        str(found[keys[name]]) for name, found in facts.items() if isinstance(found, Mapping) and keys[name] in found
-    ]
-    return f"environment {one_line(record.environment_id)}: {one_line(', '.join(known) or 'not described')}"
 
 
 def _ladder(record: Record) -> str:

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness.contract.record import Record, stable_facts
@@ -89,3 +90,9 @@ def _start(record: Record) -> datetime | None:
     except ValueError:
         return None
     return start if start.tzinfo else start.replace(tzinfo=UTC)
+
+
+def each_launch(record: Record) -> list[Record]:
+    """Return the launches that a combined record is made from, as far as their order goes; itself where it is one."""
+    launches = record.details.get("launch_figures")
+    return [replace(record, started_at=one.get("started_at")) for one in launches] if launches else [record]

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from harness.contract.errors import UnavailableError
 from harness.contract.record import FIGURE_COLUMNS
-from harness_results.flat import CONTENTS, FLAT_COLUMNS
+from harness_results.flat import CONTENTS
 from harness_results.schema import encode
 
 ROWS = 2000  # of one row group
 WHOLE = ("run_id", "launch", "length", "layers", "hidden", "batch", "steps", "seed", "threads", "launches")
+TRUTHS = ("solved", "gradient_horizon_censored")
 REAL = (*(name for name in FIGURE_COLUMNS if name != "solved"), "learning_rate", "clip_norm")
 CURE = 'pip install "rnn-harness[parquet]"'
 
 
-def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], *, with_curves: bool) -> None:
-    """Write the rows, some of them at a time.
+def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], names: Sequence[str]) -> None:
+    """Write these columns of the rows, some rows at a time.
 
     Raises:
         UnavailableError: pyarrow is not installed.
@@ -28,8 +29,7 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], *, with_cu
         from pyarrow import parquet
     except ImportError as error:
         raise UnavailableError(f"Parquet needs pyarrow, which is not installed. Install it: {CURE}") from error
-    kinds = dict.fromkeys(WHOLE, pa.int64()) | dict.fromkeys(REAL, pa.float64()) | {"solved": pa.bool_()}
-    names = (*FLAT_COLUMNS, *(("curves",) if with_curves else ()))
+    kinds = dict.fromkeys(WHOLE, pa.int64()) | dict.fromkeys(REAL, pa.float64()) | dict.fromkeys(TRUTHS, pa.bool_())
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
     iterator = iter(rows)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:

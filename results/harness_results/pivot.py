@@ -11,9 +11,11 @@ from harness_results import findings
 from harness_results.networks import Networks, in_order, networks
 from harness_results.notes import notes
 from harness_results.text import UNKNOWN, interval, number, ratio
+from harness_results.trends import TRENDS, LossScale, trends
 
 MEASURES = ("loss", "tokens/s", "∇ norm", "horizon")
 SOLVED, BASELINE, VANISHING, EXPLODING = "✓", "≈", "↓", "↑"
+UNVERIFIED, OTHER_FUNCTION = "?", "≠"
 Tone = Literal["", "good", "warn", "bad", "dim", "best"]
 _MILD = ("unsupported", "interrupted")
 
@@ -29,11 +31,19 @@ class Shown:
 
 @dataclass(frozen=True)
 class Row:
-    """One network on one engine (or a reference), at each length: its labels, and ``MEASURES`` by length."""
+    """One network on one engine (or a reference), at each length.
+
+    Attributes:
+        labels: what tells it from the other rows.
+        entries: ``MEASURES`` by length.
+        reference: whether it is the baseline or the floor.
+        trends: its bars across the lengths, one for each of the table's ``trends``.
+    """
 
     labels: tuple[str, ...]
     entries: dict[int, tuple[Shown, ...]]
     reference: bool = False
+    trends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Pivot:
         notes: lines for below the table: marks in use, what is n/a and why, over-fitting, flags.
         measures: the names of the columns of each group.
         minor: whether it stands below the table of the same task.
+        trends: the names of the bars across lengths, for a terminal; none where there is one length.
     """
 
     task: str
@@ -59,6 +70,7 @@ class Pivot:
     notes: tuple[str, ...] = field(default=())
     measures: tuple[str, ...] = MEASURES
     minor: bool = False
+    trends: tuple[str, ...] = ()
 
 
 def by_task(records: Iterable[Record]) -> list[list[Record]]:
@@ -73,7 +85,8 @@ def pivot(records: Sequence[Record]) -> Pivot:
     """Return the table of the records of one task."""
     found = networks(records)
     lengths = tuple(sorted({record.trial.length for record in records}))
-    rows = _references(records, lengths, len(found.axes)) + _networks(records, found)
+    bars, rows = _known_bars(_networks(records, found))
+    rows = _references(records, lengths, len(found.axes)) + rows
     marks = {shown.mark for row in rows for entry in row.entries.values() for shown in entry}
     return Pivot(
         task=records[0].trial.task,
@@ -82,6 +95,7 @@ def pivot(records: Sequence[Record]) -> Pivot:
         lengths=lengths,
         rows=tuple(rows),
         notes=tuple(notes(records, marks, found)),
+        trends=bars,
     )
 
 
@@ -113,11 +127,22 @@ def _networks(records: Sequence[Record], asked: Networks) -> list[Row]:
     found: dict[tuple[str, ...], dict[int, Record]] = {}
     for record, labels in zip(records, asked.labels, strict=True):
         found.setdefault(labels, {})[record.trial.length] = record
-    best = _fastest(found)
+    best, lengths, scale = _fastest(found), sorted({r.trial.length for r in records}), LossScale.of(records)
     return [
-        Row(labels, {length: _entry(r, best=(labels, length) in best) for length, r in found[labels].items()})
+        Row(
+            labels,
+            {length: _entry(r, best=(labels, length) in best) for length, r in found[labels].items()},
+            trends=trends(found[labels], lengths, scale),
+        )
         for labels in in_order(asked.labels)
     ]
+
+
+def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
+    """Return the names of the bars of which any row has one, and the rows with those alone."""
+    kept = [index for index in range(len(TRENDS)) if any(row.trends and row.trends[index] for row in rows)]
+    few = [replace(row, trends=tuple(row.trends[index] for index in kept)) for row in rows]
+    return tuple(TRENDS[index] for index in kept), few
 
 
 def _fastest(found: dict[tuple[str, ...], dict[int, Record]]) -> set[tuple[tuple[str, ...], int]]:
@@ -138,12 +163,18 @@ def _fastest(found: dict[tuple[str, ...], dict[int, Record]]) -> set[tuple[tuple
 
 
 def _entry(record: Record, *, best: bool) -> tuple[Shown, ...]:
-    figures = record.figures
-    speed = Shown(UNKNOWN, tone="dim")
-    if record.status == "ok":
-        names = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
-        speed = Shown(interval(*(figures.get(name) for name in names)), tone="best" if best else "")
-    return _loss(record), speed, Shown(number(figures.get("gradient_norm_median"))), _horizon(record)
+    norm = Shown(number(record.figures.get("gradient_norm_median")))
+    return _loss(record), _speed(record, best=best), norm, _horizon(record)
+
+
+def _speed(record: Record, *, best: bool) -> Shown:
+    if record.status != "ok":
+        return Shown(UNKNOWN, tone="dim")
+    names = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
+    shown = Shown(interval(*(record.figures.get(name) for name in names)), tone="best" if best else "")
+    if "deviation" in record.details:
+        return replace(shown, mark=OTHER_FUNCTION, tone="warn")
+    return shown if findings.is_verified(record) else replace(shown, mark=UNVERIFIED, tone=shown.tone or "warn")
 
 
 def _loss(record: Record) -> Shown:

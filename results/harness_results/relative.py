@@ -6,17 +6,24 @@ from collections.abc import Mapping, Sequence
 
 from harness.contract import Record, UnknownNameError
 from harness_results.grid import Grid
+from harness_results.machines import legend, machine_names
 from harness_results.networks import networks
-from harness_results.pivot import by_task
+from harness_results.notes import LEGEND
+from harness_results.order import each_launch, interleaved
+from harness_results.pivot import OTHER_FUNCTION, by_task
 from harness_results.text import UNKNOWN, number, seconds
 
-OTHER_FUNCTION = "≠"
 LIMIT = (
     "limit: products of this shape that a recurrence must take one after the other, and the others at the rate of "
     "large ones, by the fastest engine's products"
 )
+DRIFT = (
+    "their launches came before or after, or are too few to tell, so the multiples hold the machine's drift; better "
+    "measure all in one run, with --launches 5"
+)
 Place = tuple[str, ...]  # a network's labels and its length
 Engines = Mapping[str, Record]
+Launches = Sequence[Record]
 
 
 def relative(records: Sequence[Record], base: str) -> list[Grid]:
@@ -58,7 +65,7 @@ def _grid(records: Sequence[Record], base: str) -> Grid:
         axes=(*found.axes[:-1], "T"),
         columns=("limit", base, *engines[1:], "best"),
         rows=tuple((place, _cells(places[place], engines)) for place in _by_network(places)),
-        notes=tuple(_notes(records, base)),
+        notes=(*_notes(records, base), *_apart(places, base, engines[1:]), *legend(records, machine_names(records))),
     )
 
 
@@ -106,6 +113,25 @@ def _best(engines: Engines, least: float | None) -> str:
     return f"{name} ({number(step / least)} x limit)" if step and least else name
 
 
+def _apart(places: Mapping[Place, Engines], base: str, engines: Sequence[str]) -> list[str]:
+    """Return a note on the engines whose launches took no turns with those of the base: drift is in their multiples."""
+    apart = [name for name in engines if not _in_turn(_timed(places, base, name))]
+    return [f"not interleaved with {base}: {', '.join(apart)}; {DRIFT}"] if apart else []
+
+
+def _timed(places: Mapping[Place, Engines], base: str, name: str) -> list[tuple[Launches, Launches]]:
+    """Return, for each network where both have a speed, the launches of each."""
+    both = (place for place in places.values() if _speed(place.get(base)) and _speed(place.get(name)))
+    return [(each_launch(place[base]), each_launch(place[name])) for place in both]
+
+
+def _in_turn(pairs: Sequence[tuple[Launches, Launches]]) -> bool:
+    """Say whether the launches took turns: on each network that has several, and over all, for those that have one."""
+    each = all(interleaved(*pair) for pair in pairs if min(map(len, pair)) > 1)
+    whole = [[launch for pair in pairs for launch in pair[side]] for side in (0, 1)]
+    return not pairs or (each and interleaved(*whole))
+
+
 def _notes(records: Sequence[Record], base: str) -> list[str]:
     launches = sorted({int(record.details.get("launches", 1)) for record in records})
     many = f"medians of {launches[0]} launches" if len(launches) == 1 and launches[0] > 1 else "medians"
@@ -114,5 +140,5 @@ def _notes(records: Sequence[Record], base: str) -> list[str]:
         LIMIT,
     ]
     if any("deviation" in record.details for record in records):
-        notes.append(f"{OTHER_FUNCTION} computes another function: see harness list backends")
+        notes.append(f"{OTHER_FUNCTION} {LEGEND[OTHER_FUNCTION]}")
     return notes

@@ -81,6 +81,7 @@ class Results(Sequence[Record]):
             raise UnavailableError(f"a data frame needs pandas, which is not installed. Install it: {cure}") from error
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
         figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}
+        figures["gradient_horizon_censored"] = "boolean"
         return frame.astype(figures)
 
     def scaling(self) -> list[Scaling]:
@@ -122,6 +123,12 @@ class Results(Sequence[Record]):
         from harness_results.export import to_csv
 
         return to_csv(self.records)
+
+    def to_latex(self) -> str:
+        """Return the tables as LaTeX, for a document that uses booktabs."""
+        from harness_results.latex import to_latex
+
+        return to_latex(self.records)
 
     def to_markdown(self) -> str:
         """Return the tables as markdown."""

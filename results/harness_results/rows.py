@@ -83,7 +83,7 @@ def launches(run_id: int | None = None, trial_id: str | None = None, *, with_tak
     A run has its own launches and those that it took from earlier runs. One that was interrupted in every launch of a
     trial has it only where no other run has. ``with_taken``: the store keeps what runs have taken.
     """
-    of = membership(with_taken=with_taken, trial_id=trial_id)
+    of = membership(with_taken=with_taken, trial_ids=None if trial_id is None else [trial_id])
     if run_id is not None:
         return select(of.c.record_id).where(of.c.run_id == run_id)
     trial = records.c.trial_id

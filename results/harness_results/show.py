@@ -16,6 +16,7 @@ from harness.contract.record import (
     Record,
 )
 from harness_results import findings
+from harness_results.curves import drawings
 from harness_results.text import UNKNOWN, number, one_line, quantity, safe, seconds, sparkline, to_ascii
 
 SECTIONS = {
@@ -34,6 +35,7 @@ LAUNCH = {
     "compile_seconds": "compiling",
     "peak_memory_bytes": "bytes",
 }
+HEIGHT = 9  # lines of a drawing
 EVALUATIONS = 12  # shown, evenly spaced
 NAME_WIDTH = 26
 
@@ -45,7 +47,8 @@ class RecordView:
         self.record = record
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for line in _lines(self.record, min(options.max_width, 100)):
+        width = min(options.max_width, 100)
+        for line in _lines(self.record, width, ascii_only=options.ascii_only):
             if options.ascii_only:
                 line.plain = to_ascii(line.plain)
             yield line
@@ -56,7 +59,7 @@ def show_record(record: Record) -> RecordView:
     return RecordView(record)
 
 
-def _lines(record: Record, width: int) -> Iterator[Text]:
+def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     trial = record.trial
     tone = "green" if record.status == "ok" else "red"
     name = f"{trial.task}  {trial.cell}  T={trial.length}  {trial.engine}"
@@ -71,7 +74,8 @@ def _lines(record: Record, width: int) -> Iterator[Text]:
             yield from _facts({"bits_per_character": number(bits, 4)})
     yield from _launches(record.details.get("launch_figures"))
     yield from _attempts(record.details.get("attempts"))
-    yield from _curves(record, width)
+    yield from _drawings(record, width, ascii_only=ascii_only)
+    yield from _gradient_norm(record, width)
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
     yield from _samples(record.details)
@@ -123,45 +127,41 @@ def _figure(name: str, value: float | None) -> str:
     return str(value) if isinstance(value, int) else number(value, 4)
 
 
-def _curves(record: Record, width: int) -> Iterator[Text]:
-    room = max(10, width - NAME_WIDTH - 30)
-    found = [_curve(name, series, room) for name, series in _series(record.curves)]
-    if any(found):
-        yield Text("")
-        yield Text("curves", style="bold")
-        yield from filter(None, found)
+def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
+    for drawing in drawings(record):
+        title, *lines = tuple(drawing.lines(width, HEIGHT, ascii_only=ascii_only)) or ("",)
+        if lines:
+            yield Text("")
+            yield Text(title, style="bold")
+            yield from map(Text, lines)
 
 
-def _series(curves: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the curves by name: over the training steps, and over the lags, at the start and at the end."""
-    yield "loss", curves.get("loss")
-    yield "gradient norm (log)", curves.get("gradient_norm")
-    flow = curves.get("gradient_flow")
-    for moment, name in (("initial", "flow at the start (log)"), ("final", "flow at the end (log)")):
-        part = flow.get(moment) if isinstance(flow, Mapping) else None
-        yield name, part.get("median") if isinstance(part, Mapping) else None
-
-
-def _curve(name: str, series: Any, room: int) -> Text | None:
-    if not isinstance(series, list | tuple):
-        return None
-    values = [value if isinstance(value, int | float) else None for value in series]
+def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
+    """Yield the gradient norm over training as one line of blocks."""
+    series = record.curves.get("gradient_norm")
+    values = [_known(value) for value in series] if isinstance(series, list | tuple) else []
     known = [value for value in values if value is not None]
-    if not known:
-        return None
-    blocks = sparkline(values, room, logarithmic=name.endswith("(log)"))
-    return Text.assemble((f"  {name:<{NAME_WIDTH}} ", "dim"), blocks, f"  {number(known[0])} to {number(known[-1])}")
+    if known:
+        blocks = sparkline(values, max(10, width - NAME_WIDTH - 30), logarithmic=True)
+        name = f"  {'gradient norm (log)':<{NAME_WIDTH}} "
+        yield Text("")
+        yield Text.assemble((name, "dim"), blocks, f"  {number(known[0])} to {number(known[-1])}")
 
 
 def _evaluations(evaluations: Any) -> Iterator[Text]:
-    if not isinstance(evaluations, list | tuple) or not evaluations:
+    known = [one for one in evaluations if isinstance(one, Mapping)] if isinstance(evaluations, list | tuple) else []
+    if not known:
         return
     yield Text("")
     yield Text("evaluations", style="bold")
     yield Text(f"  {'step':>10}  {'validation':>10}  {'training':>10}  {'accuracy':>10}", style="dim")
-    for found in (evaluations[index] for index in _spread(len(evaluations))):
-        names = ("step", "loss_validation", "loss_train_eval", "accuracy")
-        yield Text("".join(f"  {number(found.get(name)):>10}" for name in names))
+    for found in (known[index] for index in _spread(len(known))):
+        values = (found.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy"))
+        yield Text("".join(f"  {number(_known(value)):>10}" for value in values))
+
+
+def _known(value: Any) -> float | None:
+    return value if isinstance(value, int | float) else None
 
 
 def _launches(launches: Any) -> Iterator[Text]:

@@ -163,6 +163,8 @@ def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
 def _begin(connection: Connection) -> None:
     # A writer takes its lock at once: two that first read and then write would refuse each other without waiting.
     write = connection.get_execution_options().get("harness_write", False)
+    if not write:  # each transaction has a connection of its own
+        connection.exec_driver_sql("PRAGMA query_only=ON")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 

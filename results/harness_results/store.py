@@ -205,14 +205,19 @@ class Store:
     def each_launch(self, run_id: int | None = None, *, with_curves: bool = False) -> Iterator[Launch]:
         """Yield every launch of all runs or one, in the order in which they were stored; few of them are in memory."""
         after = 0
-        while found := self._launches(rows.some_of(run_id, after, BATCH), with_curves=with_curves):
+        while found := self.read(rows.some_of(run_id, after, BATCH), with_curves=with_curves):
             yield from found
             after = found[-1].record_id
 
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
-        return [launch.record for launch in self._launches(wanted, with_curves=with_curves)]
+        return [launch.record for launch in self.read(wanted, with_curves=with_curves)]
 
-    def _launches(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
+    def read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
+        """Return the records of the wanted ids, in the order in which they were stored, in one transaction.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
         try:
             return self._database.run(lambda c: rows.read_launches(c, wanted, with_curves=with_curves))
         except (ValueError, TypeError, zlib.error) as error:

@@ -12,7 +12,7 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _ASCII = str.maketrans({
     "✓": "*", "∇": "g", "≈": "=", "↓": "v", "↑": "^", "±": "~", "│": "|", "─": "-", "·": ";", "…": ".",
-    "✗": "x", "→": ">",
+    "✗": "x", "→": ">", "≠": "!", "‖": "|", "∂": "d", "┤": "+", "└": "+",
 } | dict(zip(_LEVELS, "_.,-=+*#", strict=True)))  # fmt: skip
 
 
@@ -118,6 +118,23 @@ def sparkline(values: Sequence[float | None], width: int = 60, *, logarithmic: b
     low, span = min(known), max(known) - min(known)
     top = len(_LEVELS) - 1
     return "".join(" " if h is None else _LEVELS[round(top * (h - low) / span) if span else 0] for h in heights)
+
+
+def bars(values: Sequence[float | None], top: float, width: int) -> str:
+    """Return the series as blocks from 0 to ``top``, at most so many; a gap where nothing is known.
+
+    Args:
+        values: (n,), None where not known; what is above ``top`` is as high as that.
+        top: the value of a full block.
+        width: at most so many blocks, each the mean of its values.
+    """
+    heights = [_mean(_slice(values, index, width), logarithmic=False) for index in range(min(width, len(values)))]
+    return "".join(" " if height is None else _LEVELS[_level(height, top)] for height in heights).rstrip()
+
+
+def _level(height: float, top: float) -> int:
+    part = max(0.0, min(1.0, height / top)) if top > 0 else 0.0
+    return min(len(_LEVELS) - 1, int(part * len(_LEVELS)))
 
 
 def _slice(values: Sequence[float | None], index: int, width: int) -> Sequence[float | None]:

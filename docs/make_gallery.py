@@ -1,0 +1,50 @@
+"""Make the gallery's pictures with the harness itself: ``python docs/make_gallery.py [--store STORE] [CHART ...]``.
+
+Without a store, the plan ``gallery.toml`` is measured first, which takes some minutes and needs PyTorch and JAX.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+QUOTED = ("loss", "throughput")  # committed, for the repository's host
+
+
+def main() -> None:
+    """Make the pictures that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("charts", nargs="*", default=QUOTED, metavar="CHART", help=f"[default: {' '.join(QUOTED)}]")
+    parser.add_argument("--store", help="take the records of this store instead of measuring gallery.toml")
+    parser.add_argument("--folder", type=Path, default=DOCS / "pictures", help="where to [default: docs/pictures]")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        store = asked.store or str(Path(scratch) / "gallery.sqlite")
+        if not asked.store:
+            subprocess.run([*_harness(), "run", str(DOCS / "gallery.toml"), "--store", store], check=True)
+        pictures(store, asked.folder, asked.charts)
+
+
+def pictures(store: str, folder: Path, charts: Iterable[str]) -> list[str]:
+    """Draw these charts of a store as ``CHART.png``; return those that could be, and tell of others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name in charts:
+        asked = ["report", store, "-f", "png", "--chart", name, "-o", str(folder / f"{name}.png")]
+        done = subprocess.run([*_harness(), *asked], capture_output=True, text=True, check=False)
+        drawn += [name] * (done.returncode == 0)
+        sys.stderr.write("" if done.returncode == 0 else f"no picture of {name}: {done.stderr.strip()}\n")
+    return drawn
+
+
+def _harness() -> list[str]:
+    return [sys.executable, "-m", "harness"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Pages whose text comes from elsewhere: other Markdown of the repository, the command line, the gallery.
+
+On the repository's host such a page is a few lines that say where to look.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from site_pages.commands import reference
+from site_pages.pictures import with_gallery
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+DOCS = Path(__file__).resolve().parent.parent
+ROOT = DOCS.parent
+
+OUTSIDE = {
+    "measured": "results/measured/README.md",
+    "work-items": "results/measured/work-items.md",
+    "benchmarks": "benchmarks/README.md",
+    "contributing": "CONTRIBUTING.md",
+    "changes": "CHANGELOG.md",
+}
+COMMANDS = "<!-- commands -->"
+PERHAPS = ("page", "sharing")  # pages of the index that may be absent
+_LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
+
+
+def fill(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Give a page its text: that of the file that it stands for, and what its marks stand for."""
+    place = DOCS / f"{docname}.md"
+    if docname in OUTSIDE:
+        place = ROOT / OUTSIDE[docname]
+        app.env.note_dependency(str(place))
+        source[0] = place.read_text(encoding="utf-8")
+    source[0] = linked(source[0], place.parent, (DOCS / docname).parent)
+    for name in PERHAPS:
+        if docname == "index" and not (DOCS / f"{name}.md").exists():
+            source[0] = source[0].replace(f"\n{name}\n", "\n")
+    if docname == "gallery":
+        source[0] = with_gallery(source[0])
+    if docname == "commands":
+        source[0] = source[0].replace(COMMANDS, reference())
+
+
+def linked(text: str, written_in: Path, shown_in: Path) -> str:
+    """Return the text with its relative links leading to the pages of the site, seen from another folder."""
+    return _LINK.sub(lambda found: _target(found[1], written_in, shown_in), text)
+
+
+def _target(link: str, written_in: Path, shown_in: Path) -> str:
+    place = (written_in / link).resolve()
+    pages = {ROOT / path: DOCS / f"{docname}.md" for docname, path in OUTSIDE.items()}
+    place = place / "index.md" if place.is_dir() else place
+    return Path(os.path.relpath(pages.get(place, place), shown_in)).as_posix()

@@ -1,0 +1,102 @@
+"""The folder of an export: never one that holds anything else; what an earlier export left there is replaced.
+
+A mark in it names the store and the target, and what the export put there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.contract.errors import UsageError
+
+MARK = "harness-export.json"
+PART = ".part"  # where it is written until it is whole
+
+
+@contextmanager
+def replaced(home: Path, origin: str) -> Iterator[Path]:
+    """Give an empty folder, whose content takes the place of that of ``home`` when the block ends well.
+
+    Args:
+        home: made where it is missing.
+        origin: what is exported to what; an export of another origin is not replaced.
+
+    Raises:
+        UsageError: ``home`` holds something else, or cannot be written.
+    """
+    try:
+        before, is_new = _entries(home, origin), not home.exists()
+        home.mkdir(exist_ok=True)
+        _mark(home, origin, [*before, PART])
+        part = home / PART
+        _remove(part)
+        part.mkdir()
+        try:
+            yield part
+            _replace(home, origin, before)
+        except BaseException:
+            _forget(home, is_new=is_new, is_empty=not before)
+            raise
+        _remove(part)
+    except OSError as error:
+        raise UsageError(f"cannot write {home}: {error.strerror}; choose another --output") from error
+
+
+def _replace(home: Path, origin: str, before: Iterable[str]) -> None:
+    new = sorted(path.name for path in (home / PART).iterdir())
+    _mark(home, origin, sorted({*before, *new, PART}))
+    for name in before:
+        _remove(home / name)
+    for name in new:
+        (home / PART / name).replace(home / name)
+    _mark(home, origin, new)
+
+
+def _forget(home: Path, *, is_new: bool, is_empty: bool) -> None:
+    """Leave a folder as it was, if nothing was there before."""
+    _remove(home / PART)
+    if is_empty:
+        _remove(home if is_new else home / MARK)
+
+
+def _entries(home: Path, origin: str) -> list[str]:
+    """Return what an earlier export of this origin put into the folder."""
+    if not home.exists():
+        return []
+    if not home.is_dir():
+        raise UsageError(f"{home} is not a folder: choose another --output")
+    found = {path.name for path in home.iterdir()} - {f"{MARK}{PART}"}
+    if not found:
+        return []
+    try:
+        mark = json.loads((home / MARK).read_text(encoding="utf-8"))
+        known, of = {str(name) for name in mark["entries"]}, mark["origin"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(
+            f"{home} holds something that is no export: choose another --output, or an empty one"
+        ) from None
+    if of != origin:
+        raise UsageError(f"{home} holds another export ({of}): choose another --output, or remove that one")
+    others = sorted(found - known - {MARK})
+    if others:
+        raise UsageError(
+            f"{home} holds {others[0]!r}, which no export put there: move it away, or choose another --output"
+        )
+    return sorted(found - {MARK, PART})
+
+
+def _mark(home: Path, origin: str, entries: Iterable[str]) -> None:
+    part = home / f"{MARK}{PART}"
+    part.write_text(json.dumps({"origin": origin, "entries": list(entries)}) + "\n", encoding="utf-8")
+    part.replace(home / MARK)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

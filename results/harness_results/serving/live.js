@@ -1,0 +1,101 @@
+// Asks for the digest of the stores; loads the page again when it has changed, and puts the reader back where they were:
+// place, filters, pressed buttons, sorting, what is unfolded.
+"use strict";
+(() => {
+  const KEY = "harness-live";
+  const badge = document.getElementById("live");
+  const style = document.createElement("style");
+  style.textContent = `#live { position: fixed; right: .5rem; bottom: .5rem; padding: .1rem .6rem; border-radius: 1rem;
+    border: 1px solid; background: Canvas; color: CanvasText; font: .8rem system-ui, sans-serif; z-index: 9 }
+    @media print { #live { display: none } }`;
+  document.head.append(style);
+
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const controls = () => all("select, input:not([type=file]), textarea");
+  const pressable = () => all("button[aria-pressed]");
+  const isTicked = (one) => one.type === "checkbox" || one.type === "radio";
+
+  // What an element is called: the same before and after, wherever it has moved to.
+  function nameOf(one) {
+    if (isTicked(one)) return `${one.id || one.name}=${one.value}`;
+    const own = one.id || one.name;
+    const around = one.closest("[role=group], table")?.getAttribute("aria-label") ?? "";
+    return own || `${around}|${one.getAttribute("aria-label") ?? one.textContent}`;
+  }
+
+  function remember() {
+    const state = {
+      x: scrollX,
+      y: scrollY,
+      focus: document.activeElement?.id,
+      controls: Object.fromEntries(controls().map((one) => [nameOf(one), isTicked(one) ? one.checked : one.value])),
+      pressed: Object.fromEntries(pressable().map((one) => [nameOf(one), one.getAttribute("aria-pressed")])),
+      sorted: all("th[aria-sort] button").map((one) => [nameOf(one), one.parentElement.getAttribute("aria-sort")]),
+      unfolded: all("details").map((one) => one.open),
+    };
+    sessionStorage.setItem(KEY, JSON.stringify(state));
+  }
+
+  function restoreControl(one, kept) {
+    const field = isTicked(one) ? "checked" : "value";
+    const before = one[field];
+    if (kept === undefined || kept === before) return;
+    one[field] = kept;
+    if (one[field] !== kept) one[field] = before; // that choice is gone
+    for (const event of ["input", "change"]) one.dispatchEvent(new Event(event, { bubbles: true }));
+  }
+
+  function press(one, kept) {
+    const isAlone = Boolean(one.id); // of several in a group only the pressed one is pressed again
+    if (kept !== undefined && kept !== one.getAttribute("aria-pressed") && (isAlone || kept === "true")) one.click();
+  }
+
+  function sort([name, direction]) { // the first click sorts up, the second down; each makes the heads anew
+    for (let click = 0; click < (direction === "descending" ? 2 : 1); click += 1) {
+      all("th button").find((one) => nameOf(one) === name)?.click();
+    }
+  }
+
+  function restore() {
+    const kept = sessionStorage.getItem(KEY);
+    sessionStorage.removeItem(KEY);
+    if (!kept) return;
+    const state = JSON.parse(kept);
+    for (const one of controls()) restoreControl(one, state.controls[nameOf(one)]);
+    for (const one of pressable()) press(one, state.pressed[nameOf(one)]);
+    state.sorted.forEach(sort);
+    all("details").forEach((one, index) => { one.open = state.unfolded[index] ?? one.open; });
+    document.activeElement?.blur();
+    if (state.focus) document.getElementById(state.focus)?.focus({ preventScroll: true });
+    holdPosition(state.x, state.y);
+  }
+
+  function holdPosition(x, y) { // charts are drawn after the page is there, and make it longer
+    const hold = new ResizeObserver(() => scrollTo(x, y));
+    const stop = () => hold.disconnect();
+    hold.observe(document.documentElement);
+    scrollTo(x, y);
+    for (const event of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(event, stop, { once: true });
+    setTimeout(stop, 5000);
+  }
+
+  async function look() {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch("digest", { cache: "no-store" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      badge.textContent = "live";
+      if ((await answer.text()) !== badge.dataset.digest) {
+        remember();
+        location.reload();
+      }
+    } catch {
+      badge.textContent = "no answer";
+    }
+  }
+
+  history.scrollRestoration = "manual";
+  addEventListener("load", restore);
+  addEventListener("visibilitychange", look);
+  setInterval(look, 2000);
+})();

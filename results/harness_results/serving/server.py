@@ -1,0 +1,118 @@
+"""A small HTTP server for one page: this machine alone, two addresses, GET and HEAD. It reads no file for anybody."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socketserver
+import sys
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from harness.contract.errors import HarnessError, UsageError
+from harness_results.serving.watched import Watched
+from harness_results.text import one_line
+
+ADDRESS = "127.0.0.1"
+HOSTS = re.compile(r"(?:localhost|127\.0\.0\.1)(?::\d{1,5})?", re.IGNORECASE)  # any port: it may be forwarded
+SECONDS = 10  # that a client may take to ask
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
+
+
+class Server(ThreadingHTTPServer):
+    """Serves a watched page on a loopback address.
+
+    Raises:
+        UsageError: the port is taken or may not be used.
+    """
+
+    allow_reuse_address = os.name == "posix"
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, watched: Watched, port: int) -> None:
+        self.watched = watched
+        try:
+            super().__init__((ADDRESS, port), _Handler)
+        except OSError as error:
+            taken = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise UsageError(f"port {port} of {ADDRESS} {taken}: choose another --port, or leave it out") from error
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server for this machine's name."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = ADDRESS, self.server_address[1]
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{ADDRESS}:{self.server_port}/"
+
+    def serve_until_interrupted(self) -> None:
+        """Answer requests until Ctrl-C, which is the way to end it."""
+        with suppress(KeyboardInterrupt):
+            self.serve_forever()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    timeout = SECONDS
+    error_content_type, error_message_format = TEXT, "%(code)d %(message)s\n"
+
+    def do_GET(self) -> None:
+        """Answer with a body."""
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        """Answer with the headers alone."""
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        status, kind, body = self._found()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def _found(self) -> tuple[HTTPStatus, str, bytes]:
+        hosts = self.headers.get_all("Host") or [""]
+        if len(hosts) != 1 or not HOSTS.fullmatch(hosts[0]):  # another name may be one that was made to lead here
+            return HTTPStatus.FORBIDDEN, TEXT, b"only as localhost or 127.0.0.1\n"
+        try:
+            if self.path == "/":
+                return HTTPStatus.OK, HTML, self.server.watched.page()
+            if self.path == "/digest":
+                return HTTPStatus.OK, TEXT, self.server.watched.digest().encode()
+        except HarnessError as error:
+            return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{one_line(error)}\n".encode()
+        return HTTPStatus.NOT_FOUND, TEXT, b"there is only /\n"
+
+    def end_headers(self) -> None:
+        """Add the headers that every answer has."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def version_string(self) -> str:
+        """Return what this is, without the versions of anything."""
+        return "harness"
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        """Say nothing."""
