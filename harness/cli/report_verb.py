@@ -63,7 +63,7 @@ def command(
 
         check_alone(serve=serve)
         read = partial(_records, run_id=run_id, last=last, with_curves=True)
-        return serve_report(tuple(places), read, partial(chosen, filters=filters), port)
+        return serve_report(tuple(places), read, partial(chosen, options=filters), port)
     drawn = check_picture(chart, format_, output, relative)
     as_page = check_page(format_, output) and relative is None
     whole = drawn or as_page
