@@ -57,6 +57,8 @@ class Chart {
     this.show(rows);
     if (!rows.length) return this.canvas.replaceChildren();
     await this.embedFitted(rows, scheme, width);
+    if (this.canvas.scrollWidth > this.canvas.clientWidth) this.canvas.tabIndex = 0; // for the arrow keys
+    else this.canvas.removeAttribute("tabindex");
   }
 
   // What stands beside the panels is only known once they are drawn: then they are drawn again, to fit.
