@@ -27,7 +27,6 @@ OUTSIDE = {
     "changes": "CHANGELOG.md",
 }
 COMMANDS = "<!-- commands -->"
-PERHAPS = ("page", "sharing")  # pages of the index that may be absent
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
 
 
@@ -39,9 +38,6 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
         app.env.note_dependency(str(place))
         source[0] = place.read_text(encoding="utf-8")
     source[0] = linked(source[0], place.parent, (DOCS / docname).parent)
-    for name in PERHAPS:
-        if docname == "index" and not (DOCS / f"{name}.md").exists():
-            source[0] = source[0].replace(f"\n{name}\n", "\n")
     if docname == "gallery":
         source[0] = with_gallery(source[0])
     if docname == "commands":
