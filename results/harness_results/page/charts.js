@@ -1,6 +1,5 @@
 // Charts from their specifications and rows: drawn when they come into sight, all filtered alike, saved as pictures.
 const GAP = 85; // pixels beside a panel for its axis, about
-const LETTER = 7; // pixels of a letter in a heading, about
 const WIDEST = 1.45; // of a panel, as a multiple of its width on paper
 // The rows of a chart as objects; they are kept by column.
 function unpacked(columns) {
@@ -32,7 +31,6 @@ class Chart {
       spec.columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor(width / (0.8 * paper + GAP))));
       spec.spec.width = Math.min(Math.round(WIDEST * paper), Math.floor(width / spec.columns) - this.gap);
     }
-    if (spec.facet) spec.facet.header = { ...spec.facet.header, labelExpr: inTwoLines(spec.spec.width + 15) };
     const columns = Math.max(1, Math.floor(width / 150));
     for (const legend of legends(spec)) if (legend.columns > columns) legend.columns = columns;
     return spec;
@@ -59,6 +57,8 @@ class Chart {
     this.show(rows);
     if (!rows.length) return this.canvas.replaceChildren();
     await this.embedFitted(rows, scheme, width);
+    if (this.canvas.scrollWidth > this.canvas.clientWidth) this.canvas.tabIndex = 0; // for the arrow keys
+    else this.canvas.removeAttribute("tabindex");
   }
 
   // What stands beside the panels is only known once they are drawn: then they are drawn again, to fit.
@@ -107,14 +107,6 @@ class Chart {
     link.click();
     link.remove();
   }
-}
-
-// The expression of a heading over a panel: in two lines where one would be wider than the panel.
-function inTwoLines(width) {
-  const parts = "split(datum.label, ' · ')";
-  const half = `ceil(length(${parts}) / 2)`;
-  const lines = `[join(slice(${parts}, 0, ${half}), ' · '), join(slice(${parts}, ${half}), ' · ')]`;
-  return `length(datum.label) > ${Math.floor(width / LETTER)} ? ${lines} : datum.label`;
 }
 
 function* legends(part) {
