@@ -32,10 +32,10 @@ def write_page(records: Sequence[Record], stores: Iterable[str], output: Path | 
     """
     from harness_results.page.build import page
 
-    write_text(page(records, ", ".join(map(_title, stores))), output)
+    write_text(page(records, ", ".join(map(title_of, stores))), output)
 
 
-def _title(location: str) -> str:
+def title_of(location: str) -> str:
     """Return the name of a store's file, or its URL without a password."""
     from harness_results.passwords import without_password
 

@@ -32,13 +32,13 @@ def serve_report(
     port: int | None,
 ) -> int:
     """Serve the page of what ``choose`` leaves of what ``read`` gives for each store, anew when a store has changed."""
+    from harness.cli.pages import title_of
     from harness_results.launches import latest
-    from harness_results.passwords import without_password
     from harness_results.serving.page import live_page
     from harness_results.serving.server import Server
     from harness_results.serving.watched import Watched, digest_of
 
-    names = ", ".join(map(without_password, stores))
+    names = ", ".join(map(title_of, stores))
 
     def build(digest: str) -> str:
         found = latest(record for store in stores for record in read(store))

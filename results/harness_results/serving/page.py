@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
-import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 
 from harness.contract.errors import HarnessError
@@ -27,7 +26,8 @@ def live_page(records: Sequence[Record], names: str, digest: str) -> str:
     """Return the page of these records of the stores ``names``, as it was when the stores had this digest."""
     if not records:
         return live(WAITING.format(policy=STRICT, title=html.escape(names)), digest)
-    page: Callable[[Sequence[Record], str], str] = importlib.import_module("harness_results.page.build").page
+    from harness_results.page.build import page
+
     return live(page(records, names), digest)
 
 
