@@ -101,6 +101,16 @@ def test_an_error_on_one_rank_is_told_and_the_others_go_on():
     assert float(trainer.train_step(trainer.put(batch)).loss) > 0
 
 
+def test_ranks_that_ended_while_they_had_nothing_to_do_are_replaced():
+    trainer_of()
+    before = ranks_module.running(2, "cpu", 1)
+    before._torchrun.kill()
+    before._torchrun.wait()
+    trainer, batch = trainer_of(), CASE.make_batch()
+    assert float(trainer.train_step(trainer.put(batch)).loss) > 0
+    assert ranks_module.running(2, "cpu", 1) is not before
+
+
 def test_a_share_in_which_nothing_counts_costs_nothing():
     batch = CASE.make_batch()
     batch.mask[:, 2:] = False

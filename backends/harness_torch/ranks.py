@@ -61,6 +61,10 @@ class Ranks:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def serve(self) -> bool:
+        """Say whether they can still be asked: none has ended while it had nothing to do."""
+        return self.alive and self._torchrun.poll() is None and not self._gone()
+
     def number(self) -> int:
         """Return a number that nothing has yet."""
         self._numbers += 1
@@ -195,7 +199,9 @@ def running(count: int, kind: str, threads: int) -> Ranks:
         HarnessError: they cannot be started.
     """
     key = (count, kind, threads)
-    if key not in _running or not _running[key].alive:
+    if key in _running and not _running[key].serve():
+        _running.pop(key).stop()
+    if key not in _running:
         _running[key] = Ranks(count, kind, threads)
     return _running[key]
 
