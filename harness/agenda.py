@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.contract import Record, Trial
+from harness.contract.counting import are, counted
 from harness.contract.identity import Identity, differences
 from harness.sweep.identity import plan_digest
-from harness.sweep.naming import are, counted, varying
+from harness.sweep.naming import varying
 from harness.sweep.rounds import in_rounds
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import rich_click as click
 
 from harness.cli.main import OK
 from harness.cli.options import default_store
+from harness.contract.counting import counted
 from harness.contract.names import printable
-from harness.sweep.naming import counted
 
 
 @click.command("export")

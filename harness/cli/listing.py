@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import rich_click as click
 
 from harness.contract import Trial
+from harness.contract.counting import are, counted
 from harness.sweep.estimate import Estimate
-from harness.sweep.naming import are, counted, line, varying
+from harness.sweep.naming import line, varying
 
 
 def print_trials(

@@ -14,7 +14,7 @@ from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, UsageError
-from harness.sweep.naming import are, counted
+from harness.contract.counting import are, counted
 from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:

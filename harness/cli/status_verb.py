@@ -76,7 +76,7 @@ def _last(store: Store) -> dict[str, Any] | None:
 
 
 def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Iterator[str]:
-    from harness.sweep.naming import counted
+    from harness.contract.counting import counted
 
     for one in found:
         yield from _sweep(one)
@@ -93,7 +93,7 @@ def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Itera
 
 
 def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
-    from harness.sweep.naming import counted
+    from harness.contract.counting import counted
     from harness.sweep.tally import span
 
     yield f"run {one['run']}: {one['command']}"

@@ -13,8 +13,8 @@ import rich_click as click
 
 from harness.cli.main import NOT_OK, OK
 from harness.cli.options import default_store
+from harness.contract.counting import counted
 from harness.contract.names import printable
-from harness.sweep.naming import counted
 
 if TYPE_CHECKING:
     from harness_results.merge import Merged

@@ -38,14 +38,3 @@ def _by_task(trials: Sequence[Trial]) -> list[list[Trial]]:
     for trial in trials:
         found.setdefault(trial.task, []).append(trial)
     return list(found.values())
-
-
-def counted(number: int, what: str) -> str:
-    """Return ``1 trial``, ``2 launches``."""
-    plural = f"{what}es" if what.endswith("ch") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"
-
-
-def are(number: int) -> str:
-    """Return the verb after a number: ``is`` or ``are``."""
-    return "is" if number == 1 else "are"

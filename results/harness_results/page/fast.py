@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.contract.counting import counted
 from harness.contract.record import Record
 from harness_results.floors import Floor
 from harness_results.networks import Networks, networks
 from harness_results.notes import speed_in_words
-from harness_results.page.words import counted, listed, span
+from harness_results.page.words import listed, span
 from harness_results.text import number, one_line
 
 MOST_WINNERS = 4

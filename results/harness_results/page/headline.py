@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.contract.counting import counted
 from harness.contract.record import Record
 from harness_results.page import fast, learns, reaches
-from harness_results.page.words import counted, listed, span
+from harness_results.page.words import listed, span
 from harness_results.pivot import by_task
 from harness_results.text import one_line
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.contract.counting import are, counted
 from harness.contract.record import Record
 from harness_results import findings
-from harness_results.page.words import at_lengths, counted, listed
+from harness_results.page.words import at_lengths, listed
 from harness_results.text import number, one_line
 
 MOST_CELLS = 6
@@ -31,9 +32,7 @@ def basis(records: Sequence[Record]) -> str:
     seeds = len({record.trial.seed for record in records})
     told = "one seed: another one may end otherwise" if seeds == 1 else counted(seeds, "seed")
     failed = sum(record.status != "ok" for record in records)
-    left = f" {counted(failed, 'trial')} that did not end well {'is' if failed == 1 else 'are'} left out." * bool(
-        failed
-    )
+    left = f" {counted(failed, 'trial')} that did not end well {are(failed)} left out." * bool(failed)
     return (
         f"By the loss on validation batches after training, from {told}. At the baseline: within "
         f"{findings.AT_BASELINE:.0%} of the loss of the best predictor that learns nothing.{left}"
@@ -109,6 +108,4 @@ def _beaten(records: Sequence[Record]) -> str:
     if not known:
         return "no baseline is known"
     below = sum(ratio < 1 for ratio in known)
-    return (
-        f"{below or 'none'} of {counted(len(known), 'trial')} {'is' if below == 1 else 'are'} below the n-gram models"
-    )
+    return f"{below or 'none'} of {counted(len(known), 'trial')} {are(below)} below the n-gram models"

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.contract.counting import counted
 from harness.contract.record import Record
-from harness_results.page.words import counted, listed
+from harness_results.page.words import listed
 from harness_results.text import UNKNOWN, number, one_line
 
 MOST_LIBRARIES = 12  # told of one environment

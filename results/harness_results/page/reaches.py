@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import median_low
 
+from harness.contract.counting import counted
 from harness.contract.record import Record
 from harness_results import findings
 from harness_results.page.learns import by_cell
-from harness_results.page.words import counted, listed
+from harness_results.page.words import listed
 from harness_results.text import one_line
 
 

@@ -14,11 +14,6 @@ def listed(words: Iterable[str], most: int = FEW) -> str:
     return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}" if known else ""
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 trial``, ``2 trials``."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def at_lengths(some: Iterable[int], measured: Sequence[int]) -> str:
     """Return ``at every T``, ``at T = 20``, ``at T = 20 to 80`` (all that were measured between) or ``at T = 20, 80``.
 
