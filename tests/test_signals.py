@@ -1,6 +1,7 @@
 """Signals that end a run, really sent: while it starts, while trials run, and by a terminal that hangs up."""
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -11,7 +12,9 @@ import termios
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from harness.cli.signals import stopping_on_signals
 from harness_results.store import Store
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
@@ -72,6 +75,28 @@ def test_a_signal_lets_the_running_trial_finish_and_says_how_to_go_on(name, tmp_
     assert 1 <= len(statuses(store)) < 4
     assert set(statuses(store)) == {"ok"}
     assert len(out.splitlines()) == len(statuses(store))
+
+
+def test_a_signal_that_comes_while_the_progress_is_written_breaks_nothing(capfd):
+    """Python's buffered streams refuse a second writer in the same thread, which a handler would be."""
+
+    class Interrupted(io.FileIO):
+        def write(self, data):
+            if b"a finished trial" in bytes(data) and callable(signal.getsignal(signal.SIGTERM)):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().write(data)
+
+    raw = Interrupted(os.dup(2), "w")
+    with io.TextIOWrapper(io.BufferedWriter(raw), write_through=True, line_buffering=True) as stream:
+        console = Console(file=stream)
+        with stopping_on_signals(console.print) as stop:
+            for _ in range(2):
+                console.print("a finished trial")
+    assert stop.count == 2
+    shown = capfd.readouterr().err
+    assert shown.count("a finished trial") == 2
+    assert "stopping: what runs has 10 s to finish" in shown
+    assert "stopping now" in shown
 
 
 def ignore_hang_ups():

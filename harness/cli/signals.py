@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 
 from harness.sweep.stop import StopRequest
@@ -18,12 +20,16 @@ def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
     """Turn the signals into requests to stop; the handlers before are put back.
 
     A signal that this process was started to ignore (``nohup``, the background of a script) stays ignored.
+
+    Args:
+        say: shows a message, in a thread that sleeps until then: a signal may come while this one is writing to the
+            same stream, which it cannot do twice at once.
     """
-    with StopRequest() as stop:
+    with StopRequest() as stop, _telling(say) as heard:
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             stop.request()
-            say(FIRST if stop.count == 1 else "stopping now")
+            heard.put(FIRST if stop.count == 1 else "stopping now")
 
         before = {number: signal.signal(number, handle) for number in _heeded()}
         try:
@@ -31,6 +37,24 @@ def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _telling(say: Callable[[str], None]) -> Iterator[SimpleQueue[str]]:
+    """Give a queue whose texts are said one after the other; its ``put`` may be called from a signal handler."""
+    heard: SimpleQueue[str] = SimpleQueue()
+
+    def tell() -> None:
+        for text in iter(heard.get, ""):
+            say(text)
+
+    teller = threading.Thread(target=tell, name="signals", daemon=True)
+    teller.start()
+    try:
+        yield heard
+    finally:
+        heard.put("")
+        teller.join()
 
 
 def _heeded() -> list[signal.Signals]:
