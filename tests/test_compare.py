@@ -233,8 +233,14 @@ def test_rules_that_mean_nothing_are_refused():
     for text in ("throughput", "throughput:", "throughput:-1", "throughput:5 %"):
         with pytest.raises(UsageError, match="write METRIC:5%"):
             read_rule(text)
-    with pytest.raises(UnknownNameError, match="throughput"):
-        read_rule("throughputs:5%")
+    with pytest.raises(UsageError, match="would never fail"):
+        read_rule("throughput:100%")
+    with pytest.raises(UsageError, match="as a fraction: throughput:5%"):
+        read_rule("throughput:0.05")
+    assert read_rule("loss_validation:100%").threshold == 1.0
+    for text in ("throughputs:5%", "gradient_decay:5%"):  # neither a smaller nor a larger decay is worse
+        with pytest.raises(UnknownNameError, match="throughput"):
+            read_rule(text)
 
 
 def test_environments_differ_by_their_stable_facts():
@@ -360,6 +366,7 @@ def test_engines_and_interpreters_of_one_run_are_compared(tmp_path):
     [
         (("numpy", "tensorflow"), "unknown backend in this run 'tensorflow'"),
         (("a", "b", "--by", "colour"), "unknown axis of --by 'colour'"),
+        (("a", "b", "--by", "task_options"), "unknown axis of --by 'task_options'"),
         (("numpy", "numpy", "--allow", "everything"), "unknown verdict"),
         (("1", "1", "--run", "1"), "--run chooses the run for --by"),
     ],
@@ -613,6 +620,8 @@ def test_runs_one_after_the_other_are_told_and_their_drift_can_be_given(tmp_path
     store(path, *launches(factor=1.08, at=HOUR))
     table = run("1", "2", "--store", path)
     assert (status(table), "not interleaved: the machine may drift by 10.0%" in table.stdout) == (0, True)
+    still = run("1", "2", "--store", path, "--drift", "0%").stdout
+    assert "stood still between runs (--drift 0%)" in " ".join(still.split())
     found = json.loads(run("1", "2", "--store", path, "--drift", "2.5%", "-f", "json").stdout.splitlines()[0])
     assert (found["verdict"], found["interleaved"], found["drift"]) == ("slower", False, 0.025)
     assert "not interleaved" not in run("1", "1", "--store", path).stdout

@@ -194,4 +194,6 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
 
 def _apart(drift: float) -> str:
     widened = f"the machine may drift by {drift:.1%} between runs (--drift), and intervals are widened by that"
+    if not drift:
+        widened = "the machine is taken to have stood still between runs (--drift 0%)"
     return f"not interleaved: {widened}; better measure both sides in one run"

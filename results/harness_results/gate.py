@@ -14,7 +14,8 @@ HIGHER_IS_BETTER = (
     "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "flops_per_second", "fraction_of_peak",
     "fraction_of_serial_limit", "accuracy", "gradient_horizon", "solved",
 )  # fmt: skip
-NO_MEASURE = ("parameters", "loss_baseline", "loss_floor", "parity_tolerance", "launches")
+RATES = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "flops_per_second")
+NO_MEASURE = ("parameters", "loss_baseline", "loss_floor", "parity_tolerance", "launches", "gradient_decay")
 METRICS = tuple(name for name in (*ALIASES, *FIGURE_COLUMNS) if name not in NO_MEASURE)
 _RULE = re.compile(r"(?P<metric>[a-z_]+):(?P<value>\d+(?:\.\d+)?)(?P<percent>%?)")
 
@@ -68,5 +69,10 @@ def read_rule(text: str) -> Rule:
         raise UsageError(f"--fail-on {text!r}: write METRIC:5% or METRIC:0.02, as in throughput:5%")
     if match["metric"] not in METRICS:
         raise UnknownNameError("metric of --fail-on", match["metric"], METRICS)
-    value = float(match["value"])
-    return Rule(match["metric"], value / 100 if match["percent"] else value, bool(match["percent"]))
+    value, relative = float(match["value"]), bool(match["percent"])
+    rule = Rule(match["metric"], value / 100 if relative else value, relative)
+    if relative and rule.threshold >= 1 and rule.figure in HIGHER_IS_BETTER:
+        raise UsageError(f"--fail-on {text!r} would never fail: what is better higher gets worse by less than 100%")
+    if not relative and value < 1 and rule.figure in RATES:
+        raise UsageError(f"--fail-on {text!r} is {value:g} per second; as a fraction: {rule.metric}:{100 * value:g}%")
+    return rule

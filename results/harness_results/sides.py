@@ -55,8 +55,9 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
     Raises:
         UsageError: there is no such run or field, or no trial of the run has that value.
     """
-    if axis not in Trial.model_fields:
-        raise UnknownNameError("axis of --by", axis, Trial.model_fields)
+    axes = [name for name in Trial.model_fields if name != "task_options"]  # many values in one
+    if axis not in axes:
+        raise UnknownNameError("axis of --by", axis, axes)
     records, calibrations = _launches(store, run)
     left, right = (Side(value, _with_value(records, axis, value), calibrations) for value in (base, new))
     return left, right
