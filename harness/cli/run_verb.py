@@ -72,12 +72,10 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     option: an LSTM on real text, with NumPy. One launch shows how a network behaves; to compare speeds, take 5 or more.
     """
     from harness.api import look
+    from harness.cli.run_settings import settings_of
     from harness.plugins import load_plugins
-    from harness.sweep.affinity import read_affinity
     from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
-    from harness.sweep.local_settings import LocalSettings
-    from harness.sweep.places import as_asked, read_places, usable
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
@@ -93,28 +91,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     trials = with_interpreters(expand(request, plugins), interpreters)
     for note in fallback_notes(request, trials, plugins.backends):
         click.echo(f"note: {note}", err=True)
-    for interpreter in interpreters.values():
-        for option in ("--affinity",) * bool(options["affinity"]) + ("--jobs",) * (options["jobs"] > 1):
-            interpreter.need("affinity", option)
-        if options["isolation"] != "launch":
-            interpreter.need("isolation", "--isolation")
-    if options["isolation"] != "launch" and options["launches"] > 1:
-        raise UsageError("--launches counts fresh processes, --isolation backend reuses them: leave one of them out")
-    threads = [trial.processors for trial in trials]
-    affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
-    processors = usable(affinity) if options["jobs"] > 1 else affinity
-    read = as_asked if options["dry_run"] else read_places
-    settings = LocalSettings(
-        timeout_seconds=options["timeout"],
-        memory_limit_bytes=options["memory_limit"],
-        sample_length=options["sample_length"],
-        affinity=affinity,
-        isolation=options["isolation"],
-        places=read(options["jobs"], options["gpus"], trials, processors),
-        pythons=interpreters,
-        retries=options["retries"],
-        cluster=cluster,
-    )
+    settings = settings_of(options, trials, interpreters, cluster)
     counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
     agenda = look(options["store"], trials, settings, plugins, mode=mode, **counts)
     if options["dry_run"]:
