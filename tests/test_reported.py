@@ -50,6 +50,16 @@ def test_it_is_what_a_report_shows_of_one_run(store, monkeypatch):
     assert [one.trial.length for one in reported(store, 3)] == [30, 60]
 
 
+def test_a_launch_that_was_interrupted_leaves_the_order(tmp_path):
+    with Store.open(tmp_path / "s.db") as store:
+        run = store.begin_run("x")
+        for one in (record(30), record(20), record(30, "interrupted")):
+            store.add(one, run)
+        shown = of_each_place([store.launches(run, with_curves=True)])
+        assert reported(store) == shown
+        assert [one.trial.length for one in shown] == [20, 30]
+
+
 def test_environments_of_one_trial_come_together(store):
     groups = [[(one.trial.length, one.environment_id) for one in group] for group in each_reported(store)]
     assert [(30, "e1"), (30, "e2")] in groups

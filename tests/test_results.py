@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from harness.contract import COLUMNS, Record, StoreError, Trial, UnavailableError, UnknownNameError
 from harness_results.results import Results
+from harness_results.samples import worth_showing
 from harness_results.show import show_record
 from harness_results.store import Store
 
@@ -99,6 +101,25 @@ def test_results_come_from_a_store_whole_or_by_run(results, tmp_path):
         Results.from_store(tmp_path / "absent.db")
 
 
+def test_results_of_a_store_hold_a_trial_once_for_each_environment(results, tmp_path):
+    path = tmp_path / "store.db"
+    with Store.open(path) as store:
+        for place in ("e1", "e2"):
+            store.add(replace(results[0], environment_id=place), store.begin_run("x"))
+    assert [record.environment_id for record in Results.from_store(path)] == ["e1", "e2"]
+
+
+def test_the_best_network_of_each_text_shows_a_sample():
+    def sampled(loss, samples, **options):
+        trial = make(length=int(100 * loss)).trial.model_copy(update={"task": "char", "task_options": options})
+        return Record(trial, "ok", figures={"loss_validation": loss}, details={"samples": samples})
+
+    written = [{"temperature": 0.5, "text": "so"}]
+    records = [sampled(0.5, written), sampled(0.25, written), sampled(0.75, written, corpus="other"),
+               sampled(0.1, "text"), sampled(0.1, [3])]  # fmt: skip
+    assert worth_showing(records) == records[1:3]
+
+
 def test_nothing_but_a_data_frame_imports_pandas():
     modules = "export findings grid launches limits lines markup networks notes pivot results rows scaling "
     modules += "scaling_table schema sections show store tables text"
@@ -149,6 +170,12 @@ def test_a_failed_record_is_shown_with_its_reason_and_log():
     text = printed(make(status="crashed", reason="crashed (SIGSEGV) [/x]", details={"traceback": "line 1\nline 2"}))
     assert "crashed (SIGSEGV) [/x]" in text
     assert "line 1\nline 2" in text
+
+
+@pytest.mark.parametrize("odd", [3, "text", [3], ["text"], [None], [{"tokens_per_second": "fast"}], {"a": 1}])
+def test_a_record_with_odd_details_is_shown(odd):
+    names = ("launch_figures", "attempts", "samples", "overfitting_gap", "best_step", "best_loss_validation")
+    assert "loss_validation" in printed(make(details=dict.fromkeys(names, odd)))
 
 
 def test_a_record_is_shown_without_control_characters_and_on_a_terminal_without_unicode():

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.contract import Record, UsageError
-from harness_results.text import safe
 
 PIPE_WIDTH = 120  # where stdout is no terminal
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -72,19 +71,16 @@ def _check_no_store(place: Path) -> None:
 
 def print_results(records: Sequence[Record]) -> None:
     """Print the tables of these records and one sample of text per network that wrote one."""
-    from harness_results.samples import worth_showing
+    from harness_results.samples import texts, worth_showing
     from harness_results.tables import rich_table
 
     console = stdout_console()
     console.print(rich_table(records))
     for record in worth_showing(records):
-        sample = _choose(record.details["samples"])
-        python = f" python={record.trial.python}" if record.trial.python else ""
-        title = f"sample: {record.trial.engine}{python} {record.trial.cell} T={record.trial.length}"
-        console.print(Text(f"{title}, temperature {sample['temperature']}", style="bold"))
-        console.print(Text(safe(sample["text"]).strip("\n")), soft_wrap=True)
+        trial, samples = record.trial, texts(record.details)
+        temperature, text = samples[len(samples) // 2]
+        python = f" python={trial.python}" if trial.python else ""
+        title = f"sample: {trial.task} {trial.cell} T={trial.length} {trial.engine}{python}, temperature {temperature}"
+        console.print(Text(title, style="bold"))
+        console.print(Text(text), soft_wrap=True)
         console.print()
-
-
-def _choose(samples: Sequence[dict[str, object]]) -> dict[str, str]:
-    return {key: str(value) for key, value in samples[len(samples) // 2].items()}

@@ -76,6 +76,11 @@ def _by_trial(records: Iterable[Record]) -> list[Launches]:
     return list(trials.values())
 
 
+def were_shuffled(records: Iterable[Record]) -> bool:
+    """Say whether a trial has several launches among those of one run: the trials then ran in no order of theirs."""
+    return any(len(group) > 1 for group in _by_trial(records))
+
+
 def _in_order(groups: list[Launches]) -> list[Record]:
     shuffled = any(len(group) > 1 for group in groups)
     return in_order([_combined(group) for group in groups], shuffled=shuffled)

@@ -8,7 +8,7 @@ from itertools import groupby
 from sqlalchemy import Connection, func, select
 
 from harness.contract.record import Record
-from harness_results.launches import in_order, of_each_place
+from harness_results.launches import in_order, of_each_place, were_shuffled
 from harness_results.members import membership
 from harness_results.schema import records
 from harness_results.store import Store
@@ -22,10 +22,8 @@ def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Reco
     Raises:
         StoreError: a record cannot be read.
     """
-    trial_ids = store.database.run(lambda connection: _trial_ids(store, connection, run_id))
-    for start in range(0, len(trial_ids), TRIALS):
-        shown = of_each_place(_runs(store, trial_ids[start : start + TRIALS], run_id))
-        for _, of_trial in groupby(shown, key=lambda record: record.trial.trial_id):
+    for runs in _portions(store, run_id):
+        for _, of_trial in groupby(of_each_place(runs), key=lambda record: record.trial.trial_id):
             yield list(of_trial)
 
 
@@ -35,8 +33,19 @@ def reported(store: Store, run_id: int | None = None) -> list[Record]:
     Raises:
         StoreError: a record cannot be read.
     """
-    found = [record for of_trial in each_reported(store, run_id) for record in of_trial]
-    return in_order(found, shuffled=any(record.details.get("launches", 1) != 1 for record in found))
+    found: list[Record] = []
+    shuffled = False
+    for runs in _portions(store, run_id):
+        found += of_each_place(runs)
+        shuffled = shuffled or any(map(were_shuffled, runs))
+    return in_order(found, shuffled=shuffled)
+
+
+def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:
+    """Yield the launches of some trials, by run, then those of some more."""
+    trial_ids = store.database.run(lambda connection: _trial_ids(store, connection, run_id))
+    for start in range(0, len(trial_ids), TRIALS):
+        yield _runs(store, trial_ids[start : start + TRIALS], run_id)
 
 
 def _trial_ids(store: Store, connection: Connection, run_id: int | None) -> list[str]:

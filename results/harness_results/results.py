@@ -25,18 +25,19 @@ class Results(Sequence[Record]):
 
     @classmethod
     def from_store(cls, location: str | Path, run: int | None = None) -> Results:
-        """Return one record per trial of a store, or of one of its runs, with curves.
+        """Return what ``harness report`` shows of a store, or of one of its runs, with curves.
 
-        Of a trial measured more than once it is that of the latest run; of several launches it holds the medians.
+        That is one record per trial and environment. Of a trial measured more than once there it is that of the latest
+        run; of several launches it holds the medians.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        from harness_results.launches import combine
+        from harness_results.reported import reported
         from harness_results.store import Store
 
         with Store.open(location, create=False) as store:
-            return cls(combine(store.launches(run, with_curves=True)))
+            return cls(reported(store, run))
 
     @overload
     def __getitem__(self, index: int) -> Record: ...

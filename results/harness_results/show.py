@@ -17,6 +17,7 @@ from harness.contract.record import (
 )
 from harness_results import findings
 from harness_results.curves import drawings
+from harness_results.samples import texts
 from harness_results.text import UNKNOWN, number, one_line, quantity, safe, seconds, sparkline, to_ascii
 
 SECTIONS = {
@@ -149,7 +150,7 @@ def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
 
 
 def _evaluations(evaluations: Any) -> Iterator[Text]:
-    known = [one for one in evaluations if isinstance(one, Mapping)] if isinstance(evaluations, list | tuple) else []
+    known = _mappings(evaluations)
     if not known:
         return
     yield Text("")
@@ -160,29 +161,35 @@ def _evaluations(evaluations: Any) -> Iterator[Text]:
         yield Text("".join(f"  {number(_known(value)):>10}" for value in values))
 
 
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
+
+
 def _known(value: Any) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
 def _launches(launches: Any) -> Iterator[Text]:
     """Yield the figures of each launch that depend on the clock."""
-    if not isinstance(launches, list | tuple) or not launches:
+    known = _mappings(launches)
+    if not known:
         return
     yield Text("")
     yield Text("launches", style="bold")
     yield Text(f"  {'launch':>6}  {'status':>13}" + "".join(f"  {name:>10}" for name in LAUNCH.values()), style="dim")
-    for number_, found in enumerate(launches, start=1):
-        figures = "".join(f"  {_figure(name, found.get(name)):>10}" for name in LAUNCH)
+    for number_, found in enumerate(known, start=1):
+        figures = "".join(f"  {_figure(name, _known(found.get(name))):>10}" for name in LAUNCH)
         yield Text(f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}")
 
 
 def _attempts(attempts: Any) -> Iterator[Text]:
     """Yield how the tries ended that were before the one whose figures these are."""
-    if not isinstance(attempts, list | tuple) or not attempts:
+    known = _mappings(attempts)
+    if not known:
         return
     yield Text("")
-    yield Text(f"try {len(attempts) + 1}, after", style="bold")
-    for found in attempts:
+    yield Text(f"try {len(known) + 1}, after", style="bold")
+    for found in known:
         yield Text(f"  {one_line(found.get('status')).replace('_', ' ')}: {one_line(found.get('reason'))}")
 
 
@@ -194,7 +201,8 @@ def _spread(count: int) -> list[int]:
 
 def _judgement(record: Record) -> Iterator[Text]:
     names = ("overfitting_gap", "best_step", "best_loss_validation")
-    facts = {name: number(record.details[name]) for name in names if record.details.get(name) is not None}
+    known = {name: _known(record.details.get(name)) for name in names}
+    facts = {name: number(value) for name, value in known.items() if value is not None}
     yield from _section("over-fitting", facts)
     found = findings.overfitting(record)
     if found:
@@ -204,9 +212,8 @@ def _judgement(record: Record) -> Iterator[Text]:
 
 
 def _samples(details: Mapping[str, Any]) -> Iterator[Text]:
-    for sample in details.get("samples") or ():
-        if isinstance(sample, Mapping):
-            yield from _block(f"sample, temperature {sample.get('temperature')}", sample.get("text"))
+    for temperature, text in texts(details):
+        yield from _block(f"sample, temperature {temperature}", text)
 
 
 def _block(title: str, content: Any) -> Iterator[Text]:
