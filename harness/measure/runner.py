@@ -18,7 +18,7 @@ from harness.measure.events import Event, Facts, Finished, Phase, Progress
 from harness.measure.flow import measure_flow
 from harness.measure.guard import check_parameters, checked_facts, checked_loss
 from harness.measure.honesty import checked_threads
-from harness.measure.memory import PeakMemory
+from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.outcome import blamed, outcome_of
 from harness.measure.parity import measure_parity
 from harness.measure.sampling import sample_text
@@ -129,6 +129,7 @@ class _Run:
         trainer = setup.trainer()
         yield self._environment(setup.backend)  # before the baseline: it imports
         yield self._threads(setup.backend)
+        release_unused()  # what loading left is no part of the baseline, as it is none of what training holds
         self.memory.set_baseline(allocated_bytes=sum(array.nbytes for array in trainer.parameters().values()))
         yield Phase("parity")
         yield from self._parity(setup)
