@@ -158,8 +158,13 @@ def _outcome(record: Record) -> str:
     row = record.columns()
     parts = []
     if row["loss_validation"] is not None:
-        ratio = f" ({row['loss_ratio']:.2f} x baseline)" if row["loss_ratio"] is not None else ""
-        parts.append(f"loss {row['loss_validation']:.4g}{ratio}")
+        parts.append(f"loss {row['loss_validation']:.4g}{_multiple(row['loss_ratio'])}")
     if row["tokens_per_second"] is not None:
         parts.append(f"{row['tokens_per_second']:,.0f} tokens/s")
     return "  ".join(parts)
+
+
+def _multiple(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f" ({ratio:.2f} x baseline)" if ratio < 100 else f" ({ratio:.4g} x baseline)"  # noqa: PLR2004

@@ -53,6 +53,15 @@ def test_every_line_names_what_varies_in_the_plan(terminal):
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5  " in terminal.readouterr().err
 
 
+@pytest.mark.parametrize(("ratio", "told"), [(1.274, "(1.27 x"), (498.75, "(498.8 x"), (1.2e32, "(1.2e+32 x")])
+def test_an_ended_launch_tells_its_loss_as_a_multiple_of_the_baseline(terminal, ratio, told):
+    with ProgressView(1) as view:
+        view.event(TRIAL, Phase("load"))
+        terminal.readouterr()
+        view.finish(Record(TRIAL, "ok", figures={"loss_validation": 0.5, "loss_ratio": ratio}))
+    assert f"loss 0.5 {told} baseline)" in terminal.readouterr().err
+
+
 REASON = "the engine gave 123456789 numbers and no more than that, " * 3
 
 

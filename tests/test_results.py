@@ -86,6 +86,13 @@ def test_results_show_themselves_as_tables(results):
     assert "<table>" in results._repr_html_()
     assert "</script>" not in results._repr_html_()
     assert repr(Results()) == "Results()"
+    assert Results()._repr_html_() == "<p>no records</p>"
+
+
+def test_the_tables_alone_show_themselves_as_the_results_do(results):
+    assert repr(results.table()) + "\n" == repr(results)
+    assert results.table()._repr_html_() == results._repr_html_()
+    assert repr(Results().table()) == "no records"
     assert results.table().report.tables[0].task == "copy"
 
 
@@ -164,6 +171,22 @@ def test_a_text_task_is_shown_in_bits_per_character_too():
     text = printed(make(details={"task": {"ngram_losses": {"unigram": 3.0}}}))
     assert re.search(r"bits_per_character +0\.3607$", text, re.MULTILINE)  # 0.25 / ln 2
     assert "bits" not in printed(make())
+
+
+def test_facts_stand_below_each_other_and_what_is_empty_or_nested_is_told_in_words():
+    environment = {f"variables.{'n' * 34}": 1, "gpus": [], "commit": "",
+                   "blas": [{"api": "blas", "threads": 1}, {"api": "lapack"}], "virtual": True}  # fmt: skip
+    lines = printed(make(environment=environment, details={"libraries": ["some-library-1.0"] * 9})).splitlines()
+    starts = [line[47:] for line in lines[lines.index("environment") + 4 :][:5]]
+    assert starts == ["1", "-", "-", "api=blas, threads=1; api=lapack", "yes"]
+    second = lines[next(index for index, line in enumerate(lines) if line.startswith("  libraries")) + 1]
+    assert re.match(r" {29}some-library", second)
+
+
+def test_a_status_is_told_in_words_and_the_gradient_norm_by_its_ends():
+    shown = printed(make(status="out_of_memory", reason="no more", curves={"gradient_norm": [1.0, 5.0, 2.0]}))
+    assert shown.splitlines()[0].endswith("out of memory")
+    assert "first 1.00, last 2.00" in shown
 
 
 def test_a_failed_record_is_shown_with_its_reason_and_log():

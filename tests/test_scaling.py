@@ -17,6 +17,7 @@ from harness_results.markup import to_html, to_markdown
 from harness_results.results import Results
 from harness_results.scaling import scaling, time_steps
 from harness_results.tables import plain_table
+from harness_results.text import within
 
 LENGTHS = (25, 50, 100, 200)
 BATCH, EXTRA = 32, 20  # copy runs T + 2K steps
@@ -45,6 +46,11 @@ def test_an_exact_line_is_found_exactly():
     assert found.time_steps == tuple(n + EXTRA for n in LENGTHS)
     assert found.compile_seconds == (None, None)
     assert found.break_even == ()
+
+
+def test_an_estimate_that_rounds_to_nothing_has_no_sign():
+    assert within(-0.04, 4.6) == "0.0 ±4.6"
+    assert within(-2.0, 4.6) == "-2.0 ±4.6"
 
 
 def test_a_power_law_has_its_exponent():

@@ -181,7 +181,7 @@ def test_a_device_is_refused():
 
 
 def test_reading_never_makes_a_file(path):
-    with pytest.raises(StoreError, match=r"there is no store .*store\.db.*harness run --store"):
+    with pytest.raises(StoreError, match=r"there is no store .*store\.db.*harness run --store.*or the argument STORE"):
         Store.open(path, create=False)
     assert not path.exists()
 

@@ -1,6 +1,7 @@
 """Tables: a person sees who learns, who is fast and whose gradient dies, at any width, and nobody's text does harm."""
 
 import io
+import math
 import re
 from dataclasses import replace
 
@@ -50,6 +51,14 @@ def sweep() -> list[Record]:
 def text(engine: str, length: int, details: dict, hidden: int) -> Record:
     trial = {"task": "char", "seed": 1, "hidden": hidden}
     return make(engine, "gru", length, loss=1.98, loss_baseline=2.046, details=details, trial=trial)
+
+
+def test_a_loss_far_above_the_baseline_costs_no_column():
+    """At 80 columns it left room for nothing else, and lost its own end."""
+    shown = plain_table([make(length=8, loss=2.0e36), make(length=16, loss=456.0)], 80)
+    assert "2.0e+36 (1.2e+37x)" in shown
+    assert "456 (2736x)" in shown
+    assert "tokens/s" in shown.splitlines()[3]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 160, 200])
@@ -291,7 +300,9 @@ def test_a_quantity_has_a_prefix(value, text):
     assert quantity(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.97, "0.97x"), (0.0042, "0.004x"), (1e-5, "<0.001x"), (0.0, "0x")])
+@pytest.mark.parametrize(("value", "text"), [(0.97, "0.97x"), (0.0042, "0.004x"), (1e-5, "<0.001x"), (0.0, "0x"),
+                                             (99.99, "99.99x"), (498.75, "499x"), (2736.57, "2737x"),
+                                             (1.2e32, "1.2e+32x"), (math.inf, "-")])  # fmt: skip
 def test_a_ratio_is_a_multiple(value, text):
     assert ratio(value) == text
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from harness.contract.errors import StoreError
 
-CHOOSE = "choose another place with --store"
+CHOOSE = "name another store (--store, or the argument STORE)"
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 KINDS = "stores are SQLite files and PostgreSQL databases (postgresql+psycopg://USER@HOST/DATABASE)"

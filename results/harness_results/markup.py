@@ -27,7 +27,13 @@ def markdown_of(found: Report) -> str:
 
 def to_html(records: Iterable[Record]) -> str:
     """Return the tables as an HTML fragment without scripts or styles of its own."""
-    found = report(list(records))
+    return html_of(report(list(records)))
+
+
+def html_of(found: Report) -> str:
+    """Return the tables of a report as an HTML fragment; a word of none."""
+    if not found.tables:
+        return "<p>no records</p>"
     parts = [line for table in found.tables for line in _html(table)]
     return "\n".join(["<div>", *parts, f"<p>{escape(found.reading)}</p>", "</div>"])
 

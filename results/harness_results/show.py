@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
@@ -38,7 +40,8 @@ LAUNCH = {
 }
 HEIGHT = 9  # lines of a drawing
 EVALUATIONS = 12  # shown, evenly spaced
-NAME_WIDTH = 26
+WIDTH = 80  # of facts that take several lines
+NAME_WIDTH, MOST_NAME = 26, 44
 
 
 class RecordView:
@@ -64,7 +67,7 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     trial = record.trial
     tone = "green" if record.status == "ok" else "red"
     name = f"{trial.task}  {trial.cell}  T={trial.length}  {trial.engine}"
-    yield Text.assemble((f"trial {trial.trial_id}  {name}  ", "bold"), (record.status, tone))
+    yield Text.assemble((f"trial {trial.trial_id}  {name}  ", "bold"), (record.status.replace("_", " "), tone))
     if record.reason:
         yield Text(one_line(record.reason), style=tone)
     yield from _section("asked", {key: value for key, value in trial.content().items() if value is not None})
@@ -97,8 +100,13 @@ def _section(title: str, facts: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[Text]:
-    for name, value in _flat(facts):
-        yield Text.assemble((f"  {name:<{NAME_WIDTH}} ", "dim"), one_line(_fact(value)))
+    """Yield one line per fact, the values below each other and indented where one takes several lines."""
+    known = [(name, one_line(_fact(value))) for name, value in _flat(facts)]
+    indent = max(NAME_WIDTH, min(MOST_NAME, max((cell_len(name) for name, _ in known), default=0))) + 3
+    for name, value in known:
+        lines = textwrap.wrap(value, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+        told = f"\n{' ' * indent}".join(lines)
+        yield Text.assemble((f"  {name} ".ljust(indent), "dim"), told)
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -111,16 +119,18 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _fact(value: Any) -> str:
-    if value is None:
-        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_fact(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_fact, value))
-    return str(value)
+        return ("; " if any(isinstance(one, Mapping) for one in value) else ", ").join(map(_fact, value)) or UNKNOWN
+    return UNKNOWN if value is None or value == "" else str(value)
 
 
 def _figure(name: str, value: float | None) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _fact(value)
     if name.endswith(("seconds", "seconds_median")):
         return seconds(value)
     if "per_second" in name or name.endswith("_bytes"):
@@ -146,7 +156,7 @@ def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
         blocks = sparkline(values, max(10, width - NAME_WIDTH - 30), logarithmic=True)
         name = f"  {'gradient norm (log)':<{NAME_WIDTH}} "
         yield Text("")
-        yield Text.assemble((name, "dim"), blocks, f"  {number(known[0])} to {number(known[-1])}")
+        yield Text.assemble((name, "dim"), blocks, f"  first {number(known[0])}, last {number(known[-1])}")
 
 
 def _evaluations(evaluations: Any) -> Iterator[Text]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from harness.contract.record import Record
 from harness_results.layout import Layout
 from harness_results.lines import grid_lines, note_lines
+from harness_results.markup import html_of
 from harness_results.pivot import Pivot
 from harness_results.sections import Report, report
 from harness_results.shortening import shortened
@@ -18,7 +19,7 @@ from harness_results.text import to_ascii
 from harness_results.trends import NOTE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReportTables:
     """Tables that lay themselves out for the console they are printed on: as much side by side as fits.
 
@@ -32,6 +33,12 @@ class ReportTables:
         for line in _lines(shown, width):
             text = _in_ascii(line) if options.ascii_only else line
             yield from text.render(console, end="\n") if text.cell_len <= width else (text,)  # else it is wrapped
+
+    def __repr__(self) -> str:
+        return plain_text(self).rstrip("\n") if self.report.tables else "no records"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.report)
 
 
 def rich_table(records: Iterable[Record]) -> ReportTables:

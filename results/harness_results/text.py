@@ -44,11 +44,15 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return a loss as a multiple of the baseline: ``0.97x``, ``0.004x``."""
+    """Return a loss as a multiple of the baseline: ``0.97x``, ``0.004x``, ``499x``, ``1.2e+32x``."""
+    if not math.isfinite(value):
+        return UNKNOWN
     if value == 0:
         return "0x"
     if 0 < value < 0.0005:  # noqa: PLR2004
         return "<0.001x"
+    if value >= 100:  # noqa: PLR2004
+        return f"{number(float(value))}x"
     return f"{value:.3f}x" if value < 0.01 else f"{value:.2f}x"  # noqa: PLR2004
 
 
@@ -91,7 +95,8 @@ def within(value: float, half: float) -> str:
     decimals = 1 - _magnitude(half) if half else 4
     decimals = max(0, min(decimals, 3 - _magnitude(value) if value else 3, 6))
     least = 10.0**-decimals
-    return f"{value:.{decimals}f} ±{half:.{decimals}f}" if half >= least / 2 else f"{value:.{decimals}f} ±<{least:g}"
+    median = f"{value:z.{decimals}f}"  # no -0.0
+    return f"{median} ±{half:.{decimals}f}" if half >= least / 2 else f"{median} ±<{least:g}"
 
 
 def _magnitude(value: float) -> int:
