@@ -60,7 +60,7 @@ def test_the_table_and_a_sample_of_text_go_to_stdout(measured):
     assert "char   hidden 8" in out
     assert "T = 10" in out
     assert "n-gram losses: uniform" in out
-    assert "sample: char lstm T=10 numpy:vectorised, temperature" in out
+    assert "\n\nsample: char lstm T=10 numpy:vectorised, temperature" in out
 
 
 @pytest.mark.parametrize("format_", ["table", "markdown", "csv", "json"])

@@ -71,6 +71,30 @@ def test_pictures_of_the_docs_are_small_and_shown(pages):
         assert path.name in text, f"{path} stands in no page"
 
 
+def test_the_gallery_has_a_picture_of_every_chart(pages):
+    pytest.importorskip("altair", reason="needs altair")
+    charts = importlib.import_module("harness_results.charts.catalogue").CHARTS
+    static = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    made = pages("site_pages.pictures").with_gallery(static)
+    for name, chart in charts.items():
+        line = f"![{chart.title}](pictures/{name}.png)\n"
+        assert line in static
+        assert line in made
+
+
+def test_the_gallery_draws_a_part_of_a_store_where_a_chart_has_many_panels(pages, tmp_path, monkeypatch):
+    gallery, asked = pages("make_gallery"), []
+
+    def run(command, **_):
+        asked.append(command[3:])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(gallery.subprocess, "run", run)
+    assert gallery.pictures("s", tmp_path, ["loss", "gradient-norm"], gallery.PART) == ["loss", "gradient-norm"]
+    assert asked[0][:3] == ["report", "s", "-f"]
+    assert asked[1][:8] == ["report", "s", "-t", "adding", "-c", "lstm", "-T", "10,80"]
+
+
 def helps(command=cli, name=()):
     """Yield the words of each command, and what ``--help`` prints."""
     yield name, CliRunner().invoke(cli, [*name, "--help"], env={"COLUMNS": "200"}).output

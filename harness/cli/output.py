@@ -81,6 +81,6 @@ def print_results(records: Sequence[Record]) -> None:
         temperature, text = samples[len(samples) // 2]
         python = f" python={trial.python}" if trial.python else ""
         title = f"sample: {trial.task} {trial.cell} T={trial.length} {trial.engine}{python}, temperature {temperature}"
+        console.print()
         console.print(Text(title, style="bold"))
         console.print(Text(text), soft_wrap=True)
-        console.print()
