@@ -61,6 +61,15 @@ def test_a_loss_far_above_the_baseline_costs_no_column():
     assert "tokens/s" in shown.splitlines()[3]
 
 
+def test_only_columns_that_are_shown_are_explained():
+    wide, narrow = plain_table(sweep(), 120), plain_table(sweep(), 60)
+    assert all(told in wide for told in ("loss: validation", "∇ norm: gradient", "horizon: lag"))
+    assert "loss: validation" in narrow
+    assert "tokens/s: median" in narrow
+    assert "∇ norm:" not in narrow
+    assert "horizon:" not in narrow
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 160, 200])
 def test_the_table_at_this_width(width, snapshot):
     assert plain_table(sweep(), width) == snapshot

@@ -9,10 +9,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from harness.contract.record import Record
-from harness_results.layout import Layout
+from harness_results.layout import BARS, Layout
 from harness_results.lines import grid_lines, note_lines
 from harness_results.markup import html_of
-from harness_results.pivot import Pivot
+from harness_results.pivot import MEASURES, Pivot
 from harness_results.sections import Report, report
 from harness_results.shortening import shortened
 from harness_results.text import to_ascii
@@ -60,16 +60,24 @@ def plain_text(tables: ReportTables, width: int = 100) -> str:
 
 
 def _lines(found: Report, width: int) -> Iterator[Text]:
-    bars = False
+    shown: set[str] = set()  # columns
     for table in found.tables:
         if isinstance(table, Pivot):
             layout = Layout.of(table, width)
-            bars = bars or bool(layout.bars)
+            shown |= {*table.measures, BARS} - {*layout.left_out, *(() if layout.bars else (BARS,))}
             yield from _pivot_lines(table, layout)
         else:
             yield from grid_lines(table, width)
     if found.tables and found.reading:
-        yield Text(" · ".join([found.reading, *([NOTE] if bars else [])]), style="dim")
+        yield Text(" · ".join([*_of_columns(found.reading, shown), *([NOTE] if BARS in shown else [])]), style="dim")
+
+
+def _of_columns(reading: str, shown: set[str]) -> Iterator[str]:
+    """Yield what is said of columns, but for those for which there was no room."""
+    for told in reading.split(" · "):
+        name = told.partition(":")[0]
+        if name not in MEASURES or name in shown:
+            yield told
 
 
 def _pivot_lines(pivot: Pivot, layout: Layout) -> Iterator[Text]:
