@@ -32,7 +32,7 @@ LAUNCHES = (5, 10)  # of comparisons to come, for which the floor is told
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for every backend.")
 @click.option("--order-seed", type=click.IntRange(0), default=0, show_default=True, help="Shuffles the launches.")
 @click.option("--dry-run", is_flag=True, help="Look at the machine and measure nothing.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "-f", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 @store_option
 @click.pass_obj

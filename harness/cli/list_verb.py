@@ -29,7 +29,7 @@ _BELOW = ("missing_variants", "deviations")  # sentences: below the table, not i
 
 @click.command("list")
 @click.argument("kind", required=False, type=click.Choice(KINDS))
-@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
     """List backends, tasks, cells or plugins; nothing heavy is imported to answer."""

@@ -24,7 +24,7 @@ def command() -> None:
 
 @command.command("show")
 @PLAN
-@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
 def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
     """Print the trials of a PLAN.toml: the settings in which they differ, one trial per line."""

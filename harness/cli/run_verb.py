@@ -58,7 +58,7 @@ CONFIRM_ABOVE = 1000
               help="Tries more where a launch fails, crashes, or lacks time or memory.  [default: 0]")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Measure again what the store has that did not end ok.")
 @click.option("--fresh", is_flag=True, help="Measure all again, whatever the store has.")
-@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
+@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
               help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the trials and run nothing.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("status")
 @click.argument("store", required=False, default=default_store)
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "-f", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(store: str, format_: str) -> int:
     """Say how far the sweeps are that measure into STORE: done, running, failed, left, and when they will end.
 

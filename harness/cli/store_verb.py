@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 EXPORTS = ("csv", "jsonl", "parquet")
 _place = click.argument("store", default=default_store, metavar="[STORE]")
-_format = click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+_format = click.option(
+    "--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
 
 
 @click.group("store")
