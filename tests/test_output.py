@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,13 @@ def test_what_fails_half_way_leaves_the_older_file(tmp_path):
         file.write(7)  # after the file was opened
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert place.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_folder_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is a directory: name a file with --output"):
+        write_text("text", Path(name))
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -46,6 +46,8 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
     if output is None or str(output) == "-":
         yield sys.stdout.buffer if binary else sys.stdout
         return
+    if output.is_dir():  # so is the empty name, of a variable that was never set
+        raise UsageError(f"{output} is a directory: name a file with --output")
     options = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
     try:
         place = output.resolve() if output.is_symlink() else output
