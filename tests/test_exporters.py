@@ -357,6 +357,18 @@ def test_an_export_that_was_killed_is_completed_by_the_next(tmp_path):
     assert sorted(path.name for path in home.iterdir()) == [MARK, "second"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX only")
+def test_two_exports_at_once_to_one_folder_do_not_disturb_each_other(tmp_path):
+    home = tmp_path / "tb"
+    with replaced(home, "x") as part:
+        (part / "first").mkdir()
+        with pytest.raises(UsageError, match=r"another export is writing to .*tb: wait for it"), replaced(home, "x"):
+            pass
+    assert sorted(path.name for path in home.iterdir()) == ["first", MARK]
+    with replaced(home, "x"):
+        pass
+
+
 def test_where_nothing_can_be_written_it_says_so(tmp_path):
     pytest.importorskip("tensorboardX", reason="needs tensorboardX")
     stored = store_of(tmp_path / "s.db", [record()])
