@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import harness_results.exporters as package
-from harness.cli.main import OK, cli
+from harness.cli.main import OK, USAGE, cli
 from harness.contract import Record, StoreError, Trial, UnavailableError, UnknownNameError, UsageError
 from harness_results.exporters import TARGETS, exporter
 from harness_results.exporters.conversion import shared
@@ -356,6 +357,18 @@ def test_an_export_that_was_killed_is_completed_by_the_next(tmp_path):
     assert sorted(path.name for path in home.iterdir()) == [MARK, "second"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX only")
+def test_two_exports_at_once_to_one_folder_do_not_disturb_each_other(tmp_path):
+    home = tmp_path / "tb"
+    with replaced(home, "x") as part:
+        (part / "first").mkdir()
+        with pytest.raises(UsageError, match=r"another export is writing to .*tb: wait for it"), replaced(home, "x"):
+            pass
+    assert sorted(path.name for path in home.iterdir()) == ["first", MARK]
+    with replaced(home, "x"):
+        pass
+
+
 def test_where_nothing_can_be_written_it_says_so(tmp_path):
     pytest.importorskip("tensorboardX", reason="needs tensorboardX")
     stored = store_of(tmp_path / "s.db", [record()])
@@ -363,6 +376,27 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path):
         export(stored, "tensorboard", tmp_path / "absent" / "tb")
     with pytest.raises(UsageError, match="is not a folder"):
         export(stored, "tensorboard", stored)
+
+
+FULL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from harness.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process")
+@pytest.mark.parametrize(("target", "module"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(tmp_path, target, module):
+    pytest.importorskip(module, reason=f"needs {module}")
+    long = {"loss": [1.0] * 3000}
+    stored, home = store_of(tmp_path / "s.db", [record(curves=long)]), tmp_path / "out"
+    command = [sys.executable, "-c", FULL_DISK, "export", stored, "--to", target, "-o", home]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == USAGE, done.stderr
+    assert re.fullmatch(r"error: .*cannot write .*out.*; choose another --output\n", done.stderr)
+    assert not home.exists()
 
 
 def test_a_store_without_records_is_refused(tmp_path):

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.cli.output import print_results
 from harness.contract import Record, Trial
 from harness_results.export import FORMULA_STARTS, to_csv, to_json_lines
 from harness_results.latex import escaped, to_latex
@@ -132,6 +134,17 @@ def test_json_keeps_every_text_as_it_is_in_ascii(text):
     rows = [json.loads(line) for line in written.splitlines()]
     assert json.loads(rows[0]["settings"])["task_options"] == {"corpus": text}
     assert rows[1]["reason"] == text
+
+
+@pytest.mark.parametrize("odd", [True, 3, "x", [None], [{}], {"a": 1}, {"a": None}, {"a": [1.0]}, [[1]], [{"text": 1}]])
+@pytest.mark.parametrize("place", ["samples", "task", "ngram_losses", "flags", "notes", "attempts", "log_tail"])
+def test_odd_facts_of_a_plugin_or_a_foreign_store_cost_no_report(place, odd, capsys):
+    details = {"task": {place: odd}} if place == "ngram_losses" else {place: odd}
+    found = [replace(one, details=details) for one in records("x")]
+    print_results(found)
+    assert "lstm" in capsys.readouterr().out
+    for shown in (to_markdown(found), to_latex(found), to_html(found), to_csv(found), printed(show_record(found[0]))):
+        assert "lstm" in shown
 
 
 def without_escapes(latex: str) -> str:

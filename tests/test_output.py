@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,31 @@ def test_a_store_is_never_overwritten(tmp_path):
         with pytest.raises(UsageError, match="is a database, and would be overwritten; choose another --output"):
             write_text("text", tmp_path / name)
     assert store.read_bytes() == before
+
+
+def test_the_journal_of_a_store_is_never_overwritten(tmp_path):
+    with Store.open(tmp_path / "s.db") as opened:
+        opened.begin_run("harness run")
+    with pytest.raises(UsageError, match=r"s\.db-journal is the journal of the database .*s\.db, and would be"):
+        write_text("text", tmp_path / "s.db-journal")
+    write_text("text", tmp_path / "other-journal")
+
+
+def test_no_other_file_is_touched_while_one_is_written(tmp_path):
+    store = tmp_path / "out.csv.part"
+    with Store.open(store) as opened:
+        opened.begin_run("harness run")
+    before = store.read_bytes()
+    write_text("text", tmp_path / "out.csv")
+    assert store.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"out.csv", "out.csv.part", "out.csv.part-journal"}
+
+
+def test_a_file_that_is_replaced_stays_as_private_as_it_was(tmp_path):
+    place = tmp_path / "out.csv"
+    place.touch(0o600)
+    write_text("text", place)
+    assert (place.stat().st_mode & 0o777, place.read_text()) == (0o600, "text")
 
 
 def test_a_link_is_followed_and_an_older_file_replaced(tmp_path):
@@ -55,6 +81,13 @@ def test_what_fails_half_way_leaves_the_older_file(tmp_path):
         file.write(7)  # after the file was opened
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert place.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_folder_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is a directory: name a file with --output"):
+        write_text("text", Path(name))
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from harness.cli.main import cli
 from harness.contract import HarnessError, Record, StoreError, Trial, UsageError
-from harness_results.serving.page import live, live_page
+from harness_results.serving.page import live, live_page, waiting
 from harness_results.serving.server import Server
 from harness_results.serving.watched import Watched, digest_of
 from harness_results.store import Store
@@ -241,6 +241,42 @@ def test_before_the_first_record_the_page_waits(tmp_path):
         assert "T = 20" in get(port)[1]
 
 
+def test_readers_that_leave_before_they_are_answered_do_not_end_it(stored):
+    with serving(stored) as (process, port):
+        for path in ("/", "/digest") * 20:
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        assert get(port)[0].status == 200
+        assert process.poll() is None
+
+
+def test_a_page_that_cannot_be_shown_says_why_and_asks_again(tmp_path):
+    stored = add(tmp_path / "s.db", 20)
+    with serving(stored) as (_, port):
+        away = stored.rename(tmp_path / "away.db")
+        answer, body = get(port)
+        assert (answer.status, answer.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+        assert "there is no store " in body
+        assert '<meta http-equiv="refresh" content="3">' in body
+        away.rename(stored)
+        assert get(port)[0].status == 200
+
+
+def test_a_page_that_breaks_is_an_error_of_that_answer(tmp_path):
+    stored = add(tmp_path / "s.db", 20)
+    broken = STAND_IN.replace("    rows = ", "    records[1:] and 1 / 0\n    rows = ")
+    with serving(stored, program=broken) as (process, port):
+        add(stored, 30)
+        time.sleep(2.1)  # until a new page may be made
+        answer, body = get(port)
+        assert answer.status == 500
+        assert "internal error: ZeroDivisionError" in body
+        assert "Traceback" not in body
+        assert get(port, "/digest")[0].status == 200
+        process.kill()
+        assert "ZeroDivisionError" in process.stderr.read()
+
+
 def test_a_store_that_cannot_be_read_any_more_is_an_error_of_the_server(tmp_path):
     stored = add(tmp_path / "s.db", 20)
     with serving(stored) as (_, port):
@@ -388,6 +424,13 @@ def test_a_digest_changes_with_each_record_and_run(location):
     assert digest_of([location, location]) not in seen
 
 
+def test_another_store_with_as_many_records_has_another_digest(tmp_path):
+    stored = add(tmp_path / "a.db", 20)
+    before = digest_of([stored])
+    add(tmp_path / "b.db", 30).replace(stored)
+    assert digest_of([stored]) != before
+
+
 def test_a_page_without_a_policy_or_an_end_is_not_served():
     for page in (
         "<html><head></head><body></body></html>",
@@ -405,6 +448,7 @@ def test_the_end_of_the_page_is_the_last_one():
 
 def test_the_waiting_page_takes_no_markup_from_a_name():
     assert "<img" not in live_page([], "<img src=x>", "a")
+    assert "<img" not in waiting("<img src=x>", "<img src=y>")
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from harness.contract import Record, UsageError
 
 PIPE_WIDTH = 120  # where stdout is no terminal
 SQLITE_MAGIC = b"SQLite format 3\0"
+JOURNAL = "-journal"  # what SQLite adds to the name of a file while it writes, to undo what was half done
 
 
 def stdout_console() -> Console:
@@ -43,6 +46,8 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
     if output is None or str(output) == "-":
         yield sys.stdout.buffer if binary else sys.stdout
         return
+    if output.is_dir():  # so is the empty name, of a variable that was never set
+        raise UsageError(f"{output} is a directory: name a file with --output")
     options = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
     try:
         place = output.resolve() if output.is_symlink() else output
@@ -51,10 +56,12 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
             with place.open(**options) as file:  # type: ignore[call-overload]
                 yield file
             return
-        part = place.with_name(f"{place.name}.part")
+        part = place.with_name(f".{secrets.token_hex(8)}.part")  # of a name that nothing else has
         try:
             with part.open(**options) as file:  # type: ignore[call-overload]
                 yield file
+            if place.exists():
+                shutil.copymode(place, part)
             part.replace(place)
         finally:
             part.unlink(missing_ok=True)
@@ -63,10 +70,17 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
 
 
 def _check_no_store(place: Path) -> None:
-    if place.is_file():
-        with place.open("rb") as file:
-            if file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
-                raise UsageError(f"{place} is a database, and would be overwritten; choose another --output")
+    for database in (place, place.with_name(place.name.removesuffix(JOURNAL) or place.name)):
+        if _is_database(database):
+            what = "a database" if database == place else f"the journal of the database {database}"
+            raise UsageError(f"{place} is {what}, and would be overwritten; choose another --output")
+
+
+def _is_database(place: Path) -> bool:
+    if not place.is_file():
+        return False
+    with place.open("rb") as file:
+        return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
 def print_results(records: Sequence[Record]) -> None:

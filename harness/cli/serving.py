@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import rich_click as click
 from click import get_current_context
@@ -48,5 +50,20 @@ def serve_report(
     watched.page()  # what is wrong is told here, and not in a browser
     with Server(watched, port or 0) as server:
         click.echo(printable(f"the report of {names} is at {server.url} until Ctrl-C"), err=True)
-        server.serve_until_interrupted()
+        with _readers_that_leave():
+            server.serve_until_interrupted()
     return OK
+
+
+@contextmanager
+def _readers_that_leave() -> Iterator[None]:
+    """Let a browser that goes away while it is answered be an error of that answer, and not the end of this process."""
+    number = getattr(signal, "SIGPIPE", None)
+    if number is None:
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

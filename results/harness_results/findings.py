@@ -35,7 +35,8 @@ def ngram_losses(record: Record) -> dict[str, float]:
     """Return the losses of the n-gram models of a text task, the simplest first; {} elsewhere."""
     facts = record.details.get("task")
     losses = facts.get("ngram_losses") if isinstance(facts, Mapping) else None
-    return dict(losses) if isinstance(losses, Mapping) else {}
+    known = losses if isinstance(losses, Mapping) else {}
+    return {str(name): loss for name, loss in known.items() if isinstance(loss, int | float)}
 
 
 def bits_per_character(record: Record) -> float | None:

@@ -6,12 +6,18 @@ A mark in it names the store and the target, and what the export put there.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.contract.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where folders cannot be locked so
+    fcntl = None  # type: ignore[assignment]
 
 MARK = "harness-export.json"
 PART = ".part"  # where it is written until it is whole
@@ -26,24 +32,48 @@ def replaced(home: Path, origin: str) -> Iterator[Path]:
         origin: what is exported to what; an export of another origin is not replaced.
 
     Raises:
-        UsageError: ``home`` holds something else, or cannot be written.
+        UsageError: ``home`` holds something else, is being written to, or cannot be written.
     """
     try:
-        before, is_new = _entries(home, origin), not home.exists()
+        _entries(home, origin)
+        is_new = not home.exists()
         home.mkdir(exist_ok=True)
-        _mark(home, origin, [*before, PART])
-        part = home / PART
-        _remove(part)
-        part.mkdir()
-        try:
-            yield part
-            _replace(home, origin, before)
-        except BaseException:
-            _forget(home, is_new=is_new, is_empty=not before)
-            raise
-        _remove(part)
+        with _alone(home):
+            before = _entries(home, origin)
+            _mark(home, origin, [*before, PART])
+            part = home / PART
+            _remove(part)
+            part.mkdir()
+            try:
+                yield part
+                _replace(home, origin, before)
+            except BaseException:
+                _forget(home, is_new=is_new, is_empty=not before)
+                raise
+            _remove(part)
     except OSError as error:
         raise UsageError(f"cannot write {home}: {error.strerror}; choose another --output") from error
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Refuse a folder that another export is writing to; the lock ends with the process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(home, os.O_RDONLY)
+    try:
+        _lock(descriptor, home)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, home: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"another export is writing to {home}: wait for it, or choose another --output") from None
 
 
 def _replace(home: Path, origin: str, before: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.contract.errors import UnavailableError, UsageError
 from harness_results.exporters.contract import CURE, SharedTrial, TrialExporter
+from harness_results.text import one_line
 
 FILE = "mlflow.db"
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
@@ -38,20 +39,20 @@ class Exporter(TrialExporter):
         """Write the file.
 
         Raises:
-            UsageError: MLflow cannot open such a path.
+            UsageError: MLflow cannot open such a path, or write there.
         """
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         if TROUBLE & set(str(folder.absolute())):
             raise UsageError(f"MLflow cannot open {home}: choose an --output without any of ? # %")
         part = folder / f"{uuid.uuid4().hex}.db"  # MLflow keeps what it opened, by name, until the process ends
         place = _uri(part)
-        client = MlflowClient(tracking_uri=place, registry_uri=place)
-        experiments: dict[str, str] = {}
-        for trial in trials:
-            if trial.task not in experiments:
-                experiments[trial.task] = _experiment(client, trial.task, home)
-            _write_run(client, experiments[trial.task], trial)
+        try:
+            _write_all(MlflowClient(tracking_uri=place, registry_uri=place), trials, home)
+        except (MlflowException, SQLAlchemyError) as error:
+            raise UsageError(f"MLflow cannot write {home} ({_first_line(error)}); choose another --output") from error
         part.replace(folder / FILE)
 
     def how_to_look(self, home: Path) -> str:
@@ -61,6 +62,18 @@ class Exporter(TrialExporter):
 
 def _uri(file: Path) -> str:
     return f"sqlite:///{file.absolute().as_posix()}"
+
+
+def _first_line(error: Exception) -> str:
+    return one_line(str(error).strip().partition("\n")[0])
+
+
+def _write_all(client: Any, trials: Iterable[SharedTrial], home: Path) -> None:
+    experiments: dict[str, str] = {}
+    for trial in trials:
+        if trial.task not in experiments:
+            experiments[trial.task] = _experiment(client, trial.task, home)
+        _write_run(client, experiments[trial.task], trial)
 
 
 def _experiment(client: Any, task: str, home: Path) -> str:

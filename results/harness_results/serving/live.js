@@ -79,8 +79,11 @@
     setTimeout(stop, 5000);
   }
 
+  let asking = false; // a store that is locked takes long to answer
+
   async function look() {
-    if (document.hidden) return;
+    if (document.hidden || asking) return;
+    asking = true;
     try {
       const answer = await fetch("digest", { cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
@@ -91,6 +94,8 @@
       }
     } catch {
       badge.textContent = "no answer";
+    } finally {
+      asking = false;
     }
   }
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from harness.contract.errors import HarnessError, UsageError
+from harness_results.serving.page import waiting
 from harness_results.serving.watched import Watched
 from harness_results.text import one_line
 
@@ -38,6 +39,7 @@ class Server(ThreadingHTTPServer):
 
     allow_reuse_address = os.name == "posix"
     daemon_threads = True
+    request_queue_size = 128
     block_on_close = False
 
     def __init__(self, watched: Watched, port: int) -> None:
@@ -101,8 +103,18 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path == "/digest":
                 return HTTPStatus.OK, TEXT, self.server.watched.digest().encode()
         except HarnessError as error:
-            return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{one_line(error)}\n".encode()
+            return self._trouble(HTTPStatus.SERVICE_UNAVAILABLE, one_line(error))
+        except Exception as error:  # noqa: BLE001  # what the reader sees must not depend on what broke
+            self.server.handle_error(self.request, self.client_address)
+            told = f"internal error: {type(error).__name__}; the terminal of `harness report --serve` says more"
+            return self._trouble(HTTPStatus.INTERNAL_SERVER_ERROR, told)
         return HTTPStatus.NOT_FOUND, TEXT, b"there is only /\n"
+
+    def _trouble(self, status: HTTPStatus, told: str) -> tuple[HTTPStatus, str, bytes]:
+        """Return an answer in words; where the page was asked for, one that asks for it again by itself."""
+        if self.path == "/":
+            return status, HTML, waiting("The report cannot be shown", told).encode("utf-8", "backslashreplace")
+        return status, TEXT, f"{told}\n".encode()
 
     def end_headers(self) -> None:
         """Add the headers that every answer has."""
