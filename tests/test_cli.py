@@ -63,6 +63,13 @@ def test_the_table_and_a_sample_of_text_go_to_stdout(measured):
     assert "\n\nsample: char lstm T=10 numpy:vectorised, temperature" in out
 
 
+def test_a_report_in_a_file_is_that_in_a_pipe(measured):
+    folder, piped = measured[0], harness("report", cwd=measured[0])
+    done = harness("report", "-o", "r.txt", cwd=folder, FORCE_COLOR="1")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (folder / "r.txt").read_text(encoding="utf-8") == piped.stdout
+
+
 @pytest.mark.parametrize("format_", ["table", "markdown", "csv", "json"])
 def test_report_shows_what_was_measured(measured, format_):
     done = harness("report", "--format", format_, cwd=measured[0])

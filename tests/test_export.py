@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.contract import COLUMNS, Record, Trial
 from harness.contract.record import TRIAL_COLUMNS
-from harness_results.export import to_csv, to_json_lines
+from harness_results.flat import to_csv, to_json_lines
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
 hostile = st.one_of(

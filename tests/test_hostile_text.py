@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.cli.output import print_results
+from harness.cli.output import print_results, stdout_console
 from harness.contract import Record, Trial
-from harness_results.export import FORMULA_STARTS, to_csv, to_json_lines
+from harness_results.flat import FORMULA_STARTS, to_csv, to_json_lines
 from harness_results.latex import escaped, to_latex
 from harness_results.markup import to_html, to_markdown
 from harness_results.show import show_record
@@ -141,7 +141,7 @@ def test_json_keeps_every_text_as_it_is_in_ascii(text):
 def test_odd_facts_of_a_plugin_or_a_foreign_store_cost_no_report(place, odd, capsys):
     details = {"task": {place: odd}} if place == "ngram_losses" else {place: odd}
     found = [replace(one, details=details) for one in records("x")]
-    print_results(found)
+    print_results(found, stdout_console())
     assert "lstm" in capsys.readouterr().out
     for shown in (to_markdown(found), to_latex(found), to_html(found), to_csv(found), printed(show_record(found[0]))):
         assert "lstm" in shown

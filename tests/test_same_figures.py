@@ -7,7 +7,7 @@ import re
 import pytest
 
 from harness.contract import Record, Trial
-from harness_results.export import to_json_lines
+from harness_results.flat import to_json_lines
 from harness_results.latex import MATHS, WORDS, to_latex
 from harness_results.markup import to_html, to_markdown
 from harness_results.tables import plain_table

@@ -21,9 +21,14 @@ JOURNAL = "-journal"  # what SQLite adds to the name of a file while it writes, 
 
 
 def stdout_console() -> Console:
-    """Return a console on stdout; colours only on a terminal."""
+    """Return a console on stdout; colours, and another width than ``PIPE_WIDTH``, only on a terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def file_console(file: IO[str]) -> Console:
+    """Return a console on a file: what a pipe gets, whatever the surroundings ask of terminals."""
+    return Console(file=file, highlight=False, width=PIPE_WIDTH, color_system=None, force_terminal=False)
 
 
 def write_text(text: str, output: Path | None) -> None:
@@ -83,12 +88,11 @@ def _is_database(place: Path) -> bool:
         return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
-def print_results(records: Sequence[Record]) -> None:
+def print_results(records: Sequence[Record], console: Console) -> None:
     """Print the tables of these records and one sample of text per network that wrote one."""
     from harness_results.samples import texts, worth_showing
     from harness_results.tables import rich_table
 
-    console = stdout_console()
     console.print(rich_table(records))
     for record in worth_showing(records):
         trial, samples = record.trial, texts(record.details)

@@ -50,7 +50,7 @@ def command(
     A trial measured on several machines is shown once for each, with a label for the machine; one in several stores by
     the latest. On a terminal long tables are cut, and say so: choose with -t, -c, -b, -T, or pipe the report.
     """
-    from harness.cli.output import print_results, write_text
+    from harness.cli.output import write_text
     from harness.cli.pages import check_page, write_page
     from harness.cli.pictures import check_picture, write_picture
     from harness_results.launches import latest
@@ -77,8 +77,6 @@ def command(
         write_page(records, places, output)
     elif relative is not None:
         write_text(_relative(records, relative, format_), output)
-    elif output is None and format_ == "table":
-        print_results(records)
     else:
         write_report(records, format_, output)
     return OK

@@ -8,20 +8,19 @@ from pathlib import Path
 
 import rich_click as click
 
-from harness.cli.output import written
+from harness.cli.output import file_console, print_results, stdout_console, written
 from harness.cli.pictures import PICTURES
 from harness.contract import Record
 
 TEXTS = {  # format -> module and function of the records
-    "table": ("tables", "plain_table"),
     "markdown": ("markup", "to_markdown"),
     "latex": ("latex", "to_latex"),
-    "csv": ("export", "to_csv"),
-    "json": ("export", "to_json_lines"),
+    "csv": ("flat", "to_csv"),
+    "json": ("flat", "to_json_lines"),
 }
 PARQUET = "parquet"
 
-FORMATS = (*TEXTS, PARQUET, "html", *PICTURES)
+FORMATS = ("table", *TEXTS, PARQUET, "html", *PICTURES)
 
 
 def write_report(records: Sequence[Record], format_: str, output: Path | None) -> None:
@@ -33,10 +32,21 @@ def write_report(records: Sequence[Record], format_: str, output: Path | None) -
     if format_ == PARQUET:
         _write_parquet(records, output)
         return
+    if format_ == "table":
+        _write_tables(records, output)
+        return
     module, name = TEXTS[format_]
     to_text: Callable[[Sequence[Record]], str] = getattr(import_module(f"harness_results.{module}"), name)
     with written(output) as file:
         file.write(to_text(records))
+
+
+def _write_tables(records: Sequence[Record], output: Path | None) -> None:
+    if output is None or str(output) == "-":
+        print_results(records, stdout_console())
+        return
+    with written(output) as file:
+        print_results(records, file_console(file))
 
 
 def _write_parquet(records: Sequence[Record], output: Path | None) -> None:

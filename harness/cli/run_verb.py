@@ -175,10 +175,10 @@ def _tell_interrupted(view: ProgressView, store: str, measured: int, left: int, 
 def render(records: list[Record], format_: str) -> None:
     """Print results on stdout: one flat object per trial and line, or the table and a sample of text."""
     if format_ == "json":
-        from harness_results.export import to_json_lines
+        from harness_results.flat import to_json_lines
 
         sys.stdout.write(to_json_lines(records))
     elif records:
-        from harness.cli.output import print_results
+        from harness.cli.output import print_results, stdout_console
 
-        print_results(records)
+        print_results(records, stdout_console())

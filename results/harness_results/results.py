@@ -115,13 +115,13 @@ class Results(Sequence[Record]):
 
     def to_json(self) -> str:
         """Return JSON lines: one flat object per record."""
-        from harness_results.export import to_json_lines
+        from harness_results.flat import to_json_lines
 
         return to_json_lines(self.records)
 
     def to_csv(self) -> str:
         """Return the columns as CSV with a header."""
-        from harness_results.export import to_csv
+        from harness_results.flat import to_csv
 
         return to_csv(self.records)
 
