@@ -30,7 +30,7 @@ VERBS = {
     "store info": ["store", "info"],
     "report --format json": ["report", "--format", "json"],
     "report --format table": ["report", "--format", "table"],
-    "report --last": ["report", "--last"],
+    "report --run last": ["report", "--run", "last"],
     "show": ["show"],
 }
 

@@ -87,7 +87,7 @@ def test_report_writes_a_file_and_takes_one_run(measured):
     done = harness("report", "-f", "json", "--run", "2", "-o", "out.json", cwd=folder)
     assert (done.returncode, done.stdout) == (0, "")
     assert [row["task"] for row in rows((folder / "out.json").read_text())] == ["char"]
-    last = harness("report", "-f", "json", "--last", cwd=folder)
+    last = harness("report", "-f", "json", "--run", "last", cwd=folder)
     assert last.stdout == (folder / "out.json").read_text()
 
 

@@ -461,7 +461,7 @@ def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
     assert (rows[0]["verdict"], rows[0]["length"]) == ("same", 20)
     assert status(run("1", "last", "--store", path)) == 0
     assert status(run("1", "2", "--store", path)) == 5  # by its number it can be had
-    reported = CliRunner().invoke(cli, ["report", path, "--last", "-f", "json"], standalone_mode=False)
+    reported = CliRunner().invoke(cli, ["report", path, "--run", "last", "-f", "json"], standalone_mode=False)
     assert {json.loads(line)["length"] for line in reported.stdout.splitlines()} == {20}
 
 

@@ -301,7 +301,7 @@ def test_ctrl_c_ends_it_well_and_quietly(stored, number):
 
 def test_the_last_run_alone_is_served_and_followed(tmp_path):
     stored = add(tmp_path / "s.db", 20)
-    with serving(stored, "--last") as (_, port):
+    with serving(stored, "--run", "last") as (_, port):
         before = get(port, "/digest")[1]
         add(stored, 50)
         changed(port, before)
@@ -337,7 +337,7 @@ def test_the_port_can_be_chosen(stored):
         (["--serve", "-f", "csv"], "--serve and --format exclude each other"),
         (["--serve", "-o", "x"], "--serve and --output exclude each other"),
         (["--serve", "--relative", "x"], "--serve and --relative exclude each other"),
-        (["--serve", "--run", "1", "--last"], "--run and --last exclude each other"),
+        (["--serve", "--run", "first"], "'first' is no run: write a number, last or last~1"),
         (["--serve", "--port", "0"], "0 is not in the range"),
     ],
 )

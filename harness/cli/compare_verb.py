@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from harness.cli.main import NOTHING_COMPARABLE, OK, REGRESSION
-from harness.cli.options import store_option
+from harness.cli.options import run_option, store_option
 from harness.cli.types import Percentage
 from harness.contract import UnknownNameError, UsageError
 
@@ -29,7 +29,7 @@ NOTHING_TOLD = ("missing", "new", "not_comparable")
 @click.argument("new")
 @store_option
 @click.option("--by", metavar="AXIS", help="Compare two values of a field of the trials: python, backend, dtype, ...")
-@click.option("--run", "run_id", type=click.IntRange(1), help="With --by: within this run.  [default: the last]")
+@run_option("With --by: within this run", "last")
 @click.option("--fail-on", multiple=True, metavar="METRIC:5%|METRIC:0.02", help="What may get worse by how much.")
 @click.option("--allow", multiple=True, metavar="VERDICT,...", help=f"No regression: {', '.join(ALLOWED)}.")
 @click.option("--drift", type=Percentage(), help="Of the machine, between sides not interleaved.  [default: 10%]")
@@ -91,8 +91,8 @@ def _sides(base: str, new: str, axis: str | None, options: Mapping[str, Any]) ->
     from harness_results.sides import store_or_run, values_of
 
     if axis is not None:
-        return values_of(axis, base, new, options["store"], str(options["run_id"] or "last"))
-    if options["run_id"]:
+        return values_of(axis, base, new, options["store"], options["run"] or "last")
+    if options["run"]:
         raise UsageError("--run chooses the run for --by: name runs as BASE and NEW, or add --by")
     return store_or_run(base, options["store"]), store_or_run(new, options["store"])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 from harness.cli.main import OK
-from harness.cli.options import default_store
+from harness.cli.options import default_store, run_option
 from harness.contract.counting import counted
 from harness.contract.names import printable
 
@@ -16,7 +16,7 @@ from harness.contract.names import printable
 @click.argument("store", default=default_store, metavar="[STORE]")
 @click.option("--to", "target", type=click.Choice(["tensorboard", "mlflow"]), required=True, help="The tool.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder.")
-@click.option("--run", metavar="RUN", help="Only this run: a number, last, last~1.  [default: all]")
+@run_option("Only this run", "all")
 def command(store: str, target: str, output: Path, run: str | None) -> int:
     """Write the trials of a STORE as the files of TensorBoard or MLflow: curves, settings, figures, status.
 

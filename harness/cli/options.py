@@ -56,6 +56,11 @@ def default_store() -> str:
     return os.environ.get("HARNESS_STORE") or DEFAULT_STORE
 
 
+def run_option(help_: str, default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what adds ``--run``, the same for every verb that reads some run of a store."""
+    return click.option("--run", type=types.Run(), help=f"{help_}: a number, last, last~1.  [default: {default}]")
+
+
 def store_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--store``, the same for every verb that takes one."""
     text = f"The store of records.  [default: {DEFAULT_STORE}, or $HARNESS_STORE]"

@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 
 from harness.cli.main import OK
-from harness.cli.options import default_store
+from harness.cli.options import default_store, run_option
 from harness.cli.report_filters import chosen, filter_options
 from harness.cli.report_writers import FORMATS, write_report
 from harness.contract import Record, UsageError
@@ -26,20 +26,18 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @filter_options
 @click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-@click.option("--run", "run_id", type=click.IntRange(1), help="Only the launches of this run.  [default: all, latest]")
+@run_option("Only the launches of this run", "all, latest")
 @click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
 @click.option("--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow.")
 @click.option("--serve", is_flag=True, help="Serve the page on this machine alone while a sweep runs, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(1, 65535), help="With --serve.  [default: any that is free]")
 @click.option("--store", hidden=True, expose_value=False, callback=_refuse_store)
-@click.option("--last", is_flag=True, help="Only the launches of the last run (not of a doctor's).")
 def command(
     stores: tuple[str, ...],
     format_: str,
     output: Path | None,
     relative: str | None,
-    run_id: int | None,
-    last: bool,
+    run: str | None,
     chart: str | None,
     serve: bool,
     port: int | None,
@@ -55,19 +53,17 @@ def command(
     from harness.cli.pictures import check_picture, write_picture
     from harness_results.launches import latest
 
-    if last and run_id:
-        raise click.UsageError("--run and --last exclude each other")
     places = dict.fromkeys(stores or (default_store(),))
     if serve or port:
         from harness.cli.serving import check_alone, serve_report
 
         check_alone(serve=serve)
-        read = partial(_records, run_id=run_id, last=last, with_curves=True)
+        read = partial(_records, run=run, with_curves=True)
         return serve_report(tuple(places), read, partial(chosen, options=filters), port)
     drawn = check_picture(chart, format_, output, relative)
     as_page = check_page(format_, output) and relative is None
     whole = drawn or as_page
-    records = latest(record for store in places for record in _records(store, run_id, last=last, with_curves=whole))
+    records = latest(record for store in places for record in _records(store, run, with_curves=whole))
     if not records:
         raise UsageError("the store holds no record: run something with `harness run`, or name another store")
     records = chosen(records, filters)
@@ -82,20 +78,19 @@ def command(
     return OK
 
 
-def _records(location: str, run_id: int | None, *, last: bool, with_curves: bool) -> list[Record]:
+def _records(location: str, run: str | None, *, with_curves: bool) -> list[Record]:
     from harness_results.launches import combine, of_each_place
     from harness_results.reported import reported
     from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
-        if last or run_id is not None:
-            run_id = run_id_of("last" if last else str(run_id), store.runs(), store.name)
+        run_id = None if run is None else run_id_of(run, store.runs(), store.name)
         if with_curves:
             return reported(store, run_id)
         if run_id is not None:
             return combine(store.launches(run_id))
-        return of_each_place(store.launches(run.run_id) for run in store.runs())
+        return of_each_place(store.launches(one.run_id) for one in store.runs())
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from harness.cli.main import NOT_OK, OK
-from harness.cli.options import default_store
+from harness.cli.options import default_store, run_option
 from harness.contract.counting import counted
 from harness.contract.names import printable
 
@@ -98,7 +98,7 @@ def merge(sources: tuple[str, ...], target: str) -> int:
 @_place
 @click.option("--format", "-f", "format_", type=click.Choice(EXPORTS), default="csv", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
-@click.option("--run", metavar="RUN", help="Only this run: a number, last, last~1.  [default: all]")
+@run_option("Only this run", "all")
 @click.option("--curves", is_flag=True, help="The curves too (not in CSV).")
 def export(store: str, format_: str, output: Path | None, run: str | None, *, curves: bool) -> int:
     """Write every launch of a STORE, with all columns: CSV, JSON Lines or Parquet.

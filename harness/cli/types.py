@@ -146,6 +146,20 @@ class Percentage(Written):
         return float(match[1]) / 100
 
 
+class Run(click.ParamType[str]):
+    """A run of a store: its number, or ``last~1``, counted from the last."""
+
+    name = "RUN"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, once it is one."""
+        from harness_results.runs import RUN
+
+        if not RUN.fullmatch(value):
+            self.fail(f"{value!r} is no run: write a number, last or last~1", param, ctx)
+        return value
+
+
 class Size(Written):
     """An amount of memory: ``500MB``, ``2GB``, ``1.5GiB``; in bytes."""
 
