@@ -1,5 +1,6 @@
 """Charts as files: PNG and SVG by vl-convert, from the command line, without a browser."""
 
+import re
 import struct
 import sys
 import zlib
@@ -23,6 +24,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def texts(svg):
     return ["".join(node.itertext()) for node in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+def drawn(name, records):
+    return picture(chart_of(records, name), "svg").decode()
 
 
 def size(png):
@@ -63,6 +68,25 @@ def test_a_chart_is_an_svg_with_its_words(name):
     assert all_charts()[name].title in shown
     assert any(text.startswith("adding") for text in shown)  # a panel
     assert {"jax:scan"} <= set(shown) or {"lstm", "rnn"} <= set(shown)  # the legend
+
+
+def test_losses_that_are_close_have_ticks_that_differ_and_no_mark_covers_another():
+    svg = drawn("loss", [make(loss_validation=2.003, loss_baseline=2.01, loss_floor=None, solved=True), make(
+        cell="rnn", loss_validation=2.006, loss_baseline=2.01, loss_floor=None, solved=False)])  # fmt: skip
+    labels = re.findall(r"<text[^>]*>([\d.]+)</text>", svg)
+    losses = [float(label) for label in labels if float(label) < 20]  # the others are lengths
+    assert max(losses) > 1.05 * min(losses)  # so that half a per cent looks small
+    assert len(labels) == len(set(labels))
+    assert "✓" not in texts(svg)
+    points = re.findall(r'<path[^>]*aria-roledescription="point"[^>]*>', svg)
+    assert sorted(bool(re.search(' fill="#', point)) for point in points) == [False, True]  # hollow, and solved
+
+
+def test_words_stand_below_all_points_of_their_panel():
+    svg = drawn("loss", [make(loss_validation=loss, length=n) for n, loss in ((10, 0.1), (20, 1e-3), (40, 1e-4))])
+    points = re.findall(r'translate\([\d.]+,([\d.]+)\)" d="M', svg)
+    (words,) = re.findall(r'translate\(5,([\d.]+)\)"[^>]*>floor: 0', svg)
+    assert max(map(float, points)) < float(words) - 10
 
 
 def test_a_png_is_large_enough_to_print():

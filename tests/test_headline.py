@@ -6,14 +6,25 @@ from harness_results.page.headline import contents, headline
 from harness_results.page.words import at_lengths, listed
 
 
-def make(engine="a:x", cell="lstm", length=20, *, speed=100.0, half=0.01, status="ok", details=None, **figures):
+def at(minute):
+    return f"2026-01-01T00:{minute:02}:00+00:00"
+
+
+def make(engine="a:x", cell="lstm", length=20, *, speed=100.0, half=0.01, status="ok", details=None, turn=0, **figures):
+    """One record of three launches, which take turns with those of the other engines."""
     backend, variant = engine.split(":")
     trial = Trial(backend=backend, variant=variant, task="copy", cell=cell, length=length)
     known = {
         "loss_validation": 0.1, "loss_ratio": 0.5, "solved": False, "tokens_per_second": speed, "gradient_horizon": 3,
-        "tokens_per_second_low": speed * (1 - half), "tokens_per_second_high": speed * (1 + half),
+        "tokens_per_second_low": speed * (1 - half), "tokens_per_second_high": speed * (1 + half), "parity_error": 1e-7,
     }  # fmt: skip
-    return Record(trial, status, None, known | figures if status == "ok" else {}, details=details or {})
+    order = sum(map(ord, engine + cell)) % 2  # each round the other one comes first
+    starts = [at(10 * turn + 4 * launch + (order + launch) % 2) for launch in range(3)]
+    launches = {"launch_figures": [{"status": "ok", "started_at": start} for start in starts], "launches": 3}
+    return Record(
+        trial, status, None, known | figures if status == "ok" else {}, details=launches | (details or {}),
+        started_at=starts[0],
+    )  # fmt: skip
 
 
 def test_a_winner_needs_intervals_that_are_apart():
@@ -31,9 +42,31 @@ def test_a_wide_third_interval_takes_the_win_away():
     assert "no clear winner" in fast.who_is_fast(three)
 
 
-def test_another_function_and_another_machine_are_no_rivals():
-    other = make("b:x", speed=900, details={"deviation": "resets first"})
-    assert fast.who_is_fast([make("a:x"), other]).startswith("one engine only, a:x")
+def test_another_function_is_in_no_answer_and_named_as_left_out():
+    other = make("b:x", "gru", speed=900, solved=True, details={"deviation": "resets first"})
+    told = headline([make("a:x"), make("a:x", "gru"), other])
+    assert not any("b:x" in sentence for answer in told for _, sentence in answer.sentences)
+    assert all(answer.basis.endswith("computes another function: gru of b:x.") for answer in told)
+    assert told[0].sentences == (("copy", "not solved by lstm and gru."),)
+
+
+def test_what_was_not_held_against_the_reference_wins_nothing_and_is_counted():
+    unverified = make("b:x", speed=900, parity_error=None)
+    assert fast.who_is_fast([make("a:x"), unverified]).startswith("one engine only, a:x")
+    assert "1 trial not held against the reference is left out." in fast.basis([make("a:x"), unverified])
+
+
+def test_a_winner_whose_launches_took_no_turns_needs_more_than_the_drift():
+    together = [make("a:x"), make("b:x", speed=110)]
+    apart = [make("a:x"), make("b:x", speed=110, turn=3)]
+    assert fast.who_is_fast(together).startswith("b:x is clearly the fastest")
+    assert fast.who_is_fast(apart).startswith("no clear winner")
+    assert fast.who_is_fast([apart[0], make("b:x", speed=120, turn=3)]).startswith("b:x is clearly the fastest")
+    assert "(so in 1 of 1 comparison here)" in fast.basis(apart)
+    assert "here)" not in fast.basis(together)
+
+
+def test_another_machine_is_no_rival():
     elsewhere = Record(make("b:x").trial, "ok", None, make("b:x", speed=900).figures, environment_id="e2")
     assert "no two engines were measured" in fast.who_is_fast([make("a:x"), elsewhere])
 

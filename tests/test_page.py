@@ -83,7 +83,7 @@ class Visit:
         self.page.wait_for_selector("tbody tr")
 
     def _console(self, message) -> None:
-        if message.type == "error":
+        if message.type in {"error", "warning"}:
             self.errors.append(message.text)
 
     def _dialog(self, dialog) -> None:
@@ -161,6 +161,113 @@ def test_the_filter_changes_tables_charts_and_the_count(visit):
     assert shown
     assert all(title.startswith("adding") for title in shown)
     assert "18 of 108 trials" in seen.page.text_content("#count")
+
+
+def test_what_is_said_of_a_chart_follows_the_filter(visit):
+    seen = visit()
+    seen.draw_all()
+    flow = seen.page.locator("#chart-gradient-flow")
+    assert "8 of 12 panels are drawn" in flow.locator(".left-out").text_content()
+    legend = "[...document.querySelectorAll('#chart-gradient-flow .role-legend-label text')].map(t => t.textContent)"
+    assert set(seen.page.evaluate(legend)) == set(CELLS)
+    assert seen.page.evaluate("document.querySelector('#main-tables .whole')?.hidden ?? true")
+    seen.choose("task", "copy")
+    seen.choose("cell", "lstm")
+    seen.wait(f"String({legend}) === 'lstm'")
+    assert "panels" not in flow.locator(".left-out").text_content()  # there is room for all lengths of one task
+    assert "counted over all trials" in flow.locator(".left-out").text_content()
+    words = flow.locator(".canvas").text_content()
+    assert "theory, per step: lstm 0.5" in words
+    assert "rnn" not in words
+    assert not seen.page.evaluate("document.querySelector('#main-tables section:not([hidden]) .whole').hidden")
+    assert seen.errors == []
+
+
+def test_a_chart_has_ticks_at_the_lengths_that_are_shown_only_and_no_panel_of_references_alone(visit):
+    seen = visit()
+    seen.draw_all()
+    ticks = "[...document.querySelectorAll('#chart-throughput .role-axis-label text')].map(t => t.textContent)"
+    seen.choose("length", LENGTHS[1])
+    seen.choose("cell", "gru")
+    seen.wait(f"!{ticks}.includes('{LENGTHS[0]}')")
+    assert str(LENGTHS[1]) in seen.page.evaluate(ticks)
+    words = seen.page.text_content("#chart-throughput .canvas")
+    assert "copy · gru" in words
+    assert "copy · rnn" not in words
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_panel_has_room_however_many_engines_and_settings_there_are(visit, records, tmp_path, width):
+    engines = [f"engine{number}:a-rather-long-variant" for number in range(18)]
+    many = [
+        replace(record, trial=record.trial.model_copy(
+            update={"backend": name.split(":")[0], "variant": name.split(":")[1], "hidden": 2 ** (place % 4 + 2)}
+        ))
+        for place, record in enumerate(list(records)[::12]) for name in engines
+    ]  # fmt: skip
+    seen = visit(written(many, tmp_path), width=width)
+    seen.draw_all()
+    widths = "[...document.querySelectorAll('.canvas svg .role-scope.cell > g > path.background')]"
+    found = seen.page.evaluate(f"{widths}.map(p => p.getBoundingClientRect().width)")
+    assert min(found) >= 120
+    assert seen.page.evaluate("[...document.querySelectorAll('.canvas')].every(c => c.scrollWidth <= c.clientWidth)")
+
+
+def test_a_saved_picture_says_what_its_lines_are_and_what_was_left_out(visit, tmp_path):
+    seen = visit()
+    with seen.page.expect_download() as download:
+        seen.page.locator("#chart-gradient-flow [data-save=svg]").focus()
+        seen.page.keyboard.press("Enter")
+    download.value.save_as(tmp_path / "flow.svg")
+    words = (tmp_path / "flow.svg").read_text(encoding="utf-8")
+    assert "dotted: theory" in words
+    assert "8 of 12 panels are drawn" in words
+
+
+def test_a_phone_has_one_column_for_all_labels_that_stays_in_sight(visit):
+    seen = visit(width=390)
+    first = "document.querySelector('#main-tables tbody tr:not(.reference) th')"
+    assert seen.page.evaluate(f"{first}.cellIndex") == 0
+    seen.page.evaluate("document.querySelector('#main-tables .scroll').scrollLeft = 300")
+    assert 0 <= seen.page.evaluate(f"{first}.getBoundingClientRect().left") < 100
+    seen.page.locator("#main-tables thead .all button").first.click()
+    assert seen.page.evaluate("document.querySelector('#main-tables thead .all').ariaSort") == "ascending"
+    assert seen.page.evaluate("document.activeElement.textContent") == "cell"
+
+
+def test_the_keyboard_reaches_the_filter_and_more_rows(visit, tmp_path, records):
+    first = records[0]
+    many = [replace(first, trial=first.trial.model_copy(update={"seed": seed})) for seed in range(730)]
+    seen = visit(written(many, tmp_path))
+    seen.page.locator("#main-tables .rest button").focus()
+    seen.page.keyboard.press("Enter")
+    assert seen.page.evaluate("document.activeElement.textContent").startswith("Show ")
+    seen.page.keyboard.press("Enter")
+    assert seen.page.evaluate("document.activeElement.className") == "scroll"
+    assert len(seen.rows()) == 730
+
+
+def test_without_scripts_the_headline_and_the_tables_are_there(browser, file):
+    around = browser.new_context(java_script_enabled=False)
+    page = around.new_page()
+    page.goto(file.as_uri())
+    texts = page.locator("#results tr").all_inner_texts()
+    assert any("lstm" in text and "numpy:loop" in text for text in texts)
+    assert page.locator("#headline article").count() == 3
+    assert page.locator("#filter").is_hidden()
+    around.close()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_environments_that_are_mixed_are_warned_of(visit, records, tmp_path, mixed):
+    ids = ["one", "two"] if mixed else ["one", "one"]
+    known = [replace(record, environment_id=ids[place % 2]) for place, record in enumerate(list(records)[:6])]
+    seen = visit(written(known, tmp_path))
+    for section in ("#headline", "#environments"):
+        told = seen.page.locator(f"{section} .warning")
+        assert ["2 environments" in text for text in told.all_text_contents()] == [True] * mixed
+        assert all(one.is_visible() for one in told.all())
+    assert seen.page.locator("#environments article").count() == 1 + mixed
 
 
 def test_a_length_that_is_not_chosen_has_no_column(visit):

@@ -45,13 +45,14 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
         UnknownNameError: there is no such chart.
         UsageError: no record has what the chart needs.
     """
-    from harness_results.charts import theme
+    from harness_results.charts import marks, theme
 
     known, chart = list(records), chart_named(name)
     rows = chart.rows(known)
     if not rows.values:
         raise UsageError(_nothing(chart, known))
     title: dict[str, Any] = {"text": chart.title, "subtitle": [line for line in (chart.key, rows.note) if line]}
+    title["offset"] = marks.LINE * marks.heading_lines(rows)  # the headings stand above the panels
     drawn: alt.FacetChart = chart.draw(rows).properties(title=title).configure(**theme.config(scheme))
     return drawn
 

@@ -52,11 +52,12 @@ _ALL = (
     Chart(
         name="loss",
         title="Validation loss against T",
-        shows="The validation loss by cell; ✓ marks what is solved. Baseline: the best predictor that learns nothing; "
-        "floor: the best possible one. A cell on the baseline has learnt nothing, however small the number.",
+        shows="The validation loss by cell; filled points are solved, hollow ones are not. Baseline: the best "
+        "predictor that learns nothing; floor: the best possible one. A cell on the baseline has learnt nothing, "
+        "however small the number.",
         measured="Mean loss in nats (squared error for adding) on held-out data after training, dropout off. Engines "
         "of one cell start alike on the same batches, and their lines cover each other.",
-        key="dashed: baseline · dotted: floor · check mark: solved",
+        key="filled: solved · hollow: not solved · dashed: baseline · dotted: floor",
         needs="ended ok with a validation loss",
         rows=loss,
         draw=draw_loss,
@@ -124,10 +125,10 @@ _ALL = (
     Chart(
         name="gradient-horizon",
         title="Gradient horizon against T",
-        shows="How many time steps back the gradient reaches after training, by cell; > marks one that never fell to "
-        "1 %, so that its horizon is beyond. Below T/2 it counts as vanishing.",
+        shows="How many time steps back the gradient reaches after training, by cell; hollow is one that never fell "
+        "to 1 %, so that its horizon is beyond. Below T/2 it counts as vanishing.",
         measured="The lag at which the median gradient flow falls below 1 % of its value at lag 0.",
-        key="dashed: T/2, vanishing below it · dotted: T · > beyond",
+        key="filled: fell to 1 % · hollow: did not, it is beyond · dashed: T/2, vanishing below it · dotted: T",
         needs="has a gradient horizon",
         rows=horizon,
         draw=draw_horizon,

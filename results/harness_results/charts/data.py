@@ -27,6 +27,7 @@ class Rows:
         engines: every engine of the records, drawn or not, so that each looks the same in every chart.
         cells: every cell, likewise.
         note: what was left out; None where nothing was.
+        thinned: the part of the note that is about lines and curves, and not about panels.
         most: so many panels are drawn, of the rows that there are.
     """
 
@@ -34,6 +35,7 @@ class Rows:
     engines: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     note: str | None = None
+    thinned: str | None = None
     most: int = MOST_PANELS
 
     def __len__(self) -> int:

@@ -31,19 +31,20 @@ def gradient_flow(records: Sequence[Record]) -> Rows:
 
 def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     """Return lines by cell over the lag, the quartiles as a band, theory, and where the gradient counts as gone."""
-    x = alt.X("lag:Q", title="lag, time steps back from the last scored position", axis=alt.Axis(grid=False))
+    x = alt.X("lag:Q", title="lag, time steps back", axis=alt.Axis(grid=False))
     y, low = (logarithmic("norm, fraction of lag 0", form=".0e", field=field) for field in ("y", "low"))
     tips = told(("lag", "lag"), ("y", "fraction of lag 0"), ("norm", "norm"), ("decay", "fitted factor per step"))
     flow, look = part("flow"), Looks(rows, "cell", "dash")
     return panels(
         [
             level("gone", y),
-            corner("words"),
+            corner(_factors()),
             part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
             flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),
             flow.mark_line().encode(x=x, y=y, tooltip=tips, **look.line),
         ],
         rows,
+        y=y,
         columns=2,
         free=("x",),
     )
@@ -75,19 +76,26 @@ def _curve(one: Labelled, moment: str, flow: Flow, points: int) -> Iterator[dict
 
 
 def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
-    """Yield, for each panel of the start, the line of each cell that theory has a factor for, and the factors."""
-    factors: dict[Panel, dict[str, float]] = {}
+    """Yield, for each panel of the start, the line of each cell that theory has a factor for."""
+    known: set[tuple[Panel, str]] = set()
     for one, moment, flow in found:
-        panel, trial, factor = _panel(one, moment), one.record.trial, decay_at_start(one.record.trial)
-        if moment == "initial" and factor is not None and trial.cell not in factors.setdefault(panel, {}):
-            factors[panel][trial.cell] = factor
-            line = {**nobody(one, "theory", panel, "cell"), "cell": trial.cell}
+        panel, cell, factor = _panel(one, moment), one.record.trial.cell, decay_at_start(one.record.trial)
+        if moment == "initial" and factor is not None and (panel, cell) not in known:
+            known.add((panel, cell))
+            line = {**nobody(one, "theory", panel, "cell"), "cell": cell, "label": f"{cell} {factor:.3g}"}
             last = max(lag for lag in flow["lags"] if factor**lag >= SMALLEST)
             yield from ({**line, "lag": lag, "y": factor**lag} for lag in (0, last))
-    firsts = {_panel(one, moment): one for one, moment, _ in reversed(found)}
-    for panel, cells in factors.items():
-        words = ", ".join(f"{cell} {factor:.3g}" for cell, factor in sorted(cells.items()))
-        yield {**nobody(firsts[panel], "words", panel, "cell"), "label": f"theory (dotted), per step: {words}"}
+
+
+def _factors() -> alt.Chart:
+    """Return the factors of theory as the words of each panel; they follow what the page is filtered by."""
+    lines = part("theory").transform_filter("datum.lag === 0")
+    all_of = alt.AggregatedFieldDef(op="values", field="label", **{"as": "lines"})
+    grouped = lines.transform_aggregate([all_of], groupby=["panel"])
+    told: alt.Chart = grouped.transform_calculate(
+        label="'theory, per step: ' + join(sort(pluck(datum.lines, 'label')), ', ')"
+    )
+    return told
 
 
 def _horizons(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:

@@ -36,17 +36,15 @@ def horizon(records: Sequence[Record]) -> Rows:
 
 
 def draw_horizon(rows: Rows) -> alt.FacetChart:
-    """Return lines by cell, marked ``>`` where the gradient never fell so far."""
-    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form=".3~g")
+    """Return lines by cell, their points hollow where the gradient never fell so far."""
+    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form=".4~g")
     tips = [*told(("y", "horizon"), ("decay", "factor per step")), alt.Tooltip("mark:N", title="beyond")]
-    beyond = part("measured").transform_filter("datum.mark != null").mark_text(dy=-10, fontSize=12, fontWeight="bold")
     layers = [
         *reference("whole", x, y),
         *reference("half", x, y),
-        *against_length(rows, look, y, tips),
-        beyond.encode(x=x, y=y, text="mark:N", **look.colour),
+        *against_length(rows, look, y, tips, filled="datum.mark == null"),
     ]
-    return panels(layers, rows)
+    return panels(layers, rows, y=y)
 
 
 def norm(records: Sequence[Record]) -> Rows:
@@ -59,7 +57,7 @@ def norm(records: Sequence[Record]) -> Rows:
 def draw_norm(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, a band from the smallest to the largest, and the norm from which on it is clipped."""
     look = Looks(rows, "cell", "dash")
-    y, low = (logarithmic("gradient norm", form=".3~g", field=field) for field in ("y", "low"))
+    y, low = (logarithmic("gradient norm", form=".4~g", field=field) for field in ("y", "low"))
     tips = told(("step", "step"), ("y", "median"), ("low", "smallest"), ("high", "largest"))
     band = part("norm").mark_area(opacity=0.15)
     layers = [
@@ -67,7 +65,7 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
         band.encode(x=STEP, y=low, y2="high:Q", detail="series:N", **look.colour),
         part("norm").mark_line().encode(x=STEP, y=y, tooltip=tips, **look.line),
     ]
-    return panels(layers, rows, free=("x", "y"))
+    return panels(layers, rows, y=y, free=("x", "y"))
 
 
 def _horizon(one: Labelled) -> dict[str, Any]:

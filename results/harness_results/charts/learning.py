@@ -38,18 +38,16 @@ def loss(records: Sequence[Record]) -> Rows:
 
 
 def draw_loss(rows: Rows) -> alt.FacetChart:
-    """Return lines by cell, ticked where solved, and the two references."""
-    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("validation loss", form=".3~g")
+    """Return lines by cell, their points filled where solved, and the two references."""
+    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("validation loss", form=".4~g")
     tips = [*told(("y", "validation loss"), ("ratio", "x baseline")), alt.Tooltip("mark:N", title="solved")]
-    ticks = part("measured").transform_filter("datum.mark != null").mark_text(dy=-10, fontSize=12)
     layers = [
         *reference("baseline", x, y),
         *reference("floor", x, y),
-        *against_length(rows, look, y, tips),
-        ticks.encode(x=x, y=y, text="mark:N", **look.colour),
-        corner("words"),
+        *against_length(rows, look, y, tips, filled="datum.mark != null"),
+        corner(part("words")),
     ]
-    return panels(layers, rows)
+    return panels(layers, rows, y=y)
 
 
 def loss_curves(records: Sequence[Record]) -> Rows:
@@ -61,7 +59,7 @@ def loss_curves(records: Sequence[Record]) -> Rows:
 
 def draw_loss_curves(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, points where validated, and the baseline."""
-    look, y = Looks(rows, "cell", "shape"), logarithmic("loss", form=".3~g")
+    look, y = Looks(rows, "cell", "shape"), logarithmic("loss", form=".4~g")
     lines, points = part("training").mark_line(), part("validation").mark_point(filled=True, size=40, opacity=1)
     tips = told(("step", "step"), ("y", "loss"))
     layers = [
@@ -69,7 +67,7 @@ def draw_loss_curves(rows: Rows) -> alt.FacetChart:
         lines.encode(x=STEP, y=y, tooltip=tips, **look.line),
         points.encode(x=STEP, y=y, tooltip=tips, **look.point),
     ]
-    return panels(layers, rows, free=("x", "y"))
+    return panels(layers, rows, y=y, free=("x", "y"))
 
 
 def _validation(one: Labelled) -> dict[str, Any]:

@@ -14,10 +14,14 @@ from harness_results.charts.theme import NEUTRAL, Look, looks
 MOST_TICKS = 8
 DASHED, DOTTED = (5, 4), (1, 3)
 REFERENCES = {"serial": DASHED, "peak": DOTTED, "baseline": DASHED, "floor": DOTTED, "half": DASHED, "whole": DOTTED}
-SIZES = {1: (560, 300), 2: (320, 210), 3: (215, 165)}  # width and height of a panel by panels side by side
+SIZES = {1: (560, 300), 2: (320, 210), 3: (200, 165)}  # width and height of a panel by panels side by side
 LINES = "split(datum.label, '\\n')"  # of a heading
 LOW = 150  # height of a panel that is one of many
 LEGEND_COLUMNS = {"engine": 4, "cell": 6}
+EXTENT = 46  # pixels for the ticks and labels of a vertical axis: titles and panels stand in line
+ROW, LINE, COLUMN = 58, 14, 76  # pixels from panel to panel: its axis and title; a line of a heading; side by side
+FREE = 1.1  # factor by which an axis goes beyond its values, so that a few per cent look like a few per cent
+WORDS = 0.2  # share of an axis that words have for themselves
 
 
 def part(name: str) -> alt.Chart:
@@ -47,7 +51,7 @@ class Looks:
     @property
     def line(self) -> dict[str, Any]:
         """The encodings of a line: colour and dash."""
-        scaled = self._scaled([one.dash for one in self._looks], shown=self.symbol == "dash")
+        scaled = self._scaled([one.dash for one in self._looks])
         return {**self.colour, "detail": "series:N", "strokeDash": alt.StrokeDash(f"{self.field}:N", **scaled)}
 
     @property
@@ -66,9 +70,9 @@ class Looks:
     def _looks(self) -> list[Look]:
         return looks(self._names)
 
-    def _scaled(self, values: Sequence[Any], *, shown: bool = True) -> dict[str, Any]:
+    def _scaled(self, values: Sequence[Any]) -> dict[str, Any]:
         scale = alt.Scale(domain=list(self._names), range=list(values))
-        return {"title": self.field, "legend": self._legend() if shown else None, "scale": scale}
+        return {"title": self.field, "legend": self._legend(), "scale": scale}
 
     def _legend(self) -> alt.Legend:
         drawn = {row[self.field] for row in self.rows}
@@ -93,7 +97,7 @@ def length(rows: Rows, field: str = "length") -> alt.X:
 def logarithmic(title: str, *, form: str = ".3~s", field: str = "y") -> alt.Y:
     """Return a logarithmic axis; grid lines only where there is a number."""
     lines = alt.condition("datum.label === ''", alt.value(0), alt.value(1))
-    axis = alt.Axis(format=form, tickCount=5, gridOpacity=lines, minExtent=36)
+    axis = alt.Axis(format=form, tickCount=5, gridOpacity=lines, minExtent=EXTENT, maxExtent=EXTENT)
     return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=8), axis=axis)
 
 
@@ -106,11 +110,40 @@ def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
     ]
 
 
-def against_length(rows: Rows, look: Looks, y: alt.Y, tips: Sequence[alt.Tooltip]) -> list[alt.Chart]:
-    """Return the layers of what was measured at each length: lines and points, whose tooltips are these."""
+def against_length(
+    rows: Rows, look: Looks, y: alt.Y, tips: Sequence[alt.Tooltip], filled: str | None = None
+) -> list[alt.Chart]:
+    """Return the layers of what was measured at each length: lines and points.
+
+    Args:
+        rows: of the chart.
+        look: of engines or cells.
+        y: the vertical axis.
+        tips: the tooltips of the points.
+        filled: an expression that holds of the points to fill; the others are hollow. None: all are filled.
+    """
     x, measured = length(rows), part("measured")
-    points = measured.mark_point(filled=True, size=55, opacity=1)
-    return [measured.mark_line().encode(x=x, y=y, **look.line), points.encode(x=x, y=y, tooltip=tips, **look.point)]
+    whole = measured.transform_filter(filled) if filled else measured
+    points = [whole.mark_point(filled=True, size=55, opacity=1)]
+    if filled:
+        points.append(measured.transform_filter(f"!({filled})").mark_point(size=45, opacity=1, strokeWidth=1.5))
+    line = measured.mark_line().encode(x=x, y=y, **look.line)
+    return [line, *(some.encode(x=x, y=y, tooltip=tips, **look.point) for some in points)]
+
+
+def room(rows: Rows, y: alt.Y) -> alt.Chart:
+    """Return an unseen layer that widens the vertical axis of each panel: for words, and for values that are close."""
+    parts = {str(row["part"]) for row in rows}
+    span = "pow(datum.most / datum.least, {})"
+    below = span.format(WORDS if parts & {"words", "theory", "bottom"} else 0)
+    above = span.format(WORDS if "top" in parts else 0)
+    ends = alt.Chart().transform_aggregate(least="min(y)", most="max(y)", groupby=["panel"])
+    ends = ends.transform_calculate(
+        first=f"datum.least / {FREE} / {below}", last=f"datum.most * {FREE} * {above}"
+    ).transform_filter("datum.least > 0")
+    first = alt.Y("first:Q", **{name: y[name] for name in ("title", "scale", "axis")})
+    drawn: alt.Chart = ends.mark_rule(opacity=0, aria=False).encode(y=first, y2="last:Q")
+    return drawn
 
 
 def reference(name: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -120,9 +153,9 @@ def reference(name: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     return [part(name).mark_line(**style).encode(x=x, y=y, detail="series:N"), alone.encode(y=y)]
 
 
-def corner(name: str) -> alt.Chart:
-    """Return words in the lower left of a panel."""
-    text = part(name).mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-11)
+def corner(words: alt.Chart) -> alt.Chart:
+    """Return the labels of some rows in the lower left of a panel."""
+    text = words.mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-11)
     drawn: alt.Chart = text.encode(x=alt.value(0), y=alt.value("height"), text="label:N")
     return drawn
 
@@ -145,6 +178,7 @@ def panels(
     layers: Sequence[alt.Chart],
     rows: Rows,
     *,
+    y: alt.Y,
     columns: int | None = None,
     free: Sequence[str] = ("y",),
 ) -> alt.FacetChart:
@@ -153,6 +187,7 @@ def panels(
     Args:
         layers: of one panel.
         rows: the one dataset.
+        y: the vertical axis.
         columns: panels side by side; None: as it suits their number.
         free: the axes that each panel has for itself.
     """
@@ -160,15 +195,22 @@ def panels(
     side = min(count, columns or (3 if count == 3 or count > 4 else 2))  # noqa: PLR2004
     width, height = SIZES[side]
     height = min(height, LOW) if count > 2 * side else height
-    drawn = alt.layer(*layers, data=alt.InlineData(values=list(rows.values), name="rows"))
+    drawn = alt.layer(room(rows, y), *layers, data=alt.InlineData(values=list(rows.values), name="rows"))
     order = alt.EncodingSortField("order", op="min")
     by_panel = alt.Facet("panel:N", header=alt.Header(title=None, labelAnchor="start", labelExpr=LINES), sort=order)
     chosen = [*_first("level", rows.levels), *_first("order", rows.most)]
     drawn = drawn.properties(width=width, height=height)
     faceted: alt.FacetChart = drawn.facet(facet=by_panel, columns=side).properties(transform=chosen)
+    apart = {"row": ROW + LINE * heading_lines(rows), "column": COLUMN}
+    faceted = faceted.properties(bounds="flush", spacing=apart).resolve_axis(x="independent", y="independent")
     own: dict[str, Any] = dict.fromkeys(free, "independent")
     resolved: alt.FacetChart = faceted.resolve_scale(**own)
     return resolved
+
+
+def heading_lines(rows: Rows) -> int:
+    """Return how many lines the longest heading of a panel has."""
+    return max((name.count("\n") + 1 for name in rows.panels), default=1)
 
 
 def _first(field: str, most: int) -> list[Any]:

@@ -52,6 +52,7 @@ def rows_of(
         values=tuple({**row, **places[row["panel"]]} for row in known),
         engines=tuple(sorted({record.trial.engine for record in records})),
         cells=tuple(sorted({record.trial.cell for record in records})),
+        thinned=note,
         most=most,
     )
     cut = [f"{found.drawn} of {len(found.panels)} panels are drawn"] if found.drawn < len(found.panels) else []

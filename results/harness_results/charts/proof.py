@@ -24,7 +24,7 @@ def memory(records: Sequence[Record]) -> Rows:
 def draw_memory(rows: Rows) -> alt.FacetChart:
     """Return lines by engine."""
     look, y, tips = Looks(rows, "engine", "shape"), logarithmic("peak memory, bytes"), told(("y", "bytes", ".4~s"))
-    return panels([*against_length(rows, look, y, tips), *edge("bottom", length(rows), look, tips)], rows)
+    return panels([*against_length(rows, look, y, tips), *edge("bottom", length(rows), look, tips)], rows, y=y)
 
 
 def parity(records: Sequence[Record]) -> Rows:
@@ -44,7 +44,7 @@ def draw_parity(rows: Rows) -> alt.FacetChart:
         .encode(x=x, y=bound, tooltip=tips, **look.colour)
     )
     layers = [ticks, *against_length(rows, look, y, tips), *edge("bottom", x, look, tips)]
-    return panels(layers, rows)
+    return panels(layers, rows, y=y)
 
 
 def _error(one: Labelled) -> dict[str, Any]:

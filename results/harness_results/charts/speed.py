@@ -44,7 +44,7 @@ def draw_throughput(rows: Rows) -> alt.FacetChart:
         part("measured").mark_rule(strokeWidth=1.5).encode(x=x, y=low, y2="high:Q", **look.colour),
         *against_length(rows, look, y, tips),
     ]
-    return panels(layers, rows)
+    return panels(layers, rows, y=y)
 
 
 def step_time(records: Sequence[Record]) -> Rows:
@@ -58,14 +58,14 @@ def step_time(records: Sequence[Record]) -> Rows:
 
 def draw_step_time(rows: Rows) -> alt.FacetChart:
     """Return points by engine, and the line a + b t through them."""
-    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("seconds per step", form=".3~g")
+    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("seconds per step", form=".4~g")
     tips = told(("y", "seconds per step"))
     fits = told(("a", "a, seconds per step"), ("b", "b, seconds per time step"))
     layers = [
         part("fit").mark_line().encode(x=length(rows, "at"), y=y, tooltip=fits, **look.line),
         part("measured").mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, tooltip=tips, **look.point),
     ]
-    return panels(layers, rows)
+    return panels(layers, rows, y=y)
 
 
 def compiling(records: Sequence[Record]) -> Rows:
@@ -82,11 +82,11 @@ def compiling(records: Sequence[Record]) -> Rows:
 
 def draw_compiling(rows: Rows) -> alt.FacetChart:
     """Return lines by engine: what compiling costs, and beside it when it has paid."""
-    look, y = Looks(rows, "engine", "shape"), logarithmic("")
+    look, y = Looks(rows, "engine", "shape"), logarithmic("", form=",.4~r")
     tips = told(("y", "seconds or steps"))
     against = [*tips, alt.Tooltip("against:N", title="against")]
     edges = [*edge("top", length(rows), look, against), *edge("bottom", length(rows), look, against)]
-    return panels([*against_length(rows, look, y, against), *edges], rows, columns=2)
+    return panels([*against_length(rows, look, y, against), *edges], rows, y=y, columns=2)
 
 
 def _ended(records: Sequence[Record]) -> Iterator[Labelled]:

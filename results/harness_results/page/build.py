@@ -16,6 +16,8 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
 CURE = 'pip install "rnn-harness[report]"'
 MOST_SAMPLES = 40
+MOST_ROWS = 100  # of a table, where scripts are not allowed
+IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what they need of a chart
 _ENDS = re.compile(r"<(/script|/style|!--)", re.IGNORECASE)
 
 
@@ -72,9 +74,10 @@ def _content(records: list[Record]) -> dict[str, Any]:
         "samples_left_out": max(0, len(samples) - MOST_SAMPLES),
         "environments": environments(records),
         "reading": reading(records),
+        "most_rows": MOST_ROWS,
         "data": {
             "tables": tables(records),
-            "figures": {figure["name"]: {k: figure[k] for k in ("title", "spec", "columns")} for figure in shown},
+            "figures": {figure["name"]: {k: figure[k] for k in IN_SCRIPTS} for figure in shown},
             "schemes": schemes(),
             "trials": _trials(records),
             "marks": _marks(),

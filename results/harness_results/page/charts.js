@@ -1,6 +1,12 @@
 // Charts from their specifications and rows: drawn when they come into sight, all filtered alike, saved as pictures.
-const GAP = 85; // pixels beside a panel for its axis, about
-const WIDEST = 1.45; // of a panel, as a multiple of its width on paper
+const WIDEST = 1.8; // of a panel, as a multiple of its width on paper
+const NARROWEST = 0.8;
+const AXIS = 76; // pixels left of the first panel
+const HEADING = 14; // of a line of a panel's heading
+const SYMBOL = 38; // of a legend's entry, beside its words
+const CHARACTER = 6.5; // of its words
+const LETTER = 7.2; // of a heading
+
 // The rows of a chart as objects; they are kept by column.
 function unpacked(columns) {
   const names = Object.keys(columns);
@@ -10,96 +16,94 @@ function unpacked(columns) {
 
 class Chart {
   constructor(element, content, schemes) {
-    Object.assign(this, { element, content, schemes, view: null, drawing: null, gap: GAP });
+    Object.assign(this, { element, content, schemes, view: null, drawing: null, turn: 0 });
     this.canvas = element.querySelector(".canvas");
     this.empty = element.querySelector(".empty");
+    this.leftOut = element.querySelector(".left-out");
     for (const button of element.querySelectorAll("[data-save]")) {
       button.addEventListener("click", () => this.save(button.dataset.save));
     }
   }
 
-  get rows() {
+  // What the filter shows, of as many panels as there is room for, the longest T first; and what that leaves out.
+  chosen() {
     this.all ??= unpacked(this.content.columns);
-    return this.all.filter((row) => isShown({ ...row, ...engine(row.engine) }));
+    const rows = this.all.filter((row) => isShown({ ...row, ...engine(row.engine) }));
+    const panels = new Map(); // of references alone there is no panel
+    for (const row of rows) if (row.engine !== null) panels.set(row.panel, row);
+    const levels = [...panels.values()].map((row) => row.level).sort((a, b) => a - b);
+    const last = levels.findLast((level) => levels.lastIndexOf(level) < this.content.most) ?? levels[0];
+    const inOrder = [...panels.values()].filter((row) => row.level <= last).sort((a, b) => a.order - b.order);
+    const drawn = new Set(inOrder.slice(0, this.content.most).map((row) => row.panel));
+    const cut = drawn.size < panels.size ? `${drawn.size} of ${panels.size} panels are drawn` : "";
+    const thinned = this.content.thinned && `${this.content.thinned}, counted over all trials`;
+    return { rows: rows.filter((row) => drawn.has(row.panel)), note: [thinned, cut].filter(Boolean).join("; ") };
   }
 
   // As many panels side by side, and as wide, as there is room for.
-  fitted(width) {
-    const spec = structuredClone(this.content.spec);
-    if (spec.spec && spec.spec.width) {
-      const paper = spec.spec.width;
-      spec.columns = Math.max(1, Math.min(spec.columns ?? 1, Math.floor(width / (0.8 * paper + GAP))));
-      spec.spec.width = Math.min(Math.round(WIDEST * paper), Math.floor(width / spec.columns) - this.gap);
-    }
-    const columns = Math.max(1, Math.floor(width / 150));
-    for (const legend of legends(spec)) if (legend.columns > columns) legend.columns = columns;
+  fitted(rows, width) {
+    const spec = following(structuredClone(this.content.spec), rows, width);
+    const { width: paper } = spec.spec;
+    const between = spec.spacing.column;
+    const room = (columns) => Math.floor((width - AXIS - (columns - 1) * between) / columns) - 8;
+    const panels = new Set(rows.map((row) => row.panel)).size;
+    let columns = Math.min(spec.columns, panels);
+    while (columns > 1 && room(columns) < NARROWEST * paper) columns -= 1;
+    spec.columns = columns;
+    spec.spec.width = Math.max(120, Math.min(Math.round(WIDEST * paper), room(columns)));
     return spec;
   }
 
   embed(place, spec, rows, scheme, extra = {}) {
     const config = { ...this.schemes[scheme], ...extra };
-    const options = { ast: true, actions: false, renderer: "svg", logLevel: 1, config };
+    const options = { ast: true, actions: false, renderer: "svg", logLevel: 1, config }; // a part may have no rows
     return vegaEmbed(place, { ...spec, datasets: { rows } }, options);
   }
 
+  // One drawing after the other; of several that wait only the last is made.
   draw(scheme) {
-    this.drawing = this.redraw(scheme);
+    const turn = (this.turn += 1);
+    this.drawing = Promise.resolve(this.drawing).then(() => turn === this.turn && this.redraw(scheme));
     return this.drawing;
   }
 
   async redraw(scheme) {
-    const width = this.canvas.clientWidth;
-    const rows = this.rows;
+    const width = this.canvas.clientWidth || this.element.clientWidth;
+    const { rows, note } = this.chosen();
+    this.width = width;
+    this.show(rows, note);
     this.view?.finalize();
     this.view = null;
-    this.scheme = scheme;
-    this.width = width;
-    this.show(rows);
     if (!rows.length) return this.canvas.replaceChildren();
-    await this.embedFitted(rows, scheme, width);
+    const spec = this.fitted(rows, width);
+    const headed = rows.map((row) => ({ ...row, panel: wrapped(row.panel, spec.spec.width / LETTER) }));
+    spec.spacing.row += HEADING * (headingLines(headed) - headingLines(rows));
+    const place = document.createElement("div");
+    const header = { ...this.schemes[scheme].header, labelLimit: spec.spec.width + 10 };
+    const around = { padding: 4, background: "transparent", header };
+    this.view = (await this.embed(place, spec, headed, scheme, around)).view;
+    place.querySelector("svg").setAttribute("aria-hidden", "true");
+    this.canvas.replaceChildren(place);
     if (this.canvas.scrollWidth > this.canvas.clientWidth) this.canvas.tabIndex = 0; // for the arrow keys
     else this.canvas.removeAttribute("tabindex");
   }
 
-  // What stands beside the panels is only known once they are drawn: then they are drawn again, to fit.
-  async embedFitted(rows, scheme, width) {
-    for (const attempt of [1, 2]) {
-      const spec = this.fitted(width);
-      const panel = spec.spec?.width ?? width - this.gap;
-      const header = { ...this.schemes[scheme].header, labelLimit: panel + 15 };
-      const place = document.createElement("div");
-      this.canvas.replaceChildren(place);
-      this.view = (await this.embed(place, spec, rows, scheme, { padding: 4, background: "transparent", header })).view;
-      const svg = place.querySelector("svg");
-      svg.setAttribute("aria-hidden", "true");
-      const spare = width - Number(svg.getAttribute("width"));
-      const isWidest = panel >= Math.round(WIDEST * (this.content.spec.spec?.width ?? 0));
-      if (attempt === 2 || !spec.columns || (spare >= 0 && (spare < 30 || isWidest))) return;
-      this.gap = Math.max(20, this.gap - Math.floor(spare / spec.columns));
-      this.view.finalize();
-    }
-  }
-
-  show(rows) {
+  show(rows, note) {
     this.empty.hidden = rows.length > 0;
     this.canvas.hidden = !rows.length;
+    this.leftOut.hidden = !note;
+    this.leftOut.replaceChildren(make("strong", {}, "Shown:"), ` ${note}.`);
     for (const button of this.element.querySelectorAll("[data-save]")) button.disabled = !rows.length;
-  }
-
-  async filter(scheme) {
-    await this.drawing;
-    const rows = this.rows;
-    this.show(rows);
-    if (!this.view) return this.draw(scheme);
-    await this.view.data("rows", rows).resize().runAsync();
   }
 
   // As on paper, whatever the page looks like: light, at the width of the specification, with its title.
   async save(form) {
-    const { title, spec, note } = this.content;
-    const named = { ...spec, title: { text: title, ...(note ? { subtitle: [note] } : {}) } };
-    const place = document.createElement("div");
-    const { view, finalize } = await this.embed(place, named, this.rows, "light");
+    const { title, key } = this.content;
+    const { rows, note } = this.chosen();
+    const subtitle = [key, note].filter(Boolean);
+    const named = { text: title, subtitle, offset: HEADING * headingLines(rows) };
+    const spec = following({ ...structuredClone(this.content.spec), title: named }, rows, Infinity);
+    const { view, finalize } = await this.embed(document.createElement("div"), spec, rows, "light");
     const address = await view.toImageURL(form, 2.5);
     finalize();
     const link = make("a", { href: address, download: `${this.element.dataset.chart}.${form}` });
@@ -109,10 +113,40 @@ class Chart {
   }
 }
 
-function* legends(part) {
+// A heading in lines of at most so many characters, broken between settings.
+function wrapped(heading, most) {
+  const lines = [];
+  for (const [part, isFirst] of heading.split("\n").flatMap((line) => line.split(/(?<= · )/).map((one, n) => [one, !n]))) {
+    if (isFirst || (lines.at(-1) + part).trimEnd().length > most) lines.push(part);
+    else lines[lines.length - 1] += part;
+  }
+  return lines.map((line) => line.replace(/ ·? ?$/, "").trimEnd()).join("\n");
+}
+
+function headingLines(rows) {
+  return Math.max(...rows.map((row) => row.panel.split("\n").length));
+}
+
+// Legends name what is drawn, in as many columns as there is room for; ticks stand at the lengths that are drawn.
+function following(spec, rows, width) {
+  const names = new Set(rows.flatMap((row) => [row.engine, row.cell]));
+  const lengths = new Set(rows.map((row) => row.length));
+  for (const legend of parts(spec, "legend")) {
+    legend.values = legend.values.filter((name) => names.has(name));
+    const longest = Math.max(...legend.values.map((name) => name.length));
+    const columns = Math.floor(width / (SYMBOL + CHARACTER * longest));
+    legend.columns = Math.max(1, Math.min(legend.columns, columns));
+  }
+  for (const axis of parts(spec, "axis")) {
+    if (axis.values) axis.values = axis.values.filter((length) => lengths.has(length));
+  }
+  return spec;
+}
+
+function* parts(part, wanted) {
   if (part === null || typeof part !== "object") return;
   for (const [name, value] of Object.entries(part)) {
-    if (name === "legend" && value && value.columns) yield value;
-    yield* legends(value);
+    if (name === wanted && value) yield value;
+    yield* parts(value, wanted);
   }
 }

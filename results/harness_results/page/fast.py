@@ -6,12 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.counting import counted
+from harness.contract.counting import are, counted
 from harness.contract.record import Record
+from harness_results import findings
 from harness_results.floors import Floor
 from harness_results.networks import Networks, networks
 from harness_results.notes import speed_in_words
+from harness_results.order import each_launch, interleaved
 from harness_results.page.words import listed, span
+from harness_results.pivot import by_task
+from harness_results.statistics import DEFAULT_DRIFT
 from harness_results.text import number, one_line
 
 MOST_WINNERS = 4
@@ -32,11 +36,19 @@ class Contest:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the fastest is ahead by more than noise, and its interval lies above the interval of every other."""
-        low = self.records[0].figures.get("tokens_per_second_low")
-        highs = [record.figures.get("tokens_per_second_high") for record in self.records[1:]]
-        apart = low is not None and all(high is not None and high < low for high in highs)
-        return apart and self.ratio > 1 + Floor().value
+        """Whether the fastest is ahead of every other by more than noise, and its interval lies above all others."""
+        return all(map(self._is_behind, self.records[1:]))
+
+    @property
+    def took_turns(self) -> bool:
+        """Whether the launches of the fastest took turns with those of every other, so that drift hit all alike."""
+        return all(_took_turns(self.records[0], record) for record in self.records[1:])
+
+    def _is_behind(self, other: Record) -> bool:
+        first = self.records[0]
+        low, high = first.figures.get("tokens_per_second_low"), other.figures.get("tokens_per_second_high")
+        noise = Floor().value + (0.0 if _took_turns(first, other) else DEFAULT_DRIFT)
+        return low is not None and high is not None and high < low and _speed(first) > (1 + noise) * _speed(other)
 
     @property
     def ratio(self) -> float:
@@ -46,8 +58,7 @@ class Contest:
 
 def who_is_fast(records: Sequence[Record]) -> str:
     """Return the sentence of the records of one task, without its name and full stop."""
-    timed = [record for record in records if record.status == "ok" and _speed(record) > 0]
-    same = [record for record in timed if "deviation" not in record.details]
+    same = _comparable(records)
     if not same:
         return "no trial has a speed that can be compared"
     engines = {record.trial.engine for record in same}
@@ -58,20 +69,44 @@ def who_is_fast(records: Sequence[Record]) -> str:
 
 def basis(records: Sequence[Record]) -> str:
     """Return what the sentences rest on."""
-    timed = [record for record in records if record.figures.get("tokens_per_second") is not None]
+    timed = _comparable(records)
     kinds = listed(dict.fromkeys(map(speed_in_words, timed))) or "median"
     single = any(int(record.details.get("launches", 1)) == 1 for record in timed)
     hedges = [
+        _unverified(records),
         " An interval from within one process knows nothing of other launches, which may differ by more." * single,
         " Some were measured while other launches ran." * any(int(r.details.get("jobs", 1)) > 1 for r in timed),
         " Some ran in a process that other trials had used before: for exploring only."
         * any(record.details.get("isolation") == "backend" for record in timed),
     ]
+    ahead, drifting = Floor().value, Floor().value + DEFAULT_DRIFT
     return (
         f"By tokens per second of training: {kinds}. Compared are engines on the same network, length and machine; a "
-        f"winner is clear where its interval lies above every other one's and it is over {Floor().value:.0%} ahead."
+        f"winner is clear where its interval lies above every other one's and it is over {ahead:.0%} ahead; over "
+        f"{drifting:.0%} where their launches took no turns, or are too few to tell{_apart(timed)}."
         f"{''.join(hedges)}"
     )
+
+
+def _comparable(records: Sequence[Record]) -> list[Record]:
+    """Return what has a speed and was held against the reference."""
+    return [r for r in records if r.status == "ok" and _speed(r) > 0 and findings.is_verified(r)]
+
+
+def _unverified(records: Sequence[Record]) -> str:
+    count = sum(r.status == "ok" and _speed(r) > 0 and not findings.is_verified(r) for r in records)
+    return f" {counted(count, 'trial')} not held against the reference {are(count)} left out." if count else ""
+
+
+def _apart(records: Sequence[Record]) -> str:
+    """Return in how many of the comparisons the launches took no turns, in brackets."""
+    found = [one for task in by_task(records) for one in (contests(task) or contests_of_cells(task))]
+    apart = sum(not one.took_turns for one in found)
+    return f" (so in {apart} of {counted(len(found), 'comparison')} here)" if apart else ""
+
+
+def _took_turns(one: Record, other: Record) -> bool:
+    return interleaved(each_launch(one), each_launch(other))
 
 
 def contests(records: Sequence[Record]) -> list[Contest]:

@@ -43,10 +43,12 @@ def _figure(chart: Chart, records: Sequence[Record]) -> dict[str, Any] | None:
         return None
     drawn = chart.draw(rows)
     drawn.data = alt.NamedData(name="rows")  # the rows travel beside it, by column
-    words = {name: getattr(chart, name) for name in ("name", "title", "shows", "measured")}
+    words = {name: getattr(chart, name) for name in ("name", "title", "shows", "measured", "key")}
+    left_out = {"datasets", "config", "transform"}  # the page itself chooses the panels, of what its filter shows
     return words | {
-        "note": rows.note or "",
-        "spec": {name: part for name, part in drawn.to_dict().items() if name not in {"datasets", "config"}},
+        "thinned": rows.thinned or "",
+        "most": rows.most,
+        "spec": {name: part for name, part in drawn.to_dict().items() if name not in left_out},
         "columns": _by_column(rows.values),
     }
 

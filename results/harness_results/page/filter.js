@@ -11,6 +11,10 @@ function isShown(place) {
   });
 }
 
+function isFiltered() {
+  return AXES.some((axis) => chosen[axis].size);
+}
+
 function engine(name) {
   const [backend, variant] = name ? name.split(":") : [null, null];
   return { backend, variant };

@@ -33,15 +33,29 @@ class Answer:
 
 
 def headline(records: Sequence[Record]) -> list[Answer]:
-    """Return the three answers that these records give."""
+    """Return the three answers that these records give, those left out that compute another function."""
     asked = (
         ("Who learns?", learns.who_learns, learns.basis),
         ("Who is fast?", fast.who_is_fast, fast.basis),
         ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
     )
-    tasks = by_task(records)
+    like = [record for record in records if not _is_unlike(record)]
+    tasks, others = by_task(like), _others(records)
     more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables." if len(tasks) > MOST_TASKS else ""
-    return [Answer(question, tuple(_sentences(tasks, of)), more, basis(records)) for question, of, basis in asked]
+    return [
+        Answer(question, tuple(_sentences(tasks, of)), more, f"{basis(like)}{others}") for question, of, basis in asked
+    ]
+
+
+def _is_unlike(record: Record) -> bool:
+    return "deviation" in record.details
+
+
+def _others(records: Sequence[Record]) -> str:
+    """Return what is left out because it computes another function than its cell."""
+    unlike = [record.trial for record in records if _is_unlike(record)]
+    names = dict.fromkeys(one_line(f"{trial.cell} of {trial.engine}") for trial in unlike)
+    return f" Left out, since it computes another function: {listed(names)}." if names else ""
 
 
 def _sentences(tasks: Sequence[Sequence[Record]], of: Callable[[Sequence[Record]], str]) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ function applyFilter() {
     table.limit = ROWS;
     table.draw();
   }
-  for (const chart of seen) chart.filter(scheme());
+  for (const chart of seen) chart.draw(scheme());
 }
 
 function drawAll() {
@@ -57,6 +57,7 @@ new ResizeObserver(() => {
   for (const chart of seen) if (!printing && Math.abs(chart.canvas.clientWidth - chart.width) > 20) chart.draw(scheme());
 }).observe(document.getElementById("charts"));
 
+narrow.addEventListener("change", () => tables.forEach((table) => table.draw()));
 form.addEventListener("change", applyFilter);
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => setTimeout(applyFilter));

@@ -1,5 +1,7 @@
 // Tables from their data: filtered, sorted, a part of the rows at a time. Texts are set as text, never as markup.
 const ROWS = 100;
+const NOTES = 3; // shown of many, before they are folded
+const narrow = window.matchMedia("(max-width: 40rem)"); // then one column holds all labels of a row
 
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
@@ -37,7 +39,7 @@ class Table {
     this.head = make("thead");
     this.body = make("tbody");
     const name = `${this.title}${this.settings ? `, ${this.settings}` : ""}`;
-    const box = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `table: ${this.title}` });
+    const box = (this.box = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `table: ${this.title}` }));
     box.append(make("table", { "aria-label": name }, this.head, this.body));
     this.rest = make("p", { class: "rest" });
     const heading = make("h3", {}, this.title);
@@ -45,8 +47,18 @@ class Table {
     if (this.settings) parts.push(make("p", { class: "basis" }, this.settings));
     if (this.isMain) parts.push(this.picker());
     parts.push(box, this.rest);
-    if (this.notes.length) parts.push(make("ul", { class: "notes" }, ...this.notes.map((note) => make("li", {}, note))));
+    if (this.notes.length) parts.push(...this.below());
     return make("section", { class: "table" }, ...parts);
+  }
+
+  // The notes; they are of the whole table, and say so while a filter is set. Of many only the first are unfolded.
+  below() {
+    const list = (notes) => make("ul", { class: "notes" }, ...notes.map((note) => make("li", {}, note)));
+    this.whole = make("p", { class: "basis whole", hidden: "" }, "These notes are about all trials, whatever the filter shows.");
+    if (this.notes.length <= 2 * NOTES) return [this.whole, list(this.notes)];
+    const rest = this.notes.slice(NOTES);
+    const more = make("details", {}, make("summary", {}, `${rest.length} more notes`), list(rest));
+    return [this.whole, list(this.notes.slice(0, NOTES)), more];
   }
 
   picker() {
@@ -99,11 +111,13 @@ class Table {
       return line;
     });
     this.body.replaceChildren(...lines);
+    if (this.whole) this.whole.hidden = !isFiltered();
     this.drawRest(rows.length);
   }
 
   drawRest(total) {
     const left = total - this.limit;
+    this.element.dataset.limit = this.limit;
     this.rest.replaceChildren();
     this.rest.hidden = left <= 0;
     if (left <= 0) return;
@@ -111,13 +125,14 @@ class Table {
     button.addEventListener("click", () => {
       this.limit += 5 * ROWS;
       this.draw();
+      (this.rest.querySelector("button") ?? this.box).focus();
     });
     this.rest.append(`The first ${this.limit} of ${total} rows. `, button);
   }
 
   headLines(groups) {
     const columns = (group) => (this.measure === null ? group.columns.map((_, index) => index) : [this.measure]);
-    const second = make("tr", {}, ...this.axes.map((name, label) => this.header(name, { label }, { class: "label" })));
+    const second = make("tr", {}, ...this.labelHeads());
     for (const group of groups) {
       columns(group).forEach((column, position) => {
         const of = group.length === null || !this.isMain ? {} : { "aria-label": `${group.columns[column]} at T = ${group.length}` };
@@ -125,27 +140,35 @@ class Table {
       });
     }
     if (!groups.some((group) => group.length !== null && group.columns[0] !== `T=${group.length}`)) return [second];
-    const top = make("tr", {}, make("td", { colspan: this.axes.length }));
+    const top = make("tr", {}, make("td", { colspan: narrow.matches ? 1 : this.axes.length }));
     for (const group of groups) {
-      top.append(make("th", { colspan: columns(group).length, scope: "colgroup", class: "first group" }, `T = ${group.length}`));
+      top.append(make("th", { colspan: columns(group).length, scope: "colgroup", class: "first group" }, make("span", {}, `T = ${group.length}`)));
     }
     return [top, second];
   }
 
+  labelHeads() {
+    if (!narrow.matches) return this.axes.map((name, label) => this.header(name, { label }, { class: "label" }));
+    const cell = make("th", { scope: "col", class: "label all" });
+    this.axes.forEach((name, label) => cell.append(this.sorter(name, { label }, cell), " "));
+    return [cell];
+  }
+
   header(name, by, attributes) {
-    const sortable = by.label !== undefined || this.isMain;
     const cell = make("th", { scope: "col", class: attributes.class });
-    if (!sortable) {
-      cell.append(name);
-      return cell;
-    }
+    if (by.label === undefined && !this.isMain) cell.append(name);
+    else cell.append(this.sorter(name, by, cell, attributes["aria-label"]));
+    return cell;
+  }
+
+  // The button that sorts by a column, and the direction on its cell.
+  sorter(name, by, cell, label) {
     const mine = this.sort && ["label", "group", "column"].every((key) => this.sort[key] === by[key]);
     if (mine) cell.setAttribute("aria-sort", this.sort.down ? "descending" : "ascending");
-    const button = make("button", { type: "button" }, name);
-    if (attributes["aria-label"]) button.setAttribute("aria-label", attributes["aria-label"]);
+    const button = make("button", { type: "button", class: mine ? "sorted" : "", "data-by": JSON.stringify(by) }, name);
+    if (label) button.setAttribute("aria-label", label);
     button.addEventListener("click", () => this.sortBy(by, mine));
-    cell.append(button);
-    return cell;
+    return button;
   }
 
   // Ascending, descending, then the order of the report again.
@@ -153,28 +176,30 @@ class Table {
     if (!mine) this.sort = { ...by, down: false };
     else this.sort = this.sort.down ? null : { ...by, down: true };
     this.draw();
-    const place = by.label ?? this.axes.length + this.column(by);
-    this.head.lastElementChild.children[place]?.querySelector("button")?.focus();
-  }
-
-  column(by) {
-    const groups = this.visible().groups;
-    const before = groups.filter((group) => group.index < by.group);
-    if (this.measure !== null) return before.length;
-    return before.reduce((sum, group) => sum + group.columns.length, 0) + by.column;
+    this.head.querySelector(`[data-by='${JSON.stringify(by)}']`)?.focus();
   }
 
   line(row, groups, before) {
+    const labels = narrow.matches ? [this.joined(row.labels)] : this.labels(row, before);
+    const line = make("tr", row.reference ? { class: "reference" } : {}, ...labels);
+    for (const group of groups) line.append(...this.entries(row.cells[group.index], group));
+    return line;
+  }
+
+  joined(labels) {
+    const [name, ...others] = labels.filter(Boolean).reverse();
+    const around = others.length ? [make("span", { class: "others" }, others.reverse().join(" · "))] : [];
+    return make("th", { class: "label all", scope: "row" }, name ?? "", ...around);
+  }
+
+  labels(row, before) {
     const last = this.axes.length - 1;
     let same = before !== null && !row.reference;
-    const labels = row.labels.map((text, index) => {
+    return row.labels.map((text, index) => {
       same = same && index < last && before.labels[index] === text;
       const kind = same ? "label again" : "label";
       return index === last && text ? make("th", { class: kind, scope: "row" }, text) : make("td", { class: kind }, text);
     });
-    const line = make("tr", row.reference ? { class: "reference" } : {}, ...labels);
-    for (const group of groups) line.append(...this.entries(row.cells[group.index], group));
-    return line;
   }
 
   entries(cells, group) {

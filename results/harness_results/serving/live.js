@@ -30,8 +30,9 @@
       focus: document.activeElement?.id,
       controls: Object.fromEntries(controls().map((one) => [nameOf(one), isTicked(one) ? one.checked : one.value])),
       pressed: Object.fromEntries(pressable().map((one) => [nameOf(one), one.getAttribute("aria-pressed")])),
-      sorted: all("th[aria-sort] button").map((one) => [nameOf(one), one.parentElement.getAttribute("aria-sort")]),
+      sorted: all("th[aria-sort] .sorted").map((one) => [nameOf(one), one.parentElement.getAttribute("aria-sort")]),
       unfolded: all("details").map((one) => one.open),
+      limits: Object.fromEntries(all("[data-limit]").map((one) => [titleOf(one), Number(one.dataset.limit)])),
     };
     sessionStorage.setItem(KEY, JSON.stringify(state));
   }
@@ -56,6 +57,12 @@
     }
   }
 
+  const titleOf = (table) => table.querySelector("[role=region]").getAttribute("aria-label");
+
+  function showMore(table, limit) { // of a long table as many rows as before
+    while (Number(table.dataset.limit) < limit && table.querySelector(".rest button")) table.querySelector(".rest button").click();
+  }
+
   function restore() {
     const kept = sessionStorage.getItem(KEY);
     sessionStorage.removeItem(KEY);
@@ -64,6 +71,7 @@
     for (const one of controls()) restoreControl(one, state.controls[nameOf(one)]);
     for (const one of pressable()) press(one, state.pressed[nameOf(one)]);
     state.sorted.forEach(sort);
+    for (const table of all("[data-limit]")) showMore(table, state.limits[titleOf(table)] ?? 0);
     all("details").forEach((one, index) => { one.open = state.unfolded[index] ?? one.open; });
     document.activeElement?.blur();
     if (state.focus) document.getElementById(state.focus)?.focus({ preventScroll: true });
