@@ -247,6 +247,41 @@ def test_the_keyboard_reaches_the_filter_and_more_rows(visit, tmp_path, records)
     assert len(seen.rows()) == 730
 
 
+def test_a_page_that_is_loaded_again_has_the_filter_the_order_and_the_rows_as_before(browser, records, tmp_path):
+    from harness_results.serving.page import live
+
+    first = records[0]
+    many = [replace(first, trial=first.trial.model_copy(update={"seed": seed, "length": 4 + seed % 2}))
+            for seed in range(260)]  # fmt: skip
+    text, digests = written(many, tmp_path).read_text(encoding="utf-8"), ["a"]
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    answer = {"/": lambda: live(text, digests[-1]), "/digest": lambda: digests[-1]}
+    page.route("http://report.test/**", lambda route: route.fulfill(
+        body=answer[route.request.url.removeprefix("http://report.test")](), content_type="text/html"))  # fmt: skip
+    page.goto("http://report.test/")
+    page.wait_for_selector("tbody tr")
+    page.check("input[name=length][value='4']", force=True)
+    head = page.locator("#main-tables thead tr").last.locator("button").first
+    head.click()
+    head.click()
+    page.click("#main-tables .rest button")
+    state = (
+        "[document.querySelector('#main-tables th[aria-sort]')?.ariaSort, document.querySelector('#count').textContent,"
+        " document.querySelector('#main-tables tbody').rows.length]"
+    )
+    before = page.evaluate(state)
+    assert before[0] == "descending"
+    assert before[2] > 100
+    with page.expect_event("load", timeout=60_000):
+        digests.append("b")
+    for _ in range(100):
+        if page.evaluate(state) == before:
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate(state) == before
+    page.close()
+
+
 def test_without_scripts_the_headline_and_the_tables_are_there(browser, file):
     around = browser.new_context(java_script_enabled=False)
     page = around.new_page()

@@ -33,7 +33,7 @@ def page(records, title):
     rows = "".join(row.format(one.trial.length, len(one.curves["loss"])) for one in records)
     tasks = "<label>task <select id='task'><option>all</option><option>copy</option></select></label>"
     boxes = "".join(f"<input type='checkbox' name='T' value='{{one.trial.length}}' aria-label='T'>" for one in records)
-    table = "<table aria-label='t'><tr><th><button>T</button></table>"
+    table = "<table aria-label='t'><tr><th><button class='sorted'>T</button></table>"
     buttons = f"<button id='theme' aria-pressed='false'>Dark</button>{{table}}"
     fold = "<details id='fold'><summary>more</summary>more</details>"
     script = (
