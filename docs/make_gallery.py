@@ -34,7 +34,8 @@ def main() -> None:
         store = asked.store or str(Path(scratch) / "gallery.sqlite")
         if not asked.store:
             subprocess.run([*_harness(), "run", str(DOCS / "gallery.toml"), "--store", store], check=True)
-        pictures(store, asked.folder, asked.charts, {} if asked.store else PART)
+        drawn = pictures(store, asked.folder, asked.charts, {} if asked.store else PART)
+    sys.exit(0 if set(drawn) >= set(asked.charts) else 1)
 
 
 def pictures(store: str, folder: Path, charts: Iterable[str], part: Mapping[str, Sequence[str]] = NOTHING) -> list[str]:

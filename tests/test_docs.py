@@ -10,7 +10,7 @@ from click.exceptions import Exit, MissingParameter
 from click.testing import CliRunner
 
 import harness.contract
-from harness.cli.main import _VERBS, cli
+from harness.cli.main import VERBS, cli
 from harness.contract import COLUMNS, Cell
 from harness.contract.record import STATUSES
 from harness.testing import CellConformance
@@ -80,7 +80,7 @@ def test_every_command_of_a_page_has_the_options_that_it_shows(page, tmp_path, m
 
 
 def test_every_verb_stands_in_the_readme():
-    missing = [verb for verb in _VERBS if f"harness {verb}" not in README]
+    missing = [verb for verb in VERBS if f"harness {verb}" not in README]
     assert missing in ([], ["env", "completion"])
 
 

@@ -128,7 +128,7 @@ def test_the_best_network_of_each_text_shows_a_sample():
 
 
 def test_nothing_but_a_data_frame_imports_pandas():
-    modules = "export findings grid launches limits lines markup networks notes pivot results rows scaling "
+    modules = "findings flat grid launches limits lines markup networks notes pivot results rows scaling "
     modules += "scaling_table schema sections show store tables text"
     code = (
         f"import sys, importlib\nfor name in '{modules}'.split(): importlib.import_module('harness_results.' + name)\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.main import _VERBS, cli
+from harness.cli.main import VERBS, cli
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -98,7 +98,7 @@ def test_the_gallery_draws_a_part_of_a_store_where_a_chart_has_many_panels(pages
 def helps(command=cli, name=()):
     """Yield the words of each command, and what ``--help`` prints."""
     yield name, CliRunner().invoke(cli, [*name, "--help"], env={"COLUMNS": "200"}).output
-    below = list(_VERBS) if not name else list(getattr(command, "commands", ()))
+    below = list(VERBS) if not name else list(getattr(command, "commands", ()))
     for verb in below:
         words = (*name, verb)
         under = (

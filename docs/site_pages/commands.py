@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from harness.cli.main import _VERBS, cli
+from harness.cli.main import VERBS, cli
 
 Named = tuple[str, click.Command]
 
@@ -21,7 +21,7 @@ def reference() -> str:
 def commands() -> Iterator[Named]:
     """Yield the whole command's name and command: the group, each verb, and the verbs of a verb."""
     yield "harness", cli
-    for verb in _VERBS:
+    for verb in VERBS:
         yield from _with_verbs(f"harness {verb}", importlib.import_module(f"harness.cli.{verb}_verb").command)
 
 

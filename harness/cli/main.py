@@ -21,7 +21,7 @@ from harness.cli import streams
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
-_VERBS = {
+VERBS = {
     "run": "train and measure recurrent networks; the product of the axes is the plan",
     "plan": "show or check a plan's file, or print its JSON schema for editors",
     "status": "say how far a sweep is that measures into a store now, from any terminal",
@@ -45,19 +45,19 @@ class LazyGroup(click.RichGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order of first use."""
-        return list(_VERBS)
+        return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a stand-in with the verb's name and summary."""
-        return click.RichCommand(name=cmd_name, help=_VERBS[cmd_name]) if cmd_name in _VERBS else None
+        return click.RichCommand(name=cmd_name, help=VERBS[cmd_name]) if cmd_name in VERBS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the real verb; an unknown one is an error that lists the nearest."""
-        if args and not args[0].startswith("-") and args[0] not in _VERBS:
-            near = difflib.get_close_matches(args[0], _VERBS, n=2, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(near)}?" if near else f" Verbs: {', '.join(_VERBS)}."
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            near = difflib.get_close_matches(args[0], VERBS, n=2, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else f" Verbs: {', '.join(VERBS)}."
             raise click.UsageError(f"no such verb {args[0]!r}.{hint}", ctx)
         name, stand_in, rest = super().resolve_command(ctx, args)
         if stand_in is None:

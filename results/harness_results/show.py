@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
@@ -19,8 +17,9 @@ from harness.contract.record import (
 )
 from harness_results import findings
 from harness_results.curves import drawings
+from harness_results.facts import NAME_WIDTH, figure, lines_of, section
 from harness_results.samples import texts
-from harness_results.text import UNKNOWN, number, one_line, quantity, safe, seconds, sparkline, to_ascii
+from harness_results.text import number, one_line, safe, sparkline, to_ascii
 
 SECTIONS = {
     "learning": LEARNING_COLUMNS,
@@ -40,8 +39,6 @@ LAUNCH = {
 }
 HEIGHT = 9  # lines of a drawing
 EVALUATIONS = 12  # shown, evenly spaced
-WIDTH = 80  # of facts that take several lines
-NAME_WIDTH, MOST_NAME = 26, 44
 
 
 class RecordView:
@@ -70,12 +67,12 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     yield Text.assemble((f"trial {trial.trial_id}  {name}  ", "bold"), (record.status.replace("_", " "), tone))
     if record.reason:
         yield Text(one_line(record.reason), style=tone)
-    yield from _section("asked", {key: value for key, value in trial.content().items() if value is not None})
-    for section, names in SECTIONS.items():
-        yield from _section(section, {key: _figure(key, record.figures.get(key)) for key in names})
+    yield from section("asked", {key: value for key, value in trial.content().items() if value is not None})
+    for title, names in SECTIONS.items():
+        yield from section(title, {key: figure(key, record.figures.get(key)) for key in names})
         bits = findings.bits_per_character(record)
-        if section == "learning" and bits is not None:
-            yield from _facts({"bits_per_character": number(bits, 4)})
+        if title == "learning" and bits is not None:
+            yield from lines_of({"bits_per_character": number(bits, 4)})
     yield from _launches(record.details.get("launch_figures"))
     yield from _attempts(record.details.get("attempts"))
     yield from _drawings(record, width, ascii_only=ascii_only)
@@ -83,59 +80,11 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
     yield from _samples(record.details)
-    yield from _section("details", {key: value for key, value in record.details.items() if key not in APART})
-    yield from _section("environment", _origin(record) | dict(record.environment))
+    yield from section("details", {key: value for key, value in record.details.items() if key not in APART})
+    yield from section("environment", _origin(record) | dict(record.environment))
     for key in LOGS:
         if record.details.get(key):
             yield from _block(key.replace("_", " "), record.details[key])
-
-
-def _section(title: str, facts: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield a heading and one line per fact, those of nested mappings with dotted names."""
-    if not facts:
-        return
-    yield Text("")
-    yield Text(title, style="bold")
-    yield from _facts(facts)
-
-
-def _facts(facts: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield one line per fact, the values below each other and indented where one takes several lines."""
-    known = [(name, one_line(_fact(value))) for name, value in _flat(facts)]
-    indent = max(NAME_WIDTH, min(MOST_NAME, max((cell_len(name) for name, _ in known), default=0))) + 3
-    for name, value in known:
-        lines = textwrap.wrap(value, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
-        told = f"\n{' ' * indent}".join(lines)
-        yield Text.assemble((f"  {name} ".ljust(indent), "dim"), told)
-
-
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in facts.items():
-        name = f"{prefix}{one_line(key)}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, value
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={_fact(one)}" for name, one in value.items())
-    if isinstance(value, list | tuple):
-        return ("; " if any(isinstance(one, Mapping) for one in value) else ", ").join(map(_fact, value)) or UNKNOWN
-    return UNKNOWN if value is None or value == "" else str(value)
-
-
-def _figure(name: str, value: float | None) -> str:
-    if isinstance(value, bool):
-        return _fact(value)
-    if name.endswith(("seconds", "seconds_median")):
-        return seconds(value)
-    if "per_second" in name or name.endswith("_bytes"):
-        return quantity(value)
-    return str(value) if isinstance(value, int) else number(value, 4)
 
 
 def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
@@ -188,7 +137,7 @@ def _launches(launches: Any) -> Iterator[Text]:
     yield Text("launches", style="bold")
     yield Text(f"  {'launch':>6}  {'status':>13}" + "".join(f"  {name:>10}" for name in LAUNCH.values()), style="dim")
     for number_, found in enumerate(known, start=1):
-        figures = "".join(f"  {_figure(name, _known(found.get(name))):>10}" for name in LAUNCH)
+        figures = "".join(f"  {figure(name, _known(found.get(name))):>10}" for name in LAUNCH)
         yield Text(f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}")
 
 
@@ -213,7 +162,7 @@ def _judgement(record: Record) -> Iterator[Text]:
     names = ("overfitting_gap", "best_step", "best_loss_validation")
     known = {name: _known(record.details.get(name)) for name in names}
     facts = {name: number(value) for name, value in known.items() if value is not None}
-    yield from _section("over-fitting", facts)
+    yield from section("over-fitting", facts)
     found = findings.overfitting(record)
     if found:
         yield Text(f"  {found.words()}", style="yellow")
