@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -116,6 +117,22 @@ def database(postgres) -> Iterator[str]:
 def location(request, tmp_path) -> str:
     """Where a new store can be: a file, and a database."""
     return str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("database")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright; one for all tests of a process, in which Playwright starts but once."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium is installed: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        flags = ["--no-sandbox", "--disable-background-networking"]
+        found = driver.chromium.launch(executable_path=chromium, args=flags)
+        yield found
+        found.close()
 
 
 @pytest.fixture

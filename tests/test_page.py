@@ -1,7 +1,6 @@
 """The page in a real browser: it opens from a file without a request, and nobody's text becomes code."""
 
 import re
-import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,23 +17,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'rnn-harness[report]'")
 pytest.importorskip("altair", reason="altair is not installed: pip install 'rnn-harness[report]'")
 pytest.importorskip("vl_convert", reason="vl-convert is not installed: pip install 'rnn-harness[report]'")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "</script><img src=x onerror=alert(1)> [bold] \x1b[31m =cmd()"
 CELLS, LENGTHS, SEEDS, VARIANTS = ("rnn", "lstm", "gru"), (4, 6, 8), (0, 1, 2), ("vectorised", "loop")
 SETTLED = "document.querySelectorAll('.canvas svg').length"
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        flags = ["--no-sandbox", "--disable-background-networking"]
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="session")

@@ -452,18 +452,11 @@ def test_the_waiting_page_takes_no_markup_from_a_name():
 
 
 @pytest.fixture
-def browser_page():
-    chromium = Path("/usr/bin/chromium")
-    if not chromium.exists():
-        pytest.skip("no chromium is installed: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=options)
-        page = browser.new_page(viewport={"width": 1000, "height": 700})
-        page.set_default_timeout(120_000)
-        yield page
-        browser.close()
+def browser_page(browser):
+    page = browser.new_page(viewport={"width": 1000, "height": 700})
+    page.set_default_timeout(120_000)
+    yield page
+    page.close()
 
 
 @pytest.mark.browser
