@@ -261,6 +261,25 @@ def test_too_many_panels_are_cut_by_whole_lengths_with_a_note():
     assert shown == {f"{task} · T={length}" for task in "abcde" for length in (20, 40)}
 
 
+def test_the_panels_of_many_settings_are_counted_once():
+    class Counted(tuple):
+        __slots__ = ()
+        times = 0
+
+        def __iter__(self):
+            Counted.times += 1
+            return super().__iter__()
+
+    many = Rows(values=Counted({"panel": str(n), "level": 1 + n % 500} for n in range(1000)))
+    assert (many.levels, many.drawn) == (6, 12)
+    assert Counted.times == 1
+
+
+def test_a_thousand_settings_are_drawn_with_a_note():
+    many = [make(trial={"learning_rate": 1e-3 * (1 + n)}) for n in range(1000)]
+    assert all_charts()["throughput"].rows(many).note.endswith("12 of 1000 panels are drawn")
+
+
 def test_what_was_left_out_is_said_and_the_lines_stay_whole():
     many = [make(length=n, trial={"seed": seed}) for seed in range(600) for n in LENGTHS]
     found = all_charts()["throughput"].rows(many)

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, TypeVar
 
 Row = Mapping[str, Any]
@@ -44,21 +46,23 @@ class Rows:
     def __iter__(self) -> Iterator[Row]:
         return iter(self.values)
 
-    @property
+    @cached_property
     def panels(self) -> dict[str, int]:
         """The level of each panel."""
         return {str(row["panel"]): int(row["level"]) for row in self.values}
 
-    @property
+    @cached_property
     def levels(self) -> int:
         """How many levels of panels there is room for, at least one."""
-        levels = sorted(self.panels.values())
-        return max((level for level in levels if levels.index(level) + levels.count(level) <= self.most), default=1)
+        found = sorted(Counter(self.panels.values()).items())
+        upto = accumulate(count for _, count in found)
+        return max((level for (level, _), count in zip(found, upto, strict=True) if count <= self.most), default=1)
 
-    @property
+    @cached_property
     def drawn(self) -> int:
         """How many panels are drawn."""
-        return min(self.most, sum(level <= self.levels for level in self.panels.values()))
+        levels = self.levels
+        return min(self.most, sum(level <= levels for level in self.panels.values()))
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:

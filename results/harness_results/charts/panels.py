@@ -61,15 +61,19 @@ def rows_of(
 
 def _places(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:
     """Return each panel's heading, order (groups and aspects as they appear, lengths ascending) and level."""
-    groups = list(dict.fromkeys(panel.group for panel in panels))
-    aspects = list(dict.fromkeys(panel.aspect for panel in panels))
-    ordered = sorted(panels, key=lambda one: (groups.index(one.group), one.length, aspects.index(one.aspect)))
+    aspects = {aspect: place for place, aspect in enumerate(dict.fromkeys(panel.aspect for panel in panels))}
+    lengths: dict[Group, set[int]] = {}
+    for panel in panels:
+        lengths.setdefault(panel.group, set()).add(panel.length)
+    groups = {group: place for place, group in enumerate(lengths)}
+    ordered = sorted(panels, key=lambda one: (groups[one.group], one.length, aspects[one.aspect]))
+    levels = {(group, n): level for group, some in lengths.items() for n, level in _levels(some).items()}
     return {
-        panel: {"panel": panel.words, "order": order, "level": _level(panel, panels)}
+        panel: {"panel": panel.words, "order": order, "level": levels[panel.group, panel.length]}
         for order, panel in enumerate(ordered)
     }
 
 
-def _level(panel: Panel, panels: Sequence[Panel]) -> int:
+def _levels(lengths: Iterable[int]) -> dict[int, int]:
     """Return 1 for the longest length of a group, 2 for the next."""
-    return 1 + len({one.length for one in panels if one.group == panel.group and one.length > panel.length})
+    return {length: 1 + place for place, length in enumerate(sorted(lengths, reverse=True))}
