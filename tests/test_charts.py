@@ -96,9 +96,9 @@ def test_what_is_drawn_against_the_length_is_the_figure_of_each_record(name, col
         assert row["backend"] == record.trial.backend
 
 
-def test_what_did_not_end_well_has_no_loss_no_speed_and_no_memory_but_its_parity_error():
+def test_what_did_not_end_well_has_no_loss_speed_memory_and_horizon_but_its_parity_error():
     records = [*sweep(), make(length=80, status="parity_failed", parity_error=0.5)]
-    for name in ("loss", "throughput", "step-time", "compiling", "memory"):
+    for name in ("loss", "throughput", "step-time", "compiling", "memory", "gradient-horizon"):
         assert 80 not in {row["length"] for row in all_charts()[name].rows(records)}
     assert [row["y"] for row in rows("parity", records) if row["length"] == 80] == [0.5]
 

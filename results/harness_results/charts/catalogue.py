@@ -129,7 +129,7 @@ _ALL = (
         "to 1 %, so that its horizon is beyond. Below T/2 it counts as vanishing.",
         measured="The lag at which the median gradient flow falls below 1 % of its value at lag 0.",
         key="filled: fell to 1 % · hollow: did not, it is beyond · dashed: T/2, vanishing below it · dotted: T",
-        needs="has a gradient horizon",
+        needs="ended ok with a gradient horizon",
         rows=horizon,
         draw=draw_horizon,
     ),

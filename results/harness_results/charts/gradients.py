@@ -30,8 +30,9 @@ BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
 
 
 def horizon(records: Sequence[Record]) -> Rows:
-    """Return the gradient horizon of every record that has one, and the length itself and its half."""
-    kept, note = kept_lines(one for one in labelled(records) if figure(one.record, "gradient_horizon"))
+    """Return the gradient horizon of every trial that ended well, and the length itself and its half."""
+    ended = (one for one in labelled(records) if one.record.status == "ok")  # of others it is that of the start
+    kept, note = kept_lines(one for one in ended if figure(one.record, "gradient_horizon"))
     return rows_of(records, [*map(_horizon, kept), *_bounds(kept)], note)
 
 
