@@ -219,6 +219,45 @@ def test_a_flow_that_is_not_finite_or_of_nothing_is_left_out():
     assert not rows("gradient-flow", [replace(record, curves={"gradient_flow": broken})], "flow")
 
 
+ODD = [
+    "text", 3, None, {"a": 1}, [], ["x", None, True], [math.nan, math.inf, 10**400], [1e308] * 1000, [-1.0, 0.0],
+    ["x", 2.0],
+]  # fmt: skip
+
+
+def odd_curves(odd):
+    flow = make().curves["gradient_flow"]["final"]
+    yield {"loss": odd, "gradient_norm": odd, "evaluations": odd, "gradient_flow": odd}
+    yield {"loss": [2.0, 1.0], "evaluations": [{"step": odd, "loss_validation": 1.0}, {"loss_validation": odd}, odd]}
+    yield from ({"gradient_flow": {"initial": {**flow, name: odd}, "final": odd}} for name in flow)
+    yield from ({"gradient_flow": {"initial": {k: flow[k] for k in flow if k != name}}} for name in flow)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:20])
+def test_odd_curves_of_a_foreign_store_harm_no_chart(odd):
+    records = [replace(make(), curves=curves) for curves in odd_curves(odd)]
+    for chart in all_charts().values():
+        found = list(chart.rows([*records, make(cell="gru")]))
+        assert any(row["cell"] == "gru" for row in found) or chart.name == "compiling"
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_a_flow_without_quartiles_is_drawn_without_a_band():
+    final = make().curves["gradient_flow"]["final"]
+    record = replace(make(), curves={"gradient_flow": {"final": {**final, "low": [], "high": "text"}}})
+    drawn = rows("gradient-flow", [record], "flow")
+    assert [row["lag"] for row in drawn] == final["lags"]
+    assert {(row["low"], row["high"]) for row in drawn} == {(None, None)}
+
+
+def test_a_stretch_whose_smallest_norm_is_zero_keeps_its_median():
+    values = [1.0] * 1000
+    values[505] = 0.0
+    drawn = rows("gradient-norm", [replace(make(), curves={"gradient_norm": values})], "norm")
+    assert [(row["y"], row["low"], row["high"]) for row in drawn].count((1.0, None, 1.0)) == 1
+    assert len(drawn) == 100
+
+
 def test_loss_curves_are_means_of_stretches_and_end_at_the_last_step():
     record = make(steps=1000)
     drawn = rows("loss-curves", [record], "training")
@@ -341,6 +380,11 @@ def test_results_give_an_altair_chart():
 def test_a_chart_can_be_dark():
     chart = Results(sweep()).chart("memory", scheme="dark").to_dict(validate=True)
     assert chart["config"]["background"] == theme.PAPER["dark"]
+
+
+def test_an_unknown_scheme_is_named_with_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"scheme 'drak'. Did you mean dark\?.*Available: dark, light"):
+        Results(sweep()).chart("memory", scheme="drak")
 
 
 def test_results_do_not_import_altair_until_a_chart_is_asked_for():

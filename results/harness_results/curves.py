@@ -1,4 +1,4 @@
-"""The curves of a record as drawings: the loss over training, and the gradient against the lag."""
+"""The curves of a record, whatever a store holds of them, and their drawings: loss over training, gradient over lag."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from harness_results import findings
 from harness_results.plot import Plot, Points
 from harness_results.text import number
 
+LARGEST = 1e300  # beyond it, means overflow
 WIDE = 50.0  # a loss that falls by more is drawn by order of magnitude
 
 
 def drawings(record: Record) -> Iterator[Plot]:
     """Yield what can be drawn of a record."""
-    loss = _points(record.curves.get("loss"))
-    checks = _evaluations(record.curves.get("evaluations"))
+    loss = points(record.curves.get("loss"))
+    checks = evaluations(record.curves.get("evaluations"))
     values = [y for _, y in (*loss, *checks) if y > 0]
     wide = bool(values) and max(values) > WIDE * min(values) and len(values) == len(loss) + len(checks)
     unit = findings.loss_unit(record)
@@ -28,25 +29,31 @@ def drawings(record: Record) -> Iterator[Plot]:
             yield _flow(part, when)
 
 
+def series(values: Any) -> list[float | None]:
+    """Return the finite numbers of a curve, None for all else in it; nothing where it is no curve."""
+    found = values if isinstance(values, Sequence) and not isinstance(values, str | bytes) else ()
+    return [value if _is_number(value) else None for value in found]
+
+
+def points(values: Any, places: Any = None) -> Points:
+    """Return the known values of a curve with their places, counted from 1 where none are given."""
+    known, at = series(values), series(places)
+    at = at if len(at) == len(known) else list(range(1, len(known) + 1))
+    return [(x, y) for x, y in zip(at, known, strict=True) if x is not None and y is not None]
+
+
+def evaluations(found: Any) -> Points:
+    """Return the validation losses that were taken during training, with their steps."""
+    known = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+    return points([one.get("loss_validation") for one in known], [one.get("step") for one in known])
+
+
 def _flow(part: Mapping[str, Any], when: str) -> Plot:
     decay = part.get("decay")
     told = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
-    points = _points(part.get("median"), part.get("lags"))
-    return Plot(f"gradient flow, {when}: norm of dL/dh{told}", "lag (time steps back)", points, logarithmic=True)
-
-
-def _points(values: Any, places: Any = None) -> Points:
-    """Return the known values with their places, counted from 1 where none are given."""
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        return ()
-    at = places if isinstance(places, Sequence) and len(places) == len(values) else range(1, len(values) + 1)
-    return [(x, y) for x, y in zip(at, values, strict=True) if _is_number(x) and _is_number(y)]
-
-
-def _evaluations(found: Any) -> Points:
-    known = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
-    return _points([one.get("loss_validation") for one in known], [one.get("step") for one in known])
+    norms = points(part.get("median"), part.get("lags"))
+    return Plot(f"gradient flow, {when}: norm of dL/dh{told}", "lag (time steps back)", norms, logarithmic=True)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

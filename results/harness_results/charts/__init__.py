@@ -42,11 +42,13 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
 
     Raises:
         UnavailableError: altair is not installed.
-        UnknownNameError: there is no such chart.
+        UnknownNameError: there is no such chart, or no such scheme.
         UsageError: no record has what the chart needs.
     """
     from harness_results.charts import marks, theme
 
+    if scheme not in theme.PAPER:
+        raise UnknownNameError("scheme", scheme, theme.PAPER)
     known, chart = list(records), chart_named(name)
     rows = chart.rows(known)
     if not rows.values:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -12,13 +14,24 @@ from harness_results.charts.data import Rows, in_turns, short, spread
 from harness_results.charts.marks import Looks, corner, level, logarithmic, panels, part, told
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.charts.series import Labelled, labelled, nobody
+from harness_results.curves import series
 from harness_results.theory import decay_at_start
 
 MOMENTS = {"initial": "at the start", "final": "after training"}
 GONE = 0.01  # of its value at lag 0: where the horizon is
 MOST_PANELS = 8
 SMALLEST = 1e-12  # of its value at lag 0: nothing below is drawn
-Flow = Mapping[str, Any]
+SERIES = ("lags", "median", "low", "high")
+Point = tuple[float, float | None, float | None, float | None]  # of SERIES
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One gradient flow, as far as it is numbers; ``unit`` is the median at lag 0, above zero."""
+
+    points: Sequence[Point]
+    unit: float
+    decay: float | None
 
 
 def gradient_flow(records: Sequence[Record]) -> Rows:
@@ -53,9 +66,23 @@ def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
 def _flows(record: Record) -> Iterator[tuple[str, Flow]]:
     flows = record.curves.get("gradient_flow")
     for name in MOMENTS:
-        flow = flows.get(name) if isinstance(flows, Mapping) else None
-        if isinstance(flow, Mapping) and flow.get("lags") and flow["median"][0]:
+        flow = _flow(flows.get(name)) if isinstance(flows, Mapping) else None
+        if flow is not None:
             yield name, flow
+
+
+def _flow(found: Any) -> Flow | None:
+    if not isinstance(found, Mapping):
+        return None
+    lags, *norms = (series(found.get(name)) for name in SERIES)
+    whole = (some if len(some) == len(lags) else [None] * len(lags) for some in norms)
+    points = [
+        (lag, median, low, high)
+        for lag, median, low, high in zip(lags, *whole, strict=True)
+        if lag is not None and lag >= 0
+    ]
+    unit = points[0][1] if points else None
+    return Flow(points, unit, series([found.get("decay")])[0]) if unit is not None and unit > 0 else None
 
 
 def _panel(one: Labelled, moment: str) -> Panel:
@@ -64,15 +91,24 @@ def _panel(one: Labelled, moment: str) -> Panel:
 
 def _curve(one: Labelled, moment: str, flow: Flow, points: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of one curve; the lag-0 value is the unit of all three series."""
-    unit = flow["median"][0]
-    series = zip(*(flow[name] for name in ("lags", "median", "low", "high")), strict=True)
-    seen = [point for point in series if point[1] is not None and point[1] / unit >= SMALLEST]
-    for lag, median, *quartiles in spread(seen, points):
-        low, high = (None if value is None else short(max(value / unit, SMALLEST)) for value in quartiles)
+    for lag, median, *quartiles in spread(list(_shares(flow)), points):
+        low, high = (None if share is None else short(max(share, SMALLEST)) for share in quartiles)
         yield {
-            **one.common, "part": "flow", "panel": _panel(one, moment), "lag": lag, "y": short(median / unit),
-            "low": low, "high": high, "norm": short(median), "decay": flow.get("decay"),
+            **one.common, "part": "flow", "panel": _panel(one, moment), "lag": lag, "y": short(median),
+            "low": low, "high": high, "norm": short(median * flow.unit), "decay": flow.decay,
         }  # fmt: skip
+
+
+def _shares(flow: Flow) -> Iterator[tuple[float, float, float | None, float | None]]:
+    for lag, *norms in flow.points:
+        median, low, high = (_share(norm, flow.unit) for norm in norms)
+        if median is not None and median >= SMALLEST:
+            yield lag, median, low, high
+
+
+def _share(norm: float | None, unit: float) -> float | None:
+    share = math.nan if norm is None else norm / unit
+    return share if math.isfinite(share) else None
 
 
 def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
@@ -83,7 +119,7 @@ def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str,
         if moment == "initial" and factor is not None and (panel, cell) not in known:
             known.add((panel, cell))
             line = {**nobody(one, "theory", panel, "cell"), "cell": cell, "label": f"{cell} {factor:.3g}"}
-            last = max(lag for lag in flow["lags"] if factor**lag >= SMALLEST)
+            last = max((lag for lag, *_ in flow.points if factor**lag >= SMALLEST), default=0)
             yield from ({**line, "lag": lag, "y": factor**lag} for lag in (0, last))
 
 

@@ -24,6 +24,7 @@ from harness_results.charts.marks import (
 )
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
+from harness_results.curves import points, series
 from harness_results.findings import VANISHING_FRACTION, is_censored
 
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
@@ -50,8 +51,8 @@ def draw_horizon(rows: Rows) -> alt.FacetChart:
 
 def norm(records: Sequence[Record]) -> Rows:
     """Return the gradient norm over the steps: of each stretch the median, the smallest and the largest."""
-    kept, points, note = kept_curves(one for one in labelled(records) if one.record.curves.get("gradient_norm"))
-    rows = [row for one in kept for row in _norms(one, points)]
+    kept, most, note = kept_curves(one for one in labelled(records) if points(one.record.curves.get("gradient_norm")))
+    rows = [row for one in kept for row in _norms(one, most)]
     return rows_of(records, [*rows, *_clips(kept)], note)
 
 
@@ -87,13 +88,14 @@ def _bounds(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
                 yield row | {"y": fraction * n, "alone": len(lengths) == 1}
 
 
-def _norms(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
-    values = one.record.curves["gradient_norm"]
-    stretches = (buckets(values, points, of) for of in (median, min, max))
+def _norms(one: Labelled, most: int) -> Iterator[dict[str, Any]]:
+    values = series(one.record.curves.get("gradient_norm"))
+    stretches = (buckets(values, most, of) for of in (median, min, max))
     panel = Panel(one.by_task, one.record.trial.length)
-    for step, middle, low, high in zip(ends(len(values), points), *stretches, strict=True):
-        if middle and low and high:
-            yield {**one.common, "part": "norm", "panel": panel, "step": step, "y": middle, "low": low, "high": high}
+    for step, middle, low, high in zip(ends(len(values), most), *stretches, strict=True):
+        if middle is not None and middle > 0:
+            row = {**one.common, "part": "norm", "panel": panel, "step": step, "y": middle}
+            yield row | {"low": low if low and low > 0 else None, "high": high}
 
 
 def _clips(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from harness_results.charts.marks import (
 )
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
+from harness_results.curves import evaluations, points, series
 from harness_results.pivot import SOLVED, agreed
 
 LEVELS = ("baseline", "floor")
@@ -52,8 +53,8 @@ def draw_loss(rows: Rows) -> alt.FacetChart:
 
 def loss_curves(records: Sequence[Record]) -> Rows:
     """Return the training loss over the steps, the mean of each stretch, and the validation losses on the way."""
-    kept, points, note = kept_curves(one for one in labelled(records) if one.record.curves.get("loss"))
-    rows = [row for one in kept for row in (*_training(one, points), *_evaluations(one, points))]
+    kept, most, note = kept_curves(one for one in labelled(records) if points(one.record.curves.get("loss")))
+    rows = [row for one in kept for row in (*_training(one, most), *_evaluations(one, most))]
     return rows_of(records, [*rows, *_baselines(kept)], note)
 
 
@@ -91,18 +92,18 @@ def _references(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
                 yield row | {"part": "words", "y": None, "label": f"{name}: 0"}
 
 
-def _training(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
-    values = one.record.curves["loss"]
-    for step, value in zip(ends(len(values), points), buckets(values, points, fmean), strict=True):
+def _training(one: Labelled, most: int) -> Iterator[dict[str, Any]]:
+    values = series(one.record.curves.get("loss"))
+    for step, value in zip(ends(len(values), most), buckets(values, most, fmean), strict=True):
         if value is not None and value > 0:
             yield {**_of_curve(one, "training"), "step": step, "y": value}
 
 
-def _evaluations(one: Labelled, points: int) -> Iterator[dict[str, Any]]:
-    found = [item for item in one.record.curves.get("evaluations") or () if item.get("loss_validation")]
-    apart = max(1, -(-len(found) // max(1, points // 4)))
-    for item in [*found[:-1:apart], *found[-1:]]:
-        yield {**_of_curve(one, "validation"), "step": item["step"], "y": item["loss_validation"]}
+def _evaluations(one: Labelled, most: int) -> Iterator[dict[str, Any]]:
+    found = [(step, value) for step, value in evaluations(one.record.curves.get("evaluations")) if value > 0]
+    apart = max(1, -(-len(found) // max(1, most // 4)))
+    for step, value in [*found[:-1:apart], *found[-1:]]:
+        yield {**_of_curve(one, "validation"), "step": step, "y": value}
 
 
 def _of_curve(one: Labelled, name: str) -> dict[str, Any]:
