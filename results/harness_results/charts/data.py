@@ -1,4 +1,4 @@
-"""What a chart draws: tidy rows of JSON values, at most so many, with a note that says what was left out."""
+"""What a chart draws: tidy rows of JSON values, their lines thinned, with a note that says what was left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 Row = Mapping[str, Any]
 T = TypeVar("T")
 
-MOST_ROWS = 1500  # of one chart: a page of all charts stays small, whatever was measured
+MOST_ROWS = 1500  # of lines and curves in one chart, so that a page stays small; limits, fits and such come on top
 MOST_PANELS = 12
 MOST_POINTS, FEWEST_POINTS = 100, 12  # of one curve
 
