@@ -15,6 +15,7 @@ from harness.contract import UnavailableError, UnknownNameError, UsageError
 from harness_results.charts import all_charts, chart_of, theme
 from harness_results.charts.data import MOST_ROWS, Rows, buckets, ends, in_turns, spread, whole_lines
 from harness_results.charts.panels import Panel, rows_of
+from harness_results.notes import KINDS
 from harness_results.pivot import agreed
 from harness_results.relative import least_seconds
 from harness_results.results import Results
@@ -67,6 +68,14 @@ def test_a_chart_says_what_it_shows_and_how_it_was_measured(name):
     chart = all_charts()[name]
     assert chart.name == name
     assert all(text.endswith(".") for text in (chart.shows, chart.measured))
+
+
+def test_the_words_below_a_chart_are_those_of_the_tables():
+    throughput, step_time = (all_charts()[name] for name in ("throughput", "step-time"))
+    assert all(words in throughput.measured for words in KINDS.values())
+    assert "a + b t" in step_time.shows
+    assert "a + b t" in step_time.key
+    assert "copy: T + 2K" in step_time.measured
 
 
 def test_the_charts_stand_in_the_order_of_the_page():

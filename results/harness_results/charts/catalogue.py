@@ -21,6 +21,8 @@ from harness_results.charts.speed import (
     step_time,
     throughput,
 )
+from harness_results.notes import KINDS
+from harness_results.statistics import FEWEST
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ _ALL = (
         title="Throughput against T",
         shows="Tokens per second of training by engine, with intervals, and two limits of this machine: the chain of "
         "products that a recurrence cannot avoid (serial limit), and all products at the rate of large ones.",
-        measured="Median of timed blocks of training steps, compiling and warm-up left out, with its 95 % interval; "
-        "over fresh processes where there are several launches.",
+        measured="Median of timed blocks of training steps, compiling and warm-up left out, with its 95 % interval; of "
+        f"several launches their median, with its {KINDS['launches-bootstrap-bca']}, or {KINDS['launches-range']} "
+        f"where they are fewer than {FEWEST}.",
         key="dashed: serial limit · dotted: all products at the rate of large ones",
         needs="ended ok with a throughput",
         rows=throughput,
@@ -91,8 +94,8 @@ _ALL = (
         shows="The time of a training step by engine (points), and the line a + b t through it: a is paid whatever "
         "the length, b for each time step. Both axes are logarithmic: the line bends where a matters.",
         measured="Median over timed blocks. The fit is by least squares on relative errors over the time steps that "
-        "the network really runs (copy: T + 20), from three lengths on; its intervals are in the scaling table.",
-        key="points: measured · line: a + b T",
+        "the network really runs t (copy: T + 2K), from three lengths on; its intervals are in the scaling table.",
+        key="points: measured · line: a + b t",
         needs="ended ok with a step time",
         rows=step_time,
         draw=draw_step_time,
