@@ -61,6 +61,13 @@ def report(*arguments):
     return CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=True, standalone_mode=False)
 
 
+@pytest.mark.parametrize("name", ["loss-curves", "gradient-norm"])
+def test_the_first_of_thousands_of_steps_is_a_plain_zero(name):
+    shown = set(texts(drawn(name, [make(steps=2000)])))
+    assert "0k" not in shown
+    assert {"0", "1k", "2k"} <= shown
+
+
 @pytest.mark.parametrize("name", list(all_charts()))
 def test_a_chart_is_an_svg_with_its_words(name):
     svg = picture(chart_of(sweep(), name), "svg")

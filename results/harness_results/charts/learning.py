@@ -28,7 +28,8 @@ from harness_results.curves import evaluations, points, series
 from harness_results.pivot import SOLVED, agreed
 
 LEVELS = ("baseline", "floor")
-STEP = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5))
+ZERO = "datum.value ? datum.label : '0'"  # which "~s" writes as 0k beside 1k
+STEP = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5, labelExpr=ZERO))
 
 
 def loss(records: Sequence[Record]) -> Rows:
