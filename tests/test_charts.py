@@ -12,6 +12,8 @@ import pytest
 
 from chart_records import ENGINES, HOSTILE, LENGTHS, make, sweep
 from harness.contract import UnavailableError, UnknownNameError, UsageError
+from harness.contract.record import HORIZON_FRACTION
+from harness.measure.flow import _horizon
 from harness_results.charts import all_charts, chart_of, theme
 from harness_results.charts.data import MOST_ROWS, Rows, buckets, ends, in_turns, spread, whole_lines
 from harness_results.charts.panels import Panel, rows_of
@@ -195,6 +197,13 @@ def test_gradient_flow_is_a_fraction_of_its_value_at_lag_0():
         assert row["norm"] == pytest.approx(norm, rel=1e-5)
         assert (row["y"], row["low"]) == (pytest.approx(norm / 2, rel=1e-5), pytest.approx(low / 2, rel=1e-5))
     assert {row["y"] for row in rows("gradient-flow", [record], "gone")} == {0.01}
+
+
+def test_the_line_that_is_drawn_is_the_one_that_the_horizon_is_measured_by():
+    norms = np.array([1.0, HORIZON_FRACTION, 0.999 * HORIZON_FRACTION])
+    assert _horizon(norms) == (2, False)
+    assert {row["y"] for row in rows("gradient-flow", [make()], "gone")} == {HORIZON_FRACTION}
+    assert f"dashed: {100 * HORIZON_FRACTION:g} %" in all_charts()["gradient-flow"].key
 
 
 def test_theory_stands_beside_the_flow_at_the_start_only():

@@ -41,6 +41,7 @@ READING_COLUMNS = ("settings", "gradient_horizon_censored", "deviation")
 COLUMNS = (
     *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
 )  # fmt: skip
+HORIZON_FRACTION = 0.01  # of its value at lag 0: below it the gradient counts as gone, where ``gradient_horizon`` is
 STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
 Figure = float | int | bool | None

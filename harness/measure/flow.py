@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Array, Batch, Trainer
+from harness.contract.record import HORIZON_FRACTION
 
-HORIZON_FRACTION = 0.01  # the gradient counts as gone below this fraction of its value at lag 0
 NOISE_FLOOR = 1e-30  # relative to lag 0: below it float32 runs into denormal numbers
 KEPT_LAGS = 512
 LINE_POINTS = 2  # a line needs two

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.contract.record import Record
+from harness.contract.record import HORIZON_FRACTION, Record
 from harness_results.text import number
 
 LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
 AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
+HORIZON = f"{100 * HORIZON_FRACTION:g} %"  # of its value at lag 0, in words
 VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
 EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
 NOTABLE_GAP = 0.05  # of the training loss

@@ -19,7 +19,9 @@ LEGEND = {
     "?": "unverified: its gradients were not held against the reference",
 }
 LOSS = "loss: validation (x baseline)"
-GRADIENT = "∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to 1 %"
+GRADIENT = (
+    f"∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to {findings.HORIZON}"
+)
 KINDS = {
     "launches-bootstrap-bca": "95 % bootstrap interval",
     "launches-bootstrap-percentile": "95 % bootstrap interval",

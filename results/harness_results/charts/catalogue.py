@@ -21,6 +21,7 @@ from harness_results.charts.speed import (
     step_time,
     throughput,
 )
+from harness_results.findings import HORIZON
 from harness_results.notes import KINDS
 from harness_results.statistics import FEWEST
 
@@ -116,11 +117,11 @@ _ALL = (
         name="gradient-flow",
         title="Gradient flow",
         shows="How much of the loss at the last scored position reaches each earlier hidden state, by cell, as a "
-        "fraction of its value at lag 0: where a line falls below 1 %, what happened earlier cannot be learnt.",
+        f"fraction of its value at lag 0: where a line falls below {HORIZON}, what happened earlier cannot be learnt.",
         measured="Norm of the total derivative of the loss at the last scored position with respect to h_t, over all "
         "layers: median and quartiles over a batch, before and after training. Theory: the spectral radius of the "
         "initial recurrent weights (rnn), the memory gate at its initial mean (lstm, gru).",
-        key="median and quartiles over a batch · dashed: 1 %, the horizon · dotted: theory",
+        key=f"median and quartiles over a batch · dashed: {HORIZON}, the horizon · dotted: theory",
         needs="has a gradient flow",
         rows=gradient_flow,
         draw=draw_gradient_flow,
@@ -129,9 +130,9 @@ _ALL = (
         name="gradient-horizon",
         title="Gradient horizon against T",
         shows="How many time steps back the gradient reaches after training, by cell; hollow is one that never fell "
-        "to 1 %, so that its horizon is beyond. Below T/2 it counts as vanishing.",
-        measured="The lag at which the median gradient flow falls below 1 % of its value at lag 0.",
-        key="filled: fell to 1 % · hollow: did not, it is beyond · dashed: T/2, vanishing below it · dotted: T",
+        f"to {HORIZON}, so that its horizon is beyond. Below T/2 it counts as vanishing.",
+        measured=f"The lag at which the median gradient flow falls below {HORIZON} of its value at lag 0.",
+        key=f"filled: fell to {HORIZON} · hollow: did not, it is beyond · dashed: T/2, vanishing below it · dotted: T",
         needs="ended ok with a gradient horizon",
         rows=horizon,
         draw=draw_horizon,

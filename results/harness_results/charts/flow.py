@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.record import Record
+from harness.contract.record import HORIZON_FRACTION, Record
 from harness_results.charts.data import Rows, in_turns, short, spread
 from harness_results.charts.marks import Looks, corner, level, logarithmic, panels, part, told
 from harness_results.charts.panels import Panel, rows_of
@@ -18,7 +18,6 @@ from harness_results.curves import series
 from harness_results.theory import decay_at_start
 
 MOMENTS = {"initial": "at the start", "final": "after training"}
-GONE = 0.01  # of its value at lag 0: where the horizon is
 MOST_PANELS = 8
 SMALLEST = 1e-12  # of its value at lag 0: nothing below is drawn
 SERIES = ("lags", "median", "low", "high")
@@ -137,4 +136,4 @@ def _factors() -> alt.Chart:
 def _horizons(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str, Any]]:
     """Yield the line below which the gradient counts as gone, once in each panel."""
     for panel, one in {_panel(one, moment): one for one, moment, _ in reversed(found)}.items():
-        yield {**nobody(one, "gone", panel, "cell"), "y": GONE}
+        yield {**nobody(one, "gone", panel, "cell"), "y": HORIZON_FRACTION}
