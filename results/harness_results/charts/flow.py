@@ -11,7 +11,7 @@ import altair as alt
 
 from harness.contract.record import HORIZON_FRACTION, Record
 from harness_results.charts.data import Rows, in_turns, short, spread
-from harness_results.charts.marks import Looks, corner, level, logarithmic, panels, part, told
+from harness_results.charts.marks import Looks, corner, logarithmic, panels, part, rule_across, told
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.charts.series import Labelled, labelled, nobody
 from harness_results.curves import series
@@ -49,7 +49,7 @@ def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     flow, look = part("flow"), Looks(rows, "cell", "dash")
     return panels(
         [
-            level("gone", y),
+            rule_across("gone", y),
             corner(_factors()),
             part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
             flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),

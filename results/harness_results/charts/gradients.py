@@ -15,11 +15,11 @@ from harness_results.charts.marks import (
     Looks,
     against_length,
     length,
-    level,
     logarithmic,
     panels,
     part,
     reference,
+    rule_across,
     told,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
@@ -63,7 +63,7 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
     tips = told(("step", "step"), ("y", "median"), ("low", "smallest"), ("high", "largest"))
     band = part("norm").mark_area(opacity=0.15)
     layers = [
-        level("clip", y),
+        rule_across("clip", y),
         band.encode(x=STEP, y=low, y2="high:Q", detail="series:N", **look.colour),
         part("norm").mark_line().encode(x=STEP, y=y, tooltip=tips, **look.line),
     ]

@@ -15,11 +15,11 @@ from harness_results.charts.marks import (
     against_length,
     corner,
     length,
-    level,
     logarithmic,
     panels,
     part,
     reference,
+    rule_across,
     told,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
@@ -27,7 +27,6 @@ from harness_results.charts.series import Labelled, figure, kept_curves, kept_li
 from harness_results.curves import evaluations, points, series
 from harness_results.pivot import SOLVED, agreed
 
-LEVELS = ("baseline", "floor")
 ZERO = "datum.value ? datum.label : '0'"  # which "~s" writes as 0k beside 1k
 STEP = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5, labelExpr=ZERO))
 
@@ -65,7 +64,7 @@ def draw_loss_curves(rows: Rows) -> alt.FacetChart:
     lines, points = part("training").mark_line(), part("validation").mark_point(filled=True, size=40, opacity=1)
     tips = told(("step", "step"), ("y", "loss"))
     layers = [
-        level("baseline", y),
+        rule_across("baseline", y),
         lines.encode(x=STEP, y=y, tooltip=tips, **look.line),
         points.encode(x=STEP, y=y, tooltip=tips, **look.point),
     ]
@@ -82,10 +81,10 @@ def _references(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     """Yield baseline and floor of each panel by length; a floor of zero has no place on the axis, and is named."""
     for group, members in _groups(found).items():
         records = [one.record for one in members]
-        for number, name in enumerate(LEVELS):
+        for name in ("baseline", "floor"):
             lengths = sorted({record.trial.length for record in records})
             values = {n: agreed(f"loss_{name}", n, records) for n in lengths}
-            row = nobody(members[0], name, Panel(group), "cell") | {"series": -1 - number, "network": name}
+            row = nobody(members[0], name, Panel(group), "cell")
             drawn = {n: value for n, value in values.items() if value}
             for n, value in drawn.items():
                 yield row | {"length": n, "y": value, "alone": len(drawn) == 1}
@@ -118,7 +117,7 @@ def _baselines(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             value = agreed("loss_baseline", n, records)
             if value:
                 row = nobody(members[0], "baseline", Panel(group, n), "cell")
-                yield row | {"length": n, "network": "baseline", "y": value}
+                yield row | {"length": n, "y": value}
 
 
 def _groups(found: Sequence[Labelled]) -> dict[Group, list[Labelled]]:

@@ -168,7 +168,7 @@ def edge(name: Literal["top", "bottom"], x: alt.X, look: Looks, tips: Sequence[a
     return [points.encode(x=x, y=y, tooltip=tips, **look.point), words.encode(x=x, y=y, text="label:N")]
 
 
-def level(name: str, y: alt.Y) -> alt.Chart:
+def rule_across(name: str, y: alt.Y) -> alt.Chart:
     """Return a dashed line across the panel."""
     drawn: alt.Chart = part(name).mark_rule(color=NEUTRAL, strokeDash=list(DASHED)).encode(y=y)
     return drawn
