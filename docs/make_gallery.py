@@ -1,6 +1,7 @@
 """Make the gallery's pictures with the harness itself: ``python docs/make_gallery.py [--store STORE] [CHART ...]``.
 
-Without a store, the plan ``gallery.toml`` is measured first, which takes some minutes and needs PyTorch and JAX.
+Without a store, the plan ``gallery.toml`` is measured first, which takes some minutes and needs PyTorch and JAX; with
+``--parts`` the store given is one of that plan. Curves are drawn of a part of it.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("charts", nargs="*", default=QUOTED, metavar="CHART", help=f"[default: {' '.join(QUOTED)}]")
     parser.add_argument("--store", help="take the records of this store instead of measuring gallery.toml")
+    parser.add_argument("--parts", action="store_true", help="the store is one of gallery.toml: a part of its curves")
     parser.add_argument("--folder", type=Path, default=DOCS / "pictures", help="where to [default: docs/pictures]")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         store = asked.store or str(Path(scratch) / "gallery.sqlite")
         if not asked.store:
             subprocess.run([*_harness(), "run", str(DOCS / "gallery.toml"), "--store", store], check=True)
-        drawn = pictures(store, asked.folder, asked.charts, {} if asked.store else PART)
+        part = PART if asked.parts or not asked.store else NOTHING
+        drawn = pictures(store, asked.folder, asked.charts, part)
     sys.exit(0 if set(drawn) >= set(asked.charts) else 1)
 
 

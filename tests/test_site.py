@@ -95,6 +95,19 @@ def test_the_gallery_draws_a_part_of_a_store_where_a_chart_has_many_panels(pages
     assert asked[1][:8] == ["report", "s", "-t", "adding", "-c", "lstm", "-T", "10,80"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "part"), [([], True), (["--store", "s", "--parts"], True), (["--store", "s"], False)]
+)
+def test_curves_of_the_gallerys_own_plan_are_drawn_in_part(pages, monkeypatch, asked, part):
+    gallery, given = pages("make_gallery"), []
+    monkeypatch.setattr(gallery.subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(gallery, "pictures", lambda *arguments: given.append(arguments[3]) or [*arguments[2]])
+    monkeypatch.setattr(sys, "argv", ["make_gallery.py", *asked])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        gallery.main()
+    assert given == [gallery.PART if part else {}]
+
+
 def helps(command=cli, name=()):
     """Yield the words of each command, and what ``--help`` prints."""
     yield name, CliRunner().invoke(cli, [*name, "--help"], env={"COLUMNS": "200"}).output
