@@ -55,7 +55,7 @@ def _content(records: list[Record]) -> dict[str, Any]:
     from harness_results.page.failures import MOST, failures
     from harness_results.page.figures import figures, schemes, without_data
     from harness_results.page.headline import contents, headline
-    from harness_results.page.machines import environments, measured_between, warnings
+    from harness_results.page.environments import environments, measured_between, warnings
     from harness_results.samples import texts, worth_showing
 
     shown, failed, samples = figures(records), failures(records), worth_showing(records)
