@@ -113,8 +113,8 @@ class Visit:
     def rows(self) -> list[list[str]]:
         """The texts of the first table that is shown, without the references."""
         return self.page.evaluate(
-            "[...document.querySelector('#main-tables section:not([hidden]) tbody').rows].filter(r => r.className !== 'reference')"
-            ".map(r => [...r.cells].map(c => c.textContent))"
+            "[...document.querySelector('#main-tables section:not([hidden]) tbody').rows]"
+            ".filter(r => r.className !== 'reference').map(r => [...r.cells].map(c => c.textContent))"
         )
 
 
