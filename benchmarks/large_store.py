@@ -1,7 +1,9 @@
-"""Makes a large synthetic store, and times opening, listing and reporting it.
+"""Makes a large synthetic store, times opening, listing and reporting it, and weighs its page.
 
     python benchmarks/large_store.py make big.sqlite --trials 100000
     python benchmarks/large_store.py time big.sqlite
+    python benchmarks/large_store.py make page.sqlite --trials 10000
+    python benchmarks/large_store.py page page.sqlite
 
 Records are made from one real record (``results/measured``), with other settings and figures; one in fifty failed.
 """
@@ -14,7 +16,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,22 +33,24 @@ VERBS = {
     "report --format json": ["report", "--format", "json"],
     "report --format table": ["report", "--format", "table"],
     "report --run last": ["report", "--run", "last"],
-    "show": ["show"],
 }
+PAGE = {"report --format html": ["report", "--format", "html"]}
 
 
 def main() -> None:
-    """Make or time."""
+    """Make, time or weigh."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["make", "time"])
+    parser.add_argument("what", choices=["make", "time", "page"])
     parser.add_argument("store")
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--points", type=int, default=250, help="of each curve")
     arguments = parser.parse_args()
     if arguments.what == "make":
         make(arguments.store, arguments.trials, arguments.points)
-    else:
+    elif arguments.what == "time":
         measure(arguments.store)
+    else:
+        measure_verbs(PAGE, arguments.store)
 
 
 def make(location: str, trials: int, points: int) -> None:
@@ -100,16 +104,14 @@ def measure(location: str) -> None:
     with Store.open(location) as store:
         print(f"{'open to write':24}{time.process_time() - began:8.2f} s")
         trial_id = next(store.each_launch()).record.trial.trial_id
-    for name, words in VERBS.items():
+    measure_verbs(VERBS | {"show": ["show", trial_id, "--store"]}, location)
+
+
+def measure_verbs(verbs: Mapping[str, Sequence[str]], location: str) -> None:
+    """Print the processor time and the output's size of each verb."""
+    for name, words in verbs.items():
         began = _children_seconds()
-        command = [
-            sys.executable,
-            "-m",
-            "harness",
-            *words,
-            *([trial_id, "--store"] if name == "show" else []),
-            location,
-        ]
+        command = [sys.executable, "-m", "harness", *words, location]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = _children_seconds() - began
         print(f"{name:24}{seconds:8.2f} s   exit {done.returncode}, {len(done.stdout):,} characters")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chart_records import make
 from harness.contract import Record, Trial, UsageError
 from harness.measure.runner import Settings, run_trial
 from harness.plugins import load_plugins
@@ -96,19 +97,19 @@ class Visit:
         self.page.check(f"input[name={axis}][value='{value}']", force=True)
 
     def rows(self) -> list[list[str]]:
-        """The texts of the first table, without the references."""
+        """The texts of the first table that is shown, without the references."""
         return self.page.evaluate(
-            "[...document.querySelector('#main-tables tbody').rows].filter(r => r.className !== 'reference')"
-            ".map(r => [...r.cells].map(c => c.textContent))"
+            "[...document.querySelector('#main-tables section:not([hidden]) tbody').rows]"
+            ".filter(r => r.className !== 'reference').map(r => [...r.cells].map(c => c.textContent))"
         )
 
 
 @pytest.fixture
-def visit(browser, file):
+def visit(browser, request):
     opened = []
 
-    def opening(path: Path = file, **options) -> Visit:
-        opened.append(Visit(browser, path, **options))
+    def opening(path: Path | None = None, **options) -> Visit:
+        opened.append(Visit(browser, path or request.getfixturevalue("file"), **options))
         return opened[-1]
 
     yield opening
@@ -140,7 +141,7 @@ def test_the_filter_changes_tables_charts_and_the_count(visit):
     seen.choose("task", "adding")
     seen.choose("cell", "lstm")
     seen.wait(f"{panels} < {before}")
-    assert {row[0] for row in seen.rows()} <= {"lstm", "rnn", "gru"}
+    assert {row[0] for row in seen.rows()} == {"lstm"}
     shown = seen.page.evaluate(
         "[...document.querySelectorAll('section.table:not([hidden]) h3')].map(title => title.textContent)"
     )
@@ -388,13 +389,134 @@ def test_a_long_table_shows_its_first_rows_and_more_when_asked(visit, tmp_path, 
     assert len(seen.rows()) == 130
 
 
-def test_the_figures_are_those_of_the_report(visit, records):
-    from harness_results.pivot import by_task, pivot
+def small() -> list[Record]:
+    """Made records of two tasks, one of which failed."""
+    ok = [make(engine, cell, length, task) for engine in ("numpy:loop", "torch:library") for cell in ("lstm", "gru")
+          for length in (10, 20) for task in ("adding", "copy")]  # fmt: skip
+    return [*ok, make("numpy:loop", "gru", 40, "copy", status="failed")]
 
-    texts = {shown.text for row in pivot(by_task(records)[0]).rows for some in row.entries.values() for shown in some}
-    shown = {text.strip() for row in visit().rows() for text in row}
-    for text in list(texts)[:50]:
-        assert any(one.startswith(text) for one in shown) or not text or "(1.00x)" in text or "(0x)" in text, text
+
+def test_the_print_control_waits_for_every_chart_and_prints_in_light(visit, tmp_path):
+    seen = visit(written(small(), tmp_path), scheme="dark")
+    figures = len(seen.page.query_selector_all("figure"))
+    assert seen.page.evaluate(SETTLED) < figures
+    seen.page.evaluate(
+        f"window.print = () => {{ window.printed = [{SETTLED}, document.documentElement.dataset.theme];"
+        "for (const name of ['beforeprint', 'afterprint']) window.dispatchEvent(new Event(name)); }; null"
+    )
+    seen.page.locator("#print").focus()
+    seen.page.keyboard.press("Enter")
+    seen.wait("Boolean(window.printed)")
+    assert seen.page.evaluate("window.printed") == [figures, "light"]
+    assert seen.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    seen.page.emulate_media(media="print")
+    assert seen.page.locator("#print").is_hidden()
+
+
+def test_a_chart_that_could_not_be_drawn_is_drawn_the_next_time(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    seen.draw_all()
+    seen.page.evaluate("window.kept = window.vegaEmbed; window.vegaEmbed = () => { throw new Error('once'); }; null")
+    seen.choose("cell", "lstm")
+    seen.page.wait_for_timeout(500)
+    seen.page.evaluate("window.vegaEmbed = window.kept; null")
+    seen.choose("task", "adding")
+    words = "document.querySelector('#chart-throughput .canvas').textContent"
+    seen.wait(f"{words}.includes('lstm') && !{words}.includes('gru')")
+
+
+def test_themes_and_filters_in_quick_succession_leave_the_last(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    seen.draw_all()
+    seen.page.evaluate("""
+        for (const box of document.querySelectorAll('input[name=cell]')) box.click();
+        for (let turn = 0; turn < 3; turn += 1) document.getElementById('theme').click();
+        document.querySelector('input[name=cell][value=gru]').click()
+    """)
+    words = "document.querySelector('#chart-throughput .canvas').textContent"
+    seen.wait(f"{words}.includes('lstm') && !{words}.includes('gru')")
+    seen.page.wait_for_timeout(500)
+    assert not seen.page.evaluate(f"{words}.includes('gru')")
+    colour = "getComputedStyle(document.querySelector('#chart-throughput .role-axis-label text')).fill"
+    ink = [int(part) for part in re.findall(r"\d+", seen.page.evaluate(colour))]
+    assert seen.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert min(ink[:3]) > 100
+    assert seen.errors == []
+
+
+def test_labels_that_are_numbers_are_sorted_by_size(visit, tmp_path):
+    rates = (0.01, 1e-05, 0.0005, 0.001)
+    seen = visit(written([make(trial={"learning_rate": rate}) for rate in rates], tmp_path))
+    seen.page.locator("#main-tables thead button", has_text="learning rate").click()
+    place = "[...document.querySelectorAll('#main-tables thead tr:last-child > *')].findIndex(c => c.ariaSort)"
+    index = seen.page.evaluate(place)
+    assert [float(row[index]) for row in seen.rows()] == sorted(rates)
+
+
+def test_a_section_link_lands_below_the_filter(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    seen.draw_all()
+    assert seen.page.evaluate("document.querySelector('#filter details').open")
+    seen.page.click("nav a[href='#charts']")
+    seen.wait("scrollY > 100")
+    below = "document.querySelector('#charts').getBoundingClientRect().top"
+    assert seen.page.evaluate(below) >= seen.page.evaluate(
+        "document.querySelector('#filter').getBoundingClientRect().bottom"
+    )
+
+
+def test_what_is_counted_is_told_beside_the_control_that_unfolds(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    assert seen.page.locator("summary [role=status]").count() == 0
+    assert seen.page.locator("#count[role=status]").is_visible()
+    seen.page.click("#filter summary")
+    assert seen.page.locator("#count").is_visible()
+    count, title = (seen.page.locator(f"#filter {one}").bounding_box() for one in ("#count", ".title"))
+    assert count["x"] >= title["x"] + title["width"]
+
+
+def test_every_row_has_a_header(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    rows = "[...document.querySelectorAll('section.table tbody tr')]"
+    assert seen.page.evaluate(f"{rows}.filter(row => row.className === 'reference').length") > 0
+    assert seen.page.evaluate(f"{rows}.filter(row => !row.querySelector('th')).map(row => row.textContent)") == []
+
+
+def test_what_is_chosen_can_be_seen_in_forced_colours(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    seen.choose("cell", "lstm")
+    seen.page.emulate_media(forced_colors="active")
+    colour = "[...document.querySelectorAll({!r})].map(one => getComputedStyle(one).backgroundColor)"
+    for marked, plain in (
+        ("input:checked + span", "input[name=cell]:not(:checked) + span"),
+        (".picker [aria-pressed=true]", ".picker [aria-pressed=false]"),
+    ):
+        found = [set(seen.page.evaluate(colour.format(one))) for one in (marked, plain)]
+        assert found[0]
+        assert found[1]
+        assert not found[0] & found[1]
+
+
+def test_a_section_that_the_filter_empties_says_so(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    nothing = seen.page.locator("#failures > .nothing")
+    assert nothing.is_hidden()
+    seen.choose("cell", "lstm")
+    assert nothing.is_visible()
+    assert nothing.text_content() == "Nothing that the filter shows is here."
+    assert seen.page.locator("#results > .nothing").is_hidden()
+    seen.page.click("#filter button[type=reset]")
+    seen.wait("document.querySelector('#failures > .nothing').hidden")
+
+
+def test_a_failure_has_one_whole_command(visit, tmp_path):
+    failed = [make("numpy:loop", "gru", length, "copy", status="failed") for length in (40, 80)]
+    seen = visit(written([*small(), *failed[1:]], tmp_path))
+    shown = seen.page.locator("#failures .trials").first
+    ids = [record.trial.trial_id for record in failed]
+    assert shown.locator("code").first.text_content() == f"harness show {ids[0]} --store STORE"
+    assert [one in shown.text_content() for one in ids] == [True, True]
+    assert shown.text_content().count("harness show") == 1
 
 
 def test_harness_says_where_a_page_goes(tmp_path, monkeypatch):

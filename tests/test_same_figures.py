@@ -10,6 +10,7 @@ from harness.contract import Record, Trial
 from harness_results.flat import to_json_lines
 from harness_results.latex import MATHS, WORDS, to_latex
 from harness_results.markup import to_html, to_markdown
+from harness_results.page.content import tables
 from harness_results.tables import plain_table
 from harness_results.text import interval, number, ratio
 
@@ -102,6 +103,14 @@ def read_html(text: str) -> dict[tuple[str, str], list[str]]:
     return read_cells([[html.unescape(re.sub(r"<.*?>", "", cell)) for cell in row] for row in cells])
 
 
+def read_page(table: dict) -> dict[tuple[str, str], list[str]]:
+    """Read a table as the page has it: a text, or a text, its tone and its mark."""
+    rows = [[*row["labels"], *(cell for cells in row["cells"] for cell in cells)] for row in table["rows"]]
+    return read_cells(
+        [[cell if isinstance(cell, str) else f"{cell[0]} {cell[2]}".rstrip() for cell in row] for row in rows]
+    )
+
+
 def without_marks(found: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], list[str]]:
     return {row: [re.sub(r" [✓≈↓↑?≠]$", "", text) for text in texts] for row, texts in found.items()}
 
@@ -115,6 +124,7 @@ SHOWN = {
     "markdown": lambda: read_markdown(first_table(to_markdown(records()), "\n- ")),
     "latex": lambda: read_latex(first_table(to_latex(records()), r"\end{tabular}")),
     "html": lambda: read_html(first_table(to_html(records()), "</table>")),
+    "page": lambda: read_page(tables(records())[0]),
 }
 
 
@@ -123,7 +133,7 @@ def test_a_format_shows_the_numbers_of_the_json_rows(format_):
     assert without_marks(SHOWN[format_]()) == expected()
 
 
-@pytest.mark.parametrize("format_", ["markdown", "latex", "html"])
+@pytest.mark.parametrize("format_", ["markdown", "latex", "html", "page"])
 def test_a_format_has_the_marks_of_the_terminal(format_):
     assert SHOWN[format_]() == SHOWN["terminal"]()
 

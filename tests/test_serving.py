@@ -31,6 +31,8 @@ POLICY = {POLICY!r}
 def page(records, title):
     row = "<p class='trial'>T = {{}} {{}} points</p>"
     rows = "".join(row.format(one.trial.length, len(one.curves["loss"])) for one in records)
+    part = "<article><h3>length {{}}</h3><details><summary>a trial</summary>x</details></article>"
+    rows += "".join(part.format(one.trial.length) for one in reversed(records))
     tasks = "<label>task <select id='task'><option>all</option><option>copy</option></select></label>"
     boxes = "".join(f"<input type='checkbox' name='T' value='{{one.trial.length}}' aria-label='T'>" for one in records)
     table = "<table aria-label='t'><tr><th><button class='sorted'>T</button></table>"
@@ -472,7 +474,9 @@ def test_a_browser_sees_a_new_trial_where_it_was(tmp_path, browser_page):
         browser_page.check("input[value='30']")
         browser_page.click("#theme")
         browser_page.click("th button", click_count=2)
-        browser_page.click("summary")
+        browser_page.click("#fold summary")
+        browser_page.click("article:has-text('length 30') summary")
+        browser_page.focus("th button")
         browser_page.evaluate("scrollTo(0, 1234)")
         assert browser_page.locator(".trial").count() == 1
         add(stored, 20, 40)
@@ -484,7 +488,19 @@ def test_a_browser_sees_a_new_trial_where_it_was(tmp_path, browser_page):
         assert browser_page.get_attribute("#theme", "aria-pressed") == "true"
         assert browser_page.get_attribute("th", "aria-sort") == "descending"
         assert browser_page.evaluate("document.getElementById('fold').open")
+        unfolded = "[...document.querySelectorAll('article')].map((one) => [one.innerText, one.lastChild.open])"
+        open_ = {text.splitlines()[0]: state for text, state in browser_page.evaluate(unfolded)}
+        assert open_ == {"length 40": False, "length 20": False, "length 30": True}
+        assert browser_page.evaluate("document.activeElement.textContent") == "T"
         assert browser_page.inner_text("#live") == "live"
+        browser_page.evaluate(
+            "window.told = 0; new MutationObserver((some) => { window.told += some.length })"
+            ".observe(document.getElementById('live'), { childList: true, characterData: true, subtree: true }); null"
+        )
+        before = len(requests)
+        while len(requests) < before + 2:
+            browser_page.wait_for_timeout(100)
+        assert browser_page.evaluate("window.told") == 0
         assert complaints == []
         assert set(requests) == {f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/digest"}
         with suppress(subprocess.TimeoutExpired):

@@ -52,10 +52,10 @@ def page(records: Sequence[Record], title: str) -> str:
 
 def _content(records: list[Record]) -> dict[str, Any]:
     from harness_results.page.content import reading, tables
+    from harness_results.page.environments import environments, measured_between, warnings
     from harness_results.page.failures import MOST, failures
     from harness_results.page.figures import figures, schemes, without_data
     from harness_results.page.headline import contents, headline
-    from harness_results.page.machines import environments, measured_between, warnings
     from harness_results.samples import texts, worth_showing
 
     shown, failed, samples = figures(records), failures(records), worth_showing(records)

@@ -60,10 +60,10 @@ class Chart {
     return vegaEmbed(place, { ...spec, datasets: { rows } }, options);
   }
 
-  // One drawing after the other; of several that wait only the last is made.
+  // One drawing after the other, also after one that failed; of several that wait only the last is made.
   draw(scheme) {
     const turn = (this.turn += 1);
-    this.drawing = Promise.resolve(this.drawing).then(() => turn === this.turn && this.redraw(scheme));
+    this.drawing = Promise.resolve(this.drawing).catch(() => {}).then(() => turn === this.turn && this.redraw(scheme));
     return this.drawing;
   }
 

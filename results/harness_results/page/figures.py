@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import altair as alt
+from typing import TYPE_CHECKING, Any
 
 from harness.contract.record import Record
 from harness_results.charts import all_charts
-from harness_results.charts.catalogue import Chart
 from harness_results.charts.theme import config
+
+if TYPE_CHECKING:
+    from harness_results.charts.catalogue import Chart
 
 DIGITS = 6  # of a number in a chart: more than can be seen
 
@@ -38,11 +38,13 @@ def schemes() -> dict[str, Any]:
 
 
 def _figure(chart: Chart, records: Sequence[Record]) -> dict[str, Any] | None:
+    from altair import NamedData
+
     rows = chart.rows(records)
     if not rows.values:
         return None
     drawn = chart.draw(rows)
-    drawn.data = alt.NamedData(name="rows")  # the rows travel beside it, by column
+    drawn.data = NamedData(name="rows")  # the rows travel beside it, by column
     words = {name: getattr(chart, name) for name in ("name", "title", "shows", "measured", "key")}
     left_out = {"datasets", "config", "transform"}  # the page itself chooses the panels, of what its filter shows
     return words | {

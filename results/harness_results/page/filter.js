@@ -37,6 +37,14 @@ function countTrials(trials) {
   document.getElementById("count").textContent = words.length ? `${of}: ${words.join(" · ")}` : of;
 }
 
+// A section says so where the filter leaves nothing of it.
+function tellWhatIsEmpty() {
+  for (const line of document.querySelectorAll("section > .nothing")) {
+    const parts = [...line.parentElement.querySelectorAll("section.table, article")];
+    line.hidden = parts.some((part) => !part.hidden);
+  }
+}
+
 function filterArticles() {
   for (const article of document.querySelectorAll("article[data-task]")) {
     const { task, cell, backend, variant, length, lengths } = article.dataset;

@@ -1,6 +1,6 @@
 // Starts the page: tables at once, charts as they come into sight; the filter, the theme and the printer change both.
 const data = JSON.parse(document.getElementById("data").textContent);
-const tables = data.tables.map((content, number) => new Table(content, data.marks, number));
+const tables = data.tables.map((content) => new Table(content, data.marks));
 const charts = [...document.querySelectorAll("[data-chart]")].map(
   (element) => new Chart(element, data.figures[element.dataset.chart], data.schemes),
 );
@@ -28,14 +28,15 @@ function applyFilter() {
     table.limit = ROWS;
     table.draw();
   }
+  tellWhatIsEmpty();
   for (const chart of seen) chart.draw(scheme());
 }
 
-function drawAll() {
-  for (const chart of charts) {
-    seen.add(chart);
-    chart.draw(scheme());
-  }
+function prepareToPrint() {
+  printing = true;
+  for (const chart of charts) seen.add(chart);
+  applyTheme();
+  return Promise.allSettled(charts.map((chart) => chart.drawing));
 }
 
 for (const table of tables) {
@@ -57,6 +58,10 @@ new ResizeObserver(() => {
   for (const chart of seen) if (!printing && Math.abs(chart.canvas.clientWidth - chart.width) > 20) chart.draw(scheme());
 }).observe(document.getElementById("charts"));
 
+new ResizeObserver(() => { // a link to a section ends below the filter
+  document.documentElement.style.scrollPaddingTop = `${form.offsetHeight + 16}px`;
+}).observe(form);
+
 narrow.addEventListener("change", () => tables.forEach((table) => table.draw()));
 form.addEventListener("change", applyFilter);
 form.addEventListener("submit", (event) => event.preventDefault());
@@ -66,12 +71,8 @@ themeButton.addEventListener("click", () => {
   theme = scheme() === "dark" ? "light" : "dark";
   applyTheme();
 });
-document.getElementById("print").addEventListener("click", () => window.print());
-window.addEventListener("beforeprint", () => {
-  printing = true;
-  applyTheme();
-  drawAll();
-});
+document.getElementById("print").addEventListener("click", () => prepareToPrint().then(() => window.print()));
+window.addEventListener("beforeprint", () => printing || prepareToPrint()); // a browser's own control does not wait
 window.addEventListener("afterprint", () => {
   printing = false;
   applyTheme();

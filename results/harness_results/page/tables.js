@@ -13,9 +13,18 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
+// Numbers by their size and before words; words by the alphabet, with the numbers in them by size.
+function compared(a, b) {
+  const [one, other] = [a, b].map((text) => (String(text).trim() ? Number(text) : NaN));
+  const [isNumber, isToo] = [Number.isFinite(one), Number.isFinite(other)];
+  if (isNumber && isToo) return one - other;
+  if (isNumber !== isToo) return isNumber ? -1 : 1;
+  return String(a).localeCompare(String(b), "en", { numeric: true });
+}
+
 class Table {
-  constructor(content, marks, number) {
-    Object.assign(this, content, { marks, number });
+  constructor(content, marks) {
+    Object.assign(this, content, { marks });
     this.sort = null; // {label} or {group, column}, and {down}
     this.measure = null; // the only column shown of each group
     this.limit = ROWS;
@@ -89,12 +98,11 @@ class Table {
     if (!this.sort) return rows;
     const { label, group, column, down } = this.sort;
     const key = (row) => (label === undefined ? row.values?.[group]?.[column] ?? null : row.labels[label]);
-    const compare = (a, b) => (typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
     return [...rows].sort((one, other) => {
       const [a, b] = [key(one), key(other)];
       if (one.reference || other.reference) return (other.reference ? 1 : 0) - (one.reference ? 1 : 0);
       if (a === null || b === null) return (a === null ? 1 : 0) - (b === null ? 1 : 0);
-      return down ? compare(b, a) : compare(a, b);
+      return down ? compared(b, a) : compared(a, b);
     });
   }
 
@@ -121,7 +129,8 @@ class Table {
     this.rest.replaceChildren();
     this.rest.hidden = left <= 0;
     if (left <= 0) return;
-    const button = make("button", { type: "button" }, `Show ${Math.min(left, 5 * ROWS)} more`);
+    const words = `Show ${Math.min(left, 5 * ROWS)} more`;
+    const button = make("button", { type: "button", "aria-label": `${words} rows of ${this.title}` }, words);
     button.addEventListener("click", () => {
       this.limit += 5 * ROWS;
       this.draw();
@@ -194,11 +203,12 @@ class Table {
 
   labels(row, before) {
     const last = this.axes.length - 1;
+    const header = row.labels.findLastIndex(Boolean); // of a reference the last label is empty
     let same = before !== null && !row.reference;
     return row.labels.map((text, index) => {
       same = same && index < last && before.labels[index] === text;
       const kind = same ? "label again" : "label";
-      return index === last && text ? make("th", { class: kind, scope: "row" }, text) : make("td", { class: kind }, text);
+      return index === header ? make("th", { class: kind, scope: "row" }, text) : make("td", { class: kind }, text);
     });
   }
 
@@ -209,10 +219,10 @@ class Table {
 
   entry(cell, place) {
     const [text, tone, mark] = Array.isArray(cell) ? cell : [cell, "", ""];
-    const element = make("td", { class: `figure ${tone} ${place}`.trim() }, text);
+    const element = make("td", { class: `${tone} ${place}`.trim() }, text);
     if (mark) {
       const meaning = this.marks[mark] ?? "";
-      element.append(" ", make("span", { class: "mark", "aria-hidden": "true", title: meaning }, mark));
+      element.append(" ", make("span", { "aria-hidden": "true", title: meaning }, mark));
       element.append(make("span", { class: "unseen" }, meaning.split(/[:(]/)[0]));
     }
     return element;

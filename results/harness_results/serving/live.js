@@ -13,25 +13,45 @@
   const all = (selector) => [...document.querySelectorAll(selector)];
   const controls = () => all("select, input:not([type=file]), textarea");
   const pressable = () => all("button[aria-pressed]");
+  const focusable = () => all("a, button, input, select, textarea, summary, [tabindex]");
   const isTicked = (one) => one.type === "checkbox" || one.type === "radio";
 
   // What an element is called: the same before and after, wherever it has moved to.
   function nameOf(one) {
     if (isTicked(one)) return `${one.id || one.name}=${one.value}`;
+    if (one.tagName === "SUMMARY") return [...folds()].find(([, fold]) => fold === one.parentElement)?.[0];
     const own = one.id || one.name;
     const around = one.closest("[role=group], table")?.getAttribute("aria-label") ?? "";
     return own || `${around}|${one.getAttribute("aria-label") ?? one.textContent}`;
+  }
+
+  // Name -> what can be unfolded: by what stands above it, and its turn where several stand under the same.
+  function folds() {
+    const found = new Map();
+    for (const one of all("details")) {
+      const around = one.closest("article, section, form");
+      const above = [...(around?.querySelectorAll("h2, h3, article > p") ?? [])].map((part) => part.textContent);
+      const name = one.id || above.join("|") || around?.getAttribute("aria-label") || "";
+      let turn = 0;
+      while (found.has(`${name}#${turn}`)) turn += 1;
+      found.set(`${name}#${turn}`, one);
+    }
+    return found;
+  }
+
+  function say(words) { // a screen reader may read out whatever is set, even to the same
+    if (badge.textContent !== words) badge.textContent = words;
   }
 
   function remember() {
     const state = {
       x: scrollX,
       y: scrollY,
-      focus: document.activeElement?.id,
+      focus: document.activeElement === document.body ? undefined : nameOf(document.activeElement),
       controls: Object.fromEntries(controls().map((one) => [nameOf(one), isTicked(one) ? one.checked : one.value])),
       pressed: Object.fromEntries(pressable().map((one) => [nameOf(one), one.getAttribute("aria-pressed")])),
       sorted: all("th[aria-sort] .sorted").map((one) => [nameOf(one), one.parentElement.getAttribute("aria-sort")]),
-      unfolded: all("details").map((one) => one.open),
+      unfolded: Object.fromEntries([...folds()].map(([name, one]) => [name, one.open])),
       limits: Object.fromEntries(all("[data-limit]").map((one) => [titleOf(one), Number(one.dataset.limit)])),
     };
     sessionStorage.setItem(KEY, JSON.stringify(state));
@@ -72,9 +92,9 @@
     for (const one of pressable()) press(one, state.pressed[nameOf(one)]);
     state.sorted.forEach(sort);
     for (const table of all("[data-limit]")) showMore(table, state.limits[titleOf(table)] ?? 0);
-    all("details").forEach((one, index) => { one.open = state.unfolded[index] ?? one.open; });
+    for (const [name, one] of folds()) one.open = state.unfolded[name] ?? one.open;
     document.activeElement?.blur();
-    if (state.focus) document.getElementById(state.focus)?.focus({ preventScroll: true });
+    if (state.focus) focusable().find((one) => nameOf(one) === state.focus)?.focus({ preventScroll: true });
     holdPosition(state.x, state.y);
   }
 
@@ -95,13 +115,13 @@
     try {
       const answer = await fetch("digest", { cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
-      badge.textContent = "live";
+      say("live");
       if ((await answer.text()) !== badge.dataset.digest) {
         remember();
         location.reload();
       }
     } catch {
-      badge.textContent = "no answer";
+      say("no answer");
     } finally {
       asking = false;
     }

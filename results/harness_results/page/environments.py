@@ -108,4 +108,4 @@ def measured_between(records: Sequence[Record]) -> str:
         return ""
     when = f"on {days[0]}" if days[0] == days[-1] else f"from {days[0]} to {days[-1]}"
     places = {record.environment_id for record in records if record.environment_id}
-    return f"Measured {when}" + (f" on {counted(len(places), 'machine')}." if places else ".")
+    return f"Measured {when}" + (f" in {counted(len(places), 'environment')}." if places else ".")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from chart_records import make
 from harness.cli.main import OK, cli
-from harness_results.page.machines import environments, measured_between, warnings
+from harness_results.page.environments import environments, measured_between, warnings
 from harness_results.store import Store
 
 ONE = {"cpu": {"model": "one"}, "cores": {"physical": 2, "logical": 4}, "libraries": {"numpy": "2.0"}}
@@ -31,7 +31,7 @@ def test_one_environment_has_no_warning():
 def test_several_environments_and_versions_are_told():
     found = [measured(ONE, "aaaa"), measured(OTHER, "bbbb", 20, version="0.2")]
     assert warnings(found) == [MIXED, "Several versions are mixed: harness and numpy. See the table of environments."]
-    assert measured_between(found) == "Measured on 2026-01-01 on 2 machines."
+    assert measured_between(found) == "Measured on 2026-01-01 in 2 environments."
     assert [place.facts["processor"] for place in environments(found)] == ["one", "other"]
 
 
