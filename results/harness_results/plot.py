@@ -60,7 +60,7 @@ class Plot:
 
     def _told(self, value: float) -> float:
         """Return what stands at an axis: of a logarithm its number, or the largest power of ten."""
-        return 10 ** min(value, MOST_EXPONENT) if self.logarithmic else value
+        return 10.0 ** min(value, MOST_EXPONENT) if self.logarithmic else value
 
     def _seen(self, points: Points) -> list[tuple[float, float]]:
         known = [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not self.logarithmic)]
