@@ -27,13 +27,11 @@ def command(store: str, target: str, output: Path, run: str | None) -> int:
     """
     from harness_results.exporters import exporter
     from harness_results.exporters.export import export
-    from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     form = exporter(target)
     with Store.open(store, create=False) as opened:
-        run_id = None if run is None else run_id_of(run, opened.runs(), opened.name)
-        count = export(opened, form, output, run_id)
+        count = export(opened, form, output, opened.run_named(run))
     click.echo(
         printable(f"{counted(count, 'trial')} written to {output}. To look: {form.how_to_look(output)}"), err=True
     )

@@ -79,18 +79,16 @@ def command(
 
 
 def _records(location: str, run: str | None, *, with_curves: bool) -> list[Record]:
-    from harness_results.launches import combine, of_each_place
+    from harness_results.launches import of_each_place
     from harness_results.reported import reported
-    from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     with Store.open(location, create=False) as store:
-        run_id = None if run is None else run_id_of(run, store.runs(), store.name)
+        run_id = store.run_named(run)
         if with_curves:
             return reported(store, run_id)
-        if run_id is not None:
-            return combine(store.launches(run_id))
-        return of_each_place(store.launches(one.run_id) for one in store.runs())
+        runs = [one.run_id for one in store.runs()] if run_id is None else [run_id]
+        return of_each_place(map(store.launches, runs))
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:

@@ -108,7 +108,6 @@ def export(store: str, format_: str, output: Path | None, run: str | None, *, cu
     from harness.cli.output import written
     from harness_results.flat import FLAT_COLUMNS, WRITERS, flat_rows
     from harness_results.parquet import write_parquet
-    from harness_results.runs import run_id_of
     from harness_results.store import Store
 
     if format_ == "parquet" and output is None:
@@ -116,8 +115,7 @@ def export(store: str, format_: str, output: Path | None, run: str | None, *, cu
     if format_ == "csv" and curves:
         raise click.UsageError("CSV has no place for curves: take --format jsonl or parquet")
     with Store.open(store, create=False) as opened:
-        run_id = None if run is None else run_id_of(run, opened.runs(), opened.name)
-        rows = flat_rows(opened, run_id, with_curves=curves)
+        rows = flat_rows(opened, opened.run_named(run), with_curves=curves)
         with written(output, binary=format_ == "parquet") as file:
             if format_ == "parquet":
                 write_parquet(rows, file, (*FLAT_COLUMNS, *(("curves",) if curves else ())))

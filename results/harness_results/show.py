@@ -16,7 +16,7 @@ from harness.contract.record import (
     Record,
 )
 from harness_results import findings
-from harness_results.curves import drawings
+from harness_results.curves import drawings, series
 from harness_results.facts import NAME_WIDTH, figure, lines_of, section
 from harness_results.samples import texts
 from harness_results.text import number, one_line, safe, sparkline, to_ascii
@@ -98,8 +98,7 @@ def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]
 
 def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
     """Yield the gradient norm over training as one line of blocks."""
-    series = record.curves.get("gradient_norm")
-    values = [_known(value) for value in series] if isinstance(series, list | tuple) else []
+    values = series(record.curves.get("gradient_norm"))
     known = [value for value in values if value is not None]
     if known:
         blocks = sparkline(values, max(10, width - NAME_WIDTH - 30), logarithmic=True)

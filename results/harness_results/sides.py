@@ -12,7 +12,7 @@ from harness.contract.record import Record
 from harness.contract.trial import Trial
 from harness_results.floors import Floor, measured_floors
 from harness_results.passwords import without_password
-from harness_results.runs import RUN, run_id_of
+from harness_results.runs import RUN
 from harness_results.store import Store
 
 STORES = (".sqlite", ".sqlite3", ".db")  # names that look like a store, whether it is there or not
@@ -81,7 +81,7 @@ def _launches_per_trial(records: Sequence[Record]) -> int:
 def _launches(location: str, run: str) -> tuple[Sequence[Record], Calibrations]:
     """Return every launch of a run (a number, ``last``, ``last~1``) or of the latest run of each trial (``all``)."""
     with Store.open(location, create=False) as store:
-        run_id = None if run == "all" else run_id_of(run, store.runs(), store.name)
+        run_id = store.run_named(None if run == "all" else run)
         return store.launches(run_id), store.all_calibrations()
 
 

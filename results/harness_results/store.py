@@ -17,7 +17,7 @@ from harness_results import rows, schema
 from harness_results.database import CHOOSE, Database, is_there, open_database
 from harness_results.ledger import Ledger
 from harness_results.rows import Launch
-from harness_results.runs import Run, begin_run, now, read_runs
+from harness_results.runs import Run, begin_run, now, read_runs, run_id_of
 from harness_results.schema_version import bring_up_to_date, check_version, try_to_write
 from harness_results.upsert import insert_new
 
@@ -201,6 +201,14 @@ class Store:
         """Return all runs, the oldest first."""
         with_settings = self._version >= schema.WITH_SETTINGS
         return self._database.run(lambda c: read_runs(c, with_settings=with_settings))
+
+    def run_named(self, text: str | None) -> int | None:
+        """Return the id of the run that ``3``, ``last`` or ``last~1`` names; None stands for all.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        return None if text is None else run_id_of(text, self.runs(), self.name)
 
     def each_launch(self, run_id: int | None = None, *, with_curves: bool = False) -> Iterator[Launch]:
         """Yield every launch of all runs or one, in the order in which they were stored; few of them are in memory."""

@@ -88,13 +88,17 @@ def basis(records: Sequence[Record]) -> str:
     )
 
 
+def _timed(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record.status == "ok" and _speed(record) > 0]
+
+
 def _comparable(records: Sequence[Record]) -> list[Record]:
     """Return what has a speed and was held against the reference."""
-    return [r for r in records if r.status == "ok" and _speed(r) > 0 and findings.is_verified(r)]
+    return list(filter(findings.is_verified, _timed(records)))
 
 
 def _unverified(records: Sequence[Record]) -> str:
-    count = sum(r.status == "ok" and _speed(r) > 0 and not findings.is_verified(r) for r in records)
+    count = len(_timed(records)) - len(_comparable(records))
     return f" {counted(count, 'trial')} not held against the reference {are(count)} left out." if count else ""
 
 

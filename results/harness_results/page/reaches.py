@@ -28,8 +28,8 @@ def basis(records: Sequence[Record]) -> str:
     seeds = len({record.trial.seed for record in records})
     return (
         "By the norm of dL/dh over the lag from the last scored step, after training, median over sequences: how many "
-        "steps until it falls below 1 % of its value at lag 0. All the way: it never does. It explodes where it grows "
-        f"by over {findings.EXPLODING_DECAY - 1:.0%} per step back. From {counted(seeds, 'seed')}."
+        f"steps until it falls below {findings.HORIZON} of its value at lag 0. All the way: it never does. It explodes "
+        f"where it grows by over {findings.EXPLODING_DECAY - 1:.0%} per step back. From {counted(seeds, 'seed')}."
     )
 
 

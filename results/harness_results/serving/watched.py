@@ -75,8 +75,7 @@ def digest_of(locations: Sequence[str]) -> str:
 
 
 def _counts(version: int, connection: Connection) -> list[Any]:
-    tables = [(records, records.c.record_id), (runs, runs.c.run_id)]
-    tables += [(records, records.c.trial_id), (runs, runs.c.started_at)]  # another store may have as many
-    tables += [(taken, taken.c.record_id)] if version >= WITH_IDENTITIES else []
-    queries = [select(func.count(), func.max(column)).select_from(table) for table, column in tables]
+    columns = [[records.c.record_id, records.c.trial_id], [runs.c.run_id, runs.c.started_at]]  # of another store too
+    columns += [[taken.c.record_id]] if version >= WITH_IDENTITIES else []
+    queries = [select(func.count(), *map(func.max, of_table)) for of_table in columns]
     return [version, *(list(connection.execute(query).one()) for query in queries)]
