@@ -70,6 +70,23 @@ def test_the_grid_holds_what_was_asked_for():
     assert all("float32" in name for name in (c.name for c in checks(Fake(), dtypes=("float32",))) if "_at T=" in name)
 
 
+def test_a_masked_batch_takes_the_trainer_of_the_unmasked_one_and_what_was_compiled_for_it():
+    made, taken = [], []
+
+    class Counted(NumpyTrainer):
+        def __init__(self, model, optimizer, parameters, execution):
+            super().__init__(model, optimizer, parameters, execution)
+            made.append((model, execution.dtype))
+
+        def train_step(self, batch):
+            taken.append(batch)
+            return super().train_step(batch)
+
+    narrow = [c for c in checks(Fake(Counted), grid="full") if re.search("_at T=(1|7) .* H=[13] L=1", c.name)]
+    assert all(run_check(check).passed for check in narrow)
+    assert len(narrow) == len(taken) == 2 * len(made) == 64
+
+
 class WrongInWideLayers(NumpyTrainer):
     def gradients(self, batch):
         found = super().gradients(batch)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from harness.contract import Dtype
@@ -73,20 +73,28 @@ def cover(dtypes: Sequence[Dtype]) -> list[Point]:
 
 
 def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
-    """Yield one check per point of the grid, for one variant and cell."""
+    """Yield one check per point of the grid, for one variant and cell.
+
+    A mask is data: a masked batch takes the trainer of the unmasked one, and what a backend has compiled for it.
+    """
     points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {"cover": cover, "full": product}
     dtypes = [dtype for dtype in bench.dtypes if dtype in bench.backend.dtypes(bench.device)]
+    same_shape = 2 * len(dtypes)  # the points between an unmasked one and its masked twin: inputs and dtypes
+    trainer_of = lru_cache(same_shape)(lambda case, dtype: bench.new_trainer(case, STEP, dtype))
     for point in points[grid](dtypes) if grid in points else ():
         name = f"every_tensor_equals_the_reference_at {point}"
-        yield Check(name, partial(every_tensor_equals_the_reference, bench, point), bench.variant, bench.cell.name)
+        check = partial(every_tensor_equals_the_reference, bench, point, trainer_of)
+        yield Check(name, check, bench.variant, bench.cell.name)
 
 
-def every_tensor_equals_the_reference(bench: Bench, point: Point) -> None:
+def every_tensor_equals_the_reference(bench: Bench, point: Point, trainer_of: Callable[[Case, Dtype], Trainer]) -> None:
     """Outputs, loss, every gradient, hidden gradients, and what one training step does to the weights."""
     case, tolerance = point.case(), bench.tolerance_of(point.dtype)
     if reason := bench.why_unsupported(case, point.dtype, STEP):
         raise NotApplicable(reason)
-    reference, trainer = bench.reference_trainer(case), bench.new_trainer(case, STEP, point.dtype)
+    reference, trainer = bench.reference_trainer(case), trainer_of(replace(case, masked=False), point.dtype)
+    trainer.load(case.parameters(bench.cell))
+    trainer.load_state(None)
     exact, batch = reference.put(case.make_batch()), trainer.put(case.make_batch())
     agree("outputs", trainer.outputs(batch), reference.outputs(exact), tolerance)
     found, expected = trainer.gradients(batch), reference.gradients(exact)
