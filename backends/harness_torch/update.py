@@ -10,6 +10,8 @@ from torch import Tensor
 
 from harness.contract import Optimizer
 
+_NEVER = torch.zeros((), dtype=torch.bool)  # of a rule that does not clip
+
 
 class Update:
     """Clips gradients and applies the rule; counts its updates from 0.
@@ -67,5 +69,5 @@ def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tupl
         torch._foreach_clamp_min_(gradients, -rule.clip_value)
         torch._foreach_clamp_max_(gradients, rule.clip_value)
     else:
-        clipped = torch.zeros((), dtype=torch.bool)
+        clipped = _NEVER
     return norm, clipped
