@@ -1,7 +1,9 @@
 """The kit's grid of shapes, checkpointed BPTT, and variants that compute another function by their own word."""
 
+import gc
 import itertools
 import re
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -71,20 +73,25 @@ def test_the_grid_holds_what_was_asked_for():
 
 
 def test_a_masked_batch_takes_the_trainer_of_the_unmasked_one_and_what_was_compiled_for_it():
-    made, taken = [], []
+    made, steps = weakref.WeakSet(), []
 
     class Counted(NumpyTrainer):
         def __init__(self, model, optimizer, parameters, execution):
             super().__init__(model, optimizer, parameters, execution)
-            made.append((model, execution.dtype))
+            Counted.trainers += 1
+            made.add(self)
 
         def train_step(self, batch):
-            taken.append(batch)
+            steps.append(len(made))
             return super().train_step(batch)
+
+    Counted.trainers = 0
 
     narrow = [c for c in checks(Fake(Counted), grid="full") if re.search("_at T=(1|7) .* H=[13] L=1", c.name)]
     assert all(run_check(check).passed for check in narrow)
-    assert len(narrow) == len(taken) == 2 * len(made) == 64
+    assert len(narrow) == len(steps) == 2 * Counted.trainers == 64
+    gc.collect()
+    assert len(made) <= 4  # of 32: what has met its twin is let go
 
 
 class WrongInWideLayers(NumpyTrainer):
@@ -364,10 +371,17 @@ class Fast(Fake):
         return {"native": Missing("no compiler was found", "pip install compiler")}
 
 
+class Narrow(Fast):
+    name = "narrow"
+
+    def variants(self, cell):
+        return ("plain",) if cell.name == "lstm" else ()
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """Run ``harness check`` with fakes and return which variants and cells were checked, and how it ended."""
-    loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": NumpyBackend(), "fast": Fast()})
+    loaded = replace(load_plugins(("torch", "jax")), backends={b.name: b for b in (NumpyBackend(), Fast(), Narrow())})
     monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
     monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
     seen = set()
@@ -393,6 +407,27 @@ def test_check_is_narrowed_to_cells_and_variants(asked):
 def test_check_understands_a_backend_with_its_variant(asked):
     seen, _ = asked("-b", "fast:plain", "-c", "gru")
     assert seen == {("plain", "gru")}
+
+
+def test_a_variant_of_one_backend_narrows_no_other(asked):
+    seen, _ = asked("-b", "fast:wide,numpy", "-c", "lstm")
+    assert {variant for variant, _ in seen} == {"wide", *NumpyBackend().variants(LSTM())}
+    seen.clear()
+    asked("-b", "fast,fast:wide", "-c", "lstm")
+    assert {variant for variant, _ in seen} == {"wide", "plain"}
+
+
+def test_a_backend_without_the_cell_or_variant_is_skipped_with_the_reason(asked):
+    seen, result = asked("-b", "fast,numpy", "-c", "gru", "--variant", "vectorised")
+    assert {variant for variant, _ in seen} == {"vectorised"}
+    assert "skipped fast: it runs gru as none of vectorised" in result.output
+    seen, result = asked("-b", "narrow", "-c", "gru")
+    assert "skipped narrow: it runs none of the cells gru" in result.output
+    assert "nothing was checked" in str(result.exception)
+
+
+def test_check_refuses_a_colon_without_a_variant(asked):
+    assert "variant of backend 'fast': ''" in str(asked("-b", "fast:")[1].exception)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_what_may_pass_is_remembered_by_its_process_alone(code, told, compiler, 
 def test_where_cc_names_what_fails_the_cure_is_to_name_another(compiler, monkeypatch):
     fake = compiler("sys.exit(3)")
     monkeypatch.setenv("CC", str(fake))
-    with pytest.raises(UnavailableError, match=r"ended with status 3\nCure: set \$CC to another C compiler"):
+    with pytest.raises(UnavailableError, match=r"ended with status 3\. Cure: set \$CC to another C compiler"):
         build()
 
 

@@ -158,8 +158,8 @@ def test_a_list_in_an_exclude_means_any_of_its_values():
         ({"cell": "lstn", "length": 5}, "exclude cell = 'lstn', length = 5 would exclude nothing"),
         ({"length": 5, "cell": "gru"}, "no combination of the plan matches it"),
         ({"backend": "numpy", "length": 5}, "exclude backend = 'numpy'"),
-        ({"backend": "engine:", "length": 5}, "unknown variant of backend 'engine' ''. Available: fast, plain"),
-        ({"backend": "engine:fats", "length": 5}, "unknown variant of backend 'engine' 'fats'. Did you mean fast"),
+        ({"backend": "engine:", "length": 5}, "unknown variant of backend 'engine': ''. Available: fast, plain"),
+        ({"backend": "engine:fats", "length": 5}, "unknown variant of backend 'engine': 'fats'. Did you mean fast"),
     ],
 )
 def test_an_exclude_that_leaves_nothing_out_is_refused(rule, message):
@@ -177,7 +177,7 @@ def test_the_same_trial_is_never_planned_twice():
     [
         ({"backend": ["engin"]}, "unknown backend 'engin'. Did you mean engine"),
         ({"backend": ["engine:fats"]}, "Did you mean fast"),
-        ({"backend": ["engine:"]}, "unknown variant of backend 'engine' ''. Available: fast, plain"),
+        ({"backend": ["engine:"]}, "unknown variant of backend 'engine': ''. Available: fast, plain"),
         ({"backend": ["absent"]}, "its library is not installed. Cure: pip install engine"),
         ({"cell": ["lstn"]}, "Did you mean lstm"),
         ({"task": ["ecco"]}, "Did you mean echo"),
@@ -380,7 +380,7 @@ def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
         (
             "[matrix]\nbackend='engine:fats'\ntask='echo'\nseed=[0, -1, -2]\n[task.ecco]\n[task.echo]\nsymbols='x'",
             [
-                "matrix.backend: unknown variant of backend 'engine' 'fats'",
+                "matrix.backend: unknown variant of backend 'engine': 'fats'",
                 "matrix.seed = -1",
                 "matrix.seed = -2",
                 "task.ecco: unknown task 'ecco'",
@@ -559,7 +559,7 @@ def test_a_variant_that_cannot_be_had_here_is_an_error_with_the_cure():
         UsageError, match=r"^sized:native cannot run here: its compiler .*\. Cure: pip install compiler$"
     ):
         grouped(backend=["sized:native"])
-    with pytest.raises(UsageError, match=r"unknown variant of backend 'sized' 'nativ'\. Did you mean native"):
+    with pytest.raises(UsageError, match=r"unknown variant of backend 'sized': 'nativ'\. Did you mean native"):
         grouped(backend=["sized:nativ"])
 
 

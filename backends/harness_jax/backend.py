@@ -209,4 +209,4 @@ def _check_import() -> None:
         for library in LIBRARIES:
             import_module(library)
     except Exception as error:  # a broken installation may raise anything
-        raise UnavailableError(f"jax cannot be imported: {error}\nCure: {CURE}") from error
+        raise UnavailableError(f"jax cannot be imported: {error}. Cure: {CURE}") from error

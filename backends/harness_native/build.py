@@ -98,7 +98,7 @@ def compiled_by() -> str | None:
 
 
 def _unavailable(recipe: Recipe, why: Missing) -> UnavailableError:
-    return UnavailableError(f"{recipe.source} cannot be built: {why.reason}\nCure: {why.cure}")
+    return UnavailableError(f"{recipe.source} cannot be built: {why.reason}. Cure: {why.cure}")
 
 
 def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:

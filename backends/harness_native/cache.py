@@ -31,7 +31,7 @@ def private_folder(name: str) -> Path:
             if _is_private(folder):
                 return folder
     places = " and ".join(str(folder) for folder in _places(name))
-    raise UnavailableError(f"{NO_FOLDER.reason}: {places} are not.\nCure: {NO_FOLDER.cure}")
+    raise UnavailableError(f"{NO_FOLDER.reason}: {places} are not. Cure: {NO_FOLDER.cure}")
 
 
 def known_folder(name: str) -> Path | None:

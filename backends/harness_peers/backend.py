@@ -95,7 +95,7 @@ class Peer(Backend):
             for library in self.libraries:
                 import_module(library)
         except Exception as error:  # a broken installation may raise anything
-            raise UnavailableError(f"{self.title} cannot be imported: {error}\nCure: {self.cure}") from error
+            raise UnavailableError(f"{self.title} cannot be imported: {error}. Cure: {self.cure}") from error
 
 
 def why_not(libraries: Mapping[str, str]) -> str | None:

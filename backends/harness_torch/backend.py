@@ -182,5 +182,5 @@ def _torch() -> ModuleType:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library of a broken installation
-        raise UnavailableError(f"torch cannot be imported: {error}\nCure: {CURE}") from error
+        raise UnavailableError(f"torch cannot be imported: {error}. Cure: {CURE}") from error
     return torch

@@ -13,7 +13,8 @@ from harness import answers
 from harness.cli.main import NOT_OK, OK
 from harness.cli.output import stdout_console
 from harness.cli.types import WORDS, Named
-from harness.contract import Backend, Cell, Missing, UnavailableError, UnknownNameError
+from harness.contract import Backend, Cell, Missing, UnavailableError, UnknownNameError, UsageError
+from harness.contract.counting import counted
 from harness.contract.names import printable
 from harness.plugins import Plugins, load_plugins
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from harness.testing import Check, CheckResult
 
 GRIDS: tuple[Literal["cover", "full", "none"], ...] = ("cover", "full", "none")
+ALL = "all"  # as in BACKEND:all
 Words = tuple[tuple[str, ...], ...]
 
 
@@ -43,12 +45,16 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
     plugins, console = load_plugins(blocked), stdout_console()
     _bound_threads(plugins)
     chosen = [plugins.cell(name) for name in _joined(cells)] or list(plugins.cells.values())
-    backends = _backends(plugins, _joined(names), console)
-    wanted = _wanted(backends, chosen, _joined(names), _joined(variants))
-    failures = 0
-    for backend in backends:
-        checks = _checks(backend, plugins, chosen, wanted, grid)
-        failures += _check(backend, checks, console, verbose=verbose)
+    wanted = _wanted(plugins, _joined(names), _joined(variants), chosen, console)
+    failures = checked = 0
+    for backend, only in wanted:
+        if reason := _why_nothing(backend, only, chosen, plugins):
+            console.print(f"[yellow]skipped[/] {escape(printable(f'{backend.name}: {reason}'))}", soft_wrap=True)
+            continue
+        failures += _check(backend, _checks(backend, plugins, chosen, only, grid), console, verbose=verbose)
+        checked += 1
+    if not checked:
+        raise UsageError("nothing was checked: no backend here runs such a variant of such a cell; see `harness list`")
     return NOT_OK if failures else OK
 
 
@@ -69,30 +75,54 @@ def _bound_threads(plugins: Plugins) -> None:
 
 
 def _wanted(
-    backends: Sequence[Backend], cells: Sequence[Cell], names: Sequence[str], variants: Sequence[str]
-) -> list[str]:
-    """Return the variants asked for, as BACKEND:VARIANT too; [] means all.
+    plugins: Plugins, names: Sequence[str], variants: Sequence[str], cells: Sequence[Cell], console: Console
+) -> list[tuple[Backend, list[str]]]:
+    """Return the backends, each with those of its variants that were asked for; [] means all.
+
+    ``variants`` are those of any backend; a name of the form BACKEND:VARIANT is about that backend alone.
 
     Raises:
-        UnavailableError: one cannot be had here.
-        UnknownNameError: no chosen backend has it: checking nothing must not look like passing.
+        UnavailableError: a variant cannot be had here.
+        UnknownNameError: a backend has no such variant: checking nothing must not look like passing.
     """
-    wanted = [*variants, *(variant for name in names if (variant := name.partition(":")[2]) not in {"", "all"})]
-    offered = {name for backend in backends for cell in cells for name in answers.variants(backend, cell)}
+    named: dict[str, set[str]] = {}
+    for name in names:
+        base, colon, variant = name.partition(":")
+        for backend in plugins.usable_backends(base):
+            if colon and variant != ALL:
+                _check_variant(variant, [backend], cells, f"variant of backend {backend.name!r}:")
+            named.setdefault(backend.name, set()).add(variant if colon else ALL)
+    backends = [plugins.backends[name] for name in named] if names else _usable(plugins, console)
+    for variant in variants:
+        _check_variant(variant, backends, cells)
+    own = {name: [] if ALL in of_name else sorted(of_name) for name, of_name in named.items()}
+    return [(backend, [*variants, *own.get(backend.name, ())]) for backend in backends]
+
+
+def _offered(backends: Sequence[Backend], cells: Sequence[Cell]) -> set[str]:
+    return {name for backend in backends for cell in cells for name in answers.variants(backend, cell)}
+
+
+def _check_variant(wanted: str, backends: Sequence[Backend], cells: Sequence[Cell], what: str = "variant") -> None:
+    offered = _offered(backends, cells)
     missing = {name: why for backend in backends for name, why in answers.missing_variants(backend).items()}
-    for name in wanted:
-        if name not in offered and name in missing:
-            reason, cure = missing[name].reason, missing[name].cure
-            raise UnavailableError(f"variant {name!r} cannot run here: {reason}. Cure: {cure}")
-        if name not in offered:
-            raise UnknownNameError("variant", name, offered, "harness list backends")
-    return wanted
+    if wanted not in offered and wanted in missing:
+        reason, cure = missing[wanted].reason, missing[wanted].cure
+        raise UnavailableError(f"{what} {wanted!r} cannot run here: {reason}. Cure: {cure}")
+    if wanted not in offered:
+        raise UnknownNameError(what, wanted, offered, "harness list backends")
 
 
-def _backends(plugins: Plugins, names: list[str], console: Console) -> Sequence[Backend]:
-    if names:
-        chosen = [backend for name in names for backend in plugins.usable_backends(name.partition(":")[0])]
-        return list({backend.name: backend for backend in chosen}.values())
+def _why_nothing(backend: Backend, only: Sequence[str], cells: Sequence[Cell], plugins: Plugins) -> str | None:
+    """Return why there is nothing of a backend to check; None where there is, and where it runs no cell at all."""
+    names = ", ".join(cell.name for cell in cells)
+    if not (offered := _offered([backend], cells)):
+        runs_any = _offered([backend], list(plugins.cells.values()))
+        return f"it runs none of the cells {names}" if runs_any else None
+    return f"it runs {names} as none of {', '.join(only)}" if only and not offered & set(only) else None
+
+
+def _usable(plugins: Plugins, console: Console) -> list[Backend]:
     for broken in plugins.broken:
         console.print(f"[yellow]skipped[/] {escape(printable(str(broken)))}", soft_wrap=True)
     usable = []
@@ -131,7 +161,9 @@ def _check(backend: Backend, checks: Sequence[Check], console: Console, *, verbo
             console.print(_line(backend, result), soft_wrap=True)
     failures = sum(not result.passed for result in results)
     verdict = (
-        f"[red]{failures} of {len(results)} checks failed[/]" if failures else f"[green]{len(results)} checks ok[/]"
+        f"[red]{failures} of {len(results)} checks failed[/]"
+        if failures
+        else f"[green]{counted(len(results), 'check')} ok[/]"
     )
     seconds = sum(result.seconds for result in results)
     console.print(f"[bold]{escape(backend.name)}[/]  {verdict}  [dim]{seconds:.0f} s[/]", soft_wrap=True)

@@ -47,7 +47,12 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("device", None, types.WORDS, "Device of the backend, or auto.  [default: auto]"),
     ("threads", None, types.INTEGERS, "Threads for every backend alike.  [default: 1]"),
     ("devices", None, types.INTEGERS, "Devices over which each batch is split, data-parallel.  [default: 1]"),
-    ("checkpoint", None, types.CHECKPOINTS, "Checkpointed BPTT: off, auto (chunks of sqrt T) or steps per chunk."),
+    (
+        "checkpoint",
+        None,
+        types.CHECKPOINTS,
+        "Checkpointed BPTT: off, auto (chunks of sqrt T, at least 128) or N time steps per chunk.  [default: off]",
+    ),
 )
 
 

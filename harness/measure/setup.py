@@ -125,7 +125,9 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     if trial.variant not in variants:
         if (missing := backend.missing_variants().get(trial.variant)) is not None:
             raise UnsupportedError(f"{trial.engine} cannot run here: {missing.reason}. Cure: {missing.cure}")
-        names = ", ".join(variants) or "none"
+        if not variants:
+            raise UnsupportedError(f"backend {backend.name!r} does not run the cell {trial.cell}")
+        names = ", ".join(variants)
         raise UnsupportedError(f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}")
     devices = backend.devices()
     if trial.device not in devices and trial.device.split(":")[0] not in devices:

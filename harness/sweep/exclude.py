@@ -86,7 +86,7 @@ class Excludes:
                 known.update(dict.fromkeys(answers.variants(backend, cell)))
             known.update(dict.fromkeys(answers.missing_variants(backend)))
         if (colon and not variant) or variant not in {*ANY, *known}:
-            yield str(UnknownNameError(f"variant of backend {name!r}", variant, known, "harness list backends"))
+            yield str(UnknownNameError(f"variant of backend {name!r}:", variant, known, "harness list backends"))
 
 
 def _same(axis: str, asked: Any, value: Any, groups: Groups, *, loosely: bool) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -24,8 +26,8 @@ def listed(errors: list[str]) -> str:
 def validation_lines(error: ValidationError, prefix: str = "", known: Sequence[str] = ()) -> list[str]:
     """Return pydantic's errors as lines that say where, what came and what is allowed, with the nearest name."""
     lines = []
-    for item in error.errors():
-        place = prefix + ".".join(str(part) for part in item["loc"])
+    for item in _joined(error.errors()):
+        place = prefix + ".".join(map(str, item["loc"]))
         if item["type"] == "extra_forbidden":
             lines.append(str(UnknownNameError("option", place, [prefix + name for name in known])))
         elif item["loc"]:
@@ -33,3 +35,22 @@ def validation_lines(error: ValidationError, prefix: str = "", known: Sequence[s
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
     return lines
+
+
+def _joined(errors: Sequence[Any]) -> list[Any]:
+    """Return the errors; those of the branches of a union, of which none took the value, as one."""
+    joined = []
+    for (place, in_branch), group in groupby(errors, lambda item: _place(item["loc"])):
+        same = list(group)
+        if not in_branch:
+            joined += same
+            continue
+        said = [same[0]["msg"], *(item["msg"].removeprefix("Input should be ") for item in same[1:])]
+        joined.append({**same[0], "loc": place, "msg": " or ".join(said)})
+    return joined
+
+
+def _place(loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], bool]:
+    """Return where an error is, and whether pydantic's name of a union's branch stood behind that."""
+    in_branch = len(loc) > 1 and str(loc[-1]).startswith(("literal[", "constrained-"))
+    return (loc[:-1] if in_branch else loc), in_branch

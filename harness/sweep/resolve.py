@@ -221,7 +221,7 @@ def _check_variant(backend: Backend, wanted: str, known: Sequence[str]) -> None:
     missing = answers.missing_variants(backend)
     if (absent := missing.get(wanted)) is not None:
         raise UnavailableError(f"{backend.name}:{wanted} cannot run here: {absent.reason}. Cure: {absent.cure}")
-    what = f"variant of backend {backend.name!r}"
+    what = f"variant of backend {backend.name!r}:"
     raise UnknownNameError(what, wanted, [*known, *missing], "harness list backends")
 
 

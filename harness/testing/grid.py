@@ -79,8 +79,9 @@ def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
     """
     points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {"cover": cover, "full": product}
     dtypes = [dtype for dtype in bench.dtypes if dtype in bench.backend.dtypes(bench.device)]
-    same_shape = 2 * len(dtypes)  # the points between an unmasked one and its masked twin: inputs and dtypes
-    trainer_of = lru_cache(same_shape)(lambda case, dtype: bench.new_trainer(case, STEP, dtype))
+    # From a point to its masked twin there are two inputs and the dtypes; in ``cover`` there are no twins.
+    kept = 2 * len(dtypes) if grid == "full" else 0
+    trainer_of = lru_cache(kept)(lambda case, dtype: bench.new_trainer(case, STEP, dtype))
     for point in points[grid](dtypes) if grid in points else ():
         name = f"every_tensor_equals_the_reference_at {point}"
         check = partial(every_tensor_equals_the_reference, bench, point, trainer_of)
