@@ -9,6 +9,7 @@ import pytest
 
 from harness.contract import COLUMNS, Record, Trial
 from harness.contract.record import FIGURE_COLUMNS, TRIAL_COLUMNS
+from harness_results.crossover import crossover_table
 from harness_results.markup import markdown_of
 from harness_results.relative import relative
 from harness_results.scaling import scaling
@@ -65,6 +66,15 @@ def test_the_table_of_the_work_items_is_made_again_from_their_records():
     # A row has the start of one launch, the store that the table was made of those of all: who took turns is not in it.
     found = re.sub(r"- not interleaved with .*\n", "", found)
     assert found == (MEASURED / "work-items.md").read_text(encoding="utf-8")
+
+
+def test_the_crossover_in_the_docs_is_made_again_from_its_records():
+    grid = crossover_table(records("parallel-in-time.jsonl"))
+    assert grid is not None
+    made = [f"| {' | '.join((*labels, *cells))} |" for labels, cells in grid.rows]
+    told = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8").partition("## Parallel in time")[2]
+    assert len(made) == 8
+    assert [line for line in told.splitlines() if ":parallel |" in line] == made
 
 
 def test_no_other_table_is_committed():
