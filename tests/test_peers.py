@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from harness.contract import (
 )
 from harness.testing import BackendConformance, isolation, updates, windows
 from harness.testing.bench import Bench
-from harness.testing.grid import Point, every_tensor_equals_the_reference
+from harness.testing.grid import Point, every_tensor_equals_the_reference, stepping_trainer
 from harness_equinox import EquinoxBackend
 from harness_flax import FlaxBackend
 from harness_haiku import HaikuBackend
@@ -122,7 +123,8 @@ GRID = [
 @pytest.mark.parametrize("at", GRID, ids=str)
 @pytest.mark.parametrize(("engine", "cell"), EQUAL)
 def test_every_tensor_equals_the_reference(engine, cell, at):
-    every_tensor_equals_the_reference(bench_of(engine, cell), at)
+    bench = bench_of(engine, cell)
+    every_tensor_equals_the_reference(bench, at, partial(stepping_trainer, bench))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from harness.contract import Optimizer
 
+_NEVER = torch.zeros((), dtype=torch.bool)  # of a rule that does not clip
+
 
 class Update:
     """Clips gradients and applies the rule; counts its updates from 0.
@@ -28,7 +30,7 @@ class Update:
         groups = [{"params": self._once, "share": 1.0}, {"params": self._twice, "share": 2.0}]
         self._optimizer = _optimizer(self._rule, [group for group in groups if group["params"]])
 
-    def apply(self) -> tuple[Tensor, Tensor | bool]:
+    def apply(self) -> tuple[Tensor, Tensor]:
         """Update the parameters from their ``grad``; return the norm before clipping and whether clipping acted."""
         once, twice = (
             [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -53,7 +55,7 @@ def _optimizer(rule: Optimizer, parameters: list[dict[str, Any]]) -> torch.optim
     return torch.optim.Adam(parameters, rate, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True)
 
 
-def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tuple[Tensor, Tensor | bool]:
+def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Clip in place, without waiting for the device; ``torch.nn.utils.clip_grad_norm_`` would divide by norm + 1e-6.
 
     ``again`` are those of the gradients that count twice in the norm.
@@ -67,5 +69,5 @@ def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tupl
         torch._foreach_clamp_min_(gradients, -rule.clip_value)
         torch._foreach_clamp_max_(gradients, rule.clip_value)
     else:
-        clipped = False
+        clipped = _NEVER
     return norm, clipped

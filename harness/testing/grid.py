@@ -81,11 +81,16 @@ def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
     dtypes = [dtype for dtype in bench.dtypes if dtype in bench.backend.dtypes(bench.device)]
     # From a point to its masked twin there are two inputs and the dtypes; in ``cover`` there are no twins.
     kept = 2 * len(dtypes) if grid == "full" else 0
-    trainer_of = lru_cache(kept)(lambda case, dtype: bench.new_trainer(case, STEP, dtype))
+    trainer_of = lru_cache(kept)(partial(stepping_trainer, bench))
     for point in points[grid](dtypes) if grid in points else ():
         name = f"every_tensor_equals_the_reference_at {point}"
         check = partial(every_tensor_equals_the_reference, bench, point, trainer_of)
         yield Check(name, check, bench.variant, bench.cell.name)
+
+
+def stepping_trainer(bench: Bench, case: Case, dtype: Dtype) -> Trainer:
+    """Return a trainer from whose steps the gradients can be read off."""
+    return bench.new_trainer(case, STEP, dtype)
 
 
 def every_tensor_equals_the_reference(bench: Bench, point: Point, trainer_of: Callable[[Case, Dtype], Trainer]) -> None:
