@@ -73,25 +73,24 @@ def test_the_grid_holds_what_was_asked_for():
 
 
 def test_a_masked_batch_takes_the_trainer_of_the_unmasked_one_and_what_was_compiled_for_it():
-    made, steps = weakref.WeakSet(), []
+    alive = weakref.WeakSet()
 
     class Counted(NumpyTrainer):
         def __init__(self, model, optimizer, parameters, execution):
             super().__init__(model, optimizer, parameters, execution)
-            Counted.trainers += 1
-            made.add(self)
+            Counted.made += 1
+            alive.add(self)
 
         def train_step(self, batch):
-            steps.append(len(made))
+            Counted.steps += 1
             return super().train_step(batch)
 
-    Counted.trainers = 0
-
+    Counted.made = Counted.steps = 0
     narrow = [c for c in checks(Fake(Counted), grid="full") if re.search("_at T=(1|7) .* H=[13] L=1", c.name)]
     assert all(run_check(check).passed for check in narrow)
-    assert len(narrow) == len(steps) == 2 * Counted.trainers == 64
+    assert len(narrow) == Counted.steps == 2 * Counted.made == 64
     gc.collect()
-    assert len(made) <= 4  # of 32: what has met its twin is let go
+    assert len(alive) <= 4  # of 32: what has met its twin is let go
 
 
 class WrongInWideLayers(NumpyTrainer):
