@@ -19,7 +19,7 @@ from importlib import import_module
 from statistics import median
 from typing import Any
 
-from harness.contract import Trainer, Trial
+from harness.contract import Trainer, Trial, UnknownNameError, UsageError
 from harness.measure.clock import median_interval
 from harness.measure.flow import measure_flow
 from harness.measure.setup import Setup, prepare
@@ -45,13 +45,14 @@ def main(arguments: Sequence[str]) -> None:
     engines = [one for one in arguments if one != "--cpu"] or ["numpy", "torch:library", "jax:fused"]
     clock = time.process_time if "--cpu" in arguments else time.perf_counter
     plugins, order = load_plugins(), random.Random(0)  # noqa: S311 - an order, no secret
+    axes = {"backend": engines, "task": ("adding",), "clip_norm": (None,)}
+    cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
+    trials = expand(PlanRequest(axes, cases=cases), plugins)
+    for name in (trial.backend for trial in trials if trial.backend not in NORMS):
+        raise UnknownNameError("backend whose norm can be left out:", name, NORMS)
     print(f"{'engine':18}{'T/hidden/batch':16}{'ms per step':>12}  {'with / without the norm':26}flow")
-    for engine in engines:
-        for length, hidden, batch in SHAPES:
-            axes = {"backend": (engine,), "task": ("adding",), "length": (length,), "hidden": (hidden,)}
-            unclipped = {"batch": (batch,), "clip_norm": (None,)}
-            (trial,) = expand(PlanRequest(axes | unclipped), plugins)
-            print(line(trial, plugins, order, clock), flush=True)
+    for trial in trials:
+        print(line(trial, plugins, order, clock), flush=True)
 
 
 def line(trial: Trial, plugins: Plugins, order: random.Random, clock: Clock) -> str:
@@ -116,4 +117,7 @@ def flow_seconds(setup: Setup, clock: Clock) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UsageError as error:
+        sys.exit(f"error: {error}")

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import psutil
 
-from harness.contract import Trial
+from harness.contract import Trial, UsageError
+from harness.plugins import Plugins, load_plugins
 from harness.sweep.local import run_trials
 from harness.sweep.memory_watch import MemoryWatch, descendants
+from harness.sweep.plan import expand
+from harness.sweep.request import PlanRequest
 
 KINDS = {"address space": "VmPeak", "data segment": "VmData", "resident": "VmHWM"}
 ENGINES = ("numpy:vectorised", "torch:library", "jax:fused")
@@ -23,17 +26,19 @@ LOOKS = 10  # timed at each event
 
 def main(engines: list[str]) -> None:
     """Print a line for each engine."""
-    for engine in engines or ENGINES:
+    plugins = load_plugins()
+    for trial in [_trial(engine, plugins) for engine in engines or ENGINES]:
         peaks: dict[str, float] = {}
         looks: list[float] = []
-        (record,) = run_trials([_trial(engine)], on_event=lambda *_: _note(peaks, looks))  # noqa: B023
+        (record,) = run_trials([trial], on_event=lambda *_: _note(peaks, looks))  # noqa: B023
         found = "  ".join(f"{kind} {peaks.get(kind, 0):.0f} MiB" for kind in KINDS)
-        print(f"{engine}  {record.status}  {found}  a look {1000 * min(looks):.3f} ms")
+        print(f"{trial.engine}  {record.status}  {found}  a look {1000 * min(looks):.3f} ms")
 
 
-def _trial(engine: str) -> Trial:
-    backend, variant = engine.split(":")
-    return Trial(backend=backend, variant=variant, task="copy", cell="lstm", length=20, hidden=64, batch=16, steps=30)
+def _trial(engine: str, plugins: Plugins) -> Trial:
+    axes = {"backend": engine, "task": "copy", "cell": "lstm", "length": 20, "hidden": 64, "batch": 16, "steps": 30}
+    (trial,) = expand(PlanRequest({name: (value,) for name, value in axes.items()}), plugins)
+    return trial
 
 
 def _note(peaks: dict[str, float], looks: list[float]) -> None:
@@ -51,4 +56,7 @@ def _note(peaks: dict[str, float], looks: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UsageError as error:
+        sys.exit(f"error: {error}")

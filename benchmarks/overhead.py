@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from harness.contract import Batch, Trainer, Trial
+from harness.contract import Batch, Trainer, Trial, UsageError
 from harness.measure.clock import MonotonicClock, median_interval
 from harness.measure.events import Phase, Progress
 from harness.measure.memory import PeakMemory
@@ -32,20 +32,18 @@ LONGEST = 200_000  # steps: the benchmark ends before
 def main(engines: Sequence[str]) -> None:
     """Print one line per engine and shape."""
     plugins = load_plugins()
+    axes = {"backend": engines, "task": ("adding",), "steps": (LONGEST,), "evaluate_every": (0,)}
+    cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
+    trials = expand(PlanRequest(axes, cases=cases), plugins)
     print(f"{'engine':16} {'T/hidden/batch':14} {'ms per step':>11}  harness / bare loop")
-    for engine in engines:
-        for length, hidden, batch in SHAPES:
-            axes = {"backend": (engine,), "task": ("adding",), "length": (length,), "hidden": (hidden,)}
-            axes |= {"batch": (batch,), "steps": (LONGEST,), "evaluate_every": (0,)}
-            (trial,) = expand(PlanRequest(axes), plugins)
-            pairs = measure(trial, plugins)
-            ratios = [harness / bare for harness, bare in pairs]
-            low, high = median_interval(ratios) or (min(ratios), max(ratios))
-            milliseconds = 1000 * median(bare for _, bare in pairs)
-            shape = f"{length}/{hidden}/{batch}"
-            print(
-                f"{engine:16} {shape:14} {milliseconds:11.2f}  {median(ratios):.4f} [{low:.4f}, {high:.4f}]", flush=True
-            )
+    for trial in trials:
+        pairs = measure(trial, plugins)
+        ratios = [harness / bare for harness, bare in pairs]
+        low, high = median_interval(ratios) or (min(ratios), max(ratios))
+        milliseconds = 1000 * median(bare for _, bare in pairs)
+        shape = f"{trial.length}/{trial.hidden}/{trial.batch}"
+        ratio = f"{median(ratios):.4f} [{low:.4f}, {high:.4f}]"
+        print(f"{trial.engine:16} {shape:14} {milliseconds:11.2f}  {ratio}", flush=True)
 
 
 def measure(trial: Trial, plugins: Plugins) -> list[tuple[float, float]]:
@@ -86,4 +84,7 @@ def bare_loop(trainer: Trainer, batches: Sequence[Batch]) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["numpy", "torch:library", "jax:fused"])
+    try:
+        main(sys.argv[1:] or ["numpy", "torch:library", "jax:fused"])
+    except UsageError as error:
+        sys.exit(f"error: {error}")

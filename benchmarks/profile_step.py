@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.contract import Trainer
+from harness.contract import Trainer, UnknownNameError, UsageError
 from harness.measure.clock import Clock
 from harness.measure.limits import LimitMeter, limit_figures
 from harness.measure.setup import Setup, prepare
@@ -78,9 +78,12 @@ def prepared(arguments: Sequence[str], plugins: Plugins) -> Setup:
     names = ("backend", "cell", "hidden", "batch", "layers", "length")
     if len(arguments) != len(names):
         sys.exit(f"usage: profile_step.py {' '.join(names).upper()}")
-    values = (word if name in {"backend", "cell"} else int(word) for name, word in zip(names, arguments, strict=True))
-    axes = {name: (value,) for name, value in zip(names, values, strict=True)}
-    (trial,) = expand(PlanRequest(axes | {"task": ("char",), "clip_norm": (1.0,), "steps": (1,)}), plugins)
+    if (backend := arguments[0].partition(":")[0]) not in PROFILERS:
+        raise UnknownNameError("backend with a profiler:", backend, PROFILERS)
+    axes = {name: (int(word) if word.isdecimal() else word,) for name, word in zip(names, arguments, strict=True)}
+    trial, *others = expand(PlanRequest(axes | {"task": ("char",), "clip_norm": (1.0,), "steps": (1,)}), plugins)
+    if others:
+        raise UsageError(f"{arguments[0]} is more than one engine: name a variant, as in {trial.engine}")
     environment = worker_environment(trial, plugins)
     if environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 - this very program
@@ -218,4 +221,7 @@ PROFILERS: Mapping[str, Callable[[Any, Step], Shares]] = {
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UsageError as error:
+        sys.exit(f"error: {error}")

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import packages_distributions
 from statistics import median
 
-from harness.contract import Trial
+from harness.contract import Trial, UsageError
 from harness.measure.events import Event, Phase
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.local import run_trials
@@ -47,16 +47,18 @@ def main(arguments: Sequence[str]) -> None:
     asked = parser.parse_args(arguments)
     keep_bytecode()
     plugins = load_plugins()
-    trials = {engine: one_trial(engine, plugins) for engine in asked.engines}
-    measured: dict[str, list[Seconds]] = {engine: [] for engine in trials}
+    if asked.launches < 1:
+        parser.error("--launches: at least 1 is needed")
+    trials = expand(PlanRequest({**AXES, "backend": asked.engines, "evaluate_every": (0,)}), plugins)
+    measured: dict[str, list[Seconds]] = {trial.engine: [] for trial in trials}
     for _ in range(asked.launches + 1):
-        for engine, trial in trials.items():
-            measured[engine].append(launch(engine, trial, plugins))
+        for trial in trials:
+            measured[trial.engine].append(launch(trial, plugins))
     columns = ("import", "command", "worker", *PHASES, "beyond")
     print("seconds".ljust(18) + "".join(f"{name:>11}" for name in columns))
-    for engine, trial in trials.items():
-        found = {name: median(one[name] for one in measured[engine][1:]) for name in columns}
-        print(trial.engine.ljust(18) + "".join(f"{found[name]:11.3f}" for name in columns), flush=True)
+    for engine, launches in measured.items():
+        found = {name: median(one[name] for one in launches[1:]) for name in columns}
+        print(engine.ljust(18) + "".join(f"{found[name]:11.3f}" for name in columns), flush=True)
 
 
 def keep_bytecode() -> None:
@@ -65,19 +67,13 @@ def keep_bytecode() -> None:
     os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(tempfile.gettempdir(), "harness-startup-bytecode")  # noqa: PTH118
 
 
-def one_trial(engine: str, plugins: Plugins) -> Trial:
-    """Return the trial that is launched again and again."""
-    (trial,) = expand(PlanRequest({**AXES, "backend": (engine,)}), plugins)
-    return trial.model_copy(update={"evaluate_every": 0})
-
-
-def launch(engine: str, trial: Trial, plugins: Plugins) -> Seconds:
+def launch(trial: Trial, plugins: Plugins) -> Seconds:
     """Return the seconds of one launch by column."""
     imports = modules_of(plugins.backend(trial.backend).versions())
     bare = timed([sys.executable, "-c", "pass"])
     seconds: Seconds = {"import": timed([sys.executable, "-c", f"import {imports}"]) - bare}
     axes = [f"--{name}={values[0]}" for name, values in AXES.items()]
-    command = [sys.executable, "-m", "harness", "run", f"--backend={engine}", *axes, "--dry-run"]
+    command = [sys.executable, "-m", "harness", "run", f"--backend={trial.engine}", *axes, "--dry-run"]
     seconds["command"] = timed(command)
     seconds |= worker_phases(trial, plugins)
     seconds["beyond"] = sum(seconds[name] for name in ("command", "worker", *PHASES)) - seconds["import"]
@@ -118,4 +114,7 @@ def timed(command: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UsageError as error:
+        sys.exit(f"error: {error}")

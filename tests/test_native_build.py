@@ -1,14 +1,16 @@
 """Building the kernel: which compiler, into which file, and what happens where it cannot be built."""
 
 import stat
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import pytest
 
+from harness import answers
 from harness.cells import LSTM
-from harness.contract import Execution, Inputs, Model, Optimizer, Trial, UnavailableError
+from harness.contract import Execution, FallbackWarning, Inputs, Model, Optimizer, Trial, UnavailableError
 from harness_jax.backend import JaxBackend
 from harness_native import build as building
 from harness_native import native_is_built, xla_recipe
@@ -85,6 +87,30 @@ def test_the_default_is_another_where_the_kernel_cannot_be_built(compiler, backe
     assert "broken" in backend.missing_variants()["native"].reason
     assert backend.default_variant(LSTM(), trial(backend)) == chosen
     assert calls(fake) == 1
+
+
+@pytest.mark.parametrize("backend", [NumpyBackend(), TorchBackend()], ids=["numpy", "torch"])
+def test_who_asks_for_the_default_is_told_that_the_kernel_could_not_be_built(compiler, backend):
+    compiler(FAILING)
+    with pytest.warns(FallbackWarning, match=rf"{backend.name}:\w+ in place of native.*broken.*Cure: set \$CC"):
+        assert answers.default_variant(backend, LSTM(), trial(backend)) != "native"
+
+
+def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(compiler, elsewhere):
+    compiler(FAILING)
+    code = (
+        "import harness_native.compiler; from harness.cli.main import main; "
+        "harness_native.compiler.PACKAGE = 'no-such-package'; "
+        "main(['run', '--dry-run', '-T', '64,128', '--steps', '1000'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (note,) = (line for line in done.stderr.splitlines() if "native" in line)
+    assert note.startswith("note: numpy:")
+    assert " in place of native, which is missing: the C compiler failed" in note
+    assert ":native" not in done.stdout
 
 
 @each_backend
