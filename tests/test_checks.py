@@ -55,7 +55,7 @@ def test_a_known_variant_that_cannot_be_had_is_unavailable_with_reason_and_cure(
 
 
 def test_a_variant_that_nobody_knows_is_unknown():
-    with pytest.raises(UnknownNameError, match=r"unknown variant of tortoise 'slwo'\. Did you mean slow"):
+    with pytest.raises(UnknownNameError, match=r"unknown variant of backend 'tortoise': 'slwo'\. Did you mean slow"):
         check_variant(Tortoise(), LSTM(), "slwo")
 
 

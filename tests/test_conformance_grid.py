@@ -433,7 +433,7 @@ def test_check_refuses_a_colon_without_a_variant(asked):
     ("variant", "message"),
     [
         ("wied", "unknown variant 'wied'. Did you mean wide"),
-        ("native", "variant 'native' cannot run here: no compiler was found. Cure: pip install compiler"),
+        ("native", "fast:native cannot run here: no compiler was found. Cure: pip install compiler"),
     ],
 )
 def test_check_refuses_a_variant_that_it_could_not_check(asked, variant, message):

@@ -14,6 +14,7 @@ from harness.cli.main import NOT_OK, OK
 from harness.cli.output import stdout_console
 from harness.cli.types import WORDS, Named
 from harness.contract import Backend, Cell, Missing, UnavailableError, UnknownNameError, UsageError
+from harness.contract.checks import variant_error
 from harness.contract.counting import counted
 from harness.contract.names import printable
 from harness.plugins import Plugins, load_plugins
@@ -89,8 +90,8 @@ def _wanted(
     for name in names:
         base, colon, variant = name.partition(":")
         for backend in plugins.usable_backends(base):
-            if colon and variant != ALL:
-                _check_variant(variant, [backend], cells, f"variant of backend {backend.name!r}:")
+            if colon and variant not in {ALL, *(offered := _offered([backend], cells))}:
+                raise variant_error(backend.name, variant, offered, answers.missing_variants(backend))
             named.setdefault(backend.name, set()).add(variant if colon else ALL)
     backends = [plugins.backends[name] for name in named] if names else _usable(plugins, console)
     for variant in variants:
@@ -103,14 +104,14 @@ def _offered(backends: Sequence[Backend], cells: Sequence[Cell]) -> set[str]:
     return {name for backend in backends for cell in cells for name in answers.variants(backend, cell)}
 
 
-def _check_variant(wanted: str, backends: Sequence[Backend], cells: Sequence[Cell], what: str = "variant") -> None:
-    offered = _offered(backends, cells)
-    missing = {name: why for backend in backends for name, why in answers.missing_variants(backend).items()}
-    if wanted not in offered and wanted in missing:
-        reason, cure = missing[wanted].reason, missing[wanted].cure
-        raise UnavailableError(f"{what} {wanted!r} cannot run here: {reason}. Cure: {cure}")
-    if wanted not in offered:
-        raise UnknownNameError(what, wanted, offered, "harness list backends")
+def _check_variant(wanted: str, backends: Sequence[Backend], cells: Sequence[Cell]) -> None:
+    """Check that one of the backends offers a variant of this name."""
+    if wanted in (offered := _offered(backends, cells)):
+        return
+    for backend in backends:
+        if wanted in (missing := answers.missing_variants(backend)):
+            raise variant_error(backend.name, wanted, (), missing)
+    raise UnknownNameError("variant", wanted, offered, "harness list backends")
 
 
 def _why_nothing(backend: Backend, only: Sequence[str], cells: Sequence[Cell], plugins: Plugins) -> str | None:

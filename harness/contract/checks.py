@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
-from harness.contract.backend import Backend, Execution
+from harness.contract.backend import Backend, Execution, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import UnavailableError, UnknownNameError, UsageError
 from harness.contract.model import Model, State
@@ -18,11 +20,16 @@ def check_variant(backend: Backend, cell: Cell, variant: str) -> None:
         UnknownNameError: there is no such variant.
     """
     offered = backend.variants(cell)
-    if variant in offered:
-        return
-    if (absent := backend.missing_variants().get(variant)) is not None:
-        raise UnavailableError(f"{backend.name}:{variant} cannot run here: {absent.reason}. Cure: {absent.cure}")
-    raise UnknownNameError(f"variant of {backend.name}", variant, offered)
+    if variant not in offered:
+        raise variant_error(backend.name, variant, offered, backend.missing_variants())
+
+
+def variant_error(backend: str, variant: str, offered: Iterable[str], missing: Mapping[str, Missing]) -> UsageError:
+    """Return why a variant is none of those on offer: it is missing here, with the cure, or there is none such."""
+    if (absent := missing.get(variant)) is not None:
+        return UnavailableError(f"{backend}:{variant} cannot run here: {absent.reason}. Cure: {absent.cure}")
+    known = {*offered, *missing}
+    return UnknownNameError(f"variant of backend {backend!r}:", variant, known, "harness list backends")
 
 
 def check_dtype(backend: Backend, execution: Execution) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,9 +18,9 @@ from harness.contract import (
     TaskOptions,
     Trial,
     UnavailableError,
-    UnknownNameError,
     UsageError,
 )
+from harness.contract.checks import variant_error
 from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.plugins import Plugins
@@ -62,8 +62,8 @@ class Resolver:
                 backends, cells[:1]
             ):  # the variants of all cells, whichever is first
                 _, known = self._variants(backend, cell)
-                if colon and variant != "all":
-                    _check_variant(backend, variant, known)
+                if colon and variant not in {"all", *known}:
+                    raise variant_error(backend.name, variant, known, answers.missing_variants(backend))
 
     def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
         """Return what is wrong with the options of tasks, and the tasks that cannot be used for it."""
@@ -213,16 +213,6 @@ class Resolver:
         except Exception as error:
             what = f"{self._plugins.label('task', task_class.name)} is broken: {type(error).__name__}: {error}"
             raise UnavailableError(f"{what}. Cure: {answers.CURE}") from error
-
-
-def _check_variant(backend: Backend, wanted: str, known: Sequence[str]) -> None:
-    if wanted in known:
-        return
-    missing = answers.missing_variants(backend)
-    if (absent := missing.get(wanted)) is not None:
-        raise UnavailableError(f"{backend.name}:{wanted} cannot run here: {absent.reason}. Cure: {absent.cure}")
-    what = f"variant of backend {backend.name!r}:"
-    raise UnknownNameError(what, wanted, [*known, *missing], "harness list backends")
 
 
 def _check_reference(plugins: Plugins) -> None:
