@@ -195,6 +195,16 @@ def test_deer_carries_a_state_that_follows_from_the_last(name):
     assert_same_gradients(one, other)
 
 
+@pytest.mark.parametrize(("name", "scale"), [("rnn", 3.0), ("gru", 4.5), ("lstm", 4.0)])
+def test_deer_converges_where_the_first_guess_makes_the_recurrence_expand(name, scale):
+    """Linearised around zero, 1,000 time steps overflow float32; the cell's own states are bounded."""
+    model = model_of(CELLS[name], hidden=16)
+    weights, batch = weights_of(model, scale), batch_of(model, 1000)
+    found, expected = (trainer_of(model, variant, weights) for variant in ("deer", "scan"))
+    outputs = [trainer.outputs(trainer.put(batch)) for trainer in (found, expected)]
+    np.testing.assert_allclose(*outputs, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize(("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, 18), (100, 9.0, "off")])
 def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, checkpoint):
     """Too few iterations; and weights so large that the iteration runs away, to what is not a number."""

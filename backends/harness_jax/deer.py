@@ -5,7 +5,8 @@ s_t = f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pair
 O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is one reversed scan with the Jacobians at
 the solution, no iteration.
 
-Newton's method need not converge, and where it has not, the step fails: nothing is ever trained on a wrong state.
+A guess is kept within what the cell makes of the last one, or it may overflow. Newton's method need not converge, and
+where it has not, the step fails: nothing is ever trained on a wrong state.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
     def improved(guess: Guess) -> Guess:
         change = _linear_scan(guess.jacobians, guess.following - guess.states)  # none before the first time step
-        return evaluated(guess.states + change, guess.iterations + 1)
+        return evaluated(_contained(guess.states + change, guess.following), guess.iterations + 1)
 
     zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
     first = evaluated(zeros, jnp.zeros((), jnp.int32))
@@ -115,6 +116,17 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
     solved = lax.cond(last.solved, lambda _: True, _fail, last)
     # The answer must depend on the check, or XLA leaves it out.
     return Solution(jnp.where(solved, last.following, jnp.nan), last.jacobians)
+
+
+def _contained(states: Array, following: Array) -> Array:
+    """Return the new guess within what the cell makes of the old one, and 1 around it.
+
+    Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after some hundred. The
+    first states are right and stay so, one more with each iteration at least (Gonzalez et al. 2024, arXiv:2407.19115),
+    and from a contained guess the others come close in a few.
+    """
+    bound = 1.0 + jnp.abs(following).max()
+    return jnp.where(jnp.isnan(states), following, jnp.clip(states, -bound, bound))
 
 
 def _backward(cell: Cell, kept: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
