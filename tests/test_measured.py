@@ -68,13 +68,14 @@ def test_the_table_of_the_work_items_is_made_again_from_their_records():
     assert found == (MEASURED / "work-items.md").read_text(encoding="utf-8")
 
 
-def test_the_crossover_in_the_docs_is_made_again_from_its_records():
-    grid = crossover_table(records("parallel-in-time.jsonl"))
+@pytest.mark.parametrize(("name", "variant", "rows"), [("parallel-in-time", "parallel", 8), ("newton", "deer", 6)])
+def test_the_crossover_in_the_docs_is_made_again_from_its_records(name, variant, rows):
+    grid = crossover_table(records(f"{name}.jsonl"))
     assert grid is not None
     made = [f"| {' | '.join((*labels, *cells))} |" for labels, cells in grid.rows]
     told = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8").partition("## Parallel in time")[2]
-    assert len(made) == 8
-    assert [line for line in told.splitlines() if ":parallel |" in line] == made
+    assert len(made) == rows
+    assert [line for line in told.splitlines() if f":{variant} |" in line] == made
 
 
 def test_no_other_table_is_committed():

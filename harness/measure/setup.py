@@ -126,7 +126,8 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
         if (missing := backend.missing_variants().get(trial.variant)) is not None:
             raise UnsupportedError(f"{trial.engine} cannot run here: {missing.reason}. Cure: {missing.cure}")
         if not variants:
-            raise UnsupportedError(f"backend {backend.name!r} does not run the cell {trial.cell}")
+            runs = ", ".join(name for name, other in plugins.cells.items() if backend.variants(other)) or "none here"
+            raise UnsupportedError(f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}")
         names = ", ".join(variants)
         raise UnsupportedError(f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}")
     devices = backend.devices()
