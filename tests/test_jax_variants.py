@@ -205,6 +205,17 @@ def test_deer_converges_where_the_first_guess_makes_the_recurrence_expand(name, 
     np.testing.assert_allclose(*outputs, rtol=0, atol=1e-3)
 
 
+def test_deer_reaches_a_state_that_grows_with_every_time_step():
+    """Gates all but open: c counts time steps, to some hundred."""
+    model = model_of(LSTM(), hidden=4)
+    weights = weights_of(model, scale=0.1)
+    weights["bias_ih_l0"] = np.repeat([4.0, 8.0, 3.0, 0.0], 4)  # i, f, g, o
+    batch = batch_of(model, 1000)
+    found, expected = (trainer_of(model, variant, weights) for variant in ("deer", "scan"))
+    outputs = [trainer.outputs(trainer.put(batch)) for trainer in (found, expected)]
+    np.testing.assert_allclose(*outputs, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize(("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, 18), (100, 9.0, "off")])
 def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, checkpoint):
     """Too few iterations; and weights so large that the iteration runs away, to what is not a number."""

@@ -5,8 +5,8 @@ s_t = f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pair
 O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is one reversed scan with the Jacobians at
 the solution, no iteration.
 
-A guess is kept within what the cell makes of the last one, or it may overflow. Newton's method need not converge, and
-where it has not, the step fails: nothing is ever trained on a wrong state.
+A guess is kept in proportion to what the cell makes of the last one, or it may overflow. Newton's method need not
+converge, and where it has not, the step fails: nothing is ever trained on a wrong state.
 """
 
 from __future__ import annotations
@@ -119,13 +119,14 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
 
 def _contained(states: Array, following: Array) -> Array:
-    """Return the new guess within what the cell makes of the old one, and 1 around it.
+    """Return the new guess within twice the largest number that the cell makes of the old one, and 1.
 
     Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after some hundred. The
     first states are right and stay so, one more with each iteration at least (Gonzalez et al. 2024, arXiv:2407.19115),
-    and from a contained guess the others come close in a few.
+    and from a contained guess the others mostly come close in a few. States that do grow (an lstm that counts) are
+    reached by doubling.
     """
-    bound = 1.0 + jnp.abs(following).max()
+    bound = 1.0 + 2.0 * jnp.abs(following).max()
     return jnp.where(jnp.isnan(states), following, jnp.clip(states, -bound, bound))
 
 
