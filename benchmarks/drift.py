@@ -50,6 +50,9 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="Keep the records there; runs that are there already count.")
     parser.add_argument("--leave-out", type=int, nargs="*", default=[], help="Runs that something disturbed.")
     chosen = parser.parse_args()
+    for name in ("runs", "launches"):
+        if getattr(chosen, name) < 1:
+            parser.error(f"--{name}: at least 1 is needed")
     options = ["--launches", str(chosen.launches), *(["--affinity", chosen.affinity] if chosen.affinity else [])]
     with tempfile.TemporaryDirectory() as folder:
         store = chosen.store or Path(folder) / "drift.sqlite"

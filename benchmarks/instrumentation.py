@@ -10,6 +10,7 @@ this process in place of the wall's: for engines on the CPU, where the machine i
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 import time
@@ -19,7 +20,7 @@ from importlib import import_module
 from statistics import median
 from typing import Any
 
-from harness.contract import Trainer, Trial, UnknownNameError, UsageError
+from harness.contract import HarnessError, Trainer, Trial, UnknownNameError
 from harness.measure.clock import median_interval
 from harness.measure.flow import measure_flow
 from harness.measure.setup import Setup, prepare
@@ -28,6 +29,7 @@ from harness.sweep.plan import expand
 from harness.sweep.request import PlanRequest
 
 Clock = Callable[[], float]
+ENGINES = ("numpy", "torch:library", "jax:fused")
 SHAPES = ((10, 32, 8), (25, 128, 32), (64, 512, 64))  # T, hidden, batch of an LSTM on `adding`
 # Where each backend takes the norm, and what stands in its place: constants of the same types.
 NORMS: dict[str, tuple[str, str, Callable[..., Any]]] = {
@@ -42,10 +44,13 @@ STEPS = 1000
 
 def main(arguments: Sequence[str]) -> None:
     """Print one line per engine and shape."""
-    engines = [one for one in arguments if one != "--cpu"] or ["numpy", "torch:library", "jax:fused"]
-    clock = time.process_time if "--cpu" in arguments else time.perf_counter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
+    parser.add_argument("--cpu", action="store_true", help="the processor's seconds of this process")
+    asked = parser.parse_args(arguments)
+    clock = time.process_time if asked.cpu else time.perf_counter
     plugins, order = load_plugins(), random.Random(0)  # noqa: S311 - an order, no secret
-    axes = {"backend": engines, "task": ("adding",), "clip_norm": (None,)}
+    axes = {"backend": asked.engines, "task": ("adding",), "clip_norm": (None,)}
     cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
     trials = expand(PlanRequest(axes, cases=cases), plugins)
     for name in (trial.backend for trial in trials if trial.backend not in NORMS):
@@ -119,5 +124,6 @@ def flow_seconds(setup: Setup, clock: Clock) -> float:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UsageError as error:
-        sys.exit(f"error: {error}")
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--points", type=int, default=250, help="of each curve")
     arguments = parser.parse_args()
+    if arguments.what != "make" and Store.find(arguments.store) is None:
+        parser.error(f"there is no store {arguments.store}: make one first")
     if arguments.what == "make":
         make(arguments.store, arguments.trials, arguments.points)
     elif arguments.what == "time":

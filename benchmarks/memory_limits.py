@@ -5,15 +5,17 @@ python benchmarks/memory_limits.py [BACKEND:VARIANT ...]
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from harness.contract import Trial, UsageError
-from harness.plugins import Plugins, load_plugins
+from harness.contract import HarnessError
+from harness.plugins import load_plugins
 from harness.sweep.local import run_trials
 from harness.sweep.memory_watch import MemoryWatch, descendants
 from harness.sweep.plan import expand
@@ -24,21 +26,18 @@ ENGINES = ("numpy:vectorised", "torch:library", "jax:fused")
 LOOKS = 10  # timed at each event
 
 
-def main(engines: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print a line for each engine."""
-    plugins = load_plugins()
-    for trial in [_trial(engine, plugins) for engine in engines or ENGINES]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
+    axes = {"task": ("copy",), "length": (20,), "hidden": (64,), "batch": (16,), "steps": (30,)}
+    request = PlanRequest({"backend": parser.parse_args(arguments).engines, **axes})
+    for trial in expand(request, load_plugins()):
         peaks: dict[str, float] = {}
         looks: list[float] = []
         (record,) = run_trials([trial], on_event=lambda *_: _note(peaks, looks))  # noqa: B023
         found = "  ".join(f"{kind} {peaks.get(kind, 0):.0f} MiB" for kind in KINDS)
         print(f"{trial.engine}  {record.status}  {found}  a look {1000 * min(looks):.3f} ms")
-
-
-def _trial(engine: str, plugins: Plugins) -> Trial:
-    axes = {"backend": engine, "task": "copy", "cell": "lstm", "length": 20, "hidden": 64, "batch": 16, "steps": 30}
-    (trial,) = expand(PlanRequest({name: (value,) for name, value in axes.items()}), plugins)
-    return trial
 
 
 def _note(peaks: dict[str, float], looks: list[float]) -> None:
@@ -58,5 +57,6 @@ def _note(peaks: dict[str, float], looks: list[float]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UsageError as error:
-        sys.exit(f"error: {error}")
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

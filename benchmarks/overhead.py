@@ -8,12 +8,13 @@ Set ``OMP_NUM_THREADS=1`` for one thread.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from harness.contract import Batch, Trainer, Trial, UsageError
+from harness.contract import Batch, HarnessError, Trainer, Trial
 from harness.measure.clock import MonotonicClock, median_interval
 from harness.measure.events import Phase, Progress
 from harness.measure.memory import PeakMemory
@@ -23,14 +24,18 @@ from harness.plugins import Plugins, load_plugins
 from harness.sweep.plan import expand
 from harness.sweep.request import PlanRequest
 
+ENGINES = ("numpy", "torch:library", "jax:fused")
 SHAPES = ((10, 32, 8), (25, 64, 16), (50, 128, 32))  # T, hidden, batch of an LSTM on `adding`
 BLOCKS = 60
 WARM_UP_BLOCKS = 10
 LONGEST = 200_000  # steps: the benchmark ends before
 
 
-def main(engines: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print one line per engine and shape."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
+    engines = parser.parse_args(arguments).engines
     plugins = load_plugins()
     axes = {"backend": engines, "task": ("adding",), "steps": (LONGEST,), "evaluate_every": (0,)}
     cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
@@ -85,6 +90,7 @@ def bare_loop(trainer: Trainer, batches: Sequence[Batch]) -> float:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:] or ["numpy", "torch:library", "jax:fused"])
-    except UsageError as error:
-        sys.exit(f"error: {error}")
+        main(sys.argv[1:])
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

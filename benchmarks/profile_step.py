@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.contract import Trainer, UnknownNameError, UsageError
+from harness.contract import HarnessError, Trainer, UnknownNameError, UsageError
 from harness.measure.clock import Clock
 from harness.measure.limits import LimitMeter, limit_figures
 from harness.measure.setup import Setup, prepare
@@ -223,5 +223,6 @@ PROFILERS: Mapping[str, Callable[[Any, Step], Shares]] = {
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UsageError as error:
-        sys.exit(f"error: {error}")
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import packages_distributions
 from statistics import median
 
-from harness.contract import Trial, UsageError
+from harness.contract import HarnessError, Trial
 from harness.measure.events import Event, Phase
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.local import run_trials
@@ -116,5 +116,6 @@ def timed(command: Sequence[str]) -> float:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UsageError as error:
-        sys.exit(f"error: {error}")
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

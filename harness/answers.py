@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
-from harness.contract.errors import FallbackWarning, HarnessError, UnavailableError
+from harness.contract.errors import HarnessError, UnavailableError
 from harness.contract.trial import Trial
 
 CURE = "upgrade the package that offers it, or report it to its author"
@@ -47,19 +46,11 @@ def missing_variants(backend: Backend) -> Mapping[str, Missing]:
 def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
     """Return the variant that the backend takes for this cell and size.
 
-    One that turned out to be missing when it was to be taken is warned of, with the reason (``FallbackWarning``).
-
     Raises:
         UnavailableError: it fails to answer, or names one that it does not offer.
     """
-    before = variants(backend, cell)
     answer: str = _ask(backend, "default_variant", str, cell, trial)
-    offered = variants(backend, cell)
-    for lost in (name for name in before if name not in offered):
-        why = missing_variants(backend).get(lost)
-        told = f": {why.reason}. Cure: {why.cure}" if why else ""
-        warnings.warn(f"{backend.name}:{answer} in place of {lost}, which is missing{told}", FallbackWarning, 2)
-    if answer not in offered:
+    if answer not in variants(backend, cell):
         raise _broken(backend, f"default_variant() returned {answer!r}, which variants() does not offer")
     return answer
 

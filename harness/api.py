@@ -20,7 +20,6 @@ from harness.measure.environment import machine_id
 from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.executor import Executor
-from harness.sweep.fallback import fallback_notes
 from harness.sweep.identity import identities
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
@@ -102,7 +101,8 @@ def run(
     )
     request = merge(read_plan(Path(plan)), request) if plan else request
     plugins = load_plugins()
-    trials, launches = expand(request, plugins), request.launches or LAUNCHES
+    notes: list[str] = []
+    trials, launches = expand(request, plugins, notes), request.launches or LAUNCHES
     settings = LocalSettings(
         timeout_seconds=timeout_seconds or request.timeout_seconds,
         sample_length=sample_length,
@@ -112,7 +112,7 @@ def run(
     found = look(store, trials, settings, plugins, launches=launches, mode=mode)
     taken, whole = len(found.ended), len(found.ended) + len(found.left)
     with ProgressView(whole, taken=taken, quiet=not progress, names=found.varying) as view:
-        for note in (*fallback_notes(request, trials, plugins.backends), *found.notes(str(store))):
+        for note in (*notes, *found.notes(str(store))):
             view.note(f"note: {note}")
         return Results(measured(store, found, "harness.run(...)", plugins, settings, view))
 

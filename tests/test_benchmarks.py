@@ -3,6 +3,7 @@
 import os
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,27 @@ def test_the_gradient_norm_can_be_taken_out_of_each_engine(engine):
         with benchmark["replaced"](*benchmark["NORMS"][backend][:2], stand_in):
             norms.append(float(trainer.train_step(trainer.put(batch)).gradient_norm))
     assert norms[1] == 1.0 != norms[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("overhead.py nosuch", "error: unknown backend 'nosuch'"),
+        ("instrumentation.py flax:linen", "error: unknown backend whose norm can be left out: 'flax'"),
+        ("startup.py --launches 0", "--launches: at least 1 is needed"),
+        ("memory_limits.py numpy:nosuch", "error: unknown variant of backend 'numpy': 'nosuch'"),
+        ("profile_step.py numpy:all lstm 8 1 1 5", "error: numpy:all is more than one engine: name a variant"),
+        ("profile_step.py numpy:loop lstm x 1 1 5", "error: hidden = 'x'"),
+        ("profile_step.py flax lstm 8 1 1 5", "error: unknown backend with a profiler: 'flax'"),
+        ("drift.py --runs 0", "--runs: at least 1 is needed"),
+        ("large_store.py time nosuch.sqlite", "there is no store nosuch.sqlite"),
+    ],
+)
+def test_bad_arguments_of_a_benchmark_are_told_in_a_line(tmp_path, arguments, told):
+    script, *rest = arguments.split()
+    command = [sys.executable, str(BENCHMARKS / script), *rest]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

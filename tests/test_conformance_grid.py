@@ -15,7 +15,7 @@ from harness.cli import check_verb
 from harness.cli.main import cli
 from harness.contract import Missing
 from harness.plugins import load_plugins
-from harness.testing import checks_for_backend, checks_for_cell, run_check
+from harness.testing import Check, checks_for_backend, checks_for_cell, run_check
 from harness.testing.grid import AXES, cover, product
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
@@ -385,7 +385,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
     seen = set()
 
-    def look(backend, checks, console, *, verbose):
+    def look(backend, checks, console, only, *, verbose):
         seen.update((check.variant, check.cell) for check in checks if check.cell)
         return 0
 
@@ -423,6 +423,60 @@ def test_a_backend_without_the_cell_or_variant_is_skipped_with_the_reason(asked)
     seen, result = asked("-b", "narrow", "-c", "gru")
     assert "skipped narrow: it runs none of the cells gru" in result.output
     assert "nothing was checked" in str(result.exception)
+
+
+def test_a_variant_of_other_cells_is_no_unknown_one(asked):
+    seen, result = asked("-b", "fast", "-c", "gru", "--variant", "wide")
+    assert not seen
+    assert "skipped fast: it runs gru as none of wide" in result.output
+    assert "nothing was checked" in str(result.exception)
+
+
+class Losing(NumpyBackend):
+    """``native`` turns out to be missing when it is first taken."""
+
+    lost = False
+
+    def variants(self, cell):
+        return ("vectorised",) if self.lost else ("vectorised", "native")
+
+    def missing_variants(self):
+        return {"native": Missing("it cannot be built", "mend the compiler")} if self.lost else {}
+
+    def trainer(self, model, optimizer, parameters, execution):
+        self.lost = self.lost or execution.variant == "native"
+        return super().trainer(model, optimizer, parameters, execution)
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "told"),
+    [
+        (("-b", "numpy"), 0, "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler"),
+        (("-b", "numpy:native"), None, "numpy:native cannot run here: it cannot be built. Cure: mend the compiler"),
+    ],
+)
+def test_a_variant_that_turns_out_to_be_missing_is_told_once(monkeypatch, named, status, told):
+    loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": Losing()})
+    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
+    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    result = CliRunner().invoke(cli, ["check", *named, "-c", "rnn", "--grid", "none"], standalone_mode=False)
+    assert result.return_value == status
+    everything = f"{result.output}{result.exception or ''}"
+    assert everything.count(told) == 1
+    assert "FAIL" not in everything
+
+
+def test_an_interrupted_check_says_how_far_it_was(monkeypatch):
+    def stopped():
+        raise KeyboardInterrupt
+
+    checks = [Check("one", lambda: None), Check("two", stopped), Check("three", lambda: None)]
+    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: load_plugins(("torch", "jax")))
+    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
+    result = CliRunner().invoke(cli, ["check", "-b", "numpy"], standalone_mode=False)
+    assert "numpy  1 check ok of 3, interrupted" in result.output
+    assert result.exception
 
 
 def test_check_refuses_a_colon_without_a_variant(asked):

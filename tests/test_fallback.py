@@ -6,7 +6,7 @@ import pytest
 
 from harness.contract import accelerators
 from harness.plugins import load_plugins
-from harness.sweep.fallback import fallback_notes
+from harness.sweep.fallback import device_notes
 from harness.sweep.plan import expand
 from harness.sweep.request import PlanRequest
 from harness_numpy import NumpyBackend
@@ -25,7 +25,7 @@ def notes(looking, **axes):
     backends = {**plugins.backends, "looking": looking}
     request = PlanRequest({"backend": ["numpy"], "task": ["copy"], "length": [5], **axes})
     trials = expand(request, plugins)
-    return fallback_notes(request, [one.model_copy(update={"backend": "looking"}) for one in trials] + trials, backends)
+    return device_notes(request, [one.model_copy(update={"backend": "looking"}) for one in trials] + trials, backends)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Building the kernel: which compiler, into which file, and what happens where it cannot be built."""
 
+import re
 import stat
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from importlib.util import find_spec
 
 import pytest
 
-from harness import answers
 from harness.cells import LSTM
-from harness.contract import Execution, FallbackWarning, Inputs, Model, Optimizer, Trial, UnavailableError
+from harness.contract import Execution, Inputs, Model, Optimizer, Trial, UnavailableError
+from harness.plugins import load_plugins
+from harness.sweep.plan import expand
+from harness.sweep.request import PlanRequest
 from harness_jax.backend import JaxBackend
 from harness_native import build as building
 from harness_native import native_is_built, xla_recipe
@@ -19,6 +22,7 @@ from harness_native.compiler import Compiler, compilers
 from harness_numpy import NumpyBackend
 from harness_torch.backend import TorchBackend
 
+PEERS = ("flax", "haiku", "equinox", "keras")
 BACKENDS = (NumpyBackend(), TorchBackend(), JaxBackend())
 each_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 FAILING = "sys.stderr.write('broken'); sys.exit(1)"
@@ -89,27 +93,33 @@ def test_the_default_is_another_where_the_kernel_cannot_be_built(compiler, backe
     assert calls(fake) == 1
 
 
-@pytest.mark.parametrize("backend", [NumpyBackend(), TorchBackend()], ids=["numpy", "torch"])
-def test_who_asks_for_the_default_is_told_that_the_kernel_could_not_be_built(compiler, backend):
-    compiler(FAILING)
-    with pytest.warns(FallbackWarning, match=rf"{backend.name}:\w+ in place of native.*broken.*Cure: set \$CC"):
-        assert answers.default_variant(backend, LSTM(), trial(backend)) != "native"
+def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would_have_taken_it(compiler):
+    compiler("sys.stderr.write('broken\\n\\nin two lines'); sys.exit(1)")
+    axes = {"backend": ["numpy", "torch", "jax:fused"], "task": ["copy"], "length": [64, 128], "steps": [1000]}
+    notes, plugins = [], load_plugins(block=PEERS)
+    assert "native" not in {trial.variant for trial in expand(PlanRequest(axes), plugins, notes)}
+    (note,) = notes
+    assert note.startswith("native cannot be had, so numpy, torch will run as another variant: the C compiler failed")
+    assert re.search(r"broken in two lines\. Cure: set \$CC to another", note)
+    notes.clear()
+    expand(PlanRequest(axes), plugins, notes)
+    assert not notes
 
 
-def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(compiler, elsewhere):
+@pytest.mark.parametrize("verb", [("run", "--dry-run"), ("plan", "validate")])
+def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(compiler, elsewhere, verb):
     compiler(FAILING)
+    (elsewhere / "plan.toml").write_text('[matrix]\ntask = "copy"\nlength = [64, 128]\nsteps = 1000\n')
     code = (
         "import harness_native.compiler; from harness.cli.main import main; "
-        "harness_native.compiler.PACKAGE = 'no-such-package'; "
-        "main(['run', '--dry-run', '-T', '64,128', '--steps', '1000'])"
+        f"harness_native.compiler.PACKAGE = 'no-such-package'; main({[*verb, 'plan.toml']!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
     (note,) = (line for line in done.stderr.splitlines() if "native" in line)
-    assert note.startswith("note: numpy:")
-    assert " in place of native, which is missing: the C compiler failed" in note
+    assert note.startswith("note: native cannot be had, so numpy will run as another variant: the C compiler failed")
     assert ":native" not in done.stdout
 
 

@@ -46,13 +46,14 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
     plugins, console = load_plugins(blocked), stdout_console()
     _bound_threads(plugins)
     chosen = [plugins.cell(name) for name in _joined(cells)] or list(plugins.cells.values())
-    wanted = _wanted(plugins, _joined(names), _joined(variants), chosen, console)
+    wanted = _wanted(plugins, _joined(names), _joined(variants), console)
     failures = checked = 0
     for backend, only in wanted:
         if reason := _why_nothing(backend, only, chosen, plugins):
             console.print(f"[yellow]skipped[/] {escape(printable(f'{backend.name}: {reason}'))}", soft_wrap=True)
             continue
-        failures += _check(backend, _checks(backend, plugins, chosen, only, grid), console, verbose=verbose)
+        checks = _checks(backend, plugins, chosen, only, grid)
+        failures += _check(backend, checks, console, only, verbose=verbose)
         checked += 1
     if not checked:
         raise UsageError("nothing was checked: no backend here runs such a variant of such a cell; see `harness list`")
@@ -76,7 +77,7 @@ def _bound_threads(plugins: Plugins) -> None:
 
 
 def _wanted(
-    plugins: Plugins, names: Sequence[str], variants: Sequence[str], cells: Sequence[Cell], console: Console
+    plugins: Plugins, names: Sequence[str], variants: Sequence[str], console: Console
 ) -> list[tuple[Backend, list[str]]]:
     """Return the backends, each with those of its variants that were asked for; [] means all.
 
@@ -87,6 +88,7 @@ def _wanted(
         UnknownNameError: a backend has no such variant: checking nothing must not look like passing.
     """
     named: dict[str, set[str]] = {}
+    cells = list(plugins.cells.values())
     for name in names:
         base, colon, variant = name.partition(":")
         for backend in plugins.usable_backends(base):
@@ -150,25 +152,47 @@ def _checks(
     return list(checks_for_backend(backend, reference, cells, variants=variants or None, grid=kind))
 
 
-def _check(backend: Backend, checks: Sequence[Check], console: Console, *, verbose: bool) -> int:
+def _check(backend: Backend, checks: Sequence[Check], console: Console, only: Sequence[str], *, verbose: bool) -> int:
+    """Run the checks, print those that fail and the sum, and return how many failed.
+
+    Raises:
+        UnavailableError: a variant that was asked for turned out to be missing, as one that cannot be built.
+    """
     from harness.testing import run_check
 
-    results = []
-    for number, check in enumerate(checks, 1):
-        with console.status(escape(f"{backend.name} [{number}/{len(checks)}] {check.label}")):
-            result = run_check(check)
-        results.append(result)
-        if verbose or not result.passed:
-            console.print(_line(backend, result), soft_wrap=True)
-    failures = sum(not result.passed for result in results)
+    results: list[CheckResult] = []
+    lost: set[str] = set()  # variants that turned out to be missing
+    try:
+        for number, check in enumerate(checks, 1):
+            if check.variant in lost:
+                continue
+            with console.status(escape(f"{backend.name} [{number}/{len(checks)}] {check.label}")):
+                result = run_check(check)
+            if not result.passed and check.variant in (missing := answers.missing_variants(backend)):
+                why = variant_error(backend.name, check.variant, (), missing)
+                if check.variant in only:
+                    raise why
+                console.print(f"[yellow]skipped[/] {escape(printable(str(why)))}", soft_wrap=True)
+                lost.add(check.variant)
+                continue
+            results.append(result)
+            if verbose or not result.passed:
+                console.print(_line(backend, result), soft_wrap=True)
+    except KeyboardInterrupt:
+        console.print(_sum(backend, results, f" of {len(checks)}, interrupted"), soft_wrap=True)
+        raise
+    console.print(_sum(backend, results), soft_wrap=True)
+    return sum(not result.passed for result in results)
+
+
+def _sum(backend: Backend, results: Sequence[CheckResult], rest: str = "") -> str:
+    failures, seconds = sum(not result.passed for result in results), sum(result.seconds for result in results)
     verdict = (
         f"[red]{failures} of {len(results)} checks failed[/]"
         if failures
         else f"[green]{counted(len(results), 'check')} ok[/]"
     )
-    seconds = sum(result.seconds for result in results)
-    console.print(f"[bold]{escape(backend.name)}[/]  {verdict}  [dim]{seconds:.0f} s[/]", soft_wrap=True)
-    return failures
+    return f"[bold]{escape(backend.name)}[/]  {verdict}{rest}  [dim]{seconds:.0f} s[/]"
 
 
 def _line(backend: Backend, result: CheckResult) -> str:

@@ -10,9 +10,7 @@ import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import rich_click as click
 from click.exceptions import Exit
@@ -20,7 +18,6 @@ from click.exceptions import Exit
 from harness import __version__
 from harness.cli import streams
 
-_python_shows = warnings.showwarning
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -96,19 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     streams.prepare()
-    warnings.showwarning = _show_warning
     sys.exit(_status(arguments))
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-    """Show the harness's own warnings as notes, which name no line of code; others as Python does."""
-    from harness.contract.errors import FallbackWarning
-    from harness.contract.names import printable
-
-    if issubclass(category, FallbackWarning):
-        sys.stderr.write(f"note: {printable(str(message))}\n")
-    else:
-        _python_shows(message, category, *place, **options)
 
 
 def _status(arguments: Sequence[str] | None) -> int:

@@ -60,9 +60,14 @@ def schema() -> int:
 
 
 def _read(plan: Path, blocked: tuple[str, ...]) -> tuple[PlanRequest, list[Trial]]:
+    from harness.contract.names import printable
     from harness.plugins import load_plugins
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
 
     request = read_plan(plan)
-    return request, expand(request, load_plugins(blocked))
+    notes: list[str] = []
+    trials = expand(request, load_plugins(blocked), notes)
+    for note in notes:
+        click.echo(printable(f"note: {note}"), err=True)
+    return request, trials

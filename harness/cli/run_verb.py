@@ -15,6 +15,7 @@ from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, UsageError
 from harness.contract.counting import are, counted
+from harness.contract.names import printable
 from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.api import look
     from harness.cli.run_settings import settings_of
     from harness.plugins import load_plugins
-    from harness.sweep.fallback import fallback_notes
     from harness.sweep.interpreters import read_interpreters, with_interpreters
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
@@ -88,9 +88,10 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     cluster, options["executor"] = cluster_of(options), executor_of(options)
     interpreters = read_interpreters(options["pythons"])
     plugins = load_plugins(blocked)
-    trials = with_interpreters(expand(request, plugins), interpreters)
-    for note in fallback_notes(request, trials, plugins.backends):
-        click.echo(f"note: {note}", err=True)
+    notes: list[str] = []
+    trials = with_interpreters(expand(request, plugins, notes), interpreters)
+    for note in notes:
+        click.echo(printable(f"note: {note}"), err=True)
     settings = settings_of(options, trials, interpreters, cluster)
     counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
     agenda = look(options["store"], trials, settings, plugins, mode=mode, **counts)

@@ -12,8 +12,6 @@ HarnessError
 ├── DivergedError              a loss or gradient that is not finite: status ``diverged``
 └── DeviceMemoryError          the device is out of memory: status ``out_of_memory``
 
-FallbackWarning                something was taken in place of what turned out to be missing
-
 Only the command line turns errors into exit codes.
 """
 
@@ -74,7 +72,3 @@ class DivergedError(HarnessError):
 
 class DeviceMemoryError(HarnessError):
     """The device ran out of memory."""
-
-
-class FallbackWarning(UserWarning):
-    """What would have been taken turned out to be missing, and something else was taken; nothing is wrong with it."""

@@ -1,16 +1,20 @@
-"""Notes on backends that could use an accelerator, find none, and so run on the CPU: never in silence."""
+"""Notes on what a plan takes in place of what it would have taken: never in silence.
+
+A backend that could use an accelerator, finds none, and so runs on the CPU; a variant that turned out to be missing
+when it was to be taken by default, as one that cannot be built.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from harness import answers
-from harness.contract import Backend, Trial
+from harness.contract import Backend, Missing, Trial
 from harness.contract.accelerators import device_file
 from harness.sweep.request import PlanRequest
 
 
-def fallback_notes(request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]) -> list[str]:
+def device_notes(request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]) -> list[str]:
     """Return a note for each backend that ``auto`` left on the CPU of a machine which has an accelerator's driver."""
     file = device_file()
     if file is None or not _asks_for_auto(request):
@@ -18,6 +22,23 @@ def fallback_notes(request: PlanRequest, trials: Iterable[Trial], backends: Mapp
     fallen = [name for name in dict.fromkeys(trial.backend for trial in trials) if _finds_none(backends[name])]
     cure = "install its library for this accelerator, or give --device cpu"
     return [f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {cure}" for name in fallen]
+
+
+def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
+    """Return a note for each variant and reason of ``lost``: backend -> variant -> why it is missing now."""
+    backends: dict[tuple[str, Missing], list[str]] = {}
+    for backend, variants in lost.items():
+        for variant, why in variants.items():
+            backends.setdefault((variant, why), []).append(backend)
+    return [
+        f"{variant} cannot be had, so {', '.join(names)} will run as another variant: {_one_line(why.reason)}. "
+        f"Cure: {why.cure}"
+        for (variant, why), names in backends.items()
+    ]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _asks_for_auto(request: PlanRequest) -> bool:

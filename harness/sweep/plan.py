@@ -14,13 +14,19 @@ from harness.plugins import Plugins
 from harness.sweep.axis_values import check_values, tables
 from harness.sweep.backend_options import BackendOptions
 from harness.sweep.exclude import CURE, Excludes
+from harness.sweep.fallback import device_notes, variant_notes
 from harness.sweep.problems import listed
 from harness.sweep.request import AXES, MOST_TRIALS, Combination, PlanRequest, count
 from harness.sweep.resolve import Resolver
 
 
-def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
+def expand(request: PlanRequest, plugins: Plugins, notes: list[str] | None = None) -> list[Trial]:
     """Return the trials of a request, each resolved in full and none twice.
+
+    Args:
+        request: what is asked for.
+        plugins: where its names are looked up.
+        notes: takes a sentence for each thing that is taken in place of what cannot be had here.
 
     Raises:
         UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
@@ -58,6 +64,9 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
         raise UsageError(listed(list(errors)))
     if not trials:
         raise UsageError("the plan holds no trial: every combination is excluded; loosen [[exclude]]")
+    if notes is not None:
+        notes += variant_notes(resolver.lost_variants())
+        notes += device_notes(request, trials.values(), plugins.backends)
     return list(trials.values())
 
 

@@ -14,6 +14,7 @@ from harness.contract import (
     Backend,
     Cell,
     HarnessError,
+    Missing,
     Task,
     TaskOptions,
     Trial,
@@ -43,6 +44,7 @@ class Resolver:
         self._known_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._chosen: dict[str, str] = {}  # a trial's content less its seeds -> the variant that its backend takes
         self._tasks_seen: set[str] = set()
+        self._without_variant: dict[str, Backend] = {}  # backends asked for the variant that they take by themselves
         _check_reference(plugins)
 
     def look_up(self, axis: str, name: str) -> None:
@@ -152,11 +154,23 @@ class Resolver:
         ]
 
     def _default_variant(self, backend: Backend, cell: Cell, trial: Trial) -> str:
+        self._without_variant[backend.name] = backend
         content = {name: value for name, value in trial.content().items() if name not in SEEDS}
         key = json.dumps(content, sort_keys=True)
         if key not in self._chosen:
             self._chosen[key] = answers.default_variant(backend, cell, trial)
         return self._chosen[key]
+
+    def lost_variants(self) -> dict[str, dict[str, Missing]]:
+        """Return what backends offered at first, and found missing when they chose by themselves: with the reasons."""
+        found = {}
+        for name, backend in self._without_variant.items():
+            offered = {
+                variant for (of, _), (_, known) in self._known_variants.items() if of == name for variant in known
+            }
+            missing = answers.missing_variants(backend)
+            found[name] = {variant: why for variant, why in missing.items() if variant in offered}
+        return found
 
     def _variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the variants that run this cell, and all of the backend's, those first."""
