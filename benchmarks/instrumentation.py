@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> None:
     axes = {"backend": asked.engines, "task": ("adding",), "clip_norm": (None,)}
     cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
     trials = expand(PlanRequest(axes, cases=cases), plugins)
-    for name in (trial.backend for trial in trials if trial.backend not in NORMS):
-        raise UnknownNameError("backend whose norm can be left out:", name, NORMS)
+    if unknown := [trial.backend for trial in trials if trial.backend not in NORMS]:
+        raise UnknownNameError("backend whose norm can be left out:", unknown[0], NORMS)
     print(f"{'engine':18}{'T/hidden/batch':16}{'ms per step':>12}  {'with / without the norm':26}flow")
     for trial in trials:
         print(line(trial, plugins, order, clock), flush=True)

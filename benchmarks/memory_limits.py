@@ -1,6 +1,6 @@
 """What a limit of memory could go by: peaks of address space, data segment, resident memory; what watching costs.
 
-python benchmarks/memory_limits.py [BACKEND:VARIANT ...]
+python benchmarks/memory_limits.py [BACKEND[:VARIANT] ...]
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ framework's profiler. The step's seconds are the processor's, so that others on 
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import os
@@ -75,15 +76,16 @@ def main(arguments: Sequence[str]) -> None:
 
 def prepared(arguments: Sequence[str], plugins: Plugins) -> Setup:
     """Return the trial's parts, in a process that has a worker's environment: where it has not, it starts again."""
-    names = ("backend", "cell", "hidden", "batch", "layers", "length")
-    if len(arguments) != len(names):
-        sys.exit(f"usage: profile_step.py {' '.join(names).upper()}")
-    if (backend := arguments[0].partition(":")[0]) not in PROFILERS:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("backend", "cell", "hidden", "batch", "layers", "length"):
+        parser.add_argument(name, metavar=name.upper())
+    asked = vars(parser.parse_args(arguments))
+    if (backend := asked["backend"].partition(":")[0]) not in PROFILERS:
         raise UnknownNameError("backend with a profiler:", backend, PROFILERS)
-    axes = {name: (int(word) if word.isdecimal() else word,) for name, word in zip(names, arguments, strict=True)}
+    axes = {name: (int(word) if word.isdecimal() else word,) for name, word in asked.items()}
     trial, *others = expand(PlanRequest(axes | {"task": ("char",), "clip_norm": (1.0,), "steps": (1,)}), plugins)
     if others:
-        raise UsageError(f"{arguments[0]} is more than one engine: name a variant, as in {trial.engine}")
+        raise UsageError(f"{asked['backend']} is more than one engine: name a variant, as in {trial.engine}")
     environment = worker_environment(trial, plugins)
     if environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 - this very program

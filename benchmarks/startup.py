@@ -45,10 +45,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
     parser.add_argument("--launches", type=int, default=5)
     asked = parser.parse_args(arguments)
-    keep_bytecode()
-    plugins = load_plugins()
     if asked.launches < 1:
         parser.error("--launches: at least 1 is needed")
+    keep_bytecode()
+    plugins = load_plugins()
     trials = expand(PlanRequest({**AXES, "backend": asked.engines, "evaluate_every": (0,)}), plugins)
     measured: dict[str, list[Seconds]] = {trial.engine: [] for trial in trials}
     for _ in range(asked.launches + 1):

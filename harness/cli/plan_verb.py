@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from harness.cli import streams
 from harness.cli.main import OK
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ def schema() -> int:
 
 
 def _read(plan: Path, blocked: tuple[str, ...]) -> tuple[PlanRequest, list[Trial]]:
-    from harness.contract.names import printable
     from harness.plugins import load_plugins
     from harness.sweep.plan import expand
     from harness.sweep.plan_file import read_plan
@@ -69,5 +69,5 @@ def _read(plan: Path, blocked: tuple[str, ...]) -> tuple[PlanRequest, list[Trial
     notes: list[str] = []
     trials = expand(request, load_plugins(blocked), notes)
     for note in notes:
-        click.echo(printable(f"note: {note}"), err=True)
+        streams.note(note)
     return request, trials

@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from harness.cli import types
+from harness.cli import streams, types
 from harness.contract import Record
 
 FILTERS: tuple[tuple[str, str, click.ParamType[Any], str], ...] = (
@@ -39,7 +39,7 @@ def chosen(records: Sequence[Record], options: dict[str, Any]) -> list[Record]:
     found = wanted.of(records)
     if missing := wanted.missing_lengths(found):
         told = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")  # noqa: PLR2004
-        click.echo(f"note: no such record with T = {told}", err=True)
+        streams.note(f"no such record with T = {told}")
     return found
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from harness.cli import streams
 from harness.cli.executor_options import cluster_of, executor_of, executor_options
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import axis_options, given_axes, store_option
 from harness.cli.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, UsageError
 from harness.contract.counting import are, counted
-from harness.contract.names import printable
 from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     notes: list[str] = []
     trials = with_interpreters(expand(request, plugins, notes), interpreters)
     for note in notes:
-        click.echo(printable(f"note: {note}"), err=True)
+        streams.note(note)
     settings = settings_of(options, trials, interpreters, cluster)
     counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
     agenda = look(options["store"], trials, settings, plugins, mode=mode, **counts)
@@ -124,7 +124,7 @@ def _dry_run(agenda: Agenda, options: dict[str, Any]) -> int:
     done = {name: len(standing.ended) for name, standing in agenda.standings.items()}
     print_trials(agenda.trials, agenda.launches, options["format_"], done, found)
     for note in agenda.notes(options["store"]):
-        click.echo(f"note: {note}", err=True)
+        streams.note(note)
     return OK
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from harness.cli import streams
 from harness.cli.main import NOT_OK, OK
 from harness.cli.options import default_store, run_option
 from harness.contract.counting import counted
@@ -132,7 +133,7 @@ def _tell(result: Merged) -> None:
     if result.late:
         began = f"{counted(result.late, 'run')} of {result.name} began before the last run that was there"
         after = "by number they come after it, and reports take the run with the largest number"
-        click.echo(printable(f"note: {began}; {after}. In order of time: merge all into a new store."), err=True)
+        streams.note(f"{began}; {after}. In order of time: merge all into a new store.")
 
 
 def _info_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import rich_click as click
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -27,6 +29,13 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
             if stream.isatty() and os.name == "posix":
                 setattr(sys, name, _of_terminal(stream))
+
+
+def note(text: str) -> None:
+    """Say on stderr what is no result; what a terminal would obey is escaped."""
+    from harness.contract.names import printable
+
+    click.echo(printable(f"note: {text}"), err=True)
 
 
 class _Terminal(io.FileIO):

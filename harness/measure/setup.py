@@ -23,6 +23,7 @@ from harness.contract import (
     Vocabulary,
     array_dtype,
 )
+from harness.contract.checks import variant_error
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.evaluate import Evaluator
 from harness.measure.guard import check_evaluation, check_parameters, checked_batches
@@ -123,8 +124,8 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     cell = plugins.cell(trial.cell)
     variants = backend.variants(cell)
     if trial.variant not in variants:
-        if (missing := backend.missing_variants().get(trial.variant)) is not None:
-            raise UnsupportedError(f"{trial.engine} cannot run here: {missing.reason}. Cure: {missing.cure}")
+        if trial.variant in (missing := backend.missing_variants()):
+            raise UnsupportedError(str(variant_error(backend.name, trial.variant, variants, missing)))
         if not variants:
             runs = ", ".join(name for name, other in plugins.cells.items() if backend.variants(other)) or "none here"
             raise UnsupportedError(f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}")
