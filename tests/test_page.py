@@ -184,6 +184,19 @@ def test_a_chart_has_ticks_at_the_lengths_that_are_shown_only_and_no_panel_of_re
 
 
 @pytest.mark.parametrize("width", [390, 1440])
+def test_room_is_kept_for_charts_that_are_not_drawn_yet(visit, width):
+    seen = visit(width=width)
+    seen.choose("cell", "lstm")
+    heights = "[...document.querySelectorAll('.canvas')].map(canvas => canvas.offsetHeight)"
+    kept = seen.page.evaluate(heights)
+    seen.draw_all()
+    seen.wait("[...document.querySelectorAll('.canvas')].every(canvas => canvas.style.minHeight === '')")
+    drawn = seen.page.evaluate(heights)
+    assert all(before > 100 for before in kept)
+    assert all(abs(before - after) <= 25 for before, after in zip(kept, drawn, strict=True)), (kept, drawn)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
 def test_a_panel_has_room_however_many_engines_and_settings_there_are(visit, records, tmp_path, width):
     engines = [f"engine{number}:a-rather-long-variant" for number in range(18)]
     many = [

@@ -6,6 +6,8 @@ const HEADING = 14; // of a line of a panel's heading
 const SYMBOL = 38; // of a legend's entry, beside its words
 const CHARACTER = 6.5; // of its words
 const LETTER = 7.2; // of a heading
+const LINE = 14; // of a legend's entries
+const AROUND = 31; // above the panels and the legend, between and below them
 
 // The rows of a chart as objects; they are kept by column.
 function unpacked(columns) {
@@ -67,23 +69,33 @@ class Chart {
     return this.drawing;
   }
 
-  async redraw(scheme) {
+  // Keeps the room of the drawing that is to come, so that it moves nothing below; what is in it, and how it is made.
+  prepare() {
     const width = this.canvas.clientWidth || this.element.clientWidth;
     const { rows, note } = this.chosen();
     this.width = width;
     this.show(rows, note);
-    this.view?.finalize();
-    this.view = null;
-    if (!rows.length) return this.canvas.replaceChildren();
+    if (!rows.length) return null;
     const spec = this.fitted(rows, width);
     const headed = rows.map((row) => ({ ...row, panel: wrapped(row.panel, spec.spec.width / LETTER) }));
     spec.spacing.row += HEADING * (headingLines(headed) - headingLines(rows));
+    this.canvas.style.minHeight = `${heightOf(spec, headed)}px`;
+    return { spec, headed };
+  }
+
+  async redraw(scheme) {
+    this.view?.finalize();
+    this.view = null;
+    const prepared = this.prepare();
+    if (!prepared) return this.canvas.replaceChildren();
+    const { spec, headed } = prepared;
     const place = document.createElement("div");
     const header = { ...this.schemes[scheme].header, labelLimit: spec.spec.width + 10 };
     const around = { padding: 4, background: "transparent", header };
     this.view = (await this.embed(place, spec, headed, scheme, around)).view;
     place.querySelector("svg").setAttribute("aria-hidden", "true");
     this.canvas.replaceChildren(place);
+    this.canvas.style.minHeight = "";
     if (this.canvas.scrollWidth > this.canvas.clientWidth) this.canvas.tabIndex = 0; // for the arrow keys
     else this.canvas.removeAttribute("tabindex");
   }
@@ -125,6 +137,13 @@ function wrapped(heading, most) {
 
 function headingLines(rows) {
   return Math.max(...rows.map((row) => row.panel.split("\n").length));
+}
+
+// Of a drawing, to a few pixels.
+function heightOf(spec, rows) {
+  const lines = Math.ceil(new Set(rows.map((row) => row.panel)).size / spec.columns);
+  const entries = [...parts(spec, "legend")].map((legend) => Math.ceil(legend.values.length / legend.columns));
+  return lines * (spec.spec.height + spec.spacing.row) + LINE * Math.max(0, ...entries) + AROUND;
 }
 
 // Legends name what is drawn, in as many columns as there is room for; ticks stand at the lengths that are drawn.

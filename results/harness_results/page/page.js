@@ -20,6 +20,12 @@ function applyTheme() {
   for (const chart of seen) chart.draw(scheme());
 }
 
+// Of a chart that never came into sight only the room is kept, so that links to sections end where they should.
+function refresh(chart) {
+  if (seen.has(chart)) chart.draw(scheme());
+  else chart.prepare();
+}
+
 function applyFilter() {
   readFilter();
   countTrials(data.trials);
@@ -29,7 +35,7 @@ function applyFilter() {
     table.draw();
   }
   tellWhatIsEmpty();
-  for (const chart of seen) chart.draw(scheme());
+  for (const chart of charts) refresh(chart);
 }
 
 function prepareToPrint() {
@@ -55,7 +61,7 @@ const sight = new IntersectionObserver((entries) => {
 for (const chart of charts) sight.observe(chart.element);
 
 new ResizeObserver(() => {
-  for (const chart of seen) if (!printing && Math.abs(chart.canvas.clientWidth - chart.width) > 20) chart.draw(scheme());
+  for (const chart of charts) if (!printing && Math.abs(chart.canvas.clientWidth - chart.width) > 20) refresh(chart);
 }).observe(document.getElementById("charts"));
 
 new ResizeObserver(() => { // a link to a section ends below the filter
