@@ -27,12 +27,20 @@ def test_a_tally_counts_and_foresees_the_end():
         clock.now += 30
         tally.end(Record(trial(), status, "SIGSEGV\nagain"))
     tally.start(trial(seed=1))
-    assert (tally.ended, tally.failed, tally.left, len(tally.running)) == (2, 1, 3, 1)
+    assert (tally.ended, tally.left, len(tally.running)) == (2, 3, 1)
     assert tally.seconds_left == 30 * 4
     told = summary(tally)
     assert told.startswith("1 running, 1 failed, 3 left, 120 an hour, 2 min to go, to ")
     assert told.endswith("last failure: copy lstm T=3 numpy:loop: crashed: SIGSEGV again")
     assert tally.facts()["ended"] == {"ok": 1, "crashed": 1}
+
+
+def test_what_an_engine_does_not_run_is_no_failure():
+    tally = Tally(4)
+    for status in ("failed", "unsupported", "ok", "unsupported"):
+        tally.end(Record(trial(), status, f"it {status}"))
+    assert summary(tally).startswith("0 running, 1 failed, 2 unsupported, 0 left")
+    assert tally.failure.endswith("failed: it failed")
 
 
 def test_what_runs_and_what_failed_is_named_by_what_varies():

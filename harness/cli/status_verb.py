@@ -94,7 +94,7 @@ def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Itera
 
 def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
     from harness.contract.counting import counted
-    from harness.sweep.tally import span
+    from harness.sweep.tally import span, troubles
 
     yield f"run {one['run']}: {one['command']}"
     where = f"{one['process']}, since {one['started_at']}, last heard of {one['updated_at']}"
@@ -102,9 +102,8 @@ def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
     if "total" not in one:
         return
     ended = sum(one["ended"].values())
-    failed = ended - one["ended"].get("ok", 0)
     elsewhere = f", {one['elsewhere']} by another process" if one["elsewhere"] else ""
-    done = f"{one['taken'] + ended} of {counted(one['total'], 'launch')} done ({failed} failed)"
+    done = f"{one['taken'] + ended} of {counted(one['total'], 'launch')} done ({troubles(one['ended'])})"
     running = f", {len(one['running'])} running" if one["alive"] else ""
     yield f"  {done}{running}, {one['left']} left{elsewhere}"
     if ended and one["alive"]:

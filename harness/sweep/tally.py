@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from harness.contract import Record, Trial
 from harness.sweep.naming import line
+
+_NO_FAILURE = ("ok", "unsupported")
 
 
 @dataclass
@@ -24,7 +26,7 @@ class Tally:
         statuses: status -> launches of this process that ended so.
         running: what runs now.
         names: the settings that tell the plan's trials apart.
-        failure: the last launch that did not end ok, in words.
+        failure: the last launch that failed, in words.
         clock: a monotonic clock, in seconds.
     """
 
@@ -49,7 +51,7 @@ class Tally:
         if record.trial in self.running:
             self.running.remove(record.trial)
         self.statuses[record.status] += 1
-        if record.status != "ok":
+        if record.status not in _NO_FAILURE:
             reason = " ".join((record.reason or "").split())
             self.failure = f"{line(record.trial, self.names)}: {record.status.replace('_', ' ')}: {reason}"
 
@@ -57,11 +59,6 @@ class Tally:
     def ended(self) -> int:
         """Launches that this process has ended."""
         return self.statuses.total()
-
-    @property
-    def failed(self) -> int:
-        """Launches of this process that did not end ok."""
-        return self.ended - self.statuses["ok"]
 
     @property
     def left(self) -> int:
@@ -96,7 +93,7 @@ class Tally:
 
 def summary(tally: Tally) -> str:
     """Return in a line what runs, failed and is left, how fast it goes, when it will end, and what failed last."""
-    parts = [f"{len(tally.running)} running", f"{tally.failed} failed", f"{tally.left} left"]
+    parts = [f"{len(tally.running)} running", troubles(tally.statuses), f"{tally.left} left"]
     if tally.elsewhere:
         parts.append(f"{tally.elsewhere} by another process")
     if tally.seconds_left is not None:
@@ -106,6 +103,13 @@ def summary(tally: Tally) -> str:
     if tally.failure:
         parts.append(f"last failure: {tally.failure}")
     return ", ".join(parts)
+
+
+def troubles(statuses: Mapping[str, int]) -> str:
+    """Return in words how many launches failed, and how many an engine does not run, which is no failure of it."""
+    failed = sum(count for status, count in statuses.items() if status not in _NO_FAILURE)
+    unsupported = statuses.get("unsupported", 0)
+    return f"{failed} failed" + (f", {unsupported} unsupported" if unsupported else "")
 
 
 def span(seconds: float) -> str:
