@@ -416,6 +416,11 @@ def test_a_variant_of_one_backend_narrows_no_other(asked):
     assert {variant for variant, _ in seen} == {"wide", "plain"}
 
 
+def test_all_variants_can_be_asked_for_by_that_word(asked):
+    seen, _ = asked("-b", "fast:plain", "-c", "lstm", "--variant", "all")
+    assert {variant for variant, _ in seen} == {"wide", "plain"}
+
+
 def test_a_backend_without_the_cell_or_variant_is_skipped_with_the_reason(asked):
     seen, result = asked("-b", "fast,numpy", "-c", "gru", "--variant", "vectorised")
     assert {variant for variant, _ in seen} == {"vectorised"}
@@ -464,6 +469,17 @@ def test_a_variant_that_turns_out_to_be_missing_is_told_once(monkeypatch, named,
     everything = f"{result.output}{result.exception or ''}"
     assert everything.count(told) == 1
     assert "FAIL" not in everything
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(60.0, False), (-1.0, True)])
+def test_a_long_check_tells_where_it_is_where_there_is_no_terminal(monkeypatch, seconds, told):
+    monkeypatch.setattr(check_verb, "TELL_SECONDS", seconds)
+    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: load_plugins(("torch", "jax")))
+    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", lambda: None), Check("two", lambda: None)])
+    result = CliRunner().invoke(cli, ["check", "-b", "numpy"], standalone_mode=False)
+    assert ("note: numpy [2/2] two\n" in result.stderr) is told
+    assert "2 checks ok" in result.stdout
 
 
 def test_an_interrupted_check_says_how_far_it_was(monkeypatch):

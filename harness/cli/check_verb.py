@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 from harness import answers
 from harness.cli.main import NOT_OK, OK
 from harness.cli.output import stdout_console
+from harness.cli.streams import note
 from harness.cli.types import WORDS, Named
 from harness.contract import Backend, Cell, Missing, UnavailableError, UnknownNameError, UsageError
 from harness.contract.checks import variant_error
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 GRIDS: tuple[Literal["cover", "full", "none"], ...] = ("cover", "full", "none")
 ALL = "all"  # as in BACKEND:all
+TELL_SECONDS = 60.0  # between two lines about how far it is, where there is no terminal
 Words = tuple[tuple[str, ...], ...]
 
 
@@ -81,7 +84,8 @@ def _wanted(
 ) -> list[tuple[Backend, list[str]]]:
     """Return the backends, each with those of its variants that were asked for; [] means all.
 
-    ``variants`` are those of any backend; a name of the form BACKEND:VARIANT is about that backend alone.
+    ``variants`` are those of any backend, ``all`` among them; a name of the form BACKEND:VARIANT is about that backend
+    alone.
 
     Raises:
         UnavailableError: a variant cannot be had here.
@@ -96,6 +100,8 @@ def _wanted(
                 raise variant_error(backend.name, variant, offered, answers.missing_variants(backend))
             named.setdefault(backend.name, set()).add(variant if colon else ALL)
     backends = [plugins.backends[name] for name in named] if names else _usable(plugins, console)
+    if ALL in variants:
+        return [(backend, []) for backend in backends]
     for variant in variants:
         _check_variant(variant, backends, cells)
     own = {name: [] if ALL in of_name else sorted(of_name) for name, of_name in named.items()}
@@ -162,11 +168,16 @@ def _check(backend: Backend, checks: Sequence[Check], console: Console, only: Se
 
     results: list[CheckResult] = []
     lost: set[str] = set()  # variants that turned out to be missing
+    told = time.monotonic()
     try:
         for number, check in enumerate(checks, 1):
             if check.variant in lost:
                 continue
-            with console.status(escape(f"{backend.name} [{number}/{len(checks)}] {check.label}")):
+            at = f"{backend.name} [{number}/{len(checks)}] {check.label}"
+            if not console.is_terminal and time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                note(at)
+            with console.status(escape(at)):
                 result = run_check(check)
             if not result.passed and check.variant in (missing := answers.missing_variants(backend)):
                 why = variant_error(backend.name, check.variant, (), missing)
