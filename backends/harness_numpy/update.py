@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,12 +14,11 @@ SAFE_SQUARE = 1e-24  # a sum of float32 squares below this may have lost some to
 
 
 def global_norm(gradient: Array) -> float:
-    """Return the L2 norm of (n,), also where its square would leave the range of float32."""
-    with np.errstate(over="ignore"):
-        square = float(np.dot(gradient, gradient))
-    if not SAFE_SQUARE < square < float("inf"):
+    """Return the L2 norm of (n,), also where its square would leave the range of float32, of which NumPy may warn."""
+    square = float(gradient.dot(gradient))
+    if not SAFE_SQUARE < square < math.inf:
         square = float(np.sum(np.square(gradient, dtype=np.float64)))
-    return float(np.sqrt(square))
+    return math.sqrt(square)
 
 
 def clip(optimizer: Optimizer, gradient: Array, norm: float) -> bool:
