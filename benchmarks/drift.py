@@ -24,7 +24,9 @@ def measure(runs: int, options: list[str], store: Path) -> None:
     """Run the same plan ``runs`` times into one store."""
     for number in range(1, runs + 1):
         command = [sys.executable, "-m", "harness", *COMMAND, *options, "--fresh", "--order-seed", str(number)]
-        subprocess.run([*command, "--store", str(store)], check=True, stdout=sys.stderr)
+        done = subprocess.run([*command, "--store", str(store)], check=False, stdout=sys.stderr)
+        if done.returncode:  # it has said why
+            sys.exit(done.returncode)
 
 
 def seconds_per_step(store: Path, left_out: Sequence[int]) -> dict[str, list[list[float]]]:
@@ -50,9 +52,9 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="Keep the records there; runs that are there already count.")
     parser.add_argument("--leave-out", type=int, nargs="*", default=[], help="Runs that something disturbed.")
     chosen = parser.parse_args()
-    for name in ("runs", "launches"):
-        if getattr(chosen, name) < 1:
-            parser.error(f"--{name}: at least 1 is needed")
+    for name, least in (("runs", 1), ("launches", 2)):  # of one launch each there is no order to shuffle
+        if getattr(chosen, name) < least:
+            parser.error(f"--{name}: at least {least} is needed")
     options = ["--launches", str(chosen.launches), *(["--affinity", chosen.affinity] if chosen.affinity else [])]
     with tempfile.TemporaryDirectory() as folder:
         store = chosen.store or Path(folder) / "drift.sqlite"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from importlib import import_module
 from statistics import median
 from typing import Any
 
-from harness.contract import HarnessError, Trainer, Trial, UnknownNameError
+from harness.contract import Trainer, Trial, UnknownNameError
 from harness.measure.clock import median_interval
 from harness.measure.flow import measure_flow
 from harness.measure.setup import Setup, prepare
@@ -29,7 +28,7 @@ from harness.sweep.plan import expand
 from harness.sweep.request import PlanRequest
 
 Clock = Callable[[], float]
-ENGINES = ("numpy", "torch:library", "jax:fused")
+ENGINES = ("numpy:native", "torch:library", "torch:native", "jax:fused", "jax:native")
 SHAPES = ((10, 32, 8), (25, 128, 32), (64, 512, 64))  # T, hidden, batch of an LSTM on `adding`
 # Where each backend takes the norm, and what stands in its place: constants of the same types.
 NORMS: dict[str, tuple[str, str, Callable[..., Any]]] = {
@@ -50,9 +49,10 @@ def main(arguments: Sequence[str]) -> None:
     asked = parser.parse_args(arguments)
     clock = time.process_time if asked.cpu else time.perf_counter
     plugins, order = load_plugins(), random.Random(0)  # noqa: S311 - an order, no secret
-    axes = {"backend": asked.engines, "task": ("adding",), "clip_norm": (None,)}
+    axes = {"task": ("adding",), "clip_norm": (None,)}
     cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
-    trials = expand(PlanRequest(axes, cases=cases), plugins)
+    requests = [PlanRequest({"backend": (engine,), **axes}, cases=cases) for engine in asked.engines]
+    trials = [trial for request in requests for trial in expand(request, plugins)]
     if unknown := [trial.backend for trial in trials if trial.backend not in NORMS]:
         raise UnknownNameError("backend whose norm can be left out:", unknown[0], NORMS)
     print(f"{'engine':18}{'T/hidden/batch':16}{'ms per step':>12}  {'with / without the norm':26}flow")
@@ -122,8 +122,6 @@ def flow_seconds(setup: Setup, clock: Clock) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    from script import run
+
+    run(main)

@@ -11,7 +11,6 @@ Records are made from one real record (``results/measured``), with other setting
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.contract import Record, Trial
+from harness.contract import Record, Trial, UsageError
 from harness_results import rows
 from harness_results.store import Store
 
@@ -37,14 +36,16 @@ VERBS = {
 PAGE = {"report --format html": ["report", "--format", "html"]}
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> None:
     """Make, time or weigh."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["make", "time", "page"])
     parser.add_argument("store")
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--points", type=int, default=250, help="of each curve")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    if arguments.trials < RUNS:
+        parser.error(f"--trials: at least {RUNS} are needed, one for each run")
     if arguments.what != "make" and Store.find(arguments.store) is None:
         parser.error(f"there is no store {arguments.store}: make one first")
     if arguments.what == "make":
@@ -118,7 +119,7 @@ def measure_verbs(verbs: Mapping[str, Sequence[str]], location: str) -> None:
         seconds = _children_seconds() - began
         print(f"{name:24}{seconds:8.2f} s   exit {done.returncode}, {len(done.stdout):,} characters")
         if done.returncode not in {0, 3}:
-            print(json.dumps(done.stderr[-500:]))
+            raise UsageError(f"`harness {' '.join(words)}` failed: {done.stderr.strip()[-500:]}")
 
 
 def _children_seconds() -> float:
@@ -127,4 +128,6 @@ def _children_seconds() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    from script import run
+
+    run(main)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from harness.contract import HarnessError
+from harness.contract import UnavailableError
 from harness.plugins import load_plugins
 from harness.sweep.local import run_trials
 from harness.sweep.memory_watch import MemoryWatch, descendants
@@ -36,8 +35,10 @@ def main(arguments: Sequence[str]) -> None:
         peaks: dict[str, float] = {}
         looks: list[float] = []
         (record,) = run_trials([trial], on_event=lambda *_: _note(peaks, looks))  # noqa: B023
+        if record.status != "ok":
+            raise UnavailableError(f"{trial.engine} ended {record.status}: {record.reason}")
         found = "  ".join(f"{kind} {peaks.get(kind, 0):.0f} MiB" for kind in KINDS)
-        print(f"{trial.engine}  {record.status}  {found}  a look {1000 * min(looks):.3f} ms")
+        print(f"{trial.engine}  {found}  a look {1000 * min(looks):.3f} ms")
 
 
 def _note(peaks: dict[str, float], looks: list[float]) -> None:
@@ -55,8 +56,6 @@ def _note(peaks: dict[str, float], looks: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    from script import run
+
+    run(main)

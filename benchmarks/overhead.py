@@ -9,12 +9,11 @@ Set ``OMP_NUM_THREADS=1`` for one thread.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from harness.contract import Batch, HarnessError, Trainer, Trial
+from harness.contract import Batch, Trainer, Trial
 from harness.measure.clock import MonotonicClock, median_interval
 from harness.measure.events import Phase, Progress
 from harness.measure.memory import PeakMemory
@@ -24,7 +23,7 @@ from harness.plugins import Plugins, load_plugins
 from harness.sweep.plan import expand
 from harness.sweep.request import PlanRequest
 
-ENGINES = ("numpy", "torch:library", "jax:fused")
+ENGINES = ("numpy:native", "torch:library", "jax:fused")
 SHAPES = ((10, 32, 8), (25, 64, 16), (50, 128, 32))  # T, hidden, batch of an LSTM on `adding`
 BLOCKS = 60
 WARM_UP_BLOCKS = 10
@@ -37,9 +36,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
     engines = parser.parse_args(arguments).engines
     plugins = load_plugins()
-    axes = {"backend": engines, "task": ("adding",), "steps": (LONGEST,), "evaluate_every": (0,)}
+    axes = {"task": ("adding",), "steps": (LONGEST,), "evaluate_every": (0,)}
     cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
-    trials = expand(PlanRequest(axes, cases=cases), plugins)
+    requests = [PlanRequest({"backend": (engine,), **axes}, cases=cases) for engine in engines]
+    trials = [trial for request in requests for trial in expand(request, plugins)]
     print(f"{'engine':16} {'T/hidden/batch':14} {'ms per step':>11}  harness / bare loop")
     for trial in trials:
         pairs = measure(trial, plugins)
@@ -89,8 +89,6 @@ def bare_loop(trainer: Trainer, batches: Sequence[Batch]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    from script import run
+
+    run(main)

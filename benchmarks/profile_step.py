@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.contract import HarnessError, Trainer, UnknownNameError, UsageError
+from harness.contract import Trainer, UnknownNameError, UsageError
 from harness.measure.clock import Clock
 from harness.measure.limits import LimitMeter, limit_figures
 from harness.measure.setup import Setup, prepare
@@ -223,8 +223,6 @@ PROFILERS: Mapping[str, Callable[[Any, Step], Shares]] = {
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    from script import run
+
+    run(main)

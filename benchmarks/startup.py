@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import packages_distributions
 from statistics import median
 
-from harness.contract import HarnessError, Trial
+from harness.contract import Trial, UnavailableError
 from harness.measure.events import Event, Phase
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.local import run_trials
@@ -97,7 +97,7 @@ def worker_phases(trial: Trial, plugins: Plugins) -> Seconds:
 
     (record,) = run_trials([trial], on_event=note, plugins=plugins)
     if record.status != "ok":
-        raise SystemExit(f"{trial.engine} ended {record.status}: {record.reason}")
+        raise UnavailableError(f"{trial.engine} ended {record.status}: {record.reason}")
     seconds = dict.fromkeys(("worker", *PHASES), 0.0)
     for (name, start), (_, end) in itertools.pairwise(moments):
         if name == "train":
@@ -114,8 +114,6 @@ def timed(command: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    from script import run
+
+    run(main)

@@ -23,7 +23,7 @@ from harness.sweep.executor import Executor
 from harness.sweep.identity import identities
 from harness.sweep.local import run_trials
 from harness.sweep.local_settings import LocalSettings
-from harness.sweep.plan import expand
+from harness.sweep.plan import expand_with_notes
 from harness.sweep.plan_file import read_plan
 from harness.sweep.presets import LAUNCHES
 from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES, PlanRequest, merge
@@ -101,8 +101,8 @@ def run(
     )
     request = merge(read_plan(Path(plan)), request) if plan else request
     plugins = load_plugins()
-    notes: list[str] = []
-    trials, launches = expand(request, plugins, notes), request.launches or LAUNCHES
+    trials, notes = expand_with_notes(request, plugins)
+    launches = request.launches or LAUNCHES
     settings = LocalSettings(
         timeout_seconds=timeout_seconds or request.timeout_seconds,
         sample_length=sample_length,

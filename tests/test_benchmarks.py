@@ -60,7 +60,11 @@ def test_the_gradient_norm_can_be_taken_out_of_each_engine(engine):
         ("profile_step.py numpy:loop lstm x 1 1 5", "error: hidden = 'x'"),
         ("profile_step.py flax lstm 8 1 1 5", "error: unknown backend with a profiler: 'flax'"),
         ("drift.py --runs 0", "--runs: at least 1 is needed"),
+        ("drift.py --launches 1", "--launches: at least 2 is needed"),
+        ("drift.py --affinity x", "'x'"),
         ("large_store.py time nosuch.sqlite", "there is no store nosuch.sqlite"),
+        ("large_store.py make nosuch/x.sqlite --trials 100", "error: "),
+        ("large_store.py make x.sqlite --trials 0", "--trials: at least 100 are needed"),
     ],
 )
 def test_bad_arguments_of_a_benchmark_are_told_in_a_line(tmp_path, arguments, told):

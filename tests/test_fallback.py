@@ -1,13 +1,14 @@
 """A backend that is left on the CPU although the machine has an accelerator's driver is told of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.contract import accelerators
+from harness.contract import Missing, accelerators
 from harness.plugins import load_plugins
 from harness.sweep.fallback import device_notes
-from harness.sweep.plan import expand
+from harness.sweep.plan import expand, expand_with_notes
 from harness.sweep.request import PlanRequest
 from harness_numpy import NumpyBackend
 
@@ -26,6 +27,40 @@ def notes(looking, **axes):
     request = PlanRequest({"backend": ["numpy"], "task": ["copy"], "length": [5], **axes})
     trials = expand(request, plugins)
     return device_notes(request, [one.model_copy(update={"backend": "looking"}) for one in trials] + trials, backends)
+
+
+class Losing(NumpyBackend):
+    """``quick`` turns out to be missing when it would be taken."""
+
+    name = "losing"
+    why = Missing("it cannot be built", "mend it")
+
+    def __init__(self, *, lost):
+        self.lost = lost
+
+    def variants(self, cell):
+        return ("loop",) if self.lost else ("loop", "quick")
+
+    def missing_variants(self):
+        return {"quick": self.why} if self.lost else {}
+
+    def default_variant(self, cell, trial):
+        self.lost = True
+        return "loop"
+
+
+class Lacking(Losing):
+    name = "lacking"
+
+
+def test_a_variant_that_was_never_on_offer_is_not_noted_as_lost():
+    plugins = load_plugins(block=("torch", "jax"))
+    backends = plugins.backends | {"losing": Losing(lost=False), "lacking": Lacking(lost=True)}
+    request = PlanRequest({"backend": ["losing", "lacking"], "task": ["copy"], "length": [5]})
+    trials, found = expand_with_notes(request, replace(plugins, backends=backends))
+    assert [trial.engine for trial in trials] == ["losing:loop", "lacking:loop"]
+    told = "losing cannot have quick, and what would have taken it runs as another variant: it cannot be built. "
+    assert found == [told + "Cure: mend it"]
 
 
 @pytest.fixture

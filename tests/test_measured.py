@@ -125,14 +125,14 @@ def test_the_multiples_that_the_readme_quotes_are_those_of_the_work_items():
         assert (peer, best) == (max(peers, key=peers.__getitem__), f"{max(peers.values()):.2f}")
 
 
-def largest_spread(name: str, figure: str) -> float:
-    """Return the largest relative distance between engines on one task, cell and length."""
+def largest_spread(name: str, figure: str, engines: int) -> float:
+    """Return the largest relative distance between so many engines on one task and network."""
 
     def key(row):
-        return row["task"], row["cell"], row["length"]
+        return row["task"], row["cell"], row["hidden"], row["length"]
 
     groups = [[row[figure] for row in group] for _, group in groupby(sorted(rows(name), key=key), key)]
-    assert {len(group) for group in groups} == {6}
+    assert {len(group) for group in groups} == {engines}
     return max((max(group) - min(group)) / min(group) for group in groups)
 
 
@@ -144,9 +144,14 @@ def claim(pattern: str) -> tuple[str, ...]:
 
 def test_what_is_said_of_the_agreement_is_so():
     initial, final = claim(r"agree on `loss_initial` to ([\d.e-]+) relative and on `loss_final` to ([\d.e-]+)")
-    spreads = (largest_spread("agreement.jsonl", name) for name in ("loss_initial", "loss_final"))
+    spreads = (largest_spread("agreement.jsonl", name, 6) for name in ("loss_initial", "loss_final"))
     assert [f"{value:.1e}" for value in spreads] == [f"{float(text):.1e}" for text in (initial, final)]
     assert {row["status"] for row in rows("agreement.jsonl")} == {"ok"}
+
+
+def test_what_is_said_of_newtons_method_is_so():
+    (final,) = claim(r"the four variants agree on `loss_final` to ([\d.e-]+) relative")
+    assert f"{largest_spread('newton.jsonl', 'loss_final', 4):.1e}" == f"{float(final):.1e}"
 
 
 def test_what_is_said_of_tinyshakespeare_is_so():
@@ -170,9 +175,12 @@ def test_what_is_said_of_long_range_addition_is_so():
 
 
 def test_what_is_said_of_over_fitting_is_so():
-    ends, ratio = claim(r"step 900 and ends at ([\d.]+) .*validation ends at ([\d.]+) of the baseline")
+    ends, falls, ratio = claim(
+        r"ends at ([\d.]+) nats while training falls to ([\d.]+).*validation ends at ([\d.]+) of the baseline"
+    )
     by_task = {row["task"]: row for row in rows("over-fitting.jsonl")}
     assert written(by_task["char"]["loss_validation"], ends)
+    assert written(by_task["char"]["loss_final"], falls)
     assert written(by_task["adding"]["loss_ratio"], ratio)
 
 

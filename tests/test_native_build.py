@@ -12,7 +12,7 @@ import pytest
 from harness.cells import LSTM
 from harness.contract import Execution, Inputs, Model, Optimizer, Trial, UnavailableError
 from harness.plugins import load_plugins
-from harness.sweep.plan import expand
+from harness.sweep.plan import expand_with_notes
 from harness.sweep.request import PlanRequest
 from harness_jax.backend import JaxBackend
 from harness_native import build as building
@@ -96,14 +96,14 @@ def test_the_default_is_another_where_the_kernel_cannot_be_built(compiler, backe
 def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would_have_taken_it(compiler):
     compiler("sys.stderr.write('broken\\n\\nin two lines'); sys.exit(1)")
     axes = {"backend": ["numpy", "torch", "jax:fused"], "task": ["copy"], "length": [64, 128], "steps": [1000]}
-    notes, plugins = [], load_plugins(block=PEERS)
-    assert "native" not in {trial.variant for trial in expand(PlanRequest(axes), plugins, notes)}
-    (note,) = notes
-    assert note.startswith("native cannot be had, so numpy, torch will run as another variant: the C compiler failed")
+    plugins = load_plugins(block=PEERS)
+    trials, (note,) = expand_with_notes(PlanRequest(axes), plugins)
+    assert "native" not in {trial.variant for trial in trials}
+    assert note.startswith(
+        "numpy, torch cannot have native, and what would have taken it runs as another variant: the C "
+    )
     assert re.search(r"broken in two lines\. Cure: set \$CC to another", note)
-    notes.clear()
-    expand(PlanRequest(axes), plugins, notes)
-    assert not notes
+    assert expand_with_notes(PlanRequest(axes), plugins)[1] == []
 
 
 @pytest.mark.parametrize("verb", [("run", "--dry-run"), ("plan", "validate")])
@@ -119,7 +119,9 @@ def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(c
     )
     assert done.returncode == 0, done.stderr
     (note,) = (line for line in done.stderr.splitlines() if "native" in line)
-    assert note.startswith("note: native cannot be had, so numpy will run as another variant: the C compiler failed")
+    assert note.startswith(
+        "note: numpy cannot have native, and what would have taken it runs as another variant: the C "
+    )
     assert ":native" not in done.stdout
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.contract import DivergedError, Missing, PluginError, Score, Trial, UnsupportedError
+from harness.contract import DivergedError, Missing, PluginError, Score, Trial, UnavailableError, UnsupportedError
 from harness.contract.record import FIGURE_COLUMNS
 from harness.measure import checkpoint, flow, runner
 from harness.measure.draft import Draft
@@ -212,6 +212,23 @@ def test_a_missing_library_is_unsupported_with_the_cure(plugins):
         "unsupported",
         "backend 'faulty' cannot run here: no abacus. Cure: buy one",
     )
+
+
+def test_a_backend_without_the_cell_says_which_it_has(plugins):
+    picky = type("Picky", (type(plugins.backend("faulty")),), {})
+    picky.variants = lambda self, cell: ("good",) if cell.name in {"gru", "lstm"} else ()
+    record = measure(replace(plugins, backends=plugins.backends | {"faulty": picky()}))
+    reason = "backend 'faulty' does not run the cell rnn; it runs: lstm, gru"
+    assert (record.status, record.reason) == ("unsupported", reason)
+
+
+def test_a_variant_that_turns_out_to_be_missing_is_unsupported(plugins):
+    class Losing(type(plugins.backend("faulty"))):
+        def trainer(self, *args):
+            raise UnavailableError("it cannot be built. Cure: mend the compiler")
+
+    record = measure(replace(plugins, backends=plugins.backends | {"faulty": Losing()}))
+    assert (record.status, record.reason) == ("unsupported", "it cannot be built. Cure: mend the compiler")
 
 
 def test_why_unsupported_is_the_reason(plugins):

@@ -6,7 +6,8 @@ O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is 
 the solution, no iteration.
 
 A guess is kept in proportion to what the cell makes of the last one, or it may overflow. Newton's method need not
-converge, and where it has not, the step fails: nothing is ever trained on a wrong state.
+converge, and where it has not, the step fails: nothing is ever trained on a wrong state. What is not finite to begin
+with, as weights that diverged, is no failure of the method: every state is then NaN.
 """
 
 from __future__ import annotations
@@ -112,14 +113,15 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
     zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
     first = evaluated(zeros, jnp.zeros((), jnp.int32))
-    last = lax.while_loop(lambda guess: ~guess.solved & (guess.iterations < ITERATIONS), improved, first)
-    solved = lax.cond(last.solved, lambda _: True, _fail, last)
-    # The answer must depend on the check, or XLA leaves it out.
+    finite = jnp.stack([jnp.isfinite(part).all() for part in (zx, weight_hh, bias_hh, start)]).all()
+    last = lax.while_loop(lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first)
+    solved = lax.cond(last.solved | ~finite, lambda guess: guess.solved, _fail, last)
+    # The answer must depend on the check, or XLA leaves it out. Of what is not finite nothing is solved: all is NaN.
     return Solution(jnp.where(solved, last.following, jnp.nan), last.jacobians)
 
 
 def _contained(states: Array, following: Array) -> Array:
-    """Return the new guess within twice the largest number that the cell makes of the old one, and 1.
+    """Return the new guess within 1 plus twice the largest number that the cell makes of the old one.
 
     Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after some hundred. The
     first states are right and stay so, one more with each iteration at least (Gonzalez et al. 2024, arXiv:2407.19115),

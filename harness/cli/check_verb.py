@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
@@ -51,13 +52,20 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
     chosen = [plugins.cell(name) for name in _joined(cells)] or list(plugins.cells.values())
     wanted = _wanted(plugins, _joined(names), _joined(variants), console)
     failures = checked = 0
-    for backend, only in wanted:
-        if reason := _why_nothing(backend, only, chosen, plugins):
-            console.print(f"[yellow]skipped[/] {escape(printable(f'{backend.name}: {reason}'))}", soft_wrap=True)
+    unmet: list[UsageError] = []
+    for one in wanted:
+        for name, why in _missing(one.backend).items():
+            if one.takes(name):
+                _skip(console, str(why))
+        if reason := _why_nothing(one, chosen, plugins):
+            _skip(console, f"{one.backend.name}: {reason}")
             continue
-        checks = _checks(backend, plugins, chosen, only, grid)
-        failures += _check(backend, checks, console, only, verbose=verbose)
-        checked += 1
+        results, lost = _check(one, _checks(one, plugins, chosen, grid), console, verbose=verbose)
+        failures += sum(not result.passed for result in results)
+        checked += bool(results)
+        unmet += [why for name, why in lost.items() if name in one.named]
+    if unmet:  # what was asked for must not look as if it had passed
+        raise unmet[0]
     if not checked:
         raise UsageError("nothing was checked: no backend here runs such a variant of such a cell; see `harness list`")
     return NOT_OK if failures else OK
@@ -79,10 +87,27 @@ def _bound_threads(plugins: Plugins) -> None:
     threadpool_limits(1)  # the BLAS of NumPy, which is loaded already
 
 
-def _wanted(
-    plugins: Plugins, names: Sequence[str], variants: Sequence[str], console: Console
-) -> list[tuple[Backend, list[str]]]:
-    """Return the backends, each with those of its variants that were asked for; [] means all.
+@dataclass(frozen=True)
+class _Wanted:
+    """A backend to check.
+
+    Attributes:
+        backend: the backend.
+        only: those of its variants that were asked for; none: all.
+        named: of these, the ones that were asked for as BACKEND:VARIANT.
+    """
+
+    backend: Backend
+    only: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
+
+    def takes(self, variant: str) -> bool:
+        """Say whether a variant of the backend was asked for."""
+        return not self.only or variant in self.only
+
+
+def _wanted(plugins: Plugins, names: Sequence[str], variants: Sequence[str], console: Console) -> list[_Wanted]:
+    """Return the backends with what was asked for of each.
 
     ``variants`` are those of any backend, ``all`` among them; a name of the form BACKEND:VARIANT is about that backend
     alone.
@@ -91,21 +116,24 @@ def _wanted(
         UnavailableError: a variant cannot be had here.
         UnknownNameError: a backend has no such variant: checking nothing must not look like passing.
     """
-    named: dict[str, set[str]] = {}
+    asked: dict[str, set[str]] = {}
     cells = list(plugins.cells.values())
     for name in names:
         base, colon, variant = name.partition(":")
         for backend in plugins.usable_backends(base):
             if colon and variant not in {ALL, *(offered := _offered([backend], cells))}:
                 raise variant_error(backend.name, variant, offered, answers.missing_variants(backend))
-            named.setdefault(backend.name, set()).add(variant if colon else ALL)
-    backends = [plugins.backends[name] for name in named] if names else _usable(plugins, console)
-    if ALL in variants:
-        return [(backend, []) for backend in backends]
-    for variant in variants:
+            asked.setdefault(backend.name, set()).add(variant if colon else ALL)
+    backends = [plugins.backends[name] for name in asked] if names else _usable(plugins, console)
+    for variant in {*variants} - {ALL}:
         _check_variant(variant, backends, cells)
-    own = {name: [] if ALL in of_name else sorted(of_name) for name, of_name in named.items()}
-    return [(backend, [*variants, *own.get(backend.name, ())]) for backend in backends]
+    return [_of_backend(backend, asked.get(backend.name, set()), variants) for backend in backends]
+
+
+def _of_backend(backend: Backend, asked: Collection[str], variants: Sequence[str]) -> _Wanted:
+    named = frozenset(asked) - {ALL}
+    everything = ALL in variants or (ALL in asked and not variants)
+    return _Wanted(backend, frozenset() if everything else named | {*variants}, named)
 
 
 def _offered(backends: Sequence[Backend], cells: Sequence[Cell]) -> set[str]:
@@ -117,29 +145,40 @@ def _check_variant(wanted: str, backends: Sequence[Backend], cells: Sequence[Cel
     if wanted in (offered := _offered(backends, cells)):
         return
     for backend in backends:
-        if wanted in (missing := answers.missing_variants(backend)):
-            raise variant_error(backend.name, wanted, (), missing)
+        if len(backends) == 1 or wanted in answers.missing_variants(backend):
+            raise variant_error(backend.name, wanted, offered, answers.missing_variants(backend))
     raise UnknownNameError("variant", wanted, offered, "harness list backends")
 
 
-def _why_nothing(backend: Backend, only: Sequence[str], cells: Sequence[Cell], plugins: Plugins) -> str | None:
+def _missing(backend: Backend) -> dict[str, UsageError]:
+    """Return the variants that the backend cannot offer here, with what to say of each."""
+    missing = answers.missing_variants(backend)
+    return {name: variant_error(backend.name, name, (), missing) for name in missing}
+
+
+def _why_nothing(wanted: _Wanted, cells: Sequence[Cell], plugins: Plugins) -> str | None:
     """Return why there is nothing of a backend to check; None where there is, and where it runs no cell at all."""
     names = ", ".join(cell.name for cell in cells)
-    if not (offered := _offered([backend], cells)):
-        runs_any = _offered([backend], list(plugins.cells.values()))
+    if not (offered := _offered([wanted.backend], cells)):
+        runs_any = _offered([wanted.backend], list(plugins.cells.values()))
         return f"it runs none of the cells {names}" if runs_any else None
-    return f"it runs {names} as none of {', '.join(only)}" if only and not offered & set(only) else None
+    if not wanted.only or offered & wanted.only:
+        return None
+    return f"it runs {names} as none of {', '.join(sorted(wanted.only))}"
+
+
+def _skip(console: Console, what: str) -> None:
+    console.print(f"[yellow]skipped[/] {escape(printable(what))}", soft_wrap=True)
 
 
 def _usable(plugins: Plugins, console: Console) -> list[Backend]:
     for broken in plugins.broken:
-        console.print(f"[yellow]skipped[/] {escape(printable(str(broken)))}", soft_wrap=True)
+        _skip(console, str(broken))
     usable = []
     for backend in plugins.backends.values():
         answer = answers.availability(backend)
         if isinstance(answer, Missing):
-            reason = f"{backend.name}: {answer.reason}. Cure: {answer.cure}"
-            console.print(f"[yellow]skipped[/] {escape(printable(reason))}", soft_wrap=True)
+            _skip(console, f"{backend.name}: {answer.reason}. Cure: {answer.cure}")
         else:
             usable.append(backend)
     if not usable:
@@ -147,67 +186,64 @@ def _usable(plugins: Plugins, console: Console) -> list[Backend]:
     return usable
 
 
-def _checks(
-    backend: Backend, plugins: Plugins, cells: Sequence[Cell], variants: Sequence[str], grid: str
-) -> list[Check]:
+def _checks(wanted: _Wanted, plugins: Plugins, cells: Sequence[Cell], grid: str) -> list[Check]:
     from harness.measure import REFERENCE_BACKEND
     from harness.testing import checks_for_backend
 
     reference = plugins.backend(REFERENCE_BACKEND)
     kind = next(one for one in GRIDS if one == grid)
-    return list(checks_for_backend(backend, reference, cells, variants=variants or None, grid=kind))
+    return list(checks_for_backend(wanted.backend, reference, cells, variants=sorted(wanted.only) or None, grid=kind))
 
 
-def _check(backend: Backend, checks: Sequence[Check], console: Console, only: Sequence[str], *, verbose: bool) -> int:
-    """Run the checks, print those that fail and the sum, and return how many failed.
-
-    Raises:
-        UnavailableError: a variant that was asked for turned out to be missing, as one that cannot be built.
-    """
+def _check(
+    wanted: _Wanted, checks: Sequence[Check], console: Console, *, verbose: bool
+) -> tuple[list[CheckResult], dict[str, UsageError]]:
+    """Run the checks, print those that fail and the sum; return the results, and variants that turned out missing."""
     from harness.testing import run_check
 
+    name, told = wanted.backend.name, time.monotonic()
     results: list[CheckResult] = []
-    lost: set[str] = set()  # variants that turned out to be missing
-    told = time.monotonic()
+    lost: dict[str, UsageError] = {}  # variants, as one that cannot be built
     try:
         for number, check in enumerate(checks, 1):
             if check.variant in lost:
                 continue
-            at = f"{backend.name} [{number}/{len(checks)}] {check.label}"
+            at = f"{name} [{number}/{len(checks)}] {check.label}"
             if not console.is_terminal and time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
                 note(at)
             with console.status(escape(at)):
                 result = run_check(check)
-            if not result.passed and check.variant in (missing := answers.missing_variants(backend)):
-                why = variant_error(backend.name, check.variant, (), missing)
-                if check.variant in only:
-                    raise why
-                console.print(f"[yellow]skipped[/] {escape(printable(str(why)))}", soft_wrap=True)
-                lost.add(check.variant)
+            if not result.passed and check.variant and (why := _missing(wanted.backend).get(check.variant)):
+                lost[check.variant] = why
+                if check.variant not in wanted.named:  # else it is the error in which all ends
+                    _skip(console, str(why))
                 continue
             results.append(result)
             if verbose or not result.passed:
-                console.print(_line(backend, result), soft_wrap=True)
+                console.print(_line(name, result), soft_wrap=True)
     except KeyboardInterrupt:
-        console.print(_sum(backend, results, f" of {len(checks)}, interrupted"), soft_wrap=True)
+        failed = sum(not result.passed for result in results)
+        ran = f"{len(results)} of {counted(len(checks), 'check')} ran, {failed} failed: interrupted"
+        console.print(f"[bold]{escape(name)}[/]  {ran}", soft_wrap=True)
         raise
-    console.print(_sum(backend, results), soft_wrap=True)
-    return sum(not result.passed for result in results)
+    if results:
+        console.print(_sum(name, results), soft_wrap=True)
+    return results, lost
 
 
-def _sum(backend: Backend, results: Sequence[CheckResult], rest: str = "") -> str:
+def _sum(name: str, results: Sequence[CheckResult]) -> str:
     failures, seconds = sum(not result.passed for result in results), sum(result.seconds for result in results)
     verdict = (
         f"[red]{failures} of {len(results)} checks failed[/]"
         if failures
         else f"[green]{counted(len(results), 'check')} ok[/]"
     )
-    return f"[bold]{escape(backend.name)}[/]  {verdict}{rest}  [dim]{seconds:.0f} s[/]"
+    return f"[bold]{escape(name)}[/]  {verdict}  [dim]{seconds:.0f} s[/]"
 
 
-def _line(backend: Backend, result: CheckResult) -> str:
+def _line(backend: str, result: CheckResult) -> str:
     word = "[yellow]n/a [/]" if result.skipped else "[green]ok  [/]" if result.passed else "[red]FAIL[/]"
-    place = ":".join(part for part in (backend.name, result.variant) if part)
+    place = ":".join(part for part in (backend, result.variant) if part)
     about = f"{place} {result.cell} {result.name}" + (f": {result.message}" if result.message else "")
     return f"{word} {escape(printable(about))}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from harness.cli import types
+from harness.cli import streams, types
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options import store_option
 from harness.contract import Missing, Record, Trial
@@ -48,7 +48,9 @@ def command(blocked: tuple[str, ...], /, **options: Any) -> int:
     plugins = load_plugins(blocked)
     report: dict[str, Any] = {"machine": _machine(), "backends": _backends(plugins)}
     engines = options["backend"] or [row["name"] for row in report["backends"] if row["usable"] and not row["groups"]]
-    trials = same_trials(engines, options["threads"], plugins)
+    trials, notes = same_trials(engines, options["threads"], plugins)
+    for note in notes:
+        streams.note(note)
     launches, interrupted = ([], False) if options["dry_run"] else _measure(trials, plugins, options)
     if interrupted:
         return INTERRUPTED

@@ -62,12 +62,11 @@ def schema() -> int:
 
 def _read(plan: Path, blocked: tuple[str, ...]) -> tuple[PlanRequest, list[Trial]]:
     from harness.plugins import load_plugins
-    from harness.sweep.plan import expand
+    from harness.sweep.plan import expand_with_notes
     from harness.sweep.plan_file import read_plan
 
     request = read_plan(plan)
-    notes: list[str] = []
-    trials = expand(request, load_plugins(blocked), notes)
+    trials, notes = expand_with_notes(request, load_plugins(blocked))
     for note in notes:
         streams.note(note)
     return request, trials

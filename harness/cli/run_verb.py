@@ -76,7 +76,7 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     from harness.cli.run_settings import settings_of
     from harness.plugins import load_plugins
     from harness.sweep.interpreters import read_interpreters, with_interpreters
-    from harness.sweep.plan import expand
+    from harness.sweep.plan import expand_with_notes
     from harness.sweep.plan_file import read_plan
     from harness.sweep.presets import preset
     from harness.sweep.request import PlanRequest, merge
@@ -88,8 +88,8 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
     cluster, options["executor"] = cluster_of(options), executor_of(options)
     interpreters = read_interpreters(options["pythons"])
     plugins = load_plugins(blocked)
-    notes: list[str] = []
-    trials = with_interpreters(expand(request, plugins, notes), interpreters)
+    expanded, notes = expand_with_notes(request, plugins)
+    trials = with_interpreters(expanded, interpreters)
     for note in notes:
         streams.note(note)
     settings = settings_of(options, trials, interpreters, cluster)

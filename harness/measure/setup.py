@@ -19,6 +19,7 @@ from harness.contract import (
     Task,
     Trainer,
     Trial,
+    UnavailableError,
     UnsupportedError,
     Vocabulary,
     array_dtype,
@@ -55,8 +56,15 @@ class Setup:
         return self.plugins.backend(REFERENCE_BACKEND)
 
     def trainer(self) -> Trainer:
-        """Return the backend's trainer at the initial weights, its parameters checked."""
-        trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
+        """Return the backend's trainer at the initial weights, its parameters checked.
+
+        Raises:
+            UnsupportedError: the variant turned out to be missing, as one that cannot be built.
+        """
+        try:
+            trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
+        except UnavailableError as error:
+            raise UnsupportedError(str(error)) from error
         check_parameters(trainer, self.model, array_dtype(self.trial.dtype), self.label)
         return trainer
 

@@ -31,8 +31,8 @@ def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
         for variant, why in variants.items():
             backends.setdefault((variant, why), []).append(backend)
     return [
-        f"{variant} cannot be had, so {', '.join(names)} will run as another variant: {_one_line(why.reason)}. "
-        f"Cure: {why.cure}"
+        f"{', '.join(names)} cannot have {variant}, and what would have taken it runs as another variant: "
+        f"{_one_line(why.reason)}. Cure: {why.cure}"
         for (variant, why), names in backends.items()
     ]
 

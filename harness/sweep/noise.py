@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from harness.contract import Record, Trial
 from harness.measure.streams import generator
 from harness.plugins import Plugins
-from harness.sweep.plan import expand
+from harness.sweep.plan import expand_with_notes
 from harness.sweep.request import PlanRequest
 
 STEPS = 100  # about a second of blocks where a step takes 10 ms
 
 
-def same_trials(engines: Sequence[str], threads: int, plugins: Plugins) -> list[Trial]:
-    """Return the trial that each engine runs as A and as B: an LSTM on ``copy`` at T = 50.
+def same_trials(engines: Sequence[str], threads: int, plugins: Plugins) -> tuple[list[Trial], list[str]]:
+    """Return the trial that each engine runs as A and as B, an LSTM on ``copy`` at T = 50, and notes on the engines.
 
     Raises:
         UsageError: an engine is unknown or unavailable.
     """
     axes = {"task": ("copy",), "cell": ("lstm",), "length": (50,), "steps": (STEPS,), "evaluate_every": (0,)}
-    return expand(PlanRequest({"backend": tuple(engines), "threads": (threads,), **axes}), plugins)
+    return expand_with_notes(PlanRequest({"backend": tuple(engines), "threads": (threads,), **axes}), plugins)
 
 
 def split(launches: Sequence[Record], order_seed: int) -> tuple[list[float], list[float]]:

@@ -20,13 +20,21 @@ from harness.sweep.request import AXES, MOST_TRIALS, Combination, PlanRequest, c
 from harness.sweep.resolve import Resolver
 
 
-def expand(request: PlanRequest, plugins: Plugins, notes: list[str] | None = None) -> list[Trial]:
-    """Return the trials of a request, each resolved in full and none twice.
+def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
+    """Return the trials of a request, each resolved in full and none twice; as ``expand_with_notes`` without the notes.
+
+    Raises:
+        UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
+    """
+    return expand_with_notes(request, plugins)[0]
+
+
+def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Trial], list[str]]:
+    """Return the trials of a request, and a sentence for each thing that is taken in place of what cannot be had here.
 
     Args:
         request: what is asked for.
         plugins: where its names are looked up.
-        notes: takes a sentence for each thing that is taken in place of what cannot be had here.
 
     Raises:
         UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
@@ -64,10 +72,8 @@ def expand(request: PlanRequest, plugins: Plugins, notes: list[str] | None = Non
         raise UsageError(listed(list(errors)))
     if not trials:
         raise UsageError("the plan holds no trial: every combination is excluded; loosen [[exclude]]")
-    if notes is not None:
-        notes += variant_notes(resolver.lost_variants())
-        notes += device_notes(request, trials.values(), plugins.backends)
-    return list(trials.values())
+    notes = variant_notes(resolver.lost_variants()) + device_notes(request, trials.values(), plugins.backends)
+    return list(trials.values()), notes
 
 
 def _products(request: PlanRequest) -> list[Combination]:

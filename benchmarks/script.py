@@ -1,0 +1,17 @@
+"""How a script of this folder ends where it cannot go on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from harness.contract import HarnessError
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Call ``main`` with the command line's arguments; an error of the harness is told in a line, with status 2."""
+    try:
+        main(sys.argv[1:])
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
