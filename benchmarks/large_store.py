@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -44,11 +45,15 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--points", type=int, default=250, help="of each curve")
     arguments = parser.parse_args(words)
+    if arguments.points < 1:
+        parser.error("--points: at least 1 is needed")
     if arguments.trials < RUNS:
         parser.error(f"--trials: at least {RUNS} are needed, one for each run")
     if arguments.what != "make" and Store.find(arguments.store) is None:
         parser.error(f"there is no store {arguments.store}: make one first")
     if arguments.what == "make":
+        if Store.find(arguments.store) is not None:
+            parser.error(f"there is a store {arguments.store}: name another")
         make(arguments.store, arguments.trials, arguments.points)
     elif arguments.what == "time":
         measure(arguments.store)
@@ -62,7 +67,7 @@ def make(location: str, trials: int, points: int) -> None:
     with Store.open(location) as store:
         for number in range(RUNS):
             run_id = store.begin_run(f"harness run part-{number}.toml", {"launches": 1})
-            some = [rows.pack(next(records)) for _ in range(trials // RUNS)]
+            some = [rows.pack(one) for one in islice(records, trials * (number + 1) // RUNS - trials * number // RUNS)]
             store.database.run(lambda c, some=some, run_id=run_id: _insert(c, some, run_id), write=True)
 
 

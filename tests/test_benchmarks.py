@@ -63,7 +63,8 @@ def test_the_gradient_norm_can_be_taken_out_of_each_engine(engine):
         ("drift.py --launches 1", "--launches: at least 2 is needed"),
         ("drift.py --affinity x", "'x'"),
         ("large_store.py time nosuch.sqlite", "there is no store nosuch.sqlite"),
-        ("large_store.py make nosuch/x.sqlite --trials 100", "error: "),
+        ("large_store.py make nosuch/x.sqlite --trials 100", "error: store nosuch/x.sqlite: there is no directory"),
+        ("large_store.py make x.sqlite --points 0", "--points: at least 1 is needed"),
         ("large_store.py make x.sqlite --trials 0", "--trials: at least 100 are needed"),
     ],
 )

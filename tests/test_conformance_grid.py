@@ -388,7 +388,7 @@ def asked(monkeypatch):
 
     def look(wanted, checks, console, *, verbose):
         seen.update((check.variant, check.cell) for check in checks if check.cell)
-        return [SimpleNamespace(passed=True)], {}
+        return [SimpleNamespace(passed=True, variant=check.variant) for check in checks]
 
     monkeypatch.setattr(check_verb, "_check", look)
 
@@ -478,15 +478,32 @@ def test_a_variant_that_turns_out_to_be_missing_is_told_each_time_and_costs_no_o
     loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": Losing(), "other": Other()})
     monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
     monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
-    for again in (False, True):
+    for _ in range(2):
         result = CliRunner().invoke(cli, ["check", "-b", named, "-c", "rnn", "--grid", "none"], standalone_mode=False)
         assert result.return_value == status
         everything = f"{result.output}{result.exception or ''}"
         assert everything.count("numpy:native cannot run here: it cannot be built. Cure: mend the compiler") == 1
         assert ("skipped numpy:native" in everything) is (named == "numpy")
         assert "FAIL" not in everything
-        if named != "numpy:native" and not again:
-            assert " checks ok" in everything
+        assert (" ok" in everything) is (named != "numpy:native")
+
+
+def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
+    loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": Losing()})
+    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
+    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    for _ in range(2):
+        asked = ["check", "--variant", "native,vectorised", "-c", "rnn", "--grid", "none"]
+        result = CliRunner().invoke(cli, asked, standalone_mode=False)
+        assert str(result.exception) == "nothing was checked as native: no backend here runs rnn so"
+        assert "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler" in result.output
+        assert re.search(r"numpy  \d+ checks ok", result.output)
+
+
+def test_a_variant_that_was_named_and_has_none_of_the_cells_is_an_error_beside_others(asked):
+    seen, result = asked("-b", "fast:wide,fast:plain", "-c", "gru")
+    assert seen == {("plain", "gru")}
+    assert str(result.exception) == "nothing was checked of fast:wide: it runs none of gru"
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -508,9 +525,9 @@ def test_a_long_check_tells_where_it_is_where_there_is_no_terminal(monkeypatch, 
     monkeypatch.setattr(check_verb, "TELL_SECONDS", seconds)
     monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: load_plugins(("torch", "jax")))
     monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
-    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", lambda: None), Check("two", lambda: None)])
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", lambda: None, variant="loop")] * 2)
     result = CliRunner().invoke(cli, ["check", "-b", "numpy"], standalone_mode=False)
-    assert ("note: numpy [2/2] two\n" in result.stderr) is told
+    assert ("note: numpy [2/2] loop" in result.stderr) is told
     assert "2 checks ok" in result.stdout
 
 
@@ -532,13 +549,16 @@ def test_check_refuses_a_colon_without_a_variant(asked):
 
 
 @pytest.mark.parametrize(
-    ("variant", "message"),
+    ("arguments", "message"),
     [
-        ("wied", "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
-        ("native", "fast:native cannot run here: no compiler was found. Cure: pip install compiler"),
+        (("-b", "fast", "--variant", "wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
+        (("-b", "fast:wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
+        (("--variant", "aaa,bbb"), "unknown variant 'aaa'."),
+        (("-b", "fast", "--variant", "native"), "nothing was checked as native: no backend here runs"),
+        (("-b", "fast:native"), "fast:native cannot run here: no compiler was found. Cure: pip install compiler"),
     ],
 )
-def test_check_refuses_a_variant_that_it_could_not_check(asked, variant, message):
-    seen, result = asked("-b", "fast", "--variant", variant)
+def test_check_refuses_a_variant_that_it_could_not_check(asked, arguments, message):
+    seen, result = asked(*arguments)
     assert not seen
     assert message in str(result.exception)

@@ -121,7 +121,7 @@ def record(trial, seconds):
 
 
 def test_a_and_b_take_one_launch_each_of_every_pair_of_neighbours():
-    (trial,) = same_trials(["numpy"], 1, load_plugins(block=("torch", "jax")))
+    (trial,), _ = same_trials(["numpy"], 1, load_plugins(block=("torch", "jax")))
     launches = [record(trial, float(number)) for number in range(1, 21)]
     a, b = split(launches, 0)
     assert [{*pair} for pair in zip(a, b, strict=True)] == [{n, n + 1} for n in range(1, 21, 2)]

@@ -59,7 +59,9 @@ def test_a_variant_that_was_never_on_offer_is_not_noted_as_lost():
     request = PlanRequest({"backend": ["losing", "lacking"], "task": ["copy"], "length": [5]})
     trials, found = expand_with_notes(request, replace(plugins, backends=backends))
     assert [trial.engine for trial in trials] == ["losing:loop", "lacking:loop"]
-    told = "losing cannot have quick, and what would have taken it runs as another variant: it cannot be built. "
+    told = (
+        "quick cannot be had by losing, so trials that would have taken it run as another variant: it cannot be built. "
+    )
     assert found == [told + "Cure: mend it"]
 
 

@@ -216,7 +216,7 @@ def test_deer_reaches_a_state_that_grows_with_every_time_step():
     np.testing.assert_allclose(*outputs, rtol=0, atol=1e-3)
 
 
-def test_weights_that_are_not_finite_are_the_trainings_fault_and_not_one_of_deer():
+def test_deer_of_weights_that_are_not_finite_gives_a_loss_that_is_nan():
     model = model_of(LSTM(), hidden=4)
     weights, batch = weights_of(model), batch_of(model, 20)
     weights["weight_hh_l0"] = np.full_like(weights["weight_hh_l0"], np.nan)

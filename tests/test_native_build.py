@@ -100,7 +100,7 @@ def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would
     trials, (note,) = expand_with_notes(PlanRequest(axes), plugins)
     assert "native" not in {trial.variant for trial in trials}
     assert note.startswith(
-        "numpy, torch cannot have native, and what would have taken it runs as another variant: the C "
+        "native cannot be had by numpy, torch, so trials that would have taken it run as another variant: the C "
     )
     assert re.search(r"broken in two lines\. Cure: set \$CC to another", note)
     assert expand_with_notes(PlanRequest(axes), plugins)[1] == []
@@ -120,7 +120,7 @@ def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(c
     assert done.returncode == 0, done.stderr
     (note,) = (line for line in done.stderr.splitlines() if "native" in line)
     assert note.startswith(
-        "note: numpy cannot have native, and what would have taken it runs as another variant: the C "
+        "note: native cannot be had by numpy, so trials that would have taken it run as another variant: the C "
     )
     assert ":native" not in done.stdout
 

@@ -224,11 +224,30 @@ def test_a_backend_without_the_cell_says_which_it_has(plugins):
 
 def test_a_variant_that_turns_out_to_be_missing_is_unsupported(plugins):
     class Losing(type(plugins.backend("faulty"))):
+        lost = False
+
+        def variants(self, cell):
+            return () if self.lost else ("good",)
+
+        def missing_variants(self):
+            return {"good": Missing("it cannot be built", "mend the compiler")} if self.lost else {}
+
         def trainer(self, *args):
-            raise UnavailableError("it cannot be built. Cure: mend the compiler")
+            self.lost = True
+            raise UnavailableError("kernel.c")
 
     record = measure(replace(plugins, backends=plugins.backends | {"faulty": Losing()}))
-    assert (record.status, record.reason) == ("unsupported", "it cannot be built. Cure: mend the compiler")
+    reason = "faulty:good cannot run here: it cannot be built. Cure: mend the compiler"
+    assert (record.status, record.reason) == ("unsupported", reason)
+
+
+def test_what_else_cannot_be_had_fails(plugins):
+    class Without(type(plugins.backend("faulty"))):
+        def trainer(self, *args):
+            raise UnavailableError("it has 1 of 2 devices")
+
+    record = measure(replace(plugins, backends=plugins.backends | {"faulty": Without()}))
+    assert (record.status, record.reason) == ("failed", "it has 1 of 2 devices")
 
 
 def test_why_unsupported_is_the_reason(plugins):

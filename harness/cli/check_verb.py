@@ -50,25 +50,43 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
     plugins, console = load_plugins(blocked), stdout_console()
     _bound_threads(plugins)
     chosen = [plugins.cell(name) for name in _joined(cells)] or list(plugins.cells.values())
-    wanted = _wanted(plugins, _joined(names), _joined(variants), console)
-    failures = checked = 0
-    unmet: list[UsageError] = []
+    asked = _joined(variants)
+    wanted = _wanted(plugins, _joined(names), asked, console)
+    failures, ran = 0, set()
     for one in wanted:
         for name, why in _missing(one.backend).items():
-            if one.takes(name):
+            if one.takes(name) and name not in one.named:
                 _skip(console, str(why))
         if reason := _why_nothing(one, chosen, plugins):
             _skip(console, f"{one.backend.name}: {reason}")
             continue
-        results, lost = _check(one, _checks(one, plugins, chosen, grid), console, verbose=verbose)
+        results = _check(one, _checks(one, plugins, chosen, grid), console, verbose=verbose)
         failures += sum(not result.passed for result in results)
-        checked += bool(results)
-        unmet += [why for name, why in lost.items() if name in one.named]
-    if unmet:  # what was asked for must not look as if it had passed
-        raise unmet[0]
-    if not checked:
+        ran |= {(one.backend.name, result.variant) for result in results if result.variant}
+    _check_what_ran(ran, wanted, asked, chosen)
+    if not ran and not failures:
         raise UsageError("nothing was checked: no backend here runs such a variant of such a cell; see `harness list`")
     return NOT_OK if failures else OK
+
+
+def _check_what_ran(
+    ran: Collection[tuple[str, str]], wanted: Sequence[_Wanted], variants: Sequence[str], cells: Sequence[Cell]
+) -> None:
+    """Check that every variant that was asked for has run: checking nothing must not look like passing.
+
+    Raises:
+        UnavailableError: one cannot be had here.
+        UsageError: one has none of these cells.
+    """
+    names = ", ".join(cell.name for cell in cells)
+    for one in wanted:
+        for variant in sorted(one.named):
+            if (one.backend.name, variant) not in ran:
+                none = UsageError(f"nothing was checked of {one.backend.name}:{variant}: it runs none of {names}")
+                raise _missing(one.backend).get(variant, none)
+    for variant in variants:
+        if variant not in {ALL, *(of for _, of in ran)}:
+            raise UsageError(f"nothing was checked as {variant}: no backend here runs {names} so")
 
 
 def _joined(parts: Words) -> list[str]:
@@ -109,24 +127,25 @@ class _Wanted:
 def _wanted(plugins: Plugins, names: Sequence[str], variants: Sequence[str], console: Console) -> list[_Wanted]:
     """Return the backends with what was asked for of each.
 
-    ``variants`` are those of any backend, ``all`` among them; a name of the form BACKEND:VARIANT is about that backend
-    alone.
+    ``variants`` are those of any backend, ``all`` among them; a name of the form BACKEND:VARIANT is about that
+    backend alone.
 
     Raises:
-        UnavailableError: a variant cannot be had here.
-        UnknownNameError: a backend has no such variant: checking nothing must not look like passing.
+        UnknownNameError: a backend has no such variant.
     """
     asked: dict[str, set[str]] = {}
     cells = list(plugins.cells.values())
     for name in names:
         base, colon, variant = name.partition(":")
         for backend in plugins.usable_backends(base):
-            if colon and variant not in {ALL, *(offered := _offered([backend], cells))}:
-                raise variant_error(backend.name, variant, offered, answers.missing_variants(backend))
+            if colon and variant not in {ALL, *(known := _known([backend], cells))}:
+                raise variant_error(backend.name, variant, known, {})
             asked.setdefault(backend.name, set()).add(variant if colon else ALL)
     backends = [plugins.backends[name] for name in asked] if names else _usable(plugins, console)
-    for variant in {*variants} - {ALL}:
-        _check_variant(variant, backends, cells)
+    for variant in variants:
+        if variant not in {ALL, *(known := _known(backends, cells))}:
+            what = f"variant of backend {backends[0].name!r}:" if len(backends) == 1 else "variant"
+            raise UnknownNameError(what, variant, known, "harness list backends")
     return [_of_backend(backend, asked.get(backend.name, set()), variants) for backend in backends]
 
 
@@ -140,14 +159,9 @@ def _offered(backends: Sequence[Backend], cells: Sequence[Cell]) -> set[str]:
     return {name for backend in backends for cell in cells for name in answers.variants(backend, cell)}
 
 
-def _check_variant(wanted: str, backends: Sequence[Backend], cells: Sequence[Cell]) -> None:
-    """Check that one of the backends offers a variant of this name."""
-    if wanted in (offered := _offered(backends, cells)):
-        return
-    for backend in backends:
-        if len(backends) == 1 or wanted in answers.missing_variants(backend):
-            raise variant_error(backend.name, wanted, offered, answers.missing_variants(backend))
-    raise UnknownNameError("variant", wanted, offered, "harness list backends")
+def _known(backends: Sequence[Backend], cells: Sequence[Cell]) -> set[str]:
+    """Return the variants that are on offer, and those that are missing here."""
+    return _offered(backends, cells).union(*(answers.missing_variants(backend) for backend in backends))
 
 
 def _missing(backend: Backend) -> dict[str, UsageError]:
@@ -195,15 +209,16 @@ def _checks(wanted: _Wanted, plugins: Plugins, cells: Sequence[Cell], grid: str)
     return list(checks_for_backend(wanted.backend, reference, cells, variants=sorted(wanted.only) or None, grid=kind))
 
 
-def _check(
-    wanted: _Wanted, checks: Sequence[Check], console: Console, *, verbose: bool
-) -> tuple[list[CheckResult], dict[str, UsageError]]:
-    """Run the checks, print those that fail and the sum; return the results, and variants that turned out missing."""
+def _check(wanted: _Wanted, checks: Sequence[Check], console: Console, *, verbose: bool) -> list[CheckResult]:
+    """Run the checks, print those that fail and the sum, and return the results.
+
+    There is none of a variant that turned out to be missing, as one that cannot be built.
+    """
     from harness.testing import run_check
 
     name, told = wanted.backend.name, time.monotonic()
     results: list[CheckResult] = []
-    lost: dict[str, UsageError] = {}  # variants, as one that cannot be built
+    lost: set[str] = set()  # variants that turned out to be missing
     try:
         for number, check in enumerate(checks, 1):
             if check.variant in lost:
@@ -215,7 +230,7 @@ def _check(
             with console.status(escape(at)):
                 result = run_check(check)
             if not result.passed and check.variant and (why := _missing(wanted.backend).get(check.variant)):
-                lost[check.variant] = why
+                lost.add(check.variant)
                 if check.variant not in wanted.named:  # else it is the error in which all ends
                     _skip(console, str(why))
                 continue
@@ -227,9 +242,9 @@ def _check(
         ran = f"{len(results)} of {counted(len(checks), 'check')} ran, {failed} failed: interrupted"
         console.print(f"[bold]{escape(name)}[/]  {ran}", soft_wrap=True)
         raise
-    if results:
+    if any(result.variant or not result.passed for result in results):
         console.print(_sum(name, results), soft_wrap=True)
-    return results, lost
+    return results
 
 
 def _sum(name: str, results: Sequence[CheckResult]) -> str:

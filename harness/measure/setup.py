@@ -64,7 +64,9 @@ class Setup:
         try:
             trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
         except UnavailableError as error:
-            raise UnsupportedError(str(error)) from error
+            if (variant := self.trial.variant) not in (missing := self.backend.missing_variants()):
+                raise
+            raise UnsupportedError(str(variant_error(self.backend.name, variant, (), missing))) from error
         check_parameters(trainer, self.model, array_dtype(self.trial.dtype), self.label)
         return trainer
 

@@ -31,7 +31,7 @@ def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
         for variant, why in variants.items():
             backends.setdefault((variant, why), []).append(backend)
     return [
-        f"{', '.join(names)} cannot have {variant}, and what would have taken it runs as another variant: "
+        f"{variant} cannot be had by {', '.join(names)}, so trials that would have taken it run as another variant: "
         f"{_one_line(why.reason)}. Cure: {why.cure}"
         for (variant, why), names in backends.items()
     ]

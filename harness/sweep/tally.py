@@ -106,7 +106,7 @@ def summary(tally: Tally) -> str:
 
 
 def troubles(statuses: Mapping[str, int]) -> str:
-    """Return in words how many launches failed, and how many an engine does not run, which is no failure of it."""
+    """Return in words how many launches failed, and how many an engine does not run: that is no failure."""
     failed = sum(count for status, count in statuses.items() if status not in _NO_FAILURE)
     unsupported = statuses.get("unsupported", 0)
     return f"{failed} failed" + (f", {unsupported} unsupported" if unsupported else "")
