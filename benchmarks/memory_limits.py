@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         if record.status != "ok":
             raise UnavailableError(f"{trial.engine} ended {record.status}: {record.reason}")
         found = "  ".join(f"{kind} {peaks.get(kind, 0):.0f} MiB" for kind in KINDS)
-        print(f"{trial.engine}  {found}  a look {1000 * min(looks):.3f} ms")
+        print(f"{trial.engine}  {record.status}  {found}  a look {1000 * min(looks):.3f} ms")
 
 
 def _note(peaks: dict[str, float], looks: list[float]) -> None:

@@ -378,12 +378,21 @@ class Narrow(Fast):
         return ("plain",) if cell.name == "lstm" else ()
 
 
+def check_with(monkeypatch, *backends):
+    """Let ``harness check`` know these backends only, in this process as it is."""
+    loaded = replace(load_plugins(("torch", "jax")), backends={one.name: one for one in backends})
+    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
+    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+
+
+def typed(*arguments):
+    return CliRunner().invoke(cli, ["check", *arguments], standalone_mode=False)
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """Run ``harness check`` with fakes and return which variants and cells were checked, and how it ended."""
-    loaded = replace(load_plugins(("torch", "jax")), backends={b.name: b for b in (NumpyBackend(), Fast(), Narrow())})
-    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
-    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    check_with(monkeypatch, NumpyBackend(), Fast(), Narrow())
     seen = set()
 
     def look(wanted, checks, console, *, verbose):
@@ -393,8 +402,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(check_verb, "_check", look)
 
     def ask(*arguments):
-        result = CliRunner().invoke(cli, ["check", *arguments], standalone_mode=False)
-        return seen, result
+        return seen, typed(*arguments)
 
     return ask
 
@@ -475,11 +483,9 @@ class Other(NumpyBackend):
     [("numpy", 0), ("numpy:native", None), ("numpy:native,numpy", None), ("numpy:native,other", None)],
 )
 def test_a_variant_that_turns_out_to_be_missing_is_told_each_time_and_costs_no_other(monkeypatch, named, status):
-    loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": Losing(), "other": Other()})
-    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
-    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    check_with(monkeypatch, Losing(), Other())
     for _ in range(2):
-        result = CliRunner().invoke(cli, ["check", "-b", named, "-c", "rnn", "--grid", "none"], standalone_mode=False)
+        result = typed("-b", named, "-c", "rnn", "--grid", "none")
         assert result.return_value == status
         everything = f"{result.output}{result.exception or ''}"
         assert everything.count("numpy:native cannot run here: it cannot be built. Cure: mend the compiler") == 1
@@ -489,12 +495,9 @@ def test_a_variant_that_turns_out_to_be_missing_is_told_each_time_and_costs_no_o
 
 
 def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
-    loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": Losing()})
-    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
-    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    check_with(monkeypatch, Losing())
     for _ in range(2):
-        asked = ["check", "--variant", "native,vectorised", "-c", "rnn", "--grid", "none"]
-        result = CliRunner().invoke(cli, asked, standalone_mode=False)
+        result = typed("--variant", "native,vectorised", "-c", "rnn", "--grid", "none")
         assert str(result.exception) == "nothing was checked as native: no backend here runs rnn so"
         assert "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler" in result.output
         assert re.search(r"numpy  \d+ checks ok", result.output)
@@ -510,11 +513,8 @@ def test_a_variant_that_was_named_and_has_none_of_the_cells_is_an_error_beside_o
 def test_a_variant_that_one_backend_lost_is_checked_of_the_others(monkeypatch, lost):
     losing = Losing()
     losing.lost = lost
-    loaded = replace(load_plugins(("torch", "jax")), backends={"numpy": losing, "other": Other()})
-    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
-    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
-    asked = ["check", "--variant", "native", "-b", "numpy,other", "-c", "rnn", "--grid", "none"]
-    result = CliRunner().invoke(cli, asked, standalone_mode=False)
+    check_with(monkeypatch, losing, Other())
+    result = typed("--variant", "native", "-b", "numpy,other", "-c", "rnn", "--grid", "none")
     assert result.return_value == 0
     assert "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler" in result.output
     assert re.search(r"other  \d+ checks ok", result.output)
@@ -523,10 +523,9 @@ def test_a_variant_that_one_backend_lost_is_checked_of_the_others(monkeypatch, l
 @pytest.mark.parametrize(("seconds", "told"), [(60.0, False), (-1.0, True)])
 def test_a_long_check_tells_where_it_is_where_there_is_no_terminal(monkeypatch, seconds, told):
     monkeypatch.setattr(check_verb, "TELL_SECONDS", seconds)
-    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: load_plugins(("torch", "jax")))
-    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", lambda: None, variant="loop")] * 2)
-    result = CliRunner().invoke(cli, ["check", "-b", "numpy"], standalone_mode=False)
+    result = typed("-b", "numpy")
     assert ("note: numpy [2/2] loop" in result.stderr) is told
     assert "2 checks ok" in result.stdout
 
@@ -536,10 +535,9 @@ def test_an_interrupted_check_says_how_far_it_was(monkeypatch):
         raise KeyboardInterrupt
 
     checks = [Check("one", lambda: None), Check("two", stopped), Check("three", lambda: None)]
-    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: load_plugins(("torch", "jax")))
-    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
-    result = CliRunner().invoke(cli, ["check", "-b", "numpy"], standalone_mode=False)
+    result = typed("-b", "numpy")
     assert "numpy  1 of 3 checks ran, 0 failed: interrupted" in result.output
     assert result.exception
 

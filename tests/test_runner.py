@@ -41,6 +41,11 @@ def measure(plugins, settings=None, **changes):
     return finished.record
 
 
+def having(plugins, backend):
+    """Return the plugins with this backend as ``faulty``."""
+    return replace(plugins, backends=plugins.backends | {"faulty": backend})
+
+
 def test_the_phases_come_in_order_and_the_record_last(plugins):
     events = list(run_trial(trial(), plugins=plugins))
     phases = [event.name for event in events if isinstance(event, Phase)]
@@ -207,7 +212,7 @@ def test_a_missing_library_is_unsupported_with_the_cure(plugins):
     backend = type(
         "Absent", (type(plugins.backend("faulty")),), {"availability": lambda self: Missing("no abacus", "buy one")}
     )
-    record = measure(replace(plugins, backends=plugins.backends | {"faulty": backend()}))
+    record = measure(having(plugins, backend()))
     assert (record.status, record.reason) == (
         "unsupported",
         "backend 'faulty' cannot run here: no abacus. Cure: buy one",
@@ -217,7 +222,7 @@ def test_a_missing_library_is_unsupported_with_the_cure(plugins):
 def test_a_backend_without_the_cell_says_which_it_has(plugins):
     picky = type("Picky", (type(plugins.backend("faulty")),), {})
     picky.variants = lambda self, cell: ("good",) if cell.name in {"gru", "lstm"} else ()
-    record = measure(replace(plugins, backends=plugins.backends | {"faulty": picky()}))
+    record = measure(having(plugins, picky()))
     reason = "backend 'faulty' does not run the cell rnn; it runs: lstm, gru"
     assert (record.status, record.reason) == ("unsupported", reason)
 
@@ -236,7 +241,7 @@ def test_a_variant_that_turns_out_to_be_missing_is_unsupported(plugins):
             self.lost = True
             raise UnavailableError("kernel.c")
 
-    record = measure(replace(plugins, backends=plugins.backends | {"faulty": Losing()}))
+    record = measure(having(plugins, Losing()))
     reason = "faulty:good cannot run here: it cannot be built. Cure: mend the compiler"
     assert (record.status, record.reason) == ("unsupported", reason)
 
@@ -246,7 +251,7 @@ def test_what_else_cannot_be_had_fails(plugins):
         def trainer(self, *args):
             raise UnavailableError("it has 1 of 2 devices")
 
-    record = measure(replace(plugins, backends=plugins.backends | {"faulty": Without()}))
+    record = measure(having(plugins, Without()))
     assert (record.status, record.reason) == ("failed", "it has 1 of 2 devices")
 
 
@@ -254,7 +259,7 @@ def test_why_unsupported_is_the_reason(plugins):
     backend = type(
         "Picky", (type(plugins.backend("faulty")),), {"why_unsupported": lambda self, model, trial: "too small"}
     )
-    record = measure(replace(plugins, backends=plugins.backends | {"faulty": backend()}))
+    record = measure(having(plugins, backend()))
     assert (record.status, record.reason) == ("unsupported", "too small")
 
 
@@ -365,7 +370,7 @@ def test_an_error_of_the_harness_in_training_is_told_by_its_kind(plugins):
         def trainer(self, *args):
             raise DivergedError("diverged before the start")
 
-    record = measure(replace(plugins, backends=plugins.backends | {"faulty": Diverging()}))
+    record = measure(having(plugins, Diverging()))
     assert (record.status, record.reason) == ("diverged", "diverged before the start")
 
 
@@ -376,7 +381,7 @@ def test_what_a_plugin_says_in_an_error_is_kept_in_part(plugins):
 
     for kind in (RuntimeError, UnsupportedError, MemoryError, PluginError, SystemExit):
         Verbose.kind = kind
-        record = measure(replace(plugins, backends=plugins.backends | {"faulty": Verbose()}))
+        record = measure(having(plugins, Verbose()))
         assert len(record.reason) < 2100
         assert "characters more)" in record.reason
         assert ("backend 'faulty' from faulty 1.0" in record.reason) == (record.status == "failed")
@@ -392,7 +397,7 @@ def test_what_a_plugin_says_in_an_error_after_training_is_kept_in_part(plugins, 
 
 def test_threads_that_are_not_what_was_asked_for_fail_the_trial(plugins):
     backend = type("Greedy", (type(plugins.backend("faulty")),), {"threads": lambda self: 64})()
-    record = measure(replace(plugins, backends=plugins.backends | {"faulty": backend}))
+    record = measure(having(plugins, backend))
     assert record.status == "failed"
     assert "1 threads were asked for, the engine uses 64; give --threads 64" in record.reason
     assert record.figures.get("tokens_per_second") is None
