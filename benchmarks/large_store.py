@@ -111,8 +111,10 @@ def measure(location: str) -> None:
     began = time.process_time()
     with Store.open(location) as store:
         print(f"{'open to write':24}{time.process_time() - began:8.2f} s")
-        trial_id = next(store.each_launch()).record.trial.trial_id
-    measure_verbs(VERBS | {"show": ["show", trial_id, "--store"]}, location)
+        first = next(store.each_launch(), None)
+    if first is None:
+        raise UsageError(f"{location} holds no record: make one by `make {location}`")
+    measure_verbs(VERBS | {"show": ["show", first.record.trial.trial_id, "--store"]}, location)
 
 
 def measure_verbs(verbs: Mapping[str, Sequence[str]], location: str) -> None:

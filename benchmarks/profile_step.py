@@ -167,7 +167,7 @@ def numpy_shares(trainer: Any, step: Step) -> Shares:
     for name in METHODS:
         if hasattr(network, name):
             sections.watch(network, name, f"network.{name}")
-    for work in network._workspaces.values():  # noqa: SLF001
+    for work in getattr(network, "_workspaces", {}).values():  # those of loop have none
         for recurrence, name in ((one, name) for one in work.layers for name in ("forward", "backward")):
             sections.watch(recurrence, name, f"recurrence.{name}")
     module = import_module("harness_numpy.trainer")

@@ -109,8 +109,11 @@ def worker_phases(trial: Trial, plugins: Plugins) -> Seconds:
 def timed(command: Sequence[str]) -> float:
     """Return the wall-clock seconds of a command."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise UnavailableError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}")
+    return seconds
 
 
 if __name__ == "__main__":

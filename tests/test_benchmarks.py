@@ -11,6 +11,7 @@ import pytest
 from harness.contract import Trial
 from harness.measure.setup import prepare
 from harness.plugins import load_plugins
+from harness_results.store import Store
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SCRIPT = BENCHMARKS / "verdicts.sh"
@@ -76,3 +77,24 @@ def test_bad_arguments_of_a_benchmark_are_told_in_a_line(tmp_path, arguments, to
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_store_without_records_is_told_in_a_line(tmp_path):
+    with Store.open(tmp_path / "empty.sqlite"):
+        pass
+    command = [sys.executable, str(BENCHMARKS / "large_store.py"), "time", "empty.sqlite"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: empty.sqlite holds no record: make one by `make empty.sqlite`\n",
+    )
+
+
+def test_a_variant_of_numpy_without_workspaces_can_be_profiled():
+    benchmark = runpy.run_path(str(BENCHMARKS / "profile_step.py"))
+    trial = Trial(backend="numpy", variant="loop", task="adding", cell="lstm", length=4, hidden=5, batch=2, steps=2)
+    plugins = load_plugins()
+    setup = prepare(trial, plugins, plugins.backend("numpy"), "numpy:loop")
+    trainer = setup.trainer()
+    shares = benchmark["numpy_shares"](trainer, benchmark["stepping"](setup, trainer))
+    assert {"network.forward", "network.backward", "update.apply"} <= set(shares)

@@ -17,6 +17,7 @@ from harness.cli.main import cli
 from harness.contract import Missing
 from harness.plugins import load_plugins
 from harness.testing import Check, checks_for_backend, checks_for_cell, run_check
+from harness.testing.compare import NotApplicable
 from harness.testing.grid import AXES, cover, product
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
@@ -397,7 +398,7 @@ def asked(monkeypatch):
 
     def look(wanted, checks, console, *, verbose):
         seen.update((check.variant, check.cell) for check in checks if check.cell)
-        return [SimpleNamespace(passed=True, variant=check.variant) for check in checks]
+        return [SimpleNamespace(passed=True, skipped=False, variant=check.variant) for check in checks]
 
     monkeypatch.setattr(check_verb, "_check", look)
 
@@ -506,7 +507,66 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
 def test_a_variant_that_was_named_and_has_none_of_the_cells_is_an_error_beside_others(asked):
     seen, result = asked("-b", "fast:wide,fast:plain", "-c", "gru")
     assert seen == {("plain", "gru")}
-    assert str(result.exception) == "nothing was checked of fast:wide: it runs none of gru"
+    assert str(result.exception) == "nothing was checked of fast:wide: none of its checks is for gru"
+
+
+class LosingMidway(Losing):
+    """``native`` runs ``rnn``, and turns out to be missing at ``gru``."""
+
+    name = "losing"
+
+    def trainer(self, model, optimizer, parameters, execution):
+        self.lost = self.lost or (execution.variant == "native" and model.cell.name == "gru")
+        return NumpyBackend.trainer(self, model, optimizer, parameters, execution)
+
+
+def test_a_named_variant_that_is_lost_after_it_has_run_is_an_error(monkeypatch):
+    check_with(monkeypatch, LosingMidway(), NumpyBackend())
+    result = typed("-b", "losing:native", "-c", "rnn,gru", "--grid", "none")
+    assert str(result.exception).startswith("losing:native cannot run here: it cannot be built. Cure: ")
+    assert re.search(r"losing  \d+ checks ok", result.output)
+
+
+def test_all_that_was_named_and_lost_is_told(asked, monkeypatch):
+    check_with(monkeypatch, Fast(), Narrow())
+    _, result = asked("-b", "fast:native,narrow:native")
+    assert str(result.exception).startswith("2 problems:\n")
+    for name in ("fast", "narrow"):
+        assert f"  - {name}:native cannot run here: no compiler was found. Cure:" in str(result.exception)
+
+
+def test_a_failed_check_counts_for_more_than_what_did_not_run(asked, monkeypatch):
+    failed = SimpleNamespace(passed=False, skipped=False, variant="plain")
+    monkeypatch.setattr(check_verb, "_check", lambda *_, verbose: [failed])
+    _, result = asked("-b", "fast:plain,narrow:native")
+    assert result.return_value == 3
+    assert "note: narrow:native cannot run here: no compiler was found" in result.stderr
+
+
+def test_checks_that_do_not_apply_are_told_apart_and_are_none_that_ran(monkeypatch):
+    def not_applicable():
+        raise NotApplicable("too large")
+
+    checks = [Check("one", not_applicable, variant="loop")] * 2
+    check_with(monkeypatch, NumpyBackend())
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
+    result = typed("-b", "numpy:loop", "-c", "rnn")
+    assert str(result.exception) == "nothing was checked of numpy:loop: none of its checks is for rnn"
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")])
+    assert "numpy  1 check ok, 2 n/a" in typed("-b", "numpy:loop").stdout
+
+
+@pytest.mark.parametrize("question", ["variants", "missing_variants"])
+def test_a_backend_that_answers_nothing_costs_no_other_its_checks(monkeypatch, question):
+    def broken(*_):
+        raise KeyError("no answer")
+
+    check_with(monkeypatch, type("Broken", (Fast,), {question: broken})(), NumpyBackend())
+    result = typed("-c", "rnn", "--grid", "none")
+    assert result.return_value == 0
+    assert f"skipped backend 'fast' is broken: {question}() raised KeyError: 'no answer'" in result.output
+    assert re.search(r"numpy  \d+ checks ok", result.output)
+    assert "is broken" in str(typed("-b", "fast,numpy", "-c", "rnn", "--grid", "none").exception)
 
 
 @pytest.mark.parametrize("lost", [False, True])

@@ -11,6 +11,7 @@ import pytest
 
 from harness.cells import LSTM
 from harness.contract import Execution, Inputs, Model, Optimizer, Trial, UnavailableError
+from harness.measure.runner import run_trial
 from harness.plugins import load_plugins
 from harness.sweep.plan import expand_with_notes
 from harness.sweep.request import PlanRequest
@@ -147,6 +148,19 @@ def test_a_variant_that_cannot_be_had_here_is_refused_with_the_cure(elsewhere, b
     model = Model(LSTM(), Inputs("token", 3), hidden=2, layers=1, outputs=3, loss="cross_entropy")
     with pytest.raises(UnavailableError, match=r"native cannot run here: there is no C compiler\. Cure: pip install"):
         backend.trainer(model, Optimizer(), {}, Execution("native"))
+
+
+@each_backend
+def test_a_trial_of_a_variant_that_cannot_be_built_is_unsupported_with_the_cure(compiler, backend):
+    fake = compiler(FAILING)
+    trial = Trial(
+        backend=backend.name, variant="native", task="copy", cell="lstm", length=5, hidden=4, batch=2, steps=2
+    )
+    *_, finished = run_trial(trial, plugins=load_plugins(block=PEERS))
+    assert finished.record.status == "unsupported"
+    assert finished.record.reason.startswith(f"{backend.name}:native cannot run here: the C compiler failed")
+    assert "broken. Cure: set $CC to another" in finished.record.reason
+    assert calls(fake) == 1
 
 
 def test_a_compiler_that_fails_is_asked_once(compiler, next_process):

@@ -133,9 +133,11 @@ class JaxBackend(Backend):
         """
         if reason := _why_not(model, execution.variant, execution.dtype):
             raise UnsupportedError(reason)
-        check_variant(self, model.cell, execution.variant)
         if reason := native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
+        if execution.variant == "native":
+            native_is_built(xla_recipe())  # or it is missing from here on, which the check then says
+        check_variant(self, model.cell, execution.variant)
         _check_import()
         from harness_jax.network import Network, layer_of
         from harness_jax.trainer import JaxTrainer

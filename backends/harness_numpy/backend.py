@@ -90,9 +90,11 @@ class NumpyBackend(Backend):
             UnsupportedError: the device is not ``cpu``.
             UsageError: it does not compute in this dtype.
         """
-        check_variant(self, model.cell, execution.variant)
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
+        if execution.variant == "native":
+            native_is_built()  # or it is missing from here on, which the check then says
+        check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)
 

@@ -14,7 +14,7 @@ SAFE_SQUARE = 1e-24  # a sum of float32 squares below this may have lost some to
 
 
 def global_norm(gradient: Array) -> float:
-    """Return the L2 norm of (n,), also where its square leaves the range of float32; NumPy then warns of that."""
+    """Return the L2 norm of (n,), also where its square leaves float32; NumPy warns of one that overflows."""
     square = float(gradient.dot(gradient))
     if not SAFE_SQUARE < square < math.inf:
         square = float(np.sum(np.square(gradient, dtype=np.float64)))

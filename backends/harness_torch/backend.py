@@ -134,6 +134,8 @@ class TorchBackend(Backend):
         why = self._why_no_variant(model.cell, execution.variant)
         if reason := why or native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
+        if execution.variant == "native":
+            native_is_built()  # or it is missing from here on, which the check then says
         check_variant(self, model.cell, execution.variant)
         devices = self.devices()
         if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):

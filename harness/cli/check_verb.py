@@ -45,7 +45,7 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
     """Prove that a backend computes the same function as the float64 reference, at every cell and variant.
 
     Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and whether the
-    backend waits for its own work. Exit status 3 where a check fails.
+    backend waits for its own work. Exit status 3 where a check fails, 2 where all pass but what was named did not run.
     """
     plugins, console = load_plugins(blocked), stdout_console()
     _bound_threads(plugins)
@@ -62,31 +62,35 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
             continue
         results = _check(one, _checks(one, plugins, chosen, grid), console, verbose=verbose)
         failures += sum(not result.passed for result in results)
-        ran |= {(one.backend.name, result.variant) for result in results if result.variant}
-    _check_what_ran(ran, wanted, asked, chosen)
-    if not ran and not failures:
-        raise UsageError("nothing was checked: no backend here runs such a variant of such a cell; see `harness list`")
+        ran |= {(one.backend.name, result.variant) for result in results if result.variant and not result.skipped}
+    problems = _not_run(ran, wanted, asked, chosen)
+    if not (ran or failures or problems):
+        problems = ["nothing was checked: no backend here runs such a variant of such a cell; see `harness list`"]
+    if problems and not failures:
+        from harness.sweep.problems import listed
+
+        raise UsageError(listed(problems))
+    for problem in problems:
+        note(problem)
     return NOT_OK if failures else OK
 
 
-def _check_what_ran(
+def _not_run(
     ran: Collection[tuple[str, str]], wanted: Sequence[_Wanted], variants: Sequence[str], cells: Sequence[Cell]
-) -> None:
-    """Check that every variant that was asked for has run: checking nothing must not look like passing.
-
-    Raises:
-        UnavailableError: one cannot be had here.
-        UsageError: one has none of these cells.
-    """
-    names = ", ".join(cell.name for cell in cells)
+) -> list[str]:
+    """Return why variants that were asked for have not run, or not on all cells: that must not look like passing."""
+    problems, names = [], ", ".join(cell.name for cell in cells)
     for one in wanted:
+        missing = _missing(one.backend)
         for variant in sorted(one.named):
-            if (one.backend.name, variant) not in ran:
-                none = UsageError(f"nothing was checked of {one.backend.name}:{variant}: it runs none of {names}")
-                raise _missing(one.backend).get(variant, none)
-    for variant in variants:
-        if variant not in {ALL, *(of for _, of in ran)}:
-            raise UsageError(f"nothing was checked as {variant}: no backend here runs {names} so")
+            if variant in missing:
+                problems.append(str(missing[variant]))
+            elif (one.backend.name, variant) not in ran:
+                engine = f"{one.backend.name}:{variant}"
+                problems.append(f"nothing was checked of {engine}: none of its checks is for {names}")
+    seen = {ALL, *(variant for _, variant in ran)}
+    unseen = (variant for variant in variants if variant not in seen)
+    return problems + [f"nothing was checked as {variant}: no backend here runs {names} so" for variant in unseen]
 
 
 def _joined(parts: Words) -> list[str]:
@@ -141,7 +145,7 @@ def _wanted(plugins: Plugins, names: Sequence[str], variants: Sequence[str], con
             if colon and variant not in {ALL, *(known := _known([backend], cells))}:
                 raise variant_error(backend.name, variant, known, {})
             asked.setdefault(backend.name, set()).add(variant if colon else ALL)
-    backends = [plugins.backends[name] for name in asked] if names else _usable(plugins, console)
+    backends = [plugins.backends[name] for name in asked] if names else _usable(plugins, cells, console)
     for variant in variants:
         if variant not in {ALL, *(known := _known(backends, cells))}:
             what = f"variant of backend {backends[0].name!r}:" if len(backends) == 1 else "variant"
@@ -185,14 +189,19 @@ def _skip(console: Console, what: str) -> None:
     console.print(f"[yellow]skipped[/] {escape(printable(what))}", soft_wrap=True)
 
 
-def _usable(plugins: Plugins, console: Console) -> list[Backend]:
-    for broken in plugins.broken:
-        _skip(console, str(broken))
+def _usable(plugins: Plugins, cells: Sequence[Cell], console: Console) -> list[Backend]:
+    for plugin in plugins.broken:
+        _skip(console, str(plugin))
     usable = []
     for backend in plugins.backends.values():
         answer = answers.availability(backend)
         if isinstance(answer, Missing):
             _skip(console, f"{backend.name}: {answer.reason}. Cure: {answer.cure}")
+            continue
+        try:
+            _known([backend], cells)
+        except UnavailableError as broken:
+            _skip(console, str(broken))
         else:
             usable.append(backend)
     if not usable:
@@ -249,12 +258,14 @@ def _check(wanted: _Wanted, checks: Sequence[Check], console: Console, *, verbos
 
 def _sum(name: str, results: Sequence[CheckResult]) -> str:
     failures, seconds = sum(not result.passed for result in results), sum(result.seconds for result in results)
+    skipped = sum(result.skipped for result in results)
     verdict = (
         f"[red]{failures} of {len(results)} checks failed[/]"
         if failures
-        else f"[green]{counted(len(results), 'check')} ok[/]"
+        else f"[green]{counted(len(results) - skipped, 'check')} ok[/]"
     )
-    return f"[bold]{escape(name)}[/]  {verdict}  [dim]{seconds:.0f} s[/]"
+    beside = f", {skipped} n/a" if skipped else ""
+    return f"[bold]{escape(name)}[/]  {verdict}{beside}  [dim]{seconds:.0f} s[/]"
 
 
 def _line(backend: str, result: CheckResult) -> str:
