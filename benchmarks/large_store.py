@@ -113,7 +113,7 @@ def measure(location: str) -> None:
         print(f"{'open to write':24}{time.process_time() - began:8.2f} s")
         first = next(store.each_launch(), None)
     if first is None:
-        raise UsageError(f"{location} holds no record: make one by `make {location}`")
+        raise UsageError(f"{location} holds no record: name a store that `make` has made")
     measure_verbs(VERBS | {"show": ["show", first.record.trial.trial_id, "--store"]}, location)
 
 
@@ -126,7 +126,8 @@ def measure_verbs(verbs: Mapping[str, Sequence[str]], location: str) -> None:
         seconds = _children_seconds() - began
         print(f"{name:24}{seconds:8.2f} s   exit {done.returncode}, {len(done.stdout):,} characters")
         if done.returncode not in {0, 3}:
-            raise UsageError(f"`harness {' '.join(words)}` failed: {done.stderr.strip()[-500:]}")
+            last = done.stderr.strip().rpartition("\n")[2]
+            raise UsageError(f"`harness {' '.join(words)}` failed: {last}")
 
 
 def _children_seconds() -> float:

@@ -112,7 +112,8 @@ def timed(command: Sequence[str]) -> float:
     done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     seconds = time.perf_counter() - start
     if done.returncode:
-        raise UnavailableError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}")
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise UnavailableError(f"`{' '.join(command)}` failed: {last}")
     return seconds
 
 

@@ -398,7 +398,7 @@ def asked(monkeypatch):
 
     def look(wanted, checks, console, *, verbose):
         seen.update((check.variant, check.cell) for check in checks if check.cell)
-        return [SimpleNamespace(passed=True, skipped=False, variant=check.variant) for check in checks]
+        return [SimpleNamespace(passed=True, skipped=False, variant=check.variant, cell=check.cell) for check in checks]
 
     monkeypatch.setattr(check_verb, "_check", look)
 
@@ -499,7 +499,7 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
     check_with(monkeypatch, Losing())
     for _ in range(2):
         result = typed("--variant", "native,vectorised", "-c", "rnn", "--grid", "none")
-        assert str(result.exception) == "nothing was checked as native: no backend here runs rnn so"
+        assert str(result.exception) == "nothing was checked as native: no backend here runs such a cell so"
         assert "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler" in result.output
         assert re.search(r"numpy  \d+ checks ok", result.output)
 
@@ -507,7 +507,7 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
 def test_a_variant_that_was_named_and_has_none_of_the_cells_is_an_error_beside_others(asked):
     seen, result = asked("-b", "fast:wide,fast:plain", "-c", "gru")
     assert seen == {("plain", "gru")}
-    assert str(result.exception) == "nothing was checked of fast:wide: none of its checks is for gru"
+    assert str(result.exception) == "nothing was checked of fast:wide: no check of it is for such a cell"
 
 
 class LosingMidway(Losing):
@@ -536,7 +536,7 @@ def test_all_that_was_named_and_lost_is_told(asked, monkeypatch):
 
 
 def test_a_failed_check_counts_for_more_than_what_did_not_run(asked, monkeypatch):
-    failed = SimpleNamespace(passed=False, skipped=False, variant="plain")
+    failed = SimpleNamespace(passed=False, skipped=False, variant="plain", cell="lstm")
     monkeypatch.setattr(check_verb, "_check", lambda *_, verbose: [failed])
     _, result = asked("-b", "fast:plain,narrow:native")
     assert result.return_value == 3
@@ -551,22 +551,48 @@ def test_checks_that_do_not_apply_are_told_apart_and_are_none_that_ran(monkeypat
     check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
     result = typed("-b", "numpy:loop", "-c", "rnn")
-    assert str(result.exception) == "nothing was checked of numpy:loop: none of its checks is for rnn"
+    assert str(result.exception) == "nothing was checked of numpy:loop: no check of it is for such a cell"
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")])
     assert "numpy  1 check ok, 2 n/a" in typed("-b", "numpy:loop").stdout
 
 
-@pytest.mark.parametrize("question", ["variants", "missing_variants"])
-def test_a_backend_that_answers_nothing_costs_no_other_its_checks(monkeypatch, question):
-    def broken(*_):
-        raise KeyError("no answer")
+@pytest.mark.parametrize("named", [(), ("-b", "numpy,fast,other")])
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [("variants", None), ("missing_variants", None), ("missing_variants", {"native": "none"}), ("deviation", None)],
+)
+def test_a_backend_that_answers_wrongly_fails_and_costs_no_other_its_checks(monkeypatch, named, question, answer):
+    def wrong(*_):
+        if answer is None:
+            raise KeyError("no answer")
+        return answer
 
-    check_with(monkeypatch, type("Broken", (Fast,), {question: broken})(), NumpyBackend())
-    result = typed("-c", "rnn", "--grid", "none")
-    assert result.return_value == 0
-    assert f"skipped backend 'fast' is broken: {question}() raised KeyError: 'no answer'" in result.output
-    assert re.search(r"numpy  \d+ checks ok", result.output)
-    assert "is broken" in str(typed("-b", "fast,numpy", "-c", "rnn", "--grid", "none").exception)
+    check_with(monkeypatch, NumpyBackend(), type("Broken", (Fast,), {question: wrong})(), Other())
+    result = typed(*named, "-c", "rnn", "--variant", "vectorised,plain", "--grid", "none")
+    assert result.return_value == 3
+    assert result.output.count("FAIL backend 'fast' is broken: ") == 1
+    for name in ("numpy", "other"):
+        assert re.search(rf"{name}  \d+ checks ok", result.output)
+
+
+def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkeypatch):
+    class Particular(NumpyBackend):
+        def variants(self, cell):
+            return {"rnn": ("vectorised",)}[cell.name]
+
+    check_with(monkeypatch, Particular())
+    assert typed("-c", "rnn", "--grid", "none").return_value == 0
+
+
+def test_a_cell_that_was_named_and_runs_nowhere_is_an_error(asked):
+    seen, result = asked("-b", "narrow", "-c", "lstm,gru")
+    assert seen == {("plain", "lstm")}
+    assert str(result.exception).startswith("nothing was checked of the cell gru: ")
+
+
+def test_what_was_asked_for_twice_is_told_once(asked):
+    _, result = asked("-b", "fast:native", "--variant", "native")
+    assert str(result.exception).startswith("fast:native cannot run here: no compiler was found")
 
 
 @pytest.mark.parametrize("lost", [False, True])

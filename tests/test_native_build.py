@@ -5,12 +5,14 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 
 from harness.cells import LSTM
-from harness.contract import Execution, Inputs, Model, Optimizer, Trial, UnavailableError
+from harness.cells.minimal import MinGRU
+from harness.contract import Execution, Inputs, Model, Optimizer, Trial, UnavailableError, UnknownNameError
 from harness.measure.runner import run_trial
 from harness.plugins import load_plugins
 from harness.sweep.plan import expand_with_notes
@@ -26,6 +28,7 @@ from harness_torch.backend import TorchBackend
 PEERS = ("flax", "haiku", "equinox", "keras")
 BACKENDS = (NumpyBackend(), TorchBackend(), JaxBackend())
 each_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+SMALL = Model(LSTM(), Inputs("token", 3), hidden=2, layers=1, outputs=3, loss="cross_entropy")
 FAILING = "sys.stderr.write('broken'); sys.exit(1)"
 WORKING = "open(sys.argv[-1], 'w').write('built')"
 CALLED = "open(sys.argv[0] + '.calls', 'a').write('x'); "
@@ -145,9 +148,24 @@ def test_asking_what_there_is_builds_nothing_and_leaves_nothing(compiler, backen
 
 @each_backend
 def test_a_variant_that_cannot_be_had_here_is_refused_with_the_cure(elsewhere, backend):
-    model = Model(LSTM(), Inputs("token", 3), hidden=2, layers=1, outputs=3, loss="cross_entropy")
     with pytest.raises(UnavailableError, match=r"native cannot run here: there is no C compiler\. Cure: pip install"):
-        backend.trainer(model, Optimizer(), {}, Execution("native"))
+        backend.trainer(SMALL, Optimizer(), {}, Execution("native"))
+
+
+@each_backend
+def test_a_trainer_of_a_variant_that_cannot_be_built_is_refused_with_the_cure(compiler, backend):
+    fake = compiler(FAILING)
+    with pytest.raises(UnavailableError, match=rf"{backend.name}:native cannot run here: the C compiler failed"):
+        backend.trainer(SMALL, Optimizer(), {}, Execution("native"))
+    assert calls(fake) == 1
+
+
+@each_backend
+def test_a_cell_that_the_kernel_lacks_is_refused_without_building(compiler, backend):
+    fake = compiler(FAILING)
+    with pytest.raises(UnknownNameError, match="'native'"):
+        backend.trainer(replace(SMALL, cell=MinGRU()), Optimizer(), {}, Execution("native"))
+    assert calls(fake) == 0
 
 
 @each_backend

@@ -135,7 +135,7 @@ class JaxBackend(Backend):
             raise UnsupportedError(reason)
         if reason := native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
-        if execution.variant == "native":
+        if execution.variant == "native" and "native" in self.variants(model.cell):
             native_is_built(xla_recipe())  # or it is missing from here on, which the check then says
         check_variant(self, model.cell, execution.variant)
         _check_import()

@@ -92,7 +92,7 @@ class NumpyBackend(Backend):
         """
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
-        if execution.variant == "native":
+        if execution.variant == "native" and "native" in self.variants(model.cell):
             native_is_built()  # or it is missing from here on, which the check then says
         check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)

@@ -134,7 +134,7 @@ class TorchBackend(Backend):
         why = self._why_no_variant(model.cell, execution.variant)
         if reason := why or native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
-        if execution.variant == "native":
+        if execution.variant == "native" and "native" in self.variants(model.cell):
             native_is_built()  # or it is missing from here on, which the check then says
         check_variant(self, model.cell, execution.variant)
         devices = self.devices()

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import rich_click as click
 from rich.markup import escape
@@ -45,52 +45,75 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
     """Prove that a backend computes the same function as the float64 reference, at every cell and variant.
 
     Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and whether the
-    backend waits for its own work. Exit status 3 where a check fails, 2 where all pass but what was named did not run.
+    backend waits for its own work. Exit status 3 where a check fails, 2 where all pass but a variant or cell that was
+    named did not run.
     """
     plugins, console = load_plugins(blocked), stdout_console()
     _bound_threads(plugins)
     chosen = [plugins.cell(name) for name in _joined(cells)] or list(plugins.cells.values())
     asked = _joined(variants)
     wanted = _wanted(plugins, _joined(names), asked, console)
-    failures, ran = 0, set()
+    failures, ran, broken = 0, set[_Ran](), set[str]()
     for one in wanted:
-        for name, why in _missing(one.backend).items():
-            if one.takes(name) and name not in one.named:
-                _skip(console, str(why))
-        if reason := _why_nothing(one, chosen, plugins):
-            _skip(console, f"{one.backend.name}: {reason}")
+        try:
+            checks = _checks(one, plugins, chosen, grid, console)
+        except Exception as error:  # noqa: BLE001 - of a plugin, which fails and costs no other its checks
+            broken.add(one.backend.name)
+            console.print(f"[red]FAIL[/] {escape(printable(_why_broken(one.backend, error)))}", soft_wrap=True)
             continue
-        results = _check(one, _checks(one, plugins, chosen, grid), console, verbose=verbose)
+        results = _check(one, checks, console, verbose=verbose)
         failures += sum(not result.passed for result in results)
-        ran |= {(one.backend.name, result.variant) for result in results if result.variant and not result.skipped}
-    problems = _not_run(ran, wanted, asked, chosen)
-    if not (ran or failures or problems):
-        problems = ["nothing was checked: no backend here runs such a variant of such a cell; see `harness list`"]
-    if problems and not failures:
+        ran |= {_Ran(one.backend.name, result.variant, result.cell) for result in results if not result.skipped}
+    answering = [one for one in wanted if one.backend.name not in broken]
+    problems = _not_run({one for one in ran if one.variant}, answering, asked, chosen if cells else ())
+    if problems and not (failures or broken):
         from harness.sweep.problems import listed
 
         raise UsageError(listed(problems))
     for problem in problems:
         note(problem)
-    return NOT_OK if failures else OK
+    return NOT_OK if failures or broken else OK
+
+
+class _Ran(NamedTuple):
+    """What a check was of."""
+
+    backend: str
+    variant: str
+    cell: str
 
 
 def _not_run(
-    ran: Collection[tuple[str, str]], wanted: Sequence[_Wanted], variants: Sequence[str], cells: Sequence[Cell]
+    ran: Collection[_Ran], wanted: Sequence[_Wanted], variants: Sequence[str], cells: Sequence[Cell]
 ) -> list[str]:
-    """Return why variants that were asked for have not run, or not on all cells: that must not look like passing."""
-    problems, names = [], ", ".join(cell.name for cell in cells)
+    """Return why variants and cells that were named have not run, or nothing has: that must not look like passing."""
+    problems = []
     for one in wanted:
-        missing = _missing(one.backend)
+        missing, seen = _missing(one.backend), {of.variant for of in ran if of.backend == one.backend.name}
         for variant in sorted(one.named):
             if variant in missing:
                 problems.append(str(missing[variant]))
-            elif (one.backend.name, variant) not in ran:
-                engine = f"{one.backend.name}:{variant}"
-                problems.append(f"nothing was checked of {engine}: none of its checks is for {names}")
-    seen = {ALL, *(variant for _, variant in ran)}
-    unseen = (variant for variant in variants if variant not in seen)
-    return problems + [f"nothing was checked as {variant}: no backend here runs {names} so" for variant in unseen]
+            elif variant not in seen:
+                problems.append(
+                    f"nothing was checked of {one.backend.name}:{variant}: no check of it is for such a cell"
+                )
+    told = {ALL, *(of.variant for of in ran)}.union(*(one.named for one in wanted))
+    unseen = [variant for variant in variants if variant not in told]
+    problems += [f"nothing was checked as {variant}: no backend here runs such a cell so" for variant in unseen]
+    if problems:
+        return problems
+    unseen = [cell.name for cell in cells if cell.name not in {of.cell for of in ran}]
+    problems = [f"nothing was checked of the cell {name}: no backend that was asked for runs it so" for name in unseen]
+    if not (ran or problems):
+        problems = ["nothing was checked: no backend here runs such a variant of such a cell; see `harness list`"]
+    return problems
+
+
+def _why_broken(backend: Backend, error: Exception) -> str:
+    """Return what a backend answers wrongly before anything of it can run."""
+    if isinstance(error, UnavailableError):
+        return str(error)
+    return f"backend {backend.name!r} is broken: {type(error).__name__}: {error}"
 
 
 def _joined(parts: Words) -> list[str]:
@@ -142,13 +165,14 @@ def _wanted(plugins: Plugins, names: Sequence[str], variants: Sequence[str], con
     for name in names:
         base, colon, variant = name.partition(":")
         for backend in plugins.usable_backends(base):
-            if colon and variant not in {ALL, *(known := _known([backend], cells))}:
-                raise variant_error(backend.name, variant, known, {})
+            if colon and not _may_run([backend], cells, variant):
+                raise variant_error(backend.name, variant, _known(backend, cells), {})
             asked.setdefault(backend.name, set()).add(variant if colon else ALL)
-    backends = [plugins.backends[name] for name in asked] if names else _usable(plugins, cells, console)
+    backends = [plugins.backends[name] for name in asked] if names else _usable(plugins, console)
     for variant in variants:
-        if variant not in {ALL, *(known := _known(backends, cells))}:
+        if not _may_run(backends, cells, variant):
             what = f"variant of backend {backends[0].name!r}:" if len(backends) == 1 else "variant"
+            known = set[str]().union(*(_known(backend, cells) for backend in backends))
             raise UnknownNameError(what, variant, known, "harness list backends")
     return [_of_backend(backend, asked.get(backend.name, set()), variants) for backend in backends]
 
@@ -159,13 +183,21 @@ def _of_backend(backend: Backend, asked: Collection[str], variants: Sequence[str
     return _Wanted(backend, frozenset() if everything else named | {*variants}, named)
 
 
-def _offered(backends: Sequence[Backend], cells: Sequence[Cell]) -> set[str]:
-    return {name for backend in backends for cell in cells for name in answers.variants(backend, cell)}
+def _offered(backend: Backend, cells: Sequence[Cell]) -> set[str]:
+    return {name for cell in cells for name in answers.variants(backend, cell)}
 
 
-def _known(backends: Sequence[Backend], cells: Sequence[Cell]) -> set[str]:
+def _known(backend: Backend, cells: Sequence[Cell]) -> set[str]:
     """Return the variants that are on offer, and those that are missing here."""
-    return _offered(backends, cells).union(*(answers.missing_variants(backend) for backend in backends))
+    return _offered(backend, cells).union(answers.missing_variants(backend))
+
+
+def _may_run(backends: Sequence[Backend], cells: Sequence[Cell], variant: str) -> bool:
+    """Say whether one of the backends may have the variant; of one that fails to answer nobody knows."""
+    try:
+        return variant == ALL or any(variant in _known(backend, cells) for backend in backends)
+    except Exception:  # noqa: BLE001 - of a plugin, told when its turn comes
+        return True
 
 
 def _missing(backend: Backend) -> dict[str, UsageError]:
@@ -177,8 +209,8 @@ def _missing(backend: Backend) -> dict[str, UsageError]:
 def _why_nothing(wanted: _Wanted, cells: Sequence[Cell], plugins: Plugins) -> str | None:
     """Return why there is nothing of a backend to check; None where there is, and where it runs no cell at all."""
     names = ", ".join(cell.name for cell in cells)
-    if not (offered := _offered([wanted.backend], cells)):
-        runs_any = _offered([wanted.backend], list(plugins.cells.values()))
+    if not (offered := _offered(wanted.backend, cells)):
+        runs_any = _offered(wanted.backend, list(plugins.cells.values()))
         return f"it runs none of the cells {names}" if runs_any else None
     if not wanted.only or offered & wanted.only:
         return None
@@ -189,19 +221,14 @@ def _skip(console: Console, what: str) -> None:
     console.print(f"[yellow]skipped[/] {escape(printable(what))}", soft_wrap=True)
 
 
-def _usable(plugins: Plugins, cells: Sequence[Cell], console: Console) -> list[Backend]:
-    for plugin in plugins.broken:
-        _skip(console, str(plugin))
+def _usable(plugins: Plugins, console: Console) -> list[Backend]:
+    for broken in plugins.broken:
+        _skip(console, str(broken))
     usable = []
     for backend in plugins.backends.values():
         answer = answers.availability(backend)
         if isinstance(answer, Missing):
             _skip(console, f"{backend.name}: {answer.reason}. Cure: {answer.cure}")
-            continue
-        try:
-            _known([backend], cells)
-        except UnavailableError as broken:
-            _skip(console, str(broken))
         else:
             usable.append(backend)
     if not usable:
@@ -209,10 +236,17 @@ def _usable(plugins: Plugins, cells: Sequence[Cell], console: Console) -> list[B
     return usable
 
 
-def _checks(wanted: _Wanted, plugins: Plugins, cells: Sequence[Cell], grid: str) -> list[Check]:
+def _checks(wanted: _Wanted, plugins: Plugins, cells: Sequence[Cell], grid: str, console: Console) -> list[Check]:
+    """Return the checks of a backend, and say what of it cannot be checked here."""
     from harness.measure import REFERENCE_BACKEND
     from harness.testing import checks_for_backend
 
+    for name, why in _missing(wanted.backend).items():
+        if wanted.takes(name) and name not in wanted.named:
+            _skip(console, str(why))
+    if reason := _why_nothing(wanted, cells, plugins):
+        _skip(console, f"{wanted.backend.name}: {reason}")
+        return []
     reference = plugins.backend(REFERENCE_BACKEND)
     kind = next(one for one in GRIDS if one == grid)
     return list(checks_for_backend(wanted.backend, reference, cells, variants=sorted(wanted.only) or None, grid=kind))
