@@ -4,8 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+from harness.cells import RNN
+from harness.contract import Execution, Inputs, Model, Optimizer
 
 pytest.importorskip("jax", reason="jax is not installed")
 pytest.importorskip("optax", reason="optax is not installed")
@@ -81,7 +87,56 @@ def test_without_a_folder_of_ones_own_there_is_no_cache(monkeypatch):
     assert cache_module.FOLDER not in JaxBackend().environment(1)
 
 
-def test_the_size_is_bounded_only_where_jax_can(variables, monkeypatch):
-    assert "JAX_COMPILATION_CACHE_MAX_SIZE" in variables
-    monkeypatch.setattr(cache_module, "find_spec", lambda name: None)
-    assert "JAX_COMPILATION_CACHE_MAX_SIZE" not in JaxBackend().environment(1)
+def test_programs_that_were_not_used_for_longest_go_first(filled):
+    """Read is used, too."""
+    trained()
+    assert {path.name for path in filled.iterdir()} == {"2", "3", "4", "read"}
+
+
+def test_a_process_looks_at_the_cache_once(filled):
+    trained()
+    (filled / "later").write_bytes(bytes(1000))
+    trained()
+    assert (filled / "later").exists()
+
+
+def test_a_cache_of_the_users_is_not_touched(filled, tmp_path, monkeypatch):
+    monkeypatch.setenv(cache_module.FOLDER, str(tmp_path))
+    trained()
+    assert len(list(filled.iterdir())) == 6
+
+
+def test_what_another_process_removes_meanwhile_does_no_harm(filled, monkeypatch):
+    scandir = os.scandir
+
+    @contextmanager
+    def slow(folder):
+        with scandir(folder) as entries:
+            seen = list(entries)
+            (filled / "0").unlink()
+            yield seen
+
+    monkeypatch.setattr(os, "scandir", slow)
+    cache_module.bound_cache()
+    assert {path.name for path in filled.iterdir()} == {"2", "3", "4", "read"}
+
+
+@pytest.fixture
+def filled(variables, monkeypatch):
+    """The folder of a user's cache in which a worker starts: six programs of 100 bytes, of which 400 bytes may stay."""
+    folder = Path(variables[cache_module.FOLDER])
+    for age, name in enumerate(["read", "0", "1", "2", "3", "4"]):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (1000 * (name == "read") + age, age))
+    monkeypatch.setenv(cache_module.FOLDER, str(folder))
+    monkeypatch.setattr(cache_module, "MOST_BYTES", 400)
+    cache_module.bound_cache.cache_clear()
+    yield folder
+    cache_module.bound_cache.cache_clear()
+
+
+def trained():
+    """Make a trainer, as a worker does."""
+    model = Model(RNN(), Inputs("token", 5), 3, 1, 5, "cross_entropy")
+    weights = {name: np.zeros(shape) for name, shape in model.parameter_shapes().items()}
+    return JaxBackend().trainer(model, Optimizer(), weights, Execution("scan"))

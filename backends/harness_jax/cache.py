@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from harness.contract import UnavailableError
 from harness_native import cpu_digest, private_folder
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
-MOST_BYTES = 256 * 2**20  # the oldest programs go first
+MOST_BYTES = 256 * 2**20
 
 
 def cache_variables() -> dict[str, str]:
@@ -25,16 +26,41 @@ def cache_variables() -> dict[str, str]:
     A folder that the user has set is left as it is. XLA's programs fit one kind of CPU, so each has a folder of its
     own.
     """
-    if FOLDER in os.environ:
-        return {}
+    folder = None if FOLDER in os.environ else _own_folder()
+    # JAX's own bound reads what is known of each program whenever one is added: 0.3 s where there are thousands.
+    return {} if folder is None else {FOLDER: str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
+@cache
+def bound_cache() -> None:
+    """Bring the user's cache down to ``MOST_BYTES``, once per process: what was not used for longest goes first."""
+    folder = _own_folder()
+    if folder is None or os.environ.get(FOLDER) != str(folder):
+        return
+    with os.scandir(folder) as entries:
+        found = [used for entry in entries if (used := _used(entry)) is not None]
+    excess = sum(size for _, size, _ in found) - MOST_BYTES
+    for _, size, path in sorted(found):
+        if excess <= 0:
+            break
+        Path(path).unlink(missing_ok=True)
+        excess -= size
+
+
+def _used(entry: os.DirEntry[str]) -> tuple[float, int, str] | None:
+    """Return when the program was written or read, its bytes and its path; None of one that another process removed."""
     try:
-        folder = private_folder(f"xla-{cpu_digest()[:12]}")
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return max(status.st_atime, status.st_mtime), status.st_size, entry.path
+
+
+def _own_folder() -> Path | None:
+    try:
+        return private_folder(f"xla-{cpu_digest()[:12]}")
     except UnavailableError:
-        return {}
-    variables = {FOLDER: str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    if find_spec("filelock") is not None:  # JAX needs it to bound the size
-        variables["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(MOST_BYTES)
-    return variables
+        return None
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from harness.contract import (
     check_state,
 )
 from harness_jax.batch import DeviceBatch, device_batch
-from harness_jax.cache import uncached
+from harness_jax.cache import bound_cache, uncached
 from harness_jax.compilations import compilations
 from harness_jax.device import STATE_DTYPES, devices, failures, matmul_precision, put, settings
 from harness_jax.functions import Functions, Progress
@@ -42,6 +42,7 @@ class JaxTrainer(Trainer):
     """
 
     def __init__(self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+        bound_cache()
         self._network, self._model, self._rule, self._dtype = network, network.model, optimizer, execution.dtype
         self._array_dtype, self._state_dtype = array_dtype(execution.dtype), STATE_DTYPES[execution.dtype]
         self._spread = Spread(execution.device, execution.devices)
