@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, UnavailableError
 from harness.contract.trial import Trial
 
+Value = TypeVar("Value")
 CURE = "upgrade the package that offers it, or report it to its author"
 
 
@@ -20,7 +21,7 @@ def availability(backend: Backend) -> Available | Missing:
     try:
         answer: Available | Missing = _ask(backend, "availability", (Available, Missing))
     except HarnessError as error:
-        return Missing(str(error).removeprefix(f"backend {backend.name!r} is ").removesuffix(f". Cure: {CURE}"), CURE)
+        return Missing(without_name(backend, error).removesuffix(f". Cure: {CURE}"), CURE)
     return answer
 
 
@@ -30,7 +31,7 @@ def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
     Raises:
         UnavailableError: it fails to answer.
     """
-    return tuple(_ask(backend, "variants", (tuple, list), cell))
+    return _words(backend, "variants", _ask(backend, "variants", (tuple, list), cell))
 
 
 def missing_variants(backend: Backend) -> Mapping[str, Missing]:
@@ -39,8 +40,7 @@ def missing_variants(backend: Backend) -> Mapping[str, Missing]:
     Raises:
         UnavailableError: it fails to answer.
     """
-    answer: Mapping[str, Missing] = _ask(backend, "missing_variants", Mapping)
-    return answer
+    return _pairs(backend, "missing_variants", _ask(backend, "missing_variants", Mapping), Missing)
 
 
 def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
@@ -71,7 +71,7 @@ def devices(backend: Backend) -> tuple[str, ...]:
     Raises:
         UnavailableError: it fails to answer, or has none.
     """
-    found = tuple(_ask(backend, "devices", (tuple, list)))
+    found = _words(backend, "devices", _ask(backend, "devices", (tuple, list)))
     if not found:
         raise _broken(backend, "devices() returned none")
     return found
@@ -87,18 +87,55 @@ def versions(backend: Backend) -> Mapping[str, str]:
     return answer
 
 
+def environment(backend: Backend, threads: int, *devices: int) -> dict[str, str]:
+    """Return the variables that bound the threads of the backend's libraries.
+
+    Launches ask this side by side: stdout, which all threads share, stays as it is.
+
+    Raises:
+        UnavailableError: it fails to answer.
+    """
+    return _pairs(backend, "environment", _answer(backend, "environment", Mapping, threads, *devices), str)
+
+
+def _words(backend: Backend, question: str, answer: Iterable[Any]) -> tuple[str, ...]:
+    words = tuple(answer)
+    if not all(isinstance(word, str) for word in words):
+        raise _broken(backend, f"{question}() returned {words!r}")
+    return words
+
+
+def _pairs(backend: Backend, question: str, answer: Mapping[Any, Any], kind: type[Value]) -> dict[str, Value]:
+    if not all(isinstance(name, str) and isinstance(value, kind) for name, value in answer.items()):
+        raise _broken(backend, f"{question}() returned {dict(answer)!r}")
+    return dict(answer)
+
+
 def _ask(backend: Backend, question: str, kind: Any, *arguments: Any) -> Any:
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        return _answer(backend, question, kind, *arguments)
+
+
+def _answer(backend: Backend, question: str, kind: Any, *arguments: Any) -> Any:
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
-            answer = getattr(backend, question)(*arguments)
+        answer = getattr(backend, question)(*arguments)
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(backend, f"{question}() raised {type(error).__name__}: {error}") from error
     if not isinstance(answer, kind):
         raise _broken(backend, f"{question}() returned {answer!r}")
     return answer
 
 
+def without_name(backend: Backend, error: HarnessError) -> str:
+    """Return what one of these questions raised, from ``broken`` on, for who has named the backend already."""
+    return str(error).removeprefix(_named(backend))
+
+
 def _broken(backend: Backend, why: str) -> UnavailableError:
-    return UnavailableError(f"backend {backend.name!r} is broken: {why}. Cure: {CURE}")
+    return UnavailableError(f"{_named(backend)}broken: {why}. Cure: {CURE}")
+
+
+def _named(backend: Backend) -> str:
+    return f"backend {backend.name!r} is "

@@ -1,5 +1,7 @@
 """Questions to backends before anything runs: a broken one is named, and costs nobody else anything."""
 
+import sys
+
 import pytest
 
 from harness import answers
@@ -13,12 +15,13 @@ QUESTIONS = {
     "default_variant": lambda backend: answers.default_variant(backend, LSTM(), None),
     "devices": answers.devices,
     "versions": answers.versions,
+    "environment": lambda backend: answers.environment(backend, 1),
 }
 
 
 def broken(question, answer):
     def reply(self, *arguments):
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -26,9 +29,24 @@ def broken(question, answer):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("answer", [None, ValueError("no idea")])
+@pytest.mark.parametrize("answer", [None, ValueError("no idea"), SystemExit("no idea")])
 def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, answer):
     with pytest.raises(UnavailableError, match=rf"backend 'odd' is broken: {question}\(\) .*(None|no idea).* Cure: "):
+        QUESTIONS[question](broken(question, answer))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("variants", ("loop", None)),
+        ("devices", [None]),
+        ("missing_variants", {"loop": None}),
+        ("environment", {"THREADS": None}),
+        ("environment", {None: "1"}),
+    ],
+)
+def test_each_entry_of_an_answer_is_looked_at(question, answer):
+    with pytest.raises(UnavailableError, match=rf"{question}\(\) returned .*None"):
         QUESTIONS[question](broken(question, answer))
 
 
@@ -58,6 +76,18 @@ def test_what_a_backend_prints_stays_off_stdout(capsys):
 
     answers.devices(Talkative())
     assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_launches_side_by_side_ask_for_an_environment_and_leave_stdout_as_it_is():
+    seen = []
+
+    class Looking(NumpyBackend):
+        def environment(self, threads, devices=1):
+            seen.append(sys.stdout)
+            return {}
+
+    answers.environment(Looking(), 1)
+    assert seen == [sys.stdout]
 
 
 def test_a_deviation_is_a_sentence_or_none():

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import os
 import re
 import weakref
 from dataclasses import replace
@@ -383,7 +384,7 @@ def check_with(monkeypatch, *backends):
     """Let ``harness check`` know these backends only, in this process as it is."""
     loaded = replace(load_plugins(("torch", "jax")), backends={one.name: one for one in backends})
     monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
-    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: None)
+    monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: {})
 
 
 def typed(*arguments):
@@ -499,7 +500,7 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
     check_with(monkeypatch, Losing())
     for _ in range(2):
         result = typed("--variant", "native,vectorised", "-c", "rnn", "--grid", "none")
-        assert str(result.exception) == "nothing was checked as native: no backend here runs such a cell so"
+        assert str(result.exception).startswith("nothing was checked as native: numpy:native cannot run here: ")
         assert "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler" in result.output
         assert re.search(r"numpy  \d+ checks ok", result.output)
 
@@ -507,7 +508,7 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
 def test_a_variant_that_was_named_and_has_none_of_the_cells_is_an_error_beside_others(asked):
     seen, result = asked("-b", "fast:wide,fast:plain", "-c", "gru")
     assert seen == {("plain", "gru")}
-    assert str(result.exception) == "nothing was checked of fast:wide: no check of it is for such a cell"
+    assert str(result.exception) == "nothing was checked of fast:wide: it runs none of gru"
 
 
 class LosingMidway(Losing):
@@ -520,15 +521,22 @@ class LosingMidway(Losing):
         return NumpyBackend.trainer(self, model, optimizer, parameters, execution)
 
 
-def test_a_named_variant_that_is_lost_after_it_has_run_is_an_error(monkeypatch):
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("-b", "losing:native"), ""),
+        (("-b", "losing", "--variant", "native,vectorised"), "not all was checked as native: "),
+    ],
+)
+def test_a_named_variant_that_is_lost_after_it_has_run_is_an_error(monkeypatch, asked, words):
     check_with(monkeypatch, LosingMidway(), NumpyBackend())
-    result = typed("-b", "losing:native", "-c", "rnn,gru", "--grid", "none")
-    assert str(result.exception).startswith("losing:native cannot run here: it cannot be built. Cure: ")
+    result = typed(*asked, "-c", "rnn,gru", "--grid", "none")
+    assert str(result.exception).startswith(f"{words}losing:native cannot run here: it cannot be built. Cure: ")
     assert re.search(r"losing  \d+ checks ok", result.output)
 
 
 def test_all_that_was_named_and_lost_is_told(asked, monkeypatch):
-    check_with(monkeypatch, Fast(), Narrow())
+    check_with(monkeypatch, NumpyBackend(), Fast(), Narrow())
     _, result = asked("-b", "fast:native,narrow:native")
     assert str(result.exception).startswith("2 problems:\n")
     for name in ("fast", "narrow"):
@@ -551,28 +559,96 @@ def test_checks_that_do_not_apply_are_told_apart_and_are_none_that_ran(monkeypat
     check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
     result = typed("-b", "numpy:loop", "-c", "rnn")
-    assert str(result.exception) == "nothing was checked of numpy:loop: no check of it is for such a cell"
+    assert str(result.exception) == "nothing was checked of numpy:loop: all its checks are n/a"
+    assert str(typed("-b", "numpy").exception).startswith("nothing was checked: no backend here runs such a variant")
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")])
     assert "numpy  1 check ok, 2 n/a" in typed("-b", "numpy:loop").stdout
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: 1 / 0, variant="loop")])
+    assert "numpy  1 of 1 check failed, 2 n/a" in typed("-b", "numpy:loop").stdout
+
+
+def answering(question, answer):
+    """Return ``fast``, which gives this answer, or raises it."""
+
+    def wrong(*_):
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    return type("Broken", (Fast,), {question: wrong})()
 
 
 @pytest.mark.parametrize("named", [(), ("-b", "numpy,fast,other")])
 @pytest.mark.parametrize(
     ("question", "answer"),
-    [("variants", None), ("missing_variants", None), ("missing_variants", {"native": "none"}), ("deviation", None)],
+    [
+        ("variants", KeyError("no answer")),
+        ("variants", SystemExit(5)),
+        ("variants", ["plain", 1]),
+        ("missing_variants", KeyError("no answer")),
+        ("missing_variants", {"native": "none"}),
+        ("missing_variants", {1: Missing("it is odd", "name it")}),
+        ("deviation", KeyError("no answer")),
+        ("devices", ()),
+    ],
 )
 def test_a_backend_that_answers_wrongly_fails_and_costs_no_other_its_checks(monkeypatch, named, question, answer):
-    def wrong(*_):
-        if answer is None:
-            raise KeyError("no answer")
-        return answer
-
-    check_with(monkeypatch, NumpyBackend(), type("Broken", (Fast,), {question: wrong})(), Other())
+    check_with(monkeypatch, NumpyBackend(), answering(question, answer), Other())
     result = typed(*named, "-c", "rnn", "--variant", "vectorised,plain", "--grid", "none")
     assert result.return_value == 3
-    assert result.output.count("FAIL backend 'fast' is broken: ") == 1
+    assert result.output.count(f"FAIL backend 'fast' from unknown: broken: {question}() r") == 1
     for name in ("numpy", "other"):
         assert re.search(rf"{name}  \d+ checks ok", result.output)
+
+
+@pytest.mark.parametrize("asked", [(), ("--variant", "plain"), ("-c", "lstm")])
+def test_where_a_backend_is_broken_nobody_says_what_none_would_have_run(monkeypatch, asked):
+    check_with(monkeypatch, NumpyBackend(), answering("variants", KeyError("no answer")))
+    result = typed("-b", "fast", *asked)
+    assert result.return_value == 3
+    *_, last = result.output.splitlines()
+    assert last.startswith("FAIL backend 'fast' from unknown: broken: variants() raised KeyError")
+    assert "note: " not in result.output
+
+
+def test_a_backend_whose_missing_variants_fail_midway_fails_and_costs_no_other_its_checks(monkeypatch):
+    class Forgetful(Losing):
+        name = "forgetful"
+
+        def missing_variants(self):
+            return 1 / 0 if self.lost else {}
+
+    check_with(monkeypatch, Forgetful(), NumpyBackend())
+    result = typed("-c", "rnn", "--grid", "none")
+    assert result.return_value == 3
+    assert "FAIL backend 'forgetful' from unknown: broken: missing_variants() raised ZeroDivisionError" in result.output
+    assert re.search(r"numpy  \d+ checks ok", result.output)
+
+
+@pytest.mark.parametrize(("named", "status"), [("fast,numpy", 3), ("numpy", 0)])
+def test_a_backend_that_cannot_bound_its_threads_fails_where_it_was_asked_for(monkeypatch, named, status):
+    bound_threads = check_verb._bound_threads
+    check_with(monkeypatch, NumpyBackend(), answering("environment", KeyError("no answer")))
+    monkeypatch.setattr(check_verb, "_bound_threads", bound_threads)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    result = typed("-b", named, "-c", "rnn", "--variant", "all", "--grid", "none")
+    assert result.return_value == status
+    assert ("FAIL backend 'fast' from unknown: broken: environment() raised" in result.output) is (status == 3)
+    assert re.search(r"numpy  \d+ checks ok", result.output)
+
+
+def test_without_the_reference_nothing_is_checked(monkeypatch):
+    check_with(monkeypatch, Fast())
+    result = typed("-b", "fast")
+    assert str(result.exception).startswith("unknown backend 'numpy'")
+    assert not result.output
+
+
+def test_a_backend_that_runs_no_cell_at_all_fails_and_nothing_else_is_said(monkeypatch):
+    check_with(monkeypatch, NumpyBackend(), type("Idle", (Fast,), {"variants": lambda *_: ()})())
+    result = typed("-b", "fast", "--grid", "none")
+    assert result.return_value == 3
+    assert "note: " not in result.output
 
 
 def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkeypatch):
@@ -588,6 +664,7 @@ def test_a_cell_that_was_named_and_runs_nowhere_is_an_error(asked):
     seen, result = asked("-b", "narrow", "-c", "lstm,gru")
     assert seen == {("plain", "lstm")}
     assert str(result.exception).startswith("nothing was checked of the cell gru: ")
+    assert asked("-b", "narrow")[1].return_value == 0  # of the cells that nobody named it may run what it can
 
 
 def test_what_was_asked_for_twice_is_told_once(asked):
@@ -638,7 +715,7 @@ def test_check_refuses_a_colon_without_a_variant(asked):
         (("-b", "fast", "--variant", "wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
         (("-b", "fast:wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
         (("--variant", "aaa,bbb"), "unknown variant 'aaa'."),
-        (("-b", "fast", "--variant", "native"), "nothing was checked as native: no backend here runs"),
+        (("-b", "fast", "--variant", "native"), "nothing was checked as native: fast:native cannot run here: no comp"),
         (("-b", "fast:native"), "fast:native cannot run here: no compiler was found. Cure: pip install compiler"),
     ],
 )

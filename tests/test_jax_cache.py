@@ -68,6 +68,14 @@ def test_the_second_process_reads_the_programs_of_the_proof_and_compiles_the_tim
 
 
 @pytest.mark.slow
+def test_a_bound_that_the_user_has_set_for_other_folders_stops_nothing_from_being_kept(variables, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_MAX_SIZE", "1000000")
+    told(variables, ("gradients",))
+    assert set(told(variables, ("gradients",))["gradients"]) == {"cache_hits"}
+    assert not [path for path in Path(variables[cache_module.FOLDER]).iterdir() if path.name.endswith("-atime")]
+
+
+@pytest.mark.slow
 def test_a_step_that_is_not_timed_is_kept(variables):
     told(variables, ("train_step",))
     assert "cache_misses" not in told(variables, ("train_step",))["train_step"]
@@ -100,10 +108,58 @@ def test_a_process_looks_at_the_cache_once(filled):
     assert (filled / "later").exists()
 
 
-def test_a_cache_of_the_users_is_not_touched(filled, tmp_path, monkeypatch):
-    monkeypatch.setenv(cache_module.FOLDER, str(tmp_path))
+@pytest.mark.parametrize("folder", ["mine", None])
+def test_a_cache_of_the_users_is_not_touched_and_none_is_made(tmp_path, monkeypatch, folder):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "0").write_bytes(bytes(100))
+    monkeypatch.setattr(cache_module, "MOST_BYTES", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(cache_module.FOLDER, raising=False)
+    if folder:
+        monkeypatch.setenv(cache_module.FOLDER, str(tmp_path / folder))
+    cache_module.bound_cache.cache_clear()
+    cache_module.bound_cache()
+    cache_module.bound_cache.cache_clear()
+    assert sorted(tmp_path.rglob("*")) == [mine, mine / "0"]
+
+
+def test_folders_and_links_in_the_cache_stay_and_do_no_harm(filled, tmp_path):
+    """XLA keeps folders of its own there on GPUs."""
+    kept = filled / "xla_gpu_per_fusion_autotune_cache_dir"
+    kept.mkdir()
+    (kept / "of XLA").write_bytes(bytes(100))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(bytes(1000))
+    (filled / "link").symlink_to(elsewhere)
+    (filled / "round").symlink_to(filled / "round")
+    os.utime(kept, (0, 0))
+    trained()
+    assert {path.name for path in filled.iterdir()} == {"2", "3", "4", "read", kept.name, "link", "round"}
+    assert (kept / "of XLA").exists()
+    assert elsewhere.exists()
+
+
+def test_a_cache_that_cannot_be_looked_through_does_no_harm(filled, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
     trained()
     assert len(list(filled.iterdir())) == 6
+
+
+def test_what_cannot_be_removed_does_no_harm(filled, monkeypatch):
+    unlink = Path.unlink
+
+    def busy(path):
+        unlink(path)
+        if path.name == "0":  # another process was first
+            raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    trained()
+    assert {path.name for path in filled.iterdir()} == {"2", "3", "4", "read"}
 
 
 def test_what_another_process_removes_meanwhile_does_no_harm(filled, monkeypatch):

@@ -288,6 +288,13 @@ def test_the_next_compiler_is_taken_and_named_where_the_first_fails(compiler, mo
 
 
 @pytest.mark.skipif(find_spec("jaxlib") is None, reason="no jaxlib here")
+def test_a_trainer_of_jax_builds_the_shim_too_before_anything_else(compiler):
+    compiler(f"sys.argv[-3].endswith('xla.c') and sys.exit('odd headers'); {WORKING}")
+    with pytest.raises(UnavailableError, match=r"jax:native cannot run here: the C compiler failed.*odd headers"):
+        JaxBackend().trainer(SMALL, Optimizer(), {}, Execution("native"))
+
+
+@pytest.mark.skipif(find_spec("jaxlib") is None, reason="no jaxlib here")
 def test_a_shim_that_cannot_be_built_is_missing_in_jax_alone(compiler):
     compiler(f"sys.argv[-3].endswith('xla.c') and sys.exit('odd headers'); {WORKING}")
     assert native_is_built()

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.contract import UnavailableError
-from harness_native import cpu_digest, private_folder
+from harness_native import cpu_digest, known_folder, private_folder
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
+BESIDES = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    # JAX's own bound reads what is known of each program whenever one is added: 0.3 s where there are thousands.
+    "JAX_COMPILATION_CACHE_MAX_SIZE": "-1",
+}
 MOST_BYTES = 256 * 2**20
 
 
@@ -26,41 +32,55 @@ def cache_variables() -> dict[str, str]:
     A folder that the user has set is left as it is. XLA's programs fit one kind of CPU, so each has a folder of its
     own.
     """
-    folder = None if FOLDER in os.environ else _own_folder()
-    # JAX's own bound reads what is known of each program whenever one is added: 0.3 s where there are thousands.
-    return {} if folder is None else {FOLDER: str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    if FOLDER in os.environ:
+        return {}
+    try:
+        return BESIDES | {FOLDER: str(private_folder(_name()))}
+    except UnavailableError:
+        return {}
 
 
 @cache
 def bound_cache() -> None:
-    """Bring the user's cache down to ``MOST_BYTES``, once per process: what was not used for longest goes first."""
-    folder = _own_folder()
-    if folder is None or os.environ.get(FOLDER) != str(folder):
+    """Bring the user's cache down to ``MOST_BYTES``, once per process: what was not used for longest goes first.
+
+    When a program was used is known as well as the file system keeps it: most note no second reading within a day.
+    """
+    folder = os.environ.get(FOLDER)
+    if folder is None or folder != str(known_folder(_name())):
         return
-    with os.scandir(folder) as entries:
-        found = [used for entry in entries if (used := _used(entry)) is not None]
-    excess = sum(size for _, size, _ in found) - MOST_BYTES
-    for _, size, path in sorted(found):
+    programs: list[_Program] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        programs.extend(found for entry in entries if (found := _program(entry)) is not None)
+    excess = sum(program.size_bytes for program in programs) - MOST_BYTES
+    for program in sorted(programs, key=lambda program: program.used):
         if excess <= 0:
             break
-        Path(path).unlink(missing_ok=True)
-        excess -= size
+        with suppress(OSError):  # another process removed it
+            Path(program.path).unlink()
+        excess -= program.size_bytes
 
 
-def _used(entry: os.DirEntry[str]) -> tuple[float, int, str] | None:
-    """Return when the program was written or read, its bytes and its path; None of one that another process removed."""
+@dataclass(frozen=True)
+class _Program:
+    path: str
+    size_bytes: int
+    used: float  # when it was written or read
+
+
+def _program(entry: os.DirEntry[str]) -> _Program | None:
+    """Return what is known of a file; None of what is none, as XLA's own folders, or was removed meanwhile."""
     try:
-        status = entry.stat()
-    except FileNotFoundError:
+        if not entry.is_file(follow_symlinks=False):
+            return None
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
         return None
-    return max(status.st_atime, status.st_mtime), status.st_size, entry.path
+    return _Program(entry.path, status.st_size, max(status.st_atime, status.st_mtime))
 
 
-def _own_folder() -> Path | None:
-    try:
-        return private_folder(f"xla-{cpu_digest()[:12]}")
-    except UnavailableError:
-        return None
+def _name() -> str:
+    return f"xla-{cpu_digest()[:12]}"
 
 
 @contextmanager

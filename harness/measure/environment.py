@@ -44,7 +44,7 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
         if isinstance(answers.availability(backend), Missing):
             continue
         libraries |= answers.versions(backend)
-        variables |= backend.environment(1).keys()
+        variables |= answers.environment(backend, 1).keys()
         devices[backend.name] = list(answers.devices(backend))
     return {
         "cpu": _cpu(),

@@ -58,8 +58,7 @@ class Launch:
         try:
             environment = worker_environment(self.trial, plugins, self.settings.card)
         except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
-            reason = f"{type(error).__name__}: {error}; environment() of backend {self.trial.backend!r}"
-            return self.draft.record("failed", reason)
+            return self.draft.record("failed", f"{type(error).__name__}: {error}")
         kills = out_of_memory_kills()
         with ExitStack() as stack:
             try:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import psutil
 
+from harness import answers
 from harness.contract import Backend, Trial
 from harness.contract.accelerators import card_variables
 from harness.measure.honesty import THREAD_VARIABLES
@@ -39,7 +40,7 @@ def worker_environment(trial: Trial, plugins: Plugins, card: str | None = None) 
 def thread_variables(backend: Backend | None, threads: int, devices: int = 1) -> dict[str, str]:
     """Return the variables that bound the threads of every library, and the backend's own."""
     several = (devices,) if backend is not None and backend.data_parallel and devices > 1 else ()
-    own = {} if backend is None else backend.environment(threads, *several)
+    own = {} if backend is None else answers.environment(backend, threads, *several)
     return {name: str(threads) for name in THREAD_VARIABLES} | own
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from harness import answers
 from harness.cells import harness_cells
 from harness.contract import Backend, Cell, Dtype, Missing
 from harness.testing import checkpoints, deviations, devices, gradients, honesty, isolation, updates, windows
@@ -87,12 +88,12 @@ def checks_for_backend(
     """
     cells = tuple(harness_cells() if cells is None else cells)
     yield Check("it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells))
-    if isinstance(backend.availability(), Missing):
+    if isinstance(answers.availability(backend), Missing):
         return
     cases = tuple(case for case in GRADIENT_CASES if lengths is None or case.time_steps in lengths)
     seen: set[str] = set()
     for cell in cells:
-        for variant in backend.variants(cell):
+        for variant in answers.variants(backend, cell):
             if variants is None or variant in variants:
                 bench = Bench(backend, reference, cell, variant, device, dtypes, cases)
                 functions = CELL_CHECKS + (() if variant in seen else VARIANT_CHECKS)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import answers
 from harness.contract import (
     Backend,
     Batch,
@@ -101,7 +102,7 @@ class Bench:
     @cached_property
     def deviation(self) -> str | None:
         """How this variant's function differs from the cell's equations, by the backend's word; None: not at all."""
-        return self.backend.deviation(self.cell, self.variant)
+        return answers.deviation(self.backend, self.cell, self.variant)
 
     def why_unsupported(
         self, case: Case, dtype: Dtype, rule: Optimizer = SGD, checkpoint: Checkpoint = "off"
@@ -133,7 +134,7 @@ class Bench:
     @cached_property
     def device(self) -> str:
         """The device that everything runs on: the backend's first unless another was wanted."""
-        return self.wanted_device or self.backend.devices()[0]
+        return self.wanted_device or answers.devices(self.backend)[0]
 
     @cached_property
     def dtype(self) -> Dtype:

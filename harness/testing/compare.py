@@ -63,7 +63,7 @@ def run_check(check: Check) -> CheckResult:
         message, skipped = str(reason), True
     except AssertionError as failure:
         passed, message = False, str(failure)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
         passed, message = False, f"{type(error).__name__}: {error}"
     return CheckResult(check.name, check.variant, check.cell, passed, message, time.perf_counter() - begin, skipped)
 

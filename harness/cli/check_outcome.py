@@ -1,0 +1,85 @@
+"""What ``harness check`` was asked for and did not run: that must not look like passing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.cli.check_choice import ALL, Wanted
+from harness.contract import Cell, UsageError
+
+if TYPE_CHECKING:
+    from harness.testing import CheckResult
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A backend whose checks have run.
+
+    Attributes:
+        wanted: the backend, and what was asked for of it.
+        results: what its checks found.
+        missing: those of its variants that cannot be had here, with what to say of each.
+    """
+
+    wanted: Wanted
+    results: Sequence[CheckResult]
+    missing: Mapping[str, UsageError]
+
+    @property
+    def failures(self) -> int:
+        """How many checks failed."""
+        return sum(not result.passed for result in self.results)
+
+    @property
+    def ran(self) -> set[tuple[str, str]]:
+        """The variants with the cells of which something was checked."""
+        return {(result.variant, result.cell) for result in self.results if result.variant and not result.skipped}
+
+
+def not_run(
+    checked: Sequence[Checked], variants: Collection[str], cells: Sequence[Cell], *, whole: bool = True
+) -> list[str]:
+    """Return what was named and has not run, each with the reason; where all has, whether anything was checked.
+
+    Args:
+        checked: the backends that answered.
+        variants: those that were named of any backend.
+        cells: those that were named.
+        whole: whether all backends answered; else nobody knows what the others would have run.
+    """
+    problems = [problem for one in checked for problem in _named_of_a_backend(one, cells)]
+    if whole:
+        problems += _of_any_backend(checked, variants)
+    if problems or not whole:
+        return problems
+    ran = {cell for one in checked for _, cell in one.ran}
+    unseen = [cell.name for cell in cells if cell.name not in ran]
+    problems = [f"nothing was checked of the cell {name}: no backend that was asked for runs it so" for name in unseen]
+    if not (ran or problems or any(one.failures for one in checked)):
+        return ["nothing was checked: no backend here runs such a variant of such a cell; see `harness list`"]
+    return problems
+
+
+def _named_of_a_backend(one: Checked, cells: Sequence[Cell]) -> Iterator[str]:
+    ran = {variant for variant, _ in one.ran}
+    for variant in sorted(one.wanted.named):
+        if variant in one.missing:
+            yield str(one.missing[variant])
+        elif variant not in ran:
+            skipped = any(result.variant == variant for result in one.results)
+            why = "all its checks are n/a" if skipped else f"it runs none of {', '.join(cell.name for cell in cells)}"
+            yield f"nothing was checked of {one.wanted.backend.name}:{variant}: {why}"
+
+
+def _of_any_backend(checked: Sequence[Checked], variants: Collection[str]) -> Iterator[str]:
+    """A variant that one backend lost is no problem where another ran it."""
+    begun = {variant for one in checked for variant, _ in one.ran}
+    done = {variant for one in checked for variant, _ in one.ran if variant not in one.missing}
+    told = {ALL, *done}.union(*(one.wanted.named for one in checked))
+    for variant in variants:
+        if variant not in told:
+            what = f"not all was checked as {variant}" if variant in begun else f"nothing was checked as {variant}"
+            why = "; ".join(str(one.missing[variant]) for one in checked if variant in one.missing)
+            yield f"{what}: {why or 'no backend here runs such a cell so'}"
