@@ -1,12 +1,13 @@
 """Questions to backends before anything runs: a broken one is named, and costs nobody else anything."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness import answers
 from harness.cells import LSTM
-from harness.contract import Available, Missing, UnavailableError
+from harness.contract import Available, Missing, UnavailableError, UsageError
 from harness_numpy import NumpyBackend
 
 QUESTIONS = {
@@ -14,6 +15,7 @@ QUESTIONS = {
     "missing_variants": answers.missing_variants,
     "default_variant": lambda backend: answers.default_variant(backend, LSTM(), None),
     "devices": answers.devices,
+    "dtypes": lambda backend: answers.dtypes(backend, "cpu"),
     "versions": answers.versions,
     "environment": lambda backend: answers.environment(backend, 1),
 }
@@ -29,7 +31,7 @@ def broken(question, answer):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("answer", [None, ValueError("no idea"), SystemExit("no idea")])
+@pytest.mark.parametrize("answer", [None, ValueError("no idea"), UsageError("no idea"), SystemExit("no idea")])
 def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, answer):
     with pytest.raises(UnavailableError, match=rf"backend 'odd' is broken: {question}\(\) .*(None|no idea).* Cure: "):
         QUESTIONS[question](broken(question, answer))
@@ -40,6 +42,9 @@ def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, ans
     [
         ("variants", ("loop", None)),
         ("devices", [None]),
+        ("dtypes", [None]),
+        ("versions", {None: "1.0"}),
+        ("versions", {"odd": None}),
         ("missing_variants", {"loop": None}),
         ("environment", {"THREADS": None}),
         ("environment", {None: "1"}),
@@ -48,6 +53,17 @@ def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, ans
 def test_each_entry_of_an_answer_is_looked_at(question, answer):
     with pytest.raises(UnavailableError, match=rf"{question}\(\) returned .*None"):
         QUESTIONS[question](broken(question, answer))
+
+
+class Endless(dict):
+    def items(self):
+        raise OverflowError("no end")
+
+
+@pytest.mark.parametrize("answer", [{"": "1"}, {"A=B": "1"}, {"A\0": "1"}, {"A": "\0"}, {"A": "\ud800"}, Endless()])
+def test_variables_that_no_process_can_take_are_refused(answer):
+    with pytest.raises(UnavailableError, match=r"environment\(\) r"):
+        answers.environment(broken("environment", answer), 1)
 
 
 def test_no_device_at_all_is_broken():
@@ -78,7 +94,7 @@ def test_what_a_backend_prints_stays_off_stdout(capsys):
     assert capsys.readouterr() == ("", "hello\n")
 
 
-def test_launches_side_by_side_ask_for_an_environment_and_leave_stdout_as_it_is():
+def test_what_other_threads_ask_leaves_the_stdout_of_all_as_it_is():
     seen = []
 
     class Looking(NumpyBackend):
@@ -86,7 +102,8 @@ def test_launches_side_by_side_ask_for_an_environment_and_leave_stdout_as_it_is(
             seen.append(sys.stdout)
             return {}
 
-    answers.environment(Looking(), 1)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(answers.environment, Looking(), 1).result()
     assert seen == [sys.stdout]
 
 

@@ -480,6 +480,11 @@ def test_an_insane_declaration_fails(answers, message):
     assert re.search(message, result.message)
 
 
+def test_a_plugin_that_ends_the_process_fails_its_check():
+    result = run_check(Check("one", lambda: sys.exit(5)))
+    assert (result.passed, result.message) == (False, "SystemExit: 5")
+
+
 def test_a_missing_library_leaves_the_declaration_to_check():
     backend = Declares(availability=Missing("no library", "install it"))
     assert [check.name for check in checks_for_backend(backend, NumpyBackend())] == ["it_declares_itself_sanely"]

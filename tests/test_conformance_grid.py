@@ -560,7 +560,6 @@ def test_checks_that_do_not_apply_are_told_apart_and_are_none_that_ran(monkeypat
     monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
     result = typed("-b", "numpy:loop", "-c", "rnn")
     assert str(result.exception) == "nothing was checked of numpy:loop: all its checks are n/a"
-    assert str(typed("-b", "numpy").exception).startswith("nothing was checked: no backend here runs such a variant")
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")])
     assert "numpy  1 check ok, 2 n/a" in typed("-b", "numpy:loop").stdout
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: 1 / 0, variant="loop")])
@@ -590,6 +589,8 @@ def answering(question, answer):
         ("missing_variants", {1: Missing("it is odd", "name it")}),
         ("deviation", KeyError("no answer")),
         ("devices", ()),
+        ("dtypes", KeyError("no answer")),
+        ("dtypes", None),
     ],
 )
 def test_a_backend_that_answers_wrongly_fails_and_costs_no_other_its_checks(monkeypatch, named, question, answer):
@@ -660,6 +661,34 @@ def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkey
     assert typed("-c", "rnn", "--grid", "none").return_value == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("-b", "refusing:vectorised"), "nothing was checked of refusing:vectorised: all its checks are n/a"),
+        (("--variant", "vectorised"), "nothing was checked as vectorised: all its checks are n/a"),
+        (("-c", "lstm"), "nothing was checked of the cell lstm: all its checks are n/a"),
+        (
+            ("-c", "gru", "--variant", "vectorised"),
+            "nothing was checked as vectorised: no backend asked for runs it so",
+        ),
+        ((), "nothing was checked: none of the checks applies to what was asked for; see `harness list`"),
+    ],
+)
+def test_what_a_backend_supports_nowhere_is_none_that_ran(monkeypatch, asked, message):
+    class Refusing(Fake):
+        name = "refusing"
+
+        def variants(self, cell):
+            return super().variants(cell) if cell.name == "lstm" else ()
+
+        def why_unsupported(self, model, trial):
+            return "too large"
+
+    check_with(monkeypatch, NumpyBackend(), Refusing())
+    asked = asked if "-b" in asked else ("-b", "refusing", *asked)
+    assert str(typed(*asked, "--grid", "none").exception) == message
+
+
 def test_a_cell_that_was_named_and_runs_nowhere_is_an_error(asked):
     seen, result = asked("-b", "narrow", "-c", "lstm,gru")
     assert seen == {("plain", "lstm")}
@@ -715,7 +744,10 @@ def test_check_refuses_a_colon_without_a_variant(asked):
         (("-b", "fast", "--variant", "wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
         (("-b", "fast:wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
         (("--variant", "aaa,bbb"), "unknown variant 'aaa'."),
-        (("-b", "fast", "--variant", "native"), "nothing was checked as native: fast:native cannot run here: no comp"),
+        (
+            ("-b", "fast", "--variant", "native,native"),
+            "nothing was checked as native: fast:native cannot run here: no",
+        ),
         (("-b", "fast:native"), "fast:native cannot run here: no compiler was found. Cure: pip install compiler"),
     ],
 )

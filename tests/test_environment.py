@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from harness.cli.env_verb import _answering
 from harness.contract import Available, Missing
 from harness.measure import environment
 from harness.measure.environment import effective_threads, environment_id, environment_record
+from harness_numpy import NumpyBackend
 
 
 class Backend:
@@ -46,6 +48,14 @@ def test_a_record_is_json_and_names_the_backend_s_libraries_and_devices(monkeypa
     assert record["variables"]["OMP_NUM_THREADS"] == "2"
     assert "SECRET_TOKEN" not in record["variables"]
     assert record["plugins"]["rnn-harness"]
+
+
+@pytest.mark.parametrize("question", ["versions", "devices", "environment"])
+def test_harness_env_tells_a_backend_that_answers_wrongly_and_leaves_it_out(question, capsys):
+    backend, broken = NumpyBackend(), NumpyBackend()
+    setattr(broken, question, lambda *_: {1: 1})
+    assert list(_answering([broken, backend])) == [backend]
+    assert capsys.readouterr().err.startswith(f"left out: backend 'numpy' is broken: {question}() returned")
 
 
 def test_a_backend_that_cannot_run_is_left_out():

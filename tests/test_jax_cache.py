@@ -149,17 +149,42 @@ def test_a_cache_that_cannot_be_looked_through_does_no_harm(filled, monkeypatch)
     assert len(list(filled.iterdir())) == 6
 
 
-def test_what_cannot_be_removed_does_no_harm(filled, monkeypatch):
+def test_what_cannot_be_removed_stays_and_the_next_goes(filled, monkeypatch):
     unlink = Path.unlink
 
-    def busy(path):
-        unlink(path)
-        if path.name == "0":  # another process was first
-            raise FileNotFoundError(path)
+    def refuse(path, **options):
+        if path.name == "0":
+            raise PermissionError(path)
+        unlink(path, **options)
 
-    monkeypatch.setattr(Path, "unlink", busy)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    trained()
+    assert {path.name for path in filled.iterdir()} == {"0", "3", "4", "read"}
+
+
+def test_what_another_process_removes_first_does_no_harm(filled, monkeypatch):
+    unlink = Path.unlink
+
+    def late(path, **options):
+        unlink(path)
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", late)
     trained()
     assert {path.name for path in filled.iterdir()} == {"2", "3", "4", "read"}
+
+
+def test_a_folder_called_none_is_not_ours(tmp_path, monkeypatch):
+    (tmp_path / "None").mkdir()
+    (tmp_path / "None" / "mine").write_bytes(bytes(100))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(cache_module.FOLDER, "None")
+    monkeypatch.setattr(cache_module, "MOST_BYTES", 0)
+    monkeypatch.setattr(cache_module, "known_folder", lambda name: None)
+    cache_module.bound_cache.cache_clear()
+    cache_module.bound_cache()
+    cache_module.bound_cache.cache_clear()
+    assert (tmp_path / "None" / "mine").exists()
 
 
 def test_what_another_process_removes_meanwhile_does_no_harm(filled, monkeypatch):

@@ -53,6 +53,18 @@ def test_asking_makes_nothing(places):
     assert not list((places / "home" / ".cache").iterdir())
 
 
+def test_where_there_is_no_folder_for_temporary_files_either_there_is_none(places, monkeypatch):
+    def refuse():
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(cache.tempfile, "gettempdir", refuse)
+    in_home(places).mkdir(parents=True)
+    in_home(places).chmod(0o777)
+    assert known_folder("native") is None
+    with pytest.raises(UnavailableError, match="XDG_CACHE_HOME"):
+        private_folder("native")
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
 def test_a_folder_that_others_can_write_to_is_not_used(mode, places):
     in_home(places).mkdir(parents=True)

@@ -46,8 +46,8 @@ def bound_cache() -> None:
 
     When a program was used is known as well as the file system keeps it: most note no second reading within a day.
     """
-    folder = os.environ.get(FOLDER)
-    if folder is None or folder != str(known_folder(_name())):
+    folder = known_folder(_name())
+    if folder is None or os.environ.get(FOLDER) != str(folder):
         return
     programs: list[_Program] = []
     with suppress(OSError), os.scandir(folder) as entries:
@@ -56,9 +56,9 @@ def bound_cache() -> None:
     for program in sorted(programs, key=lambda program: program.used):
         if excess <= 0:
             break
-        with suppress(OSError):  # another process removed it
-            Path(program.path).unlink()
-        excess -= program.size_bytes
+        with suppress(OSError):
+            Path(program.path).unlink(missing_ok=True)  # another process may be first
+            excess -= program.size_bytes
 
 
 @dataclass(frozen=True)

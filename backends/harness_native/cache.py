@@ -47,7 +47,8 @@ def _places(name: str) -> Iterator[Path]:
     """Yield ``rnn-harness/NAME`` in the user's cache, and a folder of the user's among the temporary ones."""
     with suppress(RuntimeError):  # no home
         yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rnn-harness" / name
-    yield Path(tempfile.gettempdir()) / f"rnn-harness-{name}-{_user()}"
+    with suppress(OSError):  # no folder for temporary files
+        yield Path(tempfile.gettempdir()) / f"rnn-harness-{name}-{_user()}"
 
 
 def _user() -> str:

@@ -88,7 +88,7 @@ def _may_run(backends: Sequence[Backend], cells: Sequence[Cell], variant: str) -
         return True
 
 
-def missing_variants(backend: Backend) -> dict[str, UsageError]:
+def missing_here(backend: Backend) -> dict[str, UsageError]:
     """Return the variants that the backend cannot offer here, with what to say of each."""
     missing = answers.missing_variants(backend)
     return {name: variant_error(backend.name, name, (), missing) for name in missing}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,19 +28,17 @@ class Checked:
     missing: Mapping[str, UsageError]
 
     @property
-    def failures(self) -> int:
-        """How many checks failed."""
-        return sum(not result.passed for result in self.results)
-
-    @property
     def ran(self) -> set[tuple[str, str]]:
         """The variants with the cells of which something was checked."""
         return {(result.variant, result.cell) for result in self.results if result.variant and not result.skipped}
 
 
-def not_run(
-    checked: Sequence[Checked], variants: Collection[str], cells: Sequence[Cell], *, whole: bool = True
-) -> list[str]:
+def failures(results: Sequence[CheckResult]) -> int:
+    """Return how many of the checks failed."""
+    return sum(not result.passed for result in results)
+
+
+def not_run(checked: Sequence[Checked], variants: Sequence[str], cells: Sequence[Cell], *, whole: bool) -> list[str]:
     """Return what was named and has not run, each with the reason; where all has, whether anything was checked.
 
     Args:
@@ -50,15 +48,19 @@ def not_run(
         whole: whether all backends answered; else nobody knows what the others would have run.
     """
     problems = [problem for one in checked for problem in _named_of_a_backend(one, cells)]
-    if whole:
-        problems += _of_any_backend(checked, variants)
-    if problems or not whole:
+    if not whole:
+        return problems
+    problems += _of_any_backend(checked, variants)
+    if problems:
         return problems
     ran = {cell for one in checked for _, cell in one.ran}
-    unseen = [cell.name for cell in cells if cell.name not in ran]
-    problems = [f"nothing was checked of the cell {name}: no backend that was asked for runs it so" for name in unseen]
-    if not (ran or problems or any(one.failures for one in checked)):
-        return ["nothing was checked: no backend here runs such a variant of such a cell; see `harness list`"]
+    problems = [
+        f"nothing was checked of the cell {cell.name}: {_why_none(checked, cell.name)}"
+        for cell in cells
+        if cell.name not in ran
+    ]
+    if not (ran or problems or any(failures(one.results) for one in checked)):
+        return ["nothing was checked: none of the checks applies to what was asked for; see `harness list`"]
     return problems
 
 
@@ -68,13 +70,13 @@ def _named_of_a_backend(one: Checked, cells: Sequence[Cell]) -> Iterator[str]:
         if variant in one.missing:
             yield str(one.missing[variant])
         elif variant not in ran:
-            skipped = any(result.variant == variant for result in one.results)
-            why = "all its checks are n/a" if skipped else f"it runs none of {', '.join(cell.name for cell in cells)}"
+            otherwise = f"it runs none of {', '.join(cell.name for cell in cells)}"
+            why = _why_none([one], variant, otherwise)
             yield f"nothing was checked of {one.wanted.backend.name}:{variant}: {why}"
 
 
-def _of_any_backend(checked: Sequence[Checked], variants: Collection[str]) -> Iterator[str]:
-    """A variant that one backend lost is no problem where another ran it."""
+def _of_any_backend(checked: Sequence[Checked], variants: Sequence[str]) -> Iterator[str]:
+    """Yield what of the variants did not run; one that a backend lost is no problem where another ran it."""
     begun = {variant for one in checked for variant, _ in one.ran}
     done = {variant for one in checked for variant, _ in one.ran if variant not in one.missing}
     told = {ALL, *done}.union(*(one.wanted.named for one in checked))
@@ -82,4 +84,10 @@ def _of_any_backend(checked: Sequence[Checked], variants: Collection[str]) -> It
         if variant not in told:
             what = f"not all was checked as {variant}" if variant in begun else f"nothing was checked as {variant}"
             why = "; ".join(str(one.missing[variant]) for one in checked if variant in one.missing)
-            yield f"{what}: {why or 'no backend here runs such a cell so'}"
+            yield f"{what}: {why or _why_none(checked, variant)}"
+
+
+def _why_none(checked: Sequence[Checked], name: str, otherwise: str = "no backend asked for runs it so") -> str:
+    """Return why no check ran of the variant or cell of that name."""
+    skipped = any(name in {result.variant, result.cell} for one in checked for result in one.results)
+    return "all its checks are n/a" if skipped else otherwise

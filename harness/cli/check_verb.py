@@ -11,8 +11,8 @@ import rich_click as click
 from rich.markup import escape
 
 from harness import answers
-from harness.cli.check_choice import Wanted, missing_variants, tell_skipped, wanted_backends, why_nothing
-from harness.cli.check_outcome import Checked, not_run
+from harness.cli.check_choice import Wanted, missing_here, tell_skipped, wanted_backends, why_nothing
+from harness.cli.check_outcome import Checked, failures, not_run
 from harness.cli.main import NOT_OK, OK
 from harness.cli.output import stdout_console
 from harness.cli.streams import note
@@ -45,7 +45,7 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
 
     Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and whether the
     backend waits for its own work. Exit status 3 where a check fails, 2 where all pass but a variant or cell that was
-    named did not run.
+    named did not run, or nothing at all.
     """
     from harness.measure import REFERENCE_BACKEND
 
@@ -61,12 +61,12 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
                 raise broken[one.backend.name]
             checks = _checks(one, reference, chosen, plugins, grid, console)
             results = _check(one, checks, console, verbose=verbose)
-            checked.append(Checked(one, results, missing_variants(one.backend)))
+            checked.append(Checked(one, results, missing_here(one.backend)))
         except HarnessError as error:  # of a plugin, which fails and costs no other its checks
             why = f"{plugins.label('backend', one.backend.name)}: {answers.without_name(one.backend, error)}"
             console.print(f"[red]FAIL[/] {escape(printable(why))}", soft_wrap=True)
     whole = len(checked) == len(wanted)
-    failed = not whole or any(one.failures for one in checked)
+    failed = not whole or any(failures(one.results) for one in checked)
     problems = not_run(checked, asked, chosen if cells else (), whole=whole)
     if problems and not failed:
         from harness.sweep.problems import listed
@@ -78,7 +78,7 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
 
 
 def _joined(parts: Words) -> list[str]:
-    return [name for part in parts for name in part]
+    return list(dict.fromkeys(name for part in parts for name in part))
 
 
 def _bound_threads(plugins: Plugins) -> dict[str, HarnessError]:
@@ -107,7 +107,7 @@ def _checks(
     """Return the checks of a backend, and say what of it cannot be checked here."""
     from harness.testing import checks_for_backend
 
-    for name, why in missing_variants(wanted.backend).items():
+    for name, why in missing_here(wanted.backend).items():
         if wanted.takes(name) and name not in wanted.named:
             tell_skipped(console, str(why))
     if reason := why_nothing(wanted, cells, plugins):
@@ -137,7 +137,7 @@ def _check(wanted: Wanted, checks: Sequence[Check], console: Console, *, verbose
                 note(at)
             with console.status(escape(at)):
                 result = run_check(check)
-            if not result.passed and check.variant and (why := missing_variants(wanted.backend).get(check.variant)):
+            if not result.passed and check.variant and (why := missing_here(wanted.backend).get(check.variant)):
                 lost.add(check.variant)
                 if check.variant not in wanted.named:  # else it is the error in which all ends
                     tell_skipped(console, str(why))
@@ -146,8 +146,7 @@ def _check(wanted: Wanted, checks: Sequence[Check], console: Console, *, verbose
             if verbose or not result.passed:
                 console.print(_line(name, result), soft_wrap=True)
     except KeyboardInterrupt:
-        failed = sum(not result.passed for result in results)
-        ran = f"{len(results)} of {counted(len(checks), 'check')} ran, {failed} failed: interrupted"
+        ran = f"{len(results)} of {counted(len(checks), 'check')} ran, {failures(results)} failed: interrupted"
         console.print(f"[bold]{escape(name)}[/]  {ran}", soft_wrap=True)
         raise
     if any(result.variant or not result.passed for result in results):
@@ -156,10 +155,10 @@ def _check(wanted: Wanted, checks: Sequence[Check], console: Console, *, verbose
 
 
 def _sum(name: str, results: Sequence[CheckResult]) -> str:
-    failures, seconds = sum(not result.passed for result in results), sum(result.seconds for result in results)
+    failed, seconds = failures(results), sum(result.seconds for result in results)
     skipped = sum(result.skipped for result in results)
     checks = counted(len(results) - skipped, "check")
-    verdict = f"[red]{failures} of {checks} failed[/]" if failures else f"[green]{checks} ok[/]"
+    verdict = f"[red]{failed} of {checks} failed[/]" if failed else f"[green]{checks} ok[/]"
     beside = f", {skipped} n/a" if skipped else ""
     return f"[bold]{escape(name)}[/]  {verdict}{beside}  [dim]{seconds:.0f} s[/]"
 

@@ -48,6 +48,7 @@ def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
         try:
             answers.versions(backend)
             answers.devices(backend)
+            answers.environment(backend, 1)
         except UnavailableError as error:
             sys.stderr.write(f"left out: {printable(str(error))}\n")
         else:

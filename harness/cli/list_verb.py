@@ -86,7 +86,7 @@ def _backend_row(backend: Backend, plugins: Plugins) -> Row:
             return row | {"status": f"missing: {answer.reason}. Cure: {answer.cure}"}
         return row | {"versions": answers.versions(backend)}
     except UnavailableError as error:
-        return row | {"status": str(error).removeprefix(f"backend {backend.name!r} is ")}
+        return row | {"status": answers.without_name(backend, error)}
 
 
 def _deviations(backend: Backend, plugins: Plugins, offered: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -265,7 +265,8 @@ class Backend(ABC):
         """Return environment variables to set in the worker before anything is imported, to bound its threads.
 
         The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself. ``devices`` is given to a backend
-        that is ``data_parallel``, and only where it is not 1.
+        that is ``data_parallel``, and only where it is not 1. Launches side by side ask at the same time, each in a
+        thread.
         """
         return {}
 

@@ -85,6 +85,9 @@ def checks_for_backend(
         lengths: only these of the time steps 1, 7, 64 and 100 at which gradients are compared; None means all.
         grid: the shapes at which every tensor is compared in every dtype: ``cover`` takes a dozen in which all pairs of
             values meet, ``full`` all of them, ``none`` none.
+
+    Raises:
+        UnavailableError: the backend fails to answer which variants and devices it has.
     """
     cells = tuple(harness_cells() if cells is None else cells)
     yield Check("it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells))

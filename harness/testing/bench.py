@@ -137,12 +137,21 @@ class Bench:
         return self.wanted_device or answers.devices(self.backend)[0]
 
     @cached_property
-    def dtype(self) -> Dtype:
-        """The most exact dtype that this variant runs in."""
-        usable = [dtype for dtype in self.dtypes if self.why_unsupported(SMALL, dtype) is None]
+    def usable_dtypes(self) -> tuple[Dtype, ...]:
+        """The dtypes that this variant runs in, at least one.
+
+        Raises:
+            NotApplicable: it runs in none.
+        """
+        usable = tuple(dtype for dtype in self.dtypes if self.why_unsupported(SMALL, dtype) is None)
         if not usable:
             raise NotApplicable(str(self.why_unsupported(SMALL, self.dtypes[0])))
-        return "float64" if "float64" in usable else usable[0]
+        return usable
+
+    @property
+    def dtype(self) -> Dtype:
+        """The most exact dtype that this variant runs in."""
+        return "float64" if "float64" in self.usable_dtypes else self.usable_dtypes[0]
 
     @property
     def tolerance(self) -> float:

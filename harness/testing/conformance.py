@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, ClassVar
 
-from harness import answers
 from harness.contract import Backend, Cell, Dtype, Missing, Task
 from harness.plugins import load_plugins
 from harness.testing.backends import DTYPES, checks_for_backend
@@ -137,6 +136,6 @@ class CellConformance(Conformance):
 
 
 def _its_library_is_installed(backend: Backend) -> None:
-    answer = answers.availability(backend)
+    answer = backend.availability()
     if isinstance(answer, Missing):
         raise NotApplicable(f"{answer.reason}. Cure: {answer.cure}")

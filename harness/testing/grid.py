@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
+from harness import answers
 from harness.contract import Dtype
 from harness.contract.backend import DeviceBatch, Trainer
 from harness.measure.parity import STEP, applied_gradients
@@ -78,7 +79,8 @@ def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
     A mask is data: a masked batch takes the trainer of the unmasked one, and what a backend has compiled for it.
     """
     points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {"cover": cover, "full": product}
-    dtypes = [dtype for dtype in bench.dtypes if dtype in bench.backend.dtypes(bench.device)]
+    known = answers.dtypes(bench.backend, bench.device)
+    dtypes = [dtype for dtype in bench.dtypes if dtype in known]
     # From a point to its masked twin there are two inputs and the dtypes; in ``cover`` there are no twins.
     kept = 2 * len(dtypes) if grid == "full" else 0
     trainer_of = lru_cache(kept)(partial(stepping_trainer, bench))

@@ -137,7 +137,7 @@ def float32_is_computed_in_float32(bench: Bench) -> None:
 
 def results_lie_where_they_were_asked_for(bench: Bench) -> None:
     """After a training step ``placement()`` names the device and dtype that were asked for."""
-    for dtype in (dtype for dtype in bench.dtypes if not bench.why_unsupported(SMALL, dtype)):
+    for dtype in bench.usable_dtypes:
         trainer = bench.new_trainer(SMALL, dtype=dtype)
         trainer.train_step(trainer.put(SMALL.make_batch()))
         placement = trainer.placement()
