@@ -1,6 +1,7 @@
 """What a backend answers before anything runs, asked so that a broken one is named and costs nobody else anything.
 
-Each of these raises ``UnavailableError`` with the backend, the question and the cure where it fails to answer.
+Each question but ``availability`` raises ``UnavailableError``, which names the backend, the question and the cure,
+where the backend fails to answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, cast
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.dtypes import Dtype
-from harness.contract.errors import HarnessError, UnavailableError
+from harness.contract.errors import UnavailableError
 from harness.contract.trial import Trial
 
 CURE = "upgrade the package that offers it, or report it to its author"
@@ -80,7 +81,7 @@ def environment(backend: Backend, threads: int, *devices: int) -> dict[str, str]
     return dict(_ask(backend, "environment", _variables, threads, *devices))
 
 
-def without_name(backend: Backend, error: HarnessError) -> str:
+def without_name(backend: Backend, error: UnavailableError) -> str:
     """Return what one of these questions raised, from ``broken`` on, for who has named the backend already."""
     return str(error).removeprefix(_named(backend))
 

@@ -49,6 +49,14 @@ def told(variables, names):
     return json.loads(done.stdout)
 
 
+@pytest.fixture(autouse=True)
+def new_process():
+    """Nothing has been looked at yet."""
+    cache_module.bound_cache.cache_clear()
+    yield
+    cache_module.bound_cache.cache_clear()
+
+
 @pytest.fixture
 def variables(tmp_path, monkeypatch):
     """What the JAX backend sets for a worker of a user whose cache is empty."""
@@ -118,9 +126,7 @@ def test_a_cache_of_the_users_is_not_touched_and_none_is_made(tmp_path, monkeypa
     monkeypatch.delenv(cache_module.FOLDER, raising=False)
     if folder:
         monkeypatch.setenv(cache_module.FOLDER, str(tmp_path / folder))
-    cache_module.bound_cache.cache_clear()
     cache_module.bound_cache()
-    cache_module.bound_cache.cache_clear()
     assert sorted(tmp_path.rglob("*")) == [mine, mine / "0"]
 
 
@@ -181,9 +187,7 @@ def test_a_folder_called_none_is_not_ours(tmp_path, monkeypatch):
     monkeypatch.setenv(cache_module.FOLDER, "None")
     monkeypatch.setattr(cache_module, "MOST_BYTES", 0)
     monkeypatch.setattr(cache_module, "known_folder", lambda name: None)
-    cache_module.bound_cache.cache_clear()
     cache_module.bound_cache()
-    cache_module.bound_cache.cache_clear()
     assert (tmp_path / "None" / "mine").exists()
 
 
@@ -211,9 +215,7 @@ def filled(variables, monkeypatch):
         os.utime(folder / name, (1000 * (name == "read") + age, age))
     monkeypatch.setenv(cache_module.FOLDER, str(folder))
     monkeypatch.setattr(cache_module, "MOST_BYTES", 400)
-    cache_module.bound_cache.cache_clear()
-    yield folder
-    cache_module.bound_cache.cache_clear()
+    return folder
 
 
 def trained():

@@ -36,6 +36,7 @@ from harness_native import (
     native_unsupported,
     native_variants,
     native_versions,
+    settle_native,
     xla_recipe,
 )
 
@@ -135,8 +136,7 @@ class JaxBackend(Backend):
             raise UnsupportedError(reason)
         if reason := native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
-        if execution.variant == "native" and "native" in self.variants(model.cell):
-            native_is_built(xla_recipe())  # or it is missing from here on, which the check then says
+        settle_native(execution.variant, model.cell, xla_recipe())
         check_variant(self, model.cell, execution.variant)
         _check_import()
         from harness_jax.network import Network, layer_of

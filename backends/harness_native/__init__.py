@@ -13,6 +13,7 @@ from harness_native.offer import (
     native_unsupported,
     native_variants,
     native_versions,
+    settle_native,
 )
 from harness_native.xla import Handlers, xla_handlers, xla_recipe
 
@@ -35,6 +36,7 @@ __all__ = [
     "native_versions",
     "number",
     "private_folder",
+    "settle_native",
     "xla_handlers",
     "xla_recipe",
 ]

@@ -1,4 +1,7 @@
-"""What a backend says of its variant ``native``; only ``native_is_built`` builds. ``cc --version`` may be run."""
+"""What a backend says of its variant ``native``. ``cc --version`` may be run.
+
+Only ``native_is_built`` and ``settle_native`` build.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,12 @@ def native_is_built(*besides: Recipe) -> bool:
     except UnavailableError:
         return False
     return True
+
+
+def settle_native(variant: str, cell: Cell, *besides: Recipe) -> None:
+    """Build ``native`` where it is taken and on offer: if it cannot be, it is missing from now on, as a check says."""
+    if variant == "native" and native_variants(cell, *besides):
+        native_is_built(*besides)
 
 
 def native_versions() -> dict[str, str]:

@@ -24,7 +24,7 @@ from harness.contract import (
     check_dtype,
     check_variant,
 )
-from harness_native import native_is_built, native_versions
+from harness_native import native_is_built, native_versions, settle_native
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 from harness_numpy.variants import VARIANTS
@@ -92,8 +92,7 @@ class NumpyBackend(Backend):
         """
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
-        if execution.variant == "native" and "native" in self.variants(model.cell):
-            native_is_built()  # or it is missing from here on, which the check then says
+        settle_native(execution.variant, model.cell)
         check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)

@@ -34,6 +34,7 @@ from harness_native import (
     native_unsupported,
     native_variants,
     native_versions,
+    settle_native,
 )
 from harness_torch.choice import LIBRARY_CELLS, fastest
 from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
@@ -134,8 +135,7 @@ class TorchBackend(Backend):
         why = self._why_no_variant(model.cell, execution.variant)
         if reason := why or native_unsupported(execution.variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
-        if execution.variant == "native" and "native" in self.variants(model.cell):
-            native_is_built()  # or it is missing from here on, which the check then says
+        settle_native(execution.variant, model.cell)
         check_variant(self, model.cell, execution.variant)
         devices = self.devices()
         if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):

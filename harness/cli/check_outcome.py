@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from harness.testing import CheckResult
 
 
+NOT_APPLICABLE = "all its checks are n/a"
+NOBODY = "no backend asked for runs it so"
+
+
 @dataclass(frozen=True)
 class Checked:
     """A backend whose checks have run.
@@ -31,6 +35,11 @@ class Checked:
     def ran(self) -> set[tuple[str, str]]:
         """The variants with the cells of which something was checked."""
         return {(result.variant, result.cell) for result in self.results if result.variant and not result.skipped}
+
+    @property
+    def taken(self) -> set[tuple[str, str]]:
+        """Those of ``ran``, and those whose checks do not apply."""
+        return {(result.variant, result.cell) for result in self.results if result.variant}
 
 
 def failures(results: Sequence[CheckResult]) -> int:
@@ -54,8 +63,9 @@ def not_run(checked: Sequence[Checked], variants: Sequence[str], cells: Sequence
     if problems:
         return problems
     ran = {cell for one in checked for _, cell in one.ran}
+    taken = {cell for one in checked for _, cell in one.taken}
     problems = [
-        f"nothing was checked of the cell {cell.name}: {_why_none(checked, cell.name)}"
+        f"nothing was checked of the cell {cell.name}: {NOT_APPLICABLE if cell.name in taken else NOBODY}"
         for cell in cells
         if cell.name not in ran
     ]
@@ -70,24 +80,19 @@ def _named_of_a_backend(one: Checked, cells: Sequence[Cell]) -> Iterator[str]:
         if variant in one.missing:
             yield str(one.missing[variant])
         elif variant not in ran:
-            otherwise = f"it runs none of {', '.join(cell.name for cell in cells)}"
-            why = _why_none([one], variant, otherwise)
+            taken = variant in {name for name, _ in one.taken}
+            why = NOT_APPLICABLE if taken else f"it runs none of {', '.join(cell.name for cell in cells)}"
             yield f"nothing was checked of {one.wanted.backend.name}:{variant}: {why}"
 
 
 def _of_any_backend(checked: Sequence[Checked], variants: Sequence[str]) -> Iterator[str]:
     """Yield what of the variants did not run; one that a backend lost is no problem where another ran it."""
     begun = {variant for one in checked for variant, _ in one.ran}
+    taken = {variant for one in checked for variant, _ in one.taken}
     done = {variant for one in checked for variant, _ in one.ran if variant not in one.missing}
     told = {ALL, *done}.union(*(one.wanted.named for one in checked))
     for variant in variants:
         if variant not in told:
             what = f"not all was checked as {variant}" if variant in begun else f"nothing was checked as {variant}"
             why = "; ".join(str(one.missing[variant]) for one in checked if variant in one.missing)
-            yield f"{what}: {why or _why_none(checked, variant)}"
-
-
-def _why_none(checked: Sequence[Checked], name: str, otherwise: str = "no backend asked for runs it so") -> str:
-    """Return why no check ran of the variant or cell of that name."""
-    skipped = any(name in {result.variant, result.cell} for one in checked for result in one.results)
-    return "all its checks are n/a" if skipped else otherwise
+            yield f"{what}: {why or (NOT_APPLICABLE if variant in taken else NOBODY)}"
