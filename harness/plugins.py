@@ -16,7 +16,7 @@ from harness.contract import hooks
 from harness.contract.backend import Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, PluginError, UnavailableError, UnknownNameError
-from harness.contract.names import check_name
+from harness.contract.names import check_name, error_text
 from harness.contract.task import Task, TaskOptions
 
 GROUP = "harness"
@@ -67,7 +67,7 @@ class Plugins:
             UnavailableError: its library is missing; the message carries the cure.
         """
         backend = self.backend(name)
-        answer = answers.availability(backend)
+        answer = answers.available_or_missing(backend)
         if isinstance(answer, Missing):
             raise UnavailableError(f"backend {name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
         return backend
@@ -90,7 +90,7 @@ class Plugins:
         members = self.groups.get(name)
         if members is None:
             return [self.usable_backend(name)]
-        answered = {member: answers.availability(self.backends[member]) for member in members}
+        answered = {member: answers.available_or_missing(self.backends[member]) for member in members}
         if missing := [f"{m}: {a.reason}. Cure: {a.cure}" for m, a in answered.items() if isinstance(a, Missing)]:
             raise UnavailableError(_group_cannot_run(name, members, missing))
         return [self.backends[member] for member in members]
@@ -249,7 +249,7 @@ def _reason(error: BaseException) -> str:
         return f"it declares a hook that the harness does not know, or with another signature: {error}"
     if isinstance(error, HarnessError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    return error_text(error)
 
 
 def _cure(error: BaseException, distribution: Distribution) -> str:

@@ -6,6 +6,7 @@ Fixtures: a PostgreSQL server, the places where a store can be, and the processe
 """
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -33,6 +34,16 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llv
 
 _SERVER_PATH = os.pathsep.join([os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))])
 PASSWORD = "s3cret:word"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_garbage() -> None:
+    """Keep what lives already out of the collector's sight.
+
+    Every trial collects twice; over the thousands of tests and the engines of a process that would take a second each.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass

@@ -2,18 +2,23 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 
 from harness import answers
 from harness.cells import LSTM
-from harness.contract import Available, Missing, UnavailableError, UsageError
+from harness.contract import Available, Inputs, Missing, Model, UnavailableError, UsageError
 from harness_numpy import NumpyBackend
 
+MODEL = Model(LSTM(), Inputs("token", 3), 4, 1, 3, "cross_entropy")
 QUESTIONS = {
+    "availability": answers.availability,
     "variants": lambda backend: answers.variants(backend, LSTM()),
     "missing_variants": answers.missing_variants,
     "default_variant": lambda backend: answers.default_variant(backend, LSTM(), None),
+    "deviation": lambda backend: answers.deviation(backend, LSTM(), "vectorised"),
+    "why_unsupported": lambda backend: answers.why_unsupported(backend, MODEL, None),
     "devices": answers.devices,
     "dtypes": lambda backend: answers.dtypes(backend, "cpu"),
     "versions": answers.versions,
@@ -30,10 +35,20 @@ def broken(question, answer):
     return type("Odd", (NumpyBackend,), {"name": "odd", question: reply})()
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("answer", [None, ValueError("no idea"), UsageError("no idea"), SystemExit("no idea")])
+class Panic(BaseException):
+    """As pyo3 raises for a panic of Rust: no ``Exception``."""
+
+
+MAY_BE_NONE = ("deviation", "why_unsupported")
+ERRORS = (ValueError("no idea"), UsageError("no idea"), SystemExit("no idea"), Panic("no idea"))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [*product(QUESTIONS, ERRORS), *product(QUESTIONS, [7]), *((q, None) for q in QUESTIONS if q not in MAY_BE_NONE)],
+)
 def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, answer):
-    with pytest.raises(UnavailableError, match=rf"backend 'odd' is broken: {question}\(\) .*(None|no idea).* Cure: "):
+    with pytest.raises(UnavailableError, match=rf"backend 'odd' is broken: {question}\(\) .*(None|7|no idea).* Cure: "):
         QUESTIONS[question](broken(question, answer))
 
 
@@ -48,11 +63,67 @@ def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, ans
         ("missing_variants", {"loop": None}),
         ("environment", {"THREADS": None}),
         ("environment", {None: "1"}),
+        ("availability", Missing(None, "buy one")),
+        ("missing_variants", {"loop": Missing("gone", None)}),
     ],
 )
 def test_each_entry_of_an_answer_is_looked_at(question, answer):
     with pytest.raises(UnavailableError, match=rf"{question}\(\) returned .*None"):
         QUESTIONS[question](broken(question, answer))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("availability", Missing("", "buy one")),
+        ("availability", Missing("gone", " ")),
+        ("deviation", ""),
+        ("why_unsupported", "\n"),
+    ],
+)
+def test_a_sentence_says_something(question, answer):
+    with pytest.raises(UnavailableError, match=rf"{question}\(\) returned "):
+        QUESTIONS[question](broken(question, answer))
+
+
+class UnspeakableError(Exception):
+    """Neither its words nor what it is can be told."""
+
+    def __repr__(self):
+        raise ValueError("no words")
+
+    __str__ = __repr__
+
+
+class Unlisted(list):
+    """Cannot be shown."""
+
+    def __repr__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(UnspeakableError(), "raised UnspeakableError."), (Unlisted([7]), "returned a Unlisted that cannot be shown.")],
+)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_what_cannot_be_turned_into_text_is_told_by_its_type(question, answer, words):
+    with pytest.raises(UnavailableError) as caught:
+        QUESTIONS[question](broken(question, answer))
+    assert f"{question}() {words} Cure: " in str(caught.value)
+
+
+def test_ctrl_c_is_nobodys_answer():
+    with pytest.raises(KeyboardInterrupt):
+        answers.devices(broken("devices", KeyboardInterrupt()))
+
+
+def test_an_answer_is_read_once():
+    class Once(list):
+        def __iter__(self):
+            yield from [self.pop()] if self else [None]
+
+    assert answers.variants(broken("variants", Once(["loop"])), LSTM()) == ("loop",)
 
 
 class Endless(dict):
@@ -73,7 +144,7 @@ def test_no_device_at_all_is_broken():
 
 @pytest.mark.parametrize("answer", [None, OSError("no driver")])
 def test_a_backend_that_cannot_say_whether_it_runs_is_missing(answer):
-    found = answers.availability(broken("availability", answer))
+    found = answers.available_or_missing(broken("availability", answer))
     assert isinstance(found, Missing)
     assert found.reason.startswith("broken: availability() ")
 
@@ -81,6 +152,9 @@ def test_a_backend_that_cannot_say_whether_it_runs_is_missing(answer):
 def test_an_honest_answer_is_passed_on():
     backend = NumpyBackend()
     assert isinstance(answers.availability(backend), Available)
+    assert isinstance(answers.available_or_missing(backend), Available)
+    assert answers.availability(broken("availability", Missing("gone", "buy one"))) == Missing("gone", "buy one")
+    assert answers.why_unsupported(broken("why_unsupported", "too large"), MODEL, None) == "too large"
     assert answers.devices(backend) == ("cpu",)
 
 

@@ -15,7 +15,7 @@ from harness.cells import GRU, LSTM, RNN
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.cli import check_verb
 from harness.cli.main import cli
-from harness.contract import Missing
+from harness.contract import Missing, UnavailableError
 from harness.plugins import load_plugins
 from harness.testing import Check, checks_for_backend, checks_for_cell, run_check
 from harness.testing.compare import NotApplicable
@@ -25,6 +25,7 @@ from harness_numpy.trainer import NumpyTrainer
 
 ERROR = r"error \d\.\d\de[+-]\d\d"
 BOTH = ("float64", "float32")
+TOO_LARGE = "all its checks are n/a: too large"
 
 
 class Fake(NumpyBackend):
@@ -246,7 +247,8 @@ def test_a_deviation_that_is_none_fails():
     result = verdict(Fake(deviation="h is halved"), DIFFERS)
     assert not result.passed
     assert "computes the cell's own function" in result.message
-    assert "expected a sentence" in verdict(Fake(deviation=" ", cell=Halved()), DIFFERS).message
+    with pytest.raises(UnavailableError, match=r"deviation\(\) returned ' '"):
+        checks(Fake(deviation=" ", cell=Halved()))
 
 
 class WrongBias(NumpyTrainer):
@@ -399,7 +401,8 @@ def asked(monkeypatch):
 
     def look(wanted, checks, console, *, verbose):
         seen.update((check.variant, check.cell) for check in checks if check.cell)
-        return [SimpleNamespace(passed=True, skipped=False, variant=check.variant, cell=check.cell) for check in checks]
+        ran = [SimpleNamespace(passed=True, skipped=False, variant=check.variant, cell=check.cell) for check in checks]
+        return ran, set()
 
     monkeypatch.setattr(check_verb, "_check", look)
 
@@ -505,6 +508,29 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
         assert re.search(r"numpy  \d+ checks ok", result.output)
 
 
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "words"), [((), "nothing was checked: "), (("-c", "lstm"), "nothing was checked of the cell lstm: ")]
+)
+def test_where_the_only_variant_was_lost_that_is_the_reason_that_nothing_ran(monkeypatch, asked, words, large):
+    class Only(Losing):
+        name = "only"
+
+        def variants(self, cell):
+            return () if self.lost else ("native",)
+
+        def why_unsupported(self, model, trial):
+            return "too large" if large and trial.length == 7 else None
+
+        def trainer(self, model, optimizer, parameters, execution):
+            self.lost = True
+            raise UnavailableError("the compiler fails")
+
+    check_with(monkeypatch, NumpyBackend(), Only())
+    result = typed("-b", "only", *asked, "--grid", "cover" if large else "none")
+    assert str(result.exception) == f"{words}only:native cannot run here: it cannot be built. Cure: mend the compiler"
+
+
 def test_a_variant_that_was_named_and_has_none_of_the_cells_is_an_error_beside_others(asked):
     seen, result = asked("-b", "fast:wide,fast:plain", "-c", "gru")
     assert seen == {("plain", "gru")}
@@ -545,7 +571,7 @@ def test_all_that_was_named_and_lost_is_told(asked, monkeypatch):
 
 def test_a_failed_check_counts_for_more_than_what_did_not_run(asked, monkeypatch):
     failed = SimpleNamespace(passed=False, skipped=False, variant="plain", cell="lstm")
-    monkeypatch.setattr(check_verb, "_check", lambda *_, verbose: [failed])
+    monkeypatch.setattr(check_verb, "_check", lambda *_, verbose: ([failed], set()))
     _, result = asked("-b", "fast:plain,narrow:native")
     assert result.return_value == 3
     assert "note: narrow:native cannot run here: no compiler was found" in result.stderr
@@ -559,7 +585,7 @@ def test_checks_that_do_not_apply_are_told_apart_and_are_none_that_ran(monkeypat
     check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
     result = typed("-b", "numpy:loop", "-c", "rnn")
-    assert str(result.exception) == "nothing was checked of numpy:loop: all its checks are n/a"
+    assert str(result.exception) == f"nothing was checked of numpy:loop: {TOO_LARGE}"
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")])
     assert "numpy  1 check ok, 2 n/a" in typed("-b", "numpy:loop").stdout
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: 1 / 0, variant="loop")])
@@ -600,6 +626,15 @@ def test_a_backend_that_answers_wrongly_fails_and_costs_no_other_its_checks(monk
     assert result.output.count(f"FAIL backend 'fast' from unknown: broken: {question}() r") == 1
     for name in ("numpy", "other"):
         assert re.search(rf"{name}  \d+ checks ok", result.output)
+
+
+def test_an_empty_reason_is_no_reason_to_leave_checks_out(monkeypatch):
+    mute = type("Mute", (NumpyBackend,), {"name": "mute", "why_unsupported": lambda *_: ""})()
+    check_with(monkeypatch, NumpyBackend(), mute)
+    result = typed("-b", "mute", "-c", "rnn", "--variant", "vectorised", "--grid", "none")
+    assert result.return_value == 3
+    assert "backend 'mute' is broken: why_unsupported() returned ''" in result.output
+    assert " ok" not in result.output
 
 
 @pytest.mark.parametrize("asked", [(), ("--variant", "plain"), ("-c", "lstm")])
@@ -664,14 +699,17 @@ def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkey
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (("-b", "refusing:vectorised"), "nothing was checked of refusing:vectorised: all its checks are n/a"),
-        (("--variant", "vectorised"), "nothing was checked as vectorised: all its checks are n/a"),
-        (("-c", "lstm"), "nothing was checked of the cell lstm: all its checks are n/a"),
+        (
+            ("-b", "refusing:vectorised"),
+            f"nothing was checked of refusing:vectorised: {TOO_LARGE}",
+        ),
+        (("--variant", "vectorised"), f"nothing was checked as vectorised: {TOO_LARGE}"),
+        (("-c", "lstm"), f"nothing was checked of the cell lstm: {TOO_LARGE}"),
         (
             ("-c", "gru", "--variant", "vectorised"),
             "nothing was checked as vectorised: no backend asked for runs it so",
         ),
-        ((), "nothing was checked: none of the checks applies to what was asked for; see `harness list`"),
+        ((), f"nothing was checked: {TOO_LARGE}"),
     ],
 )
 def test_what_a_backend_supports_nowhere_is_none_that_ran(monkeypatch, asked, message):
@@ -720,6 +758,33 @@ def test_a_long_check_tells_where_it_is_where_there_is_no_terminal(monkeypatch, 
     result = typed("-b", "numpy")
     assert ("note: numpy [2/2] loop" in result.stderr) is told
     assert "2 checks ok" in result.stdout
+
+
+def test_what_a_plugin_prints_while_it_is_checked_stays_off_stdout(monkeypatch):
+    check_with(monkeypatch, NumpyBackend())
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", lambda: print("hello"), variant="loop")])
+    result = typed("-b", "numpy", "-v")
+    assert result.stderr == "hello\n"
+    assert re.fullmatch(r"ok   numpy:loop  one\nnumpy  1 check ok  0 s\n", result.stdout)
+
+
+class Panic(BaseException):
+    """As pyo3 raises for a panic of Rust: no ``Exception``."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+
+def test_an_error_of_any_kind_fails_the_check_alone(monkeypatch):
+    def panics():
+        raise Panic
+
+    check_with(monkeypatch, NumpyBackend())
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", panics, variant="loop")] * 2)
+    result = typed("-b", "numpy")
+    assert result.return_value == 3
+    assert "FAIL numpy:loop  one: Panic\n" in result.stdout
+    assert "2 of 2 checks failed" in result.stdout
 
 
 def test_an_interrupted_check_says_how_far_it_was(monkeypatch):

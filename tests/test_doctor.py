@@ -14,6 +14,7 @@ from harness.measure.environment import environment_id, environment_record
 from harness.measure.machine import conditions, cpu_settings, gpu_processes, gpus
 from harness.plugins import load_plugins
 from harness.sweep.noise import same_trials, split
+from harness_numpy import NumpyBackend
 from harness_results.store import Store
 
 CPU = "sys/devices/system/cpu"
@@ -127,6 +128,19 @@ def test_a_and_b_take_one_launch_each_of_every_pair_of_neighbours():
     assert [{*pair} for pair in zip(a, b, strict=True)] == [{n, n + 1} for n in range(1, 21, 2)]
     assert split(launches, 0) == (a, b)
     assert split(launches, 1) != (a, b)
+
+
+def test_a_broken_engine_that_nobody_named_is_told_and_left_out(monkeypatch):
+    loaded = load_plugins(("torch", "jax"))
+    odd = type("Odd", (NumpyBackend,), {"name": "odd", "variants": lambda *_: 7})()
+    monkeypatch.setattr(
+        "harness.plugins.load_plugins", lambda blocked: replace(loaded, backends={**loaded.backends, "odd": odd})
+    )
+    result = CliRunner().invoke(cli, ["doctor", "--dry-run"], standalone_mode=False)
+    assert "note: left out: backend 'odd' is broken: variants() returned 7" in result.stderr
+    assert "numpy: can run" in result.stdout
+    named = CliRunner().invoke(cli, ["doctor", "--dry-run", "-b", "odd"], standalone_mode=False)
+    assert "backend 'odd' is broken" in str(named.exception)
 
 
 def doctor(*arguments):

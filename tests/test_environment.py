@@ -50,7 +50,7 @@ def test_a_record_is_json_and_names_the_backend_s_libraries_and_devices(monkeypa
     assert record["plugins"]["rnn-harness"]
 
 
-@pytest.mark.parametrize("question", ["versions", "devices", "environment"])
+@pytest.mark.parametrize("question", ["availability", "versions", "devices", "environment"])
 def test_harness_env_tells_a_backend_that_answers_wrongly_and_leaves_it_out(question, capsys):
     backend, broken = NumpyBackend(), NumpyBackend()
     setattr(broken, question, lambda *_: {1: 1})

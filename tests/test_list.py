@@ -63,6 +63,18 @@ def test_json_has_all_of_it(plugins):
     assert row["deviations"] == dict.fromkeys(("lstm other", "gru other"), "resets after the product")
 
 
+def test_where_the_library_is_missing_that_is_the_status_whatever_else_fails(plugins):
+    def needs_it(cell):
+        raise ModuleNotFoundError("No module named 'libpeer'")
+
+    plugins.backends["peer"].variants = needs_it
+    row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
+    assert row["status"].startswith("broken: variants() raised ModuleNotFoundError")
+    plugins.backends["peer"].availability = lambda: Missing("libpeer is not installed", "pip install libpeer")
+    row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
+    assert row["status"] == "missing: libpeer is not installed. Cure: pip install libpeer"
+
+
 def test_groups_are_completed_like_backends(plugins):
     items = Named("backends").shell_complete(None, None, "numpy,pe")
     assert [item.value for item in items] == ["numpy,peer", "numpy,peers"]

@@ -263,6 +263,27 @@ def test_why_unsupported_is_the_reason(plugins):
     assert (record.status, record.reason) == ("unsupported", "too small")
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("availability", 7),
+        ("variants", None),
+        ("devices", ()),
+        ("dtypes", None),
+        ("deviation", 7),
+        ("deviation", ""),
+        ("why_unsupported", ""),
+        ("versions", {"odd": 1}),
+    ],
+)
+def test_an_answer_of_the_wrong_kind_fails_the_trial_with_the_question_and_the_cure(plugins, question, answer):
+    odd = type("Odd", (type(plugins.backend("faulty")),), {question: lambda *_: answer})()
+    record = measure(having(plugins, odd))
+    assert record.status == "failed"
+    assert record.reason.startswith(f"backend 'faulty' is broken: {question}() returned ")
+    assert " Cure: " in record.reason
+
+
 def test_an_unknown_task_fails_with_the_names_that_exist(plugins):
     record = measure(plugins, task="ecco")
     assert record.status == "failed"

@@ -31,7 +31,8 @@ def private_folder(name: str) -> Path:
             if _is_private(folder):
                 return folder
     places = " and ".join(str(folder) for folder in _places(name))
-    raise UnavailableError(f"{NO_FOLDER.reason}: {places} are not. Cure: {NO_FOLDER.cure}")
+    which = f": {places} are not" if places else ""
+    raise UnavailableError(f"{NO_FOLDER.reason}{which}. Cure: {NO_FOLDER.cure}")
 
 
 def known_folder(name: str) -> Path | None:

@@ -115,7 +115,7 @@ def _usable(plugins: Plugins, console: Console) -> list[Backend]:
         tell_skipped(console, str(broken))
     usable = []
     for backend in plugins.backends.values():
-        answer = answers.availability(backend)
+        answer = answers.available_or_missing(backend)
         if isinstance(answer, Missing):
             tell_skipped(console, f"{backend.name}: {answer.reason}. Cure: {answer.cure}")
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from harness.testing import CheckResult
 
 
-NOT_APPLICABLE = "all its checks are n/a"
-NOBODY = "no backend asked for runs it so"
+NOBODY = "no backend asked for runs it"
 
 
 @dataclass(frozen=True)
@@ -25,21 +24,30 @@ class Checked:
         wanted: the backend, and what was asked for of it.
         results: what its checks found.
         missing: those of its variants that cannot be had here, with what to say of each.
+        lost: the variants, with the cells, that turned out to be missing while they were checked.
     """
 
     wanted: Wanted
     results: Sequence[CheckResult]
     missing: Mapping[str, UsageError]
+    lost: Collection[tuple[str, str]] = ()
 
     @property
     def ran(self) -> set[tuple[str, str]]:
         """The variants with the cells of which something was checked."""
         return {(result.variant, result.cell) for result in self.results if result.variant and not result.skipped}
 
-    @property
-    def taken(self) -> set[tuple[str, str]]:
-        """Those of ``ran``, and those whose checks do not apply."""
-        return {(result.variant, result.cell) for result in self.results if result.variant}
+    def why_not(self, variant: str | None = None, cell: str | None = None) -> Iterator[str]:
+        """Yield why nothing ran of a variant, a cell, or at all, as far as this backend had it: lost, or all n/a."""
+        lost = {name for name, place in self.lost if name in self.missing and _fits(name, place, variant, cell)}
+        yield from (str(self.missing[name]) for name in sorted(lost))
+        results = [one for one in self.results if one.variant and _fits(one.variant, one.cell, variant, cell)]
+        if results and not lost and all(one.skipped for one in results):
+            yield f"all its checks are n/a: {next((one.message for one in results if one.message), 'no reason given')}"
+
+
+def _fits(variant: str, cell: str, asked: str | None, asked_cell: str | None) -> bool:
+    return asked in (None, variant) and asked_cell in (None, cell)
 
 
 def failures(results: Sequence[CheckResult]) -> int:
@@ -63,15 +71,20 @@ def not_run(checked: Sequence[Checked], variants: Sequence[str], cells: Sequence
     if problems:
         return problems
     ran = {cell for one in checked for _, cell in one.ran}
-    taken = {cell for one in checked for _, cell in one.taken}
+    nobody = f"{NOBODY} so" if variants else NOBODY
     problems = [
-        f"nothing was checked of the cell {cell.name}: {NOT_APPLICABLE if cell.name in taken else NOBODY}"
+        f"nothing was checked of the cell {cell.name}: {_reasons(checked, cell=cell.name) or nobody}"
         for cell in cells
         if cell.name not in ran
     ]
     if not (ran or problems or any(failures(one.results) for one in checked)):
-        return ["nothing was checked: none of the checks applies to what was asked for; see `harness list`"]
+        why = _reasons(checked) or "none of the checks applies to what was asked for; see `harness list`"
+        return [f"nothing was checked: {why}"]
     return problems
+
+
+def _reasons(checked: Sequence[Checked], variant: str | None = None, cell: str | None = None) -> str:
+    return "; ".join(dict.fromkeys(why for one in checked for why in one.why_not(variant, cell)))
 
 
 def _named_of_a_backend(one: Checked, cells: Sequence[Cell]) -> Iterator[str]:
@@ -80,19 +93,17 @@ def _named_of_a_backend(one: Checked, cells: Sequence[Cell]) -> Iterator[str]:
         if variant in one.missing:
             yield str(one.missing[variant])
         elif variant not in ran:
-            taken = variant in {name for name, _ in one.taken}
-            why = NOT_APPLICABLE if taken else f"it runs none of {', '.join(cell.name for cell in cells)}"
+            why = _reasons([one], variant) or f"it runs none of {', '.join(cell.name for cell in cells)}"
             yield f"nothing was checked of {one.wanted.backend.name}:{variant}: {why}"
 
 
 def _of_any_backend(checked: Sequence[Checked], variants: Sequence[str]) -> Iterator[str]:
     """Yield what of the variants did not run; one that a backend lost is no problem where another ran it."""
     begun = {variant for one in checked for variant, _ in one.ran}
-    taken = {variant for one in checked for variant, _ in one.taken}
     done = {variant for one in checked for variant, _ in one.ran if variant not in one.missing}
     told = {ALL, *done}.union(*(one.wanted.named for one in checked))
     for variant in variants:
         if variant not in told:
             what = f"not all was checked as {variant}" if variant in begun else f"nothing was checked as {variant}"
             why = "; ".join(str(one.missing[variant]) for one in checked if variant in one.missing)
-            yield f"{what}: {why or (NOT_APPLICABLE if variant in taken else NOBODY)}"
+            yield f"{what}: {why or _reasons(checked, variant) or f'{NOBODY} so'}"

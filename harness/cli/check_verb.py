@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
@@ -60,8 +62,8 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
             if one.backend.name in broken:
                 raise broken[one.backend.name]
             checks = _checks(one, reference, chosen, plugins, grid, console)
-            results = _check(one, checks, console, verbose=verbose)
-            checked.append(Checked(one, results, missing_here(one.backend)))
+            results, lost = _check(one, checks, console, verbose=verbose)
+            checked.append(Checked(one, results, missing_here(one.backend), lost))
         except UnavailableError as error:  # of a plugin, which fails and costs no other its checks
             why = f"{plugins.label('backend', one.backend.name)}: {answers.without_name(one.backend, error)}"
             console.print(f"[red]FAIL[/] {escape(printable(why))}", soft_wrap=True)
@@ -117,10 +119,13 @@ def _checks(
     return list(checks_for_backend(wanted.backend, reference, cells, variants=sorted(wanted.only) or None, grid=kind))
 
 
-def _check(wanted: Wanted, checks: Sequence[Check], console: Console, *, verbose: bool) -> list[CheckResult]:
+def _check(
+    wanted: Wanted, checks: Sequence[Check], console: Console, *, verbose: bool
+) -> tuple[list[CheckResult], set[tuple[str, str]]]:
     """Run the checks, print those that fail and the sum, and return the results.
 
-    There is none of a variant that turned out to be missing, as one that cannot be built.
+    There is none of a variant that turned out to be missing, as one that cannot be built; such are returned beside,
+    with their cells.
     """
     from harness.testing import run_check
 
@@ -135,7 +140,7 @@ def _check(wanted: Wanted, checks: Sequence[Check], console: Console, *, verbose
             if not console.is_terminal and time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
                 note(at)
-            with console.status(escape(at)):
+            with console.status(escape(at)), redirect_stdout(sys.stderr):  # of what a plugin prints
                 result = run_check(check)
             if not result.passed and check.variant and (why := missing_here(wanted.backend).get(check.variant)):
                 lost.add(check.variant)
@@ -151,7 +156,7 @@ def _check(wanted: Wanted, checks: Sequence[Check], console: Console, *, verbose
         raise
     if any(result.variant or not result.passed for result in results):
         console.print(_sum(name, results), soft_wrap=True)
-    return results
+    return results, {(check.variant, check.cell) for check in checks if check.variant in lost}
 
 
 def _sum(name: str, results: Sequence[CheckResult]) -> str:

@@ -47,8 +47,7 @@ def command(blocked: tuple[str, ...], /, **options: Any) -> int:
 
     plugins = load_plugins(blocked)
     report: dict[str, Any] = {"machine": _machine(), "backends": _backends(plugins)}
-    engines = options["backend"] or [row["name"] for row in report["backends"] if row["usable"] and not row["groups"]]
-    trials, notes = same_trials(engines, options["threads"], plugins)
+    trials, notes = same_trials(options["backend"] or _engines_here(report, plugins), options["threads"], plugins)
     for note in notes:
         streams.note(note)
     launches, interrupted = ([], False) if options["dry_run"] else _measure(trials, plugins, options)
@@ -74,12 +73,28 @@ def _backends(plugins: Plugins) -> list[dict[str, Any]]:
 
     rows = []
     for backend in plugins.backends.values():
-        answer = answers.availability(backend)
+        answer = answers.available_or_missing(backend)
         missing = f"{answer.reason}. Cure: {answer.cure}" if isinstance(answer, Missing) else None
         rows.append({"name": backend.name, "groups": backend.groups, "usable": missing is None, "reason": missing})
     return rows + [
         {"name": one.name, "groups": (), "usable": False, "reason": f"broken: {one.reason}"} for one in plugins.broken
     ]
+
+
+def _engines_here(report: Mapping[str, Any], plugins: Plugins) -> list[str]:
+    """Return the backends that can run here, but for peers; one whose answers make no plan is told and left out."""
+    from harness.contract import HarnessError
+    from harness.sweep.noise import same_trials
+
+    found = []
+    for name in (row["name"] for row in report["backends"] if row["usable"] and not row["groups"]):
+        try:
+            same_trials((name,), 1, plugins)
+        except HarnessError as error:
+            streams.note(f"left out: {error}")
+        else:
+            found.append(name)
+    return found
 
 
 def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, Any]) -> tuple[list[Record], bool]:

@@ -43,9 +43,9 @@ def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
     from harness.contract.names import printable
 
     for backend in backends:
-        if isinstance(answers.availability(backend), Missing):
-            continue
         try:
+            if isinstance(answers.availability(backend), Missing):
+                continue
             answers.versions(backend)
             answers.devices(backend)
             answers.environment(backend, 1)

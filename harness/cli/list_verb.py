@@ -75,18 +75,19 @@ def _backends(plugins: Plugins) -> list[Row]:
 
 def _backend_row(backend: Backend, plugins: Plugins) -> Row:
     row: Row = _NO_ANSWERS | {"name": backend.name, "groups": list(backend.groups)}
+    missing = False
     try:
+        answer = answers.availability(backend)
+        if missing := isinstance(answer, Missing):
+            row["status"] = f"missing: {answer.reason}. Cure: {answer.cure}"
         offered = {cell.name: answers.variants(backend, cell) for cell in plugins.cells.values()}
         row["variants"] = list(dict.fromkeys(name for names in offered.values() for name in names))
         absent = answers.missing_variants(backend)
         row["missing_variants"] = {name: f"{one.reason}. Cure: {one.cure}" for name, one in absent.items()}
         row["deviations"] = _deviations(backend, plugins, offered)
-        answer = answers.availability(backend)
-        if isinstance(answer, Missing):
-            return row | {"status": f"missing: {answer.reason}. Cure: {answer.cure}"}
-        return row | {"versions": answers.versions(backend)}
-    except UnavailableError as error:
-        return row | {"status": answers.without_name(backend, error)}
+        return row if missing else row | {"versions": answers.versions(backend)}
+    except UnavailableError as error:  # one whose library is missing may say no more than that
+        return row if missing else row | {"status": answers.without_name(backend, error)}
 
 
 def _deviations(backend: Backend, plugins: Plugins, offered: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

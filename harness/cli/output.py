@@ -22,8 +22,8 @@ JOURNAL = "-journal"  # what SQLite adds to the name of a file while it writes, 
 
 def stdout_console() -> Console:
     """Return a console on stdout; colours, and another width than ``PIPE_WIDTH``, only on a terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    console = Console(file=sys.stdout, highlight=False)
+    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
 
 
 def file_console(file: IO[str]) -> Console:

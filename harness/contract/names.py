@@ -34,3 +34,20 @@ def _escape(code: int) -> str:
 def shortened(text: str, most: int = LONGEST) -> str:
     """Return ``text``, cut after ``most`` characters with how many more there were."""
     return text if len(text) <= most else f"{text[:most]} ... ({len(text) - most} characters more)"
+
+
+def text_of(thing: object) -> str:
+    """Return the ``repr`` of something that a plugin returned, or what it is where that fails."""
+    try:
+        return repr(thing)
+    except Exception:  # noqa: BLE001 (a plugin's own, which may raise anything)
+        return f"a {type(thing).__name__} that cannot be shown"
+
+
+def error_text(error: BaseException) -> str:
+    """Return the kind of an error and its words; the kind alone where it has none, or fails to tell them."""
+    try:
+        words = str(error).strip()
+    except Exception:  # noqa: BLE001 (a plugin's own, which may raise anything)
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -41,7 +41,7 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
     variables: set[str] = set()
     devices = {}
     for backend in backends:
-        if isinstance(answers.availability(backend), Missing):
+        if isinstance(answers.available_or_missing(backend), Missing):
             continue
         libraries |= answers.versions(backend)
         variables |= answers.environment(backend, 1).keys()

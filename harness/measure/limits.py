@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.contract import Array, Backend, Execution, Model, UnsupportedError
+from harness.contract.names import error_text
 from harness.contract.record import Figure
 from harness.measure.clock import Clock
 from harness.measure.speed import training_flops_per_token
@@ -80,7 +81,7 @@ class LimitMeter:
             try:
                 new[name] = self._round_seconds(rows, matrices)
             except Exception as error:  # noqa: BLE001 (a limit that cannot be found costs no trial its result)
-                reasons.append(f"{type(error).__name__}: {error}")
+                reasons.append(error_text(error))
             return new.get(name)
 
         large = seconds(f"peak/{place}", LARGE, _circle(LARGE, LARGE)[:1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, PluginError, UnsupportedError
 from harness.contract.errors import ParityError
-from harness.contract.names import shortened
+from harness.contract.names import error_text, shortened
 
 LONGEST_MESSAGE = 1500  # characters of a plugin's own words: what the harness adds to them is not to be cut off
 LONGEST_TRACEBACK = 16_384
@@ -79,8 +79,7 @@ def _is_out_of_memory(error: BaseException, backend: Backend | None) -> bool:
 
 
 def _message(error: BaseException) -> str:
-    text = shortened(str(error).strip(), LONGEST_MESSAGE)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return shortened(error_text(error), LONGEST_MESSAGE)
 
 
 def _both_ends(text: str) -> str:

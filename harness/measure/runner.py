@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness import answers
 from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
 from harness.contract.errors import ParityError
-from harness.contract.names import shortened
+from harness.contract.names import error_text, shortened
 from harness.measure.checkpoint import save
 from harness.measure.clock import Clock, MonotonicClock
 from harness.measure.draft import Draft
@@ -169,14 +170,14 @@ class _Run:
     def _environment(self, backend: Backend) -> Facts:
         record = environment_record([backend])
         self.environment_id = environment_id(record)
-        details = {"versions": backend.versions()}
+        details = {"versions": answers.versions(backend)}
         return Facts(details=details, environment=record, environment_id=self.environment_id)
 
     def _threads(self, backend: Backend) -> Facts:
         return Facts(details=checked_threads(backend, self.trial, self.settings.affinity, self.label))
 
     def _parity(self, setup: Setup) -> Iterator[Event]:
-        deviation = setup.backend.deviation(setup.model.cell, self.trial.variant)
+        deviation = answers.deviation(setup.backend, setup.model.cell, self.trial.variant)
         if deviation is not None:
             self.flags.append(f"another function: {deviation}")
             yield Facts(details={"deviation": deviation})
@@ -198,7 +199,7 @@ class _Run:
         except HarnessError as error:
             self.flags.append(shortened(str(error)))
         except Exception as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
-            self.flags.append(f"{what} failed: {shortened(f'{type(error).__name__}: {error}')}; {self.blamed(error)}")
+            self.flags.append(f"{what} failed: {shortened(error_text(error))}; {self.blamed(error)}")
 
     def _final_flow(self, setup: Setup, trainer: Trainer, curves: Mapping[str, Any]) -> Iterator[Event]:
         names = ("gradient_horizon", "gradient_decay", "gradient_horizon_censored")

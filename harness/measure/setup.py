@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from harness import answers
 from harness.contract import (
     Backend,
     Batch,
@@ -64,7 +65,7 @@ class Setup:
         try:
             trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
         except UnavailableError as error:
-            if (variant := self.trial.variant) not in (missing := self.backend.missing_variants()):
+            if (variant := self.trial.variant) not in (missing := answers.missing_variants(self.backend)):
                 raise
             raise UnsupportedError(str(variant_error(self.backend.name, variant, (), missing))) from error
         check_parameters(trainer, self.model, array_dtype(self.trial.dtype), self.label)
@@ -128,23 +129,26 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
         UnsupportedError: the backend cannot run here, on this device or so many, in this dtype, with checkpoints, or
             has no such variant of the cell.
     """
-    answer = backend.availability()
+    answer = answers.availability(backend)
     if isinstance(answer, Missing):
         raise UnsupportedError(f"backend {backend.name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
     cell = plugins.cell(trial.cell)
-    variants = backend.variants(cell)
+    variants = answers.variants(backend, cell)
     if trial.variant not in variants:
-        if trial.variant in (missing := backend.missing_variants()):
+        if trial.variant in (missing := answers.missing_variants(backend)):
             raise UnsupportedError(str(variant_error(backend.name, trial.variant, variants, missing)))
         if not variants:
-            runs = ", ".join(name for name, other in plugins.cells.items() if backend.variants(other)) or "none here"
+            runs = (
+                ", ".join(name for name, other in plugins.cells.items() if answers.variants(backend, other))
+                or "none here"
+            )
             raise UnsupportedError(f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}")
         names = ", ".join(variants)
         raise UnsupportedError(f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}")
-    devices = backend.devices()
+    devices = answers.devices(backend)
     if trial.device not in devices and trial.device.split(":")[0] not in devices:
         raise UnsupportedError(f"backend {backend.name!r} finds no device {trial.device!r}: {', '.join(devices)}")
-    if trial.dtype not in (dtypes := backend.dtypes(trial.device)):
+    if trial.dtype not in (dtypes := answers.dtypes(backend, trial.device)):
         known = ", ".join(dtypes)
         raise UnsupportedError(f"backend {backend.name!r} has no {trial.dtype} on {trial.device}; it has: {known}")
     if trial.checkpoint != "off" and not backend.checkpoints:
@@ -175,7 +179,7 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     task.prepare(seed_sequence(data_seed(trial), "prepare"))
     cell = plugins.cell(trial.cell)
     model = Model(cell, task.inputs, trial.hidden, trial.layers, task.outputs, task.loss, trial.dropout)
-    reason = backend.why_unsupported(model, trial)
+    reason = answers.why_unsupported(backend, model, trial)
     if reason is not None:
         raise UnsupportedError(reason)
     parameters = initial_parameters(

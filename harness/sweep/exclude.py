@@ -80,7 +80,7 @@ class Excludes:
         known: dict[str, None] = {}
         backends = [self._plugins.backends.get(one) for one in self._plugins.groups.get(name, (name,))]
         for backend in backends:
-            if backend is None or isinstance(answers.availability(backend), Missing):
+            if backend is None or isinstance(answers.available_or_missing(backend), Missing):
                 return
             for cell in self._plugins.cells.values():
                 known.update(dict.fromkeys(answers.variants(backend, cell)))

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.contract import Record, Trial
+from harness.contract import HarnessError, Record, Trial
+from harness.contract.names import error_text
 from harness.measure.draft import Draft
 from harness.measure.events import Event, Finished, from_json
 from harness.measure.memory import out_of_memory_kills
@@ -57,8 +58,10 @@ class Launch:
         self._memory = self.memory or MemoryWatch(self.settings.memory_limit_bytes)
         try:
             environment = worker_environment(self.trial, plugins, self.settings.card)
+        except HarnessError as error:
+            return self.draft.record("failed", str(error))
         except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
-            return self.draft.record("failed", f"{type(error).__name__}: {error}")
+            return self.draft.record("failed", error_text(error))
         kills = out_of_memory_kills()
         with ExitStack() as stack:
             try:

@@ -22,6 +22,7 @@ from harness.contract import (
     UsageError,
 )
 from harness.contract.checks import variant_error
+from harness.contract.names import error_text
 from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.plugins import Plugins
@@ -225,7 +226,7 @@ class Resolver:
         except HarnessError:
             raise
         except Exception as error:
-            what = f"{self._plugins.label('task', task_class.name)} is broken: {type(error).__name__}: {error}"
+            what = f"{self._plugins.label('task', task_class.name)} is broken: {error_text(error)}"
             raise UnavailableError(f"{what}. Cure: {answers.CURE}") from error
 
 

@@ -91,7 +91,7 @@ def checks_for_backend(
     """
     cells = tuple(harness_cells() if cells is None else cells)
     yield Check("it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells))
-    if isinstance(answers.availability(backend), Missing):
+    if isinstance(answers.available_or_missing(backend), Missing):
         return
     cases = tuple(case for case in GRADIENT_CASES if lengths is None or case.time_steps in lengths)
     seen: set[str] = set()

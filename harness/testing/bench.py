@@ -129,7 +129,7 @@ class Bench:
             device=self.device,
             checkpoint=checkpoint,
         )
-        return self.backend.why_unsupported(case.model(self.cell), trial)
+        return answers.why_unsupported(self.backend, case.model(self.cell), trial)
 
     @cached_property
     def device(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.contract import Dtype
 from harness.contract.model import Array
+from harness.contract.names import error_text
 
 # Rounding of a few hundred float64 operations stays below 1e-12; 1e-9 leaves room for another order of summation.
 # In float32 the same argument gives 1e-4 of the tensor's largest entry.
@@ -63,8 +64,10 @@ def run_check(check: Check) -> CheckResult:
         message, skipped = str(reason), True
     except AssertionError as failure:
         passed, message = False, str(failure)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
-        passed, message = False, f"{type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
+        passed, message = False, error_text(error)
     return CheckResult(check.name, check.variant, check.cell, passed, message, time.perf_counter() - begin, skipped)
 
 

@@ -9,9 +9,8 @@ from harness.testing.compare import error_of
 
 
 def it_differs_from_the_equations_as_it_says(bench: Bench) -> None:
-    """The deviation is a sentence, and its outputs or gradients are not the reference's: else it is none."""
+    """Its outputs or gradients are not the reference's: else there is no deviation."""
     assert bench.deviation is not None
-    assert bench.deviation.strip(), "deviation: expected a sentence that says what differs, got an empty one"
     ours, theirs = bench.trainer(DEEP), bench.equations_trainer(DEEP)
     batches = [trainer.put(DEEP.make_batch()) for trainer in (ours, theirs)]
     outputs = error_of(ours.outputs(batches[0]), theirs.outputs(batches[1]))

@@ -27,7 +27,7 @@ from harness.contract import (
     Trial,
 )
 from harness.contract.backend import DeviceBatch
-from harness.contract.names import check_name
+from harness.contract.names import check_name, error_text
 from harness.testing.bench import LONG, SMALL, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
@@ -102,7 +102,7 @@ def unknown_devices_and_variants_are_refused(bench: Bench) -> None:
         except HarnessError as error:
             assert "no-such" in str(error), f"{what}: the message does not name what was asked for: {error}"
         except Exception as error:
-            raise AssertionError(f"{what}: expected a HarnessError, got {type(error).__name__}: {error}") from error
+            raise AssertionError(f"{what}: expected a HarnessError, got {error_text(error)}") from error
         else:
             raise AssertionError(f"{what}: 'no-such-{what}' was accepted; it must raise a HarnessError")
 
