@@ -1,6 +1,6 @@
 """What a backend answers before anything runs, asked so that a broken one is named and costs nobody else anything.
 
-Each question raises ``UnavailableError``, which names the backend, the question and the cure, where the backend fails
+Each question raises ``BrokenAnswerError``, which names the backend, the question and the cure, where the backend fails
 to answer; ``available_or_missing`` does not.
 """
 
@@ -16,12 +16,13 @@ from typing import Any, TypeVar, cast
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.dtypes import Dtype
-from harness.contract.errors import UnavailableError
+from harness.contract.errors import BrokenAnswerError
 from harness.contract.model import Model
-from harness.contract.names import error_text, text_of
+from harness.contract.names import error_text, shortened, text_of
 from harness.contract.trial import Trial
 
 CURE = "upgrade the package that offers it, or report it to its author"
+LONGEST = 500  # characters of what a backend returned or raised: the question and the cure are not to be cut off
 Answer = TypeVar("Answer")
 Value = TypeVar("Value")
 
@@ -39,7 +40,7 @@ def available_or_missing(backend: Backend) -> Available | Missing:
     """Return the same; a backend that fails to answer is missing, with what it failed with."""
     try:
         return availability(backend)
-    except UnavailableError as error:
+    except BrokenAnswerError as error:
         return Missing(without_name(backend, error).removesuffix(f". Cure: {CURE}"), CURE)
 
 
@@ -94,7 +95,7 @@ def environment(backend: Backend, threads: int, *devices: int) -> dict[str, str]
     return _ask(backend, "environment", _variables, threads, *devices)
 
 
-def without_name(backend: Backend, error: UnavailableError) -> str:
+def without_name(backend: Backend, error: BrokenAnswerError) -> str:
     """Return what one of these questions raised, from ``broken`` on, for who has named the backend already."""
     return str(error).removeprefix(_named(backend))
 
@@ -159,9 +160,9 @@ def _ask(backend: Backend, question: str, read: Callable[[Any], Answer], *argume
     except KeyboardInterrupt:
         raise
     except _UnfitError:
-        raise _broken(backend, f"{question}() returned {text_of(answer)}") from None
+        raise _broken(backend, f"{question}() returned {shortened(text_of(answer), LONGEST)}") from None
     except BaseException as error:
-        raise _broken(backend, f"{question}() raised {error_text(error)}") from error
+        raise _broken(backend, f"{question}() raised {shortened(error_text(error), LONGEST)}") from error
 
 
 def _stdout_for_results() -> contextlib.AbstractContextManager[Any]:
@@ -170,8 +171,8 @@ def _stdout_for_results() -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if beside_others else contextlib.redirect_stdout(sys.stderr)
 
 
-def _broken(backend: Backend, why: str) -> UnavailableError:
-    return UnavailableError(f"{_named(backend)}broken: {why}. Cure: {CURE}")
+def _broken(backend: Backend, why: str) -> BrokenAnswerError:
+    return BrokenAnswerError(f"{_named(backend)}broken: {why}. Cure: {CURE}")
 
 
 def _named(backend: Backend) -> str:

@@ -113,6 +113,13 @@ def test_what_cannot_be_turned_into_text_is_told_by_its_type(question, answer, w
     assert f"{question}() {words} Cure: " in str(caught.value)
 
 
+@pytest.mark.parametrize("answer", ["long " * 10_000, ["long " * 10_000, 7], ValueError("long " * 10_000)])
+def test_a_long_answer_leaves_the_question_and_the_cure_to_be_read(answer):
+    with pytest.raises(UnavailableError, match=r"devices\(\) r.* characters more\)\. Cure: ") as caught:
+        answers.devices(broken("devices", answer))
+    assert len(str(caught.value)) < 1000
+
+
 def test_ctrl_c_is_nobodys_answer():
     with pytest.raises(KeyboardInterrupt):
         answers.devices(broken("devices", KeyboardInterrupt()))

@@ -25,7 +25,7 @@ from harness_numpy.trainer import NumpyTrainer
 
 ERROR = r"error \d\.\d\de[+-]\d\d"
 BOTH = ("float64", "float32")
-TOO_LARGE = "all its checks are n/a: too large"
+TOO_LARGE = "are n/a: too large"
 
 
 class Fake(NumpyBackend):
@@ -247,8 +247,23 @@ def test_a_deviation_that_is_none_fails():
     result = verdict(Fake(deviation="h is halved"), DIFFERS)
     assert not result.passed
     assert "computes the cell's own function" in result.message
-    with pytest.raises(UnavailableError, match=r"deviation\(\) returned ' '"):
-        checks(Fake(deviation=" ", cell=Halved()))
+
+
+@pytest.mark.parametrize("answer", [" ", 7])
+def test_where_nobody_knows_whether_a_variant_deviates_that_fails_and_its_other_variants_are_checked(answer):
+    class Unsure(Fake):
+        def variants(self, cell):
+            return ("vectorised", "loop")
+
+        def deviation(self, cell, variant):
+            return answer if variant == "loop" else None
+
+    made, plain = checks(Unsure()), checks(Fake())
+    (unsure,) = [check for check in made if check.variant == "loop"]
+    result = run_check(unsure)
+    assert (result.name, result.passed) == ("it_says_whether_it_deviates", False)
+    assert f"deviation() returned {answer!r}" in result.message
+    assert [one.label for one in made if one.variant != "loop"] == [one.label for one in plain]
 
 
 class WrongBias(NumpyTrainer):
@@ -585,7 +600,7 @@ def test_checks_that_do_not_apply_are_told_apart_and_are_none_that_ran(monkeypat
     check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
     result = typed("-b", "numpy:loop", "-c", "rnn")
-    assert str(result.exception) == f"nothing was checked of numpy:loop: {TOO_LARGE}"
+    assert str(result.exception) == f"nothing was checked of numpy:loop: all checks of numpy:loop {TOO_LARGE}"
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")])
     assert "numpy  1 check ok, 2 n/a" in typed("-b", "numpy:loop").stdout
     monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: 1 / 0, variant="loop")])
@@ -613,7 +628,6 @@ def answering(question, answer):
         ("missing_variants", KeyError("no answer")),
         ("missing_variants", {"native": "none"}),
         ("missing_variants", {1: Missing("it is odd", "name it")}),
-        ("deviation", KeyError("no answer")),
         ("devices", ()),
         ("dtypes", KeyError("no answer")),
         ("dtypes", None),
@@ -626,6 +640,18 @@ def test_a_backend_that_answers_wrongly_fails_and_costs_no_other_its_checks(monk
     assert result.output.count(f"FAIL backend 'fast' from unknown: broken: {question}() r") == 1
     for name in ("numpy", "other"):
         assert re.search(rf"{name}  \d+ checks ok", result.output)
+
+
+def test_other_reasons_are_counted(monkeypatch):
+    class Picky(Fake):
+        name = "picky"
+
+        def why_unsupported(self, model, trial):
+            return "too long" if trial.length > 7 else "too short"
+
+    check_with(monkeypatch, NumpyBackend(), Picky())
+    result = typed("-b", "picky", "-c", "lstm", "--grid", "none")
+    assert re.search(r"all checks of picky are n/a: too short \(and \d other reasons\)$", str(result.exception))
 
 
 def test_an_empty_reason_is_no_reason_to_leave_checks_out(monkeypatch):
@@ -701,15 +727,18 @@ def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkey
     [
         (
             ("-b", "refusing:vectorised"),
-            f"nothing was checked of refusing:vectorised: {TOO_LARGE}",
+            f"nothing was checked of refusing:vectorised: all checks of refusing:vectorised {TOO_LARGE}",
         ),
-        (("--variant", "vectorised"), f"nothing was checked as vectorised: {TOO_LARGE}"),
-        (("-c", "lstm"), f"nothing was checked of the cell lstm: {TOO_LARGE}"),
+        (
+            ("--variant", "vectorised"),
+            f"nothing was checked as vectorised: all checks of refusing:vectorised {TOO_LARGE}",
+        ),
+        (("-c", "lstm"), f"nothing was checked of the cell lstm: all checks of refusing {TOO_LARGE}"),
         (
             ("-c", "gru", "--variant", "vectorised"),
             "nothing was checked as vectorised: no backend asked for runs it so",
         ),
-        ((), f"nothing was checked: {TOO_LARGE}"),
+        ((), f"nothing was checked: all checks of refusing {TOO_LARGE}"),
     ],
 )
 def test_what_a_backend_supports_nowhere_is_none_that_ran(monkeypatch, asked, message):
@@ -724,7 +753,8 @@ def test_what_a_backend_supports_nowhere_is_none_that_ran(monkeypatch, asked, me
 
     check_with(monkeypatch, NumpyBackend(), Refusing())
     asked = asked if "-b" in asked else ("-b", "refusing", *asked)
-    assert str(typed(*asked, "--grid", "none").exception) == message
+    told = str(typed(*asked, "--grid", "none").exception)
+    assert re.fullmatch(re.escape(message) + r"( \(and \d other reasons\))?", told)
 
 
 def test_a_cell_that_was_named_and_runs_nowhere_is_an_error(asked):
@@ -776,15 +806,20 @@ class Panic(BaseException):
 
 
 def test_an_error_of_any_kind_fails_the_check_alone(monkeypatch):
-    def panics():
-        raise Panic
+    def failing(error):
+        def fail():
+            raise error
+
+        return Check("one", fail, variant="loop")
 
     check_with(monkeypatch, NumpyBackend())
-    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", panics, variant="loop")] * 2)
+    errors = (Panic(), AssertionError(Panic()), AssertionError())
+    monkeypatch.setattr(check_verb, "_checks", lambda *_: [failing(error) for error in errors])
     result = typed("-b", "numpy")
     assert result.return_value == 3
-    assert "FAIL numpy:loop  one: Panic\n" in result.stdout
-    assert "2 of 2 checks failed" in result.stdout
+    for word in ("Panic", "AssertionError"):
+        assert f"FAIL numpy:loop  one: {word}\n" in result.stdout
+    assert "3 of 3 checks failed" in result.stdout
 
 
 def test_an_interrupted_check_says_how_far_it_was(monkeypatch):

@@ -137,10 +137,16 @@ def test_a_broken_engine_that_nobody_named_is_told_and_left_out(monkeypatch):
         "harness.plugins.load_plugins", lambda blocked: replace(loaded, backends={**loaded.backends, "odd": odd})
     )
     result = CliRunner().invoke(cli, ["doctor", "--dry-run"], standalone_mode=False)
-    assert "note: left out: backend 'odd' is broken: variants() returned 7" in result.stderr
+    assert "odd: backend 'odd' is broken: variants() returned 7. Cure: " in result.stdout
     assert "numpy: can run" in result.stdout
     named = CliRunner().invoke(cli, ["doctor", "--dry-run", "-b", "odd"], standalone_mode=False)
     assert "backend 'odd' is broken" in str(named.exception)
+
+
+def test_what_keeps_every_engine_from_a_plan_is_the_error():
+    result = CliRunner().invoke(cli, ["-p", "no:numpy", "doctor", "--dry-run"], standalone_mode=False)
+    assert str(result.exception).startswith("every trial is proved against backend 'numpy'")
+    assert not result.output
 
 
 def doctor(*arguments):

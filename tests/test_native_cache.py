@@ -61,7 +61,7 @@ def test_where_there_is_no_folder_for_temporary_files_either_there_is_none(place
     in_home(places).mkdir(parents=True)
     in_home(places).chmod(0o777)
     assert known_folder("native") is None
-    with pytest.raises(UnavailableError, match=f"write to: {in_home(places)} are not. Cure: set XDG_CACHE_HOME"):
+    with pytest.raises(UnavailableError, match=rf"write to \(tried: {in_home(places)}\). Cure: set XDG_CACHE_HOME"):
         private_folder("native")
 
 

@@ -281,7 +281,59 @@ def test_an_answer_of_the_wrong_kind_fails_the_trial_with_the_question_and_the_c
     record = measure(having(plugins, odd))
     assert record.status == "failed"
     assert record.reason.startswith(f"backend 'faulty' is broken: {question}() returned ")
-    assert " Cure: " in record.reason
+    assert re.search(r" Cure: .*; backend 'faulty' from \S+ \S+$", record.reason)
+
+
+class FullError(Exception):
+    """What an engine says where its device is full."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (UnsupportedError("this GPU is too old"), "unsupported", "this GPU is too old"),
+        (MemoryError("no more"), "out_of_memory", "out of memory: MemoryError: no more"),
+        (FullError("no more"), "out_of_memory", "out of memory: FullError: no more"),
+        (ValueError("no idea"), "failed", "backend 'faulty' is broken: why_unsupported() raised ValueError: no idea"),
+    ],
+)
+def test_what_a_backend_raises_in_place_of_an_answer_is_told_by_its_kind(plugins, error, status, reason):
+    class Odd(type(plugins.backend("faulty"))):
+        def why_unsupported(self, model, trial):
+            raise error
+
+        def is_out_of_memory(self, error):
+            return isinstance(error, FullError)
+
+    record = measure(having(plugins, Odd()))
+    assert record.status == status
+    assert record.reason.startswith(reason)
+
+
+class Panic(BaseException):
+    """As pyo3 raises for a panic of Rust: no ``Exception``, and here without words."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+
+def test_an_error_of_any_kind_is_a_failed_trial(plugins):
+    class Odd(type(plugins.backend("faulty"))):
+        def trainer(self, *_):
+            raise Panic
+
+    record = measure(having(plugins, Odd()))
+    assert record.status == "failed"
+    assert re.fullmatch(r"Panic; backend 'faulty' from \S+ \S+", record.reason)
+
+
+def test_ctrl_c_ends_the_worker(plugins):
+    class Odd(type(plugins.backend("faulty"))):
+        def trainer(self, *_):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(having(plugins, Odd()))
 
 
 def test_an_unknown_task_fails_with_the_names_that_exist(plugins):

@@ -30,8 +30,8 @@ def private_folder(name: str) -> Path:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if _is_private(folder):
                 return folder
-    places = " and ".join(str(folder) for folder in _places(name))
-    which = f": {places} are not" if places else ""
+    places = [str(folder) for folder in _places(name)]
+    which = f" (tried: {', '.join(places)})" if places else ""
     raise UnavailableError(f"{NO_FOLDER.reason}{which}. Cure: {NO_FOLDER.cure}")
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from harness import answers
-from harness.contract import Backend, Cell, Missing, UnavailableError, UnknownNameError, UsageError
+from harness.contract import (
+    Backend,
+    BrokenAnswerError,
+    Cell,
+    Missing,
+    UnavailableError,
+    UnknownNameError,
+    UsageError,
+)
 from harness.contract.checks import variant_error
 from harness.contract.names import printable
 from harness.plugins import Plugins
@@ -84,7 +92,7 @@ def _may_run(backends: Sequence[Backend], cells: Sequence[Cell], variant: str) -
     """Say whether one of the backends may have the variant; of one that fails to answer nobody knows."""
     try:
         return variant == ALL or any(variant in _known(backend, cells) for backend in backends)
-    except UnavailableError:  # told when its turn comes
+    except BrokenAnswerError:  # told when its turn comes
         return True
 
 

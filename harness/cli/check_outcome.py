@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.check_choice import ALL, Wanted
 from harness.contract import Cell, UsageError
+from harness.contract.counting import counted
 
 if TYPE_CHECKING:
     from harness.testing import CheckResult
@@ -43,7 +44,10 @@ class Checked:
         yield from (str(self.missing[name]) for name in sorted(lost))
         results = [one for one in self.results if one.variant and _fits(one.variant, one.cell, variant, cell)]
         if results and not lost and all(one.skipped for one in results):
-            yield f"all its checks are n/a: {next((one.message for one in results if one.message), 'no reason given')}"
+            first, *others = dict.fromkeys(one.message for one in results)
+            place = f"{self.wanted.backend.name}:{variant}" if variant else self.wanted.backend.name
+            more = f" (and {counted(len(others), 'other reason')})" if others else ""
+            yield f"all checks of {place} are n/a: {first}{more}"
 
 
 def _fits(variant: str, cell: str, asked: str | None, asked_cell: str | None) -> bool:

@@ -19,7 +19,7 @@ from harness.cli.main import NOT_OK, OK
 from harness.cli.output import stdout_console
 from harness.cli.streams import note
 from harness.cli.types import WORDS, Named
-from harness.contract import Backend, Cell, UnavailableError, UsageError
+from harness.contract import Backend, BrokenAnswerError, Cell, UsageError
 from harness.contract.counting import counted
 from harness.contract.names import printable
 from harness.plugins import Plugins, load_plugins
@@ -64,7 +64,7 @@ def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: W
             checks = _checks(one, reference, chosen, plugins, grid, console)
             results, lost = _check(one, checks, console, verbose=verbose)
             checked.append(Checked(one, results, missing_here(one.backend), lost))
-        except UnavailableError as error:  # of a plugin, which fails and costs no other its checks
+        except BrokenAnswerError as error:  # of a plugin, which fails and costs no other its checks
             why = f"{plugins.label('backend', one.backend.name)}: {answers.without_name(one.backend, error)}"
             console.print(f"[red]FAIL[/] {escape(printable(why))}", soft_wrap=True)
     whole = len(checked) == len(wanted)
@@ -83,7 +83,7 @@ def _joined(parts: Words) -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in part))
 
 
-def _bound_threads(plugins: Plugins) -> dict[str, UnavailableError]:
+def _bound_threads(plugins: Plugins) -> dict[str, BrokenAnswerError]:
     """Let every engine use one thread: proofs need no more, and two pools on a busy machine wait for each other.
 
     Returns the backends that cannot say how, each with the reason.
@@ -97,7 +97,7 @@ def _bound_threads(plugins: Plugins) -> dict[str, UnavailableError]:
     for name, backend in plugins.backends.items():
         try:
             os.environ.update(thread_variables(backend, 1, DEVICES))
-        except UnavailableError as error:
+        except BrokenAnswerError as error:
             broken[name] = error
     threadpool_limits(1)  # the BLAS of NumPy, which is loaded already
     return broken

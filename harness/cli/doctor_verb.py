@@ -82,19 +82,17 @@ def _backends(plugins: Plugins) -> list[dict[str, Any]]:
 
 
 def _engines_here(report: Mapping[str, Any], plugins: Plugins) -> list[str]:
-    """Return the backends that can run here, but for peers; one whose answers make no plan is told and left out."""
+    """Return the backends that can run here, but for peers; of one whose answers make no plan the report says why."""
     from harness.contract import HarnessError
     from harness.sweep.noise import same_trials
 
-    found = []
-    for name in (row["name"] for row in report["backends"] if row["usable"] and not row["groups"]):
+    rows = [row for row in report["backends"] if row["usable"] and not row["groups"]]
+    for row in rows:
         try:
-            same_trials((name,), 1, plugins)
+            same_trials((row["name"],), 1, plugins)
         except HarnessError as error:
-            streams.note(f"left out: {error}")
-        else:
-            found.append(name)
-    return found
+            row |= {"usable": False, "reason": str(error)}
+    return [row["name"] for row in rows if row["usable"]] or [row["name"] for row in rows]  # where none does, they fail
 
 
 def _measure(trials: Sequence[Trial], plugins: Plugins, options: Mapping[str, Any]) -> tuple[list[Record], bool]:

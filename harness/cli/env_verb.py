@@ -39,7 +39,7 @@ def command(blocked: tuple[str, ...], format_: str) -> int:
 def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
     """Yield the backends that answer; a broken one is told on stderr and left out."""
     from harness import answers
-    from harness.contract import Missing, UnavailableError
+    from harness.contract import BrokenAnswerError, Missing
     from harness.contract.names import printable
 
     for backend in backends:
@@ -49,7 +49,7 @@ def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
             answers.versions(backend)
             answers.devices(backend)
             answers.environment(backend, 1)
-        except UnavailableError as error:
+        except BrokenAnswerError as error:
             sys.stderr.write(f"left out: {printable(str(error))}\n")
         else:
             yield backend

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from harness import answers
 from harness.cli.main import OK
-from harness.contract import Backend, Cell, Missing, UnavailableError
+from harness.contract import Backend, BrokenAnswerError, Cell, Missing
 from harness.contract.names import printable
 from harness.plugins import Plugins, load_plugins
 
@@ -86,7 +86,7 @@ def _backend_row(backend: Backend, plugins: Plugins) -> Row:
         row["missing_variants"] = {name: f"{one.reason}. Cure: {one.cure}" for name, one in absent.items()}
         row["deviations"] = _deviations(backend, plugins, offered)
         return row if missing else row | {"versions": answers.versions(backend)}
-    except UnavailableError as error:  # one whose library is missing may say no more than that
+    except BrokenAnswerError as error:  # one whose library is missing may say no more than that
         return row if missing else row | {"status": answers.without_name(backend, error)}
 
 

@@ -18,6 +18,7 @@ from harness.contract.cell import Cell, CellState, LinearCell, Ops, Tensor
 from harness.contract.checks import check_dtype, check_state, check_variant
 from harness.contract.dtypes import ArrayDtype, Dtype, array_dtype, epsilon, rounded
 from harness.contract.errors import (
+    BrokenAnswerError,
     CorpusError,
     DeviceMemoryError,
     DivergedError,
@@ -44,6 +45,7 @@ __all__ = [
     "Available",
     "Backend",
     "Batch",
+    "BrokenAnswerError",
     "Cell",
     "CellState",
     "Checkpoint",

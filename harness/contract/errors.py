@@ -46,6 +46,10 @@ class UnavailableError(UsageError):
     """The thing exists but cannot be used here; the message carries the reason and the cure."""
 
 
+class BrokenAnswerError(UnavailableError):
+    """A backend fails to answer a question; the message names it, the question and the cure, the cause is its own."""
+
+
 class CorpusError(UsageError):
     """A text corpus cannot be used; the message names the file, the place and the cure."""
 

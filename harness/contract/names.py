@@ -37,7 +37,7 @@ def shortened(text: str, most: int = LONGEST) -> str:
 
 
 def text_of(thing: object) -> str:
-    """Return the ``repr`` of something that a plugin returned, or what it is where that fails."""
+    """Return the ``repr`` of something that a plugin returned; its kind where that fails."""
     try:
         return repr(thing)
     except Exception:  # noqa: BLE001 (a plugin's own, which may raise anything)
@@ -46,8 +46,13 @@ def text_of(thing: object) -> str:
 
 def error_text(error: BaseException) -> str:
     """Return the kind of an error and its words; the kind alone where it has none, or fails to tell them."""
-    try:
-        words = str(error).strip()
-    except Exception:  # noqa: BLE001 (a plugin's own, which may raise anything)
-        words = ""
+    words = words_of(error)
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def words_of(error: BaseException) -> str:
+    """Return the words of an error; none where it fails to tell them."""
+    try:
+        return str(error).strip()
+    except Exception:  # noqa: BLE001 (a plugin's own, which may raise anything)
+        return ""

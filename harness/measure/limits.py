@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import answers
 from harness.contract import Array, Backend, Execution, Model, UnsupportedError
 from harness.contract.names import error_text
 from harness.contract.record import Figure
@@ -71,7 +72,7 @@ class LimitMeter:
         """
         hidden, wide = model.hidden, len(model.cell.gates) * model.hidden
         engine = f"{self.backend.name}/{self.execution.device}/{self.execution.dtype}/{self.threads}"
-        place = f"{engine}/{_digest(self.backend.versions())}"
+        place = f"{engine}/{_digest(answers.versions(self.backend))}"
         new: dict[str, float] = {}
         reasons: list[str] = []
 

@@ -6,9 +6,17 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.contract import Backend, DeviceMemoryError, DivergedError, HarnessError, PluginError, UnsupportedError
+from harness.contract import (
+    Backend,
+    BrokenAnswerError,
+    DeviceMemoryError,
+    DivergedError,
+    HarnessError,
+    PluginError,
+    UnsupportedError,
+)
 from harness.contract.errors import ParityError
-from harness.contract.names import error_text, shortened
+from harness.contract.names import error_text, shortened, words_of
 
 LONGEST_MESSAGE = 1500  # characters of a plugin's own words: what the harness adds to them is not to be cut off
 LONGEST_TRACEBACK = 16_384
@@ -39,16 +47,20 @@ def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_b
         label: the plugin and its distribution, for errors that are not the harness's own.
         peak_bytes: the most memory seen, for the reason.
     """
+    cause = error.__cause__ if isinstance(error, BrokenAnswerError) else None
+    if cause is not None and (isinstance(cause, UnsupportedError) or _is_out_of_memory(cause, backend)):
+        error = cause  # it says more than that the question was not answered
     if _is_out_of_memory(error, backend):
         seen = "unknown" if peak_bytes is None else f"{peak_bytes / 2**20:.0f} MiB"
         return Outcome("out_of_memory", f"out of memory: {_message(error)}; peak seen: {seen}")
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):
-            return Outcome(status, str(error))
+            return Outcome(status, words_of(error))
     trace = _both_ends("".join(traceback.format_exception(error)))
     if isinstance(error, HarnessError):
-        nameless = isinstance(error, PluginError) and label not in str(error)
-        told = f"{shortened(str(error), LONGEST_MESSAGE)}; {label}" if nameless else str(error)
+        words = words_of(error)
+        nameless = isinstance(error, PluginError | BrokenAnswerError) and label not in words
+        told = f"{shortened(words, LONGEST_MESSAGE)}; {label}" if nameless else words
         return Outcome("failed", told, trace)
     if isinstance(error, SystemExit):
         code = shortened(repr(error.code), LONGEST_MESSAGE)

@@ -10,7 +10,7 @@ from typing import Any
 from harness import answers
 from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
 from harness.contract.errors import ParityError
-from harness.contract.names import error_text, shortened
+from harness.contract.names import error_text, shortened, words_of
 from harness.measure.checkpoint import save
 from harness.measure.clock import Clock, MonotonicClock
 from harness.measure.draft import Draft
@@ -67,7 +67,9 @@ def run_trial(
             run.note(event)
             draft.add(event)
             yield event
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (a failed trial is a record too)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 (a failed trial is a record too)
         run.memory.pause()
         outcome = outcome_of(error, run.backend, run.blamed(error), run.memory.peak_bytes())
         status, reason = outcome.status, outcome.reason
@@ -119,7 +121,7 @@ class _Run:
         if self.trial.cell in self.plugins.cells:
             labels[type(self.plugins.cell(self.trial.cell))] = self.plugins.label("cell", self.trial.cell)
         labels[type(self.backend)] = self.label
-        named = (label for label in labels.values() if label in str(error))
+        named = (label for label in labels.values() if label in words_of(error))
         return next(named, None) or blamed(error, labels) or self.label
 
     def events(self) -> Iterator[Event]:

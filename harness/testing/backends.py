@@ -7,7 +7,7 @@ from functools import partial
 
 from harness import answers
 from harness.cells import harness_cells
-from harness.contract import Backend, Cell, Dtype, Missing
+from harness.contract import Backend, BrokenAnswerError, Cell, Dtype, Missing
 from harness.testing import checkpoints, deviations, devices, gradients, honesty, isolation, updates, windows
 from harness.testing.bench import GRADIENT_CASES, Bench
 from harness.testing.compare import Check
@@ -87,7 +87,7 @@ def checks_for_backend(
             values meet, ``full`` all of them, ``none`` none.
 
     Raises:
-        UnavailableError: the backend fails to answer which variants and devices it has.
+        BrokenAnswerError: the backend fails to answer which variants and devices it has.
     """
     cells = tuple(harness_cells() if cells is None else cells)
     yield Check("it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells))
@@ -101,16 +101,19 @@ def checks_for_backend(
                 bench = Bench(backend, reference, cell, variant, device, dtypes, cases)
                 functions = CELL_CHECKS + (() if variant in seen else VARIANT_CHECKS)
                 seen.add(variant)
-                yield from _checks(bench, functions)
-                yield from grid_checks(bench, grid)
+                yield from _checks(bench, functions, grid)
 
 
-def _checks(bench: Bench, functions: Sequence[Callable[[Bench], None]]) -> Iterator[Check]:
-    if bench.deviation is None:
-        yield from (_check(function, bench) for function in functions)
+def _checks(bench: Bench, functions: Sequence[Callable[[Bench], None]], grid: Grid) -> Iterator[Check]:
+    try:
+        deviates = bench.deviation is not None
+    except BrokenAnswerError:  # and so nobody knows what to hold it against
+        yield _check(deviations.it_says_whether_it_deviates, bench)
         return
-    yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
-    yield from (_check(function, bench) for function in functions if function not in EQUATIONS)
+    if deviates:
+        yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
+    yield from (_check(function, bench) for function in functions if not (deviates and function in EQUATIONS))
+    yield from grid_checks(bench, grid)
 
 
 def _check(function: Callable[[Bench], None], bench: Bench) -> Check:

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.contract import Dtype
 from harness.contract.model import Array
-from harness.contract.names import error_text
+from harness.contract.names import error_text, words_of
 
 # Rounding of a few hundred float64 operations stays below 1e-12; 1e-9 leaves room for another order of summation.
 # In float32 the same argument gives 1e-4 of the tensor's largest entry.
@@ -63,7 +63,7 @@ def run_check(check: Check) -> CheckResult:
     except NotApplicable as reason:
         message, skipped = str(reason), True
     except AssertionError as failure:
-        passed, message = False, str(failure)
+        passed, message = False, words_of(failure) or error_text(failure)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
