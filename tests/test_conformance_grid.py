@@ -258,12 +258,23 @@ def test_where_nobody_knows_whether_a_variant_deviates_that_fails_and_its_other_
         def deviation(self, cell, variant):
             return answer if variant == "loop" else None
 
-    made, plain = checks(Unsure()), checks(Fake())
-    (unsure,) = [check for check in made if check.variant == "loop"]
-    result = run_check(unsure)
+    unsure = Unsure()
+    made, plain = checks(unsure), checks(Fake())
+    (check,) = [check for check in made if check.variant == "loop"]
+    unsure.deviation = lambda cell, variant: None  # too late
+    result = run_check(check)
     assert (result.name, result.passed) == ("it_says_whether_it_deviates", False)
-    assert f"deviation() returned {answer!r}" in result.message
+    assert result.message.startswith(f"backend 'numpy' is broken: deviation() returned {answer!r}")
     assert [one.label for one in made if one.variant != "loop"] == [one.label for one in plain]
+
+
+def test_where_nobody_knows_it_of_one_cell_the_variant_is_checked_on_the_next():
+    class Unsure(Fake):
+        def deviation(self, cell, variant):
+            return None if cell.name == "rnn" else 7
+
+    first, both = (list(checks_for_backend(Unsure(), NumpyBackend(), cells)) for cells in ([RNN()], [LSTM(), RNN()]))
+    assert [one.label for one in both if one.cell == "rnn"] == [one.label for one in first if one.cell]
 
 
 class WrongBias(NumpyTrainer):
@@ -651,7 +662,7 @@ def test_other_reasons_are_counted(monkeypatch):
 
     check_with(monkeypatch, NumpyBackend(), Picky())
     result = typed("-b", "picky", "-c", "lstm", "--grid", "none")
-    assert re.search(r"all checks of picky are n/a: too short \(and \d other reasons\)$", str(result.exception))
+    assert re.search(r"all checks of picky on lstm are n/a: too short \(and \d other reasons\)$", str(result.exception))
 
 
 def test_an_empty_reason_is_no_reason_to_leave_checks_out(monkeypatch):
@@ -733,7 +744,7 @@ def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkey
             ("--variant", "vectorised"),
             f"nothing was checked as vectorised: all checks of refusing:vectorised {TOO_LARGE}",
         ),
-        (("-c", "lstm"), f"nothing was checked of the cell lstm: all checks of refusing {TOO_LARGE}"),
+        (("-c", "lstm"), f"nothing was checked of the cell lstm: all checks of refusing on lstm {TOO_LARGE}"),
         (
             ("-c", "gru", "--variant", "vectorised"),
             "nothing was checked as vectorised: no backend asked for runs it so",

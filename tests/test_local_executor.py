@@ -90,7 +90,9 @@ def test_a_backend_that_cannot_say_its_environment_fails_alone(plugins):
     finally:
         del plugins.backend("faulty").environment
     assert [record.status for record in records] == ["failed", "ok"]
-    assert records[0].reason.startswith("backend 'faulty' is broken: environment() raised OSError: no idea. Cure: ")
+    reason = records[0].reason
+    assert reason.startswith("backend 'faulty' is broken: environment() raised OSError: no idea. Cure: ")
+    assert reason.endswith(f"; {plugins.label('backend', 'faulty')}")
 
 
 def test_a_worker_that_cannot_be_started_costs_its_own_trial_only(plugins, monkeypatch):

@@ -292,6 +292,7 @@ class FullError(Exception):
     ("error", "status", "reason"),
     [
         (UnsupportedError("this GPU is too old"), "unsupported", "this GPU is too old"),
+        (UnsupportedError(), "failed", "backend 'faulty' is broken: why_unsupported() raised UnsupportedError"),
         (MemoryError("no more"), "out_of_memory", "out of memory: MemoryError: no more"),
         (FullError("no more"), "out_of_memory", "out of memory: FullError: no more"),
         (ValueError("no idea"), "failed", "backend 'faulty' is broken: why_unsupported() raised ValueError: no idea"),
@@ -325,6 +326,16 @@ def test_an_error_of_any_kind_is_a_failed_trial(plugins):
     record = measure(having(plugins, Odd()))
     assert record.status == "failed"
     assert re.fullmatch(r"Panic; backend 'faulty' from \S+ \S+", record.reason)
+
+
+def test_one_that_comes_after_the_measurement_costs_no_figure(plugins):
+    class Odd(type(plugins.backend("faulty"))):
+        def product_chain(self, *_):
+            raise Panic
+
+    record = measure(having(plugins, Odd()))
+    assert record.status == "ok"
+    assert record.details["limits"]["reason"] == "Panic"
 
 
 def test_ctrl_c_ends_the_worker(plugins):

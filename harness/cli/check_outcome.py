@@ -46,6 +46,7 @@ class Checked:
         if results and not lost and all(one.skipped for one in results):
             first, *others = dict.fromkeys(one.message for one in results)
             place = f"{self.wanted.backend.name}:{variant}" if variant else self.wanted.backend.name
+            place += f" on {cell}" if cell else ""
             more = f" (and {counted(len(others), 'other reason')})" if others else ""
             yield f"all checks of {place} are n/a: {first}{more}"
 

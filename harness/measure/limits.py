@@ -81,7 +81,9 @@ class LimitMeter:
                 return float(self.known[name])
             try:
                 new[name] = self._round_seconds(rows, matrices)
-            except Exception as error:  # noqa: BLE001 (a limit that cannot be found costs no trial its result)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 (a limit that cannot be found costs no trial its result)
                 reasons.append(error_text(error))
             return new.get(name)
 

@@ -47,9 +47,7 @@ def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_b
         label: the plugin and its distribution, for errors that are not the harness's own.
         peak_bytes: the most memory seen, for the reason.
     """
-    cause = error.__cause__ if isinstance(error, BrokenAnswerError) else None
-    if cause is not None and (isinstance(cause, UnsupportedError) or _is_out_of_memory(cause, backend)):
-        error = cause  # it says more than that the question was not answered
+    error = _told_by(error, backend)
     if _is_out_of_memory(error, backend):
         seen = "unknown" if peak_bytes is None else f"{peak_bytes / 2**20:.0f} MiB"
         return Outcome("out_of_memory", f"out of memory: {_message(error)}; peak seen: {seen}")
@@ -66,6 +64,14 @@ def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_b
         code = shortened(repr(error.code), LONGEST_MESSAGE)
         return Outcome("failed", f"sys.exit({code}) was called; {label}", trace)
     return Outcome("failed", f"{_message(error)}; {label}", trace)
+
+
+def _told_by(error: BaseException, backend: Backend | None) -> BaseException:
+    """Return what was raised in place of an answer where that says more than that there is none, else the error."""
+    cause = error.__cause__ if isinstance(error, BrokenAnswerError) else None
+    if cause is None or not words_of(cause):
+        return error
+    return cause if isinstance(cause, UnsupportedError) or _is_out_of_memory(cause, backend) else error
 
 
 def blamed(error: BaseException, labels: Mapping[type, str]) -> str | None:

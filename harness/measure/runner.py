@@ -200,7 +200,9 @@ class _Run:
             yield from events
         except HarnessError as error:
             self.flags.append(shortened(str(error)))
-        except Exception as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
             self.flags.append(f"{what} failed: {shortened(error_text(error))}; {self.blamed(error)}")
 
     def _final_flow(self, setup: Setup, trainer: Trainer, curves: Mapping[str, Any]) -> Iterator[Event]:

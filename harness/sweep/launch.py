@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.contract import HarnessError, Record, Trial
-from harness.contract.names import error_text
+from harness.contract import Record, Trial
 from harness.measure.draft import Draft
 from harness.measure.events import Event, Finished, from_json
 from harness.measure.memory import out_of_memory_kills
+from harness.measure.outcome import outcome_of
 from harness.measure.worker import request_line
 from harness.plugins import Plugins
 from harness.sweep.ending import exit_outcome
@@ -58,10 +58,10 @@ class Launch:
         self._memory = self.memory or MemoryWatch(self.settings.memory_limit_bytes)
         try:
             environment = worker_environment(self.trial, plugins, self.settings.card)
-        except HarnessError as error:
-            return self.draft.record("failed", str(error))
         except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
-            return self.draft.record("failed", error_text(error))
+            label = plugins.label("backend", self.trial.backend)
+            outcome = outcome_of(error, plugins.backends.get(self.trial.backend), label, None)
+            return self.draft.record(outcome.status, outcome.reason)
         kills = out_of_memory_kills()
         with ExitStack() as stack:
             try:

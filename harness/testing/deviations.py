@@ -8,11 +8,6 @@ from harness.testing.bench import DEEP, Bench
 from harness.testing.compare import error_of
 
 
-def it_says_whether_it_deviates(bench: Bench) -> None:
-    """It says None or a sentence."""
-    assert bench.deviation is None or bench.deviation
-
-
 def it_differs_from_the_equations_as_it_says(bench: Bench) -> None:
     """Its outputs or gradients are not the reference's: else there is no deviation."""
     assert bench.deviation is not None
