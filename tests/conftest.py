@@ -36,14 +36,19 @@ _SERVER_PATH = os.pathsep.join([os.environ["PATH"], *map(str, sorted(Path("/usr/
 PASSWORD = "s3cret:word"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _little_garbage() -> None:
-    """Keep what lives already out of the collector's sight.
+_FILE = pytest.StashKey[Path]()
 
-    Every trial collects twice; over the thousands of tests and the engines of a process that would take a second each.
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before each file of tests, and its fixtures, take what lives already out of the collector's sight.
+
+    Every trial collects twice, and would look at thousands of tests and at all that the engines have compiled.
     """
-    gc.collect()
-    gc.freeze()
+    if item.session.stash.get(_FILE, None) != item.path:
+        item.session.stash[_FILE] = item.path
+        gc.collect()
+        gc.freeze()
 
 
 @dataclass

@@ -1,12 +1,14 @@
 """Where results are written: a file is whole or not there, a store is never overwritten, a pipe stays a pipe."""
 
+import contextlib
 import os
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from harness.cli.output import write_text, written
+from harness.cli.output import stdout_console, write_text, written
 from harness.contract import UsageError
 from harness_results.store import Store
 
@@ -93,3 +95,10 @@ def test_a_folder_is_refused(name, tmp_path, monkeypatch):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"cannot write .*: No such file or directory; choose another --output"):
         write_text("text", tmp_path / "absent" / "out.csv")
+
+
+def test_results_keep_to_stdout_while_what_a_plugin_prints_is_sent_elsewhere(capsys):
+    console = stdout_console()
+    with contextlib.redirect_stdout(sys.stderr):
+        console.print("result")
+    assert capsys.readouterr() == ("result\n", "")

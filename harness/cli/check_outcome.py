@@ -31,7 +31,7 @@ class Checked:
     wanted: Wanted
     results: Sequence[CheckResult]
     missing: Mapping[str, UsageError]
-    lost: Collection[tuple[str, str]] = ()
+    lost: Collection[tuple[str, str]]
 
     @property
     def ran(self) -> set[tuple[str, str]]:

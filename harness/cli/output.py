@@ -23,7 +23,7 @@ JOURNAL = "-journal"  # what SQLite adds to the name of a file while it writes, 
 def stdout_console() -> Console:
     """Return a console on stdout; colours, and another width than ``PIPE_WIDTH``, only on a terminal.
 
-    It stays on today's stdout where that is sent elsewhere for a while, as when a plugin is asked.
+    It keeps to the stdout of now, also while that is sent elsewhere, as what a plugin prints is.
     """
     console = Console(file=sys.stdout, highlight=False)
     return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)

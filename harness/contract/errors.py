@@ -47,7 +47,7 @@ class UnavailableError(UsageError):
 
 
 class BrokenAnswerError(UnavailableError):
-    """A backend fails to answer a question; the message names it, the question and the cure, the cause is its own."""
+    """A backend fails to answer a question; the message names it, the question and the cure; raised from its error."""
 
 
 class CorpusError(UsageError):

@@ -78,7 +78,7 @@ def _software(key: Key, plugins: Plugins) -> Facts:
 
 def _versions(backend: str, plugins: Plugins) -> Facts:
     try:
-        return dict(answers.versions(plugins.backend(backend)))
+        return answers.versions(plugins.backend(backend))
     except HarnessError as error:
         return {f"versions of {backend}": str(error)}
 
