@@ -189,6 +189,15 @@ def test_a_status_is_told_in_words_and_the_gradient_norm_by_its_ends():
     assert "first 1.00, last 2.00" in shown
 
 
+def test_evaluations_that_are_not_shown_are_counted():
+    def shown(count):
+        evaluations = [{"step": step, "loss_validation": 1.0} for step in range(count)]
+        return printed(make(curves={"evaluations": evaluations}))
+
+    assert "12 of 40 evaluations; -f json has all" in shown(40)
+    assert "of 12 evaluations" not in shown(12)
+
+
 def test_a_failed_record_is_shown_with_its_reason_and_log():
     text = printed(make(status="crashed", reason="crashed (SIGSEGV) [/x]", details={"traceback": "line 1\nline 2"}))
     assert "crashed (SIGSEGV) [/x]" in text

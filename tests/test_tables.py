@@ -279,6 +279,50 @@ def test_checkpoints_stand_in_the_caption_or_as_an_axis_where_they_are_used():
     assert all(re.search(rf"\n(lstm)? +{value} +numpy:loop", both) for value in ("off", "auto")), both
 
 
+UNUSUAL = {
+    "task_options": {"split": 0.8}, "layers": 2, "hidden": 7, "batch": 14, "steps": 77, "optimizer": "sgd",
+    "learning_rate": 0.07, "schedule": "cosine", "schedule_steps": 9, "schedule_factor": 0.5, "momentum": 0.3,
+    "decay": 0.9, "clip_norm": 0.5, "clip_value": 0.6, "initialisation": "glorot", "forget_bias": 1.5, "chrono": 33,
+    "dropout": 0.2, "seed": 4, "data_seed": 0, "evaluation_seed": 0, "dtype": "float64", "device": "cuda",
+    "threads": 3, "checkpoint": 5, "evaluate_every": 11, "devices": 2, "python": "base",
+}  # fmt: skip
+NEEDED = {
+    "schedule_steps": {"schedule": "cosine"}, "momentum": {"optimizer": "sgd"}, "decay": {"optimizer": "rmsprop"},
+    "schedule_factor": {"schedule": "exponential"}, "schedule": {"schedule_steps": 9},
+}  # fmt: skip
+
+
+def test_whatever_field_differs_from_its_default_is_in_the_caption():
+    fixed = {"backend", "variant", "task", "cell", "length"}  # row labels, the title, the columns
+    assert set(Trial.model_fields) - fixed == set(UNUSUAL)
+    usual = pivot([make()]).settings.split(" · ")
+    for name, value in UNUSUAL.items():
+        told = pivot([make(trial={**NEEDED.get(name, {}), name: value})]).settings.split(" · ")
+        expected = {"task_options": "split 0.8", "clip_norm": "clip 0.5", "optimizer": "sgd 0.001", "dtype": "float64"}
+        expected |= {"learning_rate": "adam 0.07", "device": "cuda", "threads": "3 threads", "devices": "2 devices"}
+        assert expected.get(name, f"{name.replace('_', ' ')} {value}") in told, name
+        assert len(told) >= len(usual)
+
+
+def test_an_option_of_a_task_is_in_the_caption_unless_it_has_its_default():
+    def told(options, *defaults):
+        asked = {"task_options": options}
+        return pivot([make(f"a{n}:x", trial=asked, details=one) for n, one in enumerate(defaults)]).settings
+
+    usual = {"task_defaults": {"data": "fresh", "split": 0.9}}
+    assert "data" not in told({"data": "fresh"}, usual, usual)
+    assert "data fixed" in told({"data": "fixed"}, usual, usual)
+    assert "data fresh" in told({"data": "fresh"}, {}, {})
+    assert "data" not in told({"data": "fresh"}, usual, {})
+    assert "data fresh" in told({"data": "fresh"}, usual, {"task_defaults": {"data": "fixed"}})
+    assert "task.batch 3" in told({"batch": 3}, usual, usual)
+
+
+def test_a_rate_that_all_share_is_told_where_the_optimizers_differ():
+    shared = pivot([make(trial={"optimizer": name, "learning_rate": 0.07}) for name in ("adam", "sgd")]).settings
+    assert "learning rate 0.07" in shared.split(" · ")
+
+
 def test_no_records_give_no_table():
     assert plain_table([]).strip() == ""
     assert to_markdown([]) == ""

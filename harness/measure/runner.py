@@ -23,7 +23,7 @@ from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.outcome import blamed, outcome_of
 from harness.measure.parity import measure_parity
 from harness.measure.sampling import sample_text
-from harness.measure.setup import Setup, check_backend, prepare
+from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.streams import generator
 from harness.measure.training import Training
 from harness.plugins import Plugins, load_plugins
@@ -164,6 +164,7 @@ class _Run:
         distribution = plugins.distribution_of("backend", trial.backend)
         facts = checked_facts(setup.task, setup.task_label)
         details: dict[str, Any] = {"task": facts, "loss": setup.model.loss, "distribution": distribution}
+        details["task_defaults"] = default_options(type(setup.task))
         if trial.dropout:
             details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
         yield Facts(figures=figures, details=details)

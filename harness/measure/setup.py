@@ -26,6 +26,7 @@ from harness.contract import (
     array_dtype,
 )
 from harness.contract.checks import variant_error
+from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.evaluate import Evaluator
 from harness.measure.guard import check_evaluation, check_parameters, checked_batches
@@ -197,3 +198,9 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     )
     task_label = plugins.label("task", trial.task)
     return Setup(trial, plugins, backend, task, model, parameters, execution, label, task_label)
+
+
+def default_options(task: type[Task]) -> dict[str, OptionValue]:
+    """Return the defaults of the options of a task, of those that have one, as a trial holds them."""
+    fields = {name: one.default for name, one in task.Options.model_fields.items() if not one.is_required()}
+    return {name: value for name, value in fields.items() if value is None or isinstance(value, str | int | float)}

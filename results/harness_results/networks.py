@@ -9,23 +9,16 @@ from functools import lru_cache
 from typing import Any
 
 from harness.contract.record import Record
+from harness.contract.trial import Trial
 from harness_results.machines import MACHINE, machine_names
 from harness_results.text import UNKNOWN, one_line
 
-_UNUSUAL = (
-    "schedule",
-    "momentum",
-    "clip_value",
-    "initialisation",
-    "forget_bias",
-    "chrono",
-    "dropout",
-    "checkpoint",
-    "python",
-)
-_USUAL = ("none", "0", "constant", "torch", "off", "own")
+_FIRST = ("hidden", "layers", "batch", "steps", "optimizer", "learning_rate", "clip_norm", "seed")
+_LAST = ("dtype", "device", "threads", "devices")
+_BARE = ("optimizer", "dtype", "device")  # whose values speak for themselves
 _KEYS = ("task", "backend", "variant", "cell", "length")
 OWN = "own"  # the harness's own interpreter
+_MISSING = object()
 SAME = "record"  # numbers the records that no setting tells apart: none may take the place of another
 
 
@@ -54,7 +47,9 @@ def networks(records: Sequence[Record]) -> Networks:
     varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
     by_length = [name for name in varying if name != MACHINE and _follows_length(name, records, settings)]
     axes = [name for name in varying if name not in by_length]
+    usual = _usual(records)
     shared = {name: settings[0][name] for name in names if name not in varying}
+    told = {name: value for name, value in shared.items() if value != usual.get(name)}
     labels: list[tuple[str, ...]] = [
         (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
         for record, setting in zip(records, settings, strict=True)
@@ -66,7 +61,7 @@ def networks(records: Sequence[Record]) -> Networks:
         axes=("cell", *(axis.replace("_", " ") for axis in axes), "engine"),
         labels=tuple(labels),
         by_length=tuple(by_length),
-        words=_in_words(shared, by_length),
+        words=_in_words(told, by_length),
     )
 
 
@@ -92,11 +87,36 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     """Return what was asked of a trial besides the fixed axes, as text; task options by their own names."""
     content = record.trial.content()
     options = content.pop("task_options")
-    found = {name: value for name, value in content.items() if name not in _KEYS} | options
+    found = {name: value for name, value in content.items() if name not in _KEYS}
     found |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
-    found |= {"devices": record.trial.devices}
+    found |= {"devices": record.trial.devices} | {_option(name): value for name, value in options.items()}
     found |= {MACHINE: machines[record.environment_id]} if machines else {}
     return {_name(name): _setting(value) for name, value in found.items()}
+
+
+def _option(name: str) -> str:
+    """Return what an option of a task is called beside the fields of a trial."""
+    return f"task.{name}" if name in Trial.model_fields else name
+
+
+def _usual(records: Sequence[Record]) -> dict[str, str]:
+    """Return what goes without saying: the defaults of a trial but for the first and last words, and the machine.
+
+    Of a task they are those that its records hold; of older records, which hold none, all options are told.
+    """
+    first = records[0]
+    fields = {name: field.default for name, field in Trial.model_fields.items() if not field.is_required()}
+    silent = (*_FIRST, *_LAST, "task_options")
+    kept = ("clip_norm", "devices", *(name for name in fields if name not in silent))
+    usual = {name: fields[name] for name in kept} | {"python": OWN}
+    known = [one for one in (record.details.get("task_defaults") for record in records) if isinstance(one, Mapping)]
+    options = {
+        _option(name): value
+        for name, value in first.trial.task_options.items()
+        if known and all(defaults.get(name, _MISSING) == value for defaults in known)
+    }
+    machine = machine_names(records).get(first.environment_id)
+    return {_name(name): _setting(value) for name, value in {**usual, **options, MACHINE: machine}.items()}
 
 
 _name = lru_cache(maxsize=None)(one_line)
@@ -120,14 +140,19 @@ def _follows_length(name: str, records: Sequence[Record], settings: Sequence[dic
     return all(len(found) == 1 for found in values.values())
 
 
-def _in_words(shared: dict[str, str], by_length: Sequence[str]) -> str:
-    words = [f"{name} {shared[name]}" for name in ("hidden", "layers", "batch", "steps") if name in shared]
-    if "optimizer" in shared:
-        words.append(f"{shared['optimizer']} {shared.get('learning_rate', '')}".strip())
-    words += [f"clip {shared['clip_norm']}"] if shared.get("clip_norm", "none") != "none" else []
-    words += [f"seed {shared['seed']}"] if "seed" in shared else []
-    words += [f"{name.replace('_', ' ')} {shared[name]}" for name in _UNUSUAL if shared.get(name, "none") not in _USUAL]
-    words += [shared[name] for name in ("dtype", "device") if name in shared]
-    words += [f"{shared['threads']} thread{'s' * (shared['threads'] != '1')}"] if "threads" in shared else []
-    words += [f"{shared['devices']} devices"] if shared.get("devices", "1") != "1" else []
-    return " · ".join(words + [f"{name.replace('_', ' ')} by length" for name in by_length])
+def _in_words(told: Mapping[str, str], by_length: Sequence[str]) -> str:
+    """Return settings in words, in the order of a trial's fields between the first and the last ones."""
+    order = [*_FIRST, *(name for name in told if name not in (*_FIRST, *_LAST)), *_LAST]
+    words = [_word(name, told) for name in order if name in told]
+    return " · ".join([*filter(None, words), *(f"{name.replace('_', ' ')} by length" for name in by_length)])
+
+
+def _word(name: str, told: Mapping[str, str]) -> str:
+    value = told[name]
+    if name == "learning_rate" and "optimizer" in told:
+        return ""  # stands with the optimizer
+    if name in _BARE:
+        return f"{value} {told.get('learning_rate', '')}".strip() if name == "optimizer" else value
+    if name in ("threads", "devices"):
+        return f"{value} {name if value != '1' else name[:-1]}"
+    return f"{'clip' if name == 'clip_norm' else name.replace('_', ' ')} {value}"

@@ -29,7 +29,7 @@ SECTIONS = {
 }
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
 APART = (*LOGS, "samples", "flags", "notes", "overfitting_gap", "best_step", "best_loss_validation",
-         "launch_figures", "attempts")  # fmt: skip
+         "launch_figures", "attempts", "task_defaults")  # fmt: skip
 LAUNCH = {
     "tokens_per_second": "tokens/s",
     "step_seconds_median": "step",
@@ -114,9 +114,12 @@ def _evaluations(evaluations: Any) -> Iterator[Text]:
     yield Text("")
     yield Text("evaluations", style="bold")
     yield Text(f"  {'step':>10}  {'validation':>10}  {'training':>10}  {'accuracy':>10}", style="dim")
-    for found in (known[index] for index in _spread(len(known))):
+    shown = _spread(len(known))
+    for found in (known[index] for index in shown):
         values = (found.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy"))
         yield Text("".join(f"  {number(_known(value)):>10}" for value in values))
+    if len(shown) < len(known):
+        yield Text(f"  {len(shown)} of {len(known)} evaluations; -f json has all", style="dim")
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
