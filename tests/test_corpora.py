@@ -122,7 +122,7 @@ def test_an_existing_file_is_found_by_relative_path(tmp_path, monkeypatch, name)
     (tmp_path / "folder").mkdir()
     for file in ("corpus.txt", "plain"):
         (tmp_path / file).write_text("abc")
-    assert corpora.locate(name).size_bytes() == 3
+    assert corpora.locate(name).path.samefile(name)
 
 
 def test_a_known_name_is_never_taken_for_a_file_in_the_working_directory(tmp_path, monkeypatch):
@@ -148,10 +148,43 @@ def test_a_path_that_is_no_file_says_why(tmp_path, monkeypatch, name, message):
         corpora.locate(name)
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "is empty"), ("a", "too short")])
+@pytest.mark.parametrize(("content", "message"), [("", "is empty"), ("ab", "too short")])
 def test_a_file_that_cannot_do_is_found_before_any_trial_runs(written, content, message):
     with pytest.raises(CorpusError, match=message):
         Char(Char.Options(corpus=str(written(content))), 5).check()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"abc\xe9def" * 9, "not UTF-8: byte 0xe9 at byte 3"),
+        ("abcdefgh".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
+        (b"abcdefgh\0" * 9, "a NUL at byte 8"),
+        (b"a" * 99, "only one distinct character, 'a'"),
+    ],
+)
+def test_a_text_that_cannot_be_used_is_found_before_any_trial_runs(written, content, message):
+    with pytest.raises(CorpusError, match=message):
+        Char(Char.Options(corpus=str(written(content))), 5).check()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 1 << 22])
+@pytest.mark.parametrize("content", ["naïve 😀 text 中文字", "\ufeffé😀é"])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_text_is_the_same_in_pieces_of_any_size(written, monkeypatch, chunk, content, limit):
+    monkeypatch.setattr(text, "_CHUNK", chunk)
+    path = written(content)
+    expected = content.removeprefix("\ufeff")[:limit]
+    assert decoded(read(path, limit=limit)) == expected
+    assert text.check_text("x", path, as_bytes=False, limit=limit) == len(expected)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5])
+@pytest.mark.parametrize(("content", "at"), [("é😀".encode() + b"\xff!", 6), ("é😀\0".encode(), 6), (b"ab\xc3", 2)])
+def test_a_fault_is_at_the_same_byte_in_pieces_of_any_size(written, monkeypatch, chunk, content, at):
+    monkeypatch.setattr(text, "_CHUNK", chunk)
+    with pytest.raises(CorpusError, match=f"at byte {at};"):
+        read(written(content))
 
 
 # Python's own library

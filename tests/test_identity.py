@@ -1,12 +1,15 @@
 """What decides a record beside its trial: found out from files and metadata, and changed by whatever matters."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.contract import Trial
+from harness.contract import Task, TaskOptions, Trial, UnavailableError
+from harness.measure import variables
+from harness.measure.environment import environment_record
 from harness.plugins import load_plugins
 from harness.sweep import sources
 from harness.sweep.identity import identities, plan_digest
@@ -93,6 +96,86 @@ def test_a_file_that_an_option_names_counts_by_its_content(plugins, tmp_path):
     (tmp_path / "book.txt").write_text("abd")
     after = facts(plugins, one)
     assert {name for name in before if before[name] != after[name]} == {f"code of {tmp_path / 'book.txt'}"}
+
+
+def test_a_corpus_under_the_home_folder_counts_by_its_content(plugins, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    one = trial(task="char", task_options={"corpus": "~/book.txt"})
+    (tmp_path / "book.txt").write_text("abc")
+    before = facts(plugins, one)
+    (tmp_path / "book.txt").write_text("abd")
+    after = facts(plugins, one)
+    assert {name for name in before if before[name] != after[name]} == {f"code of {tmp_path / 'book.txt'}"}
+
+
+def test_the_name_of_a_known_corpus_is_not_taken_for_a_file(plugins, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = trial(task="char", task_options={"corpus": "grammar"})
+    before = facts(plugins, one)
+    (tmp_path / "grammar").write_text("abc")
+    assert facts(plugins, one) == before
+
+
+def test_a_file_is_read_once_for_all_trials_of_a_plan(plugins, tmp_path, monkeypatch):
+    (tmp_path / "book.txt").write_text("abc" * 100)
+    reads = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: reads.append(given) or digest(*given))
+    options = {"corpus": str(tmp_path / "book.txt")}
+    trials = [trial(task="char", task_options=options, length=n) for n in range(2, 12)]
+    assert len(identities(trials, plugins, LocalSettings())) == 10
+    assert len(reads) == 1
+
+
+class Reader(Task):
+    """A task of today's contract with a text option and no ``files``."""
+
+    name = "reader"
+
+    class Options(TaskOptions):
+        table: str = ""
+        word: str = "x" * 5000
+
+
+Reader.__abstractmethods__ = frozenset()  # only its files are asked for here
+
+
+def test_a_task_that_names_no_files_has_those_of_its_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "table.csv").write_text("1")
+    assert list(Reader(Reader.Options(table="~/table.csv"), 3).files()) == [tmp_path / "table.csv"]
+    assert list(Reader(Reader.Options(table="no\0path"), 3).files()) == []
+
+
+def test_a_task_that_fails_to_name_its_files_is_named(plugins, monkeypatch):
+    monkeypatch.setattr(plugins.task("copy"), "files", lambda self: 1 / 0)
+    with pytest.raises(UnavailableError, match=r"task 'copy' from rnn-harness .* is broken: files"):
+        facts(plugins)
+
+
+@pytest.mark.parametrize("prefix", variables.PREFIXES)
+def test_a_variable_of_an_engine_counts_by_its_prefix(plugins, monkeypatch, prefix):
+    before = facts(plugins)
+    monkeypatch.setenv(f"{prefix}SOME_NEW_SETTING", "1")
+    assert facts(plugins) == before | {f"variable {prefix}SOME_NEW_SETTING": "1"}
+    assert environment_record()["variables"][f"{prefix}SOME_NEW_SETTING"] == "1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["JAX_COMPILATION_CACHE_DIR", "NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_LOGS", "TF_CPP_MIN_LOG_LEVEL"],
+)
+def test_a_variable_of_a_cache_or_a_log_is_recorded_and_decides_nothing(plugins, monkeypatch, name):
+    monkeypatch.delenv(name, raising=False)
+    before = facts(plugins)
+    monkeypatch.setenv(name, "1")
+    assert facts(plugins) == before
+    assert environment_record()["variables"][name] == "1"
+
+
+def test_a_secret_is_not_recorded(plugins, monkeypatch):
+    monkeypatch.setenv("NVIDIA_API_KEY", "hush")
+    assert "hush" not in str(environment_record()) + str(facts(plugins))
 
 
 def test_variables_that_each_worker_gets_anew_do_not_count(plugins, monkeypatch):

@@ -1,5 +1,6 @@
 """The torch backend's variants under checkpoints, in other dtypes, and on cells that are linear in their state."""
 
+import os
 from importlib import import_module
 
 import numpy as np
@@ -7,7 +8,18 @@ import pytest
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.cells.minimal import MinGRU, MinLSTM
-from harness.contract import Batch, Execution, Inputs, LinearCell, Model, Optimizer, Trial, UsageError
+from harness.contract import (
+    Batch,
+    Execution,
+    Inputs,
+    LinearCell,
+    Model,
+    Optimizer,
+    Trial,
+    UnavailableError,
+    UnsupportedError,
+    UsageError,
+)
 from harness.measure.parity import measure_parity
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -327,3 +339,26 @@ def test_without_python_s_headers_compiled_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(toolchain_module.shutil, "which", lambda name: name)
     monkeypatch.setattr(toolchain_module.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     assert "Python.h" in BACKEND.missing_variants()["compiled"].reason
+
+
+def test_compiled_programs_lie_in_a_folder_of_the_users_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(toolchain_module.CACHE, raising=False)
+    toolchain_module.keep_programs_private()
+    folder = tmp_path / "rnn-harness" / "inductor"
+    assert os.environ[toolchain_module.CACHE] == str(folder)
+    assert folder.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv(toolchain_module.CACHE, "mine")
+    toolchain_module.keep_programs_private()
+    assert os.environ[toolchain_module.CACHE] == "mine"
+
+
+def test_without_a_folder_of_the_users_own_nothing_is_compiled(monkeypatch):
+    monkeypatch.setenv(toolchain_module.CACHE, "")
+
+    def refuse(name):
+        raise UnavailableError("no folder")
+
+    monkeypatch.setattr(toolchain_module, "private_folder", refuse)
+    with pytest.raises(UnsupportedError, match="no folder"):
+        toolchain_module.keep_programs_private()

@@ -23,6 +23,7 @@ from harness_torch.kernel import Derivatives
 from harness_torch.layer import LayerWeights, States
 from harness_torch.loop import recurrent_product
 from harness_torch.ops import TorchOps
+from harness_torch.toolchain import keep_programs_private
 
 STEPS = 16  # time steps per program
 _compiled: list[str] = []  # one entry for each program that this process has compiled
@@ -136,6 +137,7 @@ def _program(function: Callable[..., Any], cell: Cell, shape: tuple[int, ...]) -
 
     It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per code object.
     """
+    keep_programs_private()
     own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
     program = torch.compile(own, backend=_counted, fullgraph=True, dynamic=False)
 

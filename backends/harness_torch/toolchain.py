@@ -8,6 +8,10 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from harness.contract import UnavailableError, UnsupportedError
+from harness_native import private_folder
+
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 COMPILER_CURE = "install a C++ compiler and Python's headers, on Debian: apt install g++ python3-dev"
 COMPILERS = ("g++", "clang++", "c++")
 
@@ -23,3 +27,20 @@ def why_no_compiler() -> str | None:
         return f"torch.compile needs a C++ compiler: {' or '.join(compilers)} is not on the path"
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return None if header.exists() else f"torch.compile needs Python's headers: {header} is not there"
+
+
+def keep_programs_private() -> None:
+    """Let ``torch.compile`` keep its programs in a folder of the user's alone, unless $TORCHINDUCTOR_CACHE_DIR is set.
+
+    By default it loads them, pickles among them, from a folder of a known name among the temporary files, which another
+    user may have made.
+
+    Raises:
+        UnsupportedError: there is no such folder.
+    """
+    if os.environ.get(CACHE):
+        return
+    try:
+        os.environ[CACHE] = str(private_folder("inductor"))
+    except UnavailableError as error:
+        raise UnsupportedError(str(error)) from error

@@ -34,7 +34,7 @@ from harness.contract.hooks import hookimpl
 from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
 from harness.contract.optimizer import Optimizer
 from harness.contract.record import COLUMNS, Record
-from harness.contract.task import Evaluation, Score, Task, TaskDefaults, TaskOptions
+from harness.contract.task import Evaluation, Score, Task, TaskDefaults, TaskOptions, expanded_path
 from harness.contract.trial import Trial
 from harness.contract.vocabulary import Vocabulary
 
@@ -89,6 +89,7 @@ __all__ = [
     "check_state",
     "check_variant",
     "epsilon",
+    "expanded_path",
     "hookimpl",
     "may_have_accelerator",
     "rounded",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,6 +85,14 @@ class Task(ABC):
             UsageError: the options name something that cannot be used.
         """
 
+    def files(self) -> Sequence[Path]:
+        """Return the files that ``prepare`` reads: their content is part of what decides a record.
+
+        The default names each text option that is the path of a file; ``~`` stands for the home folder.
+        """
+        texts = [value for value in self.options.model_dump().values() if isinstance(value, str) and value]
+        return [path for path in map(expanded_path, texts) if _is_file(path)]
+
     def prepare(self, data_seed: np.random.SeedSequence) -> None:  # noqa: B027
         """Read or draw what every batch needs (a corpus, a ``fixed`` set of sequences).
 
@@ -142,3 +151,19 @@ class Task(ABC):
     def vocabulary(self) -> Vocabulary | None:
         """Return the vocabulary of a text task, so that text can be sampled; None elsewhere."""
         return None
+
+
+def expanded_path(text: str) -> Path:
+    """Return the path that an option names; ``~`` stands for the home folder, if there is one."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a path, or with a NUL
+        return False

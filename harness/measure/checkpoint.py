@@ -1,4 +1,4 @@
-"""Trained weights on disk: safetensors under torch.nn's names, with the trial beside them. No pickle, ever."""
+"""Trained weights on disk: safetensors under torch.nn's names, with the trial in the metadata. No pickle."""
 
 from __future__ import annotations
 

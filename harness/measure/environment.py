@@ -21,18 +21,10 @@ from harness import answers
 from harness.contract import Backend, Missing
 from harness.contract.record import stable_facts
 from harness.measure.machine import cpu_settings, gpus
+from harness.measure.variables import engine_variables
 from harness.plugins import GROUP
 
 CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
-VARIABLE_PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "VECLIB_", "KMP_", "GOMP_", "MALLOC_", "XLA_", "NPROC")
-VARIABLE_NAMES = (
-    "CUDA_VISIBLE_DEVICES",
-    "HIP_VISIBLE_DEVICES",
-    "LD_PRELOAD",
-    "PYTHONHASHSEED",
-    "PYTHONMALLOC",
-    "PYTHONOPTIMIZE",
-)
 
 
 def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
@@ -58,7 +50,7 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
         "devices": devices,
         "blas": _blas(),
         "plugins": _plugins(),
-        "variables": _variables(variables),
+        "variables": engine_variables(variables),
         "commit": _commit(Path(harness.__file__).parent.parent),
     }
 
@@ -80,11 +72,6 @@ def machine_id() -> str:
     memory = _memory_gibibytes()
     facts = {"cpu": cpu, "cores": cores, "gpus": gpus(), "memory_gibibytes": memory, "system": _system()}
     return environment_id(facts | {"python": python})
-
-
-def engine_variables() -> dict[str, str]:
-    """Return the environment variables of this process that engines look at."""
-    return _variables(set())
 
 
 def effective_threads(backend: Backend) -> int | None:
@@ -159,15 +146,6 @@ def _plugins() -> dict[str, str]:
         if any(point.group == GROUP for point in distribution.entry_points):
             found.setdefault(distribution.metadata["Name"], distribution.version)  # the first on the path is imported
     return found
-
-
-def _variables(names: set[str]) -> dict[str, str]:
-    wanted = names | set(VARIABLE_NAMES)
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name in wanted or name.startswith(VARIABLE_PREFIXES)
-    }
 
 
 def _commit(root: Path) -> str | None:

@@ -11,22 +11,25 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness import __version__, answers
-from harness.contract import HarnessError, Trial
+from harness.contract import HarnessError, Trial, UnavailableError
 from harness.contract.identity import CODE, Identity
+from harness.contract.names import error_text
 from harness.measure import REFERENCE_BACKEND
-from harness.measure.environment import engine_variables, machine_id
+from harness.measure.environment import machine_id
 from harness.measure.honesty import THREAD_VARIABLES
+from harness.measure.variables import deciding_variables
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.interpreters import CHECK_SECONDS, OWN_VARIABLES, Interpreter
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.process import PYTHON_VARIABLES
 from harness.sweep.sources import digests
 
-SET_ON_IMPORT = ("KMP_DUPLICATE_LIB_OK",)  # by a library, here and in every worker alike
+SET_ON_IMPORT = ("KMP_DUPLICATE_LIB_OK", "TF_FORCE_GPU_ALLOW_GROWTH")  # by libraries, here and in every worker alike
 MACHINE = "machine"
 Key = tuple[str, str, str]  # backend, task, cell
 Facts = dict[str, str]
@@ -45,7 +48,8 @@ def identities(trials: Sequence[Trial], plugins: Plugins, settings: LocalSetting
             key: {name: fact for name, fact in facts.items() if name != MACHINE} for key, facts in software.items()
         }
     return {
-        trial.trial_id: Identity({**software[trial.python, _key(trial)], **shared, **_files(trial)}) for trial in trials
+        trial.trial_id: Identity({**software[trial.python, _key(trial)], **shared, **_files(trial, plugins)})
+        for trial in trials
     }
 
 
@@ -105,28 +109,35 @@ def _setting_facts(settings: LocalSettings) -> Facts:
     """Return the settings and variables that change a record, less the variables that every worker gets anew."""
     facts = {name: ",".join(map(str, value)) for name, value in settings.measuring().items() if value}
     own = {*THREAD_VARIABLES, *PYTHON_VARIABLES, *SET_ON_IMPORT}
-    return facts | {f"variable {name}": value for name, value in engine_variables().items() if name not in own}
+    return facts | {f"variable {name}": value for name, value in deciding_variables().items() if name not in own}
 
 
-def _files(trial: Trial) -> Facts:
-    """Return a digest of each file that an option of the task names."""
-    named = {name: value for name, value in trial.task_options.items() if isinstance(value, str) and value}
-    return {f"{CODE}{value}": _digest(Path(value)) for value in named.values() if _is_file(value)}
-
-
-def _is_file(value: str) -> bool:
+def _files(trial: Trial, plugins: Plugins) -> Facts:
+    """Return a digest of each file that the trial's task reads."""
+    kind = plugins.task(trial.task)
     try:
-        return Path(value).is_file()
-    except (OSError, ValueError):
-        return False
+        paths = [Path(path) for path in kind(kind.Options(**trial.task_options), trial.length).files()]
+    except HarnessError:
+        raise
+    except Exception as error:
+        what = f"{plugins.label('task', trial.task)} is broken: files() raised {error_text(error)}"
+        raise UnavailableError(f"{what}. Cure: {answers.CURE}") from error
+    return {f"{CODE}{path}": _digest(path) for path in paths}
 
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        status = path.stat()
+        return _digest_of(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
     except OSError:
         return "unreadable"
+
+
+@cache
+def _digest_of(path: Path, *_state: int) -> str:
+    """Return the digest of a file, read once for each state of it: a plan may name a large file in every trial."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _answer(question: Any) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from harness.contract import UnknownNameError
 
 _SHOWN_ERRORS = 20
+_QUOTES = '; put it in quotes: "{0}" in a plan, \'"{0}"\' in a shell'
 
 
 def listed(errors: list[str]) -> str:
@@ -31,10 +32,16 @@ def validation_lines(error: ValidationError, prefix: str = "", known: Sequence[s
         if item["type"] == "extra_forbidden":
             lines.append(str(UnknownNameError("option", place, [prefix + name for name in known])))
         elif item["loc"]:
-            lines.append(f"{place} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+            cure = _QUOTES.format(item["input"]) if _is_unquoted(item) else ""
+            lines.append(f"{place} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}{cure}")
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
     return lines
+
+
+def _is_unquoted(item: Any) -> bool:
+    """Say whether a number or a truth value came for a text."""
+    return item["type"] == "string_type" and isinstance(item["input"], (bool, int, float))
 
 
 def _joined(errors: Sequence[Any]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, cycle, islice, repeat
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,11 +25,11 @@ from harness.contract import (
     UsageError,
     Vocabulary,
 )
-from harness_tasks.corpora import Source, locate
+from harness_tasks.corpora import File, Source, locate
 from harness_tasks.ngrams import FITTED_CHARACTERS, ngram_losses
 from harness_tasks.sequences import check_length
 from harness_tasks.streams import affordable_streams, stream_length, windows
-from harness_tasks.text import TEXT_CURE, Text, read_text
+from harness_tasks.text import Text, check_text, read_text
 
 
 class CharOptions(TaskOptions):
@@ -73,17 +74,22 @@ class Char(Task):
         self._ngrams: dict[str, float] = {}
 
     def check(self) -> None:
-        """Find a corpus that is missing, is no file, cannot be fetched, or is far too short.
+        """Find a corpus that is missing, is not a file, cannot be fetched, is not UTF-8, or is too short.
 
         Raises:
             UsageError: what is wrong with it, and the cure.
         """
-        size = locate(self.options.corpus).size_bytes()
-        if size == 0:
-            raise CorpusError(f"corpus {self.options.corpus!r} is empty; {TEXT_CURE}")
-        sizes = [limit for limit in (size, self.options.limit) if limit is not None]
-        if sizes:  # a character takes at least one byte
-            self._split(min(sizes))
+        source = locate(self.options.corpus)
+        size = self.options.limit
+        if isinstance(source, File):
+            size = check_text(self.options.corpus, source.path, as_bytes=self._as_bytes, limit=size)
+        if size is not None:
+            self._split(size)
+
+    def files(self) -> Sequence[Path]:
+        """Return the corpus, if it is a file."""
+        source = locate(self.options.corpus)
+        return [source.path] if isinstance(source, File) else []
 
     def prepare(self, data_seed: np.random.SeedSequence) -> None:
         """Read the text and fit the n-gram models.
@@ -93,9 +99,12 @@ class Char(Task):
         """
         self._source = locate(self.options.corpus)
         raw = self._source.read(data_seed, self.options.limit)
-        as_bytes = self.options.vocabulary == "bytes"
-        self._text = read_text(self.options.corpus, raw, as_bytes=as_bytes, limit=self.options.limit)
+        self._text = read_text(self.options.corpus, raw, as_bytes=self._as_bytes, limit=self.options.limit)
         self._ngrams = ngram_losses(self._training_text, self._validation_text, self._text.vocabulary.size)
+
+    @property
+    def _as_bytes(self) -> bool:
+        return self.options.vocabulary == "bytes"
 
     @property
     def text(self) -> Text:

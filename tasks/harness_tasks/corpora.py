@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import CorpusError, UnknownNameError
+from harness.contract import CorpusError, UnknownNameError, expanded_path
 from harness_tasks import grammar
 from harness_tasks.downloads import DOWNLOADS, Download, check_available, fetch, unzip
 
@@ -36,10 +36,6 @@ class Source(ABC):
     @abstractmethod
     def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes | Path:
         """Return the text as bytes of UTF-8, or the path of a file that holds them."""
-
-    def size_bytes(self) -> int | None:
-        """Return the size, where it is known without work."""
-        return None
 
     def facts(self) -> dict[str, Any]:
         """Return what else the record should say about this source."""
@@ -114,10 +110,6 @@ class File(Source):
         """Return the path."""
         return self.path
 
-    def size_bytes(self) -> int:
-        """Return the file's size."""
-        return self.path.stat().st_size
-
 
 def locate(corpus: str) -> Source:
     """Return the source that ``corpus`` names: a known name first, then an existing file.
@@ -135,14 +127,13 @@ def locate(corpus: str) -> Source:
 
 
 def _file(corpus: str, names: list[str]) -> File:
-    path = Path(corpus)
+    path = expanded_path(corpus)
     try:
-        path = path.expanduser()
         if path.is_file():
             path.open("rb").close()
             return File(path)
         there = path.exists()
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise CorpusError(f"corpus {corpus!r} cannot be read: {error}") from error
     if there:
         kind = "a directory" if path.is_dir() else "not a regular file"

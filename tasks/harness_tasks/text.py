@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,19 +44,89 @@ def read_text(name: str, raw: bytes | Path, *, as_bytes: bool, limit: int | None
     Raises:
         CorpusError: empty, one distinct character, not UTF-8, with NUL, or too large to be decoded.
     """
+    content = _content(name, raw)
+    digest = hashlib.sha256(content.data).hexdigest()
+    _examine(name, content, as_bytes=as_bytes, limit=limit)
+    tokens: Tokens = content[:limit]
+    vocabulary = BYTES
+    if not as_bytes:
+        tokens, vocabulary = _characters("".join(_texts(name, content, limit)))
+    return Text(tokens, vocabulary, digest, _distinct(tokens) if as_bytes else vocabulary.size)
+
+
+def check_text(name: str, path: Path, *, as_bytes: bool, limit: int | None) -> int:
+    """Return the number of characters (or bytes) that ``read_text`` would return, in a few megabytes of memory.
+
+    Raises:
+        CorpusError: what ``read_text`` raises.
+    """
     try:
-        content = _map(raw)
-        digest = hashlib.sha256(content.data).hexdigest()
+        status = path.stat()
     except OSError as error:
         raise CorpusError(f"corpus {name!r} cannot be read: {error}") from error
-    tokens, vocabulary = (content[:limit], BYTES) if as_bytes else _characters(_decode(name, content, limit))
-    if not len(tokens):
+    return _checked(name, path.resolve(), as_bytes, limit, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _checked(name: str, path: Path, as_bytes: bool, limit: int | None, *_state: int) -> int:
+    """Examine a file once for each state of it: a plan names it once for each length."""
+    return _examine(name, _content(name, path), as_bytes=as_bytes, limit=limit)
+
+
+def _examine(name: str, content: NDArray[np.uint8], *, as_bytes: bool, limit: int | None) -> int:
+    """Return the number of characters (or bytes) of a text that can be used.
+
+    Raises:
+        CorpusError: it cannot be.
+    """
+    count, distinct = 0, set[str]()
+    for piece in _bytes(content[:limit]) if as_bytes else _texts(name, content, limit):
+        count += len(piece)
+        if len(distinct) < 2:  # noqa: PLR2004
+            distinct |= set(piece)
+    if not count:
         raise CorpusError(f"corpus {name!r} is empty; {TEXT_CURE}")
-    distinct = _distinct(tokens) if as_bytes else vocabulary.size
-    if distinct < 2:  # noqa: PLR2004
-        only = vocabulary.decode(np.asarray(tokens[:1], dtype=np.int32))
+    if len(distinct) == 1:
+        (only,) = distinct
         raise CorpusError(f"corpus {name!r} holds only one distinct character, {only!r}: there is nothing to predict")
-    return Text(tokens, vocabulary, digest, distinct)
+    return count
+
+
+def _bytes(content: NDArray[np.uint8]) -> Iterator[str]:
+    """Yield the bytes as characters of the same number."""
+    for start in range(0, len(content), _CHUNK):
+        yield content[start : start + _CHUNK].tobytes().decode("latin-1")
+
+
+def _texts(name: str, content: NDArray[np.uint8], limit: int | None) -> Iterator[str]:
+    """Yield the characters of a text piece by piece, at most ``limit`` in all.
+
+    Raises:
+        CorpusError: it is not UTF-8, has a NUL, or is too large to be decoded.
+    """
+    window, mark, whole = _window(name, content, limit)
+    decoder, left = codecs.getincrementaldecoder("utf-8")("strict"), limit
+    for start in range(0, len(window), _CHUNK):
+        piece = window[start : start + _CHUNK].tobytes()
+        begin = mark + start - len(decoder.getstate()[0])  # of what this call decodes
+        try:
+            text = decoder.decode(piece, final=whole and start + _CHUNK >= len(window))[:left]
+        except UnicodeDecodeError as error:
+            head = content[:2].tobytes()
+            raise CorpusError(_not_utf8(name, head, error.object[error.start], begin + error.start)) from error
+        if (at := text.find("\0")) >= 0:
+            offset = begin + len(text[:at].encode())
+            raise CorpusError(f"corpus {name!r} is not a text: a NUL at byte {offset:,}; {BYTES_CURE}")
+        yield text
+        if left is not None and (left := left - len(text)) <= 0:
+            return
+
+
+def _content(name: str, raw: bytes | Path) -> NDArray[np.uint8]:
+    try:
+        return _map(raw)
+    except OSError as error:
+        raise CorpusError(f"corpus {name!r} cannot be read: {error}") from error
 
 
 def _map(raw: bytes | Path) -> NDArray[np.uint8]:
@@ -68,8 +140,8 @@ def _distinct(tokens: Tokens) -> int:
     return int(np.count_nonzero(seen))
 
 
-def _decode(name: str, content: NDArray[np.uint8], limit: int | None) -> str:
-    """Return the characters; only as many bytes are read as ``limit`` characters can take."""
+def _window(name: str, content: NDArray[np.uint8], limit: int | None) -> tuple[NDArray[np.uint8], int, bool]:
+    """Return the bytes that ``limit`` characters can take, where they begin, and whether they end the text."""
     mark = len(codecs.BOM_UTF8) if content[:3].tobytes() == codecs.BOM_UTF8 else 0
     stop = len(content) if limit is None else min(len(content), mark + 4 * limit)
     if stop > LARGEST_CHARACTER_FILE_BYTES:
@@ -77,21 +149,13 @@ def _decode(name: str, content: NDArray[np.uint8], limit: int | None) -> str:
         raise CorpusError(
             f"corpus {name!r}: {stop:,} bytes are more than {largest} to decode; {BYTES_CURE}, or a limit"
         )
-    raw = content[mark:stop].tobytes()
-    try:
-        text = codecs.utf_8_decode(raw, "strict", stop == len(content))[0][:limit]
-    except UnicodeDecodeError as error:
-        raise CorpusError(_not_utf8(name, raw, error.start, mark)) from error
-    if (at := text.find("\0")) >= 0:
-        offset = mark + len(text[:at].encode())
-        raise CorpusError(f"corpus {name!r} is not a text: a NUL at byte {offset:,}; {BYTES_CURE}")
-    return text
+    return content[mark:stop], mark, stop == len(content)
 
 
-def _not_utf8(name: str, raw: bytes, start: int, mark: int) -> str:
-    utf16 = raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+def _not_utf8(name: str, head: bytes, byte: int, offset: int) -> str:
+    utf16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     convert = f"convert it (iconv -f {'UTF-16' if utf16 else 'ITS-ENCODING'} -t UTF-8), or {BYTES_CURE}"
-    return f"corpus {name!r} is not UTF-8: byte 0x{raw[start]:02x} at byte {mark + start:,}; {convert}"
+    return f"corpus {name!r} is not UTF-8: byte 0x{byte:02x} at byte {offset:,}; {convert}"
 
 
 def _characters(text: str) -> tuple[Tokens, Vocabulary]:
