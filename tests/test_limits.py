@@ -74,6 +74,7 @@ class Counting(type(load_plugins(block=("torch", "jax")).backend("numpy"))):
 
         def run(rounds):
             self.clock.seconds += rounds * (0.25 if len(matrices) == 1 else 0.001)
+            return start.astype(execution.dtype)
 
         return run
 

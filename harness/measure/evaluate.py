@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task, Trainer
 from harness.measure.guard import checked_outputs
+from harness.measure.task_guard import checked_score
 
 PIECE = 2**20  # outputs that are turned into float64 at a time
 
@@ -32,7 +33,8 @@ class Evaluator:
     Attributes:
         validation: held-out batches; for a stream, in order.
         sample: as many batches of training data.
-        label: how to name the plugin when its outputs are wrong.
+        label: how to name the backend's plugin if its outputs are wrong.
+        task_label: how to name the task's plugin if its scores are wrong.
     """
 
     task: Task
@@ -41,6 +43,7 @@ class Evaluator:
     validation: Sequence[Batch]
     sample: Sequence[Batch]
     label: str
+    task_label: str = "the task"
 
     def evaluate(self, trainer: Trainer, step: int) -> Evaluation:
         """Return the figures after ``step`` updates; the trainer's carried state is put back afterwards.
@@ -63,7 +66,7 @@ class Evaluator:
             outputs = checked_outputs(trainer, batch, self.model, self.dtype, self.label)
             losses += sum_of_losses(self.model.loss, outputs, batch)
             positions += int(batch.mask.sum())
-            score = self.task.score(batch, outputs)
+            score = checked_score(self.task.score(batch, outputs), self.task_label)
             hits, total = hits + score.hits, total + score.total
             for name, (value, count) in score.extra.items():
                 sums[name] = (sums[name][0] + value, sums[name][1] + count)

@@ -1,17 +1,34 @@
-"""What a plugin hands back is checked here, once, so that a broken one fails with its name and not with nonsense."""
+"""What a trainer hands back is checked here, so that a broken one fails with its name and not with nonsense.
+
+``task_guard`` does the same for tasks, ``harness.answers`` for what a backend answers before anything runs.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from harness.contract import Array, Batch, Dtype, Model, PluginError, StepResult, Task, Trainer
-from harness.contract.record import finite
+from harness.contract import (
+    Array,
+    Batch,
+    Dtype,
+    Model,
+    Placement,
+    PluginError,
+    Rank,
+    StepResult,
+    Trainer,
+    array_dtype,
+)
+from harness.contract.names import shortened, text_of
+
+LONGEST = 200  # characters of what a plugin returned: the rest of the message is not to be cut off
+MOST = 2**63  # of a count
+CHAIN_TOLERANCE = 0.1  # relative to the largest element: bfloat16 keeps two digits
 
 
 @dataclass(frozen=True)
@@ -32,9 +49,12 @@ def check_step(result: Any, label: str) -> Step:
     if not isinstance(result, StepResult):
         raise PluginError(f"invalid step: expected a StepResult, got {type(result).__name__}; {label}")
     try:
-        return Step(float(result.loss), float(result.gradient_norm), bool(result.clipped))
-    except (TypeError, ValueError) as error:
+        step = Step(float(result.loss), float(result.gradient_norm), bool(result.clipped))
+    except (TypeError, ValueError, OverflowError) as error:
         raise PluginError(f"invalid step: loss and gradient norm must be scalars ({error}); {label}") from error
+    if step.norm < 0:
+        raise PluginError(f"invalid step: a gradient norm is 0 or more, got {step.norm}; {label}")
+    return step
 
 
 def checked_outputs(trainer: Trainer, batch: Batch, model: Model, dtype: Dtype, label: str) -> Array:
@@ -68,56 +88,96 @@ def check_parameters(trainer: Trainer, model: Model, dtype: Dtype, label: str) -
     return parameters
 
 
-def checked_batches(batches: Iterator[Batch], sequences: int, label: str) -> Iterator[Batch]:
-    """Yield a task's training batches.
+def checked_peak_memory(trainer: Trainer, label: str) -> int | None:
+    """Return the peak of device memory in bytes; None if the engine does not tell.
 
     Raises:
-        PluginError: they end, or one has no position that counts or another number of sequences.
+        PluginError: it is no number of bytes.
     """
-    for batch in batches:
-        if not isinstance(batch, Batch) or batch.size != sequences or not batch.mask.any():
-            raise PluginError(f"invalid batch: expected {sequences} sequences with a scored position; {label}")
-        yield batch
-    raise PluginError(f"invalid batches: training data ended, but it must go on without end; {label}")
+    return _count_or_none("peak_memory()", trainer.peak_memory(), label)
 
 
-def checked_loss(name: str, loss: Any, label: str) -> float:
-    """Return the loss of a predictor that a task computes, as a float.
+def checked_compilations(trainer: Trainer, label: str) -> int:
+    """Return how often the engine has compiled; 0 if it does not tell.
 
     Raises:
-        PluginError: it is no finite number.
+        PluginError: it is no count.
     """
+    return _count_or_none("compilations()", trainer.compilations(), label) or 0
+
+
+def told_placement(trainer: Trainer, label: str) -> Placement | None:
+    """Return where the engine computes; None if it does not tell.
+
+    Raises:
+        PluginError: it is no ``Placement``, or a field of it has another type.
+    """
+    answer = trainer.placement()
+    if answer is None:
+        return None
+    fields = (answer.device, answer.dtype, answer.matmul_precision) if isinstance(answer, Placement) else (None,)
+    if not all(isinstance(field, str) for field in fields[:2]) or not isinstance(fields[-1], str | None):
+        raise _unfit("placement()", "a Placement of texts", answer, label)
+    return replace(answer, devices=_count("placement().devices", answer.devices, label))
+
+
+def told_ranks(trainer: Trainer, label: str) -> tuple[Rank, ...]:
+    """Return what the processes of a data-parallel trainer tell.
+
+    Raises:
+        PluginError: they are no ``Rank`` each, or a field of one has another type.
+    """
+    answer = trainer.ranks()
+    if not isinstance(answer, tuple | list) or not all(isinstance(rank, Rank) for rank in answer):
+        raise _unfit("ranks()", "a tuple of Rank", answer, label)
+    return tuple(_rank(rank, label) for rank in answer)
+
+
+def checked_chain(chain: Any, start: Array, matrices: Sequence[Array], dtype: Dtype, label: str) -> None:
+    """Run one round of an engine's chain of products, and hold its result against NumPy's in float64.
+
+    Raises:
+        PluginError: it is another array, or none.
+    """
+    found = chain(1)
+    exact = np.linalg.multi_dot([start, *matrices])
+    right = isinstance(found, np.ndarray) and (found.shape, found.dtype) == (exact.shape, array_dtype(dtype))
+    if not right or not np.abs(found - exact).max() <= CHAIN_TOLERANCE * np.abs(exact).max():
+        raise _unfit("product_chain(1)", f"the product {exact.shape} {array_dtype(dtype)}", found, label)
+
+
+def _rank(rank: Rank, label: str) -> Rank:
+    threads, seconds = _count_or_none("ranks().threads", rank.threads, label), finite_number(rank.seconds)
+    if not isinstance(rank.device, str) or seconds is None or seconds < 0:
+        raise _unfit("ranks()", "a device's name, threads and seconds", rank, label)
+    return Rank(rank.device, threads, seconds)
+
+
+def _count_or_none(what: str, answer: Any, label: str) -> int | None:
+    return None if answer is None else _count(what, answer, label)
+
+
+def _count(what: str, answer: Any, label: str) -> int:
+    number = finite_number(answer)
+    if number is None or not number.is_integer() or not 0 <= number < MOST:
+        raise _unfit(what, "a whole number, 0 or more", answer, label)
+    return int(answer)
+
+
+def finite_number(answer: Any) -> float | None:
+    """Return a number (a scalar of any library, no truth value and no text) as a float; None if it is not finite."""
+    if isinstance(answer, bool | np.bool_ | str | bytes):
+        return None
     try:
-        number = float(loss)
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"invalid {name}: expected a number, got {loss!r}; {label}") from error
-    if not math.isfinite(number):
-        raise PluginError(f"invalid {name}: expected a finite number, got {loss!r}; {label}")
-    return number
+        number = float(answer)
+    except Exception:  # noqa: BLE001 (a plugin's own, which may raise anything)
+        return None
+    return number if math.isfinite(number) else None
 
 
-def checked_facts(task: Task, label: str) -> dict[str, Any]:
-    """Return what a task tells about itself.
-
-    Raises:
-        PluginError: it cannot be stored.
-    """
-    facts: dict[str, Any] = finite(task.facts())
-    try:
-        json.dumps(facts)
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"invalid facts: expected a dict of JSON values ({error}); {label}") from error
-    return facts
-
-
-def check_evaluation(name: str, batches: Sequence[Batch], label: str) -> None:
-    """Check the batches that a task wants its network evaluated on.
-
-    Raises:
-        PluginError: there is none, or one is no batch or has no position that counts.
-    """
-    if not batches or not all(isinstance(batch, Batch) and batch.mask.any() for batch in batches):
-        raise PluginError(f"invalid {name}: expected batches, each with a scored position; {label}")
+def _unfit(what: str, expected: str, answer: Any, label: str) -> PluginError:
+    got = shortened(text_of(answer), LONGEST)
+    return PluginError(f"invalid {what}: expected {expected}, got {got}; {label}")
 
 
 def _describe(value: Any) -> str:

@@ -19,6 +19,7 @@ from harness.contract import Array, Backend, Execution, Model, UnsupportedError
 from harness.contract.names import error_text
 from harness.contract.record import Figure
 from harness.measure.clock import Clock
+from harness.measure.guard import checked_chain, finite_number
 from harness.measure.speed import training_flops_per_token
 
 LARGE = 1024  # rows and columns of the large product: beyond this the rate no longer rises
@@ -77,8 +78,8 @@ class LimitMeter:
         reasons: list[str] = []
 
         def seconds(name: str, rows: int, matrices: Sequence[Array]) -> float | None:
-            if name in self.known:
-                return float(self.known[name])
+            if (known := finite_number(self.known.get(name)) or 0.0) > 0:
+                return known
             try:
                 new[name] = self._round_seconds(rows, matrices)
             except KeyboardInterrupt:
@@ -95,9 +96,11 @@ class LimitMeter:
 
     def _round_seconds(self, rows: int, matrices: Sequence[Array]) -> float:
         columns = len(matrices[0])
-        chain = self.backend.product_chain(np.full((rows, columns), columns**-0.5), matrices, self.execution)
+        start = np.full((rows, columns), columns**-0.5)
+        chain = self.backend.product_chain(start, matrices, self.execution)
         if chain is None:
             raise UnsupportedError(f"backend {self.backend.name!r} offers no chain of products")
+        checked_chain(chain, start, matrices, self.execution.dtype, f"backend {self.backend.name!r}")
         return fastest_round(chain, self.clock)
 
 

@@ -17,7 +17,7 @@ from harness.measure.draft import Draft
 from harness.measure.environment import environment_id, environment_record
 from harness.measure.events import Event, Facts, Finished, Phase, Progress
 from harness.measure.flow import measure_flow
-from harness.measure.guard import check_parameters, checked_facts, checked_loss
+from harness.measure.guard import check_parameters
 from harness.measure.honesty import checked_threads
 from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.outcome import blamed, outcome_of
@@ -25,6 +25,7 @@ from harness.measure.parity import measure_parity
 from harness.measure.sampling import sample_text
 from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.streams import generator
+from harness.measure.task_guard import checked_facts, checked_loss
 from harness.measure.training import Training
 from harness.plugins import Plugins, load_plugins
 

@@ -29,9 +29,10 @@ from harness.contract.checks import variant_error
 from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.evaluate import Evaluator
-from harness.measure.guard import check_evaluation, check_parameters, checked_batches
+from harness.measure.guard import check_parameters
 from harness.measure.initialise import initial_parameters
 from harness.measure.streams import generator, seed_sequence
+from harness.measure.task_guard import check_declared, check_evaluation, checked_batches
 from harness.plugins import Plugins
 
 FLOW_SEQUENCES = 32  # of a batch, for the gradient flow ...
@@ -81,7 +82,7 @@ class Setup:
     def training(self) -> Iterator[Batch]:
         """Yield the training batches, the same for every backend, without end."""
         batches = self.task.training(generator(self._data_seed, "data"), self.trial.batch)
-        return checked_batches(batches, self.trial.batch, self.task_label)
+        return checked_batches(batches, self.trial.batch, self.task, self.task_label)
 
     def flow_batch(self) -> Batch:
         """Return the first sequences of the first training batch, as many as the gradient flow is read off."""
@@ -98,11 +99,12 @@ class Setup:
         trial = self.trial
         seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
         validation = self.task.validation(generator(seed, "evaluation"), trial.batch)
-        check_evaluation("validation", validation, self.task_label)
+        check_evaluation("validation", validation, self.task, self.task_label)
         rng = generator(self._data_seed, "training_sample")
         sample = self.task.training_sample(rng, trial.batch, len(validation))
-        check_evaluation("training_sample", sample, self.task_label)
-        return Evaluator(self.task, self.model, array_dtype(trial.dtype), validation, sample, self.label)
+        check_evaluation("training_sample", sample, self.task, self.task_label)
+        dtype = array_dtype(trial.dtype)
+        return Evaluator(self.task, self.model, dtype, validation, sample, self.label, self.task_label)
 
     @property
     def _data_seed(self) -> int:
@@ -178,6 +180,8 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     task_class = plugins.task(trial.task)
     task = task_class(task_class.Options(**trial.task_options), trial.length)
     task.prepare(seed_sequence(data_seed(trial), "prepare"))
+    task_label = plugins.label("task", trial.task)
+    check_declared(task, task_label)
     cell = plugins.cell(trial.cell)
     model = Model(cell, task.inputs, trial.hidden, trial.layers, task.outputs, task.loss, trial.dropout)
     reason = answers.why_unsupported(backend, model, trial)
@@ -196,7 +200,6 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
         checkpoint=trial.checkpoint,
         devices=trial.devices,
     )
-    task_label = plugins.label("task", trial.task)
     return Setup(trial, plugins, backend, task, model, parameters, execution, label, task_label)
 
 

@@ -13,13 +13,14 @@ from harness.contract.record import finite
 from harness.measure.clock import Block, Clock, Pace, time_steps
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
-from harness.measure.guard import check_step
+from harness.measure.guard import check_step, checked_compilations, checked_peak_memory, told_ranks
 from harness.measure.honesty import checked_placement, checked_ranks
 from harness.measure.limits import LimitMeter, Limits, limit_figures
 from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.ranks import RankMeter
 from harness.measure.setup import Setup
 from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
+from harness.measure.task_guard import checked_solved
 
 ONE_DEVICE = "the limits are those of one device: not measured for a trial on several"
 
@@ -81,13 +82,13 @@ class Training:
 
     def _block(self, batches: Sequence[Batch], pace: Pace) -> Iterator[Event]:
         device_batches = [self.trainer.put(batch) for batch in batches]
-        compiled = self.trainer.compilations() or 0
+        compiled = checked_compilations(self.trainer, self.setup.label)
         results, seconds = time_steps(self.trainer, device_batches, self.clock, self.setup.label)
-        recompiled = (self.trainer.compilations() or 0) - compiled
+        recompiled = checked_compilations(self.trainer, self.setup.label) - compiled
         block = Block(len(batches), _tokens(batches), seconds, recompiled)
         pace.add(block)
         steady = bool(pace.steady) and pace.steady[-1] is block
-        self.ranks.add(self.trainer.ranks(), block.steps if steady else 0)
+        self.ranks.add(told_ranks(self.trainer, self.setup.label), block.steps if steady else 0)
         yield from self._progress(results, block)
 
     def _progress(self, results: Sequence[StepResult], block: Block) -> Iterator[Event]:
@@ -109,7 +110,7 @@ class Training:
                 raise DivergedError(f"diverged at step {number}")
 
     def _peak_memory(self) -> int | None:
-        device = self.trainer.peak_memory()
+        device = checked_peak_memory(self.trainer, self.setup.label)
         return self.memory.peak_bytes() if device is None else device
 
     def _evaluation_due(self) -> bool:
@@ -124,7 +125,7 @@ class Training:
         yield Phase("evaluate")
         evaluation = evaluator.evaluate(self.trainer, self.step)
         self.memory.start()
-        yield Evaluated(evaluation, bool(self.setup.task.solved(evaluation)))
+        yield Evaluated(evaluation, checked_solved(self.setup.task.solved(evaluation), self.setup.task_label))
         if not math.isfinite(evaluation.loss_validation):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
 

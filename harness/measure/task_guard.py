@@ -1,0 +1,152 @@
+"""What a task hands back is checked here, so that a broken one fails with its name and not with nonsense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Batch, Inputs, Loss, PluginError, Score, Task, Vocabulary
+from harness.contract.names import error_text, shortened, text_of
+from harness.contract.record import finite
+from harness.measure.guard import LONGEST, finite_number
+
+
+def check_declared(task: Task, label: str) -> None:
+    """Check what a task says of its data after ``prepare``.
+
+    Raises:
+        PluginError: inputs, outputs, loss or vocabulary are not the contract's.
+    """
+    inputs, outputs, vocabulary = task.inputs, task.outputs, task.vocabulary
+    if not isinstance(inputs, Inputs) or inputs.kind not in {"token", "real"} or not _is_size(inputs.size):
+        _refuse("inputs", "Inputs of token or real, with a size", inputs, label)
+    if not _is_size(outputs):
+        _refuse("outputs", "a whole number, 1 or more", outputs, label)
+    if task.loss not in get_args(Loss):
+        _refuse("loss", " or ".join(get_args(Loss)), task.loss, label)
+    if vocabulary is not None and not (isinstance(vocabulary, Vocabulary) and vocabulary.size == inputs.size):
+        _refuse("vocabulary", "None, or a Vocabulary of the inputs' size", vocabulary, label)
+
+
+def checked_batches(batches: Iterator[Batch], sequences: int, task: Task, label: str) -> Iterator[Batch]:
+    """Yield a task's training batches.
+
+    Raises:
+        PluginError: they end, or one has no position that counts, another number of sequences, or wrong arrays.
+    """
+    for batch in batches if isinstance(batches, Iterable) else ():
+        if not isinstance(batch, Batch) or batch.size != sequences or not batch.mask.any():
+            raise PluginError(f"invalid batch: expected {sequences} sequences with a scored position; {label}")
+        _check_arrays("batch", batch, task, label)
+        yield batch
+    raise PluginError(f"invalid batches: training data ended, but it must go on without end; {label}")
+
+
+def checked_loss(name: str, loss: Any, label: str) -> float:
+    """Return the loss of a predictor that a task computes, as a float.
+
+    Raises:
+        PluginError: it is no finite number.
+    """
+    number = finite_number(loss)
+    if number is None:
+        _refuse(name, "a finite number", loss, label)
+    return number
+
+
+def checked_facts(task: Task, label: str) -> dict[str, Any]:
+    """Return what a task tells about itself.
+
+    Raises:
+        PluginError: it cannot be stored.
+    """
+    facts = task.facts()
+    try:
+        content: dict[str, Any] = json.loads(json.dumps(finite(dict(facts)), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        why = shortened(error_text(error), LONGEST)
+        raise PluginError(f"invalid facts: expected a dict of JSON values ({why}); {label}") from error
+    return content
+
+
+def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str) -> None:
+    """Check the batches that a task wants its network evaluated on.
+
+    Raises:
+        PluginError: there is none, or one is no batch, has no position that counts, or wrong arrays.
+    """
+    listed = isinstance(batches, Sequence) and len(batches) > 0
+    if not listed or not all(isinstance(batch, Batch) and batch.mask.any() for batch in batches):
+        raise PluginError(f"invalid {name}: expected batches, each with a scored position; {label}")
+    for batch in batches:
+        _check_arrays(name, batch, task, label)
+
+
+def checked_score(score: Any, label: str) -> Score:
+    """Return what a task counts in some outputs, as numbers of Python.
+
+    Raises:
+        PluginError: it is no ``Score`` of finite numbers, or more was right than there is.
+    """
+    if not isinstance(score, Score) or not isinstance(score.extra, Mapping):
+        _refuse("score", "a Score", score, label)
+    hits, total = finite_number(score.hits), finite_number(score.total)
+    if hits is None or total is None or not 0 <= hits <= total:
+        _refuse("score", "0 <= hits <= total", score, label)
+    return Score(hits, total, {name: _pair(name, pair, label) for name, pair in score.extra.items()})
+
+
+def checked_solved(answer: Any, label: str) -> bool:
+    """Return whether a task says that it is solved; None, 0 and 1 are understood.
+
+    Raises:
+        PluginError: it is no truth value.
+    """
+    if not isinstance(answer, bool | np.bool_) and answer is not None and finite_number(answer) not in {0.0, 1.0}:
+        _refuse("solved", "True or False", answer, label)
+    return bool(answer)
+
+
+def _pair(name: Any, pair: Any, label: str) -> tuple[float, float]:
+    numbers = [finite_number(each) for each in pair] if isinstance(pair, tuple | list) else []
+    if not isinstance(name, str) or len(numbers) != 2 or None in numbers or numbers[1] < 0:  # type: ignore[operator]  # noqa: PLR2004
+        _refuse(f"score.extra[{shortened(text_of(name), LONGEST)}]", "a pair (sum, count)", pair, label)
+    return numbers[0] or 0.0, numbers[1] or 0.0
+
+
+def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
+    """Check shapes, kinds and ranges: an engine may clamp a token that does not exist, and train on another task."""
+    places = batch.mask.shape
+    token = task.inputs.kind == "token"
+    _check_array(f"{what}: inputs", batch.inputs, places, task.inputs.size, label, classes=token)
+    classes = task.loss == "cross_entropy"
+    _check_array(f"{what}: targets", batch.targets, places, task.outputs, label, classes=classes)
+    if len(places) != 2 or batch.mask.dtype != np.bool_:  # noqa: PLR2004
+        raise PluginError(f"invalid {what}: expected a mask (T, B) bool, got {places} {batch.mask.dtype}; {label}")
+
+
+def _check_array(what: str, array: Any, places: tuple[int, ...], size: int, label: str, *, classes: bool) -> None:
+    """Check ids (T, B) from 0 to size - 1, or finite vectors (T, B, size)."""
+    shape = places if classes else (*places, size)
+    kinds, expected = ("iu", f"ids below {size}") if classes else ("f", "finite floats")
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in kinds:
+        got = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise PluginError(f"invalid {what}: expected {expected} {shape}, got {got}; {label}")
+    if not (_in_range(array, size) if classes else np.isfinite(array).all()):
+        raise PluginError(f"invalid {what}: expected {expected}, got {array.min()} to {array.max()}; {label}")
+
+
+def _in_range(ids: NDArray[Any], size: int) -> bool:
+    return ids.size == 0 or (int(ids.min()) >= 0 and int(ids.max()) < size)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
+
+
+def _refuse(what: str, expected: str, answer: Any, label: str) -> NoReturn:
+    raise PluginError(f"invalid {what}: expected {expected}, got {shortened(text_of(answer), LONGEST)}; {label}")
