@@ -231,6 +231,8 @@ def _check_entry(kind: str, item: Any) -> None:
         raise PluginError(f"{kind} {item.name!r} does not implement {', '.join(missing)}")
     if kind == "backend":
         _check_groups(item)
+    if kind == "cell":
+        _check_names(item)
     if kind == "task" and not (isinstance(item.Options, type) and issubclass(item.Options, TaskOptions)):
         raise PluginError(f"task {item.name!r}: Options must be a subclass of TaskOptions, got {item.Options!r}")
 
@@ -240,6 +242,12 @@ def _check_groups(backend: Backend) -> None:
         raise PluginError(f"backend {backend.name!r}: groups must be a tuple of names, got {backend.groups!r}")
     for group in backend.groups:
         check_name("group", group)
+
+
+def _check_names(cell: Cell) -> None:
+    for kind, names in (("gates", getattr(cell, "gates", None)), ("states", cell.states)):
+        if not isinstance(names, (tuple, list)) or not names or not all(isinstance(name, str) for name in names):
+            raise PluginError(f"cell {cell.name!r}: {kind} must be a tuple of names, got {names!r}")
 
 
 def _reason(error: BaseException) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.cells import harness_cells
+from harness.cells.operations import NumpyOps as ExactOps
 from harness_numpy.ops import NumpyOps
 
 OPS = NumpyOps()
@@ -86,3 +87,21 @@ def test_an_open_memory_gate_keeps_the_old_state(cell):
             start = cell.gates.index(gate) * H
             zx[:, start : start + H] = 60.0 if gate == cell.memory_gate else -60.0
     np.testing.assert_allclose(cell.step(OPS, zx, zh, tuple(state))[-1], state[-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("f", [-100.0, -20.0, 0.5, 20.0, 100.0])
+@pytest.mark.parametrize("i", [-100.0, -20.0, 0.5, 20.0, 100.0])
+@pytest.mark.parametrize("ops", [OPS, ExactOps()], ids=["engine", "exact"])
+def test_minlstm_divides_by_zero_at_no_bias(ops, f, i, dtype):
+    cell, exact = CELLS["minlstm"], np.logaddexp(0.0, [-f, -i])  # minus the logarithms of the gates
+    zx = np.repeat([[f, i, 0.7]], H, axis=1).astype(dtype)
+    share, new = np.exp(-np.logaddexp(0.0, exact[0] - exact[1])), np.exp(-np.logaddexp(0.0, exact[1] - exact[0]))
+    tolerance = 200 * np.finfo(dtype).eps
+    a, b = cell.coefficients(ops, zx)
+    np.testing.assert_allclose(a, np.full((1, H), share), rtol=tolerance, atol=np.finfo(np.float32).tiny)
+    np.testing.assert_allclose(b, np.full((1, H), 0.7 * new), rtol=tolerance, atol=np.finfo(np.float32).tiny)
+    d_zx = cell.coefficients_gradient(ops, zx, np.ones((1, H), dtype), np.ones((1, H), dtype))
+    d_f = (1 - 0.7) * share * new * np.exp(-np.logaddexp(0.0, f))
+    d_i = -(1 - 0.7) * share * new * np.exp(-np.logaddexp(0.0, i))
+    np.testing.assert_allclose(d_zx, np.repeat([[d_f, d_i, new]], H, axis=1), rtol=tolerance, atol=tolerance)

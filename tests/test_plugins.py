@@ -140,6 +140,17 @@ BROKEN = {
         "cell name None is not allowed",
         "report it",
     ),
+    "no gates": (
+        HEAD + "from harness.contract import Cell\nclass A(Cell):\n    name = 'a'\n    step = step_gradient = None\n"
+        "@hookimpl\ndef harness_cells():\n    return [A()]",
+        "cell 'a': gates must be a tuple of names, got None",
+        "report it",
+    ),
+    "one state instead of a tuple": (
+        HEAD + "class A(RNN):\n    name, states = 'a', 'h'\n@hookimpl\ndef harness_cells():\n    return [A()]",
+        "cell 'a': states must be a tuple of names, got 'h'",
+        "report it",
+    ),
     "a class instead of an instance": (
         HEAD + "@hookimpl\ndef harness_cells():\n    return [RNN]",
         "harness_cells must return instances of Cell",

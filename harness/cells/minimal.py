@@ -52,18 +52,28 @@ class MinLSTM(LinearCell):
     input_gate = "i"
 
     def coefficients(self, ops: Ops, zx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (f', (1 - f') * g)."""
-        _, _, a, g = self._gates(ops, zx)
-        return a, (1.0 - a) * g
+        """Return (f', i' * g)."""
+        zx_f, zx_i, g = ops.split(zx, 3)
+        f, i = self._shares(ops, zx_f, zx_i)
+        return f, i * g
 
     def coefficients_gradient(self, ops: Ops, zx: Tensor, d_a: Tensor, d_b: Tensor) -> Tensor:
         """Return d_zx, by way of d f' / d zx_f = f' i' (1 - f) and d f' / d zx_i = -f' i' (1 - i)."""
-        f, i, a, g = self._gates(ops, zx)
-        d_gate = (d_a - d_b * g) * a * (1.0 - a)
-        return ops.concatenate([d_gate * (1.0 - f), d_gate * (i - 1.0), d_b * (1.0 - a)])
+        zx_f, zx_i, g = ops.split(zx, 3)
+        f, i = self._shares(ops, zx_f, zx_i)
+        d_share = (d_a - d_b * g) * f * i
+        return ops.concatenate([d_share * ops.sigmoid(-zx_f), -d_share * ops.sigmoid(-zx_i), d_b * i])
 
     @staticmethod
-    def _gates(ops: Ops, zx: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        zx_f, zx_i, g = ops.split(zx, 3)
-        f, i = ops.sigmoid(zx_f), ops.sigmoid(zx_i)
-        return f, i, f / (f + i), g
+    def _shares(ops: Ops, zx_f: Tensor, zx_i: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f' and i'.
+
+        ``f / (f + i)`` is 0 / 0 once both gates round to 0. Multiplied through by ``(1 + e^-zx_f) (1 + e^-zx_i) e^m``,
+        with m = min(0, zx_f, zx_i), no exponent is positive and the sum below the line is at least 1.
+        """
+        lower = -ops.relu(-zx_f)
+        m = lower - ops.relu(lower - zx_i)
+        scale = ops.exp(m)
+        of_f, of_i = scale + ops.exp(m - zx_i), scale + ops.exp(m - zx_f)
+        total = of_f + of_i
+        return of_f / total, of_i / total

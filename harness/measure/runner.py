@@ -22,6 +22,7 @@ from harness.measure.honesty import checked_threads
 from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.outcome import blamed, outcome_of
 from harness.measure.parity import measure_parity
+from harness.measure.proof import prove
 from harness.measure.sampling import sample_text
 from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.streams import generator
@@ -155,6 +156,7 @@ class _Run:
         self.label = plugins.label("backend", trial.backend)
         check_backend(self.backend, trial, plugins)
         yield Phase("prepare")
+        prove(plugins.cell(trial.cell), plugins.label("cell", trial.cell), trial.hidden, trial.batch)
         setup = prepare(trial, plugins, self.backend, self.label)
         floor = setup.task.floor()
         figures = {

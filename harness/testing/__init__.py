@@ -4,11 +4,12 @@
 ``checks_for_task``, ``checks_for_cell`` and ``run_check`` need no pytest. No framework import here.
 """
 
+from harness.cells.operations import NumpyOps
 from harness.testing.backends import checks_for_backend
 from harness.testing.cells import checks_for_cell
 from harness.testing.compare import Check, CheckResult, NotApplicable, run_check
 from harness.testing.conformance import BackendConformance, CellConformance, TaskConformance
-from harness.testing.equations import NumpyOps, run_equations
+from harness.testing.equations import run_equations
 from harness.testing.tasks import checks_for_task
 
 __all__ = [

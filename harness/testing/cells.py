@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from harness.cells.operations import NumpyOps
 from harness.contract import Backend, Cell, LinearCell
 from harness.contract.cell import CellState
 from harness.contract.model import Array
 from harness.contract.names import check_name
 from harness.testing.bench import Bench
 from harness.testing.compare import Check, NotApplicable, agree, is_array
-from harness.testing.equations import NumpyOps
 from harness.testing.gradients import (
     hidden_gradients_equal_finite_differences,
     parameter_gradients_equal_finite_differences,

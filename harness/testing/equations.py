@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from harness.cells.operations import NumpyOps
 from harness.contract import Array, Batch, Cell, Model, Optimizer, Parameters, State
-from harness.contract.cell import CellState, Tensor
-
-
-class NumpyOps:
-    """``harness.contract.Ops`` on NumPy arrays, in the dtype of its arguments."""
-
-    def sigmoid(self, x: Tensor) -> Tensor:
-        """Return 1 / (1 + exp(-x)), written with tanh so that it cannot overflow."""
-        return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-    def tanh(self, x: Tensor) -> Tensor:
-        """Return the hyperbolic tangent."""
-        return np.tanh(x)
-
-    def relu(self, x: Tensor) -> Tensor:
-        """Return max(x, 0)."""
-        return np.maximum(x, 0.0)
-
-    def exp(self, x: Tensor) -> Tensor:
-        """Return e to the power x."""
-        return np.exp(x)
-
-    def positive(self, x: Tensor) -> Tensor:
-        """Return 1 where x > 0 and 0 elsewhere."""
-        return (x > 0).astype(x.dtype)
-
-    def split(self, x: Tensor, parts: int) -> Sequence[Tensor]:
-        """Cut the last axis into equal pieces."""
-        return np.split(x, parts, axis=-1)
-
-    def concatenate(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Join pieces along the last axis."""
-        return np.concatenate(pieces, axis=-1)
+from harness.contract.cell import CellState
 
 
 @dataclass(frozen=True, eq=False)

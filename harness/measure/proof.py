@@ -1,0 +1,229 @@
+"""The proof of a cell: its hand-derived gradient is that of its own ``step``. No cell is a reference before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.contract import Array, Cell, HarnessError, LinearCell
+from harness.contract.errors import ParityError
+from harness.measure.differences import Difference, differences
+from harness.measure.functions import Function, coefficients_of, step_of
+from harness.measure.streams import generator
+
+SMALL = 8  # hidden units at which every element is differenced; even, for cells that cut their units in parts
+# A gate at 1 is moderate; at 8 its slope is 3e-4, at 20 it is 2e-9, at 100 nothing is left of it.
+LEVELS = (1.0, 1.0, 4.0, 8.0, 12.0, 20.0, 100.0)
+DIRECTIONS = 2
+JUDGED = 4  # sequences that are differenced; all of them are compared with one another
+MOST_ELEMENTS = 2**17  # of one product of the whole batch
+GRID = 2.0**-20  # arguments are multiples of it, so that a step away from them is exact
+STEP = 2.0**-9  # along one element
+SHORT_STEP = 2.0**-14  # along many at once: each may have a kink, as relu has
+HUGE = 1e4
+RELATIVE = 1e-6
+SAME = 1e-9  # of the largest element of one sequence: what another order of the same operations may change
+ROUNDINGS = 10.0  # float32 may be off by so many times what half an epsilon of every argument does
+FLOOR_EPSILONS = 64.0
+MIXES = "depends on the other sequences of the batch"
+
+_proven: dict[tuple[int, int, int], Cell] = {}  # by identity: a plugin's cell need not be hashable
+_proven_small: dict[int, Cell] = {}
+
+
+def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
+    """Hold the cell's gradient against finite differences of its ``step``, once in a process for each shape.
+
+    In float64: every element of a small shape, and random directions at ``hidden`` and ``batch``, with moderate and
+    saturated gates. In float32 the cell must agree with itself in float64. What a sequence gets must depend neither on
+    the other sequences of its batch nor on calls before.
+
+    Args:
+        cell: what a trial runs.
+        label: what errors call it, with its distribution.
+        hidden: of the trial.
+        batch: of the trial; only some of it where a product has more than 2^17 elements.
+
+    Raises:
+        ParityError: the gradient is not that of ``step``.
+        PluginError: an error of the cell's own, or a result of another shape or dtype than the contract asks for.
+    """
+    key = (id(cell), hidden, batch)
+    if key in _proven:
+        return
+    rows = max(1, min(batch, MOST_ELEMENTS // (len(cell.gates) * hidden)))
+    if id(cell) not in _proven_small and _runs_at(cell, label, SMALL):
+        for function in _functions(cell, label, SMALL):
+            _Proof(function).at_a_small_shape()
+        _proven_small[id(cell)] = cell
+    for function in _functions(cell, label, hidden):
+        _Proof(function).at_the_trial(rows)
+    _proven[key] = cell
+
+
+def _functions(cell: Cell, label: str, hidden: int) -> Iterator[Function]:
+    """Yield what is to be proven, once it is clear that all of it states the same equations."""
+    step = step_of(cell, label, hidden)
+    if isinstance(cell, LinearCell):
+        coefficients = coefficients_of(cell, label, hidden)
+        arguments = _draw(step, np.ones((2, 1)), "linear")
+        a, b = coefficients.value(arguments[:1])
+        _same(step, "is not a * h + b of coefficients", [a * arguments[1] + b], step.value(arguments))
+        every = coefficients_of(cell, label, hidden, of_all_steps=True).value(arguments[:1])
+        _same(coefficients, "is another for one time step than for all", every, [a, b])
+        yield coefficients
+    yield step
+
+
+def _runs_at(cell: Cell, label: str, hidden: int) -> bool:
+    """Return whether the cell can have so many units: some ask for a multiple."""
+    function = step_of(cell, label, hidden)
+    try:
+        function.value(_draw(function, np.ones((1, 1)), "small"))
+    except HarnessError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Proof:
+    function: Function
+
+    def at_the_trial(self, rows: int) -> None:
+        """Difference along random directions, and compare the batch with itself in another order and with others."""
+        function, rng = self.function, generator(0, "proof", "directions")
+        first, second = (_draw(function, self._mixed(rows, name), name) for name in ("first", "second"))
+        values = function.value(first)
+        others = function.value(second)
+        function.gradient(second, others, _cotangents(others))
+        cotangents = _cotangents(values)
+        gradients = function.gradient(first, values, cotangents)  # as in BPTT: after other steps
+        _same(function, "changes from call to call", values, function.value(first))
+        turned = function.value(_reversed(first))
+        _same(function, MIXES, values, _reversed(turned))
+        back = function.gradient(_reversed(first), turned, _reversed(cotangents))
+        _same(function, MIXES, gradients, _reversed(back), of_gradient=True)
+        chosen = np.unique(np.linspace(0, rows - 1, min(rows, JUDGED)).round().astype(int))
+        some = [part[chosen] for part in first]
+        _same(function, MIXES, [part[chosen] for part in values], function.value(some))
+        for index, argument in enumerate(some):
+            directions = rng.choice([-1.0, 1.0], (DIRECTIONS, *argument.shape))
+            self._judge(
+                index,
+                np.einsum("bw,dbw->db", gradients[index][chosen], directions),
+                differences(function, some, index, directions, [part[chosen] for part in cotangents], SHORT_STEP),
+            )
+
+    def at_a_small_shape(self) -> None:
+        """Difference along every element, one level of saturation per sequence; then compare float32 with float64."""
+        function = self.function
+        arguments = _draw(function, np.array(LEVELS)[:, None], "small")
+        values = function.value(arguments)
+        moderate = [part[np.array(LEVELS) == 1.0] for part in values]
+        if not all(np.isfinite(part).all() for part in moderate):
+            raise ParityError(f"{function.label}: {function.name} is not finite for numbers near 1")
+        alone = function.value([part[-1:] for part in arguments])
+        _same(function, MIXES, [part[-1:] for part in values], alone)
+        cotangents = _cotangents(values)
+        gradients = function.gradient(arguments, values, cotangents)
+        for index, argument in enumerate(arguments):
+            width = argument.shape[1]
+            directions = np.repeat(np.eye(width)[:, None], len(argument), axis=1)
+            difference = differences(function, arguments, index, directions, cotangents, STEP)
+            self._judge(index, gradients[index].T, difference)
+        self._in_float32()
+
+    def _mixed(self, rows: int, name: str) -> Array:
+        """Return the level of each unit's gates, half of them moderate, (rows, H)."""
+        rng = generator(0, "proof", "levels", name)
+        levels: Array = rng.choice([*[1.0] * len(LEVELS), *LEVELS], (rows, self.function.hidden))
+        return levels
+
+    def _judge(self, index: int, found: Array, difference: Difference) -> None:
+        """Raise unless ``found`` (directions, sequences) lies between the derivatives from the left and the right."""
+        low, high, rounding = difference
+        tolerance = RELATIVE * np.maximum(np.abs(low), np.abs(high)) + (high - low) + rounding
+        usable = np.isfinite(tolerance)
+        outside = np.maximum(low - found, found - high)
+        wrong = usable & ~(outside <= tolerance)
+        if not wrong.any():
+            return
+        excess = np.where(wrong, np.nan_to_num(outside, nan=np.inf) / np.maximum(tolerance, 1e-300), -1.0)
+        at = np.unravel_index(int(np.argmax(excess)), excess.shape)
+        right, size = 0.5 * (low[at] + high[at]), abs(found[at] - 0.5 * (low[at] + high[at]))
+        function = self.function
+        raise ParityError(
+            f"{function.label}: d_{function.arguments[index]} of {function.gradient_name} is off by {size:.3g} "
+            f"from the finite difference of its own {function.name}, {right:.3g} (hidden {function.hidden}). "
+            f"Correct {function.gradient_name}"
+        )
+
+    def _in_float32(self) -> None:
+        """Compare moderate values and gradients in float32 with the same in float64."""
+        function, epsilon = self.function, float(np.finfo(np.float32).eps)
+        arguments = [part.astype(np.float32).astype(np.float64) for part in _draw(function, np.ones((4, 1)), "float32")]
+        rng = generator(0, "proof", "nudges")
+        nudged = [part * (1 + 0.5 * epsilon * rng.choice([-1.0, 1.0], part.shape)) for part in arguments]
+        exact, moved, found = (
+            _everything(function, part) for part in (arguments, nudged, [part.astype(np.float32) for part in arguments])
+        )
+        for name, one, other, single in zip(function.tensors, exact, moved, found, strict=True):
+            scale = max(float(np.max(np.abs(one))), 1e-3)
+            tolerance = ROUNDINGS * float(np.max(np.abs(other - one))) + FLOOR_EPSILONS * epsilon * scale
+            error = float(np.max(np.abs(single - one)))
+            if not error <= tolerance:
+                raise ParityError(
+                    f"{function.label}: {name} in float32 is off by {error:.3g} from itself in float64 "
+                    f"({tolerance:.3g} allowed)"
+                )
+
+
+def _same(
+    function: Function, fault: str, expected: Sequence[Array], found: Sequence[Array], *, of_gradient: bool = False
+) -> None:
+    """Raise unless both agree to rounding, sequence by sequence; those that are not finite are left out."""
+    names = function.tensors[len(function.results) :] if of_gradient else function.tensors[: len(function.results)]
+    for name, one, other in zip(names, expected, found, strict=True):
+        scale = np.max(np.abs(one), axis=1, keepdims=True)
+        wrong = np.isfinite(scale) & ~(np.abs(one - other) <= SAME * scale)
+        if wrong.any():
+            size = np.max(np.abs(one - other)[wrong])
+            raise ParityError(f"{function.label}: {name} {fault}: it differs by {size:.3g} (hidden {function.hidden})")
+
+
+def _draw(function: Function, levels: Array, name: str) -> list[Array]:
+    """Return arguments; ``levels`` (rows, 1 or H) is the size of one of the products, and half of it the states'.
+
+    Each saturated element of ``zx`` meets a moderate one of ``zh``, or the other way round.
+    """
+    rng = generator(0, "proof", name)
+    rows, arguments = len(levels), list[Array]()
+    large = rng.integers(2, size=(rows, function.gates * function.hidden)) == 1
+    for part, argument in enumerate(function.arguments):
+        if argument.startswith("z"):
+            size = np.tile(np.broadcast_to(levels, (rows, function.hidden)), function.gates)
+            size = np.where(large == (part == 0), size, 1.0) if "zh" in function.arguments else size
+        else:
+            size = np.broadcast_to(np.maximum(1.0, 0.5 * levels), (rows, function.hidden))
+        noise = rng.normal(size=size.shape)
+        drawn = np.where(size > 1, np.sign(noise) * size, 0.0) + noise
+        arguments.append(np.round(drawn / GRID) * GRID)
+    return arguments
+
+
+def _cotangents(values: Sequence[Array]) -> list[Array]:
+    """Return random cotangents, none for huge values, beside which no difference of the others could be seen."""
+    rng = generator(0, "proof", "cotangents")
+    return [np.where(np.abs(value) > HUGE, 0.0, rng.normal(size=value.shape)).astype(value.dtype) for value in values]
+
+
+def _everything(function: Function, arguments: Sequence[Array]) -> list[Array]:
+    """Return the results and the gradient."""
+    values = function.value(arguments)
+    return [*values, *function.gradient(arguments, values, _cotangents(values))]
+
+
+def _reversed(arrays: Sequence[Array]) -> list[Array]:
+    return [np.ascontiguousarray(array[::-1]) for array in arrays]
