@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from scipy.stats import mannwhitneyu
 
 from harness.cli.main import cli
 from harness.contract import Record, Trial, UnknownNameError, UsageError
@@ -17,9 +19,11 @@ from harness_results.compare import compare, same_but
 from harness_results.comparison import Comparison
 from harness_results.floors import Floor, measured_floors
 from harness_results.gate import Rule, read_rule
+from harness_results.multiple import corrected, holm
 from harness_results.order import interleaved
 from harness_results.places import different_facts
 from harness_results.sides import Side, floors_of
+from harness_results.statistics import ALPHA, FAMILY, Effect, compare_speed, enough_launches
 from harness_results.store import Store
 
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
@@ -630,3 +634,104 @@ def test_runs_one_after_the_other_are_told_and_their_drift_can_be_given(tmp_path
 @pytest.mark.parametrize("text", ["3", "-1%", "100%", "nan%", "three"])
 def test_a_drift_is_a_percentage(text):
     assert "is not a percentage from 0% to below 100%" in str(status(run("1", "2", "--drift", text)))
+
+
+def separate(count, factor=1.25, **fields):
+    """Two sides of so many trials, each launch of the one ahead of all of the other: p = 0.008 in every trial."""
+    trials = [trial(seed=seed, **fields) for seed in range(count)]
+    return [one for t in trials for one in launches(t)], [one for t in trials for one in launches(t, factor)]
+
+
+def test_holms_method_is_that_of_the_textbook():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Holm (1979), by hand
+    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "slower"), (6, "slower"), (7, "cannot_tell"), (40, "cannot_tell")])
+def test_the_more_trials_a_table_has_the_more_it_takes(count, told):
+    found = compare(*separate(count))
+    assert found.counts == {told: count}
+    p = found.rows[0].effect
+    assert (p.p_value, p.p_adjusted) == (pytest.approx(2 / 252), pytest.approx(min(1, count * 2 / 252)))
+    text = compare_text.plain(found)
+    assert ("by Holm's method" in text) == (count > 1)
+    if told == "cannot_tell":
+        assert f"measure with --launches {enough_launches(count)} or more" in text.replace("\n", " ")
+        assert enough_launches(count) == (6 if count == 7 else 7)
+    row, *_, suite = map(json.loads, compare_text.to_json_lines(found).splitlines())
+    assert row["p_adjusted"] == pytest.approx(min(1, count * row["p_value"]))
+    assert suite["suite"]["tests"] == count
+
+
+def test_as_many_launches_as_are_asked_for_are_enough():
+    for count in (1, 2, 6, 7, 40, 1000):
+        launched = enough_launches(count)
+        base, new = ([1 + 0.001 * n for n in range(launched)], [2 + 0.001 * n for n in range(launched)])
+        assert {one.verdict for one in corrected([compare_speed(base, new, 0.03)] * count)} == {"slower"}
+        few = (base[:-1], new[:-1])
+        assert {one.verdict for one in corrected([compare_speed(*few, 0.03)] * count)} == {"cannot_tell"}
+
+
+def test_tables_of_equal_code_rarely_show_a_difference():
+    """A thousand tables of twenty comparisons: without the correction every fifth would show one, and more."""
+    base, new = np.random.default_rng(3).lognormal(0, 0.2, (2, 1000, 20, 6))
+    p_values = mannwhitneyu(base, new, axis=-1, method="exact").pvalue
+    tables = [[Effect("faster", 0.2, 0.1, 0.3, p_value=float(p)) for p in table] for table in p_values]
+    shown = [any(one.verdict == "faster" for one in corrected(table)) for table in tables]
+    assert (p_values <= ALPHA).any(axis=1).mean() > 0.2
+    assert sum(shown) / len(tables) <= FAMILY + 4 * (FAMILY * (1 - FAMILY) / len(tables)) ** 0.5
+    assert any(shown)
+
+
+def test_a_difference_that_is_lost_to_the_number_of_comparisons_may_still_be_surely_small():
+    near = Effect("faster", 0.035, 0.031, 0.039, p_value=0.01)
+    assert [one.verdict for one in corrected([near] * 6)] == ["same"] * 6
+
+
+def test_a_build_may_fail_where_nothing_can_be_told(base, tmp_path):
+    few = [record for length in (20, 30, 40, 50) for record in launches(trial(length=length))[:2]]
+    new = store(tmp_path / "new.sqlite", *few)
+    assert status(run(base, new)) == 0
+    for name in ("cannot-tell", "cannot_tell"):
+        result = run(base, new, "--fail-on", name)
+        assert (status(result), "regression (cannot tell)" in result.stdout) == (4, True)
+    assert status(run(base, base, "--fail-on", "cannot-tell")) == 0
+    mixed = run(base, new, "--fail-on", "throughput:5%", "--fail-on", "cannot-tell", "--format", "json")
+    assert json.loads(mixed.stdout.splitlines()[0])["regressions"] == ["cannot_tell"]
+    slower = store(tmp_path / "slower.sqlite", *launches(trial(length=20), factor=1.3))
+    assert status(run(base, slower, "--fail-on", "cannot-tell", "--allow", "missing")) == 4
+    assert "or cannot-tell" in str(run(base, new, "--fail-on", "cannot-say").exception)
+
+
+def software(numpy, **libraries):
+    return HERE | {"libraries": {"numpy": numpy, "pluggy": "1.7"} | libraries, "plugins": {"rnn-harness": "0.1"}}
+
+
+def test_versions_that_differ_stand_beside_the_names_of_the_sides(tmp_path):
+    sides = ((trial(python="base"), "2.4.6", 1), (trial(python="cand"), "2.2.6", 1.3))
+    made = [one for t, numpy, factor in sides for one in launches(t, factor, environment=software(numpy))]
+    path = store(tmp_path / "s.sqlite", *made)
+    result = run("base", "cand", "--by", "python", "--store", path, "--allow", "slower")
+    assert "versions: base: numpy 2.4.6 · cand: numpy 2.2.6\n" in result.stdout
+    assert "pluggy" not in result.stdout
+    result = run("base", "cand", "--by", "python", "--store", path, "-f", "json")
+    suite = json.loads(result.stdout.splitlines()[-1])["suite"]
+    assert suite["versions"] == {"numpy": {"base": "2.4.6", "new": "2.2.6"}}
+    table = CliRunner().invoke(cli, ["report", path, "-f", "markdown"]).stdout
+    assert "- python base: numpy 2.4.6\n- python cand: numpy 2.2.6\n" in table
+
+
+def test_of_two_engines_only_what_both_have_can_differ():
+    jax = launches(trial(backend="jax"), environment=software("2.4.6", jax="0.10"))
+    own = launches(environment=software("2.4.6", numba="0.68"))
+    assert compare(own, jax, key=same_but("backend")).versions == {}
+    without = launches(environment=software("2.2.6"))
+    assert compare(own, without).versions == {"numpy": ("2.4.6", "2.2.6"), "numba": ("0.68", "none")}
+
+
+def test_a_warm_up_that_was_cut_short_is_told():
+    details = {"flags": ["warm-up ended before block times were flat"]}
+    flagged = [replace(record, details=record.details | details) for record in launches()]
+    assert "warm-up ended before block times were flat" in compare_text.plain(compare(launches(), flagged))
+    assert "warm-up" not in compare_text.plain(compare(launches(), launches()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "markdown", "json")
 ALLOWED = ("slower", "newly_failing", "missing")
+DOUBT = ("cannot-tell", "cannot_tell")  # of --fail-on
+FAIL_ON = "What may get worse by how much; cannot-tell: a verdict is needed."
 NOTHING_TOLD = ("missing", "new", "not_comparable")
 
 
@@ -30,7 +33,7 @@ NOTHING_TOLD = ("missing", "new", "not_comparable")
 @store_option
 @click.option("--by", metavar="AXIS", help="Compare two values of a field of the trials: python, backend, dtype, ...")
 @run_option("With --by: within this run", "last")
-@click.option("--fail-on", multiple=True, metavar="METRIC:5%|METRIC:0.02", help="What may get worse by how much.")
+@click.option("--fail-on", multiple=True, metavar="METRIC:5%|METRIC:0.02|cannot-tell", help=FAIL_ON)
 @click.option("--allow", multiple=True, metavar="VERDICT,...", help=f"No regression: {', '.join(ALLOWED)}.")
 @click.option("--drift", type=Percentage(), help="Of the machine, between sides not interleaved.  [default: 10%]")
 @click.option("--allow-mixed", is_flag=True, help="Compare although the environments differ.")
@@ -48,7 +51,8 @@ def command(base: str, new: str, **options: Any) -> int:
     from harness_results.sides import floors_of, is_store_or_run
     from harness_results.statistics import DEFAULT_DRIFT
 
-    rules = [read_rule(text) for text in options["fail_on"]]
+    rules = [read_rule(text) for text in options["fail_on"] if text not in DOUBT]
+    doubt = len(rules) < len(options["fail_on"])
     allowed = _allowed(options["allow"])
     axis = options["by"] or (None if is_store_or_run(base) or is_store_or_run(new) else "backend")
     left, right = _sides(base, new, axis, options)
@@ -63,12 +67,15 @@ def command(base: str, new: str, **options: Any) -> int:
         return NOTHING_COMPARABLE
     drift = DEFAULT_DRIFT if options["drift"] is None else options["drift"]
     floors = floors_of(left, right)
-    found = compare(left.records, right.records, key=key, floors=floors, drift=drift, rules=rules, allowed=allowed)
+    found = compare(
+        left.records, right.records, key=key, floors=floors, drift=drift, rules=rules, allowed=allowed,
+        fail_on_doubt=doubt,
+    )  # fmt: skip
     if not found.comparable:
         also = other_differences(left.records[0].trial, right.records[0].trial, axis) if axis else ""
         sys.stderr.write(f"nothing is compared: {left.name} and {right.name} have no trial in common{also}\n")
         return NOTHING_COMPARABLE
-    _show(found, axis, options)
+    _show(replace(found, sides=(left.name, right.name)), axis, options)
     if any(row.regressions for row in found.rows):
         return REGRESSION
     return OK if any(_judged(row, rules) for row in found.rows) else NOTHING_COMPARABLE

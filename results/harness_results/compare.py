@@ -10,11 +10,13 @@ from harness.contract.errors import UsageError
 from harness.contract.record import Record
 from harness.contract.trial import Trial
 from harness_results.comparison import Comparison, Row
+from harness_results.faster import effect_of_launches, with_speed
 from harness_results.floors import Floor
 from harness_results.gate import Rule
 from harness_results.launches import by_settings, combine
-from harness_results.order import interleaved
-from harness_results.statistics import DEFAULT_DRIFT, compare_speed
+from harness_results.multiple import corrected
+from harness_results.statistics import DEFAULT_DRIFT, Effect
+from harness_results.versions import differing
 
 REGRESSIONS = ("slower", "newly_failing", "missing")
 ENGINE = ("backend", "variant", "device")  # differ with the engine
@@ -57,6 +59,7 @@ def compare(
     drift: float = DEFAULT_DRIFT,
     rules: Sequence[Rule] = (),
     allowed: Sequence[str] = (),
+    fail_on_doubt: bool = False,
 ) -> Comparison:
     """Compare the launches of two sides, trial by trial, in the order of ``base``, or by settings after shuffling.
 
@@ -68,18 +71,19 @@ def compare(
         drift: of the machine between the two sides, which counts where the launches of a trial took no turns.
         rules: what fails besides a missing trial and a new failure; none: every ``slower``.
         allowed: verdicts that are no regression.
+        fail_on_doubt: whether ``cannot_tell`` is one.
 
     Raises:
         UsageError: two trials of one side cannot be told apart by ``key``.
     """
     left, right = _grouped(base, key), _grouped(new, key)
-    rows = []
-    for name in [*left, *(name for name in right if name not in left)]:
-        row = _row(left.get(name, []), right.get(name, []), floors or {}, drift)
-        rows.append(_judged(row, rules, allowed))
+    names, total = list(dict.fromkeys([*left, *right])), len(left.keys() & right.keys())
+    rows = [_row(left.get(name, []), right.get(name, []), floors or {}, drift, total) for name in names]
+    rows = [_judged(row, rules, allowed, fail_on_doubt=fail_on_doubt) for row in _corrected(rows)]
     if any(len(group) > 1 for group in (*left.values(), *right.values())):
         rows.sort(key=lambda row: by_settings(row.trial))
-    return Comparison(tuple(rows))
+    sides = ([one for group in side.values() for one in group] for side in (left, right))
+    return Comparison(tuple(rows), differing(list(sides)))
 
 
 def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key, list[Record]]:
@@ -95,7 +99,7 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
     return groups
 
 
-def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor], drift: float) -> Row:
+def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor], drift: float, total: int) -> Row:
     left, right = _as_one_record(base), _as_one_record(new)
     if left is None or right is None or "interrupted" in (left.status, right.status):
         return _one_sided((*base, *new)[0].trial, left, right)
@@ -104,16 +108,24 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
         verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
         reason = right.reason if fails[1] else left.reason
         return Row(left.trial, verdict, left, right, reason=f"{'fails on both sides: ' * all(fails)}{reason}")
-    timed = _with_speed(base), _with_speed(new)
+    timed = with_speed(base), with_speed(new)
     if not all(timed):
         return Row(left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps")
     if _shared(*timed):
         return Row(left.trial, "same", left, right, reason="the same launches on both sides")
     floor = max((_floor(floors, record.trial.engine) for record in (left, right)), key=lambda floor: floor.value)
-    apart = None if interleaved(*timed) else drift
-    effect = compare_speed(launch_seconds(timed[0]), launch_seconds(timed[1]), floor.value, apart or 0.0)
-    widened = None if effect.low is None else apart
+    effect, widened = effect_of_launches(*timed, floor, drift, total)
     return Row(left.trial, effect.verdict, left, right, effect, floor, widened, effect.reason)
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with verdicts that hold for all comparisons of the table at once."""
+    found = iter(corrected([row.effect for row in rows if row.effect is not None]))
+    return [row if row.effect is None else _with_effect(row, next(found)) for row in rows]
+
+
+def _with_effect(row: Row, effect: Effect) -> Row:
+    return replace(row, effect=effect, verdict=effect.verdict, reason=effect.reason)
 
 
 def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
@@ -123,15 +135,6 @@ def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
     stopped = [name for name, side in (("base", left), ("new", right)) if side and side.status == "interrupted"]
     reason = f"interrupted in {' and '.join(stopped)}: run it again" if stopped else None
     return Row(trial, verdict, left, right, reason=reason)
-
-
-def launch_seconds(records: Iterable[Record]) -> list[float]:
-    """Return the seconds per token of every launch that ended well: a step may hold more tokens on one side."""
-    return [1 / float(record.figures["tokens_per_second"] or 0) for record in _with_speed(records)]
-
-
-def _with_speed(records: Iterable[Record]) -> list[Record]:
-    return [record for record in records if record.status == "ok" and record.figures.get("tokens_per_second")]
 
 
 def _shared(base: Sequence[Record], new: Sequence[Record]) -> bool:
@@ -153,8 +156,9 @@ def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
     return floors.get(engine) or floors.get("*") or Floor()
 
 
-def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str]) -> Row:
-    broken = [row.verdict] if row.verdict in REGRESSIONS and not (rules and row.verdict == "slower") else []
+def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str], *, fail_on_doubt: bool) -> Row:
+    fatal = (*REGRESSIONS, "cannot_tell") if fail_on_doubt else REGRESSIONS
+    broken = [row.verdict] if row.verdict in fatal and not (rules and row.verdict == "slower") else []
     unchecked = []
     if row.both_ok and row.base is not None and row.new is not None:
         broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]

@@ -14,10 +14,16 @@ from rich.text import Text
 from harness.contract.record import finite
 from harness_results.comparison import Comparison, Row
 from harness_results.lines import GAP, left
+from harness_results.statistics import FAMILY
 from harness_results.text import UNKNOWN, number, one_line, quantity, to_ascii
+from harness_results.versions import in_words
 
 BESIDE = "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; measure one at a time"
 WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
+WARMING_UP = "warm-up ended before block times were flat: raise --steps"
+HOLM = (
+    f"{{}} p-values, adjusted by Holm's method: chance alone shows a difference in at most {FAMILY:.0%} of such tables"
+)
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
 TONES = {
     "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
@@ -121,6 +127,8 @@ def to_json_lines(comparison: Comparison) -> str:
         "geometric_mean": comparison.geometric_mean,
         "n": len(comparison.ratios),
         "verdicts": comparison.counts,
+        "tests": comparison.tests,
+        "versions": {name: dict(zip(("base", "new"), both, strict=True)) for name, both in comparison.versions.items()},
         "regressions": sum(bool(row.regressions) for row in comparison.rows),
     }
     objects = [*map(_flat, comparison.rows), {"suite": suite}]
@@ -133,7 +141,7 @@ def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {"verdict": row.verdict, "reason": row.reason, "regressions": list(row.regressions)}
     flat["unchecked"] = list(row.unchecked)
     flat |= {name: getattr(trial, name) for name in ("trial_id", "task", "cell", "length", "backend", "variant")}
-    flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value")}
+    flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value", "p_adjusted")}
     flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
     compared = effect is not None and effect.low is not None
     flat |= {"interleaved": row.drift is None if compared else None, "drift": row.drift}
@@ -172,24 +180,41 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
     if mean is not None:
         yield f"geometric mean of new / base throughput: {mean:.3f} (n = {len(comparison.ratios)})"
     yield "verdicts: " + ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items())
+    if comparison.tests > 1:
+        yield HOLM.format(comparison.tests, FAMILY)
+    if comparison.versions:
+        yield f"versions: {' · '.join(in_words(comparison.sides, comparison.versions))}"
     told: dict[str, list[str]] = {}
     for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
-        if row.drift is not None:
-            told.setdefault(_apart(row.drift), []).append(name)
-        if row.reason:
-            told.setdefault(f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}", []).append(name)
-        if row.effect is not None and max(row.jobs) > 1:
-            told.setdefault(BESIDE.format(*row.jobs), []).append(name)
-        if row.effect is not None and row.warm:
-            told.setdefault(WARM, []).append(name)
-        if row.regressions:
-            broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
-            told.setdefault(f"regression ({broken})", []).append(name)
-        if row.unchecked:
-            rules = f"not checked ({', '.join(row.unchecked)}): base has no such figure"
-            told.setdefault(rules, []).append(name)
+        for line in _told(row):
+            told.setdefault(line, []).append(name)
     for reason, where in told.items():
         yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004
+
+
+def _told(row: Row) -> Iterator[str]:
+    """Yield what must be known of one trial."""
+    if row.drift is not None:
+        yield _apart(row.drift)
+    if row.reason:
+        yield f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}"
+    if row.effect is not None:
+        yield from _conditions(row)
+    if row.regressions:
+        broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
+        yield f"regression ({broken})"
+    if row.unchecked:
+        yield f"not checked ({', '.join(row.unchecked)}): base has no such figure"
+
+
+def _conditions(row: Row) -> Iterator[str]:
+    """Yield under which conditions the speeds were measured."""
+    if max(row.jobs) > 1:
+        yield BESIDE.format(*row.jobs)
+    if row.warm:
+        yield WARM
+    if row.warming_up:
+        yield WARMING_UP
 
 
 def _apart(drift: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.contract.record import Record
 from harness.contract.trial import Trial
+from harness_results.findings import is_warming_up
 from harness_results.floors import Floor
 from harness_results.statistics import Effect
 
@@ -58,12 +60,30 @@ class Row:
         """Whether a side was measured in processes that other trials used before."""
         return any(side is not None and side.details.get("isolation") == "backend" for side in (self.base, self.new))
 
+    @property
+    def warming_up(self) -> bool:
+        """Whether the warm-up of a side's launches ended before block times were flat."""
+        return any(side is not None and is_warming_up(side) for side in (self.base, self.new))
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows, and the geometric mean of the throughput ratios of those where both sides have a speed."""
+    """All rows, and the geometric mean of the throughput ratios of those where both sides have a speed.
+
+    Attributes:
+        rows: one per trial.
+        versions: library -> its version in base and in new, of those that differ.
+        sides: the names of base and new.
+    """
 
     rows: tuple[Row, ...]
+    versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sides: tuple[str, str] = ("base", "new")
+
+    @property
+    def tests(self) -> int:
+        """How many p-values the verdicts rest on."""
+        return sum(row.effect is not None and row.effect.p_value is not None for row in self.rows)
 
     @property
     def ratios(self) -> list[float]:

@@ -108,3 +108,8 @@ def flags(record: Record) -> list[str]:
     """Return what a reader must know before believing the record."""
     found = (record.details.get(name) for name in ("flags", "notes"))
     return [str(flag) for some in found if isinstance(some, list | tuple) for flag in some]
+
+
+def is_warming_up(record: Record) -> bool:
+    """Say whether the warm-up ended before block times were flat, in any launch."""
+    return any("warm-up ended" in flag for flag in flags(record))

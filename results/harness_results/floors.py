@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
+from harness.contract.record import Record
 from harness_results.statistics import DEFAULT_FLOOR, noise_floor
 
 
@@ -33,3 +34,30 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
     if found:
         found["*"] = Floor(median(floor.value for floor in found.values()))
     return found
+
+
+def with_floors(records: Sequence[Record], calibrations: Mapping[str, Mapping[str, Any]]) -> list[Record]:
+    """Return the records with the noise floor of their engine, environment and launches, where the store knows it.
+
+    Args:
+        records: one per trial and environment.
+        calibrations: environment_id -> name -> content.
+    """
+    known: dict[tuple[str, int], dict[str, Floor]] = {}
+    return [_with_floor(record, calibrations, known) for record in records]
+
+
+def _with_floor(
+    record: Record, calibrations: Mapping[str, Mapping[str, Any]], known: dict[tuple[str, int], dict[str, Floor]]
+) -> Record:
+    place = (record.environment_id or "", int(record.details.get("launches", 1)))
+    if place not in known:
+        known[place] = measured_floors(calibrations.get(place[0], {}), place[1])
+    floor = known[place].get(record.trial.engine) or known[place].get("*")
+    return record if floor is None else replace(record, details={**record.details, "noise_floor": asdict(floor)})
+
+
+def floor_of(record: Record) -> Floor:
+    """Return the noise floor that a record holds, or the assumed one."""
+    content = record.details.get("noise_floor")
+    return Floor(float(content["value"]), bool(content["measured"])) if isinstance(content, Mapping) else Floor()

@@ -66,7 +66,7 @@ def read_rule(text: str) -> Rule:
     """
     match = _RULE.fullmatch(text.strip())
     if not match:
-        raise UsageError(f"--fail-on {text!r}: write METRIC:5% or METRIC:0.02, as in throughput:5%")
+        raise UsageError(f"--fail-on {text!r}: write METRIC:5%, as in throughput:5%, METRIC:0.02 or cannot-tell")
     if match["metric"] not in METRICS:
         raise UnknownNameError("metric of --fail-on", match["metric"], METRICS)
     value, relative = float(match["value"]), bool(match["percent"])

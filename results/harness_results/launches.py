@@ -143,13 +143,19 @@ def _like(
     """Return a record with what all launches share from the first, and what each of them gave in its details."""
     details = dict(first.details) | {"interval": interval, "launches": len(group)}
     details["launch_figures"] = [
-        {"status": record.status, "started_at": record.started_at, **record.figures} for record in group
+        {"status": record.status, "started_at": record.started_at, **_timing(record), **record.figures}
+        for record in group
     ]
     for name, found in (("flags", extra), ("notes", ())):
         merged = [*found, *_merged(name, group)]
         details |= {name: merged} if merged or name in details else {}
     origin = {name: getattr(first, name) for name in ("environment", "environment_id", "started_at", "harness_version")}
     return Record(first.trial, first.status, reason, figures, curves, details, **origin)
+
+
+def _timing(record: Record) -> dict[str, Any]:
+    wall = record.details.get("wall_seconds")
+    return {} if wall is None else {"wall_seconds": wall}
 
 
 def _throughput(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.contract.record import Record
-from harness_results import findings
+from harness_results import findings, versions
 from harness_results.machines import legend, machine_names
 from harness_results.networks import Networks
 from harness_results.text import number, one_line
@@ -53,6 +53,7 @@ def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> I
     if used:
         yield " · ".join(used)
     yield from legend(records, machine_names(records))
+    yield from versions.legend(records)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
     named = [(_name(record, label, shown.axes), record) for record, label in zip(records, shown.labels, strict=True)]

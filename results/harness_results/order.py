@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from harness.contract.record import Record, stable_facts
+from harness.contract.record import FIGURE_COLUMNS, Record, stable_facts
 
 LOPSIDED = 0.75  # share of pairs of launches in which the same side came first, from which the sides took no turns
 FEWEST_TURNS = 0.5  # changes of side per launch of the smaller side, below which the sides took no turns
@@ -93,6 +94,13 @@ def _start(record: Record) -> datetime | None:
 
 
 def each_launch(record: Record) -> list[Record]:
-    """Return the launches that a combined record is made from, as far as their order goes; itself where it is one."""
+    """Return the launches that a combined record is made from, as far as it holds them; itself where it is one."""
     launches = record.details.get("launch_figures")
-    return [replace(record, started_at=one.get("started_at")) for one in launches] if launches else [record]
+    return [_launch(record, one) for one in launches] if launches else [record]
+
+
+def _launch(record: Record, one: Mapping[str, Any]) -> Record:
+    figures = {name: one.get(name) for name in FIGURE_COLUMNS}
+    details = {**record.details, "wall_seconds": one.get("wall_seconds")}
+    started = one.get("started_at")
+    return replace(record, status=one.get("status", "ok"), started_at=started, figures=figures, details=details)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.contract import Record, UnknownNameError
+from harness_results import versions
 from harness_results.grid import Grid
 from harness_results.machines import legend, machine_names
 from harness_results.networks import networks
@@ -65,7 +66,12 @@ def _grid(records: Sequence[Record], base: str) -> Grid:
         axes=(*found.axes[:-1], "T"),
         columns=("limit", base, *engines[1:], "best"),
         rows=tuple((place, _cells(places[place], engines)) for place in _by_network(places)),
-        notes=(*_notes(records, base), *_apart(places, base, engines[1:]), *legend(records, machine_names(records))),
+        notes=(
+            *_notes(records, base),
+            *_apart(places, base, engines[1:]),
+            *legend(records, machine_names(records)),
+            *versions.legend(records),
+        ),
     )
 
 

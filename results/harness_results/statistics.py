@@ -9,6 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
+from math import comb
 from statistics import median
 from typing import Any
 
@@ -19,7 +21,9 @@ CONFIDENCE = 0.95
 RESAMPLES = 9999
 FEWEST = 5  # launches on each side below which no difference is significant at ``ALPHA``
 ALPHA = 0.02  # two-sided Mann-Whitney: of 5 against 5 launches, at most one pair may be in the wrong order (p = 0.016)
+MOST_EXACT = 30  # launches on a side up to which the p-value is computed exactly
 EQUIVALENCE = 0.05  # a difference that is surely below this is called "same"
+FAMILY = 0.05  # the chance of a false difference anywhere in a table of equal code, at most
 FLOOR_QUANTILE = 0.99
 DEFAULT_FLOOR = 0.03  # assumed where no noise floor has been measured
 DEFAULT_DRIFT = 0.10  # of the machine, assumed between runs made one after the other
@@ -47,6 +51,7 @@ class Effect:
         low: lower end of its 95 % bootstrap interval; None with a single launch on both sides.
         high: upper end.
         p_value: two-sided Mann-Whitney; None where there are too few launches to mean anything.
+        p_adjusted: the same, by Holm's method for all comparisons of a table; None before.
         reason: why nothing can be told; None where it can.
     """
 
@@ -55,6 +60,7 @@ class Effect:
     low: float | None = None
     high: float | None = None
     p_value: float | None = None
+    p_adjusted: float | None = None
     reason: str | None = None
 
 
@@ -99,7 +105,7 @@ def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0) -> Effect:
+def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0, comparisons: int = 1) -> Effect:
     """Compare two sets of launches of the same work.
 
     ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a bootstrap interval that
@@ -111,16 +117,17 @@ def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0) -
         new: the same of what is compared with it.
         floor: the relative change that A against A reaches by itself.
         drift: what the machine may have changed by between the two, by which the interval is widened; 0: interleaved.
+        comparisons: how many the table holds: the more, the more launches it takes to tell.
     """
     base, new = [1 / seconds for seconds in base], [1 / seconds for seconds in new]  # medians of an even number differ
     change = float(median(new) / median(base)) - 1
     fewest = min(len(base), len(new))
     if max(len(base), len(new)) == 1:
-        return Effect("cannot_tell", change, reason=f"one launch each: measure with --launches {FEWEST} or more")
+        return Effect("cannot_tell", change, reason=f"one launch each: {_cure(comparisons)}")
     ratios = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)))
     low, high = ratios[0] / (1 + drift) - 1, ratios[1] * (1 + drift) - 1
     if fewest < FEWEST:
-        few = f"{len(base)} and {len(new)} launches: measure with --launches {FEWEST} or more"
+        few = f"{len(base)} and {len(new)} launches: {_cure(comparisons)}"
         return Effect("cannot_tell", change, low, high, reason=few)
     effect = Effect("cannot_tell", change, low, high, _mann_whitney(base, new))
     verdict = _verdict(effect, floor)
@@ -136,7 +143,23 @@ def _verdict(effect: Effect, floor: float) -> str:
     low, high, p_value = effect.low or 0.0, effect.high or 0.0, effect.p_value or 0.0
     if p_value <= ALPHA and not low <= 0 <= high and abs(effect.change) > floor:
         return "faster" if effect.change > 0 else "slower"
-    return "same" if low >= -EQUIVALENCE and high <= EQUIVALENCE else "cannot_tell"
+    return "same" if is_same(effect) else "cannot_tell"
+
+
+def is_same(effect: Effect) -> bool:
+    """Say whether the interval lies within ``EQUIVALENCE`` on both sides."""
+    low, high = effect.low, effect.high
+    return low is not None and high is not None and low >= -EQUIVALENCE and high <= EQUIVALENCE
+
+
+def enough_launches(comparisons: int) -> int:
+    """Return how many launches on each side can show a difference among so many comparisons."""
+    level = min(ALPHA, FAMILY / max(1, comparisons))
+    return next(n for n in count(FEWEST) if 2 / comb(2 * n, n) <= level)  # p where every launch of one side is ahead
+
+
+def _cure(comparisons: int) -> str:
+    return f"measure with --launches {enough_launches(comparisons)} or more"
 
 
 def _doubt(effect: Effect, floor: float) -> str:
@@ -147,9 +170,12 @@ def _doubt(effect: Effect, floor: float) -> str:
 
 
 def _mann_whitney(base: Values, new: Values) -> float:
+    """Return the exact p-value, the asymptotic one where values are tied or too many."""
     from scipy import stats
 
-    return float(stats.mannwhitneyu(base, new, alternative="two-sided").pvalue)
+    tied = len({*base, *new}) < len(base) + len(new)
+    method = "asymptotic" if tied or max(len(base), len(new)) > MOST_EXACT else "exact"
+    return float(stats.mannwhitneyu(base, new, alternative="two-sided", method=method).pvalue)
 
 
 def noise_floor(a: Values, b: Values, launches: int) -> float:

@@ -10,6 +10,7 @@ from harness.contract.counting import counted
 from harness.contract.record import Record
 from harness_results.page.words import listed
 from harness_results.text import UNKNOWN, number, one_line
+from harness_results.versions import versions
 
 MOST_LIBRARIES = 12  # told of one environment
 
@@ -47,24 +48,10 @@ def warnings(records: Sequence[Record]) -> list[str]:
             f"These trials come from {len(known)} environments. Losses can be compared; speeds and memory only within "
             "one environment."
         )
-    mixed = [name for name, versions in _versions(records).items() if len(versions) > 1]
+    mixed = [name for name, known in versions(records).items() if len(known) > 1]
     if mixed:
         found.append(f"Several versions are mixed: {listed(mixed)}. See the table of environments.")
     return found
-
-
-def _versions(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Return name -> versions, of the harness and of the libraries."""
-    found: dict[str, dict[str, None]] = {}
-    for record in records:
-        for name, version in _libraries(record).items():
-            found.setdefault(one_line(name), {})[one_line(version)] = None
-    return {name: list(versions) for name, versions in found.items()}
-
-
-def _libraries(record: Record) -> dict[str, Any]:
-    harness = {"harness": record.harness_version} if record.harness_version else {}
-    return harness | dict(_mapping(record.environment.get("libraries")))
 
 
 def _facts(records: Sequence[Record]) -> dict[str, str]:
@@ -72,9 +59,9 @@ def _facts(records: Sequence[Record]) -> dict[str, str]:
     for record in records:
         for name, text in _machine(record.environment):
             found.setdefault(name, {})[one_line(text)] = None
-    versions = [f"{name} {' or '.join(found)}" for name, found in _versions(records).items()]
+    told = [f"{name} {' or '.join(known)}" for name, known in versions(records).items()]
     return {name: " or ".join(texts) for name, texts in found.items()} | (
-        {"versions": listed(versions, MOST_LIBRARIES)} if versions else {}
+        {"versions": listed(told, MOST_LIBRARIES)} if told else {}
     )
 
 

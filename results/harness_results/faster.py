@@ -1,0 +1,52 @@
+"""Which of two sets of launches is faster: the one rule, of ``harness compare``, of tables and of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.contract.record import Record
+from harness_results.floors import Floor, floor_of
+from harness_results.multiple import corrected
+from harness_results.order import each_launch, interleaved
+from harness_results.statistics import DEFAULT_DRIFT, Effect, compare_speed
+
+Pair = tuple[Record, Record]
+
+
+def with_speed(records: Iterable[Record]) -> list[Record]:
+    """Return the launches that ended well and have a speed."""
+    return [record for record in records if record.status == "ok" and record.figures.get("tokens_per_second")]
+
+
+def launch_seconds(records: Iterable[Record]) -> list[float]:
+    """Return the seconds per token of every launch that ended well: a step may hold more tokens on one side."""
+    return [1 / float(record.figures["tokens_per_second"] or 0) for record in with_speed(records)]
+
+
+def effect_of_launches(
+    base: Sequence[Record], new: Sequence[Record], floor: Floor, drift: float, comparisons: int = 1
+) -> tuple[Effect, float | None]:
+    """Return how the launches of ``new`` compare with those of ``base``, and the drift that the interval is widened by.
+
+    Args:
+        base: launches with a speed.
+        new: launches with a speed.
+        floor: the noise floor of both.
+        drift: of the machine, which counts where the launches took no turns.
+        comparisons: how many the table holds.
+    """
+    apart = None if interleaved(base, new) else drift
+    effect = compare_speed(launch_seconds(base), launch_seconds(new), floor.value, apart or 0.0, comparisons)
+    return effect, None if effect.low is None else apart
+
+
+def effects(pairs: Sequence[Pair]) -> list[Effect]:
+    """Return how the second record of each pair compares with the first, corrected for the number of pairs."""
+    return corrected([effect_of(one, other) for one, other in pairs])
+
+
+def effect_of(base: Record, new: Record) -> Effect:
+    """Return how a record of one or several launches compares with another, before any correction."""
+    sides = [with_speed(each_launch(record)) for record in (base, new)]
+    floor = max(map(floor_of, (base, new)), key=lambda floor: floor.value)
+    return effect_of_launches(*sides, floor, DEFAULT_DRIFT)[0]
