@@ -55,11 +55,13 @@ def missing_variants(backend: Backend) -> dict[str, Missing]:
 
 
 def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
-    """Return the variant that the backend takes for this cell and size: one of those that it offers."""
-    answer = _ask(backend, "default_variant", _word, cell, trial)
-    if answer not in variants(backend, cell):
-        raise _broken(backend, f"default_variant() returned {answer!r}, which variants() does not offer")
-    return answer
+    """Return the variant that the backend takes if none is named: one of those that it offers."""
+    return _chosen(backend, "default_variant", cell, trial)
+
+
+def fastest_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
+    """Return the fastest variant that the backend knows for this cell and size: one of those that it offers."""
+    return _chosen(backend, "fastest_variant", cell, trial)
 
 
 def deviation(backend: Backend, cell: Cell, variant: str) -> str | None:
@@ -98,6 +100,13 @@ def environment(backend: Backend, threads: int, *devices: int) -> dict[str, str]
 def without_name(backend: Backend, error: BrokenAnswerError) -> str:
     """Return what one of these questions raised, from ``broken`` on, for who has named the backend already."""
     return str(error).removeprefix(_named(backend))
+
+
+def _chosen(backend: Backend, question: str, cell: Cell, trial: Trial) -> str:
+    answer = _ask(backend, question, _word, cell, trial)
+    if answer not in variants(backend, cell):
+        raise _broken(backend, f"{question}() returned {answer!r}, which variants() does not offer")
+    return answer
 
 
 def _word(answer: Any) -> str:

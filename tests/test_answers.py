@@ -17,6 +17,7 @@ QUESTIONS = {
     "variants": lambda backend: answers.variants(backend, LSTM()),
     "missing_variants": answers.missing_variants,
     "default_variant": lambda backend: answers.default_variant(backend, LSTM(), None),
+    "fastest_variant": lambda backend: answers.fastest_variant(backend, LSTM(), None),
     "deviation": lambda backend: answers.deviation(backend, LSTM(), "vectorised"),
     "why_unsupported": lambda backend: answers.why_unsupported(backend, MODEL, None),
     "devices": answers.devices,

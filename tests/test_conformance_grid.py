@@ -305,6 +305,7 @@ SANE = "it_declares_itself_sanely"
     ("answers", "message"),
     [
         ({"default_variant": "fast"}, "default_variant of lstm: 'fast' is not one of"),
+        ({"fastest_variant": "fast"}, "fastest_variant of lstm: 'fast' is not one of"),
         ({"missing_variants": {"vectorised": Missing("a", "b")}, "variants": ("vectorised",)}, "offered and missing"),
         ({"missing_variants": {"native": "no"}}, "missing variant native: expected Missing"),
         ({"missing_variants": {"native": Missing("a", "")}}, "missing variant native: Missing must say the cure"),

@@ -86,20 +86,25 @@ def test_without_a_compiler_the_variant_is_missing_with_the_cure(elsewhere, back
 
 
 @each_backend
-def test_the_default_is_another_where_the_kernel_cannot_be_built(compiler, backend):
+def test_the_fastest_is_another_where_the_kernel_cannot_be_built(compiler, backend):
     fake = compiler(FAILING)
     assert "native" in backend.variants(LSTM())
-    chosen = backend.default_variant(LSTM(), trial(backend))
+    chosen = backend.fastest_variant(LSTM(), trial(backend))
     assert chosen != "native"
     assert chosen in backend.variants(LSTM())
     assert "broken" in backend.missing_variants()["native"].reason
-    assert backend.default_variant(LSTM(), trial(backend)) == chosen
+    assert backend.fastest_variant(LSTM(), trial(backend)) == chosen
     assert calls(fake) == 1
 
 
 def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would_have_taken_it(compiler):
     compiler("sys.stderr.write('broken\\n\\nin two lines'); sys.exit(1)")
-    axes = {"backend": ["numpy", "torch", "jax:fused"], "task": ["copy"], "length": [64, 128], "steps": [1000]}
+    axes = {
+        "backend": ["numpy:fastest", "torch:fastest", "jax"],
+        "task": ["copy"],
+        "length": [64, 128],
+        "steps": [1000],
+    }
     plugins = load_plugins(block=PEERS)
     trials, (note,) = expand_with_notes(PlanRequest(axes), plugins)
     assert "native" not in {trial.variant for trial in trials}
@@ -130,9 +135,9 @@ def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(c
 
 
 @each_backend
-def test_the_default_is_native_where_it_was_built(compiler, backend):
+def test_the_fastest_is_native_where_it_was_built(compiler, backend):
     fake = compiler(WORKING)
-    assert backend.default_variant(LSTM(), trial(backend)) == "native"
+    assert backend.fastest_variant(LSTM(), trial(backend)) == "native"
     assert calls(fake) == (2 if backend.name == "jax" else 1)
 
 

@@ -164,19 +164,19 @@ def test_without_numba_the_variant_is_missing_with_its_cure(monkeypatch):
         (("vectorised", "loop"), True, "vectorised"),
     ],
 )
-def test_the_default_is_the_fastest_on_offer_where_it_pays(offered, is_built, fastest, monkeypatch):
+def test_the_fastest_is_a_compiled_one_on_offer_where_it_pays(offered, is_built, fastest, monkeypatch):
     backend = NumpyBackend()
     monkeypatch.setattr("harness_numpy.backend.native_is_built", lambda: is_built)
     monkeypatch.setattr(backend, "variants", lambda cell: offered)
     large = Trial(backend="numpy", variant="any", task="char", cell="lstm", length=64, steps=1000)
     small = large.model_copy(update={"hidden": 4, "batch": 2, "steps": 20})
-    assert backend.default_variant(LSTM(), large) == fastest
-    assert backend.default_variant(LSTM(), large.model_copy(update={"length": 5})) == fastest
-    assert backend.default_variant(LSTM(), small) == "vectorised"
+    assert backend.fastest_variant(LSTM(), large) == fastest
+    assert backend.fastest_variant(LSTM(), large.model_copy(update={"length": 5})) == fastest
+    assert backend.fastest_variant(LSTM(), small) == "vectorised"
 
 
 def test_a_cell_without_a_compiled_kernel_runs_vectorised():
     backend = NumpyBackend()
     large = Trial(backend="numpy", variant="any", task="char", cell="mingru", length=64, steps=1000)
-    assert backend.default_variant(MinGRU(), large) == "vectorised"
+    assert backend.fastest_variant(MinGRU(), large) == "vectorised"
     assert not {"numba", "native"} & set(backend.variants(MinGRU()))

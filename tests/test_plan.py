@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from harness.cells import GRU, LSTM, RNN
 from harness.contract import Available, Backend, Missing, Task, TaskDefaults, TaskOptions, Trial, UsageError
 from harness.plugins import Plugins
-from harness.sweep.plan import expand
+from harness.sweep.plan import expand, expand_with_notes
 from harness.sweep.plan_file import read_plan
 from harness.sweep.request import PlanRequest, count, merge
 
@@ -544,14 +544,87 @@ def test_where_no_variant_is_named_the_backend_chooses_for_the_size():
     assert grouped(backend=["sized:all"]) == ["sized:plain", "sized:narrow", "sized:wide"]
 
 
-def test_a_choice_that_is_not_offered_breaks_the_contract():
-    class Odd(Sized):
-        def default_variant(self, cell, trial):
-            return "native"
+class Quick(Engine):
+    """Its users have ``plain``, the quickest is another, and it has no layer for the GRU."""
 
-    plugins = replace(GROUPED, backends=GROUPED.backends | {"sized": Odd()})
-    with pytest.raises(UsageError, match="'sized' is broken: default_variant\\(\\) returned 'native'"):
-        expand(PlanRequest(ONE | {"backend": ["sized"]}), plugins)
+    name = "quick"
+    groups = ("friends",)
+    own_layers = "layer"
+
+    def variants(self, cell):
+        return ("plain", "kernel") if cell.name == "gru" else ("layer", "plain", "kernel")
+
+    def fastest_variant(self, cell, trial):
+        return "kernel" if trial.hidden > 64 else "plain"
+
+
+def quick(backends, include=(), exclude=(), extra=(), **axes):
+    plugins = replace(GROUPED, backends=GROUPED.backends | {one.name: one for one in (Quick(), *extra)})
+    return expand_with_notes(PlanRequest({**ONE, "backend": backends, **axes}, {}, include, exclude), plugins)
+
+
+def engines(*arguments, **named):
+    return [trial.engine for trial in quick(*arguments, **named)[0]]
+
+
+def test_a_backend_alone_is_what_its_users_have_and_its_fastest_is_asked_for_by_that_word():
+    assert engines(["quick", "quick:fastest"], hidden=[64, 128]) == ["quick:layer", "quick:layer", "quick:plain",
+                                                                   "quick:kernel"]  # fmt: skip
+    assert engines(["quick:all"]) == ["quick:layer", "quick:plain", "quick:kernel"]
+
+
+def test_the_fastest_of_a_backend_that_only_says_its_default_is_that_default():
+    assert engines(["sized:fastest"], hidden=[64, 128]) == ["sized:narrow", "sized:wide"]
+
+
+def test_the_fastest_of_a_group_is_that_of_each_member_and_of_a_cell_it_cannot_run_its_record():
+    assert engines(["friends:fastest"], hidden=[128]) == ["sized:wide", "friend:fast", "quick:kernel"]
+    assert engines(["sized:fastest"], cell=["gru"]) == engines(["sized"], cell=["gru"]) == ["sized:plain"]
+
+
+def test_a_variant_that_is_really_called_fastest_is_that_variant():
+    class Named(Quick):
+        name = "named"
+
+        def variants(self, cell):
+            return ("layer", "plain", "fastest")
+
+    assert engines(["named:fastest"], extra=[Named()]) == ["named:fastest"]
+    rule = {"backend": "named:fastest"}
+    assert engines(["named:all"], exclude=[rule], extra=[Named()]) == ["named:layer", "named:plain"]
+
+
+def test_a_cell_without_a_layer_of_the_framework_takes_the_plainest_variant_and_the_plan_says_so():
+    trials, notes = quick(["quick"], cell=["lstm", "gru"])
+    assert [trial.engine for trial in trials] == ["quick:layer", "quick:plain"]
+    assert notes == ["quick ships no layer for gru: it runs as quick:plain"]
+    for asked in ("quick:fastest", "quick:plain", "quick:all"):
+        assert quick([asked], cell=["gru"])[1] == []
+
+
+def test_an_exclude_of_a_variant_holds_for_the_one_that_is_taken_as_the_fastest():
+    rule = {"backend": "quick:kernel"}
+    assert engines(["quick:fastest"], exclude=[rule], hidden=[64, 128]) == ["quick:plain"]
+    assert engines(["quick:fastest", "engine"], exclude=[{"backend": "quick"}]) == ["engine:fast"]
+    with pytest.raises(UsageError, match=r"'quick:fastest': fastest stands for one of the variants; name that, or"):
+        engines(["quick:fastest", "engine"], exclude=[{"backend": "quick:fastest", "hidden": 64}], hidden=[64, 128])
+
+
+def test_where_no_backend_is_named_it_is_the_fastest_of_numpy():
+    class Numpy(Quick):
+        name = "numpy"
+
+    axes = {name: values for name, values in ONE.items() if name != "backend"}
+    plugins = replace(PLUGINS, backends={"numpy": Numpy()})
+    assert [trial.engine for trial in expand(PlanRequest(axes | {"hidden": [128]}), plugins)] == ["numpy:kernel"]
+
+
+@pytest.mark.parametrize(("asked", "question"), [("sized", "default_variant"), ("sized:fastest", "fastest_variant")])
+def test_a_choice_that_is_not_offered_breaks_the_contract(asked, question):
+    plugins = replace(GROUPED, backends=GROUPED.backends | {"sized": Sized()})
+    setattr(plugins.backends["sized"], question, lambda cell, trial: "native")
+    with pytest.raises(UsageError, match=rf"'sized' is broken: {question}\(\) returned 'native'"):
+        expand(PlanRequest(ONE | {"backend": [asked]}), plugins)
 
 
 def test_a_variant_that_cannot_be_had_here_is_an_error_with_the_cure():

@@ -95,7 +95,7 @@ class JaxBackend(Backend):
         deer = ("deer",) if type(cell) in DEER_CELLS else ()
         return ("scan", "fused", *parallel, *deer, *native_variants(cell, xla_recipe()))
 
-    def default_variant(self, cell: Cell, trial: Trial) -> str:
+    def fastest_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the fastest: measured on the CPU; on GPUs by what is published of parallel scans, not measured here.
 
         A line for each rule, the first that holds: add yours where a measurement says so. The kernel is built to find

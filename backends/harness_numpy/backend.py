@@ -69,7 +69,7 @@ class NumpyBackend(Backend):
         found = {name: variant.missing() for name, variant in VARIANTS.items()}
         return {name: missing for name, missing in found.items() if missing is not None}
 
-    def default_variant(self, cell: Cell, trial: Trial) -> str:
+    def fastest_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the fastest compiled variant where a trial of this size would earn back loading it.
 
         The length does not count, so that all lengths of a plan share one variant. The kernel is built to find out

@@ -59,6 +59,7 @@ class TorchBackend(Backend):
     name = "torch"
     checkpoints = True
     data_parallel = True
+    own_layers = "library"
 
     def availability(self) -> Available | Missing:
         """Look for torch without importing it."""
@@ -86,16 +87,16 @@ class TorchBackend(Backend):
         return (*("cuda" if index == 0 else f"cuda:{index}" for index in range(count)), "cpu")
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``library`` first where ``torch.nn`` has the cell; ``fused`` and ``loop`` run every cell.
+        """Return ``library`` first if ``torch.nn`` has the cell; ``loop`` and ``fused`` run every cell.
 
         ``parallel`` runs cells that are linear in their state.
         """
         library = ("library",) if type(cell) in LIBRARY_CELLS else ()
         parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
         compiled = ("compiled",) if why_no_compiler() is None else ()
-        return (*library, "fused", *parallel, "loop", *compiled, *native_variants(cell))
+        return (*library, "loop", "fused", *parallel, *compiled, *native_variants(cell))
 
-    def default_variant(self, cell: Cell, trial: Trial) -> str:
+    def fastest_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the variant that was measured fastest for this cell and size.
 
         Where that is ``native``, the kernel is built to find out whether it can be.

@@ -40,7 +40,7 @@ LINES = (
 
 
 def fastest(cell: Cell, trial: Trial, offered: Sequence[str]) -> str:
-    """Return the variant of those ``offered`` to take where none is named.
+    """Return the variant of those ``offered`` that ``torch:fastest`` takes.
 
     ``compiled`` never is: it compiles for a minute first.
     """

@@ -17,7 +17,7 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
         "backend",
         "-b",
         types.Named("backends"),
-        "BACKEND (at its fastest), BACKEND:VARIANT, BACKEND:all or GROUP.  [default: numpy]",
+        "BACKEND (what its users run), BACKEND:VARIANT, :fastest, :all or GROUP.  [default: numpy:fastest]",
     ),
     ("task", "-t", types.Named("tasks"), "Task.  [default: char]"),
     ("cell", "-c", types.Named("cells"), "Recurrence.  [default: lstm]"),

@@ -202,6 +202,7 @@ class Backend(ABC):
     groups: ClassVar[tuple[str, ...]] = ()  # names that stand for several backends, such as ``peers``
     checkpoints: ClassVar[bool] = False  # whether its trainers honour ``Execution.checkpoint``
     data_parallel: ClassVar[bool] = False  # whether its trainers honour ``Execution.devices``
+    own_layers: ClassVar[str | None] = None  # the variant that runs the framework's own layers
 
     @abstractmethod
     def availability(self) -> Available | Missing:
@@ -224,11 +225,18 @@ class Backend(ABC):
         return {}
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the variant to take where none is named: the one that is fastest for this cell and size.
+        """Return the variant to take if none is named: what users of the framework have.
 
         ``trial`` tells hidden, batch, layers, length, device, dtype and threads; its variant means nothing yet.
         """
         return self.variants(cell)[0]
+
+    def fastest_variant(self, cell: Cell, trial: Trial) -> str:
+        """Return the variant that ``BACKEND:fastest`` takes: the fastest that is known for this cell and size.
+
+        ``trial`` tells the same.
+        """
+        return self.default_variant(cell, trial)
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return the number formats that trainers on ``device`` can compute in."""

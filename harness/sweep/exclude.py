@@ -10,7 +10,7 @@ from typing import Any
 from harness import answers
 from harness.contract import Missing, UnknownNameError
 from harness.plugins import Plugins
-from harness.sweep.request import Combination
+from harness.sweep.request import FASTEST, Combination
 
 Groups = Mapping[str, Sequence[str]]  # group -> its backends
 ANY = ("", "all")  # variants
@@ -85,7 +85,10 @@ class Excludes:
             for cell in self._plugins.cells.values():
                 known.update(dict.fromkeys(answers.variants(backend, cell)))
             known.update(dict.fromkeys(answers.missing_variants(backend)))
-        if (colon and not variant) or variant not in {*ANY, *known}:
+        if variant == FASTEST and FASTEST not in known:
+            what = f"{FASTEST} stands for one of the variants; name that, or {name!r} alone"
+            yield f"exclude backend = {engine!r}: {what}"
+        elif (colon and not variant) or variant not in {*ANY, *known}:
             yield str(UnknownNameError(f"variant of backend {name!r}:", variant, known, "harness list backends"))
 
 
@@ -97,5 +100,5 @@ def _same_engine(asked: str, value: str, groups: Groups, *, loosely: bool) -> bo
     """Say whether ``value`` means ``asked``: a group its members, a backend without a variant each of its variants."""
     (name, _, variant), (wanted, _, wanted_variant) = asked.partition(":"), value.partition(":")
     names = set(groups.get(name, (name,))) if loosely else {name}
-    any_variant = wanted_variant in ANY or (loosely and variant in ANY)
+    any_variant = wanted_variant in ANY or (loosely and variant in {*ANY, FASTEST})
     return bool(names & set(groups.get(wanted, (wanted,)))) and (any_variant or wanted_variant == variant)

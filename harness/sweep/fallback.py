@@ -1,7 +1,7 @@
 """Notes on what a plan takes in place of what it would have taken: never in silence.
 
 A backend that could use an accelerator, finds none, and so runs on the CPU; a variant that turned out to be missing
-when it was to be taken by default, as one that cannot be built.
+when the backend was to choose one, as one that cannot be built; a cell that the framework does not ship.
 """
 
 from __future__ import annotations
@@ -34,6 +34,14 @@ def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
         f"{variant} cannot be had by {', '.join(names)}, so trials that would have taken it run as another variant: "
         f"{_one_line(why.reason)}. Cure: {why.cure}"
         for (variant, why), names in backends.items()
+    ]
+
+
+def layer_notes(without_layer: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return a note for each engine that is taken for cells of which its framework has no layer."""
+    return [
+        f"{engine.partition(':')[0]} ships no layer for {', '.join(cells)}: it runs as {engine}"
+        for engine, cells in without_layer.items()
     ]
 
 

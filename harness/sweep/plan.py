@@ -14,7 +14,7 @@ from harness.plugins import Plugins
 from harness.sweep.axis_values import check_values, tables
 from harness.sweep.backend_options import BackendOptions
 from harness.sweep.exclude import CURE, Excludes
-from harness.sweep.fallback import device_notes, variant_notes
+from harness.sweep.fallback import device_notes, layer_notes, variant_notes
 from harness.sweep.problems import listed
 from harness.sweep.request import AXES, MOST_TRIALS, Combination, PlanRequest, count
 from harness.sweep.resolve import Resolver
@@ -72,8 +72,8 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         raise UsageError(listed(list(errors)))
     if not trials:
         raise UsageError("the plan holds no trial: every combination is excluded; loosen [[exclude]]")
-    notes = variant_notes(resolver.lost_variants()) + device_notes(request, trials.values(), plugins.backends)
-    return list(trials.values()), notes
+    notes = variant_notes(resolver.lost_variants()) + layer_notes(resolver.without_layer)
+    return list(trials.values()), notes + device_notes(request, trials.values(), plugins.backends)
 
 
 def _products(request: PlanRequest) -> list[Combination]:

@@ -28,9 +28,10 @@ from harness.measure import REFERENCE_BACKEND
 from harness.plugins import Plugins
 from harness.sweep.problems import validation_lines
 from harness.sweep.published import published
-from harness.sweep.request import AXES, Combination, PlanRequest
+from harness.sweep.request import AXES, FASTEST, Combination, PlanRequest
 
 SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
+CHOICES = {"": answers.default_variant, FASTEST: answers.fastest_variant}  # what leaves the variant to the backend
 
 
 class Resolver:
@@ -43,9 +44,10 @@ class Resolver:
         self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
         self._known_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self._chosen: dict[str, str] = {}  # a trial's content less its seeds -> the variant that its backend takes
+        self._chosen: dict[tuple[str, str], str] = {}  # what was asked for, a trial's content less its seeds -> variant
         self._tasks_seen: set[str] = set()
-        self._without_variant: dict[str, Backend] = {}  # backends asked for the variant that they take by themselves
+        self._choosing: dict[str, Backend] = {}  # backends whose choice may depend on what can be had
+        self.without_layer: dict[str, dict[str, None]] = {}  # engine taken in place of its framework's layer -> cells
         _check_reference(plugins)
 
     def look_up(self, axis: str, name: str) -> None:
@@ -65,7 +67,7 @@ class Resolver:
                 backends, cells[:1]
             ):  # the variants of all cells, whichever is first
                 _, known = self._variants(backend, cell)
-                if colon and variant not in {"all", *known}:
+                if colon and variant not in {"all", FASTEST, *known}:
                     raise variant_error(backend.name, variant, known, answers.missing_variants(backend))
 
     def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
@@ -129,16 +131,17 @@ class Resolver:
     def _of_backend(
         self, backend: Backend, wanted: str, cell: Cell, fields: Combination, device: str
     ) -> Iterator[Trial]:
-        """Yield one trial for each variant that is wanted: all, the named one, or the backend's choice for this size.
+        """Yield one trial for each variant that is wanted: all, the named one, or the one that the backend chooses.
 
         Where the backend cannot run this cell, the trial stands for it all the same: its record says so.
         """
         fields = fields | {"backend": backend.name, "device": self._device(backend, device)}
         own, known = self._variants(backend, cell)
-        named = own if wanted == "all" else (wanted,) if wanted else ()
+        chooses = wanted in CHOICES and wanted not in known
+        named = own if wanted == "all" else () if chooses else (wanted,)
         for variant in named or known[:1]:
             trial = _validated(fields | {"variant": variant})
-            chosen = variant if named or not own else self._default_variant(backend, cell, trial)
+            chosen = self._choice(backend, cell, trial, wanted) if chooses and own else variant
             yield trial.model_copy(update={"variant": chosen})
 
     def unused_options(self, request: PlanRequest) -> list[str]:
@@ -154,18 +157,22 @@ class Resolver:
             if not (in_file and "task" in request.overridden)
         ]
 
-    def _default_variant(self, backend: Backend, cell: Cell, trial: Trial) -> str:
-        self._without_variant[backend.name] = backend
+    def _choice(self, backend: Backend, cell: Cell, trial: Trial, wanted: str) -> str:
+        if wanted or type(backend).default_variant is not Backend.default_variant:
+            self._choosing[backend.name] = backend
         content = {name: value for name, value in trial.content().items() if name not in SEEDS}
-        key = json.dumps(content, sort_keys=True)
+        key = (wanted, json.dumps(content, sort_keys=True))
         if key not in self._chosen:
-            self._chosen[key] = answers.default_variant(backend, cell, trial)
-        return self._chosen[key]
+            self._chosen[key] = CHOICES[wanted](backend, cell, trial)
+        chosen = self._chosen[key]
+        if not wanted and backend.own_layers and backend.own_layers not in self._variants(backend, cell)[0]:
+            self.without_layer.setdefault(f"{backend.name}:{chosen}", {})[cell.name] = None
+        return chosen
 
     def lost_variants(self) -> dict[str, dict[str, Missing]]:
         """Return what backends offered at first, and found missing when they chose by themselves: with the reasons."""
         found = {}
-        for name, backend in self._without_variant.items():
+        for name, backend in self._choosing.items():
             offered = {
                 variant for (of, _), (_, known) in self._known_variants.items() if of == name for variant in known
             }

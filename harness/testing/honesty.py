@@ -80,8 +80,10 @@ def _variants_are_sane(backend: Backend, cells: tuple[Cell, ...]) -> None:
         both = sorted(set(names) & set(missing))
         assert not both, f"variants of {cell.name}: {both} are offered and missing at the same time"
         for hidden, batch in SIZES:
-            chosen = backend.default_variant(cell, _trial(backend, cell, names[0], hidden, batch))
-            assert chosen in names, f"default_variant of {cell.name}: {chosen!r} is not one of {names}"
+            trial = _trial(backend, cell, names[0], hidden, batch)
+            for question in ("default_variant", "fastest_variant"):
+                chosen = getattr(backend, question)(cell, trial)
+                assert chosen in names, f"{question} of {cell.name}: {chosen!r} is not one of {names}"
 
 
 def _trial(backend: Backend, cell: Cell, variant: str, hidden: int, batch: int) -> Trial:
