@@ -190,7 +190,7 @@ def test_of_many_lengths_a_terminal_shows_some_the_first_and_the_last():
 
 
 def test_a_terminal_shows_some_of_many_notes():
-    failed = [make(status="failed", seed=seed) for seed in range(50)]
+    failed = [make("torch:library", status="failed", seed=seed) for seed in range(50)]
     text = on_a_terminal([Record(r.trial, r.status, f"reason {n}") for n, r in enumerate(failed)])
     assert text.count("n/a:") == MOST_NOTES
     assert f"and {50 - MOST_NOTES} more notes" in text

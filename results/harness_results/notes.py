@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.contract.record import Record
 from harness_results import findings, versions
+from harness_results.engines import variant_legend
 from harness_results.machines import legend, machine_names
 from harness_results.networks import Networks
 from harness_results.text import number, one_line
@@ -54,6 +55,7 @@ def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> I
         yield " · ".join(used)
     yield from legend(records, machine_names(records))
     yield from versions.legend(records)
+    yield from variant_legend(records)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
     named = [(_name(record, label, shown.axes), record) for record, label in zip(records, shown.labels, strict=True)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.contract import Record, UnknownNameError
 from harness_results import versions
+from harness_results.engines import variant_legend
 from harness_results.grid import Grid
 from harness_results.machines import legend, machine_names
 from harness_results.networks import networks
@@ -71,6 +72,7 @@ def _grid(records: Sequence[Record], base: str) -> Grid:
             *_apart(places, base, engines[1:]),
             *legend(records, machine_names(records)),
             *versions.legend(records),
+            *variant_legend(records),
         ),
     )
 
