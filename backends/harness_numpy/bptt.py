@@ -6,6 +6,7 @@ readout and loss included, so memory grows with the chunk and with the number of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def backpropagate(
     state: State | None,
     *,
     training: bool,
-    hidden: Array | None = None,
+    states: Sequence[Array] = (),
 ) -> tuple[np.floating[Any], State]:
     """Fill the network's gradients.
 
@@ -34,7 +35,8 @@ def backpropagate(
         chunk: how many are kept at a time.
         state: to start from; None means zeros.
         training: dropout on.
-        hidden: (layers, T, B, H) to be filled with the total derivatives d loss / d h_t; None: not wanted.
+        states: to be filled with the total derivatives d loss / d h_t and, behind them, those of the cell's further
+            states, each (layers, T, B, H); as many as are wanted.
 
     Returns:
         the mean loss and the final state.
@@ -46,17 +48,15 @@ def backpropagate(
         state = network.forward(part, state, training=training).final()
     work = network.forward(chunks[-1], state, training=training)
     final, end = work.final(), network.masks.position()
-    loss, d_state = network.backward(chunks[-1], work, None)
-    _keep(hidden, work.d_hidden, batch.steps)
+    loss, d_state = _backward(network, chunks[-1], work, None, _until(states, batch.steps, chunks[-1].steps))
     if starts:
         total, stop = network.gradients.vector.copy(), batch.steps - chunks[-1].steps
         for part, (state, position) in zip(reversed(chunks[:-1]), reversed(starts), strict=True):
             network.masks.rewind(position)
             work = network.forward(part, state, training=training)
-            share, d_state = network.backward(part, work, d_state)
+            share, d_state = _backward(network, part, work, d_state, _until(states, stop, part.steps))
             loss += share
             total += network.gradients.vector
-            _keep(hidden, work.d_hidden, stop)
             stop -= part.steps
         network.gradients.vector[...] = total
         network.masks.rewind(end)
@@ -73,6 +73,15 @@ def outputs(network: Network[W], batch: DeviceBatch, chunk: Chunk, state: State 
     return np.concatenate(pieces).reshape(batch.steps, batch.size, -1), final
 
 
-def _keep(hidden: Array | None, found: Array, stop: int) -> None:
-    if hidden is not None:
-        hidden[:, stop - found.shape[1] : stop] = found
+def _backward(
+    network: Network[W], part: DeviceBatch, work: W, d_final: State | None, states: Sequence[Array]
+) -> tuple[np.floating[Any], State]:
+    found = network.backward(part, work, d_final, states[1:])
+    if states:
+        states[0][...] = work.d_hidden
+    return found
+
+
+def _until(states: Sequence[Array], stop: int, steps: int) -> list[Array]:
+    """Return the views of the last ``steps`` time steps before ``stop``."""
+    return [state[:, stop - steps : stop] for state in states]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,12 +82,15 @@ class HoistedNetwork(Network[Workspace]):
         outputs += self._p["bias_out"]
         return outputs
 
-    def backward(self, batch: DeviceBatch, work: Workspace, d_final: State | None) -> tuple[np.floating[Any], State]:
+    def backward(
+        self, batch: DeviceBatch, work: Workspace, d_final: State | None, d_others: Sequence[Array] = ()
+    ) -> tuple[np.floating[Any], State]:
         """Go back layer by layer, from the loss."""
         loss = self._readout_backward(batch, work)
         d_initial = []
         for layer in reversed(range(self.model.layers)):
             recurrence = work.layers[layer]
+            recurrence.d_others = [other[layer] for other in d_others]
             above = None if d_final is None else [part[layer] for part in d_final]
             d_initial.append(recurrence.backward(self._p.get(f"weight_hh_l{layer}"), work.d_hidden_of(layer), above))
             self._weight_gradients(batch, work, layer)

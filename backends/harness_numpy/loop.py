@@ -75,7 +75,9 @@ class LoopNetwork(Network[Tape]):
         """Return W h + b of every step, (T*B, K)."""
         return np.concatenate([self._read(moments[-1].after[0]) for moments in work.moments])
 
-    def backward(self, batch: DeviceBatch, work: Tape, d_final: State | None) -> tuple[np.floating[Any], State]:
+    def backward(
+        self, batch: DeviceBatch, work: Tape, d_final: State | None, d_others: Sequence[Array] = ()
+    ) -> tuple[np.floating[Any], State]:
         """Go back through time; at each step, down through the layers."""
         model, d_states = self.model, [list(parts) for parts in self._initial(batch.size, d_final)]
         work.d_hidden = np.empty((model.layers, batch.steps, batch.size, model.hidden), self.gradients.dtype)
@@ -86,7 +88,8 @@ class LoopNetwork(Network[Tape]):
             loss += share
             for layer in reversed(range(model.layers)):
                 d_states[layer][0] = d_states[layer][0] + d_x
-                work.d_hidden[layer, t] = d_states[layer][0]
+                for kept, d_state in zip((work.d_hidden, *d_others), d_states[layer], strict=False):
+                    kept[layer, t] = d_state
                 d_states[layer], d_x = self._step_gradient(layer, work.moments[t][layer], d_states[layer])
         return loss, stacked(d_states)
 

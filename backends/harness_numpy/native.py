@@ -72,6 +72,8 @@ class NativeRecurrence(Recurrence):
 class NativeNetwork(HoistedNetwork):
     """Every product in the kernel too, which thus needs no threads beside its own; what is left is NumPy's."""
 
+    keeps_states = False
+
     def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
         super().__init__(model, parameters, gradients, masks, threads, recurrence=NativeRecurrence)
         self._kernel, self._double = library(), int(gradients.dtype == "float64")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -36,7 +37,12 @@ class Network(ABC, Generic[W]):
         gradients: filled by ``backward``.
         masks: dropout.
         threads: of BLAS.
+
+    Attributes:
+        keeps_states: whether ``backward`` can give the gradient of every state of the cell, not that of h alone.
     """
+
+    keeps_states: ClassVar[bool] = True
 
     def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
         self.model, self.gradients, self.masks, self.threads = model, gradients, masks, threads
@@ -47,13 +53,17 @@ class Network(ABC, Generic[W]):
         """Run all layers from ``state``, None meaning zeros. What it returns holds until the next call."""
 
     @abstractmethod
-    def backward(self, batch: DeviceBatch, work: W, d_final: State | None) -> tuple[np.floating[Any], State]:
+    def backward(
+        self, batch: DeviceBatch, work: W, d_final: State | None, d_others: Sequence[Array] = ()
+    ) -> tuple[np.floating[Any], State]:
         """Fill the gradients and ``work.d_hidden``.
 
         Args:
             batch: as in ``forward``.
             work: what ``forward`` returned.
             d_final: d loss / d final state by what comes after these steps, each (layers, B, H); None: nothing.
+            d_others: to be filled with d loss / d state of the cell's states but h, each (layers, T, B, H), where it
+                ``keeps_states``; none: not wanted.
 
         Returns:
             these steps' share of the mean loss, and d loss / d initial state, each (layers, B, H).

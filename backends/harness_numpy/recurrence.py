@@ -31,6 +31,8 @@ class Recurrence(ABC):
     Attributes:
         zx: (T, B, G*H) input products; after ``backward``, d loss / d zx. In between it is the recurrence's own.
         states: (T + 1, B, H) per state of the cell; entry 0 is the state before the first step.
+        d_others: (T, B, H) per state but h, which the loops in NumPy alone fill in ``backward`` with the total
+            derivative d loss / d state; empty: not wanted.
     """
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
@@ -39,6 +41,7 @@ class Recurrence(ABC):
         self.states: list[Array] = [
             np.zeros((shape.steps + 1, shape.batch, shape.hidden), shape.dtype) for _ in cell.states
         ]
+        self.d_others: Sequence[Array] = ()
 
     def input_bias(self, bias_ih: Array, bias_hh: Array | None) -> Array:
         """Return (G*H,), what is to be added to the input products before ``forward``.
@@ -101,6 +104,8 @@ class Stepwise(Recurrence):
         for t in reversed(range(len(self._zx_at))):
             d_h, zx, zh = d_hidden[t], self._zx_at[t], self._zh_at[t]
             d_h += recurrent
+            for kept, d_other in zip(self.d_others, d_others, strict=False):
+                kept[t] = d_other
             d_zx, d_zh, (direct, *others) = self.cell.step_gradient(
                 OPS, zx, zh, self._states_at[t], self._states_at[t + 1], (d_h, *d_others)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,16 +93,19 @@ class NumpyTrainer(Trainer):
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update."""
-        hidden = np.empty((self._model.layers, batch.steps, batch.size, self._model.hidden), self._dtype)
+        names = self._model.cell.states if self._network.keeps_states else ("h",)
+        shape = (self._model.layers, batch.steps, batch.size, self._model.hidden)
+        states = tuple(np.empty(shape, self._dtype) for _ in names)
         with np.errstate(all="ignore"):
-            loss, _ = self._backpropagate(batch, training=False, hidden=hidden)
-        return Gradients(float(loss), self._gradients.copy(), hidden)
+            loss, _ = self._backpropagate(batch, training=False, states=states)
+        whole = len(states) == len(self._model.cell.states)
+        return Gradients(float(loss), self._gradients.copy(), states[0], states if whole else None)
 
     def _backpropagate(
-        self, batch: DeviceBatch, *, training: bool, hidden: Array | None = None
+        self, batch: DeviceBatch, *, training: bool, states: Sequence[Array] = ()
     ) -> tuple[np.floating[Any], State]:
         state, chunk = self._carried(batch), self._chunk(batch)
-        return backpropagate(self._network, batch, chunk, state, training=training, hidden=hidden)
+        return backpropagate(self._network, batch, chunk, state, training=training, states=states)
 
     def _chunk(self, batch: DeviceBatch) -> int | None:
         return self._execution.chunk(batch.steps)

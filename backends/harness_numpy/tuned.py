@@ -151,6 +151,8 @@ class TunedLSTM(Tuned):
 
     def _apply(self, t: int, d_h: Array, factors: Array) -> None:
         d_z, d_c = self._zx_at[t], self._d_c
+        for kept in self.d_others:
+            kept[t] = d_c
         d_c += np.multiply(d_h, factors[4], out=self._scratch)
         np.multiply(factors[:3], d_c, out=d_z[:3])
         np.multiply(factors[3], d_h, out=d_z[3])

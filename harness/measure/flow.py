@@ -1,14 +1,15 @@
-"""Gradient flow: how much of the loss at the last scored position reaches back to each earlier hidden state."""
+"""Gradient flow: how much of the loss at the last scored position reaches back to each earlier state."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Array, Batch, Trainer
+from harness.contract import Array, Batch, Parameters, PluginError, Trainer
 from harness.contract.record import HORIZON_FRACTION
 
 NOISE_FLOOR = 1e-30  # relative to lag 0: below it float32 runs into denormal numbers
@@ -20,14 +21,18 @@ Series = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """||dL/dh_t|| against the lag, with L the loss at each sequence's last scored position only.
+    """||dL/ds_t|| against the lag, with s_t the whole state and L the loss at each sequence's last scored position only.
+
+    The whole state is every state of the cell in every layer (h and c of an lstm). Each is a variable of its own, as in
+    ``Gradients.states``, so that the norm is that of the loss's gradient by all that the network carries on.
 
     Attributes:
         lags: (n,) 0, 1, ...: (that sequence's last scored position) - t.
-        median: (n,) over the batch, of the norm over all layers sqrt(sum over layers of ||dL/dh_t||^2).
+        median: (n,) over the batch, of the norm sqrt(sum over layers and states of ||dL/ds_t||^2).
         low: (n,) the lower quartile.
         high: (n,) the upper quartile.
-        layers: (layers, n) the median of each layer's norm.
+        layers: (layers, n) the median of each layer's norm, over its states.
+        states: by name, (n,) the median of each state's norm, over all layers; empty for a cell with one state.
         horizon: the first lag at which ``median`` is below 1 % of its value at lag 0; n where it never is; None where
             the value at lag 0 is zero or not finite.
         censored: the median never fell below: the true horizon is at least n.
@@ -43,6 +48,7 @@ class Flow:
     horizon: int | None
     censored: bool
     decay: float | None
+    states: Mapping[str, Series] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able series, at most 512 lags: all where there are no more, else log-spaced with both ends kept.
@@ -54,25 +60,71 @@ class Flow:
             "lags": self.lags[kept].tolist(),
             **{name: _finite(getattr(self, name)[kept]) for name in ("median", "low", "high")},
             "layers": [_finite(layer[kept]) for layer in self.layers],
+            **({"states": {name: _finite(one[kept]) for name, one in self.states.items()}} if self.states else {}),
             "horizon": self.horizon,
             "censored": self.censored,
             "decay": self.decay,
         }
 
 
-def measure_flow(trainer: Trainer, batch: Batch) -> Flow:
-    """Return the gradient flow of ``batch`` at the trainer's present weights; changes nothing in the trainer."""
+class Others(Protocol):
+    """Gives what an engine that knows the gradient of h alone leaves out."""
+
+    def __call__(self, hidden: Array, batch: Batch, parameters: Parameters) -> Sequence[Array]:
+        """Return d loss / d state for every state but h, each (layers, T, B, H); none where they cannot be had."""
+
+
+def measure_flow(
+    trainer: Trainer, batch: Batch, names: Sequence[str] = ("h",), others: Others | None = None
+) -> Flow:
+    """Return the gradient flow of ``batch`` at the trainer's present weights; changes nothing in the trainer.
+
+    Args:
+        trainer: at these weights.
+        batch: all its loss but that at each sequence's last scored position is left out.
+        names: of the cell's states.
+        others: completes the gradients of a trainer that gives that of h alone; None: they stay incomplete.
+
+    Raises:
+        PluginError: the gradients of the states are not one for each, in the shape of that of h.
+    """
     scored = batch.last_scored()
-    norms = _norms(trainer.gradients(trainer.put(scored)).hidden)
-    by_lag = _by_lag(norms, scored.mask)  # (layers, lags, sequences)
+    found = trainer.gradients(trainer.put(scored))
+    states: Sequence[Array] = (found.hidden,) if found.states is None else found.states
+    if found.states is None and len(names) > 1 and others is not None:
+        states = (found.hidden, *others(found.hidden, scored, trainer.parameters()))
+    elif found.states is not None and [np.shape(one) for one in states] != [np.shape(found.hidden)] * len(names):
+        raise PluginError(f"invalid gradients: states must be one array for each of {', '.join(names)}, shaped as hidden")
+    by_lag = [_by_lag(_norms(one), scored.mask) for one in states]  # each (layers, lags, sequences)
     with np.errstate(over="ignore"):
-        total = np.sqrt(np.sum(np.square(by_lag), axis=0))
+        by_layer = _together(by_lag)
+        total = _together(by_layer)
+        by_state = [_together(one) for one in by_lag]
     low, median, high = _quantiles(total, (0.25, 0.5, 0.75))
-    (layers,) = _quantiles(by_lag, (0.5,))
+    (layers,) = _quantiles(by_layer, (0.5,))
+    medians = [_quantiles(one, (0.5,))[0] for one in by_state]
     horizon, censored = _horizon(median)
     return Flow(
-        np.arange(len(median)), median, low, high, layers, horizon=horizon, censored=censored, decay=_decay(median)
+        np.arange(len(median)),
+        median,
+        low,
+        high,
+        layers,
+        horizon=horizon,
+        censored=censored,
+        decay=_decay(median),
+        states=dict(zip(names, medians, strict=False)) if len(names) > 1 else {},
     )
+
+
+def median_norms(hidden: Array, batch: Batch) -> Series:
+    """Return (lags,) the median over sequences of the norm over layers of ``hidden`` (layers, T, B, H)."""
+    return _quantiles(_together(_by_lag(_norms(hidden), batch.mask)), (0.5,))[0]
+
+
+def _together(norms: Sequence[Series] | Series) -> Series:
+    """Return the norm of vectors joined, from the norm of each, over the first axis; nothing overflows before its time."""
+    return np.asarray(np.hypot.reduce(np.asarray(norms), axis=0))
 
 
 def _norms(hidden: Array) -> Series:

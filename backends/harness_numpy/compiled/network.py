@@ -20,6 +20,8 @@ from harness_numpy.update import Update
 class CompiledNetwork(HoistedNetwork):
     """Layers of compiled loops."""
 
+    keeps_states = False
+
     def _loss_and_gradient(self, batch: DeviceBatch, outputs: Array) -> np.floating[Any]:
         if self.model.loss != "cross_entropy":
             return super()._loss_and_gradient(batch, outputs)
