@@ -28,9 +28,11 @@ from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.streams import generator
 from harness.measure.task_guard import checked_facts, checked_loss
 from harness.measure.training import Training
+from harness.measure.whole import WholeState
 from harness.plugins import Plugins, load_plugins
 
 TEMPERATURES = (0.5, 0.8, 1.0)
+H_ALONE = "gradient flow and horizon are those of h alone: the engine gives no gradient of the other states"
 DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
 IDLE_DROPOUT_NOTE = "dropout acts between layers: with one layer it does nothing"
 
@@ -95,6 +97,8 @@ class _Run:
     memory: PeakMemory = field(default_factory=PeakMemory)
     flags: list[str] = field(default_factory=list)
     phases: list[tuple[str, float]] = field(default_factory=list)
+    deviates: bool = False
+    flows: dict[str, Any] = field(default_factory=dict)
 
     def note(self, event: Event) -> None:
         """Keep the moment at which a phase begins."""
@@ -139,15 +143,12 @@ class _Run:
         yield Phase("parity")
         yield from self._parity(setup)
         yield Phase("flow")
-        initial = measure_flow(trainer, setup.flow_batch())
-        curves = {"initial": initial.to_json()}
-        figures = {"gradient_horizon": initial.horizon, "gradient_decay": initial.decay}
-        details = {"gradient_horizon_censored": initial.censored}
-        yield Facts(figures=figures, curves={"gradient_flow": curves}, details=details)
+        yield self._flow(setup, trainer, "initial", 0)
         known = self.settings.calibrations.get(self.environment_id or "", {})
-        yield from Training(setup, trainer, self.clock, self.memory, self.flags, known).events()
+        training = Training(setup, trainer, self.clock, self.memory, self.flags, known)
+        yield from training.events()
         yield Phase("finish")
-        yield from self._extra("gradient flow after training", self._final_flow(setup, trainer, curves))
+        yield from self._extra("gradient flow after training", self._final_flow(setup, trainer, training.step))
         yield from self._keep(setup, trainer)
 
     def _setup(self) -> Generator[Event, None, Setup]:
@@ -186,6 +187,7 @@ class _Run:
         deviation = answers.deviation(setup.backend, setup.model.cell, self.trial.variant)
         if deviation is not None:
             self.flags.append(f"another function: {deviation}")
+            self.deviates = True
             yield Facts(details={"deviation": deviation})
             return
         batch = setup.probe(setup.trial.batch)
@@ -209,16 +211,26 @@ class _Run:
         except BaseException as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
             self.flags.append(f"{what} failed: {shortened(error_text(error))}; {self.blamed(error)}")
 
-    def _final_flow(self, setup: Setup, trainer: Trainer, curves: Mapping[str, Any]) -> Iterator[Event]:
-        names = ("gradient_horizon", "gradient_decay", "gradient_horizon_censored")
-        yield Facts(
-            figures=dict.fromkeys(names[:2]), details={names[2]: False}
-        )  # those of the start are no longer true
-        final = measure_flow(trainer, setup.flow_batch())
-        yield Facts(
-            figures={"gradient_horizon": final.horizon, "gradient_decay": final.decay},
-            curves={"gradient_flow": {**curves, "final": final.to_json()}},
-            details={"gradient_horizon_censored": final.censored},
+    def _final_flow(self, setup: Setup, trainer: Trainer, step: int) -> Iterator[Event]:
+        unknown = dict.fromkeys(("gradient_horizon", "gradient_decay"))  # those of the start are no longer true
+        yield Facts(figures=unknown, details={"gradient_horizon_censored": False, "gradient_horizon_step": None})
+        yield self._flow(setup, trainer, "final", step)
+
+    def _flow(self, setup: Setup, trainer: Trainer, moment: str, step: int) -> Facts:
+        """Return the gradient flow of the whole state after ``step`` training steps."""
+        names, batch = setup.model.cell.states, setup.flow_batch()
+        if len(names) == 1:
+            flow = measure_flow(trainer, batch)
+        else:
+            others = None if self.deviates else WholeState(setup, self.flags)
+            flow = measure_flow(trainer, batch, names, others)
+            if len(flow.states) < len(names) and H_ALONE not in self.flags:
+                self.flags.append(H_ALONE)
+        self.flows[moment] = flow.to_json()
+        return Facts(
+            figures={"gradient_horizon": flow.horizon, "gradient_decay": flow.decay},
+            curves={"gradient_flow": dict(self.flows)},
+            details={"gradient_horizon_censored": flow.censored, "gradient_horizon_step": step},
         )
 
     def _keep(self, setup: Setup, trainer: Trainer) -> Iterator[Event]:

@@ -12,6 +12,7 @@ from harness import answers
 from harness.contract import (
     Backend,
     Batch,
+    Checkpoint,
     Execution,
     Inputs,
     Missing,
@@ -31,12 +32,15 @@ from harness.measure import REFERENCE_BACKEND
 from harness.measure.evaluate import Evaluator
 from harness.measure.guard import check_parameters
 from harness.measure.initialise import initial_parameters
+from harness.measure.speed import training_flops_per_token
 from harness.measure.streams import generator, seed_sequence
 from harness.measure.task_guard import check_declared, check_evaluation, checked_batches
 from harness.plugins import Plugins
 
 FLOW_SEQUENCES = 32  # of a batch, for the gradient flow ...
-FLOW_BYTES = 2**28  # ... or as many as have hidden gradients of this size
+FLOW_BYTES = 2**28  # ... or as many as have gradients of the states of this size ...
+FLOW_OPERATIONS = 1e11  # ... and take no longer: about ten seconds of the float64 reference, where that is needed
+FEWEST = 4  # sequences whatever they take: those of parity
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,13 @@ class Setup:
         execution = Execution(variant, dtype=array_dtype(self.trial.dtype))
         return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
 
+    def exact_trainer(self, parameters: Parameters) -> Trainer:
+        """Return the reference's trainer at these weights, in float64, that keeps few states of long sequences."""
+        variant = self.reference.variants(self.model.cell)[0]
+        checkpoint: Checkpoint = "auto" if self.reference.checkpoints else "off"
+        execution = Execution(variant, dtype="float64", checkpoint=checkpoint)
+        return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
+
     def training(self) -> Iterator[Batch]:
         """Yield the training batches, the same for every backend, without end."""
         batches = self.task.training(generator(self._data_seed, "data"), self.trial.batch)
@@ -87,8 +98,14 @@ class Setup:
     def flow_batch(self) -> Batch:
         """Return the first sequences of the first training batch, as many as the gradient flow is read off."""
         (batch,) = islice(self.training(), 1)
-        width = self.model.layers * self.model.hidden * np.dtype(array_dtype(self.trial.dtype)).itemsize
-        return batch.first(min(FLOW_SEQUENCES, max(1, FLOW_BYTES // (width * batch.time_steps))))
+        states, most = len(self.model.cell.states), FLOW_SEQUENCES
+        dtype = array_dtype(self.trial.dtype)
+        if states > 1:  # the reference may have to give them; the batch is the same for every backend
+            dtype = "float64"
+            operations = training_flops_per_token(self.model) * batch.time_steps
+            most = min(most, max(FEWEST, int(FLOW_OPERATIONS // operations)))
+        width = self.model.layers * self.model.hidden * states * np.dtype(dtype).itemsize
+        return batch.first(min(most, max(1, FLOW_BYTES // (width * batch.time_steps))))
 
     def probe(self, sequences: int) -> Batch:
         """Return the first training batch, cut to so many sequences, without taking it out of the training stream."""
