@@ -199,6 +199,17 @@ def test_gradient_flow_is_a_fraction_of_its_value_at_lag_0():
     assert {row["y"] for row in rows("gradient-flow", [record], "gone")} == {0.01}
 
 
+def test_the_flow_of_each_state_is_drawn_as_a_fraction_of_the_whole_at_lag_0():
+    record = make()
+    final = record.curves["gradient_flow"]["final"]
+    whole = {**final, "states": {"h": final["low"], "c": [None, *final["median"][1:]]}}
+    drawn = rows("gradient-flow", [replace(record, curves={"gradient_flow": {"final": whole}})], "state")
+    for name, norms in whole["states"].items():
+        points = {row["lag"]: row["y"] for row in drawn if row["state"] == name}
+        assert points == {lag: pytest.approx(n / 2, rel=1e-5) for lag, n in enumerate(norms) if n is not None}
+    assert not rows("gradient-flow", [record], "state")  # of one state, which is the whole
+
+
 def test_the_line_that_is_drawn_is_the_one_that_the_horizon_is_measured_by():
     norms = np.array([1.0, HORIZON_FRACTION, 0.999 * HORIZON_FRACTION])
     assert _horizon(norms) == (2, False)

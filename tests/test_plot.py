@@ -75,6 +75,14 @@ def record(**curves) -> Record:
     return Record(trial, "ok", curves=known | curves, details={"loss": "cross_entropy"})
 
 
+def test_the_share_of_h_is_marked_beside_the_flow_of_the_whole_state():
+    states = {"h": [1.0, 1e-30, 0.2], "c": [0.0, 0.5, 0.1]}
+    flow = {"lags": [0, 1, 2], "median": [1.0, 0.5, 0.22], "decay": 0.5, "states": states}
+    *_, drawn = drawings(record(gradient_flow={"final": flow}))
+    assert drawn.title == "gradient flow, trained: norm of dL/d(h, c), o: by h alone, x 0.500 per time step back"
+    assert (drawn.curve, drawn.marks) == ([(0, 1.0), (1, 0.5), (2, 0.22)], [(0, 1.0)])  # nothing below the whole
+
+
 def test_loss_and_gradient_flow_are_drawn_with_their_units():
     loss, trained, untrained = drawings(record())
     assert (loss.title, loss.across) == ("loss on training data, o: validation; nats", "training step")

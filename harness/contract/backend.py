@@ -95,9 +95,10 @@ class Gradients:
         loss: the mean loss.
         parameters: d loss / d parameter by name, in the shapes of ``Model.parameter_shapes``.
         hidden: (layers, T, B, H), d loss / d h_t: the *total* derivative, through all later time steps and layers.
-        states: the same of each of ``Cell.states``, each (layers, T, B, H), the first being ``hidden``. Every state after
-            step t is a variable of its own: for an lstm d loss / d c_t goes through c_{t+1} alone, since h_t is another
-            variable. It is what ``step_gradient`` gets as ``d_new_state``. None: the engine gives that of h alone.
+        states: the same of each of ``Cell.states``, each (layers, T, B, H), the first being ``hidden``. Every state
+            after step t is a variable of its own: for an lstm d loss / d c_t goes through c_{t+1} alone, since h_t is
+            another variable. It is what ``step_gradient`` gets as ``d_new_state``. None: the engine gives that of h
+            alone, and the harness takes the others from its reference.
     """
 
     loss: float

@@ -21,7 +21,7 @@ Series = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """||dL/ds_t|| against the lag, with s_t the whole state and L the loss at each sequence's last scored position only.
+    """||dL/ds_t|| against the lag, s_t the whole state, L the loss at each sequence's last scored position only.
 
     The whole state is every state of the cell in every layer (h and c of an lstm). Each is a variable of its own, as in
     ``Gradients.states``, so that the norm is that of the loss's gradient by all that the network carries on.
@@ -74,15 +74,13 @@ class Others(Protocol):
         """Return d loss / d state for every state but h, each (layers, T, B, H); none where they cannot be had."""
 
 
-def measure_flow(
-    trainer: Trainer, batch: Batch, names: Sequence[str] = ("h",), others: Others | None = None
-) -> Flow:
+def measure_flow(trainer: Trainer, batch: Batch, names: Sequence[str] = (), others: Others | None = None) -> Flow:
     """Return the gradient flow of ``batch`` at the trainer's present weights; changes nothing in the trainer.
 
     Args:
         trainer: at these weights.
         batch: all its loss but that at each sequence's last scored position is left out.
-        names: of the cell's states.
+        names: of the cell's states; none: they are numbered.
         others: completes the gradients of a trainer that gives that of h alone; None: they stay incomplete.
 
     Raises:
@@ -90,11 +88,16 @@ def measure_flow(
     """
     scored = batch.last_scored()
     found = trainer.gradients(trainer.put(scored))
-    states: Sequence[Array] = (found.hidden,) if found.states is None else found.states
-    if found.states is None and len(names) > 1 and others is not None:
-        states = (found.hidden, *others(found.hidden, scored, trainer.parameters()))
-    elif found.states is not None and [np.shape(one) for one in states] != [np.shape(found.hidden)] * len(names):
-        raise PluginError(f"invalid gradients: states must be one array for each of {', '.join(names)}, shaped as hidden")
+    rest: Sequence[Array] = ()
+    if found.states is not None:
+        count = len(names) or len(found.states)
+        if [np.shape(one) for one in found.states] != [np.shape(found.hidden)] * count:
+            told = ", ".join(names) or "the states"
+            raise PluginError(f"invalid gradients: states must be one array for each of {told}, shaped as hidden")
+        rest = found.states[1:]
+    elif others is not None:
+        rest = others(found.hidden, scored, trainer.parameters())
+    states = (found.hidden, *rest)
     by_lag = [_by_lag(_norms(one), scored.mask) for one in states]  # each (layers, lags, sequences)
     with np.errstate(over="ignore"):
         by_layer = _together(by_lag)
@@ -113,17 +116,25 @@ def measure_flow(
         horizon=horizon,
         censored=censored,
         decay=_decay(median),
-        states=dict(zip(names, medians, strict=False)) if len(names) > 1 else {},
+        states=_named(names, medians),
     )
+
+
+def _named(names: Sequence[str], medians: Sequence[Series]) -> dict[str, Series]:
+    """Return the curve of each state by name; none of a cell with one state, whose curve is that of the whole."""
+    if max(len(names), len(medians)) == 1:
+        return {}
+    return dict(zip(names or [f"state_{number}" for number in range(len(medians))], medians, strict=False))
 
 
 def median_norms(hidden: Array, batch: Batch) -> Series:
     """Return (lags,) the median over sequences of the norm over layers of ``hidden`` (layers, T, B, H)."""
-    return _quantiles(_together(_by_lag(_norms(hidden), batch.mask)), (0.5,))[0]
+    (median,) = _quantiles(_together(_by_lag(_norms(hidden), batch.mask)), (0.5,))
+    return np.asarray(median)
 
 
 def _together(norms: Sequence[Series] | Series) -> Series:
-    """Return the norm of vectors joined, from the norm of each, over the first axis; nothing overflows before its time."""
+    """Return the norm of vectors joined, from the norm of each, over the first axis."""
     return np.asarray(np.hypot.reduce(np.asarray(norms), axis=0))
 
 

@@ -1,9 +1,10 @@
-"""The whole state's gradient for engines that give that of h alone: the other states' comes from the float64 reference."""
+"""The whole state's gradient: where an engine gives that of h alone, the float64 reference gives the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class WholeState:
     def __call__(self, hidden: Array, batch: Batch, parameters: Parameters) -> Sequence[Array]:
         """Return the gradient of every state but h; none where the reference gives none."""
         dtype = self.setup.trial.dtype
-        weights = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
+        weights: Parameters = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
         exact = self._gradients(weights, _changed(batch, lambda values: rounded(values, dtype)))
         off = _difference(median_norms(hidden, batch), median_norms(exact.hidden, batch))
         if off > TOLERANCE and off > ROUNDING_FACTOR * self._rounding(weights, batch, exact):
@@ -58,12 +59,11 @@ class WholeState:
 
 def _changed(batch: Batch, change: Callable[[Array], Array]) -> Batch:
     """Return the batch with ``change`` done to its real inputs and targets; token ids and classes stay."""
-    real = {
-        name: change(values)
-        for name, values in (("inputs", batch.inputs), ("targets", batch.targets))
-        if np.issubdtype(values.dtype, np.floating)
-    }
-    return replace(batch, **real)
+    inputs, targets = (
+        change(cast("Array", part)).astype(np.float64) if np.issubdtype(part.dtype, np.floating) else part
+        for part in (batch.inputs, batch.targets)
+    )
+    return replace(batch, inputs=cast("Any", inputs), targets=cast("Any", targets))
 
 
 def _difference(found: Series, exact: Series) -> float:

@@ -57,10 +57,14 @@ def parameter_gradients_equal_the_reference(bench: Bench) -> None:
 
 
 def hidden_gradients_equal_the_reference(bench: Bench) -> None:
-    """Every entry of d loss / d h_t equals the float64 reference."""
+    """Every entry of d loss / d h_t, and of each state's where they are given, equals the float64 reference."""
     for case in bench.cases:
         found, expected = bench.gradients(case)
         agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, case)
+        if found.states is not None:
+            assert len(found.states) == len(bench.cell.states), f"states: expected one of {bench.cell.states}, {case}"
+            for name, one, other in zip(bench.cell.states, found.states, expected.states or (), strict=False):
+                agree(f"gradient of state {name}", one, other, bench.tolerance, case)
 
 
 def parameter_gradients_equal_finite_differences(bench: Bench) -> None:

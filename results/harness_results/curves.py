@@ -8,9 +8,10 @@ from typing import Any
 from harness.contract.record import Record
 from harness_results import findings
 from harness_results.plot import Plot, Points
-from harness_results.text import number
+from harness_results.text import number, one_line
 
 LARGEST = 1e300  # beyond it, means overflow
+MARKS = 15  # along a curve
 WIDE = 50.0  # a loss that falls by more is drawn by order of magnitude
 
 
@@ -49,10 +50,19 @@ def evaluations(found: Any) -> Points:
 
 
 def _flow(part: Mapping[str, Any], when: str) -> Plot:
-    decay = part.get("decay")
+    """Return the drawing of a gradient flow, with marks for the share of h where the cell has further states."""
+    decay, states = part.get("decay"), part.get("states")
     told = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
     norms = points(part.get("median"), part.get("lags"))
-    return Plot(f"gradient flow, {when}: norm of dL/dh{told}", "lag (time steps back)", norms, logarithmic=True)
+    names = [one_line(name) for name in states] if isinstance(states, Mapping) else []
+    what, alone = "h", list[tuple[float, float]]()
+    if isinstance(states, Mapping) and len(names) > 1:
+        what, told = f"({', '.join(names)})", f", o: by {names[0]} alone{told}"
+        least = min((norm for _, norm in norms if norm > 0), default=0.0)  # nothing below it, so that the axis stays
+        alone = [one for one in points(next(iter(states.values())), part.get("lags")) if one[1] >= least]
+        alone = alone[:: max(1, len(norms) // MARKS)]
+    title = f"gradient flow, {when}: norm of dL/d{what}{told}"
+    return Plot(title, "lag (time steps back)", norms, alone, logarithmic=True)
 
 
 def _is_number(value: Any) -> bool:

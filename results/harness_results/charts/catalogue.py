@@ -116,12 +116,13 @@ _ALL = (
     Chart(
         name="gradient-flow",
         title="Gradient flow",
-        shows="How much of the loss at the last scored position reaches each earlier hidden state, by cell, as a "
-        f"fraction of its value at lag 0: where a line falls below {HORIZON}, what happened earlier cannot be learnt.",
-        measured="Norm of the total derivative of the loss at the last scored position with respect to h_t, over all "
-        "layers: median and quartiles over a batch, before and after training. Theory: the spectral radius of the "
-        "initial recurrent weights (rnn), the memory gate at its initial mean (lstm, gru).",
-        key=f"median and quartiles over a batch · dashed: {HORIZON}, the horizon · dotted: theory",
+        shows="How much of the loss at the last scored position reaches each earlier state, by cell, as a fraction "
+        f"of its value at lag 0. Once a line is below {HORIZON}, that position gives hardly any signal to what lies "
+        "further back.",
+        measured="Norm of the total derivative of the loss at the last scored position with respect to the whole state "
+        "(h, and c of an lstm), over all layers: median and quartiles over a batch, before and after training. Theory: "
+        "the spectral radius of the initial recurrent weights (rnn), the memory gate at its initial mean (lstm, gru).",
+        key=f"median and quartiles over a batch · thin: by one state · dashed: {HORIZON}, the horizon · dotted: theory",
         needs="has a gradient flow",
         rows=gradient_flow,
         draw=draw_gradient_flow,

@@ -1,4 +1,4 @@
-"""Gradient flow: how much of the loss at the last scored position reaches back to each earlier hidden state."""
+"""Gradient flow: how much of the loss at the last scored position reaches back to each earlier state."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class Flow:
     points: Sequence[Point]
     unit: float
     decay: float | None
+    states: Mapping[str, Sequence[tuple[float, float | None]]]  # by name, the (lag, median) of each of several
 
 
 def gradient_flow(records: Sequence[Record]) -> Rows:
-    """Return the norm of dL/dh_t by lag, as a fraction of that at lag 0, for every record that has one."""
+    """Return the norm of dL/ds_t by lag, as a fraction of that at lag 0, for every record that has one."""
     found = [(one, name, flow) for one in labelled(records) for name, flow in _flows(one.record)]
     kept, points, note = in_turns(found, lambda curve: (_panel(curve[0], curve[1]), curve[0].record.trial.cell))
     rows = [row for one, name, flow in kept for row in _curve(one, name, flow, points)]
@@ -47,12 +48,15 @@ def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     y, low = (logarithmic("norm, fraction of lag 0", form=".0e", field=field) for field in ("y", "low"))
     tips = told(("lag", "lag"), ("y", "fraction of lag 0"), ("norm", "norm"), ("decay", "fitted factor per step"))
     flow, look = part("flow"), Looks(rows, "cell", "dash")
+    shares = [*told(("lag", "lag"), ("y", "fraction of lag 0")), alt.Tooltip("state:N", title="by this state alone")]
+    state = part("state").mark_line(strokeWidth=0.8, strokeDash=[2, 2], opacity=0.8)
     return panels(
         [
             rule_across("gone", y),
             corner(_factors()),
             part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
             flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),
+            state.encode(x=x, y=y, tooltip=shares, detail=["series:N", "state:N"], **look.colour),
             flow.mark_line().encode(x=x, y=y, tooltip=tips, **look.line),
         ],
         rows,
@@ -81,7 +85,18 @@ def _flow(found: Any) -> Flow | None:
         if lag is not None and lag >= 0
     ]
     unit = points[0][1] if points else None
-    return Flow(points, unit, series([found.get("decay")])[0]) if unit is not None and unit > 0 else None
+    if unit is None or unit <= 0:
+        return None
+    return Flow(points, unit, series([found.get("decay")])[0], _states(found.get("states"), lags))
+
+
+def _states(found: Any, lags: Sequence[float | None]) -> dict[str, list[tuple[float, float | None]]]:
+    known = {str(name): series(norms) for name, norms in found.items()} if isinstance(found, Mapping) else {}
+    return {
+        name: [(lag, norm) for lag, norm in zip(lags, norms, strict=True) if lag is not None and lag >= 0]
+        for name, norms in known.items()
+        if len(norms) == len(lags) and len(known) > 1
+    }
 
 
 def _panel(one: Labelled, moment: str) -> Panel:
@@ -96,6 +111,11 @@ def _curve(one: Labelled, moment: str, flow: Flow, points: int) -> Iterator[dict
             **one.common, "part": "flow", "panel": _panel(one, moment), "lag": lag, "y": short(median),
             "low": low, "high": high, "norm": short(median * flow.unit), "decay": flow.decay,
         }  # fmt: skip
+    for name, norms in flow.states.items():
+        shares = [(lag, share) for lag, norm in norms if (share := _share(norm, flow.unit) or 0.0) >= SMALLEST]
+        for lag, share in spread(shares, points // (2 * len(flow.states))):
+            row = {**one.common, "part": "state", "panel": _panel(one, moment), "lag": lag, "y": short(share)}
+            yield row | {"state": name}
 
 
 def _shares(flow: Flow) -> Iterator[tuple[float, float, float | None, float | None]]:

@@ -88,6 +88,8 @@ def _flow(name: str, part: Mapping[str, Any], started: float) -> Iterator[Series
         yield _series(f"{name}/{each}", zip(lags, _numbers(part.get(each)), strict=False), started)
     for number, layer in enumerate(_list(part.get("layers"))):
         yield _series(f"{name}/layer_{number}", zip(lags, _numbers(layer), strict=False), started)
+    for state, norms in _mapping(part.get("states")).items():
+        yield _series(f"{name}/state_{_word(state)}", zip(lags, _numbers(norms), strict=False), started)
 
 
 def _series(name: str, points: Any, when: _Times | float) -> Series:

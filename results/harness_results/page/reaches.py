@@ -27,9 +27,10 @@ def basis(records: Sequence[Record]) -> str:
     """Return what the sentences rest on."""
     seeds = len({record.trial.seed for record in records})
     return (
-        "By the norm of dL/dh over the lag from the last scored step, after training, median over sequences: how many "
-        f"steps until it falls below {findings.HORIZON} of its value at lag 0. All the way: it never does. It explodes "
-        f"where it grows by over {findings.EXPLODING_DECAY - 1:.0%} per step back. From {counted(seeds, 'seed')}."
+        "By the norm of the loss's gradient by the whole state over the lag from the last scored step, after training, "
+        f"median over sequences: how many steps until it falls below {findings.HORIZON} of its value at lag 0. All the "
+        f"way: it never does. It explodes where it grows by over {findings.EXPLODING_DECAY - 1:.0%} per step back. "
+        f"From {counted(seeds, 'seed')}."
     )
 
 
