@@ -638,7 +638,7 @@ def test_a_wrong_cell_fails_in_whole_networks_too():
     assert not result.passed
 
 
-Copy = next(task for task in harness_tasks() if task.name == "copy")
+Adding, Copy = (next(task for task in harness_tasks() if task.name == name) for name in ("adding", "copy"))
 
 
 class HighBaseline(Copy):
@@ -649,6 +649,23 @@ class HighBaseline(Copy):
 class LowBaseline(Copy):
     def baseline(self):
         return super().baseline() / 1.2
+
+
+class SampleMean(Adding):
+    """The mean of the batch, not of the distribution."""
+
+    def baseline_outputs(self, batch):
+        return np.full(batch.targets.shape, batch.targets[batch.mask].mean())
+
+
+class WrongMean(Adding):
+    def baseline_outputs(self, batch):
+        return np.full(batch.targets.shape, 1.2)
+
+
+class WrongShape(Adding):
+    def baseline_outputs(self, batch):
+        return np.ones(batch.targets.shape[:2])
 
 
 class NanBaseline(Copy):
@@ -708,6 +725,9 @@ class AlwaysSolved(Copy):
         (HighBaseline, "baseline_is_that_of_a_trivial_predictor", r"baseline: \d\.\d+ is too high"),
         (LowBaseline, "baseline_is_that_of_a_trivial_predictor", r"baseline: \d\.\d+ is too low"),
         (NanBaseline, "baseline_is_that_of_a_trivial_predictor", "baseline: must be a positive number, got nan"),
+        (SampleMean, "baseline_outputs_are_a_fixed_predictors", "they change with the targets"),
+        (WrongMean, "baseline_outputs_are_a_fixed_predictors", r"their loss is 0\.2\d+ .* baseline\(\) is 0\.166667"),
+        (WrongShape, "baseline_outputs_are_a_fixed_predictors", r"expected \(T, B, K\) = .* got \(\d+, 8\) float64"),
         (FixedSeed, "validation_differs_from_training", "inputs: a validation batch is one of the first training"),
         (OwnSeed, "equal_generators_give_equal_batches", "inputs: equal generators gave different batches"),
         (WideTargets, "batches_are_well_formed", "targets: expected dtype int32, got int64"),

@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 
 from harness.cells import RNN
-from harness.contract import Batch, Inputs, Model, Score
+from harness.contract import Batch, Inputs, Model, Score, Trial
 from harness.measure import evaluate
-from harness.measure.evaluate import Evaluator, sum_of_losses
+from harness.measure.evaluate import Evaluator, MeanLoss, sums_of_losses
+from harness.measure.setup import prepare
+from harness.plugins import load_plugins
+
+PLUGINS = load_plugins()
 
 
 def batch(targets, mask):
@@ -14,24 +18,24 @@ def batch(targets, mask):
 
 def test_cross_entropy_counts_the_masked_positions_only():
     logits = np.log([[[0.5, 0.25, 0.25]], [[0.1, 0.1, 0.8]]]).astype(np.float32)
-    found = sum_of_losses("cross_entropy", logits, batch([[0], [2]], [[True], [False]]))
+    found = sums_of_losses("cross_entropy", logits, batch([[0], [2]], [[True], [False]]))
     assert found == pytest.approx(-np.log(0.5), abs=1e-6)  # float32 logits
 
 
 def test_cross_entropy_of_huge_logits_does_not_overflow():
     logits = np.array([[[1e30, -1e30]]], dtype=np.float32)
-    assert sum_of_losses("cross_entropy", logits, batch([[0]], [[True]])) == 0.0
-    assert sum_of_losses("cross_entropy", logits, batch([[1]], [[True]])) == pytest.approx(2e30)
+    assert sums_of_losses("cross_entropy", logits, batch([[0]], [[True]])) == 0.0
+    assert sums_of_losses("cross_entropy", logits, batch([[1]], [[True]])) == pytest.approx(2e30)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_logits_that_are_not_finite_give_a_loss_that_is_not(value):
-    assert not np.isfinite(sum_of_losses("cross_entropy", np.array([[[value, 0.0]]]), batch([[1]], [[True]])))
+    assert not np.isfinite(sums_of_losses("cross_entropy", np.array([[[value, 0.0]]]), batch([[1]], [[True]])))
 
 
 def test_squared_error_is_averaged_over_the_outputs():
     outputs = np.array([[[1.0, 3.0]], [[9.0, 9.0]]])
-    assert sum_of_losses("squared_error", outputs, batch([[[0.0, 0.0]], [[0.0, 0.0]]], [[True], [False]])) == 5.0
+    assert sums_of_losses("squared_error", outputs, batch([[[0.0, 0.0]], [[0.0, 0.0]]], [[True], [False]])) == 5.0
 
 
 class Counter:
@@ -71,6 +75,82 @@ def test_batches_are_a_stream_from_a_zero_state_and_training_goes_on_where_it_wa
     assert evaluation.extra == {"first": 0.5}
 
 
+def test_a_sequence_has_its_own_sum():
+    outputs = np.array([[[1.0], [2.0], [3.0]], [[1.0], [5.0], [0.0]]])
+    mask = [[True, True, False], [True, False, False]]
+    found = sums_of_losses("squared_error", outputs, batch(np.zeros((2, 3, 1)), mask))
+    assert found.tolist() == [2.0, 4.0, 0.0]
+
+
+def test_the_standard_error_is_the_scatter_of_the_mean_over_samples():
+    """Sequences of 1 to 5 scored positions: the error must hold for a ratio of sums."""
+    rng, means, errors = np.random.default_rng(0), [], []
+    for _ in range(400):
+        mean = MeanLoss("squared_error")
+        for _ in range(4):
+            mask = np.arange(5)[:, None] < rng.integers(1, 6, size=16)
+            mean.add(rng.normal(size=(1, 16, 1)) * np.ones((5, 1, 1)), batch(np.zeros((5, 16, 1)), mask))
+        means.append(mean.value())
+        errors.append(mean.standard_error())
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.15)  # 400 samples scatter by 4 %
+
+
+def test_one_sequence_has_no_standard_error():
+    mean = MeanLoss("squared_error")
+    mean.add(np.ones((3, 1, 1)), batch(np.zeros((3, 1, 1)), np.ones((3, 1))))
+    assert (mean.value(), mean.standard_error()) == (1.0, None)
+
+
+MEANS = {"adding": ({"variant": name} for name in ("halves", "anywhere", "pascanu", "hs97")), "copy": ({},)}
+
+
+class DistributionsMean:
+    """A trainer that has learnt nothing but the distribution of the targets."""
+
+    def __init__(self, task):
+        self.task = task
+
+    def put(self, batch):
+        return batch
+
+    def outputs(self, batch):
+        if self.task.loss == "squared_error":
+            mean = {"pascanu": 0.5, "hs97": 0.5}.get(self.task.options.variant, 1.0)
+            return np.full(batch.targets.shape, mean, dtype=np.float32)
+        recall = np.arange(batch.time_steps) >= batch.time_steps - self.task.options.symbols
+        blank, symbol = np.where(recall, -50.0, 50.0), np.where(recall, 50.0, -50.0)
+        logits = np.stack([blank, *[symbol] * (self.task.outputs - 1)], axis=-1)[:, None]
+        return np.broadcast_to(logits, (*batch.mask.shape, self.task.outputs)).astype(np.float32)
+
+    def state(self):
+        return None
+
+    def load_state(self, state):
+        pass
+
+
+@pytest.mark.parametrize("length", [100, 200, 1000])
+@pytest.mark.parametrize(
+    ("task", "options"), [(name, options) for name, some in MEANS.items() for options in some], ids=str
+)
+def test_the_distributions_mean_is_at_the_baseline_of_every_validation_sample(task, options, length):
+    ratios, exact = [], []
+    for seed in range(40):
+        trial = Trial(
+            backend="numpy", variant="vectorised", task=task, task_options=options, cell="rnn", length=length,
+            hidden=1, batch=32, evaluation_seed=seed,
+        )  # fmt: skip
+        setup = prepare(trial, PLUGINS, PLUGINS.backend("numpy"), "numpy")
+        evaluator = setup.evaluator()
+        loss = evaluator.evaluate(DistributionsMean(setup.task), 0).loss_validation
+        ratios.append(loss / evaluator.baseline)
+        exact.append(evaluator.baseline / setup.task.baseline())
+    assert ratios == pytest.approx([1.0] * 40, abs=5e-4)
+    assert np.mean(exact) == pytest.approx(1.0, abs=0.1)
+    if task == "adding":
+        assert np.ptp(exact) > 0.01  # the samples do differ: against the exact baseline the ratio would not be 1
+
+
 def test_before_the_first_update_no_training_data_are_evaluated():
     zeros, ones = batch(np.zeros((2, 1, 1)), np.ones((2, 1))), batch(np.ones((2, 1, 1)), np.ones((2, 1)))
     model, trainer = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error"), Counter()
@@ -89,10 +169,10 @@ def test_long_outputs_are_scored_some_time_steps_at_a_time(loss, monkeypatch):
     targets = rng.integers(4, size=(50, 3)) if loss == "cross_entropy" else rng.normal(size=(50, 3, 4))
     mask = rng.integers(2, size=(50, 3)) == 1
     mask[10:20] = False  # a piece without any position that counts
-    whole = sum_of_losses(loss, outputs, batch(targets, mask))
+    whole = sums_of_losses(loss, outputs, batch(targets, mask))
     monkeypatch.setattr(evaluate, "PIECE", 5 * 12)
     seen = []
-    part = evaluate._sum_of_losses
-    monkeypatch.setattr(evaluate, "_sum_of_losses", lambda *a: seen.append(len(a[1])) or part(*a))
-    assert sum_of_losses(loss, outputs, batch(targets, mask)) == pytest.approx(whole, rel=1e-12)
+    part = evaluate._losses
+    monkeypatch.setattr(evaluate, "_losses", lambda *a: seen.append(len(a[1])) or part(*a))
+    np.testing.assert_allclose(sums_of_losses(loss, outputs, batch(targets, mask)), whole, rtol=1e-12)
     assert seen == [5] * 8

@@ -126,11 +126,31 @@ def test_accuracy_counts_errors_below_004():
     assert (score.hits, score.total) == (2, 4)
 
 
-@pytest.mark.parametrize(("variant", "limit"), [("halves", 0.01), ("pascanu", 0.0025)])
-def test_solved_below_a_fixed_part_of_the_baseline(variant, limit):
+@pytest.mark.parametrize("variant", ["halves", "anywhere"])
+def test_without_a_published_criterion_a_loss_below_001_solves(variant):
     task = adding(variant=variant)
-    assert task.solved(Evaluation(0, 0.999 * limit))
-    assert not task.solved(Evaluation(0, 1.001 * limit))
+    assert task.solved(Evaluation(0, 0.00999, accuracy=0.3))
+    assert not task.solved(Evaluation(0, 0.01001, accuracy=1.0))
+    assert "this project's" in task.criterion
+
+
+def test_pascanu_is_solved_where_one_sequence_in_a_hundred_is_off():
+    task = adding(variant="pascanu")
+    assert task.solved(Evaluation(0, 1.0, accuracy=0.99))
+    assert not task.solved(Evaluation(0, 0.0, accuracy=0.9899))
+    assert "Pascanu" in task.criterion
+
+
+def test_hs97_is_solved_where_no_sequence_is_off():
+    task = adding(variant="hs97")
+    assert task.solved(Evaluation(0, 1.0, accuracy=1.0))
+    assert not task.solved(Evaluation(0, 0.0, accuracy=0.9999))
+    assert "Hochreiter" in task.criterion
+
+
+def test_data_come_again_in_a_fixed_set_alone():
+    assert adding(data="fixed", sequences=10).steps_per_epoch(4) == 2.5
+    assert adding().steps_per_epoch(4) is None
 
 
 def test_a_fixed_set_repeats_its_sequences():

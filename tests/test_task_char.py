@@ -59,9 +59,10 @@ def texts(task, batches):
 def test_windows_follow_one_another_through_each_stream(size, count, length, pad):
     text, count = np.arange(size, dtype=np.uint16), min(count, size - 1)
     batches = list(streams.windows(text, count, length, pad=pad))
-    per_stream = (size - 1) // count
-    steps = per_stream if pad else per_stream // length * length
-    assert len(batches) == -(-steps // length)
+    per_stream, over = divmod(size - 1, count)
+    steps = [per_stream + (b < over) if pad else per_stream // length * length for b in range(count)]
+    starts = np.cumsum([0, *steps]) if pad else per_stream * np.arange(count)
+    assert len(batches) == -(-max(steps) // length)
     assert all(batch.mask.any() and batch.time_steps == length for batch in batches)
     assert [batch.carry for batch in batches] == [place > 0 for place in range(len(batches))]
     for b in range(count if batches else 0):
@@ -69,7 +70,7 @@ def test_windows_follow_one_another_through_each_stream(size, count, length, pad
             np.concatenate([getattr(batch, name)[batch.mask[:, b], b] for batch in batches])
             for name in ("inputs", "targets")
         )
-        np.testing.assert_array_equal(inputs, b * per_stream + np.arange(steps))
+        np.testing.assert_array_equal(inputs, starts[b] + np.arange(steps[b]))
         np.testing.assert_array_equal(targets, inputs + 1)
 
 
@@ -97,9 +98,18 @@ def test_validation_reads_the_last_tenth_in_fewer_streams_where_it_is_short(coun
     task = counting(length=length)
     held_out = counting.text[1800:]
     read = texts(task, task.validation(rng(), batch))
-    per_stream = 199 // used
-    assert [inputs for inputs, _ in read] == [held_out[b * per_stream :][:per_stream] for b in range(used)]
-    assert [targets for _, targets in read] == [held_out[b * per_stream + 1 :][:per_stream] for b in range(used)]
+    steps = [199 // used + (b < 199 % used) for b in range(used)]
+    starts = [sum(steps[:b]) for b in range(used)]
+    assert [inputs for inputs, _ in read] == [held_out[at:][:n] for at, n in zip(starts, steps, strict=True)]
+    assert "".join(targets for _, targets in read) == held_out[1:]  # what the n-gram models are scored on
+
+
+def test_the_baseline_is_that_of_the_very_characters_that_validation_scores(counting):
+    task = counting(length=7, limit=1500)
+    scored = [batch.targets[:, b][batch.mask[:, b]] for batch in task.validation(rng(), 5) for b in range(5)]
+    unigram = np.bincount(task.text.tokens[: task.facts()["training_characters"]], minlength=11) + 0.1
+    loss = -np.log(unigram / unigram.sum())[np.concatenate(scored)].mean()
+    assert task.facts()["ngram_losses"]["unigram"] == pytest.approx(loss, rel=1e-12)
 
 
 def test_training_never_sees_the_validation_text(counting):

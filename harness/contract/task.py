@@ -49,13 +49,18 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Validation figures at one moment of training."""
+    """Validation figures at one moment of training.
+
+    The standard errors are those of the two losses over sequences; None for fewer than two sequences.
+    """
 
     step: int
     loss_validation: float
     loss_train_eval: float | None = None  # training data, dropout off, on equally many batches
     accuracy: float | None = None
     extra: Mapping[str, float] = field(default_factory=dict)
+    standard_error_validation: float | None = None
+    standard_error_train_eval: float | None = None
 
 
 class Task(ABC):
@@ -131,6 +136,15 @@ class Task(ABC):
     def baseline(self) -> float:
         """Return the loss of the best trivial predictor at this length, computed, never typed in."""
 
+    def baseline_outputs(self, batch: Batch) -> Array | None:
+        """Return what that predictor puts out for a batch: (T, B, K) logits or predictions.
+
+        Losses are compared with the loss of these outputs on the very validation batches. The predictor is fixed: the
+        mean of the distribution, say, never that of the batch. None (the default): losses are compared with
+        ``baseline()`` itself.
+        """
+        return None
+
     def floor(self) -> float | None:
         """Return the loss of a perfect predictor, where it is known."""
         return None
@@ -141,7 +155,19 @@ class Task(ABC):
 
     @abstractmethod
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether validation has reached the task's published criterion."""
+        """Say whether validation has reached the task's criterion."""
+
+    @property
+    def criterion(self) -> str:
+        """Say in one line what ``solved`` asks for and whose criterion that is; empty: the task does not say."""
+        return ""
+
+    def steps_per_epoch(self, batch: int) -> float | None:
+        """Return after how many steps of ``batch`` sequences the training data come again.
+
+        None (the default): every batch is drawn anew, or this is not known; nothing is then called over-fitting.
+        """
+        return None
 
     def facts(self) -> dict[str, Any]:
         """Return JSON-able facts for the record: corpus digest, n-gram baselines, variant, ..."""

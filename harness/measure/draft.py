@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import dropwhile
 from statistics import fmean, median
 from typing import Any
 
@@ -71,7 +72,7 @@ class Draft:
             reason=shortened(reason) if reason else reason,
             figures=figures,
             curves=finite(self.curves | curves),
-            details=finite(self.details | self._overfitting() | details),
+            details=finite(self.details | self._learning() | details),
             environment=self.environment,
             environment_id=self.environment_id,
             started_at=self.started_at,
@@ -102,14 +103,28 @@ class Draft:
             figures["steps_to_solve"] = next((e.evaluation.step for e in self.evaluations if e.solved), None)
         return figures
 
-    def _overfitting(self) -> dict[str, Any]:
-        """Return the gap between validation and training data, and where validation was best."""
+    def _learning(self) -> dict[str, Any]:
+        """Return the gap between validation and training data and its noise, where validation was best, and scores."""
         if not self.evaluations:
             return {}
         last = self.evaluations[-1].evaluation
         best = min((item.evaluation for item in self.evaluations), key=_validation)
         gap = None if last.loss_train_eval is None else _validation(last) - last.loss_train_eval
-        return {"overfitting_gap": gap, "best_step": best.step, "best_loss_validation": best.loss_validation}
+        errors = (last.standard_error_validation, last.standard_error_train_eval)
+        known = [error for error in errors if error is not None]
+        return {
+            "overfitting_gap": gap,
+            "overfitting_gap_error": math.hypot(*known) if len(known) == len(errors) else None,
+            "best_step": best.step,
+            "best_loss_validation": best.loss_validation,
+            "scores": dict(last.extra),
+            "solved_lost_at": self._lost_at(),
+        }
+
+    def _lost_at(self) -> int | None:
+        """Return the first evaluation after that of ``steps_to_solve`` at which the task was not solved; None: none."""
+        solved = dropwhile(lambda item: not item.solved, self.evaluations)
+        return next((item.evaluation.step for item in solved if not item.solved), None)
 
 
 def _validation(evaluation: Evaluation) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task, Trainer
 from harness.measure.guard import checked_outputs
-from harness.measure.task_guard import checked_score
+from harness.measure.task_guard import check_baseline_outputs, checked_loss, checked_score
 
 PIECE = 2**20  # outputs that are turned into float64 at a time
 
@@ -22,6 +22,7 @@ class Figures:
     """What one pass over some batches gives."""
 
     loss: float
+    error: float | None  # standard error of the loss, over sequences
     accuracy: float | None
     extra: Mapping[str, float]
 
@@ -35,6 +36,7 @@ class Evaluator:
         sample: as many batches of training data.
         label: how to name the backend's plugin if its outputs are wrong.
         task_label: how to name the task's plugin if its scores are wrong.
+        baseline: the loss of the task's trivial predictor on ``validation``; None where only the exact one is known.
     """
 
     task: Task
@@ -44,6 +46,7 @@ class Evaluator:
     sample: Sequence[Batch]
     label: str
     task_label: str = "the task"
+    baseline: float | None = None
 
     def evaluate(self, trainer: Trainer, step: int) -> Evaluation:
         """Return the figures after ``step`` updates; the trainer's carried state is put back afterwards.
@@ -53,29 +56,83 @@ class Evaluator:
         state = trainer.state()
         try:
             held_out = self._pass(trainer, self.validation)
-            seen = self._pass(trainer, self.sample).loss if step else None
+            seen = self._pass(trainer, self.sample) if step else None
         finally:
             trainer.load_state(state)
-        return Evaluation(step, held_out.loss, seen, held_out.accuracy, held_out.extra)
+        return Evaluation(
+            step,
+            held_out.loss,
+            seen.loss if seen else None,
+            held_out.accuracy,
+            held_out.extra,
+            held_out.error,
+            seen.error if seen else None,
+        )
 
     def _pass(self, trainer: Trainer, batches: Sequence[Batch]) -> Figures:
-        losses, positions, hits, total = 0.0, 0, 0.0, 0.0
+        mean, hits, total = MeanLoss(self.model.loss), 0.0, 0.0
         sums: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         trainer.load_state(None)
         for batch in batches:
             outputs = checked_outputs(trainer, batch, self.model, self.dtype, self.label)
-            losses += sum_of_losses(self.model.loss, outputs, batch)
-            positions += int(batch.mask.sum())
+            mean.add(outputs, batch)
             score = checked_score(self.task.score(batch, outputs), self.task_label)
             hits, total = hits + score.hits, total + score.total
             for name, (value, count) in score.extra.items():
                 sums[name] = (sums[name][0] + value, sums[name][1] + count)
         extra = {name: value / count for name, (value, count) in sums.items() if count}
-        return Figures(losses / positions, hits / total if total else None, extra)
+        return Figures(mean.value(), mean.standard_error(), hits / total if total else None, extra)
 
 
-def sum_of_losses(loss: Loss, outputs: Array, batch: Batch) -> float:
-    """Return the loss summed over the positions that count, in float64, some time steps at a time.
+def baseline_loss(task: Task, batches: Sequence[Batch], label: str) -> MeanLoss | None:
+    """Return the loss of the task's trivial predictor on these batches; None if it has no outputs.
+
+    Raises:
+        PluginError: the outputs have another shape, or no finite loss.
+    """
+    mean = MeanLoss(task.loss)
+    for batch in batches:
+        outputs = task.baseline_outputs(batch)
+        if outputs is None:
+            return None
+        check_baseline_outputs(outputs, batch, task.outputs, label)
+        mean.add(outputs, batch)
+    checked_loss("baseline_outputs", mean.value(), label)
+    return mean
+
+
+@dataclass
+class MeanLoss:
+    """The mean loss over the scored positions of some batches, and its standard error over their sequences."""
+
+    loss: Loss
+    sums: list[NDArray[np.float64]] = field(default_factory=list)  # of each batch, (B,)
+    counts: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def add(self, outputs: Array, batch: Batch) -> None:
+        """Take in the outputs (T, B, K) for a batch."""
+        self.sums.append(sums_of_losses(self.loss, outputs, batch))
+        self.counts.append(batch.mask.sum(axis=0))
+
+    def value(self) -> float:
+        """Return the mean."""
+        return float(sum(map(np.sum, self.sums)) / sum(map(np.sum, self.counts)))
+
+    def standard_error(self) -> float | None:
+        """Return the standard error of the mean, a ratio of sums; None for fewer than two sequences."""
+        sums, counts = np.concatenate(self.sums), np.concatenate(self.counts)
+        n = int(np.count_nonzero(counts))
+        if n < 2:  # noqa: PLR2004
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):
+            deviations = sums - self.value() * counts
+            return float(np.sqrt(np.square(deviations).sum() * n / (n - 1)) / counts.sum())
+
+
+def sums_of_losses(loss: Loss, outputs: Array, batch: Batch) -> NDArray[np.float64]:
+    """Return the loss of each sequence (B,), summed over the positions that count, in float64.
+
+    Some time steps are done at a time.
 
     Args:
         loss: cross-entropy in nats, or the squared error averaged over K.
@@ -84,18 +141,22 @@ def sum_of_losses(loss: Loss, outputs: Array, batch: Batch) -> float:
     """
     per_step = max(1, outputs[0].size)
     steps = max(1, PIECE // per_step)
-    return sum(
-        _sum_of_losses(loss, outputs[start : start + steps], batch.targets[start : start + steps], mask)
-        for start in range(0, batch.time_steps, steps)
-        if (mask := batch.mask[start : start + steps]).any()
-    )
+    sums = np.zeros(batch.size)
+    for start in range(0, batch.time_steps, steps):
+        piece = slice(start, start + steps)
+        mask = batch.mask[piece]
+        if mask.any():
+            losses = _losses(loss, outputs[piece], batch.targets[piece], mask)
+            sums += np.bincount(np.nonzero(mask)[1], weights=losses, minlength=batch.size)
+    return sums
 
 
-def _sum_of_losses(loss: Loss, outputs: Array, targets: NDArray[Any], mask: NDArray[np.bool_]) -> float:
+def _losses(loss: Loss, outputs: Array, targets: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the loss of each position that counts, time step by time step."""
     scored, wanted = outputs[mask].astype(np.float64), targets[mask]  # (n, K), and (n,) or (n, K)
     if loss == "squared_error":
-        return float(np.square(scored - wanted).mean(axis=1).sum())
+        return np.asarray(np.square(scored - wanted).mean(axis=1))
     with np.errstate(invalid="ignore"):  # infinite logits give NaN, which the runner reports
         shifted = scored - scored.max(axis=1, keepdims=True)
     log_normaliser = np.log(np.exp(shifted).sum(axis=1))
-    return float((log_normaliser - shifted[np.arange(len(wanted)), wanted]).sum())
+    return np.asarray(log_normaliser - shifted[np.arange(len(wanted)), wanted])

@@ -26,7 +26,7 @@ from harness.measure.proof import prove
 from harness.measure.sampling import sample_text
 from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.streams import generator
-from harness.measure.task_guard import checked_facts, checked_loss
+from harness.measure.task_guard import checked_criterion, checked_facts, checked_loss, checked_steps_per_epoch
 from harness.measure.training import Training
 from harness.measure.whole import WholeState
 from harness.plugins import Plugins, load_plugins
@@ -160,15 +160,19 @@ class _Run:
         prove(plugins.cell(trial.cell), plugins.label("cell", trial.cell), trial.hidden, trial.batch)
         setup = prepare(trial, plugins, self.backend, self.label)
         floor = setup.task.floor()
+        baseline = checked_loss("baseline", setup.task.baseline(), setup.task_label)
         figures = {
             "parameters": setup.model.parameter_count(),
-            "loss_baseline": checked_loss("baseline", setup.task.baseline(), setup.task_label),
+            "loss_baseline": baseline,  # until it is known on the validation batches
             "loss_floor": None if floor is None else checked_loss("floor", floor, setup.task_label),
         }
         distribution = plugins.distribution_of("backend", trial.backend)
         facts = checked_facts(setup.task, setup.task_label)
         details: dict[str, Any] = {"task": facts, "loss": setup.model.loss, "distribution": distribution}
         details["task_defaults"] = default_options(type(setup.task))
+        details["loss_baseline_exact"] = baseline
+        details["criterion"] = checked_criterion(setup.task, setup.task_label)
+        details["steps_per_epoch"] = checked_steps_per_epoch(setup.task, trial.batch, setup.task_label)
         if trial.dropout:
             details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
         yield Facts(figures=figures, details=details)

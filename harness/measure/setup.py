@@ -29,7 +29,7 @@ from harness.contract import (
 from harness.contract.checks import variant_error
 from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
-from harness.measure.evaluate import Evaluator
+from harness.measure.evaluate import Evaluator, baseline_loss
 from harness.measure.guard import check_parameters
 from harness.measure.initialise import initial_parameters
 from harness.measure.speed import training_flops_per_token
@@ -120,8 +120,9 @@ class Setup:
         rng = generator(self._data_seed, "training_sample")
         sample = self.task.training_sample(rng, trial.batch, len(validation))
         check_evaluation("training_sample", sample, self.task, self.task_label)
-        dtype = array_dtype(trial.dtype)
-        return Evaluator(self.task, self.model, dtype, validation, sample, self.label, self.task_label)
+        mean = baseline_loss(self.task, validation, self.task_label)
+        baseline, dtype = mean.value() if mean else None, array_dtype(trial.dtype)
+        return Evaluator(self.task, self.model, dtype, validation, sample, self.label, self.task_label, baseline)
 
     @property
     def _data_seed(self) -> int:

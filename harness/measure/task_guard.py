@@ -58,6 +58,45 @@ def checked_loss(name: str, loss: Any, label: str) -> float:
     return number
 
 
+def check_baseline_outputs(outputs: Any, batch: Batch, width: int, label: str) -> None:
+    """Check the outputs of a task's trivial predictor.
+
+    Raises:
+        PluginError: they are no array of numbers of the right shape.
+    """
+    shape = (batch.time_steps, batch.size, width)
+    if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype.kind not in "fiu":
+        got = f"{outputs.shape} {outputs.dtype}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
+        raise PluginError(f"invalid baseline_outputs: expected (T, B, K) = {shape} or None, got {got}; {label}")
+
+
+def checked_criterion(task: Task, label: str) -> str:
+    """Return what a task says of its criterion.
+
+    Raises:
+        PluginError: it is no text.
+    """
+    criterion = task.criterion
+    if not isinstance(criterion, str):
+        _refuse("criterion", "a text", criterion, label)
+    return shortened(criterion, LONGEST)
+
+
+def checked_steps_per_epoch(task: Task, batch: int, label: str) -> float | None:
+    """Return after how many steps a task's training data come again, or None.
+
+    Raises:
+        PluginError: it is no positive number.
+    """
+    steps = task.steps_per_epoch(batch)
+    if steps is None:
+        return None
+    number = finite_number(steps)
+    if number is None or number <= 0:
+        _refuse("steps_per_epoch", "None or a positive number", steps, label)
+    return number
+
+
 def checked_facts(task: Task, label: str) -> dict[str, Any]:
     """Return what a task tells about itself.
 

@@ -46,6 +46,8 @@ class Training:
             PluginError: the backend handed back nonsense.
         """
         evaluator = self.setup.evaluator()
+        if evaluator.baseline is not None:
+            yield Facts(figures={"loss_baseline": evaluator.baseline})
         release_unused()
         yield from self._evaluate(evaluator)
         batches = self.setup.training()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -14,10 +14,13 @@ import numpy as np
 
 from harness.contract import Array, Batch, Evaluation, Score, Task
 from harness.contract.names import check_name
+from harness.measure.evaluate import baseline_loss
+from harness.measure.task_guard import checked_criterion, checked_steps_per_epoch
 from harness.testing.compare import Check, NotApplicable
 from harness.testing.predictor import constant_predictor
 
 BATCH = 8
+SAMPLES = 4  # of validation, each with a seed of its own
 CERTAIN = 30.0  # a logit that leaves 1e-13 of probability to all other classes
 
 
@@ -132,6 +135,31 @@ def baseline_is_that_of_a_trivial_predictor(bench: TaskBench) -> None:
             assert loss <= baseline + error + bias, f"baseline: {baseline:.4f} is too low {where}"
 
 
+def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
+    """The trivial predictor does not look at the targets, and its loss over many batches is the baseline."""
+    for task in bench.each_length():
+        batches = [batch for seed in range(SAMPLES) for batch in task.validation(_rng(seed), BATCH)]
+        where, baseline = f"at length {task.length}", task.baseline()
+        mean = baseline_loss(task, batches, where)
+        if mean is None:
+            raise NotApplicable("the task has no baseline_outputs: losses are compared with baseline()")
+        other = replace(batches[0], targets=np.roll(batches[0].targets, 1, axis=1)[::-1])
+        same = np.array_equal(*(np.asarray(task.baseline_outputs(batch)) for batch in (batches[0], other)))
+        assert same, f"baseline_outputs: they change with the targets {where}; the predictor must be fixed"
+        loss, error = mean.value(), 5.0 * (mean.standard_error() or 0.0) + 1e-6 * baseline
+        assert abs(loss - baseline) <= error, (
+            f"baseline_outputs: over {len(batches)} validation batches their loss is {loss:.6g} +- {error:.2g}, "
+            f"but baseline() is {baseline:.6g} {where}"
+        )
+
+
+def what_is_told_of_the_data_is_sane(bench: TaskBench) -> None:
+    """The criterion is a text; training data come again after a positive number of steps, or not at all."""
+    task = bench.longest()
+    checked_criterion(task, "criterion")
+    checked_steps_per_epoch(task, BATCH, "steps_per_epoch")
+
+
 def perfect_outputs_score_full_marks(bench: TaskBench) -> None:
     """Outputs that equal the targets hit every scored position, and solve the task."""
     for task in bench.each_length():
@@ -179,6 +207,8 @@ CHECKS: tuple[Callable[[TaskBench], None], ...] = (
     training_batches_differ,
     validation_differs_from_training,
     baseline_is_that_of_a_trivial_predictor,
+    baseline_outputs_are_a_fixed_predictors,
+    what_is_told_of_the_data_is_sane,
     perfect_outputs_score_full_marks,
     wrong_outputs_score_less,
     score_ignores_masked_positions,

@@ -198,6 +198,15 @@ class Char(Task):
         return evaluation.loss_validation < self.baseline()
 
     @property
+    def criterion(self) -> str:
+        """The criterion, in words."""
+        return "validation loss below that of the best n-gram model up to trigrams (this project's criterion)"
+
+    def steps_per_epoch(self, batch: int) -> float | None:
+        """Return how many windows a stream of the training text holds."""
+        return max(1, stream_length(self._training_text, batch) // self.length)
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """The characters of the text, or the bytes."""
         return self.text.vocabulary

@@ -68,6 +68,13 @@ class Copy(SequenceTask):
         """Return K ln A / (T + 2 K): blanks are known, recall is a guess among A."""
         return float(self.options.symbols * np.log(self.options.alphabet) / self.time_steps)
 
+    def baseline_outputs(self, batch: Batch) -> Array:
+        """Return logits: blanks for certain, then every symbol of the alphabet as likely as any other."""
+        logits = np.full((self.time_steps, 1, self.outputs), -np.inf)
+        logits[: -self.options.symbols, :, 0] = 0.0
+        logits[-self.options.symbols :, :, 1:] = 0.0
+        return np.broadcast_to(logits, (self.time_steps, batch.size, self.outputs))
+
     def score(self, batch: Batch, outputs: Array) -> Score:
         """Count right symbols at the recall positions; ``exact_match`` counts sequences recalled whole."""
         K = self.options.symbols
@@ -78,6 +85,11 @@ class Copy(SequenceTask):
     def solved(self, evaluation: Evaluation) -> bool:
         """Say whether recall accuracy is at least 0.99."""
         return evaluation.accuracy is not None and evaluation.accuracy >= SOLVED_ACCURACY
+
+    @property
+    def criterion(self) -> str:
+        """The criterion, in words."""
+        return f"recall accuracy of at least {SOLVED_ACCURACY:g} on validation data (this project's criterion)"
 
     def facts(self) -> dict[str, Any]:
         """Return the sizes that the baseline follows from."""

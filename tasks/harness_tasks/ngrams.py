@@ -21,12 +21,14 @@ _DENSE = 1 << 22  # tables of up to this many counts are held whole
 
 
 def ngram_losses(training: Text, validation: Text, size: int) -> dict[str, float]:
-    """Return the mean -ln p per token of ``validation`` for each model of ``ORDERS``.
+    """Return the mean -ln p per token of ``validation``, but for its first, for each model of ``ORDERS``.
 
-    ``validation`` follows ``training``: the contexts of its first tokens are the last of ``training``.
+    The first token is context alone, as it is for a network. ``validation`` follows ``training``, whose last tokens are
+    the context of its first ones.
     """
     fitted = training[:FITTED_CHARACTERS]
-    return {name: ngram_loss(fitted, training, validation, size, order) for name, order in ORDERS.items()}
+    before, scored = np.concatenate([training[-max(ORDERS.values()) :], validation[:1]]), validation[1:]
+    return {name: ngram_loss(fitted, before, scored, size, order) for name, order in ORDERS.items()}
 
 
 def ngram_loss(fitted: Text, before: Text, validation: Text, size: int, order: int, alpha: float = ALPHA) -> float:

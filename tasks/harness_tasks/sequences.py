@@ -88,6 +88,10 @@ class SequenceTask(Task):
         """Return further draws of the training distribution, or of the fixed set."""
         return list(islice(self.training(rng, batch), batches))
 
+    def steps_per_epoch(self, batch: int) -> float | None:
+        """Return N / B of a fixed set; None for fresh data."""
+        return self.options.sequences / batch if self.options.data == "fixed" else None
+
     def floor(self) -> float:
         """Return 0: nothing in the targets is random given the inputs."""
         return 0.0

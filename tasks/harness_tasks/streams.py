@@ -25,22 +25,21 @@ def affordable_streams(text: Text, batch: int, length: int) -> int:
 def windows(text: Text, streams: int, length: int, *, pad: bool = False) -> Iterator[Batch]:
     """Yield windows of ``length`` steps over ``streams`` parallel streams, once; only the first has ``carry=False``.
 
-    Targets are the next tokens. What is left of each stream after its last whole window is dropped or, with ``pad``,
-    comes in a last window whose missing steps are masked.
+    Targets are the next tokens. What is left of each stream after its last whole window is dropped. With ``pad``, every
+    token but the first is the target of one stream: the first streams are one step longer where the text does not
+    divide evenly, and the last window has masked steps.
     """
-    steps = stream_length(text, streams)
-    inputs = text[: streams * steps].reshape(streams, steps)
-    targets = text[1 : streams * steps + 1].reshape(streams, steps)
-    for start in range(0, steps if pad else steps - length + 1, length):
-        cut = slice(start, start + length)
-        yield _window(inputs[:, cut], targets[:, cut], length, carry=start > 0)
+    steps, over = divmod(len(text) - 1, streams)
+    lengths = np.full(streams, steps)
+    lengths[: over if pad else 0] += 1
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    for start in range(0, int(lengths.max()) if pad else steps - length + 1, length):
+        yield _window(text, starts + start, lengths - start, length, carry=start > 0)
 
 
-def _window(inputs: Text, targets: Text, length: int, *, carry: bool) -> Batch:
-    """Return the batch of (B, steps) tokens, time-major and padded to ``length`` steps."""
-    streams, steps = inputs.shape
-    padded = np.zeros((2, length, streams), dtype=np.int32)
-    padded[0, :steps], padded[1, :steps] = inputs.T, targets.T
-    mask = np.zeros((length, streams), dtype=np.bool_)
-    mask[:steps] = True
-    return Batch(padded[0], padded[1], mask, carry=carry)
+def _window(text: Text, starts: NDArray[np.int64], lengths: NDArray[np.int64], length: int, *, carry: bool) -> Batch:
+    """Return the window of ``length`` steps from ``starts`` (B,), of which the first ``lengths`` (B,) count."""
+    mask = np.arange(length)[:, None] < lengths
+    places = np.where(mask, starts + np.arange(length)[:, None], 0)
+    tokens = [np.where(mask, text[places + ahead], 0).astype(np.int32) for ahead in (0, 1)]
+    return Batch(tokens[0], tokens[1], mask, carry=carry)
