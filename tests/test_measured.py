@@ -52,7 +52,7 @@ def written(value: float, text: str) -> bool:
 @pytest.mark.parametrize("name", [name for name in FILES if name not in WITHOUT_SETTINGS])
 def test_a_row_is_the_whole_trial(name):
     for row in rows(name):
-        assert list(row) == list(COLUMNS)
+        assert list(row) == list(COLUMNS)[: len(row)]  # later versions add columns at the end
         assert record(row).trial.trial_id == row["trial_id"]
 
 

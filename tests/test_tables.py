@@ -19,6 +19,7 @@ from harness_results.text import interval, number, quantity, ratio, sparkline
 
 HOSTILE = "</script> [bold] [/x] \x1b[31m =cmd() | `x` \ud800"
 LADDER = {"task": {"ngram_losses": {"uniform": 4.174, "unigram": 3.347, "bigram": 2.484, "trigram": 2.046}}}
+OVER = {"overfitting_gap": 0.02, "overfitting_gap_error": 0.001, "best_step": 400, "steps_per_epoch": 31.25}
 
 
 def make(engine="numpy:loop", cell="lstm", length=50, status="ok", reason=None, *, details=None, trial=None, **figures):
@@ -43,7 +44,7 @@ def sweep() -> list[Record]:
             found.append(make(engine, "lstm", length, details={"gradient_horizon_censored": True}, **solved))
     found[2] = make("torch:library", "rnn", 50, "diverged", "diverged at step 12")
     found[-1] = make("jax:fused", "lstm", 200, "out_of_memory", "peak 3.1 GB")
-    over = LADDER | {"overfitting_gap": 0.31, "best_step": 400, "flags": ["warm-up ended before block times were flat"]}
+    over = LADDER | OVER | {"overfitting_gap": 0.31, "flags": ["warm-up ended before block times were flat"]}
     found += [text("numpy:loop", n, over, 128) for n in (20, 50)]
     return [*found, text("torch:loop", 50, LADDER, 128), text("torch:loop", 50, LADDER, 512)]
 
@@ -202,22 +203,55 @@ def test_a_failed_trial_shows_no_speed():
 
 
 @pytest.mark.parametrize(
-    ("gap", "best", "line"),
+    ("changed", "line"),
     [
-        (0.02, 400, "validation 0.100, training data 0.0800; validation was best at step 400"),
-        (0.02, 1000, None),
-        (0.004, 400, None),
-        (None, 400, None),
+        ({}, "validation 0.100, training data 0.0800; validation was best at step 400"),
+        ({"best_step": 1000}, None),
+        ({"overfitting_gap": 0.004}, None),
+        ({"overfitting_gap": None}, None),
+        ({"overfitting_gap_error": 0.0067}, None),  # three standard errors are more than the gap
+        ({"overfitting_gap_error": None}, None),
+        ({"steps_per_epoch": None}, None),  # every batch is fresh, or nobody knows
+        ({"steps_per_epoch": 1000.0}, None),  # no sequence was seen twice
     ],
 )
-def test_over_fitting_is_told_where_it_is_notable(gap, best, line):
-    text = plain_table([make(details={"overfitting_gap": gap, "best_step": best})], 200)
+def test_over_fitting_is_told_if_data_came_again_and_the_gap_is_beyond_noise(changed, line):
+    text = plain_table([make(details=OVER | changed)], 200)
     assert (line in text) if line else ("over-fitting" not in text)
 
 
 def test_a_gap_on_a_solved_task_is_noise():
-    record = make(loss=1e-4, details={"overfitting_gap": 5e-5, "best_step": 400})
+    record = make(loss=1e-4, details=OVER | {"overfitting_gap": 5e-5, "overfitting_gap_error": 1e-6})
     assert findings.overfitting(record) is None
+
+
+def test_the_criterion_of_what_is_solved_is_told_once():
+    known = [make(length=n, solved=True, details={"criterion": "accuracy of at least 0.99 (ours)"}) for n in (50, 100)]
+    text = plain_table([*known, make(length=200, solved=False, details={"criterion": "another"})], 200)
+    assert text.count("solved: accuracy of at least 0.99 (ours)") == 1
+    assert "another" not in text
+
+
+@pytest.mark.parametrize(("solved", "end"), [(True, "solved at the end"), (False, "not solved at the end")])
+def test_what_was_solved_and_lost_again_is_told(solved, end):
+    details = {"solved_lost_at": 600}
+    text = plain_table([make(solved=solved, steps_to_solve=400, details=details)], 200)
+    assert f"lost again: lstm numpy:loop T=50: solved first at step 400, no longer at step 600, {end}" in text
+    assert "lost again" not in plain_table([make(solved=True, steps_to_solve=400)], 200)
+
+
+def test_further_scores_stand_below_the_table_by_their_names():
+    known = [make(length=n, details={"scores": {"exact_match": n / 1000, "[x]": None}}) for n in (50, 100)]
+    text = plain_table(known, 200)
+    assert "exact_match: lstm numpy:loop T=50 0.0500, T=100 0.100" in text
+    assert "[x]" not in text
+
+
+def test_the_baseline_of_several_validation_samples_is_the_exact_one():
+    exact = {"loss_baseline_exact": 1 / 6}
+    seeds = [make(loss_baseline=b, details=exact, trial={"seed": n}) for n, b in enumerate((0.17, 0.16))]
+    assert re.search(r"^baseline .* 0\.167 \(1\.00x\)", plain_table(seeds, 200), re.MULTILINE)
+    assert re.search(r"^baseline .* 0\.170 \(1\.00x\)", plain_table(seeds[:1], 200), re.MULTILINE)
 
 
 def printed(renderable, encoding="utf-8") -> str:

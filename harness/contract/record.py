@@ -37,7 +37,9 @@ PROOF_COLUMNS = ("peak_memory_bytes", "parity_error", "parity_tolerance")
 ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
 FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
 REPLICATION_COLUMNS = ("launches", "interval", "python")
-READING_COLUMNS = ("settings", "gradient_horizon_censored", "deviation")
+READING_COLUMNS = (
+    "settings", "gradient_horizon_censored", "deviation", "loss_baseline_exact", "solved_lost_at", "scores",
+)  # fmt: skip
 COLUMNS = (
     *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
 )  # fmt: skip
@@ -97,7 +99,10 @@ class Record:
         launches, interval = self.details.get("launches", 1), self.details.get("interval")
         row |= dict(zip(REPLICATION_COLUMNS, (launches, interval, self.trial.python), strict=True))
         row["settings"] = json.dumps(other_settings(self.trial), sort_keys=True)
-        return row | {name: self.details.get(name) for name in READING_COLUMNS[1:]}
+        row |= {name: self.details.get(name) for name in ("gradient_horizon_censored", "deviation")}
+        row |= {name: _number_or_none(self.details.get(name)) for name in ("loss_baseline_exact", "solved_lost_at")}
+        scores = self.details.get("scores")
+        return row | {"scores": json.dumps(finite(scores)) if isinstance(scores, Mapping) else None}
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""
@@ -151,6 +156,11 @@ def finite(value: Any) -> Any:
         return [finite(item) for item in value]
     number = _number(value)
     return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _number_or_none(value: Any) -> float | int | None:
+    number = finite(value)
+    return number if isinstance(number, int | float) else None
 
 
 def _number(value: Any) -> Any:

@@ -16,6 +16,7 @@ VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task n
 EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
 NOTABLE_GAP = 0.05  # of the training loss
 NOTABLE_OF_BASELINE = 0.01  # a gap below this fraction of the baseline is noise around a solved task
+NOTABLE_ERRORS = 3.0  # standard errors of the gap: below it the two samples may differ by chance
 
 
 @dataclass(frozen=True)
@@ -87,21 +88,57 @@ def is_verified(record: Record) -> bool:
 
 
 def overfitting(record: Record) -> Overfitting | None:
-    """Return the over-fitting where it is notable: a gap, and a validation loss that was better before the end.
+    """Return the over-fitting if it is notable: a gap, and a validation loss that was better before the end.
 
-    A gap alone is none: held-out text may simply be harder than the text that was trained on.
+    A gap alone is none: held-out text may simply be harder than the text that was trained on. Data that never come
+    again cannot be over-fitted. Records that do not say whether data came again, or how large the noise is, show none.
     """
-    gap, validation = record.details.get("overfitting_gap"), record.figures.get("loss_validation")
-    if not isinstance(gap, int | float) or validation is None:
+    gap, error = (detail(record, name) for name in ("overfitting_gap", "overfitting_gap_error"))
+    epoch, validation = detail(record, "steps_per_epoch"), record.figures.get("loss_validation")
+    if gap is None or error is None or epoch is None or validation is None or record.trial.steps <= epoch:
         return None
     training = validation - gap
-    noise = NOTABLE_OF_BASELINE * (record.figures.get("loss_baseline") or 0.0)
+    noise = max(NOTABLE_ERRORS * error, NOTABLE_OF_BASELINE * (record.figures.get("loss_baseline") or 0.0))
     if training <= 0 or gap <= max(NOTABLE_GAP * training, noise):
         return None
     best = record.details.get("best_step")
     if not isinstance(best, int) or best >= record.trial.steps:
         return None
     return Overfitting(validation, training, best)
+
+
+def detail(record: Record, name: str) -> float | None:
+    """Return a detail that is a finite number; None for all else."""
+    value = record.details.get(name)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def exact_baseline(record: Record) -> float | None:
+    """Return the exact loss of the baseline, which is that of no batches; an older record has no other."""
+    exact = detail(record, "loss_baseline_exact")
+    return record.figures.get("loss_baseline") if exact is None else exact
+
+
+def scores(record: Record) -> dict[str, float]:
+    """Return the further scores of the task after training, such as ``exact_match``."""
+    known = record.details.get("scores")
+    known = known if isinstance(known, Mapping) else {}
+    return {str(name): value for name, value in known.items() if isinstance(value, int | float)}
+
+
+def criterion(record: Record) -> str:
+    """Return what ``solved`` asks for and whose criterion that is, as the task says it; empty: it does not."""
+    told = record.details.get("criterion")
+    return told if isinstance(told, str) else ""
+
+
+def lost_again(record: Record) -> str | None:
+    """Return when the task was solved first and when no longer, as part of a sentence; None if it stayed so."""
+    first, lost = record.figures.get("steps_to_solve"), record.details.get("solved_lost_at")
+    if first is None or not isinstance(lost, int):
+        return None
+    end = "solved at the end" if record.figures.get("solved") else "not solved at the end"
+    return f"solved first at step {first:g}, no longer at step {lost}, {end}"
 
 
 def flags(record: Record) -> list[str]:

@@ -53,14 +53,19 @@ def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> I
     used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in set(marks)]
     if used:
         yield " · ".join(used)
+    solved = (findings.criterion(record) for record in records if record.figures.get("solved"))
+    yield from (f"solved: {one_line(told)}" for told in dict.fromkeys(solved) if told)
     yield from legend(records, machine_names(records))
     yield from versions.legend(records)
     yield from variant_legend(records)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
     named = [(_name(record, label, shown.axes), record) for record, label in zip(records, shown.labels, strict=True)]
+    yield from _scores(named)
     yield from _grouped("n/a", ((_why(one), name, one) for name, one in named if one.status != "ok"))
     yield from _grouped("over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one)))
+    lost = ((told, name, one) for name, one in named if (told := findings.lost_again(one)))
+    yield from _grouped("lost again", lost)
     yield from _grouped("flag", ((one_line(flag), name, one) for name, one in named for flag in findings.flags(one)))
 
 
@@ -79,6 +84,18 @@ def _name(record: Record, label: Sequence[str], axes: Sequence[str]) -> str:
     python = [f"python={record.trial.python}"] if record.trial.python and "python" not in axes else []
     varying = [f"{axis}={value}" for axis, value in zip(axes[1:-1], label[1:-1], strict=True)]
     return " ".join((record.trial.cell, record.trial.engine, *python, *varying))
+
+
+def _scores(named: Iterable[tuple[str, Record]]) -> Iterator[str]:
+    """Yield one line for each further score of the task, with the rows that have it."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, record in named:
+        for score, value in findings.scores(record).items():
+            found.setdefault(score, {}).setdefault(name, []).append(f"T={record.trial.length} {number(value)}")
+    for score, rows in found.items():
+        told = [f"{name} {', '.join(values)}" for name, values in rows.items()]
+        more = f"; and {len(told) - PLACES} more" if len(told) > PLACES else ""
+        yield f"{one_line(score)}: {'; '.join(told[:PLACES])}{more}"
 
 
 def _overfitting(record: Record) -> Iterator[str]:

@@ -14,7 +14,10 @@ from harness_results.schema import encode
 ROWS = 2000  # of one row group
 WHOLE = ("run_id", "launch", "length", "layers", "hidden", "batch", "steps", "seed", "threads", "launches")
 TRUTHS = ("solved", "gradient_horizon_censored")
-REAL = (*(name for name in FIGURE_COLUMNS if name != "solved"), "learning_rate", "clip_norm")
+REAL = (
+    *(name for name in FIGURE_COLUMNS if name != "solved"),
+    "learning_rate", "clip_norm", "loss_baseline_exact", "solved_lost_at",
+)  # fmt: skip
 CURE = 'pip install "rnn-harness[parquet]"'
 
 

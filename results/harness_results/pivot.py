@@ -102,9 +102,9 @@ def pivot(records: Sequence[Record]) -> Pivot:
 def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) -> list[Row]:
     """Return the rows of the trivial and of the perfect predictor, at the lengths where all records agree on them."""
     rows = []
-    baselines = {length: agreed("loss_baseline", length, records) for length in lengths}
-    for name in ("baseline", "floor"):
-        losses = {length: agreed(f"loss_{name}", length, records) for length in lengths}
+    baselines = {length: baseline_at(length, records) for length in lengths}
+    floors = {length: agreed("loss_floor", length, records) for length in lengths}
+    for name, losses in (("baseline", baselines), ("floor", floors)):
         found = {n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None}
         if found:
             rows.append(Row((name, *[""] * (labels - 1)), found, reference=True))
@@ -113,8 +113,19 @@ def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) 
 
 def agreed(figure: str, length: int, records: Sequence[Record]) -> float | None:
     """Return the one value of a figure at a length; None where the records differ on it, or none has it."""
-    values = {record.figures.get(figure) for record in records if record.trial.length == length} - {None}
-    return values.pop() if len({number(value, 6) for value in values}) == 1 else None
+    return _agreed(record.figures.get(figure) for record in records if record.trial.length == length)
+
+
+def baseline_at(length: int, records: Sequence[Record]) -> float | None:
+    """Return the baseline at a length: on the validation batches if all records had the same, else the exact one."""
+    found = agreed("loss_baseline", length, records)
+    exact = (findings.exact_baseline(record) for record in records if record.trial.length == length)
+    return _agreed(exact) if found is None else found
+
+
+def _agreed(values: Iterable[float | None]) -> float | None:
+    known = set(values) - {None}
+    return known.pop() if len({number(value, 6) for value in known}) == 1 else None
 
 
 def _reference(loss: float, baseline: float | None) -> tuple[Shown, ...]:

@@ -83,6 +83,7 @@ class Results(Sequence[Record]):
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
         figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}
         figures["gradient_horizon_censored"] = "boolean"
+        figures |= dict.fromkeys(("loss_baseline_exact", "solved_lost_at"), "float64")
         return frame.astype(figures)
 
     def scaling(self) -> list[Scaling]:

@@ -28,8 +28,9 @@ SECTIONS = {
     "proof": PROOF_COLUMNS,
 }
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
-APART = (*LOGS, "samples", "flags", "notes", "overfitting_gap", "best_step", "best_loss_validation",
-         "launch_figures", "attempts", "task_defaults")  # fmt: skip
+GAP = ("overfitting_gap", "overfitting_gap_error", "best_step", "best_loss_validation", "steps_per_epoch")
+LEARNING = ("scores", "loss_baseline_exact", "criterion", "solved_lost_at")
+APART = (*LOGS, *GAP, *LEARNING, "samples", "flags", "notes", "launch_figures", "attempts", "task_defaults")
 LAUNCH = {
     "tokens_per_second": "tokens/s",
     "step_seconds_median": "step",
@@ -39,6 +40,7 @@ LAUNCH = {
 }
 HEIGHT = 9  # lines of a drawing
 EVALUATIONS = 12  # shown, evenly spaced
+MOST_SCORES, WIDEST_SCORE = 4, 16  # further scores in the table of evaluations; all are in the JSON
 
 
 class RecordView:
@@ -71,8 +73,9 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     for title, names in SECTIONS.items():
         yield from section(title, {key: figure(key, record.figures.get(key)) for key in names})
         bits = findings.bits_per_character(record)
-        if title == "learning" and bits is not None:
-            yield from lines_of({"bits_per_character": number(bits, 4)})
+        if title == "learning":
+            yield from lines_of({"bits_per_character": number(bits, 4)} if bits is not None else {})
+            yield from lines_of(_learning(record))
     yield from _launches(record.details.get("launch_figures"))
     yield from _attempts(record.details.get("attempts"))
     yield from _drawings(record, width, ascii_only=ascii_only)
@@ -85,6 +88,18 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     for key in LOGS:
         if record.details.get(key):
             yield from _block(key.replace("_", " "), record.details[key])
+
+
+def _learning(record: Record) -> dict[str, str]:
+    """Return what of learning has no column: further scores, the exact baseline, the criterion and whether it held."""
+    told = {one_line(name): number(value) for name, value in findings.scores(record).items()}
+    if (exact := findings.detail(record, "loss_baseline_exact")) is not None:
+        told["loss_baseline_exact"] = number(exact)
+    if criterion := findings.criterion(record):
+        told["criterion"] = one_line(criterion)
+    if lost := findings.lost_again(record):
+        told["lost again"] = lost
+    return told
 
 
 def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
@@ -113,17 +128,25 @@ def _evaluations(evaluations: Any) -> Iterator[Text]:
         return
     yield Text("")
     yield Text("evaluations", style="bold")
-    yield Text(f"  {'step':>10}  {'validation':>10}  {'training':>10}  {'accuracy':>10}", style="dim")
+    scores = list(dict.fromkeys(str(name) for one in known for name in _mapping(one.get("extra"))))[:MOST_SCORES]
+    heads = ["step", "validation", "training", "accuracy", *(one_line(name)[:WIDEST_SCORE] for name in scores)]
+    yield Text("".join(f"  {head:>10}" for head in heads), style="dim")
     shown = _spread(len(known))
     for found in (known[index] for index in shown):
-        values = (found.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy"))
-        yield Text("".join(f"  {number(_known(value)):>10}" for value in values))
+        values = [found.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy")]
+        values += [_mapping(found.get("extra")).get(name) for name in scores]
+        pairs = zip(heads, values, strict=True)
+        yield Text("".join(f"  {number(_known(value)):>{max(10, len(head))}}" for head, value in pairs))
     if len(shown) < len(known):
         yield Text(f"  {len(shown)} of {len(known)} evaluations; -f json has all", style="dim")
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _known(value: Any) -> float | None:
@@ -161,13 +184,12 @@ def _spread(count: int) -> list[int]:
 
 
 def _judgement(record: Record) -> Iterator[Text]:
-    names = ("overfitting_gap", "best_step", "best_loss_validation")
-    known = {name: _known(record.details.get(name)) for name in names}
+    known = {name: _known(record.details.get(name)) for name in GAP}
     facts = {name: number(value) for name, value in known.items() if value is not None}
-    yield from section("over-fitting", facts)
+    yield from section("validation against training data", facts)
     found = findings.overfitting(record)
     if found:
-        yield Text(f"  {found.words()}", style="yellow")
+        yield Text(f"  over-fitting: {found.words()}", style="yellow")
     for flag in findings.flags(record):
         yield Text(f"flag: {one_line(flag)}", style="yellow")
 

@@ -25,7 +25,7 @@ from harness_results.charts.marks import (
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
 from harness_results.curves import evaluations, points, series
-from harness_results.pivot import SOLVED, agreed
+from harness_results.pivot import SOLVED, agreed, baseline_at
 
 ZERO = "datum.value ? datum.label : '0'"  # which "~s" writes as 0k beside 1k
 STEP = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5, labelExpr=ZERO))
@@ -81,9 +81,10 @@ def _references(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     """Yield baseline and floor of each panel by length; a floor of zero has no place on the axis, and is named."""
     for group, members in _groups(found).items():
         records = [one.record for one in members]
-        for name in ("baseline", "floor"):
-            lengths = sorted({record.trial.length for record in records})
-            values = {n: agreed(f"loss_{name}", n, records) for n in lengths}
+        lengths = sorted({record.trial.length for record in records})
+        baselines = {n: baseline_at(n, records) for n in lengths}
+        floors = {n: agreed("loss_floor", n, records) for n in lengths}
+        for name, values in (("baseline", baselines), ("floor", floors)):
             row = nobody(members[0], name, Panel(group), "cell")
             drawn = {n: value for n, value in values.items() if value}
             for n, value in drawn.items():
@@ -114,7 +115,7 @@ def _baselines(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     for group, members in _groups(found).items():
         records = [one.record for one in members]
         for n in sorted({record.trial.length for record in records}):
-            value = agreed("loss_baseline", n, records)
+            value = baseline_at(n, records)
             if value:
                 row = nobody(members[0], "baseline", Panel(group, n), "cell")
                 yield row | {"length": n, "y": value}

@@ -15,7 +15,7 @@ import numpy as np
 from harness.contract.names import shortened
 from harness.contract.record import FIGURE_COLUMNS, Record
 from harness_results.exporters.contract import Series, Setting, SharedTrial
-from harness_results.findings import flags
+from harness_results.findings import flags, scores
 from harness_results.text import safe
 
 PART = 32  # characters of each word of a name: the whole fits a file system
@@ -35,12 +35,22 @@ def shared(record: Record, *, alone: bool) -> SharedTrial:
         task=record.trial.task,
         status=record.status,
         settings=dict(_settings(record.trial.content())),
-        figures={name: value for name in FIGURE_COLUMNS if (value := _number(record.figures.get(name))) is not None},
+        figures=dict(_figures(record)),
         series=tuple(one for one in _all_series(record, _Times(record, started)) if one.steps),
         tags=dict(_tags(record)),
         started=started,
         ended=ended,
     )
+
+
+def _figures(record: Record) -> Iterator[tuple[str, float]]:
+    """Yield every known figure, then the task's further scores."""
+    for name in FIGURE_COLUMNS:
+        if (value := _number(record.figures.get(name))) is not None:
+            yield name, value
+    for name, score in scores(record).items():
+        if (value := _number(score)) is not None:
+            yield f"scores.{_word(name)}", value
 
 
 class _Times:

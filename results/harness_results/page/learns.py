@@ -35,7 +35,7 @@ def basis(records: Sequence[Record]) -> str:
     left = f" {counted(failed, 'trial')} that did not end well {are(failed)} left out." * bool(failed)
     return (
         f"By the loss on validation batches after training, from {told}. At the baseline: within "
-        f"{findings.AT_BASELINE:.0%} of the loss of the best predictor that learns nothing.{left}"
+        f"{findings.AT_BASELINE:.0%} of the loss of the best predictor that learns nothing, on the same batches.{left}"
     )
 
 
