@@ -144,8 +144,8 @@ def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
         if mean is None:
             raise NotApplicable("the task has no baseline_outputs: losses are compared with baseline()")
         other = replace(batches[0], targets=np.roll(batches[0].targets, 1, axis=1)[::-1])
-        same = np.array_equal(*(np.asarray(task.baseline_outputs(batch)) for batch in (batches[0], other)))
-        assert same, f"baseline_outputs: they change with the targets {where}; the predictor must be fixed"
+        one, another = (np.asarray(task.baseline_outputs(batch)) for batch in (batches[0], other))
+        assert np.array_equal(one, another), f"baseline_outputs: they change with the targets {where}, but must not"
         loss, error = mean.value(), 5.0 * (mean.standard_error() or 0.0) + 1e-6 * baseline
         assert abs(loss - baseline) <= error, (
             f"baseline_outputs: over {len(batches)} validation batches their loss is {loss:.6g} +- {error:.2g}, "
