@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ class Agenda:
         left: the launches to be measured, in their order.
         standings: trial_id -> what the store has of it.
         again: why trials are measured again although there are records -> how many.
+        elsewhere: (engine that a backend chose, engine as which the store has the same trial instead) -> how many.
     """
 
     trials: Sequence[Trial]
@@ -46,6 +47,7 @@ class Agenda:
     left: Sequence[Trial]
     standings: Mapping[str, Standing]
     again: Mapping[str, int]
+    elsewhere: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def plan(self) -> str:
@@ -76,6 +78,9 @@ class Agenda:
         """Yield what a user must know before it begins: what was taken from the store, and what is not and why."""
         for why, count in self.again.items():
             yield f"measured again: {why} ({counted(count, 'trial')})"
+        for (engine, other), count in self.elsewhere.items():
+            what = f"{counted(count, 'trial')} as {other}: to go on with {'it' if count == 1 else 'them'}, name {other}"
+            yield f"-b {engine.partition(':')[0]} is {engine} here, and {store} has {what}"
         done = sum(len(self.standings[trial.trial_id].ended) >= self.launches for trial in self.trials)
         if not self.left:
             which = {1: "the trial is", 2: "both trials are"}.get(done, f"all {counted(done, 'trial')} are")
@@ -97,7 +102,7 @@ class Agenda:
 
 def agenda(
     ledger: Ledger | None, trials: Sequence[Trial], launches: int, order_seed: int, identities: Mapping[str, Identity],
-    mode: Mode,
+    mode: Mode, chosen: Collection[str] = (),
 ) -> Agenda:  # fmt: skip
     """Return what is to be measured of these trials, given what the store has.
 
@@ -108,6 +113,7 @@ def agenda(
         order_seed: shuffles them.
         identities: trial_id -> what it would be measured with now.
         mode: what counts of what is there: all that ended (``resume``), what is ok, or nothing (``fresh``).
+        chosen: backends that chose the variants of all their trials.
     """
     from harness_results.members import Standing
 
@@ -116,7 +122,8 @@ def agenda(
     found = nothing if ledger is None else ledger.standings(wanted, plan_digest(identities), mode)
     left = _left(in_rounds(trials, launches, order_seed), found)
     again = _again(ledger, found, identities) if ledger is not None else {}
-    return Agenda(trials, launches, order_seed, mode, identities, left, found, again)
+    elsewhere = _elsewhere(ledger, trials, chosen) if ledger is not None and chosen else {}
+    return Agenda(trials, launches, order_seed, mode, identities, left, found, again, elsewhere)
 
 
 def in_order(trials: Sequence[Trial], records: Iterable[Record]) -> list[Record]:
@@ -147,3 +154,15 @@ def _again(ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[st
         before = facts.get(other.fingerprint or "") if other else None
         reasons[NO_IDENTITY if before is None else differences(before, identities[name].facts)] += 1
     return dict(reasons)
+
+
+def _elsewhere(ledger: Ledger, trials: Sequence[Trial], chosen: Collection[str]) -> dict[tuple[str, str], int]:
+    """Return (engine, other engine) -> how many trials the store lacks, and has as that other variant."""
+    known = ledger.engines()
+    engines = sorted(set(known.values()))
+    found = Counter[tuple[str, str]]()
+    for trial in trials:
+        if trial.backend in chosen and trial.trial_id not in known:
+            others = (trial.model_copy(update={"variant": v}) for backend, v in engines if backend == trial.backend)
+            found.update((trial.engine, other.engine) for other in others if other.trial_id in known)
+    return dict(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -109,7 +109,7 @@ def run(
         retries=request.retries or 0,
     )
     mode: Mode = "fresh" if fresh else "retry_failed" if retry_failed else "resume"
-    found = look(store, trials, settings, plugins, launches=launches, mode=mode)
+    found = look(store, trials, settings, plugins, launches=launches, mode=mode, chosen=request.left_to_backends())
     taken, whole = len(found.ended), len(found.ended) + len(found.left)
     with ProgressView(whole, taken=taken, quiet=not progress, names=found.varying) as view:
         for note in (*notes, *found.notes(str(store))):
@@ -132,7 +132,7 @@ def measured(
 
 def look(
     store: str | Path, trials: Sequence[Trial], settings: LocalSettings, plugins: Plugins, *,
-    launches: int = 1, order_seed: int = 0, mode: Mode = "resume",
+    launches: int = 1, order_seed: int = 0, mode: Mode = "resume", chosen: Collection[str] = (),
 ) -> Agenda:  # fmt: skip
     """Return what is to be measured of ``trials``; a store that is not there yet is not made."""
     from harness_results.store import Store
@@ -142,7 +142,7 @@ def look(
     if opened is None:
         return make_agenda(None, trials, launches, order_seed, found, mode)
     with opened:
-        made = make_agenda(opened.ledger, trials, launches, order_seed, found, mode)
+        made = make_agenda(opened.ledger, trials, launches, order_seed, found, mode, chosen)
         known = {record.trial.trial_id for record in opened.launches()} if opened.ledger is None else set()
     lacking = len(known & found.keys()) if mode != "fresh" else 0
     return replace(made, again={NO_IDENTITY: lacking}) if lacking else made

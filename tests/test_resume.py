@@ -13,6 +13,7 @@ from harness.contract.identity import Identity, differences
 from harness.plugins import load_plugins
 from harness.sweep.local_settings import LocalSettings
 from harness.sweep.places import Places
+from harness.sweep.request import PlanRequest
 from harness_results.integrity import check_store
 from harness_results.launches import combine
 from harness_results.merge import merge
@@ -222,6 +223,33 @@ def test_an_upgraded_library_is_measured_again_and_told(sweep, versions):
     versions["numpy"] = "2.0"
     assert sweep()[0] == []  # those of the first run are of this version
     assert len(runs(sweep)) == 2
+
+
+def test_a_trial_that_the_store_has_as_another_variant_is_told_if_the_backend_chose(sweep, plugins):
+    sweep([trial(variant="native", seed=0), trial(variant="native", seed=1), trial(variant="loop", seed=2)])
+
+    def told(trials, **options):
+        return [one for one in look(sweep.path, trials, LocalSettings(), plugins, **options).notes("s") if "-b" in one]
+
+    start = "-b numpy is numpy:vectorised here, and s has"
+    lines = [
+        f"{start} 1 trial as numpy:loop: to go on with it, name numpy:loop",
+        f"{start} 2 trials as numpy:native: to go on with them, name numpy:native",
+    ]
+    for mode in ("resume", "retry_failed", "fresh"):
+        assert told(TRIALS, chosen={"numpy"}, mode=mode)[::-1] == lines
+    assert told(TRIALS) == told(TRIALS, chosen={"torch"}) == []  # named by its variant
+    assert told([trial(seed=9), trial(seed=0, length=9)], chosen={"numpy"}) == []
+    sweep()
+    assert told(TRIALS, chosen={"numpy"}) == []
+
+
+def test_a_plan_says_which_backends_chose_their_variants():
+    request = PlanRequest({"backend": ["torch", "numpy:loop"]}, include=[{"backend": "jax"}, {"seed": 3}])
+    assert request.left_to_backends() == {"torch", "jax"}
+    assert PlanRequest(cases=[{"backend": ["peers"]}, {"seed": [1]}]).left_to_backends() == {"peers"}
+    assert PlanRequest({"backend": ["torch", "torch:native", "jax"]}).left_to_backends() == {"jax"}
+    assert PlanRequest().left_to_backends() == set()
 
 
 def test_settings_and_variables_that_change_a_record_are_measured_again(sweep, monkeypatch):

@@ -94,7 +94,8 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
         streams.note(note)
     settings = settings_of(options, trials, interpreters, cluster)
     counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
-    agenda = look(options["store"], trials, settings, plugins, mode=mode, **counts)
+    chosen = request.left_to_backends()
+    agenda = look(options["store"], trials, settings, plugins, mode=mode, chosen=chosen, **counts)
     if options["dry_run"]:
         return _dry_run(agenda, options)
     _confirm(len(agenda.left), yes=options["yes"])

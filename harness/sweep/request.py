@@ -71,6 +71,12 @@ class PlanRequest:
         """Say whether the options of this task are those of the plan's file alone."""
         return bool(self.path) and name not in self.set_tasks
 
+    def left_to_backends(self) -> set[str]:
+        """Return the backends that are only named without a variant."""
+        asked = [str(name) for axes in self.products() for name in axes["backend"]]
+        asked += [str(one["backend"]) for one in self.include if "backend" in one]
+        return {name for name in asked if ":" not in name} - {name.partition(":")[0] for name in asked if ":" in name}
+
     def products(self) -> list[dict[str, Sequence[Any]]]:
         """Return the axes of each product of the plan, defaults filled in."""
         return [{**DEFAULT_AXES, **self.axes, **case} for case in self.cases or ({},)]

@@ -51,6 +51,14 @@ class Ledger:
 
         return self._database.run(read)
 
+    def engines(self) -> dict[str, tuple[str, str]]:
+        """Return trial_id -> backend and variant of every trial."""
+        table = schema.trials
+        query = select(table.c.trial_id, table.c.backend, table.c.variant)
+        return {
+            row.trial_id: (row.backend, row.variant) for row in self._database.run(lambda c: c.execute(query).all())
+        }
+
     def facts(self, fingerprints: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return fingerprint -> facts of those that are known."""
         wanted, table = set(fingerprints), schema.identities
