@@ -17,6 +17,7 @@ from harness_results.results import Results
 from harness_results.samples import worth_showing
 from harness_results.show import show_record
 from harness_results.store import Store
+from harness_tasks import Adding
 
 PUBLISHED = Path(__file__).parent.parent / "results" / "published" / "published.toml"
 
@@ -225,3 +226,14 @@ def test_every_published_number_has_a_source_and_says_how_it_was_obtained():
     assert all(source["title"] and source["how"] for source in content["sources"].values())
     assert {result["source"] for result in content["result"]} == set(content["sources"])
     assert all({"task", "cell", "metric", "value"} <= set(result) for result in content["result"])
+
+
+def test_a_published_setting_is_one_that_a_trial_can_have():
+    words = {"source", "metric", "value", "note", "variant", "corpus"}
+    for result in tomllib.loads(PUBLISHED.read_text())["result"]:
+        settings = {name: value for name, value in result.items() if name not in words}
+        asked = Trial(backend="numpy", variant="vectorised", **{"length": 1} | settings)
+        assert {name: getattr(asked, name) for name in settings} == settings
+        assert (result["task"] == "adding") == ("variant" in result)
+        if "variant" in result:
+            assert Adding.Options(variant=result["variant"])
