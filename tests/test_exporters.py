@@ -116,6 +116,12 @@ def test_a_trial_has_all_that_its_record_has_and_nothing_that_is_unknown():
     }
 
 
+def test_further_scores_are_figures_by_their_names():
+    figures = shared(record(details={"scores": {"exact_match": 0.5, "odd": None}}), alone=True).figures
+    assert figures["scores.exact_match"] == 0.5
+    assert "scores.odd" not in figures
+
+
 def test_times_are_those_of_the_timed_blocks():
     loss = shared(record(), alone=True).series[0]
     assert loss.seconds == [EPOCH, EPOCH + 0.25, EPOCH + 0.75]  # step 1 is before the first block

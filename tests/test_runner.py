@@ -9,13 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.contract import DivergedError, Missing, PluginError, Score, Trial, UnavailableError, UnsupportedError
+from harness.contract import (
+    DivergedError,
+    Evaluation,
+    Missing,
+    PluginError,
+    Score,
+    Trial,
+    UnavailableError,
+    UnsupportedError,
+)
 from harness.contract.record import FIGURE_COLUMNS
 from harness.measure import checkpoint, flow, runner
 from harness.measure.draft import Draft
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.runner import DROPOUT_NOTE, IDLE_DROPOUT_NOTE, TEMPERATURES, Settings, run_trial
 from harness.plugins import Loaded, load_plugins
+from harness_results import findings
 from harness_tasks import Copy
 
 FAULTY = Path(__file__).parent / "plugins" / "faulty"
@@ -149,6 +159,77 @@ def test_the_task_is_solved_at_the_first_evaluation_that_says_so(plugins):
     solved = [evaluation["step"] for evaluation in record.curves["evaluations"] if evaluation["accuracy"] > 0.99]
     assert record.figures["solved"] is True
     assert record.figures["steps_to_solve"] == solved[0]
+
+
+@pytest.mark.parametrize(
+    ("solved", "first", "lost"),
+    [
+        ([False, True, True], 10, None),
+        ([False, True, False, True, False], 10, 20),
+        ([False, True, True, True, False], 10, 40),
+        ([False, False], None, None),
+    ],
+)
+def test_a_criterion_that_is_lost_again_is_kept_with_its_step(solved, first, lost):
+    draft = Draft(trial(), losses=[1.0])
+    for number, held in enumerate(solved):
+        draft.add(Evaluated(Evaluation(10 * number, 1.0, 0.5), held))
+    record = draft.record("ok")
+    assert (record.figures["steps_to_solve"], record.details["solved_lost_at"]) == (first, lost)
+    assert record.figures["solved"] is solved[-1]
+    assert record.columns()["solved_lost_at"] == lost
+
+
+def test_losses_are_compared_with_the_baseline_of_the_validation_batches(plugins):
+    options = {"task": "adding", "task_options": {"validation_sequences": 20}}
+    records = [measure(plugins, **options, length=10, evaluation_seed=seed) for seed in range(3)]
+    assert len({record.figures["loss_baseline"] for record in records}) == 3
+    for record in records:
+        figures = record.figures
+        assert record.details["loss_baseline_exact"] == record.columns()["loss_baseline_exact"] == pytest.approx(1 / 6)
+        assert figures["loss_baseline"] != pytest.approx(1 / 6, rel=1e-3)
+        assert figures["loss_ratio"] == pytest.approx(figures["loss_validation"] / figures["loss_baseline"])
+
+
+def test_a_task_that_says_nothing_further_is_compared_with_its_exact_baseline(plugins):
+    record = measure(plugins)
+    assert record.figures["loss_baseline"] == record.details["loss_baseline_exact"] == pytest.approx(np.log(3))
+    assert (record.details["criterion"], record.details["steps_per_epoch"]) == ("", None)
+
+
+def test_further_scores_are_kept_by_name(plugins):
+    record = measure(plugins, task="copy", task_options={"symbols": 1, "alphabet": 2}, length=2)
+    last = record.curves["evaluations"][-1]["extra"]
+    assert record.details["scores"] == last == json.loads(record.columns()["scores"])
+    assert 0 <= last["exact_match"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "reason"),
+    [
+        ("baseline_outputs", lambda self, batch: 1.0, r"expected \(T, B, K\) = .* got float"),
+        ("baseline_outputs", lambda self, batch: np.full((*batch.mask.shape, 9), np.nan), "expected a finite number"),
+        ("criterion", 3, "expected a text, got 3"),
+        ("steps_per_epoch", lambda self, batch: 0, "expected None or a positive number, got 0"),
+    ],
+)
+def test_a_task_that_misdescribes_its_learning_is_named(plugins, method, answer, reason):
+    record = measure(with_task(plugins, type("Odd", (Copy,), {method: answer})), task="copying")
+    assert record.status == "failed"
+    assert re.fullmatch(f"invalid {method}: {reason}.*; task 'copying' from harness-copying 2.0", record.reason)
+
+
+def test_over_fitting_is_told_of_a_small_fixed_set_and_never_of_fresh_data(plugins):
+    asked = {"backend": "numpy", "variant": "vectorised", "task": "adding", "cell": "lstm", "length": 10, "hidden": 24}
+    asked |= {"batch": 10, "steps": 600, "learning_rate": 0.02, "evaluate_every": 100}
+    small = measure(plugins, **asked, task_options={"data": "fixed", "sequences": 10})
+    assert findings.overfitting(small) is not None
+    assert small.details["overfitting_gap"] > 3 * small.details["overfitting_gap_error"]
+    for seed in range(4):
+        options = {"validation_sequences": 20}  # two small samples, whose losses differ much
+        fresh = measure(plugins, **asked | {"seed": seed, "steps": 100, "evaluate_every": 10}, task_options=options)
+        assert findings.overfitting(fresh) is None
+        assert fresh.details["steps_per_epoch"] is None
 
 
 def test_the_initial_loss_is_before_any_update_and_the_final_one_the_mean_of_the_last_twentieth(plugins):
