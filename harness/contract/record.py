@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.contract.explosion import is_exploding
 from harness.contract.trial import Trial
 
 STATUSES = (
@@ -39,6 +40,7 @@ FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COL
 REPLICATION_COLUMNS = ("launches", "interval", "python")
 READING_COLUMNS = (
     "settings", "gradient_horizon_censored", "deviation", "loss_baseline_exact", "solved_lost_at", "scores",
+    "gradient_horizon_step", "gradient_exploding",
 )  # fmt: skip
 COLUMNS = (
     *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
@@ -102,7 +104,22 @@ class Record:
         row |= {name: self.details.get(name) for name in ("gradient_horizon_censored", "deviation")}
         row |= {name: _number_or_none(self.details.get(name)) for name in ("loss_baseline_exact", "solved_lost_at")}
         scores = self.details.get("scores")
-        return row | {"scores": json.dumps(finite(scores)) if isinstance(scores, Mapping) else None}
+        row["scores"] = json.dumps(finite(scores)) if isinstance(scores, Mapping) else None
+        return row | {"gradient_horizon_step": self.horizon_step(), "gradient_exploding": self.exploding()}
+
+    def exploding(self) -> bool | None:
+        """Return whether the gradient exploded, as the trial told or, of an older record, by its figures and curves."""
+        told = self.details.get("gradient_exploding")
+        return told if isinstance(told, bool) else is_exploding(self.status, self.figures, self.curves)
+
+    def horizon_step(self) -> int | None:
+        """Return after how many training steps horizon and decay were measured; None: they were not."""
+        if self.figures.get("gradient_horizon") is None and self.figures.get("gradient_decay") is None:
+            return None
+        told = self.details.get("gradient_horizon_step")
+        if isinstance(told, int):
+            return told
+        return self.trial.steps if self.status == "ok" else 0  # of an older record, in which it is not told
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""

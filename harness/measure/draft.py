@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import __version__
 from harness.contract import Evaluation, Record, Trial
+from harness.contract.explosion import is_exploding
 from harness.contract.names import shortened
 from harness.contract.record import SPEED_COLUMNS, Figure, finite
 from harness.measure.events import Evaluated, Event, Facts, Progress
@@ -66,13 +67,15 @@ class Draft:
         curves: dict[str, Any] = {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
         if self.evaluations:
             curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
+        curves = finite(self.curves | curves)
+        told = {"gradient_exploding": is_exploding(status, finite(figures), curves)}
         return Record(
             trial=self.trial,
             status=status,
             reason=shortened(reason) if reason else reason,
             figures=figures,
-            curves=finite(self.curves | curves),
-            details=finite(self.details | self._learning() | details),
+            curves=curves,
+            details=finite(self.details | self._learning() | told | details),
             environment=self.environment,
             environment_id=self.environment_id,
             started_at=self.started_at,

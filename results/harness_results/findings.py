@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.contract.explosion import EXPLODING_DECAY, EXPLODING_NORM
 from harness.contract.record import HORIZON_FRACTION, Record
 from harness_results.text import number
 
@@ -13,7 +14,7 @@ LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
 AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
 HORIZON = f"{100 * HORIZON_FRACTION:g} %"  # of its value at lag 0, in words
 VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
-EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
+EXPLODES = f"by over {EXPLODING_DECAY - 1:.0%} per step back, or its norm {EXPLODING_NORM:g}-fold in training"
 NOTABLE_GAP = 0.05  # of the training loss
 NOTABLE_OF_BASELINE = 0.01  # a gap below this fraction of the baseline is noise around a solved task
 NOTABLE_ERRORS = 3.0  # standard errors of the gap: below it the two samples may differ by chance
@@ -71,15 +72,16 @@ def is_censored(record: Record) -> bool:
 
 
 def is_vanishing(record: Record) -> bool:
-    """Say whether the gradient is gone before half of the length."""
+    """Say whether the trained network's gradient is gone before half of the length, and did not explode."""
     horizon = record.figures.get("gradient_horizon")
+    if record.status != "ok" or is_exploding(record):
+        return False
     return horizon is not None and not is_censored(record) and horizon < VANISHING_FRACTION * record.trial.length
 
 
 def is_exploding(record: Record) -> bool:
-    """Say whether the gradient grows on its way back."""
-    decay = record.figures.get("gradient_decay")
-    return decay is not None and decay > EXPLODING_DECAY
+    """Say whether the gradient explodes: its norm in training, or on its way back, before or after training."""
+    return bool(record.exploding())
 
 
 def is_verified(record: Record) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from harness.contract.record import Record
 from harness_results import findings, versions
 from harness_results.engines import variant_legend
+from harness_results.explosions import explosion
 from harness_results.machines import legend, machine_names
 from harness_results.networks import Networks
 from harness_results.text import number, one_line
@@ -14,8 +15,8 @@ from harness_results.text import number, one_line
 LEGEND = {
     "✓": "solved",
     "≈": f"at the baseline (within {findings.AT_BASELINE:.0%}): has learnt nothing",
-    "↓": "gradient vanishes (horizon below T/2)",
-    "↑": f"gradient explodes (grows over {findings.EXPLODING_DECAY - 1:.0%} per step back)",
+    "↓": "gradient of the last step vanishes (horizon below T/2)",
+    "↑": f"gradient explodes (grows {findings.EXPLODES})",
     "≠": "computes another function: see harness list backends",
     "?": "unverified: its gradients were not held against the reference",
 }
@@ -63,6 +64,7 @@ def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> I
     named = [(_name(record, label, shown.axes), record) for record, label in zip(records, shown.labels, strict=True)]
     yield from _scores(named)
     yield from _grouped("n/a", ((_why(one), name, one) for name, one in named if one.status != "ok"))
+    yield from _grouped("exploding", ((told, name, one) for name, one in named if (told := explosion(one))))
     yield from _grouped("over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one)))
     lost = ((told, name, one) for name, one in named if (told := findings.lost_again(one)))
     yield from _grouped("lost again", lost)

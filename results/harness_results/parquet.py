@@ -12,8 +12,9 @@ from harness_results.flat import CONTENTS
 from harness_results.schema import encode
 
 ROWS = 2000  # of one row group
-WHOLE = ("run_id", "launch", "length", "layers", "hidden", "batch", "steps", "seed", "threads", "launches")
-TRUTHS = ("solved", "gradient_horizon_censored")
+WHOLE = ("run_id", "launch", "length", "layers", "hidden", "batch", "steps", "seed", "threads", "launches",
+         "gradient_horizon_step")  # fmt: skip
+TRUTHS = ("solved", "gradient_horizon_censored", "gradient_exploding")
 REAL = (
     *(name for name in FIGURE_COLUMNS if name != "solved"),
     "learning_rate", "clip_norm", "loss_baseline_exact", "solved_lost_at",

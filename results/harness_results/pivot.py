@@ -174,8 +174,14 @@ def _fastest(found: dict[tuple[str, ...], dict[int, Record]]) -> set[tuple[tuple
 
 
 def _entry(record: Record, *, best: bool) -> tuple[Shown, ...]:
-    norm = Shown(number(record.figures.get("gradient_norm_median")))
-    return _loss(record), _speed(record, best=best), norm, _horizon(record)
+    return _loss(record), _speed(record, best=best), _norm(record), _horizon(record)
+
+
+def _norm(record: Record) -> Shown:
+    median, largest = (record.figures.get(f"gradient_norm_{name}") for name in ("median", "max"))
+    if not findings.is_exploding(record) or largest is None:
+        return Shown(number(median))
+    return Shown(f"{number(median)} (max {number(largest)})", tone="bad")
 
 
 def _speed(record: Record, *, best: bool) -> Shown:
@@ -201,6 +207,8 @@ def _loss(record: Record) -> Shown:
 def _horizon(record: Record) -> Shown:
     horizon = record.figures.get("gradient_horizon")
     shown = Shown(UNKNOWN if horizon is None else f"{'>' * findings.is_censored(record)}{horizon:g}")
-    if findings.is_vanishing(record):
-        return replace(shown, mark=VANISHING, tone="bad")
-    return replace(shown, mark=EXPLODING, tone="bad") if findings.is_exploding(record) else shown
+    if horizon is not None and record.status != "ok":
+        shown = replace(shown, text=f"{shown.text} (step {record.horizon_step()})")
+    if findings.is_exploding(record):
+        return replace(shown, mark=EXPLODING, tone="bad")
+    return replace(shown, mark=VANISHING, tone="bad") if findings.is_vanishing(record) else shown

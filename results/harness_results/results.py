@@ -82,7 +82,8 @@ class Results(Sequence[Record]):
             raise UnavailableError(f"a data frame needs pandas, which is not installed. Install it: {cure}") from error
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
         figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}
-        figures["gradient_horizon_censored"] = "boolean"
+        figures |= dict.fromkeys(("gradient_horizon_censored", "gradient_exploding"), "boolean")
+        figures["gradient_horizon_step"] = "Int64"
         figures |= dict.fromkeys(("loss_baseline_exact", "solved_lost_at"), "float64")
         return frame.astype(figures)
 

@@ -131,7 +131,7 @@ _ALL = (
         name="gradient-horizon",
         title="Gradient horizon against T",
         shows="How many time steps back the gradient reaches after training, by cell; hollow is one that never fell "
-        f"to {HORIZON}, so that its horizon is beyond. Below T/2 it counts as vanishing.",
+        f"to {HORIZON}, so that its horizon is beyond. Below T/2 it counts as vanishing; ↑ explodes.",
         measured=f"The lag at which the median gradient flow falls below {HORIZON} of its value at lag 0.",
         key=f"filled: fell to {HORIZON} · hollow: did not, it is beyond · dashed: T/2, vanishing below it · dotted: T",
         needs="ended ok with a gradient horizon",

@@ -25,7 +25,7 @@ from harness_results.charts.marks import (
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
 from harness_results.curves import points, series
-from harness_results.findings import VANISHING_FRACTION, is_censored
+from harness_results.findings import VANISHING_FRACTION, is_censored, is_exploding
 
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
 
@@ -40,11 +40,14 @@ def horizon(records: Sequence[Record]) -> Rows:
 def draw_horizon(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, their points hollow where the gradient never fell so far."""
     look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form=".4~g")
-    tips = [*told(("y", "horizon"), ("decay", "factor per step")), alt.Tooltip("mark:N", title="beyond")]
+    tips = told(("y", "horizon"), ("decay", "factor per step"))
+    tips += [alt.Tooltip("mark:N", title="beyond"), alt.Tooltip("exploding:N", title="exploding")]
+    arrows = part("measured").transform_filter("datum.exploding !== null").mark_text(dy=-12, fontWeight="bold")
     layers = [
         *reference("whole", x, y),
         *reference("half", x, y),
         *against_length(rows, look, y, tips, filled="datum.mark == null"),
+        arrows.encode(x=x, y=y, text="exploding:N", **look.colour),
     ]
     return panels(layers, rows, y=y)
 
@@ -73,7 +76,8 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
 def _horizon(one: Labelled) -> dict[str, Any]:
     reach, decay = known(one.record, "gradient_horizon"), known(one.record, "gradient_decay")
     row = {**one.common, "part": "measured", "panel": Panel(one.by_task)}
-    return row | {"y": reach, "decay": decay, "mark": ">" if is_censored(one.record) else None}
+    marks = {"mark": ">" if is_censored(one.record) else None, "exploding": "↑" if is_exploding(one.record) else None}
+    return row | {"y": reach, "decay": decay, **marks}
 
 
 def _bounds(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:

@@ -17,10 +17,11 @@ from harness_results.text import one_line
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
     """Return the sentence of the records of one task, without its name and full stop."""
     known = [r for r in records if r.status == "ok" and r.figures.get("gradient_horizon") is not None]
+    explodes = _counted("explodes", findings.is_exploding, records)  # those that diverged, too
     if not known:
-        return "the gradient's flow was not measured"
-    told = [_at_the_longest(known), _counted("vanishes before T/2", findings.is_vanishing, known)]
-    return "; ".join(filter(None, [*told, _counted("explodes", findings.is_exploding, known)]))
+        return explodes or "the gradient's flow was not measured"
+    told = [_at_the_longest(known), _counted("vanishes before T/2", findings.is_vanishing, known), explodes]
+    return "; ".join(filter(None, told))
 
 
 def basis(records: Sequence[Record]) -> str:
@@ -29,7 +30,7 @@ def basis(records: Sequence[Record]) -> str:
     return (
         "By the norm of the loss's gradient by the whole state over the lag from the last scored step, after training, "
         f"median over sequences: how many steps until it falls below {findings.HORIZON} of its value at lag 0. All the "
-        f"way: it never does. It explodes where it grows by over {findings.EXPLODING_DECAY - 1:.0%} per step back. "
+        f"way: it never does. It explodes if it grows {findings.EXPLODES}. "
         f"From {counted(seeds, 'seed')}."
     )
 

@@ -1,0 +1,61 @@
+"""When a gradient counts as exploding: by its norm over training, or by its growth on the way back through time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+EXPLODING_NORM = 100.0  # times the first and the median norm; trainings that learn well stay below 50 with clipping
+EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
+
+
+def is_exploding(status: str, figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool | None:
+    """Say whether a record's gradient explodes: in training, or on its way back before or after it; None: unknown."""
+    flows = _flows(curves)
+    known = figures.get("gradient_norm_max"), figures.get("gradient_decay"), *(flow.get("decay") for flow in flows)
+    if status != "diverged" and all(value is None for value in known):
+        return None
+    return norm_explodes(status, figures, curves) or flow_explodes(figures, curves)
+
+
+def norm_explodes(status: str, figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool:
+    """Say whether the largest norm is 100 times both the first and the median, or the last one no finite number."""
+    norms = curves.get("gradient_norm")
+    if status == "diverged" and isinstance(norms, Sequence) and len(norms) and norms[-1] is None:
+        return True
+    largest = figures.get("gradient_norm_max")
+    usual = [figures.get(f"gradient_norm_{name}") for name in ("first", "median")]
+    known = [norm for norm in usual if norm is not None]
+    return largest is not None and bool(known) and largest >= EXPLODING_NORM * max(known) > 0
+
+
+def flow_explodes(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool:
+    """Say whether the gradient grows by more than 1 % per step back, before or after training.
+
+    Both the fitted factor and the first time step's norm must say so: a curve that falls and rises again is no growth.
+    """
+    flows = _flows(curves)
+    decays = [(flow.get("decay"), flow) for flow in flows] + [(figures.get("gradient_decay"), (*flows, {})[0])]
+    return any(_is_above(decay, EXPLODING_DECAY) and _reaches_up(flow) for decay, flow in decays)
+
+
+def _flows(curves: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the flows that a record has, the last one first."""
+    found = curves.get("gradient_flow")
+    flows = [found.get(moment) for moment in ("final", "initial")] if isinstance(found, Mapping) else []
+    return [flow for flow in flows if isinstance(flow, Mapping)]
+
+
+def _reaches_up(flow: Mapping[str, Any]) -> bool:
+    """Say whether the norm at the largest lag is that of growth by 1 % per step; true of a curve that was not kept."""
+    norms, lags = flow.get("median"), flow.get("lags")
+    if not (isinstance(norms, list) and isinstance(lags, list) and len(norms) == len(lags) > 0):
+        return True
+    first, last, lag = norms[0], norms[-1], lags[-1]
+    if not _is_above(first, 0.0) or not _is_above(lag, 0.0):
+        return False
+    return last is None or _is_above(last, first * EXPLODING_DECAY ** min(lag, 10_000))  # None: beyond any number
+
+
+def _is_above(value: Any, bound: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > bound
