@@ -121,13 +121,14 @@ def measured(
     store: str | Path, agenda: Agenda, command: str, plugins: Plugins, settings: LocalSettings, watcher: Watcher
 ) -> list[Record]:
     """Measure what is left, and return one record per trial of the plan, whenever it was measured."""
+    from harness_results.floors import with_floors
     from harness_results.launches import combine
     from harness_results.store import Store
 
     with Store.open(store, create=bool(agenda.left)) as opened:
         session = Session(opened, command, plugins, checkpoint_folder(store), logs=log_folder(store))
         list(session.carry_out(agenda, settings, watcher))
-        return combine(session.results(agenda, with_curves=True))
+        return with_floors(combine(session.results(agenda, with_curves=True)), opened.all_calibrations())
 
 
 def look(

@@ -8,6 +8,7 @@ from harness.contract import Record, Trial
 from harness_results.crossover import crossover_table, crossovers
 from harness_results.markup import to_html, to_markdown
 from harness_results.tables import plain_table
+from launched import in_turns
 
 LENGTHS = (64, 256, 1024)
 
@@ -22,11 +23,12 @@ def series(engine, seconds, **trial):
     return [make(engine, length, s, **trial) for length, s in zip(LENGTHS, seconds, strict=True)]
 
 
-MEASURED = [
+ONCE = [
     *series("jax:scan", (1.0, 4.0, 16.0)),
     *series("jax:fused", (0.5, 5.0, 20.0)),
     *series("jax:parallel", (2.0, 2.0, 4.0)),
 ]
+MEASURED = in_turns(ONCE)
 
 
 def test_the_ratio_is_to_the_fastest_serial_variant_at_each_length():
@@ -38,11 +40,18 @@ def test_the_ratio_is_to_the_fastest_serial_variant_at_each_length():
 
 @pytest.mark.parametrize(
     ("seconds", "start"),
-    [((2.0, 2.0, 16.5), None), ((0.4, 9.0, 4.0), 1024), ((0.4, 2.0, 4.0), 64), ((0.5, 4.0, 16.0), None)],
+    [((2.0, 2.0, 19.0), None), ((0.4, 9.0, 4.0), 1024), ((0.4, 2.0, 4.0), 64), ((0.5, 4.0, 16.0), None)],
 )
 def test_faster_from_means_at_every_longer_length_too(seconds, start):
-    (found,) = crossovers([*MEASURED[:6], *series("jax:parallel", seconds)])
+    (found,) = crossovers(in_turns([*ONCE[:6], *series("jax:parallel", seconds)]))
     assert found.faster_from == start
+
+
+@pytest.mark.parametrize("records", [ONCE, in_turns(ONCE, 4), in_turns(ONCE, spread=0.9)])
+def test_what_compare_could_not_tell_is_faster_from_no_length(records):
+    (found,) = crossovers(records)
+    assert (found.faster_from, found.in_words) == (None, "cannot tell")
+    assert found.ratios == {64: 0.25, 256: 2.0, 1024: 4.0}
 
 
 def test_backends_networks_and_parallel_variants_are_kept_apart():
@@ -72,7 +81,7 @@ def test_the_table_says_the_ratio_and_the_length():
     text = plain_table(MEASURED, 120)
     assert "copy: serial against parallel in time" in text
     assert re.search(r"mingru  jax:parallel │ 0\.250 +2\.00 +4\.00 +T=256\n", text)
-    slow = plain_table([*MEASURED[:6], *series("jax:parallel", (9.0, 9.0, 20.0))], 120)
+    slow = plain_table(in_turns([*ONCE[:6], *series("jax:parallel", (9.0, 9.0, 20.0))]), 120)
     assert "never" in slow
     for rendered in (to_html(MEASURED), to_markdown(MEASURED)):
         assert "serial against parallel in time" in rendered

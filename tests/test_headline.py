@@ -1,45 +1,82 @@
 """The headline: what it says follows from the records, and it names no winner where there is none."""
 
+import pytest
+
 from harness.contract import Record, Trial
 from harness_results.page import fast, learns, reaches
 from harness_results.page.headline import contents, headline
 from harness_results.page.words import at_lengths, listed
+from launched import launched
 
 
-def at(minute):
-    return f"2026-01-01T00:{minute:02}:00+00:00"
-
-
-def make(engine="a:x", cell="lstm", length=20, *, speed=100.0, half=0.01, status="ok", details=None, turn=0, **figures):
-    """One record of three launches, which take turns with those of the other engines."""
+def make(
+    engine="a:x", cell="lstm", length=20, *, speed=100.0, spread=0.01, status="ok", details=None, turn=0, launches=5,
+    trial=None, **figures,
+):  # fmt: skip
+    """One record of five launches, which take turns with those of the other engines."""
     backend, variant = engine.split(":")
-    trial = Trial(backend=backend, variant=variant, task="copy", cell=cell, length=length)
+    asked = {"backend": backend, "variant": variant, "task": "copy", "cell": cell, "length": length} | (trial or {})
     known = {
         "loss_validation": 0.1, "loss_ratio": 0.5, "solved": False, "tokens_per_second": speed, "gradient_horizon": 3,
-        "tokens_per_second_low": speed * (1 - half), "tokens_per_second_high": speed * (1 + half), "parity_error": 1e-7,
+        "tokens_per_second_low": speed * (1 - spread), "tokens_per_second_high": speed * (1 + spread),
+        "parity_error": 1e-7,
     }  # fmt: skip
-    order = sum(map(ord, engine + cell)) % 2  # each round the other one comes first
-    starts = [at(10 * turn + 4 * launch + (order + launch) % 2) for launch in range(3)]
-    launches = {"launch_figures": [{"status": "ok", "started_at": start} for start in starts], "launches": 3}
-    return Record(
-        trial, status, None, known | figures if status == "ok" else {}, details=launches | (details or {}),
-        started_at=starts[0],
-    )  # fmt: skip
+    record = Record(Trial(**asked), status, None, known | figures if status == "ok" else {}, details=details or {})
+    return launched(record, launches, spread, minutes=60 * turn, place=sum(map(ord, engine + cell)))
 
 
 def test_a_winner_needs_intervals_that_are_apart():
-    apart, together = [make("a:x"), make("b:x", speed=120)], [make("a:x", half=0.3), make("b:x", speed=120)]
+    apart, together = [make("a:x"), make("b:x", speed=120)], [make("a:x", spread=0.3), make("b:x", speed=120)]
     assert fast.who_is_fast(apart) == "b:x is clearly the fastest in the one comparison (1.20 times the next)"
-    assert fast.who_is_fast(together).startswith("no clear winner among the engines")
+    assert fast.who_is_fast(together) == (
+        "no clear winner among the engines in the one comparison: 1 too close to tell"
+    )
 
 
-def test_a_winner_needs_more_than_the_noise_floor():
-    assert "no clear winner" in fast.who_is_fast([make("a:x", half=0), make("b:x", speed=102, half=0)])
+@pytest.mark.parametrize("launches", [1, 2, 4])
+def test_below_five_launches_nothing_is_the_fastest(launches):
+    records = [make("a:x", launches=launches), make("b:x", speed=900, launches=launches)]
+    assert fast.who_is_fast(records) == (
+        "no clear winner among the engines in the one comparison: 1 with fewer than 5 launches of each"
+    )
 
 
-def test_a_wide_third_interval_takes_the_win_away():
-    three = [make("a:x"), make("b:x", speed=120), make("c:x", speed=90, half=0.5)]
+def test_a_winner_needs_more_than_the_noise_floor_assumed_or_measured():
+    near = [make("a:x", spread=0), make("b:x", speed=102, spread=0)]
+    assert "no clear winner" in fast.who_is_fast(near)
+    noisy = {"noise_floor": {"value": 0.3, "measured": True}}
+    assert "no clear winner" in fast.who_is_fast([make("a:x", details=noisy), make("b:x", speed=120)])
+    assert "3.0% assumed" in fast.basis(near)
+    assert "30.0% measured" in fast.basis([make("a:x", details=noisy), make("b:x", details=noisy)])
+
+
+def test_a_third_that_scatters_takes_the_win_away():
+    three = [make("a:x"), make("b:x", speed=120), make("c:x", speed=90, spread=0.5)]
     assert "no clear winner" in fast.who_is_fast(three)
+
+
+def test_many_comparisons_take_more_than_five_launches_whatever_task_they_are_of():
+    def told(tasks, launches):
+        trials = [{"task": f"t{task}", "seed": seed} for task in range(tasks) for seed in range(2)]
+        pairs = [
+            make(engine, speed=speed, trial=trial, launches=launches)
+            for trial in trials
+            for engine, speed in (("a:x", 100), ("b:x", 120))
+        ]
+        return headline(pairs)[1].sentences
+
+    won = "b:x is clearly the fastest in 2 of 2 comparisons (1.20 times the next)."
+    assert {text for _, text in told(3, 5)} == {won}
+    assert {text for _, text in told(4, 6)} == {won}
+    none = "no clear winner among the engines in all 2 comparisons: 2 too close to tell."
+    assert {text for _, text in told(4, 5)} == {none}
+
+
+def test_a_warm_up_that_was_too_short_is_counted():
+    flagged = {"flags": ["3 of 5 launches: warm-up ended before block times were flat: raise --steps"]}
+    records = [make("a:x", details=flagged), make("b:x")]
+    assert "In 1 of 2 trials the warm-up ended before block times were flat." in fast.basis(records)
+    assert "warm-up" not in fast.basis(records[1:])
 
 
 def test_another_function_is_in_no_answer_and_named_as_left_out():
@@ -61,9 +98,9 @@ def test_a_winner_whose_launches_took_no_turns_needs_more_than_the_drift():
     apart = [make("a:x"), make("b:x", speed=110, turn=3)]
     assert fast.who_is_fast(together).startswith("b:x is clearly the fastest")
     assert fast.who_is_fast(apart).startswith("no clear winner")
-    assert fast.who_is_fast([apart[0], make("b:x", speed=120, turn=3)]).startswith("b:x is clearly the fastest")
+    assert fast.who_is_fast([apart[0], make("b:x", speed=130, turn=3)]).startswith("b:x is clearly the fastest")
     assert "(so in 1 of 1 comparison here)" in fast.basis(apart)
-    assert "here)" not in fast.basis(together)
+    assert "(so in" not in fast.basis(together)
 
 
 def test_another_machine_is_no_rival():

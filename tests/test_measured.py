@@ -9,6 +9,8 @@ import pytest
 
 from harness.contract import COLUMNS, Record, Trial
 from harness.contract.record import FIGURE_COLUMNS, TRIAL_COLUMNS
+from harness.measure.setup import default_options
+from harness.plugins import load_plugins
 from harness_results.crossover import crossover_table
 from harness_results.markup import markdown_of
 from harness_results.relative import relative
@@ -24,6 +26,7 @@ TABLE = (MEASURED / "README.md").read_text(encoding="utf-8")
 FILES = sorted(path.name for path in MEASURED.glob("*.jsonl"))
 WITHOUT_SETTINGS = ("tinyshakespeare.jsonl",)  # older, of a text that is not committed
 README_TABLES = {"first-command.jsonl": 120, "adding.jsonl": 90}  # file -> width
+PLUGINS = load_plugins()
 
 
 def rows(name: str) -> list[dict]:
@@ -37,6 +40,7 @@ def record(row: dict) -> Record:
     origin = {name: row[name] for name in ("environment_id", "started_at", "harness_version")}
     figures = {name: row[name] for name in FIGURE_COLUMNS}
     details = {name: value for name, value in told.items() if value is not None}
+    details["task_defaults"] = default_options(PLUGINS.task(row["task"]))
     return Record(Trial(**asked), row["status"], row["reason"], figures, {}, details, **origin)
 
 

@@ -8,6 +8,7 @@ from harness.contract import Record, Trial, UsageError
 from harness_results.relative import least_seconds, relative
 from harness_results.sections import relative_report
 from harness_results.tables import ReportTables, plain_text
+from launched import in_turns
 
 
 def make(engine, length=64, hidden=128, step=0.010, status="ok", fraction=0.5, details=None):
@@ -32,7 +33,7 @@ RECORDS = [
 
 def test_a_cell_is_the_throughput_over_that_of_the_base_at_the_same_network_and_length():
     (grid,) = relative(RECORDS, "torch:library")
-    assert grid.columns == ("limit", "torch:library", "numpy:native", "haiku:unroll", "best")
+    assert grid.columns == ("limit", "torch:library", "numpy:native", "haiku:unroll", "fastest", "x limit")
     assert [cells[2] for _, cells in grid.rows] == ["2.00", "failed"]
     assert grid.rows[0][1][1] == "10.0 ms"
 
@@ -44,11 +45,14 @@ def test_the_limit_is_the_lowest_that_any_engine_allows():
     assert least_seconds(RECORDS[3:]) is None
 
 
-def test_another_function_is_marked_and_never_the_best():
-    (grid,) = relative(RECORDS, "torch:library")
+def test_another_function_is_marked_and_never_the_fastest():
+    proven = [replace(one, figures={**one.figures, "parity_error": 1e-7}) for one in RECORDS if one.status == "ok"]
+    (grid,) = relative(in_turns(proven), "torch:library")
     cells = grid.rows[0][1]
     assert cells[3] == "10.0 ≠"
-    assert cells[4].startswith("numpy:native (")
+    assert cells[4:] == ("numpy:native", "10.0")
+    (grid,) = relative(in_turns(proven, 4), "torch:library")
+    assert grid.rows[0][1][4:] == ("cannot tell", "10.0")
     assert any("another function" in note for note in grid.notes)
 
 

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +13,17 @@ from rich.console import Console
 
 from harness.contract import Record, Trial
 from harness_results import findings
+from harness_results.compare import compare, same_but
+from harness_results.fastest import LEGEND
+from harness_results.latex import to_latex
 from harness_results.markup import to_html, to_markdown
+from harness_results.order import each_launch
+from harness_results.page.content import tables as page_tables
+from harness_results.page.fast import who_is_fast
 from harness_results.pivot import pivot
 from harness_results.tables import plain_table, rich_table
 from harness_results.text import interval, number, quantity, ratio, sparkline
+from launched import in_turns, launched
 
 HOSTILE = "</script> [bold] [/x] \x1b[31m =cmd() | `x` \ud800"
 LADDER = {"task": {"ngram_losses": {"uniform": 4.174, "unigram": 3.347, "bigram": 2.484, "trigram": 2.046}}}
@@ -120,18 +128,69 @@ def bold(records) -> list[str]:
 
 
 def test_the_fastest_engine_of_each_network_is_bold():
-    assert bold([make("a:x", "rnn", speed=3e3), make("b:x", "rnn", speed=2e3), make("a:x", speed=1e3)]) == ["3.00k"]
-    assert bold([make("a:x"), make("b:x", status="diverged", reason="x")]) == []
+    records = [make("a:x", "rnn", speed=3e3), make("b:x", "rnn", speed=2e3), make("a:x", speed=1e3)]
+    assert bold(in_turns(records)) == ["3.00k"]
+    assert LEGEND in to_markdown(in_turns(records))
+    assert bold(in_turns([make("a:x"), make("b:x", status="diverged", reason="x")])) == []
 
 
-def test_the_fastest_network_is_bold_where_one_engine_ran():
-    assert bold([make(cell="rnn", speed=2e3), make(cell="lstm", speed=1e3)]) == ["2.00k"]
+def test_the_fastest_cell_is_bold_where_one_engine_ran():
+    assert bold(in_turns([make(cell="rnn", speed=2e3), make(cell="lstm", speed=1e3)])) == ["2.00k"]
 
 
-def test_what_computes_another_function_is_never_the_fastest():
-    other = make("c:x", speed=9e3, details={"deviation": "resets before the product"})
-    assert bold([make("a:x", speed=3e3), make("b:x", speed=2e3), other]) == ["3.00k"]
-    assert bold([make("a:x", speed=3e3), other]) == []
+def test_what_computes_another_function_or_was_not_proven_is_never_the_fastest():
+    for other in (make("c:x", speed=9e3, details={"deviation": "resets"}), make("c:x", speed=9e3, parity_error=None)):
+        assert bold(in_turns([make("a:x", speed=3e3), make("b:x", speed=2e3), other])) == ["3.00k"]
+        assert bold(in_turns([make("a:x", speed=3e3), other])) == []
+
+
+PAIR = [make("a:x", speed=3e3), make("b:x", speed=2e3)]
+UNDECIDED = {
+    "one launch each": PAIR,
+    "four launches each": in_turns(PAIR, 4),
+    "one launch on one side": [launched(PAIR[0]), PAIR[1]],
+    "intervals that overlap": in_turns(PAIR, spread=0.6),
+    "within the noise floor": in_turns([make("a:x", speed=2.04e3), make("b:x", speed=2e3)], spread=0.001),
+    "within the drift": [launched(make("a:x", speed=2.2e3)), launched(make("b:x", speed=2e3), minutes=60)],
+    "a third that cannot be told from the first": in_turns([*PAIR, make("c:x", speed=2.9e3)], spread=0.1),
+    "seven networks, five launches": in_turns([make(one.trial.engine, speed=one.figures["tokens_per_second"],
+                                                    trial={"seed": seed}) for seed in range(7) for one in PAIR]),
+    "another machine": [replace(one, environment_id=one.trial.backend, environment={"cpu": one.trial.backend})
+                        for one in in_turns(PAIR)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", UNDECIDED)
+def test_nothing_is_bold_or_fastest_where_compare_could_not_tell(why):
+    records = UNDECIDED[why]
+    assert "**" not in to_markdown(records)
+    assert "<strong>" not in to_html(records)
+    assert "textbf" not in to_latex(records)
+    assert not [cell for table in page_tables(records) if not table["minor"] for row in table["rows"]
+                for some in row["cells"] for cell in some if "best" in cell]  # fmt: skip
+    assert "is clearly the fastest" not in who_is_fast(records)
+    assert LEGEND not in plain_table(records)
+
+
+def test_bold_and_the_headline_are_the_verdicts_of_compare():
+    """A rule of their own would be found here: pairs of every kind, held against compare on their launches."""
+    rng = np.random.default_rng(1)
+    seen = set()
+    for turn in range(40):
+        count, spread = int(rng.integers(4, 8)), float(rng.choice([0.01, 0.05, 0.2]))
+        one, other = make("a:x", speed=1e3), make("b:x", speed=1e3 * float(rng.choice([1.0, 1.02, 1.1, 1.3])))
+        minutes = int(rng.choice([0, 60]))
+        pair = [launched(one, count, spread), launched(other, count, spread, minutes=minutes, place=1)]
+        sides = [
+            [replace(r, details={"process": (turn, side, n)}) for n, r in enumerate(each_launch(pair[side]))]
+            for side in (0, 1)
+        ]
+        (row,) = compare(*sides, key=same_but("backend", "variant")).rows
+        told = row.verdict in ("faster", "slower")
+        assert bool(bold(pair)) == told, row
+        assert ("is clearly the fastest" in who_is_fast(pair)) == told
+        seen.add(row.verdict)
+    assert {"faster", "cannot_tell"} <= seen
 
 
 def test_only_what_differs_is_a_row_label_and_what_follows_the_length_is_none():

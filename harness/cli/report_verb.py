@@ -79,6 +79,7 @@ def command(
 
 
 def _records(location: str, run: str | None, *, with_curves: bool) -> list[Record]:
+    from harness_results.floors import with_floors
     from harness_results.launches import of_each_place
     from harness_results.reported import reported
     from harness_results.store import Store
@@ -88,7 +89,7 @@ def _records(location: str, run: str | None, *, with_curves: bool) -> list[Recor
         if with_curves:
             return reported(store, run_id)
         runs = [one.run_id for one in store.runs()] if run_id is None else [run_id]
-        return of_each_place(map(store.launches, runs))
+        return with_floors(of_each_place(map(store.launches, runs)), store.all_calibrations())
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:

@@ -133,6 +133,7 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
     from harness.api import Session, checkpoint_folder, log_folder
     from harness.cli.signals import stopping_on_signals
     from harness.progress import ProgressView
+    from harness_results.floors import with_floors
     from harness_results.launches import combine
     from harness_results.store import Store
 
@@ -159,7 +160,7 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
         elif session.elsewhere:
             others = f"{counted(session.elsewhere, 'launch')} {are(session.elsewhere)}"
             view.note(f"note: {others} left to another process: harness status {store}")
-        records = combine(session.results(agenda))
+        records = with_floors(combine(session.results(agenda)), opened.all_calibrations())
     render(records, options["format_"])
     if stop.count:
         return INTERRUPTED

@@ -17,6 +17,7 @@ from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _DECAY = 0.99
+LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
 OptionValue = str | int | float | bool | None
 
 
@@ -155,3 +156,8 @@ class Trial(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.trial_id)
+
+
+def steps_between_evaluations(steps: int) -> int:
+    """Return how many steps of a training are between evaluations where nobody says."""
+    return max(LEAST_BETWEEN_EVALUATIONS, steps // 10)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.contract import Task
+from harness.contract.trial import steps_between_evaluations
 from harness.sweep.request import Combination
 
-LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
 DECAYS = 10  # of an exponential schedule over all steps: a single period would change nothing
 
 
@@ -21,7 +21,7 @@ def published(task_class: type[Task], fields: Combination) -> Combination:
         "clip_norm": None if fields.get("clip_value") is not None else defaults.clip_norm,
     }
     steps = fields.get("steps", defaults.steps)
-    filled["evaluate_every"] = max(LEAST_BETWEEN_EVALUATIONS, steps // 10) if isinstance(steps, int) else 0
+    filled["evaluate_every"] = steps_between_evaluations(steps) if isinstance(steps, int) else 0
     if fields.get("schedule", "constant") != "constant":
         decays = DECAYS if fields["schedule"] == "exponential" and isinstance(steps, int) else 1
         filled["schedule_steps"] = max(1, steps // decays) if decays > 1 else steps

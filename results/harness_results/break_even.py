@@ -15,8 +15,8 @@ class BreakEven:
 
     Attributes:
         length: T.
-        steps: so many, at least 0; ``math.inf``: never, for no engine of the same network is slower per step.
-        against: the fastest engine that is slower per step; None where there is none.
+        steps: at least 0; ``math.inf``: never, for no engine of the same network has a longer median step.
+        against: of the engines with a longer median step the one with the shortest; None where there is none.
     """
 
     length: int
@@ -25,7 +25,7 @@ class BreakEven:
 
 
 def break_even(compiling: Record, others: Iterable[Record]) -> BreakEven | None:
-    """Return when ``compiling`` overtakes the fastest engine that is slower per step; None where it is alone.
+    """Return when ``compiling`` overtakes the next engine with a longer median step; None where it is alone.
 
     The start-up of an engine is compiling and the first step, less one steady step. What computes another function than
     the network neither overtakes nor is overtaken.

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.contract.record import Record
+from harness_results.faster import effect_of
 from harness_results.grid import Grid
+from harness_results.multiple import corrected
 from harness_results.networks import in_order, networks
 from harness_results.text import UNKNOWN, number
 
 PARALLEL = ("parallel", "deer")  # what the names of variants that take all time steps at once begin with
 NOTE = (
-    "seconds per step of the backend's fastest serial variant / of the parallel one: above 1 parallel is faster · "
-    "faster from: the T from which on it is, at every longer T measured"
+    "seconds per step of the backend's serial variant with the shortest step / of the parallel one, medians · faster "
+    "from: the T from which on parallel is faster by the rule of harness compare, at every longer T measured"
 )
 Labels = tuple[str, ...]
 
@@ -24,21 +26,30 @@ class Crossover:
 
     Attributes:
         labels: of the network, and the parallel engine.
-        ratios: seconds per step of the fastest serial variant / of the parallel one, by length where both are known.
+        ratios: seconds per step of the quickest serial variant / of the parallel one, by length where both are known.
+        verdicts: of the parallel one against that serial one, by length.
     """
 
     labels: Labels
     ratios: Mapping[int, float]
+    verdicts: Mapping[int, str]
 
     @property
     def faster_from(self) -> int | None:
         """The shortest length from which on the parallel variant is faster; None: not at the longest."""
         found = None
-        for length in sorted(self.ratios, reverse=True):
-            if self.ratios[length] <= 1:
+        for length in sorted(self.verdicts, reverse=True):
+            if self.verdicts[length] != "faster":
                 break
             found = length
         return found
+
+    @property
+    def in_words(self) -> str:
+        """From which length on the parallel variant is faster."""
+        if self.faster_from is not None:
+            return f"T={self.faster_from}"
+        return "cannot tell" if self.verdicts[max(self.verdicts)] == "cannot_tell" else "never"
 
 
 def is_parallel(variant: str) -> bool:
@@ -48,22 +59,31 @@ def is_parallel(variant: str) -> bool:
 
 def crossovers(records: Sequence[Record]) -> list[Crossover]:
     """Return one for each network and parallel variant of which a serial variant was measured too."""
-    serial: dict[tuple[Labels, str, int], float] = {}
-    parallel: dict[Labels, tuple[str, dict[int, float]]] = {}
+    serial: dict[tuple[Labels, str, int], Record] = {}
+    parallel: dict[Labels, dict[int, Record]] = {}
     if not any(is_parallel(record.trial.variant) for record in records):
         return []
     labels = networks(records).labels
     for record, label in zip(records, labels, strict=True):
-        trial, seconds = record.trial, record.figures.get("step_seconds_median")
-        if record.status != "ok" or not seconds:
+        trial = record.trial
+        if record.status != "ok" or not _seconds(record):
             continue
         if is_parallel(trial.variant):
-            parallel.setdefault(label, (trial.backend, {}))[1][trial.length] = float(seconds)
+            parallel.setdefault(label, {})[trial.length] = record
         else:
             key = (label[:-1], trial.backend, trial.length)
-            serial[key] = min(float(seconds), serial.get(key, float("inf")))
-    found = [Crossover(label, _ratios(label, *parallel[label], serial)) for label in in_order(list(parallel))]
-    return [one for one in found if one.ratios]
+            serial[key] = min(record, serial.get(key, record), key=_seconds)
+    pairs = {label: _pairs(label, parallel[label], serial) for label in in_order(list(parallel))}
+    verdicts = iter(corrected([effect_of(*pair) for found in pairs.values() for pair in found.values()]))
+    return [
+        Crossover(
+            label,
+            {length: _seconds(one) / _seconds(other) for length, (one, other) in found.items()},
+            {length: next(verdicts).verdict for length in found},
+        )
+        for label, found in pairs.items()
+        if found
+    ]
 
 
 def crossover_table(records: Sequence[Record]) -> Grid | None:
@@ -81,13 +101,18 @@ def crossover_table(records: Sequence[Record]) -> Grid | None:
     )
 
 
-def _ratios(
-    label: Labels, backend: str, seconds: Mapping[int, float], serial: Mapping[tuple[Labels, str, int], float]
-) -> dict[int, float]:
-    keys = {length: (label[:-1], backend, length) for length in seconds}
-    return {length: serial[keys[length]] / seconds[length] for length in sorted(seconds) if keys[length] in serial}
+def _pairs(
+    label: Labels, parallel: Mapping[int, Record], serial: Mapping[tuple[Labels, str, int], Record]
+) -> dict[int, tuple[Record, Record]]:
+    """Return the serial and the parallel record at each length that has both."""
+    keys = {length: (label[:-1], one.trial.backend, length) for length, one in parallel.items()}
+    return {length: (serial[keys[length]], parallel[length]) for length in sorted(parallel) if keys[length] in serial}
+
+
+def _seconds(record: Record) -> float:
+    return float(record.figures.get("step_seconds_median") or 0.0)
 
 
 def _cells(one: Crossover, lengths: Sequence[int]) -> tuple[str, ...]:
     ratios = (UNKNOWN if (ratio := one.ratios.get(length)) is None else number(ratio) for length in lengths)
-    return (*ratios, "never" if one.faster_from is None else f"T={one.faster_from}")
+    return (*ratios, one.in_words)

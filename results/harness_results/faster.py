@@ -6,11 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from harness.contract.record import Record
 from harness_results.floors import Floor, floor_of
-from harness_results.multiple import corrected
 from harness_results.order import each_launch, interleaved
 from harness_results.statistics import DEFAULT_DRIFT, Effect, compare_speed
-
-Pair = tuple[Record, Record]
 
 
 def with_speed(records: Iterable[Record]) -> list[Record]:
@@ -40,13 +37,13 @@ def effect_of_launches(
     return effect, None if effect.low is None else apart
 
 
-def effects(pairs: Sequence[Pair]) -> list[Effect]:
-    """Return how the second record of each pair compares with the first, corrected for the number of pairs."""
-    return corrected([effect_of(one, other) for one, other in pairs])
-
-
 def effect_of(base: Record, new: Record) -> Effect:
     """Return how a record of one or several launches compares with another, before any correction."""
-    sides = [with_speed(each_launch(record)) for record in (base, new)]
+    left, right = (with_speed(each_launch(record)) for record in (base, new))
     floor = max(map(floor_of, (base, new)), key=lambda floor: floor.value)
-    return effect_of_launches(*sides, floor, DEFAULT_DRIFT)[0]
+    return effect_of_launches(left, right, floor, DEFAULT_DRIFT)[0]
+
+
+def took_turns(one: Record, other: Record) -> bool:
+    """Say whether the launches of two records took turns."""
+    return interleaved(each_launch(one), each_launch(other))

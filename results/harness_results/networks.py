@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from harness.contract.record import Record
-from harness.contract.trial import Trial
+from harness.contract.trial import Trial, steps_between_evaluations
 from harness_results.machines import MACHINE, machine_names
 from harness_results.text import UNKNOWN, one_line
 
@@ -96,24 +96,27 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
 
 def _option(name: str) -> str:
     """Return what an option of a task is called beside the fields of a trial."""
-    return f"task.{name}" if name in Trial.model_fields else name
+    return f"task.{name}" if name in Trial.model_fields and name not in _KEYS else name
 
 
 def _usual(records: Sequence[Record]) -> dict[str, str]:
     """Return what goes without saying: the defaults of a trial but for the first and last words, and the machine.
 
-    Of a task they are those that its records hold; of older records, which hold none, all options are told.
+    Of a task they are those that its records hold; of older records, which hold none, whatever is set is told.
     """
     first = records[0]
     fields = {name: field.default for name, field in Trial.model_fields.items() if not field.is_required()}
     silent = (*_FIRST, *_LAST, "task_options")
     kept = ("clip_norm", "devices", *(name for name in fields if name not in silent))
     usual = {name: fields[name] for name in kept} | {"python": OWN}
+    trials = [record.trial for record in records]
+    if all(one.evaluate_every in (0, steps_between_evaluations(one.steps)) for one in trials):
+        usual["evaluate_every"] = first.trial.evaluate_every
     known = [one for one in (record.details.get("task_defaults") for record in records) if isinstance(one, Mapping)]
     options = {
         _option(name): value
         for name, value in first.trial.task_options.items()
-        if known and all(defaults.get(name, _MISSING) == value for defaults in known)
+        if all(defaults.get(name, _MISSING) == value for defaults in known or [{name: None}])
     }
     machine = machine_names(records).get(first.environment_id)
     return {_name(name): _setting(value) for name, value in {**usual, **options, MACHINE: machine}.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from harness.contract.record import Record
 from harness_results import findings
+from harness_results.fastest import LEGEND, fastest
 from harness_results.networks import Networks, in_order, networks
 from harness_results.notes import notes
 from harness_results.text import UNKNOWN, interval, number, ratio
@@ -81,11 +82,16 @@ def by_task(records: Iterable[Record]) -> list[list[Record]]:
     return list(found.values())
 
 
-def pivot(records: Sequence[Record]) -> Pivot:
-    """Return the table of the records of one task."""
-    found = networks(records)
+def pivot(records: Sequence[Record], bold: Container[int] | None = None) -> Pivot:
+    """Return the table of the records of one task.
+
+    Args:
+        records: of one task.
+        bold: the ``id`` of the records that are the fastest; None: as these records alone tell.
+    """
+    found, bold = networks(records), fastest([records]) if bold is None else bold
     lengths = tuple(sorted({record.trial.length for record in records}))
-    bars, rows = _known_bars(_networks(records, found))
+    bars, rows = _known_bars(_networks(records, found, bold))
     rows = _references(records, lengths, len(found.axes)) + rows
     marks = {shown.mark for row in rows for entry in row.entries.values() for shown in entry}
     return Pivot(
@@ -94,7 +100,7 @@ def pivot(records: Sequence[Record]) -> Pivot:
         axes=found.axes,
         lengths=lengths,
         rows=tuple(rows),
-        notes=tuple(notes(records, marks, found)),
+        notes=(*notes(records, marks, found), *([LEGEND] if any(id(record) in bold for record in records) else [])),
         trends=bars,
     )
 
@@ -133,16 +139,16 @@ def _reference(loss: float, baseline: float | None) -> tuple[Shown, ...]:
     return (Shown(number(loss) + multiple, tone="dim"), *[Shown("")] * (len(MEASURES) - 1))
 
 
-def _networks(records: Sequence[Record], asked: Networks) -> list[Row]:
+def _networks(records: Sequence[Record], asked: Networks, bold: Container[int]) -> list[Row]:
     """Return the rows by network, so that its engines stand together."""
     found: dict[tuple[str, ...], dict[int, Record]] = {}
     for record, labels in zip(records, asked.labels, strict=True):
         found.setdefault(labels, {})[record.trial.length] = record
-    best, lengths, scale = _fastest(found), sorted({r.trial.length for r in records}), LossScale.of(records)
+    lengths, scale = sorted({r.trial.length for r in records}), LossScale.of(records)
     return [
         Row(
             labels,
-            {length: _entry(r, best=(labels, length) in best) for length, r in found[labels].items()},
+            {length: _entry(r, best=id(r) in bold) for length, r in found[labels].items()},
             trends=trends(found[labels], lengths, scale),
         )
         for labels in in_order(asked.labels)
@@ -154,23 +160,6 @@ def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
     kept = [index for index in range(len(TRENDS)) if any(row.trends and row.trends[index] for row in rows)]
     few = [replace(row, trends=tuple(row.trends[index] for index in kept)) for row in rows]
     return tuple(TRENDS[index] for index in kept), few
-
-
-def _fastest(found: dict[tuple[str, ...], dict[int, Record]]) -> set[tuple[tuple[str, ...], int]]:
-    """Return where the throughput is the best of several: of the engines of one network, or of all with one engine.
-
-    What computes another function than the network is no rival.
-    """
-    one_engine = len({labels[-1] for labels in found}) == 1
-    rivals: dict[Any, list[tuple[float, tuple[str, ...], int]]] = {}
-    for labels, by_length in found.items():
-        for length, record in by_length.items():
-            speed = record.figures.get("tokens_per_second")
-            if record.status == "ok" and speed is not None and "deviation" not in record.details:
-                network = () if one_engine else labels[:-1]
-                rivals.setdefault((network, length), []).append((speed, labels, length))
-    groups = [(max(group)[0], group) for group in rivals.values() if len(group) > 1]
-    return {(labels, length) for most, group in groups for speed, labels, length in group if speed == most}
 
 
 def _entry(record: Record, *, best: bool) -> tuple[Shown, ...]:

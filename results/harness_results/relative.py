@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from harness.contract import Record, UnknownNameError
 from harness_results import versions
 from harness_results.engines import variant_legend
+from harness_results.fastest import fastest
 from harness_results.grid import Grid
 from harness_results.machines import legend, machine_names
 from harness_results.networks import networks
@@ -58,6 +59,7 @@ def least_seconds(records: Sequence[Record], fraction: str = "fraction_of_serial
 
 def _grid(records: Sequence[Record], base: str) -> Grid:
     found = networks(records)
+    bold = fastest([records])
     places: dict[Place, dict[str, Record]] = {}
     for record, labels in zip(records, found.labels, strict=True):
         places.setdefault((*labels[:-1], str(record.trial.length)), {})[record.trial.engine] = record
@@ -65,8 +67,8 @@ def _grid(records: Sequence[Record], base: str) -> Grid:
     return Grid(
         title=f"{records[0].trial.task}: throughput as a multiple of {base}   {found.words}",
         axes=(*found.axes[:-1], "T"),
-        columns=("limit", base, *engines[1:], "best"),
-        rows=tuple((place, _cells(places[place], engines)) for place in _by_network(places)),
+        columns=("limit", base, *engines[1:], "fastest", "x limit"),
+        rows=tuple((place, _cells(places[place], engines, bold)) for place in _by_network(places)),
         notes=(
             *_notes(records, base),
             *_apart(places, base, engines[1:]),
@@ -83,12 +85,13 @@ def _by_network(places: Mapping[Place, Engines]) -> list[Place]:
     return sorted(places, key=lambda place: (order.index(place[:-1]), int(place[-1])))
 
 
-def _cells(engines: Engines, names: Sequence[str]) -> tuple[str, ...]:
+def _cells(engines: Engines, names: Sequence[str], bold: Container[int]) -> tuple[str, ...]:
     base, speed = names[0], _speed(engines.get(names[0]))
     step = _figure(engines[base], "step_seconds_median") if base in engines else None
     multiples = (_multiple(engines.get(name), speed) for name in names[1:])
     least = least_seconds(list(engines.values()))
-    return (seconds(least), seconds(step), *multiples, _best(engines, least))
+    clear = next((name for name, record in engines.items() if id(record) in bold), "cannot tell")
+    return (seconds(least), seconds(step), *multiples, clear, _of_limit(list(engines.values()), least))
 
 
 def _figure(record: Record, name: str) -> float | None:
@@ -110,15 +113,13 @@ def _multiple(record: Record | None, base: float | None) -> str:
     return (UNKNOWN if speed is None or not base else number(speed / base)) + mark
 
 
-def _best(engines: Engines, least: float | None) -> str:
-    """Return the fastest engine that computes the same function, and how many times the limit its step takes."""
-    speeds = {name: _speed(record) for name, record in engines.items() if "deviation" not in record.details}
-    known = {name: speed for name, speed in speeds.items() if speed is not None}
-    if not known:
-        return UNKNOWN
-    name = max(known, key=known.__getitem__)
-    step = _figure(engines[name], "step_seconds_median")
-    return f"{name} ({number(step / least)} x limit)" if step and least else name
+def _of_limit(records: Sequence[Record], least: float | None) -> str:
+    """Return the shortest step of the engines that compute the same function, as a multiple of the limit."""
+    steps = [
+        _figure(one, "step_seconds_median") for one in records if one.status == "ok" and "deviation" not in one.details
+    ]
+    shortest = min(filter(None, steps), default=None)
+    return number(shortest / least) if shortest and least else UNKNOWN
 
 
 def _apart(places: Mapping[Place, Engines], base: str, engines: Sequence[str]) -> list[str]:
@@ -144,7 +145,8 @@ def _notes(records: Sequence[Record], base: str) -> list[str]:
     launches = sorted({int(record.details.get("launches", 1)) for record in records})
     many = f"medians of {launches[0]} launches" if len(launches) == 1 and launches[0] > 1 else "medians"
     notes = [
-        f"limit, {base}: time of a training step · others: throughput over that of {base}, {many}; above 1 is faster",
+        f"limit, {base}: time of a training step · others: throughput over that of {base}, {many}; above 1 is more",
+        "fastest: by the rule of harness compare · x limit: the shortest step over the limit",
         LIMIT,
     ]
     if any("deviation" in record.details for record in records):

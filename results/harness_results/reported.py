@@ -8,6 +8,7 @@ from itertools import groupby
 from sqlalchemy import Connection, func, select
 
 from harness.contract.record import Record
+from harness_results.floors import with_floors
 from harness_results.launches import in_order, of_each_place, were_shuffled
 from harness_results.members import membership
 from harness_results.schema import records
@@ -38,7 +39,7 @@ def reported(store: Store, run_id: int | None = None) -> list[Record]:
     for runs in _portions(store, run_id):
         found += of_each_place(runs)
         shuffled = shuffled or any(map(were_shuffled, runs))
-    return in_order(found, shuffled=shuffled)
+    return with_floors(in_order(found, shuffled=shuffled), store.all_calibrations())
 
 
 def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:

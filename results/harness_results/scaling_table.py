@@ -23,8 +23,8 @@ MEMORY = (
     "peak memory of training in bytes at each T · B/time step: its slope · log-log: slope of its logarithm over log t"
 )
 PAYS = (
-    "pays after: training steps until start-up and steps together take less time than with the engine in brackets, "
-    "the fastest of those that are slower per step; never: none is"
+    "pays after: training steps until start-up and steps together take less time than with the engine in brackets: of "
+    "those with a longer median step the one with the shortest; never: none has a longer one · medians, no verdict"
 )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from harness.contract.record import Record
 from harness_results.crossover import crossover_table
 from harness_results.data_parallel import data_parallel_table
+from harness_results.fastest import fastest
 from harness_results.grid import Grid
 from harness_results.limits import limits
 from harness_results.notes import reading
@@ -26,8 +27,10 @@ class Report:
 
 def report(records: Sequence[Record]) -> Report:
     """Return the tables of these records; none of no records."""
-    tables = [table for task in by_task(records) for table in _of_task(task)]
-    return Report(tuple(table for table in tables if table is not None), reading(records))
+    tasks = by_task(records)
+    bold = fastest(tasks)
+    tables = [table for task in tasks for table in of_task(task, bold)]
+    return Report(tuple(tables), reading(records))
 
 
 def relative_report(records: Sequence[Record], base: str) -> Report:
@@ -39,6 +42,12 @@ def relative_report(records: Sequence[Record], base: str) -> Report:
     return Report(tuple(relative(records, base)), reading="")
 
 
-def _of_task(records: Sequence[Record]) -> list[Pivot | Grid | None]:
+def of_task(records: Sequence[Record], bold: Container[int]) -> list[Pivot | Grid]:
+    """Return the tables of one task.
+
+    Args:
+        records: of the task.
+        bold: the ``id`` of the records that are the fastest of several.
+    """
     others = (crossover_table(records), data_parallel_table(records), limits(records))
-    return [pivot(records), *scaling_tables(records), *others]
+    return [pivot(records, bold), *scaling_tables(records), *(table for table in others if table is not None)]

@@ -104,10 +104,10 @@ _ALL = (
     Chart(
         name="compiling",
         title="Compiling, and when it has paid",
-        shows="What compiling costs by engine, and the training steps after which the engine has overtaken the "
-        "fastest of those that are slower per step.",
+        shows="What compiling costs by engine, and the training steps after which the engine has overtaken, of "
+        "those with a longer median step, the one with the shortest.",
         measured="Seconds of compiling apart from the first step and the steady ones. Paid: start-up less the "
-        "rival's, over what a step saves; never where no engine of the same network is slower.",
+        "rival's, over what a step saves; never where no engine of the same network has a longer median step.",
         key="",
         needs="ended ok with an engine that compiles",
         rows=compiling,

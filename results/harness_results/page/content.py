@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.contract.record import Record
+from harness_results import notes
+from harness_results.fastest import fastest
 from harness_results.grid import Grid
 from harness_results.networks import networks
 from harness_results.pivot import MEASURES, Pivot, Row, Shown, by_task
-from harness_results.sections import report
+from harness_results.sections import of_task
 
 FIGURES = dict(
     zip(MEASURES, ("loss_validation", "tokens_per_second", "gradient_norm_median", "gradient_horizon"), strict=True)
@@ -26,18 +28,20 @@ def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
     it has none, and ``columns``), ``rows`` and ``notes``. A row has ``labels``, ``reference``, ``cells`` (a list for
     each group, of texts or of a text, its tone and its mark) and, in the first table of a task, ``values`` to sort by.
     """
-    return [table for task in by_task(records) for table in _of_task(task)]
+    tasks = by_task(records)
+    bold = fastest(tasks)
+    return [table for task in tasks for table in _of_task(task, bold)]
 
 
 def reading(records: Sequence[Record]) -> str:
     """Return how to read the columns of the first table of each task."""
-    return report(records).reading
+    return notes.reading(records)
 
 
-def _of_task(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+def _of_task(records: Sequence[Record], bold: Container[int]) -> Iterator[dict[str, Any]]:
     labels = networks(records).labels
     known = {(label, r.trial.length): r for label, r in zip(labels, records, strict=True)}
-    for table in report(records).tables:
+    for table in of_task(records, bold):
         found = _grid(table) if isinstance(table, Grid) else _pivot(table, known)
         yield {"task": records[0].trial.task, "notes": list(table.notes), **found}
 

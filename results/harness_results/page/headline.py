@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.contract.counting import counted
 from harness.contract.record import Record
+from harness_results.fastest import contests
 from harness_results.page import fast, learns, reaches
 from harness_results.page.words import listed, span
 from harness_results.pivot import by_task
@@ -34,13 +35,14 @@ class Answer:
 
 def headline(records: Sequence[Record]) -> list[Answer]:
     """Return the three answers that these records give, those left out that compute another function."""
-    asked = (
-        ("Who learns?", learns.who_learns, learns.basis),
-        ("Who is fast?", fast.who_is_fast, fast.basis),
-        ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
-    )
     like = [record for record in records if not _is_unlike(record)]
     tasks, others = by_task(like), _others(records)
+    speeds = {id(task): found for task, found in zip(tasks, contests(tasks), strict=True)}
+    asked = (
+        ("Who learns?", learns.who_learns, learns.basis),
+        ("Who is fast?", lambda task: fast.who_is_fast(task, speeds[id(task)]), fast.basis),
+        ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
+    )
     more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables." if len(tasks) > MOST_TASKS else ""
     return [
         Answer(question, tuple(_sentences(tasks, of)), more, f"{basis(like)}{others}") for question, of, basis in asked
