@@ -78,15 +78,30 @@ def test_named_gates_are_gates_of_the_cell():
         assert cell.states[0] == "h"
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "minlstm"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "mingru", "minlstm"])
 def test_an_open_memory_gate_keeps_the_old_state(cell):
     cell = CELLS[cell]
     (zx, zh, *state), _ = drawn(cell)
     for gate in (cell.memory_gate, cell.input_gate):
         if gate is not None:
             start = cell.gates.index(gate) * H
-            zx[:, start : start + H] = 60.0 if gate == cell.memory_gate else -60.0
+            zx[:, start : start + H] = 60.0 * cell.memory_sign if gate == cell.memory_gate else -60.0
     np.testing.assert_allclose(cell.step(OPS, zx, zh, tuple(state))[-1], state[-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [-20.0, -1.0, 0.0, 1.0, 20.0])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "mingru", "minlstm"])
+def test_retention_is_the_share_of_the_state_that_a_step_keeps(cell, bias):
+    cell = CELLS[cell]
+    biases = {gate: np.full((1, 1), bias if gate == cell.memory_gate else 0.0) for gate in cell.gates}
+    zx = np.concatenate(list(biases.values()), axis=1)
+    kept = cell.step(OPS, zx, 0.0 * zx, tuple(np.ones((1, 1)) for _ in cell.states))[-1]
+    np.testing.assert_allclose(cell.retention(OPS, biases), kept, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "rnn_relu"])
+def test_a_cell_without_gates_states_no_retention(cell):
+    assert CELLS[cell].retention(OPS, {"h": np.zeros(1)}) is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

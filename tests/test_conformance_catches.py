@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.cells import GRU, LSTM
+from harness.cells import GRU, LSTM, MinLSTM
 from harness.contract import Batch, Gradients, Missing, Placement, StepResult
+from harness.contract.checks import check_dtype
 from harness.testing import (
     BackendConformance,
     Check,
@@ -615,6 +616,67 @@ class NoSuchGate(GRU):
     memory_gate = "f"
 
 
+class NoSign(GRU):
+    memory_sign = 0
+
+
+class RetainsANumber(GRU):
+    def retention(self, ops, biases):
+        return 0.5
+
+
+class Single(Fake):
+    """A backend that computes in float32 and refuses anything else."""
+
+    only = "float32"
+
+    def dtypes(self, device):
+        return (self.only,)
+
+    def trainer(self, model, optimizer, parameters, execution):
+        check_dtype(self, execution)
+        return super().trainer(model, optimizer, parameters, execution)
+
+
+class Double(Single):
+    only = "float64"
+
+
+@pytest.mark.parametrize("backend", [Single(), Double()], ids=["float32", "float64"])
+def test_a_backend_of_one_dtype_is_asked_for_no_other(backend):
+    other = "float64" if backend.only == "float32" else "float32"
+    checks = list(checks_for_backend(backend, NumpyBackend(), [LSTM(), MinLSTM()], variants=["vectorised"]))
+    results = [run_check(check) for check in checks]
+    assert [result.message for result in results if not result.passed] == []
+    left_out = {result.name for result in results if result.skipped}
+    assert f"{other}_is_computed_in_{other}" in left_out
+    assert not any(name.startswith("every_tensor") for name in left_out)
+    assert len(left_out) < len({check.name for check in checks}) / 4
+
+
+class HalfTanhShares(MinLSTM):
+    """f / (f + i) as it stands: 0 / 0 where both round to 0."""
+
+    def coefficients(self, ops, zx):
+        zx_f, zx_i, g = ops.split(zx, 3)
+        f, i = (0.5 * (1.0 + ops.tanh(0.5 * part)) for part in (zx_f, zx_i))
+        return f / (f + i), i / (f + i) * g
+
+
+class Shared(Fake):
+    """Runs minlstm by its own formula."""
+
+    def trainer(self, model, optimizer, parameters, execution):
+        return super().trainer(replace(model, cell=HalfTanhShares()), optimizer, parameters, execution)
+
+
+def test_an_engine_that_divides_by_a_shut_gate_fails():
+    checks = checks_for_backend(Shared(), NumpyBackend(), [MinLSTM()], variants=["vectorised"])
+    result = run_check(check_named(checks, "saturated_gates_equal_the_reference"))
+    assert not result.passed
+    assert "biases at -1000" in result.message
+
+
 @pytest.mark.parametrize(
     ("cell", "name", "message"),
     [
@@ -622,6 +684,8 @@ class NoSuchGate(GRU):
         (CallsNumpy(), "it_uses_nothing_but_ops_and_arithmetic", "does more to its arrays"),
         (Promotes(), "step_keeps_shapes_and_dtypes", "new state h: expected dtype float32, got float64"),
         (MixesSequences(), "sequences_do_not_mix", f"new state h: .*{ERROR}"),
+        (NoSign(), "it_declares_itself_sanely", "memory_sign: expected 1 or -1, got 0"),
+        (RetainsANumber(), "it_declares_itself_sanely", r"retention: expected shape \(4,\)"),
         (NoSuchGate(), "it_declares_itself_sanely", "memory_gate: 'f' is not one of the gates"),
     ],
 )

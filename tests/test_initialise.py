@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN
 from harness.contract import Inputs, Model, UnsupportedError, UsageError
 from harness.measure.initialise import initial_parameters
 
@@ -65,14 +65,18 @@ def test_identity_is_the_irnn():
     assert not any(array.any() for name, array in parameters.items() if name.startswith("bias"))
 
 
-@pytest.mark.parametrize(("cell", "gate"), [(LSTM(), 1), (GRU(), 1)], ids=["lstm", "gru"])
-def test_forget_bias_sets_the_memory_gate_and_nothing_else(cell, gate):
+@pytest.mark.parametrize(
+    ("cell", "gate", "bias"),
+    [(LSTM(), 1, 1.5), (GRU(), 1, 1.5), (MinLSTM(), 0, 1.5), (MinGRU(), 0, -1.5)],
+    ids=["lstm", "gru", "minlstm", "mingru"],
+)
+def test_forget_bias_sets_the_memory_gate_and_nothing_else(cell, gate, bias):
     plain, biased = (initial_parameters(model_of(cell), 0, forget_bias=bias) for bias in (None, 1.5))
     rows = slice(gate * H, (gate + 1) * H)
     for name in plain:
         expected = plain[name].copy()
         if name.startswith("bias_ih"):
-            expected[rows] = 1.5
+            expected[rows] = bias
         elif name.startswith("bias_hh"):
             expected[rows] = 0
         np.testing.assert_array_equal(biased[name], expected, err_msg=name)
@@ -89,6 +93,12 @@ def test_chrono_draws_memory_between_one_step_and_the_longest():
         np.testing.assert_array_equal(i, -f)
         assert not parameters[f"bias_hh_l{layer}"][: 2 * H].any()
     assert (parameters["bias_ih_l0"][: 2 * H] != parameters["bias_ih_l1"][: 2 * H]).all()
+
+
+def test_chrono_of_a_gate_that_keeps_when_it_is_shut_is_negative():
+    biases = initial_parameters(model_of(MinGRU()), 0, chrono=200)["bias_ih_l0"][:H]
+    assert (biases <= 0).all()
+    assert biases.std() > 0.1
 
 
 def test_chrono_of_the_shortest_dependency_is_zero():

@@ -13,12 +13,12 @@ class NumpyOps:
     """``harness.contract.Ops`` for NumPy arrays of any leading shape."""
 
     def sigmoid(self, x: Array) -> Array:
-        """Return 1 / (1 + exp(-x)) as half a hyperbolic tangent, which cannot overflow."""
-        y: Array = x * 0.5
-        np.tanh(y, out=y)
-        y *= 0.5
-        y += 0.5
-        return y
+        """Return 1 / (1 + exp(-x)); an exponential that overflows gives the 0 that it should, and no warning."""
+        y: Array = np.negative(x)
+        with np.errstate(over="ignore"):
+            np.exp(y, out=y)
+        y += 1
+        return np.reciprocal(y, out=y)
 
     def tanh(self, x: Array) -> Array:
         """Return the hyperbolic tangent."""

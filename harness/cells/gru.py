@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.contract import Cell, CellState, Ops, Tensor
 
 
@@ -36,6 +38,10 @@ class GRU(Cell):
         d_z = d_h * (h - n) * z * (1.0 - z)
         d_r = d_n * zh_n * r * (1.0 - r)
         return ops.concatenate([d_r, d_z, d_n]), ops.concatenate([d_r, d_z, d_n * r]), (d_h * z,)
+
+    def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
+        """Return z."""
+        return ops.sigmoid(biases["z"])
 
     @staticmethod
     def _gates(ops: Ops, zx: Tensor, zh: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

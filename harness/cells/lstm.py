@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.contract import Cell, CellState, Ops, Tensor
 
 
@@ -44,6 +46,10 @@ class LSTM(Cell):
             ]
         )
         return d_z, d_z, (0.0, d_c * f)
+
+    def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
+        """Return f, which keeps c."""
+        return ops.sigmoid(biases["f"])
 
     @staticmethod
     def _gates(ops: Ops, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

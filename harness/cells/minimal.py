@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.contract import LinearCell, Ops, Tensor
 
 
@@ -19,6 +21,8 @@ class MinGRU(LinearCell):
 
     name = "mingru"
     gates = ("z", "h")
+    memory_gate = "z"
+    memory_sign = -1
 
     def coefficients(self, ops: Ops, zx: Tensor) -> tuple[Tensor, Tensor]:
         """Return (1 - z, z * g)."""
@@ -31,6 +35,10 @@ class MinGRU(LinearCell):
         zx_z, g = ops.split(zx, 2)
         z = ops.sigmoid(zx_z)
         return ops.concatenate([(d_b * g - d_a) * z * (1.0 - z), d_b * z])
+
+    def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
+        """Return 1 - z."""
+        return ops.sigmoid(-biases["z"])
 
 
 class MinLSTM(LinearCell):
@@ -63,6 +71,10 @@ class MinLSTM(LinearCell):
         f, i = self._shares(ops, zx_f, zx_i)
         d_share = (d_a - d_b * g) * f * i
         return ops.concatenate([d_share * ops.sigmoid(-zx_f), -d_share * ops.sigmoid(-zx_i), d_b * i])
+
+    def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
+        """Return f'."""
+        return self._shares(ops, biases["f"], biases["i"])[0]
 
     @staticmethod
     def _shares(ops: Ops, zx_f: Tensor, zx_i: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (
     ("layers", None, types.INTEGERS, "Stacked layers.  [default: 1]"),
     ("dropout", None, types.NUMBERS, "Dropout between layers.  [default: 0]"),
     ("initialisation", None, types.WORDS, "torch (uniform), glorot (with orthogonal) or identity (IRNN)."),
-    ("forget_bias", None, types.NUMBERS_OR_NONE, "Bias of the gate that keeps the state (lstm f, gru z)."),
+    ("forget_bias", None, types.NUMBERS_OR_NONE, "Bias towards keeping the state (lstm f, gru z, mingru 1 - z)."),
     ("chrono", None, types.INTEGERS_OR_NONE, "Chrono initialisation for dependencies up to this many steps."),
     ("batch", None, types.INTEGERS, "Sequences per batch.  [default: the task's]"),
     ("steps", None, types.INTEGERS, "Training steps.  [default: the task's]"),

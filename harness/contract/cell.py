@@ -6,7 +6,7 @@ No framework import here: a cell sees arrays only through ``Ops`` and Python's a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 Tensor = Any  # an array of whichever engine runs the cell
@@ -54,7 +54,8 @@ class Cell(ABC):
     gates: ClassVar[tuple[str, ...]]  # in the order of the rows of weight_ih and weight_hh; G = len(gates)
     states: ClassVar[tuple[str, ...]] = ("h",)
     recurrent: ClassVar[bool] = True  # False: no product with h, so no weight_hh and bias_hh, and ``zh`` is None
-    memory_gate: ClassVar[str | None] = None  # the gate that keeps the old state when near 1 (forget bias, chrono)
+    memory_gate: ClassVar[str | None] = None  # the gate that keeps the old state (forget bias, chrono)
+    memory_sign: ClassVar[int] = 1  # -1: it keeps the old state when it is near 0, not near 1
     input_gate: ClassVar[str | None] = None  # the gate that admits new content, where it is a separate one
 
     @abstractmethod
@@ -80,6 +81,17 @@ class Cell(ABC):
             ``d_state``, each (B, H), the *pointwise* part only: the engine adds ``d_zh @ weight_hh`` to ``d_state[0]``.
             An entry may be the number ``0.0`` where no pointwise path exists.
         """
+
+    def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor | None:
+        """Return the share of the state that one step keeps, if the gates saw their biases alone; None: no simple law.
+
+        Charts draw it beside the gradient flow that was measured at the start.
+
+        Args:
+            ops: array operations.
+            biases: by gate, the sum of its biases.
+        """
+        return None
 
 
 class LinearCell(Cell):

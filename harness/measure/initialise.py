@@ -29,9 +29,10 @@ def initial_parameters(
             zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
             ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights and readout, zero
             biases (IRNN: Le, Jaitly & Hinton 2015).
-        forget_bias: sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1).
+        forget_bias: sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1); with the other sign for a gate
+            that keeps the state when it is near 0, so that a larger number always means a longer memory.
         chrono: T_max, the longest dependency expected: the memory gate's bias is log U(1, T_max - 1) and a separate
-            input gate's is minus that (Tallec & Ollivier 2018).
+            input gate's is minus that (Tallec & Ollivier 2018); the sign as for ``forget_bias``.
 
     Raises:
         UnsupportedError: the cell has no memory gate to set.
@@ -46,7 +47,8 @@ def initial_parameters(
     }
     for layer in range(model.layers):
         if forget_bias is not None:
-            _set_bias(parameters, model, layer, _memory_gate(model.cell, "forget_bias"), forget_bias)
+            gate = _memory_gate(model.cell, "forget_bias")
+            _set_bias(parameters, model, layer, gate, model.cell.memory_sign * forget_bias)
         if chrono is not None:
             _set_chrono(parameters, model, layer, chrono, generator(seed, "model", f"bias_ih_l{layer}", "chrono"))
     return parameters
@@ -90,7 +92,9 @@ def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 def _memory_gate(cell: Cell, option: str) -> str:
     if cell.memory_gate is None:
-        raise UnsupportedError(f"{option} needs a cell with a memory gate (lstm, gru): {cell.name} has none")
+        raise UnsupportedError(
+            f"{option} needs a cell with a memory gate (as lstm and gru have): {cell.name} names none"
+        )
     return cell.memory_gate
 
 
@@ -104,6 +108,6 @@ def _set_bias(parameters: Parameters, model: Model, layer: int, gate: str, value
 def _set_chrono(parameters: Parameters, model: Model, layer: int, longest: int, rng: np.random.Generator) -> None:
     memory = _memory_gate(model.cell, "chrono")
     bias = np.log(rng.uniform(1.0, max(longest - 1.0, 1.0), model.hidden))
-    _set_bias(parameters, model, layer, memory, bias)
+    _set_bias(parameters, model, layer, memory, model.cell.memory_sign * bias)
     if model.cell.input_gate is not None:
         _set_bias(parameters, model, layer, model.cell.input_gate, -bias)

@@ -23,6 +23,7 @@ CELL_CHECKS: tuple[Callable[[Bench], None], ...] = (
     gradients.parameter_gradients_equal_finite_differences,
     gradients.hidden_gradients_equal_the_reference,
     gradients.hidden_gradients_equal_finite_differences,
+    gradients.saturated_gates_equal_the_reference,
     updates.one_step_follows_the_gradient,
     windows.masked_positions_change_nothing,
     windows.a_carried_state_continues_the_stream,

@@ -108,6 +108,8 @@ class Bench:
         self, case: Case, dtype: Dtype, rule: Optimizer = SGD, checkpoint: Checkpoint = "off"
     ) -> str | None:
         """Return the backend's reason for not running this, or None."""
+        if dtype not in self.offered_dtypes:
+            return f"{self.backend.name} has no {dtype} on {self.device}"
         trial = Trial(
             backend=self.backend.name,
             variant=self.variant,
@@ -137,13 +139,19 @@ class Bench:
         return self.wanted_device or answers.devices(self.backend)[0]
 
     @cached_property
+    def offered_dtypes(self) -> tuple[Dtype, ...]:
+        """The dtypes to be checked that the backend has on this device: every check asks for these alone."""
+        known = answers.dtypes(self.backend, self.device)
+        return tuple(dtype for dtype in self.dtypes if dtype in known)
+
+    @cached_property
     def usable_dtypes(self) -> tuple[Dtype, ...]:
         """The dtypes that this variant runs in, at least one.
 
         Raises:
             NotApplicable: it runs in none.
         """
-        usable = tuple(dtype for dtype in self.dtypes if self.why_unsupported(SMALL, dtype) is None)
+        usable = tuple(dtype for dtype in self.offered_dtypes if self.why_unsupported(SMALL, dtype) is None)
         if not usable:
             raise NotApplicable(str(self.why_unsupported(SMALL, self.dtypes[0])))
         return usable

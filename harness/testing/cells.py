@@ -51,6 +51,10 @@ def it_declares_itself_sanely(cell: Cell) -> None:
     for role in ("memory_gate", "input_gate"):
         gate = getattr(cell, role)
         assert gate is None or gate in cell.gates, f"{role}: {gate!r} is not one of the gates {cell.gates}"
+    assert cell.memory_sign in (1, -1), f"memory_sign: expected 1 or -1, got {cell.memory_sign!r}"
+    kept = cell.retention(NumpyOps(), dict.fromkeys(cell.gates, np.zeros(H)))
+    if kept is not None:
+        is_array("retention", np.array(kept), (H,), "float64")
 
 
 def step_keeps_shapes_and_dtypes(cell: Cell) -> None:

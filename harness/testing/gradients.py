@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.contract import Parameters, Trainer
+from harness.contract import Dtype, Parameters, Trainer
 from harness.contract.backend import DeviceBatch
 from harness.contract.model import Array
 from harness.testing.bench import DEEP, LONG, Bench, Case
@@ -14,6 +14,11 @@ from harness.testing.compare import NotApplicable, agree, is_array
 from harness.testing.equations import Nudge, run_equations
 
 STEP = 1e-6  # of a central difference: truncation about 1e-12, rounding about 1e-10 of a loss near 1
+# exp(1000) overflows in float64; in float32 exp(100) does, and sums of 1000 and less have few digits left.
+SATURATED: dict[Dtype, tuple[float, ...]] = {
+    "float64": (-1000.0, -100.0, -20.0, 20.0, 100.0, 1000.0),
+    "float32": (-100.0, -20.0, 20.0, 100.0),
+}
 DIFFERENCE_TOLERANCE = 1e-6  # of a directional derivative, relative to the gradient's norm
 
 
@@ -65,6 +70,33 @@ def hidden_gradients_equal_the_reference(bench: Bench) -> None:
             assert len(found.states) == len(bench.cell.states), f"states: expected one of {bench.cell.states}, {case}"
             for name, one, other in zip(bench.cell.states, found.states, expected.states or (), strict=False):
                 agree(f"gradient of state {name}", one, other, bench.tolerance, case)
+
+
+def saturated_gates_equal_the_reference(bench: Bench) -> None:
+    """Outputs and gradients are the reference's, and so finite, however far the gates' biases are from 0.
+
+    Each bias of every layer is the same, then each one of its own.
+    """
+    case, rng, levels = DEEP, np.random.default_rng(4), SATURATED[bench.dtype]
+    trainer, reference = bench.trainer(case), bench.reference_trainer(case)
+    batch, exact = (one.put(case.make_batch()) for one in (trainer, reference))
+    for level in (*levels, None):
+        start = case.parameters(bench.cell)
+        for name, value in start.items():
+            if name.startswith("bias_ih"):
+                start[name] = value + (rng.choice(levels, value.shape) if level is None else level)
+        for one in (trainer, reference):
+            one.load(start)
+        where = "gates' biases at random" if level is None else f"gates' biases at {level:g}"
+        expected, outputs = reference.gradients(exact), reference.outputs(exact)
+        if not all(np.isfinite(array).all() for array in (outputs, expected.hidden, *expected.parameters.values())):
+            continue  # the cell itself has no value here, as one whose gate is an exponential
+        found = trainer.gradients(batch)
+        agree("outputs", trainer.outputs(batch), outputs, bench.tolerance, where)
+        agree("loss", found.loss, expected.loss, bench.tolerance, where)
+        agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, where)
+        for name, gradient in expected.parameters.items():
+            agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, where)
 
 
 def parameter_gradients_equal_finite_differences(bench: Bench) -> None:

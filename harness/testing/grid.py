@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
-from harness import answers
 from harness.contract import Dtype
 from harness.contract.backend import DeviceBatch, Trainer
 from harness.measure.parity import STEP, applied_gradients
@@ -79,8 +78,7 @@ def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
     A mask is data: a masked batch takes the trainer of the unmasked one, and what a backend has compiled for it.
     """
     points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {"cover": cover, "full": product}
-    known = answers.dtypes(bench.backend, bench.device)
-    dtypes = [dtype for dtype in bench.dtypes if dtype in known]
+    dtypes = bench.offered_dtypes
     # From a point to its masked twin there are two inputs and the dtypes; in ``cover`` there are no twins.
     kept = 2 * len(dtypes) if grid == "full" else 0
     trainer_of = lru_cache(kept)(partial(stepping_trainer, bench))

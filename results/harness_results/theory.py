@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
+import numpy as np
+
+from harness.cells.operations import OPS
+from harness.contract import Cell
 from harness.contract.trial import Trial
+from harness.plugins import load_plugins
 
 PLAIN = ("rnn", "rnn_relu")  # the recurrent weights are the whole way back
-GATED = ("lstm", "gru", "minlstm", "mingru")  # a gate's value is the factor of the straight way back
 UNIFORM = 1 / math.sqrt(3)  # spectral radius of H x H weights from U(-1/sqrt H, 1/sqrt H) as H grows: the circular law
 
 
@@ -15,11 +20,29 @@ def decay_at_start(trial: Trial) -> float | None:
     """Return the factor per step back that the initial weights lead one to expect; None where no simple law is known.
 
     Plain cells: the spectral radius of the recurrent weights. It is reached where no unit saturates, and each that does
-    makes the gradient smaller. Gated cells: the memory gate at its mean bias, the straight way back through the state.
-    Cells of other plugins and chrono initialisation have no such factor.
+    makes the gradient smaller. Other cells: the share of the state that they say they keep, with every gate at its mean
+    bias: the straight way back through the state. Under chrono initialisation no unit is like the other.
     """
     if trial.cell in PLAIN:
         return UNIFORM if trial.initialisation == "torch" else 1.0
-    if trial.cell in GATED and trial.chrono is None:
-        return 1 / (1 + math.exp(-(trial.forget_bias or 0.0)))
-    return None
+    cell = _cells().get(trial.cell)
+    if cell is None or trial.chrono is not None:
+        return None
+    return _retention(cell, trial.forget_bias or 0.0)
+
+
+@cache
+def _cells() -> dict[str, Cell]:
+    return dict(load_plugins().cells)
+
+
+def _retention(cell: Cell, forget_bias: float) -> float | None:
+    """Return what the cell keeps at mean biases: of all gates 0, but for the one that ``forget_bias`` sets."""
+    biases = dict.fromkeys(cell.gates, np.zeros(1))
+    if cell.memory_gate is not None:
+        biases[cell.memory_gate] = np.full(1, cell.memory_sign * forget_bias)
+    try:
+        kept = cell.retention(OPS, biases)
+        return None if kept is None or not np.isfinite(kept).all() else float(np.mean(kept))
+    except Exception:  # noqa: BLE001 (a plugin's own: its line is left out)
+        return None
