@@ -25,14 +25,13 @@ static int64_t attribute(const XLA_FFI_CallFrame *frame, int64_t index) {
     return *(const int64_t *)((const XLA_FFI_Scalar *)frame->attrs.attrs[index])->value;
 }
 
-/* XLA first asks every handler for the version of its interface. */
+/* XLA first asks every handler for the version of its interface, by this extension of the call frame. */
 static int asks_for_version(const XLA_FFI_CallFrame *frame) {
-    const XLA_FFI_Extension_Base *extension = frame->extension_start;
-    if (extension == NULL || extension->type != XLA_FFI_Extension_Metadata)
+    const XLA_FFI_Metadata_Extension *extension = (const XLA_FFI_Metadata_Extension *)frame->extension_start;
+    if (extension == NULL || extension->extension_base.type != XLA_FFI_Extension_Metadata)
         return 0;
-    XLA_FFI_Metadata *metadata = ((const XLA_FFI_Metadata_Extension *)extension)->metadata;
-    metadata->api_version.major_version = XLA_FFI_API_MAJOR;
-    metadata->api_version.minor_version = XLA_FFI_API_MINOR;
+    extension->metadata->api_version.major_version = XLA_FFI_API_MAJOR;
+    extension->metadata->api_version.minor_version = XLA_FFI_API_MINOR;
     return 1;
 }
 
