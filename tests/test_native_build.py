@@ -12,7 +12,7 @@ import pytest
 
 from harness.cells import LSTM
 from harness.cells.minimal import MinGRU
-from harness.contract import Execution, Inputs, Model, Optimizer, Trial, UnavailableError, UnknownNameError
+from harness.contract import Execution, Inputs, Missing, Model, Optimizer, Trial, UnavailableError, UnknownNameError
 from harness.measure.runner import run_trial
 from harness.plugins import load_plugins
 from harness.sweep.plan import expand_with_notes
@@ -26,7 +26,11 @@ from harness_numpy import NumpyBackend
 from harness_torch.backend import TorchBackend
 
 PEERS = ("flax", "haiku", "equinox", "keras")
-BACKENDS = (NumpyBackend(), TorchBackend(), JaxBackend())
+BACKENDS = tuple(
+    backend
+    for backend in (NumpyBackend(), TorchBackend(), JaxBackend())
+    if not isinstance(backend.availability(), Missing)
+)
 each_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 SMALL = Model(LSTM(), Inputs("token", 3), hidden=2, layers=1, outputs=3, loss="cross_entropy")
 FAILING = "sys.stderr.write('broken'); sys.exit(1)"
@@ -97,6 +101,7 @@ def test_the_fastest_is_another_where_the_kernel_cannot_be_built(compiler, backe
     assert calls(fake) == 1
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would_have_taken_it(compiler):
     compiler("sys.stderr.write('broken\\n\\nin two lines'); sys.exit(1)")
     axes = {
