@@ -31,16 +31,26 @@ def clip(rule: Optimizer, gradients: Tree, shares: Tree | None = None) -> tuple[
 
     ``shares`` tells how often each entry counts in the norm; None means once.
     """
-    norm = jnp.sqrt(sum(jax.tree.leaves(_weighted(lambda g, share: jnp.vdot(g, _times(share, g)), gradients, shares))))
+    largest = jnp.stack([jnp.max(jnp.abs(g)) for g in jax.tree.leaves(gradients)]).max()
+    norm = _norm(gradients, largest, shares)
     if rule.clip_norm is not None:
-        clipped = norm > rule.clip_norm
-        scale = jnp.where(clipped, rule.clip_norm / norm, 1.0)
-        return jax.tree.map(lambda g: g * scale, gradients), norm, clipped
+        clipped, limit = norm > rule.clip_norm, rule.clip_norm
+        # clip_norm / norm may be too small for float32, and XLA takes such a number for 0.
+        return jax.tree.map(lambda g: jnp.where(clipped, g / norm * limit, g), gradients), norm, clipped
     if rule.clip_value is not None:
         limit = rule.clip_value
-        largest = jnp.stack([jnp.max(jnp.abs(g)) for g in jax.tree.leaves(gradients)]).max()
         return jax.tree.map(lambda g: jnp.clip(g, -limit, limit), gradients), norm, largest > limit
     return gradients, norm, jnp.zeros((), bool)
+
+
+def _norm(gradients: Tree, largest: Array, shares: Tree | None) -> Array:
+    """Return the global norm, from squares that neither overflow nor all underflow.
+
+    XLA sums in blocks; ``vdot`` of ten million numbers was off by 0.8 % in its older versions.
+    """
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
+    squares = _weighted(lambda g, share: jnp.sum(_times(share, jnp.square(g / scale))), gradients, shares)
+    return scale * jnp.sqrt(sum(jax.tree.leaves(squares)))
 
 
 def moved(weights: Tree, change: Tree, rate: Array, shares: Tree | None = None) -> Tree:

@@ -14,17 +14,24 @@ SAFE_SQUARE = 1e-24  # a sum of float32 squares below this may have lost some to
 
 
 def global_norm(gradient: Array) -> float:
-    """Return the L2 norm of (n,), also where its square leaves float32; NumPy warns of one that overflows."""
-    square = float(gradient.dot(gradient))
-    if not SAFE_SQUARE < square < math.inf:
-        square = float(np.sum(np.square(gradient, dtype=np.float64)))
-    return math.sqrt(square)
+    """Return the L2 norm of (n,); infinite only if the dtype cannot hold it. NumPy warns of squares that overflow."""
+    square = _sum_of_squares(gradient)
+    if SAFE_SQUARE < square < math.inf:
+        return math.sqrt(square)
+    largest = float(np.abs(gradient).max())
+    if not 0 < largest < math.inf:
+        return largest
+    return float(gradient.dtype.type(largest * math.sqrt(_sum_of_squares(gradient / largest))))
 
 
 def clip(optimizer: Optimizer, gradient: Array, norm: float) -> bool:
     """Clip (n,) in place; return whether anything changed."""
     if optimizer.clip_norm is not None and norm > optimizer.clip_norm:
-        gradient *= optimizer.clip_norm / norm
+        factor = optimizer.clip_norm / norm
+        if factor < np.finfo(gradient.dtype).tiny:  # the product is not too small, the factor is
+            gradient /= norm
+            factor = optimizer.clip_norm
+        gradient *= factor
         return True
     limit = optimizer.clip_value
     if limit is not None and max(gradient.max(), -gradient.min()) > limit:
@@ -98,6 +105,11 @@ def _average_squares(s: Array, g: Array, decay: float, scratch: Array) -> None:
     np.multiply(g, g, out=scratch)
     scratch *= 1 - decay
     s += scratch
+
+
+def _sum_of_squares(vector: Array) -> float:
+    """Return it in float64 from sums of one block each: one sum in float32 loses digits from a million numbers on."""
+    return sum(float(vector[block].dot(vector[block])) for block in _blocks(vector.size))
 
 
 def _blocks(size: int) -> Iterator[slice]:

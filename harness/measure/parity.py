@@ -43,6 +43,10 @@ LARGEST_TOLERANCE = 0.25
 # ``copy``), honest float32 was measured at up to 0.41 epsilons per time step, T = 200..3000.
 FLOOR_EPSILONS = 64.0
 FLOOR_EPSILONS_PER_STEP = 1.0
+# Of the norm only, times the fourth root of the number of parameters n: a sum in blocks of sqrt(n) adds sqrt(n) numbers
+# twice, one after the other, and roundings add up as the square root of their number. For n = 10 million it allows 56
+# epsilons; one float32 sum was off by 1,500 to 3,000, since small squares are lost beside a large sum.
+FLOOR_EPSILONS_OF_NORM = 1.0
 STEP = Optimizer("sgd", learning_rate=2.0**30)  # so large that the weights' own rounding is nothing beside the update
 TRAIN_STEP = " (train_step)"  # behind the names of what is taken from a training step
 LONG = 2048  # more time steps than this, and the reference keeps only the states between chunks of them
@@ -91,7 +95,8 @@ def measure_parity(
     The reference gets weights and inputs already rounded to the trial's dtype, so that only the arithmetic differs. A
     tensor's tolerance is ten times what a change of every weight and input by half an epsilon of that dtype, the most
     that rounding can do, does to the reference itself, plus a floor of 64 epsilons and one per time step; but no more
-    than a quarter of the tensor's largest element, whatever the format.
+    than a quarter of the tensor's largest element, whatever the format. The norm's floor grows with the number of
+    parameters, as the rounding of a sum in blocks does.
 
     The gradients of ``train_step`` are read off the weights before and after one step of plain gradient descent.
 
@@ -114,10 +119,12 @@ def measure_parity(
     moved = _distances(equations.tensors(start.nudged(epsilon(execution.dtype) / 2)), exact)
     found = _candidate_distances(backend, model, start, execution, exact)
     scales = _scales(exact)
-    epsilons = FLOOR_EPSILONS + FLOOR_EPSILONS_PER_STEP * batch.time_steps
-    floor = epsilons * epsilon(execution.dtype)
+    epsilons = dict.fromkeys(scales, FLOOR_EPSILONS + FLOOR_EPSILONS_PER_STEP * batch.time_steps)
+    numbers = sum(np.size(value) for value in parameters.values())
+    epsilons["gradient_norm"] += FLOOR_EPSILONS_OF_NORM * numbers**0.25
     tolerances = {
-        name: min(ROUNDING_FACTOR * moved[name] / scale + floor, LARGEST_TOLERANCE) for name, scale in scales.items()
+        name: min(ROUNDING_FACTOR * moved[name] / scale + epsilons[name] * epsilon(execution.dtype), LARGEST_TOLERANCE)
+        for name, scale in scales.items()
     }
     compared = {name: name.removesuffix(TRAIN_STEP) for name in found}
     errors = {name: found[name] / scales[own] for name, own in compared.items()}
@@ -229,7 +236,9 @@ def _tensors(gradients: Gradients) -> dict[str, Array]:
     """Return all tensors by name, the small ones in float64; ``hidden`` is the only one that grows with T."""
     small: dict[str, Any] = {"loss": gradients.loss, **gradients.parameters}
     exact = {name: np.asarray(tensor, np.float64) for name, tensor in small.items()}
-    norm = np.sqrt(sum(np.sum(np.square(exact[name])) for name in gradients.parameters))
+    largest = max(float(np.max(np.abs(exact[name]))) for name in gradients.parameters)
+    scale = largest if 0 < largest < np.inf else 1.0
+    norm = scale * np.sqrt(sum(np.sum(np.square(exact[name] / scale)) for name in gradients.parameters))
     return exact | {"hidden": gradients.hidden, "gradient_norm": np.asarray(norm)}
 
 

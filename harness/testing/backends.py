@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from harness import answers
-from harness.cells import harness_cells
+from harness.cells import ReluRNN, harness_cells
 from harness.contract import Backend, BrokenAnswerError, Cell, Dtype, Missing
 from harness.testing import checkpoints, deviations, devices, gradients, honesty, isolation, updates, windows
 from harness.testing.bench import GRADIENT_CASES, Bench
@@ -38,6 +38,7 @@ CELL_CHECKS: tuple[Callable[[Bench], None], ...] = (
 VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     updates.optimizer_steps_equal_the_update_rules,
     updates.clipping_acts_before_the_update_and_is_reported,
+    updates.norms_that_float32_cannot_square_are_right,
     updates.schedules_set_the_learning_rate_of_each_step,
     updates.load_starts_the_optimizer_afresh,
     updates.only_train_step_and_load_change_parameters,
@@ -107,6 +108,8 @@ def checks_for_backend(
                     continue
                 functions = CELL_CHECKS + (() if variant in seen else VARIANT_CHECKS)
                 seen.add(variant)
+                if isinstance(cell, ReluRNN):
+                    functions += (updates.gradients_that_explode_over_400_steps_are_clipped,)
                 if deviates:
                     yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
                 yield from (_check(one, bench) for one in functions if not (deviates and one in EQUATIONS))

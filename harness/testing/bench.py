@@ -42,6 +42,7 @@ class Case:
     dropout: float = 0.0
     hidden: int = 4
     outputs: int = 3
+    tokens: int = 5
 
     def __str__(self) -> str:
         shape = f"T={self.time_steps}, B={self.batch}, H={self.hidden}, layers={self.layers}"
@@ -49,7 +50,7 @@ class Case:
 
     def model(self, cell: Cell) -> Model:
         """Return the model."""
-        size = 5 if self.inputs == "token" else 2
+        size = self.tokens if self.inputs == "token" else 2
         return Model(cell, Inputs(self.inputs, size), self.hidden, self.layers, self.outputs, self.loss, self.dropout)
 
     def parameters(self, cell: Cell) -> Parameters:
@@ -60,7 +61,7 @@ class Case:
     def make_batch(self, seed: int = 2, *, carry: bool = False) -> Batch:
         """Return a batch; with a mask, about half the positions count, and always the last."""
         rng, shape = np.random.default_rng(seed), (self.time_steps, self.batch)
-        inputs = _tokens(rng, shape, 5) if self.inputs == "token" else rng.normal(size=(*shape, 2))
+        inputs = _tokens(rng, shape, self.tokens) if self.inputs == "token" else rng.normal(size=(*shape, 2))
         classes = self.loss == "cross_entropy"
         targets = _tokens(rng, shape, self.outputs) if classes else rng.normal(size=(*shape, self.outputs))
         mask = rng.integers(2, size=shape) == 1 if self.masked else np.ones(shape, bool)

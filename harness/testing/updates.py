@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from harness.contract import Optimizer
-from harness.testing.bench import DEEP, SGD, SMALL, Bench
+from harness.contract import Batch, Optimizer, Parameters
+from harness.testing.bench import DEEP, SGD, SMALL, Bench, Case
 from harness.testing.compare import agree
 from harness.testing.equations import Updates
 
@@ -52,6 +54,45 @@ def clipping_acts_before_the_update_and_is_reported(bench: Bench) -> None:
     """The norm is reported before clipping; ``clipped`` tells whether clipping changed a gradient."""
     for title, rule in CLIPPING.items():
         follows_the_rule(bench, title, rule)
+
+
+def norms_that_float32_cannot_square_are_right(bench: Bench) -> None:
+    """Gradients of 1e24 and of 1e-25 are finite in float32 and their squares are not: norm, clipping and update.
+
+    The gradient's size is the readout's.
+    """
+    case = replace(SMALL, inputs="real", loss="squared_error")
+    for size, targets in ((1e12, 1.0), (1e-25, 0.0)):
+        parameters = case.parameters(bench.cell)
+        parameters |= {name: parameters[name] * size for name in ("weight_out", "bias_out")}
+        batch = case.make_batch()
+        batch = replace(batch, targets=np.asarray(batch.targets * targets, np.float64))
+        _clips_in_float32(bench, case, parameters, batch)
+
+
+def gradients_that_explode_over_400_steps_are_clipped(bench: Bench) -> None:
+    """A ReLU network whose recurrent weights are 1.1 times the identity: float32 cannot square its gradient."""
+    case = Case(400, batch=4, hidden=8, inputs="real", loss="squared_error")
+    parameters = case.parameters(bench.cell)
+    parameters["weight_hh_l0"] = 1.1 * np.eye(case.hidden)
+    parameters["bias_ih_l0"] = np.abs(parameters["bias_ih_l0"])
+    _clips_in_float32(bench, case, parameters, case.make_batch())
+
+
+def _clips_in_float32(bench: Bench, case: Case, parameters: Parameters, batch: Batch) -> None:
+    """Do one step of gradient descent that clips to a norm of 1, and compare with the reference."""
+    reference = bench.equations_trainer(case) if bench.deviation is None else bench.new_trainer(case, dtype=bench.dtype)
+    reference.load(parameters)
+    gradients, tolerance = reference.gradients(reference.put(batch)).parameters, bench.tolerance_of("float32")
+    updates = Updates(Optimizer("sgd", learning_rate=1.0, clip_norm=1.0), parameters)
+    norm, clipped = updates.step(gradients)
+    trainer = bench.new_trainer(case, updates.optimizer, "float32", parameters=parameters)
+    found, where = trainer.train_step(trainer.put(batch)), f"a norm of {norm:.1e}"
+    agree("gradient_norm / its reference", float(found.gradient_norm) / norm, 1.0, tolerance, where)
+    assert bool(found.clipped) == clipped, f"clipped: expected {clipped}, got {bool(found.clipped)} ({where})"
+    trained = trainer.parameters()
+    for name, value in updates.parameters.items():
+        agree(f"{name} after train_step", trained[name], value, tolerance, where)
 
 
 def schedules_set_the_learning_rate_of_each_step(bench: Bench) -> None:
