@@ -20,7 +20,6 @@ from statistics import median
 from typing import Any
 
 from harness.contract import Trainer, Trial, UnknownNameError
-from harness.measure.clock import median_interval
 from harness.measure.flow import measure_flow
 from harness.measure.setup import Setup, prepare
 from harness.plugins import Plugins, load_plugins
@@ -62,6 +61,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def line(trial: Trial, plugins: Plugins, order: random.Random, clock: Clock) -> str:
     """Return the figures of one engine and shape."""
+    from intervals import median_interval
+
     setup = prepare(trial, plugins, plugins.backend(trial.backend), trial.engine)
     pairs = measure(setup, order, clock)
     ratios = [plain / bare for plain, bare in pairs]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from harness.contract import Batch, Trainer, Trial
-from harness.measure.clock import MonotonicClock, median_interval
+from harness.measure.clock import MonotonicClock
 from harness.measure.events import Phase, Progress
 from harness.measure.memory import PeakMemory
 from harness.measure.setup import Setup, prepare
@@ -32,6 +32,8 @@ LONGEST = 200_000  # steps: the benchmark ends before
 
 def main(arguments: Sequence[str]) -> None:
     """Print one line per engine and shape."""
+    from intervals import median_interval
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
     engines = parser.parse_args(arguments).engines

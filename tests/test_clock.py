@@ -1,11 +1,12 @@
-import math
-
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from harness.contract import PluginError, StepResult
-from harness.measure.clock import BLOCK_SECONDS, WINDOW, Block, Pace, is_flat, median_interval, time_steps
+from harness.measure.clock import BLOCK_SECONDS, WINDOW, Block, Pace, is_flat, time_steps
+from harness.measure.speed import FEWEST_BLOCKS, rate_interval, speed_details, speed_figures, student
 
 
 class FakeClock:
@@ -26,26 +27,48 @@ class WorkOnFetch:
         self.clock.seconds += 1.0
         return 2.0
 
+    def __bool__(self):
+        return float(self) > 0
+
+    def __del__(self):
+        self.clock.seconds += 0.125
+
 
 class LazyTrainer:
-    """Returns at once; ``synchronize`` does half of the work, the fetch of the scalars the rest."""
+    """Returns at once; work is done at every wait, at every fetch, and when a result is let go."""
 
     def __init__(self, clock):
         self.clock, self.steps = clock, 0
 
     def train_step(self, batch):
         self.steps += 1
-        return StepResult(WorkOnFetch(self.clock), WorkOnFetch(self.clock))
+        return StepResult(*(WorkOnFetch(self.clock) for _ in range(3)))
 
     def synchronize(self):
         self.clock.seconds += 10.0 * self.steps
+        self.steps = 0
 
 
-def test_a_block_ends_after_synchronize_and_the_fetch_of_the_last_scalars():
+def test_a_block_ends_when_every_scalar_of_every_step_has_been_fetched_and_let_go():
     clock = FakeClock()
-    results, seconds = time_steps(LazyTrainer(clock), ["batch"] * 3, clock, "lazy")
-    assert len(results) == 3
-    assert seconds == 3 * 10.0 + 2
+    steps, seconds = time_steps(LazyTrainer(clock), ["batch"] * 3, clock, "lazy")
+    assert [(step.loss, step.norm, step.clipped) for step in steps] == [(2.0, 2.0, True)] * 3
+    assert seconds == 3 * (10.0 + 3 * 1.125)
+
+
+def test_a_wait_that_works_only_every_other_time_is_inside_the_block():
+    class EveryOther(LazyTrainer):
+        waits = 0
+
+        def synchronize(self):
+            self.waits += 1
+            if self.waits % 2 == 0:
+                super().synchronize()
+
+    clock = FakeClock()
+    trainer = EveryOther(clock)
+    blocks = [time_steps(trainer, ["batch"] * 3, clock, "lazy")[1] for _ in range(3)]
+    assert blocks == [3 * (10.0 + 3 * 1.125)] * 3
 
 
 def test_a_step_without_a_result_names_the_plugin():
@@ -76,7 +99,7 @@ def test_blocks_are_calibrated_to_a_tenth_of_a_second():
 
 def test_few_steps_still_give_enough_timed_blocks_for_an_interval_and_a_flag():
     pace, _ = simulate(20, lambda step: 0.001)
-    assert median_interval([block.step_seconds for block in pace.steady]) is not None
+    assert rate_interval(pace.steady) is not None
     assert any("blocks shorter than 100 ms" in flag for flag in pace.flags())
 
 
@@ -135,28 +158,50 @@ def test_flatness_is_the_slope_over_a_whole_window(seconds, flat):
     assert is_flat(seconds) is flat
 
 
-# Ranks (from 1) of the classical 95 % interval of the median: Hollander & Wolfe, Nonparametric Statistical Methods.
-@pytest.mark.parametrize(("n", "low", "high"), [(6, 1, 6), (9, 2, 8), (20, 6, 15), (100, 40, 61)])
-def test_the_interval_of_the_median_has_the_textbook_ranks(n, low, high):
-    assert median_interval(range(1, n + 1)) == (low, high)
+def test_the_speed_is_all_tokens_over_all_seconds_after_warm_up():
+    pace, _ = simulate(250, lambda step: 0.1 if step < 50 else 0.01)
+    total = sum(block.seconds for block in pace.warm_up + pace.steady)
+    assert total == pytest.approx(50 * 0.1 + 200 * 0.01)  # a mean of 28 ms; what warm-up took is left out
+    steps, seconds = (sum(getattr(block, name) for block in pace.steady) for name in ("steps", "seconds"))
+    figures = speed_figures(pace, 7)
+    assert figures["step_seconds_median"] == pytest.approx(seconds / steps)
+    assert 0.02 < figures["step_seconds_median"] < 0.028
+    assert figures["tokens_per_second"] == pytest.approx(steps / seconds)
+    assert figures["flops_per_second"] == pytest.approx(7 * steps / seconds)
+    assert figures["tokens_per_second_low"] < figures["tokens_per_second"] < figures["tokens_per_second_high"]
+    spread = speed_details(pace)["block_tokens_per_second"]
+    assert spread["min"] == pytest.approx(10)
+    assert spread["max"] == pytest.approx(100)
+    assert list(spread.values()) == sorted(spread.values())
+    assert any("drifted" in flag for flag in pace.flags())
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_too_few_values_have_no_interval(n):
-    assert median_interval(range(n)) is None
+@pytest.mark.parametrize("n", [1, FEWEST_BLOCKS - 1])
+def test_too_few_blocks_have_no_interval(n):
+    assert rate_interval([Block(1, 1, 0.1)] * n) is None
 
 
-@given(st.integers(6, 499))
-def test_the_interval_covers_the_median_with_at_least_the_confidence_and_no_more_than_it_must(n):
-    low, high = median_interval(range(n))
-    assert high == n - 1 - low
-
-    def coverage(skip):
-        return 1 - 2 * sum(math.comb(n, k) for k in range(skip + 1)) / 2**n
-
-    assert coverage(low) >= 0.95 > coverage(low + 1)
+def test_equal_blocks_have_an_interval_of_no_width():
+    assert rate_interval([Block(1, 10, 0.5)] * 8) == (20.0, 20.0)
 
 
-def test_the_approximation_for_many_blocks_agrees_with_the_exact_interval():
-    exact, approximate = median_interval(range(500)), median_interval(range(501))
-    assert abs(exact[0] - approximate[0]) <= 2  # one rank of rounding, one on the safe side
+@pytest.mark.parametrize("n", [6, 10, 40])
+def test_the_interval_is_students_for_the_rate_of_blocks_of_equal_tokens(n):
+    seconds = 1 + 0.01 * np.random.default_rng(n).standard_normal(n)
+    low, high = rate_interval([Block(1, 10, value) for value in seconds])
+    wanted = stats.t.interval(0.95, n - 1, seconds.mean(), stats.sem(seconds))
+    assert (10 / high, 10 / low) == pytest.approx(wanted, rel=5e-4)
+
+
+@pytest.mark.parametrize("degrees", [5, 6, 10, 100, 10_000])
+def test_the_quantile_is_students(degrees):
+    assert student(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=2e-3)
+
+
+def test_the_interval_covers_the_rate_about_as_often_as_it_says():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        tokens = rng.integers(5, 50, 12)
+        low, high = rate_interval([Block(1, n, n * rng.gamma(20, 0.01 / 20)) for n in tokens.tolist()])
+        covered += low < 100 < high
+    assert 0.91 < covered / 1000 < 0.98

@@ -61,7 +61,7 @@ def test_the_phases_come_in_order_and_the_record_last(plugins):
     phases = [event.name for event in events if isinstance(event, Phase)]
     assert phases == [
         "load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step", "train", "evaluate",
-        "limits", "finish",
+        "audit", "limits", "finish",
     ]  # fmt: skip
     assert isinstance(events[-1], Finished)
     assert events[-1].record.status == "ok"

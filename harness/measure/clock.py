@@ -1,22 +1,21 @@
-"""The only place that times anything: blocks of training steps, warm-up, and the interval of their median.
+"""The only place that times anything: blocks of training steps, and warm-up.
 
-A block ends when the backend says that it is idle *and* the last step's loss and gradient norm have been fetched. These
-depend on every update but the last, so a backend that returns early is not believed.
+A block ends when the backend says that it is idle *and* all scalars of all of its steps have been fetched and let go.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
+from time import perf_counter  # the function itself, before a plugin can replace it in its module
 from typing import Any, Protocol
 
 import numpy as np
 
-from harness.contract import StepResult, Trainer
-from harness.measure.guard import check_step
+from harness.contract import Trainer
+from harness.measure.guard import Step, check_step
 
 BLOCK_SECONDS = 0.1  # a block is calibrated to at least this long where the steps allow
 MINIMUM_BLOCKS = 6  # timed blocks that are kept even where they become shorter: fewer have no 95 % interval
@@ -25,8 +24,6 @@ FLAT = 0.1  # a relative change over the window that counts as flat
 WARM_UP_FRACTION = 4  # at most one in so many steps is spent on warming up ...
 WARM_UP_BLOCKS = 30  # ... and at most so many blocks
 SLOW = 3.0  # a steady block so many times slower than the median is flagged
-EXACT_INTERVAL = 500  # more blocks than this: the normal approximation of the binomial
-MISSED = 0.05  # how often the interval of the median may miss it
 
 
 class Clock(Protocol):
@@ -41,7 +38,7 @@ class MonotonicClock:
 
     def now(self) -> float:
         """Return seconds since some fixed moment."""
-        return time.perf_counter()
+        return perf_counter()
 
 
 @dataclass(frozen=True)
@@ -67,13 +64,18 @@ class Block:
         return self.tokens / self.seconds if self.seconds > 0 else math.inf
 
 
-def time_steps(trainer: Trainer, batches: Sequence[Any], clock: Clock, label: str) -> tuple[list[StepResult], float]:
-    """Train on batches that are on the device already; return the results and the seconds until all work was done."""
+def time_steps(trainer: Trainer, batches: Sequence[Any], clock: Clock, label: str) -> tuple[list[Step], float]:
+    """Train on batches that are on the device already; return the steps and the seconds until all work was done.
+
+    The second wait is for an engine that works on what the fetch has asked for, or waits only every other time.
+    """
     start = clock.now()
     results = [trainer.train_step(batch) for batch in batches]
     trainer.synchronize()
-    check_step(results[-1], label)
-    return results, clock.now() - start
+    steps = [check_step(result, label) for result in results]
+    results.clear()
+    trainer.synchronize()
+    return steps, clock.now() - start
 
 
 @dataclass
@@ -149,10 +151,12 @@ class Pace:
         return sum(block.compilations for block in self.steady)
 
     @property
-    def tokens_per_step(self) -> float | None:
-        """Tokens of a steady training step, their mean where steps differ; None before there is any."""
-        steps = sum(block.steps for block in self.steady)
-        return sum(block.tokens for block in self.steady) / steps if steps else None
+    def total(self) -> Block | None:
+        """All steady blocks as one; None before there is any."""
+        if not self.steady:
+            return None
+        steps, tokens = sum(block.steps for block in self.steady), sum(block.tokens for block in self.steady)
+        return Block(steps, tokens, math.fsum(block.seconds for block in self.steady), self.recompilations)
 
     def _drift(self) -> float:
         """Return the relative change of the median step time between the halves of the steady blocks."""
@@ -169,23 +173,3 @@ def is_flat(seconds: Sequence[float]) -> bool:
         return False
     slope = float(np.polyfit(np.arange(len(seconds)), np.asarray(seconds), 1)[0])
     return abs(slope) * (len(seconds) - 1) <= FLAT * fmean(seconds)
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the distribution-free 95 % interval of the median from order statistics; None of fewer than 6 values.
-
-    The number of values below the true median is binomial (n, 1/2), whatever their distribution; the interval is the
-    narrowest symmetric pair of order statistics that covers the median with at least this confidence.
-    """
-    ordered = sorted(values)
-    n = len(ordered)
-    if n > EXACT_INTERVAL:
-        skip = max(0, math.floor(n / 2 - 0.5 * 1.96 * math.sqrt(n)) - 1)
-        return ordered[skip], ordered[n - 1 - skip]
-    skip, below = 0, 1 / 2**n
-    if 2 * below > MISSED:
-        return None
-    while 2 * (below + math.comb(n, skip + 1) / 2**n) <= MISSED:
-        skip += 1
-        below += math.comb(n, skip) / 2**n
-    return ordered[skip], ordered[n - 1 - skip]

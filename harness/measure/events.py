@@ -14,7 +14,7 @@ from harness.contract.record import Figure, finite
 class Phase:
     """The trial enters a phase.
 
-    They are load, prepare, build, parity, flow, evaluate, compile, first_step, train, limits and finish.
+    They are load, prepare, build, parity, flow, evaluate, compile, first_step, train, audit, limits and finish.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """What an engine could reach on this machine: the rate of large matrix products, and of the chain that is serial.
 
 A limit is a maximum: of several repeats the fastest counts, since anything else on the machine can only slow one down.
-The rates of trials themselves are medians, never the best.
+The rates of trials themselves are means over all steady blocks, never the best.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class LimitMeter:
 
 
 def limit_figures(
-    limits: Limits, model: Model, batch: int, time_steps: float, step_seconds: float | None
+    limits: Limits, model: Model, batch: int, time_steps: float, step_seconds: float
 ) -> dict[str, Figure]:
     """Return ``fraction_of_peak`` and ``fraction_of_serial_limit`` of a training step.
 
@@ -118,9 +118,9 @@ def limit_figures(
         model: the network.
         batch: B.
         time_steps: that the network runs in one training step.
-        step_seconds: the median of a training step; None where it was not timed.
+        step_seconds: of a training step.
     """
-    if not step_seconds or limits.peak_flops_per_second is None:
+    if step_seconds <= 0 or limits.peak_flops_per_second is None:
         return {}
     flops = training_flops_per_token(model) * batch * time_steps
     figures: dict[str, Figure] = {"fraction_of_peak": flops / step_seconds / limits.peak_flops_per_second}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from statistics import median
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from harness.contract import Batch, DivergedError, StepResult, Trainer
-from harness.contract.record import finite
+from harness.contract import Batch, DivergedError, HarnessError, PluginError, Trainer
+from harness.contract.names import error_text, shortened
+from harness.contract.record import Figure, finite
+from harness.measure.audit import Auditor, Claim
 from harness.measure.clock import Block, Clock, Pace, time_steps
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
-from harness.measure.guard import check_step, checked_compilations, checked_peak_memory, told_ranks
+from harness.measure.guard import Step, checked_compilations, checked_peak_memory, told_ranks
 from harness.measure.honesty import checked_placement, checked_ranks
 from harness.measure.limits import LimitMeter, Limits, limit_figures
 from harness.measure.memory import PeakMemory, release_unused
@@ -22,6 +23,7 @@ from harness.measure.setup import Setup
 from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
 from harness.measure.task_guard import checked_solved
 
+PEAK_NOISE = 1.1  # two measurements of the peak differ by less
 ONE_DEVICE = "the limits are those of one device: not measured for a trial on several"
 
 
@@ -37,6 +39,7 @@ class Training:
     known_limits: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     ranks: RankMeter = field(default_factory=RankMeter)
+    beside_seconds: float = 0.0  # in the trainer, between the steady blocks
 
     def events(self) -> Iterator[Event]:
         """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
@@ -60,9 +63,11 @@ class Training:
             length = pace.next_steps(self._until_evaluation())
             yield from self._block([next(batches) for _ in range(length)], pace)
         yield from self._evaluate(evaluator)
-        yield self._speed(pace)
+        yield Phase("audit")
+        total = pace.total if self._audited(pace, evaluator, batches) else None
+        yield self._speed(pace, published=total is not None)
         yield Phase("limits")
-        yield self._limits(pace)
+        yield self._limits(total)
 
     def _first_step(self, batch: Batch) -> Generator[Event, None, Pace]:
         device_batch = self.trainer.put(batch)
@@ -72,9 +77,9 @@ class Training:
             yield Facts(figures={"compile_seconds": self.clock.now() - start})
         yield Phase("first_step")
         self.memory.start()
-        results, seconds = time_steps(self.trainer, [device_batch], self.clock, self.setup.label)
+        steps, seconds = time_steps(self.trainer, [device_batch], self.clock, self.setup.label)
         yield Facts(figures={"first_step_seconds": seconds})
-        yield from self._progress(results, Block(1, _tokens([batch]), seconds))
+        yield from self._progress(steps, Block(1, _tokens([batch]), seconds))
         placement = checked_placement(self.trainer, self.setup.trial, self.setup.label)
         if not placement:
             self.flags.append(f"device and dtype are not verified: the engine does not tell; {self.setup.label}")
@@ -83,18 +88,24 @@ class Training:
         return Pace(self.setup.trial.steps - 1, seconds)
 
     def _block(self, batches: Sequence[Batch], pace: Pace) -> Iterator[Event]:
+        begin = self.clock.now()
         device_batches = [self.trainer.put(batch) for batch in batches]
         compiled = checked_compilations(self.trainer, self.setup.label)
-        results, seconds = time_steps(self.trainer, device_batches, self.clock, self.setup.label)
+        before = self.clock.now() - begin
+        steps, seconds = time_steps(self.trainer, device_batches, self.clock, self.setup.label)
+        end = self.clock.now()
+        device_batches.clear()
         recompiled = checked_compilations(self.trainer, self.setup.label) - compiled
+        ranks = told_ranks(self.trainer, self.setup.label)
         block = Block(len(batches), _tokens(batches), seconds, recompiled)
         pace.add(block)
         steady = bool(pace.steady) and pace.steady[-1] is block
-        self.ranks.add(told_ranks(self.trainer, self.setup.label), block.steps if steady else 0)
-        yield from self._progress(results, block)
+        self.ranks.add(ranks, block.steps if steady else 0)
+        if steady:
+            self.beside_seconds += before + self.clock.now() - end
+        yield from self._progress(steps, block)
 
-    def _progress(self, results: Sequence[StepResult], block: Block) -> Iterator[Event]:
-        steps = [check_step(result, self.setup.label) for result in results]
+    def _progress(self, steps: Sequence[Step], block: Block) -> Iterator[Event]:
         self.step += len(steps)
         self.memory.pause()
         yield Progress(
@@ -131,23 +142,62 @@ class Training:
         if not math.isfinite(evaluation.loss_validation):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
 
-    def _speed(self, pace: Pace) -> Facts:
+    def _audited(self, pace: Pace, evaluator: Evaluator, batches: Iterator[Batch]) -> bool:
+        """Hold the trainer against the speed of its blocks; return whether there is a speed to publish.
+
+        Raises:
+            PluginError: the speed cannot be true.
+        """
+        total, setup = pace.total, self.setup
+        if total is None:
+            return False
+        claim = Claim(total.steps, total.seconds, len(pace.steady), self.beside_seconds)
+        probe, rule = setup.flow_batch(), setup.trial.update_rule()
+        try:
+            auditor = Auditor(self.trainer, rule, self.clock, setup.label, evaluator.validation[0], probe)
+            finding = auditor.finding(claim, batches)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 (what is not verified is not published; the rest stands)
+            why = str(error) if isinstance(error, HarnessError) else f"{error_text(error)}; {setup.label}"
+            self.flags.append(f"no speed, since it could not be verified: {shortened(why)}")
+            return False
+        if finding is not None:
+            raise PluginError(f"no speed is published: {finding}; {setup.label}")
+        return True
+
+    def _speed(self, pace: Pace, *, published: bool) -> Facts:
         self.flags += pace.flags()
-        figures = speed_figures(pace, training_flops_per_token(self.setup.model))
+        figures = speed_figures(pace, training_flops_per_token(self.setup.model)) if published else {}
         details = speed_details(pace) | self.ranks.details(self.setup.trial.devices)
         return Facts(figures=figures, curves=speed_curves(pace), details=details)
 
-    def _limits(self, pace: Pace) -> Facts:
-        """Measure what the engine could reach, and say how much of it training did."""
+    def _limits(self, total: Block | None) -> Facts:
+        """Measure what the engine could reach, and say how much of it training did.
+
+        Raises:
+            PluginError: it did more than the engine can.
+        """
         setup, trial = self.setup, self.setup.trial
         if trial.devices > 1:
             return Facts(details={"limits": asdict(Limits(reason=ONE_DEVICE)), "calibrations": {}})
         meter = LimitMeter(setup.backend, setup.execution, trial.threads, self.clock, self.known_limits)
         limits, new = meter.measure(setup.model, trial.batch)
-        time_steps = (pace.tokens_per_step or 0.0) / trial.batch
-        seconds = median(block.step_seconds for block in pace.steady) if pace.steady else None
-        figures = limit_figures(limits, setup.model, trial.batch, time_steps, seconds)
+        figures = self._fractions(limits, total)
+        if (figures.get("fraction_of_peak") or 0) > PEAK_NOISE and self.known_limits:
+            limits, new = replace(meter, known={}).measure(setup.model, trial.batch)
+            figures = self._fractions(limits, total)
+        if (fraction := figures.get("fraction_of_peak") or 0) > PEAK_NOISE:
+            above = f"training ran at {100 * fraction:,.0f} % of the peak that this engine reaches"
+            raise PluginError(f"no speed is published: {above}; {setup.label}")
         return Facts(figures=figures, details={"limits": asdict(limits), "calibrations": new})
+
+    def _fractions(self, limits: Limits, total: Block | None) -> dict[str, Figure]:
+        if total is None:
+            return {}
+        batch = self.setup.trial.batch
+        time_steps = total.tokens / total.steps / batch
+        return limit_figures(limits, self.setup.model, batch, time_steps, total.step_seconds)
 
 
 def _tokens(batches: Sequence[Batch]) -> int:

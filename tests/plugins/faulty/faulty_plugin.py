@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from deferring import DEFERRING, HONEST
 
 from harness.contract import (
     Batch,
@@ -204,6 +205,8 @@ class Faulty(NumpyBackend):
             *PLACEMENTS,
             *FAULTS,
             *OUTPUTS,
+            *HONEST,
+            *DEFERRING,
         )
 
     def devices(self):
@@ -219,7 +222,8 @@ class Faulty(NumpyBackend):
         return super().why_unsupported(model, trial)
 
     def trainer(self, model, optimizer, parameters, execution: Execution):
-        return FaultyTrainer(model, optimizer, parameters, execution)
+        kind = (HONEST | DEFERRING).get(execution.variant, FaultyTrainer)
+        return kind(model, optimizer, parameters, execution)
 
     def environment(self, threads, devices=1):
         return {"FAULTY_THREADS": str(threads), "FAULTY_DEVICES": str(devices)}
