@@ -68,7 +68,7 @@ class Resolver:
             ):  # the variants of all cells, whichever is first
                 _, known = self._variants(backend, cell)
                 if colon and variant not in {"all", FASTEST, *known}:
-                    raise variant_error(backend.name, variant, known, answers.missing_variants(backend))
+                    raise variant_error(backend.name, variant, (*known, FASTEST), answers.missing_variants(backend))
 
     def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
         """Return what is wrong with the options of tasks, and the tasks that cannot be used for it."""
