@@ -20,7 +20,7 @@ from harness.contract import (
     PluginError,
 )
 from harness.measure.initialise import initial_parameters
-from harness.measure.parity import LONG, PIECE, _distance, measure_parity
+from harness.measure.parity import LONG, PIECE, _distance, applied_gradients, measure_parity
 from harness_numpy import NumpyBackend
 
 B, H, V = 6, 16, 8
@@ -272,6 +272,34 @@ def test_a_training_step_that_is_not_what_gradients_shows_fails(change, tensors,
     parity = judge(OtherStep(change), case(), dtype)
     assert not parity.passed
     assert re.fullmatch(rf"{tensors} \(train_step\)", parity.tensor)
+
+
+def in_sequence(squares):
+    """Sum float32 numbers one after the other."""
+    return np.cumsum(squares, axis=-1)[..., -1]
+
+
+def in_blocks(squares):
+    """Sum blocks of about sqrt(n) numbers, then their sums."""
+    width = int(len(squares) ** 0.5)
+    blocks = np.pad(squares, (0, -len(squares) % width)).reshape(-1, width)
+    return in_sequence(in_sequence(blocks))
+
+
+@pytest.mark.parametrize(("sum_of", "passed"), [(in_blocks, True), (in_sequence, False)])
+def test_a_norm_of_millions_of_numbers_may_round_as_a_sum_in_blocks_does(sum_of, passed):
+    def summed(trainer, before, result):
+        applied = applied_gradients(before, trainer.parameters()).values()
+        vector = np.concatenate([gradient.ravel() for gradient in applied]).astype(np.float32)
+        return replace(result, gradient_norm=float(np.sqrt(sum_of(np.square(vector)))))
+
+    rng, words = np.random.default_rng(0), 10_000
+    model = Model(RNN(), Inputs("token", words), 100, 1, words, "cross_entropy")
+    inputs, targets = (rng.integers(0, words, (3, B)).astype(np.int32) for _ in range(2))
+    batch = Batch(inputs, targets, np.ones((3, B), bool))
+    parity = judge(OtherStep(summed), (model, initial_parameters(model, 0, scheme="torch"), batch))
+    assert parity.passed is passed
+    assert passed or parity.tensor == "gradient_norm (train_step)"
 
 
 def test_dropout_is_off_in_the_training_step_that_is_compared():
