@@ -175,10 +175,13 @@ def sample(
     from harness.measure.setup import text_trainer
     from harness.measure.streams import generator
 
-    stored = load(Path(checkpoint))
+    path = Path(checkpoint)
+    stored = load(path)
     if stored.vocabulary is None:
-        raise UsageError(f"{checkpoint} was trained on task {stored.trial.task!r}, which is no text: nothing to sample")
-    trainer = text_trainer(load_plugins(), stored.trial, stored.parameters, stored.vocabulary)
+        raise UsageError(
+            f"{checkpoint} was trained on task {stored.trial.task!r}, which is not text: nothing to sample"
+        )
+    trainer = text_trainer(load_plugins(), path, stored, stored.vocabulary)
     rng = generator(seed, "sample", str(temperature))
     prime = stored.vocabulary.prime if prime is None else prime
     return sample_text(trainer, stored.vocabulary, prime=prime, length=length, temperature=temperature, rng=rng)

@@ -101,3 +101,11 @@ def test_a_variant_of_numpy_without_workspaces_can_be_profiled(monkeypatch):
     trainer = setup.trainer()
     shares = benchmark["numpy_shares"](trainer, benchmark["stepping"](setup, trainer))
     assert {"network.forward", "network.backward", "update.apply"} <= set(shares)
+
+
+def test_hostile_inputs_end_in_no_traceback():
+    counts = ["--plans", "12", "--commands", "12", "--bytes", "4", "--stores", "2"]
+    command = [sys.executable, str(BENCHMARKS / "hostile_inputs.py"), *counts]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(" cases, ") == 4

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import harness
 from harness.cells import LSTM
 from harness.contract import Inputs, Model, StoreError, Trial, Vocabulary
 from harness.measure.checkpoint import load, save
@@ -68,7 +71,7 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path, parameters, ke
 
 def test_tensors_of_somebody_else_are_refused(tmp_path):
     save_file({"w": np.zeros(3)}, tmp_path / "weights")
-    with pytest.raises(StoreError, match="no checkpoint of the harness"):
+    with pytest.raises(StoreError, match="not a checkpoint of the harness"):
         load(tmp_path / "weights")
 
 
@@ -87,3 +90,42 @@ def test_a_checkpoint_loads_into_torch_nn_unchanged(tmp_path, kind):
     assert result.missing_keys == []
     assert result.unexpected_keys == ["bias_out", "weight_out"]
     assert all(np.array_equal(module.state_dict()[name].numpy(), array) for name, array in arrays.items())
+
+
+def written(path, *, metadata=(), **tensors):
+    """Write a checkpoint of a small text model, with some of its metadata or tensors replaced."""
+    rng = np.random.default_rng(0)
+    own = {name: rng.normal(size=shape).astype(np.float32) for name, shape in MODEL.parameter_shapes().items()}
+    facts = {"trial": json.dumps(TRIAL.content()), "vocabulary": '{"symbols": "abc"}', **dict(metadata)}
+    save_file({name: array for name, array in (own | tensors).items() if array is not None}, path, facts)
+    return path
+
+
+TOO_WIDE = json.dumps(TRIAL.content() | {"hidden": 65_536})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metadata": {"vocabulary": "7"}}, "not a checkpoint"),
+        ({"metadata": {"vocabulary": '{"symbols": 7}'}}, "a text of distinct characters"),
+        ({"metadata": {"vocabulary": '{"symbols": "aab"}'}}, "a text of distinct characters"),
+        ({"metadata": {"vocabulary": "[" * 100_000}}, "not a checkpoint"),
+        ({"metadata": {"vocabulary": '{"symbols": "abcd"}'}}, r"weight_ih_l0 should be \(16, 4\)|is damaged"),
+        ({"metadata": {"trial": "[]"}}, "not a checkpoint"),
+        ({"metadata": {"trial": TOO_WIDE}}, r"is damaged: bias_hh_l0 should be \(262144,\) float32, and is \(16,\)"),
+        ({"bias_out": np.full(3, np.nan, np.float32)}, "bias_out holds a value that is not finite"),
+        ({"bias_out": np.zeros(3)}, r"bias_out should be \(3,\) float32, and is \(3,\) float64"),
+        ({"bias_out": np.zeros(3, np.int32)}, "bias_out should be"),
+        ({"bias_out": None}, "bias_out should be .* and is absent"),
+        ({"extra": np.zeros(3, np.float32)}, "extra should be absent"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_its_trial_is_refused_before_memory_is_asked_for(tmp_path, changes, message):
+    path = written(tmp_path / "odd.safetensors", **changes)
+    with pytest.raises(StoreError, match=message):
+        harness.sample(path, length=3)
+
+
+def test_a_checkpoint_that_fits_its_trial_writes_text(tmp_path):
+    assert len(harness.sample(written(tmp_path / "good.safetensors"), length=3)) == 3

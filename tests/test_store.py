@@ -464,7 +464,7 @@ def test_a_calibration_replaces_the_one_before(location):
     [
         ("update records set figures = '[]'", r"record 1 \(trial [0-9a-f]+\).* figures cannot be read"),
         ("update trials set content = '{}'", r"record 1 \(trial [0-9a-f]+\).* trial cannot be read"),
-        ("update records set details = '{odd'", "is damaged: what it keeps as JSON is none"),
+        ("update records set details = '{odd'", "is damaged: a value cannot be read"),
     ],
 )
 def test_a_record_that_was_damaged_is_named(location, change, message):

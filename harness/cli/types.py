@@ -199,6 +199,8 @@ def _value(text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        raise click.BadParameter(f"{text[:20]}... is nested too deeply", param_hint="--set") from None
     return text if isinstance(value, list | dict) else value
 
 

@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from harness import __version__
-from harness.contract import Parameters, StoreError, Trial, Vocabulary
+from harness.contract import ArrayDtype, Model, Parameters, StoreError, Trial, Vocabulary
+from harness.contract.names import shortened
 
 
 class Checkpoint(NamedTuple):
@@ -57,16 +58,48 @@ def load(path: Path) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
             parameters: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        symbols = json.loads(metadata["vocabulary"])
         trial = Trial.model_validate_json(metadata["trial"])
-        vocabulary = None if symbols is None else Vocabulary(symbols["symbols"])
+        vocabulary = _vocabulary(json.loads(metadata["vocabulary"]))
     except FileNotFoundError as error:
         raise StoreError(f"there is no checkpoint {path}; run its trial again to make it") from error
     except (OSError, SafetensorError) as error:
         raise StoreError(f"the checkpoint {path} is damaged ({error}); run the trial again to replace it") from error
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise StoreError(f"{path} holds tensors, but is no checkpoint of the harness: {error}") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        said = shortened(" ".join(str(error).split()), 200)
+        raise StoreError(f"{path} holds tensors, but is not a checkpoint of the harness: {said}") from error
     return Checkpoint(parameters, trial, vocabulary)
+
+
+def check_fit(path: Path, parameters: Parameters, model: Model, dtype: ArrayDtype) -> None:
+    """Check a checkpoint's tensors before anything of the model's size is made.
+
+    Raises:
+        StoreError: names, shapes or dtype are not the model's, or a value is not finite.
+    """
+    expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
+    given = {name: f"{array.shape} {array.dtype}" for name, array in parameters.items()}
+    if wrong := sorted(name for name in expected | given if expected.get(name) != given.get(name)):
+        name = wrong[0]
+        why = f"{name} should be {expected.get(name, 'absent')}, and is {given.get(name, 'absent')}"
+    elif infinite := sorted(name for name, array in parameters.items() if not np.isfinite(array).all()):
+        why = f"{infinite[0]} holds a value that is not finite"
+    else:
+        return
+    raise StoreError(f"the checkpoint {path} is damaged: {why}; run the trial again to replace it")
+
+
+def _vocabulary(content: Any) -> Vocabulary | None:
+    """Return the vocabulary that ``save`` described.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not one.
+    """
+    if content is None:
+        return None
+    symbols = content["symbols"]
+    if symbols is not None and (not isinstance(symbols, str) or len(set(symbols)) != len(symbols) or not symbols):
+        raise ValueError("its vocabulary is not a text of distinct characters")
+    return Vocabulary(symbols)
 
 
 def _replace(path: Path, content: bytes) -> None:

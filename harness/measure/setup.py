@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from harness.contract import (
 from harness.contract.checks import variant_error
 from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
+from harness.measure.checkpoint import Checkpoint, check_fit
 from harness.measure.evaluate import Evaluator, baseline_loss
 from harness.measure.guard import check_parameters
 from harness.measure.initialise import initial_parameters
@@ -129,13 +131,19 @@ class Setup:
         return data_seed(self.trial)
 
 
-def text_trainer(plugins: Plugins, trial: Trial, parameters: Parameters, vocabulary: Vocabulary) -> Trainer:
-    """Return the reference's trainer of a text model that ``trial`` trained to ``parameters``."""
-    cell, size = plugins.cell(trial.cell), vocabulary.size
+def text_trainer(plugins: Plugins, path: Path, stored: Checkpoint, vocabulary: Vocabulary) -> Trainer:
+    """Return the reference's trainer of the text model that was read from ``path``.
+
+    Raises:
+        StoreError: the tensors are not those of its trial.
+    """
+    trial, size, dtype = stored.trial, vocabulary.size, array_dtype(stored.trial.dtype)
+    cell = plugins.cell(trial.cell)
     model = Model(cell, Inputs("token", size), trial.hidden, trial.layers, size, "cross_entropy")
+    check_fit(path, stored.parameters, model, dtype)
     reference = plugins.backend(REFERENCE_BACKEND)
-    execution = Execution(reference.variants(cell)[0], dtype=array_dtype(trial.dtype))
-    return reference.trainer(model, trial.update_rule(), parameters, execution)
+    execution = Execution(reference.variants(cell)[0], dtype=dtype)
+    return reference.trainer(model, trial.update_rule(), stored.parameters, execution)
 
 
 def data_seed(trial: Trial) -> int:

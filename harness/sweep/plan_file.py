@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from harness.contract import UsageError
+from harness.contract.names import shortened
 from harness.contract.trial import OptionValue
 from harness.sweep.problems import validation_lines
 from harness.sweep.request import LONGEST_SECONDS, MOST_LAUNCHES, MOST_RETRIES, PlanRequest
@@ -76,8 +77,10 @@ def read_plan(path: Path) -> PlanRequest:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the plan {path} is not valid TOML: {error}") from error
+    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
+        raise UsageError(f"the plan {path} is not valid TOML: {shortened(str(error))}") from error
+    except RecursionError:
+        raise UsageError(f"the plan {path} is nested too deeply: a plan has tables of values and lists") from None
     plan, problems = _validated(content)
     if _is_empty(content):
         problems.append("the plan is empty: give [matrix] an axis, as in length = [25, 50], or leave the file out")

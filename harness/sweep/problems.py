@@ -9,8 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.contract import UnknownNameError
+from harness.contract.names import shortened, text_of
 
 _SHOWN_ERRORS = 20
+_LONGEST_VALUE = 200
 _QUOTES = '; put it in quotes: "{0}" in a plan, \'"{0}"\' in a shell'
 
 
@@ -28,12 +30,13 @@ def validation_lines(error: ValidationError, prefix: str = "", known: Sequence[s
     """Return pydantic's errors as lines that say where, what came and what is allowed, with the nearest name."""
     lines = []
     for item in _joined(error.errors()):
-        place = prefix + ".".join(map(str, item["loc"]))
+        place = shortened(prefix + ".".join(map(str, item["loc"])), _LONGEST_VALUE)
         if item["type"] == "extra_forbidden":
             lines.append(str(UnknownNameError("option", place, [prefix + name for name in known])))
         elif item["loc"]:
             cure = _QUOTES.format(item["input"]) if _is_unquoted(item) else ""
-            lines.append(f"{place} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}{cure}")
+            value = shortened(text_of(item["input"]), _LONGEST_VALUE)
+            lines.append(f"{place} = {value}: {item['msg'][0].lower()}{item['msg'][1:]}{cure}")
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
     return lines

@@ -6,7 +6,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from json import JSONDecodeError
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,8 +13,10 @@ from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from harness.contract.errors import StoreError
+from harness_results.decoding import DamagedError
 
 CHOOSE = "name another store (--store, or the argument STORE)"
+CHECK = "Name all that is damaged: harness store check; take over the rest: harness store merge NEW OLD"
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 KINDS = "stores are SQLite files and PostgreSQL databases (postgresql+psycopg://USER@HOST/DATABASE)"
@@ -65,9 +66,9 @@ class Database(ABC):
                     raise self.explain(error) from error
             except OSError as error:
                 raise self.explain(error) from error
-            except JSONDecodeError as error:
-                told = f"store {self.name} is damaged: what it keeps as JSON is none ({error})"
-                raise StoreError(f"{told}. Restore it from a copy, or {CHOOSE}.") from error
+            except (DamagedError, UnicodeDecodeError) as error:
+                said = " ".join(str(error).split())
+                raise StoreError(f"store {self.name} is damaged: a value cannot be read ({said}). {CHECK}.") from error
             self.pause(attempt)
         raise AssertionError("unreachable")
 

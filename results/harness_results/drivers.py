@@ -12,13 +12,41 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy import Connection, delete, insert, select, update
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from typing_extensions import TypedDict
 
+from harness_results.decoding import DamagedError
 from harness_results.runs import now
 from harness_results.schema import claims, drivers
 
 LEASE = timedelta(minutes=30)  # one on another machine that was not heard of for so long is taken for gone
 _STATE, _BEGAN = 0, 19  # fields of /proc/PID/stat after the name
+
+
+class Process(TypedDict):
+    """What names a process."""
+
+    host: str
+    pid: int
+    began: str | None
+
+
+class Progress(TypedDict, total=False):
+    """What ``harness.sweep.tally`` tells of a sweep; nothing at its start."""
+
+    total: int
+    taken: int
+    elsewhere: int
+    ended: dict[str, int]
+    running: list[str]
+    left: int
+    failure: str | None
+    elapsed_seconds: float
+    seconds_left: float | None
+
+
+_PROCESS, _PROGRESS = TypeAdapter(Process), TypeAdapter(Progress)
 
 
 @dataclass(frozen=True)
@@ -45,8 +73,23 @@ class Driver:
 
 
 def read_drivers(connection: Connection) -> list[Driver]:
-    """Return all that are known, the oldest first."""
-    return [Driver(**row) for row in connection.execute(select(drivers).order_by(drivers.c.driver_id)).mappings()]
+    """Return all that are known, the oldest first.
+
+    Raises:
+        DamagedError: a row is not what was written.
+    """
+    return [_driver(row) for row in connection.execute(select(drivers).order_by(drivers.c.driver_id)).mappings()]
+
+
+def _driver(row: RowMapping) -> Driver:
+    try:
+        _PROCESS.validate_python(row["process"], strict=True)
+        _PROGRESS.validate_python(row["progress"], strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DamagedError(f"driver {row['driver_id']}: {where}: {first['msg']}") from error
+    return Driver(**row)
 
 
 def enter(connection: Connection, run_id: int, progress: Mapping[str, Any]) -> int:

@@ -145,7 +145,8 @@ class Ledger:
             .limit(HISTORY)
         )
         found = self._database.run(lambda connection: connection.execute(query).all())
-        return [(row.content, row.details["wall_seconds"]) for row in found if "wall_seconds" in row.details]
+        pairs = [(row.content, row.details.get("wall_seconds")) for row in found]
+        return [(content, float(seconds)) for content, seconds in pairs if isinstance(seconds, int | float)]
 
     def read(self, record_ids: Sequence[int], *, with_curves: bool = False) -> list[Record]:
         """Return the records of these ids, in the order in which they were stored."""

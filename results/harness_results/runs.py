@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, insert, select
 
 import harness
 from harness.contract.errors import UsageError
+from harness_results.decoding import DamagedError
 from harness_results.passwords import without_password
 from harness_results.schema import run_settings, runs
 
@@ -63,6 +64,9 @@ def read_runs(connection: Connection, *, with_settings: bool) -> list[Run]:
 
 
 def _with_settings(row: RowMapping, settings: dict[str, Any]) -> Run:
+    for name in ("launches", "wanted"):
+        if not isinstance(settings.get(name, 0), int):
+            raise DamagedError(f"run {row['run_id']}: its setting {name} is not a whole number")
     return Run(**row, identity=settings.pop(IDENTITY, None), settings=settings)
 
 

@@ -22,10 +22,12 @@ from sqlalchemy import (
 )
 
 from harness.contract.record import finite
+from harness_results.decoding import as_integer, as_moment, as_text, from_json, from_packed
 
 SCHEMA_VERSION = 3
 WITH_SETTINGS = 2  # from this version on there are calibrations and run_settings
 WITH_IDENTITIES = 3  # ... and identities, record_identities, taken, drivers and claims
+SINCE = "since"  # of a table's info: the version that brought it, if not the first
 
 
 def _plain(value: Any) -> Any:
@@ -39,10 +41,18 @@ def encode(value: Any) -> str:
 
 
 class Json(TypeDecorator[Any]):
-    """JSON in a text column: lossless for any text, NUL and lone surrogates included."""
+    """JSON in a text column: lossless for any text, NUL and lone surrogates included.
+
+    Args:
+        kind: what a value must be, such as ``dict``; None: any.
+    """
 
     impl = Text
     cache_ok = True
+
+    def __init__(self, kind: type | None = None) -> None:
+        super().__init__()
+        self.kind = kind
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Encode."""
@@ -50,7 +60,7 @@ class Json(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Decode."""
-        return None if value is None else json.loads(value)
+        return None if value is None else from_json(value, self.kind)
 
 
 class Packed(TypeDecorator[Any]):
@@ -65,7 +75,40 @@ class Packed(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Decompress and decode."""
-        return json.loads(zlib.decompress(value))
+        return from_packed(value)
+
+
+class Words(TypeDecorator[str]):
+    """Text, as SQLite alone does not promise it: there a column holds values of any type."""
+
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """Check."""
+        return None if value is None else as_text(value)
+
+
+class Moment(TypeDecorator[str]):
+    """A moment in ISO 8601."""
+
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """Check."""
+        return None if value is None else as_moment(value)
+
+
+class Whole(TypeDecorator[int]):
+    """A whole number."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        """Check."""
+        return None if value is None else as_integer(value)
 
 
 tables = MetaData()
@@ -73,69 +116,71 @@ tables = MetaData()
 meta = Table(
     "meta",
     tables,
-    Column("name", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", Words(64), primary_key=True),
+    Column("value", Words(), nullable=False),
 )
 
 trials = Table(
     "trials",
     tables,
-    Column("trial_id", String(64), primary_key=True),
-    Column("backend", String(64), nullable=False),
-    Column("variant", String(64), nullable=False),
-    Column("task", String(64), nullable=False),
-    Column("cell", String(64), nullable=False),
-    Column("length", Integer, nullable=False),
+    Column("trial_id", Words(64), primary_key=True),
+    Column("backend", Words(64), nullable=False),
+    Column("variant", Words(64), nullable=False),
+    Column("task", Words(64), nullable=False),
+    Column("cell", Words(64), nullable=False),
+    Column("length", Whole, nullable=False),
     Column("content", Json, nullable=False),
 )
 
 runs = Table(
     "runs",
     tables,
-    Column("run_id", Integer, primary_key=True),
-    Column("started_at", String(64), nullable=False),
-    Column("command", Json, nullable=False),
-    Column("harness_version", String(64), nullable=False),
+    Column("run_id", Whole, primary_key=True),
+    Column("started_at", Moment(64), nullable=False),
+    Column("command", Json(str), nullable=False),
+    Column("harness_version", Words(64), nullable=False),
 )
 
 run_settings = Table(
     "run_settings",
     tables,
     Column("run_id", ForeignKey("runs.run_id"), primary_key=True),
-    Column("content", Json, nullable=False),
+    Column("content", Json(dict), nullable=False),
+    info={SINCE: WITH_SETTINGS},
 )
 
 calibrations = Table(
     "calibrations",
     tables,
-    Column("environment_id", String(64), primary_key=True),
-    Column("name", String(255), primary_key=True),
+    Column("environment_id", Words(64), primary_key=True),
+    Column("name", Words(255), primary_key=True),
     Column("content", Json, nullable=False),
-    Column("measured_at", String(64), nullable=False),
+    Column("measured_at", Moment(64), nullable=False),
+    info={SINCE: WITH_SETTINGS},
 )
 
 environments = Table(
     "environments",
     tables,
-    Column("digest", String(64), primary_key=True),
+    Column("digest", Words(64), primary_key=True),
     Column("content", Json, nullable=False),
 )
 
 records = Table(
     "records",
     tables,
-    Column("record_id", Integer, primary_key=True),
+    Column("record_id", Whole, primary_key=True),
     Column("run_id", ForeignKey("runs.run_id"), nullable=False),
     Column("trial_id", ForeignKey("trials.trial_id"), nullable=False),
-    Column("launch", Integer, nullable=False),  # 1, 2, ...: how often this run has measured this trial
-    Column("status", String(32), nullable=False),
-    Column("reason", Json),
+    Column("launch", Whole, nullable=False),  # 1, 2, ...: how often this run has measured this trial
+    Column("status", Words(32), nullable=False),
+    Column("reason", Json(str)),
     Column("figures", Json, nullable=False),
     Column("details", Json, nullable=False),
     Column("environment", ForeignKey("environments.digest"), nullable=False),
-    Column("environment_id", Text),
-    Column("started_at", Text),
-    Column("harness_version", Text),
+    Column("environment_id", Words()),
+    Column("started_at", Moment()),
+    Column("harness_version", Words()),
     UniqueConstraint("run_id", "trial_id", "launch"),
     Index("records_by_trial", "trial_id", "record_id"),
 )
@@ -144,15 +189,16 @@ curves = Table(
     "curves",
     tables,
     Column("record_id", ForeignKey("records.record_id"), primary_key=True),
-    Column("name", String(64), primary_key=True),
+    Column("name", Words(64), primary_key=True),
     Column("content", Packed, nullable=False),
 )
 
 identities = Table(
     "identities",
     tables,
-    Column("fingerprint", String(64), primary_key=True),
-    Column("facts", Json, nullable=False),  # name -> version, digest or setting
+    Column("fingerprint", Words(64), primary_key=True),
+    Column("facts", Json(dict), nullable=False),  # name -> version, digest or setting
+    info={SINCE: WITH_IDENTITIES},
 )
 
 record_identities = Table(
@@ -160,6 +206,7 @@ record_identities = Table(
     tables,
     Column("record_id", ForeignKey("records.record_id"), primary_key=True),
     Column("fingerprint", ForeignKey("identities.fingerprint"), nullable=False),
+    info={SINCE: WITH_IDENTITIES},
 )
 
 taken = Table(  # records of earlier runs that stand for launches of this one
@@ -168,24 +215,27 @@ taken = Table(  # records of earlier runs that stand for launches of this one
     Column("run_id", ForeignKey("runs.run_id"), primary_key=True),
     Column("record_id", ForeignKey("records.record_id"), primary_key=True),
     Index("taken_by_record", "record_id"),
+    info={SINCE: WITH_IDENTITIES},
 )
 
 drivers = Table(  # who measures now, or was killed while it did
     "drivers",
     tables,
-    Column("driver_id", Integer, primary_key=True),
+    Column("driver_id", Whole, primary_key=True),
     Column("run_id", ForeignKey("runs.run_id"), nullable=False),
-    Column("process", Json, nullable=False),  # host, pid, and when it began
-    Column("started_at", String(64), nullable=False),
-    Column("updated_at", String(64), nullable=False),
-    Column("progress", Json, nullable=False),
+    Column("process", Json(dict), nullable=False),  # host, pid, and when it began
+    Column("started_at", Moment(64), nullable=False),
+    Column("updated_at", Moment(64), nullable=False),
+    Column("progress", Json(dict), nullable=False),
+    info={SINCE: WITH_IDENTITIES},
 )
 
 claims = Table(  # launches that a driver has begun and not stored yet
     "claims",
     tables,
-    Column("scope", String(64), primary_key=True),  # a fingerprint, or the run where none but its own launches count
-    Column("trial_id", String(64), primary_key=True),
-    Column("slot", Integer, primary_key=True),
+    Column("scope", Words(64), primary_key=True),  # a fingerprint, or the run where none but its own launches count
+    Column("trial_id", Words(64), primary_key=True),
+    Column("slot", Whole, primary_key=True),
     Column("driver_id", ForeignKey("drivers.driver_id"), nullable=False),
+    info={SINCE: WITH_IDENTITIES},
 )

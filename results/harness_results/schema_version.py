@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import Connection, delete, insert, inspect, select
 
 import harness
 from harness.contract.errors import StoreError
 from harness_results import schema
 from harness_results.database import CHOOSE
+
+_VERSION = re.compile(r"[1-9][0-9]{0,3}")
 
 
 def check_version(connection: Connection, name: str) -> int:
@@ -22,12 +26,16 @@ def check_version(connection: Connection, name: str) -> int:
     found = None
     if schema.meta.name in names:
         found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
-    if found is None or not found.isdecimal():
+    if found is None or not _VERSION.fullmatch(found):
         raise StoreError(f"{name} is a database, but not a store of this program; it was left as it is: {CHOOSE}.")
-    if int(found) > schema.SCHEMA_VERSION:
+    version = int(found)
+    if version > schema.SCHEMA_VERSION:
         made = f"has version {found}, made by a newer harness; this one reads up to {schema.SCHEMA_VERSION}"
         raise StoreError(f"store {name} {made}. It was left as it is: update rnn-harness, or {CHOOSE}.")
-    return int(found)
+    expected = [table.name for table in schema.tables.sorted_tables if table.info.get(schema.SINCE, 1) <= version]
+    if missing := [table for table in expected if table not in names]:
+        raise StoreError(f"store {name} is damaged: it has no table {', '.join(missing)}. Restore it, or {CHOOSE}.")
+    return version
 
 
 def bring_up_to_date(connection: Connection, name: str) -> None:

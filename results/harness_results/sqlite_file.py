@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from harness.contract.errors import StoreError
 from harness_results.database import CHOOSE, Database
+from harness_results.schema import tables
 
 MAGIC = b"SQLite format 3\x00"
 BUSY_SECONDS = 30.0
@@ -49,7 +50,8 @@ class SqliteFile(Database):
     def problems(self, connection: Connection) -> list[str]:
         """Return what the database finds wrong with itself, after a thorough look."""
         found = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
-        return [line for line in found if line != "ok"]
+        foreign = [f"{kind} {name} is not of this program" for kind, name in _foreign(connection)]
+        return [line for line in found if line != "ok"] + foreign
 
     def read_damaged_text(self, connection: Connection) -> None:
         """Let this connection give text that is damaged with escapes, rather than refuse all that is read with it."""
@@ -102,6 +104,8 @@ def open_sqlite(path: Path, *, create: bool) -> SqliteFile:
     database = SqliteFile(path, "rw" if exists else "rwc")
     if exists and create:
         _check_pages(database)
+    if exists:
+        _check_objects(database)
     return database
 
 
@@ -131,17 +135,27 @@ def _check_path(path: Path, *, create: bool) -> bool:
     return True
 
 
+def _check_objects(database: SqliteFile) -> None:
+    """Refuse a file with a trigger or a view: a trigger could delete what is stored."""
+    for kind, name in database.run(_foreign):
+        if kind in {"trigger", "view"}:
+            raise damaged(database.path, f"it has the {kind} {name}, which this program never makes")
+
+
+def _foreign(connection: Connection) -> list[tuple[str, str]]:
+    """Return kind and name of everything in the database that this program did not make."""
+    own = {name for table in tables.sorted_tables for name in (table.name, *(index.name for index in table.indexes))}
+    found = connection.exec_driver_sql("SELECT type, name FROM sqlite_master ORDER BY name").all()
+    return [(kind, name) for kind, name in found if name not in own and not name.startswith("sqlite_")]
+
+
 def _check_pages(database: SqliteFile) -> None:
     """Refuse a file with a damaged page; of a large file look at its length only (``store check`` reads all)."""
     size = database.path.stat().st_size
     if size > WHOLE_BYTES:
         _check_length(database.path, size)
         return
-    try:
-        with database.transaction(write=False) as connection:
-            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-    except DBAPIError as error:
-        raise database.explain(error) from error
+    found = database.run(lambda connection: connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
     if found != "ok":
         raise damaged(database.path, str(found))
 
@@ -156,7 +170,7 @@ def _check_length(path: Path, size: int) -> None:
 
 
 def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
-    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from sqlalchemy import Connection, Select, select, update
 from harness.contract.errors import StoreError, UnknownNameError
 from harness.contract.record import Record
 from harness_results import rows, schema
-from harness_results.database import CHOOSE, Database, is_there, open_database
+from harness_results.database import CHECK, CHOOSE, Database, is_there, open_database
 from harness_results.ledger import Ledger
 from harness_results.rows import Launch
 from harness_results.runs import Run, begin_run, now, read_runs, run_id_of
@@ -22,7 +21,6 @@ from harness_results.schema_version import bring_up_to_date, check_version, try_
 from harness_results.upsert import insert_new
 
 BATCH = 500  # records at a time, where not all are wanted at once
-CHECK = "Name all that is damaged: harness store check"
 
 
 class Store:
@@ -228,6 +226,6 @@ class Store:
         """
         try:
             return self._database.run(lambda c: rows.read_launches(c, wanted, with_curves=with_curves))
-        except (ValueError, TypeError, zlib.error) as error:
+        except ValueError as error:
             said = " ".join(str(error).split())
-            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}. {CHECK}") from error
+            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}. {CHECK}.") from error

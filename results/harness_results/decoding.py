@@ -1,0 +1,118 @@
+"""Stored text and bytes as values. What this program never writes is refused, before it costs memory or a stack."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from datetime import datetime
+from typing import Any
+
+MOST_BYTES = 2**28  # of one value: more than the curves of a training of ten million steps
+MOST_LEVELS = 50
+LARGE_BYTES, MOST_TIMES = 2**24, 100  # curves of this size and more shrink tenfold when they are packed, not so much
+FEW_BRACKETS = 200  # so few cost less than counting their levels would
+
+
+class DamagedError(ValueError):
+    """A stored value is not what was written."""
+
+
+def from_json(text: Any, kind: type | None = None) -> Any:
+    """Return the value of JSON in a text column.
+
+    Args:
+        text: as the database gives it.
+        kind: what it must be, such as ``dict``; None: any.
+
+    Raises:
+        DamagedError: it is not JSON of that kind, is too large or too deep, or holds NaN or an infinity.
+    """
+    if not isinstance(text, str):
+        raise DamagedError(f"expected text, got {type(text).__name__}")
+    if len(text) > MOST_BYTES:
+        raise DamagedError(f"it has {len(text):,} characters, more than the {MOST_BYTES:,} that are read")
+    try:
+        value = json.loads(text, parse_constant=_refused)
+    except RecursionError:
+        raise DamagedError("its JSON is too deep") from None
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
+    if text.count("[") + text.count("{") > FEW_BRACKETS:
+        _check_levels(value)
+    if kind is not None and not isinstance(value, kind):
+        raise DamagedError(f"expected {kind.__name__} in JSON, got {type(value).__name__}")
+    return value
+
+
+def from_packed(content: Any) -> Any:
+    """Return the value of compressed JSON in a binary column.
+
+    Raises:
+        DamagedError: it is damaged, or too large.
+    """
+    if not isinstance(content, bytes | memoryview):
+        raise DamagedError(f"expected bytes, got {type(content).__name__}")
+    unpacker = zlib.decompressobj()
+    most = min(MOST_BYTES, max(LARGE_BYTES, MOST_TIMES * len(content)))
+    try:
+        text = unpacker.decompress(content, most).decode("ascii")
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise DamagedError(str(error)) from error
+    if unpacker.unconsumed_tail:
+        raise DamagedError(f"it unpacks to more than {most:,} bytes, which no curve of its size does")
+    if not unpacker.eof:
+        raise DamagedError("its end is missing")
+    return from_json(text)
+
+
+def as_text(value: Any) -> str:
+    """Return a text as it is.
+
+    Raises:
+        DamagedError: it is not text.
+    """
+    if not isinstance(value, str):
+        raise DamagedError(f"expected text, got {type(value).__name__}")
+    return value
+
+
+def as_integer(value: Any) -> int:
+    """Return a whole number as it is.
+
+    Raises:
+        DamagedError: it is not one.
+    """
+    if not isinstance(value, int):
+        raise DamagedError(f"expected a whole number, got {type(value).__name__}")
+    return value
+
+
+def as_moment(value: Any) -> str:
+    """Return a moment in ISO 8601 as it is.
+
+    Raises:
+        DamagedError: it is not one.
+    """
+    try:
+        datetime.fromisoformat(as_text(value))
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
+    return str(value)
+
+
+def _refused(word: str) -> None:
+    raise DamagedError(f"its JSON holds {word}")
+
+
+def _check_levels(value: Any) -> None:
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return
+    raise DamagedError("its JSON is too deep")
+
+
+def _inside(value: Any) -> list[Any]:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [part for part in parts if isinstance(part, dict | list)]
