@@ -30,7 +30,8 @@ from harness.contract import (
 from harness.contract.checks import variant_error
 from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
-from harness.measure.checkpoint import Checkpoint, check_fit
+from harness.measure.checkpoint import Checkpoint as StoredModel
+from harness.measure.checkpoint import check_fit
 from harness.measure.evaluate import Evaluator, baseline_loss
 from harness.measure.guard import check_parameters
 from harness.measure.initialise import initial_parameters
@@ -131,7 +132,7 @@ class Setup:
         return data_seed(self.trial)
 
 
-def text_trainer(plugins: Plugins, path: Path, stored: Checkpoint, vocabulary: Vocabulary) -> Trainer:
+def text_trainer(plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vocabulary) -> Trainer:
     """Return the reference's trainer of the text model that was read from ``path``.
 
     Raises:
