@@ -2,10 +2,12 @@
 
 import math
 import re
+import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -454,6 +456,21 @@ def test_a_backend_that_does_wait_is_not_accused():
     checks = checks_for_backend(Fake(Waits), NumpyBackend(), [LSTM()])
     result = run_check(check_named(checks, "synchronize_waits_for_the_work"))
     assert result.passed, result.message
+
+
+FAULTY = Path(__file__).parent / "plugins" / "faulty" / "deferring.py"
+FAMILY = runpy.run_path(str(FAULTY))
+INSIDE = ("owes_loss", "owes_norm", "owes_clipped", "owes_every_other_wait", "owes_the_dead")  # paid in the block
+
+
+@pytest.mark.parametrize("name", [*FAMILY["DEFERRING"], *FAMILY["HONEST"]])
+def test_an_engine_that_hides_its_work_from_a_block_is_caught(name, monkeypatch):
+    monkeypatch.setitem(FAMILY["Sleeps"].train_step.__globals__, "SECONDS", 0.01)
+    fake = Fake((FAMILY["DEFERRING"] | FAMILY["HONEST"])[name])
+    checks = checks_for_backend(fake, NumpyBackend(), [LSTM()])
+    result = run_check(check_named(checks, "a_block_of_steps_takes_as_long_as_it_says"))
+    assert result.passed == (name in (*INSIDE, *FAMILY["HONEST"])), result.message
+    assert result.passed or result.message.startswith("speed: ")
 
 
 class Declares(NumpyBackend):

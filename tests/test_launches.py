@@ -124,7 +124,7 @@ def test_trials_that_differ_in_any_one_setting_can_be_sorted_by_it(name):
     [
         (SPEEDS, "tokens/s: median of 5 launches, 95 % bootstrap interval ·"),
         (SPEEDS[:2], "tokens/s: median of 2 launches, their range ·"),
-        (SPEEDS[:1], "tokens/s: median, 95 % interval (within-process) ·"),
+        (SPEEDS[:1], "tokens/s: mean, 95 % interval (within-process) ·"),
     ],
 )
 def test_the_table_says_what_its_interval_is(speeds, words):

@@ -53,6 +53,7 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     honesty.unknown_devices_and_variants_are_refused,
     honesty.results_lie_where_they_were_asked_for,
     honesty.synchronize_waits_for_the_work,
+    honesty.a_block_of_steps_takes_as_long_as_it_says,
 )
 # What holds a variant against the cell's equations themselves, and so cannot be asked of one that deviates from them.
 EQUATIONS = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
-import time
 from dataclasses import replace
+from time import perf_counter
 from typing import Any, get_args
 
 import numpy as np
@@ -28,13 +29,16 @@ from harness.contract import (
 )
 from harness.contract.backend import DeviceBatch
 from harness.contract.names import check_name, error_text
-from harness.testing.bench import LONG, SMALL, Bench, Case
+from harness.measure.audit import Auditor, Claim
+from harness.measure.clock import MonotonicClock, time_steps
+from harness.testing.bench import LONG, SGD, SMALL, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
 FLOAT32_TOLERANCE = 5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
 EXACT = 1e-9
 WORK = Case(32, batch=16, hidden=32)  # some megaflops: a few milliseconds of work, and more where that is too little
 SIZES = ((1, 1), (100, 1), (128, 32), (512, 64))  # hidden, batch: at each the default variant must be one that exists
+BLOCKS, BLOCK_STEPS = 5, 8  # timed before the audit
 ENOUGH_SECONDS = 0.005
 FETCH_SECONDS = 0.002  # a fetch this short proves nothing
 FETCH_SHARE = 0.25  # of the step: fetching after synchronize() is a copy, not work
@@ -172,6 +176,21 @@ def synchronize_waits_for_the_work(bench: Bench) -> None:
     )
 
 
+def a_block_of_steps_takes_as_long_as_it_says(bench: Bench) -> None:
+    """Nothing is owed after a block of many steps, and each step was done: the audit of every trial's speed."""
+    trainer, clock, host = bench.trainer(SMALL), MonotonicClock(), SMALL.make_batch()
+    label = f"backend {bench.backend.name!r}"
+    time_steps(trainer, [trainer.put(host)], clock, label)  # compiles
+    trainer.outputs(trainer.put(host))
+    trainer.gradients(trainer.put(host))
+    inside, begin = 0.0, clock.now()
+    for _ in range(BLOCKS):
+        inside += time_steps(trainer, [trainer.put(host) for _ in range(BLOCK_STEPS)], clock, label)[1]
+    claim = Claim(BLOCKS * BLOCK_STEPS, inside, BLOCKS, clock.now() - begin - inside)
+    finding = Auditor(trainer, SGD, clock, label, host, host).finding(claim, itertools.repeat(host))
+    assert finding is None, f"speed: {finding}"
+
+
 def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
     for factor in (1, 4, 16, 64):
         case = replace(WORK, batch=WORK.batch * factor)
@@ -185,13 +204,13 @@ def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
 
 
 def _step_and_fetch(trainer: Trainer, batch: DeviceBatch) -> tuple[float, float]:
-    begin = time.perf_counter()
+    begin = perf_counter()
     result = trainer.train_step(batch)
     trainer.synchronize()
-    done = time.perf_counter()
+    done = perf_counter()
     float(result.loss)
     trainer.parameters()
-    return done - begin, time.perf_counter() - done
+    return done - begin, perf_counter() - done
 
 
 def _rounded(array: NDArray[Any]) -> NDArray[np.float64]:

@@ -37,14 +37,14 @@ def reading(records: Iterable[Record]) -> str:
     speeds = dict.fromkeys(
         speed_in_words(record) for record in records if record.figures.get("tokens_per_second") is not None
     )
-    return " · ".join([LOSS, f"tokens/s: {'; or '.join(speeds) or 'median'}", GRADIENT])
+    return " · ".join([LOSS, f"tokens/s: {'; or '.join(speeds) or 'mean'}", GRADIENT])
 
 
 def speed_in_words(record: Record) -> str:
     """Return what a record's throughput and its interval are."""
     launches, kind = record.details.get("launches", 1), record.details.get("interval")
     if launches == 1:
-        return "median, 95 % interval (within-process)"
+        return "mean, 95 % interval (within-process)"
     told = KINDS.get(str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None)
     return ", ".join([f"median of {launches} launches", *([one_line(told)] if told else [])])
 
