@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from harness.contained import off_stdout
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.dtypes import Dtype
@@ -177,7 +177,7 @@ def _ask(backend: Backend, question: str, read: Callable[[Any], Answer], *argume
 def _stdout_for_results() -> contextlib.AbstractContextManager[Any]:
     """Keep what a plugin prints off stdout in the main thread; in others not, since all threads have one stream."""
     beside_others = threading.current_thread() is not threading.main_thread()
-    return contextlib.nullcontext() if beside_others else contextlib.redirect_stdout(sys.stderr)
+    return contextlib.nullcontext() if beside_others else off_stdout([])
 
 
 def _broken(backend: Backend, why: str) -> BrokenAnswerError:

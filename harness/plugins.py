@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -12,14 +10,17 @@ from typing import Any, TypeVar
 import pluggy
 
 from harness import answers
+from harness.being_loaded import being_loaded, say_who_ended_the_last
+from harness.contained import ExitCalledError, contained
 from harness.contract import hooks
 from harness.contract.backend import Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, PluginError, UnavailableError, UnknownNameError
-from harness.contract.names import check_name, error_text
+from harness.contract.names import check_name, error_text, shortened, text_of
 from harness.contract.task import Task, TaskOptions
 
 GROUP = "harness"
+LONGEST = 200  # characters of what a hook returned
 Entry = TypeVar("Entry")
 
 
@@ -38,11 +39,12 @@ class Broken:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A plugin that works, and the names that it offers, by kind."""
+    """A plugin that works, and what it offers: kind and name of each."""
 
     name: str
     distribution: str
     offers: tuple[tuple[str, str], ...]
+    changes: tuple[str, ...] = ()  # what it did to this process while it was loaded; put back since
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,12 @@ class Plugins:
         """Return ``distribution version`` of the plugin that offers this name, for messages."""
         return next((plugin.distribution for plugin in self.loaded if (kind, name) in plugin.offers), "unknown")
 
+    def needed(self, *wanted: tuple[str, str]) -> tuple[str, ...]:
+        """Return the names of the plugins that offer these, each given by kind and name; none if one is not known."""
+        found = [next((one.name for one in self.loaded if each in one.offers), None) for each in wanted]
+        names = tuple(dict.fromkeys(name for name in found if name is not None))
+        return () if None in found else names
+
     def label(self, kind: str, name: str) -> str:
         """Return what errors call this thing: ``task 'echo' from harness-echo 1.0``."""
         return f"{kind} {name!r} from {self.distribution_of(kind, name)}"
@@ -154,20 +162,26 @@ class _Found:
         return found[kind]
 
 
-def load_plugins(block: Iterable[str] = ()) -> Plugins:
+def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins:
     """Load every installed plugin but the blocked ones; broken ones are listed with the reason.
+
+    What a plugin changes in this process meanwhile is put back; but a worker, which loads only what its trial needs,
+    keeps the environment variables that these set.
 
     Args:
         block: entry-point names that are not even imported.
+        only: entry-point names of which alone any is imported; none: of all.
     """
-    blocked = tuple(block)
+    blocked, wanted = tuple(block), tuple(only)
     found, loaded, broken = _Found(), [], []
+    if not wanted:
+        say_who_ended_the_last(blocked)
     for entry_point, distribution in _entry_points():
-        if entry_point.name in blocked:
+        if entry_point.name in blocked or (wanted and entry_point.name not in wanted):
             continue
         label = f"{distribution.metadata['Name']} {distribution.version}"
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            with being_loaded(entry_point.name, label), contained(variables=not wanted) as changes:
                 offered = _offered(entry_point)
             found.add(offered)
         except KeyboardInterrupt:
@@ -175,7 +189,8 @@ def load_plugins(block: Iterable[str] = ()) -> Plugins:
         except BaseException as error:  # noqa: BLE001 (sys.exit(), pytest.skip() and the like, too)
             broken.append(Broken(entry_point.name, label, _reason(error), _cure(error, distribution)))
         else:
-            loaded.append(Loaded(entry_point.name, label, tuple((kind, entry.name) for kind, entry in offered)))
+            offers = tuple((kind, entry.name) for kind, entry in offered)
+            loaded.append(Loaded(entry_point.name, label, offers, tuple(changes)))
     return Plugins(found.backends, found.tasks, found.cells, tuple(loaded), tuple(broken), blocked)
 
 
@@ -220,7 +235,7 @@ def _call(hook: Any, kind: type) -> list[Any]:
         good = issubclass(item, Task) if isinstance(item, type) and kind is Task else isinstance(item, kind)
         if not good:
             wanted = "subclasses of Task" if kind is Task else f"instances of {kind.__name__}"
-            raise PluginError(f"{hook.name} must return {wanted}, got {item!r}")
+            raise PluginError(f"{hook.name} must return {wanted}, got {shortened(text_of(item), LONGEST)}")
     return entries
 
 
@@ -251,6 +266,12 @@ def _check_names(cell: Cell) -> None:
 
 
 def _reason(error: BaseException) -> str:
+    return shortened(_why(error))
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, ExitCalledError):
+        return f"{error} while it was loaded"
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}) while it was loaded"
     if isinstance(error, pluggy.PluginValidationError):

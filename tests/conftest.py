@@ -12,11 +12,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import psutil
@@ -160,3 +162,27 @@ def children() -> Callable[[], list[psutil.Process]]:
 
     before = living()
     return lambda: [one for one in living() if one not in before]
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """A function that installs a distribution of one module, as pip would leave it, for this test only."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def install(module, source, *, entry_point=None, distribution=None):
+        distribution = distribution or module.replace("_", "-")
+        (tmp_path / f"{module}.py").write_text(dedent(source), encoding="utf-8")
+        metadata = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        metadata.mkdir()
+        metadata.joinpath("METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8"
+        )
+        metadata.joinpath("entry_points.txt").write_text(
+            f"[harness]\n{entry_point or module} = {module}\n", encoding="utf-8"
+        )
+
+    yield install
+    for name in set(sys.modules) - before:
+        if name.startswith("fake_"):
+            del sys.modules[name]

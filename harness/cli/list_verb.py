@@ -133,7 +133,7 @@ def _plugins(plugins: Plugins) -> list[Row]:
         {
             "name": one.name,
             "distribution": one.distribution,
-            "status": "ok",
+            "status": "; ".join(["ok", *(f"it {change} (put back)" for change in one.changes)]),
             "offers": [f"{kind} {name}" for kind, name in one.offers],
         }
         for one in plugins.loaded

@@ -9,8 +9,10 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import rich_click as click
 from click.exceptions import Exit
@@ -19,6 +21,7 @@ from harness import __version__
 from harness.cli import streams
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+END_SECONDS = 10.0  # for what runs when the process ends
 OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 VERBS = {
@@ -93,7 +96,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     streams.prepare()
-    sys.exit(_status(arguments))
+    status = _status(arguments)
+    if arguments is None:  # the process ends here: what a plugin has left running must not keep it
+        ends = threading.Timer(END_SECONDS, _end, [status])
+        ends.daemon = True
+        ends.start()
+    sys.exit(status)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process although something still runs."""
+    names = [thread.name for thread in threading.enumerate() if not thread.daemon and not _is_main(thread)]
+    with contextlib.suppress(OSError, ValueError):
+        left = f"threads {', '.join(names)}" if names else "a handler of its exit"
+        sys.stderr.write(f"note: ended although something still ran after {END_SECONDS:.0f} s: {left}\n")
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def _is_main(thread: threading.Thread) -> bool:
+    return thread is threading.main_thread()
 
 
 def _status(arguments: Sequence[str] | None) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.contract.explosion import is_exploding
+from harness.contract.readable import readable
 from harness.contract.trial import Trial
 
 STATUSES = (
@@ -45,6 +46,7 @@ READING_COLUMNS = (
 COLUMNS = (
     *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
 )  # fmt: skip
+SIGNED = {name: name.startswith("loss_") for name in FIGURE_COLUMNS}  # whether a figure may be below zero
 HORIZON_FRACTION = 0.01  # of its value at lag 0: below it the gradient counts as gone, where ``gradient_horizon`` is
 STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
@@ -143,9 +145,14 @@ class Record:
         others: dict[str, Any] = {}
         for name, value in content["figures"].items():
             (known if name in FIGURE_COLUMNS else others)[name] = value
-        details = {**content["details"], **({"unknown_figures": others} if others else {})}
+        parts = {"figures": known, "details": {**content["details"], **({"unknown_figures": others} if others else {})}}
         trial = Trial.model_validate(content["trial"])
-        return cls(**{**content, "trial": trial, "figures": known, "details": details})
+        return cls.read(trial, {name: value for name, value in content.items() if name != "trial"} | parts)
+
+    @classmethod
+    def read(cls, trial: Trial, content: Mapping[str, Any]) -> Record:
+        """Return the record of this trial and these parts; values of a kind that no reader expects are left out."""
+        return cls(trial=trial, **readable(content, SIGNED))
 
 
 def other_settings(trial: Trial) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Settings:
         sample_length: characters of text to sample from a text model at each temperature; 0: none.
         block: names of plugins that are not loaded.
         affinity: the processors on which this process must run; empty: any.
+        only: names of plugins that alone are loaded; empty: all.
         isolation: what this process is for: one ``launch``, or any trials of a ``backend``.
         calibrations: environment_id -> name -> content of the limits that are known already.
     """
@@ -53,6 +54,7 @@ class Settings:
     checkpoint: str | None = None
     sample_length: int = 0
     block: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
     isolation: str = "launch"
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -152,7 +154,7 @@ class _Run:
         yield from self._keep(setup, trainer)
 
     def _setup(self) -> Generator[Event, None, Setup]:
-        trial, plugins = self.trial, self.plugins or load_plugins(self.settings.block)
+        trial, plugins = self.trial, self.plugins or load_plugins(self.settings.block, self.settings.only)
         self.plugins, self.backend = plugins, plugins.backend(trial.backend)
         self.label = plugins.label("backend", trial.backend)
         check_backend(self.backend, trial, plugins)

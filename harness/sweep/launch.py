@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness.being_loaded import who_ended
 from harness.contract import Record, Trial
 from harness.measure.draft import Draft
 from harness.measure.events import Event, Finished, from_json
@@ -65,19 +66,19 @@ class Launch:
         kills = out_of_memory_kills()
         with ExitStack() as stack:
             try:
-                worker = stack.enter_context(self._worker(environment))
+                worker = stack.enter_context(self._worker(environment, plugins))
             except OSError as error:  # no process, descriptor or memory left, no such interpreter: the next may run
                 return self.draft.record("failed", f"the worker could not be started: {error}")
             self._follow(worker)
             status = 0 if worker.reusable else worker.reap()
             self._drain(worker)
-        record = self.record or self._without_record(status, out_of_memory_kills() - kills)
+            record = self.record or self._without_record(status, out_of_memory_kills() - kills, worker)
         return self._marked(record)
 
-    def _worker(self, environment: dict[str, str]) -> AbstractContextManager[Worker]:
+    def _worker(self, environment: dict[str, str], plugins: Plugins) -> AbstractContextManager[Worker]:
         """Return a worker that has got this trial; one that others used before had the very same environment."""
         trial, python = self.trial, self.settings.python(self.trial)
-        request = request_line(trial, self.settings.of_worker(trial))
+        request = request_line(trial, self.settings.of_worker(trial, plugins))
         kind = (
             python,
             trial.backend,
@@ -192,10 +193,10 @@ class Launch:
                 if not select.select([descriptor], [], [], 0)[0] or not action(descriptor):
                     break
 
-    def _without_record(self, status: int, kills: int) -> Record:
-        if self.killed is not None:
-            return self.draft.record(*self.killed)
-        return self.draft.record(*exit_outcome(status, kills, self.peak_bytes or None, self.log))
+    def _without_record(self, status: int, kills: int, worker: Worker) -> Record:
+        found = self.killed or exit_outcome(status, kills, self.peak_bytes or None, self.log)
+        loading = who_ended(worker.process.pid)
+        return self.draft.record(found[0], f"{found[1]}; while it loaded {loading}" if loading else found[1])
 
     def _marked(self, record: Record) -> Record:
         """Return the record with how it was run, and why a failure failed."""

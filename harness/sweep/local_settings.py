@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Trial, UnknownNameError
+from harness.measure import REFERENCE_BACKEND
 from harness.measure.runner import Settings
+from harness.plugins import Plugins
 from harness.sweep.interpreters import Interpreter
 from harness.sweep.places import ALONE, Places, needs_card
 
@@ -60,8 +62,11 @@ class LocalSettings:
     retries: int = 0
     cluster: str | None = None
 
-    def of_worker(self, trial: Trial) -> Settings:
-        """Return what the worker of ``trial`` is told."""
+    def of_worker(self, trial: Trial, plugins: Plugins | None = None) -> Settings:
+        """Return what the worker of ``trial`` is told; of ``plugins`` it loads those alone that the trial needs.
+
+        Another interpreter has plugins of its own, and loads all of them.
+        """
         other = self.pythons.get(trial.python or "")
         known = self.calibrations if other is None or "calibrations" in other.settings else {}  # an older one measures
         checkpoint = None if self.checkpoints is None else str(self.checkpoints / f"{trial.trial_id}.safetensors")
@@ -69,6 +74,7 @@ class LocalSettings:
             checkpoint=checkpoint,
             sample_length=self.sample_length,
             block=self.block,
+            only=() if plugins is None or trial.python is not None else needed_by(trial, plugins),
             affinity=self.affinity,
             isolation=self.isolation,
             calibrations={name: dict(content) for name, content in dict(known).items()},  # the caller may add some
@@ -114,3 +120,9 @@ class LocalSettings:
         if trial.python not in self.pythons:
             raise UnknownNameError("interpreter", trial.python, self.pythons)
         return str(self.pythons[trial.python].path)
+
+
+def needed_by(trial: Trial, plugins: Plugins) -> tuple[str, ...]:
+    """Return the names of the plugins that a trial needs: those of its engine, task, cell and the reference."""
+    wanted = (("backend", trial.backend), ("task", trial.task), ("cell", trial.cell), ("backend", REFERENCE_BACKEND))
+    return plugins.needed(*wanted)

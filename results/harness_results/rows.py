@@ -131,7 +131,7 @@ def unpack(row: Mapping[Any, Any], trial: Trial | None, environment: Any, series
             f"record {row['record_id']} (trial {row['trial_id']}) of the store is damaged: {', '.join(damaged)} cannot "
             "be read. Restore the store from a copy, or delete that record."
         )
-    return Record(trial=trial, curves=series, **content)
+    return Record.read(trial, content | {"curves": series})
 
 
 def _model(content: Any) -> Trial | None:

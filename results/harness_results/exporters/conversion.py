@@ -168,7 +168,7 @@ def _numbers(values: Any) -> list[float]:
 
 
 def _is_step(step: Any) -> bool:
-    return isinstance(step, int) and 0 <= step < LARGEST_STEP
+    return isinstance(step, int) and not isinstance(step, bool) and 0 <= step < LARGEST_STEP
 
 
 def _list(value: Any) -> list[Any]:

@@ -1,0 +1,195 @@
+"""What a plugin changes in this process while it is loaded is put back, and what it was can be said of the plugin."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from time import monotonic
+from typing import Any
+
+PATCHED = ("builtins", "json", "math", "numpy", "os", "time")  # whose functions decide what is measured and stored
+TOLERATED_SECONDS = 0.01  # by which an alarm's time may differ
+STREAMS = ("stdin", "stdout", "stderr")
+
+Keeper = Callable[[list[str]], AbstractContextManager[None]]
+
+
+class ExitCalledError(BaseException):
+    """``os._exit`` was called: no ``Exception``, so that no handler of the plugin's own takes it."""
+
+
+@contextlib.contextmanager
+def contained(*, variables: bool = True) -> Iterator[list[str]]:
+    """Put back what the code inside changes; after the end the list holds what that was, in words.
+
+    These are the streams and their descriptors, the working directory, ``sys.path``, signal handlers, alarms, functions
+    of ``PATCHED`` and, with ``variables``, the environment. ``os._exit`` raises ``ExitCalledError`` meanwhile.
+    """
+    changes: list[str] = []
+    keepers: tuple[Keeper, ...] = (off_stdout, _directory, _import_path, _signals, _functions, _no_exit)
+    with ExitStack() as stack:
+        for keeper in (*keepers, *([_environment] if variables else [])):
+            stack.enter_context(keeper(changes))
+        yield changes
+
+
+class _Shield:
+    """A stream under another name, which can be closed without harm."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def off_stdout(changes: list[str]) -> Iterator[None]:
+    """Send what is printed, or written to descriptor 1, to stderr: stdout is for results."""
+    before = {name: getattr(sys, name) for name in STREAMS}
+    shield = _Shield(sys.stderr)
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    copies = {number: _copied(number) for number in range(len(STREAMS))}
+    if copies[1] is not None and copies[2] is not None:
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr = shield
+    try:
+        yield
+    finally:
+        if sys.stdout is not shield or sys.stderr is not shield or sys.stdin is not before["stdin"]:
+            changes.append("replaced a standard stream")
+        for number, copy in copies.items():
+            if copy is not None:
+                os.dup2(copy, number)
+                os.close(copy)
+        for number, (name, stream) in enumerate(before.items()):
+            if getattr(stream, "closed", False) and copies[number] is not None:
+                changes.append(f"closed sys.{name}")
+                stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: PLW2901, SIM115
+            setattr(sys, name, stream)
+
+
+def _copied(descriptor: int) -> int | None:
+    try:
+        return os.dup(descriptor)
+    except OSError:  # it is closed
+        return None
+
+
+@contextlib.contextmanager
+def _directory(changes: list[str]) -> Iterator[None]:
+    try:
+        before = os.getcwd()  # noqa: PTH109
+    except OSError:  # it is gone
+        before = None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if before is not None and os.getcwd() != before:  # noqa: PTH109
+                changes.append("changed the working directory")
+        if before is not None:
+            with contextlib.suppress(OSError):
+                os.chdir(before)
+
+
+@contextlib.contextmanager
+def _import_path(changes: list[str]) -> Iterator[None]:
+    """Keep all entries of ``sys.path``; a plugin may add some."""
+    path, before = sys.path, list(sys.path)
+    try:
+        yield
+    finally:
+        now = sys.path if isinstance(sys.path, list) else []
+        sys.path = path
+        if not all(entry in now for entry in before):
+            changes.append("removed entries of sys.path")
+            path[:] = [*before, *(entry for entry in now if entry not in before)]
+        elif now is not path:
+            path[:] = now
+
+
+@contextlib.contextmanager
+def _signals(changes: list[str]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    start, alarm = monotonic(), _alarm_seconds()
+    try:
+        yield
+    finally:
+        due = max(0.001, alarm - (monotonic() - start)) if alarm else 0.0
+        if abs(_alarm_seconds() - due) > TOLERATED_SECONDS:
+            signal.setitimer(signal.ITIMER_REAL, due)
+            changes.append("set an alarm")
+        changed = [number for number, handler in before.items() if signal.getsignal(number) is not handler]
+        for number in changed:
+            if (handler := before[number]) is not None:
+                signal.signal(number, handler)
+        if changed:
+            changes.append(f"changed the handlers of signals ({', '.join(map(str, sorted(changed)))})")
+
+
+def _alarm_seconds() -> float:
+    """Return for how long an alarm is set; 0 for none."""
+    return signal.getitimer(signal.ITIMER_REAL)[0] if hasattr(signal, "getitimer") else 0.0
+
+
+@contextlib.contextmanager
+def _functions(changes: list[str]) -> Iterator[None]:
+    modules = [sys.modules[name] for name in PATCHED if name in sys.modules]
+    before = [(module, dict(vars(module))) for module in modules]
+    try:
+        yield
+    finally:
+        for module, names in before:
+            now = vars(module)
+            replaced = [name for name, value in names.items() if callable(value) and now.get(name) is not value]
+            for name in replaced:
+                setattr(module, name, names[name])
+            if replaced:
+                changes.append(f"replaced {', '.join(f'{module.__name__}.{name}' for name in replaced)}")
+
+
+@contextlib.contextmanager
+def _no_exit(changes: list[str]) -> Iterator[None]:  # noqa: ARG001
+    """Let ``os._exit`` raise an error in this process; a process that is forked meanwhile ends by it as ever."""
+    leave, owner = os._exit, os.getpid()
+
+    def told(status: int) -> None:
+        if os.getpid() != owner:
+            leave(status)
+        raise ExitCalledError(f"it called os._exit({status!r})")
+
+    os._exit = told  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = leave
+
+
+@contextlib.contextmanager
+def _environment(changes: list[str]) -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        now = dict(os.environ)
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        for name in changed:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                os.environ.pop(name, None)
+        if changed:
+            changes.append(f"changed environment variables ({', '.join(changed)})")

@@ -1,0 +1,152 @@
+"""What is read of a stored record: values of the kinds that readers expect, so that none of them meets another.
+
+A store may hold a record of another version, of a broken plugin, or one that somebody edited. A figure or a
+detail of another kind than its name's, and a number beyond any measurement, is left out here, once, and a flag of the
+record names it. What a curve is, its readers find out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+LARGEST = 1e300  # beyond it, sums and squares overflow
+DEEPEST = 32  # levels of lists and mappings
+LONGEST = 100  # characters of a name in the flag
+NAMED = 8  # of the values that cannot be read, in the flag
+UNREADABLE = "the stored record holds values that cannot be read: {}"
+
+Read = Callable[[Any, list[str]], Any]  # value, names of what was left out so far -> what is read of it
+_OUT = object()  # nothing can be read
+
+
+def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool]) -> dict[str, Any]:
+    """Return the parts of a record (``figures``, ``curves``, ``details``, ``environment``, texts) as they can be read.
+
+    Args:
+        content: the parts, of which the mappings are mappings.
+        figure_names: name of each figure -> whether it may be below zero.
+    """
+    left: list[str] = []
+    kinds = {name: _NUMBER if signed else _LEAST for name, signed in figure_names.items()}
+    figures = _mapping({**kinds, "solved": _none_or(_bool)})
+    details = _mapping({**_DETAILS, "launch_figures": _list(figures)})
+    readers = {"figures": figures, "curves": _MANY, "details": details, "environment": _ENVIRONMENT}
+    found = _items(content, readers, _TEXT, left)
+    found = {name: None if value is _OUT else value for name, value in found.items()}
+    if left:
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        flag = UNREADABLE.format(", ".join(name[1:LONGEST] for name in left[:NAMED]) + more)
+        found["details"] = {**found["details"], "flags": [*(found["details"].get("flags") or ()), flag]}
+    return found
+
+
+def _number(value: Any, left: list[str]) -> Any:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+    return value if good else _without(left)
+
+
+def _at_least_zero(value: Any, left: list[str]) -> Any:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST
+    return value if good else _without(left)
+
+
+def _count(value: Any, left: list[str]) -> Any:
+    good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
+    return value if good else _without(left)
+
+
+def _bool(value: Any, left: list[str]) -> Any:
+    return value if isinstance(value, bool) else _without(left)
+
+
+def _text(value: Any, left: list[str]) -> Any:
+    return value if isinstance(value, str) else _without(left)
+
+
+def _none_or(read: Read) -> Read:
+    return lambda value, left: None if value is None else read(value, left)
+
+
+def _items(value: Mapping[Any, Any], names: Mapping[str, Read], other: Read, left: list[str]) -> dict[Any, Any]:
+    found = {}
+    for key, item in value.items():
+        before = len(left)
+        found[key] = names.get(key, other)(item, left)
+        if len(left) > before:
+            left[before:] = [f".{key}{name}" for name in left[before:]]
+    return found
+
+
+def _mapping(names: Mapping[str, Read], other: Read | None = None) -> Read:
+    """Return what reads a mapping: each of ``names`` by its own reader, what is not among them by ``other``."""
+
+    def read(value: Any, left: list[str]) -> Any:
+        if not isinstance(value, Mapping):
+            return _without(left)
+        found = _items(value, names, other or _any, left)
+        return {key: item for key, item in found.items() if item is not _OUT}
+
+    return read
+
+
+def _list(each: Read) -> Read:
+    def read(value: Any, left: list[str]) -> Any:
+        if not isinstance(value, list | tuple):
+            return _without(left)
+        return [item for item in (each(item, left) for item in value) if item is not _OUT]
+
+    return read
+
+
+def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
+    """Return a value whose kind is nobody's business, its numbers finite and its depth bounded."""
+    if isinstance(value, int | float):
+        return value if -sys.float_info.max <= value <= sys.float_info.max else _without(left)
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if not levels:
+        return _without(left)
+    if isinstance(value, Mapping):
+        found = _items(value, {}, lambda item, names: _any(item, names, levels - 1), left)
+        return {key: item for key, item in found.items() if item is not _OUT}
+    return _list_of_any(value, left, levels)
+
+
+def _list_of_any(values: Any, left: list[str], levels: int) -> Any:
+    if set(map(type, values)) == {float} and abs(sum(values)) <= LARGEST:  # a long curve, at the speed of C
+        return values
+    return [None if (read := _any(item, left, levels - 1)) is _OUT else read for item in values]
+
+
+def _without(left: list[str]) -> object:
+    left.append("")
+    return _OUT
+
+
+_NUMBER, _LEAST, _TEXT = _none_or(_number), _none_or(_at_least_zero), _none_or(_text)
+_TEXTS, _MANY = _none_or(_list(_text)), _none_or(_mapping({}))
+_TIMES = _none_or(_mapping({}, _at_least_zero))
+_DETAILS: Mapping[str, Read] = {
+    **dict.fromkeys(("launches", "jobs"), _count),
+    **dict.fromkeys(("isolation", "interval", "deviation", "loss", "distribution", "node", "card"), _TEXT),
+    **dict.fromkeys(("checkpoint", "log", "log_tail", "traceback"), _TEXT),
+    **dict.fromkeys(("flags", "notes"), _TEXTS),
+    **dict.fromkeys(("wall_seconds", "tokens_per_step", "recompilations", "best_step", "effective_threads"), _LEAST),
+    **dict.fromkeys(("overfitting_gap", "best_loss_validation"), _NUMBER),
+    **dict.fromkeys(("task", "task_defaults", "parity", "placement", "warm_up"), _MANY),
+    **dict.fromkeys(("calibrations", "phase_seconds", "rank_step_seconds_spread"), _TIMES),
+    "gradient_horizon_censored": _none_or(_bool),
+    "versions": _none_or(_mapping({}, _text)),
+    "limits": _none_or(_mapping({"peak_flops_per_second": _LEAST, "chain_seconds": _LEAST, "reason": _TEXT})),
+    "samples": _none_or(_list(_mapping({}))),
+}  # fmt: skip
+_ENVIRONMENT = _mapping(
+    {
+        **dict.fromkeys(("cpu", "cores", "system", "python", "settings", "devices", "plugins"), _MANY),
+        **dict.fromkeys(("libraries", "variables"), _none_or(_mapping({}, _TEXT))),
+        "gpus": _none_or(_list(_mapping({}))),
+        "memory_gibibytes": _NUMBER,
+    }
+)
