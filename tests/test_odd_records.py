@@ -94,7 +94,7 @@ def write(path, contents):
                 file.execute("INSERT INTO curves VALUES (?, ?, ?)", (record, name, packed))
 
 
-@pytest.mark.parametrize("kind", ("text", "huge", "minus", "list"))
+@pytest.mark.parametrize("kind", ["text", "huge", "minus", "list"])
 def test_no_odd_value_ends_a_verb(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     contents = list(odd_contents(ODD[kind]))
