@@ -247,7 +247,7 @@ def _check_entry(kind: str, item: Any) -> None:
     if kind == "backend":
         _check_groups(item)
     if kind == "cell":
-        _check_names(item)
+        _check_cell(item)
     if kind == "task" and not (isinstance(item.Options, type) and issubclass(item.Options, TaskOptions)):
         raise PluginError(f"task {item.name!r}: Options must be a subclass of TaskOptions, got {item.Options!r}")
 
@@ -259,10 +259,18 @@ def _check_groups(backend: Backend) -> None:
         check_name("group", group)
 
 
-def _check_names(cell: Cell) -> None:
+def _check_cell(cell: Cell) -> None:
+    """Check what a cell says of itself: engines and tables rely on it before the cell is run."""
     for kind, names in (("gates", getattr(cell, "gates", None)), ("states", cell.states)):
-        if not isinstance(names, (tuple, list)) or not names or not all(isinstance(name, str) for name in names):
-            raise PluginError(f"cell {cell.name!r}: {kind} must be a tuple of names, got {names!r}")
+        listed = isinstance(names, tuple | list) and names and all(isinstance(name, str) and name for name in names)
+        if not listed or len(set(names or ())) < len(names or ()):
+            told = shortened(text_of(names), LONGEST)
+            raise PluginError(f"cell {cell.name!r}: {kind} must be a tuple of names, got {told}")
+    allowed: dict[str, tuple[Any, ...]] = {"recurrent": (True, False), "memory_sign": (1, -1)}
+    allowed |= dict.fromkeys(("memory_gate", "input_gate"), (None, *cell.gates))
+    for kind, values in allowed.items():
+        if (told := getattr(cell, kind)) not in values:
+            raise PluginError(f"cell {cell.name!r}: {kind} must be one of {values}, got {text_of(told)[:LONGEST]}")
 
 
 def _reason(error: BaseException) -> str:

@@ -204,3 +204,18 @@ def test_what_a_plugin_leaves_running_does_not_keep_the_command(install, tmp_pat
                           env=environment, check=False)  # fmt: skip
     assert (done.returncode, "mine" in done.stdout) == (0, True)
     assert "note: ended although something still ran" in done.stderr
+
+
+@pytest.mark.parametrize("end", ["ctypes.string_at(0)", "ctypes.CDLL(None)._exit(0)"])
+def test_a_worker_that_ends_while_it_loads_a_plugin_names_it_and_costs_its_own_trials_alone(install, tmp_path, end):
+    dies = "import ctypes, os, sys\nif 'harness.measure.runner' in sys.modules and os.getppid() != PARENT:\n    " + end
+    install("fake_dying", dies.replace("PARENT", "int(os.environ['DRIVERS_PARENT'])") + HOOK, entry_point="dying")
+    run = "run -b numpy:vectorised -t copy -c rnn,mine -T 3 --hidden 2 --steps 2 --batch 2 --store s.sqlite -q -f json"
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    variables = {"PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache"), "DRIVERS_PARENT": str(os.getpid())}
+    done = subprocess.run([sys.executable, "-m", "harness", *run.split()], capture_output=True, text=True, timeout=120,
+                          env=os.environ | variables, cwd=tmp_path, check=False)  # fmt: skip
+    found = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert (found["rnn"]["status"], found["mine"]["status"]) == ("ok", "crashed"), done.stderr
+    assert "while it loaded plugin 'dying' (from fake-dying 1.0)" in found["mine"]["reason"]
+    assert command(tmp_path, "-p", "no:dying", "list", "cells").stderr == ""

@@ -127,6 +127,24 @@ BROKEN = {
         "cell 'a': states must be a tuple of names, got 'h'",
         "report it",
     ),
+    **{
+        f"cell with {wrong}": (
+            HEAD + f"class A(RNN):\n    name = 'a'\n    {wrong}\n@hookimpl\ndef harness_cells():\n    return [A()]",
+            f"cell 'a': {wrong.split()[0]} must be",
+            "report it",
+        )
+        for wrong in (
+            "gates = 7",
+            "gates = ()",
+            "gates = ('a', 'a')",
+            "gates = 'abc'",
+            "states = None",
+            "states = ('h', 1)",
+            "recurrent = 'no'",
+            "memory_gate = 'z'",
+            "input_gate = 3",
+        )
+    },
     "a class instead of an instance": (
         HEAD + "@hookimpl\ndef harness_cells():\n    return [RNN]",
         "harness_cells must return instances of Cell",
