@@ -143,7 +143,7 @@ def test_float32_and_float64_trainers_share_a_process():
     single, double = (trainer_of(dtype=dtype) for dtype in ("float32", "float64"))
     for trainer in (double, single, double, single):
         result = trainer.train_step(trainer.put(batch_of()))
-        assert str(result.loss.dtype) == trainer._dtype
+        assert str(result.loss.array.dtype) == trainer._dtype
         assert {str(array.dtype) for array in trainer.parameters().values()} == {trainer._dtype}
         assert str(trainer.outputs(trainer.put(batch_of())).dtype) == trainer._dtype
     assert jax.numpy.ones(1).dtype == np.float32
@@ -153,8 +153,8 @@ def test_a_step_gives_lazy_scalars():
     trainer = trainer_of()
     result = trainer.train_step(trainer.put(batch_of()))
     for scalar in (result.loss, result.gradient_norm, result.clipped):
-        assert isinstance(scalar, jax.Array)
-        assert scalar.shape == ()
+        assert isinstance(scalar.array, jax.Array)
+        assert scalar.array.shape == ()
     trainer.synchronize()
     assert all(array.is_ready() for array in jax.tree.leaves(trainer._progress))
 
