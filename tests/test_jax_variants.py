@@ -271,7 +271,7 @@ def test_bfloat16_is_mixed_precision():
     trainer = trainer_of(model, "fused", rule=Optimizer("adam"), dtype="bfloat16")
     batch = trainer.put(batch_of(model, 7))
     result = trainer.train_step(batch)
-    assert str(result.loss.dtype) == "float32"
+    assert str(result.loss.array.dtype) == "float32"
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(trainer._progress)} == {"float32", "int32"}
     assert {str(part.dtype) for part in trainer._state} == {"bfloat16"}
     assert trainer.placement().dtype == "bfloat16"
