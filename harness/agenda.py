@@ -36,7 +36,7 @@ class Agenda:
         left: the launches to be measured, in their order.
         standings: trial_id -> what the store has of it.
         again: why trials are measured again although there are records -> how many.
-        elsewhere: (engine that a backend chose, engine as which the store has the same trial instead) -> how many.
+        elsewhere: (engine that a backend chose, engine that the store has the same trial of) -> how many.
     """
 
     trials: Sequence[Trial]
@@ -157,12 +157,12 @@ def _again(ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[st
 
 
 def _elsewhere(ledger: Ledger, trials: Sequence[Trial], chosen: Collection[str]) -> dict[tuple[str, str], int]:
-    """Return (engine, other engine) -> how many trials the store lacks, and has as that other variant."""
-    known = ledger.engines()
-    engines = sorted(set(known.values()))
-    found = Counter[tuple[str, str]]()
+    """Return (engine, other engine) -> how many trials the store has as that other variant only."""
+    stored = ledger.engines()
+    engines = sorted(set(stored.values()))
+    counts = Counter[tuple[str, str]]()
     for trial in trials:
-        if trial.backend in chosen and trial.trial_id not in known:
+        if trial.backend in chosen and trial.trial_id not in stored:
             others = (trial.model_copy(update={"variant": v}) for backend, v in engines if backend == trial.backend)
-            found.update((trial.engine, other.engine) for other in others if other.trial_id in known)
-    return dict(found)
+            counts.update((trial.engine, other.engine) for other in others if other.trial_id in stored)
+    return dict(counts)

@@ -76,10 +76,10 @@ def outputs(network: Network[W], batch: DeviceBatch, chunk: Chunk, state: State 
 def _backward(
     network: Network[W], part: DeviceBatch, work: W, d_final: State | None, states: Sequence[Array]
 ) -> tuple[np.floating[Any], State]:
-    found = network.backward(part, work, d_final, states[1:])
+    loss_and_state = network.backward(part, work, d_final, states[1:])
     if states:
         states[0][...] = work.d_hidden
-    return found
+    return loss_and_state
 
 
 def _until(states: Sequence[Array], stop: int, steps: int) -> list[Array]:

@@ -11,22 +11,22 @@ EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely
 
 def is_exploding(status: str, figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool | None:
     """Say whether a record's gradient explodes: in training, or on its way back before or after it; None: unknown."""
-    flows = _flows(curves)
-    known = figures.get("gradient_norm_max"), figures.get("gradient_decay"), *(flow.get("decay") for flow in flows)
-    if status != "diverged" and all(value is None for value in known):
+    measured = [figures.get("gradient_norm_max"), figures.get("gradient_decay")]
+    measured += [flow.get("decay") for flow in _flows(curves)]
+    if status != "diverged" and all(value is None for value in measured):
         return None
     return norm_explodes(status, figures, curves) or flow_explodes(figures, curves)
 
 
 def norm_explodes(status: str, figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool:
-    """Say whether the largest norm is 100 times both the first and the median, or the last one no finite number."""
+    """Say whether the largest norm is 100 times both the first and the median, or the last one is not finite."""
     norms = curves.get("gradient_norm")
     if status == "diverged" and isinstance(norms, Sequence) and len(norms) and norms[-1] is None:
         return True
     largest = figures.get("gradient_norm_max")
     usual = [figures.get(f"gradient_norm_{name}") for name in ("first", "median")]
-    known = [norm for norm in usual if norm is not None]
-    return largest is not None and bool(known) and largest >= EXPLODING_NORM * max(known) > 0
+    measured = [norm for norm in usual if norm is not None]
+    return largest is not None and bool(measured) and largest >= EXPLODING_NORM * max(measured) > 0
 
 
 def flow_explodes(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool:
@@ -41,13 +41,13 @@ def flow_explodes(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool
 
 def _flows(curves: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the flows that a record has, the last one first."""
-    found = curves.get("gradient_flow")
-    flows = [found.get(moment) for moment in ("final", "initial")] if isinstance(found, Mapping) else []
+    curve = curves.get("gradient_flow")
+    flows = [curve.get(moment) for moment in ("final", "initial")] if isinstance(curve, Mapping) else []
     return [flow for flow in flows if isinstance(flow, Mapping)]
 
 
 def _reaches_up(flow: Mapping[str, Any]) -> bool:
-    """Say whether the norm at the largest lag is that of growth by 1 % per step; true of a curve that was not kept."""
+    """Say whether the norm at the largest lag shows growth by 1 % per step; True if the curve was not kept."""
     norms, lags = flow.get("median"), flow.get("lags")
     if not (isinstance(norms, list) and isinstance(lags, list) and len(norms) == len(lags) > 0):
         return True

@@ -159,5 +159,5 @@ class Trial(BaseModel):
 
 
 def steps_between_evaluations(steps: int) -> int:
-    """Return how many steps of a training are between evaluations where nobody says."""
+    """Return the training steps between two evaluations if none are asked for."""
     return max(LEAST_BETWEEN_EVALUATIONS, steps // 10)

@@ -1,9 +1,9 @@
-"""Whether the timed work was done: a block like those that were timed, and what the engine still owed after it.
+"""The audit of a speed: was all work of the timed blocks done inside them?
 
-From the trained weights the engine trains a block. All that the harness may ask of a trainer is then asked twice at
-once: a first answer that is slower than the second one paid for work of the block. The same steps are then done one at
-a time, and each must move the weights; both ways must end at about the same weights. A busy machine can look like work
-that is owed, so only a finding that comes back in every one of several rounds counts.
+After training, the engine trains one more block. Then every method of the trainer is called twice in a row. If the
+first call takes longer than the second one, it paid for work that the block still owed. The same steps are then done
+one at a time: each must move the weights, and both ways must end at about the same weights. A busy machine can look
+like work that is owed. A finding therefore counts only if it comes back in each of several rounds.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from harness.contract import Batch, Optimizer, Parameters, State, Trainer
 from harness.measure.clock import Clock, time_steps
 from harness.measure.guard import Step
 
-ROUNDS = 5  # a finding counts if each of them has it
+ROUNDS = 5  # a finding counts only if each of them has it
 BLOCK_SECONDS = 0.02  # of a block by the published speed ...
 FEWEST, MOST = 2, 32  # ... in steps
 WAIT_FACTOR, WAIT_SECONDS = 1.5, 1e-3  # a first answer may take this much longer than the second
 SLOWER, SLOWER_SECONDS = 4.0, 5e-3  # a block of the audit, beside the published speed
 AHEAD, AHEAD_SECONDS = 2.0, 1e-3  # copying a batch, beside a training step
 IDLE, SHARE, BESIDE_SECONDS = 3.0, 0.25, 0.02  # time outside the blocks: idle calls, share of the blocks, and slack
-PARTED = 0.25  # of the way that the weights went
+PARTED = 0.25  # of the distance that the steps moved the weights
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the timed blocks say, and how long the engine was asked for other things around them.
+    """What the timed blocks say, and the time that was spent in the trainer between them.
 
     Attributes:
         steps: in the steady blocks.
@@ -74,7 +74,7 @@ class Auditor:
     probe: Batch
 
     def finding(self, claim: Claim, batches: Iterator[Batch]) -> str | None:
-        """Return why the claim cannot be believed; None where nothing speaks against it."""
+        """Return why the claim cannot be true; None if nothing speaks against it."""
         steps = round(BLOCK_SECONDS / max(claim.step_seconds, 1e-9))
         taken = [next(batches) for _ in range(min(MOST, max(FEWEST, steps)))]
         weights, state = self.trainer.parameters(), self.trainer.state()
@@ -83,7 +83,7 @@ class Auditor:
             for _ in range(1, ROUNDS):
                 if findings:
                     again = self._round(claim, taken, weights, state)
-                    findings = {what: why for what, why in again.items() if what in findings}
+                    findings = {kind: why for kind, why in again.items() if kind in findings}
             return next(iter(findings.values()), None)
         finally:
             self._begin(weights, state)
@@ -91,7 +91,7 @@ class Auditor:
     def _round(
         self, claim: Claim, batches: Sequence[Batch], weights: Parameters, state: State | None
     ) -> dict[str, str]:
-        """Return what speaks against the claim: what it is -> in words."""
+        """Return what speaks against the claim: kind of finding -> in words."""
         trainer, n = self.trainer, len(batches)
         self._begin(weights, state)
         held_out, probe = trainer.put(self.held_out), trainer.put(self.probe)
@@ -132,7 +132,7 @@ class Auditor:
     def _alone(
         self, batches: Sequence[Batch], weights: Parameters, state: State | None, reached: Parameters
     ) -> dict[str, str]:
-        """Do the steps one at a time, and hold the weights that a block ``reached`` against theirs."""
+        """Do the steps one at a time, and compare their weights with those that a block ``reached``."""
         own, still = self._one_by_one(batches, weights, state)
         if still:
             return {"still": f"{still} of {len(batches)} training steps left the weights as they were"}
@@ -143,7 +143,8 @@ class Auditor:
         if not _distance(again, own) < PARTED * parted:
             return {}  # this engine does not repeat itself
         ends = f"{len(batches)} steps in a block end at other weights than the same steps one at a time"
-        return {"parted": f"{ends} ({parted / way:.2f} of the way)" if way else ends}
+        share = f" (the difference is {parted / way:.2f} of the whole change)" if way else ""
+        return {"parted": ends + share}
 
     def _one_by_one(self, batches: Sequence[Batch], weights: Parameters, state: State | None) -> tuple[Parameters, int]:
         """Return the weights after steps that were each waited for, and how many failed to move them."""
@@ -211,8 +212,8 @@ def _beside(claim: Claim, idle: float) -> dict[str, str]:
     return {"beside": f"work was done outside the timed blocks: calls between them took {times}"}
 
 
-def _distance(one: Parameters, other: Parameters) -> float:
-    return _norm({name: one[name].astype(np.float64) - other[name] for name in one})
+def _distance(left: Parameters, right: Parameters) -> float:
+    return _norm({name: left[name].astype(np.float64) - right[name] for name in left})
 
 
 def _norm(arrays: Mapping[str, Any]) -> float:

@@ -71,16 +71,16 @@ def load(path: Path) -> Checkpoint:
 
 
 def check_fit(path: Path, parameters: Parameters, model: Model, dtype: ArrayDtype) -> None:
-    """Check a checkpoint's tensors before anything of the model's size is made.
+    """Check a checkpoint's tensors before memory of the model's size is allocated.
 
     Raises:
         StoreError: names, shapes or dtype are not the model's, or a value is not finite.
     """
     expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
-    given = {name: f"{array.shape} {array.dtype}" for name, array in parameters.items()}
-    if wrong := sorted(name for name in expected | given if expected.get(name) != given.get(name)):
+    actual = {name: f"{array.shape} {array.dtype}" for name, array in parameters.items()}
+    if wrong := sorted(name for name in expected | actual if expected.get(name) != actual.get(name)):
         name = wrong[0]
-        why = f"{name} should be {expected.get(name, 'absent')}, and is {given.get(name, 'absent')}"
+        why = f"{name} should be {expected.get(name, 'absent')}, and is {actual.get(name, 'absent')}"
     elif infinite := sorted(name for name, array in parameters.items() if not np.isfinite(array).all()):
         why = f"{infinite[0]} holds a value that is not finite"
     else:

@@ -23,7 +23,7 @@ WINDOW = 5  # blocks over which the slope of the warm-up is judged
 FLAT = 0.1  # a relative change over the window that counts as flat
 WARM_UP_FRACTION = 4  # at most one in so many steps is spent on warming up ...
 WARM_UP_BLOCKS = 30  # ... and at most so many blocks
-SLOW = 3.0  # a steady block so many times slower than the median is flagged
+SLOW = 3.0  # times the median step time: slower steady blocks are flagged
 
 
 class Clock(Protocol):
@@ -43,9 +43,9 @@ class MonotonicClock:
 
 @dataclass(frozen=True)
 class Block:
-    """So many training steps, on so many tokens (time steps times sequences), in so many seconds.
+    """One timed block: its number of steps, tokens (time steps x sequences) and seconds.
 
-    ``compilations``: how often the engine compiled meanwhile, where it tells.
+    ``compilations``: how often the engine compiled during the block; 0 if it does not tell.
     """
 
     steps: int
@@ -67,7 +67,7 @@ class Block:
 def time_steps(trainer: Trainer, batches: Sequence[Any], clock: Clock, label: str) -> tuple[list[Step], float]:
     """Train on batches that are on the device already; return the steps and the seconds until all work was done.
 
-    The second wait is for an engine that works on what the fetch has asked for, or waits only every other time.
+    The second wait is for engines that work on what the fetch asked for, or that wait only at every other call.
     """
     start = clock.now()
     results = [trainer.train_step(batch) for batch in batches]

@@ -68,14 +68,14 @@ class Draft:
         if self.evaluations:
             curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
         curves = finite(self.curves | curves)
-        told = {"gradient_exploding": is_exploding(status, finite(figures), curves)}
+        exploding = {"gradient_exploding": is_exploding(status, finite(figures), curves)}
         return Record(
             trial=self.trial,
             status=status,
             reason=shortened(reason) if reason else reason,
             figures=figures,
             curves=curves,
-            details=finite(self.details | self._learning() | told | details),
+            details=finite(self.details | self._learning() | exploding | details),
             environment=self.environment,
             environment_id=self.environment_id,
             started_at=self.started_at,
@@ -114,10 +114,10 @@ class Draft:
         best = min((item.evaluation for item in self.evaluations), key=_validation)
         gap = None if last.loss_train_eval is None else _validation(last) - last.loss_train_eval
         errors = (last.standard_error_validation, last.standard_error_train_eval)
-        known = [error for error in errors if error is not None]
+        stated = [error for error in errors if error is not None]
         return {
             "overfitting_gap": gap,
-            "overfitting_gap_error": math.hypot(*known) if len(known) == len(errors) else None,
+            "overfitting_gap_error": math.hypot(*stated) if len(stated) == len(errors) else None,
             "best_step": best.step,
             "best_loss_validation": best.loss_validation,
             "scores": dict(last.extra),

@@ -60,7 +60,7 @@ class Flow:
             "lags": self.lags[kept].tolist(),
             **{name: _finite(getattr(self, name)[kept]) for name in ("median", "low", "high")},
             "layers": [_finite(layer[kept]) for layer in self.layers],
-            **({"states": {name: _finite(one[kept]) for name, one in self.states.items()}} if self.states else {}),
+            **({"states": {name: _finite(curve[kept]) for name, curve in self.states.items()}} if self.states else {}),
             "horizon": self.horizon,
             "censored": self.censored,
             "decay": self.decay,
@@ -68,7 +68,7 @@ class Flow:
 
 
 class Others(Protocol):
-    """Gives what an engine that knows the gradient of h alone leaves out."""
+    """Gives the gradients that an engine leaves out if it gives that of h alone."""
 
     def __call__(self, hidden: Array, batch: Batch, parameters: Parameters) -> Sequence[Array]:
         """Return d loss / d state for every state but h, each (layers, T, B, H); none where they cannot be had."""
@@ -84,28 +84,28 @@ def measure_flow(trainer: Trainer, batch: Batch, names: Sequence[str] = (), othe
         others: completes the gradients of a trainer that gives that of h alone; None: they stay incomplete.
 
     Raises:
-        PluginError: the gradients of the states are not one for each, in the shape of that of h.
+        PluginError: there is not one gradient for each state, in the shape of that of h.
     """
     scored = batch.last_scored()
-    found = trainer.gradients(trainer.put(scored))
+    gradients = trainer.gradients(trainer.put(scored))
     rest: Sequence[Array] = ()
-    if found.states is not None:
-        count = len(names) or len(found.states)
-        if [np.shape(one) for one in found.states] != [np.shape(found.hidden)] * count:
-            told = ", ".join(names) or "the states"
-            raise PluginError(f"invalid gradients: states must be one array for each of {told}, shaped as hidden")
-        rest = found.states[1:]
+    if gradients.states is not None:
+        count = len(names) or len(gradients.states)
+        if [np.shape(state) for state in gradients.states] != [np.shape(gradients.hidden)] * count:
+            listed = ", ".join(names) or "the states"
+            raise PluginError(f"invalid gradients: states must be one array for each of {listed}, shaped as hidden")
+        rest = gradients.states[1:]
     elif others is not None:
-        rest = others(found.hidden, scored, trainer.parameters())
-    states = (found.hidden, *rest)
-    by_lag = [_by_lag(_norms(one), scored.mask) for one in states]  # each (layers, lags, sequences)
+        rest = others(gradients.hidden, scored, trainer.parameters())
+    states = (gradients.hidden, *rest)
+    by_lag = [_by_lag(_norms(state), scored.mask) for state in states]  # each (layers, lags, sequences)
     with np.errstate(over="ignore"):
         by_layer = _together(by_lag)
         total = _together(by_layer)
-        by_state = [_together(one) for one in by_lag]
+        by_state = [_together(norms) for norms in by_lag]
     low, median, high = _quantiles(total, (0.25, 0.5, 0.75))
     (layers,) = _quantiles(by_layer, (0.5,))
-    medians = [_quantiles(one, (0.5,))[0] for one in by_state]
+    medians = [_quantiles(norms, (0.5,))[0] for norms in by_state]
     horizon, censored = _horizon(median)
     return Flow(
         np.arange(len(median)),

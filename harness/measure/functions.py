@@ -1,4 +1,4 @@
-"""A cell's equations as functions from arrays to arrays, each call checked; whatever goes wrong is the cell's."""
+"""A cell's equations as functions from arrays to arrays. Each call is checked, and errors name the cell."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness.cells.operations import OPS
 from harness.contract import Array, Cell, HarnessError, LinearCell, PluginError
 from harness.contract.errors import ParityError
 from harness.contract.names import error_text, shortened
+from harness.measure.guard import described
 
 Arrays = Sequence[Array]
 
@@ -26,7 +27,7 @@ class Function:
         gradient_name: the method that states the gradient.
         arguments: ``zx``, ``zh`` and ``state`` with its name, as far as the method has them.
         results: by name, each (B, H).
-        gates: how many.
+        gates: their number.
         hidden: H.
         forwards: from arguments to results.
         backwards: from arguments, results and their cotangents to the arguments' cotangents.
@@ -52,50 +53,48 @@ class Function:
 
     def value(self, arguments: Arrays) -> list[Array]:
         """Return the results, each checked."""
-        found = self._call(self.name, self.forwards, arguments)
-        shape = (len(arguments[0]), self.hidden)
-        self._count(self.name, found, self.results)
-        return [
-            self._array(name, one, shape, arguments[0].dtype)
-            for name, one in zip(self.tensors[: len(found)], found, strict=True)
-        ]
+        results = self._call(self.name, self.forwards, arguments)
+        self._check_count(self.name, results, self.results)
+        shape, dtype = (len(arguments[0]), self.hidden), arguments[0].dtype
+        names = self.tensors[: len(results)]
+        return [self._checked(name, result, shape, dtype) for name, result in zip(names, results, strict=True)]
 
     def gradient(self, arguments: Arrays, values: Arrays, cotangents: Arrays) -> list[Array]:
         """Return the gradient by each argument, each checked; a plain number becomes an array."""
-        found = self._call(self.gradient_name, self.backwards, arguments, values, cotangents)
-        self._count(self.gradient_name, found, self.arguments)
-        return [
-            np.full_like(argument, one)
-            if isinstance(one, (int, float))
-            else self._array(name, one, argument.shape, argument.dtype)
-            for name, argument, one in zip(self.tensors[len(self.results) :], arguments, found, strict=True)
-        ]
+        parts = self._call(self.gradient_name, self.backwards, arguments, values, cotangents)
+        self._check_count(self.gradient_name, parts, self.arguments)
+        names, gradient = self.tensors[len(self.results) :], list[Array]()
+        for name, argument, part in zip(names, arguments, parts, strict=True):
+            if isinstance(part, (int, float)):
+                gradient.append(np.full_like(argument, part))
+            else:
+                gradient.append(self._checked(name, part, argument.shape, argument.dtype))
+        return gradient
 
     def _call(self, name: str, function: Callable[..., Any], *groups: Arrays) -> Any:
         before = [array.copy() for group in groups for array in group]
         try:
             with np.errstate(all="ignore"):
-                found = function(*groups)
+                results = function(*groups)
         except (HarnessError, MemoryError):
             raise
         except Exception as error:
             why = shortened(error_text(error), 500)
             raise PluginError(f"{self.label}: {name} raised {why} (hidden {self.hidden})") from error
         after = [array for group in groups for array in group]
-        if not all(np.array_equal(one, other, equal_nan=True) for one, other in zip(before, after, strict=True)):
+        if not all(np.array_equal(*pair, equal_nan=True) for pair in zip(before, after, strict=True)):
             raise ParityError(f"{self.label}: {name} changes its arguments in place. Return new arrays")
-        return found
+        return results
 
-    def _count(self, what: str, found: Any, names: tuple[str, ...]) -> None:
-        if not isinstance(found, tuple) or len(found) != len(names):
-            got = f"{len(found)} values" if isinstance(found, tuple) else type(found).__name__
+    def _check_count(self, what: str, results: Any, names: tuple[str, ...]) -> None:
+        if not isinstance(results, tuple) or len(results) != len(names):
+            got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
             raise PluginError(f"{self.label}: {what} must return a tuple of {', '.join(names)}, got {got}")
 
-    def _array(self, what: str, found: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-        if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (shape, dtype):
-            got = f"{found.shape} {found.dtype}" if isinstance(found, np.ndarray) else type(found).__name__
-            raise PluginError(f"{self.label}: {what} must be an array {shape} {dtype}, got {got}")
-        return found
+    def _checked(self, what: str, result: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+        if not isinstance(result, np.ndarray) or (result.shape, result.dtype) != (shape, dtype):
+            raise PluginError(f"{self.label}: {what} must be an array {shape} {dtype}, got {described(result)}")
+        return result
 
 
 def step_of(cell: Cell, label: str, hidden: int) -> Function:
@@ -108,10 +107,10 @@ def step_of(cell: Cell, label: str, hidden: int) -> Function:
         return arguments[0], zh, tuple(arguments[len(products) :])
 
     def backwards(arguments: Arrays, values: Arrays, cotangents: Arrays) -> Any:
-        found = cell.step_gradient(OPS, *split(arguments), tuple(values), tuple(cotangents))
-        if not isinstance(found, tuple) or len(found) != 3 or not isinstance(found[2], tuple):  # noqa: PLR2004
+        parts = cell.step_gradient(OPS, *split(arguments), tuple(values), tuple(cotangents))
+        if not isinstance(parts, tuple) or len(parts) != 3 or not isinstance(parts[2], tuple):  # noqa: PLR2004
             raise TypeError("it must return (d_zx, d_zh, d_state), and d_state must be a tuple")
-        d_zx, d_zh, d_state = found
+        d_zx, d_zh, d_state = parts
         if not cell.recurrent and d_zh is not None:
             raise TypeError("d_zh must be None for a cell without recurrent product")
         return (d_zx, *((d_zh,) if cell.recurrent else ()), *d_state)
@@ -130,7 +129,7 @@ def step_of(cell: Cell, label: str, hidden: int) -> Function:
 
 
 def coefficients_of(cell: LinearCell, label: str, hidden: int, *, of_all_steps: bool = False) -> Function:
-    """Return ``coefficients`` with ``coefficients_gradient``; asked for in (T, B, G*H) where ``of_all_steps``."""
+    """Return ``coefficients`` with ``coefficients_gradient``; called with (T, B, G*H) if ``of_all_steps``."""
 
     def forwards(arguments: Arrays) -> Any:
         if of_all_steps:

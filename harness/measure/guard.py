@@ -66,7 +66,7 @@ def checked_outputs(trainer: Trainer, batch: Batch, model: Model, dtype: Dtype, 
     outputs = trainer.outputs(trainer.put(batch))
     shape = (batch.time_steps, batch.size, model.outputs)
     if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype != dtype:
-        raise PluginError(f"invalid output: expected (T, B, K) = {shape} {dtype}, got {_describe(outputs)}; {label}")
+        raise PluginError(f"invalid output: expected (T, B, K) = {shape} {dtype}, got {described(outputs)}; {label}")
     return outputs
 
 
@@ -78,12 +78,12 @@ def check_parameters(trainer: Trainer, model: Model, dtype: Dtype, label: str) -
     """
     parameters = trainer.parameters()
     if not isinstance(parameters, dict):
-        raise PluginError(f"invalid parameters: expected a dict of arrays, got {_describe(parameters)}; {label}")
+        raise PluginError(f"invalid parameters: expected a dict of arrays, got {described(parameters)}; {label}")
     expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
-    found = {name: _describe(array) for name, array in parameters.items()}
-    if found != expected:
-        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-        pairs = (f"{name}: expected {expected.get(name)}, got {found.get(name)}" for name in wrong)
+    actual = {name: described(array) for name, array in parameters.items()}
+    if actual != expected:
+        wrong = sorted(name for name in expected | actual if expected.get(name) != actual.get(name))
+        pairs = (f"{name}: expected {expected.get(name)}, got {actual.get(name)}" for name in wrong)
         raise PluginError(f"invalid parameters: {'; '.join(pairs)}; {label}")
     return parameters
 
@@ -92,7 +92,7 @@ def checked_peak_memory(trainer: Trainer, label: str) -> int | None:
     """Return the peak of device memory in bytes; None if the engine does not tell.
 
     Raises:
-        PluginError: it is no number of bytes.
+        PluginError: it is not a number of bytes.
     """
     return _count_or_none("peak_memory()", trainer.peak_memory(), label)
 
@@ -101,16 +101,16 @@ def checked_compilations(trainer: Trainer, label: str) -> int:
     """Return how often the engine has compiled; 0 if it does not tell.
 
     Raises:
-        PluginError: it is no count.
+        PluginError: it is not a count.
     """
     return _count_or_none("compilations()", trainer.compilations(), label) or 0
 
 
-def told_placement(trainer: Trainer, label: str) -> Placement | None:
+def checked_placement_fields(trainer: Trainer, label: str) -> Placement | None:
     """Return where the engine computes; None if it does not tell.
 
     Raises:
-        PluginError: it is no ``Placement``, or a field of it has another type.
+        PluginError: it is not a ``Placement``, or a field of it has another type.
     """
     answer = trainer.placement()
     if answer is None:
@@ -121,11 +121,11 @@ def told_placement(trainer: Trainer, label: str) -> Placement | None:
     return replace(answer, devices=_count("placement().devices", answer.devices, label))
 
 
-def told_ranks(trainer: Trainer, label: str) -> tuple[Rank, ...]:
-    """Return what the processes of a data-parallel trainer tell.
+def checked_rank_fields(trainer: Trainer, label: str) -> tuple[Rank, ...]:
+    """Return what the processes of a data-parallel trainer report.
 
     Raises:
-        PluginError: they are no ``Rank`` each, or a field of one has another type.
+        PluginError: it is not a tuple of ``Rank``, or a field of a rank has another type.
     """
     answer = trainer.ranks()
     if not isinstance(answer, tuple | list) or not all(isinstance(rank, Rank) for rank in answer):
@@ -137,13 +137,13 @@ def checked_chain(chain: Any, start: Array, matrices: Sequence[Array], dtype: Dt
     """Run one round of an engine's chain of products, and hold its result against NumPy's in float64.
 
     Raises:
-        PluginError: it is another array, or none.
+        PluginError: it is another array, or not an array.
     """
-    found = chain(1)
+    product = chain(1)
     exact = np.linalg.multi_dot([start, *matrices])
-    right = isinstance(found, np.ndarray) and (found.shape, found.dtype) == (exact.shape, array_dtype(dtype))
-    if not right or not np.abs(found - exact).max() <= CHAIN_TOLERANCE * np.abs(exact).max():
-        raise _unfit("product_chain(1)", f"the product {exact.shape} {array_dtype(dtype)}", found, label)
+    right = isinstance(product, np.ndarray) and (product.shape, product.dtype) == (exact.shape, array_dtype(dtype))
+    if not right or not np.abs(product - exact).max() <= CHAIN_TOLERANCE * np.abs(exact).max():
+        raise _unfit("product_chain(1)", f"the product {exact.shape} {array_dtype(dtype)}", product, label)
 
 
 def _rank(rank: Rank, label: str) -> Rank:
@@ -180,5 +180,6 @@ def _unfit(what: str, expected: str, answer: Any, label: str) -> PluginError:
     return PluginError(f"invalid {what}: expected {expected}, got {got}; {label}")
 
 
-def _describe(value: Any) -> str:
+def described(value: Any) -> str:
+    """Return shape and dtype of an array, the type's name of anything else."""
     return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.contract import Backend, HarnessError, PluginError, Rank, Trainer, Trial
 from harness.measure.environment import effective_threads
-from harness.measure.guard import told_placement, told_ranks
+from harness.measure.guard import checked_placement_fields, checked_rank_fields
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
@@ -51,7 +51,7 @@ def checked_placement(trainer: Trainer, trial: Trial, label: str) -> Mapping[str
         PluginError: it is another device or dtype than the trial's (a silent fall to the CPU, a wider float), or
             another number of devices, or their number is not told where several were asked for.
     """
-    placement = told_placement(trainer, label)
+    placement = checked_placement_fields(trainer, label)
     used = 1 if placement is None else placement.devices
     if used != trial.devices:
         raise PluginError(f"{trial.devices} devices were asked for, the batch was split over {used}; {label}")
@@ -70,7 +70,7 @@ def checked_ranks(trainer: Trainer, trial: Trial, label: str) -> tuple[Rank, ...
     Raises:
         PluginError: they are not as many as the devices, or one uses another number of threads than the trial's.
     """
-    ranks = told_ranks(trainer, label)
+    ranks = checked_rank_fields(trainer, label)
     if ranks and len(ranks) != trial.devices:
         raise PluginError(f"{trial.devices} devices were asked for, {len(ranks)} ranks train; {label}")
     for number, rank in enumerate(ranks):

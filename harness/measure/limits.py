@@ -78,8 +78,8 @@ class LimitMeter:
         reasons: list[str] = []
 
         def seconds(name: str, rows: int, matrices: Sequence[Array]) -> float | None:
-            if (known := finite_number(self.known.get(name)) or 0.0) > 0:
-                return known
+            if (stored := finite_number(self.known.get(name)) or 0.0) > 0:
+                return stored
             try:
                 new[name] = self._round_seconds(rows, matrices)
             except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The proof of a cell: its hand-derived gradient is that of its own ``step``. No cell is a reference before it."""
+"""The proof that a cell's hand-derived gradient is that of its own ``step``. Unproven cells are no reference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORT_STEP = 2.0**-14  # along many at once: each may have a kink, as relu has
 HUGE = 1e4
 RELATIVE = 1e-6
 SAME = 1e-9  # of the largest element of one sequence: what another order of the same operations may change
-ROUNDINGS = 10.0  # float32 may be off by so many times what half an epsilon of every argument does
+ROUNDINGS = 10.0  # times what a change of every argument by half an epsilon does: the error that float32 may have
 FLOOR_EPSILONS = 64.0
 MIXES = "depends on the other sequences of the batch"
 
@@ -37,14 +37,14 @@ def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
     """Hold the cell's gradient against finite differences of its ``step``, once in a process for each shape.
 
     In float64: every element of a small shape, and random directions at ``hidden`` and ``batch``, with moderate and
-    saturated gates. In float32 the cell must agree with itself in float64. What a sequence gets must depend neither on
-    the other sequences of its batch nor on calls before.
+    saturated gates. In float32 the cell must agree with itself in float64. The results of a sequence must not
+    depend on the other sequences of its batch, nor on earlier calls.
 
     Args:
         cell: what a trial runs.
         label: what errors call it, with its distribution.
         hidden: of the trial.
-        batch: of the trial; only some of it where a product has more than 2^17 elements.
+        batch: of the trial; only a part of it is used if a product has more than 2^17 elements.
 
     Raises:
         ParityError: the gradient is not that of ``step``.
@@ -64,7 +64,7 @@ def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
 
 
 def _functions(cell: Cell, label: str, hidden: int) -> Iterator[Function]:
-    """Yield what is to be proven, once it is clear that all of it states the same equations."""
+    """Yield the functions to prove, after checking that they state the same equations."""
     step = step_of(cell, label, hidden)
     if isinstance(cell, LinearCell):
         coefficients = coefficients_of(cell, label, hidden)
@@ -78,7 +78,7 @@ def _functions(cell: Cell, label: str, hidden: int) -> Iterator[Function]:
 
 
 def _runs_at(cell: Cell, label: str, hidden: int) -> bool:
-    """Return whether the cell can have so many units: some ask for a multiple."""
+    """Return whether the cell accepts this number of units: some cells need a multiple."""
     function = step_of(cell, label, hidden)
     try:
         function.value(_draw(function, np.ones((1, 1)), "small"))
@@ -101,10 +101,10 @@ class _Proof:
         cotangents = _cotangents(values)
         gradients = function.gradient(first, values, cotangents)  # as in BPTT: after other steps
         _same(function, "changes from call to call", values, function.value(first))
-        turned = function.value(_reversed(first))
-        _same(function, MIXES, values, _reversed(turned))
-        back = function.gradient(_reversed(first), turned, _reversed(cotangents))
-        _same(function, MIXES, gradients, _reversed(back), of_gradient=True)
+        reversed_values = function.value(_reversed(first))
+        _same(function, MIXES, values, _reversed(reversed_values))
+        reversed_gradients = function.gradient(_reversed(first), reversed_values, _reversed(cotangents))
+        _same(function, MIXES, gradients, _reversed(reversed_gradients), of_gradient=True)
         chosen = np.unique(np.linspace(0, rows - 1, min(rows, JUDGED)).round().astype(int))
         some = [part[chosen] for part in first]
         _same(function, MIXES, [part[chosen] for part in values], function.value(some))
@@ -141,18 +141,19 @@ class _Proof:
         levels: Array = rng.choice([*[1.0] * len(LEVELS), *LEVELS], (rows, self.function.hidden))
         return levels
 
-    def _judge(self, index: int, found: Array, difference: Difference) -> None:
-        """Raise unless ``found`` (directions, sequences) lies between the derivatives from the left and the right."""
+    def _judge(self, index: int, stated: Array, difference: Difference) -> None:
+        """Raise unless ``stated`` (directions, sequences) lies between the derivatives from the left and the right."""
         low, high, rounding = difference
         tolerance = RELATIVE * np.maximum(np.abs(low), np.abs(high)) + (high - low) + rounding
         usable = np.isfinite(tolerance)
-        outside = np.maximum(low - found, found - high)
+        outside = np.maximum(low - stated, stated - high)
         wrong = usable & ~(outside <= tolerance)
         if not wrong.any():
             return
         excess = np.where(wrong, np.nan_to_num(outside, nan=np.inf) / np.maximum(tolerance, 1e-300), -1.0)
         at = np.unravel_index(int(np.argmax(excess)), excess.shape)
-        right, size = 0.5 * (low[at] + high[at]), abs(found[at] - 0.5 * (low[at] + high[at]))
+        right = 0.5 * (low[at] + high[at])
+        size = abs(stated[at] - right)
         function = self.function
         raise ParityError(
             f"{function.label}: d_{function.arguments[index]} of {function.gradient_name} is off by {size:.3g} "
@@ -166,13 +167,17 @@ class _Proof:
         arguments = [part.astype(np.float32).astype(np.float64) for part in _draw(function, np.ones((4, 1)), "float32")]
         rng = generator(0, "proof", "nudges")
         nudged = [part * (1 + 0.5 * epsilon * rng.choice([-1.0, 1.0], part.shape)) for part in arguments]
-        exact, moved, found = (
-            _everything(function, part) for part in (arguments, nudged, [part.astype(np.float32) for part in arguments])
+        tensors = zip(
+            function.tensors,
+            _everything(function, arguments),
+            _everything(function, nudged),
+            _everything(function, [part.astype(np.float32) for part in arguments]),
+            strict=True,
         )
-        for name, one, other, single in zip(function.tensors, exact, moved, found, strict=True):
-            scale = max(float(np.max(np.abs(one))), 1e-3)
-            tolerance = ROUNDINGS * float(np.max(np.abs(other - one))) + FLOOR_EPSILONS * epsilon * scale
-            error = float(np.max(np.abs(single - one)))
+        for name, exact, moved, single in tensors:
+            scale = max(float(np.max(np.abs(exact))), 1e-3)
+            tolerance = ROUNDINGS * float(np.max(np.abs(moved - exact))) + FLOOR_EPSILONS * epsilon * scale
+            error = float(np.max(np.abs(single - exact)))
             if not error <= tolerance:
                 raise ParityError(
                     f"{function.label}: {name} in float32 is off by {error:.3g} from itself in float64 "
@@ -181,15 +186,15 @@ class _Proof:
 
 
 def _same(
-    function: Function, fault: str, expected: Sequence[Array], found: Sequence[Array], *, of_gradient: bool = False
+    function: Function, fault: str, expected: Sequence[Array], actual: Sequence[Array], *, of_gradient: bool = False
 ) -> None:
     """Raise unless both agree to rounding, sequence by sequence; those that are not finite are left out."""
     names = function.tensors[len(function.results) :] if of_gradient else function.tensors[: len(function.results)]
-    for name, one, other in zip(names, expected, found, strict=True):
-        scale = np.max(np.abs(one), axis=1, keepdims=True)
-        wrong = np.isfinite(scale) & ~(np.abs(one - other) <= SAME * scale)
+    for name, right, tensor in zip(names, expected, actual, strict=True):
+        scale = np.max(np.abs(right), axis=1, keepdims=True)
+        wrong = np.isfinite(scale) & ~(np.abs(right - tensor) <= SAME * scale)
         if wrong.any():
-            size = np.max(np.abs(one - other)[wrong])
+            size = np.max(np.abs(right - tensor)[wrong])
             raise ParityError(f"{function.label}: {name} {fault}: it differs by {size:.3g} (hidden {function.hidden})")
 
 
@@ -214,7 +219,7 @@ def _draw(function: Function, levels: Array, name: str) -> list[Array]:
 
 
 def _cotangents(values: Sequence[Array]) -> list[Array]:
-    """Return random cotangents, none for huge values, beside which no difference of the others could be seen."""
+    """Return random cotangents, 0 for huge values: rounding of these would hide differences of the others."""
     rng = generator(0, "proof", "cotangents")
     return [np.where(np.abs(value) > HUGE, 0.0, rng.normal(size=value.shape)).astype(value.dtype) for value in values]
 

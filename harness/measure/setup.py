@@ -41,9 +41,9 @@ from harness.measure.task_guard import check_declared, check_evaluation, checked
 from harness.plugins import Plugins
 
 FLOW_SEQUENCES = 32  # of a batch, for the gradient flow ...
-FLOW_BYTES = 2**28  # ... or as many as have gradients of the states of this size ...
-FLOW_OPERATIONS = 1e11  # ... and take no longer: about ten seconds of the float64 reference, where that is needed
-FEWEST = 4  # sequences whatever they take: those of parity
+FLOW_BYTES = 2**28  # ... or fewer, if the gradients of their states take more than this ...
+FLOW_OPERATIONS = 1e11  # ... or more operations than this, about ten seconds of the float64 reference
+FEWEST = 4  # sequences, however many operations they take: those of parity
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Setup:
         return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
 
     def exact_trainer(self, parameters: Parameters) -> Trainer:
-        """Return the reference's trainer at these weights, in float64, that keeps few states of long sequences."""
+        """Return the reference's trainer at these weights, in float64; it keeps few states of long sequences."""
         variant = self.reference.variants(self.model.cell)[0]
         checkpoint: Checkpoint = "auto" if self.reference.checkpoints else "off"
         execution = Execution(variant, dtype="float64", checkpoint=checkpoint)
@@ -231,6 +231,6 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
 
 
 def default_options(task: type[Task]) -> dict[str, OptionValue]:
-    """Return the defaults of the options of a task, of those that have one, as a trial holds them."""
-    fields = {name: one.default for name, one in task.Options.model_fields.items() if not one.is_required()}
-    return {name: value for name, value in fields.items() if value is None or isinstance(value, str | int | float)}
+    """Return the default of every option of a task that has one, if a trial can hold it."""
+    defaults = {name: field.default for name, field in task.Options.model_fields.items() if not field.is_required()}
+    return {name: value for name, value in defaults.items() if value is None or isinstance(value, str | int | float)}

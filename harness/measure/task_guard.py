@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.contract import Batch, Inputs, Loss, PluginError, Score, Task, Vocabulary
 from harness.contract.names import error_text, shortened, text_of
 from harness.contract.record import finite
-from harness.measure.guard import LONGEST, finite_number
+from harness.measure.guard import LONGEST, described, finite_number
 
 
 def check_declared(task: Task, label: str) -> None:
@@ -50,7 +50,7 @@ def checked_loss(name: str, loss: Any, label: str) -> float:
     """Return the loss of a predictor that a task computes, as a float.
 
     Raises:
-        PluginError: it is no finite number.
+        PluginError: it is not a finite number.
     """
     number = finite_number(loss)
     if number is None:
@@ -62,11 +62,11 @@ def check_baseline_outputs(outputs: Any, batch: Batch, width: int, label: str) -
     """Check the outputs of a task's trivial predictor.
 
     Raises:
-        PluginError: they are no array of numbers of the right shape.
+        PluginError: they are not an array of numbers of the right shape.
     """
     shape = (batch.time_steps, batch.size, width)
     if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype.kind not in "fiu":
-        got = f"{outputs.shape} {outputs.dtype}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
+        got = described(outputs)
         raise PluginError(f"invalid baseline_outputs: expected (T, B, K) = {shape} or None, got {got}; {label}")
 
 
@@ -74,7 +74,7 @@ def checked_criterion(task: Task, label: str) -> str:
     """Return what a task says of its criterion.
 
     Raises:
-        PluginError: it is no text.
+        PluginError: it is not a text.
     """
     criterion = task.criterion
     if not isinstance(criterion, str):
@@ -86,7 +86,7 @@ def checked_steps_per_epoch(task: Task, batch: int, label: str) -> float | None:
     """Return after how many steps a task's training data come again, or None.
 
     Raises:
-        PluginError: it is no positive number.
+        PluginError: it is not a positive number.
     """
     steps = task.steps_per_epoch(batch)
     if steps is None:
@@ -98,7 +98,7 @@ def checked_steps_per_epoch(task: Task, batch: int, label: str) -> float | None:
 
 
 def checked_facts(task: Task, label: str) -> dict[str, Any]:
-    """Return what a task tells about itself.
+    """Return the facts that a task states about itself.
 
     Raises:
         PluginError: it cannot be stored.
@@ -116,7 +116,7 @@ def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str
     """Check the batches that a task wants its network evaluated on.
 
     Raises:
-        PluginError: there is none, or one is no batch, has no position that counts, or wrong arrays.
+        PluginError: there is none, or one is not a batch, has no position that counts, or has wrong arrays.
     """
     listed = isinstance(batches, Sequence) and len(batches) > 0
     if not listed or not all(isinstance(batch, Batch) and batch.mask.any() for batch in batches):
@@ -126,10 +126,10 @@ def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str
 
 
 def checked_score(score: Any, label: str) -> Score:
-    """Return what a task counts in some outputs, as numbers of Python.
+    """Return the score of a task for some outputs, as Python numbers.
 
     Raises:
-        PluginError: it is no ``Score`` of finite numbers, or more was right than there is.
+        PluginError: it is not a ``Score`` of finite numbers, or ``hits`` is above ``total``.
     """
     if not isinstance(score, Score) or not isinstance(score.extra, Mapping):
         _refuse("score", "a Score", score, label)
@@ -143,7 +143,7 @@ def checked_solved(answer: Any, label: str) -> bool:
     """Return whether a task says that it is solved; None, 0 and 1 are understood.
 
     Raises:
-        PluginError: it is no truth value.
+        PluginError: it is not a truth value.
     """
     if not isinstance(answer, bool | np.bool_) and answer is not None and finite_number(answer) not in {0.0, 1.0}:
         _refuse("solved", "True or False", answer, label)
@@ -159,22 +159,21 @@ def _pair(name: Any, pair: Any, label: str) -> tuple[float, float]:
 
 def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
     """Check shapes, kinds and ranges: an engine may clamp a token that does not exist, and train on another task."""
-    places = batch.mask.shape
+    shape = batch.mask.shape
     token = task.inputs.kind == "token"
-    _check_array(f"{what}: inputs", batch.inputs, places, task.inputs.size, label, classes=token)
+    _check_array(f"{what}: inputs", batch.inputs, shape, task.inputs.size, label, classes=token)
     classes = task.loss == "cross_entropy"
-    _check_array(f"{what}: targets", batch.targets, places, task.outputs, label, classes=classes)
-    if len(places) != 2 or batch.mask.dtype != np.bool_:  # noqa: PLR2004
-        raise PluginError(f"invalid {what}: expected a mask (T, B) bool, got {places} {batch.mask.dtype}; {label}")
+    _check_array(f"{what}: targets", batch.targets, shape, task.outputs, label, classes=classes)
+    if len(shape) != 2 or batch.mask.dtype != np.bool_:  # noqa: PLR2004
+        raise PluginError(f"invalid {what}: expected a mask (T, B) bool, got {shape} {batch.mask.dtype}; {label}")
 
 
-def _check_array(what: str, array: Any, places: tuple[int, ...], size: int, label: str, *, classes: bool) -> None:
+def _check_array(what: str, array: Any, mask_shape: tuple[int, ...], size: int, label: str, *, classes: bool) -> None:
     """Check ids (T, B) from 0 to size - 1, or finite vectors (T, B, size)."""
-    shape = places if classes else (*places, size)
+    shape = mask_shape if classes else (*mask_shape, size)
     kinds, expected = ("iu", f"ids below {size}") if classes else ("f", "finite floats")
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in kinds:
-        got = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise PluginError(f"invalid {what}: expected {expected} {shape}, got {got}; {label}")
+        raise PluginError(f"invalid {what}: expected {expected} {shape}, got {described(array)}; {label}")
     if not (_in_range(array, size) if classes else np.isfinite(array).all()):
         raise PluginError(f"invalid {what}: expected {expected}, got {array.min()} to {array.max()}; {label}")
 

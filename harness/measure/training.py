@@ -14,7 +14,7 @@ from harness.measure.audit import Auditor, Claim
 from harness.measure.clock import Block, Clock, Pace, time_steps
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
-from harness.measure.guard import Step, checked_compilations, checked_peak_memory, told_ranks
+from harness.measure.guard import Step, checked_compilations, checked_peak_memory, checked_rank_fields
 from harness.measure.honesty import checked_placement, checked_ranks
 from harness.measure.limits import LimitMeter, Limits, limit_figures
 from harness.measure.memory import PeakMemory, release_unused
@@ -96,7 +96,7 @@ class Training:
         end = self.clock.now()
         device_batches.clear()
         recompiled = checked_compilations(self.trainer, self.setup.label) - compiled
-        ranks = told_ranks(self.trainer, self.setup.label)
+        ranks = checked_rank_fields(self.trainer, self.setup.label)
         block = Block(len(batches), _tokens(batches), seconds, recompiled)
         pace.add(block)
         steady = bool(pace.steady) and pace.steady[-1] is block

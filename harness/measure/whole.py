@@ -1,4 +1,4 @@
-"""The whole state's gradient: where an engine gives that of h alone, the float64 reference gives the others."""
+"""The gradient of the whole state. If an engine gives that of h alone, the float64 reference gives the others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ROUNDING_FACTOR = 10.0  # times what rounding every weight and input once more d
 class WholeState:
     """Completes ``Gradients.hidden`` for a cell with several states, at the trainer's own weights and on its batch.
 
-    An engine whose gradient of h is not the reference's gets a flag, unless rounding explains the difference: a network
-    that is chaotic, or whose gradient explodes, is another one after each rounding.
+    An engine whose gradient of h is not the reference's gets a flag, unless rounding explains the difference: in a
+    chaotic network, or one whose gradient explodes, rounding alone changes the result.
     """
 
     setup: Setup
@@ -58,7 +58,7 @@ class WholeState:
 
 
 def _changed(batch: Batch, change: Callable[[Array], Array]) -> Batch:
-    """Return the batch with ``change`` done to its real inputs and targets; token ids and classes stay."""
+    """Return the batch with ``change`` applied to its real inputs and targets; token ids and classes stay."""
     inputs, targets = (
         change(cast("Array", part)).astype(np.float64) if np.issubdtype(part.dtype, np.floating) else part
         for part in (batch.inputs, batch.targets)
@@ -66,9 +66,9 @@ def _changed(batch: Batch, change: Callable[[Array], Array]) -> Batch:
     return replace(batch, inputs=cast("Any", inputs), targets=cast("Any", targets))
 
 
-def _difference(found: Series, exact: Series) -> float:
-    """Return the largest relative difference over the lags at which both are finite; 0 where the two are nothing."""
+def _difference(own: Series, exact: Series) -> float:
+    """Return the largest relative difference over the lags at which both are finite; 0 if there are none."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        off = np.abs(found - exact) / np.maximum(exact, FLOOR * exact[0])
-    known = off[np.isfinite(off)]
-    return float(known.max()) if known.size else 0.0
+        off = np.abs(own - exact) / np.maximum(exact, FLOOR * exact[0])
+    finite = off[np.isfinite(off)]
+    return float(finite.max()) if finite.size else 0.0

@@ -38,7 +38,7 @@ def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
 
 
 def layer_notes(without_layer: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return a note for each engine that is taken for cells of which its framework has no layer."""
+    """Return a note for each engine that runs cells for which its framework ships no layer."""
     return [
         f"{engine.partition(':')[0]} ships no layer for {', '.join(cells)}: it runs as {engine}"
         for engine, cells in without_layer.items()

@@ -68,25 +68,25 @@ def hidden_gradients_equal_the_reference(bench: Bench) -> None:
         agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, case)
         if found.states is not None:
             assert len(found.states) == len(bench.cell.states), f"states: expected one of {bench.cell.states}, {case}"
-            for name, one, other in zip(bench.cell.states, found.states, expected.states or (), strict=False):
-                agree(f"gradient of state {name}", one, other, bench.tolerance, case)
+            for name, own, right in zip(bench.cell.states, found.states, expected.states or (), strict=False):
+                agree(f"gradient of state {name}", own, right, bench.tolerance, case)
 
 
 def saturated_gates_equal_the_reference(bench: Bench) -> None:
     """Outputs and gradients are the reference's, and so finite, however far the gates' biases are from 0.
 
-    Each bias of every layer is the same, then each one of its own.
+    First all biases have the same value, then each has a random one.
     """
     case, rng, levels = DEEP, np.random.default_rng(4), SATURATED[bench.dtype]
     trainer, reference = bench.trainer(case), bench.reference_trainer(case)
-    batch, exact = (one.put(case.make_batch()) for one in (trainer, reference))
+    batch, exact = trainer.put(case.make_batch()), reference.put(case.make_batch())
     for level in (*levels, None):
         start = case.parameters(bench.cell)
         for name, value in start.items():
             if name.startswith("bias_ih"):
                 start[name] = value + (rng.choice(levels, value.shape) if level is None else level)
-        for one in (trainer, reference):
-            one.load(start)
+        trainer.load(start)
+        reference.load(start)
         where = "gates' biases at random" if level is None else f"gates' biases at {level:g}"
         expected, outputs = reference.gradients(exact), reference.outputs(exact)
         if not all(np.isfinite(array).all() for array in (outputs, expected.hidden, *expected.parameters.values())):

@@ -144,8 +144,8 @@ def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
         if mean is None:
             raise NotApplicable("the task has no baseline_outputs: losses are compared with baseline()")
         other = replace(batches[0], targets=np.roll(batches[0].targets, 1, axis=1)[::-1])
-        one, another = (np.asarray(task.baseline_outputs(batch)) for batch in (batches[0], other))
-        assert np.array_equal(one, another), f"baseline_outputs: they change with the targets {where}, but must not"
+        outputs, again = (np.asarray(task.baseline_outputs(batch)) for batch in (batches[0], other))
+        assert np.array_equal(outputs, again), f"baseline_outputs: they change with the targets {where}, but must not"
         loss, error = mean.value(), 5.0 * (mean.standard_error() or 0.0) + 1e-6 * baseline
         assert abs(loss - baseline) <= error, (
             f"baseline_outputs: over {len(batches)} validation batches their loss is {loss:.6g} +- {error:.2g}, "
@@ -153,7 +153,7 @@ def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
         )
 
 
-def what_is_told_of_the_data_is_sane(bench: TaskBench) -> None:
+def criterion_and_epoch_are_sane(bench: TaskBench) -> None:
     """The criterion is a text; training data come again after a positive number of steps, or not at all."""
     task = bench.longest()
     checked_criterion(task, "criterion")
@@ -208,7 +208,7 @@ CHECKS: tuple[Callable[[TaskBench], None], ...] = (
     validation_differs_from_training,
     baseline_is_that_of_a_trivial_predictor,
     baseline_outputs_are_a_fixed_predictors,
-    what_is_told_of_the_data_is_sane,
+    criterion_and_epoch_are_sane,
     perfect_outputs_score_full_marks,
     wrong_outputs_score_less,
     score_ignores_masked_positions,

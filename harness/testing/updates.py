@@ -87,9 +87,9 @@ def _clips_in_float32(bench: Bench, case: Case, parameters: Parameters, batch: B
     updates = Updates(Optimizer("sgd", learning_rate=1.0, clip_norm=1.0), parameters)
     norm, clipped = updates.step(gradients)
     trainer = bench.new_trainer(case, updates.optimizer, "float32", parameters=parameters)
-    found, where = trainer.train_step(trainer.put(batch)), f"a norm of {norm:.1e}"
-    agree("gradient_norm / its reference", float(found.gradient_norm) / norm, 1.0, tolerance, where)
-    assert bool(found.clipped) == clipped, f"clipped: expected {clipped}, got {bool(found.clipped)} ({where})"
+    result, where = trainer.train_step(trainer.put(batch)), f"a norm of {norm:.1e}"
+    agree("gradient_norm / its reference", float(result.gradient_norm) / norm, 1.0, tolerance, where)
+    assert bool(result.clipped) == clipped, f"clipped: expected {clipped}, got {bool(result.clipped)} ({where})"
     trained = trainer.parameters()
     for name, value in updates.parameters.items():
         agree(f"{name} after train_step", trained[name], value, tolerance, where)

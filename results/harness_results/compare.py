@@ -70,8 +70,8 @@ def compare(
         floors: engine (``backend:variant``) -> noise floor; ``"*"`` stands for all others.
         drift: of the machine between the two sides, which counts where the launches of a trial took no turns.
         rules: what fails besides a missing trial and a new failure; none: every ``slower``.
-        allowed: verdicts that are no regression.
-        fail_on_doubt: whether ``cannot_tell`` is one.
+        allowed: verdicts that do not count as regressions.
+        fail_on_doubt: whether ``cannot_tell`` counts as a regression.
 
     Raises:
         UsageError: two trials of one side cannot be told apart by ``key``.
@@ -82,8 +82,8 @@ def compare(
     rows = [_judged(row, rules, allowed, fail_on_doubt=fail_on_doubt) for row in _corrected(rows)]
     if any(len(group) > 1 for group in (*left.values(), *right.values())):
         rows.sort(key=lambda row: by_settings(row.trial))
-    sides = ([one for group in side.values() for one in group] for side in (left, right))
-    return Comparison(tuple(rows), differing(list(sides)))
+    sides = [[record for group in side.values() for record in group] for side in (left, right)]
+    return Comparison(tuple(rows), differing(sides))
 
 
 def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key, list[Record]]:
@@ -119,9 +119,9 @@ def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Flo
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with verdicts that hold for all comparisons of the table at once."""
-    found = iter(corrected([row.effect for row in rows if row.effect is not None]))
-    return [row if row.effect is None else _with_effect(row, next(found)) for row in rows]
+    """Return the rows with verdicts that are corrected for the number of comparisons in the table."""
+    effects = iter(corrected([row.effect for row in rows if row.effect is not None]))
+    return [row if row.effect is None else _with_effect(row, next(effects)) for row in rows]
 
 
 def _with_effect(row: Row, effect: Effect) -> Row:

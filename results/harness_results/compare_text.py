@@ -181,19 +181,19 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
         yield f"geometric mean of new / base throughput: {mean:.3f} (n = {len(comparison.ratios)})"
     yield "verdicts: " + ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items())
     if comparison.tests > 1:
-        yield HOLM.format(comparison.tests, FAMILY)
+        yield HOLM.format(comparison.tests)
     if comparison.versions:
         yield f"versions: {' · '.join(in_words(comparison.sides, comparison.versions))}"
-    told: dict[str, list[str]] = {}
+    trials: dict[str, list[str]] = {}
     for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
-        for line in _told(row):
-            told.setdefault(line, []).append(name)
-    for reason, where in told.items():
+        for remark in _remarks(row):
+            trials.setdefault(remark, []).append(name)
+    for reason, where in trials.items():
         yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004
 
 
-def _told(row: Row) -> Iterator[str]:
-    """Yield what must be known of one trial."""
+def _remarks(row: Row) -> Iterator[str]:
+    """Yield what a reader must know about one trial."""
     if row.drift is not None:
         yield _apart(row.drift)
     if row.reason:
@@ -201,7 +201,7 @@ def _told(row: Row) -> Iterator[str]:
     if row.effect is not None:
         yield from _conditions(row)
     if row.regressions:
-        broken = ", ".join(one if ":" in one else one.replace("_", " ") for one in row.regressions)
+        broken = ", ".join(rule if ":" in rule else rule.replace("_", " ") for rule in row.regressions)
         yield f"regression ({broken})"
     if row.unchecked:
         yield f"not checked ({', '.join(row.unchecked)}): base has no such figure"

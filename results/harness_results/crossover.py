@@ -27,7 +27,7 @@ class Crossover:
     Attributes:
         labels: of the network, and the parallel engine.
         ratios: seconds per step of the quickest serial variant / of the parallel one, by length where both are known.
-        verdicts: of the parallel one against that serial one, by length.
+        verdicts: of the parallel variant against that serial one, by length.
     """
 
     labels: Labels
@@ -74,16 +74,13 @@ def crossovers(records: Sequence[Record]) -> list[Crossover]:
             key = (label[:-1], trial.backend, trial.length)
             serial[key] = min(record, serial.get(key, record), key=_seconds)
     pairs = {label: _pairs(label, parallel[label], serial) for label in in_order(list(parallel))}
-    verdicts = iter(corrected([effect_of(*pair) for found in pairs.values() for pair in found.values()]))
-    return [
-        Crossover(
-            label,
-            {length: _seconds(one) / _seconds(other) for length, (one, other) in found.items()},
-            {length: next(verdicts).verdict for length in found},
-        )
-        for label, found in pairs.items()
-        if found
-    ]
+    effects = iter(corrected([effect_of(*pair) for by_length in pairs.values() for pair in by_length.values()]))
+    crossings = []
+    for label, by_length in pairs.items():
+        ratios = {length: _seconds(slow) / _seconds(fast) for length, (slow, fast) in by_length.items()}
+        verdicts = {length: next(effects).verdict for length in by_length}
+        crossings += [Crossover(label, ratios, verdicts)] if by_length else []
+    return crossings
 
 
 def crossover_table(records: Sequence[Record]) -> Grid | None:
@@ -105,7 +102,7 @@ def _pairs(
     label: Labels, parallel: Mapping[int, Record], serial: Mapping[tuple[Labels, str, int], Record]
 ) -> dict[int, tuple[Record, Record]]:
     """Return the serial and the parallel record at each length that has both."""
-    keys = {length: (label[:-1], one.trial.backend, length) for length, one in parallel.items()}
+    keys = {length: (label[:-1], record.trial.backend, length) for length, record in parallel.items()}
     return {length: (serial[keys[length]], parallel[length]) for length in sorted(parallel) if keys[length] in serial}
 
 

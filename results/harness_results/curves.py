@@ -50,18 +50,18 @@ def evaluations(found: Any) -> Points:
 
 
 def _flow(part: Mapping[str, Any], when: str) -> Plot:
-    """Return the drawing of a gradient flow, with marks for the share of h where the cell has further states."""
+    """Return the drawing of a gradient flow, with marks for the share of h if the cell has further states."""
     decay, states = part.get("decay"), part.get("states")
-    told = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
+    suffix = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
     norms = points(part.get("median"), part.get("lags"))
     names = [one_line(name) for name in states] if isinstance(states, Mapping) else []
     what, alone = "h", list[tuple[float, float]]()
     if isinstance(states, Mapping) and len(names) > 1:
-        what, told = f"({', '.join(names)})", f", o: by {names[0]} alone{told}"
+        what, suffix = f"({', '.join(names)})", f", o: by {names[0]} alone{suffix}"
         least = min((norm for _, norm in norms if norm > 0), default=0.0)  # nothing below it, so that the axis stays
-        alone = [one for one in points(next(iter(states.values())), part.get("lags")) if one[1] >= least]
+        alone = [point for point in points(next(iter(states.values())), part.get("lags")) if point[1] >= least]
         alone = alone[:: max(1, len(norms) // MARKS)]
-    title = f"gradient flow, {when}: norm of dL/d{what}{told}"
+    title = f"gradient flow, {when}: norm of dL/d{what}{suffix}"
     return Plot(title, "lag (time steps back)", norms, alone, logarithmic=True)
 
 

@@ -1,4 +1,4 @@
-"""Stored text and bytes as values. What this program never writes is refused, before it costs memory or a stack."""
+"""Stored text and bytes as values. Values that this program never writes are refused before they are unpacked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 MOST_BYTES = 2**28  # of one value: more than the curves of a training of ten million steps
 MOST_LEVELS = 50
-LARGE_BYTES, MOST_TIMES = 2**24, 100  # curves of this size and more shrink tenfold when they are packed, not so much
-FEW_BRACKETS = 200  # so few cost less than counting their levels would
+LARGE_BYTES, MOST_TIMES = 2**24, 100  # a larger value may not be this many times its packed size: curves shrink tenfold
+FEW_BRACKETS = 200  # the levels of a text with fewer are not counted
 
 
 class DamagedError(ValueError):

@@ -1,4 +1,4 @@
-"""What a variant is that runs this project's own code under the name of a framework."""
+"""Variants that run this project's own code under the name of a framework, and what that code is."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ OWN_CODE = {
 
 
 def variant_legend(records: Iterable[Record]) -> list[str]:
-    """Return one line that says what such variants are, if the records have any."""
+    """Return one line that explains such variants, if the records have any."""
     engines = dict.fromkeys((record.trial.variant, record.trial.backend) for record in records)
-    told = []
+    parts = []
     for variant, what in OWN_CODE.items():
         names = [name for backend, name in FRAMEWORKS.items() if (variant, backend) in engines]
-        told += [f"{variant}: {what} {_listed(names)}"] if names else []
-    return [" · ".join(told)] if told else []
+        parts += [f"{variant}: {what} {_listed(names)}"] if names else []
+    return [" · ".join(parts)] if parts else []
 
 
 def _listed(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which of two sets of launches is faster: the one rule, of ``harness compare``, of tables and of the page."""
+"""Which of two sets of launches is faster: one rule for ``harness compare``, tables, charts and the page."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def effect_of(base: Record, new: Record) -> Effect:
     return effect_of_launches(left, right, floor, DEFAULT_DRIFT)[0]
 
 
-def took_turns(one: Record, other: Record) -> bool:
+def took_turns(first: Record, second: Record) -> bool:
     """Say whether the launches of two records took turns."""
-    return interleaved(each_launch(one), each_launch(other))
+    return interleaved(each_launch(first), each_launch(second))

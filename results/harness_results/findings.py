@@ -93,7 +93,7 @@ def overfitting(record: Record) -> Overfitting | None:
     """Return the over-fitting if it is notable: a gap, and a validation loss that was better before the end.
 
     A gap alone is none: held-out text may simply be harder than the text that was trained on. Data that never come
-    again cannot be over-fitted. Records that do not say whether data came again, or how large the noise is, show none.
+    again cannot be over-fitted. Records that lack ``steps_per_epoch`` or the noise of the gap have none.
     """
     gap, error = (detail(record, name) for name in ("overfitting_gap", "overfitting_gap_error"))
     epoch, validation = detail(record, "steps_per_epoch"), record.figures.get("loss_validation")
@@ -116,22 +116,22 @@ def detail(record: Record, name: str) -> float | None:
 
 
 def exact_baseline(record: Record) -> float | None:
-    """Return the exact loss of the baseline, which is that of no batches; an older record has no other."""
+    """Return the baseline's loss over all sequences, not over batches; older records have no other."""
     exact = detail(record, "loss_baseline_exact")
     return record.figures.get("loss_baseline") if exact is None else exact
 
 
 def scores(record: Record) -> dict[str, float]:
     """Return the further scores of the task after training, such as ``exact_match``."""
-    known = record.details.get("scores")
-    known = known if isinstance(known, Mapping) else {}
-    return {str(name): value for name, value in known.items() if isinstance(value, int | float)}
+    content = record.details.get("scores")
+    content = content if isinstance(content, Mapping) else {}
+    return {str(name): value for name, value in content.items() if isinstance(value, int | float)}
 
 
 def criterion(record: Record) -> str:
-    """Return what ``solved`` asks for and whose criterion that is, as the task says it; empty: it does not."""
-    told = record.details.get("criterion")
-    return told if isinstance(told, str) else ""
+    """Return what ``solved`` asks for and whose criterion that is; empty if the task does not say."""
+    text = record.details.get("criterion")
+    return text if isinstance(text, str) else ""
 
 
 def lost_again(record: Record) -> str | None:

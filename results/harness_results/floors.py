@@ -43,17 +43,18 @@ def with_floors(records: Sequence[Record], calibrations: Mapping[str, Mapping[st
         records: one per trial and environment.
         calibrations: environment_id -> name -> content.
     """
-    known: dict[tuple[str, int], dict[str, Floor]] = {}
-    return [_with_floor(record, calibrations, known) for record in records]
+    floors: dict[tuple[str, int], dict[str, Floor]] = {}
+    return [_with_floor(record, calibrations, floors) for record in records]
 
 
 def _with_floor(
-    record: Record, calibrations: Mapping[str, Mapping[str, Any]], known: dict[tuple[str, int], dict[str, Floor]]
+    record: Record, calibrations: Mapping[str, Mapping[str, Any]], floors: dict[tuple[str, int], dict[str, Floor]]
 ) -> Record:
-    place = (record.environment_id or "", int(record.details.get("launches", 1)))
-    if place not in known:
-        known[place] = measured_floors(calibrations.get(place[0], {}), place[1])
-    floor = known[place].get(record.trial.engine) or known[place].get("*")
+    environment, launches = record.environment_id or "", int(record.details.get("launches", 1))
+    if (environment, launches) not in floors:
+        floors[environment, launches] = measured_floors(calibrations.get(environment, {}), launches)
+    by_engine = floors[environment, launches]
+    floor = by_engine.get(record.trial.engine) or by_engine.get("*")
     return record if floor is None else replace(record, details={**record.details, "noise_floor": asdict(floor)})
 
 

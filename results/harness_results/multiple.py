@@ -10,20 +10,20 @@ from harness_results.statistics import FAMILY, Effect, enough_launches, is_same
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return the p-values that Holm's step-down method adjusts for their number; None where there is none."""
-    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    ordered = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
-    for rank, (p, index) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * p))
+    for rank, (p, index) in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(ordered) - rank) * p))
         adjusted[index] = largest
     return adjusted
 
 
 def corrected(effects: Sequence[Effect]) -> list[Effect]:
-    """Return the effects with adjusted p-values; a difference that these no longer show is none."""
+    """Return the effects with adjusted p-values; verdicts that these no longer support are withdrawn."""
     adjusted = holm([effect.p_value for effect in effects])
     total = sum(p is not None for p in adjusted)
-    return [_corrected(replace(one, p_adjusted=p), total) for one, p in zip(effects, adjusted, strict=True)]
+    return [_corrected(replace(effect, p_adjusted=p), total) for effect, p in zip(effects, adjusted, strict=True)]
 
 
 def _corrected(effect: Effect, total: int) -> Effect:

@@ -49,7 +49,7 @@ def networks(records: Sequence[Record]) -> Networks:
     axes = [name for name in varying if name not in by_length]
     usual = _usual(records)
     shared = {name: settings[0][name] for name in names if name not in varying}
-    told = {name: value for name, value in shared.items() if value != usual.get(name)}
+    unusual = {name: value for name, value in shared.items() if value != usual.get(name)}
     labels: list[tuple[str, ...]] = [
         (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
         for record, setting in zip(records, settings, strict=True)
@@ -61,7 +61,7 @@ def networks(records: Sequence[Record]) -> Networks:
         axes=("cell", *(axis.replace("_", " ") for axis in axes), "engine"),
         labels=tuple(labels),
         by_length=tuple(by_length),
-        words=_in_words(told, by_length),
+        words=_in_words(unusual, by_length),
     )
 
 
@@ -87,11 +87,11 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     """Return what was asked of a trial besides the fixed axes, as text; task options by their own names."""
     content = record.trial.content()
     options = content.pop("task_options")
-    found = {name: value for name, value in content.items() if name not in _KEYS}
-    found |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
-    found |= {"devices": record.trial.devices} | {_option(name): value for name, value in options.items()}
-    found |= {MACHINE: machines[record.environment_id]} if machines else {}
-    return {_name(name): _setting(value) for name, value in found.items()}
+    settings = {name: value for name, value in content.items() if name not in _KEYS}
+    settings |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
+    settings |= {"devices": record.trial.devices} | {_option(name): value for name, value in options.items()}
+    settings |= {MACHINE: machines[record.environment_id]} if machines else {}
+    return {_name(name): _setting(value) for name, value in settings.items()}
 
 
 def _option(name: str) -> str:
@@ -100,9 +100,9 @@ def _option(name: str) -> str:
 
 
 def _usual(records: Sequence[Record]) -> dict[str, str]:
-    """Return what goes without saying: the defaults of a trial but for the first and last words, and the machine.
+    """Return the settings that a caption omits: the defaults of all but ``_FIRST`` and ``_LAST``, and the machine.
 
-    Of a task they are those that its records hold; of older records, which hold none, whatever is set is told.
+    The defaults of a task are those that its records hold. Older records hold none: all their task options are shown.
     """
     first = records[0]
     fields = {name: field.default for name, field in Trial.model_fields.items() if not field.is_required()}
@@ -110,13 +110,14 @@ def _usual(records: Sequence[Record]) -> dict[str, str]:
     kept = ("clip_norm", "devices", *(name for name in fields if name not in silent))
     usual = {name: fields[name] for name in kept} | {"python": OWN}
     trials = [record.trial for record in records]
-    if all(one.evaluate_every in (0, steps_between_evaluations(one.steps)) for one in trials):
+    if all(trial.evaluate_every in (0, steps_between_evaluations(trial.steps)) for trial in trials):
         usual["evaluate_every"] = first.trial.evaluate_every
-    known = [one for one in (record.details.get("task_defaults") for record in records) if isinstance(one, Mapping)]
+    details = [record.details.get("task_defaults") for record in records]
+    of_tasks = [defaults for defaults in details if isinstance(defaults, Mapping)]
     options = {
         _option(name): value
         for name, value in first.trial.task_options.items()
-        if all(defaults.get(name, _MISSING) == value for defaults in known or [{name: None}])
+        if all(defaults.get(name, _MISSING) == value for defaults in of_tasks or [{name: None}])
     }
     machine = machine_names(records).get(first.environment_id)
     return {_name(name): _setting(value) for name, value in {**usual, **options, MACHINE: machine}.items()}
@@ -143,19 +144,19 @@ def _follows_length(name: str, records: Sequence[Record], settings: Sequence[dic
     return all(len(found) == 1 for found in values.values())
 
 
-def _in_words(told: Mapping[str, str], by_length: Sequence[str]) -> str:
+def _in_words(settings: Mapping[str, str], by_length: Sequence[str]) -> str:
     """Return settings in words, in the order of a trial's fields between the first and the last ones."""
-    order = [*_FIRST, *(name for name in told if name not in (*_FIRST, *_LAST)), *_LAST]
-    words = [_word(name, told) for name in order if name in told]
+    order = [*_FIRST, *(name for name in settings if name not in (*_FIRST, *_LAST)), *_LAST]
+    words = [_word(name, settings) for name in order if name in settings]
     return " · ".join([*filter(None, words), *(f"{name.replace('_', ' ')} by length" for name in by_length)])
 
 
-def _word(name: str, told: Mapping[str, str]) -> str:
-    value = told[name]
-    if name == "learning_rate" and "optimizer" in told:
+def _word(name: str, settings: Mapping[str, str]) -> str:
+    value = settings[name]
+    if name == "learning_rate" and "optimizer" in settings:
         return ""  # stands with the optimizer
     if name in _BARE:
-        return f"{value} {told.get('learning_rate', '')}".strip() if name == "optimizer" else value
+        return f"{value} {settings.get('learning_rate', '')}".strip() if name == "optimizer" else value
     if name in ("threads", "devices"):
         return f"{value} {name if value != '1' else name[:-1]}"
     return f"{'clip' if name == 'clip_norm' else name.replace('_', ' ')} {value}"

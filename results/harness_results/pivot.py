@@ -87,7 +87,7 @@ def pivot(records: Sequence[Record], bold: Container[int] | None = None) -> Pivo
 
     Args:
         records: of one task.
-        bold: the ``id`` of the records that are the fastest; None: as these records alone tell.
+        bold: the ``id`` of the records that are the fastest; None: judged by these records alone.
     """
     found, bold = networks(records), fastest([records]) if bold is None else bold
     lengths = tuple(sorted({record.trial.length for record in records}))
@@ -124,14 +124,14 @@ def agreed(figure: str, length: int, records: Sequence[Record]) -> float | None:
 
 def baseline_at(length: int, records: Sequence[Record]) -> float | None:
     """Return the baseline at a length: on the validation batches if all records had the same, else the exact one."""
-    found = agreed("loss_baseline", length, records)
+    on_batches = agreed("loss_baseline", length, records)
     exact = (findings.exact_baseline(record) for record in records if record.trial.length == length)
-    return _agreed(exact) if found is None else found
+    return _agreed(exact) if on_batches is None else on_batches
 
 
 def _agreed(values: Iterable[float | None]) -> float | None:
-    known = set(values) - {None}
-    return known.pop() if len({number(value, 6) for value in known}) == 1 else None
+    distinct = set(values) - {None}
+    return distinct.pop() if len({number(value, 6) for value in distinct}) == 1 else None
 
 
 def _reference(loss: float, baseline: float | None) -> tuple[Shown, ...]:

@@ -116,7 +116,9 @@ def _multiple(record: Record | None, base: float | None) -> str:
 def _of_limit(records: Sequence[Record], least: float | None) -> str:
     """Return the shortest step of the engines that compute the same function, as a multiple of the limit."""
     steps = [
-        _figure(one, "step_seconds_median") for one in records if one.status == "ok" and "deviation" not in one.details
+        _figure(record, "step_seconds_median")
+        for record in records
+        if record.status == "ok" and "deviation" not in record.details
     ]
     shortest = min(filter(None, steps), default=None)
     return number(shortest / least) if shortest and least else UNKNOWN

@@ -91,15 +91,15 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
 
 
 def _learning(record: Record) -> dict[str, str]:
-    """Return what of learning has no column: further scores, the exact baseline, the criterion and whether it held."""
-    told = {one_line(name): number(value) for name, value in findings.scores(record).items()}
+    """Return the facts on learning that are not figures: scores, exact baseline, criterion, and when it was lost."""
+    facts = {one_line(name): number(value) for name, value in findings.scores(record).items()}
     if (exact := findings.detail(record, "loss_baseline_exact")) is not None:
-        told["loss_baseline_exact"] = number(exact)
+        facts["loss_baseline_exact"] = number(exact)
     if criterion := findings.criterion(record):
-        told["criterion"] = one_line(criterion)
+        facts["criterion"] = one_line(criterion)
     if lost := findings.lost_again(record):
-        told["lost again"] = lost
-    return told
+        facts["lost again"] = lost
+    return facts
 
 
 def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
@@ -132,9 +132,9 @@ def _evaluations(evaluations: Any) -> Iterator[Text]:
     heads = ["step", "validation", "training", "accuracy", *(one_line(name)[:WIDEST_SCORE] for name in scores)]
     yield Text("".join(f"  {head:>10}" for head in heads), style="dim")
     shown = _spread(len(known))
-    for found in (known[index] for index in shown):
-        values = [found.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy")]
-        values += [_mapping(found.get("extra")).get(name) for name in scores]
+    for evaluation in (known[index] for index in shown):
+        values = [evaluation.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy")]
+        values += [_mapping(evaluation.get("extra")).get(name) for name in scores]
         pairs = zip(heads, values, strict=True)
         yield Text("".join(f"  {number(_known(value)):>{max(10, len(head))}}" for head, value in pairs))
     if len(shown) < len(known):

@@ -145,8 +145,8 @@ def _check_objects(database: SqliteFile) -> None:
 def _foreign(connection: Connection) -> list[tuple[str, str]]:
     """Return kind and name of everything in the database that this program did not make."""
     own = {name for table in tables.sorted_tables for name in (table.name, *(index.name for index in table.indexes))}
-    found = connection.exec_driver_sql("SELECT type, name FROM sqlite_master ORDER BY name").all()
-    return [(kind, name) for kind, name in found if name not in own and not name.startswith("sqlite_")]
+    objects = connection.exec_driver_sql("SELECT type, name FROM sqlite_master ORDER BY name").all()
+    return [(kind, name) for kind, name in objects if name not in own and not name.startswith("sqlite_")]
 
 
 def _check_pages(database: SqliteFile) -> None:
@@ -155,9 +155,9 @@ def _check_pages(database: SqliteFile) -> None:
     if size > WHOLE_BYTES:
         _check_length(database.path, size)
         return
-    found = database.run(lambda connection: connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
-    if found != "ok":
-        raise damaged(database.path, str(found))
+    result = database.run(lambda connection: connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    if result != "ok":
+        raise damaged(database.path, str(result))
 
 
 def _check_length(path: Path, size: int) -> None:

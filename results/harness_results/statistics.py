@@ -123,11 +123,11 @@ def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0, c
     change = float(median(new) / median(base)) - 1
     fewest = min(len(base), len(new))
     if max(len(base), len(new)) == 1:
-        return Effect("cannot_tell", change, reason=f"one launch each: {_cure(comparisons)}")
+        return Effect("cannot_tell", change, reason=f"one launch each: {_more_launches(comparisons)}")
     ratios = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)))
     low, high = ratios[0] / (1 + drift) - 1, ratios[1] * (1 + drift) - 1
     if fewest < FEWEST:
-        few = f"{len(base)} and {len(new)} launches: {_cure(comparisons)}"
+        few = f"{len(base)} and {len(new)} launches: {_more_launches(comparisons)}"
         return Effect("cannot_tell", change, low, high, reason=few)
     effect = Effect("cannot_tell", change, low, high, _mann_whitney(base, new))
     verdict = _verdict(effect, floor)
@@ -153,12 +153,12 @@ def is_same(effect: Effect) -> bool:
 
 
 def enough_launches(comparisons: int) -> int:
-    """Return how many launches on each side can show a difference among so many comparisons."""
+    """Return how many launches on each side can show a difference in a table of this many comparisons."""
     level = min(ALPHA, FAMILY / max(1, comparisons))
     return next(n for n in count(FEWEST) if 2 / comb(2 * n, n) <= level)  # p where every launch of one side is ahead
 
 
-def _cure(comparisons: int) -> str:
+def _more_launches(comparisons: int) -> str:
     return f"measure with --launches {enough_launches(comparisons)} or more"
 
 

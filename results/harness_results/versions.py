@@ -23,45 +23,46 @@ def versions(records: Iterable[Record]) -> dict[str, list[str]]:
 def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
     """Return name -> version on each side of whatever differs, Python and the harness's commit included.
 
-    What a side lacks counts where all sides ran the same backends: each record knows the libraries of its own.
+    A library that one side lacks counts only if all sides ran the same backends: a record lists those of its backend.
     """
-    known = [_united(map(_software, side)) for side in sides]
+    software = [_united(map(_software, side)) for side in sides]
     backends = [{record.trial.backend for record in side if record.environment} for side in sides]
     alike = all(names == backends[0] for names in backends)
-    names = dict.fromkeys(name for one in known for name in one)
-    found = {name: tuple(" or ".join(one.get(name, [ABSENT])) for one in known) for name in names}
-    return {name: texts for name, texts in found.items() if len(set(texts)) > 1 and (alike or ABSENT not in texts)}
+    names = dict.fromkeys(name for side in software for name in side)
+    texts = {name: tuple(" or ".join(side.get(name, [ABSENT])) for side in software) for name in names}
+    return {name: each for name, each in texts.items() if len(set(each)) > 1 and (alike or ABSENT not in each)}
 
 
 def _libraries(record: Record) -> dict[str, Any]:
     harness = {"harness": record.harness_version} if record.harness_version else {}
-    plugins = {name: one for name, one in _mapping(record.environment.get("plugins")).items() if name != DISTRIBUTION}
+    plugins = dict(_mapping(record.environment.get("plugins")))
+    plugins.pop(DISTRIBUTION, None)
     return {**harness, **_mapping(record.environment.get("libraries")), **plugins}
 
 
 def _software(record: Record) -> dict[str, Any]:
     python = _mapping(record.environment.get("python")).get("version")
     commit = str(record.environment.get("commit") or "")[:DIGITS]
-    found = {"Python": python, **_libraries(record), "commit": commit}
-    return {name: one for name, one in found.items() if one}
+    software = {"Python": python, **_libraries(record), "commit": commit}
+    return {name: version for name, version in software.items() if version}
 
 
-def _united(found: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _united(versions_of_records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     united: dict[str, dict[str, None]] = {}
-    for one in found:
-        for name, version in one.items():
+    for versions_of_record in versions_of_records:
+        for name, version in versions_of_record.items():
             united.setdefault(one_line(name), {})[one_line(version)] = None
-    return {name: list(known) for name, known in united.items()}
+    return {name: list(distinct) for name, distinct in united.items()}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def in_words(names: Sequence[str], found: Mapping[str, Sequence[str]]) -> list[str]:
+def in_words(names: Sequence[str], differences: Mapping[str, Sequence[str]]) -> list[str]:
     """Return one text for each side: its name, and its versions of what differs."""
-    shown = list(found.items())[:MOST]
-    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    shown = list(differences.items())[:MOST]
+    more = f" and {len(differences) - MOST} more" if len(differences) > MOST else ""
     return [
         f"{one_line(name)}: {', '.join(f'{library} {texts[side]}' for library, texts in shown)}{more}"
         for side, name in enumerate(names)
@@ -73,5 +74,5 @@ def legend(records: Sequence[Record]) -> list[str]:
     sides: dict[str, list[Record]] = {}
     for record in records:
         sides.setdefault(record.trial.python or OWN, []).append(record)
-    found = differing(list(sides.values())) if len(sides) > 1 else {}
-    return [f"python {words}" for words in in_words(list(sides), found)] if found else []
+    differences = differing(list(sides.values())) if len(sides) > 1 else {}
+    return [f"python {words}" for words in in_words(list(sides), differences)] if differences else []

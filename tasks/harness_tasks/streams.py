@@ -40,6 +40,6 @@ def windows(text: Text, streams: int, length: int, *, pad: bool = False) -> Iter
 def _window(text: Text, starts: NDArray[np.int64], lengths: NDArray[np.int64], length: int, *, carry: bool) -> Batch:
     """Return the window of ``length`` steps from ``starts`` (B,), of which the first ``lengths`` (B,) count."""
     mask = np.arange(length)[:, None] < lengths
-    places = np.where(mask, starts + np.arange(length)[:, None], 0)
-    tokens = [np.where(mask, text[places + ahead], 0).astype(np.int32) for ahead in (0, 1)]
+    indices = np.where(mask, starts + np.arange(length)[:, None], 0)
+    tokens = [np.where(mask, text[indices + ahead], 0).astype(np.int32) for ahead in (0, 1)]
     return Batch(tokens[0], tokens[1], mask, carry=carry)

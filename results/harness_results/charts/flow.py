@@ -90,12 +90,12 @@ def _flow(found: Any) -> Flow | None:
     return Flow(points, unit, series([found.get("decay")])[0], _states(found.get("states"), lags))
 
 
-def _states(found: Any, lags: Sequence[float | None]) -> dict[str, list[tuple[float, float | None]]]:
-    known = {str(name): series(norms) for name, norms in found.items()} if isinstance(found, Mapping) else {}
+def _states(content: Any, lags: Sequence[float | None]) -> dict[str, list[tuple[float, float | None]]]:
+    curves = {str(name): series(norms) for name, norms in content.items()} if isinstance(content, Mapping) else {}
     return {
         name: [(lag, norm) for lag, norm in zip(lags, norms, strict=True) if lag is not None and lag >= 0]
-        for name, norms in known.items()
-        if len(norms) == len(lags) and len(known) > 1
+        for name, norms in curves.items()
+        if len(norms) == len(lags) and len(curves) > 1
     }
 
 

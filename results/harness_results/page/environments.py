@@ -48,7 +48,7 @@ def warnings(records: Sequence[Record]) -> list[str]:
             f"These trials come from {len(known)} environments. Losses can be compared; speeds and memory only within "
             "one environment."
         )
-    mixed = [name for name, known in versions(records).items() if len(known) > 1]
+    mixed = [name for name, each in versions(records).items() if len(each) > 1]
     if mixed:
         found.append(f"Several versions are mixed: {listed(mixed)}. See the table of environments.")
     return found
@@ -59,9 +59,9 @@ def _facts(records: Sequence[Record]) -> dict[str, str]:
     for record in records:
         for name, text in _machine(record.environment):
             found.setdefault(name, {})[one_line(text)] = None
-    told = [f"{name} {' or '.join(known)}" for name, known in versions(records).items()]
+    libraries = [f"{name} {' or '.join(each)}" for name, each in versions(records).items()]
     return {name: " or ".join(texts) for name, texts in found.items()} | (
-        {"versions": listed(told, MOST_LIBRARIES)} if told else {}
+        {"versions": listed(libraries, MOST_LIBRARIES)} if libraries else {}
     )
 
 

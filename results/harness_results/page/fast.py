@@ -18,21 +18,21 @@ from harness_results.text import number, one_line
 MOST_WINNERS = 4
 
 
-def who_is_fast(records: Sequence[Record], found: Sequence[Contest] | None = None) -> str:
+def who_is_fast(records: Sequence[Record], of_task: Sequence[Contest] | None = None) -> str:
     """Return the sentence of the records of one task, without its name and full stop.
 
     Args:
         records: of the task.
-        found: its contests among those of all tasks; None: there is no other task.
+        of_task: its contests, with p-values corrected over all tasks; None: there is no other task.
     """
     same = comparable(records)
     if not same:
         return "no trial has a speed that can be compared"
-    found = contests([records])[0] if found is None else found
+    of_task = contests([records])[0] if of_task is None else of_task
     engines = {record.trial.engine for record in same}
     if len(engines) == 1:
-        return f"one engine only, {one_line(engines.pop())}; {_told(found, 'cell')}"
-    return _told(found, "engine")
+        return f"one engine only, {one_line(engines.pop())}; {_sentence(of_task, 'cell')}"
+    return _sentence(of_task, "engine")
 
 
 def basis(records: Sequence[Record]) -> str:
@@ -71,39 +71,41 @@ def _unverified(records: Sequence[Record]) -> str:
 
 def _warming_up(records: Sequence[Record]) -> str:
     count = sum(map(findings.is_warming_up, records))
-    return f" In {count} of {counted(len(records), 'trial')} the warm-up ended before block times were flat." * bool(
-        count
-    )
+    if not count:
+        return ""
+    return f" In {count} of {counted(len(records), 'trial')} the warm-up ended before block times were flat."
 
 
 def _apart(records: Sequence[Record]) -> str:
     """Return in how many of the comparisons the launches took no turns, in brackets."""
-    found = [one for task in contests(by_task(records)) for one in task if not one.few_launches]
-    apart = sum(not one.took_turns for one in found)
-    return f" (so in {apart} of {counted(len(found), 'comparison')} here)" if apart else ""
+    judged = [contest for task in contests(by_task(records)) for contest in task if not contest.few_launches]
+    apart = sum(not contest.took_turns for contest in judged)
+    return f" (so in {apart} of {counted(len(judged), 'comparison')} here)" if apart else ""
 
 
-def _told(found: Sequence[Contest], kind: str) -> str:
-    if not found:
+def _sentence(of_task: Sequence[Contest], kind: str) -> str:
+    if not of_task:
         return f"no two {kind}s were measured on the same network and length"
-    clear = [contest for contest in found if contest.is_clear]
-    total = counted(len(found), "comparison")
+    clear = [contest for contest in of_task if contest.is_clear]
+    total = counted(len(of_task), "comparison")
     if not clear:
-        return f"no clear winner among the {kind}s in {_all(len(found), total)}: {_doubts(found)}"
-    rest = len(found) - len(clear)
-    return f"{_winners(clear, len(found))}{f'; no clear winner in {rest} of {total}: {_doubts(found)}' if rest else ''}"
+        return f"no clear winner among the {kind}s in {_all(len(of_task), total)}: {_doubts(of_task)}"
+    rest = len(of_task) - len(clear)
+    others = f"; no clear winner in {rest} of {total}: {_doubts(of_task)}" if rest else ""
+    return f"{_winners(clear, len(of_task))}{others}"
 
 
 def _all(number_: int, total: str) -> str:
     return "the one comparison" if number_ == 1 else f"all {total}"
 
 
-def _doubts(found: Sequence[Contest]) -> str:
+def _doubts(unclear: Sequence[Contest]) -> str:
     """Return why there is no winner in some comparisons."""
-    few = sum(one.few_launches for one in found)
-    close = sum(not one.is_clear and not one.few_launches for one in found)
-    told = [f"{few} with fewer than {FEWEST} launches of each"] if few else []
-    return listed([*told, *([f"{close} too close to tell"] if close else [])])
+    few = sum(contest.few_launches for contest in unclear)
+    doubts = [f"{few} with fewer than {FEWEST} launches of each"] if few else []
+    close = sum(not contest.is_clear and not contest.few_launches for contest in unclear)
+    doubts += [f"{close} too close to tell"] if close else []
+    return listed(doubts)
 
 
 def _winners(clear: Sequence[Contest], total: int) -> str:

@@ -37,7 +37,7 @@ def headline(records: Sequence[Record]) -> list[Answer]:
     """Return the three answers that these records give, those left out that compute another function."""
     like = [record for record in records if not _is_unlike(record)]
     tasks, others = by_task(like), _others(records)
-    speeds = {id(task): found for task, found in zip(tasks, contests(tasks), strict=True)}
+    speeds = {id(task): of_task for task, of_task in zip(tasks, contests(tasks), strict=True)}
     asked = (
         ("Who learns?", learns.who_learns, learns.basis),
         ("Who is fast?", lambda task: fast.who_is_fast(task, speeds[id(task)]), fast.basis),

@@ -17,11 +17,11 @@ from harness_results.text import one_line
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
     """Return the sentence of the records of one task, without its name and full stop."""
     known = [r for r in records if r.status == "ok" and r.figures.get("gradient_horizon") is not None]
-    explodes = _counted("explodes", findings.is_exploding, records)  # those that diverged, too
+    explodes = _counted("explodes", findings.is_exploding, records)  # diverged trials included
     if not known:
         return explodes or "the gradient's flow was not measured"
-    told = [_at_the_longest(known), _counted("vanishes before T/2", findings.is_vanishing, known), explodes]
-    return "; ".join(filter(None, told))
+    vanishes = _counted("vanishes before T/2", findings.is_vanishing, known)
+    return "; ".join(filter(None, [_at_the_longest(known), vanishes, explodes]))
 
 
 def basis(records: Sequence[Record]) -> str:
