@@ -79,7 +79,7 @@ TOKENS = (
 
 @dataclass(frozen=True)
 class Ground:
-    """What all cases start from: a good store, its plan, and one of its trials."""
+    """What all cases start from: an undamaged store, its plan, and one of its trials."""
 
     folder: Path
     store: Path
@@ -97,7 +97,7 @@ class Case:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the cases and print a line for each fault and one for each family."""
+    """Run the cases; print a line for each fault and a summary of each family."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, count in (("plans", 300), ("commands", 700), ("bytes", 300), ("stores", 40)):
         parser.add_argument(f"--{name}", type=int, default=count)
@@ -126,7 +126,9 @@ def lay(folder: Path) -> Ground:
         text = ["-t", "char", "-c", "rnn", "-T", "5", "--hidden", "4", "--batch", "2", "--steps", "6", "--sample", "5"]
         status |= cli._status(["run", *text, "-b", "numpy:loop", "--store", str(store), "-q", "-f", "json"])  # noqa: SLF001
     if status:
-        raise UsageError(f"the good store could not be made: exit status {status}")
+        raise UsageError(
+            f"the run that fills the undamaged store failed: exit status {status}; run its plan by hand to see why"
+        )
     trial = json.loads(quiet.getvalue().splitlines()[-1])["trial_id"]
     return Ground(folder, store, plan, trial)
 
@@ -138,17 +140,17 @@ def run_family(family: str, cases: Iterator[Case], ground: Ground, only: str | N
     for number, case in enumerate(cases, start=1):
         if only is not None and only != f"{family}:{number}":
             continue
-        place = ground.folder / "case"
-        place.mkdir()
-        case.prepare(place)
+        folder = ground.folder / "case"
+        folder.mkdir()
+        case.prepare(folder)
         for command in case.commands:
-            status, output = run(command, place)
+            status, output = run(command, folder)
             fault = None if status in EXPECTED and "Traceback" not in output else status
             statuses["fault" if fault is not None else f"exit {status}"] += 1
             if fault is not None or only:
                 shown = " ".join(word if len(word) < 80 else f"{word[:77]}..." for word in command)  # noqa: PLR2004
                 print(f"{family}:{number} {case.name}: exit {status}: harness {shown}\n{output[-1500:]}", flush=True)
-        shutil.rmtree(place)
+        shutil.rmtree(folder)
     if only is None:
         ended = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
         print(
@@ -158,23 +160,23 @@ def run_family(family: str, cases: Iterator[Case], ground: Ground, only: str | N
     return statuses["fault"]
 
 
-def run(command: Sequence[str], place: Path) -> tuple[int, str]:
+def run(command: Sequence[str], folder: Path) -> tuple[int, str]:
     """Run one command in a forked process; return its exit status (negative: a signal) and what it printed."""
     with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
-            _as_command(command, place, output.fileno())
+            _as_command(command, folder, output.fileno())
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         output.seek(0)
         return status, output.read().decode("utf-8", "replace")
 
 
-def _as_command(command: Sequence[str], place: Path, output: int) -> None:
+def _as_command(command: Sequence[str], folder: Path, output: int) -> None:
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(LIMIT_SECONDS)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-        os.chdir(place)
+        os.chdir(folder)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
@@ -198,20 +200,20 @@ def plans(count: int, seed: int) -> Iterator[Case]:
         for _ in range(rng.randint(1, 3)):
             text = mutated(text, rng)
         verb = rng.choice((["plan", "validate", "p.toml"], ["plan", "show", "p.toml"], ["run", "p.toml", "--dry-run"]))
-        yield Case("mutated plan", lambda place, text=text: (place / "p.toml").write_bytes(text), [verb])  # type: ignore[misc]
+        yield Case("mutated plan", lambda folder, text=text: (folder / "p.toml").write_bytes(text), [verb])  # type: ignore[misc]
 
 
 def mutated(text: bytes, rng: random.Random) -> bytes:
     """Return ``text`` with one value, line or byte changed."""
     lines = text.split(b"\n")
-    place, kind = rng.randrange(len(lines)), rng.randrange(6)
-    if kind <= 2 and b"=" in lines[place]:  # noqa: PLR2004
-        key = lines[place].partition(b"=")[0]
-        lines[place] = key + b"= " + rng.choice(TOKENS).encode()
+    row, kind = rng.randrange(len(lines)), rng.randrange(6)
+    if kind <= 2 and b"=" in lines[row]:  # noqa: PLR2004
+        key = lines[row].partition(b"=")[0]
+        lines[row] = key + b"= " + rng.choice(TOKENS).encode()
     elif kind == 3:  # noqa: PLR2004
-        lines.insert(place, rng.choice(lines))
+        lines.insert(row, rng.choice(lines))
     elif kind == 4:  # noqa: PLR2004
-        lines[place] = rng.choice(TOKENS).encode()[:20_000] + b" = 1"
+        lines[row] = rng.choice(TOKENS).encode()[:20_000] + b" = 1"
     else:
         at = rng.randrange(len(text))
         return text[:at] + bytes([rng.randrange(256)]) + text[at + rng.randrange(3) :]
@@ -219,7 +221,7 @@ def mutated(text: bytes, rng: random.Random) -> bytes:
 
 
 def command_lines(ground: Ground, count: int, seed: int) -> Iterator[Case]:
-    """Yield random options with random values; nothing of it trains."""
+    """Yield command lines of random options and values; none of them trains."""
     rng = random.Random(seed)  # noqa: S311
     values = [
         *TOKENS, "numpy", "numpy:all", "torch:library", "copy", "char", "lstm", "3,4", "1:8:x2", "1:1000000000:1",
@@ -235,7 +237,7 @@ def command_lines(ground: Ground, count: int, seed: int) -> Iterator[Case]:
         for _ in range(rng.randint(0, 4)):
             words.append(rng.choice(verbs[verb][0]))
             words += [rng.choice(values)] * rng.randint(0, 1)
-        words = [word for word in words if "\0" not in word]  # no process can be given one
+        words = [word for word in words if "\0" not in word]  # a process cannot be given a NUL
         if verb == "run":
             words.append("--dry-run")
         elif verb in LONG:
@@ -268,7 +270,7 @@ def damaged_bytes(ground: Ground, count: int, seed: int) -> Iterator[Case]:
         verbs = [READERS[number % len(READERS)], ["store", "check"]]
         yield Case(
             f"byte {at} = {byte}",
-            lambda place, changed=changed: (place / "s.sqlite").write_bytes(changed),  # type: ignore[misc]
+            lambda folder, changed=changed: (folder / "s.sqlite").write_bytes(changed),  # type: ignore[misc]
             [reading(verb, ground) for verb in verbs],
         )
 
@@ -290,9 +292,9 @@ def hostile_stores(ground: Ground, count: int) -> Iterator[Case]:
     """Yield the good store after statements that somebody with malice, or a broken program, could have run."""
     for name, statements in list(hostilities().items())[:count]:
 
-        def prepare(place: Path, statements: Sequence[tuple[str, tuple[object, ...]]] = statements) -> None:
-            shutil.copy(ground.store, place / "s.sqlite")
-            with contextlib.closing(sqlite3.connect(place / "s.sqlite")) as connection:
+        def prepare(folder: Path, statements: Sequence[tuple[str, tuple[object, ...]]] = statements) -> None:
+            shutil.copy(ground.store, folder / "s.sqlite")
+            with contextlib.closing(sqlite3.connect(folder / "s.sqlite")) as connection:
                 for statement, values in statements:
                     connection.execute(statement, values)
                 connection.commit()

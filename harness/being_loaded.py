@@ -1,6 +1,6 @@
-"""Who is being loaded now: kept in a small file meanwhile, so that the next command can name what ended this one.
+"""Names the plugin that ends a process, or never ends, while it is loaded.
 
-A plugin may end the process by a segmentation fault, or never come to an end.
+The name of the plugin lies in a small file while it is loaded. If the process dies, the next command reads the file.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from harness.contract.names import printable, shortened
 
-SLOW_SECONDS = 10.0  # after which a plugin that is still being loaded is named on stderr
-LONGEST = 200
+SLOW_SECONDS = 10.0  # a plugin that takes longer to load is named on stderr
+LONGEST = 200  # characters of a plugin's name or label
 
 
 @contextlib.contextmanager
 def being_loaded(name: str, distribution: str) -> Iterator[None]:
-    """Keep the plugin's name in a file, and say on stderr if it takes long, or by Ctrl-C."""
+    """Keep the plugin's name in a file; name it on stderr if it takes long, or at Ctrl-C."""
     label, way_out = f"plugin {name!r} (from {distribution})", f"-p no:{name} leaves it out"
     path = _write({"name": name, "label": label})
     slow = threading.Timer(SLOW_SECONDS, _say, [f"{label} takes over {SLOW_SECONDS:.0f} s to load; {way_out}"])
@@ -41,18 +41,18 @@ def being_loaded(name: str, distribution: str) -> Iterator[None]:
 
 
 def say_who_ended_the_last(blocked: tuple[str, ...] = ()) -> None:
-    """Say which plugins were being loaded when a command ended that is no longer there, and forget them."""
-    for session, pid in _left():
+    """Name on stderr the plugins that were being loaded when an earlier command died; delete their files."""
+    for session, pid in _of_dead_processes():
         content = _take(session, pid)
         if content and content["name"] not in blocked:
-            told = f"the last command ended while it loaded {content['label']}; -p no:{content['name']} leaves it out"
-            _say(f"note: {told}")
+            way_out = f"-p no:{content['name']} leaves it out"
+            _say(f"note: the last command ended while it loaded {content['label']}; {way_out}")
 
 
 def who_ended(session: int) -> str | None:
-    """Return the label of the plugin that was being loaded when a process of this session ended, and forget it."""
-    for found, pid in _left():
-        if found == session and (content := _take(found, pid)):
+    """Return the label of the plugin that was being loaded when a process of this session died; delete its file."""
+    for owner, pid in _of_dead_processes():
+        if owner == session and (content := _take(owner, pid)):
             return content["label"]
     return None
 
@@ -66,7 +66,7 @@ def _path(session: int, pid: int) -> Path:
 
 
 def _write(content: dict[str, str]) -> Path | None:
-    """Return the file that holds the content now; None where it cannot be written."""
+    """Write the content to the file of this process, and return its path; None if it cannot be written."""
     try:
         path = _path(_session(), os.getpid())
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -76,18 +76,19 @@ def _write(content: dict[str, str]) -> Path | None:
     return path
 
 
-def _left() -> list[tuple[int, int]]:
-    """Return session and process of each file of this machine whose process is gone."""
-    found = []
+def _of_dead_processes() -> list[tuple[int, int]]:
+    """Return session and process of each file of this machine whose process is dead."""
+    dead = []
     with contextlib.suppress(OSError, RuntimeError):
         for path in _folder().glob(f"{platform.node()}.*"):
             session, _, pid = path.name.removeprefix(f"{platform.node()}.").partition(".")
             if session.isdecimal() and pid.isdecimal() and not _lives(int(pid)):
-                found.append((int(session), int(pid)))
-    return found
+                dead.append((int(session), int(pid)))
+    return dead
 
 
 def _take(session: int, pid: int) -> dict[str, str] | None:
+    """Read and delete the file of a process."""
     path = _path(session, pid)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

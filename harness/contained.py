@@ -1,4 +1,4 @@
-"""What a plugin changes in this process while it is loaded is put back, and what it was can be said of the plugin."""
+"""Undoes what a plugin changes in this process while it is loaded, and says what that was."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Keeper = Callable[[list[str]], AbstractContextManager[None]]
 
 
 class ExitCalledError(BaseException):
-    """``os._exit`` was called: no ``Exception``, so that no handler of the plugin's own takes it."""
+    """``os._exit`` was called. Not an ``Exception``, so that no handler in the plugin catches it."""
 
 
 @contextlib.contextmanager
 def contained(*, variables: bool = True) -> Iterator[list[str]]:
-    """Put back what the code inside changes; after the end the list holds what that was, in words.
+    """Undo what the code inside changes; at the end, the list holds the changes in words.
 
     These are the streams and their descriptors, the working directory, ``sys.path``, signal handlers, alarms, functions
-    of ``PATCHED`` and, with ``variables``, the environment. ``os._exit`` raises ``ExitCalledError`` meanwhile.
+    of ``PATCHED`` and, with ``variables``, the environment. Inside, ``os._exit`` raises ``ExitCalledError``.
     """
     changes: list[str] = []
     keepers: tuple[Keeper, ...] = (off_stdout, _directory, _import_path, _signals, _functions, _no_exit)
@@ -39,7 +39,7 @@ def contained(*, variables: bool = True) -> Iterator[list[str]]:
 
 
 class _Shield:
-    """A stream under another name, which can be closed without harm."""
+    """Passes everything on to a stream except ``close``."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -89,7 +89,7 @@ def _copied(descriptor: int) -> int | None:
 def _directory(changes: list[str]) -> Iterator[None]:
     try:
         before = os.getcwd()  # noqa: PTH109
-    except OSError:  # it is gone
+    except OSError:  # the directory was deleted
         before = None
     try:
         yield
@@ -163,15 +163,15 @@ def _functions(changes: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_exit(changes: list[str]) -> Iterator[None]:  # noqa: ARG001
-    """Let ``os._exit`` raise an error in this process; a process that is forked meanwhile ends by it as ever."""
+    """Let ``os._exit`` raise an error in this process; in a process that is forked inside it works as usual."""
     leave, owner = os._exit, os.getpid()
 
-    def told(status: int) -> None:
+    def refuse(status: int) -> None:
         if os.getpid() != owner:
             leave(status)
         raise ExitCalledError(f"it called os._exit({status!r})")
 
-    os._exit = told  # type: ignore[assignment]
+    os._exit = refuse  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -110,10 +110,10 @@ class Plugins:
         return next((plugin.distribution for plugin in self.loaded if (kind, name) in plugin.offers), "unknown")
 
     def needed(self, *wanted: tuple[str, str]) -> tuple[str, ...]:
-        """Return the names of the plugins that offer these, each given by kind and name; none if one is not known."""
-        found = [next((one.name for one in self.loaded if each in one.offers), None) for each in wanted]
-        names = tuple(dict.fromkeys(name for name in found if name is not None))
-        return () if None in found else names
+        """Return the names of the plugins that offer these (kind, name) pairs; () if a pair is offered by none."""
+        owners = [next((plugin.name for plugin in self.loaded if each in plugin.offers), None) for each in wanted]
+        names = tuple(dict.fromkeys(name for name in owners if name is not None))
+        return () if None in owners else names
 
     def label(self, kind: str, name: str) -> str:
         """Return what errors call this thing: ``task 'echo' from harness-echo 1.0``."""
@@ -165,12 +165,12 @@ class _Found:
 def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins:
     """Load every installed plugin but the blocked ones; broken ones are listed with the reason.
 
-    What a plugin changes in this process meanwhile is put back; but a worker, which loads only what its trial needs,
-    keeps the environment variables that these set.
+    Changes that a plugin makes in this process while it is loaded are undone. Exception: with ``only``, as in a worker,
+    environment variables that plugins set are kept.
 
     Args:
         block: entry-point names that are not even imported.
-        only: entry-point names of which alone any is imported; none: of all.
+        only: entry-point names to import; empty: all.
     """
     blocked, wanted = tuple(block), tuple(only)
     found, loaded, broken = _Found(), [], []
@@ -264,13 +264,13 @@ def _check_cell(cell: Cell) -> None:
     for kind, names in (("gates", getattr(cell, "gates", None)), ("states", cell.states)):
         listed = isinstance(names, tuple | list) and names and all(isinstance(name, str) and name for name in names)
         if not listed or len(set(names or ())) < len(names or ()):
-            told = shortened(text_of(names), LONGEST)
-            raise PluginError(f"cell {cell.name!r}: {kind} must be a tuple of names, got {told}")
+            got = shortened(text_of(names), LONGEST)
+            raise PluginError(f"cell {cell.name!r}: {kind} must be a tuple of different names, got {got}")
     allowed: dict[str, tuple[Any, ...]] = {"recurrent": (True, False), "memory_sign": (1, -1)}
     allowed |= dict.fromkeys(("memory_gate", "input_gate"), (None, *cell.gates))
     for kind, values in allowed.items():
-        if (told := getattr(cell, kind)) not in values:
-            raise PluginError(f"cell {cell.name!r}: {kind} must be one of {values}, got {text_of(told)[:LONGEST]}")
+        if (value := getattr(cell, kind)) not in values:
+            raise PluginError(f"cell {cell.name!r}: {kind} must be one of {values}, got {text_of(value)[:LONGEST]}")
 
 
 def _reason(error: BaseException) -> str:

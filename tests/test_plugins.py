@@ -119,12 +119,12 @@ BROKEN = {
     "no gates": (
         HEAD + "from harness.contract import Cell\nclass A(Cell):\n    name = 'a'\n    step = step_gradient = None\n"
         "@hookimpl\ndef harness_cells():\n    return [A()]",
-        "cell 'a': gates must be a tuple of names, got None",
+        "cell 'a': gates must be a tuple of different names, got None",
         "report it",
     ),
     "one state instead of a tuple": (
         HEAD + "class A(RNN):\n    name, states = 'a', 'h'\n@hookimpl\ndef harness_cells():\n    return [A()]",
-        "cell 'a': states must be a tuple of names, got 'h'",
+        "cell 'a': states must be a tuple of different names, got 'h'",
         "report it",
     ),
     **{

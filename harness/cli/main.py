@@ -21,7 +21,7 @@ from harness import __version__
 from harness.cli import streams
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-END_SECONDS = 10.0  # for what runs when the process ends
+END_SECONDS = 10.0  # that threads and exit handlers of plugins get to finish
 OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 VERBS = {
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     streams.prepare()
     status = _status(arguments)
-    if arguments is None:  # the process ends here: what a plugin has left running must not keep it
+    if arguments is None:  # the process ends here: threads of a plugin must not keep it alive
         ends = threading.Timer(END_SECONDS, _end, [status])
         ends.daemon = True
         ends.start()

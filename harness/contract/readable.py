@@ -1,8 +1,8 @@
-"""What is read of a stored record: values of the kinds that readers expect, so that none of them meets another.
+"""Reads a stored record: every value has the kind that its readers expect.
 
-A store may hold a record of another version, of a broken plugin, or one that somebody edited. A figure or a
-detail of another kind than its name's, and a number beyond any measurement, is left out here, once, and a flag of the
-record names it. What a curve is, its readers find out.
+A store may hold a record of another version or of a broken plugin, or one that somebody edited. A figure or a detail of
+a wrong kind, or a number beyond any measurement, is left out here, and a flag of the record names it. Curves are
+checked by their readers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ LONGEST = 100  # characters of a name in the flag
 NAMED = 8  # of the values that cannot be read, in the flag
 UNREADABLE = "the stored record holds values that cannot be read: {}"
 
-Read = Callable[[Any, list[str]], Any]  # value, names of what was left out so far -> what is read of it
-_OUT = object()  # nothing can be read
+Read = Callable[[Any, list[str]], Any]  # (value, names of the values left out so far) -> the value, or _OUT
+_OUT = object()  # marks a value that is left out
 
 
 def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool]) -> dict[str, Any]:
@@ -33,13 +33,14 @@ def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool]) -> di
     figures = _mapping({**kinds, "solved": _none_or(_bool)})
     details = _mapping({**_DETAILS, "launch_figures": _list(figures)})
     readers = {"figures": figures, "curves": _MANY, "details": details, "environment": _ENVIRONMENT}
-    found = _items(content, readers, _TEXT, left)
-    found = {name: None if value is _OUT else value for name, value in found.items()}
+    items = _items(content, readers, _TEXT, left)
+    parts: dict[str, Any] = {name: None if value is _OUT else value for name, value in items.items()}
     if left:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         flag = UNREADABLE.format(", ".join(name[1:LONGEST] for name in left[:NAMED]) + more)
-        found["details"] = {**found["details"], "flags": [*(found["details"].get("flags") or ()), flag]}
-    return found
+        flags = parts["details"].get("flags") or ()
+        parts["details"] = {**parts["details"], "flags": [*flags, flag]}
+    return parts
 
 
 def _number(value: Any, left: list[str]) -> Any:
@@ -70,23 +71,23 @@ def _none_or(read: Read) -> Read:
 
 
 def _items(value: Mapping[Any, Any], names: Mapping[str, Read], other: Read, left: list[str]) -> dict[Any, Any]:
-    found = {}
+    items = {}
     for key, item in value.items():
         before = len(left)
-        found[key] = names.get(key, other)(item, left)
+        items[key] = names.get(key, other)(item, left)
         if len(left) > before:
             left[before:] = [f".{key}{name}" for name in left[before:]]
-    return found
+    return items
 
 
 def _mapping(names: Mapping[str, Read], other: Read | None = None) -> Read:
-    """Return what reads a mapping: each of ``names`` by its own reader, what is not among them by ``other``."""
+    """Return a reader of mappings: it reads each of ``names`` by its own reader, and all else by ``other``."""
 
     def read(value: Any, left: list[str]) -> Any:
         if not isinstance(value, Mapping):
             return _without(left)
-        found = _items(value, names, other or _any, left)
-        return {key: item for key, item in found.items() if item is not _OUT}
+        items = _items(value, names, other or _any, left)
+        return {key: item for key, item in items.items() if item is not _OUT}
 
     return read
 
@@ -101,7 +102,7 @@ def _list(each: Read) -> Read:
 
 
 def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
-    """Return a value whose kind is nobody's business, its numbers finite and its depth bounded."""
+    """Return a value of any kind, with finite numbers and bounded depth."""
     if isinstance(value, int | float):
         return value if -sys.float_info.max <= value <= sys.float_info.max else _without(left)
     if not isinstance(value, Mapping | list | tuple):
@@ -109,8 +110,8 @@ def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
     if not levels:
         return _without(left)
     if isinstance(value, Mapping):
-        found = _items(value, {}, lambda item, names: _any(item, names, levels - 1), left)
-        return {key: item for key, item in found.items() if item is not _OUT}
+        items = _items(value, {}, lambda item, names: _any(item, names, levels - 1), left)
+        return {key: item for key, item in items.items() if item is not _OUT}
     return _list_of_any(value, left, levels)
 
 

@@ -194,9 +194,9 @@ class Launch:
                     break
 
     def _without_record(self, status: int, kills: int, worker: Worker) -> Record:
-        found = self.killed or exit_outcome(status, kills, self.peak_bytes or None, self.log)
+        ended, reason = self.killed or exit_outcome(status, kills, self.peak_bytes or None, self.log)
         loading = who_ended(worker.process.pid)
-        return self.draft.record(found[0], f"{found[1]}; while it loaded {loading}" if loading else found[1])
+        return self.draft.record(ended, f"{reason}; while it loaded {loading}" if loading else reason)
 
     def _marked(self, record: Record) -> Record:
         """Return the record with how it was run, and why a failure failed."""
