@@ -1,9 +1,9 @@
 """The audit of a speed: was all work of the timed blocks done inside them?
 
-After training, the engine trains one more block. Then every method of the trainer is called twice in a row. If the
-first call takes longer than the second one, it paid for work that the block still owed. The same steps are then done
-one at a time: each must move the weights, and both ways must end at about the same weights. A busy machine can look
-like work that is owed. A finding therefore counts only if it comes back in each of several rounds.
+After training, the engine trains one more block. Then each method that is called around training is called twice. If
+the first call takes longer than the second one, it paid for work that the block still owed. The same steps are then
+done one at a time: each must move the weights, and both ways must end at about the same weights. A busy machine can
+look like work that is owed. A finding therefore counts only if it comes back in each of several rounds.
 """
 
 from __future__ import annotations
