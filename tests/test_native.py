@@ -116,6 +116,21 @@ def test_the_gate_functions_are_exact_where_they_saturate_and_near_zero():
     np.testing.assert_allclose(plain, np.tanh(x.astype("float64")), rtol=4e-7, atol=0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gate_functions_are_right_to_three_units_in_the_last_place(dtype):
+    size = np.geomspace(1e-8, 80, 20_000).astype(dtype)
+    x = np.concatenate([size, -size])[None, :, None]
+    plain, gated = (NativeRecurrence(cell, Shape(1, x.size, 1, dtype)) for cell in (RNN(), LSTM()))
+    plain.zx[...] = x
+    gated.zx[...] = np.concatenate([0 * x, x, 0 * x, 0 * x], axis=-1)  # i f g o, so that c' = f c
+    gated.states[1][0] = 1
+    for unrolled, width in ((plain, 1), (gated, 4)):
+        unrolled.forward(np.zeros((width, 1), dtype), np.zeros(width, dtype))
+    exact = x[0].astype(np.longdouble)
+    for found, expected in ((plain.states[0][1], np.tanh(exact)), (gated.states[1][1], 1 / (1 + np.exp(-exact)))):
+        assert (np.abs(found - expected) <= 3 * np.spacing(np.abs(expected).astype(dtype))).all()
+
+
 def layer_of_one(cell, zx):
     unrolled = NativeRecurrence(cell, Shape(1, 1, len(zx), "float32"))
     unrolled.zx[0, 0] = zx
