@@ -101,6 +101,43 @@ class FourHeads(Leaky):
         return (ops.concatenate([0.5 * h for h in ops.split(state[0], 4)]) + 0.5 * ops.tanh(zx + zh),)
 
 
+class Steep(Cell):
+    """A gate that is all but a switch: no step of a finite difference is short enough where it turns."""
+
+    name = "steep"
+    gates = ("z", "h")
+    slope = 3000.0
+
+    def step(self, ops, zx, zh, state):
+        z, value = ops.split(zx + zh, 2)
+        return (state[0] + ops.sigmoid(self.slope * z) * (value - state[0]),)
+
+    def step_gradient(self, ops, zx, zh, state, new_state, d_new_state):
+        (z, value), d = ops.split(zx + zh, 2), d_new_state[0]
+        gate = ops.sigmoid(self.slope * z)
+        d_z = ops.concatenate([self.slope * d * (value - state[0]) * gate * (1.0 - gate), d * gate])
+        return d_z, d_z, (d * (1.0 - gate),)
+
+
+class Steeper(Steep):
+    name = "steeper"
+    slope = 1e7
+
+
+class Inverse(Cell):
+    """Infinite where its input is zero."""
+
+    name = "inverse"
+    gates = ("h",)
+
+    def step(self, ops, zx, zh, state):
+        return (1.0 / (zx + zh),)
+
+    def step_gradient(self, ops, zx, zh, state, new_state, d_new_state):
+        d_z = -d_new_state[0] / ((zx + zh) * (zx + zh))
+        return d_z, d_z, (0.0,)
+
+
 class Residual(LinearCell):
     name = "residual"
     gates = ("h",)
@@ -112,7 +149,18 @@ class Residual(LinearCell):
         return d_b * ops.positive(zx)
 
 
-HONEST = [*harness_cells(), Leaky(), Kinked(), LayerNorm(), Exponential(), FourHeads(), Residual()]
+HONEST = [
+    *harness_cells(),
+    Leaky(),
+    Kinked(),
+    LayerNorm(),
+    Exponential(),
+    FourHeads(),
+    Steep(),
+    Steeper(),
+    Inverse(),
+    Residual(),
+]
 
 
 @pytest.mark.parametrize(("hidden", "batch"), [(4, 1), (12, 7), (36, 3), (256, 40)])
@@ -202,6 +250,28 @@ def single(found, ops, zx, *_):
     return found[0] * zx.dtype.type(factor), found[1], found[2]
 
 
+def clipped_on_the_way(found, ops, zx, zh, state, new_state, d_new):
+    return LSTM().step_gradient(ops, zx, zh, state, new_state, tuple(np.clip(d, -10.0, 10.0) for d in d_new))
+
+
+def nothing_for_little(found, ops, zx, zh, state, new_state, d_new):
+    return LSTM().step_gradient(ops, zx, zh, state, new_state, tuple(d * (np.abs(d) > 1e-6) for d in d_new))
+
+
+def at_the_first_step(found, ops, zx, zh, state, *_):
+    factor = 1.0 if np.any(state[0]) else 1.01
+    return found[0] * factor, found[1] * factor, found[2]
+
+
+def state_of_zero(found, ops, zx, zh, state, *_):
+    factor = np.tile(np.where(state[0] == 0, 1.01, 1.0), 4)
+    return found[0] * factor, found[1] * factor, found[2]
+
+
+def blank_input(found, ops, zx, *_):
+    return np.where(zx == 0, 1.01, 1.0) * found[0], *found[1:]
+
+
 def not_a_number(found, *_):
     return found[0] + float("nan"), found[1], found[2]
 
@@ -284,6 +354,11 @@ WRONG = {
     "more than eight units": (of(LSTM, many_units), "d_zx of step_gradient"),
     "batch of the trial": (of(LSTM, large_batch), "d_zx of step_gradient"),
     "float32": (of(LSTM, single), "d_zx of step_gradient in float32"),
+    "clipped on the way": (of(LSTM, clipped_on_the_way), "d_zx of step_gradient is not in proportion"),
+    "nothing for little": (of(LSTM, nothing_for_little), "d_zx of step_gradient is not in proportion"),
+    "first step": (of(LSTM, at_the_first_step), "d_zx of step_gradient depends on the other sequences"),
+    "state of zero": (of(LSTM, state_of_zero), "d_zx of step_gradient is off by"),
+    "blank input": (of(LSTM, blank_input), "d_zx of step_gradient is off by"),
     "not a number": (of(LSTM, not_a_number), "d_zx of step_gradient is off by nan"),
     "layer norm": (BorrowedGradient(), "d_zx of step_gradient"),
     "state of its own": (Remembers(), "d_zx of step_gradient"),

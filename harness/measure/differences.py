@@ -49,3 +49,11 @@ def differences(
         high += np.maximum(left, right).sum(axis=-1)
         rounding += ROUNDING * np.where((right != 0) | (left != 0), moved, still).sum(axis=-1)
     return low, high, rounding
+
+
+def joined(long: Difference, short: Difference) -> Difference:
+    """Return what encloses both; the rounding is infinite if they contradict each other: too steep to judge."""
+    low, high, rounding = np.minimum(long[0], short[0]), np.maximum(long[1], short[1]), long[2] + short[2]
+    apart = np.abs(long[0] + long[1] - short[0] - short[1])
+    steep = apart > np.maximum(np.abs(low), np.abs(high)) + rounding
+    return low, high, np.where(steep, np.inf, rounding)

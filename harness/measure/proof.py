@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import Array, Cell, HarnessError, LinearCell
 from harness.contract.errors import ParityError
-from harness.measure.differences import Difference, differences
-from harness.measure.functions import Function, coefficients_of, step_of
+from harness.measure.differences import Difference, differences, joined
+from harness.measure.functions import Arrays, Function, coefficients_of, step_of
 from harness.measure.streams import generator
 
 SMALL = 8  # hidden units at which every element is differenced; even, for cells that cut their units in parts
 # A gate at 1 is moderate; at 8 its slope is 3e-4, at 20 it is 2e-9, at 100 nothing is left of it.
-LEVELS = (1.0, 1.0, 4.0, 8.0, 12.0, 20.0, 100.0)
+LEVELS = (1.0, 1.0, 4.0, 8.0, 12.0, 20.0, 50.0, 100.0)
 DIRECTIONS = 2
 JUDGED = 4  # sequences that are differenced; all of them are compared with one another
 MOST_ELEMENTS = 2**17  # of one product of the whole batch
 GRID = 2.0**-20  # arguments are multiples of it, so that a step away from them is exact
-STEP = 2.0**-9  # along one element
-SHORT_STEP = 2.0**-14  # along many at once: each may have a kink, as relu has
+STEP = 2.0**-9  # along one element ...
+SHORT_STEP = 2.0**-14  # ... and again, for functions that bend; along many at once, of which each may have a kink
 HUGE = 1e4
 RELATIVE = 1e-6
 SAME = 1e-9  # of the largest element of one sequence: what another order of the same operations may change
 ROUNDINGS = 10.0  # times what a change of every argument by half an epsilon does: the error that float32 may have
 FLOOR_EPSILONS = 64.0
+FAR = 2.0**100  # 1.3e30: from the smallest to the largest cotangents that float32 holds
+LOST = 1e-200  # what underflow may take from gradients of such small cotangents
+OUT_OF_PROPORTION = "is not in proportion to the gradient of the new state"
 MIXES = "depends on the other sequences of the batch"
 
 _proven: dict[tuple[int, int, int], Cell] = {}  # by identity: a plugin's cell need not be hashable
@@ -37,8 +41,9 @@ def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
     """Hold the cell's gradient against finite differences of its ``step``, once in a process for each shape.
 
     In float64: every element of a small shape, and random directions at ``hidden`` and ``batch``, with moderate and
-    saturated gates. In float32 the cell must agree with itself in float64. The results of a sequence must not
-    depend on the other sequences of its batch, nor on earlier calls.
+    saturated gates, and with states of zero, as at the start of a sequence. In float32 the cell must agree with itself
+    in float64. The results of a sequence must not depend on the other sequences of its batch, nor on earlier calls. The
+    gradient must be in proportion to the gradient of the new state, however small or large that is.
 
     Args:
         cell: what a trial runs.
@@ -54,12 +59,13 @@ def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
     if key in _proven:
         return
     rows = max(1, min(batch, MOST_ELEMENTS // (len(cell.gates) * hidden)))
-    if id(cell) not in _proven_small and _runs_at(cell, label, SMALL):
-        for function in _functions(cell, label, SMALL):
-            _Proof(function).at_a_small_shape()
-        _proven_small[id(cell)] = cell
-    for function in _functions(cell, label, hidden):
-        _Proof(function).at_the_trial(rows)
+    with np.errstate(all="ignore"):  # what is not finite is not judged
+        if id(cell) not in _proven_small and _runs_at(cell, label, SMALL):
+            for function in _functions(cell, label, SMALL):
+                _Proof(function).at_a_small_shape()
+            _proven_small[id(cell)] = cell
+        for function in _functions(cell, label, hidden):
+            _Proof(function).at_the_trial(rows)
     _proven[key] = cell
 
 
@@ -101,13 +107,12 @@ class _Proof:
         cotangents = _cotangents(values)
         gradients = function.gradient(first, values, cotangents)  # as in BPTT: after other steps
         _same(function, "changes from call to call", values, function.value(first))
-        reversed_values = function.value(_reversed(first))
-        _same(function, MIXES, values, _reversed(reversed_values))
-        reversed_gradients = function.gradient(_reversed(first), reversed_values, _reversed(cotangents))
-        _same(function, MIXES, gradients, _reversed(reversed_gradients), of_gradient=True)
+        turned = np.arange(rows)[::-1]
+        self._is_alone(turned, first, values, cotangents, gradients)
+        self._is_in_proportion(first, values, cotangents, gradients)
         chosen = np.unique(np.linspace(0, rows - 1, min(rows, JUDGED)).round().astype(int))
+        self._is_alone(chosen, first, values, cotangents, gradients)
         some = [part[chosen] for part in first]
-        _same(function, MIXES, [part[chosen] for part in values], function.value(some))
         for index, argument in enumerate(some):
             directions = rng.choice([-1.0, 1.0], (DIRECTIONS, *argument.shape))
             self._judge(
@@ -117,23 +122,52 @@ class _Proof:
             )
 
     def at_a_small_shape(self) -> None:
-        """Difference along every element, one level of saturation per sequence; then compare float32 with float64."""
+        """Difference along every element, one level of saturation per sequence; then compare float32 with float64.
+
+        Two more sequences are as at the start: the first has states of zero, the second has zeros everywhere.
+        """
         function = self.function
-        arguments = _draw(function, np.array(LEVELS)[:, None], "small")
+        arguments = [
+            np.concatenate([part, part[:1] * (not name.startswith("state")), part[:1] * 0.0])
+            for name, part in zip(function.arguments, _draw(function, np.array(LEVELS)[:, None], "small"), strict=True)
+        ]
         values = function.value(arguments)
-        moderate = [part[np.array(LEVELS) == 1.0] for part in values]
+        moderate = [part[: len(LEVELS)][np.array(LEVELS) == 1.0] for part in values]
         if not all(np.isfinite(part).all() for part in moderate):
             raise ParityError(f"{function.label}: {function.name} is not finite for numbers near 1")
-        alone = function.value([part[-1:] for part in arguments])
-        _same(function, MIXES, [part[-1:] for part in values], alone)
         cotangents = _cotangents(values)
         gradients = function.gradient(arguments, values, cotangents)
+        for row in (len(LEVELS) - 1, len(LEVELS), len(LEVELS) + 1):
+            self._is_alone(np.array([row]), arguments, values, cotangents, gradients)
         for index, argument in enumerate(arguments):
             width = argument.shape[1]
             directions = np.repeat(np.eye(width)[:, None], len(argument), axis=1)
-            difference = differences(function, arguments, index, directions, cotangents, STEP)
-            self._judge(index, gradients[index].T, difference)
+            long, short = (
+                differences(function, arguments, index, directions, cotangents, step) for step in (STEP, SHORT_STEP)
+            )
+            self._judge(index, gradients[index].T, joined(long, short))
         self._in_float32()
+
+    def _is_alone(
+        self, rows: NDArray[np.int64], arguments: Arrays, values: Arrays, cotangents: Arrays, gradients: Arrays
+    ) -> None:
+        """Raise unless these sequences have the same results, in this order and without the others of their batch."""
+        some, right, pulls, exact = (
+            [np.ascontiguousarray(part[rows]) for part in parts] for parts in (arguments, values, cotangents, gradients)
+        )
+        results = self.function.value(some)
+        _same(self.function, MIXES, right, results)
+        _same(self.function, MIXES, exact, self.function.gradient(some, results, pulls), of_gradient=True)
+
+    def _is_in_proportion(self, arguments: Arrays, values: Arrays, cotangents: Arrays, gradients: Arrays) -> None:
+        """Raise unless cotangents times a factor give the gradients times that factor.
+
+        The cotangents of training are often far smaller than the random ones here, and larger if the network explodes.
+        """
+        for factor in (1 / FAR, FAR):
+            scaled = self.function.gradient(arguments, values, [factor * part for part in cotangents])
+            again = [part / factor for part in scaled]
+            _same(self.function, OUT_OF_PROPORTION, gradients, again, of_gradient=True)
 
     def _mixed(self, rows: int, name: str) -> Array:
         """Return the level of each unit's gates, half of them moderate, (rows, H)."""
@@ -185,14 +219,12 @@ class _Proof:
                 )
 
 
-def _same(
-    function: Function, fault: str, expected: Sequence[Array], actual: Sequence[Array], *, of_gradient: bool = False
-) -> None:
+def _same(function: Function, fault: str, expected: Arrays, actual: Arrays, *, of_gradient: bool = False) -> None:
     """Raise unless both agree to rounding, sequence by sequence; those that are not finite are left out."""
     names = function.tensors[len(function.results) :] if of_gradient else function.tensors[: len(function.results)]
     for name, right, tensor in zip(names, expected, actual, strict=True):
         scale = np.max(np.abs(right), axis=1, keepdims=True)
-        wrong = np.isfinite(scale) & ~(np.abs(right - tensor) <= SAME * scale)
+        wrong = np.isfinite(scale) & ~(np.abs(right - tensor) <= SAME * scale + LOST)
         if wrong.any():
             size = np.max(np.abs(right - tensor)[wrong])
             raise ParityError(f"{function.label}: {name} {fault}: it differs by {size:.3g} (hidden {function.hidden})")
@@ -218,17 +250,13 @@ def _draw(function: Function, levels: Array, name: str) -> list[Array]:
     return arguments
 
 
-def _cotangents(values: Sequence[Array]) -> list[Array]:
+def _cotangents(values: Arrays) -> list[Array]:
     """Return random cotangents, 0 for huge values: rounding of these would hide differences of the others."""
     rng = generator(0, "proof", "cotangents")
     return [np.where(np.abs(value) > HUGE, 0.0, rng.normal(size=value.shape)).astype(value.dtype) for value in values]
 
 
-def _everything(function: Function, arguments: Sequence[Array]) -> list[Array]:
+def _everything(function: Function, arguments: Arrays) -> list[Array]:
     """Return the results and the gradient."""
     values = function.value(arguments)
     return [*values, *function.gradient(arguments, values, _cotangents(values))]
-
-
-def _reversed(arrays: Sequence[Array]) -> list[Array]:
-    return [np.ascontiguousarray(array[::-1]) for array in arrays]
