@@ -354,7 +354,7 @@ def hostilities() -> dict[str, list[tuple[str, tuple[object, ...]]]]:
         "drivers without a process": [("INSERT INTO drivers VALUES (7, 1, '[]', 'x', 'x', '[]')", ())],
         "records whose ids are text": [
             ("PRAGMA writable_schema = ON", ()),
-            ("UPDATE records SET launch = 'first', environment_id = 5", ()),
+            ("UPDATE records SET launch = 'first', environment_id = 5 WHERE record_id = 1", ()),
         ],
         "a view of records": [
             ("DROP TABLE taken", ()), ("ALTER TABLE records RENAME TO hidden", ()),

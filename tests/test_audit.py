@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.contract import Batch, Optimizer, Trial
-from harness.measure.audit import Auditor, Claim, must_move
+from harness.measure.audit import Auditor, Claim, must_move, seconds_without_processor
 from harness.measure.events import Finished
 from harness.measure.guard import Step
 from harness.measure.runner import run_trial
@@ -230,3 +230,20 @@ def test_a_plugin_that_replaces_the_clock_does_not_move_the_harness(tmp_path):
     row = json.loads(done.stdout)
     assert row["status"] == "ok", done.stderr
     assert row["step_seconds_median"] >= FAMILY.SECONDS
+
+
+SPIN = "import time; end = time.monotonic() + 1\nwhile time.monotonic() < end: pass"
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not count it")
+def test_time_that_another_process_takes_on_the_same_processor_is_counted():
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(processors)})
+    before = seconds_without_processor()
+    try:
+        with subprocess.Popen([sys.executable, "-c", SPIN]) as rival:  # on the same processor
+            while rival.poll() is None:
+                pass
+    finally:
+        os.sched_setaffinity(0, processors)
+    assert seconds_without_processor() - before > 0.1

@@ -145,7 +145,7 @@ class Ledger:
             .limit(HISTORY)
         )
         found = self._database.run(lambda connection: connection.execute(query).all())
-        pairs = [(row.content, row.details.get("wall_seconds")) for row in found]
+        pairs = [(row.content, row.details.get("wall_seconds")) for row in found if isinstance(row.details, dict)]
         return [(content, float(seconds)) for content, seconds in pairs if isinstance(seconds, int | float)]
 
     def read(self, record_ids: Sequence[int], *, with_curves: bool = False) -> list[Record]:
