@@ -239,7 +239,7 @@ def command_lines(ground: Ground, count: int, seed: int) -> Iterator[Case]:
             words += [rng.choice(values)] * rng.randint(0, 1)
         words = [word for word in words if "\0" not in word]  # a process cannot be given a NUL
         if verb == "run":
-            words.append("--dry-run")
+            words.insert(0, "--dry-run")  # at the end it could be the value of an option
         elif verb in LONG:
             words.append("--no-such-option")
         elif "--serve" in words:
