@@ -118,6 +118,17 @@ def test_options_of_a_backend_that_the_plan_does_not_run_are_refused_unless_a_fl
     assert shown.exception is None
 
 
+@pytest.mark.parametrize("asked", ['["numpy", "numpy:loop"]', '"numpy:all"'])
+def test_options_of_a_variant_hold_for_it_however_the_plan_came_to_it(harness, tmp_path, asked):
+    matrix = f'[matrix]\nbackend = {asked}\ntask = "copy"\nlength = 8\n'
+    (tmp_path / "plan.toml").write_text(matrix + '[backend."numpy:vectorised"]\ndtype = "float64"\n')
+    lines = harness("plan", "show", "plan.toml").stdout.splitlines()
+    chosen = [line for line in lines if "numpy:vectorised" in line]
+    assert len(chosen) == 1
+    assert "float64" in chosen[0]
+    assert [line for line in lines if "float64" in line] == chosen
+
+
 def test_a_flag_takes_the_place_of_a_backends_own_option(harness):
     shown = harness("run", "plan.toml", "--dtype", "float32", "--dry-run").stdout
     assert "dtype" not in shown

@@ -120,6 +120,7 @@ class Auditor:
             (first, answer), (second, _) = self._timed(question), self._timed(question)
             waits[f"{name}()"] = (first, second)
             reached = answer if name == "parameters" else reached
+        waits["load()"] = self._loading(weights, batches[0])
         copied = median(seconds for seconds, _ in spare)
         waits["the end of its batches"] = (self._timed(trained.clear)[0], self._timed(spare.clear)[0])
         asked = [waits[f"{name}()"][1] for name in ("compilations", "compilations", "ranks", "peak_memory")]
@@ -131,6 +132,12 @@ class Auditor:
             | _beside(claim, idle)
             | self._alone(batches, weights, state, reached)
         )
+
+    def _loading(self, weights: Parameters, batch: Batch) -> tuple[float, float]:
+        """Return the seconds of loading weights after a block, and after one step: both drop an optimizer's state."""
+        first, _ = self._timed(partial(self.trainer.load, weights))
+        time_steps(self.trainer, [self.trainer.put(batch)], self.clock, self.label)
+        return first, self._timed(partial(self.trainer.load, weights))[0]
 
     def _alone(
         self, batches: Sequence[Batch], weights: Parameters, state: State | None, reached: Parameters

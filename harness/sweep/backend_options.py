@@ -29,6 +29,10 @@ class BackendOptions:
                 combination = combination | {name: one for name, one in values.items() if name in EXECUTION_AXES}
         return combination
 
+    def has(self, engine: str) -> bool:
+        """Say whether there are options of this BACKEND:VARIANT alone."""
+        return engine in self._options
+
     def problems(self) -> Iterator[str]:
         """Yield a problem for each axis that no backend has for itself, and each unknown backend."""
         for engine, values in self._options.items():

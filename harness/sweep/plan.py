@@ -55,7 +55,9 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
             errors.update(dict.fromkeys(resolver.rest(asked, faulty)))
             continue
         try:
-            found = resolver.trials(asked)
+            found = [
+                one for trial in resolver.trials(asked) for one in _with_own(trial, combination, options, resolver)
+            ]
             kept = (trial for trial in found if not rules.cover(combination | {"backend": trial.engine}))
             trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
@@ -74,6 +76,13 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         raise UsageError("the plan holds no trial: every combination is excluded; loosen [[exclude]]")
     notes = variant_notes(resolver.lost_variants()) + layer_notes(resolver.without_layer)
     return list(trials.values()), notes + device_notes(request, trials.values(), plugins.backends)
+
+
+def _with_own(trial: Trial, combination: Combination, options: BackendOptions, resolver: Resolver) -> list[Trial]:
+    """Return the trial, with the options of its variant where the combination does not name the variant itself."""
+    if not options.has(trial.engine) or combination["backend"] == trial.engine:
+        return [trial]
+    return resolver.trials(options.applied(combination | {"backend": trial.engine}))
 
 
 def _products(request: PlanRequest) -> list[Combination]:

@@ -92,6 +92,13 @@ def paying_at(field):
     return PaysAt
 
 
+class PaysAtLoading(Owes):
+    def load(self, parameters):
+        if hasattr(self, "_update"):
+            self.pay()
+        super().load(parameters)
+
+
 class PaysForTheLast(Owes):
     """Only the scalars of the newest step wait for its work; what else is owed shows in the weights."""
 
@@ -268,6 +275,7 @@ DEFERRING = {
     "owes_clipped": paying_at("clipped"),
     "owes_all_but_one": PaysForTheLast,
     "owes_weights": paying_in("parameters"),
+    "owes_loading": PaysAtLoading,
     "owes_batch": paying_in("put"),
     "owes_outputs": paying_in("outputs"),
     "owes_state": paying_in("state"),
