@@ -157,6 +157,7 @@ class _Run:
         trial, plugins = self.trial, self.plugins or load_plugins(self.settings.block, self.settings.only)
         self.plugins, self.backend = plugins, plugins.backend(trial.backend)
         self.label = plugins.label("backend", trial.backend)
+        yield Facts(details={"task_defaults": default_options(plugins.task(trial.task))})
         check_backend(self.backend, trial, plugins)
         yield Phase("prepare")
         prove(plugins.cell(trial.cell), plugins.label("cell", trial.cell), trial.hidden, trial.batch)
@@ -171,7 +172,6 @@ class _Run:
         distribution = plugins.distribution_of("backend", trial.backend)
         facts = checked_facts(setup.task, setup.task_label)
         details: dict[str, Any] = {"task": facts, "loss": setup.model.loss, "distribution": distribution}
-        details["task_defaults"] = default_options(type(setup.task))
         details["loss_baseline_exact"] = baseline
         details["criterion"] = checked_criterion(setup.task, setup.task_label)
         details["steps_per_epoch"] = checked_steps_per_epoch(setup.task, trial.batch, setup.task_label)
