@@ -104,7 +104,7 @@ def test_a_variant_of_numpy_without_workspaces_can_be_profiled(monkeypatch):
 
 
 def test_hostile_inputs_end_in_no_traceback():
-    counts = ["--plans", "12", "--commands", "12", "--bytes", "4", "--stores", "2"]
+    counts = ["--plans", "8", "--commands", "8", "--bytes", "3", "--stores", "1"]
     command = [sys.executable, str(BENCHMARKS / "hostile_inputs.py"), *counts]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -145,7 +145,7 @@ def test_sample_refuses_what_is_no_text_and_unknown_characters(measured):
     folder, copy, _ = measured
     synthetic = harness("sample", rows(copy.stdout)[0]["trial_id"], cwd=folder)
     assert synthetic.returncode == 2
-    assert "no text" in synthetic.stderr
+    assert "not text" in synthetic.stderr
     text = rows(harness("report", "-f", "json", "--run", "2", cwd=folder).stdout)[0]["trial_id"]
     unknown = harness("sample", text, "--prime", "☃", cwd=folder)
     assert unknown.returncode == 2

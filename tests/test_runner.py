@@ -520,7 +520,7 @@ def test_a_loss_that_is_no_number_fails_with_the_tasks_name(plugins, method, los
 def test_a_bias_that_the_cell_does_not_have_is_unsupported(plugins):
     record = measure(plugins, cell="rnn", forget_bias=1.0)
     assert record.status == "unsupported"
-    assert "rnn has none" in record.reason
+    assert "rnn names none" in record.reason
 
 
 def test_too_few_blocks_give_a_speed_without_an_interval(plugins):

@@ -107,14 +107,14 @@ def test_a_torch_that_cannot_be_imported_is_an_error_with_the_cure(monkeypatch):
 @pytest.mark.parametrize("cell", [RNN(), ReluRNN(), LSTM(), GRU()], ids=lambda cell: cell.name)
 def test_library_comes_first_where_torch_has_the_cell(cell, monkeypatch):
     monkeypatch.setattr(backend_module, "why_no_compiler", lambda: None)
-    assert TorchBackend().variants(cell)[:4] == ("library", "fused", "loop", "compiled")
+    assert TorchBackend().variants(cell)[:4] == ("library", "loop", "fused", "compiled")
 
 
 @pytest.mark.parametrize("cell", [Echo(), OtherLSTM()], ids=lambda cell: type(cell).__name__)
 def test_library_is_unsupported_for_other_cells(cell):
     trial = Trial(backend="torch", variant="library", task="copy", cell=cell.name, length=5)
     backend, model = TorchBackend(), model_of(cell)
-    assert backend.variants(cell)[:2] == ("fused", "loop")
+    assert backend.variants(cell)[:2] == ("loop", "fused")
     assert "choose torch:fused" in backend.why_unsupported(model, trial)
     assert backend.why_unsupported(model, trial.model_copy(update={"variant": "loop"})) is None
     with pytest.raises(UnsupportedError, match=r"torch\.nn has no"):

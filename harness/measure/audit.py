@@ -9,19 +9,16 @@ look like work that is owed. A finding therefore counts only if it comes back in
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from harness.contract import Batch, Optimizer, Parameters, State, Trainer
-from harness.measure.clock import Clock, MonotonicClock, time_steps
+from harness.measure.clock import Clock, Stopwatch, time_steps
 from harness.measure.guard import Step
 
 ROUNDS = 5  # a finding counts only if each of them has it
@@ -177,26 +174,9 @@ class Auditor:
 
     def _timed(self, call: Callable[[], Any]) -> tuple[float, Any]:
         """Return the seconds of a call, less those in which the machine was busy with others, and its answer."""
-        waited, start = self._waited(), self.clock.now()
+        watch = Stopwatch(self.clock)
         answer = call()
-        seconds = self.clock.now() - start
-        return max(0.0, seconds - max(0.0, self._waited() - waited)), answer
-
-    def _waited(self) -> float:
-        return seconds_without_processor() if isinstance(self.clock, MonotonicClock) else 0.0
-
-
-def seconds_without_processor() -> float:
-    """Return how long this process's threads have been ready to run without a processor; 0 if the system cannot tell.
-
-    Linux counts it in nanoseconds. Sleeping and waiting for another thread is not part of it.
-    """
-    total = 0
-    with suppress(OSError):
-        for task in os.scandir("/proc/self/task"):
-            with suppress(OSError, ValueError, IndexError):  # a thread that has ended meanwhile
-                total += int(Path(task.path, "schedstat").read_text().split()[1])
-    return total / 1e9
+        return watch.seconds(), answer
 
 
 def must_move(rule: Optimizer, update: int, step: Step, weights: Parameters) -> bool:

@@ -6,8 +6,11 @@ A block ends when the backend says that it is idle *and* all scalars of all of i
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter  # the function itself, before a plugin can replace it in its module
 from typing import Any, Protocol
@@ -39,6 +42,40 @@ class MonotonicClock:
     def now(self) -> float:
         """Return seconds since some fixed moment."""
         return perf_counter()
+
+
+class Stopwatch:
+    """Seconds since it was made, less those in which this process was ready to run and had no processor.
+
+    For what a busy machine must not be blamed on an engine, not for speeds. A clock that a test drives has no such
+    seconds.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waits, self._start = self._waited(), clock.now()
+
+    def seconds(self) -> float:
+        """Return them so far."""
+        seconds = self._clock.now() - self._start
+        waits = (wait - self._waits.get(thread, 0) for thread, wait in self._waited().items())
+        return max(0.0, seconds - sum(waits) / 1e9)
+
+    def _waited(self) -> dict[str, int]:
+        return waits_for_a_processor() if isinstance(self._clock, MonotonicClock) else {}
+
+
+def waits_for_a_processor() -> dict[str, int]:
+    """Return thread -> nanoseconds in which it was ready to run without a processor; {} if the system cannot tell.
+
+    Sleeping and waiting for another thread are not part of it.
+    """
+    waits: dict[str, int] = {}
+    with suppress(OSError):
+        for task in os.scandir("/proc/self/task"):
+            with suppress(OSError, ValueError, IndexError):  # a thread that has ended meanwhile
+                waits[task.name] = int(Path(task.path, "schedstat").read_text().split()[1])
+    return waits
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from harness.contract import Batch, DivergedError, HarnessError, PluginError, Tr
 from harness.contract.names import error_text, shortened
 from harness.contract.record import Figure, finite
 from harness.measure.audit import Auditor, Claim
-from harness.measure.clock import Block, Clock, Pace, time_steps
+from harness.measure.clock import Block, Clock, Pace, Stopwatch, time_steps
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.guard import Step, checked_compilations, checked_peak_memory, checked_rank_fields
@@ -88,12 +88,12 @@ class Training:
         return Pace(self.setup.trial.steps - 1, seconds)
 
     def _block(self, batches: Sequence[Batch], pace: Pace) -> Iterator[Event]:
-        begin = self.clock.now()
+        watch = Stopwatch(self.clock)
         device_batches = [self.trainer.put(batch) for batch in batches]
         compiled = checked_compilations(self.trainer, self.setup.label)
-        before = self.clock.now() - begin
+        before = watch.seconds()
         steps, seconds = time_steps(self.trainer, device_batches, self.clock, self.setup.label)
-        end = self.clock.now()
+        watch = Stopwatch(self.clock)
         device_batches.clear()
         recompiled = checked_compilations(self.trainer, self.setup.label) - compiled
         ranks = checked_rank_fields(self.trainer, self.setup.label)
@@ -102,7 +102,7 @@ class Training:
         steady = bool(pace.steady) and pace.steady[-1] is block
         self.ranks.add(ranks, block.steps if steady else 0)
         if steady:
-            self.beside_seconds += before + self.clock.now() - end
+            self.beside_seconds += before + watch.seconds()
         yield from self._progress(steps, block)
 
     def _progress(self, steps: Sequence[Step], block: Block) -> Iterator[Event]:

@@ -38,8 +38,8 @@ def effect_of_launches(
 
 
 def effect_of(base: Record, new: Record) -> Effect:
-    """Return how a record of one or several launches compares with another, before any correction."""
-    left, right = (with_speed(each_launch(record)) for record in (base, new))
+    """Return how a record with a speed, of one or several launches, compares with another, before any correction."""
+    left, right = (with_speed(each_launch(record)) or [record] for record in (base, new))  # launches may keep no speed
     floor = max(map(floor_of, (base, new)), key=lambda floor: floor.value)
     return effect_of_launches(left, right, floor, DEFAULT_DRIFT)[0]
 
