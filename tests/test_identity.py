@@ -178,6 +178,16 @@ def test_a_secret_is_not_recorded(plugins, monkeypatch):
     assert "hush" not in str(environment_record()) + str(facts(plugins))
 
 
+@pytest.mark.parametrize("name", ["TF_VAR_database", "TF_CLI_CONFIG_FILE", "TF_WORKSPACE"])
+def test_variables_of_terraform_are_none_of_tensorflows(plugins, monkeypatch, name):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--on")
+    before = facts(plugins)
+    monkeypatch.setenv(name, "hush")
+    assert "hush" not in str(environment_record()) + str(facts(plugins))
+    assert facts(plugins) == before
+    assert environment_record()["variables"]["TF_XLA_FLAGS"] == "--on"
+
+
 def test_variables_that_each_worker_gets_anew_do_not_count(plugins, monkeypatch):
     before = facts(plugins)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")

@@ -20,6 +20,11 @@ PREFIXES = (
     "FLAX_", "EQX_", "KERAS_",
     "CUDA", "CUDNN_", "CUBLAS", "NCCL_", "NVIDIA_", "HIP_", "ROCR_", "MIOPEN_", "HSA_",
 )  # fmt: skip
+# Terraform's, which may hold secrets; TensorFlow's begin alike.
+FOREIGN = (
+    "TF_VAR_", "TF_CLI_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_", "TF_REGISTRY_",
+    "TF_WORKSPACE",
+)  # fmt: skip
 NAMES = (
     "PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONTRACEMALLOC",
     "PYTHON_CPU_COUNT", "PYTHON_GIL", "PYTHON_JIT",
@@ -38,13 +43,17 @@ def engine_variables(names: Collection[str] = ()) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if (name in names or name in NAMES or name.startswith(PREFIXES)) and not _SECRET.search(name)
+        if (name in names or name in NAMES or _is_an_engines(name)) and not _SECRET.search(name)
     }
 
 
 def deciding_variables() -> dict[str, str]:
     """Return the engine variables that decide a measurement: all but those of caches and logs."""
     return {name: value for name, value in engine_variables().items() if not _is_neutral(name)}
+
+
+def _is_an_engines(name: str) -> bool:
+    return name.startswith(PREFIXES) and not name.startswith(FOREIGN)
 
 
 def _is_neutral(name: str) -> bool:
