@@ -1,4 +1,5 @@
 import json
+import math
 import platform
 import re
 import subprocess
@@ -25,6 +26,7 @@ from harness.measure.draft import Draft
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.runner import DROPOUT_NOTE, IDLE_DROPOUT_NOTE, TEMPERATURES, Settings, run_trial
 from harness.plugins import Loaded, load_plugins
+from harness_numpy.trainer import NumpyTrainer
 from harness_results import findings
 from harness_tasks import Copy
 
@@ -114,6 +116,29 @@ def test_what_loading_left_behind_is_not_taken_off_the_peak_of_training():
         for number in ("0", "1000")
     )
     assert littered > 0.5 * plain > 10e6
+
+
+class DivergesInABlock(NumpyTrainer):
+    """Diverges at step 11; all later steps of its block report a norm that was clipped."""
+
+    steps = 0
+
+    def train_step(self, batch):
+        self.steps += 1
+        result = super().train_step(batch)
+        return replace(result, clipped=self.steps > 11, loss=math.nan if self.steps >= 11 else result.loss)
+
+
+def test_a_training_ends_at_the_step_that_diverged_whatever_the_blocks(plugins):
+    class Diverging(type(plugins.backend("faulty"))):
+        def trainer(self, model, optimizer, parameters, execution):
+            execution = replace(execution, variant="vectorised")
+            return DivergesInABlock(model, optimizer, parameters, execution)
+
+    record = measure(having(plugins, Diverging()), steps=200)
+    assert (record.status, record.reason) == ("diverged", "diverged at step 11")
+    assert len(record.curves["loss"]) == len(record.curves["gradient_norm"]) == 11
+    assert record.figures["clipped_fraction"] == 0
 
 
 def test_the_tokens_of_a_step_are_counted_as_the_network_runs_them(plugins):

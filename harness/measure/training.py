@@ -106,6 +106,8 @@ class Training:
         yield from self._progress(steps, block)
 
     def _progress(self, steps: Sequence[Step], block: Block) -> Iterator[Event]:
+        diverged = next((number for number, step in enumerate(steps, 1) if not _is_finite(step)), None)
+        steps = steps[:diverged]  # the rest of the block is no training, and another number on each engine
         self.step += len(steps)
         self.memory.pause()
         yield Progress(
@@ -118,9 +120,8 @@ class Training:
             tokens=block.tokens,
             peak_memory_bytes=self._peak_memory(),
         )
-        for number, step in enumerate(steps, start=self.step - len(steps) + 1):
-            if not (math.isfinite(step.loss) and math.isfinite(step.norm)):
-                raise DivergedError(f"diverged at step {number}")
+        if diverged is not None:
+            raise DivergedError(f"diverged at step {self.step}")
 
     def _peak_memory(self) -> int | None:
         device = checked_peak_memory(self.trainer, self.setup.label)
@@ -198,6 +199,10 @@ class Training:
         batch = self.setup.trial.batch
         time_steps = total.tokens / total.steps / batch
         return limit_figures(limits, self.setup.model, batch, time_steps, total.step_seconds)
+
+
+def _is_finite(step: Step) -> bool:
+    return math.isfinite(step.loss) and math.isfinite(step.norm)
 
 
 def _tokens(batches: Sequence[Batch]) -> int:
