@@ -101,6 +101,15 @@ def test_speeds_of_warm_processes_are_compared_with_a_note():
     assert "--isolation" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
 
 
+def test_medians_of_an_earlier_version_are_compared_with_a_note():
+    early, now = {"phase_seconds": {}}, {"phase_seconds": {}, "gradient_horizon_step": 150}
+    base = [replace(record, details=record.details | early) for record in launches()]
+    new = [replace(record, details=record.details | now) for record in launches()]
+    told = compare_text.plain(compare(base, new), width=200)
+    assert "base's speeds are medians of blocks, by an earlier version" in told
+    assert "earlier version" not in compare_text.plain(compare(new, launches()), width=200)
+
+
 def test_a_change_below_the_noise_floor_is_not_called():
     content = {"seconds_per_step_a": [1.0, 1.5, 1.0, 0.6], "seconds_per_step_b": [1.0, 0.7, 1.4, 1.0]}
     floors = measured_floors({"noise/numpy:loop": content, "peak/numpy": 3.0}, 5)

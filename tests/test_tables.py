@@ -299,6 +299,21 @@ def test_what_was_solved_and_lost_again_is_told(solved, end):
     assert "lost again" not in plain_table([make(solved=True, steps_to_solve=400)], 200)
 
 
+def test_what_an_earlier_version_measured_is_named_for_what_it_is():
+    early = {"phase_seconds": {"train": 1.0}, "gradient_horizon_censored": False}
+    now = early | {"gradient_horizon_step": 150}
+    records = [
+        make("numpy:loop", "lstm", details=early),
+        make("numpy:loop", "rnn", details=early),
+        make("torch:library", "lstm", details=now),
+    ]
+    table = " ".join(plain_table(records).split())
+    assert "earlier version: lstm numpy:loop T=50: horizon of h alone" in table
+    assert "horizon of h alone" not in plain_table(records[1:])
+    assert "tokens/s: median of blocks, by an earlier version, 95 %" in table
+    assert "by an earlier version" not in plain_table(records[2:])
+
+
 def test_further_scores_stand_below_the_table_by_their_names():
     known = [make(length=n, details={"scores": {"exact_match": n / 1000, "[x]": None}}) for n in (50, 100)]
     text = plain_table(known, 200)

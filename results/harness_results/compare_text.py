@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.contract.record import finite
 from harness_results.comparison import Comparison, Row
+from harness_results.findings import is_of_earlier_rules
 from harness_results.lines import GAP, left
 from harness_results.statistics import FAMILY
 from harness_results.text import UNKNOWN, number, one_line, quantity, to_ascii
@@ -21,6 +22,7 @@ from harness_results.versions import in_words
 BESIDE = "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; measure one at a time"
 WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
 WARMING_UP = "warm-up ended before block times were flat: raise --steps"
+EARLIER = "{}'s speeds are medians of blocks, by an earlier version; the other side's are all tokens over all seconds"
 HOLM = (
     f"{{}} p-values, adjusted by Holm's method: chance alone shows a difference in at most {FAMILY:.0%} of such tables"
 )
@@ -215,6 +217,10 @@ def _conditions(row: Row) -> Iterator[str]:
         yield WARM
     if row.warming_up:
         yield WARMING_UP
+    sides = {"base": row.base, "new": row.new}
+    earlier = [side for side, record in sides.items() if record and is_of_earlier_rules(record)]
+    if len(earlier) == 1:
+        yield EARLIER.format(earlier[0])
 
 
 def _apart(drift: float) -> str:

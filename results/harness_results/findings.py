@@ -84,6 +84,11 @@ def is_exploding(record: Record) -> bool:
     return bool(record.exploding())
 
 
+def is_of_earlier_rules(record: Record) -> bool:
+    """Say whether an earlier version measured it: its speed is the median of blocks, its horizon that of h alone."""
+    return "phase_seconds" in record.details and "gradient_horizon_step" not in record.details
+
+
 def is_verified(record: Record) -> bool:
     """Say whether loss and gradients were held against the reference, so that the speed is that of this function."""
     return record.figures.get("parity_error") is not None

@@ -11,6 +11,7 @@ from harness_results.explosions import explosion
 from harness_results.machines import legend, machine_names
 from harness_results.networks import Networks
 from harness_results.text import number, one_line
+from harness_results.theory import known_cells
 
 LEGEND = {
     "✓": "solved",
@@ -29,6 +30,7 @@ KINDS = {
     "launches-bootstrap-percentile": "95 % bootstrap interval",
     "launches-range": "their range",
 }
+H_ALONE = "horizon of h alone, not of the whole state"
 PLACES = 6  # shown before "and n more"
 
 
@@ -44,7 +46,8 @@ def speed_in_words(record: Record) -> str:
     """Return what a record's throughput and its interval are."""
     launches, kind = record.details.get("launches", 1), record.details.get("interval")
     if launches == 1:
-        return "mean, 95 % interval (within-process)"
+        average = "median of blocks, by an earlier version" if findings.is_of_earlier_rules(record) else "mean"
+        return f"{average}, 95 % interval (within-process)"
     told = KINDS.get(str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None)
     return ", ".join([f"median of {launches} launches", *([one_line(told)] if told else [])])
 
@@ -65,6 +68,7 @@ def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> I
     yield from _scores(named)
     yield from _grouped("n/a", ((_why(one), name, one) for name, one in named if one.status != "ok"))
     yield from _grouped("exploding", ((told, name, one) for name, one in named if (told := explosion(one))))
+    yield from _grouped("earlier version", ((H_ALONE, name, one) for name, one in named if _is_of_h_alone(one)))
     yield from _grouped("over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one)))
     lost = ((told, name, one) for name, one in named if (told := findings.lost_again(one)))
     yield from _grouped("lost again", lost)
@@ -98,6 +102,12 @@ def _scores(named: Iterable[tuple[str, Record]]) -> Iterator[str]:
         told = [f"{name} {', '.join(values)}" for name, values in rows.items()]
         more = f"; and {len(told) - PLACES} more" if len(told) > PLACES else ""
         yield f"{one_line(score)}: {'; '.join(told[:PLACES])}{more}"
+
+
+def _is_of_h_alone(record: Record) -> bool:
+    """Say whether an earlier version measured the horizon of a cell that has more states than h."""
+    cell = known_cells().get(record.trial.cell) if findings.is_of_earlier_rules(record) else None
+    return cell is not None and len(cell.states) > 1 and record.figures.get("gradient_horizon") is not None
 
 
 def _overfitting(record: Record) -> Iterator[str]:

@@ -25,14 +25,15 @@ def decay_at_start(trial: Trial) -> float | None:
     """
     if trial.cell in PLAIN:
         return UNIFORM if trial.initialisation == "torch" else 1.0
-    cell = _cells().get(trial.cell)
+    cell = known_cells().get(trial.cell)
     if cell is None or trial.chrono is not None:
         return None
     return _retention(cell, trial.forget_bias or 0.0)
 
 
 @cache
-def _cells() -> dict[str, Cell]:
+def known_cells() -> dict[str, Cell]:
+    """Return the cells that are installed, by name."""
     return dict(load_plugins().cells)
 
 
