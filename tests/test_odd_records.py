@@ -3,6 +3,7 @@
 import copy
 import json
 import sqlite3
+import sys
 import zlib
 from contextlib import closing
 
@@ -12,7 +13,10 @@ from chart_records import curves
 from harness.cli import main
 from harness.contract import Record, Trial
 from harness.contract.record import FIGURE_COLUMNS
+from harness_results.faster import effect_of
+from harness_results.order import each_launch
 from harness_results.store import Store
+from launched import in_turns
 
 ODD = {
     "text": "x", "huge": 10**400, "minus": -5, "nan": float("nan"), "infinite": float("inf"), "true": True,
@@ -118,6 +122,43 @@ def test_a_figure_that_is_no_such_figure_is_unknown_and_a_flag_says_so(kind, fig
     assert record.figures == {"parameters": 7}
     assert record.details["flags"] == [f"the stored record holds values that cannot be read: figures.{figure}"]
     assert Record.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", ["started_at", "wall_seconds", "status"])
+def test_an_odd_value_of_a_launch_ends_no_comparison_and_its_speed_counts_only_with_a_status(name, odd):
+    trial = Trial(backend="a", variant="b", task="c", cell="d", length=3)
+    base, new = in_turns([Record(trial, "ok", figures={"tokens_per_second": speed}) for speed in (1.0, 2.0)])
+    content = new.to_json()
+    content["details"]["launch_figures"][0][name] = ODD[odd]
+    read = Record.from_json(content)
+    assert effect_of(base, read).verdict in {"faster", "cannot_tell"}
+    assert [launch.status for launch in each_launch(read)] == ["failed" if name == "status" else "ok", *["ok"] * 4]
+    good = {"started_at": {"text"}, "wall_seconds": {"zero"}, "status": set()}[name]
+    assert (f"details.launch_figures.{name}" in str(read.details.get("flags"))) == (odd not in good)
+
+
+@pytest.mark.parametrize("name", ["gradient_norm_max", "gradient_norm_median", "loss_validation", "loss_final"])
+def test_a_loss_or_gradient_norm_is_kept_up_to_the_largest_float(name):
+    trial, largest = Trial(backend="a", variant="b", task="c", cell="d", length=3), sys.float_info.max
+    kept = Record(trial, "ok", figures={name: largest})
+    assert Record.from_json(kept.to_json()) == kept
+    beyond = Record.from_json(kept.to_json() | {"figures": {name: 10 * int(largest)}})
+    assert name not in beyond.figures
+
+
+def test_the_largest_figures_end_no_verb(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    largest = [parts(length) for length in (8, 16, 32)]
+    for part in largest:
+        wide = [name for name in FIGURE_COLUMNS if name.startswith(("loss_", "gradient_norm_"))]
+        part["figures"] |= dict.fromkeys(wide, sys.float_info.max)
+    write(tmp_path / "odd.sqlite", largest)
+    for verb in VERBS:
+        status = main._status([*verb.split(), "odd.sqlite"])
+        told = capsys.readouterr()
+        assert status in {0, 4, 5}, (verb, told.err[-2000:])
+        assert "cannot be read" not in told.out
 
 
 def test_a_record_that_is_right_is_read_as_it_was_written():

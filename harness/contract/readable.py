@@ -8,10 +8,11 @@ checked by their readers.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 LARGEST = 1e300  # beyond it, sums and squares overflow
+FINITE = sys.float_info.max  # of losses and gradient norms, which are shown and compared only
 DEEPEST = 32  # levels of lists and mappings
 LONGEST = 100  # characters of a name in the flag
 NAMED = 8  # of the values that cannot be read, in the flag
@@ -21,17 +22,19 @@ Read = Callable[[Any, list[str]], Any]  # (value, names of the values left out s
 _OUT = object()  # marks a value that is left out
 
 
-def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool]) -> dict[str, Any]:
+def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool], statuses: Collection[str]) -> dict[str, Any]:
     """Return the parts of a record (``figures``, ``curves``, ``details``, ``environment``, texts) as they can be read.
 
     Args:
         content: the parts, of which the mappings are mappings.
         figure_names: name of each figure -> whether it may be below zero.
+        statuses: that a launch may end with.
     """
     left: list[str] = []
-    kinds = {name: _NUMBER if signed else _LEAST for name, signed in figure_names.items()}
-    figures = _mapping({**kinds, "solved": _none_or(_bool)})
-    details = _mapping({**_DETAILS, "launch_figures": _list(figures)})
+    kinds = {name: _figure(name, signed=signed) for name, signed in figure_names.items()} | {"solved": _none_or(_bool)}
+    figures = _mapping(kinds)
+    launch = {**kinds, "status": _status(statuses), "started_at": _TEXT, "wall_seconds": _LEAST}
+    details = _mapping({**_DETAILS, "launch_figures": _list(_mapping(launch))})
     readers = {"figures": figures, "curves": _MANY, "details": details, "environment": _ENVIRONMENT}
     items = _items(content, readers, _TEXT, left)
     parts: dict[str, Any] = {name: None if value is _OUT else value for name, value in items.items()}
@@ -43,14 +46,30 @@ def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool]) -> di
     return parts
 
 
-def _number(value: Any, left: list[str]) -> Any:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
-    return value if good else _without(left)
+def _figure(name: str, *, signed: bool) -> Read:
+    if signed:
+        return _NUMBER
+    return _NORM if name.startswith("gradient_norm_") else _LEAST
 
 
-def _at_least_zero(value: Any, left: list[str]) -> Any:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST
-    return value if good else _without(left)
+def _status(statuses: Collection[str]) -> Read:
+    """Return a reader of a launch's status: it reads an odd one as ``failed``, so that the speed never counts."""
+
+    def read(value: Any, left: list[str]) -> Any:
+        if isinstance(value, str) and value in statuses:
+            return value
+        _without(left)
+        return "failed"
+
+    return read
+
+
+def _within(least: float, most: float) -> Read:
+    def read(value: Any, left: list[str]) -> Any:
+        good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+        return value if good else _without(left)
+
+    return read
 
 
 def _count(value: Any, left: list[str]) -> Any:
@@ -104,7 +123,7 @@ def _list(each: Read) -> Read:
 def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
     """Return a value of any kind, with finite numbers and bounded depth."""
     if isinstance(value, int | float):
-        return value if -sys.float_info.max <= value <= sys.float_info.max else _without(left)
+        return value if -FINITE <= value <= FINITE else _without(left)
     if not isinstance(value, Mapping | list | tuple):
         return value
     if not levels:
@@ -126,9 +145,10 @@ def _without(left: list[str]) -> object:
     return _OUT
 
 
-_NUMBER, _LEAST, _TEXT = _none_or(_number), _none_or(_at_least_zero), _none_or(_text)
+_NUMBER, _NORM, _LEAST = _none_or(_within(-FINITE, FINITE)), _none_or(_within(0, FINITE)), _none_or(_within(0, LARGEST))
+_TEXT = _none_or(_text)
 _TEXTS, _MANY = _none_or(_list(_text)), _none_or(_mapping({}))
-_TIMES = _none_or(_mapping({}, _at_least_zero))
+_TIMES = _none_or(_mapping({}, _within(0, LARGEST)))
 _DETAILS: Mapping[str, Read] = {
     **dict.fromkeys(("launches", "jobs"), _count),
     **dict.fromkeys(("isolation", "interval", "deviation", "loss", "distribution", "node", "card"), _TEXT),

@@ -152,7 +152,7 @@ class Record:
     @classmethod
     def read(cls, trial: Trial, content: Mapping[str, Any]) -> Record:
         """Return the record of this trial and these parts; values of a kind that no reader expects are left out."""
-        return cls(trial=trial, **readable(content, SIGNED))
+        return cls(trial=trial, **readable(content, SIGNED, STATUSES))
 
 
 def other_settings(trial: Trial) -> dict[str, Any]:
