@@ -1,6 +1,7 @@
 """Serial against parallel in time: the ratio at each length, and from where on parallel is faster."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,13 @@ def test_what_compare_could_not_tell_is_faster_from_no_length(records):
     (found,) = crossovers(records)
     assert (found.faster_from, found.in_words) == (None, "cannot tell")
     assert found.ratios == {64: 0.25, 256: 2.0, 1024: 4.0}
+
+
+def test_speeds_of_an_earlier_version_are_not_compared_with_those_of_this_one():
+    early = [replace(record, details={**record.details, "phase_seconds": {}}) for record in MEASURED]
+    assert crossovers(early)[0].faster_from == 256
+    (found,) = crossovers([*early[:6], *MEASURED[6:]])
+    assert found.in_words == "cannot tell"
 
 
 def test_backends_networks_and_parallel_variants_are_kept_apart():

@@ -145,7 +145,9 @@ def test_what_computes_another_function_or_was_not_proven_is_never_the_fastest()
 
 
 PAIR = [make("a:x", speed=3e3), make("b:x", speed=2e3)]
+EARLY = {"phase_seconds": {}}  # and no step of the horizon: an earlier version
 UNDECIDED = {
+    "medians of blocks against all tokens over all seconds": in_turns([make("a:x", speed=3e3, details=EARLY), PAIR[1]]),
     "one launch each": PAIR,
     "four launches each": in_turns(PAIR, 4),
     "one launch on one side": [launched(PAIR[0]), PAIR[1]],
@@ -170,6 +172,12 @@ def test_nothing_is_bold_or_fastest_where_compare_could_not_tell(why):
                 for some in row["cells"] for cell in some if "best" in cell]  # fmt: skip
     assert "is clearly the fastest" not in who_is_fast(records)
     assert LEGEND not in plain_table(records)
+
+
+def test_speeds_of_an_earlier_version_are_compared_among_themselves_alone():
+    assert bold(in_turns([make("a:x", speed=3e3, details=EARLY), make("b:x", speed=2e3, details=EARLY)])) == ["3.00k"]
+    told = who_is_fast(in_turns([make("a:x", speed=3e3, details=EARLY), PAIR[1]]))
+    assert told.endswith("in the one comparison: 1 with speeds of an earlier version on one side only")
 
 
 def test_bold_and_the_headline_are_the_verdicts_of_compare():
@@ -312,6 +320,9 @@ def test_what_an_earlier_version_measured_is_named_for_what_it_is():
     assert "horizon of h alone" not in plain_table(records[1:])
     assert "tokens/s: median of blocks, by an earlier version, 95 %" in table
     assert "by an earlier version" not in plain_table(records[2:])
+    of_five = " ".join(plain_table(in_turns(records[:1])).split())
+    assert "tokens/s: median of 5 launches, each the median of blocks, by an earlier version, 95 %" in of_five
+    assert "by an earlier version" not in plain_table(in_turns(records[2:]))
 
 
 def test_further_scores_stand_below_the_table_by_their_names():

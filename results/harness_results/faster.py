@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from harness.contract.record import Record
+from harness_results.findings import is_of_earlier_rules
 from harness_results.floors import Floor, floor_of
 from harness_results.order import each_launch, interleaved
 from harness_results.statistics import DEFAULT_DRIFT, Effect, compare_speed
+
+TWO_RULES = (
+    "one speed is the median of blocks, by an earlier version, the other all tokens over all seconds: measure again"
+)
 
 
 def with_speed(records: Iterable[Record]) -> list[Record]:
@@ -38,10 +44,16 @@ def effect_of_launches(
 
 
 def effect_of(base: Record, new: Record) -> Effect:
-    """Return how a record with a speed, of one or several launches, compares with another, before any correction."""
+    """Return how a record with a speed, of one or several launches, compares with another, before any correction.
+
+    Nothing can be told if an earlier version measured one of them: its speeds follow another rule.
+    """
     left, right = (with_speed(each_launch(record)) or [record] for record in (base, new))  # launches may keep no speed
     floor = max(map(floor_of, (base, new)), key=lambda floor: floor.value)
-    return effect_of_launches(left, right, floor, DEFAULT_DRIFT)[0]
+    effect = effect_of_launches(left, right, floor, DEFAULT_DRIFT)[0]
+    if is_of_earlier_rules(base) == is_of_earlier_rules(new):
+        return effect
+    return replace(effect, verdict="cannot_tell", p_value=None, reason=TWO_RULES)
 
 
 def took_turns(first: Record, second: Record) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.contract.record import Record
 from harness_results import findings
-from harness_results.faster import effect_of, took_turns
+from harness_results.faster import TWO_RULES, effect_of, took_turns
 from harness_results.multiple import corrected
 from harness_results.networks import networks
 from harness_results.statistics import FEWEST, Effect
@@ -38,7 +38,12 @@ class Contest:
     @property
     def few_launches(self) -> bool:
         """Whether any rival has too few launches to tell."""
-        return self.effect.p_value is None
+        return self.effect.p_value is None and not self.of_two_rules
+
+    @property
+    def of_two_rules(self) -> bool:
+        """Whether nothing can be told because an earlier version measured one of the speeds, by another rule."""
+        return self.effect.reason == TWO_RULES
 
     @property
     def took_turns(self) -> bool:

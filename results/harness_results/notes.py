@@ -49,7 +49,8 @@ def speed_in_words(record: Record) -> str:
         average = "median of blocks, by an earlier version" if findings.is_of_earlier_rules(record) else "mean"
         return f"{average}, 95 % interval (within-process)"
     told = KINDS.get(str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None)
-    return ", ".join([f"median of {launches} launches", *([one_line(told)] if told else [])])
+    each = ["each the median of blocks, by an earlier version"] if findings.is_of_earlier_rules(record) else []
+    return ", ".join([f"median of {launches} launches", *each, *([one_line(told)] if told else [])])
 
 
 def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> Iterator[str]:

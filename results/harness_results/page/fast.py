@@ -78,7 +78,7 @@ def _warming_up(records: Sequence[Record]) -> str:
 
 def _apart(records: Sequence[Record]) -> str:
     """Return in how many of the comparisons the launches took no turns, in brackets."""
-    judged = [contest for task in contests(by_task(records)) for contest in task if not contest.few_launches]
+    judged = [contest for task in contests(by_task(records)) for contest in task if contest.effect.p_value is not None]
     apart = sum(not contest.took_turns for contest in judged)
     return f" (so in {apart} of {counted(len(judged), 'comparison')} here)" if apart else ""
 
@@ -103,7 +103,9 @@ def _doubts(unclear: Sequence[Contest]) -> str:
     """Return why there is no winner in some comparisons."""
     few = sum(contest.few_launches for contest in unclear)
     doubts = [f"{few} with fewer than {FEWEST} launches of each"] if few else []
-    close = sum(not contest.is_clear and not contest.few_launches for contest in unclear)
+    rules = sum(contest.of_two_rules for contest in unclear)
+    doubts += [f"{rules} with speeds of an earlier version on one side only"] if rules else []
+    close = len(unclear) - few - rules
     doubts += [f"{close} too close to tell"] if close else []
     return listed(doubts)
 
