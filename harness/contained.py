@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -67,6 +68,7 @@ def off_stdout(changes: list[str]) -> Iterator[None]:
     finally:
         if sys.stdout is not shield or sys.stderr is not shield or sys.stdin is not before["stdin"]:
             changes.append("replaced a standard stream")
+        _flush(sys.stdout, before["stdout"], sys.__stdout__)
         for number, copy in copies.items():
             if copy is not None:
                 os.dup2(copy, number)
@@ -76,6 +78,15 @@ def off_stdout(changes: list[str]) -> Iterator[None]:
                 changes.append(f"closed sys.{name}")
                 stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: PLW2901, SIM115
             setattr(sys, name, stream)
+
+
+def _flush(*streams: Any) -> None:
+    """Write out what these streams, and those of the C library, hold back."""
+    for stream in streams:
+        with contextlib.suppress(Exception):
+            stream.flush()
+    with contextlib.suppress(Exception):
+        ctypes.CDLL(None).fflush(None)
 
 
 def _copied(descriptor: int) -> int | None:

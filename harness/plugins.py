@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from harness.contract.task import Task, TaskOptions
 GROUP = "harness"
 LONGEST = 200  # characters of what a hook returned
 Entry = TypeVar("Entry")
+_left_out: list[str] = []  # names that no call of ``load_plugins`` imports
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,17 @@ class _Found:
         return found[kind]
 
 
+@contextlib.contextmanager
+def left_out(names: Iterable[str]) -> Iterator[None]:
+    """Block these plugins in every ``load_plugins`` inside, whoever calls it."""
+    before = list(_left_out)
+    _left_out.extend(names)
+    try:
+        yield
+    finally:
+        _left_out[:] = before
+
+
 def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins:
     """Load every installed plugin but the blocked ones; broken ones are listed with the reason.
 
@@ -169,10 +182,10 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
     environment variables that plugins set are kept.
 
     Args:
-        block: entry-point names that are not even imported.
+        block: entry-point names that are not even imported, nor are those of ``left_out``.
         only: entry-point names to import; empty: all.
     """
-    blocked, wanted = tuple(block), tuple(only)
+    blocked, wanted = tuple(dict.fromkeys([*_left_out, *block])), tuple(only)
     found, loaded, broken = _Found(), [], []
     if not wanted:
         say_who_ended_the_last(blocked)

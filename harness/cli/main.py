@@ -85,6 +85,10 @@ def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
     With no option at all, `harness run` trains an LSTM on real text with NumPy and prints the table, in under a minute.
     """
     ctx.obj = _blocked(plugin)
+    if ctx.obj:
+        from harness.plugins import left_out
+
+        ctx.with_resource(left_out(ctx.obj))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
