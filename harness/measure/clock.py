@@ -45,8 +45,9 @@ class MonotonicClock:
 
 
 class Stopwatch:
-    """Seconds since it was made, less those in which this process was ready to run and had no processor.
+    """Seconds since it was made, less those in which a thread of this process was ready to run and had no processor.
 
+    Of several threads the one that waited longest counts: threads that keep each other waiting do work all the time.
     For what a busy machine must not be blamed on an engine, not for speeds. A clock that a test drives has no such
     seconds.
     """
@@ -58,8 +59,8 @@ class Stopwatch:
     def seconds(self) -> float:
         """Return them so far."""
         seconds = self._clock.now() - self._start
-        waits = (wait - self._waits.get(thread, 0) for thread, wait in self._waited().items())
-        return max(0.0, seconds - sum(waits) / 1e9)
+        waits = [wait - self._waits.get(thread, 0) for thread, wait in self._waited().items()]
+        return max(0.0, seconds - max(waits, default=0) / 1e9)
 
     def _waited(self) -> dict[str, int]:
         return waits_for_a_processor() if isinstance(self._clock, MonotonicClock) else {}

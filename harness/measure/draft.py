@@ -15,6 +15,7 @@ from harness.contract.explosion import is_exploding
 from harness.contract.names import shortened
 from harness.contract.record import SPEED_COLUMNS, Figure, finite
 from harness.measure.events import Evaluated, Event, Facts, Progress
+from harness.measure.speed import SPEED_CURVES, SPEED_DETAILS
 
 FINAL_FRACTION = 0.05  # of the training steps whose mean loss is ``loss_final``
 Series = list[float | None]
@@ -24,7 +25,7 @@ Series = list[float | None]
 class Draft:
     """Collects the events of one trial; ``record`` may be asked for at any moment.
 
-    A figure that needs the whole training (``loss_final``, validation, speed) is given only where the status is ok.
+    What needs the whole training (``loss_final``, validation, speeds, their blocks) is given only if the status is ok.
     """
 
     trial: Trial
@@ -67,7 +68,10 @@ class Draft:
         curves: dict[str, Any] = {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
         if self.evaluations:
             curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
-        curves = finite(self.curves | curves)
+        curves, known = finite(self.curves | curves), self.details
+        if status != "ok":
+            curves = {name: curve for name, curve in curves.items() if name not in SPEED_CURVES}
+            known = {name: detail for name, detail in known.items() if name not in SPEED_DETAILS}
         exploding = {"gradient_exploding": is_exploding(status, finite(figures), curves)}
         return Record(
             trial=self.trial,
@@ -75,7 +79,7 @@ class Draft:
             reason=shortened(reason) if reason else reason,
             figures=figures,
             curves=curves,
-            details=finite(self.details | self._learning() | exploding | details),
+            details=finite(known | self._learning() | exploding | details),
             environment=self.environment,
             environment_id=self.environment_id,
             started_at=self.started_at,

@@ -12,6 +12,8 @@ from harness.contract.record import Figure
 from harness.measure.clock import Block, Pace
 
 FEWEST_BLOCKS = 6  # fewer have no interval
+SPEED_CURVES = ("block_seconds", "block_steps")
+SPEED_DETAILS = ("block_tokens_per_second",)  # from which a speed could be read
 
 
 def training_flops_per_token(model: Model) -> int:

@@ -20,10 +20,17 @@ from harness.measure.limits import LimitMeter, Limits, limit_figures
 from harness.measure.memory import PeakMemory, release_unused
 from harness.measure.ranks import RankMeter
 from harness.measure.setup import Setup
-from harness.measure.speed import speed_curves, speed_details, speed_figures, training_flops_per_token
+from harness.measure.speed import (
+    SPEED_DETAILS,
+    speed_curves,
+    speed_details,
+    speed_figures,
+    training_flops_per_token,
+)
 from harness.measure.task_guard import checked_solved
 
-PEAK_NOISE = 1.1  # two measurements of the peak differ by less
+PEAK_NOISE = 1.1  # two measurements of the peak differ by less ...
+PEAK_TRIES = 3  # ... unless another process disturbed one: it is measured again so often before a speed is doubted
 ONE_DEVICE = "the limits are those of one device: not measured for a trial on several"
 
 
@@ -169,8 +176,10 @@ class Training:
 
     def _speed(self, pace: Pace, *, published: bool) -> Facts:
         self.flags += pace.flags()
-        figures = speed_figures(pace, training_flops_per_token(self.setup.model)) if published else {}
         details = speed_details(pace) | self.ranks.details(self.setup.trial.devices)
+        if not published:
+            return Facts(details={name: fact for name, fact in details.items() if name not in SPEED_DETAILS})
+        figures = speed_figures(pace, training_flops_per_token(self.setup.model))
         return Facts(figures=figures, curves=speed_curves(pace), details=details)
 
     def _limits(self, total: Block | None) -> Facts:
@@ -185,9 +194,13 @@ class Training:
         meter = LimitMeter(setup.backend, setup.execution, trial.threads, self.clock, self.known_limits)
         limits, new = meter.measure(setup.model, trial.batch)
         figures = self._fractions(limits, total)
-        if (figures.get("fraction_of_peak") or 0) > PEAK_NOISE and self.known_limits:
-            limits, new = replace(meter, known={}).measure(setup.model, trial.batch)
-            figures = self._fractions(limits, total)
+        for _ in range(PEAK_TRIES):
+            if (figures.get("fraction_of_peak") or 0) <= PEAK_NOISE:
+                break
+            again, measured = replace(meter, known={}).measure(setup.model, trial.batch)
+            if (again.peak_flops_per_second or 0) > (limits.peak_flops_per_second or 0):
+                limits, new = again, measured
+                figures = self._fractions(limits, total)
         if (fraction := figures.get("fraction_of_peak") or 0) > PEAK_NOISE:
             above = f"training ran at {100 * fraction:,.0f} % of the peak that this engine reaches"
             raise PluginError(f"no speed is published: {above}; {setup.label}")
