@@ -13,7 +13,8 @@ from harness.measure.clock import Block, Pace
 
 FEWEST_BLOCKS = 6  # fewer have no interval
 SPEED_CURVES = ("block_seconds", "block_steps")
-SPEED_DETAILS = ("block_tokens_per_second",)  # from which a speed could be read
+# Details from which a speed could be read.
+SPEED_DETAILS = ("block_tokens_per_second", "rank_step_seconds", "rank_step_seconds_spread")
 
 
 def training_flops_per_token(model: Model) -> int:
