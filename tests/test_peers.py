@@ -124,7 +124,7 @@ GRID = [
 @pytest.mark.parametrize(("engine", "cell"), EQUAL)
 def test_every_tensor_equals_the_reference(engine, cell, at):
     bench = bench_of(engine, cell)
-    every_tensor_equals_the_reference(bench, at, partial(stepping_trainer, bench))
+    every_tensor_equals_the_reference(bench, at.case(), at.dtype, partial(stepping_trainer, bench))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
