@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -33,7 +34,7 @@ def plugins(monkeypatch):
     loaded = load_plugins(("torch", "jax"))
     loaded = replace(loaded, backends={"numpy": loaded.backends["numpy"], "peer": Peer()})
     monkeypatch.setattr(list_verb, "load_plugins", lambda blocked: loaded)
-    monkeypatch.setattr("harness.plugins.load_plugins", lambda: loaded)
+    monkeypatch.setattr("harness.plugins.load_plugins", lambda block=(): loaded)
     return loaded
 
 
@@ -76,6 +77,7 @@ def test_where_the_library_is_missing_that_is_the_status_whatever_else_fails(plu
 
 
 def test_groups_are_completed_like_backends(plugins):
-    items = Named("backends").shell_complete(None, None, "numpy,pe")
+    context = click.Context(click.Command("run"))
+    items = Named("backends").shell_complete(context, None, "numpy,pe")
     assert [item.value for item in items] == ["numpy,peer", "numpy,peers"]
-    assert [item.value for item in Named("cells").shell_complete(None, None, "pe")] == []
+    assert [item.value for item in Named("cells").shell_complete(context, None, "pe")] == []

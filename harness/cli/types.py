@@ -216,6 +216,7 @@ class Named(CommaList):
         from harness.plugins import load_plugins
 
         before, comma, last = incomplete.rpartition(",")
-        plugins = load_plugins(one.removeprefix("no:") for one in ctx.find_root().params.get("plugin") or ())
+        blocked = ctx.find_root().params.get("plugin") or ()
+        plugins = load_plugins(word.removeprefix("no:") for word in blocked)
         names = [*getattr(plugins, self._kind), *(plugins.groups if self._kind == "backends" else ())]
         return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
