@@ -68,10 +68,10 @@ class Draft:
         curves: dict[str, Any] = {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
         if self.evaluations:
             curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
-        curves, known = finite(self.curves | curves), self.details
+        curves, kept = finite(self.curves | curves), self.details
         if status != "ok":
             curves = {name: curve for name, curve in curves.items() if name not in SPEED_CURVES}
-            known = {name: detail for name, detail in known.items() if name not in SPEED_DETAILS}
+            kept = {name: detail for name, detail in kept.items() if name not in SPEED_DETAILS}
         exploding = {"gradient_exploding": is_exploding(status, finite(figures), curves)}
         return Record(
             trial=self.trial,
@@ -79,7 +79,7 @@ class Draft:
             reason=shortened(reason) if reason else reason,
             figures=figures,
             curves=curves,
-            details=finite(known | self._learning() | exploding | details),
+            details=finite(kept | self._learning() | exploding | details),
             environment=self.environment,
             environment_id=self.environment_id,
             started_at=self.started_at,

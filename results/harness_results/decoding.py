@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import zlib
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 MOST_BYTES = 2**28  # of one value: more than the curves of a training of ten million steps
 MOST_LEVELS = 50
 LARGE_BYTES, MOST_TIMES = 2**24, 100  # a larger value may not be this many times its packed size: curves shrink tenfold
 FEW_BRACKETS = 200  # the levels of a text with fewer are not counted
+_WORDS: dict[type, str] = {str: "text", int: "a whole number"}
+Kind = TypeVar("Kind")
 
 
 class DamagedError(ValueError):
@@ -27,9 +29,7 @@ def from_json(text: Any, kind: type | None = None) -> Any:
     Raises:
         DamagedError: it is not JSON of that kind, is too large or too deep, or holds NaN or an infinity.
     """
-    if not isinstance(text, str):
-        raise DamagedError(f"expected text, got {type(text).__name__}")
-    if len(text) > MOST_BYTES:
+    if len(as_kind(text, str)) > MOST_BYTES:
         raise DamagedError(f"it has {len(text):,} characters, more than the {MOST_BYTES:,} that are read")
     try:
         value = json.loads(text, parse_constant=_refused)
@@ -65,25 +65,14 @@ def from_packed(content: Any) -> Any:
     return from_json(text)
 
 
-def as_text(value: Any) -> str:
-    """Return a text as it is.
+def as_kind(value: Any, kind: type[Kind]) -> Kind:
+    """Return a value of this kind as it is.
 
     Raises:
-        DamagedError: it is not text.
+        DamagedError: it is of another kind.
     """
-    if not isinstance(value, str):
-        raise DamagedError(f"expected text, got {type(value).__name__}")
-    return value
-
-
-def as_integer(value: Any) -> int:
-    """Return a whole number as it is.
-
-    Raises:
-        DamagedError: it is not one.
-    """
-    if not isinstance(value, int):
-        raise DamagedError(f"expected a whole number, got {type(value).__name__}")
+    if not isinstance(value, kind):
+        raise DamagedError(f"expected {_WORDS[kind]}, got {type(value).__name__}")
     return value
 
 
@@ -94,7 +83,7 @@ def as_moment(value: Any) -> str:
         DamagedError: it is not one.
     """
     try:
-        datetime.fromisoformat(as_text(value))
+        datetime.fromisoformat(as_kind(value, str))
     except ValueError as error:
         raise DamagedError(str(error)) from error
     return str(value)

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from harness.contract.record import finite
-from harness_results.decoding import as_integer, as_moment, as_text, from_json, from_packed
+from harness_results.decoding import as_kind, as_moment, from_json, from_packed
 
 SCHEMA_VERSION = 3
 WITH_SETTINGS = 2  # from this version on there are calibrations and run_settings
@@ -86,7 +86,7 @@ class Words(TypeDecorator[str]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         """Check."""
-        return None if value is None else as_text(value)
+        return None if value is None else as_kind(value, str)
 
 
 class Moment(TypeDecorator[str]):
@@ -108,7 +108,7 @@ class Whole(TypeDecorator[int]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
         """Check."""
-        return None if value is None else as_integer(value)
+        return None if value is None else as_kind(value, int)
 
 
 tables = MetaData()
