@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness_results.store import Store
+from harness_results.store.store import Store
 
 NETWORK = ["-b", "numpy:vectorised,torch:library", "-t", "copy", "-c", "lstm", "-T", "50", "--steps", "120"]
 COMMAND = ["run", *NETWORK, "--fast"]

@@ -253,7 +253,7 @@ def options_of(verb: str) -> tuple[list[str], list[str]]:
 
     import click
 
-    command = importlib.import_module(f"harness.cli.{verb}_verb").command
+    command = importlib.import_module(f"harness.cli.verbs.{verb}").command
     first: list[str] = []
     if isinstance(command, click.Group):
         first = [next(iter(command.commands))]

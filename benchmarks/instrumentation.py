@@ -20,11 +20,11 @@ from statistics import median
 from typing import Any
 
 from harness.contract import Trainer, Trial, UnknownNameError
-from harness.measure.flow import measure_flow
+from harness.measure.proof.flow import measure_flow
 from harness.measure.setup import Setup, prepare
+from harness.plan.expand import expand
+from harness.plan.request import PlanRequest
 from harness.plugins import Plugins, load_plugins
-from harness.sweep.plan import expand
-from harness.sweep.request import PlanRequest
 
 Clock = Callable[[], float]
 ENGINES = ("numpy:native", "torch:library", "torch:native", "jax:fused", "jax:native")

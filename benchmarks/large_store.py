@@ -22,8 +22,8 @@ from itertools import islice
 import numpy as np
 
 from harness.contract import Record, Trial, UsageError
-from harness_results import rows
-from harness_results.store import Store
+from harness_results.store import rows
+from harness_results.store.store import Store
 
 RUNS = 100
 ENGINES = ("numpy:vectorised", "numpy:native", "torch:library", "torch:fused", "jax:scan")

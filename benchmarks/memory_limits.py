@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 
 from harness.contract import UnavailableError
+from harness.execute.local import run_trials
+from harness.execute.memory_watch import MemoryWatch, descendants
+from harness.plan.expand import expand
+from harness.plan.request import PlanRequest
 from harness.plugins import load_plugins
-from harness.sweep.local import run_trials
-from harness.sweep.memory_watch import MemoryWatch, descendants
-from harness.sweep.plan import expand
-from harness.sweep.request import PlanRequest
 
 KINDS = {"address space": "VmPeak", "data segment": "VmData", "resident": "VmHWM"}
 ENGINES = ("numpy:vectorised", "torch:library", "jax:fused")

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from harness.contract import Batch, Trainer, Trial
-from harness.measure.clock import MonotonicClock
 from harness.measure.events import Phase, Progress
-from harness.measure.memory import PeakMemory
 from harness.measure.setup import Setup, prepare
+from harness.measure.timing.clock import MonotonicClock
+from harness.measure.timing.memory import PeakMemory
 from harness.measure.training import Training
+from harness.plan.expand import expand
+from harness.plan.request import PlanRequest
 from harness.plugins import Plugins, load_plugins
-from harness.sweep.plan import expand
-from harness.sweep.request import PlanRequest
 
 ENGINES = ("numpy:native", "torch:library", "jax:fused")
 SHAPES = ((10, 32, 8), (25, 64, 16), (50, 128, 32))  # T, hidden, batch of an LSTM on `adding`

@@ -27,13 +27,13 @@ from statistics import median
 from typing import Any
 
 from harness.contract import Trainer, UnknownNameError, UsageError
-from harness.measure.clock import Clock
-from harness.measure.limits import LimitMeter, limit_figures
+from harness.execute.process import worker_environment
 from harness.measure.setup import Setup, prepare
+from harness.measure.timing.clock import Clock
+from harness.measure.timing.limits import LimitMeter, limit_figures
+from harness.plan.expand import expand
+from harness.plan.request import PlanRequest
 from harness.plugins import Plugins, load_plugins
-from harness.sweep.plan import expand
-from harness.sweep.process import worker_environment
-from harness.sweep.request import PlanRequest
 
 SECONDS = 5.0  # of plain steps
 WARM_UP, PROFILED, BATCHES, ROWS = 10, 30, 8, 14

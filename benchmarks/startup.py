@@ -27,11 +27,11 @@ from importlib.metadata import packages_distributions
 from statistics import median
 
 from harness.contract import Trial, UnavailableError
+from harness.execute.local import run_trials
 from harness.measure.events import Event, Phase
+from harness.plan.expand import expand
+from harness.plan.request import PlanRequest
 from harness.plugins import Plugins, load_plugins
-from harness.sweep.local import run_trials
-from harness.sweep.plan import expand
-from harness.sweep.request import PlanRequest
 
 AXES = {"task": ("copy",), "cell": ("lstm",), "length": (25,), "hidden": (128,), "batch": (32,), "steps": (2,)}
 PHASES = ("load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step")

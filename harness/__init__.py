@@ -6,12 +6,10 @@ Nothing heavy is imported here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from harness.api import run, sample
+from harness.version import __version__
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "run", "sample"]
 
 

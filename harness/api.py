@@ -11,29 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from harness.agenda import NO_IDENTITY, Agenda, in_order
-from harness.agenda import agenda as make_agenda
 from harness.contract import Record, StoreError, Trial, UsageError
 from harness.contract.trial import OptionValue
-from harness.logs import keep_log
-from harness.measure.environment import machine_id
+from harness.execute.executor import Executor
+from harness.execute.local import run_trials
+from harness.execute.settings import LocalSettings
+from harness.execute.stop import StopRequest
 from harness.measure.events import Event
+from harness.measure.machine.environment import machine_id
+from harness.plan.expand import expand_with_notes
+from harness.plan.file import read_plan
+from harness.plan.presets import LAUNCHES
+from harness.plan.request import MOST_LAUNCHES, MOST_RETRIES, PlanRequest, merge
 from harness.plugins import Plugins, load_plugins
-from harness.sweep.executor import Executor
 from harness.sweep.identity import identities
-from harness.sweep.local import run_trials
-from harness.sweep.local_settings import LocalSettings
-from harness.sweep.plan import expand_with_notes
-from harness.sweep.plan_file import read_plan
-from harness.sweep.presets import LAUNCHES
-from harness.sweep.request import MOST_LAUNCHES, MOST_RETRIES, PlanRequest, merge
-from harness.sweep.stop import StopRequest
-from harness.sweeping import Sweeping
+from harness.sweep.logs import keep_log
+from harness.sweep.sweep_session import Sweeping
+from harness.sweep.work_plan import NO_IDENTITY, Agenda, in_order
+from harness.sweep.work_plan import agenda as make_agenda
 
 if TYPE_CHECKING:
-    from harness_results.ledger import Mode
     from harness_results.results import Results
-    from harness_results.store import Store
+    from harness_results.store.ledger import Mode
+    from harness_results.store.store import Store
 
 DEFAULT_STORE = "harness.sqlite"
 
@@ -121,9 +121,9 @@ def measured(
     store: str | Path, agenda: Agenda, command: str, plugins: Plugins, settings: LocalSettings, watcher: Watcher
 ) -> list[Record]:
     """Measure what is left, and return one record per trial of the plan, whenever it was measured."""
-    from harness_results.floors import with_floors
-    from harness_results.launches import combine
-    from harness_results.store import Store
+    from harness_results.store.store import Store
+    from harness_results.study.launches import combine
+    from harness_results.study.verdicts.floors import with_floors
 
     with Store.open(store, create=bool(agenda.left)) as opened:
         session = Session(opened, command, plugins, checkpoint_folder(store), logs=log_folder(store))
@@ -136,7 +136,7 @@ def look(
     launches: int = 1, order_seed: int = 0, mode: Mode = "resume", chosen: Collection[str] = (),
 ) -> Agenda:  # fmt: skip
     """Return what is to be measured of ``trials``; a store that is not there yet is not made."""
-    from harness_results.store import Store
+    from harness_results.store.store import Store
 
     found = identities(trials, plugins, settings)
     opened = Store.find(store)
@@ -171,9 +171,9 @@ def sample(
         UsageError: the file is no checkpoint of a text model, or an argument is out of range.
     """
     from harness.measure.checkpoint import load
+    from harness.measure.proof.streams import generator
     from harness.measure.sampling import sample_text
     from harness.measure.setup import text_trainer
-    from harness.measure.streams import generator
 
     path = Path(checkpoint)
     stored = load(path)
@@ -213,7 +213,7 @@ def _folder(store: str | Path, what: str) -> Path:
 
 def history(store: str | Path) -> list[tuple[Mapping[str, Any], float]]:
     """Return trial and wall seconds of launches that ended ``ok`` on this machine; none where there is no store."""
-    from harness_results.store import Store
+    from harness_results.store.store import Store
 
     opened = Store.find(store)
     if opened is None:

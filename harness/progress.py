@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.contract import Record, Trial
 from harness.contract.names import printable
 from harness.measure import events
-from harness.sweep.naming import line
+from harness.plan.naming import line
 from harness.sweep.tally import Tally, summary
 
 ROOM_FOR_A_BAR = 100  # columns

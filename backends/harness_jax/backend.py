@@ -30,6 +30,7 @@ from harness.contract import (
     may_have_accelerator,
 )
 from harness_jax.cache import cache_variables
+from harness_jax.cpu_devices import CPU_DEVICES
 from harness_native import (
     native_is_built,
     native_missing,
@@ -44,7 +45,6 @@ CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs
 LIBRARIES = ("jax", "jaxlib", "optax")
 DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
 DEER_STATE = 32  # numbers of state per sequence and layer
-CPU_DEVICES = "JAX_NUM_CPU_DEVICES"  # into how many devices the CPU is divided
 POOL = "tf_XLAEigen"  # the name of the threads that share XLA's CPU work
 
 

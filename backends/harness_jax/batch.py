@@ -9,8 +9,8 @@ from jax import Array
 from numpy.typing import NDArray
 
 from harness.contract import Batch, Dtype, Model, PluginError
+from harness_jax.batch_sharding import Spread
 from harness_jax.device import put
-from harness_jax.spread import Spread
 
 
 class Arrays(NamedTuple):

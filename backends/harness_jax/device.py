@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from harness.contract import Dtype, HarnessError, UnavailableError, UsageError
-from harness_jax.backend import CPU_DEVICES
+from harness_jax.cpu_devices import CPU_DEVICES
 
 STATE_DTYPES: dict[Dtype, DTypeLike] = {
     "float32": np.float32, "float64": np.float64, "bfloat16": jnp.bfloat16, "tf32": np.float32,

@@ -10,8 +10,8 @@ from jax import Array
 
 from harness.contract import Optimizer, Parameters
 from harness_jax.batch import Arrays
+from harness_jax.batch_sharding import OVER_BATCH, OVER_HIDDEN_BATCH, SHARE, WHOLE, Spread
 from harness_jax.conversion import Conversion, Named
-from harness_jax.spread import OVER_BATCH, OVER_HIDDEN_BATCH, SHARE, WHOLE, Spread
 from harness_jax.traced import States, Traced, Tree
 from harness_jax.update import clip, direction, moved
 

@@ -12,12 +12,12 @@ from jax import Array, lax
 
 from harness.contract import Cell, Execution, Model
 from harness_jax.batch import Arrays
-from harness_jax.deer import deer
-from harness_jax.embedding import embedded
-from harness_jax.fused import fused
-from harness_jax.native import native_on
-from harness_jax.parallel import parallel
-from harness_jax.scan import scan
+from harness_jax.recurrence.deer import deer
+from harness_jax.recurrence.embedding import embedded
+from harness_jax.recurrence.fused import fused
+from harness_jax.recurrence.native import native_on
+from harness_jax.recurrence.parallel import parallel
+from harness_jax.recurrence.scan import scan
 from harness_jax.traced import States, Traced, mean_loss
 
 Weights = dict[str, Array]

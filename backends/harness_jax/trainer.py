@@ -26,11 +26,11 @@ from harness.contract import (
     check_state,
 )
 from harness_jax.batch import DeviceBatch, device_batch
+from harness_jax.batch_sharding import Spread, parts
 from harness_jax.cache import bound_cache, uncached
 from harness_jax.compilations import compilations
 from harness_jax.device import STATE_DTYPES, devices, failures, matmul_precision, put, settings
 from harness_jax.functions import Functions, Progress
-from harness_jax.spread import Spread, parts
 from harness_jax.traced import States, Traced
 
 

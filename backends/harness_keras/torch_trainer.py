@@ -14,8 +14,8 @@ from torch.nn import functional
 from harness.contract import Array, Execution, Gradients, Model, Optimizer, Parameters, StepResult, UsageError
 from harness_keras.stack import Stack, weights_of
 from harness_torch.batch import DeviceBatch
-from harness_torch.layer import States
 from harness_torch.network import Weights
+from harness_torch.recurrence.layer import States
 from harness_torch.trainer import TorchTrainer
 from harness_torch.update import Update
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from harness.contract import Array, State
-from harness_numpy.device import DeviceBatch
-from harness_numpy.network import Network, W
+from harness_numpy.recurrence.device import DeviceBatch
+from harness_numpy.recurrence.network import Network, W
 
 Chunk = int | None  # time steps; None: all of them
 

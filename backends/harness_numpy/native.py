@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from harness.contract import Array, Cell, Model, Optimizer
 from harness_native import Adam, Product, keeps_product, layer, library
-from harness_numpy.device import DeviceBatch
-from harness_numpy.flat import Flat
-from harness_numpy.hoisted import HoistedNetwork
-from harness_numpy.masks import Masks
-from harness_numpy.recurrence import Recurrence, Shape
+from harness_numpy.recurrence.device import DeviceBatch
+from harness_numpy.recurrence.flat import Flat
+from harness_numpy.recurrence.hoisted import HoistedNetwork
+from harness_numpy.recurrence.layer import Recurrence, Shape
+from harness_numpy.recurrence.masks import Masks
+from harness_numpy.recurrence.workspace import Workspace
 from harness_numpy.update import Update
-from harness_numpy.workspace import Workspace
 
 
 class NativeRecurrence(Recurrence):

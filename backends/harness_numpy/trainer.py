@@ -24,10 +24,10 @@ from harness.contract import (
     check_state,
 )
 from harness_numpy.bptt import backpropagate, outputs
-from harness_numpy.device import DeviceBatch, device_batch
-from harness_numpy.flat import Flat
-from harness_numpy.masks import Masks
-from harness_numpy.network import Network
+from harness_numpy.recurrence.device import DeviceBatch, device_batch
+from harness_numpy.recurrence.flat import Flat
+from harness_numpy.recurrence.masks import Masks
+from harness_numpy.recurrence.network import Network
 from harness_numpy.update import clip, global_norm
 from harness_numpy.variants import VARIANTS
 

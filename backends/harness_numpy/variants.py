@@ -11,12 +11,12 @@ from typing import Any
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell, Missing, Model, Optimizer
 from harness_native import CELLS, native_missing
-from harness_numpy.flat import Flat
-from harness_numpy.hoisted import HoistedNetwork
-from harness_numpy.loop import LoopNetwork
-from harness_numpy.masks import Masks
-from harness_numpy.network import Network
-from harness_numpy.tuned import vectorised
+from harness_numpy.recurrence.flat import Flat
+from harness_numpy.recurrence.hoisted import HoistedNetwork
+from harness_numpy.recurrence.loop import LoopNetwork
+from harness_numpy.recurrence.masks import Masks
+from harness_numpy.recurrence.network import Network
+from harness_numpy.recurrence.tuned import vectorised
 from harness_numpy.update import Update
 
 MakeNetwork = Callable[[Model, Flat, Flat, Masks, int], Network[Any]]

@@ -36,8 +36,8 @@ from harness_native import (
     native_versions,
     settle_native,
 )
-from harness_torch.choice import LIBRARY_CELLS, fastest
-from harness_torch.toolchain import COMPILER_CURE, why_no_compiler
+from harness_torch.recurrence.toolchain import COMPILER_CURE, why_no_compiler
+from harness_torch.variants import LIBRARY_CELLS, fastest
 
 CURE = (
     'pip install "rnn-harness[torch]"   '
@@ -143,7 +143,7 @@ class TorchBackend(Backend):
             raise UsageError(f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}")
         check_dtype(self, execution)
         if execution.devices > 1:
-            from harness_torch.data_parallel import DataParallelTrainer
+            from harness_torch.parallel.data_parallel import DataParallelTrainer
 
             return DataParallelTrainer(model, optimizer, parameters, execution)
         from harness_torch.trainer import TorchTrainer

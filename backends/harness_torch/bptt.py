@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from harness_torch.batch import DeviceBatch
 from harness_torch.dropout import Draws
-from harness_torch.layer import States
 from harness_torch.network import Stack, Weights
+from harness_torch.recurrence.layer import States
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 
 from harness_torch.batch import DeviceBatch
 from harness_torch.bptt import Network, differentiate
-from harness_torch.layer import States
+from harness_torch.recurrence.layer import States
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 WARM_UPS = 3  # runs before capturing: libraries choose their algorithms and make their workspaces

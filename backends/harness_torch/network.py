@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from harness.cells import GRU, LSTM, ReluRNN
 from harness.contract import Cell, Model
-from harness_torch.fused import compiled_layer, fused_layer, parallel_layer
-from harness_torch.layer import Layer, LayerWeights, ProductLayer, States
-from harness_torch.loop import loop
-from harness_torch.native import native
+from harness_torch.recurrence.fused import compiled_layer, fused_layer, parallel_layer
+from harness_torch.recurrence.layer import Layer, LayerWeights, ProductLayer, States
+from harness_torch.recurrence.loop import loop
+from harness_torch.recurrence.native import native
 
 Weights = dict[str, Tensor]
 LAYER_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")  # as the fields of ``LayerWeights``

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from harness.contract import Array, Execution
-from harness_torch.ops import DTYPES, set_precision
+from harness_torch.recurrence.ops import DTYPES, set_precision
 
 
 def product_chain(start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:

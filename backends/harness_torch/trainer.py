@@ -31,9 +31,9 @@ from harness_torch.batch import DeviceBatch, device_batch
 from harness_torch.bptt import Network, detached, differentiate
 from harness_torch.dropout import Randomness
 from harness_torch.graph import GraphedGradients
-from harness_torch.layer import States
 from harness_torch.network import LAYERS, CellStack, LibraryStack, Stack, Weights
-from harness_torch.ops import DTYPES, set_precision
+from harness_torch.recurrence.layer import States
+from harness_torch.recurrence.ops import DTYPES, set_precision
 from harness_torch.update import Update
 
 
@@ -164,7 +164,7 @@ class TorchTrainer(Trainer):
         """Return how many programs ``compiled`` has compiled in this process; None for the other variants."""
         if self._execution.variant != "compiled":
             return None
-        from harness_torch.compiled import compilations
+        from harness_torch.recurrence.compiled import compilations
 
         return compilations()
 

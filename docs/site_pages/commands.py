@@ -22,7 +22,7 @@ def commands() -> Iterator[Named]:
     """Yield the whole command's name and command: the group, each verb, and the verbs of a verb."""
     yield "harness", cli
     for verb in VERBS:
-        yield from _with_verbs(f"harness {verb}", importlib.import_module(f"harness.cli.{verb}_verb").command)
+        yield from _with_verbs(f"harness {verb}", importlib.import_module(f"harness.cli.verbs.{verb}").command)
 
 
 def _with_verbs(name: str, command: click.Command) -> Iterator[Named]:

@@ -17,8 +17,8 @@ from typing import NoReturn
 import rich_click as click
 from click.exceptions import Exit
 
-from harness import __version__
 from harness.cli import streams
+from harness.version import __version__
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 END_SECONDS = 10.0  # that threads and exit handlers of plugins get to finish
@@ -65,7 +65,7 @@ class LazyGroup(click.RichGroup):
         name, stand_in, rest = super().resolve_command(ctx, args)
         if stand_in is None:
             return name, None, rest
-        return name, importlib.import_module(f"harness.cli.{stand_in.name}_verb").command, rest
+        return name, importlib.import_module(f"harness.cli.verbs.{stand_in.name}").command, rest
 
 
 def _blocked(values: Sequence[str]) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
     """
     ctx.obj = _blocked(plugin)
     if ctx.obj:
-        from harness.plugins import left_out
+        from harness.plugins.discovery import left_out
 
         ctx.with_resource(left_out(ctx.obj))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
 
-from harness.sweep.stop import StopRequest
+from harness.execute.stop import StopRequest
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last where there are terminals to hang up
 FIRST = "stopping: what runs has 10 s to finish, nothing new starts; once more to stop now"

@@ -12,9 +12,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from harness import __version__
 from harness.contract import ArrayDtype, Model, Parameters, StoreError, Trial, Vocabulary
 from harness.contract.names import shortened
+from harness.version import __version__
 
 
 class Checkpoint(NamedTuple):

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task, Trainer
-from harness.measure.guard import checked_outputs
-from harness.measure.task_guard import check_baseline_outputs, checked_loss, checked_score
+from harness.plugins.task_validation import check_baseline_outputs, checked_loss, checked_score
+from harness.plugins.validation import checked_outputs
 
 PIECE = 2**20  # outputs that are turned into float64 at a time
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from harness.contract import Evaluation, Record
-from harness.contract.record import Figure, finite
+from harness.contract.records.record import Figure, finite
 
 
 @dataclass(frozen=True)

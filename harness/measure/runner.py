@@ -7,29 +7,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import answers
 from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
 from harness.contract.errors import ParityError
 from harness.contract.names import error_text, shortened, words_of
 from harness.measure.checkpoint import save
-from harness.measure.clock import Clock, MonotonicClock
-from harness.measure.draft import Draft
-from harness.measure.environment import environment_id, environment_record
 from harness.measure.events import Event, Facts, Finished, Phase, Progress
-from harness.measure.flow import measure_flow
-from harness.measure.guard import check_parameters
-from harness.measure.honesty import checked_threads
-from harness.measure.memory import PeakMemory, release_unused
+from harness.measure.machine.environment import environment_id, environment_record
+from harness.measure.machine.verification import checked_threads
 from harness.measure.outcome import blamed, outcome_of
-from harness.measure.parity import measure_parity
-from harness.measure.proof import prove
+from harness.measure.proof.cell_proof import prove
+from harness.measure.proof.flow import measure_flow
+from harness.measure.proof.parity import measure_parity
+from harness.measure.proof.streams import generator
+from harness.measure.record_builder import Draft
 from harness.measure.sampling import sample_text
 from harness.measure.setup import Setup, check_backend, default_options, prepare
-from harness.measure.streams import generator
-from harness.measure.task_guard import checked_criterion, checked_facts, checked_loss, checked_steps_per_epoch
+from harness.measure.timing.clock import Clock, MonotonicClock
+from harness.measure.timing.memory import PeakMemory, release_unused
 from harness.measure.training import Training
-from harness.measure.whole import WholeState
-from harness.plugins import Plugins, load_plugins
+from harness.measure.whole_state import WholeState
+from harness.plugins import Plugins, load_plugins, query
+from harness.plugins.task_validation import checked_criterion, checked_facts, checked_loss, checked_steps_per_epoch
+from harness.plugins.validation import check_parameters
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 H_ALONE = "gradient flow and horizon are those of h alone: the engine gives no gradient of the other states"
@@ -183,14 +182,14 @@ class _Run:
     def _environment(self, backend: Backend) -> Facts:
         record = environment_record([backend])
         self.environment_id = environment_id(record)
-        details = {"versions": answers.versions(backend)}
+        details = {"versions": query.versions(backend)}
         return Facts(details=details, environment=record, environment_id=self.environment_id)
 
     def _threads(self, backend: Backend) -> Facts:
         return Facts(details=checked_threads(backend, self.trial, self.settings.affinity, self.label))
 
     def _parity(self, setup: Setup) -> Iterator[Event]:
-        deviation = answers.deviation(setup.backend, setup.model.cell, self.trial.variant)
+        deviation = query.deviation(setup.backend, setup.model.cell, self.trial.variant)
         if deviation is not None:
             self.flags.append(f"another function: {deviation}")
             self.deviates = True

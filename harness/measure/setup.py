@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import answers
 from harness.contract import (
     Backend,
     Batch,
@@ -33,12 +32,12 @@ from harness.measure import REFERENCE_BACKEND
 from harness.measure.checkpoint import Checkpoint as StoredModel
 from harness.measure.checkpoint import check_fit
 from harness.measure.evaluate import Evaluator, baseline_loss
-from harness.measure.guard import check_parameters
-from harness.measure.initialise import initial_parameters
-from harness.measure.speed import training_flops_per_token
-from harness.measure.streams import generator, seed_sequence
-from harness.measure.task_guard import check_declared, check_evaluation, checked_batches
-from harness.plugins import Plugins
+from harness.measure.proof.initialise import initial_parameters
+from harness.measure.proof.streams import generator, seed_sequence
+from harness.measure.timing.speed import training_flops_per_token
+from harness.plugins import Plugins, query
+from harness.plugins.task_validation import check_declared, check_evaluation, checked_batches
+from harness.plugins.validation import check_parameters
 
 FLOW_SEQUENCES = 32  # of a batch, for the gradient flow ...
 FLOW_BYTES = 2**28  # ... or fewer, if the gradients of their states take more than this ...
@@ -74,7 +73,7 @@ class Setup:
         try:
             trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
         except UnavailableError as error:
-            if (variant := self.trial.variant) not in (missing := answers.missing_variants(self.backend)):
+            if (variant := self.trial.variant) not in (missing := query.missing_variants(self.backend)):
                 raise
             raise UnsupportedError(str(variant_error(self.backend.name, variant, (), missing))) from error
         check_parameters(trainer, self.model, array_dtype(self.trial.dtype), self.label)
@@ -159,26 +158,26 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
         UnsupportedError: the backend cannot run here, on this device or so many, in this dtype, with checkpoints, or
             has no such variant of the cell.
     """
-    answer = answers.availability(backend)
+    answer = query.availability(backend)
     if isinstance(answer, Missing):
         raise UnsupportedError(f"backend {backend.name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
     cell = plugins.cell(trial.cell)
-    variants = answers.variants(backend, cell)
+    variants = query.variants(backend, cell)
     if trial.variant not in variants:
-        if trial.variant in (missing := answers.missing_variants(backend)):
+        if trial.variant in (missing := query.missing_variants(backend)):
             raise UnsupportedError(str(variant_error(backend.name, trial.variant, variants, missing)))
         if not variants:
             runs = (
-                ", ".join(name for name, other in plugins.cells.items() if answers.variants(backend, other))
+                ", ".join(name for name, other in plugins.cells.items() if query.variants(backend, other))
                 or "none here"
             )
             raise UnsupportedError(f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}")
         names = ", ".join(variants)
         raise UnsupportedError(f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}")
-    devices = answers.devices(backend)
+    devices = query.devices(backend)
     if trial.device not in devices and trial.device.split(":")[0] not in devices:
         raise UnsupportedError(f"backend {backend.name!r} finds no device {trial.device!r}: {', '.join(devices)}")
-    if trial.dtype not in (dtypes := answers.dtypes(backend, trial.device)):
+    if trial.dtype not in (dtypes := query.dtypes(backend, trial.device)):
         known = ", ".join(dtypes)
         raise UnsupportedError(f"backend {backend.name!r} has no {trial.dtype} on {trial.device}; it has: {known}")
     if trial.checkpoint != "off" and not backend.checkpoints:
@@ -211,7 +210,7 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     check_declared(task, task_label)
     cell = plugins.cell(trial.cell)
     model = Model(cell, task.inputs, trial.hidden, trial.layers, task.outputs, task.loss, trial.dropout)
-    reason = answers.why_unsupported(backend, model, trial)
+    reason = query.why_unsupported(backend, model, trial)
     if reason is not None:
         raise UnsupportedError(reason)
     parameters = initial_parameters(

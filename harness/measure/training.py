@@ -9,25 +9,25 @@ from typing import Any
 
 from harness.contract import Batch, DivergedError, HarnessError, PluginError, Trainer
 from harness.contract.names import error_text, shortened
-from harness.contract.record import Figure, finite
-from harness.measure.audit import Auditor, Claim
-from harness.measure.clock import Block, Clock, Pace, Stopwatch, time_steps
+from harness.contract.records.record import Figure, finite
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
-from harness.measure.guard import Step, checked_compilations, checked_peak_memory, checked_rank_fields
-from harness.measure.honesty import checked_placement, checked_ranks
-from harness.measure.limits import LimitMeter, Limits, limit_figures
-from harness.measure.memory import PeakMemory, release_unused
+from harness.measure.machine.verification import checked_placement, checked_ranks
 from harness.measure.ranks import RankMeter
 from harness.measure.setup import Setup
-from harness.measure.speed import (
+from harness.measure.timing.audit import Auditor, Claim
+from harness.measure.timing.clock import Block, Clock, Pace, Stopwatch, time_steps
+from harness.measure.timing.limits import LimitMeter, Limits, limit_figures
+from harness.measure.timing.memory import PeakMemory, release_unused
+from harness.measure.timing.speed import (
     SPEED_DETAILS,
     speed_curves,
     speed_details,
     speed_figures,
     training_flops_per_token,
 )
-from harness.measure.task_guard import checked_solved
+from harness.plugins.task_validation import checked_solved
+from harness.plugins.validation import Step, checked_compilations, checked_peak_memory, checked_rank_fields
 
 PEAK_NOISE = 1.1  # two measurements of the peak differ by less ...
 PEAK_TRIES = 3  # ... unless another process disturbed one: it is measured again so often before a speed is doubted

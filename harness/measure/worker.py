@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, NoReturn, TextIO
 
-from harness.measure.keeper import end_descendants, keep
+from harness.measure.reaper import end_descendants, keep
 
 KNOWN = ("checkpoint", "sample_length", "block")  # settings that every version understands
 

@@ -1,1 +1,1 @@
-"""Many trials: the plan and the executors. Nothing here measures, stores or prints."""
+"""Which launches are left, and who measures them. Only this package knows plan, execution and store."""

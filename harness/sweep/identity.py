@@ -15,19 +15,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, answers
 from harness.contract import HarnessError, Trial, UnavailableError
-from harness.contract.identity import CODE, Identity
 from harness.contract.names import error_text
+from harness.contract.records.identity import CODE, Identity
+from harness.execute.interpreters import CHECK_SECONDS, OWN_VARIABLES, Interpreter
+from harness.execute.process import PYTHON_VARIABLES
+from harness.execute.settings import LocalSettings
 from harness.measure import REFERENCE_BACKEND
-from harness.measure.environment import machine_id
-from harness.measure.honesty import THREAD_VARIABLES
-from harness.measure.variables import deciding_variables
-from harness.plugins import Plugins, load_plugins
-from harness.sweep.interpreters import CHECK_SECONDS, OWN_VARIABLES, Interpreter
-from harness.sweep.local_settings import LocalSettings
-from harness.sweep.process import PYTHON_VARIABLES
+from harness.measure.machine.environment import machine_id
+from harness.measure.machine.variables import deciding_variables
+from harness.measure.machine.verification import THREAD_VARIABLES
+from harness.plugins import Plugins, load_plugins, query
 from harness.sweep.sources import digests
+from harness.version import __version__
 
 SET_ON_IMPORT = ("KMP_DUPLICATE_LIB_OK", "TF_FORCE_GPU_ALLOW_GROWTH")  # by libraries, here and in every worker alike
 MACHINE = "machine"
@@ -82,7 +82,7 @@ def _software(key: Key, plugins: Plugins) -> Facts:
 
 def _versions(backend: str, plugins: Plugins) -> Facts:
     try:
-        return answers.versions(plugins.backend(backend))
+        return query.versions(plugins.backend(backend))
     except HarnessError as error:
         return {f"versions of {backend}": str(error)}
 
@@ -121,7 +121,7 @@ def _files(trial: Trial, plugins: Plugins) -> Facts:
         raise
     except Exception as error:
         what = f"{plugins.label('task', trial.task)} is broken: files() raised {error_text(error)}"
-        raise UnavailableError(f"{what}. Cure: {answers.CURE}") from error
+        raise UnavailableError(f"{what}. Cure: {query.CURE}") from error
     return {f"{CODE}{path}": _digest(path) for path in paths}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.contract import Trial
-from harness.measure.streams import generator
+from harness.measure.proof.streams import generator
 
 
 def in_rounds(trials: Sequence[Trial], launches: int, order_seed: int) -> list[Trial]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 CORE = "harness"
-CORE_PARTS = ("contract", "cells", "measure", "answers.py", "plugins.py", "sweep/process.py")  # what a worker runs
+CORE_PARTS = ("contract", "cells", "measure", "plugins", "execute/process.py")  # what a worker runs
 _IMPORTED = re.compile(rb"^\s*(?:from|import)\s+(harness_\w+)", re.MULTILINE)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from harness.contract import Record, Trial
-from harness.sweep.naming import line
+from harness.plan.naming import line
 
 _NO_FAILURE = ("ok", "unsupported")
 

@@ -5,7 +5,7 @@
 """
 
 from harness.cells.operations import NumpyOps
-from harness.testing.backends import checks_for_backend
+from harness.testing.backend.suite import checks_for_backend
 from harness.testing.cells import checks_for_cell
 from harness.testing.compare import Check, CheckResult, NotApplicable, run_check
 from harness.testing.conformance import BackendConformance, CellConformance, TaskConformance

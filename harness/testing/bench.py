@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import answers
 from harness.contract import (
     Backend,
     Batch,
@@ -26,6 +25,7 @@ from harness.contract import (
     Trial,
 )
 from harness.contract.backend import Checkpoint
+from harness.plugins import query
 from harness.testing.compare import TOLERANCE, NotApplicable
 
 
@@ -103,7 +103,7 @@ class Bench:
     @cached_property
     def deviation(self) -> str | None:
         """How this variant's function differs from the cell's equations, by the backend's word; None: not at all."""
-        return answers.deviation(self.backend, self.cell, self.variant)
+        return query.deviation(self.backend, self.cell, self.variant)
 
     def why_unsupported(
         self, case: Case, dtype: Dtype, rule: Optimizer = SGD, checkpoint: Checkpoint = "off"
@@ -132,17 +132,17 @@ class Bench:
             device=self.device,
             checkpoint=checkpoint,
         )
-        return answers.why_unsupported(self.backend, case.model(self.cell), trial)
+        return query.why_unsupported(self.backend, case.model(self.cell), trial)
 
     @cached_property
     def device(self) -> str:
         """The device that everything runs on: the backend's first unless another was wanted."""
-        return self.wanted_device or answers.devices(self.backend)[0]
+        return self.wanted_device or query.devices(self.backend)[0]
 
     @cached_property
     def offered_dtypes(self) -> tuple[Dtype, ...]:
         """The dtypes to be checked that the backend has on this device: every check asks for these alone."""
-        known = answers.dtypes(self.backend, self.device)
+        known = query.dtypes(self.backend, self.device)
         return tuple(dtype for dtype in self.dtypes if dtype in known)
 
     @cached_property

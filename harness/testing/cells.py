@@ -13,12 +13,12 @@ from harness.contract import Backend, Cell, LinearCell
 from harness.contract.cell import CellState
 from harness.contract.model import Array
 from harness.contract.names import check_name
-from harness.testing.bench import Bench
-from harness.testing.compare import Check, NotApplicable, agree, is_array
-from harness.testing.gradients import (
+from harness.testing.backend.gradients import (
     hidden_gradients_equal_finite_differences,
     parameter_gradients_equal_finite_differences,
 )
+from harness.testing.bench import Bench
+from harness.testing.compare import Check, NotApplicable, agree, is_array
 
 B, H = 3, 4
 STEP = 1e-6

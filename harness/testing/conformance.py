@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from harness.contract import Backend, Cell, Dtype, Missing, Task
 from harness.plugins import load_plugins
-from harness.testing.backends import DTYPES, checks_for_backend
+from harness.testing.backend.grid import Grid
+from harness.testing.backend.suite import DTYPES, checks_for_backend
 from harness.testing.cells import checks_for_cell
 from harness.testing.compare import Check, NotApplicable, run_check
-from harness.testing.grid import Grid
 from harness.testing.tasks import checks_for_task
 
 

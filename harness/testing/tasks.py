@@ -15,7 +15,7 @@ import numpy as np
 from harness.contract import Array, Batch, Evaluation, Score, Task
 from harness.contract.names import check_name
 from harness.measure.evaluate import baseline_loss
-from harness.measure.task_guard import checked_criterion, checked_steps_per_epoch
+from harness.plugins.task_validation import checked_criterion, checked_steps_per_epoch
 from harness.testing.compare import Check, NotApplicable
 from harness.testing.predictor import constant_predictor
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from harness.contract.errors import UnavailableError, UnknownNameError
-from harness.contract.record import COLUMNS, FIGURE_COLUMNS, Record
+from harness.contract.records.record import COLUMNS, FIGURE_COLUMNS, Record
 
 if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
-    from harness_results.scaling import Scaling
-    from harness_results.tables import ReportTables
+    from harness_results.render.terminal import ReportTables
+    from harness_results.study.scaling import Scaling
 
 
 class Results(Sequence[Record]):
@@ -33,8 +33,8 @@ class Results(Sequence[Record]):
         Raises:
             StoreError: the store cannot be read.
         """
-        from harness_results.reported import reported
-        from harness_results.store import Store
+        from harness_results.store.store import Store
+        from harness_results.study.reported import reported
 
         with Store.open(location, create=False) as store:
             return cls(reported(store, run))
@@ -89,13 +89,13 @@ class Results(Sequence[Record]):
 
     def scaling(self) -> list[Scaling]:
         """Return how the time of a step grows with T, for each network and engine with three lengths or more."""
-        from harness_results.scaling import scaling
+        from harness_results.study.scaling import scaling
 
         return scaling(self.records)
 
     def table(self) -> ReportTables:
         """Return the tables as a Rich renderable."""
-        from harness_results.tables import rich_table
+        from harness_results.render.terminal import rich_table
 
         return rich_table(self.records)
 
@@ -117,35 +117,35 @@ class Results(Sequence[Record]):
 
     def to_json(self) -> str:
         """Return JSON lines: one flat object per record."""
-        from harness_results.flat import to_json_lines
+        from harness_results.render.flat import to_json_lines
 
         return to_json_lines(self.records)
 
     def to_csv(self) -> str:
         """Return the columns as CSV with a header."""
-        from harness_results.flat import to_csv
+        from harness_results.render.flat import to_csv
 
         return to_csv(self.records)
 
     def to_latex(self) -> str:
         """Return the tables as LaTeX, for a document that uses booktabs."""
-        from harness_results.latex import to_latex
+        from harness_results.render.latex import to_latex
 
         return to_latex(self.records)
 
     def to_markdown(self) -> str:
         """Return the tables as markdown."""
-        from harness_results.markup import to_markdown
+        from harness_results.render.markup import to_markdown
 
         return to_markdown(self.records)
 
     def __repr__(self) -> str:
-        from harness_results.tables import plain_table
+        from harness_results.render.terminal import plain_table
 
         return plain_table(self.records) if self.records else "Results()"
 
     def _repr_html_(self) -> str:
-        from harness_results.markup import to_html
+        from harness_results.render.markup import to_html
 
         return to_html(self.records)
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell
-from harness_numpy.chain import Chain
 from harness_numpy.compiled import cells, few
-from harness_numpy.recurrence import Recurrence, Shape
-from harness_numpy.tuned import both_biases, reset_bias
+from harness_numpy.recurrence.fused_loop import Chain
+from harness_numpy.recurrence.layer import Recurrence, Shape
+from harness_numpy.recurrence.tuned import both_biases, reset_bias
 
 FEW = 2  # sequences; up to here the compiled loop with its own product beats BLAS called per step (measured)
 ROUND = 64  # columns

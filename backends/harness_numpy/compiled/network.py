@@ -12,8 +12,8 @@ from harness.contract import Array
 from harness_numpy.compiled.chain import compiled_recurrence
 from harness_numpy.compiled.functions import exp
 from harness_numpy.compiled.jit import compiled
-from harness_numpy.device import DeviceBatch
-from harness_numpy.hoisted import HoistedNetwork
+from harness_numpy.recurrence.device import DeviceBatch
+from harness_numpy.recurrence.hoisted import HoistedNetwork
 from harness_numpy.update import Update
 
 

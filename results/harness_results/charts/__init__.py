@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.contract.errors import UnavailableError, UnknownNameError, UsageError
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 
 if TYPE_CHECKING:
     import altair as alt

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.flow import draw_gradient_flow, gradient_flow
 from harness_results.charts.gradients import draw_horizon, draw_norm, horizon, norm
@@ -21,9 +21,9 @@ from harness_results.charts.speed import (
     step_time,
     throughput,
 )
-from harness_results.findings import HORIZON
-from harness_results.notes import KINDS
-from harness_results.statistics import FEWEST
+from harness_results.study.findings import HORIZON
+from harness_results.study.tables.notes import KINDS
+from harness_results.study.verdicts.statistics import FEWEST
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.record import HORIZON_FRACTION, Record
+from harness.contract.records.record import HORIZON_FRACTION, Record
 from harness_results.charts.data import Rows, in_turns, short, spread
 from harness_results.charts.marks import Looks, corner, logarithmic, panels, part, rule_across, told
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.charts.series import Labelled, labelled, nobody
-from harness_results.curves import series
-from harness_results.theory import decay_at_start
+from harness_results.study.curves import series
+from harness_results.study.theory import decay_at_start
 
 MOMENTS = {"initial": "at the start", "final": "after training"}
 MOST_PANELS = 8

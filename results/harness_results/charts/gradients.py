@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 from harness_results.charts.data import Rows, buckets, ends
 from harness_results.charts.learning import STEP
 from harness_results.charts.marks import (
@@ -24,8 +24,8 @@ from harness_results.charts.marks import (
 )
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
-from harness_results.curves import points, series
-from harness_results.findings import VANISHING_FRACTION, is_censored, is_exploding
+from harness_results.study.curves import points, series
+from harness_results.study.findings import VANISHING_FRACTION, is_censored, is_exploding
 
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 from harness_results.charts.data import Rows, buckets, ends
 from harness_results.charts.marks import (
     Looks,
@@ -24,8 +24,8 @@ from harness_results.charts.marks import (
 )
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
-from harness_results.curves import evaluations, points, series
-from harness_results.pivot import SOLVED, agreed, baseline_at
+from harness_results.study.curves import evaluations, points, series
+from harness_results.study.tables.pivot import SOLVED, agreed, baseline_at
 
 ZERO = "datum.value ? datum.label : '0'"  # which "~s" writes as 0k beside 1k
 STEP = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5, labelExpr=ZERO))

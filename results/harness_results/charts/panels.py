@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 from harness_results.charts.data import MOST_PANELS, Rows
 
 Group = tuple[tuple[str, ...], tuple[str, ...]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, told
 from harness_results.charts.panels import rows_of

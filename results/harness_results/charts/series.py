@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.record import Record, finite
+from harness.contract.records.record import Record, finite
 from harness_results.charts.data import in_turns, whole_lines
 from harness_results.charts.panels import Group, Panel
-from harness_results.networks import SAME, networks
-from harness_results.pivot import by_task
-from harness_results.text import one_line
+from harness_results.study.networks import SAME, networks
+from harness_results.study.tables.pivot import by_task
+from harness_results.text.format import one_line
 
 REPEATS = ("seed", "data seed", "evaluation seed", SAME)  # tell lines apart, and no panels
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.record import Record
-from harness_results.break_even import break_even
+from harness.contract.records.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, part, reference, told
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, figure, kept_lines, known, labelled, measured, nobody
-from harness_results.pivot import by_task
-from harness_results.relative import least_seconds
-from harness_results.scaling import Scaling, scaling, time_steps
+from harness_results.study.break_even import break_even
+from harness_results.study.scaling import Scaling, scaling, time_steps
+from harness_results.study.tables.pivot import by_task
+from harness_results.study.tables.relative import least_seconds
 
 LIMITS = {
     "serial": ("fraction_of_serial_limit", "serial limit"),

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from harness.contract.names import shortened
-from harness.contract.record import FIGURE_COLUMNS, Record
+from harness.contract.records.record import FIGURE_COLUMNS, Record
 from harness_results.exporters.contract import Series, Setting, SharedTrial
-from harness_results.findings import flags, scores
-from harness_results.text import safe
+from harness_results.study.findings import flags, scores
+from harness_results.text.format import safe
 
 PART = 32  # characters of each word of a name: the whole fits a file system
 LONGEST_NAME = 100  # characters of a series' last word

@@ -10,8 +10,8 @@ from harness.contract.errors import UsageError
 from harness_results.exporters.contract import SharedTrial, TrialExporter
 from harness_results.exporters.conversion import shared
 from harness_results.exporters.folder import replaced
-from harness_results.reported import each_reported
-from harness_results.store import Store
+from harness_results.store.store import Store
+from harness_results.study.reported import each_reported
 
 
 def export(store: Store, target: TrialExporter, home: Path, run_id: int | None = None) -> int:

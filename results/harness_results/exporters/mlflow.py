@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.contract.errors import UnavailableError, UsageError
 from harness_results.exporters.contract import CURE, SharedTrial, TrialExporter
-from harness_results.text import one_line
+from harness_results.text.format import one_line
 
 FILE = "mlflow.db"
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}

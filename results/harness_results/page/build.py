@@ -9,8 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 from harness.contract.errors import UnavailableError
-from harness.contract.record import Record
-from harness_results.text import one_line
+from harness.contract.records.record import Record
+from harness_results.text.format import one_line
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
@@ -56,7 +56,7 @@ def _content(records: list[Record]) -> dict[str, Any]:
     from harness_results.page.failures import MOST, failures
     from harness_results.page.figures import figures, schemes, without_data
     from harness_results.page.headline import contents, headline
-    from harness_results.samples import texts, worth_showing
+    from harness_results.study.samples import texts, worth_showing
 
     shown, failed, samples = figures(records), failures(records), worth_showing(records)
     return {
@@ -86,7 +86,7 @@ def _content(records: list[Record]) -> dict[str, Any]:
 
 
 def _marks() -> dict[str, str]:
-    from harness_results.notes import LEGEND
+    from harness_results.study.tables.notes import LEGEND
 
     return LEGEND
 

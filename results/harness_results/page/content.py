@@ -6,13 +6,13 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.contract.record import Record
-from harness_results import notes
-from harness_results.fastest import fastest
-from harness_results.grid import Grid
-from harness_results.networks import networks
-from harness_results.pivot import MEASURES, Pivot, Row, Shown, by_task
-from harness_results.sections import of_task
+from harness.contract.records.record import Record
+from harness_results.study.networks import networks
+from harness_results.study.tables import notes
+from harness_results.study.tables.pivot import MEASURES, Pivot, Row, Shown, by_task
+from harness_results.study.tables.sections import of_task
+from harness_results.study.verdicts.fastest import fastest
+from harness_results.text.grid import Grid
 
 FIGURES = dict(
     zip(MEASURES, ("loss_validation", "tokens_per_second", "gradient_norm_median", "gradient_horizon"), strict=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract.counting import counted
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 from harness_results.page.words import listed
-from harness_results.text import UNKNOWN, number, one_line
-from harness_results.versions import versions
+from harness_results.study.versions import versions
+from harness_results.text.format import UNKNOWN, number, one_line
 
 MOST_LIBRARIES = 12  # told of one environment
 

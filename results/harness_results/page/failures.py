@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.contract.record import Record
-from harness_results.show import LOGS
-from harness_results.text import one_line, safe
+from harness.contract.records.record import Record
+from harness_results.render.show import LOGS
+from harness_results.text.format import one_line, safe
 
 MOST = 200  # groups shown
 LOG_CHARACTERS = 3000

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.contract.counting import are, counted
-from harness.contract.record import Record
-from harness_results import findings
-from harness_results.fastest import Contest, comparable, contests, timed
-from harness_results.floors import floor_of
-from harness_results.notes import speed_in_words
+from harness.contract.records.record import Record
 from harness_results.page.words import listed, span
-from harness_results.pivot import by_task
-from harness_results.statistics import ALPHA, DEFAULT_DRIFT, FAMILY, FEWEST
-from harness_results.text import number, one_line
+from harness_results.study import findings
+from harness_results.study.tables.notes import speed_in_words
+from harness_results.study.tables.pivot import by_task
+from harness_results.study.verdicts.fastest import Contest, comparable, contests, timed
+from harness_results.study.verdicts.floors import floor_of
+from harness_results.study.verdicts.statistics import ALPHA, DEFAULT_DRIFT, FAMILY, FEWEST
+from harness_results.text.format import number, one_line
 
 MOST_WINNERS = 4
 

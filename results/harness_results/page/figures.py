@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 from harness_results.charts import all_charts
 from harness_results.charts.theme import config
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.contract.counting import counted
-from harness.contract.record import Record
-from harness_results.fastest import contests
+from harness.contract.records.record import Record
 from harness_results.page import fast, learns, reaches
 from harness_results.page.words import listed, span
-from harness_results.pivot import by_task
-from harness_results.text import one_line
+from harness_results.study.tables.pivot import by_task
+from harness_results.study.verdicts.fastest import contests
+from harness_results.text.format import one_line
 
 MOST_TASKS = 8
 

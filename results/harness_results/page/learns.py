@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.contract.counting import are, counted
-from harness.contract.record import Record
-from harness_results import findings
+from harness.contract.records.record import Record
 from harness_results.page.words import at_lengths, listed
-from harness_results.text import number, one_line
+from harness_results.study import findings
+from harness_results.text.format import number, one_line
 
 MOST_CELLS = 6
 CLOSE = 0.01  # relative; another seed moves a validation loss by more

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from statistics import median_low
 
 from harness.contract.counting import counted
-from harness.contract.record import Record
-from harness_results import findings
+from harness.contract.records.record import Record
 from harness_results.page.learns import by_cell
 from harness_results.page.words import listed
-from harness_results.text import one_line
+from harness_results.study import findings
+from harness_results.text.format import one_line
 
 
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from harness.contract.errors import HarnessError
-from harness.contract.record import Record
+from harness.contract.records.record import Record
 
 POLICY = re.compile(r"""(<meta\s[^>]*Content-Security-Policy[^>]*\scontent=["'])""")
 ALLOWED = "connect-src 'self'; "  # comes before the page's own, and so counts

@@ -15,7 +15,7 @@ from typing import Any
 from harness.contract.errors import HarnessError, UsageError
 from harness_results.serving.page import waiting
 from harness_results.serving.watched import Watched
-from harness_results.text import one_line
+from harness_results.text.format import one_line
 
 ADDRESS = "127.0.0.1"
 HOSTS = re.compile(r"(?:localhost|127\.0\.0\.1)(?::\d{1,5})?", re.IGNORECASE)  # any port: it may be forwarded

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from harness_results.schema import WITH_IDENTITIES, records, runs, taken
-from harness_results.store import Store
+from harness_results.store.database.schema import WITH_IDENTITIES, records, runs, taken
+from harness_results.store.store import Store
 
 LEAST_SECONDS = 2.0  # between two pages
 SHARE = 20  # ... and so many times the processor time that the last one took, but for the first, which loads libraries

@@ -1,0 +1,1 @@
+"""The recurrent layers: scans, fused loops, native kernels and methods parallel in time."""

@@ -1,0 +1,191 @@
+"""Variant ``deer``: a non-linear cell, all time steps at once by Newton's method (Lim et al. 2024, arXiv:2309.12252).
+
+A guess s' of all states is improved by solving the recurrence linearised around it,
+s_t = f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pairs (J, b): for a state of S numbers,
+O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is one reversed scan with the Jacobians at
+the solution, no iteration.
+
+A guess is kept in proportion to what the cell makes of the last one, or it may overflow. Newton's method need not
+converge, and where it has not, the step fails: nothing is ever trained on a wrong state. What is not finite to begin
+with, as weights that diverged, is no failure of the method: every state is then NaN.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from harness.contract import Cell
+from harness_jax.device import NOT_CONVERGED
+from harness_jax.recurrence.kernels import filled
+from harness_jax.recurrence.ops import OPS
+from harness_jax.recurrence.scan import recurrent_product
+
+States = tuple[Array, ...]
+Result = tuple[Array, States]
+
+ITERATIONS = 100
+TOLERANCE_EPSILONS = 32.0  # largest |s_t - f(s_{t-1})| at the solution, in epsilons times max(1, |s|)
+
+
+class Solution(NamedTuple):
+    """States (T, B, S) of all time steps, and the Jacobians (T, B, S, S) there."""
+
+    states: Array
+    jacobians: Array
+
+
+class Guess(NamedTuple):
+    """A guess of all states, and what the cell makes of it.
+
+    Attributes:
+        states: (T, B, S).
+        jacobians: (T, B, S, S) of each state by the one before it.
+        following: (T, B, S), each what the cell makes of the state before it.
+        solved: whether both are equal, within the tolerance.
+        iterations: how many led here.
+    """
+
+    states: Array
+    jacobians: Array
+    following: Array
+    solved: Array
+    iterations: Array
+
+
+class Residuals(NamedTuple):
+    """What the gradient needs."""
+
+    zx: Array
+    weight_hh: Array
+    bias_hh: Array
+    start: States
+    solution: Solution
+    probe: Array | None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def deer(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None) -> Result:
+    """Run one layer over all time steps; arguments and result as ``harness_jax.recurrence.scan.scan``.
+
+    Raises:
+        RuntimeError: while running, where Newton's method has not converged.
+    """
+    return _forward(cell, zx, weight_hh, bias_hh, state, probe)[0]
+
+
+def _forward(
+    cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
+) -> tuple[Result, Residuals]:
+    solution = _solve(cell, zx, weight_hh, bias_hh, state)
+    states = _split(solution.states, state)
+    result = states[0], tuple(part[-1] for part in states)
+    return result, Residuals(zx, weight_hh, bias_hh, state, solution, probe)
+
+
+def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States) -> Solution:
+    """Iterate until every state follows from the one before it, or the iterations are used up."""
+    start, recurrent = jnp.concatenate(state, -1), weight_hh.T
+
+    def one(zx: Array, before: Array) -> tuple[Array, Array]:  # (G*H,), (S,) -> (S,) twice: JAX differentiates one
+        state_before = tuple(jnp.split(before, len(state)))
+        after = jnp.concatenate(
+            cell.step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before)
+        )
+        return after, after
+
+    linearised = jax.vmap(jax.vmap(jax.jacfwd(one, argnums=1, has_aux=True)))
+
+    def evaluated(states: Array, iterations: Array) -> Guess:
+        jacobians, following = linearised(zx, jnp.concatenate([start[None], states[:-1]]))
+        # Compared one by one: XLA's maximum may lose what is not a number.
+        near = jnp.abs(following - states) <= _tolerance(following)
+        return Guess(states, jacobians, following, near.all(), iterations)
+
+    def improved(guess: Guess) -> Guess:
+        change = _linear_scan(guess.jacobians, guess.following - guess.states)  # none before the first time step
+        return evaluated(_contained(guess.states + change, guess.following), guess.iterations + 1)
+
+    zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
+    first = evaluated(zeros, jnp.zeros((), jnp.int32))
+    finite = jnp.stack([jnp.isfinite(part).all() for part in (zx, weight_hh, bias_hh, start)]).all()
+    last = lax.while_loop(lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first)
+    solved = lax.cond(last.solved | ~finite, lambda guess: guess.solved, _fail, last)
+    # The answer must depend on the check, or XLA leaves it out. Of what is not finite nothing is solved: all is NaN.
+    return Solution(jnp.where(solved, last.following, jnp.nan), last.jacobians)
+
+
+def _contained(states: Array, following: Array) -> Array:
+    """Return the new guess within 1 plus twice the largest number that the cell makes of the old one.
+
+    Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after some hundred. The
+    first states are right and stay so, one more with each iteration at least (Gonzalez et al. 2024, arXiv:2407.19115),
+    and from a contained guess the others mostly come close in a few. States that do grow (an lstm that counts) are
+    reached by doubling.
+    """
+    bound = 1.0 + 2.0 * jnp.abs(following).max()
+    return jnp.where(jnp.isnan(states), following, jnp.clip(states, -bound, bound))
+
+
+def _backward(cell: Cell, kept: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
+    states = _split(kept.solution.states, kept.start)
+    before = tuple(jnp.concatenate([first[None], part[:-1]]) for first, part in zip(kept.start, states, strict=True))
+    zh = recurrent_product(before[0], kept.weight_hh.T, kept.bias_hh)
+    d_states = _state_gradients(kept, cotangent)
+    d_zx, d_zh, parts = cell.step_gradient(OPS, kept.zx, zh, before, states, d_states)
+    d_start = tuple(filled(part, d_states[0])[0] for part in parts)
+    d_start = (d_start[0] + d_zh[0] @ kept.weight_hh, *d_start[1:])
+    rows, h = d_zh.reshape(-1, d_zh.shape[-1]), before[0].reshape(-1, before[0].shape[-1])
+    return d_zx, rows.T @ h, rows.sum(0), d_start, None if kept.probe is None else d_states[0]
+
+
+def _state_gradients(kept: Residuals, cotangent: tuple[Array, States]) -> States:
+    """Return the total d loss / d state of each time step, each (T, B, H)."""
+    d_outputs, d_final = cotangent
+    direct = jnp.concatenate([d_outputs, *(jnp.zeros_like(d_outputs) for _ in d_final[1:])], -1)
+    direct = direct.at[-1].add(jnp.concatenate(d_final, -1))
+    jacobians = kept.solution.jacobians.swapaxes(-1, -2)
+    after = jnp.concatenate([jacobians[1:], jnp.zeros_like(jacobians[:1])])  # the last time step has none after it
+    return _split(_linear_scan(after, direct, reverse=True), kept.start)
+
+
+def _linear_scan(matrices: Array, vectors: Array, *, reverse: bool = False) -> Array:
+    """Return x (T, B, S) with x_t = matrices_t x_{t-1} + vectors_t from 0; reversed, from the last to the first."""
+
+    def combine(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
+        (first, b), (second, c) = earlier, later
+        return second @ first, (second @ b[..., None])[..., 0] + c
+
+    x: Array = lax.associative_scan(combine, (matrices, vectors), reverse=reverse)[1]
+    return x
+
+
+def _split(states: Array, like: States) -> States:
+    return tuple(jnp.split(states, len(like), -1))
+
+
+def _fail(last: Guess) -> Array:
+    odd = (~(jnp.abs(last.following - last.states) <= _tolerance(last.following))).any(-1).sum()
+    answer = jax.ShapeDtypeStruct((), jnp.bool_)  # type: ignore[no-untyped-call]
+    failed: Array = jax.pure_callback(partial(_raise, last.states[..., 0].size), answer, odd, last.iterations)
+    return failed
+
+
+def _tolerance(following: Array) -> Array:
+    epsilon = float(np.finfo(following.dtype).eps)
+    return TOLERANCE_EPSILONS * epsilon * jnp.maximum(1.0, jnp.abs(following))
+
+
+def _raise(states: int, odd: np.ndarray[Any, Any], iterations: np.ndarray[Any, Any]) -> np.bool_:
+    raise RuntimeError(
+        f"{NOT_CONVERGED}: after {int(iterations)} Newton iterations, {int(odd)} of {states} states (T x B) are not "
+        "what the cell makes of the state before. Choose a serial variant: jax:fused"
+    )
+
+
+deer.defvjp(_forward, _backward)

@@ -1,0 +1,1 @@
+"""The recurrent layers: loops, input projections, tuned cells and their memory."""

@@ -1,0 +1,73 @@
+"""The time loop of the tuned cells: a packed product per step, and between two products one pointwise piece of work."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.contract import Array, Cell
+from harness_numpy.recurrence.layer import Recurrence, Shape
+from harness_numpy.recurrence.packed import Packed
+
+
+class Chain(Recurrence):
+    """Buffers made once, products packed once per call; a subclass does what is pointwise, for one cell.
+
+    Args:
+        cell, shape: as in ``Recurrence``.
+        blocks: in how many pieces ``_step`` wants the columns of zh.
+    """
+
+    def __init__(self, cell: Cell, shape: Shape, *, blocks: int = 1) -> None:
+        super().__init__(cell, shape)
+        rows, width = shape.batch, self.zx.shape[-1]
+        self._ahead = Packed(rows, shape.hidden, width, shape.dtype, blocks=blocks, threads=shape.threads)
+        self._back = Packed(rows, width, shape.hidden, shape.dtype, threads=shape.threads)
+        self._zeros: Array = np.zeros((rows, shape.hidden), shape.dtype)
+        self._h_at = list(self.states[0])
+
+    def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
+        """Alternate the product and the pointwise step."""
+        if weight_hh is not None and bias_hh is not None:
+            self._ahead.load(weight_hh.T)
+            self._start(bias_hh)
+        for t in range(self.shape.steps):
+            self._step(t, self._ahead(self._h_at[t]))
+
+    def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
+        """Alternate the pointwise gradient and the product, from the last step to the first."""
+        if weight_hh is not None:
+            self._back.load(weight_hh)
+        recurrent, *others = [self._zeros] * len(self.states) if d_final is None else d_final
+        self._start_back(others)
+        d_zh_at = list(self.d_zh)
+        for t in reversed(range(self.shape.steps)):
+            self._step_back(t, d_hidden, recurrent)
+            recurrent = self._back(d_zh_at[t])[0]
+        return self._end_back(recurrent)
+
+    @property
+    def d_zh(self) -> Array:
+        """Return ``zx``, where zx and zh only meet in their sum."""
+        return self.zx
+
+    def _start(self, bias_hh: Array) -> None:
+        """Get ready to go forward."""
+
+    @abstractmethod
+    def _step(self, t: int, zh: Array) -> None:
+        """Write the states t + 1 from ``zx``, the states t and ``zh`` (blocks, B, G*H / blocks)."""
+
+    @abstractmethod
+    def _start_back(self, d_final: Sequence[Array]) -> None:
+        """Get ready to go back, from the gradients of the final states beside h."""
+
+    @abstractmethod
+    def _step_back(self, t: int, d_hidden: Array, recurrent: Array) -> None:
+        """Add to ``d_hidden[t]`` what came back through time; write the gradients of zx and zh."""
+
+    @abstractmethod
+    def _end_back(self, recurrent: Array) -> Sequence[Array]:
+        """Return the gradients of the initial state."""

@@ -1,0 +1,150 @@
+"""The network layer by layer: every product that does not wait for a state is taken for all time steps at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Array, Cell, Model, State
+from harness_numpy.recurrence.device import DeviceBatch
+from harness_numpy.recurrence.encoding import input_product, input_weight_gradient
+from harness_numpy.recurrence.flat import Flat
+from harness_numpy.recurrence.layer import Recurrence, Shape
+from harness_numpy.recurrence.masks import Masks
+from harness_numpy.recurrence.network import Network
+from harness_numpy.recurrence.readout import loss_and_gradient
+from harness_numpy.recurrence.workspace import Workspace, stacked
+
+KEPT_SHAPES = 4  # buffers of at most so many batch shapes: training and validation, each with a last, shorter chunk
+
+
+class HoistedNetwork(Network[Workspace]):
+    """Input products, the time loops of ``Recurrence``, readout and weight gradients over [T B].
+
+    Args:
+        model, parameters, gradients, masks, threads: as in ``Network``.
+        recurrence: makes the loop of one layer.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        parameters: Flat,
+        gradients: Flat,
+        masks: Masks,
+        threads: int = 1,
+        *,
+        recurrence: Callable[[Cell, Shape], Recurrence],
+    ) -> None:
+        super().__init__(model, parameters, gradients, masks, threads)
+        self._recurrence = recurrence
+        self._workspaces: dict[tuple[int, int], Workspace] = {}
+
+    def _workspace(self, batch: DeviceBatch) -> Workspace:
+        key = (batch.steps, batch.size)
+        if key not in self._workspaces:
+            while len(self._workspaces) >= KEPT_SHAPES:
+                self._workspaces.pop(next(iter(self._workspaces)))
+            shape = Shape(*key, self.model.hidden, self.gradients.dtype, self.threads)
+            layers = [self._recurrence(self.model.cell, shape) for _ in range(self.model.layers)]
+            self._workspaces[key] = Workspace(layers)
+        return self._workspaces[key]
+
+    def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Workspace:
+        """Run layer after layer; the buffers returned hold every hidden state."""
+        work = self._workspace(batch)
+        work.start(state)
+        for layer, recurrence in enumerate(work.layers):
+            self._dropout(work, layer, training=training)
+            inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
+            self._run_layer(recurrence, layer, inputs)
+        return work
+
+    def _run_layer(self, recurrence: Recurrence, layer: int, inputs: NDArray[Any]) -> None:
+        bias_hh = self._p.get(f"bias_hh_l{layer}")
+        bias = recurrence.input_bias(self._p[f"bias_ih_l{layer}"], bias_hh)
+        input_product(inputs, self._p[f"weight_ih_l{layer}"], bias, _rows(recurrence.zx))
+        recurrence.forward(self._p.get(f"weight_hh_l{layer}"), bias_hh)
+
+    def _dropout(self, work: Workspace, layer: int, *, training: bool) -> None:
+        shape = work.layers[layer].shape
+        factors = self.masks.factors(layer, (shape.steps * shape.batch, shape.hidden)) if training else None
+        work.factors[layer] = factors
+        work.dropped[layer] = None if factors is None else work.hidden(layer - 1) * factors
+
+    def outputs(self, work: Workspace, rows: NDArray[np.intp] | None = None) -> Array:
+        """Return new outputs (n, K), of ``rows`` or of all."""
+        hidden = work.hidden(-1)
+        outputs: Array = (hidden if rows is None else hidden[rows]) @ self._p["weight_out"].T
+        outputs += self._p["bias_out"]
+        return outputs
+
+    def backward(
+        self, batch: DeviceBatch, work: Workspace, d_final: State | None, d_others: Sequence[Array] = ()
+    ) -> tuple[np.floating[Any], State]:
+        """Go back layer by layer, from the loss."""
+        loss = self._readout_backward(batch, work)
+        d_initial = []
+        for layer in reversed(range(self.model.layers)):
+            recurrence = work.layers[layer]
+            recurrence.d_others = [other[layer] for other in d_others]
+            above = None if d_final is None else [part[layer] for part in d_final]
+            d_initial.append(recurrence.backward(self._p.get(f"weight_hh_l{layer}"), work.d_hidden_of(layer), above))
+            self._weight_gradients(batch, work, layer)
+            if layer > 0:
+                self._to_layer_below(work, layer)
+        return loss, stacked(d_initial[::-1])
+
+    def _readout_backward(self, batch: DeviceBatch, work: Workspace) -> np.floating[Any]:
+        d_outputs = self.outputs(work, batch.rows)
+        loss = self._loss_and_gradient(batch, d_outputs)
+        hidden, d_hidden = work.hidden(-1), work.d_hidden[-1].reshape(-1, self.model.hidden)
+        scored = hidden if batch.rows is None else hidden[batch.rows]
+        np.matmul(d_outputs.T, scored, out=self._d["weight_out"])
+        _sum_rows(d_outputs, self._d["bias_out"])
+        if batch.rows is None:
+            np.matmul(d_outputs, self._p["weight_out"], out=d_hidden)
+        else:
+            d_hidden.fill(0)
+            d_hidden[batch.rows] = d_outputs @ self._p["weight_out"]
+        return loss
+
+    def _loss_and_gradient(self, batch: DeviceBatch, outputs: Array) -> np.floating[Any]:
+        return loss_and_gradient(self.model.loss, outputs, batch.targets, batch.scored)
+
+    def _input_weight_gradient(self, inputs: NDArray[Any], d_zx: Array, out: Array) -> None:
+        input_weight_gradient(inputs, d_zx, out)
+
+    def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
+        recurrence = work.layers[layer]
+        d_zx = _rows(recurrence.zx)
+        inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
+        self._input_weight_gradient(inputs, d_zx, self._d[f"weight_ih_l{layer}"])
+        _sum_rows(d_zx, self._d[f"bias_ih_l{layer}"])
+        if recurrence.d_zh is None:
+            return
+        before = _rows(recurrence.states[0][:-1])
+        np.matmul(_rows(recurrence.d_zh).T, before, out=self._d[f"weight_hh_l{layer}"])
+        if recurrence.d_zh is recurrence.zx:
+            self._d[f"bias_hh_l{layer}"][...] = self._d[f"bias_ih_l{layer}"]
+        else:
+            _sum_rows(_rows(recurrence.d_zh), self._d[f"bias_hh_l{layer}"])
+
+    def _to_layer_below(self, work: Workspace, layer: int) -> None:
+        d_below = work.d_hidden[layer - 1].reshape(-1, self.model.hidden)
+        np.matmul(_rows(work.layers[layer].zx), self._p[f"weight_ih_l{layer}"], out=d_below)
+        factors = work.factors[layer]
+        if factors is not None:
+            d_below *= factors
+
+
+def _rows(array: Array) -> Array:
+    """Return (T, B, n) as (T*B, n), a view."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def _sum_rows(rows: Array, out: Array) -> None:
+    np.dot(np.ones(len(rows), rows.dtype), rows, out=out)

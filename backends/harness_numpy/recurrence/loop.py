@@ -1,0 +1,135 @@
+"""The lesson: BPTT one time step after the other, as it stands in textbooks and in Karpathy's min-char-rnn.
+
+Forwards W x + U h per step; backwards one outer product per step and weight. Nothing is hoisted, packed or reused: what
+each variant does to be faster than this is what it is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Array, CellState, State
+from harness_numpy.recurrence.device import DeviceBatch
+from harness_numpy.recurrence.network import Network
+from harness_numpy.recurrence.ops import NumpyOps
+from harness_numpy.recurrence.readout import loss_and_gradient
+from harness_numpy.recurrence.workspace import stacked
+
+OPS = NumpyOps()
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One layer at one time step."""
+
+    x: Array  # (B, D), or (B, H) from the layer below
+    zx: Array  # W x + b, (B, G*H)
+    zh: Array | None  # U h + b, (B, G*H); None for a cell that is not recurrent
+    before: CellState  # each (B, H)
+    after: CellState
+    kept: Array | float  # what dropout made of x: a factor for each element
+
+
+class Tape:
+    """Every moment, time step by time step and layer by layer; and d loss / d h_t, (layers, T, B, H)."""
+
+    def __init__(self, states: Sequence[CellState]) -> None:
+        self.states = list(states)  # per layer, the last so far
+        self.moments: list[list[Moment]] = []
+        self.d_hidden: Array = np.empty(())
+
+    def final(self) -> State:
+        """Return the state after the last step, each (layers, B, H)."""
+        return stacked(self.states)
+
+
+class LoopNetwork(Network[Tape]):
+    """Any cell, one time step at a time."""
+
+    def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Tape:
+        """Go through time; at each step, up through the layers."""
+        tape = Tape(self._initial(batch.size, state))
+        for now in batch.chunks(1):
+            x, moments = self._encoded(now), []
+            for layer in range(self.model.layers):
+                kept = self.masks.factors(layer, x.shape) if training else None
+                moment = self._step(layer, x, tape.states[layer], 1.0 if kept is None else kept)
+                tape.states[layer] = moment.after
+                moments.append(moment)
+                x = moment.after[0]
+            tape.moments.append(moments)
+        return tape
+
+    def _step(self, layer: int, x: Array, before: CellState, kept: Array | float) -> Moment:
+        x, zh = x * kept, None
+        zx = x @ self._p[f"weight_ih_l{layer}"].T + self._p[f"bias_ih_l{layer}"]
+        if self.model.cell.recurrent:
+            zh = before[0] @ self._p[f"weight_hh_l{layer}"].T + self._p[f"bias_hh_l{layer}"]
+        return Moment(x, zx, zh, before, self.model.cell.step(OPS, zx, zh, before), kept)
+
+    def outputs(self, work: Tape) -> Array:
+        """Return W h + b of every step, (T*B, K)."""
+        return np.concatenate([self._read(moments[-1].after[0]) for moments in work.moments])
+
+    def backward(
+        self, batch: DeviceBatch, work: Tape, d_final: State | None, d_others: Sequence[Array] = ()
+    ) -> tuple[np.floating[Any], State]:
+        """Go back through time; at each step, down through the layers."""
+        model, d_states = self.model, [list(parts) for parts in self._initial(batch.size, d_final)]
+        work.d_hidden = np.empty((model.layers, batch.steps, batch.size, model.hidden), self.gradients.dtype)
+        self.gradients.vector.fill(0)
+        loss = np.dtype(self.gradients.dtype).type(0)
+        for t, now in reversed(list(enumerate(batch.chunks(1)))):
+            share, d_x = self._readout_gradient(now, work.moments[t][-1].after[0])
+            loss += share
+            for layer in reversed(range(model.layers)):
+                d_states[layer][0] = d_states[layer][0] + d_x
+                for kept, d_state in zip((work.d_hidden, *d_others), d_states[layer], strict=False):
+                    kept[layer, t] = d_state
+                d_states[layer], d_x = self._step_gradient(layer, work.moments[t][layer], d_states[layer])
+        return loss, stacked(d_states)
+
+    def _step_gradient(self, layer: int, moment: Moment, d_after: list[Array]) -> tuple[list[Array], Array]:
+        """Return d loss / d state before, and d loss / d x; add to the gradients of the layer's weights."""
+        d_zx, d_zh, direct = self.model.cell.step_gradient(
+            OPS, moment.zx, moment.zh, moment.before, moment.after, tuple(d_after)
+        )
+        d_before = [np.zeros_like(d) + part for d, part in zip(d_after, direct, strict=True)]
+        self._d[f"weight_ih_l{layer}"] += d_zx.T @ moment.x
+        self._d[f"bias_ih_l{layer}"] += d_zx.sum(axis=0)
+        if d_zh is not None:
+            self._d[f"weight_hh_l{layer}"] += d_zh.T @ moment.before[0]
+            self._d[f"bias_hh_l{layer}"] += d_zh.sum(axis=0)
+            d_before[0] += d_zh @ self._p[f"weight_hh_l{layer}"]
+        d_x: Array = d_zx @ self._p[f"weight_ih_l{layer}"] * moment.kept
+        return d_before, d_x
+
+    def _readout_gradient(self, now: DeviceBatch, h: Array) -> tuple[np.floating[Any], Array]:
+        """Return this step's share of the loss, and d loss / d h (B, H)."""
+        rows = slice(None) if now.rows is None else now.rows
+        d_outputs, d_h = self._read(h)[rows], np.zeros_like(h)
+        share = loss_and_gradient(self.model.loss, d_outputs, now.targets, now.scored)
+        self._d["weight_out"] += d_outputs.T @ h[rows]
+        self._d["bias_out"] += d_outputs.sum(axis=0)
+        d_h[rows] = d_outputs @ self._p["weight_out"]
+        return share, d_h
+
+    def _read(self, h: Array) -> Array:
+        outputs: Array = h @ self._p["weight_out"].T + self._p["bias_out"]
+        return outputs
+
+    def _encoded(self, now: DeviceBatch) -> Array:
+        x: Array = now.inputs
+        if self.model.inputs.kind == "token":
+            x = np.eye(self.model.inputs.size, dtype=self.gradients.dtype)[now.inputs]
+        return x
+
+    def _initial(self, batch: int, state: State | None) -> list[CellState]:
+        """Return one state, each (B, H), per layer; None means zeros."""
+        cell, layers = self.model.cell, range(self.model.layers)
+        zeros = np.zeros((batch, self.model.hidden), self.gradients.dtype)
+        return [tuple(zeros for _ in cell.states) if state is None else tuple(s[n] for s in state) for n in layers]

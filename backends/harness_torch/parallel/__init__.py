@@ -1,0 +1,1 @@
+"""Data-parallel training: the ranks, their replicas and what travels between them."""

@@ -1,0 +1,170 @@
+"""One rank of a data-parallel trainer, started as ``torchrun -m harness_torch.parallel.rank SOCKET KIND``.
+
+It makes replicas and does what the worker asks of it.
+It ends with the worker: when its socket closes, or, on Linux, by a signal of the kernel when torchrun has gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, NoReturn
+
+import numpy as np
+import psutil
+import torch
+import torch.distributed
+
+from harness.contract import Batch
+from harness_torch.batch import DeviceBatch
+from harness_torch.parallel.replica import Replica
+from harness_torch.parallel.wire import Arrays, Message, receive, send
+from harness_torch.parallel.wire_format import error_words, remade
+
+PR_SET_PDEATHSIG = 1
+COLLECTIVE = ("trainer", "step")  # where one rank fails in these, the others wait for it in vain
+Answer = tuple[dict[str, Any], Arrays]
+
+
+class Service:
+    """The replicas of one rank, and the batches that they were given, by number."""
+
+    def __init__(self, kind: str) -> None:
+        number = int(os.environ["LOCAL_RANK"])
+        self.device = kind if kind == "cpu" else f"{kind}:{number}"
+        self._replicas: dict[int, Replica] = {}
+        self._batches: dict[int, DeviceBatch] = {}
+        self._baseline_bytes = 0
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the worker is told first."""
+        ranks = torch.distributed.get_world_size()
+        threads = torch.get_num_threads()
+        return {"rank": torch.distributed.get_rank(), "ranks": ranks, "device": self.device, "threads": threads}
+
+    def answer(self, content: Mapping[str, Any], arrays: Arrays) -> Answer | None:
+        """Do what a message says; None where it asks for no answer."""
+        for number in content.get("forget", ()):
+            self._replicas.pop(number, None)
+            self._batches.pop(number, None)
+        found: Answer | None = getattr(self, f"_{content['do']}")(content, arrays)
+        return found
+
+    def _trainer(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+        model, rule, execution = remade(content["trainer"])
+        execution = replace(execution, device=self.device)
+        self._replicas[content["number"]] = Replica(model, rule, dict(arrays), execution)
+        self._baseline_bytes = psutil.Process().memory_info().rss
+        return {}, {}
+
+    def _put(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+        batch = Batch(arrays["inputs"], arrays["targets"], arrays["mask"], content["carry"])
+        self._batches[content["number"]] = self._replica(content).put_share(batch, content["counted"])
+        return {}, {}
+
+    def _compile(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+        return {"compiled": self._replica(content).compile(self._batches[content["batch"]])}, {}
+
+    def _step(self, content: Mapping[str, Any], _: Arrays) -> None:
+        self._replica(content).queue_step(self._batches[content["batch"]])
+
+    def _synchronize(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+        replica = self._replica(content)
+        figures = {name: np.array(values, np.float64) for name, values in replica.finish_steps().items()}
+        told = {"seconds": replica.seconds, "peak_bytes": self._peak_bytes(replica)}
+        return {**told, "compilations": replica.compilations()}, figures
+
+    def _outputs(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+        return {}, {"outputs": self._replica(content).outputs(self._batches[content["batch"]])}
+
+    def _gradients(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+        found = self._replica(content).gradients(self._batches[content["batch"]])
+        return {"loss": found.loss}, {**found.parameters, "hidden": found.hidden}
+
+    def _parameters(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+        return {}, self._replica(content).parameters()
+
+    def _load(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+        self._replica(content).load(dict(arrays))
+        return {}, {}
+
+    def _state(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+        state = self._replica(content).state()
+        return {"carried": state is not None}, {str(index): part for index, part in enumerate(state or ())}
+
+    def _load_state(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+        state = tuple(arrays[str(index)] for index in range(len(arrays))) if content["carried"] else None
+        self._replica(content).load_state(state)
+        return {}, {}
+
+    def _placement(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+        replica = self._replica(content)
+        return {**asdict(replica.placement()), "sequences": replica.sequences}, {}
+
+    def _replica(self, content: Mapping[str, Any]) -> Replica:
+        return self._replicas[content["replica"]]
+
+    def _peak_bytes(self, replica: Replica) -> int:
+        """Return the device's peak; on a CPU that of this process, above what it held when the replica was made."""
+        device = replica.peak_memory()
+        if device is not None:
+            return device
+        unit = 1 if sys.platform == "darwin" else 1024
+        return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - self._baseline_bytes)
+
+
+def serve(connection: socket.socket, service: Service) -> None:
+    """Answer messages until the worker has gone, or an update has failed here and cannot be finished anywhere."""
+    with contextlib.suppress(BrokenPipeError):
+        while (message := receive(connection)) is not None:
+            if not _answered(connection, service, message):
+                return
+
+
+def _answered(connection: socket.socket, service: Service, message: Message) -> bool:
+    try:
+        answer = service.answer(*message)
+    except Exception as error:  # noqa: BLE001 (the worker raises it again)
+        fatal = message[0]["do"] in COLLECTIVE
+        send(connection, {"error": error_words(error), "fatal": fatal})
+        return not fatal
+    if answer is not None:
+        send(connection, *answer)
+    return True
+
+
+def main() -> NoReturn:
+    """Join the others, report to the worker, and serve."""
+    path, kind = sys.argv[1:]
+    _end_with_parent()
+    if kind != "cpu":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group("gloo" if kind == "cpu" else "nccl")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        service = Service(kind)
+        send(connection, service.facts())
+        serve(connection, service)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # no collective is waited for, and no thread of the engine
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this process when torchrun ends: it may hang where it reads no socket."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended meanwhile
+            os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

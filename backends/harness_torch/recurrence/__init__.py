@@ -1,0 +1,1 @@
+"""The recurrent layers: kernels, loops and compiled graphs."""

@@ -1,0 +1,115 @@
+"""A hand-derived layer as one node of autograd, whose forward and backward loops run without a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from harness_torch.recurrence.buffers import Buffers
+from harness_torch.recurrence.layer import LayerWeights, States
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """What the reverse loop of one layer gives.
+
+    Attributes:
+        zx: (T, B, G*H).
+        weight_hh: (G*H, H), or None for a cell that is not recurrent.
+        bias_hh: of its shape, or None where there was none.
+        hidden: (T, B, H), the total derivative d loss / d h_t.
+        state: of the initial state, each (B, H).
+    """
+
+    zx: Tensor
+    weight_hh: Tensor | None
+    bias_hh: Tensor | None
+    hidden: Tensor
+    state: States
+
+
+class Kernel(Protocol):
+    """The two loops of one layer. ``backward`` belongs to the last ``forward``, whose results lie in ``buffers``."""
+
+    buffers: Buffers  # "zx" (T, B, G*H) among them: filled before ``forward``, which may overwrite it
+
+    def fold(self, weights: LayerWeights) -> LayerWeights:
+        """Return the weights in the form that this kernel wants; autograd takes the gradients back."""
+
+    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+        """Return h (T, B, H) and the final state, each (B, H)."""
+
+    def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
+        """Return all derivatives from those of h (T, B, H), through the outputs alone, and of the final state."""
+
+
+def run_kernel(
+    kernel: Kernel, values: Tensor, weights: LayerWeights, state: States, probe: Tensor | None
+) -> tuple[Tensor, States]:
+    """Run one layer under autograd; arguments and result as ``harness_torch.recurrence.layer.Layer``."""
+    folded = kernel.fold(weights)
+    hidden, *final = cast(
+        "States",
+        _Node.apply(  # type: ignore[no-untyped-call]
+            kernel, values, folded.weight_ih, folded.bias_ih, folded.weight_hh, folded.bias_hh, probe, *state
+        ),
+    )
+    return hidden, tuple(final)
+
+
+class _Node(torch.autograd.Function):
+    """h (T, B, H) and the final state, differentiable in values below, weights, probe and initial state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernel: Kernel,
+        values: Tensor,
+        weight_ih: Tensor,
+        bias_ih: Tensor,
+        weight_hh: Tensor | None,
+        bias_hh: Tensor | None,
+        _probe: Tensor | None,
+        *state: Tensor,
+    ) -> States:
+        _input_product(kernel.buffers, values, weight_ih, bias_ih)
+        hidden, final = kernel.forward(weight_hh, bias_hh, state)
+        ctx.save_for_backward(values, weight_ih)
+        ctx.kernel, ctx.hidden, ctx.state = kernel, hidden.detach(), state
+        ctx.set_materialize_grads(value=False)
+        return hidden, *final
+
+    @staticmethod
+    def backward(ctx: Any, d_hidden: Tensor | None, *d_final: Tensor | None) -> tuple[Tensor | None, ...]:
+        values, weight_ih = ctx.saved_tensors
+        d_end = tuple(
+            torch.zeros_like(like) if given is None else given for given, like in zip(d_final, ctx.state, strict=True)
+        )
+        found = ctx.kernel.backward(torch.zeros_like(ctx.hidden) if d_hidden is None else d_hidden, d_end)
+        d_values = found.zx @ weight_ih if ctx.needs_input_grad[1] else None
+        d_probe = found.hidden if ctx.needs_input_grad[6] else None
+        d_inputs = _input_gradients(values, weight_ih, found.zx)
+        return None, d_values, *d_inputs, found.weight_hh, found.bias_hh, d_probe, *found.state
+
+
+def _input_product(buffers: Buffers, values: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> None:
+    """Write zx (T, B, G*H); for tokens a gather of biased columns of the weight."""
+    zx = buffers.get("zx", (*values.shape[:2], len(weight_ih)), weight_ih)
+    if values.is_floating_point():
+        torch.addmm(bias_ih, values.flatten(0, 1), weight_ih.t(), out=zx.flatten(0, 1))
+    else:
+        rows = (weight_ih.t() + bias_ih).contiguous()  # a gather of strided rows takes eight times as long
+        torch.index_select(rows, 0, values.flatten(), out=zx.flatten(0, 1))
+
+
+def _input_gradients(values: Tensor, weight_ih: Tensor, d_zx: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of weight_ih and bias_ih."""
+    if values.is_floating_point():
+        rows = d_zx.flatten(0, 1)
+        return rows.t() @ values.flatten(0, 1), rows.sum(0)
+    of_columns = torch.zeros(weight_ih.t().shape, dtype=d_zx.dtype, device=d_zx.device)
+    of_columns.index_add_(0, values.flatten(), d_zx.flatten(0, 1))
+    return of_columns.t(), of_columns.sum(0)

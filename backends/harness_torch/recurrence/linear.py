@@ -1,0 +1,87 @@
+"""Kernels of cells that are linear in their state, h' = a * h + b: one time step after the other, or all at once.
+
+The reverse of either is a linear recurrence too, in the other direction of time::
+
+    d_h_t = direct_t + a_(t+1) * d_h_(t+1)        d_a_t = d_h_t * h_(t-1)        d_b_t = d_h_t
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from harness.contract import LinearCell
+from harness_torch.recurrence.buffers import Buffers
+from harness_torch.recurrence.kernel import Derivatives
+from harness_torch.recurrence.layer import LayerWeights, States
+from harness_torch.recurrence.ops import OPS
+
+
+class LinearKernel(ABC):
+    """Coefficients of all time steps at once, the recurrence, and its reverse."""
+
+    def __init__(self, cell: LinearCell) -> None:
+        self._cell, self.buffers = cell, Buffers()
+
+    def fold(self, weights: LayerWeights) -> LayerWeights:
+        """Return the weights as they are."""
+        return weights
+
+    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+        """Run the recurrence over all time steps."""
+        self._decay, added = self._cell.coefficients(OPS, self.buffers["zx"])
+        self._start, self._hidden = state[0], self.recur(self._decay, added, state[0])
+        return self._hidden.detach(), (self._hidden[-1].clone(),)
+
+    def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
+        """Run it backwards in time."""
+        direct = d_hidden.clone()
+        direct[-1] += d_final[0]
+        later = torch.cat((self._decay[1:], torch.zeros_like(self._decay[:1]))).flip(0)
+        total = self.recur(later, direct.flip(0), torch.zeros_like(self._start)).flip(0)
+        before = torch.cat((self._start.unsqueeze(0), self._hidden[:-1]))
+        d_zx = self._cell.coefficients_gradient(OPS, self.buffers["zx"], total * before, total)
+        return Derivatives(d_zx, None, None, total, (total[0] * self._decay[0],))
+
+    @abstractmethod
+    def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:
+        """Return h_t = decay_t * h_(t-1) + added_t for all t, (T, B, H); may overwrite ``added``."""
+
+
+class SerialKernel(LinearKernel):
+    """One multiplication and addition per time step, where ``added`` lies."""
+
+    def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:
+        """Return h of all time steps."""
+        h = start
+        for decay_t, added_t in zip(decay.unbind(0), added.unbind(0), strict=True):
+            h = added_t.addcmul_(decay_t, h)
+        return added
+
+
+class ScanKernel(LinearKernel):
+    """The associative scan: pairs of time steps are composed, the half-long recurrence is solved the same way.
+
+    Work grows as T, the longest chain of operations as 2 log2 T (Blelloch 1990). There is no division, and no product
+    of decays is ever inverted, so it is as stable as the serial recurrence.
+    """
+
+    def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:
+        """Return h of all time steps."""
+        added[0].addcmul_(decay[0], start)
+        return _scan(decay, added)
+
+
+def _scan(decay: Tensor, added: Tensor) -> Tensor:
+    """Return h_t = decay_t * h_(t-1) + added_t, h_(-1) = 0, by halving T."""
+    if len(added) == 1:
+        return added
+    even, odd = slice(0, len(added) - 1, 2), slice(1, None, 2)
+    pairs = _scan(decay[odd] * decay[even], torch.addcmul(added[odd], decay[odd], added[even]))  # h at odd t
+    hidden = torch.empty_like(added)
+    hidden[0], hidden[odd] = added[0], pairs
+    rest = hidden[2::2]
+    torch.addcmul(added[2::2], decay[2::2], pairs[: len(rest)], out=rest)
+    return hidden

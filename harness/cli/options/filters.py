@@ -1,0 +1,56 @@
+"""``-t -c -b -T`` of ``harness report``: which of the records, written as the axes of ``harness run``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rich_click as click
+
+from harness.cli import streams
+from harness.cli.options import types
+from harness.contract import Record
+
+FILTERS: tuple[tuple[str, str, click.ParamType[Any], str], ...] = (
+    ("task", "-t", types.Named("tasks"), "Only these tasks."),
+    ("cell", "-c", types.Named("cells"), "Only these cells."),
+    ("backend", "-b", types.Named("backends"), "Only BACKEND (with all variants), BACKEND:VARIANT or GROUP."),
+    ("length", "-T", types.Lengths(), "Only these lengths, or ranges FIRST:LAST:xFACTOR."),
+)
+
+
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add one repeatable, comma-separated option per filter."""
+    for name, short, kind, text in reversed(FILTERS):
+        function = click.option(f"--{name}", short, name, type=kind, multiple=True, help=text)(function)
+    return function
+
+
+def chosen(records: Sequence[Record], options: dict[str, Any]) -> list[Record]:
+    """Return the records that the filters keep; a length that none of them has is told on stderr.
+
+    Raises:
+        UnknownNameError: no record has a name that was given.
+        UsageError: no record has all of what was given.
+    """
+    from harness_results.study.selection import Selection
+
+    task, cell, backend, length = ([value for part in options[name] for value in part] for name, *_ in FILTERS)
+    wanted = Selection(task, cell, _without_groups(backend, records), length)
+    found = wanted.of(records)
+    if missing := wanted.missing_lengths(found):
+        told = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")  # noqa: PLR2004
+        streams.note(f"no such record with T = {told}")
+    return found
+
+
+def _without_groups(backends: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """Return the backends, groups replaced by their members; plugins are loaded only for a name of no record."""
+    from harness_results.study.selection import with_groups
+
+    names = {name for record in records for name in (record.trial.backend, record.trial.engine)}
+    if all(name.removesuffix(":all") in names for name in backends):
+        return list(backends)
+    from harness.plugins import load_plugins
+
+    return with_groups(backends, records, load_plugins().groups)

@@ -1,0 +1,222 @@
+"""What the values of options may look like: comma lists, ranges, durations, ``task.NAME.OPTION=VALUE``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import rich_click as click
+from click.shell_completion import CompletionItem
+
+_RANGE = re.compile(r"(\d+):(\d+):(x|\+)?(\d+)")
+_SETTING = re.compile(r"task\.(?P<task>[A-Za-z0-9._-]+)\.(?P<option>[A-Za-z0-9_-]+)")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+MOST_VALUES = 10_000
+_LEAST_FACTOR = 2
+_LEAST_MEMORY_BYTES = 2**24  # less than any interpreter takes
+
+
+class Written(click.ParamType[Any]):
+    """A type whose name stands in ``--help`` as written: click would show ``10m`` as ``10M``, which is refused."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        """Return the name."""
+        return self.name
+
+
+class CommaList(Written):
+    """Values separated by commas; the option may be repeated too."""
+
+    def __init__(self, name: str, convert: Callable[[str], Any]) -> None:
+        self.name = name
+        self._convert = convert
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Return the values of one comma list."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self._convert(part.strip()) for part in str(value).split(","))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def _or_words(words: Mapping[str, Any], convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return ``convert``, which takes these words too, in any case, and names them in its error."""
+
+    def read(text: str) -> Any:
+        if text.lower() in words:
+            return words[text.lower()]
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or {' or '.join(words)}") from None
+
+    return read
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise ValueError("expected whole numbers, separated by commas") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("expected numbers, separated by commas") from None
+
+
+def _word(text: str) -> str:
+    if not text:
+        raise ValueError("an empty name; write names separated by single commas")
+    return text
+
+
+WORDS = CommaList("NAME,...", _word)
+INTEGERS = CommaList("N,...", _integer)
+NUMBERS = CommaList("X,...", _number)
+NUMBERS_OR_NONE = CommaList("X,...|none", _or_words({"none": None}, _number))
+INTEGERS_OR_NONE = CommaList("N,...|none", _or_words({"none": None}, _integer))
+CHECKPOINTS = CommaList("off|auto|N,...", _or_words({"off": "off", "auto": "auto"}, _integer))
+
+
+class Lengths(Written):
+    """Lengths: ``25,50,100``, ``32:1024:x2`` (times 2) or ``10:50:10`` (plus 10), both ends included."""
+
+    name = "25,50 | 32:1024:x2"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the lengths of one comma list of numbers and ranges."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(length for part in str(value).split(",") for length in _lengths(part.strip()))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def _lengths(part: str) -> Sequence[int]:
+    match = _RANGE.fullmatch(part.lower())
+    if not match:
+        return [_integer(part)]
+    first, last, step = int(match[1]), int(match[2]), int(match[4])
+    smallest = (1, _LEAST_FACTOR) if match[3] == "x" else (0, 1)
+    if first > last or first < smallest[0] or step < smallest[1]:
+        raise ValueError("a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, STEP >= 1")
+    lengths: list[int] = []
+    while first <= last and len(lengths) <= MOST_VALUES:
+        lengths.append(first)
+        first = first * step if match[3] == "x" else first + step
+    if len(lengths) > MOST_VALUES:
+        raise ValueError(f"a range of more than {MOST_VALUES:,} lengths; take a larger step")
+    return lengths
+
+
+class Duration(Written):
+    """A duration: ``90``, ``90s``, ``10m``, ``2h``; in seconds."""
+
+    name = "10m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
+        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+        if not 0 < seconds <= 30 * 24 * 3600:
+            self.fail(f"{value!r} is not a duration between 0 and 30 days; write 90s, 10m or 2h", param, ctx)
+        return seconds
+
+
+class Percentage(Written):
+    """A percentage, ``3%`` or ``2.5%``; as a fraction."""
+
+    name = "3%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the fraction."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", str(value).strip())
+        if not match or not float(match[1]) < 100:  # noqa: PLR2004
+            self.fail(f"{value!r} is not a percentage from 0% to below 100%; write 3%", param, ctx)
+        return float(match[1]) / 100
+
+
+class Run(click.ParamType[str]):
+    """A run of a store: its number, or ``last~1``, counted from the last."""
+
+    name = "RUN"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, once it is one."""
+        from harness_results.store.runs import RUN
+
+        if not RUN.fullmatch(value):
+            self.fail(f"{value!r} is no run: write a number, last or last~1", param, ctx)
+        return value
+
+
+class Size(Written):
+    """An amount of memory: ``500MB``, ``2GB``, ``1.5GiB``; in bytes."""
+
+    name = "2GB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", str(value).strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"{value!r} is no amount of memory; write 500MB, 2GB or 1.5GiB", param, ctx)
+        base, unit = (1024 if "I" in match[2].upper() else 1000), match[2][0].upper()
+        size = int(float(match[1]) * base ** (1 + "KMGT".index(unit)))
+        if size < _LEAST_MEMORY_BYTES:
+            self.fail(f"{value!r} is less than any launch takes; the least is 16MiB", param, ctx)
+        return size
+
+
+def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
+
+    A value that is JSON (a number, true, false, null, a quoted text) is read as such, anything else as text.
+    """
+    settings: dict[str, dict[str, Any]] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        match = _SETTING.fullmatch(key.strip())
+        if not equals or not match:
+            raise click.BadParameter(f"{text!r}: write task.NAME.OPTION=VALUE", param_hint="--set")
+        settings.setdefault(match["task"], {})[match["option"]] = _value(value.strip())
+    return settings
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    except RecursionError:
+        raise click.BadParameter(f"{text[:20]}... is nested too deeply", param_hint="--set") from None
+    return text if isinstance(value, list | dict) else value
+
+
+class Named(CommaList):
+    """Names of backends, tasks or cells, completed in the shell from what is installed."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("NAME,...", _word)
+        self._kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the installed names that continue the last one of the list."""
+        from harness.plugins import load_plugins
+
+        before, comma, last = incomplete.rpartition(",")
+        blocked = ctx.find_root().params.get("plugin") or ()
+        plugins = load_plugins(word.removeprefix("no:") for word in blocked)
+        names = [*getattr(plugins, self._kind), *(plugins.groups if self._kind == "backends" else ())]
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]

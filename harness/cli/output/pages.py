@@ -1,0 +1,42 @@
+"""``harness report -f html``: the page of a report, in a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.cli.output.results import write_text
+from harness.contract import Record, UsageError
+
+
+def check_page(format_: str, output: Path | None) -> bool:
+    """Say whether the page is asked for, before anything is read.
+
+    Raises:
+        UsageError: a terminal would get the page.
+    """
+    if format_ != "html":
+        return False
+    if output is None and sys.stdout.isatty():
+        raise UsageError("a page is for a browser, not for a terminal: write it to a file with --output report.html")
+    return True
+
+
+def write_page(records: Sequence[Record], stores: Iterable[str], output: Path | None) -> None:
+    """Write the page of these records, named by their stores, to a file, or to stdout.
+
+    Raises:
+        UnavailableError: a library that the page needs is not installed.
+        UsageError: the file cannot be written.
+    """
+    from harness_results.page.build import page
+
+    write_text(page(records, ", ".join(map(title_of, stores))), output)
+
+
+def title_of(location: str) -> str:
+    """Return the name of a store's file, or its URL without a password."""
+    from harness_results.text.passwords import without_password
+
+    return without_password(location) if "://" in location else Path(location).name

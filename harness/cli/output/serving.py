@@ -1,0 +1,69 @@
+"""``harness report --serve``: the page of stores on a loopback address, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
+
+from harness.cli.main import OK
+from harness.contract import Record
+from harness.contract.names import printable
+
+APART = {"format_": "--format", "output": "--output", "relative": "--relative", "chart": "--chart"}
+
+
+def check_alone(*, serve: bool) -> None:
+    """Refuse options of the present command that would say nothing."""
+    given = get_current_context()
+    if not serve:
+        raise click.UsageError("--port is the port of --serve, which is missing")
+    for name, option in APART.items():
+        if given.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--serve and {option} exclude each other")
+
+
+def serve_report(
+    stores: Sequence[str],
+    read: Callable[[str], list[Record]],
+    choose: Callable[[list[Record]], list[Record]],
+    port: int | None,
+) -> int:
+    """Serve the page of what ``choose`` leaves of what ``read`` gives for each store, anew when a store has changed."""
+    from harness.cli.output.pages import title_of
+    from harness_results.serving.page import live_page
+    from harness_results.serving.server import Server
+    from harness_results.serving.watched import Watched, digest_of
+    from harness_results.study.launches import latest
+
+    names = ", ".join(map(title_of, stores))
+
+    def build(digest: str) -> str:
+        found = latest(record for store in stores for record in read(store))
+        return live_page(choose(found) if found else found, names, digest)
+
+    watched = Watched(lambda: digest_of(stores), build)
+    watched.page()  # what is wrong is told here, and not in a browser
+    with Server(watched, port or 0) as server:
+        click.echo(printable(f"the report of {names} is at {server.url} until Ctrl-C"), err=True)
+        with _readers_that_leave():
+            server.serve_until_interrupted()
+    return OK
+
+
+@contextmanager
+def _readers_that_leave() -> Iterator[None]:
+    """Let a browser that goes away while it is answered be an error of that answer, and not the end of this process."""
+    number = getattr(signal, "SIGPIPE", None)
+    if number is None:
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

@@ -1,0 +1,55 @@
+"""``harness env``: this machine's environment record, for bug reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from harness.cli.main import OK
+
+if TYPE_CHECKING:
+    from harness.contract import Backend
+
+
+@click.command("env")
+@click.option("--format", "-f", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def command(blocked: tuple[str, ...], format_: str) -> int:
+    """Print hardware, libraries, plugins and the variables that matter."""
+    from harness.contract.names import printable
+    from harness.measure.machine.environment import environment_id, environment_record
+    from harness.measure.machine.hardware import conditions
+    from harness.plugins import load_plugins
+
+    record = environment_record(_answering(load_plugins(blocked).backends.values()))
+    content = {"environment_id": environment_id(record), **record, "conditions": conditions()}
+    if format_ == "json":
+        sys.stdout.write(json.dumps(content, indent=2) + "\n")
+        return OK
+    for name, value in content.items():
+        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+        sys.stdout.write(printable(f"{name}: {text}") + "\n")
+    return OK
+
+
+def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
+    """Yield the backends that answer; a broken one is told on stderr and left out."""
+    from harness.contract import BrokenAnswerError, Missing
+    from harness.contract.names import printable
+    from harness.plugins import query
+
+    for backend in backends:
+        try:
+            if isinstance(query.availability(backend), Missing):
+                continue
+            query.versions(backend)
+            query.devices(backend)
+            query.environment(backend, 1)
+        except BrokenAnswerError as error:
+            sys.stderr.write(f"left out: {printable(str(error))}\n")
+        else:
+            yield backend

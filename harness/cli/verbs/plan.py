@@ -1,0 +1,72 @@
+"""``harness plan``: what a plan's file says, whether it can be run, and the JSON schema of such files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from harness.cli import streams
+from harness.cli.main import OK
+
+if TYPE_CHECKING:
+    from harness.contract import Trial
+    from harness.plan.request import PlanRequest
+
+PLAN = click.argument("plan", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@click.group("plan")
+def command() -> None:
+    """Show or check a plan's file (docs/plans.md), or print the JSON schema of such files. Nothing runs."""
+
+
+@command.command("show")
+@PLAN
+@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
+    """Print the trials of a PLAN.toml: the settings in which they differ, one trial per line."""
+    from harness.cli.output.listing import print_trials
+
+    request, trials = _read(plan, blocked)
+    print_trials(trials, request.launches or 1, format_, {})
+    return OK
+
+
+@command.command("validate")
+@PLAN
+@click.pass_obj
+def validate(blocked: tuple[str, ...], plan: Path) -> int:
+    """Check a PLAN.toml: all that is wrong with it at once, with the place and the nearest name; else its size."""
+    from harness.contract.counting import counted
+    from harness.contract.names import printable
+
+    request, trials = _read(plan, blocked)
+    launches = request.launches or 1
+    told = f"{plan}: {counted(len(trials), 'trial')}" + (f", {launches} launches each" if launches > 1 else "")
+    click.echo(printable(told))
+    return OK
+
+
+@command.command("schema")
+def schema() -> int:
+    """Print the JSON schema of plans; an editor that knows TOML then completes and checks them."""
+    from harness.plan.schema import plan_schema
+
+    click.echo(json.dumps(plan_schema(), indent=2))
+    return OK
+
+
+def _read(plan: Path, blocked: tuple[str, ...]) -> tuple[PlanRequest, list[Trial]]:
+    from harness.plan.expand import expand_with_notes
+    from harness.plan.file import read_plan
+    from harness.plugins import load_plugins
+
+    request = read_plan(plan)
+    trials, notes = expand_with_notes(request, load_plugins(blocked))
+    for note in notes:
+        streams.note(note)
+    return request, trials

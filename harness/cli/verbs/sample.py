@@ -1,0 +1,48 @@
+"""``harness sample``: text from a stored checkpoint, drawn with the NumPy reference."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from harness.api import checkpoint_folder, sample
+from harness.cli.main import OK
+from harness.cli.options.axes import store_option
+from harness.cli.options.trial_id import not_empty
+from harness.contract import UsageError
+from harness_results.text.format import safe
+
+
+@click.command("sample")
+@click.argument("trial", callback=not_empty)
+@store_option
+@click.option("--length", "-n", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Characters.")
+@click.option("--temperature", type=click.FloatRange(0, 100), default=0.8, show_default=True,
+              help="p proportional to exp(logit / temperature); 0 takes the likeliest.")  # fmt: skip
+@click.option("--prime", help="Text to start from.  [default: a line break]")
+@click.option("--seed", type=click.IntRange(0), help="For the same text again.  [default: a new one each time]")
+def command(trial: str, store: str, length: int, temperature: float, prime: str | None, seed: int | None) -> int:
+    """Draw text from the network that TRIAL trained (a trial id, its first digits, or a .safetensors file)."""
+    checkpoint = Path(trial) if trial.endswith(".safetensors") else _stored(trial, store)
+    seed = secrets.randbits(31) if seed is None else seed
+    text = sample(checkpoint, prime=prime, length=length, temperature=temperature, seed=seed)
+    sys.stdout.write(safe((prime or "") + text) + "\n")
+    return OK
+
+
+def _stored(trial: str, store: str) -> Path:
+    from harness_results.store.store import Store
+
+    with Store.open(store, create=False) as opened:
+        record = opened.launches_of(trial)[-1]
+    folder = checkpoint_folder(store)
+    beside = folder and folder / f"{record.trial.trial_id}.safetensors"
+    written = record.details.get("checkpoint")
+    if beside and beside.exists():
+        return beside
+    if not written:
+        raise UsageError(f"trial {record.trial.trial_id} ({record.status}) left no checkpoint: only trained ones do")
+    return Path(str(written))

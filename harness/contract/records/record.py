@@ -1,0 +1,198 @@
+"""A record: what one trial gave. A failed trial is a record too; unknown is None, never 0, and never NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from harness.contract.records.explosion import is_exploding
+from harness.contract.records.readable import readable
+from harness.contract.trial import Trial
+
+STATUSES = (
+    "ok", "failed", "crashed", "timeout", "out_of_memory", "diverged", "unsupported", "parity_failed", "interrupted",
+)  # fmt: skip
+
+TRIAL_COLUMNS = (
+    "trial_id", "backend", "variant", "task", "cell", "length", "layers", "hidden", "batch", "steps", "optimizer",
+    "learning_rate", "clip_norm", "seed", "dtype", "device", "threads",
+)  # fmt: skip
+LEARNING_COLUMNS = (
+    "parameters", "loss_initial", "loss_final", "loss_validation", "loss_baseline", "loss_floor", "loss_ratio",
+    "accuracy", "solved", "steps_to_solve",
+)  # fmt: skip
+SPEED_COLUMNS = (
+    "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "step_seconds_median",
+    "first_step_seconds", "compile_seconds", "flops_per_second", "fraction_of_peak", "fraction_of_serial_limit",
+)  # fmt: skip
+GRADIENT_COLUMNS = (
+    "gradient_norm_first", "gradient_norm_median", "gradient_norm_max", "gradient_norm_last", "clipped_fraction",
+    "gradient_horizon", "gradient_decay",
+)  # fmt: skip
+PROOF_COLUMNS = ("peak_memory_bytes", "parity_error", "parity_tolerance")
+ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
+FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
+REPLICATION_COLUMNS = ("launches", "interval", "python")
+READING_COLUMNS = (
+    "settings", "gradient_horizon_censored", "deviation", "loss_baseline_exact", "solved_lost_at", "scores",
+    "gradient_horizon_step", "gradient_exploding",
+)  # fmt: skip
+COLUMNS = (
+    *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
+)  # fmt: skip
+SIGNED = {name: name.startswith("loss_") for name in FIGURE_COLUMNS}  # whether a figure may be below zero
+HORIZON_FRACTION = 0.01  # of its value at lag 0: below it the gradient counts as gone, where ``gradient_horizon`` is
+STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
+
+Figure = float | int | bool | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial's outcome.
+
+    Attributes:
+        trial: what was asked for.
+        status: one of ``STATUSES``.
+        reason: why it is not ``ok``; None where it is.
+        figures: name (of ``FIGURE_COLUMNS``) -> value; missing names are unknown.
+        curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value per step, None
+            where not finite), ``evaluations`` (a list of ``Evaluation`` fields), ``gradient_flow`` (``initial`` and
+            ``final``, each with ``lags``, ``median``, ``low``, ``high``, per-layer medians), ``block_seconds`` and
+            ``block_steps``.
+        details: JSON-able facts that are not figures: task facts, over-fitting gap, samples of text, flags,
+            versions, effective threads, the tail of a failed worker's log, the checkpoint's path; ``interval``, the
+            kind of the throughput's interval, and ``launches``, how many fresh processes the figures come from (1
+            where it is missing).
+        environment: the environment record of the worker ({} if it never came so far).
+        environment_id: a hash of the environment's stable facts.
+        started_at: ISO 8601 in UTC; tells whether launches took turns, and never how long anything took.
+        harness_version: the version of the harness.
+    """
+
+    trial: Trial
+    status: str
+    reason: str | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment_id: str | None = None
+    started_at: str | None = None
+    harness_version: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
+        unknown = sorted(set(self.figures) - set(FIGURE_COLUMNS))
+        if unknown:
+            raise ValueError(f"figures {', '.join(unknown)} are not columns of a record")
+
+    def columns(self) -> dict[str, Any]:
+        """Return one flat mapping with exactly ``COLUMNS``, in order; not-finite numbers become None."""
+        row: dict[str, Any] = {name: getattr(self.trial, name) for name in TRIAL_COLUMNS}
+        row |= {"status": self.status, "reason": self.reason}
+        row |= {name: finite(self.figures.get(name)) for name in FIGURE_COLUMNS}
+        row |= {name: getattr(self, name) for name in ORIGIN_COLUMNS}
+        launches, interval = self.details.get("launches", 1), self.details.get("interval")
+        row |= dict(zip(REPLICATION_COLUMNS, (launches, interval, self.trial.python), strict=True))
+        row["settings"] = json.dumps(other_settings(self.trial), sort_keys=True)
+        row |= {name: self.details.get(name) for name in ("gradient_horizon_censored", "deviation")}
+        row |= {name: _number_or_none(self.details.get(name)) for name in ("loss_baseline_exact", "solved_lost_at")}
+        scores = self.details.get("scores")
+        row["scores"] = json.dumps(finite(scores)) if isinstance(scores, Mapping) else None
+        return row | {"gradient_horizon_step": self.horizon_step(), "gradient_exploding": self.exploding()}
+
+    def exploding(self) -> bool | None:
+        """Return whether the gradient exploded, as the trial told or, of an older record, by its figures and curves."""
+        told = self.details.get("gradient_exploding")
+        return told if isinstance(told, bool) else is_exploding(self.status, self.figures, self.curves)
+
+    def horizon_step(self) -> int | None:
+        """Return after how many training steps horizon and decay were measured; None: they were not."""
+        if self.figures.get("gradient_horizon") is None and self.figures.get("gradient_decay") is None:
+            return None
+        told = self.details.get("gradient_horizon_step")
+        if isinstance(told, int):
+            return told
+        return self.trial.steps if self.status == "ok" else 0  # of an older record, in which it is not told
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON-able values; not-finite numbers become None."""
+        return {
+            "trial": self.trial.content(),
+            "status": self.status,
+            "reason": self.reason,
+            "figures": finite(dict(self.figures)),
+            "curves": finite(dict(self.curves)),
+            "details": finite(dict(self.details)),
+            "environment": finite(dict(self.environment)),
+            "environment_id": self.environment_id,
+            "started_at": self.started_at,
+            "harness_version": self.harness_version,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Record:
+        """Return the record that ``to_json`` described; figures that only another version knows become details."""
+        known: dict[str, Figure] = {}
+        others: dict[str, Any] = {}
+        for name, value in content["figures"].items():
+            (known if name in FIGURE_COLUMNS else others)[name] = value
+        parts = {"figures": known, "details": {**content["details"], **({"unknown_figures": others} if others else {})}}
+        trial = Trial.model_validate(content["trial"])
+        return cls.read(trial, {name: value for name, value in content.items() if name != "trial"} | parts)
+
+    @classmethod
+    def read(cls, trial: Trial, content: Mapping[str, Any]) -> Record:
+        """Return the record of this trial and these parts; values of a kind that no reader expects are left out."""
+        return cls(trial=trial, **readable(content, SIGNED, STATUSES))
+
+
+def other_settings(trial: Trial) -> dict[str, Any]:
+    """Return what was asked of a trial that has no column of its own, where it is not the default; its task's options.
+
+    Together with the columns it is the whole trial.
+    """
+    settings = trial.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in settings.items() if name not in (*TRIAL_COLUMNS, "python")}
+
+
+def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes an environment's id: the machine, its cards where it has any, the system and Python."""
+    facts = {name: environment.get(name) for name in STABLE_FACTS}
+    facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
+    cards = sorted(str(card.get("name")) for card in environment.get("gpus") or ())
+    return facts | ({"cards": cards} if cards else {})
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` as JSON has it, at any depth: numbers of NumPy as Python's own, and None where not finite."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    number = _number(value)
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def _number_or_none(value: Any) -> float | int | None:
+    number = finite(value)
+    return number if isinstance(number, int | float) else None
+
+
+def _number(value: Any) -> Any:
+    """Return any kind of number as Python's own, and everything else as it is."""
+    if value is None or isinstance(value, float | int | str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value

@@ -1,0 +1,1 @@
+"""Where trials run: executors, worker processes, memory, stops and retries."""

@@ -1,0 +1,64 @@
+"""The cluster executor: launches as tasks of a Ray cluster, each in a worker process of our own on some node.
+
+The store is not touched here; records and weights come back to this process, which alone keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from harness.contract import Record, Trial
+from harness.execute.launch import OnEvent
+from harness.execute.ray.cluster import AUTO, connected
+from harness.execute.ray.needs import Wishes
+from harness.execute.ray.window import Window
+from harness.execute.settings import LocalSettings
+from harness.execute.stop import StopRequest
+from harness.measure.events import Event
+from harness.plugins import Plugins
+
+
+@dataclass(frozen=True)
+class RayExecutor:
+    """Runs launches on a Ray cluster.
+
+    Attributes:
+        address: HOST:PORT of the head node; ``auto``: $RAY_ADDRESS or this machine's; ``local``: start one here.
+        wishes: what every launch needs of a node beside processors and a card.
+    """
+
+    address: str = AUTO
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def __call__(
+        self,
+        trials: Iterable[Trial],
+        *,
+        settings: LocalSettings | None = None,
+        on_event: OnEvent | None = None,
+        stop: StopRequest | None = None,
+        plugins: Plugins | None = None,
+    ) -> Iterator[Record]:
+        """Yield one record for each launch that was started, as they end.
+
+        Args:
+            trials: one entry per launch.
+            settings: limits and directories (which exist here; nodes need none).
+            on_event: told the start and the end of each launch; what lies between stays on the node.
+            stop: where a signal handler asks to stop.
+            plugins: as loaded here; those that are blocked are blocked on the nodes.
+
+        Raises:
+            UsageError: there is no cluster at the address.
+        """
+        settings = settings or LocalSettings()
+        blocked = (*settings.block, *(plugins.blocked if plugins else ()))
+        settings = replace(settings, block=tuple(dict.fromkeys(blocked)))
+        with StopRequest() as never, connected(self.address) as ray:
+            window = Window(ray, self.wishes, settings, on_event or _ignore, stop or never)
+            yield from window.records(trials)
+
+
+def _ignore(trial: Trial, event: Event) -> None:
+    pass

@@ -1,0 +1,70 @@
+"""Where launches get their workers from: a fresh one each, or, to explore, one that is kept for its kind of trial."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from harness.execute.process import Worker
+
+
+class Workers:
+    """Gives workers out, and ends those that nobody needs any more; threads may share it.
+
+    Attributes:
+        warm: whether a worker whose trial ended well is kept for the next one of its kind.
+    """
+
+    def __init__(self, *, warm: bool = False) -> None:
+        self.warm = warm
+        self._idle: dict[Hashable, list[Worker]] = {}
+
+    @contextmanager
+    def worker(self, kind: Hashable, request: bytes, environment: Mapping[str, str], python: str) -> Iterator[Worker]:
+        """Give a worker that has got ``request``; it is kept if it says ``reusable``, and ended otherwise.
+
+        Args:
+            kind: what trials must share to be measured by one process.
+            request: the first line that it reads.
+            environment: its whole environment.
+            python: the interpreter.
+
+        Raises:
+            OSError: none can be started.
+        """
+        worker = self._take(kind)
+        if worker is None:
+            worker = Worker(request, environment, python)
+        else:
+            worker.send(request)
+        try:
+            yield worker
+        finally:
+            if self.warm and worker.reusable:
+                worker.reusable = False
+                self._idle.setdefault(kind, []).append(worker)
+            else:
+                worker.close()
+
+    def _take(self, kind: Hashable) -> Worker | None:
+        """Return an idle worker of this kind that still lives."""
+        idle = self._idle.get(kind, [])
+        while idle:
+            worker = idle.pop()
+            if not select.select([worker.exited], [], [], 0)[0]:
+                return worker
+            worker.close()
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in [worker for idle in self._idle.values() for worker in idle]:
+            worker.close()
+        self._idle.clear()

@@ -1,0 +1,1 @@
+"""The machine: environment record, load, and checks that the engine uses what was asked for."""

@@ -1,0 +1,161 @@
+"""Where a trial ran: the machine, the software and its settings. Cheap, and no framework import here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from threadpoolctl import threadpool_info
+
+from harness.contract import Backend, Missing
+from harness.contract.records.record import stable_facts
+from harness.measure.machine.hardware import cpu_settings, gpus
+from harness.measure.machine.variables import engine_variables
+from harness.plugins import query
+from harness.plugins.discovery import GROUP
+
+CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
+
+
+def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
+    """Return JSON-able facts about the machine, the software, and those of these backends that can run."""
+    libraries = _core_versions()
+    variables: set[str] = set()
+    devices = {}
+    for backend in backends:
+        if isinstance(query.available_or_missing(backend), Missing):
+            continue
+        libraries |= query.versions(backend)
+        variables |= query.environment(backend, 1).keys()
+        devices[backend.name] = list(query.devices(backend))
+    return {
+        "cpu": _cpu(),
+        "cores": _cores(),
+        "settings": cpu_settings(),
+        "gpus": gpus(),
+        "memory_gibibytes": _memory_gibibytes(),
+        "system": _system(),
+        "python": _python(),
+        "libraries": dict(sorted(libraries.items())),
+        "devices": devices,
+        "blas": _blas(),
+        "plugins": _plugins(),
+        "variables": engine_variables(variables),
+        "commit": _commit(Path(__file__).parents[3]),
+    }
+
+
+def environment_id(record: dict[str, Any]) -> str:
+    """Return twelve hexadecimal digits that two records share if machine, cards, system and Python are the same.
+
+    Library and driver versions, variables and the commit stay out, so that these may be compared on one machine; so
+    does whatever changes by itself (frequency, load, free memory) or from run to run (the processors that a process may
+    use).
+    """
+    stable = json.dumps(stable_facts(record), sort_keys=True)
+    return hashlib.sha256(stable.encode()).hexdigest()[:12]
+
+
+def machine_id() -> str:
+    """Return the id of this process's environment, without asking any engine."""
+    cpu, cores, python = _cpu(), _cores(), _python()
+    memory = _memory_gibibytes()
+    facts = {"cpu": cpu, "cores": cores, "gpus": gpus(), "memory_gibibytes": memory, "system": _system()}
+    return environment_id(facts | {"python": python})
+
+
+def effective_threads(backend: Backend) -> int | None:
+    """Return the threads that the engine really uses: by its own word, or the largest pool loaded."""
+    return backend.threads() or max((pool["num_threads"] for pool in threadpool_info()), default=None)
+
+
+def _cpu() -> dict[str, Any]:
+    facts: dict[str, Any] = {"model": _cpu_model()}
+    try:
+        import archspec.cpu
+
+        host = archspec.cpu.host()
+    except Exception:  # noqa: BLE001 (archspec knows many machines, not all; the model's name is enough)
+        return facts
+    return facts | {"vendor": host.vendor, "architecture": host.name, "features": sorted(host.features)}
+
+
+def _cpu_model() -> str:
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        match = None
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
+
+
+def _cores() -> dict[str, int | None]:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {"physical": psutil.cpu_count(logical=False), "logical": psutil.cpu_count(), "available": available}
+
+
+def _memory_gibibytes() -> int:
+    return round(psutil.virtual_memory().total / 2**30)
+
+
+def _python() -> dict[str, str]:
+    return {"implementation": platform.python_implementation(), "version": platform.python_version()}
+
+
+def _system() -> dict[str, Any]:
+    facts = {"name": platform.system(), "release": platform.release(), "machine": platform.machine()}
+    return facts | {"libc": " ".join(platform.libc_ver()).strip() or None, "virtual": _virtual()}
+
+
+def _virtual() -> bool | None:
+    """Say whether a hypervisor runs this machine, by the processor's own flag."""
+    try:
+        return re.search(r"^flags\s*:.*\bhypervisor\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE) is not None
+    except OSError:
+        return None
+
+
+def _core_versions() -> dict[str, str]:
+    found = {}
+    for name in CORE_LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _blas() -> list[dict[str, Any]]:
+    wanted = ("user_api", "internal_api", "version", "threading_layer", "architecture", "num_threads")
+    return [{name: pool.get(name) for name in wanted} for pool in threadpool_info()]
+
+
+def _plugins() -> dict[str, str]:
+    """Return the version of every distribution that offers a plugin."""
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        if any(point.group == GROUP for point in distribution.entry_points):
+            found.setdefault(distribution.metadata["Name"], distribution.version)  # the first on the path is imported
+    return found
+
+
+def _commit(root: Path) -> str | None:
+    """Return the commit of the checkout that the harness runs from, with ``-dirty`` where it was changed."""
+    if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=2, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None

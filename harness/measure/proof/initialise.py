@@ -1,0 +1,113 @@
+"""Initial weights, drawn once in float64 for every backend. Each tensor has its own random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from harness.contract import Array, Cell, Model, Parameters, UnsupportedError, UsageError
+from harness.measure.proof.streams import generator
+
+Scheme = Literal["torch", "glorot", "identity"]
+Draw = Callable[[np.random.Generator, str, tuple[int, ...], Model], Array]  # every scheme reads what it needs
+
+IRNN_DEVIATION = 0.001  # Le, Jaitly & Hinton 2015, section 3
+
+
+def initial_parameters(
+    model: Model, seed: int, *, scheme: Scheme = "torch", forget_bias: float | None = None, chrono: int | None = None
+) -> Parameters:
+    """Return float64 parameters by name, in the order of ``Model.parameter_shapes``.
+
+    Args:
+        model: whose parameters.
+        seed: the model seed; tensor NAME is drawn from the stream ``("model", NAME)``.
+        scheme: ``torch``: U(-1/sqrt(H), 1/sqrt(H)) for every tensor, as ``torch.nn`` does;
+            ``glorot``: per gate, Glorot-uniform input weights and orthogonal recurrent weights, Glorot-uniform readout,
+            zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
+            ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights and readout, zero
+            biases (IRNN: Le, Jaitly & Hinton 2015).
+        forget_bias: sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1); with the other sign for a gate
+            that keeps the state when it is near 0, so that a larger number always means a longer memory.
+        chrono: T_max, the longest dependency expected: the memory gate's bias is log U(1, T_max - 1) and a separate
+            input gate's is minus that (Tallec & Ollivier 2018); the sign as for ``forget_bias``.
+
+    Raises:
+        UnsupportedError: the cell has no memory gate to set.
+        UsageError: both of the gate's settings are given.
+    """
+    if forget_bias is not None and chrono is not None:
+        raise UsageError("forget_bias and chrono both set the memory gate's bias: give one of them")
+    draw = _SCHEMES[scheme]
+    parameters = {
+        name: draw(generator(seed, "model", name), name, shape, model)
+        for name, shape in model.parameter_shapes().items()
+    }
+    for layer in range(model.layers):
+        if forget_bias is not None:
+            gate = _memory_gate(model.cell, "forget_bias")
+            _set_bias(parameters, model, layer, gate, model.cell.memory_sign * forget_bias)
+        if chrono is not None:
+            _set_chrono(parameters, model, layer, chrono, generator(seed, "model", f"bias_ih_l{layer}", "chrono"))
+    return parameters
+
+
+def _torch(rng: np.random.Generator, _name: str, shape: tuple[int, ...], model: Model) -> Array:
+    bound = 1 / np.sqrt(model.hidden)
+    return rng.uniform(-bound, bound, shape)
+
+
+def _glorot(rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model) -> Array:
+    if name.startswith("bias"):
+        return np.zeros(shape)
+    if name == "weight_out":
+        return _glorot_uniform(rng, shape)
+    block = _orthogonal if name.startswith("weight_hh") else _glorot_uniform
+    return np.concatenate([block(rng, (model.hidden, shape[1])) for _ in model.cell.gates])
+
+
+def _identity(rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model) -> Array:
+    if name.startswith("bias"):
+        return np.zeros(shape)
+    if name.startswith("weight_hh"):
+        return np.tile(np.eye(model.hidden), (len(model.cell.gates), 1))
+    return rng.normal(0.0, IRNN_DEVIATION, shape)
+
+
+_SCHEMES: dict[str, Draw] = {"torch": _torch, "glorot": _glorot, "identity": _identity}
+
+
+def _glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    bound = np.sqrt(6 / sum(shape))
+    return rng.uniform(-bound, bound, shape)
+
+
+def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    q, r = np.linalg.qr(rng.normal(size=shape))
+    signs: Array = np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return q * signs  # makes the distribution uniform over orthogonal matrices (Mezzadri 2007)
+
+
+def _memory_gate(cell: Cell, option: str) -> str:
+    if cell.memory_gate is None:
+        raise UnsupportedError(
+            f"{option} needs a cell with a memory gate (as lstm and gru have): {cell.name} names none"
+        )
+    return cell.memory_gate
+
+
+def _set_bias(parameters: Parameters, model: Model, layer: int, gate: str, value: Array | float) -> None:
+    rows = slice(start := model.cell.gates.index(gate) * model.hidden, start + model.hidden)
+    parameters[f"bias_ih_l{layer}"][rows] = value
+    if model.cell.recurrent:
+        parameters[f"bias_hh_l{layer}"][rows] = 0.0
+
+
+def _set_chrono(parameters: Parameters, model: Model, layer: int, longest: int, rng: np.random.Generator) -> None:
+    memory = _memory_gate(model.cell, "chrono")
+    bias = np.log(rng.uniform(1.0, max(longest - 1.0, 1.0), model.hidden))
+    _set_bias(parameters, model, layer, memory, model.cell.memory_sign * bias)
+    if model.cell.input_gate is not None:
+        _set_bias(parameters, model, layer, model.cell.input_gate, -bias)

@@ -1,0 +1,277 @@
+"""The proof that goes with every speed figure: loss and every gradient agree with the float64 reference.
+
+Those of ``gradients()`` and those of ``train_step()``, which is what the clock times: an engine may compute them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import (
+    Array,
+    ArrayDtype,
+    Backend,
+    Batch,
+    DivergedError,
+    Dtype,
+    Execution,
+    Gradients,
+    Model,
+    Optimizer,
+    Parameters,
+    PluginError,
+    Trainer,
+    array_dtype,
+    epsilon,
+    rounded,
+)
+from harness.contract.backend import Checkpoint
+from harness.measure.proof.streams import generator
+from harness.plugins.validation import check_step
+
+SEQUENCES = 4
+ROUNDING_FACTOR = 10.0  # times what rounding weights and inputs alone does to the reference
+# In bfloat16 ten times rounding is more than the gradient itself over long sequences, and would prove nothing; honest
+# engines were measured at up to 0.15.
+LARGEST_TOLERANCE = 0.25
+# Never an error. An engine may sum over time one step after the other: where most steps look alike (the blanks of
+# ``copy``), honest float32 was measured at up to 0.41 epsilons per time step, T = 200..3000.
+FLOOR_EPSILONS = 64.0
+FLOOR_EPSILONS_PER_STEP = 1.0
+# Of the norm only, times the fourth root of the number of parameters n: a sum in blocks of sqrt(n) adds sqrt(n) numbers
+# twice, one after the other, and roundings add up as the square root of their number. For n = 10 million it allows 56
+# epsilons; one float32 sum was off by 1,500 to 3,000, since small squares are lost beside a large sum.
+FLOOR_EPSILONS_OF_NORM = 1.0
+STEP = Optimizer("sgd", learning_rate=2.0**30)  # so large that the weights' own rounding is nothing beside the update
+TRAIN_STEP = " (train_step)"  # behind the names of what is taken from a training step
+LONG = 2048  # more time steps than this, and the reference keeps only the states between chunks of them
+PIECE = 2**20  # elements of two tensors that are compared at a time
+SMALLEST_SCALE = 1e-4  # of the largest gradient element: a tensor that all but vanishes is judged on this scale
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far one backend is from the reference at one model, shape, dtype and variant.
+
+    Attributes:
+        error: max |a - b| / scale of the worst tensor (furthest beyond, or nearest to, its tolerance).
+        tolerance: of that tensor.
+        tensor: its name: a parameter's, ``loss``, ``hidden`` or ``gradient_norm``; with `` (train_step)`` where that
+            gave it.
+        passed: every tensor's error is within its tolerance.
+        errors: by tensor; infinite where a value is not finite.
+        tolerances: by tensor.
+    """
+
+    error: float
+    tolerance: float
+    tensor: str
+    passed: bool
+    errors: Mapping[str, float]
+    tolerances: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        verdict = "agrees" if self.passed else "disagrees"
+        size = f"{self.tensor} off by {self.error:.1e} ({self.tolerance:.1e} allowed)"
+        return f"{verdict} with the float64 reference: {size}"
+
+
+def measure_parity(
+    backend: Backend, reference: Backend, model: Model, parameters: Parameters, batch: Batch, execution: Execution
+) -> Parity:
+    """Compare ``backend`` with ``reference`` in float64, on the first sequences of ``batch``, dropout off.
+
+    There are four of them, or as many more as can be split evenly over the execution's devices.
+
+    The reference gets weights and inputs already rounded to the trial's dtype, so that only the arithmetic differs. A
+    tensor's tolerance is ten times what a change of every weight and input by half an epsilon of that dtype, the most
+    that rounding can do, does to the reference itself, plus a floor of 64 epsilons and one per time step; but no more
+    than a quarter of the tensor's largest element, whatever the format. The norm's floor grows with the number of
+    parameters, as the rounding of a sum in blocks does.
+
+    The gradients of ``train_step`` are read off the weights before and after one step of plain gradient descent.
+
+    Args:
+        backend: to be judged.
+        reference: its default variant runs in float64 on ``cpu``.
+        model: the function.
+        parameters: float64 weights.
+        batch: of the trial's length; at least one of its first four sequences has a scored position.
+        execution: of the trial.
+
+    Raises:
+        PluginError: a tensor is missing or has another shape or dtype than the contract asks for.
+        DivergedError: the reference itself is not finite here.
+    """
+    sequences = -(-SEQUENCES // execution.devices) * execution.devices
+    start = _Start(parameters, batch.first(sequences)).rounded(execution.dtype)
+    equations = _Reference(reference, model, _kept(reference, execution, batch.time_steps))
+    exact = equations.tensors(start)
+    moved = _distances(equations.tensors(start.nudged(epsilon(execution.dtype) / 2)), exact)
+    found = _candidate_distances(backend, model, start, execution, exact)
+    scales = _scales(exact)
+    epsilons = dict.fromkeys(scales, FLOOR_EPSILONS + FLOOR_EPSILONS_PER_STEP * batch.time_steps)
+    numbers = sum(np.size(value) for value in parameters.values())
+    epsilons["gradient_norm"] += FLOOR_EPSILONS_OF_NORM * numbers**0.25
+    tolerances = {
+        name: min(ROUNDING_FACTOR * moved[name] / scale + epsilons[name] * epsilon(execution.dtype), LARGEST_TOLERANCE)
+        for name, scale in scales.items()
+    }
+    compared = {name: name.removesuffix(TRAIN_STEP) for name in found}
+    errors = {name: found[name] / scales[own] for name, own in compared.items()}
+    tolerances = {name: tolerances[own] for name, own in compared.items()}
+    worst = max(errors, key=lambda name: errors[name] / tolerances[name])
+    passed = errors[worst] <= tolerances[worst]
+    return Parity(errors[worst], tolerances[worst], worst, passed, errors=errors, tolerances=tolerances)
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """Weights and a batch, changed together."""
+
+    parameters: Parameters
+    batch: Batch
+
+    def rounded(self, dtype: Dtype) -> _Start:
+        """Return both as they are in ``dtype``, in float64."""
+        return self._changed(lambda array: rounded(array, dtype))
+
+    def nudged(self, relative: float) -> _Start:
+        """Return both with every number made larger or smaller by ``relative``, at random."""
+        rng = generator(0, "parity")
+        return self._changed(lambda array: array * (1 + relative * rng.choice([-1.0, 1.0], array.shape)))
+
+    def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> _Start:
+        batch = self.batch
+        inputs, targets = (
+            change(part) if np.issubdtype(part.dtype, np.floating) else part for part in (batch.inputs, batch.targets)
+        )  # token ids and classes stay
+        parameters = {name: change(np.asarray(value, np.float64)) for name, value in self.parameters.items()}
+        return _Start(parameters, Batch(inputs, targets, batch.mask))
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """The float64 reference of one model."""
+
+    backend: Backend
+    model: Model
+    checkpoint: Checkpoint
+
+    def tensors(self, start: _Start) -> dict[str, Array]:
+        """Return loss, gradients, hidden gradients and the norm at these weights.
+
+        Raises:
+            DivergedError: one is not finite.
+        """
+        variant = self.backend.variants(self.model.cell)[0]
+        execution = Execution(variant, dtype="float64", checkpoint=self.checkpoint)
+        trainer = self.backend.trainer(self.model, Optimizer(), start.parameters, execution)
+        tensors = _tensors(trainer.gradients(trainer.put(start.batch)))
+        for name, tensor in tensors.items():
+            if not np.isfinite(tensor).all():
+                raise DivergedError(
+                    f"{name} of the float64 reference is not finite at these weights: nothing to compare with"
+                )
+        return tensors
+
+
+def _kept(reference: Backend, execution: Execution, time_steps: int) -> Checkpoint:
+    """Return how the reference keeps its states: checkpointed where the trial is, or where all would be too many."""
+    long = execution.checkpoint != "off" or time_steps > LONG
+    return "auto" if long and reference.checkpoints else "off"
+
+
+def _candidate_distances(
+    backend: Backend, model: Model, start: _Start, execution: Execution, exact: Mapping[str, Array]
+) -> dict[str, float]:
+    """Return how far from ``exact`` the tensors of ``gradients`` and of ``train_step`` are.
+
+    ``outputs`` is left to the first evaluation, which checks it and needs no shape of its own to be compiled.
+    """
+    trainer = backend.trainer(replace(model, dropout=0.0), STEP, start.parameters, execution)
+    batch = trainer.put(start.batch)
+    dtype = array_dtype(execution.dtype)
+    found = _distances(_checked_gradients(backend.name, trainer.gradients(batch), model, start.batch, dtype), exact)
+    return found | _distances(_train_step_tensors(trainer, batch, backend.name), exact)
+
+
+def _checked_gradients(name: str, gradients: object, model: Model, batch: Batch, dtype: ArrayDtype) -> dict[str, Array]:
+    expected = {**model.parameter_shapes(), "hidden": (model.layers, *batch.mask.shape, model.hidden)}
+    if not isinstance(gradients, Gradients):
+        raise PluginError(f"{name}: invalid gradients: expected Gradients, got {type(gradients).__name__}")
+    given = {**gradients.parameters, "hidden": gradients.hidden}
+    if odd := sorted(given.keys() - expected.keys()):
+        raise PluginError(f"{name}: invalid gradients: unexpected {', '.join(odd)}")
+    for key, shape in expected.items():
+        _check(f"{name}: invalid gradients", key, given.get(key), shape, dtype)
+    return _tensors(gradients)
+
+
+def applied_gradients(before: Parameters, after: Parameters) -> dict[str, Array]:
+    """Return the gradients that one training step under ``STEP`` has applied: (before - after) / learning rate."""
+    return {name: (value.astype(np.float64) - after[name]) / STEP.learning_rate for name, value in before.items()}
+
+
+def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Array]:
+    """Return what one training step under ``STEP`` says and does."""
+    before = trainer.parameters()
+    step = check_step(trainer.train_step(batch), name)
+    trainer.synchronize()
+    tensors = applied_gradients(before, trainer.parameters())
+    tensors |= {"loss": np.asarray(step.loss, np.float64), "gradient_norm": np.asarray(step.norm, np.float64)}
+    return {key + TRAIN_STEP: tensor for key, tensor in tensors.items()}
+
+
+def _tensors(gradients: Gradients) -> dict[str, Array]:
+    """Return all tensors by name, the small ones in float64; ``hidden`` is the only one that grows with T."""
+    small: dict[str, Any] = {"loss": gradients.loss, **gradients.parameters}
+    exact = {name: np.asarray(tensor, np.float64) for name, tensor in small.items()}
+    largest = max(float(np.max(np.abs(exact[name]))) for name in gradients.parameters)
+    scale = largest if 0 < largest < np.inf else 1.0
+    norm = scale * np.sqrt(sum(np.sum(np.square(exact[name] / scale)) for name in gradients.parameters))
+    return exact | {"hidden": gradients.hidden, "gradient_norm": np.asarray(norm)}
+
+
+def _check(what: str, name: str, found: object, shape: tuple[int, ...], dtype: str) -> None:
+    """Raise PluginError unless ``found`` is a NumPy array of this shape and dtype."""
+    got = f"{found.shape} {found.dtype}" if isinstance(found, np.ndarray) else type(found).__name__
+    if got != f"{shape} {dtype}":
+        raise PluginError(f"{what}: expected {name} {shape} {dtype}, got {got}")
+
+
+def _scales(exact: Mapping[str, Array]) -> dict[str, float]:
+    """Return what each tensor's error is divided by: its largest element, or a little where all of it has vanished."""
+    largest = {name: max(float(np.max(tensor)), -float(np.min(tensor))) for name, tensor in exact.items()}
+    least = SMALLEST_SCALE * max(
+        size for name, size in largest.items() if name not in {"loss", "hidden", "gradient_norm"}
+    )
+    return {name: max(size, least, float(np.finfo(np.float64).tiny)) for name, size in largest.items()}
+
+
+def _distances(found: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
+    """Return max |a - b| of each tensor found, against the exact one that it stands for."""
+    return {name: _distance(tensor, exact[name.removesuffix(TRAIN_STEP)]) for name, tensor in found.items()}
+
+
+def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return max |a - b| in float64, infinite where either is not finite; in pieces, so that no copy is made."""
+    flat_a, flat_b = np.reshape(a, -1), np.reshape(b, -1)
+    largest = 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, max(flat_a.size, 1), PIECE):
+            piece = slice(start, start + PIECE)
+            distance = float(np.max(np.abs(flat_a[piece].astype(np.float64) - flat_b[piece])))
+            if not np.isfinite(distance):
+                return float("inf")
+            largest = max(largest, distance)
+    return largest

@@ -1,0 +1,139 @@
+"""A record in the making, built from events alone: the worker's whole one and the parent's part of one agree."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import dropwhile
+from statistics import fmean, median
+from typing import Any
+
+from harness.contract import Evaluation, Record, Trial
+from harness.contract.names import shortened
+from harness.contract.records.explosion import is_exploding
+from harness.contract.records.record import SPEED_COLUMNS, Figure, finite
+from harness.measure.events import Evaluated, Event, Facts, Progress
+from harness.measure.timing.speed import SPEED_CURVES, SPEED_DETAILS
+from harness.version import __version__
+
+FINAL_FRACTION = 0.05  # of the training steps whose mean loss is ``loss_final``
+Series = list[float | None]
+
+
+@dataclass
+class Draft:
+    """Collects the events of one trial; ``record`` may be asked for at any moment.
+
+    What needs the whole training (``loss_final``, validation, speeds, their blocks) is given only if the status is ok.
+    """
+
+    trial: Trial
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    figures: dict[str, Figure] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    environment_id: str | None = None
+    losses: Series = field(default_factory=list)
+    norms: Series = field(default_factory=list)
+    clipped: list[bool] = field(default_factory=list)
+    evaluations: list[Evaluated] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        """Take in what an event tells."""
+        if isinstance(event, Progress):
+            self.losses += event.losses
+            self.norms += event.norms
+            self.clipped += event.clipped
+            self.figures["peak_memory_bytes"] = event.peak_memory_bytes
+        elif isinstance(event, Evaluated):
+            self.evaluations.append(event)
+        elif isinstance(event, Facts):
+            self.figures |= event.figures
+            self.curves |= event.curves
+            self.details |= event.details
+            self.environment |= event.environment
+            self.environment_id = event.environment_id or self.environment_id
+
+    def record(self, status: str, reason: str | None = None, **details: Any) -> Record:
+        """Return the record of what is known, with further ``details``."""
+        figures = self.figures | self._gradient_figures()
+        if self.losses:
+            figures["loss_initial"] = self.losses[0]
+        if status == "ok":
+            figures |= self._final_figures()
+        else:
+            figures = {name: value for name, value in figures.items() if name not in SPEED_COLUMNS}
+        curves: dict[str, Any] = {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
+        if self.evaluations:
+            curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
+        curves, kept = finite(self.curves | curves), self.details
+        if status != "ok":
+            curves = {name: curve for name, curve in curves.items() if name not in SPEED_CURVES}
+            kept = {name: detail for name, detail in kept.items() if name not in SPEED_DETAILS}
+        exploding = {"gradient_exploding": is_exploding(status, finite(figures), curves)}
+        return Record(
+            trial=self.trial,
+            status=status,
+            reason=shortened(reason) if reason else reason,
+            figures=figures,
+            curves=curves,
+            details=finite(kept | self._learning() | exploding | details),
+            environment=self.environment,
+            environment_id=self.environment_id,
+            started_at=self.started_at,
+            harness_version=__version__,
+        )
+
+    def _gradient_figures(self) -> dict[str, Figure]:
+        norms = [norm for norm in self.norms if norm is not None]
+        if not norms:
+            return {}
+        return {
+            "gradient_norm_first": self.norms[0],
+            "gradient_norm_median": median(norms),
+            "gradient_norm_max": max(norms),
+            "gradient_norm_last": self.norms[-1],
+            "clipped_fraction": fmean(self.clipped),
+        }
+
+    def _final_figures(self) -> dict[str, Figure]:
+        last = self.losses[-max(1, round(FINAL_FRACTION * len(self.losses))) :]
+        figures: dict[str, Figure] = {"loss_final": fmean(loss for loss in last if loss is not None)}
+        if self.evaluations:
+            final, baseline = self.evaluations[-1], self.figures.get("loss_baseline")
+            figures["loss_validation"] = final.evaluation.loss_validation
+            figures["loss_ratio"] = final.evaluation.loss_validation / baseline if baseline else None
+            figures["accuracy"] = final.evaluation.accuracy
+            figures["solved"] = final.solved
+            figures["steps_to_solve"] = next((e.evaluation.step for e in self.evaluations if e.solved), None)
+        return figures
+
+    def _learning(self) -> dict[str, Any]:
+        """Return the gap between validation and training data and its noise, where validation was best, and scores."""
+        if not self.evaluations:
+            return {}
+        last = self.evaluations[-1].evaluation
+        best = min((item.evaluation for item in self.evaluations), key=_validation)
+        gap = None if last.loss_train_eval is None else _validation(last) - last.loss_train_eval
+        errors = (last.standard_error_validation, last.standard_error_train_eval)
+        stated = [error for error in errors if error is not None]
+        return {
+            "overfitting_gap": gap,
+            "overfitting_gap_error": math.hypot(*stated) if len(stated) == len(errors) else None,
+            "best_step": best.step,
+            "best_loss_validation": best.loss_validation,
+            "scores": dict(last.extra),
+            "solved_lost_at": self._lost_at(),
+        }
+
+    def _lost_at(self) -> int | None:
+        """Return the first evaluation after that of ``steps_to_solve`` at which the task was not solved; None: none."""
+        solved = dropwhile(lambda item: not item.solved, self.evaluations)
+        return next((item.evaluation.step for item in solved if not item.solved), None)
+
+
+def _validation(evaluation: Evaluation) -> float:
+    loss: float | None = evaluation.loss_validation  # None once it came as JSON and was not finite
+    return math.inf if loss is None or math.isnan(loss) else loss

@@ -1,0 +1,1 @@
+"""Timing of training steps: clock, speed, audit, memory and the limits of the machine."""

@@ -1,0 +1,231 @@
+"""The audit of a speed: was all work of the timed blocks done inside them?
+
+After training, the engine trains one more block. Then each method that is called around training is called twice. If
+the first call takes longer than the second one, it paid for work that the block still owed. The same steps are then
+done one at a time: each must move the weights, and both ways must end at about the same weights. A busy machine can
+look like work that is owed. A finding therefore counts only if it comes back in each of several rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Batch, Optimizer, Parameters, State, Trainer
+from harness.measure.timing.clock import Clock, Stopwatch, time_steps
+from harness.plugins.validation import Step
+
+ROUNDS = 5  # a finding counts only if each of them has it
+BLOCK_SECONDS = 0.02  # of a block by the published speed ...
+FEWEST, MOST = 2, 32  # ... in steps
+WAIT_FACTOR, WAIT_SECONDS = 1.5, 1e-3  # a first answer may take this much longer than the second
+SLOWER, SLOWER_SECONDS = 4.0, 5e-3  # a block of the audit, beside the published speed
+AHEAD, AHEAD_SECONDS = 2.0, 1e-3  # copying a batch, beside a training step
+IDLE, SHARE, BESIDE_SECONDS = 3.0, 0.25, 0.02  # time outside the blocks: idle calls, share of the blocks, and slack
+PARTED = 0.25  # of the distance that the steps moved the weights
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the timed blocks say, and the time that was spent in the trainer between them.
+
+    Attributes:
+        steps: in the steady blocks.
+        seconds: inside these blocks.
+        blocks: their number.
+        beside_seconds: spent in the trainer between them: copying batches, and questions after each block.
+    """
+
+    steps: int
+    seconds: float
+    blocks: int = 1
+    beside_seconds: float = 0.0
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds per training step."""
+        return self.seconds / self.steps
+
+
+@dataclass(frozen=True)
+class Auditor:
+    """Holds a trainer against its own speed.
+
+    Attributes:
+        trainer: at its trained weights; they are loaded again at the end, and its optimizer starts afresh.
+        rule: its optimizer.
+        clock: times the calls.
+        label: the backend's.
+        held_out: a batch for ``outputs``.
+        probe: a batch for ``gradients``.
+    """
+
+    trainer: Trainer
+    rule: Optimizer
+    clock: Clock
+    label: str
+    held_out: Batch
+    probe: Batch
+
+    def finding(self, claim: Claim, batches: Iterator[Batch]) -> str | None:
+        """Return why the claim cannot be true; None if nothing speaks against it."""
+        steps = round(BLOCK_SECONDS / max(claim.step_seconds, 1e-9))
+        taken = [next(batches) for _ in range(min(MOST, max(FEWEST, steps)))]
+        weights, state = self.trainer.parameters(), self.trainer.state()
+        try:
+            findings = self._round(claim, taken, weights, state)
+            for _ in range(1, ROUNDS):
+                if findings:
+                    again = self._round(claim, taken, weights, state)
+                    findings = {kind: why for kind, why in again.items() if kind in findings}
+            return next(iter(findings.values()), None)
+        finally:
+            self._begin(weights, state)
+
+    def _round(
+        self, claim: Claim, batches: Sequence[Batch], weights: Parameters, state: State | None
+    ) -> dict[str, str]:
+        """Return what speaks against the claim: kind of finding -> in words."""
+        trainer, n = self.trainer, len(batches)
+        self._begin(weights, state)
+        held_out, probe = trainer.put(self.held_out), trainer.put(self.probe)
+        questions: dict[str, Callable[[], Any]] = {
+            "parameters": trainer.parameters,
+            "synchronize": trainer.synchronize,
+            "compilations": trainer.compilations,
+            "ranks": trainer.ranks,
+            "peak_memory": trainer.peak_memory,
+            "placement": trainer.placement,
+            "put": lambda: trainer.put(self.held_out),
+            "state": trainer.state,
+            "load_state": lambda: trainer.load_state(None),
+            "outputs": lambda: trainer.outputs(held_out),
+            "gradients": lambda: trainer.gradients(probe),
+        }
+        for _ in range(2):  # the first of these passes takes what is still owed for earlier steps
+            usual = {name: self._timed(question)[0] for name, question in questions.items()}
+        self._begin(weights, state)
+        spare = [self._timed(partial(trainer.put, batch)) for batch in batches]
+        put, trained = self._timed(lambda: [trainer.put(batch) for batch in batches])
+        seconds, _ = self._timed(lambda: time_steps(trainer, trained, self.clock, self.label))
+        waits: dict[str, tuple[float, float]] = {}
+        reached = weights
+        for name, question in questions.items():
+            (first, answer), (second, _) = self._timed(question), self._timed(question)
+            waits[f"{name}()"] = (first, max(second, usual[name]))
+            reached = answer if name == "parameters" else reached
+        waits["load()"] = self._loading(weights, batches[0])
+        copied = median(seconds for seconds, _ in spare)
+        waits["the end of its batches"] = (self._timed(trained.clear)[0], self._timed(spare.clear)[0])
+        asked = [waits[f"{name}()"][1] for name in ("compilations", "compilations", "ranks", "peak_memory")]
+        idle = claim.steps * copied + claim.blocks * (sum(asked) + waits["the end of its batches"][1])
+        return (
+            _owed(waits)
+            | _too_slow(claim, n, seconds + put)
+            | _ahead(claim, copied)
+            | _beside(claim, idle)
+            | self._alone(batches, weights, state, reached)
+        )
+
+    def _loading(self, weights: Parameters, batch: Batch) -> tuple[float, float]:
+        """Return the seconds of loading weights after a block, and after one step: both drop an optimizer's state."""
+        first, _ = self._timed(partial(self.trainer.load, weights))
+        time_steps(self.trainer, [self.trainer.put(batch)], self.clock, self.label)
+        return first, self._timed(partial(self.trainer.load, weights))[0]
+
+    def _alone(
+        self, batches: Sequence[Batch], weights: Parameters, state: State | None, reached: Parameters
+    ) -> dict[str, str]:
+        """Do the steps one at a time, and compare their weights with those that a block ``reached``."""
+        own, still = self._one_by_one(batches, weights, state)
+        if still:
+            return {"still": f"{still} of {len(batches)} training steps left the weights as they were"}
+        way, parted = _distance(own, weights), _distance(reached, own)
+        if not parted > PARTED * way:  # also where something is not finite
+            return {}
+        again, _ = self._one_by_one(batches, weights, state)
+        if not _distance(again, own) < PARTED * parted:
+            return {}  # this engine does not repeat itself
+        ends = f"{len(batches)} steps in a block end at other weights than the same steps one at a time"
+        share = f" (the difference is {parted / way:.2f} of the whole change)" if way else ""
+        return {"parted": ends + share}
+
+    def _one_by_one(self, batches: Sequence[Batch], weights: Parameters, state: State | None) -> tuple[Parameters, int]:
+        """Return the weights after steps that were each waited for, and how many failed to move them."""
+        self._begin(weights, state)
+        before, still = weights, 0
+        for number, batch in enumerate(batches):
+            (step,), _ = time_steps(self.trainer, [self.trainer.put(batch)], self.clock, self.label)
+            after = self.trainer.parameters()
+            moved = any(not np.array_equal(after[name], before[name]) for name in before)
+            still += not moved and must_move(self.rule, number, step, before)
+            before = after
+        return before, still
+
+    def _begin(self, weights: Parameters, state: State | None) -> None:
+        self.trainer.load(weights)
+        self.trainer.load_state(state)
+
+    def _timed(self, call: Callable[[], Any]) -> tuple[float, Any]:
+        """Return the seconds of a call, less those in which the machine was busy with others, and its answer."""
+        watch = Stopwatch(self.clock)
+        answer = call()
+        return watch.seconds(), answer
+
+
+def must_move(rule: Optimizer, update: int, step: Step, weights: Parameters) -> bool:
+    """Say whether update number ``update`` surely changes a weight in its own dtype.
+
+    With plain gradient descent it does if the whole update is larger than one rounding of all weights together. The
+    other rules change every weight by about the learning rate, unless its gradient is as small as epsilon.
+    """
+    rate, count = rule.learning_rate_at(update), sum(array.size for array in weights.values())
+    norm = min(limit for limit in (step.norm, rule.clip_norm, rule.clip_value) if limit is not None)
+    rounding = max(float(np.finfo(array.dtype).eps) for array in weights.values())
+    if rule.name == "sgd":
+        return rate * norm > 2 * rounding * _norm(weights)
+    largest = max(float(np.abs(array).max()) for array in weights.values())
+    return rate > 100 * rounding * largest and norm > 100 * rule.epsilon * math.sqrt(count)
+
+
+def _owed(waits: Mapping[str, tuple[float, float]]) -> dict[str, str]:
+    return {
+        name: f"work was still owed after a block: {name} took {1e3 * first:.1f} ms, and then {1e3 * second:.1f} ms"
+        for name, (first, second) in waits.items()
+        if first > WAIT_FACTOR * second + WAIT_SECONDS
+    }
+
+
+def _too_slow(claim: Claim, steps: int, seconds: float) -> dict[str, str]:
+    if seconds <= SLOWER * steps * claim.step_seconds + SLOWER_SECONDS:
+        return {}
+    times = f"{1e3 * claim.step_seconds:.3g} ms per step were timed, {1e3 * seconds / steps:.3g} ms are needed"
+    return {"slow": f"a block after training is far slower than those that were timed: {times}"}
+
+
+def _ahead(claim: Claim, put_seconds: float) -> dict[str, str]:
+    if put_seconds <= AHEAD * claim.step_seconds + AHEAD_SECONDS:
+        return {}
+    times = f"{1e3 * put_seconds:.3g} ms per batch, a training step {1e3 * claim.step_seconds:.3g} ms"
+    return {"ahead": f"put() does more than copy: it takes {times}"}
+
+
+def _beside(claim: Claim, idle: float) -> dict[str, str]:
+    if claim.beside_seconds <= IDLE * idle + SHARE * claim.seconds + BESIDE_SECONDS:
+        return {}
+    times = f"{claim.beside_seconds:.3g} s, and {idle:.3g} s are needed where nothing is owed"
+    return {"beside": f"work was done outside the timed blocks: calls between them took {times}"}
+
+
+def _distance(left: Parameters, right: Parameters) -> float:
+    return _norm({name: left[name].astype(np.float64) - right[name] for name in left})
+
+
+def _norm(arrays: Mapping[str, Any]) -> float:
+    return math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays.values()))

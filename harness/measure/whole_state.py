@@ -1,0 +1,74 @@
+"""The gradient of the whole state. If an engine gives that of h alone, the float64 reference gives the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+
+from harness.contract import Array, Batch, Gradients, Parameters, epsilon, rounded
+from harness.measure.proof.flow import Series, median_norms
+from harness.measure.proof.streams import generator
+from harness.measure.setup import Setup
+
+TOLERANCE = 0.05  # of the reference's median norm, by which an engine's own may differ ...
+FLOOR = 1e-3  # ... or of that at lag 0, where the norm is smaller: a tenth of the 1 % at which the horizon lies
+ROUNDING_FACTOR = 10.0  # times what rounding every weight and input once more does to the reference
+
+
+@dataclass(frozen=True)
+class WholeState:
+    """Completes ``Gradients.hidden`` for a cell with several states, at the trainer's own weights and on its batch.
+
+    An engine whose gradient of h is not the reference's gets a flag, unless rounding explains the difference: in a
+    chaotic network, or one whose gradient explodes, rounding alone changes the result.
+    """
+
+    setup: Setup
+    flags: list[str] = field(default_factory=list)
+
+    def __call__(self, hidden: Array, batch: Batch, parameters: Parameters) -> Sequence[Array]:
+        """Return the gradient of every state but h; none where the reference gives none."""
+        dtype = self.setup.trial.dtype
+        weights: Parameters = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
+        exact = self._gradients(weights, _changed(batch, lambda values: rounded(values, dtype)))
+        off = _difference(median_norms(hidden, batch), median_norms(exact.hidden, batch))
+        if off > TOLERANCE and off > ROUNDING_FACTOR * self._rounding(weights, batch, exact):
+            self.flags.append(
+                f"gradient flow: the norm of dL/dh differs from the float64 reference by {off:.0%}; {self.setup.label}"
+            )
+        return exact.states[1:] if exact.states else ()
+
+    def _rounding(self, weights: Parameters, batch: Batch, exact: Gradients) -> float:
+        """Return by how much the reference differs from itself once weights and inputs are rounded once more."""
+        rng, half = generator(0, "flow"), epsilon(self.setup.trial.dtype) / 2
+
+        def nudged(values: Array) -> Array:
+            changed: Array = values * (1 + half * rng.choice([-1.0, 1.0], values.shape))
+            return changed
+
+        moved = self._gradients({name: nudged(value) for name, value in weights.items()}, _changed(batch, nudged))
+        return _difference(median_norms(moved.hidden, batch), median_norms(exact.hidden, batch))
+
+    def _gradients(self, weights: Parameters, batch: Batch) -> Gradients:
+        trainer = self.setup.exact_trainer(weights)
+        return trainer.gradients(trainer.put(batch))
+
+
+def _changed(batch: Batch, change: Callable[[Array], Array]) -> Batch:
+    """Return the batch with ``change`` applied to its real inputs and targets; token ids and classes stay."""
+    inputs, targets = (
+        change(cast("Array", part)).astype(np.float64) if np.issubdtype(part.dtype, np.floating) else part
+        for part in (batch.inputs, batch.targets)
+    )
+    return replace(batch, inputs=cast("Any", inputs), targets=cast("Any", targets))
+
+
+def _difference(own: Series, exact: Series) -> float:
+    """Return the largest relative difference over the lags at which both are finite; 0 if there are none."""
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        off = np.abs(own - exact) / np.maximum(exact, FLOOR * exact[0])
+    finite = off[np.isfinite(off)]
+    return float(finite.max()) if finite.size else 0.0

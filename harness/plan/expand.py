@@ -1,0 +1,150 @@
+"""A plan: a product of axes, or one per case, minus excludes, plus includes, is a list of trials.
+
+All errors are found at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from harness.contract import Trial, UnknownNameError, UsageError
+from harness.plan.axes import check_values, tables
+from harness.plan.backend_options import BackendOptions
+from harness.plan.exclude import CURE, Excludes
+from harness.plan.fallback import device_notes, layer_notes, variant_notes
+from harness.plan.problems import listed
+from harness.plan.request import AXES, MOST_TRIALS, Combination, PlanRequest, count
+from harness.plan.resolve import Resolver
+from harness.plugins import Plugins
+
+
+def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
+    """Return the trials of a request, each resolved in full and none twice; as ``expand_with_notes`` without the notes.
+
+    Raises:
+        UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
+    """
+    return expand_with_notes(request, plugins)[0]
+
+
+def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Trial], list[str]]:
+    """Return the trials of a request, and a sentence for each thing that is taken in place of what cannot be had here.
+
+    Args:
+        request: what is asked for.
+        plugins: where its names are looked up.
+
+    Raises:
+        UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
+    """
+    resolver = Resolver(plugins, request.task_options)
+    values, shape = check_values(request, resolver), _bad_shape(request)
+    options = BackendOptions(request.backend_options, request.overridden, plugins)
+    excludes = Excludes(request.exclude, plugins)
+    every = [] if shape else _products(request)
+    trials: dict[str, Trial] = {}
+    errors: dict[str, None] = dict.fromkeys(
+        [*request.problems, *_unknown_axes(request), *_bad_excludes(request), *shape]
+    )
+    errors.update(dict.fromkeys(values.problems))
+    for combination, rules in [] if shape else _combinations(request, every, excludes, Excludes((), plugins)):
+        asked = options.applied(combination)
+        if faulty := values.faulty(asked):
+            errors.update(dict.fromkeys(resolver.rest(asked, faulty)))
+            continue
+        try:
+            found = [
+                one for trial in resolver.trials(asked) for one in _with_own(trial, combination, options, resolver)
+            ]
+            kept = (trial for trial in found if not rules.cover(combination | {"backend": trial.engine}))
+            trials.update((trial.trial_id, trial) for trial in kept)
+        except UsageError as error:
+            errors.update(dict.fromkeys(str(error).splitlines()))
+    errors.update(dict.fromkeys(map(request.at, options.problems())))
+    misnamed = {axis for axis, _ in values.bad}  # something may idle for one of these
+    if not shape and "task" not in misnamed:
+        errors.update(dict.fromkeys(resolver.unused_options(request)))
+    if not shape and "backend" not in misnamed:
+        errors.update(dict.fromkeys(map(request.at, options.idle())))
+    if not errors:  # else a rule may idle for one of these
+        errors.update(dict.fromkeys(map(request.at, excludes.idle(every, request.overridden))))
+    if errors:
+        raise UsageError(listed(list(errors)))
+    if not trials:
+        raise UsageError("the plan holds no trial: every combination is excluded; loosen [[exclude]]")
+    notes = variant_notes(resolver.lost_variants()) + layer_notes(resolver.without_layer)
+    return list(trials.values()), notes + device_notes(request, trials.values(), plugins.backends)
+
+
+def _with_own(trial: Trial, combination: Combination, options: BackendOptions, resolver: Resolver) -> list[Trial]:
+    """Return the trial, with the options of its variant where the combination does not name the variant itself."""
+    if not options.has(trial.engine) or combination["backend"] == trial.engine:
+        return [trial]
+    return resolver.trials(options.applied(combination | {"backend": trial.engine}))
+
+
+def _products(request: PlanRequest) -> list[Combination]:
+    products = [_known(axes) for axes in request.products()]
+    return [dict(zip(axes, values, strict=True)) for axes in products for values in itertools.product(*axes.values())]
+
+
+def _combinations(
+    request: PlanRequest, every: Iterable[Combination], excludes: Excludes, nothing: Excludes
+) -> Iterator[tuple[Combination, Excludes]]:
+    """Yield what is left of the products, then the includes, each with the excludes that its variants are held to."""
+    yield from ((one, excludes) for one in every if not excludes.cover(one))
+    firsts = {name: values[0] for name, values in _known(request.products()[0]).items()}
+    yield from (({**firsts, **_known(extra)}, nothing) for extra in request.include)
+
+
+def _unknown_axes(request: PlanRequest) -> list[str]:
+    rules = ((f"exclude.{number}", rule) for number, rule in enumerate(request.exclude, start=1))
+    return [
+        request.at(f"{place}: {UnknownNameError('axis', name, AXES)}")
+        if place
+        else str(UnknownNameError("axis", name, AXES))
+        for place, table in (*tables(request), *rules)
+        for name in _unnamed(table)
+    ]
+
+
+def _unnamed(names: Iterable[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name not in AXES]
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in AXES}
+
+
+def _bad_shape(request: PlanRequest) -> list[str]:
+    """Return why the products cannot be made."""
+    empty = [
+        request.at(f"{place}: {_empty(name)}") if place else _empty(name)
+        for place, table in tables(request)
+        for name, values in table.items()
+        if not values
+    ]
+    if not empty and count(request) > MOST_TRIALS:
+        what = f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed"
+        return [request.at(f"{what}: shorten an axis")]
+    return empty
+
+
+def _empty(name: str) -> str:
+    return f"axis {name!r} is empty: give it at least one value"
+
+
+def _bad_excludes(request: PlanRequest) -> list[str]:
+    problems = [
+        request.at(f"exclude.{number}: it names no axis, and would exclude nothing: {CURE}")
+        for number, rule in enumerate(request.exclude, start=1)
+        if not rule
+    ]
+    named = dict.fromkeys(itertools.chain(*request.exclude))
+    known = set(itertools.chain(*request.products(), _unnamed(named)))
+    if idle := [name for name in named if name not in known]:
+        what = f"exclude names {', '.join(idle)}, which would exclude nothing"
+        problems.append(request.at(f"{what}: give the matrix that axis"))
+    return problems

@@ -1,0 +1,60 @@
+"""Notes on what a plan takes in place of what it would have taken: never in silence.
+
+A backend that could use an accelerator, finds none, and so runs on the CPU; a variant that turned out to be missing
+when the backend was to choose one, as one that cannot be built; a cell that the framework does not ship.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from harness.contract import Backend, Missing, Trial
+from harness.contract.accelerators import device_file
+from harness.plan.request import PlanRequest
+from harness.plugins import query
+
+
+def device_notes(request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]) -> list[str]:
+    """Return a note for each backend that ``auto`` left on the CPU of a machine which has an accelerator's driver."""
+    file = device_file()
+    if file is None or not _asks_for_auto(request):
+        return []
+    fallen = [name for name in dict.fromkeys(trial.backend for trial in trials) if _finds_none(backends[name])]
+    cure = "install its library for this accelerator, or give --device cpu"
+    return [f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {cure}" for name in fallen]
+
+
+def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
+    """Return a note for each variant and reason of ``lost``: backend -> variant -> why it is missing now."""
+    backends: dict[tuple[str, Missing], list[str]] = {}
+    for backend, variants in lost.items():
+        for variant, why in variants.items():
+            backends.setdefault((variant, why), []).append(backend)
+    return [
+        f"{variant} cannot be had by {', '.join(names)}, so trials that would have taken it run as another variant: "
+        f"{_one_line(why.reason)}. Cure: {why.cure}"
+        for (variant, why), names in backends.items()
+    ]
+
+
+def layer_notes(without_layer: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return a note for each engine that runs cells for which its framework ships no layer."""
+    return [
+        f"{engine.partition(':')[0]} ships no layer for {', '.join(cells)}: it runs as {engine}"
+        for engine, cells in without_layer.items()
+    ]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _asks_for_auto(request: PlanRequest) -> bool:
+    asked = [axes.get("device", ("auto",)) for axes in request.products()]
+    asked += [(one["device"],) for one in request.include if "device" in one]
+    return any("auto" in devices for devices in asked)
+
+
+def _finds_none(backend: Backend) -> bool:
+    """Say whether the backend looks for devices and finds the CPU alone; one that never looks has nothing to find."""
+    return type(backend).devices is not Backend.devices and query.devices(backend) == ("cpu",)

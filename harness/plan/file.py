@@ -1,0 +1,154 @@
+"""The TOML file of a plan, as a request: only its shape is checked here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from harness.contract import UsageError
+from harness.contract.names import shortened
+from harness.contract.trial import OptionValue
+from harness.plan.problems import validation_lines
+from harness.plan.request import LONGEST_SECONDS, MOST_LAUNCHES, MOST_RETRIES, PlanRequest
+
+Axes = dict[str, Any]  # axis -> a value, or a list of values
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_SECONDS},
+        {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+    ]
+}
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(value: Any) -> Any:
+    """Return seconds of ``90``, ``"90s"``, ``"10m"`` or ``"2h"``."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            raise ValueError("write a number of seconds, or 90s, 10m or 2h")
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, bool):
+        raise ValueError("write a number of seconds, or 90s, 10m or 2h")  # noqa: TRY004 (pydantic reports it)
+    return value
+
+
+class PlanFile(BaseModel):
+    """The tables and keys of a plan's file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="A plan of harness run")
+
+    launches: int | None = Field(
+        default=None, ge=1, le=MOST_LAUNCHES, strict=True, description="Fresh processes that measure each trial."
+    )
+    timeout: Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)] | None = Field(
+        default=None, gt=0, le=LONGEST_SECONDS, description="The longest that one launch may take: 90, 90s, 10m, 2h."
+    )
+    retries: int | None = Field(
+        default=None, ge=0, le=MOST_RETRIES, strict=True,
+        description="Tries more where a launch fails, crashes, or lacks time or memory.",
+    )  # fmt: skip
+    matrix: Axes = Field(default_factory=dict, description="Axes: a value or a list each; their product is the plan.")
+    case: list[Axes] = Field(default_factory=list, description="Axes in place of the matrix's: a product per case.")
+    task: dict[str, dict[str, OptionValue]] = Field(default_factory=dict, description="Options of tasks.")
+    backend: dict[str, Axes] = Field(
+        default_factory=dict, description="Per BACKEND, BACKEND:VARIANT or group: device, dtype, threads, checkpoint."
+    )
+    include: list[Axes] = Field(default_factory=list, description="One more combination each.")
+    exclude: list[Axes] = Field(default_factory=list, description="Combinations to leave out.")
+
+
+def read_plan(path: Path) -> PlanRequest:
+    """Return the request in a TOML file; what is wrong with it is kept with the request, to be told with the rest.
+
+    It may hold ``launches``, ``timeout``, ``retries``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``, ``[backend.NAME]``,
+    ``[[include]]`` and ``[[exclude]]``.
+
+    Raises:
+        UsageError: the file cannot be read, or is not TOML.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
+    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
+        raise UsageError(f"the plan {path} is not valid TOML: {shortened(str(error))}") from error
+    except RecursionError:
+        raise UsageError(f"the plan {path} is nested too deeply: a plan has tables of values and lists") from None
+    plan, problems = _validated(content)
+    if _is_empty(content):
+        problems.append("the plan is empty: give [matrix] an axis, as in length = [25, 50], or leave the file out")
+    problems += [problem for place, table in _tables(plan).items() for problem in _odd(place, table)]
+    include, exclude = ([_read(one) for one in some] for some in (plan.include, plan.exclude))
+    return PlanRequest(
+        _axes(plan.matrix),
+        plan.task,
+        include,
+        exclude,
+        cases=[_axes(case) for case in plan.case],
+        launches=plan.launches,
+        timeout_seconds=plan.timeout,
+        retries=plan.retries,
+        backend_options={name: _read(options) for name, options in plan.backend.items()},
+        problems=[f"{path}: {problem}" for problem in problems],
+        path=str(path),
+    )
+
+
+def _is_empty(content: dict[str, Any]) -> bool:
+    """Say whether a file holds nothing, or a matrix without an axis and no other combination."""
+    return not content or (content.get("matrix") == {} and not content.get("case") and not content.get("include"))
+
+
+def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:
+    """Return what can be used of the file, and what is wrong with the rest."""
+    try:
+        return PlanFile.model_validate(content), []
+    except ValidationError as error:
+        bad = {item["loc"][0] for item in error.errors()}
+        problems = validation_lines(error, known=tuple(PlanFile.model_fields))
+    return PlanFile.model_validate({name: value for name, value in content.items() if name not in bad}), problems
+
+
+def _tables(plan: PlanFile) -> dict[str, Axes]:
+    """Return place -> table of every table of axes in the file."""
+    tables = {"matrix": plan.matrix} | {f"backend.{name}": one for name, one in plan.backend.items()}
+    for name in ("case", "include", "exclude"):
+        tables |= {f"{name}.{place}": one for place, one in enumerate(getattr(plan, name), start=1)}
+    return tables
+
+
+def _odd(place: str, table: Axes) -> list[str]:
+    """Take the values out that TOML can hold and no axis takes; return what is wrong with them."""
+    odd = [axis for axis, value in table.items() if not all(map(_is_plain, _list(value)))]
+    return [f"{place}.{axis} = {table.pop(axis)!r}: no axis takes true or false, a table or a date" for axis in odd]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _axes(table: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {name: _list(value) for name, value in _read(table).items()}
+
+
+def _read(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as they are meant: TOML has no null, so it is the word ``none`` as on the command line."""
+    return {
+        name: [_none_or(one) for one in value] if isinstance(value, list) else _none_or(value)
+        for name, value in table.items()
+    }
+
+
+def _none_or(value: Any) -> Any:
+    return None if isinstance(value, str) and value.lower() == "none" else value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

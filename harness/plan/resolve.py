@@ -1,0 +1,250 @@
+"""One combination as trials: filled in with what the task publishes, the variants and the device, and checked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.contract import (
+    Backend,
+    Cell,
+    HarnessError,
+    Missing,
+    Task,
+    TaskOptions,
+    Trial,
+    UnavailableError,
+    UsageError,
+)
+from harness.contract.checks import variant_error
+from harness.contract.names import error_text
+from harness.contract.trial import OptionValue
+from harness.measure import REFERENCE_BACKEND
+from harness.plan.problems import validation_lines
+from harness.plan.published import published
+from harness.plan.request import AXES, FASTEST, Combination, PlanRequest
+from harness.plugins import Plugins, query
+
+SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
+CHOICES = {"": query.default_variant, FASTEST: query.fastest_variant}  # what leaves the variant to the backend
+
+
+class Resolver:
+    """Turns combinations into trials: fills in what the task publishes, and the device."""
+
+    def __init__(self, plugins: Plugins, task_options: Mapping[str, Mapping[str, OptionValue]]) -> None:
+        self._plugins = plugins
+        self._task_options = task_options
+        self._valid: dict[str, TaskOptions] = {}
+        self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
+        self._devices: dict[str, tuple[str, ...]] = {}
+        self._known_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._chosen: dict[tuple[str, str], str] = {}  # what was asked for, a trial's content less its seeds -> variant
+        self._tasks_seen: set[str] = set()
+        self._choosing: dict[str, Backend] = {}  # backends whose choice may depend on what can be had
+        self.without_layer: dict[str, dict[str, None]] = {}  # engine taken in place of its framework's layer -> cells
+        _check_reference(plugins)
+
+    def look_up(self, axis: str, name: str) -> None:
+        """Check the name of a task, a cell or a backend, with its variant, whatever the other axes hold.
+
+        Raises:
+            UsageError: it is unknown, or cannot be used here.
+        """
+        if axis == "task":
+            self._plugins.task(name)
+        elif axis == "cell":
+            self._plugins.cell(name)
+        else:
+            name, colon, variant = name.partition(":")
+            backends, cells = self._plugins.usable_backends(name), list(self._plugins.cells.values())
+            for backend, cell in itertools.product(
+                backends, cells[:1]
+            ):  # the variants of all cells, whichever is first
+                _, known = self._variants(backend, cell)
+                if colon and variant not in {"all", FASTEST, *known}:
+                    raise variant_error(backend.name, variant, (*known, FASTEST), query.missing_variants(backend))
+
+    def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
+        """Return what is wrong with the options of tasks, and the tasks that cannot be used for it."""
+        problems, unusable = [], []
+        for name in self._task_options:
+            lines = self._option_problems(name)
+            problems += [request.at(line) if request.writes_task(name) else line for line in lines]
+            unusable += [name] if lines else []
+        return problems, unusable
+
+    def _option_problems(self, name: str) -> list[str]:
+        try:
+            task_class = self._plugins.task(name)
+        except UsageError as error:
+            return [f"task.{name}: {error}"]
+        try:
+            self._valid_options(task_class)
+        except ValidationError as error:
+            return validation_lines(error, f"task.{name}.", tuple(task_class.Options.model_fields))
+        return []
+
+    def rest(self, combination: Combination, faulty: Collection[str]) -> list[str]:
+        """Return what else is wrong with a combination some of whose axes are ``faulty``."""
+        checks = {("backend", "device"): self._check_device, ("task", "length"): self._check_length}
+        self._tasks_seen.add(str(combination["task"]))
+        problems = []
+        for axes, check in checks.items():
+            try:
+                if not set(axes) & set(faulty):
+                    check(combination)
+            except UsageError as error:
+                problems.append(str(error))
+        return problems
+
+    def _check_device(self, combination: Combination) -> None:
+        for backend in self._plugins.usable_backends(str(combination["backend"]).partition(":")[0]):
+            self._device(backend, str(combination.get("device", "auto")))
+
+    def _check_length(self, combination: Combination) -> None:
+        self._options(self._plugins.task(str(combination["task"])), int(combination["length"]))
+
+    def trials(self, combination: Combination) -> list[Trial]:
+        """Return the trials that a combination names: one for each variant that it asks for.
+
+        Raises:
+            UsageError: anything in it is unavailable, or does not go together; its values have been looked at before.
+        """
+        self._tasks_seen.add(str(combination["task"]))
+        name, _, variant = str(combination["backend"]).partition(":")
+        cell = self._plugins.cell(str(combination["cell"]))
+        task_class = self._plugins.task(str(combination["task"]))
+        backends = self._plugins.usable_backends(name)
+        fields = {key: value for key, value in combination.items() if key not in {"backend", "device"}}
+        fields = published(task_class, fields) | fields
+        device = str(combination.get("device", "auto"))
+        trials = [trial for one in backends for trial in self._of_backend(one, variant, cell, fields, device)]
+        options = self._options(task_class, trials[0].length)
+        return [_validated(trial.content() | {"task_options": options}) for trial in trials]
+
+    def _of_backend(
+        self, backend: Backend, wanted: str, cell: Cell, fields: Combination, device: str
+    ) -> Iterator[Trial]:
+        """Yield one trial for each variant that is wanted: all, the named one, or the one that the backend chooses.
+
+        Where the backend cannot run this cell, the trial stands for it all the same: its record says so.
+        """
+        fields = fields | {"backend": backend.name, "device": self._device(backend, device)}
+        own, known = self._variants(backend, cell)
+        chooses = wanted in CHOICES and wanted not in known
+        named = own if wanted == "all" else () if chooses else (wanted,)
+        for variant in named or known[:1]:
+            trial = _validated(fields | {"variant": variant})
+            chosen = self._choice(backend, cell, trial, wanted) if chooses and own else variant
+            yield trial.model_copy(update={"variant": chosen})
+
+    def unused_options(self, request: PlanRequest) -> list[str]:
+        """Return a problem for each task that has options and that no combination so far named.
+
+        Those of a plan's file may idle where an option took the place of its tasks.
+        """
+        what = "options are set for task {!r}, which the plan does not run: add it to {} or drop them"
+        written = {name: request.writes_task(name) for name in self._task_options if name not in self._tasks_seen}
+        return [
+            request.at(f"task.{name}: {what.format(name, 'task')}") if in_file else what.format(name, "--task")
+            for name, in_file in written.items()
+            if not (in_file and "task" in request.overridden)
+        ]
+
+    def _choice(self, backend: Backend, cell: Cell, trial: Trial, wanted: str) -> str:
+        if wanted or type(backend).default_variant is not Backend.default_variant:
+            self._choosing[backend.name] = backend
+        content = {name: value for name, value in trial.content().items() if name not in SEEDS}
+        key = (wanted, json.dumps(content, sort_keys=True))
+        if key not in self._chosen:
+            self._chosen[key] = CHOICES[wanted](backend, cell, trial)
+        chosen = self._chosen[key]
+        if not wanted and backend.own_layers and backend.own_layers not in self._variants(backend, cell)[0]:
+            self.without_layer.setdefault(f"{backend.name}:{chosen}", {})[cell.name] = None
+        return chosen
+
+    def lost_variants(self) -> dict[str, dict[str, Missing]]:
+        """Return what backends offered at first, and found missing when they chose by themselves: with the reasons."""
+        found = {}
+        for name, backend in self._choosing.items():
+            offered = {
+                variant for (of, _), (_, known) in self._known_variants.items() if of == name for variant in known
+            }
+            missing = query.missing_variants(backend)
+            found[name] = {variant: why for variant, why in missing.items() if variant in offered}
+        return found
+
+    def _variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the variants that run this cell, and all of the backend's, those first."""
+        key = (backend.name, cell.name)
+        if key not in self._known_variants:
+            self._known_variants[key] = self._asked_variants(backend, cell)
+        return self._known_variants[key]
+
+    def _asked_variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        own = query.variants(backend, cell)
+        others = (name for other in self._plugins.cells.values() for name in query.variants(backend, other))
+        known = tuple(dict.fromkeys((*own, *others)))
+        if not known:
+            raise UnavailableError(f"backend {backend.name!r} runs no cell that is installed; choose another")
+        return own, known
+
+    def _device(self, backend: Backend, wanted: str) -> str:
+        if wanted == "cpu":
+            return wanted
+        if backend.name not in self._devices:
+            self._devices[backend.name] = query.devices(backend)
+        known = self._devices[backend.name]
+        if wanted == "auto":
+            return known[0]
+        if wanted not in known:
+            raise UsageError(
+                f"device {wanted!r} cannot be used by backend {backend.name!r} here; usable: {', '.join(known)}"
+            )
+        return wanted
+
+    def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
+        """Check the task's options with this length once, in full: a bad corpus is found before any trial runs."""
+        key = (task_class.name, length)
+        if key not in self._checked:
+            options = self._valid_options(task_class)
+            if length < task_class.minimum_length:
+                least = f"needs a length of at least {task_class.minimum_length}, got {length}"
+                raise UsageError(f"task {task_class.name!r} {least}")
+            self._check(task_class, options, length)
+            self._checked[key] = options.model_dump(mode="json")
+        return self._checked[key]
+
+    def _valid_options(self, task_class: type[Task]) -> TaskOptions:
+        name = task_class.name
+        if name not in self._valid:
+            self._valid[name] = task_class.Options.model_validate(self._task_options.get(name, {}))
+        return self._valid[name]
+
+    def _check(self, task_class: type[Task], options: TaskOptions, length: int) -> None:
+        try:
+            task_class(options, length).check()
+        except HarnessError:
+            raise
+        except Exception as error:
+            what = f"{self._plugins.label('task', task_class.name)} is broken: {error_text(error)}"
+            raise UnavailableError(f"{what}. Cure: {query.CURE}") from error
+
+
+def _check_reference(plugins: Plugins) -> None:
+    try:
+        plugins.backend(REFERENCE_BACKEND)
+    except UsageError as error:
+        raise UsageError(f"every trial is proved against backend {REFERENCE_BACKEND!r}: {error}") from error
+
+
+def _validated(fields: Mapping[str, Any]) -> Trial:
+    try:
+        return Trial.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError("\n".join(validation_lines(error, known=AXES))) from error

@@ -1,0 +1,188 @@
+"""What a backend answers before anything runs, asked so that a broken one is named and costs nobody else anything.
+
+Each question raises ``BrokenAnswerError``, which names the backend, the question and the cure, where the backend fails
+to answer; ``available_or_missing`` does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from harness.contract.backend import Available, Backend, Missing
+from harness.contract.cell import Cell
+from harness.contract.dtypes import Dtype
+from harness.contract.errors import BrokenAnswerError
+from harness.contract.model import Model
+from harness.contract.names import error_text, shortened, text_of
+from harness.contract.trial import Trial
+from harness.plugins.containment import off_stdout
+
+CURE = "upgrade the package that offers it, or report it to its author"
+LONGEST = 500  # characters of what a backend returned or raised: the question and the cure are not to be cut off
+Answer = TypeVar("Answer")
+Value = TypeVar("Value")
+
+
+class _UnfitError(Exception):
+    """An answer is not what the question asks for."""
+
+
+def availability(backend: Backend) -> Available | Missing:
+    """Return whether the backend can run here, and if not, what is missing."""
+    return _ask(backend, "availability", _available)
+
+
+def available_or_missing(backend: Backend) -> Available | Missing:
+    """Return the same; a backend that fails to answer is missing, with what it failed with."""
+    try:
+        return availability(backend)
+    except BrokenAnswerError as error:
+        return Missing(without_name(backend, error).removesuffix(f". Cure: {CURE}"), CURE)
+
+
+def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
+    """Return the ways in which the backend runs this cell, the plainest first; none where it cannot."""
+    return _ask(backend, "variants", _words, cell)
+
+
+def missing_variants(backend: Backend) -> dict[str, Missing]:
+    """Return the variants that cannot be offered here, with the reason and the cure."""
+    return _ask(backend, "missing_variants", _pairs_with(_missing))
+
+
+def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
+    """Return the variant that the backend takes if none is named: one of those that it offers."""
+    return _chosen(backend, "default_variant", cell, trial)
+
+
+def fastest_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
+    """Return the fastest variant that the backend knows for this cell and size: one of those that it offers."""
+    return _chosen(backend, "fastest_variant", cell, trial)
+
+
+def deviation(backend: Backend, cell: Cell, variant: str) -> str | None:
+    """Return how the variant's function differs from the cell's equations, or None."""
+    return _ask(backend, "deviation", _sentence_or_none, cell, variant)
+
+
+def why_unsupported(backend: Backend, model: Model, trial: Trial) -> str | None:
+    """Return why this model or trial cannot run here, or None where it can."""
+    return _ask(backend, "why_unsupported", _sentence_or_none, model, trial)
+
+
+def devices(backend: Backend) -> tuple[str, ...]:
+    """Return the devices that the backend can use here, at least one, the best first."""
+    found = _ask(backend, "devices", _words)
+    if not found:
+        raise _broken(backend, "devices() returned none")
+    return found
+
+
+def dtypes(backend: Backend, device: str) -> tuple[Dtype, ...]:
+    """Return the number formats that the backend computes in on this device."""
+    return cast("tuple[Dtype, ...]", _ask(backend, "dtypes", _words, device))
+
+
+def versions(backend: Backend) -> dict[str, str]:
+    """Return the versions of the backend's libraries."""
+    return _ask(backend, "versions", _pairs_with(_word))
+
+
+def environment(backend: Backend, threads: int, *devices: int) -> dict[str, str]:
+    """Return the variables that bound the threads of the backend's libraries."""
+    return _ask(backend, "environment", _variables, threads, *devices)
+
+
+def without_name(backend: Backend, error: BrokenAnswerError) -> str:
+    """Return what one of these questions raised, from ``broken`` on, for who has named the backend already."""
+    return str(error).removeprefix(_named(backend))
+
+
+def _chosen(backend: Backend, question: str, cell: Cell, trial: Trial) -> str:
+    answer = _ask(backend, question, _word, cell, trial)
+    if answer not in variants(backend, cell):
+        raise _broken(backend, f"{question}() returned {answer!r}, which variants() does not offer")
+    return answer
+
+
+def _word(answer: Any) -> str:
+    if not isinstance(answer, str):
+        raise _UnfitError
+    return answer
+
+
+def _words(answer: Any) -> tuple[str, ...]:
+    if not isinstance(answer, (tuple, list)):
+        raise _UnfitError
+    return tuple(_word(word) for word in answer)
+
+
+def _sentence(answer: Any) -> str:
+    if not _word(answer).strip():
+        raise _UnfitError
+    return str(answer)
+
+
+def _sentence_or_none(answer: Any) -> str | None:
+    return None if answer is None else _sentence(answer)
+
+
+def _missing(answer: Any) -> Missing:
+    if not isinstance(answer, Missing):
+        raise _UnfitError
+    return Missing(_sentence(answer.reason), _sentence(answer.cure))
+
+
+def _available(answer: Any) -> Available | Missing:
+    return answer if isinstance(answer, Available) else _missing(answer)
+
+
+def _pairs_with(read: Callable[[Any], Value]) -> Callable[[Any], dict[str, Value]]:
+    def pairs(answer: Any) -> dict[str, Value]:
+        if not isinstance(answer, Mapping):
+            raise _UnfitError
+        return {_word(name): read(value) for name, value in answer.items()}
+
+    return pairs
+
+
+def _variables(answer: Any) -> dict[str, str]:
+    """Return the variables, with which a process can be started."""
+    found = _pairs_with(_word)(answer)
+    for name, value in found.items():
+        if name == "" or b"=" in os.fsencode(name) or b"\0" in os.fsencode(name + value):
+            raise _UnfitError
+    return found
+
+
+def _ask(backend: Backend, question: str, read: Callable[[Any], Answer], *arguments: Any) -> Answer:
+    """Return the answer, copied by ``read``, which raises ``_UnfitError`` for what is none."""
+    answer = None
+    try:
+        with _stdout_for_results():
+            answer = getattr(backend, question)(*arguments)
+            return read(answer)
+    except KeyboardInterrupt:
+        raise
+    except _UnfitError:
+        raise _broken(backend, f"{question}() returned {shortened(text_of(answer), LONGEST)}") from None
+    except BaseException as error:
+        raise _broken(backend, f"{question}() raised {shortened(error_text(error), LONGEST)}") from error
+
+
+def _stdout_for_results() -> contextlib.AbstractContextManager[Any]:
+    """Keep what a plugin prints off stdout in the main thread; in others not, since all threads have one stream."""
+    beside_others = threading.current_thread() is not threading.main_thread()
+    return contextlib.nullcontext() if beside_others else off_stdout([])
+
+
+def _broken(backend: Backend, why: str) -> BrokenAnswerError:
+    return BrokenAnswerError(f"{_named(backend)}broken: {why}. Cure: {CURE}")
+
+
+def _named(backend: Backend) -> str:
+    return f"backend {backend.name!r} is "

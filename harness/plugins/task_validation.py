@@ -1,0 +1,190 @@
+"""What a task hands back is checked here, so that a broken one fails with its name and not with nonsense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Batch, Inputs, Loss, PluginError, Score, Task, Vocabulary
+from harness.contract.names import error_text, shortened, text_of
+from harness.contract.records.record import finite
+from harness.plugins.validation import LONGEST, described, finite_number
+
+
+def check_declared(task: Task, label: str) -> None:
+    """Check what a task says of its data after ``prepare``.
+
+    Raises:
+        PluginError: inputs, outputs, loss or vocabulary are not the contract's.
+    """
+    inputs, outputs, vocabulary = task.inputs, task.outputs, task.vocabulary
+    if not isinstance(inputs, Inputs) or inputs.kind not in {"token", "real"} or not _is_size(inputs.size):
+        _refuse("inputs", "Inputs of token or real, with a size", inputs, label)
+    if not _is_size(outputs):
+        _refuse("outputs", "a whole number, 1 or more", outputs, label)
+    if task.loss not in get_args(Loss):
+        _refuse("loss", " or ".join(get_args(Loss)), task.loss, label)
+    if vocabulary is not None and not (isinstance(vocabulary, Vocabulary) and vocabulary.size == inputs.size):
+        _refuse("vocabulary", "None, or a Vocabulary of the inputs' size", vocabulary, label)
+
+
+def checked_batches(batches: Iterator[Batch], sequences: int, task: Task, label: str) -> Iterator[Batch]:
+    """Yield a task's training batches.
+
+    Raises:
+        PluginError: they end, or one has no position that counts, another number of sequences, or wrong arrays.
+    """
+    for batch in batches if isinstance(batches, Iterable) else ():
+        if not isinstance(batch, Batch) or batch.size != sequences or not batch.mask.any():
+            raise PluginError(f"invalid batch: expected {sequences} sequences with a scored position; {label}")
+        _check_arrays("batch", batch, task, label)
+        yield batch
+    raise PluginError(f"invalid batches: training data ended, but it must go on without end; {label}")
+
+
+def checked_loss(name: str, loss: Any, label: str) -> float:
+    """Return the loss of a predictor that a task computes, as a float.
+
+    Raises:
+        PluginError: it is not a finite number.
+    """
+    number = finite_number(loss)
+    if number is None:
+        _refuse(name, "a finite number", loss, label)
+    return number
+
+
+def check_baseline_outputs(outputs: Any, batch: Batch, width: int, label: str) -> None:
+    """Check the outputs of a task's trivial predictor.
+
+    Raises:
+        PluginError: they are not an array of numbers of the right shape.
+    """
+    shape = (batch.time_steps, batch.size, width)
+    if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype.kind not in "fiu":
+        got = described(outputs)
+        raise PluginError(f"invalid baseline_outputs: expected (T, B, K) = {shape} or None, got {got}; {label}")
+
+
+def checked_criterion(task: Task, label: str) -> str:
+    """Return what a task says of its criterion.
+
+    Raises:
+        PluginError: it is not a text.
+    """
+    criterion = task.criterion
+    if not isinstance(criterion, str):
+        _refuse("criterion", "a text", criterion, label)
+    return shortened(criterion, LONGEST)
+
+
+def checked_steps_per_epoch(task: Task, batch: int, label: str) -> float | None:
+    """Return after how many steps a task's training data come again, or None.
+
+    Raises:
+        PluginError: it is not a positive number.
+    """
+    steps = task.steps_per_epoch(batch)
+    if steps is None:
+        return None
+    number = finite_number(steps)
+    if number is None or number <= 0:
+        _refuse("steps_per_epoch", "None or a positive number", steps, label)
+    return number
+
+
+def checked_facts(task: Task, label: str) -> dict[str, Any]:
+    """Return the facts that a task states about itself.
+
+    Raises:
+        PluginError: it cannot be stored.
+    """
+    facts = task.facts()
+    try:
+        content: dict[str, Any] = json.loads(json.dumps(finite(dict(facts)), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        why = shortened(error_text(error), LONGEST)
+        raise PluginError(f"invalid facts: expected a dict of JSON values ({why}); {label}") from error
+    return content
+
+
+def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str) -> None:
+    """Check the batches that a task wants its network evaluated on.
+
+    Raises:
+        PluginError: there is none, or one is not a batch, has no position that counts, or has wrong arrays.
+    """
+    listed = isinstance(batches, Sequence) and len(batches) > 0
+    if not listed or not all(isinstance(batch, Batch) and batch.mask.any() for batch in batches):
+        raise PluginError(f"invalid {name}: expected batches, each with a scored position; {label}")
+    for batch in batches:
+        _check_arrays(name, batch, task, label)
+
+
+def checked_score(score: Any, label: str) -> Score:
+    """Return the score of a task for some outputs, as Python numbers.
+
+    Raises:
+        PluginError: it is not a ``Score`` of finite numbers, or ``hits`` is above ``total``.
+    """
+    if not isinstance(score, Score) or not isinstance(score.extra, Mapping):
+        _refuse("score", "a Score", score, label)
+    hits, total = finite_number(score.hits), finite_number(score.total)
+    if hits is None or total is None or not 0 <= hits <= total:
+        _refuse("score", "0 <= hits <= total", score, label)
+    return Score(hits, total, {name: _pair(name, pair, label) for name, pair in score.extra.items()})
+
+
+def checked_solved(answer: Any, label: str) -> bool:
+    """Return whether a task says that it is solved; None, 0 and 1 are understood.
+
+    Raises:
+        PluginError: it is not a truth value.
+    """
+    if not isinstance(answer, bool | np.bool_) and answer is not None and finite_number(answer) not in {0.0, 1.0}:
+        _refuse("solved", "True or False", answer, label)
+    return bool(answer)
+
+
+def _pair(name: Any, pair: Any, label: str) -> tuple[float, float]:
+    numbers = [finite_number(each) for each in pair] if isinstance(pair, tuple | list) else []
+    if not isinstance(name, str) or len(numbers) != 2 or None in numbers or numbers[1] < 0:  # type: ignore[operator]  # noqa: PLR2004
+        _refuse(f"score.extra[{shortened(text_of(name), LONGEST)}]", "a pair (sum, count)", pair, label)
+    return numbers[0] or 0.0, numbers[1] or 0.0
+
+
+def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
+    """Check shapes, kinds and ranges: an engine may clamp a token that does not exist, and train on another task."""
+    shape = batch.mask.shape
+    token = task.inputs.kind == "token"
+    _check_array(f"{what}: inputs", batch.inputs, shape, task.inputs.size, label, classes=token)
+    classes = task.loss == "cross_entropy"
+    _check_array(f"{what}: targets", batch.targets, shape, task.outputs, label, classes=classes)
+    if len(shape) != 2 or batch.mask.dtype != np.bool_:  # noqa: PLR2004
+        raise PluginError(f"invalid {what}: expected a mask (T, B) bool, got {shape} {batch.mask.dtype}; {label}")
+
+
+def _check_array(what: str, array: Any, mask_shape: tuple[int, ...], size: int, label: str, *, classes: bool) -> None:
+    """Check ids (T, B) from 0 to size - 1, or finite vectors (T, B, size)."""
+    shape = mask_shape if classes else (*mask_shape, size)
+    kinds, expected = ("iu", f"ids below {size}") if classes else ("f", "finite floats")
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in kinds:
+        raise PluginError(f"invalid {what}: expected {expected} {shape}, got {described(array)}; {label}")
+    if not (_in_range(array, size) if classes else np.isfinite(array).all()):
+        raise PluginError(f"invalid {what}: expected {expected}, got {array.min()} to {array.max()}; {label}")
+
+
+def _in_range(ids: NDArray[Any], size: int) -> bool:
+    return ids.size == 0 or (int(ids.min()) >= 0 and int(ids.max()) < size)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
+
+
+def _refuse(what: str, expected: str, answer: Any, label: str) -> NoReturn:
+    raise PluginError(f"invalid {what}: expected {expected}, got {shortened(text_of(answer), LONGEST)}; {label}")

@@ -1,0 +1,76 @@
+"""What workers printed, one file per launch in a folder beside the store; compressed where it is long."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+from harness.contract import Record, UsageError
+from harness.execute.launch import LOG_TEXT
+
+LONG_BYTES = 1 << 16  # from here on it pays to compress
+
+
+def keep_log(record: Record, folder: Path | None, run_id: int) -> Record:
+    """Write the log that came with a record, and return the record with the file's name in its place.
+
+    A log that cannot be written costs nothing else: the record notes it.
+
+    Args:
+        record: as an executor gave it.
+        folder: made where it is missing; None: logs are not kept.
+        run_id: of the store's run; with trial and launch it names the file.
+    """
+    details = dict(record.details)
+    text = details.pop(LOG_TEXT, None)
+    if text and folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            details["log"] = _write(folder, f"{record.trial.trial_id}-{run_id}", text.encode("utf-8"))
+        except OSError as error:
+            note = f"its log could not be kept in {folder}: {error.strerror or error}"
+            details["notes"] = [*(details.get("notes") or ()), note]
+    return replace(record, details=details)
+
+
+def read_log(record: Record, folder: Path | None) -> str:
+    """Return what a launch printed: all that was kept, or the tail in its record; "" where it printed nothing.
+
+    Raises:
+        UsageError: the file is gone or damaged.
+    """
+    name = record.details.get("log")
+    if not name or folder is None:
+        return str(record.details.get("log_tail") or "")
+    path = folder / Path(str(name)).name
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8", "replace")
+    except (OSError, EOFError) as error:  # gzip's BadGzipFile is an OSError
+        raise UsageError(
+            f"cannot read the log {path}: {error}; it stays with the store that it was made for"
+        ) from error
+
+
+def _write(folder: Path, stem: str, content: bytes) -> str:
+    """Write a new file and return its name; another process may write launches of the same run."""
+    long = len(content) >= LONG_BYTES
+    for name in _names(stem, ".log.gz" if long else ".log"):
+        path = folder / name
+        with contextlib.suppress(FileExistsError), path.open("xb") as file:
+            try:
+                file.write(gzip.compress(content) if long else content)
+                file.flush()
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+            return name
+    raise AssertionError("names do not end")
+
+
+def _names(stem: str, suffix: str) -> Iterator[str]:
+    return (f"{stem}-{number}{suffix}" for number in count(1))

@@ -1,0 +1,83 @@
+"""A sweep under way: it begins launches that nobody else has begun, stores their records and says how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.contract import Record, Trial
+from harness.execute.stop import StopRequest
+from harness.sweep.tally import Tally
+from harness.sweep.work_plan import Agenda
+
+if TYPE_CHECKING:
+    from harness_results.store.ledger import Answer, Ledger, Place
+
+BEAT_SECONDS = 60.0  # at most so often a long launch's driver says that it lives: writing disturbs what is measured
+
+
+@dataclass
+class Sweeping:
+    """One process's part in a sweep.
+
+    Attributes:
+        ledger: the store's.
+        place: the run and this driver in it.
+        agenda: what was to be measured when it began.
+        stop: where a signal handler asks to stop.
+        elsewhere: launches that another process had begun, to the end.
+    """
+
+    ledger: Ledger
+    place: Place
+    agenda: Agenda
+    stop: StopRequest | None
+    elsewhere: list[Trial] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        had = len(self.agenda.ended)
+        self.tally = Tally(had + len(self.agenda.left), taken=had, names=self.agenda.varying)
+        self._told = time.monotonic()
+
+    def launches(self) -> Iterator[Trial]:
+        """Yield the launches that are ours to measure, each when there is room for it.
+
+        What another process has begun comes once more at the end: that process may be gone by then.
+        """
+        busy: list[Trial] = []
+        yield from self._claimed(self.agenda.left, busy)
+        self.tally.elsewhere -= len(busy)
+        yield from self._claimed(busy, self.elsewhere)
+
+    def _claimed(self, trials: Sequence[Trial], busy: list[Trial]) -> Iterator[Trial]:
+        for trial in trials:
+            if self.stop is not None and self.stop.count:
+                return
+            self.tally.start(trial)
+            answer = self._claim(trial)
+            if answer == "mine":
+                yield trial
+                continue
+            self.tally.running.remove(trial)
+            self.tally.elsewhere += 1
+            if answer == "busy":
+                busy.append(trial)
+
+    def _claim(self, trial: Trial) -> Answer:
+        self._told = time.monotonic()
+        fingerprint = self.agenda.identities[trial.trial_id].fingerprint
+        return self.ledger.claim(self.place, trial.trial_id, fingerprint, self.agenda.launches, self.tally.facts())
+
+    def add(self, record: Record) -> None:
+        """Store a record durably."""
+        self.tally.end(record)
+        self._told = time.monotonic()
+        self.ledger.add(self.place, record, self.agenda.identities[record.trial.trial_id], self.tally.facts())
+
+    def beat(self) -> None:
+        """Say that this process lives, if it has not for a while."""
+        if time.monotonic() - self._told > BEAT_SECONDS:
+            self._told = time.monotonic()
+            self.ledger.beat(self.place, self.tally.facts())

@@ -1,0 +1,168 @@
+"""What a sweep has to measure, and what it finds in the store: nothing runs here, and nothing is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from harness.contract import Record, Trial
+from harness.contract.counting import are, counted
+from harness.contract.records.identity import Identity, differences
+from harness.plan.naming import varying
+from harness.sweep.identity import plan_digest
+from harness.sweep.rounds import in_rounds
+
+if TYPE_CHECKING:
+    from harness_results.store.ledger import Ledger, Mode
+    from harness_results.store.members import Standing
+
+NO_IDENTITY = "stored without the versions that they were measured with"
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """A plan as it stands.
+
+    Attributes:
+        trials: of the plan.
+        launches: of each trial, in all.
+        order_seed: shuffles them.
+        mode: what counts of what the store has.
+        identities: trial_id -> what it would be measured with now.
+        left: the launches to be measured, in their order.
+        standings: trial_id -> what the store has of it.
+        again: why trials are measured again although there are records -> how many.
+        elsewhere: (engine that a backend chose, engine that the store has the same trial of) -> how many.
+    """
+
+    trials: Sequence[Trial]
+    launches: int
+    order_seed: int
+    mode: Mode
+    identities: Mapping[str, Identity]
+    left: Sequence[Trial]
+    standings: Mapping[str, Standing]
+    again: Mapping[str, int]
+    elsewhere: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> str:
+        """A digest of the trials and of what they are measured with."""
+        return plan_digest(self.identities)
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """The settings that tell the trials apart, beside those that every line has."""
+        return tuple(varying(self.trials))
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Trial_id -> fingerprint of what it would be measured with."""
+        return {name: one.fingerprint for name, one in self.identities.items()}
+
+    @property
+    def record_ids(self) -> list[int]:
+        """The records that the store has."""
+        return [one.record_id for standing in self.standings.values() for one in standing.ended]
+
+    @property
+    def ended(self) -> list[str]:
+        """The status of each launch that the store has."""
+        return [one.status for standing in self.standings.values() for one in standing.ended]
+
+    def notes(self, store: str) -> Iterator[str]:
+        """Yield what a user must know before it begins: what was taken from the store, and what is not and why."""
+        for why, count in self.again.items():
+            yield f"measured again: {why} ({counted(count, 'trial')})"
+        for (engine, other), count in self.elsewhere.items():
+            what = f"{counted(count, 'trial')} as {other}: to go on with {'it' if count == 1 else 'them'}, name {other}"
+            yield f"-b {engine.partition(':')[0]} is {engine} here, and {store} has {what}"
+        done = sum(len(self.standings[trial.trial_id].ended) >= self.launches for trial in self.trials)
+        if not self.left:
+            which = {1: "the trial is", 2: "both trials are"}.get(done, f"all {counted(done, 'trial')} are")
+            yield f"{which} in {store} from {self._when()}; --fresh measures {'them' if done > 1 else 'it'} again"
+        elif self.ended:
+            had, whole = len(self.ended), len(self.ended) + len(self.left)
+            yield f"{had} of {counted(whole, 'launch')} {are(had)} taken from {store}; --fresh measures all again"
+        if failed := sum(status != "ok" for status in self.ended):
+            yield f"{failed} of those did not end ok; --retry-failed measures {'it' if failed == 1 else 'them'} again"
+
+    def _when(self) -> str:
+        """Return when the latest launch began, in local time: today's without the date."""
+        told = [one.started_at for standing in self.standings.values() for one in standing.ended if one.started_at]
+        if not told:
+            return "earlier"
+        last = datetime.fromisoformat(max(told)).astimezone()
+        return f"{last:%H:%M}" if last.date() == datetime.now().astimezone().date() else f"{last:%Y-%m-%d %H:%M}"
+
+
+def agenda(
+    ledger: Ledger | None, trials: Sequence[Trial], launches: int, order_seed: int, identities: Mapping[str, Identity],
+    mode: Mode, chosen: Collection[str] = (),
+) -> Agenda:  # fmt: skip
+    """Return what is to be measured of these trials, given what the store has.
+
+    Args:
+        ledger: the store's; None where there is no store yet.
+        trials: of the plan.
+        launches: of each.
+        order_seed: shuffles them.
+        identities: trial_id -> what it would be measured with now.
+        mode: what counts of what is there: all that ended (``resume``), what is ok, or nothing (``fresh``).
+        chosen: backends that chose the variants of all their trials.
+    """
+    from harness_results.store.members import Standing
+
+    wanted = {name: one.fingerprint for name, one in identities.items()}
+    nothing = dict.fromkeys(wanted, Standing())
+    found = nothing if ledger is None else ledger.standings(wanted, plan_digest(identities), mode)
+    left = _left(in_rounds(trials, launches, order_seed), found)
+    again = _again(ledger, found, identities) if ledger is not None else {}
+    elsewhere = _elsewhere(ledger, trials, chosen) if ledger is not None and chosen else {}
+    return Agenda(trials, launches, order_seed, mode, identities, left, found, again, elsewhere)
+
+
+def in_order(trials: Sequence[Trial], records: Iterable[Record]) -> list[Record]:
+    """Return the records of these trials in the order of the trials."""
+    by_trial: dict[str, list[Record]] = {trial.trial_id: [] for trial in trials}
+    for record in records:
+        by_trial.get(record.trial.trial_id, []).append(record)
+    return [record for trial in trials for record in by_trial[trial.trial_id]]
+
+
+def _left(ordered: Sequence[Trial], found: Mapping[str, Standing]) -> list[Trial]:
+    """Leave out the first launches of each trial, as many as the store has."""
+    had = Counter({name: len(standing.ended) for name, standing in found.items()})
+    left = []
+    for trial in ordered:
+        had[trial.trial_id] -= 1
+        if had[trial.trial_id] < 0:
+            left.append(trial)
+    return left
+
+
+def _again(ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[str, Identity]) -> dict[str, int]:
+    """Return why trials that have records are measured again -> how many."""
+    others = {name: standing.other for name, standing in found.items() if standing.other and not standing.ended}
+    facts = ledger.facts(other.fingerprint for other in others.values() if other and other.fingerprint)
+    reasons = Counter[str]()
+    for name, other in others.items():
+        before = facts.get(other.fingerprint or "") if other else None
+        reasons[NO_IDENTITY if before is None else differences(before, identities[name].facts)] += 1
+    return dict(reasons)
+
+
+def _elsewhere(ledger: Ledger, trials: Sequence[Trial], chosen: Collection[str]) -> dict[tuple[str, str], int]:
+    """Return (engine, other engine) -> how many trials the store has as that other variant only."""
+    stored = ledger.engines()
+    engines = sorted(set(stored.values()))
+    counts = Counter[tuple[str, str]]()
+    for trial in trials:
+        if trial.backend in chosen and trial.trial_id not in stored:
+            others = (trial.model_copy(update={"variant": v}) for backend, v in engines if backend == trial.backend)
+            counts.update((trial.engine, other.engine) for other in others if other.trial_id in stored)
+    return dict(counts)

@@ -1,0 +1,230 @@
+"""Checks that a backend is what it says: its name, devices and dtypes, and that its work is done when it says so."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import statistics
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import (
+    Array,
+    Available,
+    Backend,
+    Batch,
+    Cell,
+    Dtype,
+    Execution,
+    HarnessError,
+    Missing,
+    Optimizer,
+    Parameters,
+    Trainer,
+    Trial,
+)
+from harness.contract.backend import DeviceBatch
+from harness.contract.names import check_name, error_text
+from harness.measure.timing.audit import Auditor, Claim
+from harness.measure.timing.clock import MonotonicClock, time_steps
+from harness.testing.bench import LONG, SGD, SMALL, Bench, Case
+from harness.testing.compare import NotApplicable, agree
+
+FLOAT32_TOLERANCE = 5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
+EXACT = 1e-9
+WORK = Case(32, batch=16, hidden=32)  # some megaflops: a few milliseconds of work, and more where that is too little
+SIZES = ((1, 1), (100, 1), (128, 32), (512, 64))  # hidden, batch: at each the default variant must be one that exists
+BLOCKS, BLOCK_STEPS = 5, 8  # timed before the audit
+ENOUGH_SECONDS = 0.005
+FETCH_SECONDS = 0.002  # a fetch this short proves nothing
+FETCH_SHARE = 0.25  # of the step: fetching after synchronize() is a copy, not work
+
+
+def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None:
+    """Name, availability, versions, devices and variants have the types and values of the contract."""
+    check_name("backend", backend.name)
+    answer = backend.availability()
+    assert isinstance(answer, (Available, Missing)), f"availability: expected Available or Missing, got {answer!r}"
+    if isinstance(answer, Missing):
+        assert answer.reason, "availability: Missing must say the reason"
+        assert answer.cure, "availability: Missing must say the cure"
+        return
+    versions = backend.versions()
+    assert versions, "versions: expected at least one library"
+    assert all(re.match(r"\d", version) for version in versions.values()), f"versions: odd version in {versions}"
+    _distinct_names("device", backend.devices(), r"[A-Za-z0-9._:-]{1,64}")
+    assert isinstance(backend.checkpoints, bool), f"checkpoints: expected a bool, got {backend.checkpoints!r}"
+    assert isinstance(backend.data_parallel, bool), f"data_parallel: expected a bool, got {backend.data_parallel!r}"
+    for group in backend.groups:
+        check_name("group", group)
+    for device in backend.devices():
+        dtypes = backend.dtypes(device)
+        assert set(dtypes) <= set(get_args(Dtype)), f"dtypes: unknown ones in {dtypes}"
+        _distinct_names(f"dtype on {device}", dtypes, r"\w+")
+    _variants_are_sane(backend, cells)
+
+
+def _variants_are_sane(backend: Backend, cells: tuple[Cell, ...]) -> None:
+    missing = backend.missing_variants()
+    for name, why in missing.items():
+        assert isinstance(why, Missing), f"missing variant {name}: expected Missing, got {why!r}"
+        assert why.reason, f"missing variant {name}: Missing must say the reason"
+        assert why.cure, f"missing variant {name}: Missing must say the cure"
+    every = {cell.name: backend.variants(cell) for cell in cells}
+    assert any(every.values()), f"variants: none for any of the cells {', '.join(every)}"
+    for cell in cells:
+        names = every[cell.name]
+        if names == ():
+            continue
+        _distinct_names(f"variant of {cell.name}", names, r"[A-Za-z0-9._-]{1,64}")
+        both = sorted(set(names) & set(missing))
+        assert not both, f"variants of {cell.name}: {both} are offered and missing at the same time"
+        for hidden, batch in SIZES:
+            trial = _trial(backend, cell, names[0], hidden, batch)
+            for question in ("default_variant", "fastest_variant"):
+                chosen = getattr(backend, question)(cell, trial)
+                assert chosen in names, f"{question} of {cell.name}: {chosen!r} is not one of {names}"
+
+
+def _trial(backend: Backend, cell: Cell, variant: str, hidden: int, batch: int) -> Trial:
+    sizes = {"length": 64, "hidden": hidden, "batch": batch, "device": backend.devices()[0]}
+    return Trial(backend=backend.name, variant=variant, task="conformance", cell=cell.name, **sizes)
+
+
+def unknown_devices_and_variants_are_refused(bench: Bench) -> None:
+    """A device or variant that does not exist raises a ``HarnessError``: no silent fallback."""
+    model, parameters = SMALL.model(bench.cell), SMALL.parameters(bench.cell)
+    good = Execution(bench.variant, bench.device, bench.dtype)
+    for what, execution in (
+        ("device", replace(good, device="no-such-device")),
+        ("variant", replace(good, variant="no-such-variant")),
+    ):
+        try:
+            bench.backend.trainer(model, Optimizer(), parameters, execution)
+        except HarnessError as error:
+            assert "no-such" in str(error), f"{what}: the message does not name what was asked for: {error}"
+        except Exception as error:
+            raise AssertionError(f"{what}: expected a HarnessError, got {error_text(error)}") from error
+        else:
+            raise AssertionError(f"{what}: 'no-such-{what}' was accepted; it must raise a HarnessError")
+
+
+def float64_is_computed_in_float64(bench: Bench) -> None:
+    """Outputs agree with the float64 reference to the last digits, and are float64."""
+    if bench.why_unsupported(LONG, "float64"):
+        raise NotApplicable("this variant does not support float64")
+    trainer, reference = bench.trainer(LONG, dtype="float64"), bench.reference_trainer(LONG)
+    batch = LONG.make_batch()
+    found = trainer.outputs(trainer.put(batch))
+    assert found.dtype == "float64", f"outputs: expected dtype float64, got {found.dtype}"
+    agree("outputs", found, reference.outputs(reference.put(batch)), EXACT, "float64")
+
+
+def float32_is_computed_in_float32(bench: Bench) -> None:
+    """From weights and inputs that float32 holds exactly, float32 and float64 differ, by rounding only."""
+    if bench.why_unsupported(LONG, "float32"):
+        raise NotApplicable("this variant does not support float32")
+    case = replace(LONG, inputs="real")
+    rounded: Parameters = {name: _rounded(value) for name, value in case.parameters(bench.cell).items()}
+    batch = case.make_batch()
+    batch = Batch(_rounded(batch.inputs), batch.targets, batch.mask)
+    trainer, reference = bench.new_trainer(case, dtype="float32", parameters=rounded), bench.reference_trainer(case)
+    reference.load(rounded)
+    found, exact = trainer.outputs(trainer.put(batch)), reference.outputs(reference.put(batch))
+    _all_float32(found, trainer.parameters())
+    agree("outputs", found, exact, FLOAT32_TOLERANCE, "float32")
+    same = np.array_equal(found, exact.astype(np.float32))
+    assert not same, "outputs: equal to the float64 result rounded to float32: float32 was computed in float64"
+
+
+def results_lie_where_they_were_asked_for(bench: Bench) -> None:
+    """After a training step ``placement()`` names the device and dtype that were asked for."""
+    for dtype in bench.usable_dtypes:
+        trainer = bench.new_trainer(SMALL, dtype=dtype)
+        trainer.train_step(trainer.put(SMALL.make_batch()))
+        placement = trainer.placement()
+        if placement is None:
+            raise NotApplicable("placement() does not tell: every trial is flagged, since nobody can verify its device")
+        device = bench.device
+        places = (placement.device, placement.device.partition(":")[0])
+        assert device in places, f"placement: {device} was asked for, the results lie on {placement.device}"
+        assert placement.dtype == dtype, f"placement: {dtype} was asked for, the results are {placement.dtype}"
+
+
+def synchronize_waits_for_the_work(bench: Bench) -> None:
+    """After ``synchronize()`` the loss and the parameters are there: fetching them takes no share of the step's time.
+
+    The time of ``train_step`` and ``synchronize`` is compared with the time that the first fetch then takes. Medians
+    of repeated steps decide, and only a verdict that comes three times in a row fails: a busy machine cannot cause it.
+    """
+    trainer, batch = _enough_work(bench)
+    verdicts = []
+    for _ in range(3):
+        samples = [_step_and_fetch(trainer, batch) for _ in range(5)]
+        step, fetch = (statistics.median(column) for column in zip(*samples, strict=True))
+        if fetch <= max(FETCH_SHARE * step, FETCH_SECONDS):
+            return
+        verdicts.append((fetch, step))
+    fetch, step = verdicts[-1]
+    raise AssertionError(
+        "loss and parameters: not ready after synchronize(): fetching them took "
+        f"{fetch * 1e3:.1f} ms, train_step() and synchronize() {step * 1e3:.1f} ms"
+    )
+
+
+def a_block_of_steps_takes_as_long_as_it_says(bench: Bench) -> None:
+    """Nothing is owed after a block of many steps, and each step was done: the audit of every trial's speed."""
+    trainer, clock, host = bench.trainer(SMALL), MonotonicClock(), SMALL.make_batch()
+    label = f"backend {bench.backend.name!r}"
+    time_steps(trainer, [trainer.put(host)], clock, label)  # compiles
+    trainer.outputs(trainer.put(host))
+    trainer.gradients(trainer.put(host))
+    inside, begin = 0.0, clock.now()
+    for _ in range(BLOCKS):
+        inside += time_steps(trainer, [trainer.put(host) for _ in range(BLOCK_STEPS)], clock, label)[1]
+    claim = Claim(BLOCKS * BLOCK_STEPS, inside, BLOCKS, clock.now() - begin - inside)
+    finding = Auditor(trainer, SGD, clock, label, host, host).finding(claim, itertools.repeat(host))
+    assert finding is None, f"speed: {finding}"
+
+
+def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
+    for factor in (1, 4, 16, 64):
+        case = replace(WORK, batch=WORK.batch * factor)
+        dtype = bench.dtype if bench.why_unsupported(case, "float32") else "float32"
+        trainer = bench.new_trainer(case, dtype=dtype)
+        batch = trainer.put(case.make_batch())
+        _step_and_fetch(trainer, batch)  # compiles
+        if min(sum(_step_and_fetch(trainer, batch)) for _ in range(3)) > ENOUGH_SECONDS:  # not one that was disturbed
+            break
+    return trainer, batch
+
+
+def _step_and_fetch(trainer: Trainer, batch: DeviceBatch) -> tuple[float, float]:
+    begin = perf_counter()
+    result = trainer.train_step(batch)
+    trainer.synchronize()
+    done = perf_counter()
+    float(result.loss)
+    trainer.parameters()
+    return done - begin, perf_counter() - done
+
+
+def _rounded(array: NDArray[Any]) -> NDArray[np.float64]:
+    return array.astype(np.float32).astype(np.float64)
+
+
+def _all_float32(outputs: Array, parameters: Parameters) -> None:
+    for name, array in {"outputs": outputs, **parameters}.items():
+        assert array.dtype == "float32", f"{name}: expected dtype float32, got {array.dtype}"
+
+
+def _distinct_names(kind: str, names: tuple[str, ...], pattern: str) -> None:
+    assert isinstance(names, tuple), f"{kind}: expected a tuple, got {type(names).__name__}"
+    assert names, f"{kind}: expected at least one"
+    assert len(set(names)) == len(names), f"{kind}: named twice in {names}"
+    bad = [name for name in names if not re.fullmatch(pattern, name)]
+    assert not bad, f"{kind}: names {bad} are not allowed"

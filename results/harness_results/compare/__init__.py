@@ -1,0 +1,1 @@
+"""Two sets of launches side by side: verdicts and gates."""

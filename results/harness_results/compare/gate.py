@@ -1,0 +1,78 @@
+"""Rules under which a difference fails a build: ``throughput:5%``, ``loss_validation:0.02``."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from harness.contract.errors import UnknownNameError, UsageError
+from harness.contract.records.record import FIGURE_COLUMNS, Record
+
+ALIASES = {"throughput": "tokens_per_second"}
+HIGHER_IS_BETTER = (
+    "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "flops_per_second", "fraction_of_peak",
+    "fraction_of_serial_limit", "accuracy", "gradient_horizon", "solved",
+)  # fmt: skip
+RATES = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "flops_per_second")
+NO_MEASURE = ("parameters", "loss_baseline", "loss_floor", "parity_tolerance", "launches", "gradient_decay")
+METRICS = tuple(name for name in (*ALIASES, *FIGURE_COLUMNS) if name not in NO_MEASURE)
+_RULE = re.compile(r"(?P<metric>[a-z_]+):(?P<value>\d+(?:\.\d+)?)(?P<percent>%?)")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A figure may get worse by so much and no more; ``relative`` to the base's value, or in its own unit."""
+
+    metric: str
+    threshold: float
+    relative: bool
+
+    def __str__(self) -> str:
+        return f"{self.metric}:{100 * self.threshold:g}%" if self.relative else f"{self.metric}:{self.threshold:g}"
+
+    @property
+    def figure(self) -> str:
+        """The figure of a record that the metric is."""
+        return ALIASES.get(self.metric, self.metric)
+
+    def checks(self, base: Record) -> bool:
+        """Say whether ``base`` has the figure, so that it can get worse at all."""
+        return base.figures.get(self.figure) is not None
+
+    def broken(self, base: Record, new: Record, *, slower: bool) -> bool:
+        """Say whether ``new`` is worse than allowed; a throughput only where the launches prove it (``slower``).
+
+        A figure that was known and is no longer (a task no longer solved, a loss not finite) breaks the rule.
+        """
+        name = self.figure
+        before, after = base.figures.get(name), new.figures.get(name)
+        if before is None:
+            return False
+        if after is None:
+            return True
+        worse = float(before) - float(after) if name in HIGHER_IS_BETTER else float(after) - float(before)
+        limit = self.threshold * abs(float(before)) if self.relative else self.threshold
+        proved = slower or name != "tokens_per_second"
+        return proved and (worse > limit or math.isnan(worse))
+
+
+def read_rule(text: str) -> Rule:
+    """Return the rule ``METRIC:5%`` or ``METRIC:0.02``.
+
+    Raises:
+        UsageError: it is none.
+        UnknownNameError: no record has such a figure.
+    """
+    match = _RULE.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"--fail-on {text!r}: write METRIC:5%, as in throughput:5%, METRIC:0.02 or cannot-tell")
+    if match["metric"] not in METRICS:
+        raise UnknownNameError("metric of --fail-on", match["metric"], METRICS)
+    value, relative = float(match["value"]), bool(match["percent"])
+    rule = Rule(match["metric"], value / 100 if relative else value, relative)
+    if relative and rule.threshold >= 1 and rule.figure in HIGHER_IS_BETTER:
+        raise UsageError(f"--fail-on {text!r} would never fail: what is better higher gets worse by less than 100%")
+    if not relative and value < 1 and rule.figure in RATES:
+        raise UsageError(f"--fail-on {text!r} is {value:g} per second; as a fraction: {rule.metric}:{100 * value:g}%")
+    return rule

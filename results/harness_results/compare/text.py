@@ -1,0 +1,230 @@
+"""A comparison as a terminal table, Markdown or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from harness.contract.records.record import finite
+from harness_results.compare.comparison import Comparison, Row
+from harness_results.study.findings import is_of_earlier_rules
+from harness_results.study.verdicts.statistics import FAMILY
+from harness_results.study.versions import in_words
+from harness_results.text.format import UNKNOWN, number, one_line, quantity, to_ascii
+from harness_results.text.lines import GAP, left
+
+BESIDE = "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; measure one at a time"
+WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
+WARMING_UP = "warm-up ended before block times were flat: raise --steps"
+EARLIER = "{}'s speeds are medians of blocks, by an earlier version; the other side's are all tokens over all seconds"
+HOLM = (
+    f"{{}} p-values, adjusted by Holm's method: chance alone shows a difference in at most {FAMILY:.0%} of such tables"
+)
+HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
+TONES = {
+    "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
+    "cannot_tell": "yellow", "not_comparable": "yellow",
+}  # fmt: skip
+READING = (
+    "base, new: tokens/s, median over launches · change: of the throughput · noise: what equal code reaches by chance "
+    "(99 of 100 comparisons; ~ assumed, measure it with `harness doctor`) · loss: validation, base to new"
+)
+
+
+def names(comparison: Comparison, axis: str | None = None) -> list[str]:
+    """Return what tells the trials apart: task, cell, length and engine, and whatever else differs between them.
+
+    Args:
+        comparison: the rows to be named.
+        axis: a field of the trial that the two sides differ in, and that therefore names nothing.
+    """
+    contents = [row.trial.content() | row.trial.task_options for row in comparison.rows]
+    usual = {"task", "cell", "length", "backend", "variant", "task_options", "python", axis}
+    keys = dict.fromkeys(key for content in contents for key in content if key not in usual)
+    varying = [key for key in keys if len({json.dumps(content.get(key)) for content in contents}) > 1]
+    return [_name(row, varying, axis) for row in comparison.rows]
+
+
+def _name(row: Row, varying: list[str], axis: str | None) -> str:
+    trial = row.trial
+    content = trial.content() | trial.task_options
+    engine = trial.backend if axis == "variant" else trial.engine
+    named = {"task": trial.task, "cell": trial.cell, "length": f"T={trial.length}", "backend": engine}
+    parts = [text for name, text in named.items() if name != axis]
+    parts += [f"{key}={content[key]}" for key in varying if key in content]
+    return one_line(" ".join([*parts, *([f"python={trial.python}"] if trial.python and axis != "python" else [])]))
+
+
+def to_table(comparison: Comparison, axis: str | None = None) -> ComparisonTable:
+    """Return the table with what must be known below it."""
+    return ComparisonTable(comparison, axis)
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """A table that lays itself out for the console: a trial on one line, or on two where that is too wide."""
+
+    comparison: Comparison
+    axis: str | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        clean = to_ascii if options.ascii_only else str
+        found = zip(names(self.comparison, self.axis), self.comparison.rows, strict=True)
+        texts = [tuple(map(clean, (name, *_cells(row)))) for name, row in found]
+        tones = [TONES.get(row.verdict, "") for row in self.comparison.rows]
+        widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *texts, strict=True)]
+        layout = _wide if sum(widths) + len(GAP) * (len(widths) - 1) <= options.max_width else _narrow
+        yield from layout(HEADINGS, widths, ("bold", "bold"))
+        for cells, tone in zip(texts, tones, strict=True):
+            yield from layout(cells, widths, ("", tone))
+        yield Text("")
+        yield from (Text(clean(line)) for line in _lines(self.comparison, self.axis))
+        yield Text(clean(READING), style="dim")
+
+
+def _wide(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
+    """Yield one line: the trial, the figures, the verdict."""
+    name, *figures, verdict = cells
+    yield Text.assemble(
+        (left(name, widths[0]), styles[0]), GAP, (_figures(figures, widths[1:-1]), styles[0]), GAP, (verdict, styles[1])
+    )
+
+
+def _narrow(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
+    """Yield two lines: the trial with its verdict, and the figures below."""
+    name, *figures, verdict = cells
+    yield Text.assemble((name, styles[0]), GAP, (verdict, styles[1]))
+    yield Text.assemble(GAP, (_figures(figures, widths[1:-1]), styles[0]))
+
+
+def _figures(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True))
+
+
+def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> str:
+    """Return the table as text without colours."""
+    console = Console(width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False)
+    with console.capture() as captured:
+        console.print(to_table(comparison, axis))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def to_markdown(comparison: Comparison, axis: str | None = None) -> str:
+    """Return a Markdown table and the lines below it."""
+    rows = [HEADINGS, tuple("---" for _ in HEADINGS)]
+    rows += [(name, *_cells(row)) for name, row in zip(names(comparison, axis), comparison.rows, strict=True)]
+    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return f"{table}\n\n" + "".join(f"- {line}\n" for line in _lines(comparison, axis))
+
+
+def to_json_lines(comparison: Comparison) -> str:
+    """Return one object per trial and line, and a last one, ``{"suite": ...}``, with the whole."""
+    suite = {
+        "geometric_mean": comparison.geometric_mean,
+        "n": len(comparison.ratios),
+        "verdicts": comparison.counts,
+        "tests": comparison.tests,
+        "versions": {name: dict(zip(("base", "new"), both, strict=True)) for name, both in comparison.versions.items()},
+        "regressions": sum(bool(row.regressions) for row in comparison.rows),
+    }
+    objects = [*map(_flat, comparison.rows), {"suite": suite}]
+    return "".join(json.dumps(finite(item), allow_nan=False) + "\n" for item in objects)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    trial, effect = row.trial, row.effect
+    sides = {"base": row.base, "new": row.new}
+    flat: dict[str, Any] = {"verdict": row.verdict, "reason": row.reason, "regressions": list(row.regressions)}
+    flat["unchecked"] = list(row.unchecked)
+    flat |= {name: getattr(trial, name) for name in ("trial_id", "task", "cell", "length", "backend", "variant")}
+    flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value", "p_adjusted")}
+    flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
+    compared = effect is not None and effect.low is not None
+    flat |= {"interleaved": row.drift is None if compared else None, "drift": row.drift}
+    for side, record in sides.items():
+        columns = record.columns() if record else {}
+        wanted = ("trial_id", "status", "launches", "tokens_per_second", "loss_validation", "gradient_norm_max")
+        flat |= {f"{side}_{name}": columns.get(name) for name in wanted}
+    flat |= dict(zip(("base_jobs", "new_jobs"), row.jobs, strict=True))
+    return flat
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    speeds = tuple(_speed(record) for record in (row.base, row.new))
+    verdict = row.verdict.replace("_", " ") + (" ✗" if row.regressions else "")
+    if row.effect is None:
+        return (*speeds, UNKNOWN, UNKNOWN, UNKNOWN, _losses(row), verdict)
+    effect = row.effect
+    interval = UNKNOWN if effect.low is None or effect.high is None else f"{effect.low:+.1%} .. {effect.high:+.1%}"
+    noise = f"{'' if row.floor.measured else '~'}{row.floor.value:.1%}"
+    return (*speeds, f"{effect.change:+.1%}", interval, noise, _losses(row), verdict)
+
+
+def _speed(record: Any) -> str:
+    if record is None:
+        return UNKNOWN
+    return quantity(record.figures.get("tokens_per_second")) if record.status == "ok" else record.status
+
+
+def _losses(row: Row) -> str:
+    before, after = (number(side.figures.get("loss_validation")) if side else UNKNOWN for side in (row.base, row.new))
+    return before if before == after else f"{before} → {after}"
+
+
+def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
+    mean = comparison.geometric_mean
+    if mean is not None:
+        yield f"geometric mean of new / base throughput: {mean:.3f} (n = {len(comparison.ratios)})"
+    yield "verdicts: " + ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items())
+    if comparison.tests > 1:
+        yield HOLM.format(comparison.tests)
+    if comparison.versions:
+        yield f"versions: {' · '.join(in_words(comparison.sides, comparison.versions))}"
+    trials: dict[str, list[str]] = {}
+    for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
+        for remark in _remarks(row):
+            trials.setdefault(remark, []).append(name)
+    for reason, where in trials.items():
+        yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004
+
+
+def _remarks(row: Row) -> Iterator[str]:
+    """Yield what a reader must know about one trial."""
+    if row.drift is not None:
+        yield _apart(row.drift)
+    if row.reason:
+        yield f"{row.verdict.replace('_', ' ')}: {one_line(row.reason)}"
+    if row.effect is not None:
+        yield from _conditions(row)
+    if row.regressions:
+        broken = ", ".join(rule if ":" in rule else rule.replace("_", " ") for rule in row.regressions)
+        yield f"regression ({broken})"
+    if row.unchecked:
+        yield f"not checked ({', '.join(row.unchecked)}): base has no such figure"
+
+
+def _conditions(row: Row) -> Iterator[str]:
+    """Yield under which conditions the speeds were measured."""
+    if max(row.jobs) > 1:
+        yield BESIDE.format(*row.jobs)
+    if row.warm:
+        yield WARM
+    if row.warming_up:
+        yield WARMING_UP
+    sides = {"base": row.base, "new": row.new}
+    earlier = [side for side, record in sides.items() if record and is_of_earlier_rules(record)]
+    if len(earlier) == 1:
+        yield EARLIER.format(earlier[0])
+
+
+def _apart(drift: float) -> str:
+    widened = f"the machine may drift by {drift:.1%} between runs (--drift), and intervals are widened by that"
+    if not drift:
+        widened = "the machine is taken to have stood still between runs (--drift 0%)"
+    return f"not interleaved: {widened}; better measure both sides in one run"

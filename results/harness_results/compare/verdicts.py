@@ -1,0 +1,167 @@
+"""Two sets of launches side by side: a verdict for each trial, and what of it is a regression. No rendering here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from harness.contract.errors import UsageError
+from harness.contract.records.record import Record
+from harness.contract.trial import Trial
+from harness_results.compare.comparison import Comparison, Row
+from harness_results.compare.gate import Rule
+from harness_results.study.launches import by_settings, combine
+from harness_results.study.verdicts.faster import effect_of_launches, with_speed
+from harness_results.study.verdicts.floors import Floor
+from harness_results.study.verdicts.multiple import corrected
+from harness_results.study.verdicts.statistics import DEFAULT_DRIFT, Effect
+from harness_results.study.versions import differing
+
+REGRESSIONS = ("slower", "newly_failing", "missing")
+ENGINE = ("backend", "variant", "device")  # differ with the engine
+Key = tuple[str, ...]
+
+
+def same_trial(trial: Trial) -> Key:
+    """Return what must be equal for two records to be of one trial."""
+    return (trial.trial_id,)
+
+
+def same_but(*axes: str) -> Callable[[Trial], Key]:
+    """Return a key by which trials match that differ only in these fields."""
+
+    def key(trial: Trial) -> Key:
+        content = {name: value for name, value in trial.content().items() if name not in axes}
+        return (json.dumps(content, sort_keys=True),)
+
+    return key
+
+
+def matching(axis: str | None) -> Callable[[Trial], Key]:
+    """Return the key of trials that are to differ in this field (``backend``: in the engine), or in none."""
+    return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
+
+
+def other_differences(one: Trial, other: Trial, axis: str) -> str:
+    """Return in words what else two trials differ in, where one field was to be compared; "" where nothing."""
+    contents, ignored = (one.content(), other.content()), ENGINE if axis == "backend" else (axis,)
+    names = [name for name, value in contents[0].items() if name not in ignored and contents[1].get(name) != value]
+    return f"; they differ in {', '.join(names)} too" if names else ""
+
+
+def compare(
+    base: Iterable[Record],
+    new: Iterable[Record],
+    *,
+    key: Callable[[Trial], Key] = same_trial,
+    floors: Mapping[str, Floor] | None = None,
+    drift: float = DEFAULT_DRIFT,
+    rules: Sequence[Rule] = (),
+    allowed: Sequence[str] = (),
+    fail_on_doubt: bool = False,
+) -> Comparison:
+    """Compare the launches of two sides, trial by trial, in the order of ``base``, or by settings after shuffling.
+
+    Args:
+        base: every launch of the one side.
+        new: every launch of the other.
+        key: what two records must share to be compared.
+        floors: engine (``backend:variant``) -> noise floor; ``"*"`` stands for all others.
+        drift: of the machine between the two sides, which counts where the launches of a trial took no turns.
+        rules: what fails besides a missing trial and a new failure; none: every ``slower``.
+        allowed: verdicts that do not count as regressions.
+        fail_on_doubt: whether ``cannot_tell`` counts as a regression.
+
+    Raises:
+        UsageError: two trials of one side cannot be told apart by ``key``.
+    """
+    left, right = _grouped(base, key), _grouped(new, key)
+    names, total = list(dict.fromkeys([*left, *right])), len(left.keys() & right.keys())
+    rows = [_row(left.get(name, []), right.get(name, []), floors or {}, drift, total) for name in names]
+    rows = [_judged(row, rules, allowed, fail_on_doubt=fail_on_doubt) for row in _corrected(rows)]
+    if any(len(group) > 1 for group in (*left.values(), *right.values())):
+        rows.sort(key=lambda row: by_settings(row.trial))
+    sides = [[record for group in side.values() for record in group] for side in (left, right)]
+    return Comparison(tuple(rows), differing(sides))
+
+
+def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key, list[Record]]:
+    groups: dict[Key, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record.trial), []).append(record)
+    for launches in groups.values():
+        if len({record.trial for record in launches}) > 1:
+            one, other = list(dict.fromkeys(record.trial.trial_id for record in launches))[:2]
+            raise UsageError(
+                f"trials {one} and {other} cannot be told apart here: name BACKEND:VARIANT, or compare runs"
+            )
+    return groups
+
+
+def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor], drift: float, total: int) -> Row:
+    left, right = _as_one_record(base), _as_one_record(new)
+    if left is None or right is None or "interrupted" in (left.status, right.status):
+        return _one_sided((*base, *new)[0].trial, left, right)
+    fails = (left.status != "ok", right.status != "ok")
+    if any(fails):
+        verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
+        reason = right.reason if fails[1] else left.reason
+        return Row(left.trial, verdict, left, right, reason=f"{'fails on both sides: ' * all(fails)}{reason}")
+    timed = with_speed(base), with_speed(new)
+    if not all(timed):
+        return Row(left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps")
+    if _shared(*timed):
+        return Row(left.trial, "same", left, right, reason="the same launches on both sides")
+    floor = max((_floor(floors, record.trial.engine) for record in (left, right)), key=lambda floor: floor.value)
+    effect, widened = effect_of_launches(*timed, floor, drift, total)
+    return Row(left.trial, effect.verdict, left, right, effect, floor, widened, effect.reason)
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with verdicts that are corrected for the number of comparisons in the table."""
+    effects = iter(corrected([row.effect for row in rows if row.effect is not None]))
+    return [row if row.effect is None else _with_effect(row, next(effects)) for row in rows]
+
+
+def _with_effect(row: Row, effect: Effect) -> Row:
+    return replace(row, effect=effect, verdict=effect.verdict, reason=effect.reason)
+
+
+def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
+    """Return the row of a trial that is not there, or was interrupted, on one side at least."""
+    ended = [side is not None and side.status != "interrupted" for side in (left, right)]
+    verdict = "missing" if ended[0] else "new" if ended[1] else "not_comparable"
+    stopped = [name for name, side in (("base", left), ("new", right)) if side and side.status == "interrupted"]
+    reason = f"interrupted in {' and '.join(stopped)}: run it again" if stopped else None
+    return Row(trial, verdict, left, right, reason=reason)
+
+
+def _shared(base: Sequence[Record], new: Sequence[Record]) -> bool:
+    """Say whether the launches of one side are all among those of the other: a run takes over what still counts."""
+    one, other = ({_content(record) for record in side} for side in (base, new))
+    return one <= other or other <= one
+
+
+def _content(record: Record) -> str:
+    facts = (record.trial.trial_id, record.started_at, dict(record.figures), dict(record.details))
+    return json.dumps(facts, sort_keys=True, default=str)
+
+
+def _as_one_record(launches: Sequence[Record]) -> Record | None:
+    return combine(launches)[0] if launches else None
+
+
+def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
+    return floors.get(engine) or floors.get("*") or Floor()
+
+
+def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str], *, fail_on_doubt: bool) -> Row:
+    fatal = (*REGRESSIONS, "cannot_tell") if fail_on_doubt else REGRESSIONS
+    broken = [row.verdict] if row.verdict in fatal and not (rules and row.verdict == "slower") else []
+    unchecked = []
+    if row.both_ok and row.base is not None and row.new is not None:
+        broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]
+        unchecked = [str(rule) for rule in rules if not rule.checks(row.base)]
+    regressions = tuple(name for name in broken if name not in allowed)
+    return replace(row, regressions=regressions, unchecked=tuple(unchecked))

@@ -1,0 +1,1 @@
+"""Tables and records as terminal text, Markdown, HTML, LaTeX, CSV, JSON and Parquet."""

@@ -1,0 +1,75 @@
+"""Records as flat rows, CSV and JSON Lines: one per trial with a record's own columns, or every launch of a store."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
+
+from harness.contract.records.record import COLUMNS, Record
+from harness_results.store.database.schema import encode
+from harness_results.store.rows import Launch
+from harness_results.store.store import Store
+from harness_results.text.format import safe
+
+CONTENTS = ("trial", "details", "environment")  # JSON: everything that has no column of its own
+FLAT_COLUMNS = ("run_id", "launch", *COLUMNS, *CONTENTS)
+# a spreadsheet would run what follows: the four signs, also as wide as an ideograph, and white space before one
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+Rows = Iterable[Mapping[str, Any]]
+
+
+def to_json_lines(records: Iterable[Record]) -> str:
+    """Return one flat object per record and line, in ASCII; unknown is null."""
+    lines = io.StringIO()
+    write_json_lines((record.columns() for record in records), lines)
+    return lines.getvalue()
+
+
+def to_csv(records: Iterable[Record]) -> str:
+    """Return a header and one line per record; unknown is empty, text that a spreadsheet would run is quoted."""
+    lines = io.StringIO()
+    write_csv((record.columns() for record in records), lines, COLUMNS)
+    return lines.getvalue()
+
+
+def flat_rows(store: Store, run_id: int | None, *, with_curves: bool) -> Iterator[dict[str, Any]]:
+    """Yield one mapping per launch, of all runs or one, in the order in which they were stored."""
+    for launch in store.each_launch(run_id, with_curves=with_curves):
+        yield _row(launch, launch.record, with_curves=with_curves)
+
+
+def write_json_lines(rows: Rows, file: IO[str]) -> None:
+    """Write one object per row and line, in ASCII; unknown is null."""
+    file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+
+def write_csv(rows: Rows, file: IO[str], columns: Sequence[str] = FLAT_COLUMNS) -> None:
+    """Write a header and one line per row; contents are JSON, unknown is empty, what a spreadsheet would run quoted."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(_text(name, row[name])) for name in columns] for row in rows)
+
+
+def _row(launch: Launch, record: Record, *, with_curves: bool) -> dict[str, Any]:
+    content = record.to_json()
+    row = {"run_id": launch.run_id, "launch": launch.number, **record.columns()}
+    return row | {name: content[name] for name in (*CONTENTS, *(("curves",) if with_curves else ()))}
+
+
+def _text(name: str, value: Any) -> Any:
+    return encode(value) if name in CONTENTS else value
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        text = safe(value)
+        return f"'{text}" if value.startswith(FORMULA_STARTS) else text
+    return value
+
+
+WRITERS: dict[str, Callable[[Rows, IO[str]], None]] = {"csv": write_csv, "jsonl": write_json_lines}

@@ -1,0 +1,117 @@
+"""The tables of a report as markdown and as HTML, from the pivot. Every outside word is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from html import escape
+
+from harness.contract.records.record import Record
+from harness_results.study.tables.pivot import Pivot, Row, Shown
+from harness_results.study.tables.sections import Report, report
+from harness_results.text.grid import Grid
+
+_MARKDOWN = re.compile(r"([\\`*_|\[\]<~&])")
+
+
+def to_markdown(records: Iterable[Record]) -> str:
+    """Return one markdown table per task, with what must be known below it."""
+    return markdown_of(report(list(records)))
+
+
+def markdown_of(found: Report) -> str:
+    """Return the tables of a report as markdown; nothing of none."""
+    parts = [line for table in found.tables for line in _markdown(table)]
+    return "\n".join([*parts, _escaped(found.reading), ""]) if parts else ""
+
+
+def to_html(records: Iterable[Record]) -> str:
+    """Return the tables as an HTML fragment without scripts or styles of its own."""
+    return html_of(report(list(records)))
+
+
+def html_of(found: Report) -> str:
+    """Return the tables of a report as an HTML fragment; a word of none."""
+    if not found.tables:
+        return "<p>no records</p>"
+    parts = [line for table in found.tables for line in _html(table)]
+    return "\n".join(["<div>", *parts, f"<p>{escape(found.reading)}</p>", "</div>"])
+
+
+def _escaped(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def _markdown(table: Pivot | Grid) -> Iterator[str]:
+    yield from _markdown_pivot(table) if isinstance(table, Pivot) else _markdown_grid(table)
+    yield ""
+    yield from (f"- {_escaped(note)}" for note in table.notes)
+    if table.notes:
+        yield ""
+
+
+def _markdown_grid(grid: Grid) -> Iterator[str]:
+    yield from (f"#### {_escaped(grid.title)}", "")
+    yield _line(map(_escaped, (*grid.axes, *grid.columns)))
+    yield _line(["---"] * len(grid.axes) + ["---:"] * len(grid.columns))
+    yield from (_line(map(_escaped, (*labels, *cells))) for labels, cells in grid.rows)
+
+
+def _markdown_pivot(pivot: Pivot) -> Iterator[str]:
+    first = pivot.measures[0]
+    names = [f"T = {n}: {name}" if name == first else name for n in pivot.lengths for name in pivot.measures]
+    level = "####" if pivot.minor else "###"
+    yield from (f"{level} {_escaped(pivot.task)}", "", _escaped(pivot.settings), "")
+    yield _line(map(_escaped, (*pivot.axes, *names)))
+    yield _line(["---"] * len(pivot.axes) + ["---:"] * len(names))
+    for row in pivot.rows:
+        yield _line([*map(_escaped, row.labels), *_cells(pivot, row, _markdown_cell)])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(pivot: Pivot, row: Row, show: Callable[[Shown], str]) -> list[str]:
+    blank = (Shown(""),) * len(pivot.measures)
+    return [show(shown) for length in pivot.lengths for shown in row.entries.get(length, blank)]
+
+
+def _markdown_cell(shown: Shown) -> str:
+    text = _escaped(f"{shown.text} {shown.mark}".rstrip())
+    return f"**{text}**" if shown.tone == "best" else text
+
+
+def _html(table: Pivot | Grid) -> Iterator[str]:
+    yield from _html_pivot(table) if isinstance(table, Pivot) else _html_grid(table)
+    if table.notes:
+        yield f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in table.notes)}</ul>"
+
+
+def _html_grid(grid: Grid) -> Iterator[str]:
+    yield f"<h4>{escape(grid.title)}</h4><table><thead>"
+    yield _html_row("th", map(escape, (*grid.axes, *grid.columns)))
+    yield "</thead><tbody>"
+    yield from (_html_row("td", map(escape, (*labels, *cells))) for labels, cells in grid.rows)
+    yield "</tbody></table>"
+
+
+def _html_pivot(pivot: Pivot) -> Iterator[str]:
+    level = "h4" if pivot.minor else "h3"
+    yield f"<{level}>{escape(pivot.task)}</{level}><p>{escape(pivot.settings)}</p><table><thead>"
+    groups = "".join(f'<th colspan="{len(pivot.measures)}">T = {length}</th>' for length in pivot.lengths)
+    yield f'<tr><th colspan="{len(pivot.axes)}"></th>{groups}</tr>'
+    yield _html_row("th", (*map(escape, pivot.axes), *[escape(name) for _ in pivot.lengths for name in pivot.measures]))
+    yield "</thead><tbody>"
+    for row in pivot.rows:
+        yield _html_row("td", (*map(escape, row.labels), *_cells(pivot, row, _html_cell)))
+    yield "</tbody></table>"
+
+
+def _html_row(tag: str, cells: Iterable[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
+
+
+def _html_cell(shown: Shown) -> str:
+    text = escape(f"{shown.text} {shown.mark}".rstrip())
+    return f"<strong>{text}</strong>" if shown.tone == "best" else text

@@ -1,0 +1,95 @@
+"""The tables of a report for a terminal, as Rich renderables that fit its width. Their content is the pivot's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from harness.contract.records.record import Record
+from harness_results.render.layout import BARS, Layout
+from harness_results.render.markup import html_of
+from harness_results.render.shortening import shortened
+from harness_results.study.tables.pivot import MEASURES, Pivot
+from harness_results.study.tables.sections import Report, report
+from harness_results.study.tables.trends import NOTE
+from harness_results.text.format import to_ascii
+from harness_results.text.lines import grid_lines, note_lines
+
+
+@dataclass(frozen=True, repr=False)
+class ReportTables:
+    """Tables that lay themselves out for the console they are printed on: as much side by side as fits.
+
+    On a terminal long ones are cut, and say so; wherever else the text goes, it is whole.
+    """
+
+    report: Report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, shown = options.max_width, shortened(self.report) if console.is_terminal else self.report
+        for line in _lines(shown, width):
+            text = _in_ascii(line) if options.ascii_only else line
+            yield from text.render(console, end="\n") if text.cell_len <= width else (text,)  # else it is wrapped
+
+    def __repr__(self) -> str:
+        return plain_text(self).rstrip("\n") if self.report.tables else "no records"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.report)
+
+
+def rich_table(records: Iterable[Record]) -> ReportTables:
+    """Return the tables of these records, by task, with what must be known below each."""
+    return ReportTables(report(list(records)))
+
+
+def plain_table(records: Iterable[Record], width: int = 100) -> str:
+    """Return the tables as text without colours."""
+    return plain_text(rich_table(records), width)
+
+
+def plain_text(tables: ReportTables, width: int = 100) -> str:
+    """Return tables as text without colours."""
+    console = Console(width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False)
+    with console.capture() as captured:
+        console.print(tables)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _lines(found: Report, width: int) -> Iterator[Text]:
+    shown: set[str] = set()  # columns
+    for table in found.tables:
+        if isinstance(table, Pivot):
+            layout = Layout.of(table, width)
+            shown |= {*table.measures, BARS} - {*layout.left_out, *(() if layout.bars else (BARS,))}
+            yield from _pivot_lines(table, layout)
+        else:
+            yield from grid_lines(table, width)
+    if found.tables and found.reading:
+        yield Text(" · ".join([*_of_columns(found.reading, shown), *([NOTE] if BARS in shown else [])]), style="dim")
+
+
+def _of_columns(reading: str, shown: set[str]) -> Iterator[str]:
+    """Yield what is said of columns, but for those for which there was no room."""
+    for told in reading.split(" · "):
+        name = told.partition(":")[0]
+        if name not in MEASURES or name in shown:
+            yield told
+
+
+def _pivot_lines(pivot: Pivot, layout: Layout) -> Iterator[Text]:
+    yield Text.assemble((pivot.task, "bold"), (f"   {pivot.settings}", "dim"))
+    for number, lengths in enumerate(layout.blocks(pivot.lengths)):
+        yield from layout.block(lengths, pivot.rows, first=number == 0)
+        yield Text("")
+    narrow = f"no room at this width for {', '.join(layout.left_out)}; -f markdown has every figure"
+    yield from note_lines((*((narrow,) if layout.left_out else ()), *pivot.notes))
+
+
+def _in_ascii(line: Text) -> Text:
+    copy = line.copy()
+    copy.plain = to_ascii(line.plain)
+    return copy

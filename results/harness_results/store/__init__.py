@@ -1,0 +1,1 @@
+"""Records at rest: the store, its runs, merging and checking."""

@@ -1,0 +1,104 @@
+"""What a merge takes from a store: the records of a run, some at a time, with all that belongs to them, undecoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from harness_results.store import raw
+from harness_results.store.integrity import Damage, damages_of_batch
+from harness_results.store.store import Store
+
+Rows = list[dict[str, Any]]
+Key = tuple[str, str]  # the trial's id, a hash of the record's content
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some records of one run."""
+
+    records: Rows
+    trials: Rows
+    environments: Rows
+    identities: Rows
+    children: dict[str, Rows]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The whole records of a batch, each with its key and the how-many-th with that key it is in its run."""
+
+    batch: Batch
+    keys: list[tuple[Key, int]]
+    damages: list[Damage]
+
+
+def taken(store: Store, run_id: int) -> Iterator[Taken]:
+    """Yield the run's records in the order in which they were stored; at least one batch, be it empty."""
+    seen: Counter[Key] = Counter()
+    last, more = 0, True
+    while more:
+        batch = store.database.run(lambda connection, after=last: _read(store, connection, run_id, after))  # type: ignore[misc]
+        more = len(batch.records) == raw.BATCH
+        last = batch.records[-1]["record_id"] if batch.records else last
+        damages = damages_of_batch(batch.records, batch.trials, batch.environments, batch.children)
+        whole = Batch([row for row in batch.records if row["record_id"] not in damages], *_others(batch))
+        yield Taken(whole, list(_numbered(whole.records, seen)), list(damages.values()))
+
+
+def key_of(record: dict[str, Any]) -> Key:
+    """Return what a record is known by within its run."""
+    return record["trial_id"], raw.digest(record)
+
+
+def _others(batch: Batch) -> tuple[Rows, Rows, Rows, dict[str, Rows]]:
+    return batch.trials, batch.environments, batch.identities, batch.children
+
+
+def taken_records(store: Store) -> list[tuple[int, int]]:
+    """Return run id and record id of the records that runs have taken from earlier ones."""
+    table = raw.TABLES[raw.TAKEN]
+
+    def read(connection: Connection) -> list[tuple[int, int]]:
+        if raw.TAKEN not in raw.present(connection):
+            return []
+        return [(row.run_id, row.record_id) for row in connection.execute(select(table))]
+
+    return store.database.run(read)
+
+
+def _numbered(records: Rows, seen: Counter[Key]) -> Iterator[tuple[Key, int]]:
+    for record in records:
+        key = key_of(record)
+        seen[key] += 1
+        yield key, seen[key]
+
+
+def _read(store: Store, connection: Connection, run_id: int, after: int) -> Batch:
+    """Read in a transaction of its own, so that whoever writes to the source need not wait for the whole merge."""
+    store.database.read_damaged_text(connection)
+    table = raw.TABLES["records"]
+    mine = (table.c.run_id == run_id) & (table.c.record_id > after)
+    found = connection.execute(select(table).where(mine).order_by(table.c.record_id).limit(raw.BATCH)).mappings().all()
+    records = [dict(row) for row in found]
+    ids = [row["record_id"] for row in records]
+    names = set(raw.present(connection))
+    children = {name: _rows(connection, name, column, ids) for name, column in raw.CHILDREN.items() if name in names}
+    fingerprints = {row["fingerprint"] for row in children.get("record_identities", ())}
+    return Batch(
+        records,
+        _rows(connection, "trials", "trial_id", {row["trial_id"] for row in records}),
+        _rows(connection, "environments", "digest", {row["environment"] for row in records}),
+        _rows(connection, "identities", "fingerprint", fingerprints) if fingerprints else [],
+        children,
+    )
+
+
+def _rows(connection: Connection, name: str, column: str, values: Iterable[Any]) -> Rows:
+    table = raw.TABLES[name]
+    query = select(table).where(table.c[column].in_(list(values))).order_by(*table.primary_key)
+    return [dict(row) for row in connection.execute(query).mappings()]

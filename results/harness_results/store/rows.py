@@ -1,0 +1,154 @@
+"""Records to rows and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select, case, func, insert, select
+
+from harness.contract.errors import StoreError
+from harness.contract.records.record import Record
+from harness.contract.trial import Trial
+from harness_results.store.database.schema import curves, encode, environments, records, runs, trials
+from harness_results.store.database.upsert import insert_new
+from harness_results.store.members import membership
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PackedRecord:
+    """The rows of one record, without the keys that only a transaction can give."""
+
+    trial: Row
+    environment: Row
+    record: Row
+    curves: list[Row]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A record with its place in the store."""
+
+    record_id: int
+    run_id: int
+    number: int  # 1, 2, ...: how often this run has measured this trial
+    record: Record
+
+
+def pack(record: Record) -> PackedRecord:
+    """Return the rows of ``record``."""
+    trial = record.trial
+    flat = {name: getattr(trial, name) for name in ("trial_id", "backend", "variant", "task", "cell", "length")}
+    digest = hashlib.sha256(encode(dict(record.environment)).encode()).hexdigest()[:16]
+    row = {
+        "trial_id": trial.trial_id,
+        "status": record.status,
+        "reason": record.reason,
+        "figures": dict(record.figures),
+        "details": dict(record.details),
+        "environment": digest,
+        "environment_id": record.environment_id,
+        "started_at": record.started_at,
+        "harness_version": record.harness_version,
+    }
+    return PackedRecord(
+        trial=flat | {"content": trial.content()},
+        environment={"digest": digest, "content": dict(record.environment)},
+        record=row,
+        curves=[{"name": name, "content": content} for name, content in record.curves.items()],
+    )
+
+
+def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> int:
+    """Write the rows, and those of the trial and the environment where they are new; return the record's id."""
+    connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update())  # launches are counted
+    insert_new(connection, trials, [packed.trial])
+    insert_new(connection, environments, [packed.environment])
+    same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
+    launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
+    values = packed.record | {"run_id": run_id, "launch": launches + 1}
+    record_id = int(connection.execute(insert(records).values(values).returning(records.c.record_id)).scalar_one())
+    if packed.curves:
+        connection.execute(insert(curves), [row | {"record_id": record_id} for row in packed.curves])
+    return record_id
+
+
+def launches(run_id: int | None = None, trial_id: str | None = None, *, with_taken: bool = True) -> Select[tuple[int]]:
+    """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
+
+    A run has its own launches and those that it took from earlier runs. One that was interrupted in every launch of a
+    trial has it only where no other run has. ``with_taken``: the store keeps what runs have taken.
+    """
+    of = membership(with_taken=with_taken, trial_ids=None if trial_id is None else [trial_id])
+    if run_id is not None:
+        return select(of.c.record_id).where(of.c.run_id == run_id)
+    trial = records.c.trial_id
+    ended = func.max(case((records.c.status != "interrupted", of.c.run_id))).over(partition_by=trial)
+    last = func.coalesce(ended, func.max(of.c.run_id).over(partition_by=trial)).label("last")
+    every = select(of, last).join(records, records.c.record_id == of.c.record_id).subquery()
+    return select(every.c.record_id).where(every.c.run_id == every.c.last)
+
+
+def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:
+    """Return the query for the ids of at most so many records after one, of all runs or one."""
+    wanted = select(records.c.record_id).where(records.c.record_id > after)
+    wanted = wanted if run_id is None else wanted.where(records.c.run_id == run_id)
+    return wanted.order_by(records.c.record_id).limit(most)
+
+
+def read_launches(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
+    """Return the wanted records in the order in which they were stored; what they share is read once."""
+    query = select(records).where(records.c.record_id.in_(wanted)).order_by(records.c.record_id)
+    found = connection.execute(query).mappings().all()
+    known_trials = _shared(connection, trials.c.trial_id, records.c.trial_id, wanted)
+    models = {trial_id: _model(content) for trial_id, content in known_trials.items()}
+    places = _shared(connection, environments.c.digest, records.c.environment, wanted)
+    series = _read_curves(connection, wanted) if with_curves else {}
+    launches = []
+    for row in found:
+        trial, environment = models.get(row["trial_id"]), places.get(row["environment"], {})
+        record = unpack(row, trial, environment, series.get(row["record_id"], {}))
+        launches.append(Launch(row["record_id"], row["run_id"], row["launch"], record))
+    return launches
+
+
+def unpack(row: Mapping[Any, Any], trial: Trial | None, environment: Any, series: Mapping[str, Any]) -> Record:
+    """Return the record of a row of ``records``, its trial, its environment and its curves.
+
+    Raises:
+        StoreError: its content is not what was written.
+    """
+    same = ("status", "reason", "figures", "details", "environment_id", "started_at", "harness_version")
+    content = {name: row[name] for name in same} | {"environment": environment or {}}
+    damaged = [name for name in ("figures", "details", "environment") if not isinstance(content[name], dict)]
+    damaged += ["trial"] if trial is None else []
+    if trial is None or damaged:
+        raise StoreError(
+            f"record {row['record_id']} (trial {row['trial_id']}) of the store is damaged: {', '.join(damaged)} cannot "
+            "be read. Restore the store from a copy, or delete that record."
+        )
+    return Record.read(trial, content | {"curves": series})
+
+
+def _model(content: Any) -> Trial | None:
+    try:
+        return Trial.model_validate(content)
+    except ValueError:
+        return None
+
+
+def _shared(connection: Connection, key: Column[Any], column: Column[Any], wanted: Select[tuple[int]]) -> Row:
+    """Return key -> content of the rows of another table to which the wanted records refer."""
+    used = select(column).where(records.c.record_id.in_(wanted))
+    return {row[0]: row[1] for row in connection.execute(select(key, key.table.c.content).where(key.in_(used)))}
+
+
+def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, dict[str, Any]]:
+    series: dict[int, dict[str, Any]] = {}
+    for record_id, name, content in connection.execute(select(curves).where(curves.c.record_id.in_(wanted))):
+        series.setdefault(record_id, {})[name] = content
+    return series

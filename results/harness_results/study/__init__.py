@@ -1,0 +1,1 @@
+"""Pure functions of records: launches, networks, findings, verdicts and tables."""

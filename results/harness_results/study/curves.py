@@ -1,0 +1,69 @@
+"""The curves of a record, whatever a store holds of them, and their drawings: loss over training, gradient over lag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.contract.records.record import Record
+from harness_results.study import findings
+from harness_results.text.format import number, one_line
+from harness_results.text.plot import Plot, Points
+
+LARGEST = 1e300  # beyond it, means overflow
+MARKS = 15  # along a curve
+WIDE = 50.0  # a loss that falls by more is drawn by order of magnitude
+
+
+def drawings(record: Record) -> Iterator[Plot]:
+    """Yield what can be drawn of a record."""
+    loss = points(record.curves.get("loss"))
+    checks = evaluations(record.curves.get("evaluations"))
+    values = [y for _, y in (*loss, *checks) if y > 0]
+    wide = bool(values) and max(values) > WIDE * min(values) and len(values) == len(loss) + len(checks)
+    unit = findings.loss_unit(record)
+    yield Plot(f"loss on training data, o: validation; {unit}", "training step", loss, checks, logarithmic=wide)
+    flow = record.curves.get("gradient_flow")
+    for moment, when in (("final", "trained"), ("initial", "untrained")):
+        part = flow.get(moment) if isinstance(flow, Mapping) else None
+        if isinstance(part, Mapping):
+            yield _flow(part, when)
+
+
+def series(values: Any) -> list[float | None]:
+    """Return the finite numbers of a curve, None for all else in it; nothing where it is no curve."""
+    found = values if isinstance(values, Sequence) and not isinstance(values, str | bytes) else ()
+    return [value if _is_number(value) else None for value in found]
+
+
+def points(values: Any, places: Any = None) -> Points:
+    """Return the known values of a curve with their places, counted from 1 where none are given."""
+    known, at = series(values), series(places)
+    at = at if len(at) == len(known) else list(range(1, len(known) + 1))
+    return [(x, y) for x, y in zip(at, known, strict=True) if x is not None and y is not None]
+
+
+def evaluations(found: Any) -> Points:
+    """Return the validation losses that were taken during training, with their steps."""
+    known = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+    return points([one.get("loss_validation") for one in known], [one.get("step") for one in known])
+
+
+def _flow(part: Mapping[str, Any], when: str) -> Plot:
+    """Return the drawing of a gradient flow, with marks for the share of h if the cell has further states."""
+    decay, states = part.get("decay"), part.get("states")
+    suffix = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
+    norms = points(part.get("median"), part.get("lags"))
+    names = [one_line(name) for name in states] if isinstance(states, Mapping) else []
+    what, alone = "h", list[tuple[float, float]]()
+    if isinstance(states, Mapping) and len(names) > 1:
+        what, suffix = f"({', '.join(names)})", f", o: by {names[0]} alone{suffix}"
+        least = min((norm for _, norm in norms if norm > 0), default=0.0)  # nothing below it, so that the axis stays
+        alone = [point for point in points(next(iter(states.values())), part.get("lags")) if point[1] >= least]
+        alone = alone[:: max(1, len(norms) // MARKS)]
+    title = f"gradient flow, {when}: norm of dL/d{what}{suffix}"
+    return Plot(title, "lag (time steps back)", norms, alone, logarithmic=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

@@ -1,0 +1,159 @@
+"""What a record says about its network: does it learn, does its gradient reach back, does it over-fit. No rendering."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.contract.records.explosion import EXPLODING_DECAY, EXPLODING_NORM
+from harness.contract.records.record import HORIZON_FRACTION, Record
+from harness_results.text.format import number
+
+LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
+AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
+HORIZON = f"{100 * HORIZON_FRACTION:g} %"  # of its value at lag 0, in words
+VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
+EXPLODES = f"by over {EXPLODING_DECAY - 1:.0%} per step back, or its norm {EXPLODING_NORM:g}-fold in training"
+NOTABLE_GAP = 0.05  # of the training loss
+NOTABLE_OF_BASELINE = 0.01  # a gap below this fraction of the baseline is noise around a solved task
+NOTABLE_ERRORS = 3.0  # standard errors of the gap: below it the two samples may differ by chance
+
+
+@dataclass(frozen=True)
+class Overfitting:
+    """Validation loss above the loss on training data, both with dropout off."""
+
+    validation: float
+    training: float
+    best_step: int  # of the best validation loss, before the end
+
+    def words(self) -> str:
+        """Return it as part of a sentence."""
+        told = f"validation {number(self.validation)}, training data {number(self.training)}"
+        return f"{told}; validation was best at step {self.best_step}"
+
+
+def ngram_losses(record: Record) -> dict[str, float]:
+    """Return the losses of the n-gram models of a text task, the simplest first; {} elsewhere."""
+    facts = record.details.get("task")
+    losses = facts.get("ngram_losses") if isinstance(facts, Mapping) else None
+    known = losses if isinstance(losses, Mapping) else {}
+    return {str(name): loss for name, loss in known.items() if isinstance(loss, int | float)}
+
+
+def bits_per_character(record: Record) -> float | None:
+    """Return the validation loss of a text task in bits; None elsewhere."""
+    loss = record.figures.get("loss_validation")
+    return None if loss is None or not ngram_losses(record) else loss / math.log(2)
+
+
+def loss_unit(record: Record) -> str:
+    """Return the unit of the losses; both that there are where the record, an older one, does not say which."""
+    if ngram_losses(record):
+        return "nats per character"
+    return LOSS_UNITS.get(str(record.details.get("loss")), "nats, or squared error")
+
+
+def at_baseline(record: Record) -> bool:
+    """Say whether a synthetic task's network does what the trivial predictor does."""
+    ratio = record.figures.get("loss_ratio")
+    return ratio is not None and abs(ratio - 1) <= AT_BASELINE and not ngram_losses(record)
+
+
+def is_censored(record: Record) -> bool:
+    """Say whether the gradient never fell to 1 %, so that the true horizon is beyond the one measured."""
+    told = record.details.get("gradient_horizon_censored")
+    if isinstance(told, bool):
+        return told
+    flow = record.curves.get("gradient_flow")
+    measured = (flow.get("final") or flow.get("initial")) if isinstance(flow, Mapping) else None
+    return bool(measured.get("censored")) if isinstance(measured, Mapping) else False
+
+
+def is_vanishing(record: Record) -> bool:
+    """Say whether the trained network's gradient is gone before half of the length, and did not explode."""
+    horizon = record.figures.get("gradient_horizon")
+    if record.status != "ok" or is_exploding(record):
+        return False
+    return horizon is not None and not is_censored(record) and horizon < VANISHING_FRACTION * record.trial.length
+
+
+def is_exploding(record: Record) -> bool:
+    """Say whether the gradient explodes: its norm in training, or on its way back, before or after training."""
+    return bool(record.exploding())
+
+
+def is_of_earlier_rules(record: Record) -> bool:
+    """Say whether an earlier version measured it: its speed is the median of blocks, its horizon that of h alone."""
+    return "phase_seconds" in record.details and "gradient_horizon_step" not in record.details
+
+
+def is_verified(record: Record) -> bool:
+    """Say whether loss and gradients were held against the reference, so that the speed is that of this function."""
+    return record.figures.get("parity_error") is not None
+
+
+def overfitting(record: Record) -> Overfitting | None:
+    """Return the over-fitting if it is notable: a gap, and a validation loss that was better before the end.
+
+    A gap alone is none: held-out text may simply be harder than the text that was trained on. Data that never come
+    again cannot be over-fitted. Records that lack ``steps_per_epoch`` or the noise of the gap have none.
+    """
+    gap, error = (detail(record, name) for name in ("overfitting_gap", "overfitting_gap_error"))
+    epoch, validation = detail(record, "steps_per_epoch"), record.figures.get("loss_validation")
+    if gap is None or error is None or epoch is None or validation is None or record.trial.steps <= epoch:
+        return None
+    training = validation - gap
+    noise = max(NOTABLE_ERRORS * error, NOTABLE_OF_BASELINE * (record.figures.get("loss_baseline") or 0.0))
+    if training <= 0 or gap <= max(NOTABLE_GAP * training, noise):
+        return None
+    best = record.details.get("best_step")
+    if not isinstance(best, int) or best >= record.trial.steps:
+        return None
+    return Overfitting(validation, training, best)
+
+
+def detail(record: Record, name: str) -> float | None:
+    """Return a detail that is a finite number; None for all else."""
+    value = record.details.get(name)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def exact_baseline(record: Record) -> float | None:
+    """Return the baseline's loss over all sequences, not over batches; older records have no other."""
+    exact = detail(record, "loss_baseline_exact")
+    return record.figures.get("loss_baseline") if exact is None else exact
+
+
+def scores(record: Record) -> dict[str, float]:
+    """Return the further scores of the task after training, such as ``exact_match``."""
+    content = record.details.get("scores")
+    content = content if isinstance(content, Mapping) else {}
+    return {str(name): value for name, value in content.items() if isinstance(value, int | float)}
+
+
+def criterion(record: Record) -> str:
+    """Return what ``solved`` asks for and whose criterion that is; empty if the task does not say."""
+    text = record.details.get("criterion")
+    return text if isinstance(text, str) else ""
+
+
+def lost_again(record: Record) -> str | None:
+    """Return when the task was solved first and when no longer, as part of a sentence; None if it stayed so."""
+    first, lost = record.figures.get("steps_to_solve"), record.details.get("solved_lost_at")
+    if first is None or not isinstance(lost, int):
+        return None
+    end = "solved at the end" if record.figures.get("solved") else "not solved at the end"
+    return f"solved first at step {first:g}, no longer at step {lost}, {end}"
+
+
+def flags(record: Record) -> list[str]:
+    """Return what a reader must know before believing the record."""
+    found = (record.details.get(name) for name in ("flags", "notes"))
+    return [str(flag) for some in found if isinstance(some, list | tuple) for flag in some]
+
+
+def is_warming_up(record: Record) -> bool:
+    """Say whether the warm-up ended before block times were flat, in any launch."""
+    return any("warm-up ended" in flag for flag in flags(record))

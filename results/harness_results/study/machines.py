@@ -1,0 +1,68 @@
+"""Which machine a record is from, where a table has several: a short name for each, and what stands behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.contract.records.record import Record, stable_facts
+from harness_results.text.format import UNKNOWN, one_line
+
+MACHINE = "machine"  # the name of the row label
+SHORTEST = 4  # digits of an environment's id
+
+
+def machine_names(records: Sequence[Record]) -> dict[str | None, str]:
+    """Return environment_id -> name where the records must be told apart by machine, {} where not.
+
+    They must where a trial stands there from several environments, or where environments differ in more than Python,
+    which has a label of its own. A name is the first digits of the id, as many as it takes.
+    """
+    places = {record.environment_id: record for record in records}
+    known = [place for place in places if place is not None]
+    if not _a_trial_twice(records) and len({_hardware(places[place]) for place in known}) < 2:  # noqa: PLR2004
+        return {}
+    digits = next((n for n in range(SHORTEST, 64) if len({place[:n] for place in known}) == len(known)), 64)
+    return {place: UNKNOWN if place is None else one_line(place[:digits]) for place in places}
+
+
+def legend(records: Iterable[Record], names: Mapping[str | None, str]) -> list[str]:
+    """Return one line per machine: its name, its processor, and what else its environment is."""
+    first = {record.environment_id: record for record in reversed(list(records)) if record.environment_id in names}
+    lines = ((name, first[place]) for place, name in names.items() if place is not None and place in first)
+    return [f"{MACHINE} {name}: {_described(record.environment)}" for name, record in lines]
+
+
+def _a_trial_twice(records: Iterable[Record]) -> bool:
+    places: dict[str, set[str | None]] = {}
+    for record in records:
+        places.setdefault(record.trial.trial_id, set()).add(record.environment_id)
+    return any(len(found) > 1 for found in places.values())
+
+
+def _hardware(record: Record) -> str:
+    """Return the environment without its Python, comparable; its id where it is not described."""
+    if not record.environment:
+        return str(record.environment_id)
+    facts = stable_facts(record.environment)
+    return json.dumps({name: fact for name, fact in facts.items() if name != "python"}, sort_keys=True, default=str)
+
+
+def _described(environment: Mapping[str, Any]) -> str:
+    cpu, system, python = (_mapping(environment.get(name)) for name in ("cpu", "system", "python"))
+    cores, memory = _mapping(environment.get("cores")).get("logical"), environment.get("memory_gibibytes")
+    cards = [str(_mapping(card).get("name")) for card in environment.get("gpus") or ()]
+    facts = [
+        cpu.get("model"),
+        cores and f"{cores} core{'s' * (cores != 1)}",
+        memory and f"{memory} GiB",
+        *cards,
+        " ".join(str(system[name]) for name in ("name", "release") if system.get(name)),
+        python.get("version") and f"Python {python['version']}",
+    ]
+    return one_line(", ".join(str(fact) for fact in facts if fact) or "not described")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

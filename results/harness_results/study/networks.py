@@ -1,0 +1,162 @@
+"""What tells the networks of one task apart: the settings that vary, as row labels, and those they share, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from harness.contract.records.record import Record
+from harness.contract.trial import Trial, steps_between_evaluations
+from harness_results.study.machines import MACHINE, machine_names
+from harness_results.text.format import UNKNOWN, one_line
+
+_FIRST = ("hidden", "layers", "batch", "steps", "optimizer", "learning_rate", "clip_norm", "seed")
+_LAST = ("dtype", "device", "threads", "devices")
+_BARE = ("optimizer", "dtype", "device")  # whose values speak for themselves
+_KEYS = ("task", "backend", "variant", "cell", "length")
+OWN = "own"  # the harness's own interpreter
+_MISSING = object()
+SAME = "record"  # numbers the records that no setting tells apart: none may take the place of another
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The records of one task by network and engine.
+
+    Attributes:
+        axes: the names of the row labels: the cell, whatever varies, the engine.
+        labels: the labels of each record; the last is the engine, those before it are the network's.
+        by_length: the settings that vary only with the length.
+        words: what all share.
+    """
+
+    axes: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+    by_length: tuple[str, ...]
+    words: str
+
+
+def networks(records: Sequence[Record]) -> Networks:
+    """Return the networks among the records of one task."""
+    machines = machine_names(records)
+    settings = [_settings(record, machines) for record in records]
+    names = list(dict.fromkeys(name for setting in settings for name in setting))
+    varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
+    by_length = [name for name in varying if name != MACHINE and _follows_length(name, records, settings)]
+    axes = [name for name in varying if name not in by_length]
+    usual = _usual(records)
+    shared = {name: settings[0][name] for name in names if name not in varying}
+    unusual = {name: value for name, value in shared.items() if value != usual.get(name)}
+    labels: list[tuple[str, ...]] = [
+        (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
+        for record, setting in zip(records, settings, strict=True)
+    ]
+    if max(numbers := _numbers(records, labels), default=1) > 1:
+        axes.append(SAME)
+        labels = [(*label[:-1], str(number), label[-1]) for label, number in zip(labels, numbers, strict=True)]
+    return Networks(
+        axes=("cell", *(axis.replace("_", " ") for axis in axes), "engine"),
+        labels=tuple(labels),
+        by_length=tuple(by_length),
+        words=_in_words(unusual, by_length),
+    )
+
+
+def in_order(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return each label once, so that the engines of a network stand together; otherwise by first appearance."""
+    unique = list(dict.fromkeys(labels))
+    cells = {cell: n for n, cell in enumerate(dict.fromkeys(label[0] for label in unique))}
+    found = {network: n for n, network in enumerate(dict.fromkeys(label[:-1] for label in unique))}
+    return sorted(unique, key=lambda label: (cells[label[0]], found[label[:-1]]))
+
+
+def _numbers(records: Sequence[Record], labels: Sequence[tuple[str, ...]]) -> list[int]:
+    """Number the records that share labels and length, from 1; all are 1 where the labels tell them apart."""
+    seen: Counter[tuple[tuple[str, ...], int]] = Counter()
+    numbers = []
+    for record, label in zip(records, labels, strict=True):
+        seen[label, record.trial.length] += 1
+        numbers.append(seen[label, record.trial.length])
+    return numbers
+
+
+def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, str]:
+    """Return what was asked of a trial besides the fixed axes, as text; task options by their own names."""
+    content = record.trial.content()
+    options = content.pop("task_options")
+    settings = {name: value for name, value in content.items() if name not in _KEYS}
+    settings |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
+    settings |= {"devices": record.trial.devices} | {_option(name): value for name, value in options.items()}
+    settings |= {MACHINE: machines[record.environment_id]} if machines else {}
+    return {_name(name): _setting(value) for name, value in settings.items()}
+
+
+def _option(name: str) -> str:
+    """Return what an option of a task is called beside the fields of a trial."""
+    return f"task.{name}" if name in Trial.model_fields and name not in _KEYS else name
+
+
+def _usual(records: Sequence[Record]) -> dict[str, str]:
+    """Return the settings that a caption omits: the defaults of all but ``_FIRST`` and ``_LAST``, and the machine.
+
+    The defaults of a task are those that its records hold. Older records hold none: all their task options are shown.
+    """
+    first = records[0]
+    fields = {name: field.default for name, field in Trial.model_fields.items() if not field.is_required()}
+    silent = (*_FIRST, *_LAST, "task_options")
+    kept = ("clip_norm", "devices", *(name for name in fields if name not in silent))
+    usual = {name: fields[name] for name in kept} | {"python": OWN}
+    trials = [record.trial for record in records]
+    if all(trial.evaluate_every in (0, steps_between_evaluations(trial.steps)) for trial in trials):
+        usual["evaluate_every"] = first.trial.evaluate_every
+    details = [record.details.get("task_defaults") for record in records]
+    of_tasks = [defaults for defaults in details if isinstance(defaults, Mapping)]
+    options = {
+        _option(name): value
+        for name, value in first.trial.task_options.items()
+        if all(defaults.get(name, _MISSING) == value for defaults in of_tasks or [{name: None}])
+    }
+    machine = machine_names(records).get(first.environment_id)
+    return {_name(name): _setting(value) for name, value in {**usual, **options, MACHINE: machine}.items()}
+
+
+_name = lru_cache(maxsize=None)(one_line)
+
+
+@lru_cache(maxsize=10_000, typed=True)
+def _setting(value: Any) -> str:
+    """Return a value as text, no shorter than it takes to tell it from any other."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, bool) or value is None:
+        return {None: "none", True: "yes", False: "no"}[value]
+    short = f"{value:g}"
+    return short if isinstance(value, float) and float(short) == value else repr(value)
+
+
+def _follows_length(name: str, records: Sequence[Record], settings: Sequence[dict[str, str]]) -> bool:
+    values: dict[int, set[str | None]] = {}
+    for record, setting in zip(records, settings, strict=True):
+        values.setdefault(record.trial.length, set()).add(setting.get(name))
+    return all(len(found) == 1 for found in values.values())
+
+
+def _in_words(settings: Mapping[str, str], by_length: Sequence[str]) -> str:
+    """Return settings in words, in the order of a trial's fields between the first and the last ones."""
+    order = [*_FIRST, *(name for name in settings if name not in (*_FIRST, *_LAST)), *_LAST]
+    words = [_word(name, settings) for name in order if name in settings]
+    return " · ".join([*filter(None, words), *(f"{name.replace('_', ' ')} by length" for name in by_length)])
+
+
+def _word(name: str, settings: Mapping[str, str]) -> str:
+    value = settings[name]
+    if name == "learning_rate" and "optimizer" in settings:
+        return ""  # stands with the optimizer
+    if name in _BARE:
+        return f"{value} {settings.get('learning_rate', '')}".strip() if name == "optimizer" else value
+    if name in ("threads", "devices"):
+        return f"{value} {name if value != '1' else name[:-1]}"
+    return f"{'clip' if name == 'clip_norm' else name.replace('_', ' ')} {value}"

@@ -1,0 +1,71 @@
+"""What a report shows of a store, with curves: some trials at a time, so that no reading holds a writer up for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from sqlalchemy import Connection, func, select
+
+from harness.contract.records.record import Record
+from harness_results.store.database.schema import records
+from harness_results.store.members import membership
+from harness_results.store.store import Store
+from harness_results.study.launches import in_order, of_each_place, were_shuffled
+from harness_results.study.verdicts.floors import with_floors
+
+TRIALS = 20  # at a time: few curves are in memory, and each reading is a short transaction
+
+
+def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Record]]:
+    """Yield, of each trial of all runs or one, the records that a report shows: one for each environment, with curves.
+
+    Raises:
+        StoreError: a record cannot be read.
+    """
+    for runs in _portions(store, run_id):
+        for _, of_trial in groupby(of_each_place(runs), key=lambda record: record.trial.trial_id):
+            yield list(of_trial)
+
+
+def reported(store: Store, run_id: int | None = None) -> list[Record]:
+    """Return all that a report shows, with curves, in its order.
+
+    Raises:
+        StoreError: a record cannot be read.
+    """
+    found: list[Record] = []
+    shuffled = False
+    for runs in _portions(store, run_id):
+        found += of_each_place(runs)
+        shuffled = shuffled or any(map(were_shuffled, runs))
+    return with_floors(in_order(found, shuffled=shuffled), store.all_calibrations())
+
+
+def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:
+    """Yield the launches of some trials, by run, then those of some more."""
+    trial_ids = store.database.run(lambda connection: _trial_ids(store, connection, run_id))
+    for start in range(0, len(trial_ids), TRIALS):
+        yield _runs(store, trial_ids[start : start + TRIALS], run_id)
+
+
+def _trial_ids(store: Store, connection: Connection, run_id: int | None) -> list[str]:
+    """Return the trials in the order in which they first ended."""
+    of = membership(with_taken=store.ledger is not None)
+    query = select(records.c.trial_id).join(of, of.c.record_id == records.c.record_id)
+    wanted = query if run_id is None else query.where(of.c.run_id == run_id)
+    return list(connection.scalars(wanted.group_by(records.c.trial_id).order_by(func.min(records.c.record_id))))
+
+
+def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[list[Record]]:
+    """Return the launches of these trials by run, the oldest first."""
+    of = membership(with_taken=store.ledger is not None, trial_ids=trial_ids)
+    wanted = select(of.c.run_id, of.c.record_id).order_by(of.c.run_id, of.c.record_id)
+    wanted = wanted if run_id is None else wanted.where(of.c.run_id == run_id)
+    places = store.database.run(lambda connection: connection.execute(wanted).all())
+    found = {one.record_id: one.record for one in store.read(select(wanted.subquery().c.record_id), with_curves=True)}
+    runs: dict[int, list[Record]] = {}
+    for place in places:
+        if place.record_id in found:
+            runs.setdefault(place.run_id, []).append(found[place.record_id])
+    return list(runs.values())

@@ -1,0 +1,38 @@
+"""Samples of text that records keep: which are worth showing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.contract.records.record import Record
+from harness_results.text.format import one_line, safe
+
+
+def worth_showing(records: Iterable[Record]) -> list[Record]:
+    """Return, of each task, engine, interpreter and cell, the network of lowest validation loss that wrote a text.
+
+    A task with other options, such as another corpus, is another one: losses on two texts do not compare.
+    """
+    best: dict[tuple[str | None, ...], Record] = {}
+    for record in records:
+        if record.status == "ok" and texts(record.details):
+            trial = record.trial
+            task = f"{trial.task} {json.dumps(trial.task_options, sort_keys=True)}"
+            key = (task, trial.engine, trial.python, trial.cell)
+            if key not in best or _loss(record) < _loss(best[key]):
+                best[key] = record
+    return list(best.values())
+
+
+def _loss(record: Record) -> float:
+    loss = record.figures.get("loss_validation")
+    return float("inf") if loss is None else float(loss)
+
+
+def texts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the temperature and the text of each sample among a record's details, safe to show."""
+    known = details.get("samples")
+    samples = (sample for sample in known if isinstance(sample, Mapping)) if isinstance(known, list | tuple) else ()
+    return [(one_line(sample.get("temperature")), safe(sample.get("text")).strip("\n")) for sample in samples]

@@ -1,0 +1,78 @@
+"""Some of the records, by task, cell, engine and length; a name that none of them has is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.contract.errors import UnknownNameError, UsageError
+from harness.contract.records.record import Record
+
+ALL = "all"  # BACKEND:all
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted of each axis; nothing means everything.
+
+    Attributes:
+        tasks: names.
+        cells: names.
+        backends: BACKEND (all its variants), BACKEND:VARIANT or BACKEND:all.
+        lengths: those that are wanted; it is enough that one of them is there.
+    """
+
+    tasks: Sequence[str] = ()
+    cells: Sequence[str] = ()
+    backends: Sequence[str] = ()
+    lengths: Sequence[int] = ()
+
+    def of(self, records: Iterable[Record]) -> list[Record]:
+        """Return the records that are wanted, in their order.
+
+        Raises:
+            UnknownNameError: no record has a name that is asked for.
+            UsageError: no record has all of it.
+        """
+        known = list(records)
+        _check("task", self.tasks, (record.trial.task for record in known))
+        _check("cell", self.cells, (record.trial.cell for record in known))
+        _check("backend", map(_engine, self.backends), (name for record in known for name in _names(record)))
+        found = [record for record in known if self._wants(record)]
+        if not found and known:
+            lengths = ", ".join(map(str, sorted({record.trial.length for record in known})))
+            raise UsageError(f"no record is all of what was asked for; take an option away. Lengths here: {lengths}")
+        return found
+
+    def missing_lengths(self, records: Iterable[Record]) -> list[int]:
+        """Return the lengths that are asked for and that none of the records has."""
+        return sorted(set(self.lengths) - {record.trial.length for record in records})
+
+    def _wants(self, record: Record) -> bool:
+        trial, engines = record.trial, set(map(_engine, self.backends))
+        wanted = ((trial.task, self.tasks), (trial.cell, self.cells), (trial.length, self.lengths))
+        return all(not names or value in names for value, names in wanted) and (
+            not engines or not engines.isdisjoint(_names(record))
+        )
+
+
+def with_groups(backends: Iterable[str], records: Iterable[Record], groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the backends with each group replaced by its members, of which at least one record is here."""
+    here = {record.trial.backend for record in records}
+    members = {group: [name for name in names if name in here] for group, names in groups.items() if group not in here}
+    return [name for backend in backends for name in (members.get(backend) or [backend])]
+
+
+def _names(record: Record) -> tuple[str, str]:
+    return record.trial.backend, record.trial.engine
+
+
+def _engine(backend: str) -> str:
+    return backend.removesuffix(f":{ALL}")
+
+
+def _check(kind: str, asked: Iterable[str], held: Iterable[str]) -> None:
+    known = dict.fromkeys(held)
+    for name in asked:
+        if name not in known:
+            raise UnknownNameError(f"{kind} among these records", name, known)

@@ -1,0 +1,1 @@
+"""The tables of one task before any renderer."""

@@ -1,0 +1,203 @@
+"""A task's records as a table, before any renderer: rows by network and engine, column groups by length."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from harness.contract.records.record import Record
+from harness_results.study import findings
+from harness_results.study.networks import Networks, in_order, networks
+from harness_results.study.tables.notes import notes
+from harness_results.study.tables.trends import TRENDS, LossScale, trends
+from harness_results.study.verdicts.fastest import LEGEND, fastest
+from harness_results.text.format import UNKNOWN, interval, number, ratio
+
+MEASURES = ("loss", "tokens/s", "∇ norm", "horizon")
+SOLVED, BASELINE, VANISHING, EXPLODING = "✓", "≈", "↓", "↑"
+UNVERIFIED, OTHER_FUNCTION = "?", "≠"
+Tone = Literal["", "good", "warn", "bad", "dim", "best"]
+_MILD = ("unsupported", "interrupted")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One cell of a table: its text, the mark behind it, and how it is meant."""
+
+    text: str
+    mark: str = ""
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network on one engine (or a reference), at each length.
+
+    Attributes:
+        labels: what tells it from the other rows.
+        entries: ``MEASURES`` by length.
+        reference: whether it is the baseline or the floor.
+        trends: its bars across the lengths, one for each of the table's ``trends``.
+    """
+
+    labels: tuple[str, ...]
+    entries: dict[int, tuple[Shown, ...]]
+    reference: bool = False
+    trends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """The table of one task.
+
+    Attributes:
+        task: its name.
+        settings: what all its trials share, in words.
+        axes: the names of the row labels.
+        lengths: the column groups.
+        rows: the references (baseline, floor), then the networks.
+        notes: lines for below the table: marks in use, what is n/a and why, over-fitting, flags.
+        measures: the names of the columns of each group.
+        minor: whether it stands below the table of the same task.
+        trends: the names of the bars across lengths, for a terminal; none where there is one length.
+    """
+
+    task: str
+    settings: str
+    axes: tuple[str, ...]
+    lengths: tuple[int, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+    measures: tuple[str, ...] = MEASURES
+    minor: bool = False
+    trends: tuple[str, ...] = ()
+
+
+def by_task(records: Iterable[Record]) -> list[list[Record]]:
+    """Return the records of each task, in the order in which tasks appear."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.trial.task, []).append(record)
+    return list(found.values())
+
+
+def pivot(records: Sequence[Record], bold: Container[int] | None = None) -> Pivot:
+    """Return the table of the records of one task.
+
+    Args:
+        records: of one task.
+        bold: the ``id`` of the records that are the fastest; None: judged by these records alone.
+    """
+    found, bold = networks(records), fastest([records]) if bold is None else bold
+    lengths = tuple(sorted({record.trial.length for record in records}))
+    bars, rows = _known_bars(_networks(records, found, bold))
+    rows = _references(records, lengths, len(found.axes)) + rows
+    marks = {shown.mark for row in rows for entry in row.entries.values() for shown in entry}
+    return Pivot(
+        task=records[0].trial.task,
+        settings=found.words,
+        axes=found.axes,
+        lengths=lengths,
+        rows=tuple(rows),
+        notes=(*notes(records, marks, found), *([LEGEND] if any(id(record) in bold for record in records) else [])),
+        trends=bars,
+    )
+
+
+def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) -> list[Row]:
+    """Return the rows of the trivial and of the perfect predictor, at the lengths where all records agree on them."""
+    rows = []
+    baselines = {length: baseline_at(length, records) for length in lengths}
+    floors = {length: agreed("loss_floor", length, records) for length in lengths}
+    for name, losses in (("baseline", baselines), ("floor", floors)):
+        found = {n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None}
+        if found:
+            rows.append(Row((name, *[""] * (labels - 1)), found, reference=True))
+    return rows
+
+
+def agreed(figure: str, length: int, records: Sequence[Record]) -> float | None:
+    """Return the one value of a figure at a length; None where the records differ on it, or none has it."""
+    return _agreed(record.figures.get(figure) for record in records if record.trial.length == length)
+
+
+def baseline_at(length: int, records: Sequence[Record]) -> float | None:
+    """Return the baseline at a length: on the validation batches if all records had the same, else the exact one."""
+    on_batches = agreed("loss_baseline", length, records)
+    exact = (findings.exact_baseline(record) for record in records if record.trial.length == length)
+    return _agreed(exact) if on_batches is None else on_batches
+
+
+def _agreed(values: Iterable[float | None]) -> float | None:
+    distinct = set(values) - {None}
+    return distinct.pop() if len({number(value, 6) for value in distinct}) == 1 else None
+
+
+def _reference(loss: float, baseline: float | None) -> tuple[Shown, ...]:
+    multiple = f" ({ratio(loss / baseline)})" if baseline else ""
+    return (Shown(number(loss) + multiple, tone="dim"), *[Shown("")] * (len(MEASURES) - 1))
+
+
+def _networks(records: Sequence[Record], asked: Networks, bold: Container[int]) -> list[Row]:
+    """Return the rows by network, so that its engines stand together."""
+    found: dict[tuple[str, ...], dict[int, Record]] = {}
+    for record, labels in zip(records, asked.labels, strict=True):
+        found.setdefault(labels, {})[record.trial.length] = record
+    lengths, scale = sorted({r.trial.length for r in records}), LossScale.of(records)
+    return [
+        Row(
+            labels,
+            {length: _entry(r, best=id(r) in bold) for length, r in found[labels].items()},
+            trends=trends(found[labels], lengths, scale),
+        )
+        for labels in in_order(asked.labels)
+    ]
+
+
+def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
+    """Return the names of the bars of which any row has one, and the rows with those alone."""
+    kept = [index for index in range(len(TRENDS)) if any(row.trends and row.trends[index] for row in rows)]
+    few = [replace(row, trends=tuple(row.trends[index] for index in kept)) for row in rows]
+    return tuple(TRENDS[index] for index in kept), few
+
+
+def _entry(record: Record, *, best: bool) -> tuple[Shown, ...]:
+    return _loss(record), _speed(record, best=best), _norm(record), _horizon(record)
+
+
+def _norm(record: Record) -> Shown:
+    median, largest = (record.figures.get(f"gradient_norm_{name}") for name in ("median", "max"))
+    if not findings.is_exploding(record) or largest is None:
+        return Shown(number(median))
+    return Shown(f"{number(median)} (max {number(largest)})", tone="bad")
+
+
+def _speed(record: Record, *, best: bool) -> Shown:
+    if record.status != "ok":
+        return Shown(UNKNOWN, tone="dim")
+    names = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
+    shown = Shown(interval(*(record.figures.get(name) for name in names)), tone="best" if best else "")
+    if "deviation" in record.details:
+        return replace(shown, mark=OTHER_FUNCTION, tone="warn")
+    return shown if findings.is_verified(record) else replace(shown, mark=UNVERIFIED, tone=shown.tone or "warn")
+
+
+def _loss(record: Record) -> Shown:
+    if record.status != "ok":
+        return Shown(record.status.replace("_", " "), tone="warn" if record.status in _MILD else "bad")
+    loss, multiple = record.figures.get("loss_validation"), record.figures.get("loss_ratio")
+    shown = Shown(number(loss) if multiple is None else f"{number(loss)} ({ratio(multiple)})")
+    if record.figures.get("solved"):
+        return replace(shown, mark=SOLVED, tone="good")
+    return replace(shown, mark=BASELINE, tone="warn") if findings.at_baseline(record) else shown
+
+
+def _horizon(record: Record) -> Shown:
+    horizon = record.figures.get("gradient_horizon")
+    shown = Shown(UNKNOWN if horizon is None else f"{'>' * findings.is_censored(record)}{horizon:g}")
+    if horizon is not None and record.status != "ok":
+        shown = replace(shown, text=f"{shown.text} (step {record.horizon_step()})")
+    if findings.is_exploding(record):
+        return replace(shown, mark=EXPLODING, tone="bad")
+    return replace(shown, mark=VANISHING, tone="bad") if findings.is_vanishing(record) else shown

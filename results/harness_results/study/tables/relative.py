@@ -1,0 +1,156 @@
+"""Engines side by side on one network after another: throughput as a multiple of one engine's, beside the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+from harness.contract import Record, UnknownNameError
+from harness_results.study import versions
+from harness_results.study.engines import variant_legend
+from harness_results.study.machines import legend, machine_names
+from harness_results.study.networks import networks
+from harness_results.study.tables.notes import LEGEND
+from harness_results.study.tables.pivot import OTHER_FUNCTION, by_task
+from harness_results.study.verdicts.fastest import fastest
+from harness_results.study.verdicts.order import each_launch, interleaved
+from harness_results.text.format import UNKNOWN, number, seconds
+from harness_results.text.grid import Grid
+
+LIMIT = (
+    "limit: products of this shape that a recurrence must take one after the other, and the others at the rate of "
+    "large ones, by the fastest engine's products"
+)
+DRIFT = (
+    "their launches came before or after, or are too few to tell, so the multiples hold the machine's drift; better "
+    "measure all in one run, with --launches 5"
+)
+Place = tuple[str, ...]  # a network's labels and its length
+Engines = Mapping[str, Record]
+Launches = Sequence[Record]
+
+
+def relative(records: Sequence[Record], base: str) -> list[Grid]:
+    """Return one table per task: a row per network and length, a column per engine.
+
+    Args:
+        records: one per trial, of one run where the multiples are to mean anything.
+        base: the engine whose throughput counts as 1.
+
+    Raises:
+        UnknownNameError: no record is of that engine.
+    """
+    engines = list(dict.fromkeys(record.trial.engine for record in records))
+    if base not in engines:
+        raise UnknownNameError("engine of these records", base, engines)
+    return [_grid(task, base) for task in by_task(records)]
+
+
+def least_seconds(records: Sequence[Record], fraction: str = "fraction_of_serial_limit") -> float | None:
+    """Return the limit of a training step, the lowest that any engine's products allow; None where unknown.
+
+    Args:
+        records: one network and length on its engines.
+        fraction: the figure that holds the limit: ``fraction_of_serial_limit`` or ``fraction_of_peak``.
+    """
+    pairs = ((_figure(r, fraction), _figure(r, "step_seconds_median")) for r in records)
+    found = [fraction * step for fraction, step in pairs if fraction and step]
+    return min(found, default=None)
+
+
+def _grid(records: Sequence[Record], base: str) -> Grid:
+    found = networks(records)
+    bold = fastest([records])
+    places: dict[Place, dict[str, Record]] = {}
+    for record, labels in zip(records, found.labels, strict=True):
+        places.setdefault((*labels[:-1], str(record.trial.length)), {})[record.trial.engine] = record
+    engines = [base, *dict.fromkeys(r.trial.engine for r in records if r.trial.engine != base)]
+    return Grid(
+        title=f"{records[0].trial.task}: throughput as a multiple of {base}   {found.words}",
+        axes=(*found.axes[:-1], "T"),
+        columns=("limit", base, *engines[1:], "fastest", "x limit"),
+        rows=tuple((place, _cells(places[place], engines, bold)) for place in _by_network(places)),
+        notes=(
+            *_notes(records, base),
+            *_apart(places, base, engines[1:]),
+            *legend(records, machine_names(records)),
+            *versions.legend(records),
+            *variant_legend(records),
+        ),
+    )
+
+
+def _by_network(places: Mapping[Place, Engines]) -> list[Place]:
+    """Return the places so that the lengths of a network stand together, networks as they appear."""
+    order = list(dict.fromkeys(place[:-1] for place in places))
+    return sorted(places, key=lambda place: (order.index(place[:-1]), int(place[-1])))
+
+
+def _cells(engines: Engines, names: Sequence[str], bold: Container[int]) -> tuple[str, ...]:
+    base, speed = names[0], _speed(engines.get(names[0]))
+    step = _figure(engines[base], "step_seconds_median") if base in engines else None
+    multiples = (_multiple(engines.get(name), speed) for name in names[1:])
+    least = least_seconds(list(engines.values()))
+    clear = next((name for name, record in engines.items() if id(record) in bold), "cannot tell")
+    return (seconds(least), seconds(step), *multiples, clear, _of_limit(list(engines.values()), least))
+
+
+def _figure(record: Record, name: str) -> float | None:
+    value = record.figures.get(name)
+    return None if value is None else float(value)
+
+
+def _speed(record: Record | None) -> float | None:
+    return _figure(record, "tokens_per_second") if record is not None and record.status == "ok" else None
+
+
+def _multiple(record: Record | None, base: float | None) -> str:
+    if record is None:
+        return ""
+    if record.status != "ok":
+        return record.status.replace("_", " ")
+    speed = _speed(record)
+    mark = f" {OTHER_FUNCTION}" if "deviation" in record.details else ""
+    return (UNKNOWN if speed is None or not base else number(speed / base)) + mark
+
+
+def _of_limit(records: Sequence[Record], least: float | None) -> str:
+    """Return the shortest step of the engines that compute the same function, as a multiple of the limit."""
+    steps = [
+        _figure(record, "step_seconds_median")
+        for record in records
+        if record.status == "ok" and "deviation" not in record.details
+    ]
+    shortest = min(filter(None, steps), default=None)
+    return number(shortest / least) if shortest and least else UNKNOWN
+
+
+def _apart(places: Mapping[Place, Engines], base: str, engines: Sequence[str]) -> list[str]:
+    """Return a note on the engines whose launches took no turns with those of the base: drift is in their multiples."""
+    apart = [name for name in engines if not _in_turn(_timed(places, base, name))]
+    return [f"not interleaved with {base}: {', '.join(apart)}; {DRIFT}"] if apart else []
+
+
+def _timed(places: Mapping[Place, Engines], base: str, name: str) -> list[tuple[Launches, Launches]]:
+    """Return, for each network where both have a speed, the launches of each."""
+    both = (place for place in places.values() if _speed(place.get(base)) and _speed(place.get(name)))
+    return [(each_launch(place[base]), each_launch(place[name])) for place in both]
+
+
+def _in_turn(pairs: Sequence[tuple[Launches, Launches]]) -> bool:
+    """Say whether the launches took turns: on each network that has several, and over all, for those that have one."""
+    each = all(interleaved(*pair) for pair in pairs if min(map(len, pair)) > 1)
+    whole = [[launch for pair in pairs for launch in pair[side]] for side in (0, 1)]
+    return not pairs or (each and interleaved(*whole))
+
+
+def _notes(records: Sequence[Record], base: str) -> list[str]:
+    launches = sorted({int(record.details.get("launches", 1)) for record in records})
+    many = f"medians of {launches[0]} launches" if len(launches) == 1 and launches[0] > 1 else "medians"
+    notes = [
+        f"limit, {base}: time of a training step · others: throughput over that of {base}, {many}; above 1 is more",
+        "fastest: by the rule of harness compare · x limit: the shortest step over the limit",
+        LIMIT,
+    ]
+    if any("deviation" in record.details for record in records):
+        notes.append(f"{OTHER_FUNCTION} {LEGEND[OTHER_FUNCTION]}")
+    return notes

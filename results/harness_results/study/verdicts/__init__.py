@@ -1,0 +1,1 @@
+"""Statistics of launches: medians, intervals, noise floors, and which engine is faster."""

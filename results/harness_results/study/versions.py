@@ -1,0 +1,78 @@
+"""Versions of libraries that records were measured with, and which of them differ between two sides or interpreters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.contract.records.record import Record
+from harness_results.study.networks import OWN
+from harness_results.text.format import one_line
+
+ABSENT = "none"
+MOST = 8  # libraries in one line
+DIGITS = 12  # of a commit
+DISTRIBUTION = "rnn-harness"  # whose version is the harness's
+
+
+def versions(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return name -> versions, of the harness and of the libraries and plugins that the records were measured with."""
+    return _united(map(_libraries, records))
+
+
+def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
+    """Return name -> version on each side of whatever differs, Python and the harness's commit included.
+
+    A library that one side lacks counts only if all sides ran the same backends: a record lists those of its backend.
+    """
+    software = [_united(map(_software, side)) for side in sides]
+    backends = [{record.trial.backend for record in side if record.environment} for side in sides]
+    alike = all(names == backends[0] for names in backends)
+    names = dict.fromkeys(name for side in software for name in side)
+    texts = {name: tuple(" or ".join(side.get(name, [ABSENT])) for side in software) for name in names}
+    return {name: each for name, each in texts.items() if len(set(each)) > 1 and (alike or ABSENT not in each)}
+
+
+def _libraries(record: Record) -> dict[str, Any]:
+    harness = {"harness": record.harness_version} if record.harness_version else {}
+    plugins = dict(_mapping(record.environment.get("plugins")))
+    plugins.pop(DISTRIBUTION, None)
+    return {**harness, **_mapping(record.environment.get("libraries")), **plugins}
+
+
+def _software(record: Record) -> dict[str, Any]:
+    python = _mapping(record.environment.get("python")).get("version")
+    commit = str(record.environment.get("commit") or "")[:DIGITS]
+    software = {"Python": python, **_libraries(record), "commit": commit}
+    return {name: version for name, version in software.items() if version}
+
+
+def _united(versions_of_records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    united: dict[str, dict[str, None]] = {}
+    for versions_of_record in versions_of_records:
+        for name, version in versions_of_record.items():
+            united.setdefault(one_line(name), {})[one_line(version)] = None
+    return {name: list(distinct) for name, distinct in united.items()}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def in_words(names: Sequence[str], differences: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return one text for each side: its name, and its versions of what differs."""
+    shown = list(differences.items())[:MOST]
+    more = f" and {len(differences) - MOST} more" if len(differences) > MOST else ""
+    return [
+        f"{one_line(name)}: {', '.join(f'{library} {texts[side]}' for library, texts in shown)}{more}"
+        for side, name in enumerate(names)
+    ]
+
+
+def legend(records: Sequence[Record]) -> list[str]:
+    """Return a line for each interpreter of the records with its versions; none where there is one or all agree."""
+    sides: dict[str, list[Record]] = {}
+    for record in records:
+        sides.setdefault(record.trial.python or OWN, []).append(record)
+    differences = differing(list(sides.values())) if len(sides) > 1 else {}
+    return [f"python {words}" for words in in_words(list(sides), differences)] if differences else []

@@ -1,0 +1,1 @@
+"""Numbers and untrusted words as short safe text; lines, grids and plots of text."""

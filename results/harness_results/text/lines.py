@@ -1,0 +1,106 @@
+"""Lines of text for a terminal: what all tables share, and the lines of a plain grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from harness_results.text.grid import Grid
+
+GAP, DIVIDER = "  ", " │ "
+LEAST_LABEL = 8
+
+
+def joined(labels: Text, groups: Sequence[Text]) -> Text:
+    """Return one line: the labels, and each group after a divider."""
+    divider = Text(DIVIDER, style="dim")
+    line = Text("")
+    for part in (labels, *(piece for group in groups for piece in (divider, group))):
+        line.append_text(part)
+    return line
+
+
+def unrepeated(labels: Sequence[str], before: Sequence[str]) -> list[str]:
+    """Return the labels, less those that repeat the line above; the last, the engine, is always kept."""
+    last = len(labels) - 1
+    return [
+        "" if index < last and tuple(before[: index + 1]) == tuple(labels[: index + 1]) else label
+        for index, label in enumerate(labels)
+    ]
+
+
+def left(text: str, width: int) -> str:
+    """Return the text, filled on the right to so many cells of the terminal."""
+    return text + " " * (width - cell_len(text))
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the text, cut to so many cells with an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    return f"{set_cell_size(text, width - 1).rstrip()}…"
+
+
+def narrowed(labels: list[int], room: int) -> list[int]:
+    """Return the widths of the label columns, the widest made narrower until they fit, none below ``LEAST_LABEL``."""
+    widths = list(labels)
+    while sum(widths) + len(GAP) * (len(widths) - 1) > room and max(widths) > LEAST_LABEL:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def fitted(line: Text, width: int) -> Text:
+    """Return the line, cut where it is wider than the terminal: a row is never broken."""
+    line.truncate(width)
+    return line
+
+
+def note_lines(notes: Sequence[str]) -> Iterator[Text]:
+    """Yield the notes below a table, and an empty line after them."""
+    yield from map(Text, notes)
+    if notes:
+        yield Text("")
+
+
+def grid_lines(grid: Grid, width: int) -> Iterator[Text]:
+    """Yield the lines of a grid: in blocks below each other where its columns do not fit side by side."""
+    labels = [_widest(column) for column in zip(grid.axes, *(row for row, _ in grid.rows), strict=True)]
+    widths = [_widest(column) for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)]
+    labels = narrowed(labels, width - len(DIVIDER) - max(widths))
+    room = width - sum(labels) - len(GAP) * (len(labels) - 1) - len(DIVIDER)
+    yield Text(grid.title, style="bold")
+    for block in _blocks(widths, room):
+        yield fitted(_line(grid.axes, grid.columns, (labels, widths), block, "bold"), width)
+        before: tuple[str, ...] = ()
+        for row, cells in grid.rows:
+            yield fitted(_line(unrepeated(row, before), cells, (labels, widths), block, ""), width)
+            before = row
+        yield Text("")
+    yield from note_lines(grid.notes)
+
+
+def _widest(column: Iterable[str]) -> int:
+    return max(map(cell_len, column))
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return the columns in blocks, each with as many as fit into the room."""
+    blocks: list[list[int]] = []
+    left_over = 0
+    for index, width in enumerate(widths):
+        if not blocks or left_over < width + len(GAP):
+            blocks.append([])
+            left_over = room + len(GAP)
+        blocks[-1].append(index)
+        left_over -= width + len(GAP)
+    return blocks
+
+
+def _line(
+    labels: Sequence[str], cells: Sequence[str], widths: tuple[list[int], list[int]], block: list[int], style: str
+) -> Text:
+    names = GAP.join(left(shortened(label, width), width) for label, width in zip(labels, widths[0], strict=True))
+    shown = GAP.join(" " * (widths[1][index] - cell_len(cells[index])) + cells[index] for index in block)
+    return joined(Text(names, style=style), [Text(shown, style=style)])

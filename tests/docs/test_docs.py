@@ -1,0 +1,163 @@
+"""What README and docs claim: commands parse, code runs, every column and hook is described."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+from click.exceptions import Exit, MissingParameter
+from click.testing import CliRunner
+
+import harness.contract
+import paths
+from harness.cli.main import VERBS, cli
+from harness.contract import COLUMNS, Cell
+from harness.contract.records.record import STATUSES
+from harness.testing import CellConformance
+
+ROOT = paths.ROOT
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MEASURING = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+COMMANDS = [
+    shlex.split(line.partition("&&")[0], comments=True)[1:]
+    for block in blocks(README, "bash")
+    for line in block.splitlines()
+    if line.startswith("harness ")
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: " ".join(words)[:60])
+def test_every_command_of_the_readme_is_understood(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.toml").write_text('[matrix]\ntask = "copy"\n')
+    (tmp_path / "book.txt").write_text("all work and no play makes a dull corpus. " * 50)
+    arguments = [word for word in arguments if word not in {"torch:all", "jax:all"}]
+    if arguments[0] == "run":
+        arguments = [re.sub(r",(torch|jax):all", "", word) for word in arguments] + ["--dry-run"]
+    elif arguments[0] != "list":
+        arguments = [*arguments, "--help"]
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert result.exception is None, result.output
+
+
+def test_the_readme_shows_enough_commands_to_be_worth_checking():
+    assert {words[0] for words in COMMANDS} >= {"run", "report", "show", "sample", "check", "list", "new"}
+
+
+def commands_of(page):
+    """Yield the commands of a page: lines of its examples, and words in its text."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        written = re.match(r"\s*(?:\$ )?(harness .*)", line)
+        for command in [written[1]] if written else re.findall(r"`(harness [^`]+)`", line):
+            yield re.sub(r"\s#.*", "", command).partition("&&")[0]
+
+
+SHELVES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "results/**/*.md")
+PAGES = sorted(path for shelf in SHELVES for path in ROOT.glob(shelf) if "_build" not in path.parts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_of_a_page_has_the_options_that_it_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in commands_of(page):
+        _, *words = shlex.split(command)
+        if "|" in words or words[0] in {"VERB", "-p"} or words == ["report", "--store", "X"]:  # lists; refused
+            continue
+        context = cli.make_context("harness", [], resilient_parsing=True, obj=())
+        name, verb, rest = cli.resolve_command(context, words)
+        try:
+            verb.make_context(name, rest, parent=context)
+        except MissingParameter:
+            assert len(words) == 1 or not verb.params or "--format" in words, command  # a verb that is only named
+        except Exit:
+            pass  # --help
+
+
+def test_every_verb_stands_in_the_readme():
+    missing = [verb for verb in VERBS if f"harness {verb}" not in README]
+    assert missing in ([], ["env", "completion"])
+
+
+def readme_cell():
+    code = next(block for block in blocks(README, "python") if "class Leaky" in block)
+    names = {"Cell": Cell}
+    exec(code, names)
+    return names["Leaky"]()
+
+
+class TestTheCellOfTheReadme(CellConformance):
+    cell = readme_cell()
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("pandas")
+    pytest.importorskip("altair")
+    monkeypatch.chdir(tmp_path)
+    code = next(block for block in blocks(README, "python") if "harness.run(" in block)
+    code = code.replace("length=[25, 50])", "length=[3, 5], steps=3, hidden=4, batch=2, progress=False)\nframe =")
+    code = re.sub(r"frame =\n", "frame = ", code)
+    names: dict = {}
+    exec(code, names)
+    assert list(names["frame"].columns) == list(COLUMNS)
+    assert list(names["frame"]["status"]) == ["ok"] * 4
+    assert np.allclose(names["frame"]["loss_initial"][:2], names["frame"]["loss_initial"][2:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("column", [name for name in COLUMNS if name not in {"trial_id", "status", "reason"}])
+def test_every_measured_column_is_described(column):
+    from harness.contract.records.record import ORIGIN_COLUMNS, TRIAL_COLUMNS
+
+    stem = re.sub(r"_(first|median|max|last|low|high|seconds_median)$", "", column)
+    assert column in TRIAL_COLUMNS + ORIGIN_COLUMNS or f"`{column}`" in MEASURING or f"`{stem}" in MEASURING
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_is_described(status):
+    assert status in MEASURING
+
+
+def test_every_name_of_the_contract_is_public():
+    assert all(hasattr(harness.contract, name) for name in harness.contract.__all__)
+
+
+def test_every_chart_is_described():
+    pytest.importorskip("altair")
+    from harness_results.charts import all_charts
+
+    page = (ROOT / "docs" / "charts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## `(.*)`", page, re.MULTILINE) == list(all_charts())
+
+
+def test_the_plan_of_the_documentation_is_one(tmp_path):
+    page = (ROOT / "docs" / "plans.md").read_text(encoding="utf-8")
+    (plan,) = blocks(page, "toml")
+    (tmp_path / "plan.toml").write_text(plan, encoding="utf-8")
+    command = ["-p", "no:torch", "-p", "no:jax", "run", str(tmp_path / "plan.toml"), "--dry-run"]
+    last = CliRunner().invoke(cli, command, standalone_mode=False).output.splitlines()[-1]
+    told = re.search(r"the (\d+) trials", page)[1]
+    assert last == f"{told} trials, 3 launches each"
+    assert CliRunner().invoke(cli, [*command, "--length", "50"], standalone_mode=False).exception is None
+
+
+def anchor(heading):
+    """Return what the repository's host makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(page):
+    for target, _, place in re.findall(r"\]\(([^)#\s]*)(#([^)\s]+))?\)", page.read_text(encoding="utf-8")):
+        if re.match(r"\w+:", target):
+            continue
+        found = page.parent / target if target else page
+        assert found.exists(), f"{page.name} links to {target}"
+        if place:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert place in map(anchor, headings), f"{page.name} links to {target}#{place}"

@@ -1,0 +1,201 @@
+"""Every committed table is made again from the committed records, and what README quotes are their figures."""
+
+import json
+import re
+from itertools import groupby
+
+import pytest
+
+import paths
+from harness.contract import COLUMNS, Record, Trial
+from harness.contract.records.record import FIGURE_COLUMNS, TRIAL_COLUMNS
+from harness.measure.setup import default_options
+from harness.plugins import load_plugins
+from harness_results.render.markup import markdown_of
+from harness_results.render.terminal import plain_table
+from harness_results.study.scaling import scaling
+from harness_results.study.tables.crossover import crossover_table
+from harness_results.study.tables.relative import relative
+from harness_results.study.tables.sections import relative_report
+from harness_results.text.format import number
+
+ROOT = paths.ROOT
+MEASURED = ROOT / "results" / "measured"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TABLE = (MEASURED / "README.md").read_text(encoding="utf-8")
+FILES = sorted(path.name for path in MEASURED.glob("*.jsonl"))
+WITHOUT_SETTINGS = ("tinyshakespeare.jsonl",)  # older, of a text that is not committed
+README_TABLES = {"first-command.jsonl": 120, "adding.jsonl": 120}  # file -> width
+PLUGINS = load_plugins()
+
+
+def rows(name: str) -> list[dict]:
+    return [json.loads(line) for line in (MEASURED / name).read_text(encoding="utf-8").splitlines()]
+
+
+def record(row: dict) -> Record:
+    """Return the record of a row; curves, samples and flags are not in it."""
+    asked = {name: row[name] for name in (*TRIAL_COLUMNS[1:], "python")} | json.loads(row["settings"])
+    told = {name: row[name] for name in ("launches", "interval", "gradient_horizon_censored", "deviation")}
+    origin = {name: row[name] for name in ("environment_id", "started_at", "harness_version")}
+    figures = {name: row[name] for name in FIGURE_COLUMNS}
+    details = {name: value for name, value in told.items() if value is not None}
+    details["task_defaults"] = default_options(PLUGINS.task(row["task"]))
+    return Record(Trial(**asked), row["status"], row["reason"], figures, {}, details, **origin)
+
+
+def records(name: str) -> list[Record]:
+    return [record(row) for row in rows(name)]
+
+
+def written(value: float, text: str) -> bool:
+    """Say whether a figure, rounded to the digits of a text, is that text."""
+    return f"{value:.{len(text.partition('.')[2])}f}" == text
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in WITHOUT_SETTINGS])
+def test_a_row_is_the_whole_trial(name):
+    for row in rows(name):
+        assert list(row) == list(COLUMNS)[: len(row)]  # later versions add columns at the end
+        assert record(row).trial.trial_id == row["trial_id"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_stands_in_the_readme_with_the_command_that_makes_it(name):
+    assert re.search(rf"\| `{re.escape(name)}`[^|]*\| `(harness|python) ", TABLE)
+
+
+def test_the_table_of_the_work_items_is_made_again_from_their_records():
+    found = markdown_of(relative_report(records("work-items.jsonl"), "torch:library"))
+    # A row has the start of one launch, the store that the table was made of those of all: who took turns is not in it.
+    found = re.sub(r"- not interleaved with .*\n", "", found)
+    assert found == (MEASURED / "work-items.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "variant", "rows"), [("parallel-in-time", "parallel", 8), ("newton", "deer", 6)])
+def test_the_crossover_in_the_docs_is_made_again_from_its_records(name, variant, rows):
+    grid = crossover_table(records(f"{name}.jsonl"))
+    assert grid is not None
+    made = [f"| {' | '.join((*labels, *cells))} |" for labels, cells in grid.rows]
+    told = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8").partition("## Parallel in time")[2]
+    assert len(made) == rows
+    assert [line for line in told.splitlines() if f":{variant} |" in line] == made
+
+
+def test_no_other_table_is_committed():
+    assert sorted(path.name for path in MEASURED.glob("*.md")) == ["README.md", "work-items.md"]
+
+
+@pytest.mark.parametrize("name", README_TABLES)
+def test_a_table_of_the_readme_is_made_again_from_its_records(name):
+    text = plain_table(records(name), README_TABLES[name])
+    made = [line for line in text.splitlines() if "│" in line]
+    title = " ".join(text.partition("│")[0].split())
+    (quoted,) = (block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if block[:4] == text[:4])
+    shown = [line for line in quoted.splitlines() if "│" in line]
+    assert shown == made[: len(shown)]
+    assert " ".join(quoted.split()).startswith(title)
+    assert "T = 50" in quoted
+
+
+NETWORK = re.compile(
+    r"\| (\w+) (\d+)/(\d+), T = (\d+) \| 1 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) `([\w:-]+)` \|"
+)
+PEERS = ("flax", "haiku", "equinox", "keras-jax")
+
+
+def multiples() -> dict[tuple[str, ...], dict[str, str]]:
+    """Return (cell, hidden, batch, T), one layer -> engine -> its multiple, as the committed table has it."""
+    (grid,) = relative(records("work-items.jsonl"), "torch:library")
+    at = {name: index for index, name in enumerate(grid.axes)}
+    return {
+        tuple(labels[at[name]] for name in ("cell", "hidden", "batch", "T")): dict(
+            zip(grid.columns, cells, strict=True)
+        )
+        for labels, cells in grid.rows
+        if labels[at["layers"]] == "1"
+    }
+
+
+def test_the_multiples_that_the_readme_quotes_are_those_of_the_work_items():
+    table, quoted = multiples(), NETWORK.findall(README)
+    assert len(quoted) == 6
+    for cell, hidden, batch, length, *engines, best, peer in quoted:
+        found = table[cell, hidden, batch, length]
+        names = ("numpy:native", "torch:native", "jax:native")
+        assert [f"{float(found[name]):.2f}" for name in names] == engines, (cell, hidden, length)
+        peers = {engine: float(text) for engine, text in found.items()
+                 if engine.startswith(PEERS) and re.fullmatch(r"[\d.]+", text)}  # fmt: skip
+        assert (peer, best) == (max(peers, key=peers.__getitem__), f"{max(peers.values()):.2f}")
+
+
+def largest_spread(name: str, figure: str, engines: int) -> float:
+    """Return the largest relative distance between so many engines on one task and network."""
+
+    def key(row):
+        return row["task"], row["cell"], row["hidden"], row["length"]
+
+    groups = [[row[figure] for row in group] for _, group in groupby(sorted(rows(name), key=key), key)]
+    assert {len(group) for group in groups} == {engines}
+    return max((max(group) - min(group)) / min(group) for group in groups)
+
+
+def claim(pattern: str) -> tuple[str, ...]:
+    found = re.search(pattern, TABLE)
+    assert found, pattern
+    return found.groups()
+
+
+def test_what_is_said_of_the_agreement_is_so():
+    initial, final = claim(r"agree on `loss_initial` to ([\d.e-]+) relative and on `loss_final` to ([\d.e-]+)")
+    spreads = (largest_spread("agreement.jsonl", name, 6) for name in ("loss_initial", "loss_final"))
+    assert [f"{value:.1e}" for value in spreads] == [f"{float(text):.1e}" for text in (initial, final)]
+    assert {row["status"] for row in rows("agreement.jsonl")} == {"ok"}
+
+
+def test_what_is_said_of_newtons_method_is_so():
+    (final,) = claim(r"the four variants agree on `loss_final` to ([\d.e-]+) relative")
+    assert f"{largest_spread('newton.jsonl', 'loss_final', 4):.1e}" == f"{float(final):.1e}"
+
+
+def test_what_is_said_of_tinyshakespeare_is_so():
+    loss, trigram = claim(
+        r"validation loss ([\d.]+) nats per character on each backend, below the trigram model's ([\d.]+)"
+    )
+    for row in rows("tinyshakespeare.jsonl"):
+        assert written(row["loss_validation"], loss)
+        assert written(row["loss_baseline"], trigram)
+
+
+def test_what_is_said_of_long_range_addition_is_so():
+    low, high, ratio = claim(
+        r"gradient horizon of (\d+) to (\d+) steps; .* and it is at ([\d.]+) of the baseline at T = 200"
+    )
+    by_cell = {(row["cell"], row["length"]): row for row in rows("adding.jsonl")}
+    horizons = [by_cell["rnn", length]["gradient_horizon"] for length in (50, 100, 200)]
+    assert [min(horizons), max(horizons)] == [int(low), int(high)]
+    assert written(by_cell["lstm", 200]["loss_ratio"], ratio)
+    assert [by_cell["lstm", length]["solved"] for length in (50, 100, 200)] == [True, True, False]
+
+
+def test_what_is_said_of_over_fitting_is_so():
+    ends, falls, ratio = claim(
+        r"ends at ([\d.]+) nats while training falls to ([\d.]+).*validation ends at ([\d.]+) of the baseline"
+    )
+    by_task = {row["task"]: row for row in rows("over-fitting.jsonl")}
+    assert written(by_task["char"]["loss_validation"], ends)
+    assert written(by_task["char"]["loss_final"], falls)
+    assert written(by_task["adding"]["loss_ratio"], ratio)
+
+
+def test_what_is_said_of_long_sequences_is_so():
+    most, *told = claim(
+        r"at most (\d+) MB of memory.*`numpy:vectorised` ([\d.]+) and ([\d.]+), `torch:native` ([\d.]+) and ([\d.]+), "
+        r"`jax:native` ([\d.]+) and ([\d.]+)"
+    )
+    found = {(one.records[0].trial.engine, one.records[0].trial.batch): one.exponent.value
+             for one in scaling(records("long-sequences.jsonl"))}  # fmt: skip
+    engines = [(name, batch) for name in ("numpy:vectorised", "torch:native", "jax:native") for batch in (1, 8)]
+    assert [f"{found[engine]:.2f}" for engine in engines] == told
+    peak = max(row["peak_memory_bytes"] for row in rows("long-sequences.jsonl"))
+    assert number(peak / 1e6) == most
