@@ -16,14 +16,34 @@ from pathlib import Path
 
 from harness_results.store.store import Store
 
-NETWORK = ["-b", "numpy:vectorised,torch:library", "-t", "copy", "-c", "lstm", "-T", "50", "--steps", "120"]
+NETWORK = [
+    "-b",
+    "numpy:vectorised,torch:library",
+    "-t",
+    "copy",
+    "-c",
+    "lstm",
+    "-T",
+    "50",
+    "--steps",
+    "120",
+]
 COMMAND = ["run", *NETWORK, "--fast"]
 
 
 def measure(runs: int, options: list[str], store: Path) -> None:
     """Run the same plan ``runs`` times into one store."""
     for number in range(1, runs + 1):
-        command = [sys.executable, "-m", "harness", *COMMAND, *options, "--fresh", "--order-seed", str(number)]
+        command = [
+            sys.executable,
+            "-m",
+            "harness",
+            *COMMAND,
+            *options,
+            "--fresh",
+            "--order-seed",
+            str(number),
+        ]
         done = subprocess.run([*command, "--store", str(store)], check=False, stdout=sys.stderr)
         if done.returncode:  # it has said why
             sys.exit(done.returncode)
@@ -37,7 +57,9 @@ def seconds_per_step(store: Path, left_out: Sequence[int]) -> dict[str, list[lis
             of_run: dict[str, list[float]] = {}
             for record in opened.launches(run.run_id):
                 taken = record.figures.get("step_seconds_median")
-                of_run.setdefault(record.trial.engine, []).extend([float(f"{taken:.6g}")] if taken else [])
+                of_run.setdefault(record.trial.engine, []).extend(
+                    [float(f"{taken:.6g}")] if taken else []
+                )
             for engine, seconds in of_run.items():
                 found.setdefault(engine, []).append(seconds)
     return found
@@ -49,13 +71,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--launches", type=int, default=7)
     parser.add_argument("--affinity", help="The processors on which to run.")
-    parser.add_argument("--store", type=Path, help="Keep the records there; runs that are there already count.")
-    parser.add_argument("--leave-out", type=int, nargs="*", default=[], help="Runs that something disturbed.")
+    parser.add_argument(
+        "--store", type=Path, help="Keep the records there; runs that are there already count."
+    )
+    parser.add_argument(
+        "--leave-out", type=int, nargs="*", default=[], help="Runs that something disturbed."
+    )
     chosen = parser.parse_args()
-    for name, least in (("runs", 1), ("launches", 2)):  # of one launch each there is no order to shuffle
+    for name, least in (
+        ("runs", 1),
+        ("launches", 2),
+    ):  # of one launch each there is no order to shuffle
         if getattr(chosen, name) < least:
             parser.error(f"--{name}: at least {least} is needed")
-    options = ["--launches", str(chosen.launches), *(["--affinity", chosen.affinity] if chosen.affinity else [])]
+    options = [
+        "--launches",
+        str(chosen.launches),
+        *(["--affinity", chosen.affinity] if chosen.affinity else []),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         store = chosen.store or Path(folder) / "drift.sqlite"
         measure(chosen.runs, options, store)

@@ -98,7 +98,9 @@ class Case:
 
 def main(words: Sequence[str]) -> None:
     """Run the cases; print a line for each fault and a summary of each family."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, count in (("plans", 300), ("commands", 700), ("bytes", 300), ("stores", 40)):
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
@@ -112,7 +114,9 @@ def main(words: Sequence[str]) -> None:
             "bytes": damaged_bytes(ground, arguments.bytes, arguments.seed),
             "stores": hostile_stores(ground, arguments.stores),
         }
-        faults = sum(run_family(family, cases, ground, arguments.only) for family, cases in families.items())
+        faults = sum(
+            run_family(family, cases, ground, arguments.only) for family, cases in families.items()
+        )
     sys.exit(1 if faults else 0)
 
 
@@ -123,8 +127,25 @@ def lay(folder: Path) -> Ground:
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet):
         status = cli._status(["run", str(plan), "--store", str(store), "-q", "-f", "json"])  # noqa: SLF001
-        text = ["-t", "char", "-c", "rnn", "-T", "5", "--hidden", "4", "--batch", "2", "--steps", "6", "--sample", "5"]
-        status |= cli._status(["run", *text, "-b", "numpy:loop", "--store", str(store), "-q", "-f", "json"])  # noqa: SLF001
+        text = [
+            "-t",
+            "char",
+            "-c",
+            "rnn",
+            "-T",
+            "5",
+            "--hidden",
+            "4",
+            "--batch",
+            "2",
+            "--steps",
+            "6",
+            "--sample",
+            "5",
+        ]
+        status |= cli._status(
+            ["run", *text, "-b", "numpy:loop", "--store", str(store), "-q", "-f", "json"]
+        )  # noqa: SLF001
     if status:
         raise UsageError(
             f"the run that fills the undamaged store failed: exit status {status}; run its plan by hand to see why"
@@ -149,7 +170,10 @@ def run_family(family: str, cases: Iterator[Case], ground: Ground, only: str | N
             statuses["fault" if fault is not None else f"exit {status}"] += 1
             if fault is not None or only:
                 shown = " ".join(word if len(word) < 80 else f"{word[:77]}..." for word in command)  # noqa: PLR2004
-                print(f"{family}:{number} {case.name}: exit {status}: harness {shown}\n{output[-1500:]}", flush=True)
+                print(
+                    f"{family}:{number} {case.name}: exit {status}: harness {shown}\n{output[-1500:]}",
+                    flush=True,
+                )
         shutil.rmtree(folder)
     if only is None:
         ended = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
@@ -199,8 +223,16 @@ def plans(count: int, seed: int) -> Iterator[Case]:
         text = PLAN.encode()
         for _ in range(rng.randint(1, 3)):
             text = mutated(text, rng)
-        verb = rng.choice((["plan", "validate", "p.toml"], ["plan", "show", "p.toml"], ["run", "p.toml", "--dry-run"]))
-        yield Case("mutated plan", lambda folder, text=text: (folder / "p.toml").write_bytes(text), [verb])  # type: ignore[misc]
+        verb = rng.choice(
+            (
+                ["plan", "validate", "p.toml"],
+                ["plan", "show", "p.toml"],
+                ["run", "p.toml", "--dry-run"],
+            )
+        )
+        yield Case(
+            "mutated plan", lambda folder, text=text: (folder / "p.toml").write_bytes(text), [verb]
+        )  # type: ignore[misc]
 
 
 def mutated(text: bytes, rng: random.Random) -> bytes:
@@ -258,7 +290,9 @@ def options_of(verb: str) -> tuple[list[str], list[str]]:
     if isinstance(command, click.Group):
         first = [next(iter(command.commands))]
         command = command.commands[first[0]]
-    return [name for option in command.params for name in option.opts if name.startswith("-")] or ["--help"], first
+    return [name for option in command.params for name in option.opts if name.startswith("-")] or [
+        "--help"
+    ], first
 
 
 def damaged_bytes(ground: Ground, count: int, seed: int) -> Iterator[Case]:
@@ -292,7 +326,9 @@ def hostile_stores(ground: Ground, count: int) -> Iterator[Case]:
     """Yield the good store after statements that somebody with malice, or a broken program, could have run."""
     for name, statements in list(hostilities().items())[:count]:
 
-        def prepare(folder: Path, statements: Sequence[tuple[str, tuple[object, ...]]] = statements) -> None:
+        def prepare(
+            folder: Path, statements: Sequence[tuple[str, tuple[object, ...]]] = statements
+        ) -> None:
             shutil.copy(ground.store, folder / "s.sqlite")
             with contextlib.closing(sqlite3.connect(folder / "s.sqlite")) as connection:
                 for statement, values in statements:

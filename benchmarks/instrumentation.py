@@ -33,7 +33,11 @@ SHAPES = ((10, 32, 8), (25, 128, 32), (64, 512, 64))  # T, hidden, batch of an L
 NORMS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "numpy": ("harness_numpy.trainer", "global_norm", lambda _vector: 1.0),
     "torch": ("harness_torch.update", "_clip", lambda _rule, _gradients, _again: (1.0, False)),
-    "jax": ("harness_jax.functions", "clip", lambda _rule, gradients, _shares: (gradients, 1.0, False)),
+    "jax": (
+        "harness_jax.functions",
+        "clip",
+        lambda _rule, gradients, _shares: (gradients, 1.0, False),
+    ),
 }
 PAIRS, WARM_UP = 150, 20
 SECONDS = 12.0  # at most so long per shape
@@ -42,19 +46,30 @@ STEPS = 1000
 
 def main(arguments: Sequence[str]) -> None:
     """Print one line per engine and shape."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
-    parser.add_argument("--cpu", action="store_true", help="the processor's seconds of this process")
+    parser.add_argument(
+        "--cpu", action="store_true", help="the processor's seconds of this process"
+    )
     asked = parser.parse_args(arguments)
     clock = time.process_time if asked.cpu else time.perf_counter
     plugins, order = load_plugins(), random.Random(0)  # noqa: S311 - an order, no secret
     axes = {"task": ("adding",), "clip_norm": (None,)}
-    cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
-    requests = [PlanRequest({"backend": (engine,), **axes}, cases=cases) for engine in asked.engines]
+    cases = [
+        {"length": (length,), "hidden": (hidden,), "batch": (batch,)}
+        for length, hidden, batch in SHAPES
+    ]
+    requests = [
+        PlanRequest({"backend": (engine,), **axes}, cases=cases) for engine in asked.engines
+    ]
     trials = [trial for request in requests for trial in expand(request, plugins)]
     if unknown := [trial.backend for trial in trials if trial.backend not in NORMS]:
         raise UnknownNameError("backend whose norm can be left out:", unknown[0], NORMS)
-    print(f"{'engine':18}{'T/hidden/batch':16}{'ms per step':>12}  {'with / without the norm':26}flow")
+    print(
+        f"{'engine':18}{'T/hidden/batch':16}{'ms per step':>12}  {'with / without the norm':26}flow"
+    )
     for trial in trials:
         print(line(trial, plugins, order, clock), flush=True)
 

@@ -39,7 +39,9 @@ PAGE = {"report --format html": ["report", "--format", "html"]}
 
 def main(words: Sequence[str]) -> None:
     """Make, time or weigh."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["make", "time", "page"])
     parser.add_argument("store")
     parser.add_argument("--trials", type=int, default=100_000)
@@ -67,8 +69,13 @@ def make(location: str, trials: int, points: int) -> None:
     with Store.open(location) as store:
         for number in range(RUNS):
             run_id = store.begin_run(f"harness run part-{number}.toml", {"launches": 1})
-            some = [rows.pack(one) for one in islice(records, trials * (number + 1) // RUNS - trials * number // RUNS)]
-            store.database.run(lambda c, some=some, run_id=run_id: _insert(c, some, run_id), write=True)
+            some = [
+                rows.pack(one)
+                for one in islice(records, trials * (number + 1) // RUNS - trials * number // RUNS)
+            ]
+            store.database.run(
+                lambda c, some=some, run_id=run_id: _insert(c, some, run_id), write=True
+            )
 
 
 def _insert(connection: object, packed: list[rows.PackedRecord], run_id: int) -> None:
@@ -79,17 +86,30 @@ def _insert(connection: object, packed: list[rows.PackedRecord], run_id: int) ->
 def synthetic(count: int, points: int) -> Iterator[Record]:
     """Yield records that differ in cell, length, engine and seed."""
     random = np.random.default_rng(0)
-    places = [{"cpu": {"model": f"CPU {n}"}, "libraries": {f"library{i}": "1.0" for i in range(60)}} for n in range(4)]
-    details = {"parity": {"errors": {f"weight_{i}": random.random() for i in range(30)}}, "flags": [], "notes": []}
+    places = [
+        {"cpu": {"model": f"CPU {n}"}, "libraries": {f"library{i}": "1.0" for i in range(60)}}
+        for n in range(4)
+    ]
+    details = {
+        "parity": {"errors": {f"weight_{i}": random.random() for i in range(30)}},
+        "flags": [],
+        "notes": [],
+    }
     for number in range(count):
         seed, cell, length, engine = _axes(number)
         backend, _, variant = engine.partition(":")
-        trial = Trial(backend=backend, variant=variant, task="copy", cell=cell, length=length, seed=seed)
+        trial = Trial(
+            backend=backend, variant=variant, task="copy", cell=cell, length=length, seed=seed
+        )
         place = int(random.integers(len(places)))
         curves = {name: random.random(points).tolist() for name in ("loss", "gradient_norm")}
         found = Record(trial, "ok", None, _figures(random), curves, details, places[place], f"e{place}",
                        "2026-01-01T00:00:00+00:00", "0.1.0")  # fmt: skip
-        yield found if number % 50 else replace(found, status="failed", reason="did not work", figures={})
+        yield (
+            found
+            if number % 50
+            else replace(found, status="failed", reason="did not work", figures={})
+        )
 
 
 def _axes(number: int) -> tuple[int, str, int, str]:
@@ -124,7 +144,9 @@ def measure_verbs(verbs: Mapping[str, Sequence[str]], location: str) -> None:
         command = [sys.executable, "-m", "harness", *words, location]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = _children_seconds() - began
-        print(f"{name:24}{seconds:8.2f} s   exit {done.returncode}, {len(done.stdout):,} characters")
+        print(
+            f"{name:24}{seconds:8.2f} s   exit {done.returncode}, {len(done.stdout):,} characters"
+        )
         if done.returncode not in {0, 3}:
             last = done.stderr.strip().rpartition("\n")[2]
             raise UsageError(f"`harness {' '.join(words)}` failed: {last}")

@@ -27,7 +27,9 @@ LOOKS = 10  # timed at each event
 
 def main(arguments: Sequence[str]) -> None:
     """Print a line for each engine."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
     axes = {"task": ("copy",), "length": (20,), "hidden": (64,), "batch": (16,), "steps": (30,)}
     request = PlanRequest({"backend": parser.parse_args(arguments).engines, **axes})

@@ -34,12 +34,17 @@ def main(arguments: Sequence[str]) -> None:
     """Print one line per engine and shape."""
     from intervals import median_interval
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
     engines = parser.parse_args(arguments).engines
     plugins = load_plugins()
     axes = {"task": ("adding",), "steps": (LONGEST,), "evaluate_every": (0,)}
-    cases = [{"length": (length,), "hidden": (hidden,), "batch": (batch,)} for length, hidden, batch in SHAPES]
+    cases = [
+        {"length": (length,), "hidden": (hidden,), "batch": (batch,)}
+        for length, hidden, batch in SHAPES
+    ]
     requests = [PlanRequest({"backend": (engine,), **axes}, cases=cases) for engine in engines]
     trials = [trial for request in requests for trial in expand(request, plugins)]
     print(f"{'engine':16} {'T/hidden/batch':14} {'ms per step':>11}  harness / bare loop")
@@ -59,7 +64,9 @@ def measure(trial: Trial, plugins: Plugins) -> list[tuple[float, float]]:
     trainer, batches = setup.trainer(), setup.training()
     pairs: list[tuple[float, float]] = []
     for steps, seconds in blocks(setup, trainer):
-        pairs.append((seconds / steps, bare_loop(trainer, [next(batches) for _ in range(steps)]) / steps))
+        pairs.append(
+            (seconds / steps, bare_loop(trainer, [next(batches) for _ in range(steps)]) / steps)
+        )
         if len(pairs) == BLOCKS:
             break
     return pairs

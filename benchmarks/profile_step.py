@@ -44,7 +44,9 @@ METHODS = (  # of the network in ``numpy``
 )
 
 Step = Callable[[], None]
-Shares = Mapping[str, tuple[float, float]]  # phase -> seconds of a step, and of them in the C kernel
+Shares = Mapping[
+    str, tuple[float, float]
+]  # phase -> seconds of a step, and of them in the C kernel
 
 
 class ProcessClock(Clock):
@@ -68,7 +70,9 @@ def main(arguments: Sequence[str]) -> None:
     ranked = sorted(shares.items(), key=lambda item: -item[1][0])
     rest = [seconds for _, seconds in ranked[ROWS:]]
     if rest:
-        ranked[ROWS:] = [("others", (sum(all_of for all_of, _ in rest), sum(inside for _, inside in rest)))]
+        ranked[ROWS:] = [
+            ("others", (sum(all_of for all_of, _ in rest), sum(inside for _, inside in rest)))
+        ]
     for phase, (seconds, inside) in ranked:
         kernel = f"  {1e6 * inside:10.1f} us in C" if inside else ""
         print(f"  {phase:58}{1e6 * seconds:10.1f} us {seconds / total:6.1%}{kernel}")
@@ -76,16 +80,22 @@ def main(arguments: Sequence[str]) -> None:
 
 def prepared(arguments: Sequence[str], plugins: Plugins) -> Setup:
     """Return the trial's parts, in a process that has a worker's environment: where it has not, it starts again."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("backend", "cell", "hidden", "batch", "layers", "length"):
         parser.add_argument(name, metavar=name.upper())
     asked = vars(parser.parse_args(arguments))
     if (backend := asked["backend"].partition(":")[0]) not in PROFILERS:
         raise UnknownNameError("backend with a profiler:", backend, PROFILERS)
     axes = {name: (int(word) if word.isdecimal() else word,) for name, word in asked.items()}
-    trial, *others = expand(PlanRequest(axes | {"task": ("char",), "clip_norm": (1.0,), "steps": (1,)}), plugins)
+    trial, *others = expand(
+        PlanRequest(axes | {"task": ("char",), "clip_norm": (1.0,), "steps": (1,)}), plugins
+    )
     if others:
-        raise UsageError(f"{asked['backend']} is more than one engine: name a variant, as in {trial.engine}")
+        raise UsageError(
+            f"{asked['backend']} is more than one engine: name a variant, as in {trial.engine}"
+        )
     environment = worker_environment(trial, plugins)
     if environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606 - this very program
@@ -123,7 +133,11 @@ def beside_the_limit(setup: Setup, seconds: float) -> str:
     limits, _ = meter.measure(setup.model, setup.trial.batch)
     found = limit_figures(limits, setup.model, setup.trial.batch, setup.trial.length, seconds)
     fraction = found.get("fraction_of_serial_limit")
-    return "" if not fraction else f", {1 / float(fraction):.2f} times the limit of {1e3 * seconds * fraction:.3f} ms"
+    return (
+        ""
+        if not fraction
+        else f", {1 / float(fraction):.2f} times the limit of {1e3 * seconds * fraction:.3f} ms"
+    )
 
 
 @dataclass
@@ -132,7 +146,9 @@ class Sections:
 
     clock: Callable[[], float]
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
-    open: list[tuple[str, float]] = field(default_factory=list)  # phase, and seconds of what it called
+    open: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # phase, and seconds of what it called
 
     def watch(self, owner: Any, name: str, phase: str = "") -> None:
         """Let a function of ``owner`` be a phase; without a name, a part in C of the phase that calls it."""
@@ -163,12 +179,17 @@ def numpy_shares(trainer: Any, step: Step) -> Shares:
     start = time.perf_counter()
     step()
     brief = time.perf_counter() - start < BRIEF  # the processor's clock would take most of it
-    sections, network = Sections(time.perf_counter if brief else time.process_time), trainer._network  # noqa: SLF001
+    sections, network = (
+        Sections(time.perf_counter if brief else time.process_time),
+        trainer._network,
+    )  # noqa: SLF001
     for name in METHODS:
         if hasattr(network, name):
             sections.watch(network, name, f"network.{name}")
     for work in getattr(network, "_workspaces", {}).values():  # those of loop have none
-        for recurrence, name in ((one, name) for one in work.layers for name in ("forward", "backward")):
+        for recurrence, name in (
+            (one, name) for one in work.layers for name in ("forward", "backward")
+        ):
             sections.watch(recurrence, name, f"recurrence.{name}")
     module = import_module("harness_numpy.trainer")
     for name in ("backpropagate", "global_norm", "clip"):
@@ -185,7 +206,10 @@ def numpy_shares(trainer: Any, step: Step) -> Shares:
         step()
         for phase, (seconds, inside) in sections.seconds.items():
             seen[phase].append((seconds, inside))
-    return {phase: (median(s for s, _ in pairs), median(c for _, c in pairs)) for phase, pairs in seen.items()}
+    return {
+        phase: (median(s for s, _ in pairs), median(c for _, c in pairs))
+        for phase, pairs in seen.items()
+    }
 
 
 def torch_shares(_trainer: Any, step: Step) -> Shares:
@@ -194,7 +218,10 @@ def torch_shares(_trainer: Any, step: Step) -> Shares:
     with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as profile:
         for _ in range(PROFILED):
             step()
-    return {each.key: (1e-6 * each.self_cpu_time_total / PROFILED, 0.0) for each in profile.key_averages()}
+    return {
+        each.key: (1e-6 * each.self_cpu_time_total / PROFILED, 0.0)
+        for each in profile.key_averages()
+    }
 
 
 def jax_shares(trainer: Any, step: Step) -> Shares:
@@ -212,7 +239,10 @@ def jax_shares(trainer: Any, step: Step) -> Shares:
         if event.get("ph") == "X" and event["name"] in origins:
             found[event["name"]].append(1e-6 * event["dur"])
     return {
-        f"{name}  {origins[name].rpartition('jit(step)/')[2][-36:]}": (median(each) * len(each) / PROFILED, 0.0)
+        f"{name}  {origins[name].rpartition('jit(step)/')[2][-36:]}": (
+            median(each) * len(each) / PROFILED,
+            0.0,
+        )
         for name, each in found.items()
     }
 

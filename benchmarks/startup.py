@@ -33,7 +33,14 @@ from harness.plan.expand import expand
 from harness.plan.request import PlanRequest
 from harness.plugins import Plugins, load_plugins
 
-AXES = {"task": ("copy",), "cell": ("lstm",), "length": (25,), "hidden": (128,), "batch": (32,), "steps": (2,)}
+AXES = {
+    "task": ("copy",),
+    "cell": ("lstm",),
+    "length": (25,),
+    "hidden": (128,),
+    "batch": (32,),
+    "steps": (2,),
+}
 PHASES = ("load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step")
 ENGINES = ("numpy", "torch", "jax")
 Seconds = dict[str, float]
@@ -41,7 +48,9 @@ Seconds = dict[str, float]
 
 def main(arguments: Sequence[str]) -> None:
     """Print one line per engine."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("engines", nargs="*", default=ENGINES, metavar="BACKEND[:VARIANT]")
     parser.add_argument("--launches", type=int, default=5)
     asked = parser.parse_args(arguments)
@@ -49,7 +58,9 @@ def main(arguments: Sequence[str]) -> None:
         parser.error("--launches: at least 1 is needed")
     keep_bytecode()
     plugins = load_plugins()
-    trials = expand(PlanRequest({**AXES, "backend": asked.engines, "evaluate_every": (0,)}), plugins)
+    trials = expand(
+        PlanRequest({**AXES, "backend": asked.engines, "evaluate_every": (0,)}), plugins
+    )
     measured: dict[str, list[Seconds]] = {trial.engine: [] for trial in trials}
     for _ in range(asked.launches + 1):
         for trial in trials:
@@ -64,7 +75,9 @@ def main(arguments: Sequence[str]) -> None:
 def keep_bytecode() -> None:
     """Let every process that is started from here find compiled bytecode, as in an installation."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(tempfile.gettempdir(), "harness-startup-bytecode")  # noqa: PTH118
+    os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(
+        tempfile.gettempdir(), "harness-startup-bytecode"
+    )  # noqa: PTH118
 
 
 def launch(trial: Trial, plugins: Plugins) -> Seconds:
@@ -73,10 +86,20 @@ def launch(trial: Trial, plugins: Plugins) -> Seconds:
     bare = timed([sys.executable, "-c", "pass"])
     seconds: Seconds = {"import": timed([sys.executable, "-c", f"import {imports}"]) - bare}
     axes = [f"--{name}={values[0]}" for name, values in AXES.items()]
-    command = [sys.executable, "-m", "harness", "run", f"--backend={trial.engine}", *axes, "--dry-run"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "run",
+        f"--backend={trial.engine}",
+        *axes,
+        "--dry-run",
+    ]
     seconds["command"] = timed(command)
     seconds |= worker_phases(trial, plugins)
-    seconds["beyond"] = sum(seconds[name] for name in ("command", "worker", *PHASES)) - seconds["import"]
+    seconds["beyond"] = (
+        sum(seconds[name] for name in ("command", "worker", *PHASES)) - seconds["import"]
+    )
     return seconds
 
 
@@ -84,7 +107,9 @@ def modules_of(distributions: Iterable[str]) -> str:
     """Return the names as which the libraries of a backend are imported."""
     wanted = set(distributions)
     found = [name for name, owners in packages_distributions().items() if wanted & set(owners)]
-    return ", ".join(sorted(name for name in found if name.isidentifier() and not name.startswith("_")))
+    return ", ".join(
+        sorted(name for name in found if name.isidentifier() and not name.startswith("_"))
+    )
 
 
 def worker_phases(trial: Trial, plugins: Plugins) -> Seconds:
@@ -109,7 +134,9 @@ def worker_phases(trial: Trial, plugins: Plugins) -> Seconds:
 def timed(command: Sequence[str]) -> float:
     """Return the wall-clock seconds of a command."""
     start = time.perf_counter()
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     seconds = time.perf_counter() - start
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]

@@ -25,7 +25,9 @@ exclude_patterns = ["_build"]
 templates_path: list[str] = []
 nitpicky = False
 
-myst_heading_anchors = 3  # the anchors that the repository's host gives, so that one link serves both
+myst_heading_anchors = (
+    3  # the anchors that the repository's host gives, so that one link serves both
+)
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = [
     "toc.empty_glob",  # pages that another version of the package may lack

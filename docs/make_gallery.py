@@ -27,21 +27,35 @@ QUOTED = (*WHOLE, *PART)  # committed; the one of gradient flow is that of chart
 def main() -> None:
     """Make the pictures that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("charts", nargs="*", default=QUOTED, metavar="CHART", help=f"[default: {' '.join(QUOTED)}]")
-    parser.add_argument("--store", help="take the records of this store instead of measuring gallery.toml")
-    parser.add_argument("--parts", action="store_true", help="the store is one of gallery.toml: a part of its curves")
-    parser.add_argument("--folder", type=Path, default=DOCS / "pictures", help="where to [default: docs/pictures]")
+    parser.add_argument(
+        "charts", nargs="*", default=QUOTED, metavar="CHART", help=f"[default: {' '.join(QUOTED)}]"
+    )
+    parser.add_argument(
+        "--store", help="take the records of this store instead of measuring gallery.toml"
+    )
+    parser.add_argument(
+        "--parts",
+        action="store_true",
+        help="the store is one of gallery.toml: a part of its curves",
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=DOCS / "pictures", help="where to [default: docs/pictures]"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         store = asked.store or str(Path(scratch) / "gallery.sqlite")
         if not asked.store:
-            subprocess.run([*_harness(), "run", str(DOCS / "gallery.toml"), "--store", store], check=True)
+            subprocess.run(
+                [*_harness(), "run", str(DOCS / "gallery.toml"), "--store", store], check=True
+            )
         part = PART if asked.parts or not asked.store else NOTHING
         drawn = pictures(store, asked.folder, asked.charts, part)
     sys.exit(0 if set(drawn) >= set(asked.charts) else 1)
 
 
-def pictures(store: str, folder: Path, charts: Iterable[str], part: Mapping[str, Sequence[str]] = NOTHING) -> list[str]:
+def pictures(
+    store: str, folder: Path, charts: Iterable[str], part: Mapping[str, Sequence[str]] = NOTHING
+) -> list[str]:
     """Draw these charts of a store as ``CHART.png``; return those that could be, and tell of others.
 
     Args:
@@ -53,10 +67,22 @@ def pictures(store: str, folder: Path, charts: Iterable[str], part: Mapping[str,
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name in charts:
-        asked = ["report", store, *part.get(name, ()), "-f", "png", "--chart", name, "-o", str(folder / f"{name}.png")]
+        asked = [
+            "report",
+            store,
+            *part.get(name, ()),
+            "-f",
+            "png",
+            "--chart",
+            name,
+            "-o",
+            str(folder / f"{name}.png"),
+        ]
         done = subprocess.run([*_harness(), *asked], capture_output=True, text=True, check=False)
         drawn += [name] * (done.returncode == 0)
-        sys.stderr.write("" if done.returncode == 0 else f"no picture of {name}: {done.stderr.strip()}\n")
+        sys.stderr.write(
+            "" if done.returncode == 0 else f"no picture of {name}: {done.stderr.strip()}\n"
+        )
     return drawn
 
 

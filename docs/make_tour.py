@@ -33,7 +33,11 @@ def retold(page: str, folder: Path) -> str:
     """Return the page with every output as its command prints it now, all run in one folder."""
     pieces, end = [], 0
     for found in COMMAND.finditer(page):
-        told = "".join(_run(line, folder) for line in found["command"].splitlines() if line.startswith("harness "))
+        told = "".join(
+            _run(line, folder)
+            for line in found["command"].splitlines()
+            if line.startswith("harness ")
+        )
         pieces.append(page[end : found.end()])
         end = found.end()
         block = OUTPUT.search(page, end)
@@ -49,7 +53,11 @@ def _run(line: str, folder: Path) -> str:
     sys.stderr.write(f"{line}\n")
     arguments = shlex.split(line, comments=True)[1:]
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *arguments], cwd=folder, text=True, check=False, capture_output=True
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=folder,
+        text=True,
+        check=False,
+        capture_output=True,
     )
     if done.returncode not in ENDINGS:
         raise SystemExit(f"{line}\nended with {done.returncode}:\n{done.stderr}")
@@ -59,7 +67,9 @@ def _run(line: str, folder: Path) -> str:
 def excerpt(told: str, start: str | None, count: int) -> str:
     """Return ``count`` lines (0: all) from the first that begins with ``start``; ``...`` for what is left out."""
     lines = [line.rstrip() for line in told.strip("\n").splitlines()]
-    first = next((n for n, line in enumerate(lines) if line.startswith(start)), None) if start else 0
+    first = (
+        next((n for n, line in enumerate(lines) if line.startswith(start)), None) if start else 0
+    )
     if first is None:
         raise SystemExit(f"no line of the output begins with {start!r}:\n{told}")
     shown = lines[first : first + count if count else None]

@@ -14,7 +14,9 @@ def main() -> None:
     """Load the command line and run it."""
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # not by nohup, or with &
+    heeded = [
+        number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN
+    ]  # not by nohup, or with &
     for number in heeded:
         signal.signal(number, _leave)
     from harness.cli.main import main as command_line

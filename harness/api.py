@@ -109,7 +109,15 @@ def run(
         retries=request.retries or 0,
     )
     mode: Mode = "fresh" if fresh else "retry_failed" if retry_failed else "resume"
-    found = look(store, trials, settings, plugins, launches=launches, mode=mode, chosen=request.left_to_backends())
+    found = look(
+        store,
+        trials,
+        settings,
+        plugins,
+        launches=launches,
+        mode=mode,
+        chosen=request.left_to_backends(),
+    )
     taken, whole = len(found.ended), len(found.ended) + len(found.left)
     with ProgressView(whole, taken=taken, quiet=not progress, names=found.varying) as view:
         for note in (*notes, *found.notes(str(store))):
@@ -118,7 +126,12 @@ def run(
 
 
 def measured(
-    store: str | Path, agenda: Agenda, command: str, plugins: Plugins, settings: LocalSettings, watcher: Watcher
+    store: str | Path,
+    agenda: Agenda,
+    command: str,
+    plugins: Plugins,
+    settings: LocalSettings,
+    watcher: Watcher,
 ) -> list[Record]:
     """Measure what is left, and return one record per trial of the plan, whenever it was measured."""
     from harness_results.store.store import Store
@@ -126,9 +139,13 @@ def measured(
     from harness_results.study.verdicts.floors import with_floors
 
     with Store.open(store, create=bool(agenda.left)) as opened:
-        session = Session(opened, command, plugins, checkpoint_folder(store), logs=log_folder(store))
+        session = Session(
+            opened, command, plugins, checkpoint_folder(store), logs=log_folder(store)
+        )
         list(session.carry_out(agenda, settings, watcher))
-        return with_floors(combine(session.results(agenda, with_curves=True)), opened.all_calibrations())
+        return with_floors(
+            combine(session.results(agenda, with_curves=True)), opened.all_calibrations()
+        )
 
 
 def look(
@@ -144,7 +161,11 @@ def look(
         return make_agenda(None, trials, launches, order_seed, found, mode)
     with opened:
         made = make_agenda(opened.ledger, trials, launches, order_seed, found, mode, chosen)
-        known = {record.trial.trial_id for record in opened.launches()} if opened.ledger is None else set()
+        known = (
+            {record.trial.trial_id for record in opened.launches()}
+            if opened.ledger is None
+            else set()
+        )
     lacking = len(known & found.keys()) if mode != "fresh" else 0
     return replace(made, again={NO_IDENTITY: lacking}) if lacking else made
 
@@ -156,7 +177,12 @@ def _checked(name: str, number: int | None, least: int, most: int) -> int | None
 
 
 def sample(
-    checkpoint: str | Path, *, prime: str | None = None, length: int = 500, temperature: float = 0.8, seed: int = 0
+    checkpoint: str | Path,
+    *,
+    prime: str | None = None,
+    length: int = 500,
+    temperature: float = 0.8,
+    seed: int = 0,
 ) -> str:
     """Return text that a trained network writes after ``prime``, drawn with the NumPy reference.
 
@@ -184,7 +210,9 @@ def sample(
     trainer = text_trainer(load_plugins(), path, stored, stored.vocabulary)
     rng = generator(seed, "sample", str(temperature))
     prime = stored.vocabulary.prime if prime is None else prime
-    return sample_text(trainer, stored.vocabulary, prime=prime, length=length, temperature=temperature, rng=rng)
+    return sample_text(
+        trainer, stored.vocabulary, prime=prime, length=length, temperature=temperature, rng=rng
+    )
 
 
 def _values(value: Any) -> Sequence[Any]:
@@ -207,7 +235,9 @@ def _folder(store: str | Path, what: str) -> Path:
         path = Path(rest)
         return path.absolute().with_name(f"{path.name}.{what}")
     place = urlsplit(str(store))
-    name = "-".join(part for part in (place.hostname, place.path.strip("/")) if part) or place.scheme
+    name = (
+        "-".join(part for part in (place.hostname, place.path.strip("/")) if part) or place.scheme
+    )
     return Path(f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.{what}").absolute()
 
 
@@ -252,7 +282,9 @@ class Session:
     run_id: int | None = field(default=None, init=False)
     elsewhere: int = field(default=0, init=False)
 
-    def measure(self, trials: Sequence[Trial], settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
+    def measure(
+        self, trials: Sequence[Trial], settings: LocalSettings, watcher: Watcher
+    ) -> Iterator[Record]:
         """Yield each launch's record after it is stored, of all launches, whatever the store has already.
 
         Raises:
@@ -262,7 +294,9 @@ class Session:
         everything = make_agenda(None, trials, self.launches, self.order_seed, found, "fresh")
         yield from self.carry_out(everything, settings, watcher)
 
-    def carry_out(self, agenda: Agenda, settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
+    def carry_out(
+        self, agenda: Agenda, settings: LocalSettings, watcher: Watcher
+    ) -> Iterator[Record]:
         """Yield the record of each launch that is left, after it is stored; a stop request ends this early.
 
         Raises:
@@ -273,19 +307,27 @@ class Session:
             return
         if self.checkpoints is not None:
             _make(self.checkpoints)
-        place = ledger.join(self.command, self._settings(agenda, settings), agenda.wanted, agenda.mode)
+        place = ledger.join(
+            self.command, self._settings(agenda, settings), agenda.wanted, agenda.mode
+        )
         self.run_id = place.run_id
         sweeping = Sweeping(ledger, place, agenda, self.stop)
         try:
             yield from self._records(sweeping, settings, watcher)
             self.elsewhere = len(sweeping.elsewhere)
         finally:
-            with contextlib.suppress(StoreError):  # it is the end already, and a driver that is gone is found out
+            with contextlib.suppress(
+                StoreError
+            ):  # it is the end already, and a driver that is gone is found out
                 ledger.leave(place)
 
-    def _records(self, sweeping: Sweeping, settings: LocalSettings, watcher: Watcher) -> Iterator[Record]:
+    def _records(
+        self, sweeping: Sweeping, settings: LocalSettings, watcher: Watcher
+    ) -> Iterator[Record]:
         known = {name: dict(content) for name, content in self.store.all_calibrations().items()}
-        settings = replace(settings, checkpoints=self.checkpoints, block=self.plugins.blocked, calibrations=known)
+        settings = replace(
+            settings, checkpoints=self.checkpoints, block=self.plugins.blocked, calibrations=known
+        )
         settings = replace(settings, keep_logs=self.logs is not None)
 
         def on_event(trial: Trial, event: Event) -> None:
@@ -293,7 +335,11 @@ class Session:
             sweeping.beat()
 
         records = self.executor(
-            sweeping.launches(), settings=settings, on_event=on_event, stop=self.stop, plugins=self.plugins
+            sweeping.launches(),
+            settings=settings,
+            on_event=on_event,
+            stop=self.stop,
+            plugins=self.plugins,
         )
         for told in records:
             record = keep_log(told, self.logs, sweeping.place.run_id)
@@ -306,7 +352,9 @@ class Session:
         """Return every launch of the plan's trials, measured now or earlier, in the order of the plan."""
         ledger = self.store.ledger
         if self.run_id is not None:
-            return in_order(agenda.trials, self.store.launches(self.run_id, with_curves=with_curves))
+            return in_order(
+                agenda.trials, self.store.launches(self.run_id, with_curves=with_curves)
+            )
         found = [] if ledger is None else ledger.read(agenda.record_ids, with_curves=with_curves)
         return in_order(agenda.trials, found)
 
@@ -322,7 +370,9 @@ class Session:
             "pythons": pythons,
         }
 
-    def _calibrate(self, record: Record, known: dict[str, dict[str, Any]], settings: LocalSettings) -> None:
+    def _calibrate(
+        self, record: Record, known: dict[str, dict[str, Any]], settings: LocalSettings
+    ) -> None:
         """Keep the limits that this launch has measured, for the launches to come as well."""
         place = known.setdefault(str(record.environment_id), {})
         for name, content in record.details.get("calibrations", {}).items():
@@ -339,4 +389,6 @@ def _make(folder: Path) -> None:
             f"cannot make the folder {folder} for checkpoints: {error.strerror}; choose --store"
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"the folder {folder} for checkpoints cannot be written: make it writable, or choose --store")
+        raise UsageError(
+            f"the folder {folder} for checkpoints cannot be written: make it writable, or choose --store"
+        )

@@ -9,7 +9,14 @@ from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+)
 from rich.progress import Task as Bar
 from rich.table import Column
 from rich.text import Text
@@ -23,14 +30,22 @@ from harness.sweep.tally import Tally, summary
 ROOM_FOR_A_BAR = 100  # columns
 LEAST_TO_SUM_UP = 5  # launches of a sweep
 TELL_SECONDS = 60.0  # between two lines about the whole sweep, where there is no terminal
-_MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]", "interrupted": "[yellow]interrupted[/]"}
+_MARKS = {
+    "ok": "[green]ok[/]",
+    "unsupported": "[yellow]unsupported[/]",
+    "interrupted": "[yellow]interrupted[/]",
+}
 
 
 class ProgressView:
     """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
 
-    def __init__(self, trials: int, *, taken: int = 0, quiet: bool = False, names: Sequence[str] = ()) -> None:
-        self._console = Console(stderr=True, highlight=False, quiet=quiet, emoji=False)  # numpy:loop: is none
+    def __init__(
+        self, trials: int, *, taken: int = 0, quiet: bool = False, names: Sequence[str] = ()
+    ) -> None:
+        self._console = Console(
+            stderr=True, highlight=False, quiet=quiet, emoji=False
+        )  # numpy:loop: is none
         self._tally = Tally(trials, taken=taken, names=names)
         self._told = time.monotonic()
         self._began = time.monotonic()
@@ -57,7 +72,12 @@ class ProgressView:
         self._bars.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self._bars.__exit__(kind, error, at)
 
     def event(self, trial: Trial, event: events.Event) -> None:
@@ -71,7 +91,9 @@ class ProgressView:
             self._bars.update(bar, phase=event.name)
         elif isinstance(event, events.Progress):
             rate = event.tokens / event.seconds if event.seconds > 0 else None
-            self._bars.update(bar, completed=event.step, phase="train", loss=event.losses[-1], rate=rate)
+            self._bars.update(
+                bar, completed=event.step, phase="train", loss=event.losses[-1], rate=rate
+            )
         self._bars.refresh()
 
     def _start(self, trial: Trial) -> None:
@@ -87,14 +109,20 @@ class ProgressView:
     def finish(self, record: Record) -> None:
         """Leave one line about a finished trial."""
         self._tally.end(record)
-        began, bar = self._running.pop(record.trial, (self._began, None))  # the next launch may be of this very trial
+        began, bar = self._running.pop(
+            record.trial, (self._began, None)
+        )  # the next launch may be of this very trial
         if bar is not None:
             self._bars.remove_task(bar)
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
-        label = escape(f"[{self._number}/{self._tally.total}] {line(record.trial, self._tally.names)}")
+        label = escape(
+            f"[{self._number}/{self._tally.total}] {line(record.trial, self._tally.names)}"
+        )
         seconds = f"[dim]{time.monotonic() - began:.1f} s[/]"
         told = f"{label}  {status}  {escape(_outcome(record))}  {seconds}"
-        self._console.print(told, soft_wrap=not self._console.is_terminal)  # a terminal would break within words
+        self._console.print(
+            told, soft_wrap=not self._console.is_terminal
+        )  # a terminal would break within words
         self._began = time.monotonic()
         self._sum_up()
 

@@ -13,7 +13,11 @@ def flow(length, factor):
     norms = 2.0 * factor ** np.arange(length)
     series = {"median": norms.tolist(), "low": (0.5 * norms).tolist(), "high": (2 * norms).tolist()}
     below = np.flatnonzero(norms < 0.01 * norms[0])
-    found = {"horizon": int(below[0]) if below.size else length, "censored": not below.size, "decay": factor}
+    found = {
+        "horizon": int(below[0]) if below.size else length,
+        "censored": not below.size,
+        "decay": factor,
+    }
     return {"lags": list(range(length)), **series, "layers": [series["median"]], **found}
 
 
@@ -22,19 +26,41 @@ def curves(length, factor, steps, loss):
     return {
         "loss": training,
         "gradient_norm": [1 / (1 + step) for step in range(steps)],
-        "evaluations": [{"step": 0, "loss_validation": 2.3}, {"step": steps, "loss_validation": loss}],
+        "evaluations": [
+            {"step": 0, "loss_validation": 2.3},
+            {"step": steps, "loss_validation": loss},
+        ],
         "gradient_flow": {"initial": flow(length, 0.6), "final": flow(length, factor)},
     }
 
 
-def make(engine="numpy:loop", cell="lstm", length=20, task="adding", *, steps=60, status="ok", trial=None, **figures):
+def make(
+    engine="numpy:loop",
+    cell="lstm",
+    length=20,
+    task="adding",
+    *,
+    steps=60,
+    status="ok",
+    trial=None,
+    **figures,
+):
     backend, variant = engine.split(":")
-    asked = {"backend": backend, "variant": variant, "task": task, "cell": cell, "length": length, "steps": steps}
+    asked = {
+        "backend": backend,
+        "variant": variant,
+        "task": task,
+        "cell": cell,
+        "length": length,
+        "steps": steps,
+    }
     asked |= {"batch": 4, "hidden": 8, "clip_norm": 1.0}
     seconds = (1e-3 + 1e-4 * length) * ENGINES.get(engine, 1.0)
     factor, loss = (0.99, 1e-3) if cell == "lstm" else (0.7, 0.17)
     speed = 4 * length / seconds
-    compiles = {"compile_seconds": 0.5, "first_step_seconds": 2 * seconds} if engine == "jax:scan" else {}
+    compiles = (
+        {"compile_seconds": 0.5, "first_step_seconds": 2 * seconds} if engine == "jax:scan" else {}
+    )
     known = {
         "loss_validation": loss, "loss_baseline": 1 / 6, "loss_floor": 0.0, "loss_ratio": 6 * loss,
         "solved": loss < 0.01, "tokens_per_second": speed, "tokens_per_second_low": 0.9 * speed,
@@ -46,7 +72,11 @@ def make(engine="numpy:loop", cell="lstm", length=20, task="adding", *, steps=60
     details = {"gradient_horizon_censored": flow(length, factor)["censored"]}
     asked |= trial or {}
     return Record(
-        Trial(**asked), status, figures=known | figures, curves=curves(length, factor, steps, loss), details=details
+        Trial(**asked),
+        status,
+        figures=known | figures,
+        curves=curves(length, factor, steps, loss),
+        details=details,
     )
 
 

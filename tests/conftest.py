@@ -29,12 +29,20 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:  # in the background of a script, or under nohup
-        signal.signal(_number, lambda *_: None)  # a handler is not inherited: what tests start hears the signal
+        signal.signal(
+            _number, lambda *_: None
+        )  # a handler is not inherited: what tests start hears the signal
 threadpool_limits(1)  # without xdist a plugin of pytest may have loaded a BLAS before this file
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")  # for data-parallel trainers in the tests' own process
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+os.environ.setdefault(
+    "JAX_NUM_CPU_DEVICES", "2"
+)  # for data-parallel trainers in the tests' own process
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
-_SERVER_PATH = os.pathsep.join([os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))])
+_SERVER_PATH = os.pathsep.join(
+    [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+)
 PASSWORD = "s3cret:word"
 
 
@@ -61,7 +69,15 @@ class Server:
     port: int = 0
 
     def ctl(self, *arguments: str) -> None:
-        _run_unprivileged("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), *arguments)
+        _run_unprivileged(
+            "pg_ctl",
+            "-D",
+            str(self.folder / "data"),
+            "-w",
+            "-l",
+            str(self.folder / "log"),
+            *arguments,
+        )
 
     def start(self) -> None:
         options = f"-h 127.0.0.1 -p {self.port} -k '' -c fsync=off -c max_connections=40"
@@ -84,7 +100,13 @@ def _run_unprivileged(program: str, *arguments: str) -> None:
     user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     command = [shutil.which(program, path=_SERVER_PATH), *arguments]
     done = subprocess.run(
-        command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **user
+        command,
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **user,
     )
     assert done.returncode == 0, f"{program}: {done.stdout}"
 
@@ -98,8 +120,12 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A server, started for the tests that ask for it; each worker of pytest-xdist has its own."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'rnn-harness[postgres]'")
-    if not shutil.which("pg_ctl", path=_SERVER_PATH) or not shutil.which("initdb", path=_SERVER_PATH):
+    pytest.importorskip(
+        "psycopg", reason="psycopg is not installed: pip install 'rnn-harness[postgres]'"
+    )
+    if not shutil.which("pg_ctl", path=_SERVER_PATH) or not shutil.which(
+        "initdb", path=_SERVER_PATH
+    ):
         pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="harness-postgres-"))
     (folder / "password").write_text(PASSWORD, encoding="utf-8")
@@ -109,7 +135,9 @@ def postgres() -> Iterator[Server]:
     server = Server(folder)
     try:
         account = ["-U", "harness", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}"]
-        _run_unprivileged("initdb", "-D", str(folder / "data"), *account, "--no-sync", "-E", "UTF8", "--locale=C")
+        _run_unprivileged(
+            "initdb", "-D", str(folder / "data"), *account, "--no-sync", "-E", "UTF8", "--locale=C"
+        )
         server.port = _free_port()
         server.start()
         yield server
@@ -134,7 +162,11 @@ def database(postgres) -> Iterator[str]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request, tmp_path) -> str:
     """Where a new store can be: a file, and a database."""
-    return str(tmp_path / "store.db") if request.param == "sqlite" else request.getfixturevalue("database")
+    return (
+        str(tmp_path / "store.db")
+        if request.param == "sqlite"
+        else request.getfixturevalue("database")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -158,7 +190,11 @@ def children() -> Callable[[], list[psutil.Process]]:
     """Return the living processes below this one that were not there when the test began (torch's ranks stay)."""
 
     def living() -> list[psutil.Process]:
-        return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+        return [
+            one
+            for one in psutil.Process().children(recursive=True)
+            if one.status() != psutil.STATUS_ZOMBIE
+        ]
 
     before = living()
     return lambda: [one for one in living() if one not in before]

@@ -17,7 +17,9 @@ def raylet(node):
 
 
 def main():
-    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **NODES["one"]})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"include_dashboard": False, **NODES["one"]}
+    )
     try:
         nodes = {"one": cluster.head_node, "two": cluster.add_node(**NODES["two"])}
         told = {name: {"id": node.node_id, "raylet": raylet(node)} for name, node in nodes.items()}

@@ -14,13 +14,19 @@ ROOT = paths.ROOT
 CORE = sorted((ROOT / "harness").rglob("*.py"))
 FRAMEWORKS = re.compile(r"\b(torch|jax|cuda|tensorflow|keras)\b")
 # "torch" is also the field's name for a convention (parameter names, shapes, an initialisation), quoted or in prose.
-CONVENTION = re.compile(r"``torch\.(nn|optim)[^`]*``|torch\.(nn|optim)|\"torch\"|torch \(uniform\)|``torch``")
+CONVENTION = re.compile(
+    r"``torch\.(nn|optim)[^`]*``|torch\.(nn|optim)|\"torch\"|torch \(uniform\)|``torch``"
+)
 
 
 def code_without_docstrings(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             node.value.value = ""
     return ast.unparse(tree)
 
@@ -52,14 +58,32 @@ LAYERS = ("contract", "cells", "measure", "sweep", "cli")
     [
         (
             "harness/contract",
-            ("harness.cells", "harness.measure", "harness.sweep", "harness.cli", "harness.plugins.discovery"),
+            (
+                "harness.cells",
+                "harness.measure",
+                "harness.sweep",
+                "harness.cli",
+                "harness.plugins.discovery",
+            ),
         ),
-        ("harness/cells", ("harness.measure", "harness.sweep", "harness.cli", "harness.plugins.discovery")),
+        (
+            "harness/cells",
+            ("harness.measure", "harness.sweep", "harness.cli", "harness.plugins.discovery"),
+        ),
         ("harness/measure", ("harness.sweep", "harness.cli", "harness_")),
         ("harness/sweep", ("harness.cli", "harness_")),
-        ("backends", ("harness.sweep", "harness.cli", "harness.measure", "harness_results", "harness_tasks")),
-        ("tasks", ("harness.sweep", "harness.cli", "harness.measure", "harness_results", "harness_numpy")),
-        ("results", ("harness.sweep", "harness.cli", "harness.measure", "harness_numpy", "harness_tasks")),
+        (
+            "backends",
+            ("harness.sweep", "harness.cli", "harness.measure", "harness_results", "harness_tasks"),
+        ),
+        (
+            "tasks",
+            ("harness.sweep", "harness.cli", "harness.measure", "harness_results", "harness_numpy"),
+        ),
+        (
+            "results",
+            ("harness.sweep", "harness.cli", "harness.measure", "harness_numpy", "harness_tasks"),
+        ),
     ],
 )
 def test_imports_go_one_way(package, forbidden):
@@ -84,7 +108,9 @@ def modules_after(arguments: list[str]) -> set[str]:
     return set(done.stderr.split("MODULES")[1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "backends"], ["--version"], ["run", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "backends"], ["--version"], ["run", "--help"]]
+)
 def test_quick_verbs_import_nothing_heavy(arguments):
     assert not modules_after(arguments) & {
         "torch",
@@ -106,4 +132,11 @@ def test_quick_verbs_import_nothing_heavy(arguments):
 def test_no_pickle_is_ever_loaded():
     for shelf in ("harness", "backends", "tasks", "results"):
         for path in (ROOT / shelf).rglob("*.py"):
-            assert not imported(path) & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+            assert not imported(path) & {
+                "pickle",
+                "cloudpickle",
+                "dill",
+                "joblib",
+                "marshal",
+                "shelve",
+            }

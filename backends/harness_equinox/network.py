@@ -17,7 +17,10 @@ from harness_peers.arrays import LayerParameters, encoded, stacked
 
 Dropout = Callable[[Array, int], Array]  # of the values behind a layer, by its index
 
-CELLS: dict[type[Cell], type[eqx.nn.LSTMCell | eqx.nn.GRUCell]] = {LSTM: eqx.nn.LSTMCell, GRU: eqx.nn.GRUCell}
+CELLS: dict[type[Cell], type[eqx.nn.LSTMCell | eqx.nn.GRUCell]] = {
+    LSTM: eqx.nn.LSTMCell,
+    GRU: eqx.nn.GRUCell,
+}
 
 
 class Stack(eqx.Module):
@@ -27,16 +30,23 @@ class Stack(eqx.Module):
     readout: eqx.nn.Linear
 
     def __init__(self, model: Model, key: Array) -> None:
-        kind, widths = CELLS[type(model.cell)], [model.inputs.size] + [model.hidden] * (model.layers - 1)
+        kind, widths = (
+            CELLS[type(model.cell)],
+            [model.inputs.size] + [model.hidden] * (model.layers - 1),
+        )
         self.cells = [kind(width, model.hidden, key=key) for width in widths]
         self.readout = eqx.nn.Linear(model.hidden, model.outputs, key=key)
 
-    def __call__(self, values: Array, state: States, dropout: Dropout, probes: Array | None) -> tuple[Array, States]:
+    def __call__(
+        self, values: Array, state: States, dropout: Dropout, probes: Array | None
+    ) -> tuple[Array, States]:
         """Return outputs (T, B, K) and the final state, given values (T, B, D)."""
         finals = []
         for index, cell in enumerate(self.cells):
             start = tuple(part[index] for part in state)
-            values, final = _unrolled(cell, values, start, None if probes is None else probes[index])
+            values, final = _unrolled(
+                cell, values, start, None if probes is None else probes[index]
+            )
             finals.append(final)
             if index < len(self.cells) - 1:
                 values = dropout(values, index)
@@ -58,18 +68,29 @@ class EquinoxNetwork(Traced):
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return a stack with the parameters in their places."""
         convert = _lstm if type(self.model.cell) is LSTM else _gru
-        named = [convert(LayerParameters.of(parameters, index)) for index in range(self.model.layers)]
+        named = [
+            convert(LayerParameters.of(parameters, index)) for index in range(self.model.layers)
+        ]
         values = [value for layer in named for value in layer.values()]
         values += [parameters["weight_out"], parameters["bias_out"]]
 
         def places(stack: Stack) -> list[Array]:
-            cells = [getattr(cell, name) for cell, layer in zip(stack.cells, named, strict=True) for name in layer]
+            cells = [
+                getattr(cell, name)
+                for cell, layer in zip(stack.cells, named, strict=True)
+                for name in layer
+            ]
             return [*cells, stack.readout.weight, stack.readout.bias]
 
         return eqx.tree_at(places, self._empty, values)
 
     def outputs(
-        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+        self,
+        weights: Tree,
+        inputs: Array,
+        state: States,
+        key: Array | None = None,
+        probes: Array | None = None,
     ) -> tuple[Array, States]:
         """Call the stack."""
         layer = eqx.nn.Dropout(self.model.dropout, inference=key is None)
@@ -77,7 +98,9 @@ class EquinoxNetwork(Traced):
         def dropout(values: Array, index: int) -> Array:
             return layer(values, key=None if key is None else jax.random.fold_in(key, index))
 
-        result: tuple[Array, States] = weights(encoded(self.model, inputs, state[0].dtype), state, dropout, probes)
+        result: tuple[Array, States] = weights(
+            encoded(self.model, inputs, state[0].dtype), state, dropout, probes
+        )
         return result
 
 
@@ -100,10 +123,19 @@ def _tuple(state: Any) -> States:
 
 
 def _lstm(layer: LayerParameters) -> dict[str, Array]:
-    return {"weight_ih": layer.weight_ih, "weight_hh": layer.weight_hh, "bias": layer.bias_ih + layer.bias_hh}
+    return {
+        "weight_ih": layer.weight_ih,
+        "weight_hh": layer.weight_hh,
+        "bias": layer.bias_ih + layer.bias_hh,
+    }
 
 
 def _gru(layer: LayerParameters) -> dict[str, Array]:
     r, z, n = layer.gates(3)
     bias = jnp.concatenate([r.bias_ih + r.bias_hh, z.bias_ih + z.bias_hh, n.bias_ih])
-    return {"weight_ih": layer.weight_ih, "weight_hh": layer.weight_hh, "bias": bias, "bias_n": n.bias_hh}
+    return {
+        "weight_ih": layer.weight_ih,
+        "weight_hh": layer.weight_hh,
+        "bias": bias,
+        "bias_n": n.bias_hh,
+    }

@@ -37,24 +37,39 @@ class LinenNetwork(Traced):
 
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return ``{"params": ...}``."""
-        layers = {f"cell_{n}": self._cell(LayerParameters.of(parameters, n)) for n in range(self.model.layers)}
+        layers = {
+            f"cell_{n}": self._cell(LayerParameters.of(parameters, n))
+            for n in range(self.model.layers)
+        }
         readout = {"kernel": parameters["weight_out"].T, "bias": parameters["bias_out"]}
         return {"params": layers | {"readout": readout}}
 
     def outputs(
-        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+        self,
+        weights: Tree,
+        inputs: Array,
+        state: States,
+        key: Array | None = None,
+        probes: Array | None = None,
     ) -> tuple[Array, States]:
         """Apply the stack."""
         vectors = encoded(self.model, inputs, state[0].dtype)
-        carries = [carry_of(tuple(part[layer] for part in state)) for layer in range(self.model.layers)]
+        carries = [
+            carry_of(tuple(part[layer] for part in state)) for layer in range(self.model.layers)
+        ]
         rngs = None if key is None else {"dropout": key}
-        outputs, finals = self._stack.apply(weights, vectors, carries, probes, key is None, rngs=rngs)
+        outputs, finals = self._stack.apply(
+            weights, vectors, carries, probes, key is None, rngs=rngs
+        )
         return outputs, stacked([state_of(final) for final in finals])
 
     def _cell(self, layer: LayerParameters) -> Tree:
         gates = layer.gates(len(self.model.cell.gates))
         if type(self.model.cell) is LSTM:
-            inputs = {f"i{name}": {"kernel": gate.weight_ih.T} for name, gate in zip("ifgo", gates, strict=True)}
+            inputs = {
+                f"i{name}": {"kernel": gate.weight_ih.T}
+                for name, gate in zip("ifgo", gates, strict=True)
+            }
             hidden = {
                 f"h{name}": {"kernel": gate.weight_hh.T, "bias": gate.bias_ih + gate.bias_hh}
                 for name, gate in zip("ifgo", gates, strict=True)
@@ -62,7 +77,10 @@ class LinenNetwork(Traced):
             return inputs | hidden
         if type(self.model.cell) is GRU:
             return _gru(*gates)
-        return {"i": _kernel(layer.weight_ih, layer.bias_ih + layer.bias_hh), "h": _kernel(layer.weight_hh)}
+        return {
+            "i": _kernel(layer.weight_ih, layer.bias_ih + layer.bias_hh),
+            "h": _kernel(layer.weight_hh),
+        }
 
 
 class Stack(nn.Module):
@@ -80,7 +98,9 @@ class Stack(nn.Module):
             cell = CELLS[type(self.model.cell)](self.model.hidden, name=f"cell_{index}")
             if probes is not None:
                 cell, values = Probed(cell), with_probe(values, probes[index])
-            final, values = nn.RNN(cell, time_major=True, return_carry=True)(values, initial_carry=carry)
+            final, values = nn.RNN(cell, time_major=True, return_carry=True)(
+                values, initial_carry=carry
+            )
             finals.append(final)
             if index < self.model.layers - 1:
                 values = nn.Dropout(self.model.dropout, deterministic=deterministic)(values)

@@ -41,16 +41,25 @@ class NnxNetwork(Traced):
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return the parameters by module."""
         layers = {f"rnn_{n}": {"cell": self._cell(parameters, n)} for n in range(self.model.layers)}
-        return layers | {"readout": {"kernel": parameters["weight_out"].T, "bias": parameters["bias_out"]}}
+        return layers | {
+            "readout": {"kernel": parameters["weight_out"].T, "bias": parameters["bias_out"]}
+        }
 
     def outputs(
-        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+        self,
+        weights: Tree,
+        inputs: Array,
+        state: States,
+        key: Array | None = None,
+        probes: Array | None = None,
     ) -> tuple[Array, States]:
         """Put the stack together and call it."""
         parameters = jax.tree.map(lambda array: array, self._start)  # copied: it is written to
         nnx.replace_by_pure_dict(parameters, weights)
         stack = nnx.merge(self._graph, parameters, self._rest)
-        carries = [carry_of(tuple(part[layer] for part in state)) for layer in range(self.model.layers)]
+        carries = [
+            carry_of(tuple(part[layer] for part in state)) for layer in range(self.model.layers)
+        ]
         rngs = None if key is None else nnx.Rngs(dropout=key)
         outputs, finals = stack(encoded(self.model, inputs, state[0].dtype), carries, probes, rngs)
         return outputs, stacked([state_of(final) for final in finals])
@@ -81,7 +90,9 @@ class Stack(nnx.Module):
             )
             setattr(self, f"rnn_{index}", nnx.RNN(cell, time_major=True, return_carry=True))
         self.dropout = nnx.Dropout(model.dropout)
-        self.readout = nnx.Linear(model.hidden, model.outputs, kernel_init=ZEROS, param_dtype=dtype, rngs=rngs)
+        self.readout = nnx.Linear(
+            model.hidden, model.outputs, kernel_init=ZEROS, param_dtype=dtype, rngs=rngs
+        )
 
     def __call__(
         self, values: Array, carries: list[Any], probes: Array | None, rngs: nnx.Rngs | None

@@ -14,7 +14,11 @@ from harness.contract import Cell, Model
 from harness_jax.traced import States, Traced, Tree
 from harness_peers.arrays import LayerParameters, encoded, joined, stacked
 
-CORES: dict[type[Cell], Callable[..., hk.RNNCore]] = {ReluRNN: hk.VanillaRNN, LSTM: hk.LSTM, GRU: hk.GRU}
+CORES: dict[type[Cell], Callable[..., hk.RNNCore]] = {
+    ReluRNN: hk.VanillaRNN,
+    LSTM: hk.LSTM,
+    GRU: hk.GRU,
+}
 unroll: Callable[..., tuple[Array, Any]] = hk.dynamic_unroll  # which has no annotations of its own
 FORGET_BIAS = 1.0  # what haiku.LSTM adds to the forget gate, besides its bias
 
@@ -42,7 +46,12 @@ class HaikuNetwork(Traced):
         return modules
 
     def outputs(
-        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+        self,
+        weights: Tree,
+        inputs: Array,
+        state: States,
+        key: Array | None = None,
+        probes: Array | None = None,
     ) -> tuple[Array, States]:
         """Apply the transformed stack."""
         result: tuple[Array, States] = self._forward.apply(weights, key, inputs, state, probes)
@@ -100,4 +109,10 @@ def _gru(layer: LayerParameters) -> Tree:
     """Return gates z, r, a; Haiku's z admits what is new, and the core's keeps what is old: its negative."""
     r, z, n = layer.gates(3)
     ordered = joined([LayerParameters(*(-part for part in z)), r, n])
-    return {"": {"w_i": ordered.weight_ih.T, "w_h": ordered.weight_hh.T, "b": ordered.bias_ih + ordered.bias_hh}}
+    return {
+        "": {
+            "w_i": ordered.weight_ih.T,
+            "w_h": ordered.weight_hh.T,
+            "b": ordered.bias_ih + ordered.bias_hh,
+        }
+    }

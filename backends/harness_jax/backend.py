@@ -70,7 +70,9 @@ class JaxBackend(Backend):
             try:
                 version(library)
             except PackageNotFoundError:
-                return Missing(f"a module named {library} is there, but no installed distribution of it", CURE)
+                return Missing(
+                    f"a module named {library} is there, but no installed distribution of it", CURE
+                )
         return Available()
 
     def versions(self) -> dict[str, str]:
@@ -123,7 +125,9 @@ class JaxBackend(Backend):
         """Say why there is no ``native``."""
         return native_missing(xla_recipe())
 
-    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return a trainer.
 
         Raises:
@@ -142,7 +146,9 @@ class JaxBackend(Backend):
         from harness_jax.network import Network, layer_of
         from harness_jax.trainer import JaxTrainer
 
-        return JaxTrainer(Network(model, layer_of(execution), execution), optimizer, parameters, execution)
+        return JaxTrainer(
+            Network(model, layer_of(execution), execution), optimizer, parameters, execution
+        )
 
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, log errors only, keep programs.
@@ -162,7 +168,9 @@ class JaxBackend(Backend):
         pool = sum(_first_line(path) == POOL for path in Path("/proc/self/task").glob("*/comm"))
         return pool // int(os.environ.get(CPU_DEVICES, "1")) or None
 
-    def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+    def product_chain(
+        self, start: Array, matrices: Sequence[Array], execution: Execution
+    ) -> Callable[[int], Array]:
         """Return the chain of products in this engine."""
         _check_import()
         from harness_jax.products import product_chain
@@ -179,7 +187,9 @@ def _why_not(model: Model, variant: str, dtype: Dtype) -> str | None:
     """Return why this variant cannot run the model, or None."""
     cell, size = model.cell, model.hidden * len(model.cell.states)
     if variant == "parallel" and not isinstance(cell, LinearCell):
-        return f"{cell.name} is not linear in its state, so it has no parallel scan: choose jax:fused"
+        return (
+            f"{cell.name} is not linear in its state, so it has no parallel scan: choose jax:fused"
+        )
     if variant != "deer":
         return None
     if type(cell) not in DEER_CELLS:

@@ -66,4 +66,6 @@ def device_batch(batch: Batch, model: Model, spread: Spread, dtype: Dtype) -> De
 
 def _check(kind: str, ids: NDArray[Any], size: int) -> None:
     if ids.min() < 0 or ids.max() >= size:
-        raise PluginError(f"invalid batch: {kind} ids must lie in 0..{size - 1}, found {ids.min()}..{ids.max()}")
+        raise PluginError(
+            f"invalid batch: {kind} ids must lie in 0..{size - 1}, found {ids.min()}..{ids.max()}"
+        )

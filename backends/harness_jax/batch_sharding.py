@@ -54,7 +54,11 @@ class Spread:
         return jax.numpy.arange(len(self.devices)) if self._splits(size) else None
 
     def over_batch(
-        self, function: Function, size: int, given: tuple[PartitionSpec, ...], returned: tuple[PartitionSpec, ...]
+        self,
+        function: Function,
+        size: int,
+        given: tuple[PartitionSpec, ...],
+        returned: tuple[PartitionSpec, ...],
     ) -> Function:
         """Return ``function`` run by every device on its share of a batch of ``size`` sequences.
 
@@ -88,8 +92,12 @@ def parts(array: jax.Array) -> int:
 def _shard_map(function: Function, mesh: Mesh, given: Any, returned: Any) -> Function:
     """Return JAX's own; it moved out of ``jax.experimental``, and its check, which knows no sums here, was renamed."""
     if hasattr(jax, "shard_map"):
-        new: Function = jax.shard_map(function, mesh=mesh, in_specs=given, out_specs=returned, check_vma=False)
+        new: Function = jax.shard_map(
+            function, mesh=mesh, in_specs=given, out_specs=returned, check_vma=False
+        )
         return new
     home: Any = import_module("jax.experimental.shard_map")
-    old: Function = home.shard_map(function, mesh=mesh, in_specs=given, out_specs=returned, check_rep=False)
+    old: Function = home.shard_map(
+        function, mesh=mesh, in_specs=given, out_specs=returned, check_rep=False
+    )
     return old

@@ -29,7 +29,12 @@ class Conversion:
         """Probe the map; to be called inside ``harness_jax.device.settings``."""
         self._network = network
         ones, zeros = (
-            network.weights({name: _full(shape, value) for name, shape in network.model.parameter_shapes().items()})
+            network.weights(
+                {
+                    name: _full(shape, value)
+                    for name, shape in network.model.parameter_shapes().items()
+                }
+            )
             for value in (1.0, 0.0)
         )
         self._parameters = jax.jit(self._moved)
@@ -37,9 +42,14 @@ class Conversion:
 
     def gradients(self, weights: Tree) -> Named:
         """Return d loss / d parameter by name, given d loss / d weight: the vector-Jacobian product of the map."""
-        start = {name: _full(shape, 0.0) for name, shape in self._network.model.parameter_shapes().items()}
+        start = {
+            name: _full(shape, 0.0)
+            for name, shape in self._network.model.parameter_shapes().items()
+        }
         dtype = jax.tree.leaves(weights)[0].dtype
-        _, pull = jax.vjp(self._network.weights, {name: array.astype(dtype) for name, array in start.items()})
+        _, pull = jax.vjp(
+            self._network.weights, {name: array.astype(dtype) for name, array in start.items()}
+        )
         named: Named = pull(weights)[0]
         return named
 
@@ -50,7 +60,9 @@ class Conversion:
 
     def _moved(self, weights: Tree, loaded: Named) -> Named:
         start = self._network.weights(loaded)
-        moved = jax.tree.map(lambda now, before, share: (now - before) / share, weights, start, self.shares)
+        moved = jax.tree.map(
+            lambda now, before, share: (now - before) / share, weights, start, self.shares
+        )
         changes = self.gradients(moved)
         return {name: before + changes[name] for name, before in loaded.items()}
 

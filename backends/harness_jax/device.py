@@ -19,7 +19,9 @@ from harness_jax.cpu_devices import CPU_DEVICES
 STATE_DTYPES: dict[Dtype, DTypeLike] = {
     "float32": np.float32, "float64": np.float64, "bfloat16": jnp.bfloat16, "tf32": np.float32,
 }  # fmt: skip
-NOT_CONVERGED = "jax:deer has not converged"  # what an error that a step raises while it runs begins with
+NOT_CONVERGED = (
+    "jax:deer has not converged"  # what an error that a step raises while it runs begins with
+)
 PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
 
 
@@ -60,11 +62,15 @@ def find_devices(name: str, count: int) -> list[jax.Device]:
         return [first]
     if len(alike) < count:
         cure = f"set {CPU_DEVICES}={count} before JAX starts" if name == "cpu" else "ask for fewer"
-        raise UnavailableError(f"jax has {len(alike)} of the {count} {name} devices asked for in this process: {cure}")
+        raise UnavailableError(
+            f"jax has {len(alike)} of the {count} {name} devices asked for in this process: {cure}"
+        )
     return alike[:count]
 
 
-def put(values: ArrayLike, dtype: DTypeLike, device: jax.Device | jax.sharding.Sharding) -> jax.Array:
+def put(
+    values: ArrayLike, dtype: DTypeLike, device: jax.Device | jax.sharding.Sharding
+) -> jax.Array:
     """Copy to the device, or to all of a sharding, as ``dtype``; for 64 bits, inside ``settings``.
 
     The host's copy is made here because JAX on a CPU may keep, and reuse, the very buffer that it is given.

@@ -50,11 +50,16 @@ class Functions:
         weights = self._network.weights(parameters)
         return Progress(weights, self._direction.init(weights), jnp.zeros((), jnp.int32))
 
-    def step(self, progress: Progress, arrays: Arrays, state: States, rate: Array) -> tuple[Progress, States, Figures]:
+    def step(
+        self, progress: Progress, arrays: Arrays, state: States, rate: Array
+    ) -> tuple[Progress, States, Figures]:
         """Do one update at learning rate ``rate``."""
         size = arrays.weights.shape[1]
         differentiate = self._spread.over_batch(
-            self._differentiate, size, (WHOLE, OVER_BATCH, OVER_BATCH, WHOLE, SHARE), (WHOLE, OVER_BATCH, WHOLE)
+            self._differentiate,
+            size,
+            (WHOLE, OVER_BATCH, OVER_BATCH, WHOLE, SHARE),
+            (WHOLE, OVER_BATCH, WHOLE),
         )
         key, shares = self._key(progress.updates), self._spread.shares(size)
         loss, state, gradients = differentiate(progress.weights, arrays, state, key, shares)
@@ -66,9 +71,9 @@ class Functions:
     def outputs(self, weights: Tree, inputs: Array, state: States) -> tuple[Array, States]:
         """Return logits or predictions (T, B, K) and the final state, dropout off."""
         given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (OVER_BATCH, OVER_BATCH)
-        outputs, final = self._spread.over_batch(self._network.outputs, inputs.shape[1], given, returned)(
-            weights, inputs, state
-        )
+        outputs, final = self._spread.over_batch(
+            self._network.outputs, inputs.shape[1], given, returned
+        )(weights, inputs, state)
         return outputs, final
 
     def parameters(self, weights: Tree, loaded: Parameters) -> Named:
@@ -78,9 +83,9 @@ class Functions:
     def gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
         """Return the loss, its gradient by parameter, and d loss / d h_t (layers, T, B, H), dropout off."""
         given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (WHOLE, WHOLE, OVER_HIDDEN_BATCH)
-        loss, named, d_hidden = self._spread.over_batch(self._all_gradients, arrays.weights.shape[1], given, returned)(
-            weights, arrays, state
-        )
+        loss, named, d_hidden = self._spread.over_batch(
+            self._all_gradients, arrays.weights.shape[1], given, returned
+        )(weights, arrays, state)
         return loss, named, d_hidden
 
     def _differentiate(
@@ -93,7 +98,9 @@ class Functions:
         (loss, state), gradients = differentiate(weights, None, arrays, state, key)
         return loss, state, gradients
 
-    def _all_gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
+    def _all_gradients(
+        self, weights: Tree, arrays: Arrays, state: States
+    ) -> tuple[Array, Named, Array]:
         """Return loss, gradients by parameter and hidden gradients of a share."""
         steps, size = arrays.weights.shape
         layers, _, hidden = state[0].shape

@@ -21,7 +21,9 @@ from harness_jax.recurrence.scan import scan
 from harness_jax.traced import States, Traced, mean_loss
 
 Weights = dict[str, Array]
-Layer = Callable[[Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]]
+Layer = Callable[
+    [Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]
+]
 
 LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer}
 
@@ -32,7 +34,9 @@ SMALLEST_IN_BLOCKS = 1024  # numbers in h: B times H
 
 def layer_of(execution: Execution) -> Layer:
     """Return the layer of the execution's variant; the kernel in C has threads of its own, the others XLA's."""
-    return native_on(execution.threads) if execution.variant == "native" else LAYERS[execution.variant]
+    return (
+        native_on(execution.threads) if execution.variant == "native" else LAYERS[execution.variant]
+    )
 
 
 class Window(NamedTuple):
@@ -63,7 +67,12 @@ class Network(Traced):
         return self.layer is deer
 
     def outputs(
-        self, weights: Weights, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+        self,
+        weights: Weights,
+        inputs: Array,
+        state: States,
+        key: Array | None = None,
+        probes: Array | None = None,
     ) -> tuple[Array, States]:
         """Return logits or predictions (T, B, K) and the final state: see ``Traced``; ``weights`` are by name."""
 
@@ -75,7 +84,12 @@ class Network(Traced):
         return outputs, state
 
     def loss(
-        self, weights: Weights, probes: Array | None, arrays: Arrays, state: States, key: Array | None
+        self,
+        weights: Weights,
+        probes: Array | None,
+        arrays: Arrays,
+        state: States,
+        key: Array | None,
     ) -> tuple[Array, States]:
         """Return the mean loss over the positions that count, and the final state.
 
@@ -91,7 +105,9 @@ class Network(Traced):
         # Not prevent_cse: a loop's body is out of reach of the elimination that would undo the checkpoint.
         body = advance if chunk is None else jax.checkpoint(advance, prevent_cse=False)
         over = _window(arrays.inputs, probes), arrays
-        final, losses = _in_chunks(body, lax.stop_gradient(state), over, chunk or self._block(*arrays.weights.shape))
+        final, losses = _in_chunks(
+            body, lax.stop_gradient(state), over, chunk or self._block(*arrays.weights.shape)
+        )
         return losses.sum(), final
 
     def _chunk(self, over_time: Array) -> int | None:
@@ -109,19 +125,25 @@ class Network(Traced):
         # Where none divides T, the rest is compiled once more.
         return next((block for block in BLOCKS if steps % block == 0), BLOCKS[-1])
 
-    def _run(self, weights: Weights, window: Window, state: States, key: Array | None) -> tuple[Array, States]:
+    def _run(
+        self, weights: Weights, window: Window, state: States, key: Array | None
+    ) -> tuple[Array, States]:
         """Return outputs (T, B, K) in the weights' dtype and the final state, dropout off where there is no key."""
         values, finals, exact = window.inputs, [], weights["weight_out"].dtype
         kind = jnp.bfloat16 if self.execution.dtype == "bfloat16" else exact
         for index in range(self.model.layers):
-            zx = _input_product(values, weights[f"weight_ih_l{index}"], weights[f"bias_ih_l{index}"], kind)
+            zx = _input_product(
+                values, weights[f"weight_ih_l{index}"], weights[f"bias_ih_l{index}"], kind
+            )
             weight_hh, bias_hh = (weights.get(f"{name}_hh_l{index}") for name in ("weight", "bias"))
             start = tuple(part[index].astype(kind) for part in state)
             probe = None if window.probes is None else window.probes[:, index].astype(kind)
             values, final = self.layer(self.model.cell, zx, weight_hh, bias_hh, start, probe)
             finals.append(final)
             if key is not None and index < self.model.layers - 1:
-                values = _dropout(values, self.model.dropout, jax.random.fold_in(key, index), window.steps)
+                values = _dropout(
+                    values, self.model.dropout, jax.random.fold_in(key, index), window.steps
+                )
         readout = _product(values, weights["weight_out"]).astype(exact) + weights["bias_out"]
         return readout, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
 
@@ -158,7 +180,9 @@ def _in_chunks(
 def _input_product(inputs: Array, weight_ih: Array, bias_ih: Array, kind: Any) -> Array:
     """Return zx (T, B, G*H) for all time steps at once; for tokens (T, B), a gather of biased columns of the weight."""
     if jnp.issubdtype(inputs.dtype, jnp.floating):
-        return (_product(inputs.astype(kind), weight_ih).astype(bias_ih.dtype) + bias_ih).astype(kind)
+        return (_product(inputs.astype(kind), weight_ih).astype(bias_ih.dtype) + bias_ih).astype(
+            kind
+        )
     return embedded(weight_ih.T + bias_ih, inputs).astype(kind)
 
 

@@ -13,7 +13,9 @@ from harness.contract import Array, Execution, array_dtype
 from harness_jax.device import STATE_DTYPES, find_device, put, settings
 
 
-def product_chain(start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+def product_chain(
+    start: Array, matrices: Sequence[Array], execution: Execution
+) -> Callable[[int], Array]:
     """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, in one compiled loop."""
     device, dtype = find_device(execution.device), execution.dtype
     numbers = STATE_DTYPES[dtype]
@@ -28,12 +30,17 @@ def product_chain(start: Array, matrices: Sequence[Array], execution: Execution)
         return last
 
     with settings(device, dtype):
-        x, weights = put(start, numbers, device), [put(matrix, numbers, device) for matrix in matrices]
+        x, weights = (
+            put(start, numbers, device),
+            [put(matrix, numbers, device) for matrix in matrices],
+        )
         compiled = jax.jit(chain).lower(put(0, np.int32, device), x, weights).compile()
 
     def run(rounds: int) -> Array:
         with settings(device, dtype):
-            last: Array = np.array(compiled(put(rounds, np.int32, device), x, weights), array_dtype(dtype))
+            last: Array = np.array(
+                compiled(put(rounds, np.int32, device), x, weights), array_dtype(dtype)
+            )
         return last
 
     return run

@@ -38,7 +38,12 @@ class Traced(ABC):
 
     @abstractmethod
     def outputs(
-        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+        self,
+        weights: Tree,
+        inputs: Array,
+        state: States,
+        key: Array | None = None,
+        probes: Array | None = None,
     ) -> tuple[Array, States]:
         """Return logits or predictions (T, B, K) and the final state, each (layers, B, H).
 

@@ -56,16 +56,29 @@ class JaxTrainer(Trainer):
     The network may be another library's: whatever ``harness_jax.traced.Traced`` describes.
     """
 
-    def __init__(self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+    def __init__(
+        self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> None:
         bound_cache()
-        self._network, self._model, self._rule, self._dtype = network, network.model, optimizer, execution.dtype
-        self._array_dtype, self._state_dtype = array_dtype(execution.dtype), STATE_DTYPES[execution.dtype]
+        self._network, self._model, self._rule, self._dtype = (
+            network,
+            network.model,
+            optimizer,
+            execution.dtype,
+        )
+        self._array_dtype, self._state_dtype = (
+            array_dtype(execution.dtype),
+            STATE_DTYPES[execution.dtype],
+        )
         self._spread = Spread(execution.device, execution.devices)
         self._device = self._spread.devices[0]
         with self._settings():
             self._functions = Functions(network, optimizer, execution.dropout_seed, self._spread)
         self._steps: dict[tuple[int, int], Callable[..., Any]] = {}
-        self._outputs, self._gradients = jax.jit(self._functions.outputs), jax.jit(self._functions.gradients)
+        self._outputs, self._gradients = (
+            jax.jit(self._functions.outputs),
+            jax.jit(self._functions.gradients),
+        )
         self._progress: Progress
         self._state: States | None = None
         self._zeros: dict[int, States] = {}
@@ -99,7 +112,9 @@ class JaxTrainer(Trainer):
             self._compile(batch)
         step, rate = self._steps[batch.shape], self._next_rate()
         with failures():
-            self._progress, self._state, figures = step(self._progress, batch.arrays, self._start(batch), rate)
+            self._progress, self._state, figures = step(
+                self._progress, batch.arrays, self._start(batch), rate
+            )
             if self._network.may_fail:
                 self.synchronize()
         return StepResult(*map(Scalar, figures))
@@ -112,13 +127,17 @@ class JaxTrainer(Trainer):
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
         with self._settings(), failures():
-            outputs, self._state = self._outputs(self._progress.weights, batch.arrays.inputs, self._start(batch))
+            outputs, self._state = self._outputs(
+                self._progress.weights, batch.arrays.inputs, self._start(batch)
+            )
             return np.array(outputs)
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update."""
         with self._settings(), failures():
-            loss, named, hidden = self._gradients(self._progress.weights, batch.arrays, self._start(batch))
+            loss, named, hidden = self._gradients(
+                self._progress.weights, batch.arrays, self._start(batch)
+            )
             hidden.block_until_ready()
         named = {name: np.array(named[name]) for name in self._model.parameter_shapes()}
         return Gradients(float(loss), named, np.array(hidden))
@@ -136,19 +155,28 @@ class JaxTrainer(Trainer):
             UsageError: a name or shape is not the model's.
         """
         shapes = {name: np.shape(value) for name, value in parameters.items()}
-        if odd := sorted({name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}):
+        if odd := sorted(
+            {name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}
+        ):
             raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
         with self._settings():
-            self._loaded = {name: np.array(value, self._array_dtype) for name, value in parameters.items()}
+            self._loaded = {
+                name: np.array(value, self._array_dtype) for name, value in parameters.items()
+            }
             named = {
-                name: put(value, self._array_dtype, self._spread.everywhere) for name, value in self._loaded.items()
+                name: put(value, self._array_dtype, self._spread.everywhere)
+                for name, value in self._loaded.items()
             }
             self._progress = jax.device_put(self._functions.begin(named), self._spread.everywhere)
             self._count, self._rate = 0, self._rate_at(0)
 
     def state(self) -> State | None:
         """Return a copy of the carried state, each (layers, B, H), or None."""
-        return None if self._state is None else tuple(np.array(part, self._array_dtype) for part in self._state)
+        return (
+            None
+            if self._state is None
+            else tuple(np.array(part, self._array_dtype) for part in self._state)
+        )
 
     def load_state(self, state: State | None) -> None:
         """Carry this state into the next batch that asks for it.
@@ -165,7 +193,10 @@ class JaxTrainer(Trainer):
         """Return the peak of the device's allocator in bytes, the largest of several, or None on the CPU."""
         if self._device.platform == "cpu":
             return None
-        peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in self._spread.devices]
+        peaks = [
+            (device.memory_stats() or {}).get("peak_bytes_in_use")
+            for device in self._spread.devices
+        ]
         return max((peak for peak in peaks if peak is not None), default=None)
 
     def placement(self) -> Placement:
@@ -203,7 +234,9 @@ class JaxTrainer(Trainer):
         return self._zeros[size]
 
     def _put_state(self, state: Sequence[Array]) -> States:
-        return tuple(put(part, self._state_dtype, self._spread.of_batch(part.shape[1])) for part in state)
+        return tuple(
+            put(part, self._state_dtype, self._spread.of_batch(part.shape[1])) for part in state
+        )
 
     def _rate_at(self, count: int) -> Tensor:
         return put(self._rule.learning_rate_at(count), self._array_dtype, self._spread.everywhere)

@@ -36,7 +36,11 @@ def clip(rule: Optimizer, gradients: Tree, shares: Tree | None = None) -> tuple[
     if rule.clip_norm is not None:
         clipped, limit = norm > rule.clip_norm, rule.clip_norm
         # clip_norm / norm may be too small for float32, and XLA takes such a number for 0.
-        return jax.tree.map(lambda g: jnp.where(clipped, g / norm * limit, g), gradients), norm, clipped
+        return (
+            jax.tree.map(lambda g: jnp.where(clipped, g / norm * limit, g), gradients),
+            norm,
+            clipped,
+        )
     if rule.clip_value is not None:
         limit = rule.clip_value
         return jax.tree.map(lambda g: jnp.clip(g, -limit, limit), gradients), norm, largest > limit
@@ -49,7 +53,9 @@ def _norm(gradients: Tree, largest: Array, shares: Tree | None) -> Array:
     XLA sums in blocks; ``vdot`` of ten million numbers was off by 0.8 % in its older versions.
     """
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
-    squares = _weighted(lambda g, share: jnp.sum(_times(share, jnp.square(g / scale))), gradients, shares)
+    squares = _weighted(
+        lambda g, share: jnp.sum(_times(share, jnp.square(g / scale))), gradients, shares
+    )
     return scale * jnp.sqrt(sum(jax.tree.leaves(squares)))
 
 
@@ -71,7 +77,9 @@ def _times(share: Any, array: Array) -> Array:
     return jnp.asarray(share, array.dtype) * array
 
 
-def _over_root(accumulate: Callable[[Array, Array], Array], epsilon: float) -> optax.GradientTransformation:
+def _over_root(
+    accumulate: Callable[[Array, Array], Array], epsilon: float
+) -> optax.GradientTransformation:
     """Return g / (sqrt(s) + epsilon): optax.scale_by_rms and scale_by_rss add epsilon inside the root."""
 
     def start(parameters: Tree) -> Tree:

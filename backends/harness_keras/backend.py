@@ -61,7 +61,9 @@ class KerasPeer(Peer):
         reason = super().why_unsupported(model, trial)
         return reason or (NO_FLOAT64 if trial.dtype == "float64" else self._why_other_engine())
 
-    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return a trainer.
 
         Raises:
@@ -83,7 +85,9 @@ class KerasPeer(Peer):
         import keras
 
         if keras.backend.backend() != self.engine:
-            raise UnavailableError(f"Keras was told to run on {self.engine}, but runs on {keras.backend.backend()}")
+            raise UnavailableError(
+                f"Keras was told to run on {self.engine}, but runs on {keras.backend.backend()}"
+            )
 
     def _why_other_engine(self) -> str | None:
         keras = sys.modules.get("keras")
@@ -113,9 +117,7 @@ class KerasTorchBackend(KerasPeer):
     name = "keras-torch"
     engine = "torch"
     libraries: ClassVar[dict[str, str]] = {"keras": "keras", "torch": "torch"}
-    cure = (
-        'pip install "rnn-harness[peers,torch]"   (CPU build: --extra-index-url https://download.pytorch.org/whl/cpu)'
-    )
+    cure = 'pip install "rnn-harness[peers,torch]"   (CPU build: --extra-index-url https://download.pytorch.org/whl/cpu)'
 
     def __init__(self) -> None:
         self._torch = TorchBackend()
@@ -138,10 +140,16 @@ class KerasTorchBackend(KerasPeer):
         """Recognise what the PyTorch backend recognises."""
         return self._torch.is_out_of_memory(error)
 
-    def _trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def _trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         devices = self.devices()
-        if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):
-            raise UsageError(f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}")
+        if execution.device not in devices and not (
+            execution.device == "cuda:0" and "cuda" in devices
+        ):
+            raise UsageError(
+                f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}"
+            )
         from harness_keras.torch_trainer import KerasTorchTrainer
 
         return KerasTorchTrainer(model, optimizer, parameters, execution)

@@ -29,14 +29,21 @@ class KerasJaxNetwork(Traced):
         return weights_of(self.model, parameters)
 
     def outputs(
-        self, weights: Tree, inputs: Array, state: States, key: Array | None = None, probes: Array | None = None
+        self,
+        weights: Tree,
+        inputs: Array,
+        state: States,
+        key: Array | None = None,
+        probes: Array | None = None,
     ) -> tuple[Array, States]:
         """Call the layers with these weights in place of their own, and dropout drawn from ``key``."""
         values = list(zip(self._stack.variables, weights, strict=True))
         if key is not None:
             seeds = [layer.seed_generator.state for layer in self._stack.dropouts]
             keys = jax.random.split(key, max(1, len(seeds)))
-            values += [(seed, jax.random.key_data(own)) for seed, own in zip(seeds, keys, strict=False)]
+            values += [
+                (seed, jax.random.key_data(own)) for seed, own in zip(seeds, keys, strict=False)
+            ]
         with keras.StatelessScope(state_mapping=values):
             vectors = encoded(self.model, inputs, state[0].dtype)
             return self._stack(vectors, state, training=key is not None, probes=probes)

@@ -22,7 +22,10 @@ LAYERS: dict[type[Cell], Callable[..., Any]] = {
     GRU: keras.layers.GRU,
 }
 WHOLE = {"return_sequences": True, "return_state": True, "dtype": "float32"}
-ZEROS = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}  # the core's weights come in their place
+ZEROS = {
+    "kernel_initializer": "zeros",
+    "recurrent_initializer": "zeros",
+}  # the core's weights come in their place
 
 
 class Stack:
@@ -35,8 +38,12 @@ class Stack:
     def __init__(self, model: Model) -> None:
         make = partial(LAYERS[type(model.cell)], **WHOLE, **ZEROS)
         self._layers = [make(model.hidden) for _ in range(model.layers)]
-        self.dropouts = [keras.layers.Dropout(model.dropout, dtype="float32") for _ in range(model.layers - 1)]
-        self._readout = keras.layers.Dense(model.outputs, dtype="float32", kernel_initializer="zeros")
+        self.dropouts = [
+            keras.layers.Dropout(model.dropout, dtype="float32") for _ in range(model.layers - 1)
+        ]
+        self._readout = keras.layers.Dense(
+            model.outputs, dtype="float32", kernel_initializer="zeros"
+        )
         for index, layer in enumerate(self._layers):
             layer.build((None, None, model.inputs.size if index == 0 else model.hidden))
         self._readout.build((None, None, model.hidden))
@@ -45,7 +52,9 @@ class Stack:
     def variables(self) -> list[Any]:
         """The trained variables, in the order of ``weights_of``."""
         cells = [layer.cell for layer in self._layers]
-        recurrent = [part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)]
+        recurrent = [
+            part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)
+        ]
         return [*recurrent, self._readout.kernel, self._readout.bias]
 
     def __call__(
@@ -98,10 +107,13 @@ def weights_of(model: Model, parameters: Mapping[str, Tensor]) -> list[Tensor]:
     weights: list[Tensor] = []
     for index in range(model.layers):
         weight_ih, weight_hh, bias_ih, bias_hh = (
-            parameters[f"{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            parameters[f"{name}_l{index}"]
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         if type(model.cell) is GRU:
-            weight_ih, weight_hh, bias_ih, bias_hh = (_zrn(part) for part in (weight_ih, weight_hh, bias_ih, bias_hh))
+            weight_ih, weight_hh, bias_ih, bias_hh = (
+                _zrn(part) for part in (weight_ih, weight_hh, bias_ih, bias_hh)
+            )
             bias = ops.stack([bias_ih, bias_hh])
         else:
             bias = bias_ih + bias_hh

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.contract import Array, Execution, Gradients, Model, Optimizer, Parameters, StepResult, UsageError
+from harness.contract import (
+    Array,
+    Execution,
+    Gradients,
+    Model,
+    Optimizer,
+    Parameters,
+    StepResult,
+    UsageError,
+)
 from harness_keras.stack import Stack, weights_of
 from harness_torch.batch import DeviceBatch
 from harness_torch.network import Weights
@@ -23,7 +32,9 @@ from harness_torch.update import Update
 class KerasTorchTrainer(TorchTrainer):
     """One model on one device. d loss / d h_t comes from the same cells, each wrapped to add a probe to h_t."""
 
-    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+    def __init__(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> None:
         self._conversion = Conversion(model, torch.device(execution.device))
         with keras.device(execution.device):
             self._keras = KerasStack(model)
@@ -32,7 +43,11 @@ class KerasTorchTrainer(TorchTrainer):
         self._network = replace(self._network, stack=self._keras, weights=self._weights)
         merged = self._conversion.merged
         once, twice = (
-            [weight for weight, own in zip(self._weights.values(), merged, strict=True) if own is wanted]
+            [
+                weight
+                for weight, own in zip(self._weights.values(), merged, strict=True)
+                if own is wanted
+            ]
             for wanted in (False, True)
         )
         self._update = Update(optimizer, once, twice)
@@ -76,11 +91,15 @@ class KerasTorchTrainer(TorchTrainer):
             UsageError: a name or shape is not the model's.
         """
         shapes = {name: np.shape(value) for name, value in parameters.items()}
-        if odd := sorted({name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}):
+        if odd := sorted(
+            {name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}
+        ):
             raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
         self._loaded = {name: np.array(value, np.float32) for name, value in parameters.items()}
         with torch.no_grad():
-            for weight, value in zip(self._keras.weights.values(), self._conversion.weights(self._loaded), strict=True):
+            for weight, value in zip(
+                self._keras.weights.values(), self._conversion.weights(self._loaded), strict=True
+            ):
                 weight.copy_(value)
         self._update.reset()
 
@@ -91,7 +110,9 @@ class KerasStack:
     def __init__(self, model: Model) -> None:
         self._stack = Stack(model)
         self._tokens = model.inputs.size if model.inputs.kind == "token" else None
-        self.weights: Weights = {f"{n}_{var.name}": var.value for n, var in enumerate(self._stack.variables)}
+        self.weights: Weights = {
+            f"{n}_{var.name}": var.value for n, var in enumerate(self._stack.variables)
+        }
 
     def __call__(
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
@@ -111,7 +132,9 @@ class Conversion:
 
     def __init__(self, model: Model, device: torch.device) -> None:
         self._model, self._device = model, device
-        ones = self.weights({name: np.ones(shape, np.float32) for name, shape in model.parameter_shapes().items()})
+        ones = self.weights(
+            {name: np.ones(shape, np.float32) for name, shape in model.parameter_shapes().items()}
+        )
         self.merged = [weight.flatten()[0].item() > 1 for weight in ones]
 
     def weights(self, parameters: Parameters) -> list[Tensor]:
@@ -143,7 +166,9 @@ class Conversion:
             return weights_of(self._model, parameters)
 
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
-        return {name: torch.tensor(value, device=self._device) for name, value in parameters.items()}
+        return {
+            name: torch.tensor(value, device=self._device) for name, value in parameters.items()
+        }
 
 
 def _array(tensor: Tensor) -> Array:

@@ -5,7 +5,16 @@ No framework import here, and none of NumPy: arrays are passed as addresses. Imp
 
 from harness_native.build import cpu_digest
 from harness_native.cache import known_folder, private_folder
-from harness_native.library import Adam, Layer, Library, Product, keeps_product, layer, library, number
+from harness_native.library import (
+    Adam,
+    Layer,
+    Library,
+    Product,
+    keeps_product,
+    layer,
+    library,
+    number,
+)
 from harness_native.offer import (
     CELLS,
     native_is_built,

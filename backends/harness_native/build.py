@@ -109,7 +109,9 @@ def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:
     try:
         digest = recipe.digest()
     except OSError as error:
-        return Missing(f"a source cannot be read: {error}", "install the package that it belongs to again")
+        return Missing(
+            f"a source cannot be read: {error}", "install the package that it belongs to again"
+        )
     return [(compiler, _name(recipe, digest, compiler)) for compiler in found]
 
 
@@ -185,6 +187,8 @@ def cpu() -> str:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
     told = [
-        line for line in lines if line.split(":")[0].strip().lower() in {"model name", "flags", "features", "cpu part"}
+        line
+        for line in lines
+        if line.split(":")[0].strip().lower() in {"model name", "flags", "features", "cpu part"}
     ]
     return "\n".join((platform.machine(), platform.processor(), *told))

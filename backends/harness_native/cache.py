@@ -47,7 +47,9 @@ def known_folder(name: str) -> Path | None:
 def _places(name: str) -> Iterator[Path]:
     """Yield ``rnn-harness/NAME`` in the user's cache, and a folder of the user's among the temporary ones."""
     with suppress(RuntimeError):  # no home
-        yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rnn-harness" / name
+        yield (
+            Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rnn-harness" / name
+        )
     with suppress(OSError):  # no folder for temporary files
         yield Path(tempfile.gettempdir()) / f"rnn-harness-{name}-{_user()}"
 
@@ -61,4 +63,6 @@ def _is_private(folder: Path) -> bool:
     status = folder.lstat()  # a link would be whatever it leads to
     if not stat.S_ISDIR(status.st_mode) or not os.access(folder, os.W_OK | os.X_OK):
         return False
-    return sys.platform == "win32" or (status.st_uid == os.getuid() and not status.st_mode & OTHERS_WRITE)
+    return sys.platform == "win32" or (
+        status.st_uid == os.getuid() and not status.st_mode & OTHERS_WRITE
+    )

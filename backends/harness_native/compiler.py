@@ -59,7 +59,9 @@ def compilers() -> tuple[Compiler, ...] | Missing:
                 continue
             real = Path(path).resolve()
             status = real.stat()
-            identity = " ".join((str(real), str(status.st_size), str(status.st_mtime_ns), *command[1:]))
+            identity = " ".join(
+                (str(real), str(status.st_size), str(status.st_mtime_ns), *command[1:])
+            )
             found.setdefault(identity, Compiler((path, *command[1:]), identity))
     known = (*found.values(), *_packaged())
     return known or Missing("there is no C compiler", CURE)
@@ -67,7 +69,9 @@ def compilers() -> tuple[Compiler, ...] | Missing:
 
 def cure() -> str:
     """Return how to get a compiler that works, where one has failed."""
-    return f"set ${VARIABLE} to another C compiler, or unset it" if os.environ.get(VARIABLE) else CURE
+    return (
+        f"set ${VARIABLE} to another C compiler, or unset it" if os.environ.get(VARIABLE) else CURE
+    )
 
 
 def _commands() -> list[list[str]] | Missing:
@@ -96,7 +100,9 @@ def _packaged() -> tuple[Compiler, ...]:
 @cache
 def _first_line(command: tuple[str, ...]) -> str:
     try:
-        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, check=True, timeout=60
+        )
     except (OSError, subprocess.SubprocessError):
         return " ".join(command)
     return done.stdout.partition("\n")[0].strip()

@@ -38,7 +38,16 @@ class Product(Structure):
     _fields_ = (
         *(
             (name, c_int64)
-            for name in ("is_double", "threads", "m", "n", "k", "transpose_a", "transpose_b", "accumulate")
+            for name in (
+                "is_double",
+                "threads",
+                "m",
+                "n",
+                "k",
+                "transpose_a",
+                "transpose_b",
+                "accumulate",
+            )
         ),
         *((name, c_void_p) for name in ("a", "b", "bias", "c")),
     )
@@ -67,13 +76,19 @@ class Library:
         self.handle.harness_multiply.argtypes = [POINTER(Product)]
         self.handle.harness_multiply.restype = c_int
         pointer, number = c_void_p, c_int64
-        self.transpose = self._function("transpose", None, number, pointer, number, number, pointer, pointer)
+        self.transpose = self._function(
+            "transpose", None, number, pointer, number, number, pointer, pointer
+        )
         sizes = (number, number, number)
-        self._sum_by_token = self._function("sum_by_token", c_int, number, pointer, pointer, *sizes, pointer, pointer)
+        self._sum_by_token = self._function(
+            "sum_by_token", c_int, number, pointer, pointer, *sizes, pointer, pointer
+        )
         self.cross_entropy = self._function(
             "cross_entropy", c_double, number, pointer, pointer, number, number, c_double
         )
-        self.column_sums = self._function("column_sums", None, number, pointer, number, number, pointer)
+        self.column_sums = self._function(
+            "column_sums", None, number, pointer, number, number, pointer
+        )
         self.adam = self._function("adam", None, POINTER(Adam), pointer, pointer, pointer, pointer)
 
     def _function(self, name: str, result: Any, *arguments: Any) -> Any:
@@ -127,7 +142,14 @@ def keeps_product(cell: Cell) -> bool:
 def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int) -> Layer:
     """Return a layer of ``shape`` (T, B, H) without arrays."""
     steps, batch, hidden = shape
-    return Layer(cell=number(cell), is_double=double, steps=steps, batch=batch, hidden=hidden, threads=threads)
+    return Layer(
+        cell=number(cell),
+        is_double=double,
+        steps=steps,
+        batch=batch,
+        hidden=hidden,
+        threads=threads,
+    )
 
 
 def _check(status: int) -> None:

@@ -11,7 +11,12 @@ from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Cell, Dtype, Missing, UnavailableError
 from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
 
-CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations the kernel has, as numbered in kernel.h
+CELLS: tuple[type[Cell], ...] = (
+    RNN,
+    ReluRNN,
+    LSTM,
+    GRU,
+)  # whose equations the kernel has, as numbered in kernel.h
 
 
 def native_variants(cell: Cell, *besides: Recipe) -> tuple[str, ...]:
@@ -54,4 +59,8 @@ def native_unsupported(variant: str, device: str, dtype: Dtype) -> str | None:
         return None
     if device not in {"cpu", "auto"}:
         return f"the variant native runs on the device cpu only, not on {device}"
-    return None if dtype in {"float32", "float64"} else "the variant native computes in float32 and float64 only"
+    return (
+        None
+        if dtype in {"float32", "float64"}
+        else "the variant native computes in float32 and float64 only"
+    )

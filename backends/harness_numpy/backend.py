@@ -78,10 +78,14 @@ class NumpyBackend(Backend):
         time_step = SAVED_SECONDS_PER_STEP + SAVED_SECONDS_PER_ELEMENT * trial.batch * trial.hidden
         saved = trial.steps * trial.layers * NOMINAL_LENGTH * time_step
         offered = self.variants(cell) if saved > LOADING_SECONDS else ()
-        usable = (name for name in COMPILED if name in offered and (name != "native" or native_is_built()))
+        usable = (
+            name for name in COMPILED if name in offered and (name != "native" or native_is_built())
+        )
         return next(usable, "vectorised")
 
-    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return a trainer.
 
         Raises:
@@ -97,6 +101,8 @@ class NumpyBackend(Backend):
         check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)
 
-    def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+    def product_chain(
+        self, start: Array, matrices: Sequence[Array], execution: Execution
+    ) -> Callable[[int], Array]:
         """Return the chain of products in this engine."""
         return product_chain(start, matrices, execution.dtype)

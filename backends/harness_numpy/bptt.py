@@ -48,13 +48,17 @@ def backpropagate(
         state = network.forward(part, state, training=training).final()
     work = network.forward(chunks[-1], state, training=training)
     final, end = work.final(), network.masks.position()
-    loss, d_state = _backward(network, chunks[-1], work, None, _until(states, batch.steps, chunks[-1].steps))
+    loss, d_state = _backward(
+        network, chunks[-1], work, None, _until(states, batch.steps, chunks[-1].steps)
+    )
     if starts:
         total, stop = network.gradients.vector.copy(), batch.steps - chunks[-1].steps
         for part, (state, position) in zip(reversed(chunks[:-1]), reversed(starts), strict=True):
             network.masks.rewind(position)
             work = network.forward(part, state, training=training)
-            share, d_state = _backward(network, part, work, d_state, _until(states, stop, part.steps))
+            share, d_state = _backward(
+                network, part, work, d_state, _until(states, stop, part.steps)
+            )
             loss += share
             total += network.gradients.vector
             stop -= part.steps
@@ -63,7 +67,9 @@ def backpropagate(
     return loss, final
 
 
-def outputs(network: Network[W], batch: DeviceBatch, chunk: Chunk, state: State | None) -> tuple[Array, State]:
+def outputs(
+    network: Network[W], batch: DeviceBatch, chunk: Chunk, state: State | None
+) -> tuple[Array, State]:
     """Return outputs (T, B, K), dropout off, and the final state."""
     pieces = []
     for part in batch.chunks(chunk):

@@ -37,27 +37,40 @@ class NativeRecurrence(Recurrence):
         self._layer.gates = self._layer.d_zx = address(self.zx)
         self._layer.d_zh, self._layer.zh_n = address(self._d_zh), address(self._zh_n)
         for index, (states, d_initial) in enumerate(zip(self.states, self._d_initial, strict=True)):
-            self._layer.initial[index], self._layer.states[index] = address(states), address(states[1:])
+            self._layer.initial[index], self._layer.states[index] = (
+                address(states),
+                address(states[1:]),
+            )
             self._layer.d_initial[index] = address(d_initial)
 
     def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
         """Fill ``states``."""
         self._run(self.zx, None, weight_hh, bias_hh)
 
-    def forward_tokens(self, table: Array, tokens: NDArray[np.intp], weight_hh: Array | None, bias_hh: Array) -> None:
+    def forward_tokens(
+        self, table: Array, tokens: NDArray[np.intp], weight_hh: Array | None, bias_hh: Array
+    ) -> None:
         """Fill ``states``, where zx of each token (T*B,) is a row of ``table`` (V, G*H)."""
         self._run(table, address(tokens), weight_hh, bias_hh)
 
-    def _run(self, zx: Array, tokens: int | None, weight_hh: Array | None, bias_hh: Array | None) -> None:
+    def _run(
+        self, zx: Array, tokens: int | None, weight_hh: Array | None, bias_hh: Array | None
+    ) -> None:
         self._layer.zx, self._layer.tokens = address(zx), tokens
         self._layer.weight, self._layer.bias = address(weight_hh), address(bias_hh)
         self._kernel.forward(self._layer)
 
-    def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
+    def backward(
+        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+    ) -> Sequence[Array]:
         """Go back through time."""
         self._layer.weight = address(weight_hh)
         self._layer.d_direct = self._layer.d_total = address(d_hidden)
-        final = [None] * len(self.states) if d_final is None else [np.ascontiguousarray(part) for part in d_final]
+        final = (
+            [None] * len(self.states)
+            if d_final is None
+            else [np.ascontiguousarray(part) for part in d_final]
+        )
         for index, part in enumerate(final):
             self._layer.d_final[index] = address(part)
         self._kernel.reverse(self._layer)
@@ -74,7 +87,9 @@ class NativeNetwork(HoistedNetwork):
 
     keeps_states = False
 
-    def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
+    def __init__(
+        self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1
+    ) -> None:
         super().__init__(model, parameters, gradients, masks, threads, recurrence=NativeRecurrence)
         self._kernel, self._double = library(), int(gradients.dtype == "float64")
         self._apart = keeps_product(model.cell)
@@ -84,10 +99,14 @@ class NativeNetwork(HoistedNetwork):
         weight_hh, bias_hh = self._p[f"weight_hh_l{layer}"], self._p[f"bias_hh_l{layer}"]
         if inputs.ndim == 1 and isinstance(recurrence, NativeRecurrence):
             table = np.empty(weight.shape[::-1], weight.dtype)
-            self._kernel.transpose(self._double, address(weight), *weight.shape, address(bias), address(table))
+            self._kernel.transpose(
+                self._double, address(weight), *weight.shape, address(bias), address(table)
+            )
             recurrence.forward_tokens(table, inputs, weight_hh, bias_hh)
             return
-        self._multiply(recurrence.zx.reshape(len(inputs), -1), inputs, weight, transposed="b", bias=bias)
+        self._multiply(
+            recurrence.zx.reshape(len(inputs), -1), inputs, weight, transposed="b", bias=bias
+        )
         recurrence.forward(weight_hh, bias_hh)
 
     def outputs(self, work: Workspace, rows: NDArray[np.intp] | None = None) -> Array:
@@ -96,7 +115,9 @@ class NativeNetwork(HoistedNetwork):
         return self._outputs(hidden, np.empty((len(hidden), self.model.outputs), hidden.dtype))
 
     def _outputs(self, hidden: Array, outputs: Array) -> Array:
-        self._multiply(outputs, hidden, self._p["weight_out"], transposed="b", bias=self._p["bias_out"])
+        self._multiply(
+            outputs, hidden, self._p["weight_out"], transposed="b", bias=self._p["bias_out"]
+        )
         return outputs
 
     def _to_layer_below(self, work: Workspace, layer: int) -> None:
@@ -152,18 +173,35 @@ class NativeNetwork(HoistedNetwork):
             bias_hh[...] = bias_ih
 
     def _multiply(
-        self, out: Array, a: Array, b: Array, *, transposed: Literal["a", "b"] | None = None, bias: Array | None = None
+        self,
+        out: Array,
+        a: Array,
+        b: Array,
+        *,
+        transposed: Literal["a", "b"] | None = None,
+        bias: Array | None = None,
     ) -> None:
         """Write a @ b, one of them transposed first, plus bias into ``out`` (m, n)."""
-        product = Product(self._double, self.threads, *out.shape, a.shape[0 if transposed == "a" else 1])
+        product = Product(
+            self._double, self.threads, *out.shape, a.shape[0 if transposed == "a" else 1]
+        )
         product.transpose_a, product.transpose_b = transposed == "a", transposed == "b"
-        product.a, product.b, product.bias, product.c = address(a), address(b), address(bias), address(out)
+        product.a, product.b, product.bias, product.c = (
+            address(a),
+            address(b),
+            address(bias),
+            address(out),
+        )
         self._kernel.multiply(product)
 
 
 def native_update(optimizer: Optimizer, parameters: Array) -> Update:
     """Return the kernel's Adam, or NumPy's other rules."""
-    return NativeAdam(optimizer, parameters) if optimizer.name == "adam" else Update(optimizer, parameters)
+    return (
+        NativeAdam(optimizer, parameters)
+        if optimizer.name == "adam"
+        else Update(optimizer, parameters)
+    )
 
 
 class NativeAdam(Update):
@@ -203,7 +241,9 @@ def address(array: NDArray[Any] | None) -> int | None:
     if known is not None and known[0]() is array:
         return known[1]
     if not array.flags.c_contiguous:
-        raise ValueError(f"the kernel takes C-contiguous arrays, not strides {array.strides} of shape {array.shape}")
+        raise ValueError(
+            f"the kernel takes C-contiguous arrays, not strides {array.strides} of shape {array.shape}"
+        )
     found = int(array.__array_interface__["data"][0])
     _addresses[key] = ref(array, lambda _: _addresses.pop(key, None)), found
     return found

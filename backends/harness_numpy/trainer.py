@@ -35,7 +35,9 @@ from harness_numpy.variants import VARIANTS
 class NumpyTrainer(Trainer):
     """One model on the CPU. Not-finite numbers are results here, not warnings: the runner looks at the loss."""
 
-    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+    def __init__(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> None:
         self._model, self._optimizer, self._execution = model, optimizer, execution
         self._dtype = array_dtype(execution.dtype)
         self._parameters = Flat(model.parameter_shapes(), self._dtype)
@@ -47,7 +49,9 @@ class NumpyTrainer(Trainer):
         self.load(parameters)
 
     def _new_network(self) -> Network[Any]:
-        masks = Masks(self._model.dropout, self._model.layers, self._execution.dropout_seed, self._dtype)
+        masks = Masks(
+            self._model.dropout, self._model.layers, self._execution.dropout_seed, self._dtype
+        )
         threads = self._execution.threads
         return self._engine.network(self._model, self._parameters, self._gradients, masks, threads)
 
@@ -88,7 +92,9 @@ class NumpyTrainer(Trainer):
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
         with np.errstate(all="ignore"):
-            found, self._state = outputs(self._network, batch, self._chunk(batch), self._carried(batch))
+            found, self._state = outputs(
+                self._network, batch, self._chunk(batch), self._carried(batch)
+            )
         return found
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
@@ -135,7 +141,9 @@ class NumpyTrainer(Trainer):
         """
         if state is not None:
             check_state(self._model, state)
-        self._state = None if state is None else tuple(np.array(part, dtype=self._dtype) for part in state)
+        self._state = (
+            None if state is None else tuple(np.array(part, dtype=self._dtype) for part in state)
+        )
 
     def placement(self) -> Placement:
         """Return the CPU, and the dtype of the parameters."""

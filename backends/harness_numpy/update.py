@@ -48,7 +48,12 @@ class Update:
         self._first = np.zeros_like(parameters)
         self._second = np.zeros_like(parameters)
         self._scratch = np.empty(min(BLOCK, parameters.size), parameters.dtype)
-        self._rule = {"sgd": self._sgd, "rmsprop": self._rmsprop, "adagrad": self._adagrad, "adam": self._adam}
+        self._rule = {
+            "sgd": self._sgd,
+            "rmsprop": self._rmsprop,
+            "adagrad": self._adagrad,
+            "adam": self._adam,
+        }
         self.steps = 0
 
     def reset(self) -> None:

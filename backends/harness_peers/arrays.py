@@ -21,12 +21,17 @@ class LayerParameters(NamedTuple):
 
     def gates(self, count: int) -> list[LayerParameters]:
         """Return the parameters of each gate: the rows in ``count`` equal pieces."""
-        return [LayerParameters(*pieces) for pieces in zip(*(jnp.split(part, count) for part in self), strict=True)]
+        return [
+            LayerParameters(*pieces)
+            for pieces in zip(*(jnp.split(part, count) for part in self), strict=True)
+        ]
 
     @staticmethod
     def of(parameters: dict[str, Array], layer: int) -> LayerParameters:
         """Return those of ``layer``."""
-        return LayerParameters(*(parameters[f"{name}_l{layer}"] for name in LayerParameters._fields))
+        return LayerParameters(
+            *(parameters[f"{name}_l{layer}"] for name in LayerParameters._fields)
+        )
 
 
 def joined(gates: list[LayerParameters]) -> LayerParameters:
@@ -36,7 +41,11 @@ def joined(gates: list[LayerParameters]) -> LayerParameters:
 
 def encoded(model: Model, inputs: Array, dtype: jnp.dtype) -> Array:
     """Return vectors (T, B, D): tokens one-hot, as the libraries' layers take vectors only."""
-    return jax.nn.one_hot(inputs, model.inputs.size, dtype=dtype) if model.inputs.kind == "token" else inputs
+    return (
+        jax.nn.one_hot(inputs, model.inputs.size, dtype=dtype)
+        if model.inputs.kind == "token"
+        else inputs
+    )
 
 
 def stacked(finals: list[tuple[Array, ...]]) -> tuple[Array, ...]:

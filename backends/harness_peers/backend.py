@@ -62,7 +62,9 @@ class Peer(Backend):
         """Say that the library has no such cell, or lacks it in this variant."""
         return self._why_no_variant(model.cell, trial.variant)
 
-    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return a trainer.
 
         Raises:
@@ -79,7 +81,9 @@ class Peer(Backend):
         return self._trainer(model, optimizer, parameters, execution)
 
     @abstractmethod
-    def _trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def _trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return a trainer of a variant that is there; the libraries are imported."""
 
     def _why_no_variant(self, cell: Cell, variant: str) -> str | None:
@@ -88,14 +92,18 @@ class Peer(Backend):
         if own and (variant in own or variant not in known):
             return None
         names = ", ".join(kind.name for kind, variants in self.cells.items() if variants)
-        return f"{self.title} has no cell that computes {cell.name}; the harness runs {names} with it"
+        return (
+            f"{self.title} has no cell that computes {cell.name}; the harness runs {names} with it"
+        )
 
     def _import(self) -> None:
         try:
             for library in self.libraries:
                 import_module(library)
         except Exception as error:  # a broken installation may raise anything
-            raise UnavailableError(f"{self.title} cannot be imported: {error}. Cure: {self.cure}") from error
+            raise UnavailableError(
+                f"{self.title} cannot be imported: {error}. Cure: {self.cure}"
+            ) from error
 
 
 def why_not(libraries: Mapping[str, str]) -> str | None:
@@ -106,5 +114,7 @@ def why_not(libraries: Mapping[str, str]) -> str | None:
         try:
             version(distribution)
         except PackageNotFoundError:
-            return f"a module named {library} is there, but no installed distribution {distribution}"
+            return (
+                f"a module named {library} is there, but no installed distribution {distribution}"
+            )
     return None

@@ -48,7 +48,9 @@ class JaxPeer(Peer):
     def network(self, model: Model, execution: Execution) -> Traced:
         """Return the network of this variant; called inside ``harness_jax.device.settings``."""
 
-    def _trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def _trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         from harness_jax.device import find_device, settings
         from harness_jax.trainer import JaxTrainer
 

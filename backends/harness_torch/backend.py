@@ -68,7 +68,9 @@ class TorchBackend(Backend):
         try:
             version("torch")
         except PackageNotFoundError:
-            return Missing("a module named torch is there, but no installed distribution of PyTorch", CURE)
+            return Missing(
+                "a module named torch is there, but no installed distribution of PyTorch", CURE
+            )
         return Available()
 
     def versions(self) -> dict[str, str]:
@@ -123,7 +125,9 @@ class TorchBackend(Backend):
             trial.variant, trial.device, trial.dtype
         )
 
-    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return a trainer.
 
         Raises:
@@ -134,13 +138,19 @@ class TorchBackend(Backend):
         """
         _torch()
         why = self._why_no_variant(model.cell, execution.variant)
-        if reason := why or native_unsupported(execution.variant, execution.device, execution.dtype):
+        if reason := why or native_unsupported(
+            execution.variant, execution.device, execution.dtype
+        ):
             raise UnsupportedError(reason)
         settle_native(execution.variant, model.cell)
         check_variant(self, model.cell, execution.variant)
         devices = self.devices()
-        if execution.device not in devices and not (execution.device == "cuda:0" and "cuda" in devices):
-            raise UsageError(f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}")
+        if execution.device not in devices and not (
+            execution.device == "cuda:0" and "cuda" in devices
+        ):
+            raise UsageError(
+                f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}"
+            )
         check_dtype(self, execution)
         if execution.devices > 1:
             from harness_torch.parallel.data_parallel import DataParallelTrainer
@@ -154,7 +164,9 @@ class TorchBackend(Backend):
         """Return the number of threads of torch's CPU operations."""
         return int(_torch().get_num_threads())
 
-    def product_chain(self, start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+    def product_chain(
+        self, start: Array, matrices: Sequence[Array], execution: Execution
+    ) -> Callable[[int], Array]:
         """Return the chain of products in this engine."""
         _torch()
         from harness_torch.products import product_chain
@@ -164,7 +176,11 @@ class TorchBackend(Backend):
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Recognise the caching allocator's error and the CPU allocator's, besides ``MemoryError``."""
         names = {kind.__name__ for kind in type(error).__mro__}
-        full = isinstance(error, RuntimeError) and "DefaultCPUAllocator: " in str(error) and "memory" in str(error)
+        full = (
+            isinstance(error, RuntimeError)
+            and "DefaultCPUAllocator: " in str(error)
+            and "memory" in str(error)
+        )
         return isinstance(error, MemoryError) or "OutOfMemoryError" in names or full
 
     @staticmethod

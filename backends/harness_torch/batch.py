@@ -47,8 +47,16 @@ class DeviceBatch:
         """Return chunks of ``time_steps``, the last one perhaps shorter; their losses add up to the batch's."""
         count = -(-self.time_steps // time_steps)
         weights = [None] * count if self.weights is None else torch.split(self.weights, time_steps)
-        parts = zip(torch.split(self.inputs, time_steps), torch.split(self.targets, time_steps), weights, strict=True)
-        return [replace(self, inputs=each, targets=targets, weights=share) for each, targets, share in parts]
+        parts = zip(
+            torch.split(self.inputs, time_steps),
+            torch.split(self.targets, time_steps),
+            weights,
+            strict=True,
+        )
+        return [
+            replace(self, inputs=each, targets=targets, weights=share)
+            for each, targets, share in parts
+        ]
 
     def loss(self, outputs: Tensor) -> Tensor:
         """Return the share of ``outputs`` (T, B, K) in the mean loss of the whole batch."""
@@ -92,5 +100,7 @@ def device_batch(
 
 def _ids(kind: str, ids: NDArray[Any], size: int) -> Tensor:
     if ids.min() < 0 or ids.max() >= size:
-        raise PluginError(f"invalid batch: {kind} ids must lie in 0..{size - 1}, found {ids.min()}..{ids.max()}")
+        raise PluginError(
+            f"invalid batch: {kind} ids must lie in 0..{size - 1}, found {ids.min()}..{ids.max()}"
+        )
     return torch.tensor(ids, dtype=torch.int64)

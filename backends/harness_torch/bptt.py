@@ -33,9 +33,13 @@ class Network:
     def readout(self, hidden: Tensor) -> Tensor:
         """Return the outputs (T, B, K) in the dtype of the weights; the product is taken in that of ``hidden``."""
         weight, bias = self.weights["weight_out"], self.weights["bias_out"]
-        return functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype)).to(weight.dtype)
+        return functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype)).to(
+            weight.dtype
+        )
 
-    def loss(self, batch: DeviceBatch, start: States, probes: Tensor | None = None) -> tuple[Tensor, States]:
+    def loss(
+        self, batch: DeviceBatch, start: States, probes: Tensor | None = None
+    ) -> tuple[Tensor, States]:
         """Return the batch's share in the mean loss and the final state."""
         hidden, final = self.stack(batch.inputs, start, self.dropout, probes)
         return batch.loss(self.readout(hidden)), final
@@ -46,7 +50,11 @@ class Network:
 
 
 def differentiate(
-    network: Network, batch: DeviceBatch, start: States, chunk: int | None = None, probes: Tensor | None = None
+    network: Network,
+    batch: DeviceBatch,
+    start: States,
+    chunk: int | None = None,
+    probes: Tensor | None = None,
 ) -> tuple[Tensor, States]:
     """Add the gradients of ``batch`` to every leaf's ``grad``; return the loss and the final state, detached.
 
@@ -73,7 +81,9 @@ def _in_chunks(
     network: Network, chunks: Sequence[DeviceBatch], start: States, probes: Tensor | None
 ) -> tuple[Tensor, States]:
     begins, draws = _begins(network, chunks, start)
-    parts = [None] * len(chunks) if probes is None else torch.split(probes, chunks[0].time_steps, dim=1)
+    parts = (
+        [None] * len(chunks) if probes is None else torch.split(probes, chunks[0].time_steps, dim=1)
+    )
     begin = _leaves(begins, -1)
     with network.unfinished():
         loss, final = _again(network, chunks[-1], begin, parts[-1], ())
@@ -88,7 +98,9 @@ def _in_chunks(
     return loss, final
 
 
-def _begins(network: Network, chunks: Sequence[DeviceBatch], start: States) -> tuple[States, list[Draws | None]]:
+def _begins(
+    network: Network, chunks: Sequence[DeviceBatch], start: States
+) -> tuple[States, list[Draws | None]]:
     """Run all chunks but the last without a graph; return where each begins: states, and the random states of dropout.
 
     The states, each (chunks, layers, B, H), lie in one tensor: a small one kept per chunk would lie between the large
@@ -121,10 +133,18 @@ def _restore(draws: Draws | None) -> None:
 
 
 def _again(
-    network: Network, chunk: DeviceBatch, begin: States, probe: Tensor | None, d_end: tuple[Tensor | None, ...]
+    network: Network,
+    chunk: DeviceBatch,
+    begin: States,
+    probe: Tensor | None,
+    d_end: tuple[Tensor | None, ...],
 ) -> tuple[Tensor, States]:
     """Run a chunk with a graph and back from its loss and final state; return both, detached."""
     loss, end = network.loss(chunk, begin, probe)
-    reached = [(part, d_part) for part, d_part in zip(end, d_end, strict=False) if d_part is not None]
-    torch.autograd.backward([loss, *(part for part, _ in reached)], [None, *(d_part for _, d_part in reached)])
+    reached = [
+        (part, d_part) for part, d_part in zip(end, d_end, strict=False) if d_part is not None
+    ]
+    torch.autograd.backward(
+        [loss, *(part for part, _ in reached)], [None, *(d_part for _, d_part in reached)]
+    )
     return loss.detach(), detached(end)

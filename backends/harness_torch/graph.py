@@ -39,7 +39,9 @@ class GraphedGradients:
     Parameters are only read: the update is taken outside, so that warming up and capturing train nothing.
     """
 
-    def __init__(self, network: Network, batch: DeviceBatch, start: States, capture: Capture = cuda_capture) -> None:
+    def __init__(
+        self, network: Network, batch: DeviceBatch, start: States, capture: Capture = cuda_capture
+    ) -> None:
         self._network, self._leaves = network, list(network.weights.values())
         weights = None if batch.weights is None else batch.weights.clone()
         self._batch = replace(

@@ -17,7 +17,12 @@ from harness_torch.recurrence.loop import loop
 from harness_torch.recurrence.native import native
 
 Weights = dict[str, Tensor]
-LAYER_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")  # as the fields of ``LayerWeights``
+LAYER_WEIGHTS = (
+    "weight_ih",
+    "bias_ih",
+    "weight_hh",
+    "bias_hh",
+)  # as the fields of ``LayerWeights``
 MakeLayer = Callable[[Cell], Layer]
 
 # One new layer object for each layer of a model: it may keep buffers.
@@ -49,7 +54,9 @@ class Stack(Protocol):
 class CellStack:
     """Stacked cells, each layer on one of our own time loops."""
 
-    def __init__(self, model: Model, make_layer: MakeLayer, weights: Weights, dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: Model, make_layer: MakeLayer, weights: Weights, dtype: torch.dtype
+    ) -> None:
         self._layers = [make_layer(model.cell) for _ in range(model.layers)]
         self._weights, self._dtype = weights, dtype
 
@@ -94,15 +101,21 @@ class LibraryStack:
     ) -> tuple[Tensor, States]:
         """Run the module; always in training mode, which cuDNN's backward pass needs."""
         if probes is not None:
-            raise ValueError("torch.nn gives no gradient of hidden states: use the variant loop or fused")
+            raise ValueError(
+                "torch.nn gives no gradient of hidden states: use the variant loop or fused"
+            )
         if self._tokens is not None:
             inputs = functional.one_hot(inputs, self._tokens)  # the module takes vectors only
         self._module.dropout = dropout
         arguments = inputs.to(self._dtype), state if len(state) > 1 else state[0]
-        hidden, final = self._module(*arguments) if self._own else self._with_cast_weights(arguments)
+        hidden, final = (
+            self._module(*arguments) if self._own else self._with_cast_weights(arguments)
+        )
         return hidden, final if isinstance(final, tuple) else (final,)
 
-    def _with_cast_weights(self, arguments: tuple[Tensor, States | Tensor]) -> tuple[Tensor, States | Tensor]:
+    def _with_cast_weights(
+        self, arguments: tuple[Tensor, States | Tensor]
+    ) -> tuple[Tensor, States | Tensor]:
         names = [name for name, _ in self._module.named_parameters()]
         cast = {name: self._weights[name].to(self._dtype) for name in names}
         hidden, final = torch.func.functional_call(self._module, cast, arguments)
@@ -111,12 +124,16 @@ class LibraryStack:
 
 def _module(model: Model, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:
     kind = type(model.cell)
-    with torch.random.fork_rng(devices=[]):  # its own initialisation is overwritten and must not be felt
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # its own initialisation is overwritten and must not be felt
         if kind is LSTM:
             module: nn.RNNBase = nn.LSTM(model.inputs.size, model.hidden, model.layers)
         elif kind is GRU:
             module = nn.GRU(model.inputs.size, model.hidden, model.layers)
         else:
             nonlinearity = "relu" if kind is ReluRNN else "tanh"
-            module = nn.RNN(model.inputs.size, model.hidden, model.layers, nonlinearity=nonlinearity)
+            module = nn.RNN(
+                model.inputs.size, model.hidden, model.layers, nonlinearity=nonlinearity
+            )
     return module.to(device, dtype)

@@ -10,13 +10,17 @@ from harness.contract import Array, Execution
 from harness_torch.recurrence.ops import DTYPES, set_precision
 
 
-def product_chain(start: Array, matrices: Sequence[Array], execution: Execution) -> Callable[[int], Array]:
+def product_chain(
+    start: Array, matrices: Sequence[Array], execution: Execution
+) -> Callable[[int], Array]:
     """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, into buffers made once."""
     set_precision(execution.dtype)
     device, dtype = torch.device(execution.device), DTYPES[execution.dtype]
     x = torch.tensor(start, dtype=dtype, device=device)
     weights = [torch.tensor(matrix, dtype=dtype, device=device) for matrix in matrices]
-    buffers = [torch.empty((len(x), weight.shape[1]), dtype=dtype, device=device) for weight in weights]
+    buffers = [
+        torch.empty((len(x), weight.shape[1]), dtype=dtype, device=device) for weight in weights
+    ]
     spare = torch.empty_like(x)  # a lone square matrix may not write into what it reads
 
     def run(rounds: int) -> Array:
@@ -26,7 +30,11 @@ def product_chain(start: Array, matrices: Sequence[Array], execution: Execution)
                 for weight, buffer in zip(weights, buffers, strict=True):
                     into = spare if len(weights) == 1 and number % 2 else buffer
                     current = torch.mm(current, weight, out=into)
-        last: Array = current.float().cpu().numpy().copy() if dtype == torch.bfloat16 else current.cpu().numpy().copy()
+        last: Array = (
+            current.float().cpu().numpy().copy()
+            if dtype == torch.bfloat16
+            else current.cpu().numpy().copy()
+        )
         return last
 
     return run

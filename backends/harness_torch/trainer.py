@@ -40,18 +40,24 @@ from harness_torch.update import Update
 class TorchTrainer(Trainer):
     """One model on one device. Products are exact to the dtype: TF32 is off unless it is asked for."""
 
-    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+    def __init__(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> None:
         set_precision(execution.dtype)
         self._model, self._execution = model, execution
         self._device, self._dtype = torch.device(execution.device), DTYPES[execution.dtype]
         self._weights: Weights = {
-            name: torch.nn.Parameter(torch.zeros(shape, dtype=self._weight_dtype, device=self._device))
+            name: torch.nn.Parameter(
+                torch.zeros(shape, dtype=self._weight_dtype, device=self._device)
+            )
             for name, shape in model.parameter_shapes().items()
         }
         self._network = Network(self._stack(execution.variant), self._weights)
         self._update = Update(optimizer, list(self._weights.values()))
         self._dropout = Randomness(execution.dropout_seed, self._device) if model.dropout else None
-        self._wants_graph = self._device.type == "cuda" and execution.variant == "fused" and not model.dropout
+        self._wants_graph = (
+            self._device.type == "cuda" and execution.variant == "fused" and not model.dropout
+        )
         self._captured: GraphedGradients | None = None
         self._state: States | None = None
         self.load(parameters)
@@ -80,7 +86,9 @@ class TorchTrainer(Trainer):
             loss, self._state = graph.run(batch, self._start(batch))
         else:
             with self._drawn():
-                loss, self._state = differentiate(self._trained(), batch, self._start(batch), self._chunk(batch))
+                loss, self._state = differentiate(
+                    self._trained(), batch, self._start(batch), self._chunk(batch)
+                )
         norm, clipped = self._update.apply()
         return StepResult(loss, norm, clipped)
 
@@ -148,11 +156,15 @@ class TorchTrainer(Trainer):
             self._state = None
             return
         check_state(self._model, state)
-        self._state = tuple(torch.tensor(part, dtype=self._dtype, device=self._device) for part in state)
+        self._state = tuple(
+            torch.tensor(part, dtype=self._dtype, device=self._device) for part in state
+        )
 
     def peak_memory(self) -> int | None:
         """Return the peak of the caching allocator in bytes, or None on the CPU."""
-        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
+        return (
+            torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
+        )
 
     def placement(self) -> Placement:
         """Return where the carried state of the last step lies, its dtype, and the precision of float32 products."""
@@ -192,14 +204,21 @@ class TorchTrainer(Trainer):
             except RuntimeError as error:
                 self._wants_graph, self._captured = False, None
                 self._forget_gradients()
-                warnings.warn(f"no CUDA graph, so each operation is launched: {error}", RuntimeWarning, stacklevel=3)
+                warnings.warn(
+                    f"no CUDA graph, so each operation is launched: {error}",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
         return self._captured
 
     def _start(self, batch: DeviceBatch) -> States:
         if batch.carry and self._state is not None:
             return self._state
         shape = (self._model.layers, batch.size, self._model.hidden)
-        return tuple(torch.zeros(shape, dtype=self._dtype, device=self._device) for _ in self._model.cell.states)
+        return tuple(
+            torch.zeros(shape, dtype=self._dtype, device=self._device)
+            for _ in self._model.cell.states
+        )
 
     def _chunk(self, batch: DeviceBatch) -> int | None:
         return self._execution.chunk(batch.time_steps)
@@ -231,7 +250,9 @@ def _named(dtype: torch.dtype, precision: str) -> str:
     """Return the contract's name of what is computed."""
     if dtype == torch.float32 and precision != "highest":
         return "tf32"
-    names: dict[torch.dtype, Dtype] = {DTYPES[name]: name for name in ("float32", "float64", "bfloat16")}
+    names: dict[torch.dtype, Dtype] = {
+        DTYPES[name]: name for name in ("float32", "float64", "bfloat16")
+    }
     return names.get(dtype, str(dtype))
 
 

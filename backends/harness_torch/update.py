@@ -11,7 +11,9 @@ from torch import Tensor
 from harness.contract import Optimizer
 
 SMALL = 2**15  # numbers; copying 4,600 halved the time of the norm, copying 68,000 saved none
-PIECE = 2**12  # numbers that are summed at a time: 10 million float32 squares in one sum were off by 4e-4
+PIECE = (
+    2**12
+)  # numbers that are summed at a time: 10 million float32 squares in one sum were off by 4e-4
 SAFE_NORM = 1e-12  # a norm of float32 numbers below this may have lost some squares to underflow
 SMALL_CLIP = 0.1  # from here on up, clip_norm / norm is no number that float32 cuts short
 _NEVER = torch.zeros((), dtype=torch.bool)  # of a rule that does not clip
@@ -24,7 +26,9 @@ class Update:
     their sum: it counts twice in the norm, and moves by both updates.
     """
 
-    def __init__(self, rule: Optimizer, parameters: Sequence[Tensor], twice: Sequence[Tensor] = ()) -> None:
+    def __init__(
+        self, rule: Optimizer, parameters: Sequence[Tensor], twice: Sequence[Tensor] = ()
+    ) -> None:
         self._rule, self._once, self._twice = rule, list(parameters), list(twice)
         self.reset()
 
@@ -53,10 +57,14 @@ def _optimizer(rule: Optimizer, parameters: list[dict[str, Any]]) -> torch.optim
     if rule.name == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=rule.momentum, fused=True)
     if rule.name == "rmsprop":
-        return torch.optim.RMSprop(parameters, rate, alpha=rule.decay, eps=rule.epsilon, foreach=True)
+        return torch.optim.RMSprop(
+            parameters, rate, alpha=rule.decay, eps=rule.epsilon, foreach=True
+        )
     if rule.name == "adagrad":
         return torch.optim.Adagrad(parameters, rate, eps=rule.epsilon, fused=True)
-    return torch.optim.Adam(parameters, rate, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True)
+    return torch.optim.Adam(
+        parameters, rate, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True
+    )
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:
@@ -66,7 +74,9 @@ def _norm(gradients: list[Tensor]) -> Tensor:
         norm = _quick_norm(gradients)
         if SAFE_NORM < norm.item() < torch.inf:
             return norm
-    elif dtype == torch.float32:  # nothing here waits for the device, and its float64 holds all squares
+    elif (
+        dtype == torch.float32
+    ):  # nothing here waits for the device, and its float64 holds all squares
         norms = torch.stack(torch._foreach_norm(gradients, 2, torch.float64))  # noqa: SLF001
         whole: Tensor = torch.linalg.vector_norm(norms)
         return whole.to(dtype)
@@ -84,7 +94,9 @@ def _quick_norm(gradients: list[Tensor]) -> Tensor:
     if sum(gradient.numel() for gradient in gradients) < SMALL:
         parts = torch._utils._flatten_dense_tensors(gradients)  # type: ignore[no-untyped-call]  # noqa: SLF001
     else:
-        parts = torch.cat([norm for gradient in gradients for norm in _norms_of_pieces(gradient.reshape(-1))])
+        parts = torch.cat(
+            [norm for gradient in gradients for norm in _norms_of_pieces(gradient.reshape(-1))]
+        )
     norm: Tensor = torch.linalg.vector_norm(parts)
     return norm
 
@@ -110,7 +122,9 @@ def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tupl
         else:
             torch._foreach_mul_(gradients, torch.where(clipped, limit / norm, 1.0))
     elif rule.clip_value is not None:
-        clipped = torch.nn.utils.get_total_norm(gradients, torch.inf, foreach=True) > rule.clip_value
+        clipped = (
+            torch.nn.utils.get_total_norm(gradients, torch.inf, foreach=True) > rule.clip_value
+        )
         torch._foreach_clamp_min_(gradients, -rule.clip_value)
         torch._foreach_clamp_max_(gradients, rule.clip_value)
     else:

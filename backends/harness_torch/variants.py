@@ -32,8 +32,14 @@ LINES = (
     # On a GPU nothing is measured yet: cuDNN, and for linear cells few launches instead of T.
     Line("library", lambda cell, trial: _on_gpu(trial) and type(cell) in LIBRARY_CELLS),
     Line("parallel", lambda cell, trial: _on_gpu(trial) and isinstance(cell, LinearCell)),
-    Line("native", lambda _cell, trial: native_unsupported("native", trial.device, trial.dtype) is None),
-    Line("parallel", lambda cell, trial: isinstance(cell, LinearCell) and trial.batch * trial.hidden <= NARROW),
+    Line(
+        "native",
+        lambda _cell, trial: native_unsupported("native", trial.device, trial.dtype) is None,
+    ),
+    Line(
+        "parallel",
+        lambda cell, trial: isinstance(cell, LinearCell) and trial.batch * trial.hidden <= NARROW,
+    ),
     Line("library", lambda cell, trial: type(cell) is LSTM and trial.batch == 1),
     Line("fused", lambda _cell, _trial: True),
 )
@@ -44,4 +50,6 @@ def fastest(cell: Cell, trial: Trial, offered: Sequence[str]) -> str:
 
     ``compiled`` never is: it compiles for a minute first.
     """
-    return next(line.variant for line in LINES if line.variant in offered and line.fits(cell, trial))
+    return next(
+        line.variant for line in LINES if line.variant in offered and line.fits(cell, trial)
+    )

@@ -6,7 +6,17 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from harness.contract import Backend, Cell, Execution, Model, Optimizer, Parameters, StepResult, Trainer, hookimpl
+from harness.contract import (
+    Backend,
+    Cell,
+    Execution,
+    Model,
+    Optimizer,
+    Parameters,
+    StepResult,
+    Trainer,
+    hookimpl,
+)
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
 
@@ -35,7 +45,9 @@ class Slowed(NumpyBackend):
         """Return the three of them."""
         return ("a", "b", "slowed")
 
-    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return NumPy's trainer, or the slowed one."""
         kind = SlowedTrainer if execution.variant == "slowed" else NumpyTrainer
         return kind(model, optimizer, parameters, replace(execution, variant="vectorised"))

@@ -22,7 +22,9 @@ def commands() -> Iterator[Named]:
     """Yield the whole command's name and command: the group, each verb, and the verbs of a verb."""
     yield "harness", cli
     for verb in VERBS:
-        yield from _with_verbs(f"harness {verb}", importlib.import_module(f"harness.cli.verbs.{verb}").command)
+        yield from _with_verbs(
+            f"harness {verb}", importlib.import_module(f"harness.cli.verbs.{verb}").command
+        )
 
 
 def _with_verbs(name: str, command: click.Command) -> Iterator[Named]:
@@ -41,7 +43,11 @@ def _chapter(name: str, command: click.Command) -> Iterator[str]:
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    found = [one for one in command.get_params(context) if isinstance(one, click.Option) and not one.hidden]
+    found = [
+        one
+        for one in command.get_params(context)
+        if isinstance(one, click.Option) and not one.hidden
+    ]
     found = [one for one in found if "--help" not in one.opts]
     if found:
         yield "| option | meaning |\n|---|---|"

@@ -29,7 +29,13 @@ class GRU(Cell):
         return (n + z * (state[0] - n),)
 
     def step_gradient(
-        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+        self,
+        ops: Ops,
+        zx: Tensor,
+        zh: Tensor,
+        state: CellState,
+        new_state: CellState,
+        d_new_state: CellState,
     ) -> tuple[Tensor, Tensor, CellState]:
         """Return the gradient; d_zx and d_zh differ in the n part, by the factor r."""
         (h,), (d_h,) = state, d_new_state

@@ -30,7 +30,13 @@ class LSTM(Cell):
         return o * ops.tanh(c), c
 
     def step_gradient(
-        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+        self,
+        ops: Ops,
+        zx: Tensor,
+        zh: Tensor,
+        state: CellState,
+        new_state: CellState,
+        d_new_state: CellState,
     ) -> tuple[Tensor, Tensor, CellState]:
         """Return the gradient; the cell state's total derivative is d_c' + d_h' * o * (1 - tanh(c')^2)."""
         (_, c_old), (_, c), (d_h, d_c) = state, new_state, d_new_state

@@ -70,7 +70,9 @@ class MinLSTM(LinearCell):
         zx_f, zx_i, g = ops.split(zx, 3)
         f, i = self._shares(ops, zx_f, zx_i)
         d_share = (d_a - d_b * g) * f * i
-        return ops.concatenate([d_share * ops.sigmoid(-zx_f), -d_share * ops.sigmoid(-zx_i), d_b * i])
+        return ops.concatenate(
+            [d_share * ops.sigmoid(-zx_f), -d_share * ops.sigmoid(-zx_i), d_b * i]
+        )
 
     def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
         """Return f'."""

@@ -19,7 +19,13 @@ class RNN(Cell):
         return (ops.tanh(zx + zh),)
 
     def step_gradient(
-        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+        self,
+        ops: Ops,
+        zx: Tensor,
+        zh: Tensor,
+        state: CellState,
+        new_state: CellState,
+        d_new_state: CellState,
     ) -> tuple[Tensor, Tensor, CellState]:
         """Return d tanh = 1 - h'^2."""
         (h,), (d_h,) = new_state, d_new_state
@@ -41,7 +47,13 @@ class ReluRNN(Cell):
         return (ops.relu(zx + zh),)
 
     def step_gradient(
-        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+        self,
+        ops: Ops,
+        zx: Tensor,
+        zh: Tensor,
+        state: CellState,
+        new_state: CellState,
+        d_new_state: CellState,
     ) -> tuple[Tensor, Tensor, CellState]:
         """Return d relu = 1 where h' > 0."""
         (h,), (d_h,) = new_state, d_new_state

@@ -71,13 +71,22 @@ class LazyGroup(click.RichGroup):
 def _blocked(values: Sequence[str]) -> tuple[str, ...]:
     for value in values:
         if not value.startswith("no:") or value == "no:":
-            raise click.BadParameter(f"{value!r}: write no:NAME to leave the plugin NAME out", param_hint="--plugin")
+            raise click.BadParameter(
+                f"{value!r}: write no:NAME to leave the plugin NAME out", param_hint="--plugin"
+            )
     return tuple(value.removeprefix("no:") for value in values)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="harness")
-@click.option("--plugin", "-p", "plugin", multiple=True, metavar="no:NAME", help="Leave a plugin out, unimported.")
+@click.option(
+    "--plugin",
+    "-p",
+    "plugin",
+    multiple=True,
+    metavar="no:NAME",
+    help="Leave a plugin out, unimported.",
+)
 @click.pass_context
 def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
     """Train the same recurrent network on every engine; read off loss, throughput and gradient norm against length.
@@ -110,10 +119,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _end(status: int) -> NoReturn:
     """End the process although something still runs."""
-    names = [thread.name for thread in threading.enumerate() if not thread.daemon and not _is_main(thread)]
+    names = [
+        thread.name
+        for thread in threading.enumerate()
+        if not thread.daemon and not _is_main(thread)
+    ]
     with contextlib.suppress(OSError, ValueError):
         left = f"threads {', '.join(names)}" if names else "a handler of its exit"
-        sys.stderr.write(f"note: ended although something still ran after {END_SECONDS:.0f} s: {left}\n")
+        sys.stderr.write(
+            f"note: ended although something still ran after {END_SECONDS:.0f} s: {left}\n"
+        )
         sys.stderr.flush()
     os._exit(status)
 
@@ -143,7 +158,9 @@ def _status(arguments: Sequence[str] | None) -> int:
 
 def _unwritable(error: OSError) -> int:
     """Say that the output could not be written, and let nobody try again at exit."""
-    sys.stderr.write(f"error: cannot write the output: {error.strerror}; records are in the store: harness report\n")
+    sys.stderr.write(
+        f"error: cannot write the output: {error.strerror}; records are in the store: harness report\n"
+    )
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return USAGE
@@ -159,5 +176,7 @@ def _failure(error: Exception) -> int:
             traceback.print_exc()
         return USAGE if isinstance(error, UsageError) else INTERNAL
     traceback.print_exc()
-    sys.stderr.write("internal error: this is a defect of the harness or of a plugin; please report the lines above\n")
+    sys.stderr.write(
+        "internal error: this is a defect of the harness or of a plugin; please report the lines above\n"
+    )
     return INTERNAL

@@ -24,4 +24,8 @@ def card_variables(card: str) -> dict[str, str]:
 
     ``card`` is the number that the driver's own listing gives it.
     """
-    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": card, "HIP_VISIBLE_DEVICES": card}
+    return {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": card,
+        "HIP_VISIBLE_DEVICES": card,
+    }

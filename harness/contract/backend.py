@@ -204,7 +204,9 @@ class Backend(ABC):
     """A framework that trains models. Constructing one and asking ``availability`` imports nothing heavy."""
 
     name: ClassVar[str]
-    groups: ClassVar[tuple[str, ...]] = ()  # names that stand for several backends, such as ``peers``
+    groups: ClassVar[
+        tuple[str, ...]
+    ] = ()  # names that stand for several backends, such as ``peers``
     checkpoints: ClassVar[bool] = False  # whether its trainers honour ``Execution.checkpoint``
     data_parallel: ClassVar[bool] = False  # whether its trainers honour ``Execution.devices``
     own_layers: ClassVar[str | None] = None  # the variant that runs the framework's own layers
@@ -259,7 +261,9 @@ class Backend(ABC):
         return None
 
     @abstractmethod
-    def trainer(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> Trainer:
+    def trainer(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> Trainer:
         """Return a trainer that starts from ``parameters`` (float64 arrays, to be copied and cast)."""
 
     def product_chain(

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 Tensor = Any  # an array of whichever engine runs the cell
-CellState = tuple[Tensor, ...]  # one array (B, H) per name in ``Cell.states``; the first is always h
+CellState = tuple[
+    Tensor, ...
+]  # one array (B, H) per name in ``Cell.states``; the first is always h
 
 
 class Ops(Protocol):
@@ -51,12 +53,20 @@ class Cell(ABC):
     """
 
     name: ClassVar[str]
-    gates: ClassVar[tuple[str, ...]]  # in the order of the rows of weight_ih and weight_hh; G = len(gates)
+    gates: ClassVar[
+        tuple[str, ...]
+    ]  # in the order of the rows of weight_ih and weight_hh; G = len(gates)
     states: ClassVar[tuple[str, ...]] = ("h",)
-    recurrent: ClassVar[bool] = True  # False: no product with h, so no weight_hh and bias_hh, and ``zh`` is None
-    memory_gate: ClassVar[str | None] = None  # the gate that keeps the old state (forget bias, chrono)
+    recurrent: ClassVar[bool] = (
+        True  # False: no product with h, so no weight_hh and bias_hh, and ``zh`` is None
+    )
+    memory_gate: ClassVar[str | None] = (
+        None  # the gate that keeps the old state (forget bias, chrono)
+    )
     memory_sign: ClassVar[int] = 1  # -1: it keeps the old state when it is near 0, not near 1
-    input_gate: ClassVar[str | None] = None  # the gate that admits new content, where it is a separate one
+    input_gate: ClassVar[str | None] = (
+        None  # the gate that admits new content, where it is a separate one
+    )
 
     @abstractmethod
     def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
@@ -64,7 +74,13 @@ class Cell(ABC):
 
     @abstractmethod
     def step_gradient(
-        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+        self,
+        ops: Ops,
+        zx: Tensor,
+        zh: Tensor,
+        state: CellState,
+        new_state: CellState,
+        d_new_state: CellState,
     ) -> tuple[Tensor, Tensor, CellState]:
         """Return ``(d_zx, d_zh, d_state)``: the vector-Jacobian product of ``step``, derived by hand.
 
@@ -120,7 +136,13 @@ class LinearCell(Cell):
         return (a * state[0] + b,)
 
     def step_gradient(
-        self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState, new_state: CellState, d_new_state: CellState
+        self,
+        ops: Ops,
+        zx: Tensor,
+        zh: Tensor,
+        state: CellState,
+        new_state: CellState,
+        d_new_state: CellState,
     ) -> tuple[Tensor, Tensor, CellState]:
         """Return the gradient by way of d_a = d_h' * h and d_b = d_h'."""
         (h,), (d_h,) = state, d_new_state

@@ -24,12 +24,18 @@ def check_variant(backend: Backend, cell: Cell, variant: str) -> None:
         raise variant_error(backend.name, variant, offered, backend.missing_variants())
 
 
-def variant_error(backend: str, variant: str, offered: Iterable[str], missing: Mapping[str, Missing]) -> UsageError:
+def variant_error(
+    backend: str, variant: str, offered: Iterable[str], missing: Mapping[str, Missing]
+) -> UsageError:
     """Return why a variant is none of those on offer: it is missing here, with the cure, or there is none such."""
     if (absent := missing.get(variant)) is not None:
-        return UnavailableError(f"{backend}:{variant} cannot run here: {absent.reason}. Cure: {absent.cure}")
+        return UnavailableError(
+            f"{backend}:{variant} cannot run here: {absent.reason}. Cure: {absent.cure}"
+        )
     known = {*offered, *missing}
-    return UnknownNameError(f"variant of backend {backend!r}:", variant, known, "harness list backends")
+    return UnknownNameError(
+        f"variant of backend {backend!r}:", variant, known, "harness list backends"
+    )
 
 
 def check_dtype(backend: Backend, execution: Execution) -> None:

@@ -18,7 +18,9 @@ def check_name(kind: str, name: object) -> str:
         UsageError: it is not text of 1 to 64 letters, digits, ``.``, ``_`` and ``-``.
     """
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-        raise UsageError(f"{kind} name {name!r} is not allowed: use 1 to 64 letters, digits, '.', '_' or '-'")
+        raise UsageError(
+            f"{kind} name {name!r} is not allowed: use 1 to 64 letters, digits, '.', '_' or '-'"
+        )
     return name
 
 

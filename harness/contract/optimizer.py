@@ -30,7 +30,9 @@ class Optimizer:
     name: OptimizerName = "adam"
     learning_rate: float = 1e-3
     schedule: ScheduleName = "constant"
-    schedule_steps: int = 1  # exponential: the period of one decay; cosine: the steps from the full rate to 0
+    schedule_steps: int = (
+        1  # exponential: the period of one decay; cosine: the steps from the full rate to 0
+    )
     schedule_factor: float = 1.0  # exponential: the factor per period
     momentum: float = 0.0
     decay: float = 0.99  # rmsprop
@@ -49,5 +51,9 @@ class Optimizer:
         if self.schedule == "exponential":
             return float(self.learning_rate * self.schedule_factor ** (step // self.schedule_steps))
         if self.schedule == "cosine":
-            return self.learning_rate * (1 + math.cos(math.pi * min(step / self.schedule_steps, 1.0))) / 2
+            return (
+                self.learning_rate
+                * (1 + math.cos(math.pi * min(step / self.schedule_steps, 1.0)))
+                / 2
+            )
         return self.learning_rate

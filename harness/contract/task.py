@@ -95,7 +95,11 @@ class Task(ABC):
 
         The default names each text option that is the path of a file; ``~`` stands for the home folder.
         """
-        texts = [value for value in self.options.model_dump().values() if isinstance(value, str) and value]
+        texts = [
+            value
+            for value in self.options.model_dump().values()
+            if isinstance(value, str) and value
+        ]
         return [path for path in map(expanded_path, texts) if _is_file(path)]
 
     def prepare(self, data_seed: np.random.SeedSequence) -> None:  # noqa: B027
@@ -129,7 +133,9 @@ class Task(ABC):
         """Return held-out batches; for a stream, in order (the first has ``carry=False``)."""
 
     @abstractmethod
-    def training_sample(self, rng: np.random.Generator, batch: int, batches: int) -> Sequence[Batch]:
+    def training_sample(
+        self, rng: np.random.Generator, batch: int, batches: int
+    ) -> Sequence[Batch]:
         """Return ``batches`` batches of *training* data for evaluation (``loss_train_eval``), drawn like validation."""
 
     @abstractmethod

@@ -53,7 +53,9 @@ class Trial(BaseModel):
 
     initialisation: Literal["torch", "glorot", "identity"] = "torch"
     forget_bias: float | None = Field(default=None, ge=-100, le=100, allow_inf_nan=False)
-    chrono: int | None = Field(default=None, ge=2)  # chrono initialisation's longest dependency, T_max
+    chrono: int | None = Field(
+        default=None, ge=2
+    )  # chrono initialisation's longest dependency, T_max
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -62,10 +64,16 @@ class Trial(BaseModel):
     dtype: Dtype = "float32"
     device: str = Field(default="cpu", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     threads: int = Field(default=1, ge=1, le=4096)
-    checkpoint: Literal["off", "auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = "off"  # time steps per chunk
-    evaluate_every: int = Field(default=0, ge=0)  # steps between evaluations; 0: at the start and the end only
+    checkpoint: Literal["off", "auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = (
+        "off"  # time steps per chunk
+    )
+    evaluate_every: int = Field(
+        default=0, ge=0
+    )  # steps between evaluations; 0: at the start and the end only
     devices: int = Field(default=1, ge=1, le=1024)  # over which each batch is split evenly
-    python: Name | None = None  # the interpreter it runs in, by its name in the plan; None: the harness's own
+    python: Name | None = (
+        None  # the interpreter it runs in, by its name in the plan; None: the harness's own
+    )
 
     @field_validator("task_options")
     @classmethod
@@ -78,9 +86,13 @@ class Trial(BaseModel):
     @model_validator(mode="after")
     def _one_kind_of_clipping(self) -> Trial:
         if self.clip_norm is not None and self.clip_value is not None:
-            raise ValueError("clip_norm and clip_value exclude each other: leave one of them out, or set it to none")
+            raise ValueError(
+                "clip_norm and clip_value exclude each other: leave one of them out, or set it to none"
+            )
         if self.forget_bias is not None and self.chrono is not None:
-            raise ValueError("forget_bias and chrono exclude each other: both set the memory gate's bias")
+            raise ValueError(
+                "forget_bias and chrono exclude each other: both set the memory gate's bias"
+            )
         return self
 
     @model_validator(mode="after")
@@ -88,14 +100,23 @@ class Trial(BaseModel):
         unused = [
             ("momentum", self.momentum != 0, "optimizer sgd", self.optimizer == "sgd"),
             ("decay", self.decay != _DECAY, "optimizer rmsprop", self.optimizer == "rmsprop"),
-            ("schedule_factor", self.schedule_factor != 1, "schedule exponential", self.schedule == "exponential"),
+            (
+                "schedule_factor",
+                self.schedule_factor != 1,
+                "schedule exponential",
+                self.schedule == "exponential",
+            ),
             ("schedule_steps", self.schedule_steps != 1, "a schedule", self.schedule != "constant"),
         ]
         for name, given, needs, there in unused:
             if given and not there:
-                raise ValueError(f"{name} = {getattr(self, name)} would have no effect: it needs {needs}")
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} would have no effect: it needs {needs}"
+                )
         if self.schedule == "exponential" and self.schedule_factor == 1:
-            raise ValueError("schedule exponential would have no effect: it needs a schedule_factor below 1")
+            raise ValueError(
+                "schedule exponential would have no effect: it needs a schedule_factor below 1"
+            )
         return self
 
     @model_validator(mode="after")
@@ -121,7 +142,11 @@ class Trial(BaseModel):
         """Return the fields as JSON-able values; younger fields only where they say something, so older ids stay."""
         usual = {"python": None, "checkpoint": "off", "devices": 1}
         content = self.model_dump(mode="json")
-        return {name: value for name, value in content.items() if name not in usual or value != usual[name]}
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in usual or value != usual[name]
+        }
 
     @cached_property
     def trial_id(self) -> str:

@@ -41,7 +41,9 @@ class Vocabulary:
             return np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.int32)
         unknown = sorted(set(text) - self._ids.keys())
         if unknown:
-            raise UsageError(f"character {unknown[0]!r} does not occur in the training text; it has {self.symbols!r}")
+            raise UsageError(
+                f"character {unknown[0]!r} does not occur in the training text; it has {self.symbols!r}"
+            )
         return np.array([self._ids[symbol] for symbol in text], dtype=np.int32)
 
     def decode(self, tokens: NDArray[np.int32]) -> str:

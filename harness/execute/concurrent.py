@@ -53,7 +53,9 @@ class AtOnce:
             stack.callback(_end_all, stops)
             while True:
                 while len(self._running) < self.places.jobs and not self.stop.count:
-                    following = following or next(waiting, None)  # taken no earlier than there is room
+                    following = following or next(
+                        waiting, None
+                    )  # taken no earlier than there is room
                     if following is None or not self._finds_card(following):
                         break
                     self._start(following, threads, stops)
@@ -71,7 +73,9 @@ class AtOnce:
         return not needs_card(trial) or self._free_card() is not None
 
     def _free_card(self) -> str | None:
-        return next((card for card in self.places.cards if card not in self._card_of.values()), None)
+        return next(
+            (card for card in self.places.cards if card not in self._card_of.values()), None
+        )
 
     def _start(self, trial: Trial, threads: ThreadPoolExecutor, stops: list[StopRequest]) -> None:
         number = next(number for number in range(self.places.jobs) if number not in self._running)

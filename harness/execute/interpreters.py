@@ -13,7 +13,10 @@ from harness.contract import Trial, UsageError
 from harness.contract.names import NAME_PATTERN
 
 CHECK_SECONDS = 60.0
-OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME")  # of this interpreter; another one must find its own packages
+OWN_VARIABLES = (
+    "PYTHONPATH",
+    "PYTHONHOME",
+)  # of this interpreter; another one must find its own packages
 _QUESTION = """
 import dataclasses, harness, harness.measure.worker, json
 from harness.measure.runner import Settings
@@ -45,7 +48,9 @@ class Interpreter:
         """
         if setting not in self.settings:
             asked = f"--python {self.name}={self.path}: its harness ({self.version}) does not know {option}"
-            raise UsageError(f"{asked}; update it ({self.path} -m pip install -U rnn-harness), or leave {option} out")
+            raise UsageError(
+                f"{asked}; update it ({self.path} -m pip install -U rnn-harness), or leave {option} out"
+            )
 
 
 def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
@@ -59,7 +64,9 @@ def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
     for setting in settings:
         name, equals, path = setting.partition("=")
         if not (equals and path and NAME_PATTERN.fullmatch(name)):
-            errors.append(f"--python {setting!r}: write NAME=PATH, as in base=venvs/base/bin/python")
+            errors.append(
+                f"--python {setting!r}: write NAME=PATH, as in base=venvs/base/bin/python"
+            )
         elif name in found:
             errors.append(f"--python names {name!r} twice: give each interpreter a name of its own")
         else:
@@ -72,7 +79,9 @@ def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
     return found
 
 
-def with_interpreters(trials: Sequence[Trial], interpreters: Mapping[str, Interpreter]) -> list[Trial]:
+def with_interpreters(
+    trials: Sequence[Trial], interpreters: Mapping[str, Interpreter]
+) -> list[Trial]:
     """Return each trial once per interpreter, side by side; as they are where there is none."""
     if not interpreters:
         return list(trials)
@@ -80,7 +89,9 @@ def with_interpreters(trials: Sequence[Trial], interpreters: Mapping[str, Interp
 
 
 def _asked(name: str, path: Path) -> Interpreter:
-    absolute = path.expanduser().absolute()  # not resolved: an environment's python is a link, and must stay one
+    absolute = (
+        path.expanduser().absolute()
+    )  # not resolved: an environment's python is a link, and must stay one
     place = f"--python {name}={path}"
     try:
         done = subprocess.run(
@@ -94,9 +105,13 @@ def _asked(name: str, path: Path) -> Interpreter:
         raise UsageError(f"{place}: cannot be run: {reason}; {cure}") from error
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise UsageError(f"{place}: no harness works in it ({last}); install one: {path} -m pip install rnn-harness")
+        raise UsageError(
+            f"{place}: no harness works in it ({last}); install one: {path} -m pip install rnn-harness"
+        )
     try:
         version, settings = json.loads(done.stdout.splitlines()[-1])
         return Interpreter(name, absolute, str(version), frozenset(map(str, settings)))
     except (ValueError, TypeError, IndexError) as error:
-        raise UsageError(f"{place}: it does not answer as a Python does; give the path of one") from error
+        raise UsageError(
+            f"{place}: it does not answer as a Python does; give the path of one"
+        ) from error

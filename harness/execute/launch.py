@@ -72,10 +72,14 @@ class Launch:
             self._follow(worker)
             status = 0 if worker.reusable else worker.reap()
             self._drain(worker)
-            record = self.record or self._without_record(status, out_of_memory_kills() - kills, worker)
+            record = self.record or self._without_record(
+                status, out_of_memory_kills() - kills, worker
+            )
         return self._marked(record)
 
-    def _worker(self, environment: dict[str, str], plugins: Plugins) -> AbstractContextManager[Worker]:
+    def _worker(
+        self, environment: dict[str, str], plugins: Plugins
+    ) -> AbstractContextManager[Worker]:
         """Return a worker that has got this trial; one that others used before had the very same environment."""
         trial, python = self.trial, self.settings.python(self.trial)
         request = request_line(trial, self.settings.of_worker(trial, plugins))
@@ -121,7 +125,12 @@ class Launch:
 
     def _may_go_on(self) -> bool:
         """Say whether the trial is over and its process waits for the next one."""
-        return self.workers is not None and self.workers.warm and self.record is not None and self.record.status == "ok"
+        return (
+            self.workers is not None
+            and self.workers.warm
+            and self.record is not None
+            and self.record.status == "ok"
+        )
 
     def _nap(self) -> float:
         """Return for how long to sleep at most."""
@@ -179,7 +188,9 @@ class Launch:
             self.log.add(b"(not an event: " + line[:200] + b")\n")
             return
         if isinstance(event, Finished):
-            event = Finished(replace(event.record, trial=self.trial))  # the worker was not told the interpreter's name
+            event = Finished(
+                replace(event.record, trial=self.trial)
+            )  # the worker was not told the interpreter's name
             self.record = event.record
             self._end_within(self.settings.kill_seconds, "", "")
         else:
@@ -188,15 +199,22 @@ class Launch:
 
     def _drain(self, worker: Worker) -> None:
         """Read what the worker wrote before its end."""
-        for descriptor, action in ((worker.events, self._read_events), (worker.log, self._read_log)):
+        for descriptor, action in (
+            (worker.events, self._read_events),
+            (worker.log, self._read_log),
+        ):
             for _ in range(LAST_CHUNKS):
                 if not select.select([descriptor], [], [], 0)[0] or not action(descriptor):
                     break
 
     def _without_record(self, status: int, kills: int, worker: Worker) -> Record:
-        ended, reason = self.killed or exit_outcome(status, kills, self.peak_bytes or None, self.log)
+        ended, reason = self.killed or exit_outcome(
+            status, kills, self.peak_bytes or None, self.log
+        )
         loading = who_ended(worker.process.pid)
-        return self.draft.record(ended, f"{reason}; while it loaded {loading}" if loading else reason)
+        return self.draft.record(
+            ended, f"{reason}; while it loaded {loading}" if loading else reason
+        )
 
     def _marked(self, record: Record) -> Record:
         """Return the record with how it was run, and why a failure failed."""

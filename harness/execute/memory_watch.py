@@ -17,7 +17,10 @@ from typing import NamedTuple
 
 import psutil
 
-OFTEN_SECONDS, SELDOM_SECONDS = 0.2, 2.0  # between two looks, each of which takes some 0.1 ms on Linux
+OFTEN_SECONDS, SELDOM_SECONDS = (
+    0.2,
+    2.0,
+)  # between two looks, each of which takes some 0.1 ms on Linux
 _FASTEST_BYTES_PER_SECOND = 2**33  # that memory is first touched
 _LEAST_RESERVE_BYTES, _MOST_RESERVE_BYTES, _RESERVE_FRACTION = 2**28, 2**30, 0.03
 _PROC = "/proc"
@@ -27,7 +30,10 @@ _CURES = "make it smaller (--batch, --hidden, --checkpoint auto)"
 
 def default_reserve_bytes() -> int:
     """Return what is to be left on this machine: a fraction of its memory, within bounds."""
-    return max(_LEAST_RESERVE_BYTES, min(_MOST_RESERVE_BYTES, round(_RESERVE_FRACTION * psutil.virtual_memory().total)))
+    return max(
+        _LEAST_RESERVE_BYTES,
+        min(_MOST_RESERVE_BYTES, round(_RESERVE_FRACTION * psutil.virtual_memory().total)),
+    )
 
 
 def mebibytes(count: float) -> str:
@@ -101,7 +107,9 @@ class _Group:
     def available_bytes(self) -> int:
         try:
             used = int(self.usage.read_bytes())
-            match = re.search(rb"^%s (\d+)" % self.reclaimable, self.statistics.read_bytes(), re.MULTILINE)
+            match = re.search(
+                rb"^%s (\d+)" % self.reclaimable, self.statistics.read_bytes(), re.MULTILINE
+            )
         except OSError:
             return self.limit_bytes
         return self.limit_bytes - used + (int(match[1]) if match else 0)
@@ -120,7 +128,9 @@ class Available:
 
     def _on_machine(self) -> int:
         with contextlib.suppress(OSError):
-            if match := re.search(rb"^MemAvailable:\s+(\d+) kB", self._machine.read_bytes(), re.MULTILINE):
+            if match := re.search(
+                rb"^MemAvailable:\s+(\d+) kB", self._machine.read_bytes(), re.MULTILINE
+            ):
                 return 1024 * int(match[1])
         return int(psutil.virtual_memory().available)
 
@@ -130,7 +140,10 @@ def _limiting_groups(root: Path) -> Iterator[_Group]:
     mounts = root / "sys/fs/cgroup"
     names = ("memory.max", "memory.current", b"inactive_file")
     older = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
-    for mount, controller, (limit, usage, key) in ((mounts, "", names), (mounts / "memory", "memory", older)):
+    for mount, controller, (limit, usage, key) in (
+        (mounts, "", names),
+        (mounts / "memory", "memory", older),
+    ):
         own = mount / _path_of_group(root, controller)
         for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
             with contextlib.suppress(OSError, ValueError):  # ValueError: "max", no limit
@@ -177,10 +190,14 @@ class MemoryWatch:
         pids = descendants(pid)
         held = sum(map(resident_bytes, pids))
         if self.limit_bytes is not None and held > self.limit_bytes and len(pids) > 1:
-            held = sum(map(proportional_bytes, pids))  # costs more: what they share must not count twice
+            held = sum(
+                map(proportional_bytes, pids)
+            )  # costs more: what they share must not count twice
         self._held[pid] = held
         left = self.available_bytes()
-        room = min(left - self.reserve_bytes, left if self.limit_bytes is None else self.limit_bytes - held)
+        room = min(
+            left - self.reserve_bytes, left if self.limit_bytes is None else self.limit_bytes - held
+        )
         seconds = max(OFTEN_SECONDS, min(SELDOM_SECONDS, room / _FASTEST_BYTES_PER_SECOND))
         return Look(held, self._why_too_much(pid, held, left), seconds)
 
@@ -191,6 +208,10 @@ class MemoryWatch:
     def _why_too_much(self, pid: int, held: int, left: int) -> str | None:
         if self.limit_bytes is not None and held > self.limit_bytes:
             return f"more than the limit of {_as_written(self.limit_bytes)}: {_CURES}, or raise --memory-limit"
-        if held <= self.reserve_bytes or left >= self.reserve_bytes or held < max(list(self._held.values())):
+        if (
+            held <= self.reserve_bytes
+            or left >= self.reserve_bytes
+            or held < max(list(self._held.values()))
+        ):
             return None
         return f"{mebibytes(left)} were left on this machine, {mebibytes(self.reserve_bytes)} are its reserve: {_CURES}"

@@ -30,9 +30,13 @@ def worker_environment(trial: Trial, plugins: Plugins, card: str | None = None) 
     hidden = card_variables(card) if card is not None else {}
     environment |= thread_variables(backend, trial.threads, trial.devices) | hidden
     if trial.python is not None:
-        environment = {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
+        environment = {
+            name: value for name, value in environment.items() if name not in OWN_VARIABLES
+        }
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, environment["PYTHONPATH"].split(os.pathsep)))
+        environment["PYTHONPATH"] = os.pathsep.join(
+            filter(None, environment["PYTHONPATH"].split(os.pathsep))
+        )
     return environment
 
 
@@ -53,7 +57,9 @@ class Worker:
         reusable: whether it waits for another request, and may be given one.
     """
 
-    def __init__(self, request: bytes, environment: Mapping[str, str], python: str = sys.executable) -> None:
+    def __init__(
+        self, request: bytes, environment: Mapping[str, str], python: str = sys.executable
+    ) -> None:
         self.events, events_end = os.pipe()
         self.log, log_end = os.pipe()
         try:
@@ -98,10 +104,14 @@ class Worker:
         """Kill whatever is left and return the exit status, negative for a signal."""
         self._hang_up()
         select.select([self.exited], [], [], REAP_SECONDS)
-        for process in self._descendants():  # of a worker whose keeper was stopped, or is of an older harness
+        for (
+            process
+        ) in self._descendants():  # of a worker whose keeper was stopped, or is of an older harness
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        self._signal(signal.SIGKILL)  # before waiting: until then the group's number cannot belong to anyone else
+        self._signal(
+            signal.SIGKILL
+        )  # before waiting: until then the group's number cannot belong to anyone else
         try:
             return self.process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:  # stuck inside the kernel: it ends when that lets it go

@@ -9,7 +9,13 @@ from dataclasses import replace
 from harness.contract import Record
 from harness.execute.stop import StopRequest
 
-RETRIED = ("crashed", "timeout", "out_of_memory", "failed", "interrupted")  # the rest is what the trial itself gives
+RETRIED = (
+    "crashed",
+    "timeout",
+    "out_of_memory",
+    "failed",
+    "interrupted",
+)  # the rest is what the trial itself gives
 
 
 def tried(launch: Callable[[], Record], retries: int, stop: StopRequest) -> Record:

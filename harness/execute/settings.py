@@ -68,8 +68,14 @@ class LocalSettings:
         Another interpreter has plugins of its own, and loads all of them.
         """
         other = self.pythons.get(trial.python or "")
-        known = self.calibrations if other is None or "calibrations" in other.settings else {}  # an older one measures
-        checkpoint = None if self.checkpoints is None else str(self.checkpoints / f"{trial.trial_id}.safetensors")
+        known = (
+            self.calibrations if other is None or "calibrations" in other.settings else {}
+        )  # an older one measures
+        checkpoint = (
+            None
+            if self.checkpoints is None
+            else str(self.checkpoints / f"{trial.trial_id}.safetensors")
+        )
         return Settings(
             checkpoint=checkpoint,
             sample_length=self.sample_length,
@@ -77,7 +83,9 @@ class LocalSettings:
             only=() if plugins is None or trial.python is not None else needed_by(trial, plugins),
             affinity=self.affinity,
             isolation=self.isolation,
-            calibrations={name: dict(content) for name, content in dict(known).items()},  # the caller may add some
+            calibrations={
+                name: dict(content) for name, content in dict(known).items()
+            },  # the caller may add some
         )
 
     def measuring(self) -> dict[str, tuple[Any, ...]]:
@@ -124,5 +132,10 @@ class LocalSettings:
 
 def needed_by(trial: Trial, plugins: Plugins) -> tuple[str, ...]:
     """Return the names of the plugins that a trial needs: those of its engine, task, cell and the reference."""
-    wanted = (("backend", trial.backend), ("task", trial.task), ("cell", trial.cell), ("backend", REFERENCE_BACKEND))
+    wanted = (
+        ("backend", trial.backend),
+        ("task", trial.task),
+        ("cell", trial.cell),
+        ("backend", REFERENCE_BACKEND),
+    )
     return plugins.needed(*wanted)

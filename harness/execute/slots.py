@@ -32,7 +32,11 @@ class Places:
 
     def processors_of(self, number: int, trial: Trial) -> tuple[int, ...]:
         """Return the processors of a launch of ``trial`` in place ``number``; none: any."""
-        return tuple(sorted(self.processors[number][: processors_needed(trial)])) if self.processors else ()
+        return (
+            tuple(sorted(self.processors[number][: processors_needed(trial)]))
+            if self.processors
+            else ()
+        )
 
 
 ALONE = Places()
@@ -48,7 +52,9 @@ def processors_needed(trial: Trial) -> int:
     return trial.processors
 
 
-def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors: Sequence[int]) -> Places:
+def read_places(
+    jobs: int, gpus: str | None, trials: Sequence[Trial], processors: Sequence[int]
+) -> Places:
     """Return the places that ``--jobs`` and ``--gpus`` ask for.
 
     Args:
@@ -66,7 +72,9 @@ def read_places(jobs: int, gpus: str | None, trials: Sequence[Trial], processors
     return Places(_split(processors, jobs, max(map(processors_needed, trials), default=1)), cards)
 
 
-def as_asked(jobs: int, gpus: str | None, trials: Sequence[Trial], _processors: Sequence[int]) -> Places:
+def as_asked(
+    jobs: int, gpus: str | None, trials: Sequence[Trial], _processors: Sequence[int]
+) -> Places:
     """Return the places that ``--jobs`` and ``--gpus`` ask for, however few processors there are: for a dry run.
 
     Raises:
@@ -80,7 +88,9 @@ def _cards(gpus: str | None, jobs: int, trials: Sequence[Trial]) -> tuple[str, .
         return _read_cards(gpus, jobs, trials)
     on_cards = [trial for trial in trials if needs_card(trial)]
     if on_cards and jobs > 1:
-        raise UsageError(f"--jobs {jobs} with trials on {on_cards[0].device}: give each a card of its own, --gpus 0,1")
+        raise UsageError(
+            f"--jobs {jobs} with trials on {on_cards[0].device}: give each a card of its own, --gpus 0,1"
+        )
     return ()
 
 
@@ -90,13 +100,21 @@ def _read_cards(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...
         raise UsageError(f"--gpus {text!r}: write the numbers of different cards, as in 0,1")
     wanting = [trial for trial in trials if needs_card(trial)]
     if not wanting:
-        raise UsageError("--gpus would have no effect: no trial of the plan runs on a card; leave it out")
+        raise UsageError(
+            "--gpus would have no effect: no trial of the plan runs on a card; leave it out"
+        )
     if indexed := [trial.device for trial in wanting if ":" in trial.device]:
-        raise UsageError(f"--gpus chooses the card: give --device {indexed[0].split(':')[0]}, not {indexed[0]}")
+        raise UsageError(
+            f"--gpus chooses the card: give --device {indexed[0].split(':')[0]}, not {indexed[0]}"
+        )
     if several := [trial.devices for trial in wanting if trial.devices > 1]:
-        raise UsageError(f"--gpus gives each launch one card, --devices {several[0]} asks for more: leave --gpus out")
+        raise UsageError(
+            f"--gpus gives each launch one card, --devices {several[0]} asks for more: leave --gpus out"
+        )
     if len(cards) > jobs:
-        raise UsageError(f"--gpus names {len(cards)} cards, --jobs {jobs} uses {jobs}: add --jobs {len(cards)}")
+        raise UsageError(
+            f"--gpus names {len(cards)} cards, --jobs {jobs} uses {jobs}: add --jobs {len(cards)}"
+        )
     if len(wanting) == len(trials) and jobs > len(cards):
         few = f"every trial needs a card, --gpus names {len(cards)}"
         raise UsageError(f"--jobs {jobs}: {few}: take --jobs {len(cards)}")
@@ -111,7 +129,9 @@ def _split(processors: Sequence[int], jobs: int, threads: int) -> tuple[tuple[in
         asked = f"--jobs {jobs} x {threads} {'threads' if threads > 1 else 'thread'} need {needed} processors"
         most = len(processors) // threads
         cure = f"take --jobs {most}" if most else "lower --threads"
-        raise UsageError(f"{asked}, there are {len(processors)} ({listed}): {cure}, or widen --affinity")
+        raise UsageError(
+            f"{asked}, there are {len(processors)} ({listed}): {cure}, or widen --affinity"
+        )
     ordered = one_per_core_first(processors, _siblings(processors))
     return tuple(tuple(ordered[start : start + threads]) for start in range(0, needed, threads))
 

@@ -23,7 +23,9 @@ class Workers:
         self._idle: dict[Hashable, list[Worker]] = {}
 
     @contextmanager
-    def worker(self, kind: Hashable, request: bytes, environment: Mapping[str, str], python: str) -> Iterator[Worker]:
+    def worker(
+        self, kind: Hashable, request: bytes, environment: Mapping[str, str], python: str
+    ) -> Iterator[Worker]:
         """Give a worker that has got ``request``; it is kept if it says ``reusable``, and ended otherwise.
 
         Args:
@@ -63,7 +65,10 @@ class Workers:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for worker in [worker for idle in self._idle.values() for worker in idle]:
             worker.close()

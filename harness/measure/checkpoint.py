@@ -32,8 +32,14 @@ def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabular
         StoreError: it cannot be written.
     """
     symbols = None if vocabulary is None else {"symbols": vocabulary.symbols}
-    metadata = {"trial": json.dumps(trial.content()), "vocabulary": json.dumps(symbols), "harness_version": __version__}
-    write_whole(path, to_bytes({name: array.copy() for name, array in parameters.items()}, metadata))
+    metadata = {
+        "trial": json.dumps(trial.content()),
+        "vocabulary": json.dumps(symbols),
+        "harness_version": __version__,
+    }
+    write_whole(
+        path, to_bytes({name: array.copy() for name, array in parameters.items()}, metadata)
+    )
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -45,7 +51,9 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         _replace(path, content)
     except OSError as error:
-        raise StoreError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
+        raise StoreError(
+            f"cannot write the checkpoint {path}: {error.strerror or error}"
+        ) from error
 
 
 def load(path: Path) -> Checkpoint:
@@ -61,12 +69,18 @@ def load(path: Path) -> Checkpoint:
         trial = Trial.model_validate_json(metadata["trial"])
         vocabulary = _vocabulary(json.loads(metadata["vocabulary"]))
     except FileNotFoundError as error:
-        raise StoreError(f"there is no checkpoint {path}; run its trial again to make it") from error
+        raise StoreError(
+            f"there is no checkpoint {path}; run its trial again to make it"
+        ) from error
     except (OSError, SafetensorError) as error:
-        raise StoreError(f"the checkpoint {path} is damaged ({error}); run the trial again to replace it") from error
+        raise StoreError(
+            f"the checkpoint {path} is damaged ({error}); run the trial again to replace it"
+        ) from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         said = shortened(" ".join(str(error).split()), 200)
-        raise StoreError(f"{path} holds tensors, but is not a checkpoint of the harness: {said}") from error
+        raise StoreError(
+            f"{path} holds tensors, but is not a checkpoint of the harness: {said}"
+        ) from error
     return Checkpoint(parameters, trial, vocabulary)
 
 
@@ -78,10 +92,16 @@ def check_fit(path: Path, parameters: Parameters, model: Model, dtype: ArrayDtyp
     """
     expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
     actual = {name: f"{array.shape} {array.dtype}" for name, array in parameters.items()}
-    if wrong := sorted(name for name in expected | actual if expected.get(name) != actual.get(name)):
+    if wrong := sorted(
+        name for name in expected | actual if expected.get(name) != actual.get(name)
+    ):
         name = wrong[0]
-        why = f"{name} should be {expected.get(name, 'absent')}, and is {actual.get(name, 'absent')}"
-    elif infinite := sorted(name for name, array in parameters.items() if not np.isfinite(array).all()):
+        why = (
+            f"{name} should be {expected.get(name, 'absent')}, and is {actual.get(name, 'absent')}"
+        )
+    elif infinite := sorted(
+        name for name, array in parameters.items() if not np.isfinite(array).all()
+    ):
         why = f"{infinite[0]} holds a value that is not finite"
     else:
         return
@@ -97,7 +117,9 @@ def _vocabulary(content: Any) -> Vocabulary | None:
     if content is None:
         return None
     symbols = content["symbols"]
-    if symbols is not None and (not isinstance(symbols, str) or len(set(symbols)) != len(symbols) or not symbols):
+    if symbols is not None and (
+        not isinstance(symbols, str) or len(set(symbols)) != len(symbols) or not symbols
+    ):
         raise ValueError("its vocabulary is not a text of distinct characters")
     return Vocabulary(symbols)
 

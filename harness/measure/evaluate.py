@@ -151,7 +151,9 @@ def sums_of_losses(loss: Loss, outputs: Array, batch: Batch) -> NDArray[np.float
     return sums
 
 
-def _losses(loss: Loss, outputs: Array, targets: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _losses(
+    loss: Loss, outputs: Array, targets: NDArray[Any], mask: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Return the loss of each position that counts, time step by time step."""
     scored, wanted = outputs[mask].astype(np.float64), targets[mask]  # (n, K), and (n,) or (n, K)
     if loss == "squared_error":

@@ -72,7 +72,11 @@ class Finished:
 
 
 Event = Phase | Facts | Progress | Evaluated | Finished
-_KINDS: dict[str, type[Phase | Facts | Progress]] = {"phase": Phase, "facts": Facts, "progress": Progress}
+_KINDS: dict[str, type[Phase | Facts | Progress]] = {
+    "phase": Phase,
+    "facts": Facts,
+    "progress": Progress,
+}
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -80,7 +84,11 @@ def to_json(event: Event) -> dict[str, Any]:
     if isinstance(event, Finished):
         return {"event": "record", "record": event.record.to_json()}
     if isinstance(event, Evaluated):
-        return {"event": "evaluated", "solved": event.solved, "evaluation": finite(asdict(event.evaluation))}
+        return {
+            "event": "evaluated",
+            "solved": event.solved,
+            "evaluation": finite(asdict(event.evaluation)),
+        }
     content = {item.name: getattr(event, item.name) for item in fields(event)}
     return {"event": type(event).__name__.lower(), **finite(content)}
 
@@ -91,7 +99,10 @@ def from_json(content: Mapping[str, Any]) -> Event:
     Raises:
         KeyError, TypeError, ValueError: it is no such description.
     """
-    kind, values = content["event"], {key: value for key, value in content.items() if key != "event"}
+    kind, values = (
+        content["event"],
+        {key: value for key, value in content.items() if key != "event"},
+    )
     if kind == "record":
         return Finished(Record.from_json(values["record"]))
     if kind == "evaluated":

@@ -18,7 +18,9 @@ from harness.contract import (
 from harness.contract.errors import ParityError
 from harness.contract.names import error_text, shortened, words_of
 
-LONGEST_MESSAGE = 1500  # characters of a plugin's own words: what the harness adds to them is not to be cut off
+LONGEST_MESSAGE = (
+    1500  # characters of a plugin's own words: what the harness adds to them is not to be cut off
+)
 LONGEST_TRACEBACK = 16_384
 
 
@@ -38,7 +40,9 @@ _STATUSES: dict[type[HarnessError], str] = {
 }
 
 
-def outcome_of(error: BaseException, backend: Backend | None, label: str, peak_bytes: int | None) -> Outcome:
+def outcome_of(
+    error: BaseException, backend: Backend | None, label: str, peak_bytes: int | None
+) -> Outcome:
     """Return what a trial that ended with ``error`` is to be recorded as.
 
     Args:
@@ -71,13 +75,18 @@ def _told_by(error: BaseException, backend: Backend | None) -> BaseException:
     cause = error.__cause__ if isinstance(error, BrokenAnswerError) else None
     if cause is None or not words_of(cause):
         return error
-    return cause if isinstance(cause, UnsupportedError) or _is_out_of_memory(cause, backend) else error
+    return (
+        cause if isinstance(cause, UnsupportedError) or _is_out_of_memory(cause, backend) else error
+    )
 
 
 def blamed(error: BaseException, labels: Mapping[type, str]) -> str | None:
     """Return the label of the class whose package is the innermost of these that ``error`` came through, if any."""
     by_package = {_package(kind.__module__): label for kind, label in labels.items()}
-    frames = [_package(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = [
+        _package(frame.f_globals.get("__name__", ""))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
     return next((by_package[name] for name in reversed(frames) if name in by_package), None)
 
 

@@ -21,8 +21,12 @@ class RankMeter:
     def add(self, ranks: Sequence[Rank], steps: int) -> None:
         """Take in what the ranks tell after a block of so many timed steps; 0: the block does not count."""
         if steps and self._told:
-            spent = [now.seconds - before.seconds for now, before in zip(ranks, self._told, strict=True)]
-            self._seconds = [a + b for a, b in zip(self._seconds or [0.0] * len(spent), spent, strict=True)]
+            spent = [
+                now.seconds - before.seconds for now, before in zip(ranks, self._told, strict=True)
+            ]
+            self._seconds = [
+                a + b for a, b in zip(self._seconds or [0.0] * len(spent), spent, strict=True)
+            ]
             self._steps += steps
         self._told = tuple(ranks)
 

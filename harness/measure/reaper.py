@@ -35,7 +35,9 @@ def keep(*pipes: int) -> None:
     _prctl(_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler of its own, or nothing would be written
+    signal.signal(
+        signal.SIGCHLD, lambda *_: None
+    )  # a handler of its own, or nothing would be written
     signal.set_wakeup_fd(wake)
     worker = os.fork()
     if worker:
@@ -47,7 +49,9 @@ def keep(*pipes: int) -> None:
     _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != keeper:  # it was gone before the line above
         os._exit(1)
-    with contextlib.suppress(OSError):  # where memory runs out, the kernel takes the worker and not the executor
+    with contextlib.suppress(
+        OSError
+    ):  # where memory runs out, the kernel takes the worker and not the executor
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 

@@ -65,7 +65,9 @@ class Draft:
             figures |= self._final_figures()
         else:
             figures = {name: value for name, value in figures.items() if name not in SPEED_COLUMNS}
-        curves: dict[str, Any] = {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
+        curves: dict[str, Any] = (
+            {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
+        )
         if self.evaluations:
             curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
         curves, kept = finite(self.curves | curves), self.details
@@ -100,14 +102,20 @@ class Draft:
 
     def _final_figures(self) -> dict[str, Figure]:
         last = self.losses[-max(1, round(FINAL_FRACTION * len(self.losses))) :]
-        figures: dict[str, Figure] = {"loss_final": fmean(loss for loss in last if loss is not None)}
+        figures: dict[str, Figure] = {
+            "loss_final": fmean(loss for loss in last if loss is not None)
+        }
         if self.evaluations:
             final, baseline = self.evaluations[-1], self.figures.get("loss_baseline")
             figures["loss_validation"] = final.evaluation.loss_validation
-            figures["loss_ratio"] = final.evaluation.loss_validation / baseline if baseline else None
+            figures["loss_ratio"] = (
+                final.evaluation.loss_validation / baseline if baseline else None
+            )
             figures["accuracy"] = final.evaluation.accuracy
             figures["solved"] = final.solved
-            figures["steps_to_solve"] = next((e.evaluation.step for e in self.evaluations if e.solved), None)
+            figures["steps_to_solve"] = next(
+                (e.evaluation.step for e in self.evaluations if e.solved), None
+            )
         return figures
 
     def _learning(self) -> dict[str, Any]:

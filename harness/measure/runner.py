@@ -27,7 +27,12 @@ from harness.measure.timing.memory import PeakMemory, release_unused
 from harness.measure.training import Training
 from harness.measure.whole_state import WholeState
 from harness.plugins import Plugins, load_plugins, query
-from harness.plugins.task_validation import checked_criterion, checked_facts, checked_loss, checked_steps_per_epoch
+from harness.plugins.task_validation import (
+    checked_criterion,
+    checked_facts,
+    checked_loss,
+    checked_steps_per_epoch,
+)
 from harness.plugins.validation import check_parameters
 
 TEMPERATURES = (0.5, 0.8, 1.0)
@@ -60,7 +65,11 @@ class Settings:
 
 
 def run_trial(
-    trial: Trial, settings: Settings | None = None, *, clock: Clock | None = None, plugins: Plugins | None = None
+    trial: Trial,
+    settings: Settings | None = None,
+    *,
+    clock: Clock | None = None,
+    plugins: Plugins | None = None,
 ) -> Iterator[Event]:
     """Yield the events of one trial; the last is ``Finished`` with its record, whatever happened."""
     run = _Run(trial, settings or Settings(), clock or MonotonicClock(), plugins)
@@ -126,7 +135,9 @@ class _Run:
         if self.trial.task in self.plugins.tasks:
             labels[self.plugins.task(self.trial.task)] = self.plugins.label("task", self.trial.task)
         if self.trial.cell in self.plugins.cells:
-            labels[type(self.plugins.cell(self.trial.cell))] = self.plugins.label("cell", self.trial.cell)
+            labels[type(self.plugins.cell(self.trial.cell))] = self.plugins.label(
+                "cell", self.trial.cell
+            )
         labels[type(self.backend)] = self.label
         named = (label for label in labels.values() if label in words_of(error))
         return next(named, None) or blamed(error, labels) or self.label
@@ -140,7 +151,9 @@ class _Run:
         yield self._environment(setup.backend)  # before the baseline: it imports
         yield self._threads(setup.backend)
         release_unused()  # what loading left is no part of the baseline, as it is none of what training holds
-        self.memory.set_baseline(allocated_bytes=sum(array.nbytes for array in trainer.parameters().values()))
+        self.memory.set_baseline(
+            allocated_bytes=sum(array.nbytes for array in trainer.parameters().values())
+        )
         yield Phase("parity")
         yield from self._parity(setup)
         yield Phase("flow")
@@ -149,17 +162,24 @@ class _Run:
         training = Training(setup, trainer, self.clock, self.memory, self.flags, known)
         yield from training.events()
         yield Phase("finish")
-        yield from self._extra("gradient flow after training", self._final_flow(setup, trainer, training.step))
+        yield from self._extra(
+            "gradient flow after training", self._final_flow(setup, trainer, training.step)
+        )
         yield from self._keep(setup, trainer)
 
     def _setup(self) -> Generator[Event, None, Setup]:
-        trial, plugins = self.trial, self.plugins or load_plugins(self.settings.block, self.settings.only)
+        trial, plugins = (
+            self.trial,
+            self.plugins or load_plugins(self.settings.block, self.settings.only),
+        )
         self.plugins, self.backend = plugins, plugins.backend(trial.backend)
         self.label = plugins.label("backend", trial.backend)
         yield Facts(details={"task_defaults": default_options(plugins.task(trial.task))})
         check_backend(self.backend, trial, plugins)
         yield Phase("prepare")
-        prove(plugins.cell(trial.cell), plugins.label("cell", trial.cell), trial.hidden, trial.batch)
+        prove(
+            plugins.cell(trial.cell), plugins.label("cell", trial.cell), trial.hidden, trial.batch
+        )
         setup = prepare(trial, plugins, self.backend, self.label)
         floor = setup.task.floor()
         baseline = checked_loss("baseline", setup.task.baseline(), setup.task_label)
@@ -170,10 +190,16 @@ class _Run:
         }
         distribution = plugins.distribution_of("backend", trial.backend)
         facts = checked_facts(setup.task, setup.task_label)
-        details: dict[str, Any] = {"task": facts, "loss": setup.model.loss, "distribution": distribution}
+        details: dict[str, Any] = {
+            "task": facts,
+            "loss": setup.model.loss,
+            "distribution": distribution,
+        }
         details["loss_baseline_exact"] = baseline
         details["criterion"] = checked_criterion(setup.task, setup.task_label)
-        details["steps_per_epoch"] = checked_steps_per_epoch(setup.task, trial.batch, setup.task_label)
+        details["steps_per_epoch"] = checked_steps_per_epoch(
+            setup.task, trial.batch, setup.task_label
+        )
         if trial.dropout:
             details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
         yield Facts(figures=figures, details=details)
@@ -186,7 +212,9 @@ class _Run:
         return Facts(details=details, environment=record, environment_id=self.environment_id)
 
     def _threads(self, backend: Backend) -> Facts:
-        return Facts(details=checked_threads(backend, self.trial, self.settings.affinity, self.label))
+        return Facts(
+            details=checked_threads(backend, self.trial, self.settings.affinity, self.label)
+        )
 
     def _parity(self, setup: Setup) -> Iterator[Event]:
         deviation = query.deviation(setup.backend, setup.model.cell, self.trial.variant)
@@ -196,7 +224,9 @@ class _Run:
             yield Facts(details={"deviation": deviation})
             return
         batch = setup.probe(setup.trial.batch)
-        parity = measure_parity(setup.backend, setup.reference, setup.model, setup.parameters, batch, setup.execution)
+        parity = measure_parity(
+            setup.backend, setup.reference, setup.model, setup.parameters, batch, setup.execution
+        )
         figures = {"parity_error": parity.error, "parity_tolerance": parity.tolerance}
         yield Facts(figures=figures, details={"parity": parity.to_json()})
         if not parity.passed:
@@ -214,11 +244,18 @@ class _Run:
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
-            self.flags.append(f"{what} failed: {shortened(error_text(error))}; {self.blamed(error)}")
+            self.flags.append(
+                f"{what} failed: {shortened(error_text(error))}; {self.blamed(error)}"
+            )
 
     def _final_flow(self, setup: Setup, trainer: Trainer, step: int) -> Iterator[Event]:
-        unknown = dict.fromkeys(("gradient_horizon", "gradient_decay"))  # those of the start are no longer true
-        yield Facts(figures=unknown, details={"gradient_horizon_censored": False, "gradient_horizon_step": None})
+        unknown = dict.fromkeys(
+            ("gradient_horizon", "gradient_decay")
+        )  # those of the start are no longer true
+        yield Facts(
+            figures=unknown,
+            details={"gradient_horizon_censored": False, "gradient_horizon_step": None},
+        )
         yield self._flow(setup, trainer, "final", step)
 
     def _flow(self, setup: Setup, trainer: Trainer, moment: str, step: int) -> Facts:
@@ -240,7 +277,9 @@ class _Run:
 
     def _keep(self, setup: Setup, trainer: Trainer) -> Iterator[Event]:
         """Write the checkpoint, and some text."""
-        parameters = check_parameters(trainer, setup.model, array_dtype(self.trial.dtype), self.label)
+        parameters = check_parameters(
+            trainer, setup.model, array_dtype(self.trial.dtype), self.label
+        )
         yield from self._extra("the checkpoint", self._checkpoint(setup, parameters))
         yield from self._extra("a sample of text", self._samples(setup, parameters))
 

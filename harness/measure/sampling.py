@@ -9,7 +9,13 @@ from harness.contract import Array, Batch, DivergedError, Trainer, UsageError, V
 
 
 def sample_text(
-    trainer: Trainer, vocabulary: Vocabulary, *, prime: str, length: int, temperature: float, rng: np.random.Generator
+    trainer: Trainer,
+    vocabulary: Vocabulary,
+    *,
+    prime: str,
+    length: int,
+    temperature: float,
+    rng: np.random.Generator,
 ) -> str:
     """Return ``length`` tokens that the model writes after ``prime`` (which is not repeated in what is returned).
 
@@ -65,4 +71,6 @@ def _check(prime: str, length: int, temperature: float) -> None:
     if length < 0:
         raise UsageError(f"a sample of length {length}: use 0 or more")
     if not (np.isfinite(temperature) and temperature >= 0):
-        raise UsageError(f"temperature {temperature} is out of range: use 0 (the likeliest) or more")
+        raise UsageError(
+            f"temperature {temperature} is out of range: use 0 (the likeliest) or more"
+        )

@@ -41,7 +41,9 @@ from harness.plugins.validation import check_parameters
 
 FLOW_SEQUENCES = 32  # of a batch, for the gradient flow ...
 FLOW_BYTES = 2**28  # ... or fewer, if the gradients of their states take more than this ...
-FLOW_OPERATIONS = 1e11  # ... or more operations than this, about ten seconds of the float64 reference
+FLOW_OPERATIONS = (
+    1e11  # ... or more operations than this, about ten seconds of the float64 reference
+)
 FEWEST = 4  # sequences, however many operations they take: those of parity
 
 
@@ -71,11 +73,17 @@ class Setup:
             UnsupportedError: the variant turned out to be missing, as one that cannot be built.
         """
         try:
-            trainer = self.backend.trainer(self.model, self.trial.update_rule(), self.parameters, self.execution)
+            trainer = self.backend.trainer(
+                self.model, self.trial.update_rule(), self.parameters, self.execution
+            )
         except UnavailableError as error:
-            if (variant := self.trial.variant) not in (missing := query.missing_variants(self.backend)):
+            if (variant := self.trial.variant) not in (
+                missing := query.missing_variants(self.backend)
+            ):
                 raise
-            raise UnsupportedError(str(variant_error(self.backend.name, variant, (), missing))) from error
+            raise UnsupportedError(
+                str(variant_error(self.backend.name, variant, (), missing))
+            ) from error
         check_parameters(trainer, self.model, array_dtype(self.trial.dtype), self.label)
         return trainer
 
@@ -102,7 +110,9 @@ class Setup:
         (batch,) = islice(self.training(), 1)
         states, most = len(self.model.cell.states), FLOW_SEQUENCES
         dtype = array_dtype(self.trial.dtype)
-        if states > 1:  # the reference may have to give them; the batch is the same for every backend
+        if (
+            states > 1
+        ):  # the reference may have to give them; the batch is the same for every backend
             dtype = "float64"
             operations = training_flops_per_token(self.model) * batch.time_steps
             most = min(most, max(FEWEST, int(FLOW_OPERATIONS // operations)))
@@ -124,14 +134,18 @@ class Setup:
         check_evaluation("training_sample", sample, self.task, self.task_label)
         mean = baseline_loss(self.task, validation, self.task_label)
         baseline, dtype = mean.value() if mean else None, array_dtype(trial.dtype)
-        return Evaluator(self.task, self.model, dtype, validation, sample, self.label, self.task_label, baseline)
+        return Evaluator(
+            self.task, self.model, dtype, validation, sample, self.label, self.task_label, baseline
+        )
 
     @property
     def _data_seed(self) -> int:
         return data_seed(self.trial)
 
 
-def text_trainer(plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vocabulary) -> Trainer:
+def text_trainer(
+    plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vocabulary
+) -> Trainer:
     """Return the reference's trainer of the text model that was read from ``path``.
 
     Raises:
@@ -160,28 +174,44 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     """
     answer = query.availability(backend)
     if isinstance(answer, Missing):
-        raise UnsupportedError(f"backend {backend.name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
+        raise UnsupportedError(
+            f"backend {backend.name!r} cannot run here: {answer.reason}. Cure: {answer.cure}"
+        )
     cell = plugins.cell(trial.cell)
     variants = query.variants(backend, cell)
     if trial.variant not in variants:
         if trial.variant in (missing := query.missing_variants(backend)):
-            raise UnsupportedError(str(variant_error(backend.name, trial.variant, variants, missing)))
+            raise UnsupportedError(
+                str(variant_error(backend.name, trial.variant, variants, missing))
+            )
         if not variants:
             runs = (
-                ", ".join(name for name, other in plugins.cells.items() if query.variants(backend, other))
+                ", ".join(
+                    name for name, other in plugins.cells.items() if query.variants(backend, other)
+                )
                 or "none here"
             )
-            raise UnsupportedError(f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}")
+            raise UnsupportedError(
+                f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}"
+            )
         names = ", ".join(variants)
-        raise UnsupportedError(f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}")
+        raise UnsupportedError(
+            f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}"
+        )
     devices = query.devices(backend)
     if trial.device not in devices and trial.device.split(":")[0] not in devices:
-        raise UnsupportedError(f"backend {backend.name!r} finds no device {trial.device!r}: {', '.join(devices)}")
+        raise UnsupportedError(
+            f"backend {backend.name!r} finds no device {trial.device!r}: {', '.join(devices)}"
+        )
     if trial.dtype not in (dtypes := query.dtypes(backend, trial.device)):
         known = ", ".join(dtypes)
-        raise UnsupportedError(f"backend {backend.name!r} has no {trial.dtype} on {trial.device}; it has: {known}")
+        raise UnsupportedError(
+            f"backend {backend.name!r} has no {trial.dtype} on {trial.device}; it has: {known}"
+        )
     if trial.checkpoint != "off" and not backend.checkpoints:
-        raise UnsupportedError(f"backend {backend.name!r} has no checkpointed BPTT: leave --checkpoint out")
+        raise UnsupportedError(
+            f"backend {backend.name!r} has no checkpointed BPTT: leave --checkpoint out"
+        )
     if trial.devices > 1:
         _check_devices(backend, trial, devices)
 
@@ -189,11 +219,17 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
 def _check_devices(backend: Backend, trial: Trial, known: Sequence[str]) -> None:
     """Check that a batch can be split over so many devices; a CPU stands for as many as are wanted."""
     if not backend.data_parallel:
-        raise UnsupportedError(f"backend {backend.name!r} does not train on several devices: leave --devices out")
+        raise UnsupportedError(
+            f"backend {backend.name!r} does not train on several devices: leave --devices out"
+        )
     there = [name for name in known if name.partition(":")[0] == trial.device]
     if trial.device != "cpu" and len(there) < trial.devices:
-        found = f"backend {backend.name!r} finds {len(there)} of {trial.device} ({', '.join(known)})"
-        raise UnsupportedError(f"{trial.devices} devices were asked for, {found}: give --devices {len(there)}")
+        found = (
+            f"backend {backend.name!r} finds {len(there)} of {trial.device} ({', '.join(known)})"
+        )
+        raise UnsupportedError(
+            f"{trial.devices} devices were asked for, {found}: give --devices {len(there)}"
+        )
 
 
 def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Setup:
@@ -209,12 +245,18 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     task_label = plugins.label("task", trial.task)
     check_declared(task, task_label)
     cell = plugins.cell(trial.cell)
-    model = Model(cell, task.inputs, trial.hidden, trial.layers, task.outputs, task.loss, trial.dropout)
+    model = Model(
+        cell, task.inputs, trial.hidden, trial.layers, task.outputs, task.loss, trial.dropout
+    )
     reason = query.why_unsupported(backend, model, trial)
     if reason is not None:
         raise UnsupportedError(reason)
     parameters = initial_parameters(
-        model, trial.seed, scheme=trial.initialisation, forget_bias=trial.forget_bias, chrono=trial.chrono
+        model,
+        trial.seed,
+        scheme=trial.initialisation,
+        forget_bias=trial.forget_bias,
+        chrono=trial.chrono,
     )
     dropout_seed = int(seed_sequence(trial.seed, "dropout").generate_state(1)[0])
     execution = Execution(
@@ -231,5 +273,13 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
 
 def default_options(task: type[Task]) -> dict[str, OptionValue]:
     """Return the default of every option of a task that has one, if a trial can hold it."""
-    defaults = {name: field.default for name, field in task.Options.model_fields.items() if not field.is_required()}
-    return {name: value for name, value in defaults.items() if value is None or isinstance(value, str | int | float)}
+    defaults = {
+        name: field.default
+        for name, field in task.Options.model_fields.items()
+        if not field.is_required()
+    }
+    return {
+        name: value
+        for name, value in defaults.items()
+        if value is None or isinstance(value, str | int | float)
+    }

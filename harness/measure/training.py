@@ -27,7 +27,12 @@ from harness.measure.timing.speed import (
     training_flops_per_token,
 )
 from harness.plugins.task_validation import checked_solved
-from harness.plugins.validation import Step, checked_compilations, checked_peak_memory, checked_rank_fields
+from harness.plugins.validation import (
+    Step,
+    checked_compilations,
+    checked_peak_memory,
+    checked_rank_fields,
+)
 
 PEAK_NOISE = 1.1  # two measurements of the peak differ by less ...
 PEAK_TRIES = 3  # ... unless another process disturbed one: it is measured again so often before a speed is doubted
@@ -89,7 +94,9 @@ class Training:
         yield from self._progress(steps, Block(1, _tokens([batch]), seconds))
         placement = checked_placement(self.trainer, self.setup.trial, self.setup.label)
         if not placement:
-            self.flags.append(f"device and dtype are not verified: the engine does not tell; {self.setup.label}")
+            self.flags.append(
+                f"device and dtype are not verified: the engine does not tell; {self.setup.label}"
+            )
         self.ranks.add(checked_ranks(self.trainer, self.setup.trial, self.setup.label), 0)
         yield Facts(details={"placement": placement})
         return Pace(self.setup.trial.steps - 1, seconds)
@@ -113,8 +120,12 @@ class Training:
         yield from self._progress(steps, block)
 
     def _progress(self, steps: Sequence[Step], block: Block) -> Iterator[Event]:
-        diverged = next((number for number, step in enumerate(steps, 1) if not _is_finite(step)), None)
-        steps = steps[:diverged]  # the rest of the block is no training, and another number on each engine
+        diverged = next(
+            (number for number, step in enumerate(steps, 1) if not _is_finite(step)), None
+        )
+        steps = steps[
+            :diverged
+        ]  # the rest of the block is no training, and another number on each engine
         self.step += len(steps)
         self.memory.pause()
         yield Progress(
@@ -146,7 +157,9 @@ class Training:
         yield Phase("evaluate")
         evaluation = evaluator.evaluate(self.trainer, self.step)
         self.memory.start()
-        yield Evaluated(evaluation, checked_solved(self.setup.task.solved(evaluation), self.setup.task_label))
+        yield Evaluated(
+            evaluation, checked_solved(self.setup.task.solved(evaluation), self.setup.task_label)
+        )
         if not math.isfinite(evaluation.loss_validation):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
 
@@ -162,12 +175,18 @@ class Training:
         claim = Claim(total.steps, total.seconds, len(pace.steady), self.beside_seconds)
         probe, rule = setup.flow_batch(), setup.trial.update_rule()
         try:
-            auditor = Auditor(self.trainer, rule, self.clock, setup.label, evaluator.validation[0], probe)
+            auditor = Auditor(
+                self.trainer, rule, self.clock, setup.label, evaluator.validation[0], probe
+            )
             finding = auditor.finding(claim, batches)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 (what is not verified is not published; the rest stands)
-            why = str(error) if isinstance(error, HarnessError) else f"{error_text(error)}; {setup.label}"
+            why = (
+                str(error)
+                if isinstance(error, HarnessError)
+                else f"{error_text(error)}; {setup.label}"
+            )
             self.flags.append(f"no speed, since it could not be verified: {shortened(why)}")
             return False
         if finding is not None:
@@ -178,7 +197,9 @@ class Training:
         self.flags += pace.flags()
         details = speed_details(pace) | self.ranks.details(self.setup.trial.devices)
         if not published:
-            return Facts(details={name: fact for name, fact in details.items() if name not in SPEED_DETAILS})
+            return Facts(
+                details={name: fact for name, fact in details.items() if name not in SPEED_DETAILS}
+            )
         figures = speed_figures(pace, training_flops_per_token(self.setup.model))
         return Facts(figures=figures, curves=speed_curves(pace), details=details)
 
@@ -191,7 +212,9 @@ class Training:
         setup, trial = self.setup, self.setup.trial
         if trial.devices > 1:
             return Facts(details={"limits": asdict(Limits(reason=ONE_DEVICE)), "calibrations": {}})
-        meter = LimitMeter(setup.backend, setup.execution, trial.threads, self.clock, self.known_limits)
+        meter = LimitMeter(
+            setup.backend, setup.execution, trial.threads, self.clock, self.known_limits
+        )
         limits, new = meter.measure(setup.model, trial.batch)
         figures = self._fractions(limits, total)
         for _ in range(PEAK_TRIES):

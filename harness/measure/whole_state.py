@@ -32,7 +32,9 @@ class WholeState:
     def __call__(self, hidden: Array, batch: Batch, parameters: Parameters) -> Sequence[Array]:
         """Return the gradient of every state but h; none where the reference gives none."""
         dtype = self.setup.trial.dtype
-        weights: Parameters = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
+        weights: Parameters = {
+            name: np.asarray(value, np.float64) for name, value in parameters.items()
+        }
         exact = self._gradients(weights, _changed(batch, lambda values: rounded(values, dtype)))
         off = _difference(median_norms(hidden, batch), median_norms(exact.hidden, batch))
         if off > TOLERANCE and off > ROUNDING_FACTOR * self._rounding(weights, batch, exact):
@@ -49,7 +51,9 @@ class WholeState:
             changed: Array = values * (1 + half * rng.choice([-1.0, 1.0], values.shape))
             return changed
 
-        moved = self._gradients({name: nudged(value) for name, value in weights.items()}, _changed(batch, nudged))
+        moved = self._gradients(
+            {name: nudged(value) for name, value in weights.items()}, _changed(batch, nudged)
+        )
         return _difference(median_norms(moved.hidden, batch), median_norms(exact.hidden, batch))
 
     def _gradients(self, weights: Parameters, batch: Batch) -> Gradients:
@@ -60,7 +64,9 @@ class WholeState:
 def _changed(batch: Batch, change: Callable[[Array], Array]) -> Batch:
     """Return the batch with ``change`` applied to its real inputs and targets; token ids and classes stay."""
     inputs, targets = (
-        change(cast("Array", part)).astype(np.float64) if np.issubdtype(part.dtype, np.floating) else part
+        change(cast("Array", part)).astype(np.float64)
+        if np.issubdtype(part.dtype, np.floating)
+        else part
         for part in (batch.inputs, batch.targets)
     )
     return replace(batch, inputs=cast("Any", inputs), targets=cast("Any", targets))

@@ -27,7 +27,11 @@ def request_line(trial: Any, settings: Any) -> bytes:
     its worker understands what it can do.
     """
     usual = asdict(type(settings)())
-    told = {name: value for name, value in asdict(settings).items() if name in KNOWN or value != usual[name]}
+    told = {
+        name: value
+        for name, value in asdict(settings).items()
+        if name in KNOWN or value != usual[name]
+    }
     trial = trial.model_copy(update={"python": None})
     return json.dumps({"trial": trial.content(), "settings": told}).encode() + b"\n"
 
@@ -46,8 +50,13 @@ def main() -> NoReturn:
             while again and (line := requests.readline()):
                 request = json.loads(line)
                 if affinity := request["settings"].get("affinity"):
-                    os.sched_setaffinity(0, affinity)  # before anything is imported that starts threads
-                again = _run(request, out) == "ok" and request["settings"].get("isolation", "launch") != "launch"
+                    os.sched_setaffinity(
+                        0, affinity
+                    )  # before anything is imported that starts threads
+                again = (
+                    _run(request, out) == "ok"
+                    and request["settings"].get("isolation", "launch") != "launch"
+                )
                 gc.collect()
     except BrokenPipeError:  # nobody listens any more
         status = 1
@@ -72,7 +81,8 @@ def _run(request: Mapping[str, Any], out: TextIO) -> str:
     from harness.measure.runner import Settings, run_trial
 
     settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in request["settings"].items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in request["settings"].items()
     }
     status = ""
     for event in run_trial(Trial.model_validate(request["trial"]), Settings(**settings)):

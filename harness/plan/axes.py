@@ -15,7 +15,13 @@ from harness.plan.problems import validation_lines
 from harness.plan.request import AXES, DEFAULT_AXES, MOST_TRIALS, Combination, PlanRequest
 from harness.plan.resolve import Resolver
 
-USUAL = {"backend": "numpy", "variant": "usual", "task": "char", "cell": "lstm", "length": 1}  # never looked up
+USUAL = {
+    "backend": "numpy",
+    "variant": "usual",
+    "task": "char",
+    "cell": "lstm",
+    "length": 1,
+}  # never looked up
 ASKED_OF_BACKENDS = ("device",)  # which know best what it may be
 
 
@@ -28,14 +34,20 @@ class AxisValues:
 
     def faulty(self, combination: Combination) -> set[str]:
         """Return the axes of a combination whose values are wrong."""
-        return {axis for axis, value in combination.items() if (axis, repr(value)) in self.bad} if self.bad else set()
+        return (
+            {axis for axis, value in combination.items() if (axis, repr(value)) in self.bad}
+            if self.bad
+            else set()
+        )
 
 
 def tables(request: PlanRequest) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
     """Yield each table of axes with its place; the place of what comes from options or defaults is empty."""
     cases = request.cases or ({},)
     shared = {**DEFAULT_AXES, **request.axes}
-    used = {name: values for name, values in shared.items() if any(name not in case for case in cases)}
+    used = {
+        name: values for name, values in shared.items() if any(name not in case for case in cases)
+    }
     written = set(request.axes) - request.overridden if request.path else set()
     yield "", {name: values for name, values in used.items() if name not in written}
     yield "matrix", {name: values for name, values in used.items() if name in written}
@@ -60,7 +72,10 @@ def check_values(request: PlanRequest, resolver: Resolver) -> AxisValues:
 
 def _of_backends(request: PlanRequest) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
     for engine, options in request.backend_options.items():
-        yield f"backend.{engine}", {name: (one,) for name, one in options.items() if name in EXECUTION_AXES}
+        yield (
+            f"backend.{engine}",
+            {name: (one,) for name, one in options.items() if name in EXECUTION_AXES},
+        )
 
 
 def _problems(axis: str, value: Any, place: str, resolver: Resolver) -> list[str]:
@@ -74,6 +89,8 @@ def _problems(axis: str, value: Any, place: str, resolver: Resolver) -> list[str
     except UsageError as error:
         return [f"{place}.{axis}: {error}" if place else str(error)]
     except ValidationError as error:
-        if any(item["loc"] for item in error.errors()):  # else it contradicts other axes, which are not these
+        if any(
+            item["loc"] for item in error.errors()
+        ):  # else it contradicts other axes, which are not these
             return validation_lines(error, f"{place}." if place else "")
     return []

@@ -14,7 +14,9 @@ EXECUTION_AXES = ("device", "devices", "dtype", "threads", "checkpoint")
 class BackendOptions:
     """Options by BACKEND, BACKEND:VARIANT or group; of several that mean a combination, the later wins."""
 
-    def __init__(self, options: Mapping[str, Combination], overridden: Collection[str], plugins: Plugins) -> None:
+    def __init__(
+        self, options: Mapping[str, Combination], overridden: Collection[str], plugins: Plugins
+    ) -> None:
         self._options = options
         self._overridden = overridden
         self._plugins = plugins
@@ -26,7 +28,9 @@ class BackendOptions:
         for engine, values in self._options.items():
             if self._means(engine, asked):
                 self._met.add(engine)
-                combination = combination | {name: one for name, one in values.items() if name in EXECUTION_AXES}
+                combination = combination | {
+                    name: one for name, one in values.items() if name in EXECUTION_AXES
+                }
         return combination
 
     def has(self, engine: str) -> bool:
@@ -46,7 +50,11 @@ class BackendOptions:
     def idle(self) -> Iterator[str]:
         """Yield a problem for each backend that the plan does not run."""
         for engine in self._options:
-            if self._is_known(engine) and engine not in self._met and "backend" not in self._overridden:
+            if (
+                self._is_known(engine)
+                and engine not in self._met
+                and "backend" not in self._overridden
+            ):
                 yield f"backend.{engine}: the plan does not run {engine!r}: add it to backend, or drop its options"
 
     def _is_known(self, engine: str) -> bool:

@@ -29,12 +29,15 @@ class _Rule:
             for place, one in enumerate(value if isinstance(value, list) else [value]):
                 yield axis, place, one
 
-    def hits(self, combination: Combination, groups: Groups, *, loosely: bool = False) -> set[tuple[str, int]]:
+    def hits(
+        self, combination: Combination, groups: Groups, *, loosely: bool = False
+    ) -> set[tuple[str, int]]:
         """Return the alternatives that ``combination`` matches; none where it lacks one for any axis of the rule."""
         hits = {
             (axis, place)
             for axis, place, value in self.alternatives()
-            if axis in combination and _same(axis, combination[axis], value, groups, loosely=loosely)
+            if axis in combination
+            and _same(axis, combination[axis], value, groups, loosely=loosely)
         }
         return hits if {axis for axis, _ in hits} == set(self.given) else set()
 
@@ -77,7 +80,9 @@ class Excludes:
     def _unknown_variant(self, engine: str) -> Iterator[str]:
         name, colon, variant = engine.partition(":")
         known: dict[str, None] = {}
-        backends = [self._plugins.backends.get(one) for one in self._plugins.groups.get(name, (name,))]
+        backends = [
+            self._plugins.backends.get(one) for one in self._plugins.groups.get(name, (name,))
+        ]
         for backend in backends:
             if backend is None or isinstance(query.available_or_missing(backend), Missing):
                 return
@@ -88,11 +93,19 @@ class Excludes:
             what = f"{FASTEST} stands for one of the variants; name that, or {name!r} alone"
             yield f"exclude backend = {engine!r}: {what}"
         elif (colon and not variant) or variant not in {*ANY, *known}:
-            yield str(UnknownNameError(f"variant of backend {name!r}:", variant, known, "harness list backends"))
+            yield str(
+                UnknownNameError(
+                    f"variant of backend {name!r}:", variant, known, "harness list backends"
+                )
+            )
 
 
 def _same(axis: str, asked: Any, value: Any, groups: Groups, *, loosely: bool) -> bool:
-    return _same_engine(str(asked), str(value), groups, loosely=loosely) if axis == "backend" else bool(asked == value)
+    return (
+        _same_engine(str(asked), str(value), groups, loosely=loosely)
+        if axis == "backend"
+        else bool(asked == value)
+    )
 
 
 def _same_engine(asked: str, value: str, groups: Groups, *, loosely: bool) -> bool:
@@ -100,4 +113,6 @@ def _same_engine(asked: str, value: str, groups: Groups, *, loosely: bool) -> bo
     (name, _, variant), (wanted, _, wanted_variant) = asked.partition(":"), value.partition(":")
     names = set(groups.get(name, (name,))) if loosely else {name}
     any_variant = wanted_variant in ANY or (loosely and variant in {*ANY, FASTEST})
-    return bool(names & set(groups.get(wanted, (wanted,)))) and (any_variant or wanted_variant == variant)
+    return bool(names & set(groups.get(wanted, (wanted,)))) and (
+        any_variant or wanted_variant == variant
+    )

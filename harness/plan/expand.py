@@ -49,16 +49,22 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         [*request.problems, *_unknown_axes(request), *_bad_excludes(request), *shape]
     )
     errors.update(dict.fromkeys(values.problems))
-    for combination, rules in [] if shape else _combinations(request, every, excludes, Excludes((), plugins)):
+    for combination, rules in (
+        [] if shape else _combinations(request, every, excludes, Excludes((), plugins))
+    ):
         asked = options.applied(combination)
         if faulty := values.faulty(asked):
             errors.update(dict.fromkeys(resolver.rest(asked, faulty)))
             continue
         try:
             found = [
-                one for trial in resolver.trials(asked) for one in _with_own(trial, combination, options, resolver)
+                one
+                for trial in resolver.trials(asked)
+                for one in _with_own(trial, combination, options, resolver)
             ]
-            kept = (trial for trial in found if not rules.cover(combination | {"backend": trial.engine}))
+            kept = (
+                trial for trial in found if not rules.cover(combination | {"backend": trial.engine})
+            )
             trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
             errors.update(dict.fromkeys(str(error).splitlines()))
@@ -73,12 +79,16 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
     if errors:
         raise UsageError(listed(list(errors)))
     if not trials:
-        raise UsageError("the plan holds no trial: every combination is excluded; loosen [[exclude]]")
+        raise UsageError(
+            "the plan holds no trial: every combination is excluded; loosen [[exclude]]"
+        )
     notes = variant_notes(resolver.lost_variants()) + layer_notes(resolver.without_layer)
     return list(trials.values()), notes + device_notes(request, trials.values(), plugins.backends)
 
 
-def _with_own(trial: Trial, combination: Combination, options: BackendOptions, resolver: Resolver) -> list[Trial]:
+def _with_own(
+    trial: Trial, combination: Combination, options: BackendOptions, resolver: Resolver
+) -> list[Trial]:
     """Return the trial, with the options of its variant where the combination does not name the variant itself."""
     if not options.has(trial.engine) or combination["backend"] == trial.engine:
         return [trial]
@@ -87,7 +97,11 @@ def _with_own(trial: Trial, combination: Combination, options: BackendOptions, r
 
 def _products(request: PlanRequest) -> list[Combination]:
     products = [_known(axes) for axes in request.products()]
-    return [dict(zip(axes, values, strict=True)) for axes in products for values in itertools.product(*axes.values())]
+    return [
+        dict(zip(axes, values, strict=True))
+        for axes in products
+        for values in itertools.product(*axes.values())
+    ]
 
 
 def _combinations(

@@ -14,14 +14,23 @@ from harness.plan.request import PlanRequest
 from harness.plugins import query
 
 
-def device_notes(request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]) -> list[str]:
+def device_notes(
+    request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]
+) -> list[str]:
     """Return a note for each backend that ``auto`` left on the CPU of a machine which has an accelerator's driver."""
     file = device_file()
     if file is None or not _asks_for_auto(request):
         return []
-    fallen = [name for name in dict.fromkeys(trial.backend for trial in trials) if _finds_none(backends[name])]
+    fallen = [
+        name
+        for name in dict.fromkeys(trial.backend for trial in trials)
+        if _finds_none(backends[name])
+    ]
     cure = "install its library for this accelerator, or give --device cpu"
-    return [f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {cure}" for name in fallen]
+    return [
+        f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {cure}"
+        for name in fallen
+    ]
 
 
 def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:

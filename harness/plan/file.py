@@ -45,20 +45,36 @@ class PlanFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", title="A plan of harness run")
 
     launches: int | None = Field(
-        default=None, ge=1, le=MOST_LAUNCHES, strict=True, description="Fresh processes that measure each trial."
+        default=None,
+        ge=1,
+        le=MOST_LAUNCHES,
+        strict=True,
+        description="Fresh processes that measure each trial.",
     )
-    timeout: Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)] | None = Field(
-        default=None, gt=0, le=LONGEST_SECONDS, description="The longest that one launch may take: 90, 90s, 10m, 2h."
+    timeout: (
+        Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)] | None
+    ) = Field(
+        default=None,
+        gt=0,
+        le=LONGEST_SECONDS,
+        description="The longest that one launch may take: 90, 90s, 10m, 2h.",
     )
     retries: int | None = Field(
         default=None, ge=0, le=MOST_RETRIES, strict=True,
         description="Tries more where a launch fails, crashes, or lacks time or memory.",
     )  # fmt: skip
-    matrix: Axes = Field(default_factory=dict, description="Axes: a value or a list each; their product is the plan.")
-    case: list[Axes] = Field(default_factory=list, description="Axes in place of the matrix's: a product per case.")
-    task: dict[str, dict[str, OptionValue]] = Field(default_factory=dict, description="Options of tasks.")
+    matrix: Axes = Field(
+        default_factory=dict, description="Axes: a value or a list each; their product is the plan."
+    )
+    case: list[Axes] = Field(
+        default_factory=list, description="Axes in place of the matrix's: a product per case."
+    )
+    task: dict[str, dict[str, OptionValue]] = Field(
+        default_factory=dict, description="Options of tasks."
+    )
     backend: dict[str, Axes] = Field(
-        default_factory=dict, description="Per BACKEND, BACKEND:VARIANT or group: device, dtype, threads, checkpoint."
+        default_factory=dict,
+        description="Per BACKEND, BACKEND:VARIANT or group: device, dtype, threads, checkpoint.",
     )
     include: list[Axes] = Field(default_factory=list, description="One more combination each.")
     exclude: list[Axes] = Field(default_factory=list, description="Combinations to leave out.")
@@ -80,11 +96,17 @@ def read_plan(path: Path) -> PlanRequest:
     except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
         raise UsageError(f"the plan {path} is not valid TOML: {shortened(str(error))}") from error
     except RecursionError:
-        raise UsageError(f"the plan {path} is nested too deeply: a plan has tables of values and lists") from None
+        raise UsageError(
+            f"the plan {path} is nested too deeply: a plan has tables of values and lists"
+        ) from None
     plan, problems = _validated(content)
     if _is_empty(content):
-        problems.append("the plan is empty: give [matrix] an axis, as in length = [25, 50], or leave the file out")
-    problems += [problem for place, table in _tables(plan).items() for problem in _odd(place, table)]
+        problems.append(
+            "the plan is empty: give [matrix] an axis, as in length = [25, 50], or leave the file out"
+        )
+    problems += [
+        problem for place, table in _tables(plan).items() for problem in _odd(place, table)
+    ]
     include, exclude = ([_read(one) for one in some] for some in (plan.include, plan.exclude))
     return PlanRequest(
         _axes(plan.matrix),
@@ -103,7 +125,9 @@ def read_plan(path: Path) -> PlanRequest:
 
 def _is_empty(content: dict[str, Any]) -> bool:
     """Say whether a file holds nothing, or a matrix without an axis and no other combination."""
-    return not content or (content.get("matrix") == {} and not content.get("case") and not content.get("include"))
+    return not content or (
+        content.get("matrix") == {} and not content.get("case") and not content.get("include")
+    )
 
 
 def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:
@@ -113,12 +137,16 @@ def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:
     except ValidationError as error:
         bad = {item["loc"][0] for item in error.errors()}
         problems = validation_lines(error, known=tuple(PlanFile.model_fields))
-    return PlanFile.model_validate({name: value for name, value in content.items() if name not in bad}), problems
+    return PlanFile.model_validate(
+        {name: value for name, value in content.items() if name not in bad}
+    ), problems
 
 
 def _tables(plan: PlanFile) -> dict[str, Axes]:
     """Return place -> table of every table of axes in the file."""
-    tables = {"matrix": plan.matrix} | {f"backend.{name}": one for name, one in plan.backend.items()}
+    tables = {"matrix": plan.matrix} | {
+        f"backend.{name}": one for name, one in plan.backend.items()
+    }
     for name in ("case", "include", "exclude"):
         tables |= {f"{name}.{place}": one for place, one in enumerate(getattr(plan, name), start=1)}
     return tables
@@ -127,7 +155,10 @@ def _tables(plan: PlanFile) -> dict[str, Axes]:
 def _odd(place: str, table: Axes) -> list[str]:
     """Take the values out that TOML can hold and no axis takes; return what is wrong with them."""
     odd = [axis for axis, value in table.items() if not all(map(_is_plain, _list(value)))]
-    return [f"{place}.{axis} = {table.pop(axis)!r}: no axis takes true or false, a table or a date" for axis in odd]
+    return [
+        f"{place}.{axis} = {table.pop(axis)!r}: no axis takes true or false, a table or a date"
+        for axis in odd
+    ]
 
 
 def _is_plain(value: Any) -> bool:

@@ -14,11 +14,16 @@ APART = ("backend", "variant", "task_options")
 def varying(trials: Sequence[Trial]) -> Iterator[str]:
     """Yield the settings in which these trials differ, beside those that every line has."""
     for name in Trial.model_fields:
-        if name not in {*ALWAYS, *APART} and len({str(getattr(trial, name)) for trial in trials}) > 1:
+        if (
+            name not in {*ALWAYS, *APART}
+            and len({str(getattr(trial, name)) for trial in trials}) > 1
+        ):
             yield name
     options = [trial.task_options for trial in trials]
     for name in dict.fromkeys(name for one in options for name in one):
-        if any(len({str(one.task_options.get(name)) for one in same}) > 1 for same in _by_task(trials)):
+        if any(
+            len({str(one.task_options.get(name)) for one in same}) > 1 for same in _by_task(trials)
+        ):
             yield f"task.{name}"
 
 
@@ -29,7 +34,9 @@ def line(trial: Trial, names: Sequence[str]) -> str:
 
 
 def _value(trial: Trial, name: str) -> Any:
-    value = trial.task_options.get(name.removeprefix("task.")) if "." in name else getattr(trial, name)
+    value = (
+        trial.task_options.get(name.removeprefix("task.")) if "." in name else getattr(trial, name)
+    )
     return "none" if value is None else value
 
 

@@ -13,14 +13,24 @@ from harness.plugins import Plugins
 STEPS = 100  # about a second of blocks where a step takes 10 ms
 
 
-def same_trials(engines: Sequence[str], threads: int, plugins: Plugins) -> tuple[list[Trial], list[str]]:
+def same_trials(
+    engines: Sequence[str], threads: int, plugins: Plugins
+) -> tuple[list[Trial], list[str]]:
     """Return the trial that each engine runs as A and as B, an LSTM on ``copy`` at T = 50, and notes on the engines.
 
     Raises:
         UsageError: an engine is unknown or unavailable.
     """
-    axes = {"task": ("copy",), "cell": ("lstm",), "length": (50,), "steps": (STEPS,), "evaluate_every": (0,)}
-    return expand_with_notes(PlanRequest({"backend": tuple(engines), "threads": (threads,), **axes}), plugins)
+    axes = {
+        "task": ("copy",),
+        "cell": ("lstm",),
+        "length": (50,),
+        "steps": (STEPS,),
+        "evaluate_every": (0,),
+    }
+    return expand_with_notes(
+        PlanRequest({"backend": tuple(engines), "threads": (threads,), **axes}), plugins
+    )
 
 
 def split(launches: Sequence[Record], order_seed: int) -> tuple[list[float], list[float]]:

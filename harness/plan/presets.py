@@ -37,5 +37,7 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
     filled |= {"timeout": request.timeout_seconds, "retries": request.retries or 0}
     options = {**options, **{name: v for name, v in filled.items() if options.get(name) is None}}
     if options["launches"] == 1 and options["order_seed"] is not None:
-        raise UsageError("--order-seed would have no effect: one launch keeps the plan's order; add --launches")
+        raise UsageError(
+            "--order-seed would have no effect: one launch keeps the plan's order; add --launches"
+        )
     return request, {**options, "order_seed": options["order_seed"] or 0}

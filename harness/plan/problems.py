@@ -26,7 +26,9 @@ def listed(errors: list[str]) -> str:
     return "\n".join([f"{len(errors)} problems:", *shown])
 
 
-def validation_lines(error: ValidationError, prefix: str = "", known: Sequence[str] = ()) -> list[str]:
+def validation_lines(
+    error: ValidationError, prefix: str = "", known: Sequence[str] = ()
+) -> list[str]:
     """Return pydantic's errors as lines that say where, what came and what is allowed, with the nearest name."""
     lines = []
     for item in _joined(error.errors()):
@@ -55,7 +57,10 @@ def _joined(errors: Sequence[Any]) -> list[Any]:
         if not in_branch:
             joined += same
             continue
-        said = [same[0]["msg"], *(item["msg"].removeprefix("Input should be ") for item in same[1:])]
+        said = [
+            same[0]["msg"],
+            *(item["msg"].removeprefix("Input should be ") for item in same[1:]),
+        ]
         joined.append({**same[0], "loc": place, "msg": " or ".join(said)})
     return joined
 

@@ -17,7 +17,9 @@ DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
     "cell": ("lstm",),
     "length": (25, 50, 100),
 }
-AXES = tuple(name for name in Trial.model_fields if name not in {"variant", "task_options", "python"})
+AXES = tuple(
+    name for name in Trial.model_fields if name not in {"variant", "task_options", "python"}
+)
 MOST_TRIALS = 100_000
 MOST_LAUNCHES = 1000
 MOST_RETRIES = 100
@@ -75,7 +77,9 @@ class PlanRequest:
         """Return the backends that are only named without a variant."""
         asked = [str(name) for axes in self.products() for name in axes["backend"]]
         asked += [str(one["backend"]) for one in self.include if "backend" in one]
-        return {name for name in asked if ":" not in name} - {name.partition(":")[0] for name in asked if ":" in name}
+        return {name for name in asked if ":" not in name} - {
+            name.partition(":")[0] for name in asked if ":" in name
+        }
 
     def products(self) -> list[dict[str, Sequence[Any]]]:
         """Return the axes of each product of the plan, defaults filled in."""
@@ -90,7 +94,10 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
     options = {name: dict(values) for name, values in base.task_options.items()}
     for name, values in over.task_options.items():
         options.setdefault(name, {}).update(values)
-    cases = [{name: values for name, values in case.items() if name not in over.axes} for case in base.cases]
+    cases = [
+        {name: values for name, values in case.items() if name not in over.axes}
+        for case in base.cases
+    ]
     of_backends = {
         engine: {name: value for name, value in values.items() if name not in over.axes}
         for engine, values in base.backend_options.items()
@@ -118,4 +125,6 @@ def _first(over: Number | None, base: Number | None) -> Number | None:
 
 def count(request: PlanRequest) -> int:
     """Return the number of combinations before excludes, without making them."""
-    return sum(math.prod(map(len, axes.values())) for axes in request.products()) + len(request.include)
+    return sum(math.prod(map(len, axes.values())) for axes in request.products()) + len(
+        request.include
+    )

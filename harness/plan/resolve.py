@@ -30,23 +30,34 @@ from harness.plan.request import AXES, FASTEST, Combination, PlanRequest
 from harness.plugins import Plugins, query
 
 SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
-CHOICES = {"": query.default_variant, FASTEST: query.fastest_variant}  # what leaves the variant to the backend
+CHOICES = {
+    "": query.default_variant,
+    FASTEST: query.fastest_variant,
+}  # what leaves the variant to the backend
 
 
 class Resolver:
     """Turns combinations into trials: fills in what the task publishes, and the device."""
 
-    def __init__(self, plugins: Plugins, task_options: Mapping[str, Mapping[str, OptionValue]]) -> None:
+    def __init__(
+        self, plugins: Plugins, task_options: Mapping[str, Mapping[str, OptionValue]]
+    ) -> None:
         self._plugins = plugins
         self._task_options = task_options
         self._valid: dict[str, TaskOptions] = {}
         self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
         self._known_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self._chosen: dict[tuple[str, str], str] = {}  # what was asked for, a trial's content less its seeds -> variant
+        self._chosen: dict[
+            tuple[str, str], str
+        ] = {}  # what was asked for, a trial's content less its seeds -> variant
         self._tasks_seen: set[str] = set()
-        self._choosing: dict[str, Backend] = {}  # backends whose choice may depend on what can be had
-        self.without_layer: dict[str, dict[str, None]] = {}  # engine taken in place of its framework's layer -> cells
+        self._choosing: dict[
+            str, Backend
+        ] = {}  # backends whose choice may depend on what can be had
+        self.without_layer: dict[
+            str, dict[str, None]
+        ] = {}  # engine taken in place of its framework's layer -> cells
         _check_reference(plugins)
 
     def look_up(self, axis: str, name: str) -> None:
@@ -61,13 +72,18 @@ class Resolver:
             self._plugins.cell(name)
         else:
             name, colon, variant = name.partition(":")
-            backends, cells = self._plugins.usable_backends(name), list(self._plugins.cells.values())
+            backends, cells = (
+                self._plugins.usable_backends(name),
+                list(self._plugins.cells.values()),
+            )
             for backend, cell in itertools.product(
                 backends, cells[:1]
             ):  # the variants of all cells, whichever is first
                 _, known = self._variants(backend, cell)
                 if colon and variant not in {"all", FASTEST, *known}:
-                    raise variant_error(backend.name, variant, (*known, FASTEST), query.missing_variants(backend))
+                    raise variant_error(
+                        backend.name, variant, (*known, FASTEST), query.missing_variants(backend)
+                    )
 
     def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
         """Return what is wrong with the options of tasks, and the tasks that cannot be used for it."""
@@ -120,10 +136,16 @@ class Resolver:
         cell = self._plugins.cell(str(combination["cell"]))
         task_class = self._plugins.task(str(combination["task"]))
         backends = self._plugins.usable_backends(name)
-        fields = {key: value for key, value in combination.items() if key not in {"backend", "device"}}
+        fields = {
+            key: value for key, value in combination.items() if key not in {"backend", "device"}
+        }
         fields = published(task_class, fields) | fields
         device = str(combination.get("device", "auto"))
-        trials = [trial for one in backends for trial in self._of_backend(one, variant, cell, fields, device)]
+        trials = [
+            trial
+            for one in backends
+            for trial in self._of_backend(one, variant, cell, fields, device)
+        ]
         options = self._options(task_class, trials[0].length)
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
 
@@ -148,10 +170,18 @@ class Resolver:
 
         Those of a plan's file may idle where an option took the place of its tasks.
         """
-        what = "options are set for task {!r}, which the plan does not run: add it to {} or drop them"
-        written = {name: request.writes_task(name) for name in self._task_options if name not in self._tasks_seen}
+        what = (
+            "options are set for task {!r}, which the plan does not run: add it to {} or drop them"
+        )
+        written = {
+            name: request.writes_task(name)
+            for name in self._task_options
+            if name not in self._tasks_seen
+        }
         return [
-            request.at(f"task.{name}: {what.format(name, 'task')}") if in_file else what.format(name, "--task")
+            request.at(f"task.{name}: {what.format(name, 'task')}")
+            if in_file
+            else what.format(name, "--task")
             for name, in_file in written.items()
             if not (in_file and "task" in request.overridden)
         ]
@@ -164,7 +194,11 @@ class Resolver:
         if key not in self._chosen:
             self._chosen[key] = CHOICES[wanted](backend, cell, trial)
         chosen = self._chosen[key]
-        if not wanted and backend.own_layers and backend.own_layers not in self._variants(backend, cell)[0]:
+        if (
+            not wanted
+            and backend.own_layers
+            and backend.own_layers not in self._variants(backend, cell)[0]
+        ):
             self.without_layer.setdefault(f"{backend.name}:{chosen}", {})[cell.name] = None
         return chosen
 
@@ -173,7 +207,10 @@ class Resolver:
         found = {}
         for name, backend in self._choosing.items():
             offered = {
-                variant for (of, _), (_, known) in self._known_variants.items() if of == name for variant in known
+                variant
+                for (of, _), (_, known) in self._known_variants.items()
+                if of == name
+                for variant in known
             }
             missing = query.missing_variants(backend)
             found[name] = {variant: why for variant, why in missing.items() if variant in offered}
@@ -186,12 +223,20 @@ class Resolver:
             self._known_variants[key] = self._asked_variants(backend, cell)
         return self._known_variants[key]
 
-    def _asked_variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _asked_variants(
+        self, backend: Backend, cell: Cell
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         own = query.variants(backend, cell)
-        others = (name for other in self._plugins.cells.values() for name in query.variants(backend, other))
+        others = (
+            name
+            for other in self._plugins.cells.values()
+            for name in query.variants(backend, other)
+        )
         known = tuple(dict.fromkeys((*own, *others)))
         if not known:
-            raise UnavailableError(f"backend {backend.name!r} runs no cell that is installed; choose another")
+            raise UnavailableError(
+                f"backend {backend.name!r} runs no cell that is installed; choose another"
+            )
         return own, known
 
     def _device(self, backend: Backend, wanted: str) -> str:
@@ -240,7 +285,9 @@ def _check_reference(plugins: Plugins) -> None:
     try:
         plugins.backend(REFERENCE_BACKEND)
     except UsageError as error:
-        raise UsageError(f"every trial is proved against backend {REFERENCE_BACKEND!r}: {error}") from error
+        raise UsageError(
+            f"every trial is proved against backend {REFERENCE_BACKEND!r}: {error}"
+        ) from error
 
 
 def _validated(fields: Mapping[str, Any]) -> Trial:

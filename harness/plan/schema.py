@@ -17,9 +17,20 @@ _REFERENCES = {name: {"$ref": f"#/$defs/{name}"} for name in ("axes", "combinati
 
 def plan_schema() -> Schema:
     """Return the schema: every key and axis with its range."""
-    axes = {name: _axis(content) for name, content in Trial.model_json_schema()["properties"].items() if name in AXES}
-    several = {name: {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} for name, one in axes.items()}
-    tables = {"axes": several, "combination": axes, "execution": {name: axes[name] for name in EXECUTION_AXES}}
+    axes = {
+        name: _axis(content)
+        for name, content in Trial.model_json_schema()["properties"].items()
+        if name in AXES
+    }
+    several = {
+        name: {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+        for name, one in axes.items()
+    }
+    tables = {
+        "axes": several,
+        "combination": axes,
+        "execution": {name: axes[name] for name in EXECUTION_AXES},
+    }
     schema = PlanFile.model_json_schema()
     properties = {name: _key(content) for name, content in schema["properties"].items()}
     properties["matrix"] |= _REFERENCES["axes"]
@@ -36,7 +47,11 @@ def plan_schema() -> Schema:
 
 def _key(content: Schema) -> Schema:
     """Return the schema of a key that may be left out, without the null that stands for this in Python."""
-    kept = {name: value for name, value in content.items() if name not in {"title", "default", "anyOf", "gt", "le"}}
+    kept = {
+        name: value
+        for name, value in content.items()
+        if name not in {"title", "default", "anyOf", "gt", "le"}
+    }
     kept |= next((one for one in content.get("anyOf", ()) if one != _NULL), {})
     if kept.get("type") == "object" and kept.get("additionalProperties") is True:
         del kept["additionalProperties"]

@@ -13,7 +13,14 @@ from contextlib import AbstractContextManager, ExitStack
 from time import monotonic
 from typing import Any
 
-PATCHED = ("builtins", "json", "math", "numpy", "os", "time")  # whose functions decide what is measured and stored
+PATCHED = (
+    "builtins",
+    "json",
+    "math",
+    "numpy",
+    "os",
+    "time",
+)  # whose functions decide what is measured and stored
 TOLERATED_SECONDS = 0.01  # by which an alarm's time may differ
 STREAMS = ("stdin", "stdout", "stderr")
 
@@ -32,7 +39,14 @@ def contained(*, variables: bool = True) -> Iterator[list[str]]:
     of ``PATCHED`` and, with ``variables``, the environment. Inside, ``os._exit`` raises ``ExitCalledError``.
     """
     changes: list[str] = []
-    keepers: tuple[Keeper, ...] = (off_stdout, _directory, _import_path, _signals, _functions, _no_exit)
+    keepers: tuple[Keeper, ...] = (
+        off_stdout,
+        _directory,
+        _import_path,
+        _signals,
+        _functions,
+        _no_exit,
+    )
     with ExitStack() as stack:
         for keeper in (*keepers, *([_environment] if variables else [])):
             stack.enter_context(keeper(changes))
@@ -143,12 +157,16 @@ def _signals(changes: list[str]) -> Iterator[None]:
         if abs(_alarm_seconds() - due) > TOLERATED_SECONDS:
             signal.setitimer(signal.ITIMER_REAL, due)
             changes.append("set an alarm")
-        changed = [number for number, handler in before.items() if signal.getsignal(number) is not handler]
+        changed = [
+            number for number, handler in before.items() if signal.getsignal(number) is not handler
+        ]
         for number in changed:
             if (handler := before[number]) is not None:
                 signal.signal(number, handler)
         if changed:
-            changes.append(f"changed the handlers of signals ({', '.join(map(str, sorted(changed)))})")
+            changes.append(
+                f"changed the handlers of signals ({', '.join(map(str, sorted(changed)))})"
+            )
 
 
 def _alarm_seconds() -> float:
@@ -165,11 +183,17 @@ def _functions(changes: list[str]) -> Iterator[None]:
     finally:
         for module, names in before:
             now = vars(module)
-            replaced = [name for name, value in names.items() if callable(value) and now.get(name) is not value]
+            replaced = [
+                name
+                for name, value in names.items()
+                if callable(value) and now.get(name) is not value
+            ]
             for name in replaced:
                 setattr(module, name, names[name])
             if replaced:
-                changes.append(f"replaced {', '.join(f'{module.__name__}.{name}' for name in replaced)}")
+                changes.append(
+                    f"replaced {', '.join(f'{module.__name__}.{name}' for name in replaced)}"
+                )
 
 
 @contextlib.contextmanager
@@ -196,7 +220,9 @@ def _environment(changes: list[str]) -> Iterator[None]:
         yield
     finally:
         now = dict(os.environ)
-        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        changed = sorted(
+            name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+        )
         for name in changed:
             if name in before:
                 os.environ[name] = before[name]

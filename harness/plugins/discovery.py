@@ -73,7 +73,9 @@ class Plugins:
         backend = self.backend(name)
         answer = query.available_or_missing(backend)
         if isinstance(answer, Missing):
-            raise UnavailableError(f"backend {name!r} cannot run here: {answer.reason}. Cure: {answer.cure}")
+            raise UnavailableError(
+                f"backend {name!r} cannot run here: {answer.reason}. Cure: {answer.cure}"
+            )
         return backend
 
     @property
@@ -95,7 +97,11 @@ class Plugins:
         if members is None:
             return [self.usable_backend(name)]
         answered = {member: query.available_or_missing(self.backends[member]) for member in members}
-        if missing := [f"{m}: {a.reason}. Cure: {a.cure}" for m, a in answered.items() if isinstance(a, Missing)]:
+        if missing := [
+            f"{m}: {a.reason}. Cure: {a.cure}"
+            for m, a in answered.items()
+            if isinstance(a, Missing)
+        ]:
             raise UnavailableError(_group_cannot_run(name, members, missing))
         return [self.backends[member] for member in members]
 
@@ -109,11 +115,17 @@ class Plugins:
 
     def distribution_of(self, kind: str, name: str) -> str:
         """Return ``distribution version`` of the plugin that offers this name, for messages."""
-        return next((plugin.distribution for plugin in self.loaded if (kind, name) in plugin.offers), "unknown")
+        return next(
+            (plugin.distribution for plugin in self.loaded if (kind, name) in plugin.offers),
+            "unknown",
+        )
 
     def needed(self, *wanted: tuple[str, str]) -> tuple[str, ...]:
         """Return the names of the plugins that offer these (kind, name) pairs; () if a pair is offered by none."""
-        owners = [next((plugin.name for plugin in self.loaded if each in plugin.offers), None) for each in wanted]
+        owners = [
+            next((plugin.name for plugin in self.loaded if each in plugin.offers), None)
+            for each in wanted
+        ]
         names = tuple(dict.fromkeys(name for name in owners if name is not None))
         return () if None in owners else names
 
@@ -128,14 +140,18 @@ class Plugins:
             if plugin.name == name:
                 raise UnavailableError(str(plugin))
         if name in self.blocked:
-            raise UnavailableError(f"plugin {name!r} is blocked by --plugin no:{name}; leave that option out to use it")
+            raise UnavailableError(
+                f"plugin {name!r} is blocked by --plugin no:{name}; leave that option out to use it"
+            )
         known = [*entries, *self.groups] if kind == "backend" else entries
         raise UnknownNameError(kind, name, known, f"harness list {kind}s")
 
 
 def _group_cannot_run(name: str, members: Sequence[str], missing: Sequence[str]) -> str:
     """Return why a group cannot run, and what helps: a group that shrank in silence would compare less than asked."""
-    there = [member for member in members if not any(one.startswith(f"{member}: ") for one in missing)]
+    there = [
+        member for member in members if not any(one.startswith(f"{member}: ") for one in missing)
+    ]
     instead = f"; or name those that are here: {','.join(there)}" if there else ""
     return f"group {name!r} cannot run whole here: {'; '.join(missing)}{instead}"
 
@@ -155,12 +171,18 @@ class _Found:
                 raise PluginError(f"{kind} name {entry.name!r} is already taken by another plugin")
         names = [(kind, entry.name) for kind, entry in offered]
         if len(set(names)) < len(names):
-            raise PluginError(f"it offers the same name twice: {', '.join(name for _, name in names)}")
+            raise PluginError(
+                f"it offers the same name twice: {', '.join(name for _, name in names)}"
+            )
         for kind, entry in offered:
             self.of(kind)[entry.name] = entry
 
     def of(self, kind: str) -> dict[str, Any]:
-        found: dict[str, dict[str, Any]] = {"backend": self.backends, "task": self.tasks, "cell": self.cells}
+        found: dict[str, dict[str, Any]] = {
+            "backend": self.backends,
+            "task": self.tasks,
+            "cell": self.cells,
+        }
         return found[kind]
 
 
@@ -200,7 +222,9 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 (sys.exit(), pytest.skip() and the like, too)
-            broken.append(Broken(entry_point.name, label, _reason(error), _cure(error, distribution)))
+            broken.append(
+                Broken(entry_point.name, label, _reason(error), _cure(error, distribution))
+            )
         else:
             offers = tuple((kind, entry.name) for kind, entry in offered)
             loaded.append(Loaded(entry_point.name, label, offers, tuple(changes)))
@@ -211,7 +235,9 @@ def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
     """Return the entry points of the group in a stable order: our own first, then by distribution and name."""
     seen: dict[tuple[str, str], tuple[EntryPoint, Distribution]] = {}
     for distribution in distributions():
-        ours = [entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP]
+        ours = [
+            entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP
+        ]
         # Parsing the metadata of every distribution would take most of the time of ``harness list``.
         owner = (distribution.metadata["Name"] or "unknown") if ours else ""
         for entry_point in ours:
@@ -245,10 +271,16 @@ def _call(hook: Any, kind: type) -> list[Any]:
         raise PluginError(f"{hook.name} must return a list, got None")
     entries = [item for answer in answers for item in answer]
     for item in entries:
-        good = issubclass(item, Task) if isinstance(item, type) and kind is Task else isinstance(item, kind)
+        good = (
+            issubclass(item, Task)
+            if isinstance(item, type) and kind is Task
+            else isinstance(item, kind)
+        )
         if not good:
             wanted = "subclasses of Task" if kind is Task else f"instances of {kind.__name__}"
-            raise PluginError(f"{hook.name} must return {wanted}, got {shortened(text_of(item), LONGEST)}")
+            raise PluginError(
+                f"{hook.name} must return {wanted}, got {shortened(text_of(item), LONGEST)}"
+            )
     return entries
 
 
@@ -261,13 +293,19 @@ def _check_entry(kind: str, item: Any) -> None:
         _check_groups(item)
     if kind == "cell":
         _check_cell(item)
-    if kind == "task" and not (isinstance(item.Options, type) and issubclass(item.Options, TaskOptions)):
-        raise PluginError(f"task {item.name!r}: Options must be a subclass of TaskOptions, got {item.Options!r}")
+    if kind == "task" and not (
+        isinstance(item.Options, type) and issubclass(item.Options, TaskOptions)
+    ):
+        raise PluginError(
+            f"task {item.name!r}: Options must be a subclass of TaskOptions, got {item.Options!r}"
+        )
 
 
 def _check_groups(backend: Backend) -> None:
     if not isinstance(backend.groups, tuple):
-        raise PluginError(f"backend {backend.name!r}: groups must be a tuple of names, got {backend.groups!r}")
+        raise PluginError(
+            f"backend {backend.name!r}: groups must be a tuple of names, got {backend.groups!r}"
+        )
     for group in backend.groups:
         check_name("group", group)
 
@@ -275,15 +313,23 @@ def _check_groups(backend: Backend) -> None:
 def _check_cell(cell: Cell) -> None:
     """Check what a cell says of itself: engines and tables rely on it before the cell is run."""
     for kind, names in (("gates", getattr(cell, "gates", None)), ("states", cell.states)):
-        listed = isinstance(names, tuple | list) and names and all(isinstance(name, str) and name for name in names)
+        listed = (
+            isinstance(names, tuple | list)
+            and names
+            and all(isinstance(name, str) and name for name in names)
+        )
         if not listed or len(set(names or ())) < len(names or ()):
             got = shortened(text_of(names), LONGEST)
-            raise PluginError(f"cell {cell.name!r}: {kind} must be a tuple of different names, got {got}")
+            raise PluginError(
+                f"cell {cell.name!r}: {kind} must be a tuple of different names, got {got}"
+            )
     allowed: dict[str, tuple[Any, ...]] = {"recurrent": (True, False), "memory_sign": (1, -1)}
     allowed |= dict.fromkeys(("memory_gate", "input_gate"), (None, *cell.gates))
     for kind, values in allowed.items():
         if (value := getattr(cell, kind)) not in values:
-            raise PluginError(f"cell {cell.name!r}: {kind} must be one of {values}, got {text_of(value)[:LONGEST]}")
+            raise PluginError(
+                f"cell {cell.name!r}: {kind} must be one of {values}, got {text_of(value)[:LONGEST]}"
+            )
 
 
 def _reason(error: BaseException) -> str:
@@ -296,7 +342,9 @@ def _why(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}) while it was loaded"
     if isinstance(error, pluggy.PluginValidationError):
-        return f"it declares a hook that the harness does not know, or with another signature: {error}"
+        return (
+            f"it declares a hook that the harness does not know, or with another signature: {error}"
+        )
     if isinstance(error, HarnessError):
         return str(error)
     return error_text(error)

@@ -25,7 +25,9 @@ def being_loaded(name: str, distribution: str) -> Iterator[None]:
     """Keep the plugin's name in a file; name it on stderr if it takes long, or at Ctrl-C."""
     label, way_out = f"plugin {name!r} (from {distribution})", f"-p no:{name} leaves it out"
     path = _write({"name": name, "label": label})
-    slow = threading.Timer(SLOW_SECONDS, _say, [f"{label} takes over {SLOW_SECONDS:.0f} s to load; {way_out}"])
+    slow = threading.Timer(
+        SLOW_SECONDS, _say, [f"{label} takes over {SLOW_SECONDS:.0f} s to load; {way_out}"]
+    )
     slow.daemon = True
     slow.start()
     try:
@@ -58,7 +60,11 @@ def who_ended(session: int) -> str | None:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rnn-harness" / "loading"
+    return (
+        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        / "rnn-harness"
+        / "loading"
+    )
 
 
 def _path(session: int, pid: int) -> Path:

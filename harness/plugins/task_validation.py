@@ -22,17 +22,25 @@ def check_declared(task: Task, label: str) -> None:
         PluginError: inputs, outputs, loss or vocabulary are not the contract's.
     """
     inputs, outputs, vocabulary = task.inputs, task.outputs, task.vocabulary
-    if not isinstance(inputs, Inputs) or inputs.kind not in {"token", "real"} or not _is_size(inputs.size):
+    if (
+        not isinstance(inputs, Inputs)
+        or inputs.kind not in {"token", "real"}
+        or not _is_size(inputs.size)
+    ):
         _refuse("inputs", "Inputs of token or real, with a size", inputs, label)
     if not _is_size(outputs):
         _refuse("outputs", "a whole number, 1 or more", outputs, label)
     if task.loss not in get_args(Loss):
         _refuse("loss", " or ".join(get_args(Loss)), task.loss, label)
-    if vocabulary is not None and not (isinstance(vocabulary, Vocabulary) and vocabulary.size == inputs.size):
+    if vocabulary is not None and not (
+        isinstance(vocabulary, Vocabulary) and vocabulary.size == inputs.size
+    ):
         _refuse("vocabulary", "None, or a Vocabulary of the inputs' size", vocabulary, label)
 
 
-def checked_batches(batches: Iterator[Batch], sequences: int, task: Task, label: str) -> Iterator[Batch]:
+def checked_batches(
+    batches: Iterator[Batch], sequences: int, task: Task, label: str
+) -> Iterator[Batch]:
     """Yield a task's training batches.
 
     Raises:
@@ -40,10 +48,14 @@ def checked_batches(batches: Iterator[Batch], sequences: int, task: Task, label:
     """
     for batch in batches if isinstance(batches, Iterable) else ():
         if not isinstance(batch, Batch) or batch.size != sequences or not batch.mask.any():
-            raise PluginError(f"invalid batch: expected {sequences} sequences with a scored position; {label}")
+            raise PluginError(
+                f"invalid batch: expected {sequences} sequences with a scored position; {label}"
+            )
         _check_arrays("batch", batch, task, label)
         yield batch
-    raise PluginError(f"invalid batches: training data ended, but it must go on without end; {label}")
+    raise PluginError(
+        f"invalid batches: training data ended, but it must go on without end; {label}"
+    )
 
 
 def checked_loss(name: str, loss: Any, label: str) -> float:
@@ -65,9 +77,15 @@ def check_baseline_outputs(outputs: Any, batch: Batch, width: int, label: str) -
         PluginError: they are not an array of numbers of the right shape.
     """
     shape = (batch.time_steps, batch.size, width)
-    if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype.kind not in "fiu":
+    if (
+        not isinstance(outputs, np.ndarray)
+        or outputs.shape != shape
+        or outputs.dtype.kind not in "fiu"
+    ):
         got = described(outputs)
-        raise PluginError(f"invalid baseline_outputs: expected (T, B, K) = {shape} or None, got {got}; {label}")
+        raise PluginError(
+            f"invalid baseline_outputs: expected (T, B, K) = {shape} or None, got {got}; {label}"
+        )
 
 
 def checked_criterion(task: Task, label: str) -> str:
@@ -108,7 +126,9 @@ def checked_facts(task: Task, label: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(json.dumps(finite(dict(facts)), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         why = shortened(error_text(error), LONGEST)
-        raise PluginError(f"invalid facts: expected a dict of JSON values ({why}); {label}") from error
+        raise PluginError(
+            f"invalid facts: expected a dict of JSON values ({why}); {label}"
+        ) from error
     return content
 
 
@@ -136,7 +156,9 @@ def checked_score(score: Any, label: str) -> Score:
     hits, total = finite_number(score.hits), finite_number(score.total)
     if hits is None or total is None or not 0 <= hits <= total:
         _refuse("score", "0 <= hits <= total", score, label)
-    return Score(hits, total, {name: _pair(name, pair, label) for name, pair in score.extra.items()})
+    return Score(
+        hits, total, {name: _pair(name, pair, label) for name, pair in score.extra.items()}
+    )
 
 
 def checked_solved(answer: Any, label: str) -> bool:
@@ -145,7 +167,11 @@ def checked_solved(answer: Any, label: str) -> bool:
     Raises:
         PluginError: it is not a truth value.
     """
-    if not isinstance(answer, bool | np.bool_) and answer is not None and finite_number(answer) not in {0.0, 1.0}:
+    if (
+        not isinstance(answer, bool | np.bool_)
+        and answer is not None
+        and finite_number(answer) not in {0.0, 1.0}
+    ):
         _refuse("solved", "True or False", answer, label)
     return bool(answer)
 
@@ -153,7 +179,9 @@ def checked_solved(answer: Any, label: str) -> bool:
 def _pair(name: Any, pair: Any, label: str) -> tuple[float, float]:
     numbers = [finite_number(each) for each in pair] if isinstance(pair, tuple | list) else []
     if not isinstance(name, str) or len(numbers) != 2 or None in numbers or numbers[1] < 0:  # type: ignore[operator]  # noqa: PLR2004
-        _refuse(f"score.extra[{shortened(text_of(name), LONGEST)}]", "a pair (sum, count)", pair, label)
+        _refuse(
+            f"score.extra[{shortened(text_of(name), LONGEST)}]", "a pair (sum, count)", pair, label
+        )
     return numbers[0] or 0.0, numbers[1] or 0.0
 
 
@@ -165,17 +193,25 @@ def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
     classes = task.loss == "cross_entropy"
     _check_array(f"{what}: targets", batch.targets, shape, task.outputs, label, classes=classes)
     if len(shape) != 2 or batch.mask.dtype != np.bool_:  # noqa: PLR2004
-        raise PluginError(f"invalid {what}: expected a mask (T, B) bool, got {shape} {batch.mask.dtype}; {label}")
+        raise PluginError(
+            f"invalid {what}: expected a mask (T, B) bool, got {shape} {batch.mask.dtype}; {label}"
+        )
 
 
-def _check_array(what: str, array: Any, mask_shape: tuple[int, ...], size: int, label: str, *, classes: bool) -> None:
+def _check_array(
+    what: str, array: Any, mask_shape: tuple[int, ...], size: int, label: str, *, classes: bool
+) -> None:
     """Check ids (T, B) from 0 to size - 1, or finite vectors (T, B, size)."""
     shape = mask_shape if classes else (*mask_shape, size)
     kinds, expected = ("iu", f"ids below {size}") if classes else ("f", "finite floats")
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in kinds:
-        raise PluginError(f"invalid {what}: expected {expected} {shape}, got {described(array)}; {label}")
+        raise PluginError(
+            f"invalid {what}: expected {expected} {shape}, got {described(array)}; {label}"
+        )
     if not (_in_range(array, size) if classes else np.isfinite(array).all()):
-        raise PluginError(f"invalid {what}: expected {expected}, got {array.min()} to {array.max()}; {label}")
+        raise PluginError(
+            f"invalid {what}: expected {expected}, got {array.min()} to {array.max()}; {label}"
+        )
 
 
 def _in_range(ids: NDArray[Any], size: int) -> bool:
@@ -187,4 +223,6 @@ def _is_size(value: Any) -> bool:
 
 
 def _refuse(what: str, expected: str, answer: Any, label: str) -> NoReturn:
-    raise PluginError(f"invalid {what}: expected {expected}, got {shortened(text_of(answer), LONGEST)}; {label}")
+    raise PluginError(
+        f"invalid {what}: expected {expected}, got {shortened(text_of(answer), LONGEST)}; {label}"
+    )

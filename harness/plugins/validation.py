@@ -47,17 +47,23 @@ def check_step(result: Any, label: str) -> Step:
         PluginError: it is no ``StepResult`` of numbers.
     """
     if not isinstance(result, StepResult):
-        raise PluginError(f"invalid step: expected a StepResult, got {type(result).__name__}; {label}")
+        raise PluginError(
+            f"invalid step: expected a StepResult, got {type(result).__name__}; {label}"
+        )
     try:
         step = Step(float(result.loss), float(result.gradient_norm), bool(result.clipped))
     except (TypeError, ValueError, OverflowError) as error:
-        raise PluginError(f"invalid step: loss and gradient norm must be scalars ({error}); {label}") from error
+        raise PluginError(
+            f"invalid step: loss and gradient norm must be scalars ({error}); {label}"
+        ) from error
     if step.norm < 0:
         raise PluginError(f"invalid step: a gradient norm is 0 or more, got {step.norm}; {label}")
     return step
 
 
-def checked_outputs(trainer: Trainer, batch: Batch, model: Model, dtype: Dtype, label: str) -> Array:
+def checked_outputs(
+    trainer: Trainer, batch: Batch, model: Model, dtype: Dtype, label: str
+) -> Array:
     """Return the outputs (T, B, K) of a host batch, dropout off.
 
     Raises:
@@ -66,7 +72,9 @@ def checked_outputs(trainer: Trainer, batch: Batch, model: Model, dtype: Dtype, 
     outputs = trainer.outputs(trainer.put(batch))
     shape = (batch.time_steps, batch.size, model.outputs)
     if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype != dtype:
-        raise PluginError(f"invalid output: expected (T, B, K) = {shape} {dtype}, got {described(outputs)}; {label}")
+        raise PluginError(
+            f"invalid output: expected (T, B, K) = {shape} {dtype}, got {described(outputs)}; {label}"
+        )
     return outputs
 
 
@@ -78,7 +86,9 @@ def check_parameters(trainer: Trainer, model: Model, dtype: Dtype, label: str) -
     """
     parameters = trainer.parameters()
     if not isinstance(parameters, dict):
-        raise PluginError(f"invalid parameters: expected a dict of arrays, got {described(parameters)}; {label}")
+        raise PluginError(
+            f"invalid parameters: expected a dict of arrays, got {described(parameters)}; {label}"
+        )
     expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
     actual = {name: described(array) for name, array in parameters.items()}
     if actual != expected:
@@ -115,8 +125,14 @@ def checked_placement_fields(trainer: Trainer, label: str) -> Placement | None:
     answer = trainer.placement()
     if answer is None:
         return None
-    fields = (answer.device, answer.dtype, answer.matmul_precision) if isinstance(answer, Placement) else (None,)
-    if not all(isinstance(field, str) for field in fields[:2]) or not isinstance(fields[-1], str | None):
+    fields = (
+        (answer.device, answer.dtype, answer.matmul_precision)
+        if isinstance(answer, Placement)
+        else (None,)
+    )
+    if not all(isinstance(field, str) for field in fields[:2]) or not isinstance(
+        fields[-1], str | None
+    ):
         raise _unfit("placement()", "a Placement of texts", answer, label)
     return replace(answer, devices=_count("placement().devices", answer.devices, label))
 
@@ -133,7 +149,9 @@ def checked_rank_fields(trainer: Trainer, label: str) -> tuple[Rank, ...]:
     return tuple(_rank(rank, label) for rank in answer)
 
 
-def checked_chain(chain: Any, start: Array, matrices: Sequence[Array], dtype: Dtype, label: str) -> None:
+def checked_chain(
+    chain: Any, start: Array, matrices: Sequence[Array], dtype: Dtype, label: str
+) -> None:
     """Run one round of an engine's chain of products, and hold its result against NumPy's in float64.
 
     Raises:
@@ -141,13 +159,21 @@ def checked_chain(chain: Any, start: Array, matrices: Sequence[Array], dtype: Dt
     """
     product = chain(1)
     exact = np.linalg.multi_dot([start, *matrices])
-    right = isinstance(product, np.ndarray) and (product.shape, product.dtype) == (exact.shape, array_dtype(dtype))
+    right = isinstance(product, np.ndarray) and (product.shape, product.dtype) == (
+        exact.shape,
+        array_dtype(dtype),
+    )
     if not right or not np.abs(product - exact).max() <= CHAIN_TOLERANCE * np.abs(exact).max():
-        raise _unfit("product_chain(1)", f"the product {exact.shape} {array_dtype(dtype)}", product, label)
+        raise _unfit(
+            "product_chain(1)", f"the product {exact.shape} {array_dtype(dtype)}", product, label
+        )
 
 
 def _rank(rank: Rank, label: str) -> Rank:
-    threads, seconds = _count_or_none("ranks().threads", rank.threads, label), finite_number(rank.seconds)
+    threads, seconds = (
+        _count_or_none("ranks().threads", rank.threads, label),
+        finite_number(rank.seconds),
+    )
     if not isinstance(rank.device, str) or seconds is None or seconds < 0:
         raise _unfit("ranks()", "a device's name, threads and seconds", rank, label)
     return Rank(rank.device, threads, seconds)

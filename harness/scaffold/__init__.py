@@ -26,14 +26,18 @@ def create(kind: str, name: str, directory: Path) -> Path:
     _check_free(kind, name, values["module"], load_plugins())
     package = directory / values["distribution"]
     if package.exists() and (not package.is_dir() or any(package.iterdir())):
-        raise UsageError(f"{package} exists already and is not an empty folder: choose another name or --directory")
+        raise UsageError(
+            f"{package} exists already and is not an empty folder: choose another name or --directory"
+        )
     try:
         for path, text in rendered(kind, name).items():
             target = package / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot write {package}: {error}. Choose another folder with --directory") from error
+        raise UsageError(
+            f"cannot write {package}: {error}. Choose another folder with --directory"
+        ) from error
     return package
 
 
@@ -77,7 +81,9 @@ def _check_free(kind: str, name: str, module: str, plugins: Plugins) -> None:
     if name in taken or name in (plugin.name for plugin in plugins.broken):
         raise UsageError(f"{kind} name {name!r} is taken by an installed plugin: choose another")
     if importlib.util.find_spec(module) is not None:
-        raise UsageError(f"{kind} name {name!r} is not free: a module {module} is installed already; choose another")
+        raise UsageError(
+            f"{kind} name {name!r} is not free: a module {module} is installed already; choose another"
+        )
 
 
 def _templates() -> Traversable:

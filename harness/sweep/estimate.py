@@ -25,7 +25,11 @@ class Estimate:
 
     def __str__(self) -> str:
         if not self.known:
-            which = "this launch is not" if self.unknown == 1 else f"none of these {self.unknown} launches is"
+            which = (
+                "this launch is not"
+                if self.unknown == 1
+                else f"none of these {self.unknown} launches is"
+            )
             return f"no estimate: {which} like one that was measured here"
         told = f"about {span(self.seconds)} for {counted(self.known, 'launch')}"
         more = f"; {self.unknown} more {are(self.unknown)} like none that was measured here"
@@ -49,4 +53,6 @@ def estimate(left: Iterable[Trial], history: Iterable[tuple[Mapping[str, Any], f
 
 
 def _kind(content: Mapping[str, Any]) -> str:
-    return json.dumps({name: value for name, value in content.items() if name not in SEEDS}, sort_keys=True)
+    return json.dumps(
+        {name: value for name, value in content.items() if name not in SEEDS}, sort_keys=True
+    )

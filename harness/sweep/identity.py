@@ -29,26 +29,38 @@ from harness.plugins import Plugins, load_plugins, query
 from harness.sweep.sources import digests
 from harness.version import __version__
 
-SET_ON_IMPORT = ("KMP_DUPLICATE_LIB_OK", "TF_FORCE_GPU_ALLOW_GROWTH")  # by libraries, here and in every worker alike
+SET_ON_IMPORT = (
+    "KMP_DUPLICATE_LIB_OK",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+)  # by libraries, here and in every worker alike
 MACHINE = "machine"
 Key = tuple[str, str, str]  # backend, task, cell
 Facts = dict[str, str]
 
 
-def identities(trials: Sequence[Trial], plugins: Plugins, settings: LocalSettings) -> dict[str, Identity]:
+def identities(
+    trials: Sequence[Trial], plugins: Plugins, settings: LocalSettings
+) -> dict[str, Identity]:
     """Return trial_id -> what decides its record: versions and code of all that it uses, machine, settings."""
     shared = _setting_facts(settings)
     software: dict[tuple[str | None, Key], Facts] = {}
     for python in dict.fromkeys(trial.python for trial in trials):
         keys = list(dict.fromkeys(_key(trial) for trial in trials if trial.python == python))
-        found = _here(keys, plugins) if python is None else _elsewhere(keys, settings.pythons[python], plugins.blocked)
+        found = (
+            _here(keys, plugins)
+            if python is None
+            else _elsewhere(keys, settings.pythons[python], plugins.blocked)
+        )
         software |= {(python, key): facts for key, facts in zip(keys, found, strict=True)}
     if settings.cluster is not None:  # any of its nodes may measure any launch
         software = {
-            key: {name: fact for name, fact in facts.items() if name != MACHINE} for key, facts in software.items()
+            key: {name: fact for name, fact in facts.items() if name != MACHINE}
+            for key, facts in software.items()
         }
     return {
-        trial.trial_id: Identity({**software[trial.python, _key(trial)], **shared, **_files(trial, plugins)})
+        trial.trial_id: Identity(
+            {**software[trial.python, _key(trial)], **shared, **_files(trial, plugins)}
+        )
         for trial in trials
     }
 
@@ -71,7 +83,12 @@ def _here(keys: Sequence[Key], plugins: Plugins) -> list[Facts]:
 
 def _software(key: Key, plugins: Plugins) -> Facts:
     backend, task, cell = plugins.backend(key[0]), plugins.task(key[1]), plugins.cell(key[2])
-    used: tuple[type, ...] = (type(backend), task, type(cell), type(plugins.backend(REFERENCE_BACKEND)))
+    used: tuple[type, ...] = (
+        type(backend),
+        task,
+        type(cell),
+        type(plugins.backend(REFERENCE_BACKEND)),
+    )
     kinds = {kind for one in used for kind in one.__mro__}
     packages = {kind.__module__.partition(".")[0] for kind in kinds} - sys.stdlib_module_names
     facts = {CODE + name: digest for name, digest in digests(sorted(packages)).items()}
@@ -92,7 +109,9 @@ def _elsewhere(keys: Sequence[Key], python: Interpreter, blocked: Sequence[str])
     question = json.dumps([list(keys), list(blocked)])
     environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
     try:
-        with tempfile.TemporaryFile("w+", encoding="utf-8") as stdin:  # not a pipe: who does not read it costs nothing
+        with tempfile.TemporaryFile(
+            "w+", encoding="utf-8"
+        ) as stdin:  # not a pipe: who does not read it costs nothing
             stdin.write(question)
             stdin.seek(0)
             done = subprocess.run(
@@ -101,22 +120,30 @@ def _elsewhere(keys: Sequence[Key], python: Interpreter, blocked: Sequence[str])
             )  # fmt: skip
         answer: list[Facts] = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return [{"harness": python.version, "code of an older harness": uuid.uuid4().hex} for _ in keys]
+        return [
+            {"harness": python.version, "code of an older harness": uuid.uuid4().hex} for _ in keys
+        ]
     return answer
 
 
 def _setting_facts(settings: LocalSettings) -> Facts:
     """Return the settings and variables that change a record, less the variables that every worker gets anew."""
-    facts = {name: ",".join(map(str, value)) for name, value in settings.measuring().items() if value}
+    facts = {
+        name: ",".join(map(str, value)) for name, value in settings.measuring().items() if value
+    }
     own = {*THREAD_VARIABLES, *PYTHON_VARIABLES, *SET_ON_IMPORT}
-    return facts | {f"variable {name}": value for name, value in deciding_variables().items() if name not in own}
+    return facts | {
+        f"variable {name}": value for name, value in deciding_variables().items() if name not in own
+    }
 
 
 def _files(trial: Trial, plugins: Plugins) -> Facts:
     """Return a digest of each file that the trial's task reads."""
     kind = plugins.task(trial.task)
     try:
-        paths = [Path(path) for path in kind(kind.Options(**trial.task_options), trial.length).files()]
+        paths = [
+            Path(path) for path in kind(kind.Options(**trial.task_options), trial.length).files()
+        ]
     except HarnessError:
         raise
     except Exception as error:

@@ -30,7 +30,9 @@ def keep_log(record: Record, folder: Path | None, run_id: int) -> Record:
     if text and folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            details["log"] = _write(folder, f"{record.trial.trial_id}-{run_id}", text.encode("utf-8"))
+            details["log"] = _write(
+                folder, f"{record.trial.trial_id}-{run_id}", text.encode("utf-8")
+            )
         except OSError as error:
             note = f"its log could not be kept in {folder}: {error.strerror or error}"
             details["notes"] = [*(details.get("notes") or ()), note]
@@ -49,7 +51,9 @@ def read_log(record: Record, folder: Path | None) -> str:
     path = folder / Path(str(name)).name
     try:
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8", "replace")
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode(
+            "utf-8", "replace"
+        )
     except (OSError, EOFError) as error:  # gzip's BadGzipFile is an OSError
         raise UsageError(
             f"cannot read the log {path}: {error}; it stays with the store that it was made for"

@@ -61,7 +61,9 @@ def _root(package: str) -> Path | None:
         return None
     if spec is None:
         return None
-    places = list(spec.submodule_search_locations or ()) or ([spec.origin] if spec.has_location and spec.origin else [])
+    places = list(spec.submodule_search_locations or ()) or (
+        [spec.origin] if spec.has_location and spec.origin else []
+    )
     return Path(places[0]) if places else None
 
 
@@ -71,4 +73,8 @@ def _files(root: Path, parts: Iterable[str]) -> Iterator[Path]:
         if place.is_file():
             yield place
         else:
-            yield from (path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+            yield from (
+                path
+                for path in place.rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts
+            )

@@ -68,13 +68,17 @@ class Sweeping:
     def _claim(self, trial: Trial) -> Answer:
         self._told = time.monotonic()
         fingerprint = self.agenda.identities[trial.trial_id].fingerprint
-        return self.ledger.claim(self.place, trial.trial_id, fingerprint, self.agenda.launches, self.tally.facts())
+        return self.ledger.claim(
+            self.place, trial.trial_id, fingerprint, self.agenda.launches, self.tally.facts()
+        )
 
     def add(self, record: Record) -> None:
         """Store a record durably."""
         self.tally.end(record)
         self._told = time.monotonic()
-        self.ledger.add(self.place, record, self.agenda.identities[record.trial.trial_id], self.tally.facts())
+        self.ledger.add(
+            self.place, record, self.agenda.identities[record.trial.trial_id], self.tally.facts()
+        )
 
     def beat(self) -> None:
         """Say that this process lives, if it has not for a while."""

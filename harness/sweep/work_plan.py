@@ -81,9 +81,13 @@ class Agenda:
         for (engine, other), count in self.elsewhere.items():
             what = f"{counted(count, 'trial')} as {other}: to go on with {'it' if count == 1 else 'them'}, name {other}"
             yield f"-b {engine.partition(':')[0]} is {engine} here, and {store} has {what}"
-        done = sum(len(self.standings[trial.trial_id].ended) >= self.launches for trial in self.trials)
+        done = sum(
+            len(self.standings[trial.trial_id].ended) >= self.launches for trial in self.trials
+        )
         if not self.left:
-            which = {1: "the trial is", 2: "both trials are"}.get(done, f"all {counted(done, 'trial')} are")
+            which = {1: "the trial is", 2: "both trials are"}.get(
+                done, f"all {counted(done, 'trial')} are"
+            )
             yield f"{which} in {store} from {self._when()}; --fresh measures {'them' if done > 1 else 'it'} again"
         elif self.ended:
             had, whole = len(self.ended), len(self.ended) + len(self.left)
@@ -93,11 +97,20 @@ class Agenda:
 
     def _when(self) -> str:
         """Return when the latest launch began, in local time: today's without the date."""
-        told = [one.started_at for standing in self.standings.values() for one in standing.ended if one.started_at]
+        told = [
+            one.started_at
+            for standing in self.standings.values()
+            for one in standing.ended
+            if one.started_at
+        ]
         if not told:
             return "earlier"
         last = datetime.fromisoformat(max(told)).astimezone()
-        return f"{last:%H:%M}" if last.date() == datetime.now().astimezone().date() else f"{last:%Y-%m-%d %H:%M}"
+        return (
+            f"{last:%H:%M}"
+            if last.date() == datetime.now().astimezone().date()
+            else f"{last:%Y-%m-%d %H:%M}"
+        )
 
 
 def agenda(
@@ -145,10 +158,18 @@ def _left(ordered: Sequence[Trial], found: Mapping[str, Standing]) -> list[Trial
     return left
 
 
-def _again(ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[str, Identity]) -> dict[str, int]:
+def _again(
+    ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[str, Identity]
+) -> dict[str, int]:
     """Return why trials that have records are measured again -> how many."""
-    others = {name: standing.other for name, standing in found.items() if standing.other and not standing.ended}
-    facts = ledger.facts(other.fingerprint for other in others.values() if other and other.fingerprint)
+    others = {
+        name: standing.other
+        for name, standing in found.items()
+        if standing.other and not standing.ended
+    }
+    facts = ledger.facts(
+        other.fingerprint for other in others.values() if other and other.fingerprint
+    )
     reasons = Counter[str]()
     for name, other in others.items():
         before = facts.get(other.fingerprint or "") if other else None
@@ -156,13 +177,21 @@ def _again(ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[st
     return dict(reasons)
 
 
-def _elsewhere(ledger: Ledger, trials: Sequence[Trial], chosen: Collection[str]) -> dict[tuple[str, str], int]:
+def _elsewhere(
+    ledger: Ledger, trials: Sequence[Trial], chosen: Collection[str]
+) -> dict[tuple[str, str], int]:
     """Return (engine, other engine) -> how many trials the store has as that other variant only."""
     stored = ledger.engines()
     engines = sorted(set(stored.values()))
     counts = Counter[tuple[str, str]]()
     for trial in trials:
         if trial.backend in chosen and trial.trial_id not in stored:
-            others = (trial.model_copy(update={"variant": v}) for backend, v in engines if backend == trial.backend)
-            counts.update((trial.engine, other.engine) for other in others if other.trial_id in stored)
+            others = (
+                trial.model_copy(update={"variant": v})
+                for backend, v in engines
+                if backend == trial.backend
+            )
+            counts.update(
+                (trial.engine, other.engine) for other in others if other.trial_id in stored
+            )
     return dict(counts)

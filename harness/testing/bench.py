@@ -51,19 +51,38 @@ class Case:
     def model(self, cell: Cell) -> Model:
         """Return the model."""
         size = self.tokens if self.inputs == "token" else 2
-        return Model(cell, Inputs(self.inputs, size), self.hidden, self.layers, self.outputs, self.loss, self.dropout)
+        return Model(
+            cell,
+            Inputs(self.inputs, size),
+            self.hidden,
+            self.layers,
+            self.outputs,
+            self.loss,
+            self.dropout,
+        )
 
     def parameters(self, cell: Cell) -> Parameters:
         """Return float64 parameters from U(-1, 1) / sqrt(H), every one of its own value."""
         rng, scale = np.random.default_rng(1), self.hidden**-0.5
-        return {n: rng.uniform(-scale, scale, shape) for n, shape in self.model(cell).parameter_shapes().items()}
+        return {
+            n: rng.uniform(-scale, scale, shape)
+            for n, shape in self.model(cell).parameter_shapes().items()
+        }
 
     def make_batch(self, seed: int = 2, *, carry: bool = False) -> Batch:
         """Return a batch; with a mask, about half the positions count, and always the last."""
         rng, shape = np.random.default_rng(seed), (self.time_steps, self.batch)
-        inputs = _tokens(rng, shape, self.tokens) if self.inputs == "token" else rng.normal(size=(*shape, 2))
+        inputs = (
+            _tokens(rng, shape, self.tokens)
+            if self.inputs == "token"
+            else rng.normal(size=(*shape, 2))
+        )
         classes = self.loss == "cross_entropy"
-        targets = _tokens(rng, shape, self.outputs) if classes else rng.normal(size=(*shape, self.outputs))
+        targets = (
+            _tokens(rng, shape, self.outputs)
+            if classes
+            else rng.normal(size=(*shape, self.outputs))
+        )
         mask = rng.integers(2, size=shape) == 1 if self.masked else np.ones(shape, bool)
         mask[-1] = True
         return Batch(inputs, targets, mask, carry)
@@ -152,7 +171,9 @@ class Bench:
         Raises:
             NotApplicable: it runs in none.
         """
-        usable = tuple(dtype for dtype in self.offered_dtypes if self.why_unsupported(SMALL, dtype) is None)
+        usable = tuple(
+            dtype for dtype in self.offered_dtypes if self.why_unsupported(SMALL, dtype) is None
+        )
         if not usable:
             raise NotApplicable(str(self.why_unsupported(SMALL, self.dtypes[0])))
         return usable
@@ -171,7 +192,9 @@ class Bench:
         """Return the largest relative error allowed in ``dtype``."""
         return TOLERANCE[dtype]
 
-    def trainer(self, case: Case, optimizer: Optimizer = SGD, dtype: Dtype | None = None) -> Trainer:
+    def trainer(
+        self, case: Case, optimizer: Optimizer = SGD, dtype: Dtype | None = None
+    ) -> Trainer:
         """Return the backend's trainer for ``case``, at its initial parameters and with nothing carried.
 
         A trainer is made once and loaded anew for each check, so that what a backend compiles is compiled once.
@@ -214,7 +237,9 @@ class Bench:
     def equations_trainer(self, case: Case) -> Trainer:
         """Return a trainer of the cell's equations, whatever the variant says of itself."""
         execution = Execution(self.reference.variants(self.cell)[0], "cpu", "float64")
-        return self.reference.trainer(case.model(self.cell), SGD, case.parameters(self.cell), execution)
+        return self.reference.trainer(
+            case.model(self.cell), SGD, case.parameters(self.cell), execution
+        )
 
     def gradients(self, case: Case) -> tuple[Gradients, Gradients]:
         """Return the backend's gradients and the reference's, computed once."""

@@ -33,7 +33,10 @@ def checks_for_cell(cell: Cell, reference: Backend | None = None) -> Iterator[Ch
         yield Check(function.__name__, partial(function, cell), cell=cell.name)
     if reference is not None:
         bench = Bench(reference, reference, cell, reference.variants(cell)[0])
-        for network in (parameter_gradients_equal_finite_differences, hidden_gradients_equal_finite_differences):
+        for network in (
+            parameter_gradients_equal_finite_differences,
+            hidden_gradients_equal_finite_differences,
+        ):
             yield Check(network.__name__, partial(network, bench), bench.variant, cell.name)
 
 
@@ -46,11 +49,15 @@ def it_declares_itself_sanely(cell: Cell) -> None:
         assert len(set(names)) == len(names), f"{kind}: named twice in {names}"
     assert cell.states[0] == "h", f"states: the first must be 'h', the output, got {cell.states}"
     if isinstance(cell, LinearCell):
-        assert not cell.recurrent, "recurrent: a LinearCell takes no product with h, so it must be False"
+        assert not cell.recurrent, (
+            "recurrent: a LinearCell takes no product with h, so it must be False"
+        )
         assert cell.states == ("h",), f"states: a LinearCell has the one state h, got {cell.states}"
     for role in ("memory_gate", "input_gate"):
         gate = getattr(cell, role)
-        assert gate is None or gate in cell.gates, f"{role}: {gate!r} is not one of the gates {cell.gates}"
+        assert gate is None or gate in cell.gates, (
+            f"{role}: {gate!r} is not one of the gates {cell.gates}"
+        )
     assert cell.memory_sign in (1, -1), f"memory_sign: expected 1 or -1, got {cell.memory_sign!r}"
     kept = cell.retention(NumpyOps(), dict.fromkeys(cell.gates, np.zeros(H)))
     if kept is not None:
@@ -73,12 +80,16 @@ def step_keeps_shapes_and_dtypes(cell: Cell) -> None:
         if cell.recurrent:
             is_array("d_zh", d_zh, zx.shape, dtype)
         else:
-            assert d_zh is None, f"d_zh: expected None for a cell without recurrent product, got {type(d_zh).__name__}"
+            assert d_zh is None, (
+                f"d_zh: expected None for a cell without recurrent product, got {type(d_zh).__name__}"
+            )
         for name, array in zip(cell.states, d_state, strict=True):
             if not isinstance(array, float):
                 is_array(f"d_state {name}", array, (B, H), dtype)
         for before, after in zip(kept, arguments, strict=True):
-            assert np.array_equal(before, after), "step or step_gradient changed one of its arguments in place"
+            assert np.array_equal(before, after), (
+                "step or step_gradient changed one of its arguments in place"
+            )
 
 
 def step_gradient_equals_finite_differences(cell: Cell) -> None:
@@ -92,7 +103,11 @@ def step_gradient_equals_finite_differences(cell: Cell) -> None:
         result = cell.step(NumpyOps(), zx, zh, states)
         return float(sum(np.sum(d * part) for d, part in zip(d_new, result, strict=True)))
 
-    names = ["d_zx", *(["d_zh"] if cell.recurrent else []), *(f"d_state {name}" for name in cell.states)]
+    names = [
+        "d_zx",
+        *(["d_zh"] if cell.recurrent else []),
+        *(f"d_state {name}" for name in cell.states),
+    ]
     gradients = [d_zx, *([d_zh] if cell.recurrent else []), *d_state]
     _agree_with_differences(names, gradients, loss, _present((zx, zh, *state)))
 
@@ -103,7 +118,10 @@ def coefficients_equal_the_step(cell: Cell) -> None:
     _, _, (h,), _ = _arguments(cell, "float64")
     every = np.stack([zx, -zx])
     for name, whole, single in zip(
-        "ab", linear.coefficients(NumpyOps(), every), linear.coefficients(NumpyOps(), zx), strict=True
+        "ab",
+        linear.coefficients(NumpyOps(), every),
+        linear.coefficients(NumpyOps(), zx),
+        strict=True,
     ):
         is_array(f"coefficient {name}", whole, (2, B, H), "float64")
         agree(f"coefficient {name}", whole[0], single, EXACT, "one time step alone")
@@ -131,7 +149,9 @@ def sequences_do_not_mix(cell: Cell) -> None:
     """A sequence's next state does not depend on the others in its batch."""
     zx, zh, state, _ = _arguments(cell, "float64")
     whole = cell.step(NumpyOps(), zx, zh, state)
-    alone = cell.step(NumpyOps(), zx[:1], None if zh is None else zh[:1], tuple(part[:1] for part in state))
+    alone = cell.step(
+        NumpyOps(), zx[:1], None if zh is None else zh[:1], tuple(part[:1] for part in state)
+    )
     for name, together, single in zip(cell.states, whole, alone, strict=True):
         agree(f"new state {name}", single, together[:1], 1e-12, "one sequence alone")
 
@@ -220,7 +240,11 @@ def _opened(other: Any) -> Any:
 def _sealed(argument: Array | CellState | None) -> Any:
     if argument is None:
         return None
-    return tuple(_Sealed(part) for part in argument) if isinstance(argument, tuple) else _Sealed(argument)
+    return (
+        tuple(_Sealed(part) for part in argument)
+        if isinstance(argument, tuple)
+        else _Sealed(argument)
+    )
 
 
 def _arguments(cell: Cell, dtype: str) -> tuple[Array, Array | None, CellState, CellState]:
@@ -249,15 +273,26 @@ def _present(arrays: Sequence[Array | None]) -> list[Array]:
 
 def _has_one_array_per_state(cell: Cell, what: str, found: object) -> None:
     assert isinstance(found, tuple), f"{what}: expected a tuple, got {type(found).__name__}"
-    assert len(found) == len(cell.states), f"{what}: expected one per state {cell.states}, got {len(found)}"
+    assert len(found) == len(cell.states), (
+        f"{what}: expected one per state {cell.states}, got {len(found)}"
+    )
 
 
 def _agree_with_differences(
-    names: Sequence[str], gradients: Sequence[Array | float], loss: Callable[..., float], arguments: list[Array]
+    names: Sequence[str],
+    gradients: Sequence[Array | float],
+    loss: Callable[..., float],
+    arguments: list[Array],
 ) -> None:
     for index, (name, found) in enumerate(zip(names, gradients, strict=True)):
         expected = _differences(loss, arguments, index)
-        agree(name, np.broadcast_to(found, expected.shape), expected, TOLERANCE, "against finite differences")
+        agree(
+            name,
+            np.broadcast_to(found, expected.shape),
+            expected,
+            TOLERANCE,
+            "against finite differences",
+        )
 
 
 def _differences(loss: Callable[..., float], arguments: list[Array], index: int) -> Array:

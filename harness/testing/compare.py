@@ -68,7 +68,9 @@ def run_check(check: Check) -> CheckResult:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
         passed, message = False, error_text(error)
-    return CheckResult(check.name, check.variant, check.cell, passed, message, time.perf_counter() - begin, skipped)
+    return CheckResult(
+        check.name, check.variant, check.cell, passed, message, time.perf_counter() - begin, skipped
+    )
 
 
 def error_of(found: Array, expected: Array) -> float:
@@ -77,20 +79,32 @@ def error_of(found: Array, expected: Array) -> float:
     if not found.size:
         return 0.0
     difference = float(np.max(np.abs(found - expected)))
-    return difference / max(float(np.max(np.abs(expected))), SMALLEST_SCALE) if np.isfinite(difference) else np.inf
+    return (
+        difference / max(float(np.max(np.abs(expected))), SMALLEST_SCALE)
+        if np.isfinite(difference)
+        else np.inf
+    )
 
 
-def agree(tensor: str, found: Array | float, expected: Array | float, tolerance: float, where: object = "") -> None:
+def agree(
+    tensor: str, found: Array | float, expected: Array | float, tolerance: float, where: object = ""
+) -> None:
     """Require equal shapes and an error below ``tolerance``."""
     found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape, f"{tensor}: expected shape {expected.shape}, got {found.shape}{_at(where)}"
+    assert found.shape == expected.shape, (
+        f"{tensor}: expected shape {expected.shape}, got {found.shape}{_at(where)}"
+    )
     error = error_of(found, expected)
-    assert error <= tolerance, f"{tensor}: relative error {error:.2e} exceeds {tolerance:.0e}{_at(where)}"
+    assert error <= tolerance, (
+        f"{tensor}: relative error {error:.2e} exceeds {tolerance:.0e}{_at(where)}"
+    )
 
 
 def is_array(tensor: str, found: object, shape: tuple[int, ...], dtype: str) -> None:
     """Require a writable NumPy array of this shape and dtype."""
-    assert isinstance(found, np.ndarray), f"{tensor}: expected a NumPy array, got {type(found).__name__}"
+    assert isinstance(found, np.ndarray), (
+        f"{tensor}: expected a NumPy array, got {type(found).__name__}"
+    )
     assert found.shape == shape, f"{tensor}: expected shape {shape}, got {found.shape}"
     assert found.dtype == dtype, f"{tensor}: expected dtype {dtype}, got {found.dtype}"
     assert found.flags.writeable, f"{tensor}: not a copy of its own (the array is read-only)"

@@ -41,13 +41,18 @@ class Conformance:
 
         __tracebackhide__ = True
         result = run_check(check)
-        reason = next((why for pattern, why in self.exceptions.items() if fnmatchcase(check.label, pattern)), None)
+        reason = next(
+            (why for pattern, why in self.exceptions.items() if fnmatchcase(check.label, pattern)),
+            None,
+        )
         if result.skipped:
             pytest.skip(result.message)
         if reason is None and not result.passed:
             pytest.fail(f"{check.label}: {result.message}", pytrace=False)
         if reason is not None and result.passed:
-            pytest.fail(f"{check.label} passes: its exception ({reason}) is no longer needed", pytrace=False)
+            pytest.fail(
+                f"{check.label} passes: its exception ({reason}) is no longer needed", pytrace=False
+            )
         if reason is not None:
             pytest.xfail(f"{reason}: {result.message}")
 
@@ -113,7 +118,9 @@ class TaskConformance(Conformance):
 
     def checks(self) -> Iterator[Check]:
         """Yield the checks of ``checks_for_task``."""
-        return checks_for_task(self.task, self.options, self.lengths, constant_baseline=self.constant_baseline)
+        return checks_for_task(
+            self.task, self.options, self.lengths, constant_baseline=self.constant_baseline
+        )
 
 
 class CellConformance(Conformance):

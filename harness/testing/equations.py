@@ -30,19 +30,31 @@ class Outcome:
 
 
 def run_equations(
-    model: Model, parameters: Parameters, batch: Batch, state: State | None = None, nudge: Nudge | None = None
+    model: Model,
+    parameters: Parameters,
+    batch: Batch,
+    state: State | None = None,
+    nudge: Nudge | None = None,
 ) -> Outcome:
     """Run ``batch`` step by step from ``state`` (None: zeros), dropout off."""
     x = _encoded(model, batch)
     finals: list[CellState] = []
     for layer in range(model.layers):
         start = _start(model, batch, state, layer)
-        weights = {name.removesuffix(f"_l{layer}"): p for name, p in parameters.items() if name.endswith(f"_l{layer}")}
-        x, final = _layer(model.cell, weights, x, start, nudge if nudge and nudge.layer == layer else None)
+        weights = {
+            name.removesuffix(f"_l{layer}"): p
+            for name, p in parameters.items()
+            if name.endswith(f"_l{layer}")
+        }
+        x, final = _layer(
+            model.cell, weights, x, start, nudge if nudge and nudge.layer == layer else None
+        )
         finals.append(final)
     outputs = x @ parameters["weight_out"].T + parameters["bias_out"]
     return Outcome(
-        outputs, mean_loss(model, outputs, batch), tuple(np.stack(part) for part in zip(*finals, strict=True))
+        outputs,
+        mean_loss(model, outputs, batch),
+        tuple(np.stack(part) for part in zip(*finals, strict=True)),
     )
 
 
@@ -53,7 +65,9 @@ def mean_loss(model: Model, outputs: Array, batch: Batch) -> float:
     else:
         shifted = outputs - outputs.max(axis=-1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        per_position = -np.take_along_axis(log_p, batch.targets[..., None].astype(np.int64), axis=-1)[..., 0]
+        per_position = -np.take_along_axis(
+            log_p, batch.targets[..., None].astype(np.int64), axis=-1
+        )[..., 0]
     return float(per_position[batch.mask].mean())
 
 
@@ -62,7 +76,9 @@ class Updates:
 
     def __init__(self, optimizer: Optimizer, parameters: Parameters) -> None:
         self.optimizer = optimizer
-        self.parameters: Parameters = {name: np.array(value, dtype=np.float64) for name, value in parameters.items()}
+        self.parameters: Parameters = {
+            name: np.array(value, dtype=np.float64) for name, value in parameters.items()
+        }
         self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
         self._count = 0
@@ -117,7 +133,9 @@ def _start(model: Model, batch: Batch, state: State | None, layer: int) -> CellS
     return tuple(part[layer] for part in state)
 
 
-def _layer(cell: Cell, weights: Parameters, x: Array, state: CellState, nudge: Nudge | None) -> tuple[Array, CellState]:
+def _layer(
+    cell: Cell, weights: Parameters, x: Array, state: CellState, nudge: Nudge | None
+) -> tuple[Array, CellState]:
     outputs = []
     for t, x_t in enumerate(x):
         zx = x_t @ weights["weight_ih"].T + weights["bias_ih"]

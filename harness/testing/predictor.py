@@ -23,7 +23,9 @@ def constant_predictor(task: Task) -> tuple[float, float, float]:
         np.add.at(sums, t, _as_values(task, batch)[batch.mask])
         np.add.at(counts, t, 1.0)
     overall = sums.sum(axis=0) / counts.sum()
-    means = (sums + 0.1 * overall) / (counts + 0.1)  # a tenth of an imaginary observation of the overall mean
+    means = (sums + 0.1 * overall) / (
+        counts + 0.1
+    )  # a tenth of an imaginary observation of the overall mean
     losses = [_losses(task, means, batch) for batch in scored]
     total = sum(float(part.sum()) for part in losses) / sum(part.size for part in losses)
     error = 4.0 * np.std([part.mean() for part in losses], ddof=1) / math.sqrt(len(losses)) + 1e-9
@@ -34,7 +36,9 @@ def constant_predictor(task: Task) -> tuple[float, float, float]:
 
 def _as_values(task: Task, batch: Batch) -> Array:
     return (
-        np.eye(task.outputs)[batch.targets] if task.loss == "cross_entropy" else np.asarray(batch.targets, np.float64)
+        np.eye(task.outputs)[batch.targets]
+        if task.loss == "cross_entropy"
+        else np.asarray(batch.targets, np.float64)
     )
 
 

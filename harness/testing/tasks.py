@@ -75,11 +75,15 @@ def it_declares_itself_sanely(bench: TaskBench) -> None:
     check_name("task", bench.task.name)
     defaults = bench.task.defaults
     for name in ("hidden", "batch", "steps", "learning_rate"):
-        assert getattr(defaults, name) > 0, f"defaults.{name}: must be positive, got {getattr(defaults, name)}"
+        assert getattr(defaults, name) > 0, (
+            f"defaults.{name}: must be positive, got {getattr(defaults, name)}"
+        )
     task = bench.longest()
     json.dumps(task.facts(), allow_nan=False)
     vocabulary = task.vocabulary
-    assert vocabulary is None or vocabulary.size == task.inputs.size, "vocabulary: its size is not that of the inputs"
+    assert vocabulary is None or vocabulary.size == task.inputs.size, (
+        "vocabulary: its size is not that of the inputs"
+    )
 
 
 def batches_are_well_formed(bench: TaskBench) -> None:
@@ -91,7 +95,11 @@ def batches_are_well_formed(bench: TaskBench) -> None:
         assert not validation[0].carry, "validation: the first batch must have carry=False"
         sample = list(task.training_sample(_rng(), BATCH, 2))
         assert len(sample) == 2, f"training_sample: asked for 2 batches, got {len(sample)}"  # noqa: PLR2004
-        for kind, batches in (("training", training), ("validation", validation), ("training_sample", sample)):
+        for kind, batches in (
+            ("training", training),
+            ("validation", validation),
+            ("training_sample", sample),
+        ):
             for batch in batches:
                 _well_formed(task, batch, f"{kind} batch at length {task.length}")
 
@@ -109,7 +117,9 @@ def equal_generators_give_equal_batches(bench: TaskBench) -> None:
 def training_batches_differ(bench: TaskBench) -> None:
     """Successive training batches are not the same."""
     first, second = islice(bench.longest().training(_rng(), BATCH), 2)
-    assert not np.array_equal(first.inputs, second.inputs), "inputs: two successive training batches are equal"
+    assert not np.array_equal(first.inputs, second.inputs), (
+        "inputs: two successive training batches are equal"
+    )
 
 
 def validation_differs_from_training(bench: TaskBench) -> None:
@@ -127,7 +137,9 @@ def baseline_is_that_of_a_trivial_predictor(bench: TaskBench) -> None:
         baseline, floor = task.baseline(), task.floor()
         assert math.isfinite(baseline), f"baseline: must be a positive number, got {baseline}"
         assert baseline > 0, f"baseline: must be a positive number, got {baseline}"
-        assert floor is None or 0 <= floor <= baseline, f"floor: {floor} is not between 0 and the baseline {baseline}"
+        assert floor is None or 0 <= floor <= baseline, (
+            f"floor: {floor} is not between 0 and the baseline {baseline}"
+        )
         loss, error, bias = constant_predictor(task)
         where = f"at length {task.length}: a constant predictor has the loss {loss:.4f} +- {error + bias:.4f}"
         assert loss >= baseline - error, f"baseline: {baseline:.4f} is too high {where}"
@@ -142,10 +154,14 @@ def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
         where, baseline = f"at length {task.length}", task.baseline()
         mean = baseline_loss(task, batches, where)
         if mean is None:
-            raise NotApplicable("the task has no baseline_outputs: losses are compared with baseline()")
+            raise NotApplicable(
+                "the task has no baseline_outputs: losses are compared with baseline()"
+            )
         other = replace(batches[0], targets=np.roll(batches[0].targets, 1, axis=1)[::-1])
         outputs, again = (np.asarray(task.baseline_outputs(batch)) for batch in (batches[0], other))
-        assert np.array_equal(outputs, again), f"baseline_outputs: they change with the targets {where}, but must not"
+        assert np.array_equal(outputs, again), (
+            f"baseline_outputs: they change with the targets {where}, but must not"
+        )
         loss, error = mean.value(), 5.0 * (mean.standard_error() or 0.0) + 1e-6 * baseline
         assert abs(loss - baseline) <= error, (
             f"baseline_outputs: over {len(batches)} validation batches their loss is {loss:.6g} +- {error:.2g}, "
@@ -163,10 +179,14 @@ def criterion_and_epoch_are_sane(bench: TaskBench) -> None:
 def perfect_outputs_score_full_marks(bench: TaskBench) -> None:
     """Outputs that equal the targets hit every scored position, and solve the task."""
     for task in bench.each_length():
-        scores = [task.score(batch, _perfect(task, batch)) for batch in task.validation(_rng(), BATCH)]
+        scores = [
+            task.score(batch, _perfect(task, batch)) for batch in task.validation(_rng(), BATCH)
+        ]
         hits, total = sum(score.hits for score in scores), sum(score.total for score in scores)
         assert total > 0, f"score: nothing is counted at length {task.length}"
-        assert hits == total, f"score: perfect outputs hit {hits} of {total} at length {task.length}"
+        assert hits == total, (
+            f"score: perfect outputs hit {hits} of {total} at length {task.length}"
+        )
         extra = {name: part / count for name, (part, count) in _extra(scores).items() if count}
         solved = task.solved(Evaluation(0, task.floor() or 0.0, accuracy=1.0, extra=extra))
         assert isinstance(solved, (bool, np.bool_)), f"solved: expected a bool, got {solved!r}"
@@ -180,10 +200,12 @@ def wrong_outputs_score_less(bench: TaskBench) -> None:
     right = _perfect(task, batch)
     wrong = -right if task.loss == "cross_entropy" else right + 10.0
     good, bad = task.score(batch, right), task.score(batch, wrong)
-    assert bad.hits < good.hits, f"score: wrong outputs hit {bad.hits} of {bad.total}, as many as perfect ones"
-    assert not task.solved(Evaluation(0, task.baseline(), accuracy=0.0, extra=dict.fromkeys(bad.extra, 0.0))), (
-        "solved: the loss of the baseline with accuracy 0 counts as solved"
+    assert bad.hits < good.hits, (
+        f"score: wrong outputs hit {bad.hits} of {bad.total}, as many as perfect ones"
     )
+    assert not task.solved(
+        Evaluation(0, task.baseline(), accuracy=0.0, extra=dict.fromkeys(bad.extra, 0.0))
+    ), "solved: the loss of the baseline with accuracy 0 counts as solved"
 
 
 def score_ignores_masked_positions(bench: TaskBench) -> None:
@@ -221,7 +243,11 @@ def _rng(seed: int = 0) -> np.random.Generator:
 
 def _drawn(task: Task) -> list[Batch]:
     drawn = list(islice(task.training(_rng(), BATCH), 2))
-    return drawn + list(task.validation(_rng(1), BATCH)[:2]) + list(task.training_sample(_rng(2), BATCH, 1))
+    return (
+        drawn
+        + list(task.validation(_rng(1), BATCH)[:2])
+        + list(task.training_sample(_rng(2), BATCH, 1))
+    )
 
 
 def _well_formed(task: Task, batch: Batch, where: str) -> None:
@@ -231,13 +257,22 @@ def _well_formed(task: Task, batch: Batch, where: str) -> None:
     assert T > 0, f"mask: no time steps ({where})"
     assert B == BATCH, f"mask: expected {BATCH} sequences, got {B} ({where})"
     size = task.inputs.size
-    _array("inputs", batch.inputs, (T, B), size if task.inputs.kind == "token" else None, size, where)
     _array(
-        "targets", batch.targets, (T, B), task.outputs if task.loss == "cross_entropy" else None, task.outputs, where
+        "inputs", batch.inputs, (T, B), size if task.inputs.kind == "token" else None, size, where
+    )
+    _array(
+        "targets",
+        batch.targets,
+        (T, B),
+        task.outputs if task.loss == "cross_entropy" else None,
+        task.outputs,
+        where,
     )
 
 
-def _array(name: str, array: Any, steps: tuple[int, int], classes: int | None, width: int, where: str) -> None:
+def _array(
+    name: str, array: Any, steps: tuple[int, int], classes: int | None, width: int, where: str
+) -> None:
     """Require classes below ``classes`` (T, B) int32, or, where it is None, finite values (T, B, width) float64."""
     shape, dtype = (steps, "int32") if classes is not None else ((*steps, width), "float64")
     assert array.shape == shape, f"{name}: expected shape {shape}, got {array.shape} ({where})"
@@ -259,4 +294,7 @@ def _perfect(task: Task, batch: Batch) -> Array:
 def _extra(scores: Sequence[Score]) -> dict[str, tuple[float, float]]:
     names = {name for score in scores for name in score.extra}
     pairs = {name: [score.extra[name] for score in scores if name in score.extra] for name in names}
-    return {name: (sum(part for part, _ in each), sum(count for _, count in each)) for name, each in pairs.items()}
+    return {
+        name: (sum(part for part, _ in each), sum(count for _, count in each))
+        for name, each in pairs.items()
+    }

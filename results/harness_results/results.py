@@ -79,7 +79,9 @@ class Results(Sequence[Record]):
             import pandas as pd
         except ImportError as error:
             cure = 'pip install "rnn-harness[report]"'
-            raise UnavailableError(f"a data frame needs pandas, which is not installed. Install it: {cure}") from error
+            raise UnavailableError(
+                f"a data frame needs pandas, which is not installed. Install it: {cure}"
+            ) from error
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
         figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}
         figures |= dict.fromkeys(("gradient_horizon_censored", "gradient_exploding"), "boolean")
@@ -153,5 +155,6 @@ class Results(Sequence[Record]):
 def _matches(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
     several = (list, tuple, set, frozenset)
     return all(
-        row[name] in value if isinstance(value, several) else row[name] == value for name, value in wanted.items()
+        row[name] in value if isinstance(value, several) else row[name] == value
+        for name, value in wanted.items()
     )

@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from harness.contract import Array, Batch, Evaluation, Inputs, Loss, Score, TaskDefaults, TaskOptions, UsageError
+from harness.contract import (
+    Array,
+    Batch,
+    Evaluation,
+    Inputs,
+    Loss,
+    Score,
+    TaskDefaults,
+    TaskOptions,
+    UsageError,
+)
 from harness_tasks.sequences import SequenceOptions, SequenceTask
 
 Indices = NDArray[np.int64]
@@ -41,7 +51,9 @@ class Variant(ABC):
     scale: ClassVar[float] = 1.0
     offset: ClassVar[float] = 0.0
     marks_ends: ClassVar[bool] = False
-    criterion: ClassVar[str] = f"squared error below {SOLVED_LOSS:g} on validation data (this project's criterion)"
+    criterion: ClassVar[str] = (
+        f"squared error below {SOLVED_LOSS:g} on validation data (this project's criterion)"
+    )
 
     def solved(self, evaluation: Evaluation) -> bool:
         """Say whether the criterion holds."""
@@ -165,7 +177,9 @@ class Adding(SequenceTask):
     Options: ClassVar[type[TaskOptions]] = AddingOptions
     minimum_length = 2
     # With Adam at 2e-3 an LSTM solves T = 50 within these steps, while the tanh network stays at the baseline.
-    defaults = TaskDefaults(hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0)
+    defaults = TaskDefaults(
+        hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
+    )
     options: AddingOptions
 
     def __init__(self, options: TaskOptions, length: int) -> None:
@@ -243,4 +257,8 @@ class Adding(SequenceTask):
 
     def facts(self) -> dict[str, Any]:
         """Return the variant and what the mean predictor says."""
-        return {"variant": self.options.variant, "mean_target": self.variant.mean(), "data": self.options.data}
+        return {
+            "variant": self.options.variant,
+            "mean_target": self.variant.mean(),
+            "data": self.options.data,
+        }

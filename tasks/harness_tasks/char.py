@@ -63,7 +63,9 @@ class Char(Task):
     Options: ClassVar[type[TaskOptions]] = CharOptions
     # The size and rate of char-rnn (128 units, 2e-3) with Adam. 250 steps are a first look, below the bigram model; a
     # thousand steps of 32 x 50 characters take an LSTM below the trigram model.
-    defaults = TaskDefaults(hidden=128, batch=32, steps=250, optimizer="adam", learning_rate=2e-3, clip_norm=1.0)
+    defaults = TaskDefaults(
+        hidden=128, batch=32, steps=250, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
+    )
     options: CharOptions
 
     def __init__(self, options: TaskOptions, length: int) -> None:
@@ -99,8 +101,12 @@ class Char(Task):
         """
         self._source = locate(self.options.corpus)
         raw = self._source.read(data_seed, self.options.limit)
-        self._text = read_text(self.options.corpus, raw, as_bytes=self._as_bytes, limit=self.options.limit)
-        self._ngrams = ngram_losses(self._training_text, self._validation_text, self._text.vocabulary.size)
+        self._text = read_text(
+            self.options.corpus, raw, as_bytes=self._as_bytes, limit=self.options.limit
+        )
+        self._ngrams = ngram_losses(
+            self._training_text, self._validation_text, self._text.vocabulary.size
+        )
 
     @property
     def _as_bytes(self) -> bool:
@@ -130,7 +136,9 @@ class Char(Task):
 
     @property
     def _validation_text(self) -> NDArray[np.integer]:
-        return self.text.tokens[self._split(len(self.text.tokens)) :][: self.options.validation_characters]
+        return self.text.tokens[self._split(len(self.text.tokens)) :][
+            : self.options.validation_characters
+        ]
 
     @property
     def inputs(self) -> Inputs:
@@ -165,15 +173,23 @@ class Char(Task):
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
         """Return the validation text as at most ``batch`` streams (fewer where it is short), in order, to its end."""
         text = self._validation_text
-        return list(windows(text, affordable_streams(text, batch, self.length), self.length, pad=True))
+        return list(
+            windows(text, affordable_streams(text, batch, self.length), self.length, pad=True)
+        )
 
-    def training_sample(self, rng: np.random.Generator, batch: int, batches: int) -> Sequence[Batch]:
+    def training_sample(
+        self, rng: np.random.Generator, batch: int, batches: int
+    ) -> Sequence[Batch]:
         """Return consecutive windows from a random place of the training text; a short text repeats."""
         text = self._training_text
-        streams = affordable_streams(self._validation_text, min(batch, (len(text) - 1) // self.length), self.length)
+        streams = affordable_streams(
+            self._validation_text, min(batch, (len(text) - 1) // self.length), self.length
+        )
         wanted = streams * self.length * batches + 1
         start = int(rng.integers(0, max(1, len(text) - wanted + 1)))
-        return list(islice(cycle(windows(text[start : start + wanted], streams, self.length)), batches))
+        return list(
+            islice(cycle(windows(text[start : start + wanted], streams, self.length)), batches)
+        )
 
     def baseline(self) -> float:
         """Return the loss of the best of the uniform, unigram, bigram and trigram models on the validation text."""

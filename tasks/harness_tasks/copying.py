@@ -7,7 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.contract import Array, Batch, Evaluation, Inputs, Loss, Score, TaskDefaults, TaskOptions
+from harness.contract import (
+    Array,
+    Batch,
+    Evaluation,
+    Inputs,
+    Loss,
+    Score,
+    TaskDefaults,
+    TaskOptions,
+)
 from harness_tasks.sequences import SequenceOptions, SequenceTask
 
 SOLVED_ACCURACY = 0.99
@@ -32,7 +41,9 @@ class Copy(SequenceTask):
     Options: ClassVar[type[TaskOptions]] = CopyOptions
     # The paper's RMSprop at 1e-3 needs many thousand steps. With Adam at 2e-3 an LSTM leaves the baseline within these
     # steps at T = 25 (at 5e-3 it does not); the norm is clipped because the gradient is spiky once recall sets in.
-    defaults = TaskDefaults(hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0)
+    defaults = TaskDefaults(
+        hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
+    )
     options: CopyOptions
 
     @property
@@ -94,4 +105,9 @@ class Copy(SequenceTask):
     def facts(self) -> dict[str, Any]:
         """Return the sizes that the baseline follows from."""
         options = self.options
-        return {"symbols": options.symbols, "alphabet": options.alphabet, "delay": self.length, "data": options.data}
+        return {
+            "symbols": options.symbols,
+            "alphabet": options.alphabet,
+            "delay": self.length,
+            "data": options.data,
+        }

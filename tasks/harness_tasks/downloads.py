@@ -74,7 +74,9 @@ def cache_folder() -> Path:
     try:
         home = Path.home()
     except RuntimeError as error:
-        raise CorpusError(f"no home directory for downloads: set {CACHE_VARIABLE} to a folder") from error
+        raise CorpusError(
+            f"no home directory for downloads: set {CACHE_VARIABLE} to a folder"
+        ) from error
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "rnn-harness"
     if sys.platform == "win32":
@@ -91,7 +93,9 @@ def check_available(download: Download) -> None:
     path = cache_folder() / download.file
     if not path.is_file() and find_spec("pooch") is None:
         cure = f"pip install 'rnn-harness[corpora]', or {_by_hand(download, path)}"
-        raise UnavailableError(f"corpus {download.name!r} is not in {path.parent} and pooch is not installed: {cure}")
+        raise UnavailableError(
+            f"corpus {download.name!r} is not in {path.parent} and pooch is not installed: {cure}"
+        )
 
 
 def fetch(download: Download) -> Path:

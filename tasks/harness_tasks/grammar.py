@@ -21,8 +21,32 @@ from numpy.typing import NDArray
 DEEPEST_INDENT = 3
 DEEPEST_BRACKET = 3
 CLOSING = {"(": ")", "[": "]"}
-NAMES = ("alpha", "beta", "count", "delta", "gate", "hidden", "loss", "norm", "output", "state", "token", "weight")
-WORDS = ("a cell", "deep", "forgets", "gradient", "keeps", "learns", "memory", "the input", "vanishes", "yesterday")
+NAMES = (
+    "alpha",
+    "beta",
+    "count",
+    "delta",
+    "gate",
+    "hidden",
+    "loss",
+    "norm",
+    "output",
+    "state",
+    "token",
+    "weight",
+)
+WORDS = (
+    "a cell",
+    "deep",
+    "forgets",
+    "gradient",
+    "keeps",
+    "learns",
+    "memory",
+    "the input",
+    "vanishes",
+    "yesterday",
+)
 
 
 class State(NamedTuple):
@@ -30,7 +54,9 @@ class State(NamedTuple):
 
     phase: str  # line, operand, number, operator, or the quote that is open, with or without " after it
     indent: int = 0  # of this statement; in phase line, the deepest that the next one may have
-    statement: str = ""  # plain, header (opens a block) or return (closes one); in phase line, the one before
+    statement: str = (
+        ""  # plain, header (opens a block) or return (closes one); in phase line, the one before
+    )
     brackets: str = ""  # those that are open
 
 
@@ -65,9 +91,15 @@ def _names(probability: float) -> list[tuple[str, float]]:
 def _line(state: State) -> list[Choice]:
     """A line is indented and begins with a name, a header's keyword or ``return``; after a header, one level deeper."""
     shallowest = state.indent if state.statement == "header" else 0
-    weights = {indent: 3.0 ** (indent - state.indent) for indent in range(shallowest, state.indent + 1)}
+    weights = {
+        indent: 3.0 ** (indent - state.indent) for indent in range(shallowest, state.indent + 1)
+    }
     return [
-        Choice("  " * indent + word, p * weight / sum(weights.values()), State("operand", indent, statement))
+        Choice(
+            "  " * indent + word,
+            p * weight / sum(weights.values()),
+            State("operand", indent, statement),
+        )
         for indent, weight in weights.items()
         for word, p, statement in _openings(indent)
     ]
@@ -83,12 +115,19 @@ def _openings(indent: int) -> list[tuple[str, float, str]]:
 def _operand(state: State) -> list[Choice]:
     deeper = 0.12 if len(state.brackets) < DEEPEST_BRACKET else 0.0
     opened = [
-        Choice(bracket, deeper, state._replace(brackets=state.brackets + bracket)) for bracket in CLOSING if deeper
+        Choice(bracket, deeper, state._replace(brackets=state.brackets + bracket))
+        for bracket in CLOSING
+        if deeper
     ]
     quoted = [Choice(quote, 0.08, state._replace(phase=quote)) for quote in "\"'"]
     digits = [Choice(digit, 0.02, state._replace(phase="number")) for digit in "0123456789"]
     rest = 1 - sum(choice.probability for choice in opened + quoted + digits)
-    return [*opened, *quoted, *digits, *(Choice(n, p, state._replace(phase="operator")) for n, p in _names(rest))]
+    return [
+        *opened,
+        *quoted,
+        *digits,
+        *(Choice(n, p, state._replace(phase="operator")) for n, p in _names(rest)),
+    ]
 
 
 def _quoted(state: State) -> list[Choice]:
@@ -96,12 +135,19 @@ def _quoted(state: State) -> list[Choice]:
     quote = state.phase[0]
     if state.phase == quote:
         return [Choice(word, 1 / len(WORDS), state._replace(phase=f"{quote} ")) for word in WORDS]
-    return [Choice(" ", 0.4, state._replace(phase=quote)), Choice(quote, 0.6, state._replace(phase="operator"))]
+    return [
+        Choice(" ", 0.4, state._replace(phase=quote)),
+        Choice(quote, 0.6, state._replace(phase="operator")),
+    ]
 
 
 def _continuation(state: State) -> list[Choice]:
     """After an operand: another digit of a number, an operator, or the end of a bracket or of the statement."""
-    digits = [Choice(digit, 0.04, state._replace(phase="number")) for digit in "0123456789" if state.phase == "number"]
+    digits = [
+        Choice(digit, 0.04, state._replace(phase="number"))
+        for digit in "0123456789"
+        if state.phase == "number"
+    ]
     scale = 1 - sum(choice.probability for choice in digits)
     after = state._replace(phase="operand")
     operators = [Choice(" + ", 0.25 * scale, after), Choice(" * ", 0.15 * scale, after)]
@@ -113,9 +159,13 @@ def _continuation(state: State) -> list[Choice]:
 
 
 def _end(state: State, probability: float) -> Choice:
-    deepest = {"header": state.indent + 1, "return": state.indent - 1}.get(state.statement, state.indent)
+    deepest = {"header": state.indent + 1, "return": state.indent - 1}.get(
+        state.statement, state.indent
+    )
     before = "header" if state.statement == "header" else "plain"
-    return Choice(":\n" if before == "header" else "\n", probability, State("line", deepest, before))
+    return Choice(
+        ":\n" if before == "header" else "\n", probability, State("line", deepest, before)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +185,18 @@ class Chain:
 
     def entropies(self) -> NDArray[np.float64]:
         """Return H_s (S,) in nats."""
-        return np.array([-sum(c.probability * np.log(c.probability) for c in row) for row in self.offers.values()])
+        return np.array(
+            [
+                -sum(c.probability * np.log(c.probability) for c in row)
+                for row in self.offers.values()
+            ]
+        )
 
     def characters(self) -> NDArray[np.float64]:
         """Return the expected length (S,) of the next token."""
-        return np.array([sum(c.probability * len(c.token) for c in row) for row in self.offers.values()])
+        return np.array(
+            [sum(c.probability * len(c.token) for c in row) for row in self.offers.values()]
+        )
 
 
 @cache
@@ -167,7 +224,9 @@ def entropy_rate() -> float:
 
 def generate(rng: np.random.Generator, characters: int) -> str:
     """Return the first ``characters`` characters of one random text."""
-    cumulative = {state: list(accumulate(c.probability for c in row)) for state, row in chain().offers.items()}
+    cumulative = {
+        state: list(accumulate(c.probability for c in row)) for state, row in chain().offers.items()
+    }
     tokens: list[str] = []
     state, written = START, 0
     while written < characters:

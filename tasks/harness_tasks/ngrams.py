@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 Text = NDArray[np.integer]  # (n,) token ids
 ORDERS = {"uniform": 0, "unigram": 1, "bigram": 2, "trigram": 3}
 ALPHA = 0.1
-FITTED_CHARACTERS = 10_000_000  # further training text is not read: it would change the third digit at most
+FITTED_CHARACTERS = (
+    10_000_000  # further training text is not read: it would change the third digit at most
+)
 _CHUNK = 1 << 20
 _DENSE = 1 << 22  # tables of up to this many counts are held whole
 
@@ -27,11 +29,16 @@ def ngram_losses(training: Text, validation: Text, size: int) -> dict[str, float
     the context of its first ones.
     """
     fitted = training[:FITTED_CHARACTERS]
-    before, scored = np.concatenate([training[-max(ORDERS.values()) :], validation[:1]]), validation[1:]
+    before, scored = (
+        np.concatenate([training[-max(ORDERS.values()) :], validation[:1]]),
+        validation[1:],
+    )
     return {name: ngram_loss(fitted, before, scored, size, order) for name, order in ORDERS.items()}
 
 
-def ngram_loss(fitted: Text, before: Text, validation: Text, size: int, order: int, alpha: float = ALPHA) -> float:
+def ngram_loss(
+    fitted: Text, before: Text, validation: Text, size: int, order: int, alpha: float = ALPHA
+) -> float:
     """Return the loss of one model (``order`` 1 is the unigram, 0 is uniform); ``validation`` follows ``before``."""
     if order == 0:
         return float(np.log(size))

@@ -84,7 +84,9 @@ class SequenceTask(Task):
         affordable = VALIDATION_TIME_STEPS // self.time_steps
         return min(VALIDATION_SEQUENCES, max(VALIDATION_SEQUENCES_AT_LEAST, affordable))
 
-    def training_sample(self, rng: np.random.Generator, batch: int, batches: int) -> Sequence[Batch]:
+    def training_sample(
+        self, rng: np.random.Generator, batch: int, batches: int
+    ) -> Sequence[Batch]:
         """Return further draws of the training distribution, or of the fixed set."""
         return list(islice(self.training(rng, batch), batches))
 
@@ -104,7 +106,9 @@ def check_length(task: Task, length: int, maximum: int = SequenceTask.maximum_le
         raise UsageError(f"task {task.name}: length {length:,} is out of range; use {allowed}")
 
 
-def shuffled_epochs(rng: np.random.Generator, sequences: int, batch: int) -> Iterator[NDArray[np.int64]]:
+def shuffled_epochs(
+    rng: np.random.Generator, sequences: int, batch: int
+) -> Iterator[NDArray[np.int64]]:
     """Yield indices (batch,) from one random permutation of ``range(sequences)`` after the other, without end."""
     queue = np.empty(0, dtype=np.int64)
     while True:
@@ -117,5 +121,7 @@ def shuffled_epochs(rng: np.random.Generator, sequences: int, batch: int) -> Ite
 def take(batch: Batch, columns: NDArray[np.int64]) -> Batch:
     """Return the sequences ``columns`` of a batch."""
     return Batch(
-        batch.inputs.take(columns, axis=1), batch.targets.take(columns, axis=1), batch.mask.take(columns, axis=1)
+        batch.inputs.take(columns, axis=1),
+        batch.targets.take(columns, axis=1),
+        batch.mask.take(columns, axis=1),
     )

@@ -37,7 +37,9 @@ def windows(text: Text, streams: int, length: int, *, pad: bool = False) -> Iter
         yield _window(text, starts + start, lengths - start, length, carry=start > 0)
 
 
-def _window(text: Text, starts: NDArray[np.int64], lengths: NDArray[np.int64], length: int, *, carry: bool) -> Batch:
+def _window(
+    text: Text, starts: NDArray[np.int64], lengths: NDArray[np.int64], length: int, *, carry: bool
+) -> Batch:
     """Return the window of ``length`` steps from ``starts`` (B,), of which the first ``lengths`` (B,) count."""
     mask = np.arange(length)[:, None] < lengths
     indices = np.where(mask, starts + np.arange(length)[:, None], 0)

@@ -88,7 +88,9 @@ def _examine(name: str, content: NDArray[np.uint8], *, as_bytes: bool, limit: in
         raise CorpusError(f"corpus {name!r} is empty; {TEXT_CURE}")
     if len(distinct) == 1:
         (only,) = distinct
-        raise CorpusError(f"corpus {name!r} holds only one distinct character, {only!r}: there is nothing to predict")
+        raise CorpusError(
+            f"corpus {name!r} holds only one distinct character, {only!r}: there is nothing to predict"
+        )
     return count
 
 
@@ -113,10 +115,14 @@ def _texts(name: str, content: NDArray[np.uint8], limit: int | None) -> Iterator
             text = decoder.decode(piece, final=whole and start + _CHUNK >= len(window))[:left]
         except UnicodeDecodeError as error:
             head = content[:2].tobytes()
-            raise CorpusError(_not_utf8(name, head, error.object[error.start], begin + error.start)) from error
+            raise CorpusError(
+                _not_utf8(name, head, error.object[error.start], begin + error.start)
+            ) from error
         if (at := text.find("\0")) >= 0:
             offset = begin + len(text[:at].encode())
-            raise CorpusError(f"corpus {name!r} is not a text: a NUL at byte {offset:,}; {BYTES_CURE}")
+            raise CorpusError(
+                f"corpus {name!r} is not a text: a NUL at byte {offset:,}; {BYTES_CURE}"
+            )
         yield text
         if left is not None and (left := left - len(text)) <= 0:
             return
@@ -136,11 +142,16 @@ def _map(raw: bytes | Path) -> NDArray[np.uint8]:
 
 
 def _distinct(tokens: Tokens) -> int:
-    seen = sum(np.bincount(tokens[start : start + _CHUNK], minlength=256) for start in range(0, len(tokens), _CHUNK))
+    seen = sum(
+        np.bincount(tokens[start : start + _CHUNK], minlength=256)
+        for start in range(0, len(tokens), _CHUNK)
+    )
     return int(np.count_nonzero(seen))
 
 
-def _window(name: str, content: NDArray[np.uint8], limit: int | None) -> tuple[NDArray[np.uint8], int, bool]:
+def _window(
+    name: str, content: NDArray[np.uint8], limit: int | None
+) -> tuple[NDArray[np.uint8], int, bool]:
     """Return the bytes that ``limit`` characters can take, where they begin, and whether they end the text."""
     mark = len(codecs.BOM_UTF8) if content[:3].tobytes() == codecs.BOM_UTF8 else 0
     stop = len(content) if limit is None else min(len(content), mark + 4 * limit)
@@ -154,7 +165,9 @@ def _window(name: str, content: NDArray[np.uint8], limit: int | None) -> tuple[N
 
 def _not_utf8(name: str, head: bytes, byte: int, offset: int) -> str:
     utf16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    convert = f"convert it (iconv -f {'UTF-16' if utf16 else 'ITS-ENCODING'} -t UTF-8), or {BYTES_CURE}"
+    convert = (
+        f"convert it (iconv -f {'UTF-16' if utf16 else 'ITS-ENCODING'} -t UTF-8), or {BYTES_CURE}"
+    )
     return f"corpus {name!r} is not UTF-8: byte 0x{byte:02x} at byte {offset:,}; {convert}"
 
 

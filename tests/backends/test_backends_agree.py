@@ -59,11 +59,18 @@ class Engine:
 
 
 def marked(engine, *rest):
-    missing = pytest.mark.skipif(find_spec(engine.backend) is None, reason=f"{engine.backend} is not installed")
+    missing = pytest.mark.skipif(
+        find_spec(engine.backend) is None, reason=f"{engine.backend} is not installed"
+    )
     return pytest.param(engine, *rest, marks=missing, id="-".join(map(str, [engine, *rest])))
 
 
-GENERIC = [Engine("torch", "fused"), Engine("torch", "loop"), Engine("jax", "fused"), Engine("jax", "scan")]
+GENERIC = [
+    Engine("torch", "fused"),
+    Engine("torch", "loop"),
+    Engine("jax", "fused"),
+    Engine("jax", "scan"),
+]
 LIBRARY = Engine("torch", "library")
 ABSENT = ("leaky", "mingru", "minlstm")  # from torch.nn
 ENGINES = [*GENERIC, LIBRARY]
@@ -71,8 +78,15 @@ DEFAULTS = [LIBRARY, Engine("jax", "fused")]  # the update does not depend on th
 
 each_engine = pytest.mark.parametrize("engine", [marked(engine) for engine in ENGINES])
 each_default = pytest.mark.parametrize("engine", [marked(engine) for engine in DEFAULTS])
-ENGINES_WITH_CELLS = [(engine, name) for engine in ENGINES for name in CELLS if engine != LIBRARY or name not in ABSENT]
-each_engine_and_cell = pytest.mark.parametrize(("engine", "cell"), [marked(*pair) for pair in ENGINES_WITH_CELLS])
+ENGINES_WITH_CELLS = [
+    (engine, name)
+    for engine in ENGINES
+    for name in CELLS
+    if engine != LIBRARY or name not in ABSENT
+]
+each_engine_and_cell = pytest.mark.parametrize(
+    ("engine", "cell"), [marked(*pair) for pair in ENGINES_WITH_CELLS]
+)
 
 
 def token_model(cell="lstm", layers=1, dropout=0.0):
@@ -93,14 +107,23 @@ def batch_of(model, *, seed=1, steps=T, carry=False):
     mask = rng.random((steps, B)) < 0.6
     mask[-1] = True
     token, classes = model.inputs.kind == "token", model.loss == "cross_entropy"
-    inputs = rng.integers(0, D, (steps, B)).astype(np.int32) if token else rng.normal(size=(steps, B, D))
-    targets = rng.integers(0, K, (steps, B)).astype(np.int32) if classes else rng.normal(size=(steps, B, K))
+    inputs = (
+        rng.integers(0, D, (steps, B)).astype(np.int32) if token else rng.normal(size=(steps, B, D))
+    )
+    targets = (
+        rng.integers(0, K, (steps, B)).astype(np.int32)
+        if classes
+        else rng.normal(size=(steps, B, K))
+    )
     return Batch(inputs, targets, mask, carry)
 
 
 def reference_of(model, optimizer=None, weights=None):
     return NumpyBackend().trainer(
-        model, optimizer or Optimizer(), weights or weights_of(model), Execution("vectorised", dtype="float64")
+        model,
+        optimizer or Optimizer(),
+        weights or weights_of(model),
+        Execution("vectorised", dtype="float64"),
     )
 
 
@@ -112,7 +135,9 @@ def assert_equal(found, expected, tolerance):
 
 def assert_same_gradients(trainer, reference, batch, tolerance, dtype="float64"):
     found, expected = (one.gradients(one.put(batch)) for one in (trainer, reference))
-    assert {array.dtype for array in [found.hidden, *found.parameters.values()]} == {np.dtype(dtype)}
+    assert {array.dtype for array in [found.hidden, *found.parameters.values()]} == {
+        np.dtype(dtype)
+    }
     assert found.loss == pytest.approx(expected.loss, abs=tolerance)
     assert_equal(found.parameters, expected.parameters, tolerance)
     np.testing.assert_allclose(found.hidden, expected.hidden, rtol=0, atol=tolerance)
@@ -132,7 +157,9 @@ def test_gradients_of_one_layer_on_tokens_equal_the_reference(engine, cell):
 def test_gradients_of_two_layers_on_vectors_from_a_carried_state_equal_the_reference(engine, cell):
     model = real_model(cell)
     trainer, reference = engine.trainer(model, Optimizer(), weights_of(model)), reference_of(model)
-    state = tuple(np.random.default_rng(2).normal(size=(len(model.cell.states), model.layers, B, H)))
+    state = tuple(
+        np.random.default_rng(2).normal(size=(len(model.cell.states), model.layers, B, H))
+    )
     for one in (trainer, reference):
         one.load_state(state)
     assert_same_gradients(trainer, reference, batch_of(model, carry=True), EXACT)
@@ -160,18 +187,28 @@ RULES = {
     "adagrad": {"learning_rate": 0.05, "epsilon": 1e-10},
     "adam": {"learning_rate": 0.02},
 }
-CLIPS = {"unclipped": {}, "norm": {"clip_norm": 0.3}, "loose_norm": {"clip_norm": 1e3}, "value": {"clip_value": 0.02}}
+CLIPS = {
+    "unclipped": {},
+    "norm": {"clip_norm": 0.3},
+    "loose_norm": {"clip_norm": 1e3},
+    "value": {"clip_value": 0.02},
+}
 
 
 def assert_same_training(engine, model, optimizer, tolerance, dtype="float64"):
     """Five steps, every second one from the carried state: losses, norms, clipping, state and parameters are equal."""
     weights = weights_of(model)
-    trainer, reference = engine.trainer(model, optimizer, weights, dtype), reference_of(model, optimizer, weights)
+    trainer, reference = (
+        engine.trainer(model, optimizer, weights, dtype),
+        reference_of(model, optimizer, weights),
+    )
     for step in range(5):
         batch = batch_of(model, seed=step, carry=step % 2 == 1)
         found, expected = (one.train_step(one.put(batch)) for one in (trainer, reference))
         assert float(found.loss) == pytest.approx(float(expected.loss), abs=tolerance)
-        assert float(found.gradient_norm) == pytest.approx(float(expected.gradient_norm), abs=tolerance)
+        assert float(found.gradient_norm) == pytest.approx(
+            float(expected.gradient_norm), abs=tolerance
+        )
         assert bool(found.clipped) == bool(expected.clipped)
     trainer.synchronize()
     arrays = [*trainer.state(), *trainer.parameters().values(), trainer.outputs(trainer.put(batch))]
@@ -219,7 +256,10 @@ def test_a_schedule_acts_at_every_step(engine, schedule):
 @each_engine
 def test_two_windows_with_carried_state_equal_one_long_sequence(engine):
     model = token_model("gru", layers=2)
-    trainer, long = engine.trainer(model, Optimizer(), weights_of(model)), batch_of(model, steps=2 * T)
+    trainer, long = (
+        engine.trainer(model, Optimizer(), weights_of(model)),
+        batch_of(model, steps=2 * T),
+    )
     expected = trainer.outputs(trainer.put(long))
     halves = [
         Batch(long.inputs[part], long.targets[part], long.mask[part], carry=index > 0)
@@ -298,5 +338,7 @@ def test_dropout_keeps_the_mean(engine):
     dropped = trainer.state()[0][1]
     trainer.outputs(trainer.put(batch))
     kept = trainer.state()[0][1]
-    np.testing.assert_allclose(dropped.mean(0), kept.mean(0), rtol=0, atol=4 * dropped.std(0).max() / np.sqrt(4000))
+    np.testing.assert_allclose(
+        dropped.mean(0), kept.mean(0), rtol=0, atol=4 * dropped.std(0).max() / np.sqrt(4000)
+    )
     assert dropped.std(0).min() > 0

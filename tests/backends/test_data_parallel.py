@@ -42,7 +42,9 @@ TASKS = {
 
 def marked(engine):
     missing = find_spec(engine.partition(":")[0]) is None
-    return pytest.param(engine, marks=pytest.mark.skipif(missing, reason="its library is not installed"))
+    return pytest.param(
+        engine, marks=pytest.mark.skipif(missing, reason="its library is not installed")
+    )
 
 
 each_engine = pytest.mark.parametrize(
@@ -53,7 +55,9 @@ needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is no
 
 @pytest.fixture
 def plugins(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
+    )
     monkeypatch.syspath_prepend(FAULTY)
     return load_plugins()
 
@@ -73,7 +77,10 @@ def setup_of(plugins, engine, **changes):
 def losses(setup):
     """Return loss and gradient norm of each training step."""
     trainer = setup.trainer()
-    results = [trainer.train_step(trainer.put(batch)) for batch in islice(setup.training(), setup.trial.steps)]
+    results = [
+        trainer.train_step(trainer.put(batch))
+        for batch in islice(setup.training(), setup.trial.steps)
+    ]
     trainer.synchronize()
     return [(float(result.loss), float(result.gradient_norm)) for result in results]
 
@@ -110,7 +117,9 @@ def test_dropout_masks_are_each_shares_own(plugins, engine):
 def last_states(setup):
     """Return h (layers, B, H) after a training step on one sequence twice, a copy on each device."""
     batch, trainer = setup.probe(1), setup.trainer()
-    both = Batch(*(np.repeat(part, 2, axis=1) for part in (batch.inputs, batch.targets, batch.mask)))
+    both = Batch(
+        *(np.repeat(part, 2, axis=1) for part in (batch.inputs, batch.targets, batch.mask))
+    )
     trainer.train_step(trainer.put(both))
     return trainer.state()[0]
 
@@ -118,7 +127,14 @@ def last_states(setup):
 @each_engine
 def test_parity_is_proved_on_so_many_devices(plugins, engine):
     setup = setup_of(plugins, engine, devices=2)
-    parts = (setup.backend, setup.reference, setup.model, setup.parameters, setup.probe(4), setup.execution)
+    parts = (
+        setup.backend,
+        setup.reference,
+        setup.model,
+        setup.parameters,
+        setup.probe(4),
+        setup.execution,
+    )
     assert measure_parity(*parts).passed
 
 
@@ -148,8 +164,14 @@ def ranks_below(process):
     from harness_torch.parallel.ranks import _running
 
     own = {ranks._torchrun.pid for ranks in _running.values()}
-    found = [one for one in process.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
-    return [one for one in found if one.ppid() not in own and "harness_torch.parallel.rank" in one.cmdline()[:4]]
+    found = [
+        one for one in process.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE
+    ]
+    return [
+        one
+        for one in found
+        if one.ppid() not in own and "harness_torch.parallel.rank" in one.cmdline()[:4]
+    ]
 
 
 def struck(number, then=lambda: None):
@@ -200,7 +222,11 @@ def test_ranks_end_with_a_worker_that_is_killed():
     def strike(_, event):
         if isinstance(event, Progress) and not seen:
             seen.extend(ranks_below(psutil.Process()))
-            next(one for one in psutil.Process().children() if "harness.measure.worker" in one.cmdline()).kill()
+            next(
+                one
+                for one in psutil.Process().children()
+                if "harness.measure.worker" in one.cmdline()
+            ).kill()
 
     record = run(trial("torch:library", devices=2, steps=100_000), on_event=strike)
     assert record.status == "crashed"
@@ -212,7 +238,9 @@ def test_ranks_end_with_a_worker_that_is_killed():
 def test_a_backend_that_trains_on_one_device_only_is_unsupported(plugins):
     for engine in ("numpy:vectorised", "flax:linen"):
         backend = plugins.backend(engine.partition(":")[0])
-        with pytest.raises(UnsupportedError, match="does not train on several devices: leave --devices out"):
+        with pytest.raises(
+            UnsupportedError, match="does not train on several devices: leave --devices out"
+        ):
             check_backend(backend, trial(engine, devices=2), plugins)
 
 
@@ -220,7 +248,9 @@ def test_more_devices_than_there_are_is_unsupported(plugins, monkeypatch):
     backend = plugins.backend("faulty")
     monkeypatch.setattr(type(backend), "devices", lambda _: ("gpu", "gpu:1", "cpu"))
     check_backend(backend, trial("faulty:good", device="gpu", devices=2), plugins)
-    with pytest.raises(UnsupportedError, match=r"4 devices were asked for, .* finds 2 of gpu .* give --devices 2"):
+    with pytest.raises(
+        UnsupportedError, match=r"4 devices were asked for, .* finds 2 of gpu .* give --devices 2"
+    ):
         check_backend(backend, trial("faulty:good", device="gpu", devices=4), plugins)
 
 
@@ -245,17 +275,24 @@ def test_launches_at_once_have_processors_for_every_device_and_no_card_is_split(
     assert read_places(2, None, [trial("torch:fused", devices=2)], range(4)).jobs == 2
     with pytest.raises(UsageError, match="need 4 processors, there are 3"):
         read_places(2, None, [trial("torch:fused", devices=2)], range(3))
-    with pytest.raises(UsageError, match="--gpus gives each launch one card, --devices 2 asks for more"):
+    with pytest.raises(
+        UsageError, match="--gpus gives each launch one card, --devices 2 asks for more"
+    ):
         read_places(1, "0", [trial("torch:fused", device="cuda", devices=2)], range(4))
 
 
 def test_a_cluster_is_asked_for_the_processors_and_cards_of_every_device():
-    found = [needs_of(trial("torch:fused", device=device, devices=2), Wishes()) for device in ("cpu", "cuda")]
+    found = [
+        needs_of(trial("torch:fused", device=device, devices=2), Wishes())
+        for device in ("cpu", "cuda")
+    ]
     assert [(needs.cpus, needs.gpus) for needs in found] == [(2, 0), (2, 2)]
 
 
 def test_a_numbered_device_is_a_single_one():
-    with pytest.raises(ValueError, match="device cuda:1 is a single one, and devices = 2 asks for several"):
+    with pytest.raises(
+        ValueError, match="device cuda:1 is a single one, and devices = 2 asks for several"
+    ):
         trial("torch:fused", device="cuda:1", devices=2)
 
 
@@ -269,7 +306,9 @@ def test_a_numbered_device_is_a_single_one():
     ],
 )
 def test_a_worker_that_does_not_train_as_it_was_asked_to_fails_the_trial(variant, reason, plugins):
-    record = run(trial(f"faulty:{variant}", task="echo", length=3, batch=2, steps=8, devices=2), plugins)
+    record = run(
+        trial(f"faulty:{variant}", task="echo", length=3, batch=2, steps=8, devices=2), plugins
+    )
     assert record.status == "failed"
     assert reason in record.reason
     assert "faulty" in record.reason
@@ -301,19 +340,30 @@ def test_ranks_are_averaged_over_the_steps_that_count():
 
 def measured(speed, devices=1, status="ok", loss=0.5, **changes):
     figures = {"tokens_per_second": speed, "loss_final": loss}
-    details = {"rank_step_seconds_spread": {"min": 0.001, "median": 0.002, "max": 0.003}} if devices > 1 else {}
+    details = (
+        {"rank_step_seconds_spread": {"min": 0.001, "median": 0.002, "max": 0.003}}
+        if devices > 1
+        else {}
+    )
     asked = trial("torch:fused", **{"devices": devices, "cell": "lstm"} | changes)
     return Record(asked, status, figures=figures, details=details, environment_id="here")
 
 
 def test_efficiency_is_the_speedup_per_device_over_the_same_trial_on_one():
-    records = [measured(100.0), measured(150.0, 2, loss=0.5001), measured(300.0, 4), measured(90.0, cell="gru")]
+    records = [
+        measured(100.0),
+        measured(150.0, 2, loss=0.5001),
+        measured(300.0, 4),
+        measured(90.0, cell="gru"),
+    ]
     two, four = scaled(records)
     assert (two.speedup, two.efficiency, four.efficiency) == (1.5, 0.75, 0.75)
     assert math.isclose(two.loss_difference, 1e-4, rel_tol=1e-6)
 
 
-@pytest.mark.parametrize("other", [measured(100.0, hidden=9), measured(100.0, status="failed"), measured(9.0, seed=3)])
+@pytest.mark.parametrize(
+    "other", [measured(100.0, hidden=9), measured(100.0, status="failed"), measured(9.0, seed=3)]
+)
 def test_efficiency_is_unknown_without_the_same_trial_on_one_device(other):
     (found,) = scaled([other, measured(150.0, 2)])
     assert (found.speedup, found.efficiency, found.loss_difference) == (None, None, None)
@@ -333,7 +383,20 @@ def test_the_report_has_a_table_of_its_own_where_devices_vary():
 
 
 def test_the_option_reaches_the_plan(tmp_path):
-    asked = ["run", "-b", "numpy", "-t", "copy", "-T", "5", "--devices", "1,2", "--dry-run", "--format", "json"]
+    asked = [
+        "run",
+        "-b",
+        "numpy",
+        "-t",
+        "copy",
+        "-T",
+        "5",
+        "--devices",
+        "1,2",
+        "--dry-run",
+        "--format",
+        "json",
+    ]
     found = CliRunner().invoke(main_command(), asked, standalone_mode=False)
     assert found.return_value == OK
     assert [line.count('"devices": 2') for line in found.stdout.splitlines()] == [0, 1]

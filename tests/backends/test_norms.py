@@ -35,7 +35,11 @@ def on_torch(rule, arrays):
 
     gradients = [torch.from_numpy(array.copy()) for array in arrays]
     norm, clipped = _clip(rule, gradients, [])
-    return float(norm), bool(clipped), np.concatenate([gradient.numpy().ravel() for gradient in gradients])
+    return (
+        float(norm),
+        bool(clipped),
+        np.concatenate([gradient.numpy().ravel() for gradient in gradients]),
+    )
 
 
 def on_jax(rule, arrays):
@@ -47,7 +51,11 @@ def on_jax(rule, arrays):
     with settings(find_device("cpu"), dtype):
         named = {str(number): jax.numpy.asarray(array) for number, array in enumerate(arrays)}
         gradients, norm, clipped = jax.jit(lambda given: clip(rule, given))(named)
-        return float(norm), bool(clipped), np.concatenate([np.asarray(gradients[key]).ravel() for key in named])
+        return (
+            float(norm),
+            bool(clipped),
+            np.concatenate([np.asarray(gradients[key]).ravel() for key in named]),
+        )
 
 
 ENGINES = {"numpy": on_numpy, "torch": on_torch, "jax": on_jax}
@@ -69,7 +77,9 @@ def check(engine, arrays, tolerance, share):
     norm, clipped, found = ENGINES[engine](Optimizer(clip_norm=float(exact * share)), arrays)
     assert norm == pytest.approx(float(exact), rel=tolerance)
     assert clipped == (share < 1)
-    expected = np.concatenate([array.ravel() for array in arrays]).astype(np.longdouble) * min(share, 1.0)
+    expected = np.concatenate([array.ravel() for array in arrays]).astype(np.longdouble) * min(
+        share, 1.0
+    )
     assert np.max(np.abs(found - expected)) <= 5 * tolerance * np.max(np.abs(expected))
 
 
@@ -89,7 +99,9 @@ def test_so_they_are_in_float64(engine, size):
 @each_engine
 @pytest.mark.parametrize("limit", [1.0, 1e-3, 1e-10])
 def test_a_large_norm_never_clips_to_zero(engine, limit):
-    norm, clipped, found = ENGINES[engine](Optimizer(clip_norm=limit), [np.full(4, 1.5e38, np.float32)])
+    norm, clipped, found = ENGINES[engine](
+        Optimizer(clip_norm=limit), [np.full(4, 1.5e38, np.float32)]
+    )
     assert norm == pytest.approx(3e38, rel=1e-6)
     assert clipped
     np.testing.assert_allclose(found, limit / 2, rtol=1e-5)
@@ -113,7 +125,11 @@ def test_the_norm_of_zeros_is_zero(engine):
 @pytest.mark.parametrize("kind", ["equal", "random"])
 def test_the_norm_of_ten_million_numbers_is_right(engine, kind):
     rng = np.random.default_rng(0)
-    draw = (lambda shape: np.full(shape, 0.1)) if kind == "equal" else (lambda shape: rng.normal(size=shape))
+    draw = (
+        (lambda shape: np.full(shape, 0.1))
+        if kind == "equal"
+        else (lambda shape: rng.normal(size=shape))
+    )
     arrays = [draw(shape).astype(np.float32) for shape in ((800, 10_000), (MANY - 8_000_000,))]
     norm, _, _ = ENGINES[engine](Optimizer(), arrays)
     assert norm == pytest.approx(float(exact_norm(arrays)), rel=4e-6)
@@ -135,7 +151,9 @@ def test_gradients_that_count_twice_do_so_on_torch():
     from harness_torch.update import _clip
 
     gradients = [torch.full((3,), 1e25), torch.full((2,), 2e25)]
-    assert float(_clip(Optimizer(), gradients, gradients[:1])[0]) == pytest.approx(np.sqrt(6 + 8) * 1e25, rel=1e-6)
+    assert float(_clip(Optimizer(), gradients, gradients[:1])[0]) == pytest.approx(
+        np.sqrt(6 + 8) * 1e25, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,8 +170,14 @@ def test_gradients_that_explode_are_clipped_on_every_engine(name, variant):
     backend = plugins.backend(name)
     if isinstance(backend.availability(), Missing):
         pytest.skip(f"{name} is not installed")
-    every = checks_for_backend(backend, plugins.backend("numpy"), [ReluRNN()], variants=[variant], grid="none")
-    (check,) = [check for check in every if check.name == "gradients_that_explode_over_400_steps_are_clipped"]
+    every = checks_for_backend(
+        backend, plugins.backend("numpy"), [ReluRNN()], variants=[variant], grid="none"
+    )
+    (check,) = [
+        check
+        for check in every
+        if check.name == "gradients_that_explode_over_400_steps_are_clipped"
+    ]
     result = run_check(check)
     assert result.passed, result.message
     assert not result.skipped

@@ -45,9 +45,13 @@ def test_step_gradient_is_the_derivative_of_step(cell):
             for sign in (1, -1):
                 moved = copies(arguments)
                 moved[which][index] += sign * STEP
-                sides.append(sum(np.sum(d * new) for d, new in zip(d_new, step(cell, moved), strict=True)))
+                sides.append(
+                    sum(np.sum(d * new) for d, new in zip(d_new, step(cell, moved), strict=True))
+                )
             expected = (sides[0] - sides[1]) / (2 * STEP)
-            assert np.broadcast_to(found, arguments[which].shape)[index] == pytest.approx(expected, abs=TOLERANCE)
+            assert np.broadcast_to(found, arguments[which].shape)[index] == pytest.approx(
+                expected, abs=TOLERANCE
+            )
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
@@ -85,7 +89,9 @@ def test_an_open_memory_gate_keeps_the_old_state(cell):
     for gate in (cell.memory_gate, cell.input_gate):
         if gate is not None:
             start = cell.gates.index(gate) * H
-            zx[:, start : start + H] = 60.0 * cell.memory_sign if gate == cell.memory_gate else -60.0
+            zx[:, start : start + H] = (
+                60.0 * cell.memory_sign if gate == cell.memory_gate else -60.0
+            )
     np.testing.assert_allclose(cell.step(OPS, zx, zh, tuple(state))[-1], state[-1], rtol=1e-12)
 
 
@@ -93,7 +99,9 @@ def test_an_open_memory_gate_keeps_the_old_state(cell):
 @pytest.mark.parametrize("cell", ["lstm", "gru", "mingru", "minlstm"])
 def test_retention_is_the_share_of_the_state_that_a_step_keeps(cell, bias):
     cell = CELLS[cell]
-    biases = {gate: np.full((1, 1), bias if gate == cell.memory_gate else 0.0) for gate in cell.gates}
+    biases = {
+        gate: np.full((1, 1), bias if gate == cell.memory_gate else 0.0) for gate in cell.gates
+    }
     zx = np.concatenate(list(biases.values()), axis=1)
     kept = cell.step(OPS, zx, 0.0 * zx, tuple(np.ones((1, 1)) for _ in cell.states))[-1]
     np.testing.assert_allclose(cell.retention(OPS, biases), kept, rtol=1e-12, atol=1e-15)
@@ -111,12 +119,21 @@ def test_a_cell_without_gates_states_no_retention(cell):
 def test_minlstm_divides_by_zero_at_no_bias(ops, f, i, dtype):
     cell, exact = CELLS["minlstm"], np.logaddexp(0.0, [-f, -i])  # minus the logarithms of the gates
     zx = np.repeat([[f, i, 0.7]], H, axis=1).astype(dtype)
-    share, new = np.exp(-np.logaddexp(0.0, exact[0] - exact[1])), np.exp(-np.logaddexp(0.0, exact[1] - exact[0]))
+    share, new = (
+        np.exp(-np.logaddexp(0.0, exact[0] - exact[1])),
+        np.exp(-np.logaddexp(0.0, exact[1] - exact[0])),
+    )
     tolerance = 200 * np.finfo(dtype).eps
     a, b = cell.coefficients(ops, zx)
-    np.testing.assert_allclose(a, np.full((1, H), share), rtol=tolerance, atol=np.finfo(np.float32).tiny)
-    np.testing.assert_allclose(b, np.full((1, H), 0.7 * new), rtol=tolerance, atol=np.finfo(np.float32).tiny)
+    np.testing.assert_allclose(
+        a, np.full((1, H), share), rtol=tolerance, atol=np.finfo(np.float32).tiny
+    )
+    np.testing.assert_allclose(
+        b, np.full((1, H), 0.7 * new), rtol=tolerance, atol=np.finfo(np.float32).tiny
+    )
     d_zx = cell.coefficients_gradient(ops, zx, np.ones((1, H), dtype), np.ones((1, H), dtype))
     d_f = (1 - 0.7) * share * new * np.exp(-np.logaddexp(0.0, f))
     d_i = -(1 - 0.7) * share * new * np.exp(-np.logaddexp(0.0, i))
-    np.testing.assert_allclose(d_zx, np.repeat([[d_f, d_i, new]], H, axis=1), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        d_zx, np.repeat([[d_f, d_i, new]], H, axis=1), rtol=tolerance, atol=tolerance
+    )

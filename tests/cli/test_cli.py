@@ -20,14 +20,18 @@ CHAR = ["-t", "char", "--set", "task.char.limit=4000", "-T", "10", "--sample", "
 def harness(*arguments, cwd, **variables):
     environment = {**os.environ, "COLUMNS": "140", **variables}
     command = [sys.executable, "-m", "harness", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """A folder with a store of two runs: copy on two cells, and a text."""
     folder = tmp_path_factory.mktemp("measured")
-    copy = harness("run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder)
+    copy = harness(
+        "run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder
+    )
     text = harness("run", *CHAR, *TINY, cwd=folder)
     assert (copy.returncode, text.returncode) == (0, 0), copy.stderr + text.stderr
     return folder, copy, text
@@ -51,7 +55,9 @@ def test_json_is_one_flat_object_per_trial_with_exactly_the_columns(measured):
 def test_progress_goes_to_stderr_in_plain_lines_where_there_is_no_terminal(measured):
     _, copy, _ = measured
     assert len(copy.stderr.splitlines()) == 4
-    assert re.match(r"\[1/4\] copy rnn T=5 numpy:vectorised  ok  loss [\d.]+ \([\d.]+ x baseline\)", copy.stderr)
+    assert re.match(
+        r"\[1/4\] copy rnn T=5 numpy:vectorised  ok  loss [\d.]+ \([\d.]+ x baseline\)", copy.stderr
+    )
     assert "\x1b" not in copy.stderr + copy.stdout
 
 
@@ -99,7 +105,9 @@ def test_report_says_that_the_store_is_an_argument(measured):
 
 def test_the_same_command_again_gives_the_table_at_once_and_says_where_it_is_from(measured):
     folder, copy, _ = measured
-    again = harness("run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder)
+    again = harness(
+        "run", "-t", "copy", "-c", "rnn,lstm", "-T", "5,8", *TINY, "--format", "json", cwd=folder
+    )
     assert (again.returncode, again.stdout) == (0, copy.stdout)
     told = r"note: all 4 trials are in harness\.sqlite from [-\d: ]+; --fresh measures them again\n"
     assert re.fullmatch(told, again.stderr)
@@ -163,9 +171,13 @@ def test_a_plan_file_runs_and_flags_override_it(tmp_path):
     (tmp_path / "plan.toml").write_text(
         '[matrix]\ntask = ["copy"]\nlength = [3, 4]\nhidden = [4]\nsteps = [3]\n[task.copy]\nsymbols = 2\n'
     )
-    done = harness("run", "plan.toml", "--threads", "1", "-T", "6", "--format", "json", cwd=tmp_path)
+    done = harness(
+        "run", "plan.toml", "--threads", "1", "-T", "6", "--format", "json", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
-    assert [(row["length"], row["hidden"], row["steps"]) for row in rows(done.stdout)] == [(6, 4, 3)]
+    assert [(row["length"], row["hidden"], row["steps"]) for row in rows(done.stdout)] == [
+        (6, 4, 3)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +191,10 @@ def test_a_plan_file_runs_and_flags_override_it(tmp_path):
         (("run", "-T", "1000000000"), "1000000"),
         (("run", "--batch", "0", "--hidden", "0"), "2 problems"),
         (("run", "--learning-rate", "nan"), "learning_rate = nan"),
-        (("run", "--checkpoint", "0"), "error: checkpoint = 0: input should be 'off' or 'auto' or greater than"),
+        (
+            ("run", "--checkpoint", "0"),
+            "error: checkpoint = 0: input should be 'off' or 'auto' or greater than",
+        ),
         (("run", "--learning-rate", "fast"), "expected numbers"),
         (("run", "--set", "task.copy"), "task.NAME.OPTION=VALUE"),
         (("run", "--set", "task.char.corpuss=x"), "Did you mean task.char.corpus"),
@@ -207,7 +222,19 @@ def test_bad_input_ends_with_two_and_a_cure_before_any_trial_runs(tmp_path, argu
 
 
 def test_a_trial_that_diverges_ends_with_three_and_is_shown(tmp_path):
-    arguments = ("-t", "copy", "-c", "rnn_relu", "-T", "5", *TINY, "--learning-rate", "1e6", "--clip-norm", "none")
+    arguments = (
+        "-t",
+        "copy",
+        "-c",
+        "rnn_relu",
+        "-T",
+        "5",
+        *TINY,
+        "--learning-rate",
+        "1e6",
+        "--clip-norm",
+        "none",
+    )
     done = harness("run", *arguments, "--optimizer", "sgd", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "diverged at step" in done.stdout
@@ -215,9 +242,24 @@ def test_a_trial_that_diverges_ends_with_three_and_is_shown(tmp_path):
 
 
 def test_interrupting_stores_what_is_done_and_ends_with_130(tmp_path):
-    command = [sys.executable, "-m", "harness", "run", "-t", "copy", "-T", "5,6", "--threads", "1", "--hidden", "8"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "run",
+        "-t",
+        "copy",
+        "-T",
+        "5,6",
+        "--threads",
+        "1",
+        "--hidden",
+        "8",
+    ]
     command += ["--steps", "100000000"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         _wait_for(tmp_path / "harness.sqlite")
         time.sleep(3)  # into the first trial
         process.send_signal(signal.SIGINT)
@@ -259,7 +301,11 @@ def test_completion_knows_the_verbs(tmp_path, shell):
 
 
 def test_names_are_completed_from_what_is_installed(tmp_path):
-    words = {"COMP_WORDS": "harness run --cell rnn,g", "COMP_CWORD": "3", "_HARNESS_COMPLETE": "bash_complete"}
+    words = {
+        "COMP_WORDS": "harness run --cell rnn,g",
+        "COMP_CWORD": "3",
+        "_HARNESS_COMPLETE": "bash_complete",
+    }
     assert "rnn,gru" in harness(cwd=tmp_path, **words).stdout
 
 
@@ -273,7 +319,9 @@ def test_listing_says_what_is_missing_and_the_cure(tmp_path):
     environment = {**os.environ, "COLUMNS": "200"}
     for arguments, status in ((["list", "backends"], 0), (["run", "-b", "torch"], 2)):
         command = [sys.executable, "-c", code, *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == status
         assert "pip install" in done.stdout + done.stderr
         assert "rnn-harness[torch]" in done.stdout + done.stderr
@@ -285,17 +333,25 @@ def test_an_ascii_stdout_escapes_what_it_cannot_hold(tmp_path):
     done = harness("run", *arguments, *TINY, cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "\\U0001f98a" in done.stdout
-    assert harness("report", "-f", "markdown", cwd=tmp_path, PYTHONIOENCODING="ascii").returncode == 0
+    assert (
+        harness("report", "-f", "markdown", cwd=tmp_path, PYTHONIOENCODING="ascii").returncode == 0
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", [("report",), ("report", "-f", "json"), ("list",), ("--help",)])
+@pytest.mark.parametrize(
+    "arguments", [("report",), ("report", "-f", "json"), ("list",), ("--help",)]
+)
 def test_an_output_that_cannot_be_written_is_one_message(measured, arguments):
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "harness", *arguments]
-        done = subprocess.run(command, cwd=measured[0], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=measured[0], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert done.returncode == 2
-    assert re.fullmatch(r"error: cannot write the output: No space left on device; .*\n", done.stderr)
+    assert re.fullmatch(
+        r"error: cannot write the output: No space left on device; .*\n", done.stderr
+    )
 
 
 def test_a_closed_stdout_is_no_crash(measured):
@@ -308,10 +364,24 @@ def test_a_store_that_cannot_grow_keeps_and_shows_what_it_acknowledged(tmp_path)
     """A limit on the size of files stands for a full disk."""
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, 130_000))\n"
     code = limit + "from harness.cli.main import main\nmain(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "run", "-t", "copy", "-T", "5,6,7,8,9,10", *TINY, "--format", "json"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        "-t",
+        "copy",
+        "-T",
+        "5,6,7,8,9,10",
+        *TINY,
+        "--format",
+        "json",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert re.search(r"error: store harness\.sqlite cannot be written .* bytes are free", done.stderr)
+    assert re.search(
+        r"error: store harness\.sqlite cannot be written .* bytes are free", done.stderr
+    )
     stored = rows(harness("report", "-f", "json", cwd=tmp_path).stdout)
     assert 0 < len(stored) < 6
     assert rows(done.stdout) == stored

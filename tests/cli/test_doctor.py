@@ -54,7 +54,9 @@ def test_what_a_machine_does_not_tell_is_unknown(tmp_path):
 
 def test_gpus_and_their_processes_come_from_the_drivers_tool():
     answers = {"--query-gpu": ["H100, 580.1, 81559 MiB"], "--query-compute": ["17", "[N/A]", "23"]}
-    ask = lambda arguments: next(lines for key, lines in answers.items() if arguments[0].startswith(key))
+    ask = lambda arguments: next(
+        lines for key, lines in answers.items() if arguments[0].startswith(key)
+    )
     assert gpus(ask) == [{"name": "H100", "driver_version": "580.1", "memory.total": "81559 MiB"}]
     assert gpu_processes(ask) == [17, 23]
 
@@ -94,7 +96,10 @@ def test_a_quiet_machine_gives_no_concern():
         ({"threads": 4, "cores": 2}, "4 threads share 2 cores"),
         ({"launches": 2}, "2 launches prove no difference"),
         ({"variables": {"OMP_NUM_THREADS": "8"}}, "OMP_NUM_THREADS=8 is set; trials run with 1"),
-        ({"variables": {"VECLIB_MAXIMUM_THREADS": "8"}}, "VECLIB_MAXIMUM_THREADS=8 is set; trials run with 1"),
+        (
+            {"variables": {"VECLIB_MAXIMUM_THREADS": "8"}},
+            "VECLIB_MAXIMUM_THREADS=8 is set; trials run with 1",
+        ),
         ({"floors": {"numpy:loop": 0.08}}, "differs by up to 8% with numpy:loop"),
     ],
 )
@@ -106,9 +111,14 @@ def test_each_source_of_noise_is_told_with_a_cure(change, problem):
 
 def test_the_environments_id_depends_on_nothing_that_changes_by_itself():
     record = environment_record()
-    busy = record | {"settings": {"governors": ["other"]}, "cores": record["cores"] | {"available": 4097}}
+    busy = record | {
+        "settings": {"governors": ["other"]},
+        "cores": record["cores"] | {"available": 4097},
+    }
     assert environment_id(busy) == environment_id(record)
-    assert environment_id(record | {"cores": record["cores"] | {"physical": 999}}) != environment_id(record)
+    assert environment_id(
+        record | {"cores": record["cores"] | {"physical": 999}}
+    ) != environment_id(record)
 
 
 def test_conditions_are_this_machines_own():
@@ -145,13 +155,17 @@ def test_a_broken_engine_that_nobody_named_is_told_and_left_out(monkeypatch):
 
 
 def test_what_keeps_every_engine_from_a_plan_is_the_error():
-    result = CliRunner().invoke(cli, ["-p", "no:numpy", "doctor", "--dry-run"], standalone_mode=False)
+    result = CliRunner().invoke(
+        cli, ["-p", "no:numpy", "doctor", "--dry-run"], standalone_mode=False
+    )
     assert str(result.exception).startswith("every trial is proved against backend 'numpy'")
     assert not result.output
 
 
 def doctor(*arguments):
-    return CliRunner().invoke(cli, ["-p", "no:torch", "-p", "no:jax", "doctor", *arguments], standalone_mode=False)
+    return CliRunner().invoke(
+        cli, ["-p", "no:torch", "-p", "no:jax", "doctor", *arguments], standalone_mode=False
+    )
 
 
 def test_the_doctor_measures_the_floor_and_keeps_it(tmp_path):
@@ -163,7 +177,9 @@ def test_the_doctor_measures_the_floor_and_keeps_it(tmp_path):
     assert engine["engine"].startswith("numpy:")
     assert engine["floors"]["5"] >= engine["floors"]["10"] >= 0
     assert engine["peak_flops_per_second"] > 0
-    assert "2 launches prove no difference" in " ".join(concern["problem"] for concern in report["concerns"])
+    assert "2 launches prove no difference" in " ".join(
+        concern["problem"] for concern in report["concerns"]
+    )
     with Store.open(path, create=False) as store:
         kept = store.all_calibrations()[report["machine"]["environment_id"]]
         assert len(store.launches()) == 4

@@ -14,7 +14,14 @@ from harness.execute.ray.executor import RayExecutor
 from harness.execute.ray.needs import Wishes
 
 BEFORE = dict(os.environ)
-NOTHING = {"executor": "local", "address": None, "resources": (), "labels": (), "affinity": None, "pythons": ()}
+NOTHING = {
+    "executor": "local",
+    "address": None,
+    "resources": (),
+    "labels": (),
+    "affinity": None,
+    "pythons": (),
+}
 NOTHING |= {"gpus": None, "jobs": 1, "isolation": "launch"}
 
 
@@ -28,9 +35,15 @@ def test_launches_run_here_unless_asked():
 
 
 def test_what_is_asked_of_a_cluster():
-    wishes = {"address": "head:6379", "resources": ("fast_disk=1,big=0.5",), "labels": ("zone=a", "row=2")}
+    wishes = {
+        "address": "head:6379",
+        "resources": ("fast_disk=1,big=0.5",),
+        "labels": ("zone=a", "row=2"),
+    }
     resources, labels = {"fast_disk": 1.0, "big": 0.5}, {"zone": "a", "row": "2"}
-    assert executor_of({**NOTHING, "executor": "ray", **wishes}) == RayExecutor("head:6379", Wishes(resources, labels))
+    assert executor_of({**NOTHING, "executor": "ray", **wishes}) == RayExecutor(
+        "head:6379", Wishes(resources, labels)
+    )
     assert executor_of({**NOTHING, "executor": "ray"}) == RayExecutor("auto")
 
 
@@ -39,7 +52,10 @@ def test_what_is_asked_of_a_cluster():
     [
         ({"address": "auto"}, "^--address: only a cluster has that; add --executor ray"),
         ({"resources": ("a=1",), "labels": ("b=c",)}, "^--resources, --labels: only a cluster"),
-        ({"executor": "ray", "address": "head"}, "^--address 'head': write HOST:PORT of the head node, auto, or local"),
+        (
+            {"executor": "ray", "address": "head"},
+            "^--address 'head': write HOST:PORT of the head node, auto, or local",
+        ),
         ({"executor": "ray", "address": "ray://head:10001"}, "write HOST:PORT"),
         ({"executor": "ray", "affinity": "0"}, "^--affinity names processors of this machine"),
         ({"executor": "ray", "gpus": "0"}, "^--gpus names cards of this machine"),
@@ -48,9 +64,15 @@ def test_what_is_asked_of_a_cluster():
         ({"executor": "ray", "pythons": ("a=b",)}, "^--python names interpreters of this machine"),
         ({"executor": "ray", "resources": ("a",)}, "^--resources 'a': write NAME=VALUE"),
         ({"executor": "ray", "resources": ("a=1,a=2",)}, "^--resources names 'a' twice"),
-        ({"executor": "ray", "resources": ("a=b",)}, "^--resources a=b: a number above 0; for a word, use --labels"),
+        (
+            {"executor": "ray", "resources": ("a=b",)},
+            "^--resources a=b: a number above 0; for a word, use --labels",
+        ),
         ({"executor": "ray", "resources": ("a=-1",)}, "a number above 0"),
-        ({"executor": "ray", "resources": ("CPU=2",)}, "^--resources CPU=2: --threads and --device ask for processors"),
+        (
+            {"executor": "ray", "resources": ("CPU=2",)},
+            "^--resources CPU=2: --threads and --device ask for processors",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, message):
@@ -60,19 +82,25 @@ def test_options_that_do_not_go_together_are_refused(options, message):
 
 def test_a_missing_ray_is_told_with_the_cure(monkeypatch):
     monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
-    with pytest.raises(UnavailableError, match=r"^--executor ray needs Ray: pip install 'rnn-harness\[ray\]'"):
+    with pytest.raises(
+        UnavailableError, match=r"^--executor ray needs Ray: pip install 'rnn-harness\[ray\]'"
+    ):
         check_ray("auto")
 
 
 def test_the_command_line_refuses_before_anything_is_planned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(cli, ["run", "--executor", "ray", "--address", "head"], standalone_mode=False)
+    result = CliRunner().invoke(
+        cli, ["run", "--executor", "ray", "--address", "head"], standalone_mode=False
+    )
     assert isinstance(result.exception, UsageError)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_cluster_that_is_not_there_is_told_at_once():
-    message = "^no Ray cluster at '127.0.0.1:1': .*refused; start one .ray start --head, docs/cluster.md"
+    message = (
+        "^no Ray cluster at '127.0.0.1:1': .*refused; start one .ray start --head, docs/cluster.md"
+    )
     with pytest.raises(UsageError, match=message), connected("127.0.0.1:1"):
         pass
 
@@ -85,7 +113,12 @@ def test_our_handlers_of_signals_stay():
 
 
 def test_a_cluster_of_our_own_is_closed_to_others_and_the_environment_is_put_back(monkeypatch):
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED"):
+    for name in (
+        "RAY_AUTH_MODE",
+        "RAY_AUTH_TOKEN",
+        "RAY_AUTH_TOKEN_PATH",
+        "RAY_USAGE_STATS_ENABLED",
+    ):
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
     tokens = set()

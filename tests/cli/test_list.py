@@ -26,7 +26,11 @@ class Peer(NumpyBackend):
         return {"native": Missing("no compiler was found", "pip install compiler")}
 
     def deviation(self, cell, variant):
-        return "resets after the product" if variant == "other" and cell.name in {"gru", "lstm"} else None
+        return (
+            "resets after the product"
+            if variant == "other" and cell.name in {"gru", "lstm"}
+            else None
+        )
 
 
 @pytest.fixture
@@ -39,7 +43,9 @@ def plugins(monkeypatch):
 
 
 def listed(*arguments):
-    result = CliRunner().invoke(cli, ["list", *arguments], standalone_mode=False, env={"COLUMNS": "160"})
+    result = CliRunner().invoke(
+        cli, ["list", *arguments], standalone_mode=False, env={"COLUMNS": "160"}
+    )
     assert result.exception is None, result.exception
     return result.stdout
 
@@ -60,8 +66,12 @@ def test_without_any_group_there_is_no_such_column(plugins):
 def test_json_has_all_of_it(plugins):
     row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
     assert row["groups"] == ["peers"]
-    assert row["missing_variants"] == {"native": "no compiler was found. Cure: pip install compiler"}
-    assert row["deviations"] == dict.fromkeys(("lstm other", "gru other"), "resets after the product")
+    assert row["missing_variants"] == {
+        "native": "no compiler was found. Cure: pip install compiler"
+    }
+    assert row["deviations"] == dict.fromkeys(
+        ("lstm other", "gru other"), "resets after the product"
+    )
 
 
 def test_where_the_library_is_missing_that_is_the_status_whatever_else_fails(plugins):
@@ -71,7 +81,9 @@ def test_where_the_library_is_missing_that_is_the_status_whatever_else_fails(plu
     plugins.backends["peer"].variants = needs_it
     row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
     assert row["status"].startswith("broken: variants() raised ModuleNotFoundError")
-    plugins.backends["peer"].availability = lambda: Missing("libpeer is not installed", "pip install libpeer")
+    plugins.backends["peer"].availability = lambda: Missing(
+        "libpeer is not installed", "pip install libpeer"
+    )
     row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
     assert row["status"] == "missing: libpeer is not installed. Cure: pip install libpeer"
 

@@ -30,13 +30,30 @@ NEEDS = {
 
 WITHOUT_EFFECT = ("backend", "task", "device")  # here: there is only one of each
 
-USUAL = ("-b", "faulty:good", "-t", "echo", "-c", "lstm", "-T", "3", "--hidden", "5", "--batch", "2", "--steps", "8")
+USUAL = (
+    "-b",
+    "faulty:good",
+    "-t",
+    "echo",
+    "-c",
+    "lstm",
+    "-T",
+    "3",
+    "--hidden",
+    "5",
+    "--batch",
+    "2",
+    "--steps",
+    "8",
+)
 
 
 def all_measured(tmp_path, *arguments, status=OK):
     """Return the record of every launch, in the order in which they ran."""
     runner, path = CliRunner(), str(tmp_path / "s.sqlite")
-    result = runner.invoke(cli, ["run", *arguments, "--store", path, "-q", "--format", "json"], standalone_mode=False)
+    result = runner.invoke(
+        cli, ["run", *arguments, "--store", path, "-q", "--format", "json"], standalone_mode=False
+    )
     assert result.return_value == status, (result.exception, result.stderr)
     with Store.open(path, create=False) as store:
         return store.launches(with_curves=True)
@@ -81,7 +98,9 @@ def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(nam
     assert record.status == "ok"
     found = record.trial.engine if name == "backend" else getattr(record.trial, name)
     assert str(found) in {CHANGES[name], f"{CHANGES[name]}.0"}
-    before = usual(() if name == "schedule_factor" else needs)  # which that schedule cannot be without
+    before = usual(
+        () if name == "schedule_factor" else needs
+    )  # which that schedule cannot be without
     assert (behaviour(record) == before) == (name in WITHOUT_EFFECT)
 
 
@@ -91,7 +110,9 @@ def test_fast_is_one_launch_without_evaluations_in_between_and_without_a_sample(
     (tmp_path / "fast").mkdir()
     slow, again = all_measured(tmp_path, *arguments)
     (fast,) = all_measured(tmp_path / "fast", *arguments, "--fast")
-    steps = [[one["step"] for one in record.curves["evaluations"]] for record in (slow, again, fast)]
+    steps = [
+        [one["step"] for one in record.curves["evaluations"]] for record in (slow, again, fast)
+    ]
     assert steps == [[0, 150, 160], [0, 150, 160], [0, 160]]
     assert ["samples" in record.details for record in (slow, again, fast)] == [True, True, False]
 
@@ -104,9 +125,13 @@ def test_rigorous_is_several_launches_of_each_trial(tmp_path, monkeypatch):
 
 
 def test_the_order_seed_shuffles_the_launches(tmp_path):
-    records = all_measured(tmp_path, *USUAL, "--seed", "0,1,2", "--launches", "2", "--order-seed", "7")
+    records = all_measured(
+        tmp_path, *USUAL, "--seed", "0,1,2", "--launches", "2", "--order-seed", "7"
+    )
     trials = sorted({record.trial for record in records}, key=lambda trial: trial.seed)
-    assert [record.trial for record in records] == in_rounds(trials, 2, 7) != in_rounds(trials, 2, 0)
+    assert (
+        [record.trial for record in records] == in_rounds(trials, 2, 7) != in_rounds(trials, 2, 0)
+    )
 
 
 def test_a_launch_that_takes_longer_than_the_timeout_is_ended(tmp_path):

@@ -20,7 +20,9 @@ def test_a_store_is_never_overwritten(tmp_path):
     before = store.read_bytes()
     (tmp_path / "link").symlink_to(store)
     for name in ("results.txt", "link"):
-        with pytest.raises(UsageError, match="is a database, and would be overwritten; choose another --output"):
+        with pytest.raises(
+            UsageError, match="is a database, and would be overwritten; choose another --output"
+        ):
             write_text("text", tmp_path / name)
     assert store.read_bytes() == before
 
@@ -28,7 +30,9 @@ def test_a_store_is_never_overwritten(tmp_path):
 def test_the_journal_of_a_store_is_never_overwritten(tmp_path):
     with Store.open(tmp_path / "s.db") as opened:
         opened.begin_run("harness run")
-    with pytest.raises(UsageError, match=r"s\.db-journal is the journal of the database .*s\.db, and would be"):
+    with pytest.raises(
+        UsageError, match=r"s\.db-journal is the journal of the database .*s\.db, and would be"
+    ):
         write_text("text", tmp_path / "s.db-journal")
     write_text("text", tmp_path / "other-journal")
 
@@ -40,7 +44,11 @@ def test_no_other_file_is_touched_while_one_is_written(tmp_path):
     before = store.read_bytes()
     write_text("text", tmp_path / "out.csv")
     assert store.read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"out.csv", "out.csv.part", "out.csv.part-journal"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "out.csv",
+        "out.csv.part",
+        "out.csv.part-journal",
+    }
 
 
 def test_a_file_that_is_replaced_stays_as_private_as_it_was(tmp_path):
@@ -93,7 +101,9 @@ def test_a_folder_is_refused(name, tmp_path, monkeypatch):
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot write .*: No such file or directory; choose another --output"):
+    with pytest.raises(
+        UsageError, match=r"cannot write .*: No such file or directory; choose another --output"
+    ):
         write_text("text", tmp_path / "absent" / "out.csv")
 
 

@@ -23,12 +23,16 @@ def measured(monkeypatch):
 
 def run(*arguments):
     arguments = ["run", "-t", "copy", "-T", "5", *arguments]
-    return CliRunner().invoke(cli, ["-p", "no:torch", "-p", "no:jax", *arguments], standalone_mode=False)
+    return CliRunner().invoke(
+        cli, ["-p", "no:torch", "-p", "no:jax", *arguments], standalone_mode=False
+    )
 
 
 @pytest.mark.parametrize("engines", ["numpy:vectorised,numpy:loop", "numpy:all"])
 def test_many_launches_are_counted_when_the_plan_is_known(measured, engines):
-    result = run("-b", engines, "--seed", SEEDS)  # ten or fewer combinations where one stands for all variants
+    result = run(
+        "-b", engines, "--seed", SEEDS
+    )  # ten or fewer combinations where one stands for all variants
     assert isinstance(result.exception, UsageError)
     assert "launches, more than 10: add --yes" in str(result.exception)
     assert measured == []

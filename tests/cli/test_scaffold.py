@@ -47,7 +47,9 @@ def test_any_identifier_gives_code_that_compiles(name, module, class_name):
     compile(files[f"tests/test_{module}.py"], module, "exec")
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a b", "a.b", "2fast", "-x", "_", "é", "x" * 65, "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["", "../up", "a b", "a.b", "2fast", "-x", "_", "é", "x" * 65, "a\nb"]
+)
 def test_a_name_that_is_no_identifier_is_refused_and_nothing_is_written(name, tmp_path):
     with pytest.raises(UsageError, match="is not allowed"):
         create("backend", name, tmp_path)
@@ -74,7 +76,9 @@ def test_a_folder_with_something_in_it_is_never_touched(tmp_path):
     (tmp_path / "harness-leaky" / "README.md").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="exists already and is not an empty folder"):
         create("cell", "leaky", tmp_path)
-    assert [path.read_text(encoding="utf-8") for path in (tmp_path / "harness-leaky").iterdir()] == ["mine"]
+    assert [
+        path.read_text(encoding="utf-8") for path in (tmp_path / "harness-leaky").iterdir()
+    ] == ["mine"]
 
 
 def test_an_empty_folder_is_filled(tmp_path):
@@ -107,7 +111,9 @@ def python(tmp_path):
     """The interpreter of a new environment that sees the packages of this one, its editable installs included."""
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     interpreter = tmp_path / "venv" / "bin" / "python"
-    purelib = run(interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
+    purelib = run(
+        interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path
+    ).strip()
     line = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
     (Path(purelib) / "outer.pth").write_text(line, encoding="utf-8")
     return interpreter
@@ -118,12 +124,31 @@ def python(tmp_path):
 def test_a_package_installs_is_found_and_passes_its_tests(kind, python, tmp_path):
     for name in ("pip", "hatchling", "editables"):
         try:
-            distribution(name)  # find_spec("pip") would put away setuptools' distutils for the rest of this process
+            distribution(
+                name
+            )  # find_spec("pip") would put away setuptools' distutils for the rest of this process
         except PackageNotFoundError:
             pytest.skip(f"{name} is needed to install without a package index")
     package = create(kind, KINDS[kind], tmp_path)
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
-    run(sys.executable, "-m", "pip", "--python", python, "install", *options, "-e", package, cwd=tmp_path)
+    options = [
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        *options,
+        "-e",
+        package,
+        cwd=tmp_path,
+    )
     listing = "from harness.plugins import load_plugins; print(load_plugins())"
     assert f"{KINDS[kind]!r}" in run(python, "-c", listing, cwd=tmp_path)
     quiet = {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": "-p no:cacheprovider"}

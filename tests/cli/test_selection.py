@@ -21,11 +21,28 @@ CPUS = {"e1f0aa": {"cpu": {"model": "EPYC"}, "cores": {"logical": 2}, "memory_gi
 
 
 def make(
-    engine="numpy:native", cell="lstm", length=50, task="copy", place="e1f0aa", start="2026-01-01T00:00:00", **trial
+    engine="numpy:native",
+    cell="lstm",
+    length=50,
+    task="copy",
+    place="e1f0aa",
+    start="2026-01-01T00:00:00",
+    **trial,
 ):
     backend, variant = engine.split(":")
-    asked = {"backend": backend, "variant": variant, "task": task, "cell": cell, "length": length} | trial
-    figures = {"loss_validation": 0.5, "tokens_per_second": 1e3, "parity_error": 1e-7, "step_seconds_median": 0.01}
+    asked = {
+        "backend": backend,
+        "variant": variant,
+        "task": task,
+        "cell": cell,
+        "length": length,
+    } | trial
+    figures = {
+        "loss_validation": 0.5,
+        "tokens_per_second": 1e3,
+        "parity_error": 1e-7,
+        "step_seconds_median": 0.01,
+    }
     known = {"environment_id": place, "environment": CPUS.get(place, {}), "started_at": start}
     return Record(Trial(**asked), "ok", figures=figures, **known)
 
@@ -49,7 +66,10 @@ RECORDS = [
         ({"backends": ["numpy:all"]}, 16),
         ({"backends": ["numpy:loop", "torch"]}, 16),
         ({"lengths": [25, 75]}, 12),
-        ({"tasks": ["adding"], "cells": ["rnn"], "backends": ["torch:library"], "lengths": [50]}, 1),
+        (
+            {"tasks": ["adding"], "cells": ["rnn"], "backends": ["torch:library"], "lengths": [50]},
+            1,
+        ),
     ],
 )
 def test_a_selection_keeps_what_is_named(wanted, count):
@@ -123,17 +143,27 @@ def test_names_are_as_long_as_it_takes_and_an_unknown_place_has_none():
 
 def launches(engine, hours) -> Record:
     begun = [f"2026-01-01T{hour:02}:00:00" for hour in hours]
-    details = {"launches": len(hours), "launch_figures": [{"status": "ok", "started_at": start} for start in begun]}
+    details = {
+        "launches": len(hours),
+        "launch_figures": [{"status": "ok", "started_at": start} for start in begun],
+    }
     return replace(make(engine, start=begun[0]), details=details)
 
 
 @pytest.mark.parametrize(
-    ("hours", "told"), [(([0, 3, 4], [1, 2, 5]), False), (([0, 1, 2], [3, 4, 5]), True), (([0], [1]), True)]
+    ("hours", "told"),
+    [(([0, 3, 4], [1, 2, 5]), False), (([0, 1, 2], [3, 4, 5]), True), (([0], [1]), True)],
 )
 def test_multiples_of_launches_that_took_no_turns_say_so(hours, told):
     records = [launches("numpy:native", hours[0]), launches("torch:library", hours[1])]
     (grid,) = relative(records, "numpy:native")
-    assert any(note.startswith("not interleaved with numpy:native: torch:library;") for note in grid.notes) == told
+    assert (
+        any(
+            note.startswith("not interleaved with numpy:native: torch:library;")
+            for note in grid.notes
+        )
+        == told
+    )
 
 
 def test_single_launches_of_many_networks_took_turns_where_the_engines_alternate():
@@ -170,10 +200,25 @@ def report(*arguments):
 
 def test_the_command_takes_the_filters_as_run_takes_its_axes(store):
     done = report(
-        store, "-t", "copy", "-c", "rnn,lstm", "-b", "numpy:loop", "-b", "torch", "-T", "25:100:x2", "-f", "json"
+        store,
+        "-t",
+        "copy",
+        "-c",
+        "rnn,lstm",
+        "-b",
+        "numpy:loop",
+        "-b",
+        "torch",
+        "-T",
+        "25:100:x2",
+        "-f",
+        "json",
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {(row["task"], row["variant"]) for row in rows} == {("copy", "loop"), ("copy", "library")}
+    assert {(row["task"], row["variant"]) for row in rows} == {
+        ("copy", "loop"),
+        ("copy", "library"),
+    }
     assert (len(rows), done.stderr) == (8, "note: no such record with T = 100\n")
     wrong = report(store, "--cell", "lsmt")
     assert (wrong.returncode, wrong.stdout) == (2, "")
@@ -194,5 +239,8 @@ def test_the_command_writes_parquet_to_a_file_alone(store, tmp_path):
 
 def test_the_command_writes_latex_of_tables_and_of_multiples(store):
     assert r"\begin{tabular}" in report(store, "-f", "latex").stdout
-    assert r"as a multiple of numpy:loop" in report(store, "-f", "latex", "--relative", "numpy:loop").stdout
+    assert (
+        r"as a multiple of numpy:loop"
+        in report(store, "-f", "latex", "--relative", "numpy:loop").stdout
+    )
     assert report(store, "-f", "csv", "--relative", "numpy:loop").returncode == 2

@@ -40,7 +40,9 @@ def statuses(store):
 LOADING = "import sys, time\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep({seconds})\n"
 
 
-@pytest.mark.parametrize("module", ["rich_click", "pluggy"])  # before the command line is there, and after
+@pytest.mark.parametrize(
+    "module", ["rich_click", "pluggy"]
+)  # before the command line is there, and after
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_while_the_command_line_loads_ends_it_without_a_traceback(name, module, tmp_path):
     (tmp_path / f"{module}.py").write_text(LOADING.format(seconds=200), encoding="utf-8")
@@ -52,8 +54,12 @@ def test_a_signal_while_the_command_line_loads_ends_it_without_a_traceback(name,
 
 
 def test_a_hang_up_while_the_command_line_loads_is_ignored_where_it_was_at_the_start(tmp_path):
-    (tmp_path / "pluggy.py").write_text(LOADING.format(seconds=1) + "sys.exit(7)\n", encoding="utf-8")
-    with start("run", path=tmp_path, preexec_fn=ignore_hang_ups, stderr=subprocess.PIPE, text=True) as process:
+    (tmp_path / "pluggy.py").write_text(
+        LOADING.format(seconds=1) + "sys.exit(7)\n", encoding="utf-8"
+    )
+    with start(
+        "run", path=tmp_path, preexec_fn=ignore_hang_ups, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr.readline() == "loading\n"
         process.send_signal(signal.SIGHUP)
         assert process.wait(WAIT_SECONDS) == 7
@@ -63,7 +69,14 @@ def test_a_hang_up_while_the_command_line_loads_is_ignored_where_it_was_at_the_s
 def test_a_signal_lets_the_running_trial_finish_and_says_how_to_go_on(name, tmp_path):
     store = tmp_path / "s.sqlite"
     with run(
-        store, "--steps", "8,20", "--seed", "0,1", stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        store,
+        "--steps",
+        "8,20",
+        "--seed",
+        "0,1",
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as one:
         first = one.stderr.readline()
         assert re.match(r"\[1/4\] echo rnn T=3 faulty:slow steps=\d+ seed=\d  ok", first), first
@@ -87,7 +100,9 @@ def test_a_signal_that_comes_while_the_progress_is_written_breaks_nothing(capfd)
             return super().write(data)
 
     raw = Interrupted(os.dup(2), "w")
-    with io.TextIOWrapper(io.BufferedWriter(raw), write_through=True, line_buffering=True) as stream:
+    with io.TextIOWrapper(
+        io.BufferedWriter(raw), write_through=True, line_buffering=True
+    ) as stream:
         console = Console(file=stream)
         with stopping_on_signals(console.print) as stop:
             for _ in range(2):
@@ -105,7 +120,9 @@ def ignore_hang_ups():
 
 def test_a_run_that_was_started_to_ignore_hang_ups_goes_on(tmp_path):
     store = tmp_path / "s.sqlite"
-    with run(store, "--steps", "8,20", preexec_fn=ignore_hang_ups, stderr=subprocess.PIPE, text=True) as process:
+    with run(
+        store, "--steps", "8,20", preexec_fn=ignore_hang_ups, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr.readline().startswith("[1/2] echo rnn")
         process.send_signal(signal.SIGHUP)
         _, err = process.communicate(timeout=WAIT_SECONDS)
@@ -113,7 +130,9 @@ def test_a_run_that_was_started_to_ignore_hang_ups_goes_on(tmp_path):
     assert statuses(store) == ["ok", "ok"]
 
 
-@pytest.mark.parametrize("heeded", [True, False])  # ignored, no signal comes: as where writing fails before it does
+@pytest.mark.parametrize(
+    "heeded", [True, False]
+)  # ignored, no signal comes: as where writing fails before it does
 def test_a_terminal_that_hangs_up_costs_no_record(heeded, tmp_path):
     store, (ours, theirs) = tmp_path / "s.sqlite", pty.openpty()
 
@@ -124,7 +143,9 @@ def test_a_terminal_that_hangs_up_costs_no_record(heeded, tmp_path):
             ignore_hang_ups()
 
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-    with run(store, "--steps", "8,20", "--seed", "0,1", preexec_fn=take_terminal, **streams) as process:
+    with run(
+        store, "--steps", "8,20", "--seed", "0,1", preexec_fn=take_terminal, **streams
+    ) as process:
         os.close(theirs)
         shown = b""
         while not re.search(rb"\[1/4\] echo rnn T=3 faulty:slow \w+=\d+ \w+=\d+  .*ok", shown):

@@ -24,7 +24,9 @@ def status(store, *arguments):
 
 
 def join(store, command="harness run plan.toml", launches=1, mode="resume"):
-    return store.ledger.join(command, {"plan": "p", "launches": launches}, {TRIAL.trial_id: "f"}, mode)
+    return store.ledger.join(
+        command, {"plan": "p", "launches": launches}, {TRIAL.trial_id: "f"}, mode
+    )
 
 
 def begin(store):
@@ -75,7 +77,9 @@ def test_after_the_end_the_last_run_is_told(store):
     store.ledger.add(place, Record(TRIAL, "ok"), None, {})
     store.ledger.leave(place)
     shown = status(store).stdout
-    assert shown.startswith("nothing measures into this store now; run 1 (harness run plan.toml) of ")
+    assert shown.startswith(
+        "nothing measures into this store now; run 1 (harness run plan.toml) of "
+    )
     assert shown.endswith("  1 ok\n")
 
 
@@ -92,7 +96,9 @@ def test_a_last_run_that_was_interrupted_is_told_with_what_is_left_and_how_to_go
     assert (last["run"], last["wanted"], last["left"]) == (1, 4, 2)
 
 
-@pytest.mark.parametrize(("option", "mode"), [("--fresh", "fresh"), ("--retry-failed", "retry_failed")])
+@pytest.mark.parametrize(
+    ("option", "mode"), [("--fresh", "fresh"), ("--retry-failed", "retry_failed")]
+)
 def test_a_run_that_measured_anew_is_gone_on_with_without_the_option(store, option, mode):
     store.ledger.leave(join(store, f"harness run plan.toml {option}", mode=mode))
     assert f"go on: the same command without {option}\n" in status(store).stdout
@@ -103,7 +109,9 @@ def test_it_only_reads(store, tmp_path):
     before = (tmp_path / "s.sqlite").read_bytes()
     status(store)
     assert (tmp_path / "s.sqlite").read_bytes() == before
-    missing = CliRunner().invoke(cli, ["status", str(tmp_path / "none.sqlite")], standalone_mode=False)
+    missing = CliRunner().invoke(
+        cli, ["status", str(tmp_path / "none.sqlite")], standalone_mode=False
+    )
     assert isinstance(missing.exception, StoreError)
 
 

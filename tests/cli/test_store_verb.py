@@ -32,8 +32,15 @@ def record(length: int = 20, status: str = "ok", **fields) -> Record:
         task_options={"symbols": 8},
         seed=2**62,
     )
-    known = {"figures": {"loss_final": 0.25, "solved": False, "parameters": 310}, "details": {"notes": ["n"]}}
-    origin = {"environment": PLACE, "environment_id": "e1", "started_at": "2026-01-01T00:00:00+00:00"}
+    known = {
+        "figures": {"loss_final": 0.25, "solved": False, "parameters": 310},
+        "details": {"notes": ["n"]},
+    }
+    origin = {
+        "environment": PLACE,
+        "environment_id": "e1",
+        "started_at": "2026-01-01T00:00:00+00:00",
+    }
     return Record(trial, status, **known, **origin, curves={"loss": [0.5, None]}, **fields)
 
 
@@ -85,18 +92,36 @@ def test_a_whole_store_is_found_whole(stored):
             "UPDATE records SET figures = '{odd' WHERE record_id = 2",
             r"record 2 \(trial \w+, run 1\): it cannot be read",
         ),
-        ("UPDATE records SET figures = '[]' WHERE record_id = 2", r"record 2 .*: figures cannot be read"),
-        ("UPDATE records SET details = CAST(X'7B22FF227D' AS TEXT) WHERE record_id = 2", r"record 2 .*cannot be read"),
+        (
+            "UPDATE records SET figures = '[]' WHERE record_id = 2",
+            r"record 2 .*: figures cannot be read",
+        ),
+        (
+            "UPDATE records SET details = CAST(X'7B22FF227D' AS TEXT) WHERE record_id = 2",
+            r"record 2 .*cannot be read",
+        ),
         ("UPDATE records SET status = 'splendid' WHERE record_id = 2", r"record 2 .*splendid"),
-        ("UPDATE records SET environment = 'gone' WHERE record_id = 2", "record 2 .*: its environment gone is missing"),
+        (
+            "UPDATE records SET environment = 'gone' WHERE record_id = 2",
+            "record 2 .*: its environment gone is missing",
+        ),
         ("UPDATE records SET run_id = 7 WHERE record_id = 2", "record 2 .*: its run 7 is missing"),
-        ("UPDATE trials SET content = '{}' WHERE length = 50", r"record 2 .*: its trial cannot be read"),
+        (
+            "UPDATE trials SET content = '{}' WHERE length = 50",
+            r"record 2 .*: its trial cannot be read",
+        ),
         (
             "UPDATE trials SET content = replace(content, '\"hidden\":128', '\"hidden\":64') WHERE length = 50",
             r"record 2 .*: its trial was altered: it hashes to \w+",
         ),
-        ("UPDATE curves SET content = X'00' WHERE record_id = 2", "curves 2 loss: content cannot be read"),
-        ("UPDATE curves SET record_id = 9 WHERE record_id = 2", "curves 9 loss: its record 9 is missing"),
+        (
+            "UPDATE curves SET content = X'00' WHERE record_id = 2",
+            "curves 2 loss: content cannot be read",
+        ),
+        (
+            "UPDATE curves SET record_id = 9 WHERE record_id = 2",
+            "curves 9 loss: its record 9 is missing",
+        ),
         ("UPDATE runs SET command = 'x'", "runs 1: command cannot be read"),
         ("UPDATE environments SET content = '{'", r"environments \w+: content cannot be read"),
     ],
@@ -134,7 +159,13 @@ def test_info_counts_what_is_there(stored):
     assert (found["runs"], found["trials"], found["records"]) == (2, 2, 4)
     assert found["statuses"] == {"ok": 3, "failed": 1}
     assert found["environments"] == [
-        {"environment_id": "e1", "records": 4, "cpu": "some CPU", "system": "Linux", "gpus": ["a card"]}
+        {
+            "environment_id": "e1",
+            "records": 4,
+            "cpu": "some CPU",
+            "system": "Linux",
+            "gpus": ["a card"],
+        }
     ]
     assert found["size_bytes"] > 10_000
     told = harness("info", stored).stdout
@@ -150,7 +181,10 @@ def test_info_of_a_store_without_records_is_no_error(location):
 
 
 def test_json_lines_hold_every_launch_with_all_columns_and_contents(stored):
-    lines = [json.loads(line) for line in harness("export", stored, "-f", "jsonl", "--curves").stdout.splitlines()]
+    lines = [
+        json.loads(line)
+        for line in harness("export", stored, "-f", "jsonl", "--curves").stdout.splitlines()
+    ]
     assert [(row["run_id"], row["launch"], row["status"]) for row in lines] == [
         (1, 1, "ok"), (1, 2, "ok"), (1, 1, "ok"), (2, 1, "failed"),
     ]  # fmt: skip
@@ -178,13 +212,20 @@ def test_parquet_has_typed_columns_and_null_for_unknown(stored, tmp_path):
     table = parquet.read_table(target)
     assert table.column_names == [*FLAT_COLUMNS, "curves"]
     row = table.to_pylist()[0]
-    assert (row["loss_final"], row["solved"], row["accuracy"], row["seed"]) == (0.25, False, None, 2**62)
+    assert (row["loss_final"], row["solved"], row["accuracy"], row["seed"]) == (
+        0.25,
+        False,
+        None,
+        2**62,
+    )
     assert str(table.schema.field("accuracy").type) == "double"
     assert table.to_pylist()[3]["reason"] == HOSTILE.replace("\ud800", "\\ud800")
     assert json.loads(row["curves"]) == {"loss": [0.5, None]}
 
 
-def test_parquet_without_pyarrow_says_what_to_install_and_leaves_no_file(stored, tmp_path, monkeypatch):
+def test_parquet_without_pyarrow_says_what_to_install_and_leaves_no_file(
+    stored, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UnavailableError, match=r'pip install "rnn-harness\[parquet\]"'):
         harness("export", stored, "-f", "parquet", "-o", tmp_path / "out.parquet")
@@ -194,7 +235,9 @@ def test_parquet_without_pyarrow_says_what_to_install_and_leaves_no_file(stored,
 def test_one_run_is_exported_by_its_name(stored, tmp_path):
     target = tmp_path / "out.csv"
     harness("export", stored, "--run", "last", "-o", target)
-    assert [row["status"] for row in csv.DictReader(io.StringIO(target.read_text(encoding="utf-8")))] == ["failed"]
+    assert [
+        row["status"] for row in csv.DictReader(io.StringIO(target.read_text(encoding="utf-8")))
+    ] == ["failed"]
     with pytest.raises(UsageError, match="has no run 9; its runs: 1, 2"):
         harness("export", stored, "--run", "9")
 

@@ -28,7 +28,9 @@ def test_lengths_read_lists_and_ranges(text, lengths):
     assert convert(types.Lengths(), text) == lengths
 
 
-@pytest.mark.parametrize("text", ["", "5,", "x", "10:5:x2", "0:8:x2", "1:8:x1", "1:8:0", "1:1000000000:1", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["", "5,", "x", "10:5:x2", "0:8:x2", "1:8:x1", "1:8:0", "1:1000000000:1", "1.5"]
+)
 def test_lengths_refuse_what_is_no_length(text):
     with pytest.raises(click.BadParameter):
         convert(types.Lengths(), text)
@@ -42,7 +44,9 @@ def test_numbers_may_be_none_where_an_option_can_be_switched_off():
 
 def test_words_beside_numbers_are_taken_in_any_case_and_named_in_the_error():
     assert convert(types.CHECKPOINTS, "off,AUTO,64") == ("off", "auto", 64)
-    with pytest.raises(click.BadParameter, match="whole numbers, separated by commas, or off or auto"):
+    with pytest.raises(
+        click.BadParameter, match="whole numbers, separated by commas, or off or auto"
+    ):
         convert(types.CHECKPOINTS, "on")
     with pytest.raises(click.BadParameter, match="numbers, separated by commas, or none"):
         convert(types.NUMBERS_OR_NONE, "off")
@@ -63,12 +67,16 @@ def test_durations_refuse_what_is_no_duration(text):
         convert(types.Duration(), text)
 
 
-@pytest.mark.parametrize(("text", "size"), [("16MiB", 2**24), ("500MB", 5 * 10**8), ("1.5GiB", 3 * 2**29)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("16MiB", 2**24), ("500MB", 5 * 10**8), ("1.5GiB", 3 * 2**29)]
+)
 def test_amounts_of_memory_are_bytes(text, size):
     assert convert(types.Size(), text) == size
 
 
-@pytest.mark.parametrize(("text", "reason"), [("0GB", "the least is 16MiB"), ("16MB", "the least"), ("2", "no amount")])
+@pytest.mark.parametrize(
+    ("text", "reason"), [("0GB", "the least is 16MiB"), ("16MB", "the least"), ("2", "no amount")]
+)
 def test_amounts_of_memory_refuse_what_no_launch_can_do_with(text, reason):
     with pytest.raises(click.BadParameter, match=reason):
         convert(types.Size(), text)
@@ -76,12 +84,22 @@ def test_amounts_of_memory_refuse_what_no_launch_can_do_with(text, reason):
 
 def test_settings_are_json_where_they_can_be_and_text_elsewhere():
     settings = types.task_settings(
-        ["task.copy.symbols=8", "task.copy.data=fixed", 'task.char.prime="1"', "task.char.corpus=../a=b.txt"]
+        [
+            "task.copy.symbols=8",
+            "task.copy.data=fixed",
+            'task.char.prime="1"',
+            "task.char.corpus=../a=b.txt",
+        ]
     )
-    assert settings == {"copy": {"symbols": 8, "data": "fixed"}, "char": {"prime": "1", "corpus": "../a=b.txt"}}
+    assert settings == {
+        "copy": {"symbols": 8, "data": "fixed"},
+        "char": {"prime": "1", "corpus": "../a=b.txt"},
+    }
 
 
-@pytest.mark.parametrize("text", ["task.copy", "copy.symbols=8", "task.copy.symbols", "task..x=1", "task.a.b.c.=1"])
+@pytest.mark.parametrize(
+    "text", ["task.copy", "copy.symbols=8", "task.copy.symbols", "task..x=1", "task.a.b.c.=1"]
+)
 def test_settings_refuse_another_form(text):
     with pytest.raises(click.BadParameter, match=r"task\.NAME\.OPTION=VALUE"):
         types.task_settings([text])

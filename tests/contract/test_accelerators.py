@@ -11,13 +11,17 @@ from harness.contract import accelerators, may_have_accelerator
     ("platform", "files", "answer"),
     [("linux", (), False), ("linux", (Path(__file__),), True), ("darwin", (), True)],
 )
-def test_no_is_said_only_on_linux_without_a_device_file(monkeypatch, tmp_path, platform, files, answer):
+def test_no_is_said_only_on_linux_without_a_device_file(
+    monkeypatch, tmp_path, platform, files, answer
+):
     monkeypatch.setattr(accelerators.sys, "platform", platform)
     monkeypatch.setattr(accelerators, "DEVICE_FILES", (tmp_path / "absent", *files))
     assert may_have_accelerator() is answer
 
 
-@pytest.mark.skipif(may_have_accelerator(), reason="a GPU can be here, so the frameworks must be asked")
+@pytest.mark.skipif(
+    may_have_accelerator(), reason="a GPU can be here, so the frameworks must be asked"
+)
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_planning_on_a_machine_without_accelerator_imports_no_framework(tmp_path, name):
     code = (

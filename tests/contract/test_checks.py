@@ -28,7 +28,9 @@ L, B, H = 2, 3, 4
 MODEL = Model(LSTM(), Inputs("token", 5), H, L, 5, "cross_entropy")
 WEIGHTS = {name: np.full(shape, 0.1) for name, shape in MODEL.parameter_shapes().items()}
 ENGINES = [
-    pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
+    pytest.param(
+        name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed")
+    )
     for name in ("numpy", "torch", "jax")
 ]
 
@@ -50,18 +52,24 @@ def test_a_variant_on_offer_passes():
 
 
 def test_a_known_variant_that_cannot_be_had_is_unavailable_with_reason_and_cure():
-    with pytest.raises(UnavailableError, match=r"^tortoise:fast cannot run here: a leg is gone\. Cure: grow a leg$"):
+    with pytest.raises(
+        UnavailableError, match=r"^tortoise:fast cannot run here: a leg is gone\. Cure: grow a leg$"
+    ):
         check_variant(Tortoise(), LSTM(), "fast")
 
 
 def test_a_variant_that_nobody_knows_is_unknown():
-    with pytest.raises(UnknownNameError, match=r"unknown variant of backend 'tortoise': 'slwo'\. Did you mean slow"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown variant of backend 'tortoise': 'slwo'\. Did you mean slow"
+    ):
         check_variant(Tortoise(), LSTM(), "slwo")
 
 
 def test_a_number_format_that_is_not_there_is_named_with_those_that_are():
     check_dtype(Tortoise(), Execution("slow", dtype="float64"))
-    with pytest.raises(UsageError, match="tortoise has no dtype 'tf32' on cpu; it has: float32, float64"):
+    with pytest.raises(
+        UsageError, match="tortoise has no dtype 'tf32' on cpu; it has: float32, float64"
+    ):
         check_dtype(Tortoise(), Execution("slow", dtype="tf32"))
 
 
@@ -71,9 +79,13 @@ def test_numpy_trains_in_no_other_number_format_than_it_was_asked_for(dtype):
         NumpyBackend().trainer(MODEL, Optimizer(), WEIGHTS, Execution("vectorised", dtype=dtype))
 
 
-@pytest.mark.parametrize("backend", [KerasTorchBackend(), KerasJaxBackend()], ids=lambda backend: backend.name)
+@pytest.mark.parametrize(
+    "backend", [KerasTorchBackend(), KerasJaxBackend()], ids=lambda backend: backend.name
+)
 def test_keras_refuses_each_number_format_in_its_own_words(backend):
-    with pytest.raises(UsageError, match=f"{backend.name} has no dtype 'bfloat16' on cpu; it has: float32"):
+    with pytest.raises(
+        UsageError, match=f"{backend.name} has no dtype 'bfloat16' on cpu; it has: float32"
+    ):
         backend.trainer(MODEL, Optimizer(), WEIGHTS, Execution("layers", dtype="bfloat16"))
     with pytest.raises(UnsupportedError, match="round float64 to float32"):
         backend.trainer(MODEL, Optimizer(), WEIGHTS, Execution("layers", dtype="float64"))
@@ -105,7 +117,9 @@ def test_a_state_that_does_not_fit_is_refused(state):
 @pytest.mark.parametrize("name", ENGINES)
 def test_no_trainer_takes_an_empty_state(name):
     [backend] = import_module(f"harness_{name}").harness_backends()
-    trainer = backend.trainer(MODEL, Optimizer(), WEIGHTS, Execution(backend.variants(MODEL.cell)[0]))
+    trainer = backend.trainer(
+        MODEL, Optimizer(), WEIGHTS, Execution(backend.variants(MODEL.cell)[0])
+    )
     with pytest.raises(UsageError, match="a state of lstm"):
         trainer.load_state(())
     assert trainer.state() is None

@@ -16,8 +16,12 @@ MARKS = {"exploding": "↑", "vanishing": "↓"}
 def record(status="ok", curves=None, details=None, **figures):
     known = {"gradient_norm_first": 2.0, "gradient_norm_median": 2.07, "gradient_norm_max": 9.0,
              "gradient_norm_last": 2.0, "gradient_horizon": 40, "gradient_decay": 0.95}  # fmt: skip
-    trial = Trial(backend="numpy", variant="loop", task="adding", cell="rnn_relu", length=50, steps=40)
-    return Record(trial, status, figures=known | figures, curves=curves or {}, details=details or {})
+    trial = Trial(
+        backend="numpy", variant="loop", task="adding", cell="rnn_relu", length=50, steps=40
+    )
+    return Record(
+        trial, status, figures=known | figures, curves=curves or {}, details=details or {}
+    )
 
 
 def curve(*norms, decay=1.05):
@@ -31,17 +35,39 @@ def curve(*norms, decay=1.05):
         (record(gradient_norm_max=9.8e8, gradient_horizon=1), True),
         (record(gradient_norm_max=206.0), False),
         (record(gradient_norm_max=208.0), True),
-        (record(gradient_norm_max=208.0, gradient_norm_first=3.0), False),  # begins high: training made it small
+        (
+            record(gradient_norm_max=208.0, gradient_norm_first=3.0),
+            False,
+        ),  # begins high: training made it small
         (record(gradient_norm_first=None, gradient_norm_max=208.0), True),
         (record(gradient_decay=1.02), True),
         (record(gradient_decay=1.005), False),
-        (record(gradient_decay=1.02, curves={"gradient_flow": {"final": curve(1.0, 0.1, 0.9)}}), False),
-        (record(curves={"gradient_flow": {"initial": curve(1.0, 1.1, 1.2), "final": curve(1.0, decay=None)}}), True),
+        (
+            record(gradient_decay=1.02, curves={"gradient_flow": {"final": curve(1.0, 0.1, 0.9)}}),
+            False,
+        ),
+        (
+            record(
+                curves={
+                    "gradient_flow": {
+                        "initial": curve(1.0, 1.1, 1.2),
+                        "final": curve(1.0, decay=None),
+                    }
+                }
+            ),
+            True,
+        ),
         (record(curves={"gradient_flow": {"initial": curve(1.0, 1e300, None)}}), True),
         (record("diverged", curves={"gradient_norm": [2.0, 3.0, None]}), True),
         (record("diverged", curves={"gradient_norm": [2.0, 3.0, 4.0]}), False),
         (
-            record("ok", curves={"gradient_norm": "text", "gradient_flow": {"final": [3], "initial": {"median": 1}}}),
+            record(
+                "ok",
+                curves={
+                    "gradient_norm": "text",
+                    "gradient_flow": {"final": [3], "initial": {"median": 1}},
+                },
+            ),
             False,
         ),
         (record("failed", details={"gradient_exploding": True}), True),

@@ -5,7 +5,9 @@ import pytest
 from harness.contract.names import LONGEST, printable, shortened
 
 
-@pytest.mark.parametrize("code", [0x1B, 0x9F, 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+@pytest.mark.parametrize(
+    "code", [0x1B, 0x9F, 0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
 def test_a_character_that_a_terminal_would_obey_is_shown_as_an_escape(code):
     shown = printable(f"a{chr(code)}b")
     assert shown.isascii()

@@ -57,13 +57,23 @@ def test_updates_stay_in_float32_and_start_afresh_after_reset(rule):
     ("ours", "scheduler", "settings_"),
     [
         (Optimizer(learning_rate=0.3), "ConstantLR", {"factor": 1.0}),
-        (Optimizer(learning_rate=0.3, schedule="exponential", schedule_factor=0.9), "ExponentialLR", {"gamma": 0.9}),
         (
-            Optimizer(learning_rate=0.3, schedule="exponential", schedule_steps=4, schedule_factor=0.5),
+            Optimizer(learning_rate=0.3, schedule="exponential", schedule_factor=0.9),
+            "ExponentialLR",
+            {"gamma": 0.9},
+        ),
+        (
+            Optimizer(
+                learning_rate=0.3, schedule="exponential", schedule_steps=4, schedule_factor=0.5
+            ),
             "StepLR",
             {"step_size": 4, "gamma": 0.5},
         ),
-        (Optimizer(learning_rate=0.3, schedule="cosine", schedule_steps=12), "CosineAnnealingLR", {"T_max": 12}),
+        (
+            Optimizer(learning_rate=0.3, schedule="cosine", schedule_steps=12),
+            "CosineAnnealingLR",
+            {"T_max": 12},
+        ),
     ],
     ids=["constant", "exponential", "steps", "cosine"],
 )
@@ -98,7 +108,9 @@ def test_clip_norm_bounds_the_norm_and_keeps_the_direction(gradient, limit):
     norm = global_norm(gradient)
     changed = clip(Optimizer(clip_norm=limit), clipped, norm)
     assert changed == (norm > limit)
-    np.testing.assert_allclose(clipped, gradient * min(1.0, limit / norm) if norm else gradient, rtol=1e-12)
+    np.testing.assert_allclose(
+        clipped, gradient * min(1.0, limit / norm) if norm else gradient, rtol=1e-12
+    )
 
 
 @settings(deadline=None)

@@ -18,4 +18,6 @@ def test_a_plan_names_what_exists(path):
         plugins.task(task).Options.model_validate(request.task_options.get(task, {}))
     for engine in request.axes.get("backend", ()):
         name = engine.partition(":")[0]
-        assert name in {*plugins.backends, *plugins.groups}, "install the project anew: its entry points have changed"
+        assert name in {*plugins.backends, *plugins.groups}, (
+            "install the project anew: its entry points have changed"
+        )

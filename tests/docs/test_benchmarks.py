@@ -26,21 +26,39 @@ exit 99
 """
 
 
-@pytest.mark.parametrize(("equal", "slowed", "passes"), [(0, 4, True), (4, 4, False), (0, 0, False), (0, 5, False)])
-def test_equal_code_that_is_called_slower_and_slow_code_that_is_not_fail(tmp_path, equal, slowed, passes):
+@pytest.mark.parametrize(
+    ("equal", "slowed", "passes"), [(0, 4, True), (4, 4, False), (0, 0, False), (0, 5, False)]
+)
+def test_equal_code_that_is_called_slower_and_slow_code_that_is_not_fail(
+    tmp_path, equal, slowed, passes
+):
     program = tmp_path / "harness"
     program.write_text(FAKE.format(equal=equal, slowed=slowed))
     program.chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE": str(tmp_path / "s.sqlite")}
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "STORE": str(tmp_path / "s.sqlite"),
+    }
     done = subprocess.run(["sh", SCRIPT], env=environment, capture_output=True, check=False)
     assert (done.returncode == 0) == passes
 
 
-@pytest.mark.parametrize("engine", ["numpy:vectorised", "torch:library", "torch:fused", "jax:fused"])
+@pytest.mark.parametrize(
+    "engine", ["numpy:vectorised", "torch:library", "torch:fused", "jax:fused"]
+)
 def test_the_gradient_norm_can_be_taken_out_of_each_engine(engine):
     benchmark = runpy.run_path(str(BENCHMARKS / "instrumentation.py"))
     backend, variant = engine.split(":")
-    trial = Trial(backend=backend, variant=variant, task="adding", cell="lstm", length=4, hidden=5, batch=2, steps=2)
+    trial = Trial(
+        backend=backend,
+        variant=variant,
+        task="adding",
+        cell="lstm",
+        length=4,
+        hidden=5,
+        batch=2,
+        steps=2,
+    )
     plugins = load_plugins()
     setup = prepare(trial, plugins, plugins.backend(backend), engine)
     batch, norms = next(setup.training()), []
@@ -55,17 +73,26 @@ def test_the_gradient_norm_can_be_taken_out_of_each_engine(engine):
     ("arguments", "told"),
     [
         ("overhead.py nosuch", "error: unknown backend 'nosuch'"),
-        ("instrumentation.py flax:linen", "error: unknown backend whose norm can be left out: 'flax'"),
+        (
+            "instrumentation.py flax:linen",
+            "error: unknown backend whose norm can be left out: 'flax'",
+        ),
         ("startup.py --launches 0", "--launches: at least 1 is needed"),
         ("memory_limits.py numpy:nosuch", "error: unknown variant of backend 'numpy': 'nosuch'"),
-        ("profile_step.py numpy:all lstm 8 1 1 5", "error: numpy:all is more than one engine: name a variant"),
+        (
+            "profile_step.py numpy:all lstm 8 1 1 5",
+            "error: numpy:all is more than one engine: name a variant",
+        ),
         ("profile_step.py numpy:loop lstm x 1 1 5", "error: hidden = 'x'"),
         ("profile_step.py flax lstm 8 1 1 5", "error: unknown backend with a profiler: 'flax'"),
         ("drift.py --runs 0", "--runs: at least 1 is needed"),
         ("drift.py --launches 1", "--launches: at least 2 is needed"),
         ("drift.py --affinity x", "'x'"),
         ("large_store.py time nosuch.sqlite", "there is no store nosuch.sqlite"),
-        ("large_store.py make nosuch/x.sqlite --trials 100", "error: store nosuch/x.sqlite: there is no directory"),
+        (
+            "large_store.py make nosuch/x.sqlite --trials 100",
+            "error: store nosuch/x.sqlite: there is no directory",
+        ),
         ("large_store.py make x.sqlite --points 0", "--points: at least 1 is needed"),
         ("large_store.py make x.sqlite --trials 0", "--trials: at least 100 are needed"),
     ],
@@ -92,10 +119,23 @@ def test_a_store_without_records_is_told_in_a_line(tmp_path):
 
 
 def test_a_variant_of_numpy_without_workspaces_can_be_profiled(monkeypatch):
-    for name in ("backpropagate", "global_norm", "clip"):  # which the script replaces, in a process of its own
+    for name in (
+        "backpropagate",
+        "global_norm",
+        "clip",
+    ):  # which the script replaces, in a process of its own
         monkeypatch.setattr(numpy_trainer, name, getattr(numpy_trainer, name))
     benchmark = runpy.run_path(str(BENCHMARKS / "profile_step.py"))
-    trial = Trial(backend="numpy", variant="loop", task="adding", cell="lstm", length=4, hidden=5, batch=2, steps=2)
+    trial = Trial(
+        backend="numpy",
+        variant="loop",
+        task="adding",
+        cell="lstm",
+        length=4,
+        hidden=5,
+        batch=2,
+        steps=2,
+    )
     plugins = load_plugins()
     setup = prepare(trial, plugins, plugins.backend("numpy"), "numpy:loop")
     trainer = setup.trainer()

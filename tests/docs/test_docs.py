@@ -47,7 +47,15 @@ def test_every_command_of_the_readme_is_understood(arguments, tmp_path, monkeypa
 
 
 def test_the_readme_shows_enough_commands_to_be_worth_checking():
-    assert {words[0] for words in COMMANDS} >= {"run", "report", "show", "sample", "check", "list", "new"}
+    assert {words[0] for words in COMMANDS} >= {
+        "run",
+        "report",
+        "show",
+        "sample",
+        "check",
+        "list",
+        "new",
+    }
 
 
 def commands_of(page):
@@ -67,14 +75,18 @@ def test_every_command_of_a_page_has_the_options_that_it_shows(page, tmp_path, m
     monkeypatch.chdir(tmp_path)
     for command in commands_of(page):
         _, *words = shlex.split(command)
-        if "|" in words or words[0] in {"VERB", "-p"} or words == ["report", "--store", "X"]:  # lists; refused
+        if (
+            "|" in words or words[0] in {"VERB", "-p"} or words == ["report", "--store", "X"]
+        ):  # lists; refused
             continue
         context = cli.make_context("harness", [], resilient_parsing=True, obj=())
         name, verb, rest = cli.resolve_command(context, words)
         try:
             verb.make_context(name, rest, parent=context)
         except MissingParameter:
-            assert len(words) == 1 or not verb.params or "--format" in words, command  # a verb that is only named
+            assert len(words) == 1 or not verb.params or "--format" in words, (
+                command
+            )  # a verb that is only named
         except Exit:
             pass  # --help
 
@@ -101,21 +113,31 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     pytest.importorskip("altair")
     monkeypatch.chdir(tmp_path)
     code = next(block for block in blocks(README, "python") if "harness.run(" in block)
-    code = code.replace("length=[25, 50])", "length=[3, 5], steps=3, hidden=4, batch=2, progress=False)\nframe =")
+    code = code.replace(
+        "length=[25, 50])", "length=[3, 5], steps=3, hidden=4, batch=2, progress=False)\nframe ="
+    )
     code = re.sub(r"frame =\n", "frame = ", code)
     names: dict = {}
     exec(code, names)
     assert list(names["frame"].columns) == list(COLUMNS)
     assert list(names["frame"]["status"]) == ["ok"] * 4
-    assert np.allclose(names["frame"]["loss_initial"][:2], names["frame"]["loss_initial"][2:], rtol=1e-5)
+    assert np.allclose(
+        names["frame"]["loss_initial"][:2], names["frame"]["loss_initial"][2:], rtol=1e-5
+    )
 
 
-@pytest.mark.parametrize("column", [name for name in COLUMNS if name not in {"trial_id", "status", "reason"}])
+@pytest.mark.parametrize(
+    "column", [name for name in COLUMNS if name not in {"trial_id", "status", "reason"}]
+)
 def test_every_measured_column_is_described(column):
     from harness.contract.records.record import ORIGIN_COLUMNS, TRIAL_COLUMNS
 
     stem = re.sub(r"_(first|median|max|last|low|high|seconds_median)$", "", column)
-    assert column in TRIAL_COLUMNS + ORIGIN_COLUMNS or f"`{column}`" in MEASURING or f"`{stem}" in MEASURING
+    assert (
+        column in TRIAL_COLUMNS + ORIGIN_COLUMNS
+        or f"`{column}`" in MEASURING
+        or f"`{stem}" in MEASURING
+    )
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -143,7 +165,10 @@ def test_the_plan_of_the_documentation_is_one(tmp_path):
     last = CliRunner().invoke(cli, command, standalone_mode=False).output.splitlines()[-1]
     told = re.search(r"the (\d+) trials", page)[1]
     assert last == f"{told} trials, 3 launches each"
-    assert CliRunner().invoke(cli, [*command, "--length", "50"], standalone_mode=False).exception is None
+    assert (
+        CliRunner().invoke(cli, [*command, "--length", "50"], standalone_mode=False).exception
+        is None
+    )
 
 
 def anchor(heading):
@@ -153,7 +178,9 @@ def anchor(heading):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_between_documents_lead_somewhere(page):
-    for target, _, place in re.findall(r"\]\(([^)#\s]*)(#([^)\s]+))?\)", page.read_text(encoding="utf-8")):
+    for target, _, place in re.findall(
+        r"\]\(([^)#\s]*)(#([^)\s]+))?\)", page.read_text(encoding="utf-8")
+    ):
         if re.match(r"\w+:", target):
             continue
         found = page.parent / target if target else page

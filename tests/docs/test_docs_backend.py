@@ -19,7 +19,9 @@ def python_blocks(text):
 
 
 def page(kind):
-    module, _, tests = (DOCS / f"writing-a-{kind}.md").read_text(encoding="utf-8").partition("## The tests")
+    module, _, tests = (
+        (DOCS / f"writing-a-{kind}.md").read_text(encoding="utf-8").partition("## The tests")
+    )
     return "\n".join(python_blocks(module)), python_blocks(tests)
 
 

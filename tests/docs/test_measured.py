@@ -35,8 +35,13 @@ def rows(name: str) -> list[dict]:
 
 def record(row: dict) -> Record:
     """Return the record of a row; curves, samples and flags are not in it."""
-    asked = {name: row[name] for name in (*TRIAL_COLUMNS[1:], "python")} | json.loads(row["settings"])
-    told = {name: row[name] for name in ("launches", "interval", "gradient_horizon_censored", "deviation")}
+    asked = {name: row[name] for name in (*TRIAL_COLUMNS[1:], "python")} | json.loads(
+        row["settings"]
+    )
+    told = {
+        name: row[name]
+        for name in ("launches", "interval", "gradient_horizon_censored", "deviation")
+    }
     origin = {name: row[name] for name in ("environment_id", "started_at", "harness_version")}
     figures = {name: row[name] for name in FIGURE_COLUMNS}
     details = {name: value for name, value in told.items() if value is not None}
@@ -72,12 +77,18 @@ def test_the_table_of_the_work_items_is_made_again_from_their_records():
     assert found == (MEASURED / "work-items.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "variant", "rows"), [("parallel-in-time", "parallel", 8), ("newton", "deer", 6)])
+@pytest.mark.parametrize(
+    ("name", "variant", "rows"), [("parallel-in-time", "parallel", 8), ("newton", "deer", 6)]
+)
 def test_the_crossover_in_the_docs_is_made_again_from_its_records(name, variant, rows):
     grid = crossover_table(records(f"{name}.jsonl"))
     assert grid is not None
     made = [f"| {' | '.join((*labels, *cells))} |" for labels, cells in grid.rows]
-    told = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8").partition("## Parallel in time")[2]
+    told = (
+        (ROOT / "docs" / "performance.md")
+        .read_text(encoding="utf-8")
+        .partition("## Parallel in time")[2]
+    )
     assert len(made) == rows
     assert [line for line in told.splitlines() if f":{variant} |" in line] == made
 
@@ -91,7 +102,11 @@ def test_a_table_of_the_readme_is_made_again_from_its_records(name):
     text = plain_table(records(name), README_TABLES[name])
     made = [line for line in text.splitlines() if "│" in line]
     title = " ".join(text.partition("│")[0].split())
-    (quoted,) = (block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if block[:4] == text[:4])
+    (quoted,) = (
+        block
+        for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+        if block[:4] == text[:4]
+    )
     shown = [line for line in quoted.splitlines() if "│" in line]
     assert shown == made[: len(shown)]
     assert " ".join(quoted.split()).startswith(title)
@@ -135,7 +150,9 @@ def largest_spread(name: str, figure: str, engines: int) -> float:
     def key(row):
         return row["task"], row["cell"], row["hidden"], row["length"]
 
-    groups = [[row[figure] for row in group] for _, group in groupby(sorted(rows(name), key=key), key)]
+    groups = [
+        [row[figure] for row in group] for _, group in groupby(sorted(rows(name), key=key), key)
+    ]
     assert {len(group) for group in groups} == {engines}
     return max((max(group) - min(group)) / min(group) for group in groups)
 
@@ -147,9 +164,15 @@ def claim(pattern: str) -> tuple[str, ...]:
 
 
 def test_what_is_said_of_the_agreement_is_so():
-    initial, final = claim(r"agree on `loss_initial` to ([\d.e-]+) relative and on `loss_final` to ([\d.e-]+)")
-    spreads = (largest_spread("agreement.jsonl", name, 6) for name in ("loss_initial", "loss_final"))
-    assert [f"{value:.1e}" for value in spreads] == [f"{float(text):.1e}" for text in (initial, final)]
+    initial, final = claim(
+        r"agree on `loss_initial` to ([\d.e-]+) relative and on `loss_final` to ([\d.e-]+)"
+    )
+    spreads = (
+        largest_spread("agreement.jsonl", name, 6) for name in ("loss_initial", "loss_final")
+    )
+    assert [f"{value:.1e}" for value in spreads] == [
+        f"{float(text):.1e}" for text in (initial, final)
+    ]
     assert {row["status"] for row in rows("agreement.jsonl")} == {"ok"}
 
 
@@ -195,7 +218,11 @@ def test_what_is_said_of_long_sequences_is_so():
     )
     found = {(one.records[0].trial.engine, one.records[0].trial.batch): one.exponent.value
              for one in scaling(records("long-sequences.jsonl"))}  # fmt: skip
-    engines = [(name, batch) for name in ("numpy:vectorised", "torch:native", "jax:native") for batch in (1, 8)]
+    engines = [
+        (name, batch)
+        for name in ("numpy:vectorised", "torch:native", "jax:native")
+        for batch in (1, 8)
+    ]
     assert [f"{found[engine]:.2f}" for engine in engines] == told
     peak = max(row["peak_memory_bytes"] for row in rows("long-sequences.jsonl"))
     assert number(peak / 1e6) == most

@@ -29,10 +29,25 @@ def pages():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     for name in NEEDED:
-        pytest.importorskip(name, reason=f'the docs site needs {name}: pip install "rnn-harness[docs]"')
+        pytest.importorskip(
+            name, reason=f'the docs site needs {name}: pip install "rnn-harness[docs]"'
+        )
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", folder / "doctrees"]
-    environment = {name: value for name, value in os.environ.items() if name != "HARNESS_DOCS_STORE"}
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-b",
+        "html",
+        "-d",
+        folder / "doctrees",
+    ]
+    environment = {
+        name: value for name, value in os.environ.items() if name != "HARNESS_DOCS_STORE"
+    }
     command += [DOCS, folder / "html"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,17 +64,25 @@ def test_every_page_is_part_of_a_site_that_builds_without_a_warning(site):
 def test_the_site_asks_no_other_host(site):
     for path in (*site.rglob("*.html"), *site.rglob("*.css")):
         text = path.read_text(encoding="utf-8")
-        assert not re.findall(r"<(?:script|img|iframe|link)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//[^>]*", text), path
+        assert not re.findall(
+            r"<(?:script|img|iframe|link)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//[^>]*", text
+        ), path
         assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//\S*", text), path
 
 
 @pytest.mark.slow
 def test_no_file_of_the_site_is_large(site):
-    assert not [path for path in site.rglob("*") if path.is_file() and path.stat().st_size > LARGEST_FILE_BYTES]
+    assert not [
+        path
+        for path in site.rglob("*")
+        if path.is_file() and path.stat().st_size > LARGEST_FILE_BYTES
+    ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["harness.run", "harness.contract.Backend.trainer", "harness.testing.CellConformance"])
+@pytest.mark.parametrize(
+    "name", ["harness.run", "harness.contract.Backend.trainer", "harness.testing.CellConformance"]
+)
 def test_the_public_surface_is_described(site, name):
     assert any(f'id="{name}"' in path.read_text(encoding="utf-8") for path in site.glob("*.html"))
 
@@ -82,7 +105,9 @@ def test_the_gallery_has_a_picture_of_every_chart(pages):
         assert line in made
 
 
-def test_the_gallery_draws_a_part_of_a_store_where_a_chart_has_many_panels(pages, tmp_path, monkeypatch):
+def test_the_gallery_draws_a_part_of_a_store_where_a_chart_has_many_panels(
+    pages, tmp_path, monkeypatch
+):
     gallery, asked = pages("make_gallery"), []
 
     def run(command, **_):
@@ -90,7 +115,10 @@ def test_the_gallery_draws_a_part_of_a_store_where_a_chart_has_many_panels(pages
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(gallery.subprocess, "run", run)
-    assert gallery.pictures("s", tmp_path, ["loss", "gradient-norm"], gallery.PART) == ["loss", "gradient-norm"]
+    assert gallery.pictures("s", tmp_path, ["loss", "gradient-norm"], gallery.PART) == [
+        "loss",
+        "gradient-norm",
+    ]
     assert asked[0][:3] == ["report", "s", "-f"]
     assert asked[1][:8] == ["report", "s", "-t", "adding", "-c", "lstm", "-T", "10,80"]
 
@@ -101,7 +129,9 @@ def test_the_gallery_draws_a_part_of_a_store_where_a_chart_has_many_panels(pages
 def test_curves_of_the_gallerys_own_plan_are_drawn_in_part(pages, monkeypatch, asked, part):
     gallery, given = pages("make_gallery"), []
     monkeypatch.setattr(gallery.subprocess, "run", lambda *_, **__: None)
-    monkeypatch.setattr(gallery, "pictures", lambda *arguments: given.append(arguments[3]) or [*arguments[2]])
+    monkeypatch.setattr(
+        gallery, "pictures", lambda *arguments: given.append(arguments[3]) or [*arguments[2]]
+    )
     monkeypatch.setattr(sys, "argv", ["make_gallery.py", *asked])
     with pytest.raises(SystemExit, match=r"^0$"):
         gallery.main()
@@ -115,7 +145,8 @@ def helps(command=cli, name=()):
     for verb in below:
         words = (*name, verb)
         under = (
-            getattr(command, "commands", {}).get(verb) or importlib.import_module(f"harness.cli.verbs.{verb}").command
+            getattr(command, "commands", {}).get(verb)
+            or importlib.import_module(f"harness.cli.verbs.{verb}").command
         )
         yield from helps(under, words)
 
@@ -128,12 +159,16 @@ def options(told):
     return set(re.findall(r"^│ \*?\s*(--[a-z-]+)", told, re.MULTILINE))
 
 
-@pytest.mark.parametrize(("words", "told"), HELPS, ids=[" ".join(("harness", *words)) for words, _ in HELPS])
+@pytest.mark.parametrize(
+    ("words", "told"), HELPS, ids=[" ".join(("harness", *words)) for words, _ in HELPS]
+)
 def test_the_command_reference_holds_every_option_of_help(pages, words, told):
     reference = pages("site_pages.commands").reference()
     heading = f"## `{' '.join(('harness', *words))}`\n"
     chapter = reference.partition(heading)[2].partition("\n##")[0]
-    assert options(told) - {"--help"} == set(re.findall(r"^\| `(--[a-z-]+)`", chapter, re.MULTILINE))
+    assert options(told) - {"--help"} == set(
+        re.findall(r"^\| `(--[a-z-]+)`", chapter, re.MULTILINE)
+    )
 
 
 def test_there_are_many_options_to_compare():

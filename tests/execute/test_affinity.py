@@ -14,7 +14,9 @@ FIRST, LAST = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 
 def trial(**changes):
     small = {"backend": "numpy", "variant": "vectorised", "task": "copy", "cell": "rnn"}
-    return Trial(**(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes))
+    return Trial(
+        **(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes)
+    )
 
 
 def test_processors_are_read_from_lists_and_ranges():

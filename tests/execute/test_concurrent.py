@@ -27,7 +27,9 @@ WAIT_SECONDS = 60.0
 
 @pytest.fixture
 def plugins(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
+    )
     monkeypatch.syspath_prepend(FAULTY)
     return load_plugins(block=("torch", "jax"))
 
@@ -61,14 +63,18 @@ def test_a_launch_is_bound_to_the_processors_of_its_place(plugins):
 def test_a_record_says_that_others_ran_beside_it(plugins):
     (record,) = run_trials([trial()], settings=TWO, plugins=plugins)
     assert record.details["jobs"] == 2
-    assert record.details["notes"] == ["measured beside others (--jobs 2): no speed to compare with one measured alone"]
+    assert record.details["notes"] == [
+        "measured beside others (--jobs 2): no speed to compare with one measured alone"
+    ]
     (alone,) = run_trials([trial()], plugins=plugins)
     assert not {"jobs", "card", "notes"} & alone.details.keys()
 
 
 def test_a_worker_sees_its_own_card_alone(plugins):
     settings = LocalSettings(places=Places(cards=("3",)))
-    on_card, on_host = run_trials([trial(device="card"), trial()], settings=settings, plugins=plugins)
+    on_card, on_host = run_trials(
+        [trial(device="card"), trial()], settings=settings, plugins=plugins
+    )
     assert (on_card.status, on_card.details["card"]) == ("ok", "3")
     assert on_card.environment["variables"]["CUDA_VISIBLE_DEVICES"] == "3"
     assert "card" not in on_host.details
@@ -82,7 +88,11 @@ def test_one_bad_launch_does_not_cost_the_one_beside_it(plugins):
 
 def test_the_parent_of_several_waits_without_using_the_processor(plugins):
     begin = time.process_time()
-    records = list(run_trials([trial("slow", seed=seed, steps=40) for seed in (1, 2)], settings=TWO, plugins=plugins))
+    records = list(
+        run_trials(
+            [trial("slow", seed=seed, steps=40) for seed in (1, 2)], settings=TWO, plugins=plugins
+        )
+    )
     assert [record.status for record in records] == ["ok", "ok"]
     assert time.process_time() - begin < 0.5  # busy waiting would cost more than two
 
@@ -103,14 +113,21 @@ def stopping(stop, times):
 def test_a_first_interrupt_lets_all_that_runs_finish_and_starts_no_other(plugins):
     with StopRequest() as stop:
         trials = [trial("slow", seed=seed, steps=20) for seed in (1, 2, 3)]
-        records = list(run_trials(trials, settings=TWO, plugins=plugins, stop=stop, on_event=stopping(stop, 1)))
-    assert sorted((record.trial.seed, record.status) for record in records) == [(1, "ok"), (2, "ok")]
+        records = list(
+            run_trials(trials, settings=TWO, plugins=plugins, stop=stop, on_event=stopping(stop, 1))
+        )
+    assert sorted((record.trial.seed, record.status) for record in records) == [
+        (1, "ok"),
+        (2, "ok"),
+    ]
 
 
 def test_a_second_interrupt_ends_all_that_runs(plugins, children):
     with StopRequest() as stop:
         trials = [trial("hang", seed=seed) for seed in (1, 2, 3)]
-        records = list(run_trials(trials, settings=TWO, plugins=plugins, stop=stop, on_event=stopping(stop, 2)))
+        records = list(
+            run_trials(trials, settings=TWO, plugins=plugins, stop=stop, on_event=stopping(stop, 2))
+        )
     assert [record.status for record in records] == ["interrupted"] * 2
     assert children() == []
 
@@ -121,7 +138,14 @@ def test_a_caller_that_goes_away_takes_all_workers_along(plugins, children):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_trials([trial("hang", seed=seed) for seed in (1, 2)], settings=TWO, plugins=plugins, on_event=leave))
+        list(
+            run_trials(
+                [trial("hang", seed=seed) for seed in (1, 2)],
+                settings=TWO,
+                plugins=plugins,
+                on_event=leave,
+            )
+        )
     assert children() == []
 
 
@@ -142,7 +166,9 @@ class Stage:
 def test_a_card_is_used_by_one_launch_at_a_time():
     stage, alone = Stage(), []
     places = Places(((0,), (1,), (2,)), cards=("5",))
-    trials = [trial(seed=seed, device=device) for seed, device in ((1, "card"), (2, "cpu"), (3, "card"))]
+    trials = [
+        trial(seed=seed, device=device) for seed, device in ((1, "card"), (2, "cpu"), (3, "card"))
+    ]
 
     def let_go(which, event):
         if len(stage.begun) == 2:
@@ -178,9 +204,24 @@ def test_who_follows_a_request_to_stop_learns_of_earlier_and_later_ones():
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two launches need two processors")
 def test_the_command_line_runs_several_on_disjoint_processors(plugins, tmp_path):
     store = str(tmp_path / "s.sqlite")
-    words = ["-b", "faulty:good", "-t", "echo", "-T", "3", "--hidden", "4", "--batch", "2", "--steps", "8"]
+    words = [
+        "-b",
+        "faulty:good",
+        "-t",
+        "echo",
+        "-T",
+        "3",
+        "--hidden",
+        "4",
+        "--batch",
+        "2",
+        "--steps",
+        "8",
+    ]
     arguments = ["run", *words, "--seed", "0,1,2,3", "--jobs", "2", "--store", store, "-q"]
-    result = CliRunner().invoke(cli, ["-p", "no:torch", "-p", "no:jax", *arguments], standalone_mode=False)
+    result = CliRunner().invoke(
+        cli, ["-p", "no:torch", "-p", "no:jax", *arguments], standalone_mode=False
+    )
     assert result.return_value == OK
     with Store.open(store, create=False) as opened:
         records, (run,) = opened.launches(), opened.runs()

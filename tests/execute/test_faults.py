@@ -26,7 +26,9 @@ GONE_SECONDS = 10.0  # generous: the machine may be busy
 
 @pytest.fixture(autouse=True)
 def _faulty_plugin(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
+    )
     monkeypatch.syspath_prepend(FAULTY)
 
 
@@ -36,7 +38,9 @@ def faulty(variant, **changes):
 
 
 def run(variant, *, on_event=None, stop=None, settings=None, **changes):
-    (record,) = run_trials([faulty(variant, **changes)], on_event=on_event, stop=stop, settings=settings)
+    (record,) = run_trials(
+        [faulty(variant, **changes)], on_event=on_event, stop=stop, settings=settings
+    )
     return record
 
 
@@ -84,15 +88,27 @@ def test_a_crash_is_a_record_with_the_stack_and_the_curve_so_far(variant, name):
         ("memory", "out_of_memory", r"out of memory: MemoryError: no room; peak seen: \d+ MiB"),
         ("error", "failed", r"KeyError: 'missing'; backend 'faulty' from faulty 1\.0"),
         ("no_step", "failed", r"invalid step: expected a StepResult, got NoneType; .*faulty 1\.0"),
-        ("no_loss", "failed", r"invalid step: loss and gradient norm must be scalars .*faulty 1\.0"),
+        (
+            "no_loss",
+            "failed",
+            r"invalid step: loss and gradient norm must be scalars .*faulty 1\.0",
+        ),
         (
             "wrong_shape",
             "failed",
             r"invalid output: expected \(T, B, K\) = \(3, 2, 3\) float32, got \(2, 2, 3\) float32",
         ),
-        ("wrong_dtype", "failed", r"invalid output: .* got \(3, 2, 3\) float16; backend 'faulty' from faulty 1\.0"),
+        (
+            "wrong_dtype",
+            "failed",
+            r"invalid output: .* got \(3, 2, 3\) float16; backend 'faulty' from faulty 1\.0",
+        ),
         ("no_outputs", "failed", r"invalid output: .* got NoneType"),
-        ("inexact", "parity_failed", r"weight_hh_l0 differs from the float64 reference by .*, tolerance .*faulty 1\.0"),
+        (
+            "inexact",
+            "parity_failed",
+            r"weight_hh_l0 differs from the float64 reference by .*, tolerance .*faulty 1\.0",
+        ),
         ("nan", "diverged", r"diverged at step 3"),
         ("infinite_gradient", "diverged", r"diverged at step 3"),
     ],
@@ -119,13 +135,17 @@ def test_one_bad_trial_does_not_cost_the_next():
 def test_a_hung_trial_times_out_with_its_grandchildren_and_keeps_its_curve():
     steps = []
 
-    def hurry(which, event):  # the time-out falls due when the plugin hangs, however busy the machine is
+    def hurry(
+        which, event
+    ):  # the time-out falls due when the plugin hangs, however busy the machine is
         steps.extend(event.losses if isinstance(event, Progress) else ())
         if len(steps) == 2:
             launch._end_within(1.0, *launch.late)
 
     with StopRequest() as never:
-        launch = Launch(faulty("hang"), LocalSettings(timeout_seconds=250, kill_seconds=0.5), hurry, never)
+        launch = Launch(
+            faulty("hang"), LocalSettings(timeout_seconds=250, kill_seconds=0.5), hurry, never
+        )
         record = launch.run(load_plugins())
     assert (record.status, record.reason) == ("timeout", "timeout after 250 s")
     assert len(record.curves["loss"]) == 2
@@ -162,9 +182,13 @@ def test_a_plugin_that_allocates_without_end_is_out_of_memory_and_the_next_trial
 def test_a_worker_ends_before_the_machine_has_no_memory_left():
     scarce = MemoryWatch(reserve_bytes=200 * 2**20, available_bytes=lambda: 100 * 2**20)
     with StopRequest() as never:
-        record = Launch(faulty("glutton"), LocalSettings(), lambda *_: None, never, memory=scarce).run(load_plugins())
+        record = Launch(
+            faulty("glutton"), LocalSettings(), lambda *_: None, never, memory=scarce
+        ).run(load_plugins())
     assert record.status == "out_of_memory"
-    assert record.reason.startswith("out of memory: 100 MiB were left on this machine, 200 MiB are its reserve")
+    assert record.reason.startswith(
+        "out of memory: 100 MiB were left on this machine, 200 MiB are its reserve"
+    )
 
 
 def test_a_noisy_plugin_changes_no_record_and_its_log_is_capped(capfd):
@@ -236,7 +260,9 @@ def test_a_killed_driver_leaves_no_worker_and_no_grandchild(jobs):
     here = str(paths.TESTS)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, os.environ["PYTHONPATH"]])}
     code = DRIVER.format(jobs=jobs)
-    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as driver:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    ) as driver:
         for _ in range(2 * jobs):
             while driver.stdout.readline().strip() != "Progress":
                 assert driver.poll() is None

@@ -22,7 +22,9 @@ FIRST = min(os.sched_getaffinity(0))
 
 def trial(**changes):
     small = {"backend": "numpy", "variant": "vectorised", "task": "copy", "cell": "rnn"}
-    return Trial(**(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes))
+    return Trial(
+        **(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes)
+    )
 
 
 @pytest.fixture
@@ -40,8 +42,14 @@ def test_a_trial_runs_in_the_interpreter_that_it_names(other_python):
     assert named.trial_id != trial().trial_id
     seen = []
     settings = LocalSettings(pythons=found)
-    (record,) = run_trials([named], settings=settings, on_event=lambda which, event: seen.append(which))
-    assert (record.status, record.trial.python, record.columns()["python"]) == ("ok", "base", "base")
+    (record,) = run_trials(
+        [named], settings=settings, on_event=lambda which, event: seen.append(which)
+    )
+    assert (record.status, record.trial.python, record.columns()["python"]) == (
+        "ok",
+        "base",
+        "base",
+    )
     assert set(seen) == {named}
 
 
@@ -61,7 +69,9 @@ def test_interpreters_that_cannot_be_used_are_refused_all_at_once(tmp_path):
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
     bare.chmod(0o755)
     with pytest.raises(UsageError) as error:
-        read_interpreters(["nameless", f"a={Path('/nowhere/python')}", f"b={bare}", "c=/bin/true", "a=x"])
+        read_interpreters(
+            ["nameless", f"a={Path('/nowhere/python')}", f"b={bare}", "c=/bin/true", "a=x"]
+        )
     told = str(error.value)
     assert "write NAME=PATH" in told
     assert "a=/nowhere/python: cannot be run" in told
@@ -80,7 +90,10 @@ FIRST_SETTINGS = frozenset({"checkpoint", "sample_length", "block"})
 
 def test_a_worker_of_the_first_version_is_told_nothing_that_it_does_not_know():
     old = Interpreter("base", Path("python"), "0.1.0", FIRST_SETTINGS)
-    named, settings = trial(python="base"), LocalSettings(calibrations={"place": {"peak": 1.0}}, pythons={"base": old})
+    named, settings = (
+        trial(python="base"),
+        LocalSettings(calibrations={"place": {"peak": 1.0}}, pythons={"base": old}),
+    )
     told = json.loads(request_line(named, settings.of_worker(named)))
     assert set(told["settings"]) == {"checkpoint", "sample_length", "block"}
     assert "python" not in told["trial"]
@@ -93,16 +106,37 @@ def test_another_interpreter_is_told_the_limits_that_its_environment_is_known_to
     known = {first.environment_id: first.details["calibrations"]}
     assert any(name.startswith("peak/numpy") for name in known[first.environment_id])
     (second,) = run_trials([named], settings=LocalSettings(pythons=found, calibrations=known))
-    assert (second.details["calibrations"], second.details["limits"]) == ({}, first.details["limits"])
+    assert (second.details["calibrations"], second.details["limits"]) == (
+        {},
+        first.details["limits"],
+    )
 
 
-def test_an_older_harness_is_refused_for_what_it_cannot_do_before_anything_runs(tmp_path, monkeypatch):
+def test_an_older_harness_is_refused_for_what_it_cannot_do_before_anything_runs(
+    tmp_path, monkeypatch
+):
     old = Interpreter("base", Path("old/python"), "0.1.0", FIRST_SETTINGS)
-    monkeypatch.setattr("harness.execute.interpreters.read_interpreters", lambda settings: {"base": old})
-    asked = ["run", "-t", "copy", "-T", "3", "--python", "base=old/python", "--affinity", str(FIRST)]
-    result = CliRunner().invoke(cli, [*asked, "--store", str(tmp_path / "s.sqlite")], standalone_mode=False)
+    monkeypatch.setattr(
+        "harness.execute.interpreters.read_interpreters", lambda settings: {"base": old}
+    )
+    asked = [
+        "run",
+        "-t",
+        "copy",
+        "-T",
+        "3",
+        "--python",
+        "base=old/python",
+        "--affinity",
+        str(FIRST),
+    ]
+    result = CliRunner().invoke(
+        cli, [*asked, "--store", str(tmp_path / "s.sqlite")], standalone_mode=False
+    )
     assert isinstance(result.exception, UsageError)
-    assert "base=old/python: its harness (0.1.0) does not know --affinity; update it" in str(result.exception)
+    assert "base=old/python: its harness (0.1.0) does not know --affinity; update it" in str(
+        result.exception
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -23,7 +23,9 @@ WARM = LocalSettings(isolation="backend", keep_logs=True, kill_seconds=0.5)
 
 @pytest.fixture
 def plugins(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
+    )
     monkeypatch.syspath_prepend(FAULTY)
     return load_plugins(block=("torch", "jax"))
 
@@ -61,7 +63,9 @@ def test_a_warm_process_measures_the_same_as_a_fresh_one(plugins):
 
 
 def test_every_launch_has_a_process_of_its_own_unless_asked_otherwise(plugins):
-    first, second = run_trials([trial(), trial()], settings=LocalSettings(keep_logs=True), plugins=plugins)
+    first, second = run_trials(
+        [trial(), trial()], settings=LocalSettings(keep_logs=True), plugins=plugins
+    )
     assert process_of(first) != process_of(second)
 
 
@@ -73,13 +77,17 @@ def test_another_device_is_another_process(plugins):
 
 @pytest.mark.parametrize(("variant", "status"), [("segfault", "crashed"), ("error", "failed")])
 def test_a_failure_costs_its_own_trial_and_the_next_gets_a_new_process(plugins, variant, status):
-    before, failed, after = run_trials([trial(), trial(variant), trial(seed=1)], settings=WARM, plugins=plugins)
+    before, failed, after = run_trials(
+        [trial(), trial(variant), trial(seed=1)], settings=WARM, plugins=plugins
+    )
     assert [record.status for record in (before, failed, after)] == ["ok", status, "ok"]
     assert process_of(before) != process_of(after)
 
 
 def test_a_time_out_ends_the_process_and_not_the_run(plugins):
-    settings = LocalSettings(isolation="backend", keep_logs=True, kill_seconds=0.5, timeout_seconds=20)
+    settings = LocalSettings(
+        isolation="backend", keep_logs=True, kill_seconds=0.5, timeout_seconds=20
+    )
     hung, after = run_trials([trial("hang"), trial()], settings=settings, plugins=plugins)
     assert (hung.status, after.status) == ("timeout", "ok")
 
@@ -91,7 +99,9 @@ def test_a_process_that_died_while_it_waited_is_replaced(plugins, children):
         if isinstance(event, Finished) and not pids:
             pids.extend(child.pid for child in children())
 
-    records = run_trials([trial(), trial(seed=1)], settings=WARM, plugins=plugins, on_event=kill_idle)
+    records = run_trials(
+        [trial(), trial(seed=1)], settings=WARM, plugins=plugins, on_event=kill_idle
+    )
     first = next(records)
     for pid in pids:
         psutil.Process(pid).kill()
@@ -123,12 +133,32 @@ def test_a_caller_that_goes_away_takes_idle_workers_along(plugins, children):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run_trials([trial(device="card"), trial(seed=1)], settings=WARM, plugins=plugins, on_event=leave))
+        list(
+            run_trials(
+                [trial(device="card"), trial(seed=1)],
+                settings=WARM,
+                plugins=plugins,
+                on_event=leave,
+            )
+        )
     assert children() == []
 
 
 def test_launches_to_be_replicated_must_be_fresh(plugins, tmp_path):
-    arguments = ["-b", "faulty:good", "-t", "echo", "-T", "3", "--isolation", "backend", "--launches", "2"]
-    result = CliRunner().invoke(cli, ["run", *arguments, "--store", str(tmp_path / "s.sqlite")], standalone_mode=False)
+    arguments = [
+        "-b",
+        "faulty:good",
+        "-t",
+        "echo",
+        "-T",
+        "3",
+        "--isolation",
+        "backend",
+        "--launches",
+        "2",
+    ]
+    result = CliRunner().invoke(
+        cli, ["run", *arguments, "--store", str(tmp_path / "s.sqlite")], standalone_mode=False
+    )
     assert isinstance(result.exception, UsageError)
     assert "--launches counts fresh processes" in str(result.exception)

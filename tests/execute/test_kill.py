@@ -31,9 +31,27 @@ class Sweep:
         self.folder, self.store, self.diary = folder, folder / "s.sqlite", folder / "diary"
         blocked = [word for name in PEERS for word in ("-p", f"no:{name}")]
         seeds = ",".join(map(str, range(trials)))
-        small = {"-b": "faulty:good", "-t": "echo", "-c": "rnn", "-T": 3, "--hidden": 4, "--batch": 2, "--steps": 2}
+        small = {
+            "-b": "faulty:good",
+            "-t": "echo",
+            "-c": "rnn",
+            "-T": 3,
+            "--hidden": 4,
+            "--batch": 2,
+            "--steps": 2,
+        }
         axes = [str(word) for pair in small.items() for word in pair]
-        self.command = [sys.executable, "-m", "harness", *blocked, "run", *axes, "--seed", seeds, "--fast"]
+        self.command = [
+            sys.executable,
+            "-m",
+            "harness",
+            *blocked,
+            "run",
+            *axes,
+            "--seed",
+            seeds,
+            "--fast",
+        ]
         self.command += ["--format", "json", "--store", str(self.store), *options]
         path = os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
         self.environment = os.environ | {"PYTHONPATH": path, "FAULTY_DIARY": str(self.diary)}
@@ -64,7 +82,9 @@ class Sweep:
         """Kill the worker of the moment, if there is one; say whether there was."""
         try:
             family = psutil.Process(self.driver.pid).children()
-            workers = [process for process in family if "harness.measure.worker" in process.cmdline()]
+            workers = [
+                process for process in family if "harness.measure.worker" in process.cmdline()
+            ]
             for worker in workers:
                 worker.kill()
         except psutil.Error:
@@ -76,7 +96,10 @@ class Sweep:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("FAULTY_DIARY") == str(self.diary) and process.status() != "zombie":
+                if (
+                    process.environ().get("FAULTY_DIARY") == str(self.diary)
+                    and process.status() != "zombie"
+                ):
                     found.append(process)
             except psutil.Error:
                 continue
@@ -146,7 +169,9 @@ def test_workers_that_are_killed_cost_a_try_each_and_no_trial(tmp_path):
     assert sweep.stored() == {seed: ["ok"] for seed in range(TRIALS)}
     sweep.assert_nothing_runs()
     with Store.open(sweep.store, create=False) as store:
-        attempts = [one for record in store.launches() for one in record.details.get("attempts", ())]
+        attempts = [
+            one for record in store.launches() for one in record.details.get("attempts", ())
+        ]
     assert 0 < len(attempts) <= kills  # one that comes when the record is written costs nothing
     assert Counter(one["status"] for one in attempts) == {"crashed": len(attempts)}
     assert all(one["reason"].startswith("crashed (SIGKILL)") for one in attempts)

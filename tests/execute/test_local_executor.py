@@ -26,7 +26,9 @@ FAULTY = paths.FAULTY
 
 @pytest.fixture
 def plugins(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
+    )
     monkeypatch.syspath_prepend(FAULTY)
     return load_plugins(block=("torch", "jax"))
 
@@ -43,7 +45,11 @@ def run(plugins, *trials, **options):
 def test_records_come_one_by_one_in_order_while_events_are_told(plugins):
     seen = []
     trials = [trial(seed=1), trial(seed=2)]
-    records = run_trials(trials, plugins=plugins, on_event=lambda which, event: seen.append((which.seed, type(event))))
+    records = run_trials(
+        trials,
+        plugins=plugins,
+        on_event=lambda which, event: seen.append((which.seed, type(event))),
+    )
     assert next(records).trial.seed == 1
     assert {seed for seed, _ in seen} == {1}
     assert next(records).trial.seed == 2
@@ -56,14 +62,16 @@ def test_records_come_one_by_one_in_order_while_events_are_told(plugins):
 def test_a_worker_gets_its_threads_before_it_starts(plugins):
     (record,) = run(plugins, trial(threads=2))
     variables = record.environment["variables"]
-    assert {name: variables[name] for name in THREAD_VARIABLES if name in variables} == dict.fromkeys(
-        THREAD_VARIABLES, "2"
-    )
+    assert {
+        name: variables[name] for name in THREAD_VARIABLES if name in variables
+    } == dict.fromkeys(THREAD_VARIABLES, "2")
     assert variables["FAULTY_THREADS"] == "2"
     assert record.details["effective_threads"] == 2
 
 
-def test_an_empty_entry_of_the_python_path_does_not_let_the_working_directory_in(plugins, monkeypatch):
+def test_an_empty_entry_of_the_python_path_does_not_let_the_working_directory_in(
+    plugins, monkeypatch
+):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "/somewhere", ""]))
     assert worker_environment(trial(), plugins)["PYTHONPATH"] == "/somewhere"
 
@@ -92,7 +100,9 @@ def test_a_backend_that_cannot_say_its_environment_fails_alone(plugins):
         del plugins.backend("faulty").environment
     assert [record.status for record in records] == ["failed", "ok"]
     reason = records[0].reason
-    assert reason.startswith("backend 'faulty' is broken: environment() raised OSError: no idea. Cure: ")
+    assert reason.startswith(
+        "backend 'faulty' is broken: environment() raised OSError: no idea. Cure: "
+    )
     assert reason.endswith(f"; {plugins.label('backend', 'faulty')}")
 
 
@@ -106,7 +116,10 @@ def test_a_worker_that_cannot_be_started_costs_its_own_trial_only(plugins, monke
     monkeypatch.setattr(workers, "Worker", Full)
     records = run(plugins, trial(seed=1), trial(seed=2))
     assert [record.status for record in records] == ["failed", "ok"]
-    assert records[0].reason == "the worker could not be started: [Errno 11] Resource temporarily unavailable"
+    assert (
+        records[0].reason
+        == "the worker could not be started: [Errno 11] Resource temporarily unavailable"
+    )
 
 
 def test_an_interpreter_that_is_gone_is_a_failed_launch(plugins, tmp_path):
@@ -159,9 +172,7 @@ def log_of(text):
     return log
 
 
-SIGKILLED = (
-    "crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; peak memory seen: unknown"
-)
+SIGKILLED = "crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; peak memory seen: unknown"
 
 
 @pytest.mark.parametrize(

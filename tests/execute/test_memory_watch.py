@@ -9,7 +9,13 @@ import pytest
 
 from harness.cli.options.types import Size
 from harness.execute import memory_watch
-from harness.execute.memory_watch import Available, MemoryWatch, descendants, proportional_bytes, resident_bytes
+from harness.execute.memory_watch import (
+    Available,
+    MemoryWatch,
+    descendants,
+    proportional_bytes,
+    resident_bytes,
+)
 
 GROUP_2 = {
     "proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    5000 kB\n",
@@ -37,7 +43,11 @@ def system(folder, files):
 
 @pytest.mark.parametrize(
     ("files", "left"),
-    [(GROUP_2, 1024000 + 1024), (GROUP_1, 1024000 + 2048), ({"proc/meminfo": GROUP_1["proc/meminfo"]}, 5000 * 1024)],
+    [
+        (GROUP_2, 1024000 + 1024),
+        (GROUP_1, 1024000 + 2048),
+        ({"proc/meminfo": GROUP_1["proc/meminfo"]}, 5000 * 1024),
+    ],
 )
 def test_what_is_left_is_bounded_by_the_group_that_this_process_is_in(tmp_path, files, left):
     assert Available(system(tmp_path, files))() == left
@@ -58,7 +68,9 @@ def watch(held, **options):
     ("held", "too_much"),
     [({1: 500, 2: 300}, True), ({1: 300, 2: 500}, False), ({1: 90}, False), ({1: 101}, True)],
 )
-def test_of_several_workers_the_largest_ends_first_and_none_that_would_free_too_little(held, too_much):
+def test_of_several_workers_the_largest_ends_first_and_none_that_would_free_too_little(
+    held, too_much
+):
     assert (watch(held)._why_too_much(1, held[1], 50) is not None) == too_much
 
 
@@ -81,20 +93,28 @@ def test_a_limit_counts_whatever_the_machine_has_left():
 
 @pytest.mark.parametrize(
     ("limit", "told"),
-    [(3 * 10**8, "300 MB"), (2 * 10**9, "2 GB"), (400 * 2**20, "400 MiB"), (2**31, "2 GiB"), (2**31 + 1, "2048 MiB")],
+    [
+        (3 * 10**8, "300 MB"),
+        (2 * 10**9, "2 GB"),
+        (400 * 2**20, "400 MiB"),
+        (2**31, "2 GiB"),
+        (2**31 + 1, "2048 MiB"),
+    ],
 )
 def test_a_limit_is_told_in_the_unit_in_which_it_was_written(limit, told):
-    assert f"more than the limit of {told}:" in MemoryWatch(limit)._why_too_much(1, limit + 1, 10**12)
+    assert f"more than the limit of {told}:" in MemoryWatch(limit)._why_too_much(
+        1, limit + 1, 10**12
+    )
 
 
-CHILD = (
-    "import subprocess, sys; subprocess.Popen(['sleep', '1000']); kept = b'x' * 50_000_000; print(flush=True); input()"
-)
+CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '1000']); kept = b'x' * 50_000_000; print(flush=True); input()"
 
 
 @pytest.fixture
 def parent():
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         process.stdout.readline()
         yield process
         for pid in descendants(process.pid):
@@ -123,15 +143,25 @@ def test_a_process_that_has_ended_holds_nothing_and_has_nobody_below():
     assert (resident_bytes(process.pid), descendants(process.pid)) == (0, [])
 
 
-@pytest.mark.parametrize(("text", "count"), [("2GB", 2 * 10**9), ("1.5GiB", 3 * 2**29), ("500 mb", 5 * 10**8)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("2GB", 2 * 10**9), ("1.5GiB", 3 * 2**29), ("500 mb", 5 * 10**8)]
+)
 def test_sizes_are_read_with_their_units(text, count):
     assert Size().convert(text, None, None) == count
 
 
 @pytest.mark.parametrize(
     ("limit", "left", "seconds"),
-    [(None, 2**40, 2.0), (None, 2**33 + 100, 1.0), (None, 0, 0.2), (2**32, 2**40, 0.5), (1, 2**40, 0.2)],
+    [
+        (None, 2**40, 2.0),
+        (None, 2**33 + 100, 1.0),
+        (None, 0, 0.2),
+        (2**32, 2**40, 0.5),
+        (1, 2**40, 0.2),
+    ],
 )
 def test_the_nearer_the_limit_the_sooner_the_next_look(limit, left, seconds):
     found = MemoryWatch(limit, reserve_bytes=100, available_bytes=lambda: left)
-    assert found.look(2**22).next_seconds == pytest.approx(seconds)  # no process has that number: nothing is held
+    assert found.look(2**22).next_seconds == pytest.approx(
+        seconds
+    )  # no process has that number: nothing is held

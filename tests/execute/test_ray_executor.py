@@ -31,7 +31,9 @@ from harness_results.store.store import Store
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.slow,
-    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'rnn-harness[ray]'"),
+    pytest.mark.skipif(
+        find_spec("ray") is None, reason="Ray is not installed: pip install 'rnn-harness[ray]'"
+    ),
 ]
 
 HERE = paths.TESTS
@@ -132,7 +134,10 @@ def trial(**changes):
 
 def is_worker(process):
     try:
-        return "harness.measure.worker" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        return (
+            "harness.measure.worker" in process.cmdline()
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
     except psutil.Error:
         return False
 
@@ -140,7 +145,9 @@ def is_worker(process):
 def workers(pid):
     """Return the pids of our worker processes below a process."""
     try:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True) if is_worker(child)]
+        return [
+            child.pid for child in psutil.Process(pid).children(recursive=True) if is_worker(child)
+        ]
     except psutil.NoSuchProcess:
         return []
 
@@ -184,7 +191,12 @@ def test_a_launch_on_a_node_gives_what_it_gives_here(run, plugins, nodes):
 
 
 def test_a_plugin_that_crashes_costs_one_record(run):
-    records = run(*(trial(variant=variant, seed=seed) for seed, variant in enumerate(["good", "segfault", "good"])))
+    records = run(
+        *(
+            trial(variant=variant, seed=seed)
+            for seed, variant in enumerate(["good", "segfault", "good"])
+        )
+    )
     ended = {record.trial.seed: record for record in records}
     assert [ended[seed].status for seed in range(3)] == ["ok", "crashed", "ok"]
     assert ended[1].reason == "crashed (SIGSEGV)"
@@ -208,7 +220,10 @@ def test_weights_come_back(run, plugins, tmp_path):
     from_node, from_here = load(there / name), load(here / name)
     assert from_node.trial == trial()
     assert from_node.parameters.keys() == from_here.parameters.keys()
-    assert all((from_node.parameters[key] == from_here.parameters[key]).all() for key in from_here.parameters)
+    assert all(
+        (from_node.parameters[key] == from_here.parameters[key]).all()
+        for key in from_here.parameters
+    )
 
 
 def test_weights_that_cannot_be_written_are_flagged(run, tmp_path):
@@ -252,18 +267,29 @@ def test_a_plugin_that_a_node_lacks_is_a_failed_record(run):
 
 
 def test_plugins_that_are_blocked_here_are_blocked_on_the_nodes(connection, plugins, nodes):
-    (record,) = RayExecutor(nodes.address)([trial()], plugins=replace(plugins, blocked=(*BLOCK, "faulty")))
+    (record,) = RayExecutor(nodes.address)(
+        [trial()], plugins=replace(plugins, blocked=(*BLOCK, "faulty"))
+    )
     assert "is blocked" in record.reason
 
 
 def test_a_first_interrupt_gives_the_running_launch_a_while_and_starts_no_other(run):
     settings = LocalSettings(interrupt_seconds=0.5)
     with StopRequest() as stop:
-        trials, one = [trial(variant="hang", seed=seed) for seed in range(3)], {"resources": {"special": 1}}
-        records = run(
-            *trials, wishes=one, stop=stop, settings=settings, on_event=lambda *_: stop.count or stop.request()
+        trials, one = (
+            [trial(variant="hang", seed=seed) for seed in range(3)],
+            {"resources": {"special": 1}},
         )
-    assert [(record.status, record.reason) for record in records] == [("interrupted", "interrupted on request")]
+        records = run(
+            *trials,
+            wishes=one,
+            stop=stop,
+            settings=settings,
+            on_event=lambda *_: stop.count or stop.request(),
+        )
+    assert [(record.status, record.reason) for record in records] == [
+        ("interrupted", "interrupted on request")
+    ]
 
 
 def test_a_second_interrupt_stops_at_once(run, nodes):
@@ -277,7 +303,9 @@ def test_a_second_interrupt_stops_at_once(run, nodes):
         (record,) = run(trial(variant="hang"), stop=stop, settings=settings, on_event=twice)
     assert record.status == "interrupted"
     for name in ("one", "two"):
-        wait_until(lambda name=name: not workers(nodes.raylet(name)), "a worker outlives its launch")
+        wait_until(
+            lambda name=name: not workers(nodes.raylet(name)), "a worker outlives its launch"
+        )
 
 
 def kill_rays_process(nodes, times):
@@ -296,7 +324,9 @@ def kill_rays_process(nodes, times):
 
 def test_a_launch_whose_process_of_rays_is_lost_runs_again(run, nodes):
     callback = kill_rays_process(nodes, times=1)
-    (record,) = run(trial(variant="slow", steps=40), wishes={"labels": {"zone": "a"}}, on_event=callback)
+    (record,) = run(
+        trial(variant="slow", steps=40), wishes={"labels": {"zone": "a"}}, on_event=callback
+    )
     assert record.status == "ok"
     (attempt,) = record.details["attempts"]
     assert attempt["status"] == "crashed"
@@ -312,13 +342,34 @@ def test_a_launch_that_is_lost_again_and_again_is_a_record(run, nodes):
 
 
 def harness(*arguments):
-    return [sys.executable, "-m", "harness", *(word for name in BLOCK for word in ("-p", f"no:{name}")), *arguments]
+    return [
+        sys.executable,
+        "-m",
+        "harness",
+        *(word for name in BLOCK for word in ("-p", f"no:{name}")),
+        *arguments,
+    ]
 
 
 def sweep(variant, store, address):
-    axes = ["-b", f"faulty:{variant}", "-t", "echo", "-c", "rnn", "-T", "3", "--hidden", "4", "--batch", "2"]
+    axes = [
+        "-b",
+        f"faulty:{variant}",
+        "-t",
+        "echo",
+        "-c",
+        "rnn",
+        "-T",
+        "3",
+        "--hidden",
+        "4",
+        "--batch",
+        "2",
+    ]
     where = ["--executor", "ray", "--address", address, "--store", str(store)]
-    return harness("run", *axes, "--steps", "40", "--seed", "0,1", "--fast", "--format", "json", *where)
+    return harness(
+        "run", *axes, "--steps", "40", "--seed", "0,1", "--fast", "--format", "json", *where
+    )
 
 
 @contextmanager
@@ -334,7 +385,9 @@ def driver(command):
 
 def wait_for_workers(process, *pids):
     """Wait until a driver's workers run below one of these processes; return them and their children."""
-    wait_until(lambda: any(map(workers, pids)) or process.poll() is not None, "no worker has started")
+    wait_until(
+        lambda: any(map(workers, pids)) or process.poll() is not None, "no worker has started"
+    )
     assert process.poll() is None, process.communicate()[1]
     found = [worker for pid in pids for worker in workers(pid)]
     return [*found, *(child for pid in found for child in children(pid))]

@@ -3,11 +3,17 @@ import pytest
 from harness.contract import Trial
 from harness.execute.ray.needs import Needs, Wishes, needs_of
 
-NODE = {"NodeManagerHostname": "first", "Resources": {"CPU": 4.0, "fast_disk": 1.0}, "Labels": {"zone": "a"}}
+NODE = {
+    "NodeManagerHostname": "first",
+    "Resources": {"CPU": 4.0, "fast_disk": 1.0},
+    "Labels": {"zone": "a"},
+}
 
 
 def trial(**changes):
-    return Trial(**({"backend": "b", "variant": "v", "task": "t", "cell": "rnn", "length": 3} | changes))
+    return Trial(
+        **({"backend": "b", "variant": "v", "task": "t", "cell": "rnn", "length": 3} | changes)
+    )
 
 
 def test_a_launch_needs_a_processor_per_thread():
@@ -21,7 +27,12 @@ def test_a_launch_on_an_accelerator_needs_one_of_its_own(device):
 
 def test_what_ray_is_asked_for():
     needs = Needs(2, 1, {"fast_disk": 0.5}, {"zone": "a"})
-    told = {"num_cpus": 2, "num_gpus": 1, "resources": {"fast_disk": 0.5}, "label_selector": {"zone": "a"}}
+    told = {
+        "num_cpus": 2,
+        "num_gpus": 1,
+        "resources": {"fast_disk": 0.5},
+        "label_selector": {"zone": "a"},
+    }
     assert needs.task_options() == told
     assert "label_selector" not in Needs().task_options()  # which older versions do not know
 

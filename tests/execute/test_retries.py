@@ -19,7 +19,9 @@ def stop():
 
 def launches(*statuses):
     left = list(statuses)
-    return lambda: Record(TRIAL, status := left.pop(0), None if status == "ok" else f"because {status}")
+    return lambda: Record(
+        TRIAL, status := left.pop(0), None if status == "ok" else f"because {status}"
+    )
 
 
 @pytest.mark.parametrize("status", RETRIED)
@@ -31,7 +33,10 @@ def test_a_launch_that_ended_badly_is_tried_until_it_ends_well(stop, status):
 
 def test_the_last_try_is_the_record_when_none_ended_well(stop):
     record = tried(launches("crashed", "timeout", "failed"), 2, stop)
-    assert (record.status, [one["status"] for one in record.details["attempts"]]) == ("failed", ["crashed", "timeout"])
+    assert (record.status, [one["status"] for one in record.details["attempts"]]) == (
+        "failed",
+        ["crashed", "timeout"],
+    )
 
 
 @pytest.mark.parametrize("status", ["ok", "diverged", "unsupported", "parity_failed"])

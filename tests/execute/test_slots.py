@@ -7,7 +7,15 @@ from harness.execute.slots import Places, as_asked, one_per_core_first, read_pla
 
 
 def trial(threads=1, device="cpu"):
-    return Trial(backend="faulty", variant="good", task="echo", cell="rnn", length=3, threads=threads, device=device)
+    return Trial(
+        backend="faulty",
+        variant="good",
+        task="echo",
+        cell="rnn",
+        length=3,
+        threads=threads,
+        device=device,
+    )
 
 
 def test_one_launch_at_a_time_is_bound_to_nothing():
@@ -32,7 +40,9 @@ def test_two_processors_of_one_core_come_as_late_as_can_be():
 
 
 def test_launches_that_do_not_fit_are_refused_with_the_arithmetic():
-    with pytest.raises(UsageError, match=r"2 x 2 threads need 4 processors, there are 3 \(0,1,5\): take --jobs 1"):
+    with pytest.raises(
+        UsageError, match=r"2 x 2 threads need 4 processors, there are 3 \(0,1,5\): take --jobs 1"
+    ):
         read_places(2, None, [trial(threads=2)], [0, 1, 5])
     with pytest.raises(UsageError, match="lower --threads"):
         read_places(2, None, [trial(threads=2)], [0])

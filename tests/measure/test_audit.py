@@ -67,12 +67,20 @@ def clock(monkeypatch, plugins):
     """A fake clock that the fakes of the plugin sleep on."""
     clock = SleepingClock()
     monkeypatch.setattr(sys.modules["deferring"], "time", clock)
-    monkeypatch.setattr(type(plugins.backend("faulty")), "product_chain", lambda *_: None)  # no product moves the clock
+    monkeypatch.setattr(
+        type(plugins.backend("faulty")), "product_chain", lambda *_: None
+    )  # no product moves the clock
     return clock
 
 
 def measure(plugins, clock, variant, **changes):
-    chosen = {"backend": "faulty", "variant": variant, "task": "echo", "cell": "rnn", "length": LENGTH}
+    chosen = {
+        "backend": "faulty",
+        "variant": variant,
+        "task": "echo",
+        "cell": "rnn",
+        "length": LENGTH,
+    }
     sizes = {"hidden": 4, "batch": BATCH, "steps": 60, "evaluate_every": 0}
     events = run_trial(Trial(**(chosen | sizes | changes)), clock=clock, plugins=plugins)
     return next(event.record for event in events if isinstance(event, Finished))
@@ -106,7 +114,9 @@ def test_an_honest_one_reads_what_it_sleeps(plugins, clock):
     record = measure(plugins, clock, "sleeps", evaluate_every=20)
     assert record.status == "ok", record.reason
     assert record.figures["step_seconds_median"] == pytest.approx(FAMILY.SECONDS, rel=0.02)
-    assert record.figures["tokens_per_second"] == pytest.approx(LENGTH * BATCH / FAMILY.SECONDS, rel=0.02)
+    assert record.figures["tokens_per_second"] == pytest.approx(
+        LENGTH * BATCH / FAMILY.SECONDS, rel=0.02
+    )
 
 
 def test_the_audit_leaves_the_trained_weights_as_they_were(plugins, monkeypatch):
@@ -127,7 +137,8 @@ def test_a_speed_that_cannot_be_verified_is_not_published(plugins, monkeypatch):
     assert record.figures.get("tokens_per_second") is record.figures.get("fraction_of_peak") is None
     assert not {*SPEED_CURVES, *SPEED_DETAILS} & {*record.curves, *record.details}
     assert any(
-        flag.startswith("no speed, since it could not be verified: MemoryError") for flag in record.details["flags"]
+        flag.startswith("no speed, since it could not be verified: MemoryError")
+        for flag in record.details["flags"]
     )
 
 
@@ -137,7 +148,9 @@ def test_more_than_the_peak_is_not_published(plugins, monkeypatch):
     class SlowPeak(slow):
         def product_chain(self, start, matrices, execution):
             chain = super().product_chain(start, matrices, execution)
-            return lambda rounds: time.sleep(0.05 if len(start) < 1024 else 30.0 * rounds) or chain(rounds)
+            return lambda rounds: (
+                time.sleep(0.05 if len(start) < 1024 else 30.0 * rounds) or chain(rounds)
+            )
 
     clock = SleepingClock()
     monkeypatch.setattr(time, "sleep", clock.sleep)
@@ -257,7 +270,9 @@ def test_a_plugin_that_replaces_the_clock_does_not_move_the_harness(tmp_path):
 SPIN = "import time; end = time.monotonic() + 1\nwhile time.monotonic() < end: pass"
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not count it")
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="this system does not count it"
+)
 def test_time_that_another_process_takes_on_the_same_processor_is_counted():
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})

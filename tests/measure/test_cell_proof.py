@@ -73,7 +73,9 @@ class LayerNorm(RNN):
     def step_gradient(self, ops, zx, zh, state, new_state, d_new_state):
         normal, scale = self.normal(zx + zh)
         d = d_new_state[0] * (1.0 - new_state[0] * new_state[0])
-        d_z = scale * (d - d.mean(-1, keepdims=True) - normal * (d * normal).mean(-1, keepdims=True))
+        d_z = scale * (
+            d - d.mean(-1, keepdims=True) - normal * (d * normal).mean(-1, keepdims=True)
+        )
         return d_z, d_z, (0.0,)
 
 
@@ -98,7 +100,9 @@ class FourHeads(Leaky):
     """Runs only where its units can be cut in four."""
 
     def step(self, ops, zx, zh, state):
-        return (ops.concatenate([0.5 * h for h in ops.split(state[0], 4)]) + 0.5 * ops.tanh(zx + zh),)
+        return (
+            ops.concatenate([0.5 * h for h in ops.split(state[0], 4)]) + 0.5 * ops.tanh(zx + zh),
+        )
 
 
 class Steep(Cell):
@@ -169,7 +173,9 @@ def test_a_cell_whose_gradient_is_right_is_proven(cell, hidden, batch):
     prove(cell, LABEL, hidden, batch)
 
 
-@pytest.mark.parametrize("cell", [Leaky(), LSTM(), GRU(), MinLSTM(), ReluRNN()], ids=lambda cell: cell.name)
+@pytest.mark.parametrize(
+    "cell", [Leaky(), LSTM(), GRU(), MinLSTM(), ReluRNN()], ids=lambda cell: cell.name
+)
 def test_one_unit_and_one_sequence_are_enough(cell):
     prove(cell, LABEL, 1, 1)
 
@@ -251,11 +257,15 @@ def single(found, ops, zx, *_):
 
 
 def clipped_on_the_way(found, ops, zx, zh, state, new_state, d_new):
-    return LSTM().step_gradient(ops, zx, zh, state, new_state, tuple(np.clip(d, -10.0, 10.0) for d in d_new))
+    return LSTM().step_gradient(
+        ops, zx, zh, state, new_state, tuple(np.clip(d, -10.0, 10.0) for d in d_new)
+    )
 
 
 def nothing_for_little(found, ops, zx, zh, state, new_state, d_new):
-    return LSTM().step_gradient(ops, zx, zh, state, new_state, tuple(d * (np.abs(d) > 1e-6) for d in d_new))
+    return LSTM().step_gradient(
+        ops, zx, zh, state, new_state, tuple(d * (np.abs(d) > 1e-6) for d in d_new)
+    )
 
 
 def at_the_first_step(found, ops, zx, zh, state, *_):
@@ -343,10 +353,19 @@ WRONG = {
     "saturated at 10": (of(LSTM, saturating(10.0)), "d_zx of step_gradient"),
     "gru saturated at 15": (of(GRU, saturating(15.0)), "d_zx of step_gradient"),
     "nothing where saturated": (of(GRU, without_saturated), "d_zx of step_gradient"),
-    "d_zh": (of(RNN, lambda found, *_: (found[0], found[1] * 0.999, found[2])), "d_zh of step_gradient"),
-    "second state": (of(LSTM, lambda found, *_: (*found[:2], (0.0, found[2][1] * 1.001))), "d_state c of step_gr"),
+    "d_zh": (
+        of(RNN, lambda found, *_: (found[0], found[1] * 0.999, found[2])),
+        "d_zh of step_gradient",
+    ),
+    "second state": (
+        of(LSTM, lambda found, *_: (*found[:2], (0.0, found[2][1] * 1.001))),
+        "d_state c of step_gr",
+    ),
     "large state": (of(LSTM, large_state), "d_state c of step_gradient"),
-    "no path where one is": (of(GRU, lambda found, *_: (*found[:2], (0.0,))), "d_state h of step_gradient"),
+    "no path where one is": (
+        of(GRU, lambda found, *_: (*found[:2], (0.0,))),
+        "d_state h of step_gradient",
+    ),
     "second cotangent": (of(LSTM, ignores_the_second), "d_zx of step_gradient"),
     "first sequence": (of(LSTM, one_row(0)), "d_zx of step_gradient"),
     "eighth sequence": (of(LSTM, one_row(7)), "d_zx of step_gradient"),
@@ -354,9 +373,18 @@ WRONG = {
     "more than eight units": (of(LSTM, many_units), "d_zx of step_gradient"),
     "batch of the trial": (of(LSTM, large_batch), "d_zx of step_gradient"),
     "float32": (of(LSTM, single), "d_zx of step_gradient in float32"),
-    "clipped on the way": (of(LSTM, clipped_on_the_way), "d_zx of step_gradient is not in proportion"),
-    "nothing for little": (of(LSTM, nothing_for_little), "d_zx of step_gradient is not in proportion"),
-    "first step": (of(LSTM, at_the_first_step), "d_zx of step_gradient depends on the other sequences"),
+    "clipped on the way": (
+        of(LSTM, clipped_on_the_way),
+        "d_zx of step_gradient is not in proportion",
+    ),
+    "nothing for little": (
+        of(LSTM, nothing_for_little),
+        "d_zx of step_gradient is not in proportion",
+    ),
+    "first step": (
+        of(LSTM, at_the_first_step),
+        "d_zx of step_gradient depends on the other sequences",
+    ),
     "state of zero": (of(LSTM, state_of_zero), "d_zx of step_gradient is off by"),
     "blank input": (of(LSTM, blank_input), "d_zx of step_gradient is off by"),
     "not a number": (of(LSTM, not_a_number), "d_zx of step_gradient is off by nan"),
@@ -437,13 +465,19 @@ class PicksItsSizes(Leaky):
 
 
 MISTAKES = {
-    "shape": (WrongShape(), r"new state h of step must be an array \(\d+, \d+\) float64, got \(\d+, \d+\) float64"),
+    "shape": (
+        WrongShape(),
+        r"new state h of step must be an array \(\d+, \d+\) float64, got \(\d+, \d+\) float64",
+    ),
     "states": (TooFew(), "step must return a tuple of new state h, new state c, got 1 values"),
     "tuple": (NoTuple(), "step must return a tuple of new state h, got ndarray"),
     "operation": (UnknownOperation(), "step raised AttributeError.*softplus"),
     "type": (WrongType(), "step raised TypeError"),
     "gradient": (WrongGradientShape(), "d_state h of step_gradient must be an array"),
-    "dtype": (Promotes(), r"new state h of step must be an array \(4, 8\) float32, got \(4, 8\) float64"),
+    "dtype": (
+        Promotes(),
+        r"new state h of step must be an array \(4, 8\) float32, got \(4, 8\) float64",
+    ),
 }
 
 
@@ -451,10 +485,14 @@ def measured(plugins, cell, backend="numpy", variant="vectorised", **changes):
     """Return the record of a trial of this cell, which ``harness-mine 2.1`` offers as ``mine``."""
     cell.name = "mine"
     offered = Loaded("mine", "harness-mine 2.1", (("cell", "mine"),))
-    plugins = replace(plugins, cells={**plugins.cells, "mine": cell}, loaded=(*plugins.loaded, offered))
+    plugins = replace(
+        plugins, cells={**plugins.cells, "mine": cell}, loaded=(*plugins.loaded, offered)
+    )
     sizes = {"length": 4, "hidden": 12, "batch": 5, "steps": 2}
     trial = Trial(backend=backend, variant=variant, task="adding", cell="mine", **(sizes | changes))
-    return next(event.record for event in run_trial(trial, plugins=plugins) if isinstance(event, Finished))
+    return next(
+        event.record for event in run_trial(trial, plugins=plugins) if isinstance(event, Finished)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -487,7 +525,10 @@ def test_no_engine_publishes_a_cell_that_is_not_proven(plugins):
         for cell in BAD.values():
             for variant in query.variants(backend, cell):
                 record = measured(plugins, cell, name, variant)
-                assert (record.status, record.reason[: len(LABEL)]) == ("parity_failed", LABEL), (name, variant)
+                assert (record.status, record.reason[: len(LABEL)]) == ("parity_failed", LABEL), (
+                    name,
+                    variant,
+                )
                 tried.add(f"{name}:{variant}")
     assert {"numpy:vectorised", "numpy:loop"} <= tried
 

@@ -9,14 +9,19 @@ from harness.cells import LSTM
 from harness.contract import Inputs, Model, StoreError, Trial, Vocabulary
 from harness.measure.checkpoint import load, save
 
-TRIAL = Trial(backend="numpy", variant="vectorised", task="char", cell="lstm", length=5, hidden=4, layers=2)
+TRIAL = Trial(
+    backend="numpy", variant="vectorised", task="char", cell="lstm", length=5, hidden=4, layers=2
+)
 MODEL = Model(LSTM(), Inputs("token", 3), hidden=4, layers=2, outputs=3, loss="cross_entropy")
 
 
 @pytest.fixture
 def parameters():
     rng = np.random.default_rng(0)
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in MODEL.parameter_shapes().items()}
+    return {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in MODEL.parameter_shapes().items()
+    }
 
 
 @pytest.mark.parametrize("vocabulary", [Vocabulary("ab\u2028"), Vocabulary(None), None])
@@ -48,7 +53,9 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path, parameters, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StoreError, match=r"cannot write the checkpoint .*weights: No space left on device"):
+    with pytest.raises(
+        StoreError, match=r"cannot write the checkpoint .*weights: No space left on device"
+    ):
         save(tmp_path / "weights", {"w": np.zeros(3)}, TRIAL, None)
     assert load(tmp_path / "weights").parameters.keys() == parameters.keys()
     assert len(list(tmp_path.iterdir())) == 1
@@ -81,23 +88,41 @@ def test_a_checkpoint_loads_into_torch_nn_unchanged(tmp_path, kind):
     from safetensors.torch import load_file
 
     rows = {"LSTM": 16, "GRU": 12, "RNN": 4}[kind]
-    shapes = {name: (rows, *shape[1:]) for name, shape in MODEL.parameter_shapes().items() if not name.endswith("out")}
-    arrays = {name: np.random.default_rng(0).normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    shapes = {
+        name: (rows, *shape[1:])
+        for name, shape in MODEL.parameter_shapes().items()
+        if not name.endswith("out")
+    }
+    arrays = {
+        name: np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
     readout = {"weight_out": np.zeros((3, 4), np.float32), "bias_out": np.zeros(3, np.float32)}
     save(tmp_path / "weights", arrays | readout, TRIAL, None)
     module = getattr(torch.nn, kind)(3, 4, num_layers=2)
     result = module.load_state_dict(load_file(tmp_path / "weights"), strict=False)
     assert result.missing_keys == []
     assert result.unexpected_keys == ["bias_out", "weight_out"]
-    assert all(np.array_equal(module.state_dict()[name].numpy(), array) for name, array in arrays.items())
+    assert all(
+        np.array_equal(module.state_dict()[name].numpy(), array) for name, array in arrays.items()
+    )
 
 
 def written(path, *, metadata=(), **tensors):
     """Write a checkpoint of a small text model, with some of its metadata or tensors replaced."""
     rng = np.random.default_rng(0)
-    own = {name: rng.normal(size=shape).astype(np.float32) for name, shape in MODEL.parameter_shapes().items()}
-    facts = {"trial": json.dumps(TRIAL.content()), "vocabulary": '{"symbols": "abc"}', **dict(metadata)}
-    save_file({name: array for name, array in (own | tensors).items() if array is not None}, path, facts)
+    own = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in MODEL.parameter_shapes().items()
+    }
+    facts = {
+        "trial": json.dumps(TRIAL.content()),
+        "vocabulary": '{"symbols": "abc"}',
+        **dict(metadata),
+    }
+    save_file(
+        {name: array for name, array in (own | tensors).items() if array is not None}, path, facts
+    )
     return path
 
 
@@ -111,9 +136,15 @@ TOO_WIDE = json.dumps(TRIAL.content() | {"hidden": 65_536})
         ({"metadata": {"vocabulary": '{"symbols": 7}'}}, "a text of distinct characters"),
         ({"metadata": {"vocabulary": '{"symbols": "aab"}'}}, "a text of distinct characters"),
         ({"metadata": {"vocabulary": "[" * 100_000}}, "not a checkpoint"),
-        ({"metadata": {"vocabulary": '{"symbols": "abcd"}'}}, r"weight_ih_l0 should be \(16, 4\)|is damaged"),
+        (
+            {"metadata": {"vocabulary": '{"symbols": "abcd"}'}},
+            r"weight_ih_l0 should be \(16, 4\)|is damaged",
+        ),
         ({"metadata": {"trial": "[]"}}, "not a checkpoint"),
-        ({"metadata": {"trial": TOO_WIDE}}, r"is damaged: bias_hh_l0 should be \(262144,\) float32, and is \(16,\)"),
+        (
+            {"metadata": {"trial": TOO_WIDE}},
+            r"is damaged: bias_hh_l0 should be \(262144,\) float32, and is \(16,\)",
+        ),
         ({"bias_out": np.full(3, np.nan, np.float32)}, "bias_out holds a value that is not finite"),
         ({"bias_out": np.zeros(3)}, r"bias_out should be \(3,\) float32, and is \(3,\) float64"),
         ({"bias_out": np.zeros(3, np.int32)}, "bias_out should be"),
@@ -121,7 +152,9 @@ TOO_WIDE = json.dumps(TRIAL.content() | {"hidden": 65_536})
         ({"extra": np.zeros(3, np.float32)}, "extra should be absent"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_its_trial_is_refused_before_memory_is_asked_for(tmp_path, changes, message):
+def test_a_checkpoint_that_does_not_fit_its_trial_is_refused_before_memory_is_asked_for(
+    tmp_path, changes, message
+):
     path = written(tmp_path / "odd.safetensors", **changes)
     with pytest.raises(StoreError, match=message):
         harness.sample(path, length=3)

@@ -6,7 +6,13 @@ from scipy import stats
 
 from harness.contract import PluginError, StepResult
 from harness.measure.timing.clock import BLOCK_SECONDS, WINDOW, Block, Pace, is_flat, time_steps
-from harness.measure.timing.speed import FEWEST_BLOCKS, rate_interval, speed_details, speed_figures, student
+from harness.measure.timing.speed import (
+    FEWEST_BLOCKS,
+    rate_interval,
+    speed_details,
+    speed_figures,
+    student,
+)
 
 
 class FakeClock:
@@ -161,14 +167,22 @@ def test_flatness_is_the_slope_over_a_whole_window(seconds, flat):
 def test_the_speed_is_all_tokens_over_all_seconds_after_warm_up():
     pace, _ = simulate(250, lambda step: 0.1 if step < 50 else 0.01)
     total = sum(block.seconds for block in pace.warm_up + pace.steady)
-    assert total == pytest.approx(50 * 0.1 + 200 * 0.01)  # a mean of 28 ms; what warm-up took is left out
-    steps, seconds = (sum(getattr(block, name) for block in pace.steady) for name in ("steps", "seconds"))
+    assert total == pytest.approx(
+        50 * 0.1 + 200 * 0.01
+    )  # a mean of 28 ms; what warm-up took is left out
+    steps, seconds = (
+        sum(getattr(block, name) for block in pace.steady) for name in ("steps", "seconds")
+    )
     figures = speed_figures(pace, 7)
     assert figures["step_seconds_median"] == pytest.approx(seconds / steps)
     assert 0.02 < figures["step_seconds_median"] < 0.028
     assert figures["tokens_per_second"] == pytest.approx(steps / seconds)
     assert figures["flops_per_second"] == pytest.approx(7 * steps / seconds)
-    assert figures["tokens_per_second_low"] < figures["tokens_per_second"] < figures["tokens_per_second_high"]
+    assert (
+        figures["tokens_per_second_low"]
+        < figures["tokens_per_second"]
+        < figures["tokens_per_second_high"]
+    )
     spread = speed_details(pace)["block_tokens_per_second"]
     assert spread["min"] == pytest.approx(10)
     assert spread["max"] == pytest.approx(100)
@@ -202,6 +216,8 @@ def test_the_interval_covers_the_rate_about_as_often_as_it_says():
     rng, covered = np.random.default_rng(0), 0
     for _ in range(1000):
         tokens = rng.integers(5, 50, 12)
-        low, high = rate_interval([Block(1, n, n * rng.gamma(20, 0.01 / 20)) for n in tokens.tolist()])
+        low, high = rate_interval(
+            [Block(1, n, n * rng.gamma(20, 0.01 / 20)) for n in tokens.tolist()]
+        )
         covered += low < 100 < high
     assert 0.91 < covered / 1000 < 0.98

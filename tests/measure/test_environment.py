@@ -8,7 +8,11 @@ import pytest
 from harness.cli.verbs.env import _answering
 from harness.contract import Available, Missing
 from harness.measure.machine import environment
-from harness.measure.machine.environment import effective_threads, environment_id, environment_record
+from harness.measure.machine.environment import (
+    effective_threads,
+    environment_id,
+    environment_record,
+)
 from harness_numpy import NumpyBackend
 
 
@@ -55,7 +59,9 @@ def test_harness_env_tells_a_backend_that_answers_wrongly_and_leaves_it_out(ques
     backend, broken = NumpyBackend(), NumpyBackend()
     setattr(broken, question, lambda *_: {1: 1})
     assert list(_answering([broken, backend])) == [backend]
-    assert capsys.readouterr().err.startswith(f"left out: backend 'numpy' is broken: {question}() returned")
+    assert capsys.readouterr().err.startswith(
+        f"left out: backend 'numpy' is broken: {question}() returned"
+    )
 
 
 def test_a_backend_that_cannot_run_is_left_out():
@@ -66,25 +72,47 @@ def test_the_id_is_stable_and_depends_on_the_machine_alone():
     record = environment_record()
     assert environment_id(record) == environment_id(environment_record([Backend()]))
     assert environment_id(record | {"cpu": {"model": "another"}}) != environment_id(record)
-    assert environment_id(record | {"libraries": {}, "variables": {}, "commit": None}) == environment_id(record)
+    assert environment_id(
+        record | {"libraries": {}, "variables": {}, "commit": None}
+    ) == environment_id(record)
 
 
 def cards(*names, driver="1.0"):
-    return {"gpus": [{"name": name, "driver_version": driver, "memory.total": "80 GiB"} for name in names]}
+    return {
+        "gpus": [
+            {"name": name, "driver_version": driver, "memory.total": "80 GiB"} for name in names
+        ]
+    }
 
 
 def test_the_id_depends_on_the_cards_where_there_are_any_and_on_nothing_else_of_them():
     bare = environment_record() | {"gpus": []}
     one, two = bare | cards("Card One"), bare | cards("Card Two")
-    assert len({environment_id(record) for record in (bare, one, two, bare | cards("Card One", "Card One"))}) == 4
+    assert (
+        len(
+            {
+                environment_id(record)
+                for record in (bare, one, two, bare | cards("Card One", "Card One"))
+            }
+        )
+        == 4
+    )
     assert environment_id(one) == environment_id(bare | cards("Card One", driver="2.0"))
-    assert environment_id(bare | cards("Card One", "Card Two")) == environment_id(bare | cards("Card Two", "Card One"))
+    assert environment_id(bare | cards("Card One", "Card Two")) == environment_id(
+        bare | cards("Card Two", "Card One")
+    )
     older = {name: value for name, value in bare.items() if name != "gpus"}
     assert environment_id(older) == environment_id(bare)
 
 
 def test_the_id_of_a_machine_without_cards_is_the_one_that_it_always_had():
-    facts = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "memory_gibibytes": 8, "system": {}, "python": {}}
+    facts = {
+        "cpu": {"model": "one"},
+        "cores": {"physical": 2},
+        "memory_gibibytes": 8,
+        "system": {},
+        "python": {},
+    }
     assert environment_id(facts | {"gpus": []}) == "6b6bf169b664"
 
 
@@ -102,8 +130,12 @@ def test_the_commit_is_that_of_a_checkout_of_the_harness_only(tmp_path):
 
 
 @pytest.mark.parametrize(("own_word", "expected"), [(7, 7), (None, 4)])
-def test_effective_threads_are_the_engine_s_word_or_the_largest_pool(monkeypatch, own_word, expected):
-    monkeypatch.setattr(environment, "threadpool_info", lambda: [{"num_threads": 1}, {"num_threads": 4}])
+def test_effective_threads_are_the_engine_s_word_or_the_largest_pool(
+    monkeypatch, own_word, expected
+):
+    monkeypatch.setattr(
+        environment, "threadpool_info", lambda: [{"num_threads": 1}, {"num_threads": 4}]
+    )
     assert effective_threads(Backend(threads=own_word)) == expected
 
 

@@ -30,12 +30,19 @@ def test_cross_entropy_of_huge_logits_does_not_overflow():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_logits_that_are_not_finite_give_a_loss_that_is_not(value):
-    assert not np.isfinite(sums_of_losses("cross_entropy", np.array([[[value, 0.0]]]), batch([[1]], [[True]])))
+    assert not np.isfinite(
+        sums_of_losses("cross_entropy", np.array([[[value, 0.0]]]), batch([[1]], [[True]]))
+    )
 
 
 def test_squared_error_is_averaged_over_the_outputs():
     outputs = np.array([[[1.0, 3.0]], [[9.0, 9.0]]])
-    assert sums_of_losses("squared_error", outputs, batch([[[0.0, 0.0]], [[0.0, 0.0]]], [[True], [False]])) == 5.0
+    assert (
+        sums_of_losses(
+            "squared_error", outputs, batch([[[0.0, 0.0]], [[0.0, 0.0]]], [[True], [False]])
+        )
+        == 5.0
+    )
 
 
 class Counter:
@@ -64,12 +71,19 @@ class Zero:
 
 
 def test_batches_are_a_stream_from_a_zero_state_and_training_goes_on_where_it_was():
-    zeros = [batch(np.zeros((2, 1, 1)), np.ones((2, 1))), batch(np.zeros((1, 1, 1)), np.ones((1, 1)))]
+    zeros = [
+        batch(np.zeros((2, 1, 1)), np.ones((2, 1))),
+        batch(np.zeros((1, 1, 1)), np.ones((1, 1))),
+    ]
     model, trainer = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error"), Counter()
-    evaluation = Evaluator(Zero(), model, "float64", zeros, zeros[:1], "the counter").evaluate(trainer, 3)
+    evaluation = Evaluator(Zero(), model, "float64", zeros, zeros[:1], "the counter").evaluate(
+        trainer, 3
+    )
     assert trainer.seen == 5
     assert evaluation.step == 3
-    assert evaluation.loss_validation == pytest.approx((2 * 1.0 + 4.0) / 3)  # weighted by scored positions
+    assert evaluation.loss_validation == pytest.approx(
+        (2 * 1.0 + 4.0) / 3
+    )  # weighted by scored positions
     assert evaluation.loss_train_eval == 1.0
     assert evaluation.accuracy == 0.25
     assert evaluation.extra == {"first": 0.5}
@@ -89,7 +103,9 @@ def test_the_standard_error_is_the_scatter_of_the_mean_over_samples():
         mean = MeanLoss("squared_error")
         for _ in range(4):
             mask = np.arange(5)[:, None] < rng.integers(1, 6, size=16)
-            mean.add(rng.normal(size=(1, 16, 1)) * np.ones((5, 1, 1)), batch(np.zeros((5, 16, 1)), mask))
+            mean.add(
+                rng.normal(size=(1, 16, 1)) * np.ones((5, 1, 1)), batch(np.zeros((5, 16, 1)), mask)
+            )
         means.append(mean.value())
         errors.append(mean.standard_error())
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.15)  # 400 samples scatter by 4 %
@@ -101,7 +117,10 @@ def test_one_sequence_has_no_standard_error():
     assert (mean.value(), mean.standard_error()) == (1.0, None)
 
 
-MEANS = {"adding": ({"variant": name} for name in ("halves", "anywhere", "pascanu", "hs97")), "copy": ({},)}
+MEANS = {
+    "adding": ({"variant": name} for name in ("halves", "anywhere", "pascanu", "hs97")),
+    "copy": ({},),
+}
 
 
 class DistributionsMean:
@@ -131,9 +150,13 @@ class DistributionsMean:
 
 @pytest.mark.parametrize("length", [100, 200, 1000])
 @pytest.mark.parametrize(
-    ("task", "options"), [(name, options) for name, some in MEANS.items() for options in some], ids=str
+    ("task", "options"),
+    [(name, options) for name, some in MEANS.items() for options in some],
+    ids=str,
 )
-def test_the_distributions_mean_is_at_the_baseline_of_every_validation_sample(task, options, length):
+def test_the_distributions_mean_is_at_the_baseline_of_every_validation_sample(
+    task, options, length
+):
     ratios, exact = [], []
     for seed in range(40):
         trial = Trial(
@@ -148,11 +171,16 @@ def test_the_distributions_mean_is_at_the_baseline_of_every_validation_sample(ta
     assert ratios == pytest.approx([1.0] * 40, abs=5e-4)
     assert np.mean(exact) == pytest.approx(1.0, abs=0.1)
     if task == "adding":
-        assert np.ptp(exact) > 0.01  # the samples do differ: against the exact baseline the ratio would not be 1
+        assert (
+            np.ptp(exact) > 0.01
+        )  # the samples do differ: against the exact baseline the ratio would not be 1
 
 
 def test_before_the_first_update_no_training_data_are_evaluated():
-    zeros, ones = batch(np.zeros((2, 1, 1)), np.ones((2, 1))), batch(np.ones((2, 1, 1)), np.ones((2, 1)))
+    zeros, ones = (
+        batch(np.zeros((2, 1, 1)), np.ones((2, 1))),
+        batch(np.ones((2, 1, 1)), np.ones((2, 1))),
+    )
     model, trainer = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error"), Counter()
     put, trainer.put = [], lambda one: put.append(one) or one
     evaluator = Evaluator(Zero(), model, "float64", [zeros], [ones], "the counter")
@@ -166,7 +194,9 @@ def test_before_the_first_update_no_training_data_are_evaluated():
 def test_long_outputs_are_scored_some_time_steps_at_a_time(loss, monkeypatch):
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(50, 3, 4))
-    targets = rng.integers(4, size=(50, 3)) if loss == "cross_entropy" else rng.normal(size=(50, 3, 4))
+    targets = (
+        rng.integers(4, size=(50, 3)) if loss == "cross_entropy" else rng.normal(size=(50, 3, 4))
+    )
     mask = rng.integers(2, size=(50, 3)) == 1
     mask[10:20] = False  # a piece without any position that counts
     whole = sums_of_losses(loss, outputs, batch(targets, mask))
@@ -174,5 +204,7 @@ def test_long_outputs_are_scored_some_time_steps_at_a_time(loss, monkeypatch):
     seen = []
     part = evaluate._losses
     monkeypatch.setattr(evaluate, "_losses", lambda *a: seen.append(len(a[1])) or part(*a))
-    np.testing.assert_allclose(sums_of_losses(loss, outputs, batch(targets, mask)), whole, rtol=1e-12)
+    np.testing.assert_allclose(
+        sums_of_losses(loss, outputs, batch(targets, mask)), whole, rtol=1e-12
+    )
     assert seen == [5] * 8

@@ -63,7 +63,9 @@ def test_a_scaled_identity_network_decays_by_its_scale(factor):
     parameters = initial_parameters(model, 0, scheme="identity")
     parameters["weight_hh_l0"] *= factor
     parameters["bias_ih_l0"] += 0.1  # keeps every unit in the linear part
-    trainer = NumpyBackend().trainer(model, Optimizer(), parameters, Execution("vectorised", dtype="float32"))
+    trainer = NumpyBackend().trainer(
+        model, Optimizer(), parameters, Execution("vectorised", dtype="float32")
+    )
     assert measure_flow(trainer, batch_of(40, 3)).decay == pytest.approx(factor, rel=1e-4)
 
 
@@ -74,7 +76,9 @@ def test_a_small_tanh_network_decays_by_its_largest_eigenvalue():
     parameters["weight_hh_l0"] = 0.6 * rotation  # every singular value is 0.6
     for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
         parameters[name] *= 1e-3  # tanh' is 1
-    trainer = NumpyBackend().trainer(model, Optimizer(), parameters, Execution("vectorised", dtype="float64"))
+    trainer = NumpyBackend().trainer(
+        model, Optimizer(), parameters, Execution("vectorised", dtype="float64")
+    )
     assert measure_flow(trainer, batch_of(30, 3)).decay == pytest.approx(0.6, rel=1e-4)
 
 
@@ -114,7 +118,9 @@ def test_one_bad_sequence_does_not_hide_the_others():
 
 
 def test_gradients_that_underflow_in_float32_do_not_bend_the_decay():
-    assert measure_flow(Given(decaying(0.1, 80, np.float32)), batch_of(80, 1)).decay == pytest.approx(0.1, rel=1e-3)
+    assert measure_flow(
+        Given(decaying(0.1, 80, np.float32)), batch_of(80, 1)
+    ).decay == pytest.approx(0.1, rel=1e-3)
 
 
 def test_a_plateau_of_noise_far_below_lag_zero_does_not_bend_the_decay():
@@ -128,17 +134,26 @@ def test_json_keeps_at_most_512_lags_and_both_ends(steps):
     assert len(content["lags"]) == min(len(content["lags"]), 512)
     assert (content["lags"][0], content["lags"][-1]) == (0, steps - 1)
     assert content["lags"] == sorted(set(content["lags"]))
-    assert {len(content[name]) for name in ("median", "low", "high")} | {len(content["layers"][0])} == {
-        len(content["lags"])
-    }
+    assert {len(content[name]) for name in ("median", "low", "high")} | {
+        len(content["layers"][0])
+    } == {len(content["lags"])}
 
 
 @pytest.mark.parametrize(("room", "sequences"), [(2**28, 4), (3 * 20 * 2 * 8 * 4, 3), (1, 1)])
-def test_the_flow_is_read_off_no_more_sequences_than_there_is_room_for(room, sequences, monkeypatch):
+def test_the_flow_is_read_off_no_more_sequences_than_there_is_room_for(
+    room, sequences, monkeypatch
+):
     monkeypatch.setattr(setup, "FLOW_BYTES", room)
     plugins = load_plugins(("torch", "jax"))
     trial = Trial(
-        backend="numpy", variant="vectorised", task="adding", cell="rnn", length=20, layers=2, hidden=8, batch=4
+        backend="numpy",
+        variant="vectorised",
+        task="adding",
+        cell="rnn",
+        length=20,
+        layers=2,
+        hidden=8,
+        batch=4,
     )
     prepared = setup.prepare(trial, plugins, plugins.backend("numpy"), "numpy")
     assert prepared.flow_batch().size == sequences

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from harness.cells import LSTM
-from harness.contract import Batch, Execution, Gradients, Inputs, Model, Optimizer, PluginError, Trial
+from harness.contract import (
+    Batch,
+    Execution,
+    Gradients,
+    Inputs,
+    Model,
+    Optimizer,
+    PluginError,
+    Trial,
+)
 from harness.measure import setup as setups
 from harness.measure.proof.flow import measure_flow
 from harness.measure.proof.initialise import initial_parameters
@@ -53,7 +62,10 @@ def test_the_gradient_of_each_state_is_that_of_autograd(variant, checkpoint):
             z = z + h @ p[f"weight_hh_l{layer}"].T + p[f"bias_hh_l{layer}"]
             i, f, g, o = z.chunk(4, dim=1)
             inner = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h, c = torch.sigmoid(o) * torch.tanh(inner), inner + 0.0  # c is what is carried, and nothing else
+            h, c = (
+                torch.sigmoid(o) * torch.tanh(inner),
+                inner + 0.0,
+            )  # c is what is carried, and nothing else
             for state, value in enumerate((h, c)):
                 value.requires_grad_()
                 value.retain_grad()
@@ -110,12 +122,21 @@ class Alone:
 
 def prepared(**settings):
     plugins = load_plugins(("torch", "jax"))
-    asked = {"backend": "numpy", "variant": "vectorised", "task": "adding", "cell": "lstm", "length": 60, "hidden": 16}
+    asked = {
+        "backend": "numpy",
+        "variant": "vectorised",
+        "task": "adding",
+        "cell": "lstm",
+        "length": 60,
+        "hidden": 16,
+    }
     trial = Trial(**asked | {"layers": 2, "batch": 8} | settings)
     return prepare(trial, plugins, plugins.backend("numpy"), "backend 'numpy' from numpy 1.0")
 
 
-@pytest.mark.parametrize("settings", [{}, {"chrono": 60}, {"dtype": "float64"}, {"length": 400, "layers": 1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"chrono": 60}, {"dtype": "float64"}, {"length": 400, "layers": 1}]
+)
 def test_an_engine_that_gives_h_alone_has_the_flow_of_the_whole_state(settings):
     setup = prepared(**settings)
     trainer, batch, flags = setup.trainer(), setup.flow_batch(), []
@@ -126,17 +147,27 @@ def test_an_engine_that_gives_h_alone_has_the_flow_of_the_whole_state(settings):
     np.testing.assert_allclose(completed.median[kept], whole.median[kept], rtol=1e-3)
     for name in NAMES:
         strong = whole.states[name] > 1e-12 * whole.median[0]
-        np.testing.assert_allclose(completed.states[name][strong], whole.states[name][strong], rtol=1e-3)
+        np.testing.assert_allclose(
+            completed.states[name][strong], whole.states[name][strong], rtol=1e-3
+        )
 
 
 def test_layers_and_states_are_each_a_share_of_the_whole():
     hidden, cell = np.zeros((2, 1, 1, 1)), np.zeros((2, 1, 1, 1))
     hidden[:, 0, 0, 0], cell[:, 0, 0, 0] = [1, 2], [4, 10]
-    both = type("Both", (), {"put": lambda _, b: b, "gradients": lambda *_: Gradients(0, {}, hidden, (hidden, cell))})
-    flow = measure_flow(both(), Batch(np.zeros((1, 1, 1)), np.zeros((1, 1, 1)), np.ones((1, 1), bool)), NAMES)
+    both = type(
+        "Both",
+        (),
+        {"put": lambda _, b: b, "gradients": lambda *_: Gradients(0, {}, hidden, (hidden, cell))},
+    )
+    flow = measure_flow(
+        both(), Batch(np.zeros((1, 1, 1)), np.zeros((1, 1, 1)), np.ones((1, 1), bool)), NAMES
+    )
     assert flow.median.tolist() == [11.0]
     assert flow.layers[:, 0] == pytest.approx([17**0.5, 104**0.5])
-    assert {name: one[0] for name, one in flow.states.items()} == pytest.approx({"h": 5**0.5, "c": 116**0.5})
+    assert {name: one[0] for name, one in flow.states.items()} == pytest.approx(
+        {"h": 5**0.5, "c": 116**0.5}
+    )
     assert flow.to_json()["states"].keys() == {"h", "c"}
 
 
@@ -144,7 +175,11 @@ def test_states_of_another_number_or_shape_are_refused():
     hidden = np.zeros((1, T, B, H))
     batch = network()[2]
     for states in [(hidden,), (hidden, hidden[:, 1:]), (hidden,) * 3]:
-        odd = type("Odd", (), {"put": lambda _, b: b, "gradients": lambda *_, s=states: Gradients(0, {}, hidden, s)})
+        odd = type(
+            "Odd",
+            (),
+            {"put": lambda _, b: b, "gradients": lambda *_, s=states: Gradients(0, {}, hidden, s)},
+        )
         with pytest.raises(PluginError, match="one array for each of h, c"):
             measure_flow(odd(), batch, NAMES)
 
@@ -158,7 +193,10 @@ def test_a_gradient_of_h_that_is_not_the_references_is_flagged():
 
 def test_a_difference_that_rounding_explains_is_not_flagged():
     setup, flags = prepared(length=300, layers=1), []
-    parameters = {name: value * (30 if name.startswith("weight_hh") else 1) for name, value in setup.parameters.items()}
+    parameters = {
+        name: value * (30 if name.startswith("weight_hh") else 1)
+        for name, value in setup.parameters.items()
+    }
     setup = replace(setup, parameters=parameters)
     trainer, batch = setup.trainer(), setup.flow_batch()
     scored = batch.last_scored()
@@ -169,7 +207,9 @@ def test_a_difference_that_rounding_explains_is_not_flagged():
     assert flags == []
 
 
-def test_the_flow_of_several_states_is_read_off_fewer_sequences_where_the_reference_would_take_long(monkeypatch):
+def test_the_flow_of_several_states_is_read_off_fewer_sequences_where_the_reference_would_take_long(
+    monkeypatch,
+):
     setup = prepared()
     assert setup.flow_batch().size == 8
     monkeypatch.setattr(setups, "FLOW_OPERATIONS", 1)
@@ -177,7 +217,9 @@ def test_the_flow_of_several_states_is_read_off_fewer_sequences_where_the_refere
     assert prepared(cell="rnn").flow_batch().size == 8
 
 
-@pytest.mark.parametrize("engine", ["numpy:vectorised", "numpy:loop", "numpy:native", "torch:library", "jax:scan"])
+@pytest.mark.parametrize(
+    "engine", ["numpy:vectorised", "numpy:loop", "numpy:native", "torch:library", "jax:scan"]
+)
 def test_an_lstm_with_chrono_initialisation_reaches_back_on_every_engine(engine):
     backend, variant = engine.split(":")
     plugins = load_plugins()
@@ -188,9 +230,14 @@ def test_an_lstm_with_chrono_initialisation_reaches_back_on_every_engine(engine)
     *_, last = run_trial(trial, plugins=plugins)
     record = last.record
     assert (record.status, record.figures["gradient_horizon"]) == ("ok", 100)
-    assert (record.details["gradient_horizon_censored"], record.details["gradient_horizon_step"]) == (True, 1)
+    assert (
+        record.details["gradient_horizon_censored"],
+        record.details["gradient_horizon_step"],
+    ) == (True, 1)
     flow = record.curves["gradient_flow"]
     for moment in ("initial", "final"):
         assert flow[moment]["states"].keys() == {"h", "c"}
-        assert min(flow[moment]["states"]["h"]) < 0.01 * flow[moment]["median"][0]  # h alone would vanish
+        assert (
+            min(flow[moment]["states"]["h"]) < 0.01 * flow[moment]["median"][0]
+        )  # h alone would vanish
     assert not [flag for flag in record.details["flags"] if "gradient flow" in flag]

@@ -33,7 +33,9 @@ def test_a_further_layer_leaves_the_other_tensors_alone(scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_seed_decides(scheme):
-    first, again, other = (initial_parameters(model_of(), seed, scheme=scheme) for seed in (1, 1, 2))
+    first, again, other = (
+        initial_parameters(model_of(), seed, scheme=scheme) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first["weight_ih_l0"], again["weight_ih_l0"])
     assert (first["weight_ih_l0"] != other["weight_ih_l0"]).all()
 
@@ -71,7 +73,9 @@ def test_identity_is_the_irnn():
     ids=["lstm", "gru", "minlstm", "mingru"],
 )
 def test_forget_bias_sets_the_memory_gate_and_nothing_else(cell, gate, bias):
-    plain, biased = (initial_parameters(model_of(cell), 0, forget_bias=bias) for bias in (None, 1.5))
+    plain, biased = (
+        initial_parameters(model_of(cell), 0, forget_bias=bias) for bias in (None, 1.5)
+    )
     rows = slice(gate * H, (gate + 1) * H)
     for name in plain:
         expected = plain[name].copy()

@@ -34,9 +34,14 @@ def plugins():
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shapes", [[(6, 6)], [(6, 24), (24, 6)], [(6, 3), (3, 5), (5, 6)]])
-def test_every_engine_takes_the_products_of_the_chain_one_after_the_other(plugins, backend, dtype, shapes):
+def test_every_engine_takes_the_products_of_the_chain_one_after_the_other(
+    plugins, backend, dtype, shapes
+):
     rng = np.random.default_rng(1)
-    start, matrices = rng.standard_normal((3, 6)), [0.5 * rng.standard_normal(shape) for shape in shapes]
+    start, matrices = (
+        rng.standard_normal((3, 6)),
+        [0.5 * rng.standard_normal(shape) for shape in shapes],
+    )
     engine = plugins.backend(backend)
     run = engine.product_chain(start, matrices, Execution("", dtype=dtype))
     expected = start
@@ -45,7 +50,9 @@ def test_every_engine_takes_the_products_of_the_chain_one_after_the_other(plugin
             expected = expected @ matrix
     found = run(ROUNDS)
     assert found.dtype == dtype
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype] * np.abs(expected).max())
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=TOLERANCE[dtype] * np.abs(expected).max()
+    )
     np.testing.assert_array_equal(run(ROUNDS), found)
 
 

@@ -37,9 +37,13 @@ def test_memory_that_the_trial_has_allocated_already_is_not_taken_off():
     assert reserved.peak_bytes() - bare.peak_bytes() > 5 * MIB
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own way with free memory")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="another C library has its own way with free memory"
+)
 def test_what_was_freed_before_training_is_given_back_and_does_not_count():
-    blocks = [np.ones(100_000, dtype=np.uint8) for _ in range(600)]  # each too small for a mapping of its own
+    blocks = [
+        np.ones(100_000, dtype=np.uint8) for _ in range(600)
+    ]  # each too small for a mapping of its own
     pin = blocks.pop()  # keeps the heap from shrinking by itself
     del blocks
     held = resident_bytes()
@@ -60,11 +64,19 @@ def test_the_high_water_mark_is_not_below_what_is_held():
     ("cgroup", "file", "content"),
     [
         ("0::/a/b\n", "sys/fs/cgroup/a/b/memory.events", "low 0\noom 9\noom_kill 3\n"),
-        ("4:cpu,memory:/a\n", "sys/fs/cgroup/memory/a/memory.oom_control", "under_oom 0\noom_kill 3\n"),
+        (
+            "4:cpu,memory:/a\n",
+            "sys/fs/cgroup/memory/a/memory.oom_control",
+            "under_oom 0\noom_kill 3\n",
+        ),
     ],
 )
 def test_kills_of_the_machine_and_of_the_control_group_are_counted(tmp_path, cgroup, file, content):
-    for path, text in (("proc/vmstat", "pgfault 5\noom_kill 2\n"), ("proc/self/cgroup", cgroup), (file, content)):
+    for path, text in (
+        ("proc/vmstat", "pgfault 5\noom_kill 2\n"),
+        ("proc/self/cgroup", cgroup),
+        (file, content),
+    ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     assert out_of_memory_kills(tmp_path) == 5

@@ -99,7 +99,9 @@ def changed(name, change):
     def apply(gradients):
         if name in ("loss", "hidden"):
             return replace(gradients, **{name: change(getattr(gradients, name))})
-        return replace(gradients, parameters=gradients.parameters | {name: change(gradients.parameters[name])})
+        return replace(
+            gradients, parameters=gradients.parameters | {name: change(gradients.parameters[name])}
+        )
 
     return apply
 
@@ -123,7 +125,10 @@ class Nudged(NumpyBackend):
 
     def trainer(self, model, optimizer, parameters, execution):
         rng = np.random.default_rng(1)
-        moved = {name: array * (1 + 2.0**-24 * rng.choice([-1, 1], array.shape)) for name, array in parameters.items()}
+        moved = {
+            name: array * (1 + 2.0**-24 * rng.choice([-1, 1], array.shape))
+            for name, array in parameters.items()
+        }
         trainer = super().trainer(model, optimizer, moved, replace(execution, dtype="float64"))
         exact = trainer.gradients
 
@@ -150,12 +155,17 @@ def test_the_reference_starts_from_the_rounded_weights_and_inputs():
         def trainer(self, model, optimizer, parameters, execution):
             trainer = super().trainer(model, optimizer, parameters, execution)
             put = trainer.put
-            trainer.put = lambda batch: (seen.append((parameters["weight_hh_l0"], batch.inputs)), put(batch))[1]
+            trainer.put = lambda batch: (
+                seen.append((parameters["weight_hh_l0"], batch.inputs)),
+                put(batch),
+            )[1]
             return trainer
 
     model, parameters, batch = case(kind="real")
     measure_parity(NumpyBackend(), Recording(), model, parameters, batch, Execution("vectorised"))
-    for found, given in zip(seen[0], (parameters["weight_hh_l0"], batch.inputs[:, :4]), strict=True):
+    for found, given in zip(
+        seen[0], (parameters["weight_hh_l0"], batch.inputs[:, :4]), strict=True
+    ):
         np.testing.assert_array_equal(found, given.astype(np.float32).astype(np.float64))
         assert (found != given).any()
 
@@ -167,7 +177,9 @@ def test_the_worst_tensor_is_judged_by_its_own_tolerance():
 
     def both(gradients):
         within = changed("hidden", lambda array: array * np.float32(1 + tolerances["hidden"] * 0.9))
-        beyond = changed("bias_out", lambda array: array * np.float32(1 + tolerances["bias_out"] * 1.5))
+        beyond = changed(
+            "bias_out", lambda array: array * np.float32(1 + tolerances["bias_out"] * 1.5)
+        )
         return within(beyond(gradients))
 
     parity = judge(Spoilt(both), arguments)
@@ -181,10 +193,14 @@ def test_float64_passes_at_its_own_tolerance():
     parity = judge(reordered, arguments, "float64")
     assert parity.passed
     assert parity.tolerance < 1e-13
-    assert not judge(Spoilt(changed("weight_hh_l0", lambda array: array * (1 + 1e-11))), arguments, "float64").passed
+    assert not judge(
+        Spoilt(changed("weight_hh_l0", lambda array: array * (1 + 1e-11))), arguments, "float64"
+    ).passed
 
 
-@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l1", "bias_ih_l0", "bias_hh_l1", "weight_out", "bias_out"])
+@pytest.mark.parametrize(
+    "name", ["weight_ih_l0", "weight_hh_l1", "bias_ih_l0", "bias_hh_l1", "weight_out", "bias_out"]
+)
 @pytest.mark.parametrize("cell", [RNN(), ReluRNN(), LSTM(), GRU()], ids=lambda cell: cell.name)
 def test_a_missing_gradient_fails_and_is_named(cell, name):
     parity = judge(Spoilt(changed(name, np.zeros_like)), case(cell, layers=2))
@@ -220,7 +236,10 @@ def test_an_error_that_shows_only_at_long_lengths_fails_there_and_not_before():
 @pytest.mark.parametrize(("epsilons_per_step", "passed"), [(0.4, True), (3, False)])
 def test_a_sum_over_many_steps_may_round_once_per_step(epsilons_per_step, passed):
     factor = np.float32(1 + 1000 * epsilons_per_step * np.finfo(np.float32).eps)
-    assert judge(Spoilt(changed("bias_out", lambda array: array * factor)), case(steps=1000)).passed is passed
+    assert (
+        judge(Spoilt(changed("bias_out", lambda array: array * factor)), case(steps=1000)).passed
+        is passed
+    )
 
 
 def test_honest_float32_passes_where_thousands_of_steps_look_alike():
@@ -264,7 +283,12 @@ def one_tensor_left_out(trainer, before, result):
         (no_update, r"\w+"),
         (one_tensor_left_out, "weight_hh_l0"),
         (lambda trainer, before, result: replace(result, loss=result.loss * 1.001), "loss"),
-        (lambda trainer, before, result: replace(result, gradient_norm=result.gradient_norm * 1.001), "gradient_norm"),
+        (
+            lambda trainer, before, result: replace(
+                result, gradient_norm=result.gradient_norm * 1.001
+            ),
+            "gradient_norm",
+        ),
     ],
     ids=["no update", "one tensor left out", "loss", "gradient norm"],
 )
@@ -331,7 +355,10 @@ def test_a_reference_that_is_not_finite_is_said_so():
     ids=["shape", "dtype", "none", "list"],
 )
 def test_a_gradient_of_the_wrong_kind_breaks_the_contract(change, found):
-    with pytest.raises(PluginError, match=rf"invalid gradients: expected weight_ih_l0 \(64, 8\) float32, got {found}"):
+    with pytest.raises(
+        PluginError,
+        match=rf"invalid gradients: expected weight_ih_l0 \(64, 8\) float32, got {found}",
+    ):
         judge(Spoilt(changed("weight_ih_l0", change)), case())
 
 
@@ -341,7 +368,9 @@ def test_missing_and_unexpected_gradients_break_the_contract():
 
     with pytest.raises(PluginError, match="unexpected W"):
         judge(Spoilt(renamed), case())
-    with pytest.raises(PluginError, match="spoilt: invalid gradients: expected Gradients, got NoneType"):
+    with pytest.raises(
+        PluginError, match="spoilt: invalid gradients: expected Gradients, got NoneType"
+    ):
         judge(Spoilt(lambda gradients: None), case())
 
 
@@ -378,7 +407,12 @@ def test_the_reference_keeps_all_states_of_short_plain_trials_only(checkpoint, s
             return super().trainer(model, optimizer, parameters, execution)
 
     reference = Asked()
-    measure_parity(NumpyBackend(), reference, *case(RNN(), steps), Execution("vectorised", checkpoint=checkpoint))
+    measure_parity(
+        NumpyBackend(),
+        reference,
+        *case(RNN(), steps),
+        Execution("vectorised", checkpoint=checkpoint),
+    )
     assert reference.seen == {kept}
 
 

@@ -25,7 +25,13 @@ from harness.measure import checkpoint, runner
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.proof import flow
 from harness.measure.record_builder import Draft
-from harness.measure.runner import DROPOUT_NOTE, IDLE_DROPOUT_NOTE, TEMPERATURES, Settings, run_trial
+from harness.measure.runner import (
+    DROPOUT_NOTE,
+    IDLE_DROPOUT_NOTE,
+    TEMPERATURES,
+    Settings,
+    run_trial,
+)
 from harness.plugins.discovery import Loaded, load_plugins
 from harness_numpy.trainer import NumpyTrainer
 from harness_results.study import findings
@@ -49,7 +55,9 @@ def trial(**changes):
 def measure(plugins, settings=None, **changes):
     """Return the record of a trial run in this process."""
     (finished,) = [
-        event for event in run_trial(trial(**changes), settings, plugins=plugins) if isinstance(event, Finished)
+        event
+        for event in run_trial(trial(**changes), settings, plugins=plugins)
+        if isinstance(event, Finished)
     ]
     return finished.record
 
@@ -82,7 +90,11 @@ def test_every_kind_of_figure_is_filled(plugins):
     expected_unknown = {"loss_floor", "compile_seconds", "steps_to_solve"}
     assert {name for name in FIGURE_COLUMNS if figures.get(name) is None} <= expected_unknown
     assert figures["parameters"] == 3 * 4 + 4 * 4 + 4 + 4 + 4 * 3 + 3
-    assert figures["tokens_per_second_low"] <= figures["tokens_per_second"] <= figures["tokens_per_second_high"]
+    assert (
+        figures["tokens_per_second_low"]
+        <= figures["tokens_per_second"]
+        <= figures["tokens_per_second_high"]
+    )
     assert figures["parity_error"] <= figures["parity_tolerance"]
     assert figures["loss_ratio"] == pytest.approx(figures["loss_validation"] / np.log(3))
     assert figures["peak_memory_bytes"] >= 0
@@ -110,10 +122,16 @@ print(finished.record.figures["peak_memory_bytes"])
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has its own way with free memory")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="another C library has its own way with free memory"
+)
 def test_what_loading_left_behind_is_not_taken_off_the_peak_of_training():
     plain, littered = (
-        int(subprocess.run([sys.executable, "-c", LITTER, number], capture_output=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", LITTER, number], capture_output=True, check=True
+            ).stdout
+        )
         for number in ("0", "1000")
     )
     assert littered > 0.5 * plain > 10e6
@@ -127,7 +145,9 @@ class DivergesInABlock(NumpyTrainer):
     def train_step(self, batch):
         self.steps += 1
         result = super().train_step(batch)
-        return replace(result, clipped=self.steps > 11, loss=math.nan if self.steps >= 11 else result.loss)
+        return replace(
+            result, clipped=self.steps > 11, loss=math.nan if self.steps >= 11 else result.loss
+        )
 
 
 def test_a_training_ends_at_the_step_that_diverged_whatever_the_blocks(plugins):
@@ -173,16 +193,27 @@ def test_evaluations_come_at_the_start_every_so_often_and_at_the_end(plugins):
 
 
 def test_seeds_are_separate(plugins):
-    base, data, evaluation = measure(plugins), measure(plugins, data_seed=7), measure(plugins, evaluation_seed=7)
+    base, data, evaluation = (
+        measure(plugins),
+        measure(plugins, data_seed=7),
+        measure(plugins, evaluation_seed=7),
+    )
     assert data.curves["loss"] != base.curves["loss"]
-    assert data.curves["evaluations"][0]["loss_validation"] == base.curves["evaluations"][0]["loss_validation"]
+    assert (
+        data.curves["evaluations"][0]["loss_validation"]
+        == base.curves["evaluations"][0]["loss_validation"]
+    )
     assert evaluation.curves["loss"] == base.curves["loss"]
     assert evaluation.figures["loss_validation"] != base.figures["loss_validation"]
 
 
 def test_the_task_is_solved_at_the_first_evaluation_that_says_so(plugins):
     record = measure(plugins, steps=200, learning_rate=0.05, hidden=8, batch=8, evaluate_every=20)
-    solved = [evaluation["step"] for evaluation in record.curves["evaluations"] if evaluation["accuracy"] > 0.99]
+    solved = [
+        evaluation["step"]
+        for evaluation in record.curves["evaluations"]
+        if evaluation["accuracy"] > 0.99
+    ]
     assert record.figures["solved"] is True
     assert record.figures["steps_to_solve"] == solved[0]
 
@@ -212,14 +243,24 @@ def test_losses_are_compared_with_the_baseline_of_the_validation_batches(plugins
     assert len({record.figures["loss_baseline"] for record in records}) == 3
     for record in records:
         figures = record.figures
-        assert record.details["loss_baseline_exact"] == record.columns()["loss_baseline_exact"] == pytest.approx(1 / 6)
+        assert (
+            record.details["loss_baseline_exact"]
+            == record.columns()["loss_baseline_exact"]
+            == pytest.approx(1 / 6)
+        )
         assert figures["loss_baseline"] != pytest.approx(1 / 6, rel=1e-3)
-        assert figures["loss_ratio"] == pytest.approx(figures["loss_validation"] / figures["loss_baseline"])
+        assert figures["loss_ratio"] == pytest.approx(
+            figures["loss_validation"] / figures["loss_baseline"]
+        )
 
 
 def test_a_task_that_says_nothing_further_is_compared_with_its_exact_baseline(plugins):
     record = measure(plugins)
-    assert record.figures["loss_baseline"] == record.details["loss_baseline_exact"] == pytest.approx(np.log(3))
+    assert (
+        record.figures["loss_baseline"]
+        == record.details["loss_baseline_exact"]
+        == pytest.approx(np.log(3))
+    )
     assert (record.details["criterion"], record.details["steps_per_epoch"]) == ("", None)
 
 
@@ -234,7 +275,11 @@ def test_further_scores_are_kept_by_name(plugins):
     ("method", "answer", "reason"),
     [
         ("baseline_outputs", lambda self, batch: 1.0, r"expected \(T, B, K\) = .* got float"),
-        ("baseline_outputs", lambda self, batch: np.full((*batch.mask.shape, 9), np.nan), "expected a finite number"),
+        (
+            "baseline_outputs",
+            lambda self, batch: np.full((*batch.mask.shape, 9), np.nan),
+            "expected a finite number",
+        ),
         ("criterion", 3, "expected a text, got 3"),
         ("steps_per_epoch", lambda self, batch: 0, "expected None or a positive number, got 0"),
     ],
@@ -242,23 +287,38 @@ def test_further_scores_are_kept_by_name(plugins):
 def test_a_task_that_misdescribes_its_learning_is_named(plugins, method, answer, reason):
     record = measure(with_task(plugins, type("Odd", (Copy,), {method: answer})), task="copying")
     assert record.status == "failed"
-    assert re.fullmatch(f"invalid {method}: {reason}.*; task 'copying' from harness-copying 2.0", record.reason)
+    assert re.fullmatch(
+        f"invalid {method}: {reason}.*; task 'copying' from harness-copying 2.0", record.reason
+    )
 
 
 def test_over_fitting_is_told_of_a_small_fixed_set_and_never_of_fresh_data(plugins):
-    asked = {"backend": "numpy", "variant": "vectorised", "task": "adding", "cell": "lstm", "length": 10, "hidden": 24}
+    asked = {
+        "backend": "numpy",
+        "variant": "vectorised",
+        "task": "adding",
+        "cell": "lstm",
+        "length": 10,
+        "hidden": 24,
+    }
     asked |= {"batch": 10, "steps": 600, "learning_rate": 0.02, "evaluate_every": 100}
     small = measure(plugins, **asked, task_options={"data": "fixed", "sequences": 10})
     assert findings.overfitting(small) is not None
     assert small.details["overfitting_gap"] > 3 * small.details["overfitting_gap_error"]
     for seed in range(4):
         options = {"validation_sequences": 20}  # two small samples, whose losses differ much
-        fresh = measure(plugins, **asked | {"seed": seed, "steps": 100, "evaluate_every": 10}, task_options=options)
+        fresh = measure(
+            plugins,
+            **asked | {"seed": seed, "steps": 100, "evaluate_every": 10},
+            task_options=options,
+        )
         assert findings.overfitting(fresh) is None
         assert fresh.details["steps_per_epoch"] is None
 
 
-def test_the_initial_loss_is_before_any_update_and_the_final_one_the_mean_of_the_last_twentieth(plugins):
+def test_the_initial_loss_is_before_any_update_and_the_final_one_the_mean_of_the_last_twentieth(
+    plugins,
+):
     record = measure(plugins, steps=40)
     assert record.figures["loss_initial"] == record.curves["loss"][0]
     assert record.figures["loss_final"] == pytest.approx(np.mean(record.curves["loss"][-2:]))
@@ -269,7 +329,10 @@ def test_gradient_figures_are_those_of_the_curve(plugins):
     norms, figures = record.curves["gradient_norm"], record.figures
     assert len(norms) == 8
     assert (figures["gradient_norm_first"], figures["gradient_norm_last"]) == (norms[0], norms[-1])
-    assert (figures["gradient_norm_median"], figures["gradient_norm_max"]) == (np.median(norms), max(norms))
+    assert (figures["gradient_norm_median"], figures["gradient_norm_max"]) == (
+        np.median(norms),
+        max(norms),
+    )
     assert figures["clipped_fraction"] == 1.0
     assert measure(plugins).figures["clipped_fraction"] == 0.0
 
@@ -317,7 +380,9 @@ def test_what_a_backend_cannot_do_is_unsupported(plugins, changes, reason):
 
 def test_a_missing_library_is_unsupported_with_the_cure(plugins):
     backend = type(
-        "Absent", (type(plugins.backend("faulty")),), {"availability": lambda self: Missing("no abacus", "buy one")}
+        "Absent",
+        (type(plugins.backend("faulty")),),
+        {"availability": lambda self: Missing("no abacus", "buy one")},
     )
     record = measure(having(plugins, backend()))
     assert (record.status, record.reason) == (
@@ -364,7 +429,9 @@ def test_what_else_cannot_be_had_fails(plugins):
 
 def test_why_unsupported_is_the_reason(plugins):
     backend = type(
-        "Picky", (type(plugins.backend("faulty")),), {"why_unsupported": lambda self, model, trial: "too small"}
+        "Picky",
+        (type(plugins.backend("faulty")),),
+        {"why_unsupported": lambda self, model, trial: "too small"},
     )
     record = measure(having(plugins, backend()))
     assert (record.status, record.reason) == ("unsupported", "too small")
@@ -383,7 +450,9 @@ def test_why_unsupported_is_the_reason(plugins):
         ("versions", {"odd": 1}),
     ],
 )
-def test_an_answer_of_the_wrong_kind_fails_the_trial_with_the_question_and_the_cure(plugins, question, answer):
+def test_an_answer_of_the_wrong_kind_fails_the_trial_with_the_question_and_the_cure(
+    plugins, question, answer
+):
     odd = type("Odd", (type(plugins.backend("faulty")),), {question: lambda *_: answer})()
     record = measure(having(plugins, odd))
     assert record.status == "failed"
@@ -399,13 +468,23 @@ class FullError(Exception):
     ("error", "status", "reason"),
     [
         (UnsupportedError("this GPU is too old"), "unsupported", "this GPU is too old"),
-        (UnsupportedError(), "failed", "backend 'faulty' is broken: why_unsupported() raised UnsupportedError"),
+        (
+            UnsupportedError(),
+            "failed",
+            "backend 'faulty' is broken: why_unsupported() raised UnsupportedError",
+        ),
         (MemoryError("no more"), "out_of_memory", "out of memory: MemoryError: no more"),
         (FullError("no more"), "out_of_memory", "out of memory: FullError: no more"),
-        (ValueError("no idea"), "failed", "backend 'faulty' is broken: why_unsupported() raised ValueError: no idea"),
+        (
+            ValueError("no idea"),
+            "failed",
+            "backend 'faulty' is broken: why_unsupported() raised ValueError: no idea",
+        ),
     ],
 )
-def test_what_a_backend_raises_in_place_of_an_answer_is_told_by_its_kind(plugins, error, status, reason):
+def test_what_a_backend_raises_in_place_of_an_answer_is_told_by_its_kind(
+    plugins, error, status, reason
+):
     class Odd(type(plugins.backend("faulty"))):
         def why_unsupported(self, model, trial):
             raise error
@@ -462,7 +541,9 @@ def test_an_unknown_task_fails_with_the_names_that_exist(plugins):
 
 def test_a_task_whose_data_ends_is_named(plugins):
     echo = plugins.task("echo")
-    short = type("Short", (echo,), {"training": lambda self, rng, batch: iter([self.batch(rng, batch)])})
+    short = type(
+        "Short", (echo,), {"training": lambda self, rng, batch: iter([self.batch(rng, batch)])}
+    )
     record = measure(replace(plugins, tasks=plugins.tasks | {"echo": short}))
     assert record.status == "failed"
     assert "training data ended" in record.reason
@@ -490,7 +571,9 @@ class Clumsy(Copy):
 
 def with_task(plugins, task):
     offered = Loaded("copying", "harness-copying 2.0", (("task", "copying"),))
-    return replace(plugins, tasks=plugins.tasks | {"copying": task}, loaded=(*plugins.loaded, offered))
+    return replace(
+        plugins, tasks=plugins.tasks | {"copying": task}, loaded=(*plugins.loaded, offered)
+    )
 
 
 @pytest.mark.parametrize("method", ["baseline", "draw", "score"])
@@ -503,9 +586,15 @@ def test_an_error_in_a_task_names_the_task_and_not_the_backend(plugins, method, 
 
 @pytest.mark.parametrize("method", ["validation", "training_sample"])
 def test_a_task_without_batches_to_evaluate_on_is_named(plugins, method):
-    record = measure(with_task(plugins, type("Bare", (Copy,), {method: lambda self, *arguments: []})), task="copying")
+    record = measure(
+        with_task(plugins, type("Bare", (Copy,), {method: lambda self, *arguments: []})),
+        task="copying",
+    )
     assert record.status == "failed"
-    assert re.fullmatch(f"invalid {method}: expected batches.*; task 'copying' from harness-copying 2.0", record.reason)
+    assert re.fullmatch(
+        f"invalid {method}: expected batches.*; task 'copying' from harness-copying 2.0",
+        record.reason,
+    )
 
 
 class Narrow(Copy):
@@ -519,7 +608,10 @@ class Narrow(Copy):
 
     def score(self, batch, outputs):
         score = super().score(batch, outputs)
-        extra = {name: (np.float32(value), np.int64(count)) for name, (value, count) in score.extra.items()}
+        extra = {
+            name: (np.float32(value), np.int64(count))
+            for name, (value, count) in score.extra.items()
+        }
         return Score(np.float32(score.hits), np.int64(score.total), extra)
 
     def facts(self):
@@ -538,9 +630,13 @@ def test_numbers_of_numpy_from_a_task_become_a_record_in_json(plugins):
 @pytest.mark.parametrize("method", ["baseline", "floor"])
 @pytest.mark.parametrize("loss", ["low", float("nan")])
 def test_a_loss_that_is_no_number_fails_with_the_tasks_name(plugins, method, loss):
-    record = measure(with_task(plugins, type("Odd", (Copy,), {method: lambda self: loss})), task="copying")
+    record = measure(
+        with_task(plugins, type("Odd", (Copy,), {method: lambda self: loss})), task="copying"
+    )
     assert record.status == "failed"
-    assert re.fullmatch(f"invalid {method}: expected a .*; task 'copying' from harness-copying 2.0", record.reason)
+    assert re.fullmatch(
+        f"invalid {method}: expected a .*; task 'copying' from harness-copying 2.0", record.reason
+    )
 
 
 def test_a_bias_that_the_cell_does_not_have_is_unsupported(plugins):
@@ -582,7 +678,11 @@ def test_what_a_plugin_says_in_an_error_is_kept_in_part(plugins):
 
 def test_what_a_plugin_says_in_an_error_after_training_is_kept_in_part(plugins, monkeypatch):
     monkeypatch.setattr(runner, "sample_text", lambda *_, **__: {}["y" * 5_000_000])
-    (flag,) = (flag for flag in measure(plugins, Settings(sample_length=5)).details["flags"] if "sample" in flag)
+    (flag,) = (
+        flag
+        for flag in measure(plugins, Settings(sample_length=5)).details["flags"]
+        if "sample" in flag
+    )
     assert "characters more); backend 'faulty' from faulty 1.0" in flag
 
 
@@ -602,7 +702,10 @@ def test_processors_that_are_not_what_was_asked_for_fail_the_trial(plugins):
 
 @pytest.mark.parametrize(
     ("variant", "reason"),
-    [("elsewhere", "device cpu was asked for, the results lie on host"), ("wide", "the results are float64")],
+    [
+        ("elsewhere", "device cpu was asked for, the results lie on host"),
+        ("wide", "the results are float64"),
+    ],
 )
 def test_results_on_another_device_or_in_another_dtype_fail_the_trial(plugins, variant, reason):
     record = measure(plugins, variant=variant)
@@ -627,7 +730,9 @@ def test_a_recompilation_while_steps_are_timed_is_counted_and_flagged(plugins):
     record = measure(plugins, variant="recompiles", steps=40)
     compiled = record.details["recompilations"]
     assert compiled > 0
-    assert any(f"compiled {compiled} times while it was timed" in flag for flag in record.details["flags"])
+    assert any(
+        f"compiled {compiled} times while it was timed" in flag for flag in record.details["flags"]
+    )
     assert measure(plugins, steps=40).details["recompilations"] == 0
 
 
@@ -652,7 +757,9 @@ def test_the_checkpoint_holds_the_trained_weights_and_text_is_sampled(plugins, t
 
 
 def test_a_checkpoint_that_cannot_be_written_is_flagged_and_costs_no_figure(plugins, tmp_path):
-    record = measure(plugins, Settings(checkpoint=str(tmp_path / "missing" / "trained.safetensors")))
+    record = measure(
+        plugins, Settings(checkpoint=str(tmp_path / "missing" / "trained.safetensors"))
+    )
     assert record.status == "ok"
     assert any("cannot write the checkpoint" in flag for flag in record.details["flags"])
 
@@ -661,12 +768,17 @@ def test_a_sample_that_cannot_be_drawn_is_flagged_and_costs_no_figure(plugins, m
     monkeypatch.setattr(runner, "sample_text", lambda *_, **__: {}["missing"])
     record = measure(plugins, Settings(sample_length=5), steps=40)
     assert record.status == "ok"
-    assert "a sample of text failed: KeyError: 'missing'; backend 'faulty' from faulty 1.0" in record.details["flags"]
+    assert (
+        "a sample of text failed: KeyError: 'missing'; backend 'faulty' from faulty 1.0"
+        in record.details["flags"]
+    )
     assert record.figures["tokens_per_second"] > 0
     assert "samples" not in record.details
 
 
-def test_a_gradient_flow_that_cannot_be_measured_after_training_is_flagged_and_unknown(plugins, monkeypatch):
+def test_a_gradient_flow_that_cannot_be_measured_after_training_is_flagged_and_unknown(
+    plugins, monkeypatch
+):
     first = []
 
     def measure_once(trainer, batch):
@@ -706,11 +818,16 @@ def test_a_partial_record_has_no_figure_that_needs_the_whole_training(plugins):
     record = draft.record("timeout", "timeout after 1 s")
     assert len(record.curves["loss"]) == record.figures["clipped_fraction"] + 4
     assert record.figures["gradient_norm_max"] > 0
-    assert not {"loss_final", "loss_validation", "first_step_seconds", "tokens_per_second"} & record.figures.keys()
+    assert (
+        not {"loss_final", "loss_validation", "first_step_seconds", "tokens_per_second"}
+        & record.figures.keys()
+    )
 
 
 def test_an_evaluation_says_whether_it_solves_the_task(plugins):
-    evaluated = [event for event in run_trial(trial(), plugins=plugins) if isinstance(event, Evaluated)]
+    evaluated = [
+        event for event in run_trial(trial(), plugins=plugins) if isinstance(event, Evaluated)
+    ]
     assert [event.evaluation.step for event in evaluated] == [0, 8]
     assert evaluated[0].solved is False
 

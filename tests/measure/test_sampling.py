@@ -37,7 +37,12 @@ class Counter(Trainer):
 
 
 def sample(trainer, **changes):
-    settings = {"prime": "b", "length": 4, "temperature": 0.0, "rng": np.random.default_rng(0)} | changes
+    settings = {
+        "prime": "b",
+        "length": 4,
+        "temperature": 0.0,
+        "rng": np.random.default_rng(0),
+    } | changes
     return sample_text(trainer, ABC, **settings)
 
 
@@ -78,12 +83,17 @@ def test_tokens_are_drawn_in_proportion_to_exp_of_logit_over_temperature(tempera
     rng = np.random.default_rng(0)
     counts = np.bincount([draw(logits, temperature, rng) for _ in range(20_000)], minlength=4)
     wanted = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
-    assert counts / 20_000 == pytest.approx(wanted, abs=0.0125)  # 3.5 standard errors of a frequency of one half
+    assert counts / 20_000 == pytest.approx(
+        wanted, abs=0.0125
+    )  # 3.5 standard errors of a frequency of one half
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1e-320])
 def test_temperature_towards_zero_takes_the_likeliest(temperature):
-    assert {draw(np.array([0.1, 0.3, 0.2]), temperature, np.random.default_rng(seed)) for seed in range(20)} == {1}
+    assert {
+        draw(np.array([0.1, 0.3, 0.2]), temperature, np.random.default_rng(seed))
+        for seed in range(20)
+    } == {1}
 
 
 def test_a_huge_logit_does_not_overflow():
@@ -91,7 +101,10 @@ def test_a_huge_logit_does_not_overflow():
 
 
 def test_equal_generators_write_equal_texts():
-    texts = [sample(Counter(1.0), length=50, temperature=1.0, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    texts = [
+        sample(Counter(1.0), length=50, temperature=1.0, rng=np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    ]
     assert texts[0] == texts[1] != texts[2]
     assert len(texts[0]) == 50
 

@@ -16,7 +16,12 @@ def state(seed, names):
 def test_a_stream_never_changes():
     # Written down once: a change here would silently change every published number.
     assert state(0, ["model", "weight_ih_l0"]) == [4238803841, 972272560, 382872151, 4235497360]
-    assert generator(0, "model", "weight_ih_l0").integers(0, 1000, 4).tolist() == [481, 112, 58, 393]
+    assert generator(0, "model", "weight_ih_l0").integers(0, 1000, 4).tolist() == [
+        481,
+        112,
+        58,
+        393,
+    ]
 
 
 @given(seeds, paths)

@@ -13,7 +13,9 @@ from harness.measure.runner import Settings
 from harness.measure.worker import request_line
 
 FAULTY = paths.FAULTY
-TRIAL = Trial(backend="faulty", variant="good", task="echo", cell="rnn", length=3, hidden=4, batch=2, steps=8)
+TRIAL = Trial(
+    backend="faulty", variant="good", task="echo", cell="rnn", length=3, hidden=4, batch=2, steps=8
+)
 
 
 @pytest.fixture
@@ -23,7 +25,9 @@ def start():
 
     def start_worker():
         read, write = os.pipe()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
+        }
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "harness.measure.worker", str(write)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -67,8 +71,12 @@ def test_progress_carries_the_losses_of_its_steps(start):
     lines = [json.loads(line) for line in events]
     progress = [line for line in lines if line["event"] == "progress"]
     assert [line["step"] for line in progress][-1] == TRIAL.steps
-    assert [loss for line in progress for loss in line["losses"]] == lines[-1]["record"]["curves"]["loss"]
-    assert all(line["steps"] == 8 and line["tokens"] == 6 * len(line["losses"]) for line in progress)
+    assert [loss for line in progress for loss in line["losses"]] == lines[-1]["record"]["curves"][
+        "loss"
+    ]
+    assert all(
+        line["steps"] == 8 and line["tokens"] == 6 * len(line["losses"]) for line in progress
+    )
 
 
 def test_a_blocked_plugin_is_not_loaded(start):
@@ -114,5 +122,7 @@ def test_the_kernel_kills_the_worker_before_its_executor_where_memory_runs_out(s
     ask(process, TRIAL.model_copy(update={"variant": "slow", "steps": 10_000}))
     events.readline()
     (worker,) = psutil.Process(process.pid).children()
-    scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (worker.pid, process.pid)]
+    scores = [
+        int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (worker.pid, process.pid)
+    ]
     assert scores == [1000, int(Path("/proc/self/oom_score_adj").read_text())]

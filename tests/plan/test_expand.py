@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cells import GRU, LSTM, RNN
-from harness.contract import Available, Backend, Missing, Task, TaskDefaults, TaskOptions, Trial, UsageError
+from harness.contract import (
+    Available,
+    Backend,
+    Missing,
+    Task,
+    TaskDefaults,
+    TaskOptions,
+    Trial,
+    UsageError,
+)
 from harness.plan.expand import expand, expand_with_notes
 from harness.plan.file import read_plan
 from harness.plan.request import PlanRequest, count, merge
@@ -18,7 +27,11 @@ class Engine(Backend):
     present = True
 
     def availability(self):
-        return Available() if self.present else Missing("its library is not installed", "pip install engine")
+        return (
+            Available()
+            if self.present
+            else Missing("its library is not installed", "pip install engine")
+        )
 
     def versions(self):
         return {}
@@ -105,7 +118,9 @@ def test_no_variant_means_the_default_and_all_means_every_one_of_the_cell():
 
 
 def test_a_variant_of_another_cell_stays_in_the_plan_to_be_recorded_as_unsupported():
-    assert [trial.engine for trial in trials(backend=["engine:fast"], cell=["gru"])] == ["engine:fast"]
+    assert [trial.engine for trial in trials(backend=["engine:fast"], cell=["gru"])] == [
+        "engine:fast"
+    ]
 
 
 def test_task_options_are_resolved_in_full_and_part_of_the_identity():
@@ -143,7 +158,10 @@ def test_an_exclude_that_could_never_match_is_an_error():
 
 def test_a_list_in_an_exclude_means_any_of_its_values():
     axes = {"length": [5, 6, 7], "cell": ["lstm", "gru"], "backend": ["engine:all"]}
-    plan = trials(**axes, exclude=[{"length": [5, 7], "cell": "gru"}, {"backend": ["engine:fast"], "length": [6]}])
+    plan = trials(
+        **axes,
+        exclude=[{"length": [5, 7], "cell": "gru"}, {"backend": ["engine:fast"], "length": [6]}],
+    )
     found = [(trial.cell, trial.length, trial.variant) for trial in plan]
     ends = [("lstm", length, variant) for length in (5, 7) for variant in ("fast", "plain")]
     assert sorted(found) == sorted([*ends, ("lstm", 6, "plain"), ("gru", 6, "plain")])
@@ -158,14 +176,23 @@ def test_a_list_in_an_exclude_means_any_of_its_values():
         ({"cell": "lstn", "length": 5}, "exclude cell = 'lstn', length = 5 would exclude nothing"),
         ({"length": 5, "cell": "gru"}, "no combination of the plan matches it"),
         ({"backend": "numpy", "length": 5}, "exclude backend = 'numpy'"),
-        ({"backend": "engine:", "length": 5}, "unknown variant of backend 'engine': ''. Available: fast, plain"),
-        ({"backend": "engine:fats", "length": 5}, "unknown variant of backend 'engine': 'fats'. Did you mean fast"),
+        (
+            {"backend": "engine:", "length": 5},
+            "unknown variant of backend 'engine': ''. Available: fast, plain",
+        ),
+        (
+            {"backend": "engine:fats", "length": 5},
+            "unknown variant of backend 'engine': 'fats'. Did you mean fast",
+        ),
     ],
 )
 def test_an_exclude_that_leaves_nothing_out_is_refused(rule, message):
     cases = [{"length": [5, 6], "cell": ["lstm"]}, {"length": [6], "cell": ["gru"]}]
     with pytest.raises(UsageError, match=message):
-        expand(PlanRequest({"backend": ["engine"], "task": ["echo"]}, exclude=[rule], cases=cases), PLUGINS)
+        expand(
+            PlanRequest({"backend": ["engine"], "task": ["echo"]}, exclude=[rule], cases=cases),
+            PLUGINS,
+        )
 
 
 def test_the_same_trial_is_never_planned_twice():
@@ -177,7 +204,10 @@ def test_the_same_trial_is_never_planned_twice():
     [
         ({"backend": ["engin"]}, "unknown backend 'engin'. Did you mean engine"),
         ({"backend": ["engine:fats"]}, "Did you mean fast"),
-        ({"backend": ["engine:"]}, "unknown variant of backend 'engine': ''. Available: fast, fastest, plain"),
+        (
+            {"backend": ["engine:"]},
+            "unknown variant of backend 'engine': ''. Available: fast, fastest, plain",
+        ),
         ({"backend": ["absent"]}, "its library is not installed. Cure: pip install engine"),
         ({"cell": ["lstn"]}, "Did you mean lstm"),
         ({"task": ["ecco"]}, "Did you mean echo"),
@@ -192,7 +222,10 @@ def test_the_same_trial_is_never_planned_twice():
         ({"learning_rate": [-1.0]}, "greater than 0"),
         ({"optimizer": ["adma"]}, "'sgd', 'rmsprop', 'adagrad' or 'adam'"),
         ({"dtype": ["float16"]}, "'float32', 'float64', 'bfloat16' or 'tf32'"),
-        ({"device": ["gpu7"]}, "device 'gpu7' cannot be used by backend 'engine' here; usable: cpu"),
+        (
+            {"device": ["gpu7"]},
+            "device 'gpu7' cannot be used by backend 'engine' here; usable: cpu",
+        ),
         ({"clip_norm": [1.0], "clip_value": [1.0]}, "exclude each other"),
         ({"momentum": [0.9]}, "momentum = 0.9 would have no effect: it needs optimizer sgd"),
         ({"decay": [0.9]}, "it needs optimizer rmsprop"),
@@ -277,7 +310,12 @@ def test_a_plan_file_holds_matrix_options_includes_and_excludes(tmp_path):
         )
     )
     plan = expand(merge(request, PlanRequest({"hidden": [3]})), PLUGINS)
-    assert [(trial.cell, trial.length) for trial in plan] == [("rnn", 5), ("lstm", 5), ("lstm", 6), ("gru", 5)]
+    assert [(trial.cell, trial.length) for trial in plan] == [
+        ("rnn", 5),
+        ("lstm", 5),
+        ("lstm", 6),
+        ("gru", 5),
+    ]
     assert all(trial.hidden == 3 and trial.task_options == {"symbols": 4} for trial in plan)
 
 
@@ -303,7 +341,10 @@ CASES = """
 
 def test_every_case_is_a_product_of_its_own(tmp_path):
     request = read_plan(write(tmp_path, CASES))
-    plan = [(trial.cell, trial.hidden, trial.length, trial.variant) for trial in expand(request, PLUGINS)]
+    plan = [
+        (trial.cell, trial.hidden, trial.length, trial.variant)
+        for trial in expand(request, PLUGINS)
+    ]
     lstm = [("lstm", 3, 5, "fast"), ("lstm", 3, 6, "fast"), ("lstm", 3, 5, "plain")]
     assert plan == [*lstm, ("gru", 4, 7, "plain")]
     assert count(request) == 6
@@ -311,7 +352,10 @@ def test_every_case_is_a_product_of_its_own(tmp_path):
 
 
 def test_flags_override_the_cases_too(tmp_path):
-    plan = expand(merge(read_plan(write(tmp_path, CASES)), PlanRequest({"length": [9], "hidden": [4]})), PLUGINS)
+    plan = expand(
+        merge(read_plan(write(tmp_path, CASES)), PlanRequest({"length": [9], "hidden": [4]})),
+        PLUGINS,
+    )
     found = {(trial.cell, trial.hidden, trial.length) for trial in plan}
     assert found == {("lstm", 4, 9), ("gru", 4, 9)}
 
@@ -338,7 +382,10 @@ def test_flags_override_the_file_axis_by_axis():
         ("[[case]]\nlenght = 5", "Did you mean length"),
         ("launches = 0", "launches = 0"),
         ("[matrix]\nlength = ['five']", "length = 'five'"),
-        ("[matrix]\nlength = [5, true]", r"matrix\.length = \[5, True\]: no axis takes true or false"),
+        (
+            "[matrix]\nlength = [5, true]",
+            r"matrix\.length = \[5, True\]: no axis takes true or false",
+        ),
         ("[[include]]\nhidden = false", r"include\.1\.hidden = False: no axis takes true or false"),
         ("launches = true", "launches = True"),
         ('launches = "3"', "launches = '3'"),
@@ -389,10 +436,15 @@ def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
         ),
     ],
 )
-def test_no_problem_of_a_plan_file_hides_another_and_each_is_told_once_with_its_place(tmp_path, text, places):
+def test_no_problem_of_a_plan_file_hides_another_and_each_is_told_once_with_its_place(
+    tmp_path, text, places
+):
     path = write(tmp_path, text)
     with pytest.raises(UsageError) as caught:
-        expand(merge(read_plan(path), PlanRequest()), replace(PLUGINS, tasks={"echo": Echo, "char": Echo}))
+        expand(
+            merge(read_plan(path), PlanRequest()),
+            replace(PLUGINS, tasks={"echo": Echo, "char": Echo}),
+        )
     first, *problems = str(caught.value).splitlines()
     assert first == f"{len(places)} problems:"
     for place in places:
@@ -417,11 +469,19 @@ class Other(Echo):
 
 def test_a_tasks_options_idle_in_silence_only_where_a_flag_chose_another_task(tmp_path):
     plugins = replace(PLUGINS, tasks={"echo": Echo, "other": Other})
-    request = read_plan(write(tmp_path, "[matrix]\nbackend = 'engine'\ntask = 'echo'\n[task.echo]\nsymbols = 3\n"))
-    assert [trial.task for trial in expand(merge(request, PlanRequest({"task": ["other"]})), plugins)] == ["other"] * 3
-    with pytest.raises(UsageError, match=r"^options are set for task 'echo', which the plan does not run"):
+    request = read_plan(
+        write(tmp_path, "[matrix]\nbackend = 'engine'\ntask = 'echo'\n[task.echo]\nsymbols = 3\n")
+    )
+    assert [
+        trial.task for trial in expand(merge(request, PlanRequest({"task": ["other"]})), plugins)
+    ] == ["other"] * 3
+    with pytest.raises(
+        UsageError, match=r"^options are set for task 'echo', which the plan does not run"
+    ):
         expand(merge(request, PlanRequest({"task": ["other"]}, {"echo": {"symbols": 4}})), plugins)
-    with pytest.raises(UsageError, match=r"plan\.toml: task\.echo: options are set for task 'echo', which the plan"):
+    with pytest.raises(
+        UsageError, match=r"plan\.toml: task\.echo: options are set for task 'echo', which the plan"
+    ):
         expand(replace(request, axes={"backend": ["engine"], "task": ["other"]}), plugins)
 
 
@@ -442,7 +502,12 @@ def test_none_in_a_plan_file_switches_off(tmp_path):
         seed = 2
         """
     plan = expand(merge(PlanRequest(ONE), read_plan(write(tmp_path, text))), PLUGINS)
-    assert [(trial.clip_norm, trial.seed) for trial in plan] == [(1.0, 0), (1.0, 1), (None, 0), (None, 2)]
+    assert [(trial.clip_norm, trial.seed) for trial in plan] == [
+        (1.0, 0),
+        (1.0, 1),
+        (None, 0),
+        (None, 2),
+    ]
 
 
 def test_a_plan_file_may_start_with_a_byte_order_mark(tmp_path):
@@ -494,13 +559,17 @@ def test_a_task_that_breaks_while_it_is_checked_is_named():
         def check(self):
             raise KeyError("corpus")
 
-    with pytest.raises(UsageError, match=r"task 'echo' from .* is broken: KeyError: 'corpus'\. Cure: "):
+    with pytest.raises(
+        UsageError, match=r"task 'echo' from .* is broken: KeyError: 'corpus'\. Cure: "
+    ):
         expand(PlanRequest(ONE), replace(PLUGINS, tasks={"echo": Clumsy}))
 
 
 def test_a_plan_without_the_reference_backend_is_refused():
     plugins = replace(PLUGINS, backends={"engine": Engine()}, blocked=("numpy",))
-    with pytest.raises(UsageError, match=r"every trial is proved against backend 'numpy': .*no:numpy"):
+    with pytest.raises(
+        UsageError, match=r"every trial is proved against backend 'numpy': .*no:numpy"
+    ):
         expand(PlanRequest(ONE), plugins)
 
 
@@ -530,11 +599,16 @@ class Gone(Absent):
     groups = ("others",)
 
 
-GROUPED = replace(PLUGINS, backends=PLUGINS.backends | {one.name: one for one in (Sized(), Friend(), Gone())})
+GROUPED = replace(
+    PLUGINS, backends=PLUGINS.backends | {one.name: one for one in (Sized(), Friend(), Gone())}
+)
 
 
 def grouped(include=(), exclude=(), **axes):
-    return [trial.engine for trial in expand(PlanRequest({**ONE, **axes}, {}, include, exclude), GROUPED)]
+    return [
+        trial.engine
+        for trial in expand(PlanRequest({**ONE, **axes}, {}, include, exclude), GROUPED)
+    ]
 
 
 def test_where_no_variant_is_named_the_backend_chooses_for_the_size():
@@ -559,8 +633,12 @@ class Quick(Engine):
 
 
 def quick(backends, include=(), exclude=(), extra=(), **axes):
-    plugins = replace(GROUPED, backends=GROUPED.backends | {one.name: one for one in (Quick(), *extra)})
-    return expand_with_notes(PlanRequest({**ONE, "backend": backends, **axes}, {}, include, exclude), plugins)
+    plugins = replace(
+        GROUPED, backends=GROUPED.backends | {one.name: one for one in (Quick(), *extra)}
+    )
+    return expand_with_notes(
+        PlanRequest({**ONE, "backend": backends, **axes}, {}, include, exclude), plugins
+    )
 
 
 def engines(*arguments, **named):
@@ -578,8 +656,16 @@ def test_the_fastest_of_a_backend_that_only_says_its_default_is_that_default():
 
 
 def test_the_fastest_of_a_group_is_that_of_each_member_and_of_a_cell_it_cannot_run_its_record():
-    assert engines(["friends:fastest"], hidden=[128]) == ["sized:wide", "friend:fast", "quick:kernel"]
-    assert engines(["sized:fastest"], cell=["gru"]) == engines(["sized"], cell=["gru"]) == ["sized:plain"]
+    assert engines(["friends:fastest"], hidden=[128]) == [
+        "sized:wide",
+        "friend:fast",
+        "quick:kernel",
+    ]
+    assert (
+        engines(["sized:fastest"], cell=["gru"])
+        == engines(["sized"], cell=["gru"])
+        == ["sized:plain"]
+    )
 
 
 def test_a_variant_that_is_really_called_fastest_is_that_variant():
@@ -606,8 +692,14 @@ def test_an_exclude_of_a_variant_holds_for_the_one_that_is_taken_as_the_fastest(
     rule = {"backend": "quick:kernel"}
     assert engines(["quick:fastest"], exclude=[rule], hidden=[64, 128]) == ["quick:plain"]
     assert engines(["quick:fastest", "engine"], exclude=[{"backend": "quick"}]) == ["engine:fast"]
-    with pytest.raises(UsageError, match=r"'quick:fastest': fastest stands for one of the variants; name that, or"):
-        engines(["quick:fastest", "engine"], exclude=[{"backend": "quick:fastest", "hidden": 64}], hidden=[64, 128])
+    with pytest.raises(
+        UsageError, match=r"'quick:fastest': fastest stands for one of the variants; name that, or"
+    ):
+        engines(
+            ["quick:fastest", "engine"],
+            exclude=[{"backend": "quick:fastest", "hidden": 64}],
+            hidden=[64, 128],
+        )
 
 
 def test_where_no_backend_is_named_it_is_the_fastest_of_numpy():
@@ -616,10 +708,14 @@ def test_where_no_backend_is_named_it_is_the_fastest_of_numpy():
 
     axes = {name: values for name, values in ONE.items() if name != "backend"}
     plugins = replace(PLUGINS, backends={"numpy": Numpy()})
-    assert [trial.engine for trial in expand(PlanRequest(axes | {"hidden": [128]}), plugins)] == ["numpy:kernel"]
+    assert [trial.engine for trial in expand(PlanRequest(axes | {"hidden": [128]}), plugins)] == [
+        "numpy:kernel"
+    ]
 
 
-@pytest.mark.parametrize(("asked", "question"), [("sized", "default_variant"), ("sized:fastest", "fastest_variant")])
+@pytest.mark.parametrize(
+    ("asked", "question"), [("sized", "default_variant"), ("sized:fastest", "fastest_variant")]
+)
 def test_a_choice_that_is_not_offered_breaks_the_contract(asked, question):
     plugins = replace(GROUPED, backends=GROUPED.backends | {"sized": Sized()})
     setattr(plugins.backends["sized"], question, lambda cell, trial: "native")
@@ -629,10 +725,13 @@ def test_a_choice_that_is_not_offered_breaks_the_contract(asked, question):
 
 def test_a_variant_that_cannot_be_had_here_is_an_error_with_the_cure():
     with pytest.raises(
-        UsageError, match=r"^sized:native cannot run here: its compiler .*\. Cure: pip install compiler$"
+        UsageError,
+        match=r"^sized:native cannot run here: its compiler .*\. Cure: pip install compiler$",
     ):
         grouped(backend=["sized:native"])
-    with pytest.raises(UsageError, match=r"unknown variant of backend 'sized': 'nativ'\. Did you mean native"):
+    with pytest.raises(
+        UsageError, match=r"unknown variant of backend 'sized': 'nativ'\. Did you mean native"
+    ):
         grouped(backend=["sized:nativ"])
 
 
@@ -660,7 +759,9 @@ def test_a_group_that_is_not_whole_names_who_is_missing_and_how_to_go_on():
 
 
 def test_a_group_can_be_excluded_whole_or_by_member():
-    assert grouped(backend=["friends", "engine"], exclude=[{"backend": "friends"}]) == ["engine:fast"]
+    assert grouped(backend=["friends", "engine"], exclude=[{"backend": "friends"}]) == [
+        "engine:fast"
+    ]
     assert grouped(backend=["sized", "engine"], exclude=[{"backend": "friends"}]) == ["engine:fast"]
     assert grouped(backend=["friends"], exclude=[{"backend": "friend"}]) == ["sized:narrow"]
     assert grouped(backend=["friends"], exclude=[{"backend": "friends:fast"}]) == ["sized:narrow"]

@@ -26,7 +26,11 @@ def notes(looking, **axes):
     backends = {**plugins.backends, "looking": looking}
     request = PlanRequest({"backend": ["numpy"], "task": ["copy"], "length": [5], **axes})
     trials = expand(request, plugins)
-    return device_notes(request, [one.model_copy(update={"backend": "looking"}) for one in trials] + trials, backends)
+    return device_notes(
+        request,
+        [one.model_copy(update={"backend": "looking"}) for one in trials] + trials,
+        backends,
+    )
 
 
 class Losing(NumpyBackend):
@@ -59,9 +63,7 @@ def test_a_variant_that_was_never_on_offer_is_not_noted_as_lost():
     request = PlanRequest({"backend": ["losing", "lacking"], "task": ["copy"], "length": [5]})
     trials, found = expand_with_notes(request, replace(plugins, backends=backends))
     assert [trial.engine for trial in trials] == ["losing:loop", "lacking:loop"]
-    told = (
-        "quick cannot be had by losing, so trials that would have taken it run as another variant: it cannot be built. "
-    )
+    told = "quick cannot be had by losing, so trials that would have taken it run as another variant: it cannot be built. "
     assert found == [told + "Cure: mend it"]
 
 

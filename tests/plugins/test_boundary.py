@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 import paths
-from harness.contract import Batch, Inputs, Placement, PluginError, Rank, Score, StepResult, Trial, Vocabulary
+from harness.contract import (
+    Batch,
+    Inputs,
+    Placement,
+    PluginError,
+    Rank,
+    Score,
+    StepResult,
+    Trial,
+    Vocabulary,
+)
 from harness.measure.events import Finished
 from harness.measure.runner import Settings, run_trial
 from harness.measure.timing import limits
@@ -32,7 +42,9 @@ class RudeError:
 def plugins(monkeypatch):
     monkeypatch.syspath_prepend(FAULTY)
     monkeypatch.setattr(limits, "LARGE", 16)
-    monkeypatch.setattr(Auditor, "finding", lambda *_: None)  # of four steps on a busy machine it may find anything
+    monkeypatch.setattr(
+        Auditor, "finding", lambda *_: None
+    )  # of four steps on a busy machine it may find anything
     return load_plugins(block=("jax", "torch"))
 
 
@@ -53,7 +65,9 @@ def with_trainer(plugins, method, answer):
         setattr(made, method, lambda *_: answer)
         return made
 
-    odd = type("Odd", (type(faulty),), {"trainer": trainer, "__module__": type(faulty).__module__})()
+    odd = type(
+        "Odd", (type(faulty),), {"trainer": trainer, "__module__": type(faulty).__module__}
+    )()
     return replace(plugins, backends=plugins.backends | {"faulty": odd})
 
 
@@ -82,7 +96,9 @@ TRAINER_ANSWERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "answer"), [(m, a) for m, several in TRAINER_ANSWERS.items() for a in several])
+@pytest.mark.parametrize(
+    ("method", "answer"), [(m, a) for m, several in TRAINER_ANSWERS.items() for a in several]
+)
 def test_a_wrong_answer_of_a_trainer_fails_the_trial_with_the_plugins_name(plugins, method, answer):
     record = measure(with_trainer(plugins, method, answer))
     assert (record.status, record.figures.get("tokens_per_second")) == ("failed", None)
@@ -90,7 +106,9 @@ def test_a_wrong_answer_of_a_trainer_fails_the_trial_with_the_plugins_name(plugi
     assert len(record.reason) < 2500
 
 
-@pytest.mark.parametrize(("told", "stored"), [(None, None), (2**40, 2**40), (np.int64(7), 7), (8.0, 8), (0, 0)])
+@pytest.mark.parametrize(
+    ("told", "stored"), [(None, None), (2**40, 2**40), (np.int64(7), 7), (8.0, 8), (0, 0)]
+)
 def test_counts_of_any_kind_of_number_are_stored_as_whole_numbers(plugins, told, stored):
     record = measure(with_trainer(plugins, "peak_memory", told))
     found = record.figures["peak_memory_bytes"]
@@ -133,7 +151,9 @@ TASK_ANSWERS = {
 PROPERTIES = ("inputs", "outputs", "loss", "vocabulary")
 
 
-@pytest.mark.parametrize(("method", "answer"), [(m, a) for m, several in TASK_ANSWERS.items() for a in several])
+@pytest.mark.parametrize(
+    ("method", "answer"), [(m, a) for m, several in TASK_ANSWERS.items() for a in several]
+)
 def test_a_wrong_answer_of_a_task_fails_the_trial_with_the_tasks_name(plugins, method, answer):
     reply = property(lambda _: answer) if method in PROPERTIES else answer
     if method == "training":
@@ -151,7 +171,9 @@ def test_truth_values_of_any_kind_are_understood(answer):
 
 @pytest.mark.parametrize("found", [None, "x", np.zeros((2, 4), np.float32), 1.0])
 def test_a_chain_of_products_that_is_not_the_product_is_no_limit(plugins, found, monkeypatch):
-    monkeypatch.setattr(type(plugins.backend("faulty")), "product_chain", lambda *_: lambda _: found)
+    monkeypatch.setattr(
+        type(plugins.backend("faulty")), "product_chain", lambda *_: lambda _: found
+    )
     record = measure(plugins)
     assert record.status == "ok"
     assert record.figures.get("fraction_of_peak") is None
@@ -172,5 +194,7 @@ def test_a_limit_of_the_store_that_is_no_time_is_measured_again(plugins, known):
 
 
 def test_a_plugin_error_is_what_the_guard_raises():
-    with pytest.raises(PluginError, match=r"invalid solved: expected True or False, got 'no'; task 'a' from b 1\.0"):
+    with pytest.raises(
+        PluginError, match=r"invalid solved: expected True or False, got 'no'; task 'a' from b 1\.0"
+    ):
         checked_solved("no", "task 'a' from b 1.0")

@@ -32,14 +32,20 @@ CHANGES = {
     "chdir": ("import os; os.chdir('/')", "changed the working directory"),
     "path cleared": ("import sys; sys.path.clear()", "removed entries of sys.path"),
     "path replaced": ("import sys; sys.path = []", "removed entries of sys.path"),
-    "handler": ("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", "changed the handlers of signals (2)"),
+    "handler": (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
+        "changed the handlers of signals (2)",
+    ),
     "alarm": ("import signal; signal.alarm(1)", "set an alarm"),
     "dumps": ("import json; json.dumps = lambda *a, **k: '{}'", "replaced json.dumps"),
     "asarray": ("import numpy; numpy.asarray = None", "replaced numpy.asarray"),
     "clock": ("import time; time.perf_counter = lambda: 0.0", "replaced time.perf_counter"),
     "open": ("import builtins; builtins.open = None", "replaced builtins.open"),
     "deleted": ("import time; del time.sleep", "replaced time.sleep"),
-    "variables": ("import os; os.environ['OMP_NUM_THREADS'] = '7'; os.environ.pop('HOME', None)", "(HOME, OMP_NUM_"),
+    "variables": (
+        "import os; os.environ['OMP_NUM_THREADS'] = '7'; os.environ.pop('HOME', None)",
+        "(HOME, OMP_NUM_",
+    ),
     "stdout closed": ("import sys; sys.stdout.close(); sys.stderr.close()", None),
     "stdout replaced": ("import sys, io; sys.stdout = io.StringIO()", "replaced a standard stream"),
 }
@@ -69,18 +75,26 @@ def test_what_a_plugin_changes_while_it_is_loaded_is_put_back_and_told(what, ins
     assert plugins.broken == ()
     (acting,) = [plugin for plugin in plugins.loaded if plugin.name == "acting"]
     assert told is None or told in "; ".join(acting.changes)
-    assert not [plugin.name for plugin in plugins.loaded if plugin.changes and plugin.name != "acting"]
+    assert not [
+        plugin.name for plugin in plugins.loaded if plugin.changes and plugin.name != "acting"
+    ]
 
 
 def test_a_plugin_may_add_to_the_import_path(install, tmp_path):
-    install("fake_adding", f"import sys; sys.path.insert(0, {str(tmp_path / 'more')!r})" + HOOK, entry_point="adding")
+    install(
+        "fake_adding",
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'more')!r})" + HOOK,
+        entry_point="adding",
+    )
     before = list(sys.path)
     (adding,) = [plugin for plugin in load_plugins().loaded if plugin.name == "adding"]
     assert (sys.path, adding.changes) == ([str(tmp_path / "more"), *before], ())
 
 
 def test_what_a_broken_plugin_has_changed_is_put_back_too(install):
-    install("fake_worse", "import os; os.chdir('/'); os.environ['A'] = 'b'; raise RuntimeError('no')")
+    install(
+        "fake_worse", "import os; os.chdir('/'); os.environ['A'] = 'b'; raise RuntimeError('no')"
+    )
     before = state()
     (worse,) = load_plugins().broken
     assert (worse.reason, state()) == ("RuntimeError: no", before)
@@ -89,7 +103,9 @@ def test_what_a_broken_plugin_has_changed_is_put_back_too(install):
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_plugin_that_ends_the_process_is_broken(install, status):
     install(
-        "fake_leaving", f"import os\ntry:\n    os._exit({status})\nexcept Exception:\n    pass", entry_point="leaving"
+        "fake_leaving",
+        f"import os\ntry:\n    os._exit({status})\nexcept Exception:\n    pass",
+        entry_point="leaving",
     )
     (leaving,) = load_plugins().broken
     assert leaving.reason == f"it called os._exit({status}) while it was loaded"
@@ -118,13 +134,20 @@ def test_only_the_plugins_that_are_wanted_are_imported(install):
 
 def test_those_that_a_trial_needs_are_named_and_all_where_one_is_unknown():
     plugins = load_plugins()
-    assert plugins.needed(("backend", "numpy"), ("cell", "lstm"), ("cell", "rnn")) == ("numpy", "cells")
+    assert plugins.needed(("backend", "numpy"), ("cell", "lstm"), ("cell", "rnn")) == (
+        "numpy",
+        "cells",
+    )
     assert plugins.needed(("backend", "numpy"), ("cell", "none")) == ()
 
 
 def test_a_worker_keeps_the_variables_that_its_own_plugins_set(install, monkeypatch):
     monkeypatch.setenv("FAKE_SETTING", "before")
-    install("fake_setting", "import os; os.environ['FAKE_SETTING'] = 'after'" + HOOK, entry_point="setting")
+    install(
+        "fake_setting",
+        "import os; os.environ['FAKE_SETTING'] = 'after'" + HOOK,
+        entry_point="setting",
+    )
     load_plugins(only=("setting",))
     assert os.environ["FAKE_SETTING"] == "after"
 
@@ -145,9 +168,7 @@ def command(tmp_path, *arguments, **keywords):
 def test_the_next_command_names_the_plugin_that_ended_the_last(install, tmp_path, end):
     install("fake_deadly", end, entry_point="deadly")
     assert command(tmp_path, "list", "cells").stdout == ""
-    named = (
-        "note: the last command ended while it loaded plugin 'deadly' (from fake-deadly 1.0); -p no:deadly leaves it"
-    )
+    named = "note: the last command ended while it loaded plugin 'deadly' (from fake-deadly 1.0); -p no:deadly leaves it"
     assert named in command(tmp_path, "list", "cells").stderr
     blocked = command(tmp_path, "-p", "no:deadly", "list", "cells")
     assert (blocked.returncode, "deadly" in blocked.stderr) == (0, False), blocked.stderr
@@ -158,9 +179,12 @@ DEADLY = "import ctypes; ctypes.CDLL(None)._exit(7)"
 
 
 @pytest.mark.parametrize(
-    ("filters", "status", "words"), [([], 0, "earlier version"), (["-b", "peers"], 2, "unknown backend")]
+    ("filters", "status", "words"),
+    [([], 0, "earlier version"), (["-b", "peers"], 2, "unknown backend")],
 )
-def test_a_report_does_not_import_a_plugin_that_is_left_out(install, tmp_path, filters, status, words):
+def test_a_report_does_not_import_a_plugin_that_is_left_out(
+    install, tmp_path, filters, status, words
+):
     install("fake_deadly", DEADLY, entry_point="deadly")
     dump = (paths.DATA / "store-v2.sql").read_text(encoding="utf-8")
     with closing(sqlite3.connect(tmp_path / "old.sqlite")) as connection:
@@ -202,7 +226,9 @@ def test_what_a_plugin_writes_past_sys_stdout_is_no_result(install, tmp_path, so
     assert "{noise" in found.stderr
 
 
-@pytest.mark.parametrize("source", ["sys.stdout.close()", "sys.__stdout__.close()", "sys.__stderr__.close()"])
+@pytest.mark.parametrize(
+    "source", ["sys.stdout.close()", "sys.__stdout__.close()", "sys.__stderr__.close()"]
+)
 def test_a_closed_stream_costs_no_output(install, tmp_path, source):
     install("fake_closing", f"import sys; {source}" + HOOK)
     found = command(tmp_path, "list", "cells", "-f", "json")
@@ -224,7 +250,9 @@ def test_a_plugin_that_takes_long_is_named(monkeypatch, capsys, tmp_path):
         deadline = time.monotonic() + 30
         while not (told := capsys.readouterr().err) and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert told == "plugin 'slow' (from dist 1.0) takes over 0 s to load; -p no:slow leaves it out\n"
+    assert (
+        told == "plugin 'slow' (from dist 1.0) takes over 0 s to load; -p no:slow leaves it out\n"
+    )
 
 
 def test_ctrl_c_names_the_plugin_and_leaves_nothing(monkeypatch, capsys, tmp_path):
@@ -239,10 +267,14 @@ def test_ctrl_c_names_the_plugin_and_leaves_nothing(monkeypatch, capsys, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "source", ["threading.Thread(target=time.sleep, args=[50]).start()", "atexit.register(time.sleep, 50)"]
+    "source",
+    ["threading.Thread(target=time.sleep, args=[50]).start()", "atexit.register(time.sleep, 50)"],
 )
 def test_what_a_plugin_leaves_running_does_not_keep_the_command(install, tmp_path, source):
-    install("fake_lasting", f"import atexit, threading, time\nleft = {source}\ngetattr(left, 'start', int)()" + HOOK)
+    install(
+        "fake_lasting",
+        f"import atexit, threading, time\nleft = {source}\ngetattr(left, 'start', int)()" + HOOK,
+    )
     short = "import harness.cli.main as m, harness.__main__ as e; m.END_SECONDS = 0.5; e.main()"
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", short, "list", "cells"], capture_output=True, text=True, timeout=40,
@@ -252,12 +284,25 @@ def test_what_a_plugin_leaves_running_does_not_keep_the_command(install, tmp_pat
 
 
 @pytest.mark.parametrize("end", ["ctypes.string_at(0)", "ctypes.CDLL(None)._exit(0)"])
-def test_a_worker_that_ends_while_it_loads_a_plugin_names_it_and_costs_its_own_trials_alone(install, tmp_path, end):
-    dies = "import ctypes, os, sys\nif 'harness.measure.runner' in sys.modules and os.getppid() != PARENT:\n    " + end
-    install("fake_dying", dies.replace("PARENT", "int(os.environ['DRIVERS_PARENT'])") + HOOK, entry_point="dying")
+def test_a_worker_that_ends_while_it_loads_a_plugin_names_it_and_costs_its_own_trials_alone(
+    install, tmp_path, end
+):
+    dies = (
+        "import ctypes, os, sys\nif 'harness.measure.runner' in sys.modules and os.getppid() != PARENT:\n    "
+        + end
+    )
+    install(
+        "fake_dying",
+        dies.replace("PARENT", "int(os.environ['DRIVERS_PARENT'])") + HOOK,
+        entry_point="dying",
+    )
     run = "run -b numpy:vectorised -t copy -c rnn,mine -T 3 --hidden 2 --steps 2 --batch 2 --store s.sqlite -q -f json"
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    variables = {"PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache"), "DRIVERS_PARENT": str(os.getpid())}
+    variables = {
+        "PYTHONPATH": path,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "DRIVERS_PARENT": str(os.getpid()),
+    }
     done = subprocess.run([sys.executable, "-m", "harness", *run.split()], capture_output=True, text=True, timeout=120,
                           env=os.environ | variables, cwd=tmp_path, check=False)  # fmt: skip
     found = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}

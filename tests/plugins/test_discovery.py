@@ -75,16 +75,32 @@ def test_one_plugin_may_offer_all_kinds(install):
 HEAD = "from harness.contract import hookimpl\nfrom harness.cells import RNN\n"
 TASK = "from harness.contract import Task, hookimpl\nclass A(Task):\n    name = 'a'\n"
 BROKEN = {
-    "missing library": ("import no_such_library", "No module named 'no_such_library'", "'no_such_library'"),
-    "import error": ("raise RuntimeError('no licence')", "RuntimeError: no licence", "pip install --upgrade"),
+    "missing library": (
+        "import no_such_library",
+        "No module named 'no_such_library'",
+        "'no_such_library'",
+    ),
+    "import error": (
+        "raise RuntimeError('no licence')",
+        "RuntimeError: no licence",
+        "pip install --upgrade",
+    ),
     "syntax error": ("def (", "SyntaxError: invalid syntax", "pip uninstall"),
-    "exit at import": ("import sys; sys.exit(3)", r"it called sys.exit\(3\) while it was loaded", "pip uninstall"),
+    "exit at import": (
+        "import sys; sys.exit(3)",
+        r"it called sys.exit\(3\) while it was loaded",
+        "pip uninstall",
+    ),
     "exit in the hook": (
         HEAD + "@hookimpl\ndef harness_cells():\n    raise SystemExit('bye')",
         r"it called sys.exit\('bye'\)",
         "pip uninstall",
     ),
-    "error in the hook": (HEAD + "@hookimpl\ndef harness_cells():\n    return 1 / 0", "ZeroDivisionError", "report it"),
+    "error in the hook": (
+        HEAD + "@hookimpl\ndef harness_cells():\n    return 1 / 0",
+        "ZeroDivisionError",
+        "report it",
+    ),
     "unknown hook": (
         HEAD + "@hookimpl\ndef harness_cell():\n    return [RNN()]",
         "a hook that the harness does not know.*harness_cell",
@@ -101,7 +117,8 @@ BROKEN = {
         "pip uninstall",
     ),
     "one name twice": (
-        HEAD + "class A(RNN):\n    name = 'a'\n@hookimpl\ndef harness_cells():\n    return [A(), A()]",
+        HEAD
+        + "class A(RNN):\n    name = 'a'\n@hookimpl\ndef harness_cells():\n    return [A(), A()]",
         "it offers the same name twice: a, a",
         "report it",
     ),
@@ -111,25 +128,29 @@ BROKEN = {
         "report it",
     ),
     "no name": (
-        HEAD + "from harness.contract import Cell\nclass A(Cell):\n    step = step_gradient = gates = None\n"
+        HEAD
+        + "from harness.contract import Cell\nclass A(Cell):\n    step = step_gradient = gates = None\n"
         "@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell name None is not allowed",
         "report it",
     ),
     "no gates": (
-        HEAD + "from harness.contract import Cell\nclass A(Cell):\n    name = 'a'\n    step = step_gradient = None\n"
+        HEAD
+        + "from harness.contract import Cell\nclass A(Cell):\n    name = 'a'\n    step = step_gradient = None\n"
         "@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell 'a': gates must be a tuple of different names, got None",
         "report it",
     ),
     "one state instead of a tuple": (
-        HEAD + "class A(RNN):\n    name, states = 'a', 'h'\n@hookimpl\ndef harness_cells():\n    return [A()]",
+        HEAD
+        + "class A(RNN):\n    name, states = 'a', 'h'\n@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell 'a': states must be a tuple of different names, got 'h'",
         "report it",
     ),
     **{
         f"cell with {wrong}": (
-            HEAD + f"class A(RNN):\n    name = 'a'\n    {wrong}\n@hookimpl\ndef harness_cells():\n    return [A()]",
+            HEAD
+            + f"class A(RNN):\n    name = 'a'\n    {wrong}\n@hookimpl\ndef harness_cells():\n    return [A()]",
             f"cell 'a': {wrong.split()[0]} must be",
             "report it",
         )
@@ -190,7 +211,10 @@ def test_a_broken_plugin_is_listed_with_reason_distribution_and_cure(fault, inst
 
 def test_asking_for_a_broken_plugin_by_name_is_an_error_that_says_all(install):
     install("fake_broken", "import no_such_library", entry_point="broken", distribution="fake-dist")
-    with pytest.raises(UnavailableError, match=r"'broken' \(from fake-dist 1.0\) is broken: .*no_such_library.*Cure: "):
+    with pytest.raises(
+        UnavailableError,
+        match=r"'broken' \(from fake-dist 1.0\) is broken: .*no_such_library.*Cure: ",
+    ):
         load_plugins().backend("broken")
 
 
@@ -231,7 +255,8 @@ def test_a_blocked_plugin_is_not_even_imported(install):
 
 def test_an_unknown_name_lists_the_nearest_and_where_to_see_all():
     with pytest.raises(
-        UnknownNameError, match=r"unknown cell 'lsmt'\. Did you mean lstm or minlstm\?.*harness list cells"
+        UnknownNameError,
+        match=r"unknown cell 'lsmt'\. Did you mean lstm or minlstm\?.*harness list cells",
     ):
         load_plugins().cell("lsmt")
 
@@ -253,26 +278,35 @@ def test_a_backend_without_its_library_is_known_but_not_usable(install):
     install("fake_absent", source)
     plugins = load_plugins()
     assert plugins.backend("absent").name == "absent"
-    with pytest.raises(UnavailableError, match=r"no_such_library is not installed\. Cure: pip install no-such-library"):
+    with pytest.raises(
+        UnavailableError,
+        match=r"no_such_library is not installed\. Cure: pip install no-such-library",
+    ):
         plugins.usable_backend("absent")
 
 
 def test_loading_imports_no_framework():
     heavy = ("torch", "jax", "pandas", "scipy", "sqlalchemy")
-    program = (
-        f"import sys; from harness.plugins import load_plugins; load_plugins(); print(*sys.modules.keys() & {heavy})"
+    program = f"import sys; from harness.plugins import load_plugins; load_plugins(); print(*sys.modules.keys() & {heavy})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
 def test_a_test_runners_skip_at_import_breaks_only_that_plugin(install):
     """``pytest.skip`` and its like are no ``Exception``; a plugin that imports its own tests raises one."""
-    install("fake_skips", "import pytest\npytest.skip('not here', allow_module_level=True)", entry_point="skips")
+    install(
+        "fake_skips",
+        "import pytest\npytest.skip('not here', allow_module_level=True)",
+        entry_point="skips",
+    )
     assert "not here" in broken("skips").reason
 
 
 def test_what_a_plugin_prints_while_it_loads_stays_off_stdout(install, capsys):
-    install("fake_chatty", "print('hello')" + dedent(CELL.format(name="chatty")), entry_point="chatty")
+    install(
+        "fake_chatty", "print('hello')" + dedent(CELL.format(name="chatty")), entry_point="chatty"
+    )
     assert "chatty" in load_plugins().cells
     assert capsys.readouterr() == ("", "hello\n")

@@ -46,10 +46,17 @@ ERRORS = (ValueError("no idea"), UsageError("no idea"), SystemExit("no idea"), P
 
 @pytest.mark.parametrize(
     ("question", "answer"),
-    [*product(QUESTIONS, ERRORS), *product(QUESTIONS, [7]), *((q, None) for q in QUESTIONS if q not in MAY_BE_NONE)],
+    [
+        *product(QUESTIONS, ERRORS),
+        *product(QUESTIONS, [7]),
+        *((q, None) for q in QUESTIONS if q not in MAY_BE_NONE),
+    ],
 )
 def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, answer):
-    with pytest.raises(UnavailableError, match=rf"backend 'odd' is broken: {question}\(\) .*(None|7|no idea).* Cure: "):
+    with pytest.raises(
+        UnavailableError,
+        match=rf"backend 'odd' is broken: {question}\(\) .*(None|7|no idea).* Cure: ",
+    ):
         QUESTIONS[question](broken(question, answer))
 
 
@@ -105,7 +112,10 @@ class Unlisted(list):
 
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [(UnspeakableError(), "raised UnspeakableError."), (Unlisted([7]), "returned a Unlisted that cannot be shown.")],
+    [
+        (UnspeakableError(), "raised UnspeakableError."),
+        (Unlisted([7]), "returned a Unlisted that cannot be shown."),
+    ],
 )
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_what_cannot_be_turned_into_text_is_told_by_its_type(question, answer, words):
@@ -114,9 +124,13 @@ def test_what_cannot_be_turned_into_text_is_told_by_its_type(question, answer, w
     assert f"{question}() {words} Cure: " in str(caught.value)
 
 
-@pytest.mark.parametrize("answer", ["long " * 10_000, ["long " * 10_000, 7], ValueError("long " * 10_000)])
+@pytest.mark.parametrize(
+    "answer", ["long " * 10_000, ["long " * 10_000, 7], ValueError("long " * 10_000)]
+)
 def test_a_long_answer_leaves_the_question_and_the_cure_to_be_read(answer):
-    with pytest.raises(UnavailableError, match=r"devices\(\) r.* characters more\)\. Cure: ") as caught:
+    with pytest.raises(
+        UnavailableError, match=r"devices\(\) r.* characters more\)\. Cure: "
+    ) as caught:
         query.devices(broken("devices", answer))
     assert len(str(caught.value)) < 1000
 
@@ -139,7 +153,9 @@ class Endless(dict):
         raise OverflowError("no end")
 
 
-@pytest.mark.parametrize("answer", [{"": "1"}, {"A=B": "1"}, {"A\0": "1"}, {"A": "\0"}, {"A": "\ud800"}, Endless()])
+@pytest.mark.parametrize(
+    "answer", [{"": "1"}, {"A=B": "1"}, {"A\0": "1"}, {"A": "\0"}, {"A": "\ud800"}, Endless()]
+)
 def test_variables_that_no_process_can_take_are_refused(answer):
     with pytest.raises(UnavailableError, match=r"environment\(\) r"):
         query.environment(broken("environment", answer), 1)
@@ -161,7 +177,9 @@ def test_an_honest_answer_is_passed_on():
     backend = NumpyBackend()
     assert isinstance(query.availability(backend), Available)
     assert isinstance(query.available_or_missing(backend), Available)
-    assert query.availability(broken("availability", Missing("gone", "buy one"))) == Missing("gone", "buy one")
+    assert query.availability(broken("availability", Missing("gone", "buy one"))) == Missing(
+        "gone", "buy one"
+    )
     assert query.why_unsupported(broken("why_unsupported", "too large"), MODEL, None) == "too large"
     assert query.devices(backend) == ("cpu",)
 

@@ -10,11 +10,15 @@ from harness.contract import UsageError
 TINY = {"task": "copy", "length": 3, "hidden": 4, "batch": 2, "steps": 2, "progress": False}
 
 
-def test_a_folder_for_checkpoints_that_cannot_be_written_is_refused_before_any_trial_runs(tmp_path, monkeypatch):
+def test_a_folder_for_checkpoints_that_cannot_be_written_is_refused_before_any_trial_runs(
+    tmp_path, monkeypatch
+):
     """The superuser may write anywhere, so the answer of the system is replaced."""
     folder = tmp_path / "store.sqlite.checkpoints"
     monkeypatch.setattr(os, "access", lambda path, mode: path != folder)
-    with pytest.raises(UsageError, match="checkpoints cannot be written: make it writable, or choose --store"):
+    with pytest.raises(
+        UsageError, match="checkpoints cannot be written: make it writable, or choose --store"
+    ):
         harness.run(store=tmp_path / "store.sqlite", **TINY)
     assert list(folder.iterdir()) == []
 
@@ -26,14 +30,19 @@ def test_a_folder_for_checkpoints_that_cannot_be_written_is_refused_before_any_t
         ({"retries": -1}, "retries = -1: a whole number"),
     ],
 )
-def test_options_of_resuming_that_cannot_be_are_refused_before_any_trial_runs(tmp_path, options, message):
+def test_options_of_resuming_that_cannot_be_are_refused_before_any_trial_runs(
+    tmp_path, options, message
+):
     with pytest.raises(UsageError, match=message):
         harness.run(store=tmp_path / "store.sqlite", **TINY, **options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_names_what_varies(tmp_path, capsys):
-    harness.run(store=tmp_path / "s.sqlite", **TINY | {"progress": True, "backend": "numpy:loop", "seed": [7, 8]})
+    harness.run(
+        store=tmp_path / "s.sqlite",
+        **TINY | {"progress": True, "backend": "numpy:loop", "seed": [7, 8]},
+    )
     shown = capsys.readouterr().err
     assert all(f"copy lstm T=3 numpy:loop seed={seed}  ok" in shown for seed in (7, 8))
 
@@ -46,7 +55,9 @@ def test_a_run_again_gives_the_same_records_and_fresh_gives_new_ones(tmp_path):
 
 
 @pytest.mark.parametrize(("given", "taken"), [(None, 3), (0, 0), (1, 1)])
-def test_an_argument_overrides_the_plan_also_where_it_is_none_at_all(tmp_path, monkeypatch, given, taken):
+def test_an_argument_overrides_the_plan_also_where_it_is_none_at_all(
+    tmp_path, monkeypatch, given, taken
+):
     class Looked(Exception):  # noqa: N818 (it ends the run)
         pass
 

@@ -20,7 +20,10 @@ PEERS = ("flax", "haiku", "equinox", "keras")
 
 
 def trial(**changes):
-    return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "rnn", "length": 3} | changes)
+    return Trial(
+        **{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "rnn", "length": 3}
+        | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,9 @@ def test_an_identity_names_versions_code_machine_and_settings(plugins):
     found = facts(plugins)
     code = {f"code of {name}" for name in ("harness", "harness_numpy", "harness_tasks")}
     plugins_of = {"backend numpy from", "task copy from", "cell rnn from"}
-    assert {"harness", "python", "machine", "numpy", "sample_length"} | code | plugins_of <= set(found)
+    assert {"harness", "python", "machine", "numpy", "sample_length"} | code | plugins_of <= set(
+        found
+    )
     assert "code of harness_torch" not in found
 
 
@@ -95,7 +100,9 @@ def test_a_file_that_an_option_names_counts_by_its_content(plugins, tmp_path):
     before = facts(plugins, one)
     (tmp_path / "book.txt").write_text("abd")
     after = facts(plugins, one)
-    assert {name for name in before if before[name] != after[name]} == {f"code of {tmp_path / 'book.txt'}"}
+    assert {name for name in before if before[name] != after[name]} == {
+        f"code of {tmp_path / 'book.txt'}"
+    }
 
 
 def test_a_corpus_under_the_home_folder_counts_by_its_content(plugins, tmp_path, monkeypatch):
@@ -105,7 +112,9 @@ def test_a_corpus_under_the_home_folder_counts_by_its_content(plugins, tmp_path,
     before = facts(plugins, one)
     (tmp_path / "book.txt").write_text("abd")
     after = facts(plugins, one)
-    assert {name for name in before if before[name] != after[name]} == {f"code of {tmp_path / 'book.txt'}"}
+    assert {name for name in before if before[name] != after[name]} == {
+        f"code of {tmp_path / 'book.txt'}"
+    }
 
 
 def test_the_name_of_a_known_corpus_is_not_taken_for_a_file(plugins, tmp_path, monkeypatch):
@@ -120,7 +129,9 @@ def test_a_file_is_read_once_for_all_trials_of_a_plan(plugins, tmp_path, monkeyp
     (tmp_path / "book.txt").write_text("abc" * 100)
     reads = []
     digest = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda *given: reads.append(given) or digest(*given))
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda *given: reads.append(given) or digest(*given)
+    )
     options = {"corpus": str(tmp_path / "book.txt")}
     trials = [trial(task="char", task_options=options, length=n) for n in range(2, 12)]
     assert len(identities(trials, plugins, LocalSettings())) == 10
@@ -163,7 +174,13 @@ def test_a_variable_of_an_engine_counts_by_its_prefix(plugins, monkeypatch, pref
 
 @pytest.mark.parametrize(
     "name",
-    ["JAX_COMPILATION_CACHE_DIR", "NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_LOGS", "TF_CPP_MIN_LOG_LEVEL"],
+    [
+        "JAX_COMPILATION_CACHE_DIR",
+        "NUMBA_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TORCH_LOGS",
+        "TF_CPP_MIN_LOG_LEVEL",
+    ],
 )
 def test_a_variable_of_a_cache_or_a_log_is_recorded_and_decides_nothing(plugins, monkeypatch, name):
     monkeypatch.delenv(name, raising=False)

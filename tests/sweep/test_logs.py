@@ -23,7 +23,10 @@ def made(text, status="ok", **details):
 
 def test_a_log_is_a_file_of_its_launch_and_its_text_leaves_the_record(tmp_path):
     first, second = (keep_log(made(text), tmp_path / "logs", 3) for text in ("one\n", "two\n"))
-    assert (first.details["log"], second.details["log"]) == (f"{TRIAL.trial_id}-3-1.log", f"{TRIAL.trial_id}-3-2.log")
+    assert (first.details["log"], second.details["log"]) == (
+        f"{TRIAL.trial_id}-3-1.log",
+        f"{TRIAL.trial_id}-3-2.log",
+    )
     assert LOG_TEXT not in first.details
     assert [read_log(record, tmp_path / "logs") for record in (first, second)] == ["one\n", "two\n"]
 
@@ -76,10 +79,25 @@ def test_a_log_that_is_gone_or_damaged_is_named(tmp_path):
 
 
 def test_a_run_keeps_the_log_of_each_launch_and_show_prints_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
+    )
     monkeypatch.syspath_prepend(FAULTY)
     store = str(tmp_path / "s.sqlite")
-    words = ["-b", "faulty:tells_process", "-t", "echo", "-c", "rnn", "-T", "3", "--hidden", "4", "--batch", "2"]
+    words = [
+        "-b",
+        "faulty:tells_process",
+        "-t",
+        "echo",
+        "-c",
+        "rnn",
+        "-T",
+        "3",
+        "--hidden",
+        "4",
+        "--batch",
+        "2",
+    ]
     runner = CliRunner()
     runner.invoke(cli, ["run", *words, "--steps", "3", "--launches", "2", "--store", store, "-q"])
     names = sorted(path.name for path in log_folder(store).iterdir())

@@ -31,7 +31,9 @@ def test_every_launch_of_one_trial_has_a_live_line(terminal):
             view.event(TRIAL, Phase("load"))
             view.event(TRIAL, STEPS)
             shown = terminal.readouterr().err
-            assert all(part in shown for part in (f"[{number}/3] copy lstm T=20", "4/8", "loss 0.2500"))
+            assert all(
+                part in shown for part in (f"[{number}/3] copy lstm T=20", "4/8", "loss 0.2500")
+            )
             view.finish(Record(TRIAL, "ok"))
 
 
@@ -53,7 +55,9 @@ def test_every_line_names_what_varies_in_the_plan(terminal):
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5  " in terminal.readouterr().err
 
 
-@pytest.mark.parametrize(("ratio", "told"), [(1.274, "(1.27 x"), (498.75, "(498.8 x"), (1.2e32, "(1.2e+32 x")])
+@pytest.mark.parametrize(
+    ("ratio", "told"), [(1.274, "(1.27 x"), (498.75, "(498.8 x"), (1.2e32, "(1.2e+32 x")]
+)
 def test_an_ended_launch_tells_its_loss_as_a_multiple_of_the_baseline(terminal, ratio, told):
     with ProgressView(1) as view:
         view.event(TRIAL, Phase("load"))
@@ -69,7 +73,9 @@ def test_on_a_terminal_the_line_of_an_ended_launch_breaks_at_spaces(terminal, mo
     monkeypatch.setenv("COLUMNS", "80")
     with ProgressView(1) as view:
         view.finish(Record(TRIAL, "failed", REASON))
-    lines = [re.sub(r"\x1b\[[\d;?]*\w", "", line) for line in terminal.readouterr().err.splitlines()]
+    lines = [
+        re.sub(r"\x1b\[[\d;?]*\w", "", line) for line in terminal.readouterr().err.splitlines()
+    ]
     assert max(map(len, lines)) <= 80
     assert REASON.strip() in " ".join(" ".join(lines).split())
 
@@ -94,11 +100,16 @@ def test_a_sweep_of_many_launches_has_a_line_about_the_whole(terminal):
         terminal.readouterr()
         view.event(TRIAL, Phase("load"))
         shown = " ".join(terminal.readouterr().err.split())
-    assert all(part in shown for part in ("3/6 done", "1 running, 1 failed, 2 left", "an hour", "to go, to "))
+    assert all(
+        part in shown
+        for part in ("3/6 done", "1 running, 1 failed, 2 left", "an hour", "to go, to ")
+    )
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.0, 2), (3600.0, 0)])
-def test_without_a_terminal_the_whole_is_told_now_and_then_in_a_plain_line(monkeypatch, capsys, seconds, lines):
+def test_without_a_terminal_the_whole_is_told_now_and_then_in_a_plain_line(
+    monkeypatch, capsys, seconds, lines
+):
     monkeypatch.setattr(progress, "TELL_SECONDS", seconds - 1)
     with ProgressView(6) as view:
         sweep(view)

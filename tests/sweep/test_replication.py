@@ -21,7 +21,9 @@ from harness_results.store.store import Store
 
 def trial(**changes):
     small = {"backend": "numpy", "variant": "vectorised", "task": "copy", "cell": "rnn"}
-    return Trial(**(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes))
+    return Trial(
+        **(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes)
+    )
 
 
 TRIALS = [trial(seed=seed) for seed in range(6)]
@@ -68,7 +70,11 @@ def test_only_the_latest_run_of_a_trial_gives_launches(tmp_path):
     plugins = load_plugins(block=("torch", "jax"))
     with Store.open(tmp_path / "store.sqlite") as store:
         for launches in (2, 1):
-            list(Session(store, "test", plugins, launches=launches).measure([trial()], LocalSettings(), Silent()))
+            list(
+                Session(store, "test", plugins, launches=launches).measure(
+                    [trial()], LocalSettings(), Silent()
+                )
+            )
         assert (len(store.launches()), len(store.launches(1))) == (1, 2)
 
 
@@ -92,12 +98,24 @@ def test_every_launch_is_a_fresh_process(monkeypatch):
 
 def test_all_engines_get_the_one_optimizer_and_rate_that_the_task_publishes():
     plugins = load_plugins()
-    axes = {"backend": ("numpy", "torch:all", "jax:all"), "task": ("char", "copy", "adding"), "length": (50,)}
+    axes = {
+        "backend": ("numpy", "torch:all", "jax:all"),
+        "task": ("char", "copy", "adding"),
+        "length": (50,),
+    }
     for task in axes["task"]:
         trials = expand(PlanRequest({**axes, "task": (task,)}), plugins)
         defaults = plugins.task(task).defaults
-        rules = {(one.optimizer, one.learning_rate, one.batch, one.hidden, one.steps) for one in trials}
-        published = (defaults.optimizer, defaults.learning_rate, defaults.batch, defaults.hidden, defaults.steps)
+        rules = {
+            (one.optimizer, one.learning_rate, one.batch, one.hidden, one.steps) for one in trials
+        }
+        published = (
+            defaults.optimizer,
+            defaults.learning_rate,
+            defaults.batch,
+            defaults.hidden,
+            defaults.steps,
+        )
         assert rules == {published}
         assert len({one.engine for one in trials}) == len(trials) > 3
 

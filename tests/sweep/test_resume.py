@@ -24,7 +24,13 @@ PEERS = ("torch", "jax", "flax", "haiku", "equinox", "keras")
 
 
 def trial(**changes):
-    small = {"backend": "numpy", "variant": "vectorised", "task": "copy", "cell": "rnn", "length": 3}
+    small = {
+        "backend": "numpy",
+        "variant": "vectorised",
+        "task": "copy",
+        "cell": "rnn",
+        "length": 3,
+    }
     return Trial(**(small | changes))
 
 
@@ -43,12 +49,17 @@ class Fake:
     """An executor that runs nothing: every launch ends as ``statuses`` say, ``ok`` where they say nothing."""
 
     def __init__(self, **statuses):
-        self.statuses, self.begun = {int(name.removeprefix("seed")): status for name, status in statuses.items()}, []
+        self.statuses, self.begun = (
+            {int(name.removeprefix("seed")): status for name, status in statuses.items()},
+            [],
+        )
 
     def __call__(self, trials, *, settings, on_event, stop, plugins):
         for one in trials:
             self.begun.append(one.seed)
-            yield Record(one, self.statuses.get(one.seed, "ok"), started_at="2026-01-01T00:00:00+00:00")
+            yield Record(
+                one, self.statuses.get(one.seed, "ok"), started_at="2026-01-01T00:00:00+00:00"
+            )
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +72,15 @@ def sweep(location, plugins):
     """Return a function that does a sweep on one store: (seeds in the order begun, its agenda, its records)."""
     path = location
 
-    def run(trials=TRIALS, *, launches=1, mode="resume", settings=LocalSettings(), stop_after=None, fake=None):  # noqa: B008
+    def run(
+        trials=TRIALS,
+        *,
+        launches=1,
+        mode="resume",
+        settings=LocalSettings(),
+        stop_after=None,
+        fake=None,
+    ):  # noqa: B008
         fake = fake or Fake()
         found = look(path, trials, settings, plugins, launches=launches, mode=mode)
         with Store.open(path, create=bool(found.left)) as store:
@@ -83,7 +102,10 @@ def execute(path, *statements):
 
 def runs(sweep):
     with Store.open(sweep.path, create=False) as store:
-        return {run.run_id: [(r.trial.seed, r.status) for r in store.launches(run.run_id)] for run in store.runs()}
+        return {
+            run.run_id: [(r.trial.seed, r.status) for r in store.launches(run.run_id)]
+            for run in store.runs()
+        }
 
 
 def latest(sweep):
@@ -106,7 +128,9 @@ def test_a_sweep_that_was_cut_goes_on_in_its_own_run_with_what_is_left(sweep):
     assert begun == [2, 3]
     assert [record.trial.seed for record in records] == [0, 1, 2, 3]
     assert runs(sweep) == {1: [(seed, "ok") for seed in range(4)]}
-    assert "2 of 4 launches are taken from s.sqlite; --fresh measures all again" in list(found.notes("s.sqlite"))
+    assert "2 of 4 launches are taken from s.sqlite; --fresh measures all again" in list(
+        found.notes("s.sqlite")
+    )
 
 
 @pytest.mark.parametrize("status", ["unsupported", "diverged", "parity_failed", "failed", "crashed", "timeout",
@@ -118,7 +142,10 @@ def test_what_ended_badly_is_a_result_and_measured_again_only_on_request(sweep, 
     assert "1 of those did not end ok; --retry-failed measures it again" in list(found.notes("x"))
     begun, _, records = sweep(mode="retry_failed")
     assert (begun, [record.status for record in combine(records)]) == ([1], ["ok"] * 4)
-    assert (sorted(runs(sweep)[2]), runs(sweep)[1][1]) == ([(seed, "ok") for seed in range(4)], (1, status))
+    assert (sorted(runs(sweep)[2]), runs(sweep)[1][1]) == (
+        [(seed, "ok") for seed in range(4)],
+        (1, status),
+    )
     assert sweep()[0] == []
 
 
@@ -191,7 +218,11 @@ def test_launches_from_before_a_trial_was_measured_anew_no_longer_count(sweep):
 
 def test_launches_of_the_doctor_are_never_taken(sweep, plugins):
     with Store.open(sweep.path) as store:
-        list(Session(store, DOCTOR, plugins, executor=Fake()).measure(TRIALS, LocalSettings(), Silent()))
+        list(
+            Session(store, DOCTOR, plugins, executor=Fake()).measure(
+                TRIALS, LocalSettings(), Silent()
+            )
+        )
     assert sweep()[0] == [0, 1, 2, 3]
 
 
@@ -226,10 +257,20 @@ def test_an_upgraded_library_is_measured_again_and_told(sweep, versions):
 
 
 def test_a_trial_that_the_store_has_as_another_variant_is_told_if_the_backend_chose(sweep, plugins):
-    sweep([trial(variant="native", seed=0), trial(variant="native", seed=1), trial(variant="loop", seed=2)])
+    sweep(
+        [
+            trial(variant="native", seed=0),
+            trial(variant="native", seed=1),
+            trial(variant="loop", seed=2),
+        ]
+    )
 
     def told(trials, **options):
-        return [one for one in look(sweep.path, trials, LocalSettings(), plugins, **options).notes("s") if "-b" in one]
+        return [
+            one
+            for one in look(sweep.path, trials, LocalSettings(), plugins, **options).notes("s")
+            if "-b" in one
+        ]
 
     start = "-b numpy is numpy:vectorised here, and s has"
     lines = [
@@ -245,9 +286,13 @@ def test_a_trial_that_the_store_has_as_another_variant_is_told_if_the_backend_ch
 
 
 def test_a_plan_says_which_backends_chose_their_variants():
-    request = PlanRequest({"backend": ["torch", "numpy:loop"]}, include=[{"backend": "jax"}, {"seed": 3}])
+    request = PlanRequest(
+        {"backend": ["torch", "numpy:loop"]}, include=[{"backend": "jax"}, {"seed": 3}]
+    )
     assert request.left_to_backends() == {"torch", "jax"}
-    assert PlanRequest(cases=[{"backend": ["peers"]}, {"seed": [1]}]).left_to_backends() == {"peers"}
+    assert PlanRequest(cases=[{"backend": ["peers"]}, {"seed": [1]}]).left_to_backends() == {
+        "peers"
+    }
     assert PlanRequest({"backend": ["torch", "torch:native", "jax"]}).left_to_backends() == {"jax"}
     assert PlanRequest().left_to_backends() == set()
 
@@ -290,11 +335,16 @@ def test_records_without_an_identity_are_measured_again_and_told(sweep):
 
 def two_sessions(store, plugins, found):
     fakes = Fake(), Fake()
-    sessions = [Session(store, name, plugins, executor=fake) for name, fake in zip("ab", fakes, strict=True)]
+    sessions = [
+        Session(store, name, plugins, executor=fake) for name, fake in zip("ab", fakes, strict=True)
+    ]
     return (
         fakes,
         sessions,
-        [one.carry_out(each, LocalSettings(), Silent()) for one, each in zip(sessions, found, strict=True)],
+        [
+            one.carry_out(each, LocalSettings(), Silent())
+            for one, each in zip(sessions, found, strict=True)
+        ],
     )
 
 
@@ -310,8 +360,13 @@ def test_two_sweeps_at_once_share_the_launches_and_double_none(sweep, plugins, p
                     left.remove(one)
         assert all(fake.begun for fake in fakes)
         assert Counter(fakes[0].begun + fakes[1].begun) == dict.fromkeys(range(4), 3)
-        assert Counter(record.trial.seed for record in store.launches()) == dict.fromkeys(range(4), 3)
-        assert sum(len(session.results(one)) for session, one in zip(sessions, found, strict=True)) > 12
+        assert Counter(record.trial.seed for record in store.launches()) == dict.fromkeys(
+            range(4), 3
+        )
+        assert (
+            sum(len(session.results(one)) for session, one in zip(sessions, found, strict=True))
+            > 12
+        )
         assert store.ledger.drivers() == []
 
 
@@ -321,13 +376,22 @@ def test_what_another_process_measures_is_left_to_it_and_told(sweep, plugins):
         fakes, sessions, (first, second) = two_sessions(store, plugins, (found, found))
         with contextlib.closing(first):
             claimed = sessions[0]
-            place = store.ledger.join("a", {"plan": found.plan, "launches": 1}, found.wanted, "resume")
-            assert store.ledger.claim(place, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {}) == "mine"
+            place = store.ledger.join(
+                "a", {"plan": found.plan, "launches": 1}, found.wanted, "resume"
+            )
+            assert (
+                store.ledger.claim(
+                    place, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {}
+                )
+                == "mine"
+            )
             assert list(second) == []
         assert (fakes[1].begun, sessions[1].elsewhere, claimed.elsewhere) == ([], 1, 0)
 
 
-@pytest.mark.parametrize(("had", "note"), [(1, "1 of 4 launches is taken"), (2, "2 of 4 launches are taken")])
+@pytest.mark.parametrize(
+    ("had", "note"), [(1, "1 of 4 launches is taken"), (2, "2 of 4 launches are taken")]
+)
 def test_notes_count_in_singular_and_plural(sweep, had, note):
     sweep(stop_after=had)
     assert any(told.startswith(note) for told in sweep()[1].notes("s.sqlite"))
@@ -352,7 +416,10 @@ def test_what_a_process_that_is_gone_had_begun_is_begun_again(sweep, plugins, mo
         place = store.ledger.join("a", {"plan": found.plan, "launches": 1}, found.wanted, "resume")
         store.ledger.claim(place, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {})
         if gone:
-            execute(sweep.path, 'update drivers set process = replace(process, \'"began":"\', \'"began":"9\')')
+            execute(
+                sweep.path,
+                'update drivers set process = replace(process, \'"began":"\', \'"began":"9\')',
+            )
         assert sweep(TRIALS[:1])[0] == ([0] if gone else [])
 
 

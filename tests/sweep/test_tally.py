@@ -8,7 +8,10 @@ from harness.sweep.tally import Tally, span, summary
 
 
 def trial(**changes):
-    return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 3} | changes)
+    return Trial(
+        **{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 3}
+        | changes
+    )
 
 
 class Clock:

@@ -38,7 +38,9 @@ def written(tmp_path):
 # Texts and their faults
 
 
-@pytest.mark.parametrize("content", ["hello world", "naïve 😀 text", "a\r\nb\nc\r", "\ttab", "中文字"])
+@pytest.mark.parametrize(
+    "content", ["hello world", "naïve 😀 text", "a\r\nb\nc\r", "\ttab", "中文字"]
+)
 def test_characters_are_kept_as_they_are(written, content):
     found = read(written(content))
     assert decoded(found) == content
@@ -92,7 +94,9 @@ def test_a_file_too_large_to_decode_is_refused_at_once_but_not_as_bytes(tmp_path
     with path.open("wb") as file:  # a hole: takes no room on the disk
         file.write(b"ab")
         file.truncate(text.LARGEST_CHARACTER_FILE_BYTES + 1)
-    with pytest.raises(CorpusError, match=r"268,435,457 bytes are more than 268,435,456 to decode; set .* to bytes"):
+    with pytest.raises(
+        CorpusError, match=r"268,435,457 bytes are more than 268,435,456 to decode; set .* to bytes"
+    ):
         read(path)
     assert decoded(read(path, limit=2)) == "ab"
     found = read(path, as_bytes=True)
@@ -180,8 +184,12 @@ def test_a_text_is_the_same_in_pieces_of_any_size(written, monkeypatch, chunk, c
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5])
-@pytest.mark.parametrize(("content", "at"), [("é😀".encode() + b"\xff!", 6), ("é😀\0".encode(), 6), (b"ab\xc3", 2)])
-def test_a_fault_is_at_the_same_byte_in_pieces_of_any_size(written, monkeypatch, chunk, content, at):
+@pytest.mark.parametrize(
+    ("content", "at"), [("é😀".encode() + b"\xff!", 6), ("é😀\0".encode(), 6), (b"ab\xc3", 2)]
+)
+def test_a_fault_is_at_the_same_byte_in_pieces_of_any_size(
+    written, monkeypatch, chunk, content, at
+):
     monkeypatch.setattr(text, "_CHUNK", chunk)
     with pytest.raises(CorpusError, match=f"at byte {at};"):
         read(written(content))
@@ -191,7 +199,9 @@ def test_a_fault_is_at_the_same_byte_in_pieces_of_any_size(written, monkeypatch,
 
 
 def test_stdlib_is_real_code_in_a_small_vocabulary():
-    found = text.read_text("stdlib", corpora.locate("stdlib").read(SEED, None), as_bytes=False, limit=None)
+    found = text.read_text(
+        "stdlib", corpora.locate("stdlib").read(SEED, None), as_bytes=False, limit=None
+    )
     assert 500_000 < len(found.tokens) < 2_000_000
     assert 90 <= found.distinct <= 100
     assert "def insort_right(a, x, lo=0, hi=None" in decoded(found)
@@ -299,10 +309,14 @@ def test_a_download_is_fetched_once_and_checked(offered, server, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["gone.txt", "half.txt"])
-def test_a_download_that_fails_leaves_nothing_and_says_where_to_put_it_by_hand(offered, tmp_path, path):
+def test_a_download_that_fails_leaves_nothing_and_says_where_to_put_it_by_hand(
+    offered, tmp_path, path
+):
     pytest.importorskip("pooch", reason="pooch is not installed")
     broken = replace(offered, url=offered.url.replace("whole.txt", path))
-    with pytest.raises(CorpusError, match=rf"{path}.*by hand and put it at {tmp_path}/cache/some.txt"):
+    with pytest.raises(
+        CorpusError, match=rf"{path}.*by hand and put it at {tmp_path}/cache/some.txt"
+    ):
         downloads.fetch(broken)
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -310,26 +324,34 @@ def test_a_download_that_fails_leaves_nothing_and_says_where_to_put_it_by_hand(o
 def test_no_connection_says_where_to_put_the_file_by_hand(offered):
     pytest.importorskip("pooch", reason="pooch is not installed")
     nowhere = replace(offered, url="http://127.0.0.1:9/some.txt")
-    with pytest.raises(CorpusError, match=r"could not be fetched from .*Check the connection.*by hand"):
+    with pytest.raises(
+        CorpusError, match=r"could not be fetched from .*Check the connection.*by hand"
+    ):
         downloads.fetch(nowhere)
 
 
 def test_a_wrong_hash_names_file_expected_and_found_and_keeps_nothing(offered, tmp_path):
     pytest.importorskip("pooch", reason="pooch is not installed")
     other = replace(offered, sha256="0" * 64)
-    with pytest.raises(CorpusError, match=f"some.txt .*has SHA-256 {offered.sha256}, expected {'0' * 64}.*by hand"):
+    with pytest.raises(
+        CorpusError, match=f"some.txt .*has SHA-256 {offered.sha256}, expected {'0' * 64}.*by hand"
+    ):
         downloads.fetch(other)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_without_pooch_the_cure_is_named_and_no_connection_opened(offered, server, monkeypatch):
     monkeypatch.setattr(downloads, "find_spec", lambda name: None)
-    with pytest.raises(UnavailableError, match=r"pip install 'rnn-harness\[corpora\]', or download .* by hand"):
+    with pytest.raises(
+        UnavailableError, match=r"pip install 'rnn-harness\[corpora\]', or download .* by hand"
+    ):
         downloads.fetch(offered)
     assert server.requests == []
 
 
-def test_a_file_put_there_by_hand_needs_neither_pooch_nor_network(offered, server, tmp_path, monkeypatch):
+def test_a_file_put_there_by_hand_needs_neither_pooch_nor_network(
+    offered, server, tmp_path, monkeypatch
+):
     monkeypatch.setattr(downloads, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "pooch", None)
     monkeypatch.setitem(corpora.DOWNLOADS, "sometext", offered)

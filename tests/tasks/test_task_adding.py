@@ -45,7 +45,9 @@ def test_targets_are_the_sums_of_the_two_marked_numbers(variant, above, seed):
         assert len(places) == 2
         total = numbers[places, b].sum()
         wanted = {"pascanu": total / 2, "hs97": 0.5 + total / 4}.get(variant, total)
-        assert batch.targets[lengths[b] - 1, b, 0] == pytest.approx(wanted, abs=1e-15)  # the order of one addition
+        assert batch.targets[lengths[b] - 1, b, 0] == pytest.approx(
+            wanted, abs=1e-15
+        )  # the order of one addition
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -85,7 +87,10 @@ def test_hs97_marks_the_ends_and_a_pair_near_the_start(above, seed):
     assert (batch.inputs[0, :, 1] == -1).all()
     assert (batch.inputs[lengths - 1, np.arange(8), 1] == -1).all()
     for places in marked:
-        assert any(place < 10 and other < max(task.length // 2, 2) for place, other in (places, places[::-1]))
+        assert any(
+            place < 10 and other < max(task.length // 2, 2)
+            for place, other in (places, places[::-1])
+        )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,12 @@ def test_every_position_that_may_be_marked_is(variant, reached):
 
 @pytest.mark.parametrize(
     ("variant", "baseline", "mean"),
-    [("halves", 1 / 6, 1.0), ("anywhere", 1 / 6, 1.0), ("pascanu", 1 / 24, 0.5), ("hs97", 1 / 24, 0.5)],
+    [
+        ("halves", 1 / 6, 1.0),
+        ("anywhere", 1 / 6, 1.0),
+        ("pascanu", 1 / 24, 0.5),
+        ("hs97", 1 / 24, 0.5),
+    ],
 )
 def test_baseline_is_exact_and_that_of_predicting_the_mean(variant, baseline, mean):
     task = adding(30, variant=variant)
@@ -175,5 +185,8 @@ def test_an_unknown_variant_names_those_there_are():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_adding_conforms(variant):
     lengths = (MINIMUM[variant], 33)
-    results = [run_check(c) for c in checks_for_task(Adding, {"variant": variant}, lengths, constant_baseline=True)]
+    results = [
+        run_check(c)
+        for c in checks_for_task(Adding, {"variant": variant}, lengths, constant_baseline=True)
+    ]
     assert [result for result in results if not result.passed] == []

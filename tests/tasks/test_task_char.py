@@ -48,20 +48,30 @@ def texts(task, batches):
     decode = task.vocabulary.decode
     return [
         tuple(
-            "".join(decode(tokens[:, b][batch.mask[:, b]]) for batch, tokens in zip(batches, arrays, strict=True))
-            for arrays in ([batch.inputs for batch in batches], [batch.targets for batch in batches])
+            "".join(
+                decode(tokens[:, b][batch.mask[:, b]])
+                for batch, tokens in zip(batches, arrays, strict=True)
+            )
+            for arrays in (
+                [batch.inputs for batch in batches],
+                [batch.targets for batch in batches],
+            )
         )
         for b in range(batches[0].size)
     ]
 
 
 @settings(max_examples=50, deadline=None)
-@given(size=st.integers(2, 300), count=st.integers(1, 8), length=st.integers(1, 40), pad=st.booleans())
+@given(
+    size=st.integers(2, 300), count=st.integers(1, 8), length=st.integers(1, 40), pad=st.booleans()
+)
 def test_windows_follow_one_another_through_each_stream(size, count, length, pad):
     text, count = np.arange(size, dtype=np.uint16), min(count, size - 1)
     batches = list(streams.windows(text, count, length, pad=pad))
     per_stream, over = divmod(size - 1, count)
-    steps = [per_stream + (b < over) if pad else per_stream // length * length for b in range(count)]
+    steps = [
+        per_stream + (b < over) if pad else per_stream // length * length for b in range(count)
+    ]
     starts = np.cumsum([0, *steps]) if pad else per_stream * np.arange(count)
     assert len(batches) == -(-max(steps) // length)
     assert all(batch.mask.any() and batch.time_steps == length for batch in batches)
@@ -77,7 +87,9 @@ def test_windows_follow_one_another_through_each_stream(size, count, length, pad
 
 def test_an_epoch_reproduces_the_training_text_and_then_starts_again(counting):
     task = counting(length=10)
-    batches = list(islice(task.training(rng(), 3), 2 * 59))  # 1800 characters: streams of 599, 59 windows
+    batches = list(
+        islice(task.training(rng(), 3), 2 * 59)
+    )  # 1800 characters: streams of 599, 59 windows
     assert [place for place, batch in enumerate(batches) if not batch.carry] == [0, 59]
     for b, (inputs, targets) in enumerate(texts(task, batches[:59])):
         assert inputs == counting.text[b * 599 : b * 599 + 590]
@@ -95,20 +107,32 @@ def test_batches_are_time_major_tokens_of_the_vocabulary(counting):
 
 
 @pytest.mark.parametrize(("length", "batch", "used"), [(10, 3, 3), (60, 32, 3), (500, 32, 1)])
-def test_validation_reads_the_last_tenth_in_fewer_streams_where_it_is_short(counting, length, batch, used):
+def test_validation_reads_the_last_tenth_in_fewer_streams_where_it_is_short(
+    counting, length, batch, used
+):
     task = counting(length=length)
     held_out = counting.text[1800:]
     read = texts(task, task.validation(rng(), batch))
     steps = [199 // used + (b < 199 % used) for b in range(used)]
     starts = [sum(steps[:b]) for b in range(used)]
-    assert [inputs for inputs, _ in read] == [held_out[at:][:n] for at, n in zip(starts, steps, strict=True)]
-    assert "".join(targets for _, targets in read) == held_out[1:]  # what the n-gram models are scored on
+    assert [inputs for inputs, _ in read] == [
+        held_out[at:][:n] for at, n in zip(starts, steps, strict=True)
+    ]
+    assert (
+        "".join(targets for _, targets in read) == held_out[1:]
+    )  # what the n-gram models are scored on
 
 
 def test_the_baseline_is_that_of_the_very_characters_that_validation_scores(counting):
     task = counting(length=7, limit=1500)
-    scored = [batch.targets[:, b][batch.mask[:, b]] for batch in task.validation(rng(), 5) for b in range(5)]
-    unigram = np.bincount(task.text.tokens[: task.facts()["training_characters"]], minlength=11) + 0.1
+    scored = [
+        batch.targets[:, b][batch.mask[:, b]]
+        for batch in task.validation(rng(), 5)
+        for b in range(5)
+    ]
+    unigram = (
+        np.bincount(task.text.tokens[: task.facts()["training_characters"]], minlength=11) + 0.1
+    )
     loss = -np.log(unigram / unigram.sum())[np.concatenate(scored)].mean()
     assert task.facts()["ngram_losses"]["unigram"] == pytest.approx(loss, rel=1e-12)
 
@@ -135,7 +159,9 @@ def test_a_training_sample_is_consecutive_training_text_of_as_many_batches(seed,
     text = task.vocabulary.decode(task.text.tokens[:1800].astype(np.int32))
     assert len(sample) == batches
     assert not sample[0].carry
-    first_pass = list(islice(sample, next((n for n, b in enumerate(sample) if n and not b.carry), batches)))
+    first_pass = list(
+        islice(sample, next((n for n, b in enumerate(sample) if n and not b.carry), batches))
+    )
     assert all(inputs in text for inputs, _ in texts(task, first_pass))
 
 
@@ -149,7 +175,9 @@ def test_bytes_are_a_vocabulary_of_256(tmp_path):
 
 def test_a_limit_keeps_the_start_of_the_text(counting):
     task = counting(limit=300)
-    assert task.vocabulary.decode(np.asarray(task.text.tokens, dtype=np.int32)) == counting.text[:300]
+    assert (
+        task.vocabulary.decode(np.asarray(task.text.tokens, dtype=np.int32)) == counting.text[:300]
+    )
     assert task.facts()["training_characters"] == 270
 
 
@@ -174,22 +202,35 @@ def test_ngram_losses_equal_a_brute_force_count(dense, chunk, text, order):
         patch.setattr(ngrams, "_DENSE", dense)
         patch.setattr(ngrams, "_CHUNK", chunk)
         loss = ngrams.ngram_loss(training, training, validation, 4, order)
-    assert loss == pytest.approx(brute_force_loss(text[:-4], text[-4:], 4, order, ngrams.ALPHA), rel=1e-12)
+    assert loss == pytest.approx(
+        brute_force_loss(text[:-4], text[-4:], 4, order, ngrams.ALPHA), rel=1e-12
+    )
 
 
 def test_ngrams_of_thousands_of_characters_need_no_cubic_table():
     text = rng().integers(0, 20_000, size=5_000)
-    losses = ngrams.ngram_losses(text[:4_000], text[4_000:], 20_000)  # 20,000^3 counts would be 64 TB
-    assert losses["trigram"] == pytest.approx(losses["uniform"], rel=0.01)  # nothing repeats: nothing is learnt
+    losses = ngrams.ngram_losses(
+        text[:4_000], text[4_000:], 20_000
+    )  # 20,000^3 counts would be 64 TB
+    assert losses["trigram"] == pytest.approx(
+        losses["uniform"], rel=0.01
+    )  # nothing repeats: nothing is learnt
 
 
-@pytest.mark.skipif(not SHAKESPEARE.is_file(), reason=f"{SHAKESPEARE} is missing; set HARNESS_TEST_DATA to its folder")
+@pytest.mark.skipif(
+    not SHAKESPEARE.is_file(),
+    reason=f"{SHAKESPEARE} is missing; set HARNESS_TEST_DATA to its folder",
+)
 def test_ngram_losses_of_tinyshakespeare_are_the_known_ones():
     task = char(corpus=str(SHAKESPEARE))
     facts = task.facts()
     known = {"uniform": 4.174, "unigram": 3.347, "bigram": 2.484, "trigram": 2.046}
     assert facts["ngram_losses"] == pytest.approx(known, abs=0.0005)  # printed to three decimals
-    assert (facts["characters"], facts["distinct"], facts["validation_characters"]) == (1_115_394, 65, 111_540)
+    assert (facts["characters"], facts["distinct"], facts["validation_characters"]) == (
+        1_115_394,
+        65,
+        111_540,
+    )
     assert facts["digest"] == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
     tokens, cut = task.text.tokens, facts["training_characters"]
     four = ngrams.ngram_loss(tokens[:cut], tokens[:cut], tokens[cut:], 65, 4, alpha=0.05)
@@ -199,7 +240,11 @@ def test_ngram_losses_of_tinyshakespeare_are_the_known_ones():
 def test_the_baseline_is_the_best_ngram_and_solved_is_below_it(counting):
     task = counting()
     facts = task.facts()
-    assert task.baseline() == min(facts["ngram_losses"].values()) == facts["ngram_losses"][facts["ngram_best"]]
+    assert (
+        task.baseline()
+        == min(facts["ngram_losses"].values())
+        == facts["ngram_losses"][facts["ngram_best"]]
+    )
     assert facts["ngram_bits"]["uniform"] == pytest.approx(np.log2(11))
     assert task.solved(Evaluation(0, task.baseline() - 1e-9))
     assert not task.solved(Evaluation(0, task.baseline()))
@@ -236,7 +281,9 @@ def test_the_grammar_follows_the_data_seed():
 
 
 def test_a_text_shorter_than_the_length_is_refused_before_it_is_read(counting):
-    with pytest.raises(CorpusError, match=r"2,000 characters give 1,800 to train on .* length 1,800 needs 1,801"):
+    with pytest.raises(
+        CorpusError, match=r"2,000 characters give 1,800 to train on .* length 1,800 needs 1,801"
+    ):
         counting(length=1800)
     assert counting(length=1799).facts()["training_characters"] == 1800
 
@@ -284,7 +331,9 @@ def test_every_first_window_starts_afresh_and_no_other(counting):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"corpus": "grammar", "limit": 50_000}, {"vocabulary": "bytes", "limit": 20_000}], ids=str
+    "options",
+    [{}, {"corpus": "grammar", "limit": 50_000}, {"vocabulary": "bytes", "limit": 20_000}],
+    ids=str,
 )
 def test_char_conforms(options):
     results = [run_check(check) for check in checks_for_task(Char, options, (7, 30))]
@@ -292,5 +341,7 @@ def test_char_conforms(options):
 
 
 def test_a_limit_that_is_too_short_is_found_before_any_text_is_read():
-    with pytest.raises(CorpusError, match=r"too short: 10 characters .* use a longer text \(or limit\)"):
+    with pytest.raises(
+        CorpusError, match=r"too short: 10 characters .* use a longer text \(or limit\)"
+    ):
         Char(Char.Options(corpus="stdlib", limit=10), 25).check()

@@ -11,7 +11,11 @@ from harness.testing.compare import run_check
 from harness.testing.tasks import checks_for_task
 from harness_tasks import Copy
 
-SIZES = {"length": st.integers(1, 40), "symbols": st.integers(1, 12), "alphabet": st.integers(2, 20)}
+SIZES = {
+    "length": st.integers(1, 40),
+    "symbols": st.integers(1, 12),
+    "alphabet": st.integers(2, 20),
+}
 
 
 def copy(length=7, seed=0, **options):
@@ -66,7 +70,9 @@ def test_baseline_is_the_loss_of_guessing_among_the_symbols():
     probabilities[-3:, 1:] = 1 / 4
     targets = task.draw(rng(), 50).targets
     losses = -np.log(probabilities[np.arange(len(targets))[:, None], targets])
-    assert losses.mean() == pytest.approx(task.baseline(), rel=1e-12)  # every symbol costs the same: no sampling error
+    assert losses.mean() == pytest.approx(
+        task.baseline(), rel=1e-12
+    )  # every symbol costs the same: no sampling error
     assert task.floor() == 0
 
 
@@ -93,7 +99,9 @@ def test_a_fixed_set_repeats_its_sequences_in_whole_shuffled_epochs(sequences, b
     task = copy(symbols=10, data="fixed", sequences=sequences)
     batches = list(islice(task.training(rng(seed), batch), 12))
     columns = [column.tobytes() for each in batches for column in each.inputs.T]
-    epochs = [columns[at : at + sequences] for at in range(0, len(columns) - sequences + 1, sequences)]
+    epochs = [
+        columns[at : at + sequences] for at in range(0, len(columns) - sequences + 1, sequences)
+    ]
     assert all(each.size == batch for each in batches)
     assert all(len(set(epoch)) == sequences for epoch in epochs)
     assert len(set(columns)) == min(sequences, len(columns))
@@ -101,10 +109,16 @@ def test_a_fixed_set_repeats_its_sequences_in_whole_shuffled_epochs(sequences, b
 
 def test_the_fixed_set_follows_the_data_seed_and_validation_is_outside_it():
     def seen(task):
-        return {column.tobytes() for batch in task.training_sample(rng(), 10, 4) for column in batch.inputs.T}
+        return {
+            column.tobytes()
+            for batch in task.training_sample(rng(), 10, 4)
+            for column in batch.inputs.T
+        }
 
     one, same, other = (copy(seed=seed, data="fixed", sequences=20) for seed in (1, 1, 2))
-    held_out = {column.tobytes() for batch in one.validation(rng(9), 32) for column in batch.inputs.T}
+    held_out = {
+        column.tobytes() for batch in one.validation(rng(9), 32) for column in batch.inputs.T
+    }
     assert seen(one) == seen(same)
     assert len(seen(one)) == 20
     assert not seen(one) & seen(other)
@@ -116,7 +130,9 @@ def test_a_fixed_set_that_is_not_prepared_says_so():
         next(Copy(Copy.Options(data="fixed"), 5).training(rng(), 2))
 
 
-@pytest.mark.parametrize(("length", "batch", "count", "size"), [(5, 32, 32, 32), (980, 32, 4, 32), (5, 4096, 1, 1024)])
+@pytest.mark.parametrize(
+    ("length", "batch", "count", "size"), [(5, 32, 32, 32), (980, 32, 4, 32), (5, 4096, 1, 1024)]
+)
 def test_validation_holds_fewer_sequences_where_they_are_long(length, batch, count, size):
     batches = copy(length).validation(rng(), batch)
     assert [each.size for each in batches] == [size] * count
@@ -128,7 +144,14 @@ def test_validation_holds_as_many_sequences_as_asked_for():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("symbols", 0), ("alphabet", 1), ("data", "stale"), ("sequences", 0), ("symbol", 3), ("validation_sequences", 0)],
+    [
+        ("symbols", 0),
+        ("alphabet", 1),
+        ("data", "stale"),
+        ("sequences", 0),
+        ("symbol", 3),
+        ("validation_sequences", 0),
+    ],
 )
 def test_an_option_out_of_range_is_named(option, value):
     with pytest.raises(ValidationError, match=option):
@@ -141,7 +164,9 @@ def test_a_length_out_of_range_is_refused_with_the_range(length):
         Copy(Copy.Options(), length)
 
 
-@pytest.mark.parametrize("options", [{}, {"symbols": 1, "alphabet": 2}, {"data": "fixed", "sequences": 3000}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"symbols": 1, "alphabet": 2}, {"data": "fixed", "sequences": 3000}], ids=str
+)
 def test_copy_conforms(options):
     results = [run_check(check) for check in checks_for_task(Copy, options, constant_baseline=True)]
     assert [result for result in results if not result.passed] == []

@@ -34,7 +34,9 @@ class TestJaxBackend(BackendConformance):
 
     def checks(self):
         return (
-            check for check in super().checks() if "_equals_the_reference_at " not in check.name or check.cell == "lstm"
+            check
+            for check in super().checks()
+            if "_equals_the_reference_at " not in check.name or check.cell == "lstm"
         )
 
 

@@ -91,7 +91,9 @@ class ReturnsEarly(NumpyTrainer):
 
     def train_step(self, batch):
         self.future = self.pool.submit(super().train_step, batch)
-        return StepResult(*(Later(self.future, name) for name in ("loss", "gradient_norm", "clipped")))
+        return StepResult(
+            *(Later(self.future, name) for name in ("loss", "gradient_norm", "clipped"))
+        )
 
     def wait(self):
         if self.future is not None:
@@ -173,7 +175,9 @@ class ReturnsReadOnly(NumpyTrainer):
 
 class IgnoresMask(NumpyTrainer):
     def put(self, batch):
-        return super().put(Batch(batch.inputs, batch.targets, np.ones_like(batch.mask), batch.carry))
+        return super().put(
+            Batch(batch.inputs, batch.targets, np.ones_like(batch.mask), batch.carry)
+        )
 
 
 class IgnoresCarry(NumpyTrainer):
@@ -279,11 +283,15 @@ class DoesNotTell(NumpyTrainer):
 
 class AnyDevice(NumpyBackend):
     def trainer(self, model, optimizer, parameters, execution):
-        return NumpyTrainer(model, optimizer, parameters, replace(execution, device="cpu", variant="vectorised"))
+        return NumpyTrainer(
+            model, optimizer, parameters, replace(execution, device="cpu", variant="vectorised")
+        )
 
 
 def with_optimizer(**changes):
-    return Fake(change=lambda model, optimizer, execution: (model, replace(optimizer, **changes), execution))
+    return Fake(
+        change=lambda model, optimizer, execution: (model, replace(optimizer, **changes), execution)
+    )
 
 
 def without_schedule(model, optimizer, execution):
@@ -307,7 +315,11 @@ def in_float32(model, optimizer, execution):
 
 
 WRONG = {
-    "bias gradient": (Fake(WrongBiasGradient), "parameter_gradients_equal_the_reference", f"bias_hh_l0: .*{ERROR}"),
+    "bias gradient": (
+        Fake(WrongBiasGradient),
+        "parameter_gradients_equal_the_reference",
+        f"bias_hh_l0: .*{ERROR}",
+    ),
     "bias gradient, differences": (
         Fake(WrongBiasGradient),
         "parameter_gradients_equal_finite_differences",
@@ -323,16 +335,36 @@ WRONG = {
         "parameter_gradients_equal_finite_differences",
         f"gradient of weight_ih_l0: .*{ERROR}.*T=64",
     ),
-    "returns early": (Fake(ReturnsEarly), "synchronize_waits_for_the_work", r"loss and parameters: not ready .* ms"),
-    "float64 in float32": (Fake(CastsResults), "float64_is_computed_in_float64", f"outputs: .*{ERROR}"),
-    "float32 in float64": (Fake(CastsResults), "float32_is_computed_in_float32", "outputs: .* computed in float64"),
+    "returns early": (
+        Fake(ReturnsEarly),
+        "synchronize_waits_for_the_work",
+        r"loss and parameters: not ready .* ms",
+    ),
+    "float64 in float32": (
+        Fake(CastsResults),
+        "float64_is_computed_in_float64",
+        f"outputs: .*{ERROR}",
+    ),
+    "float32 in float64": (
+        Fake(CastsResults),
+        "float32_is_computed_in_float32",
+        "outputs: .* computed in float64",
+    ),
     "float32 throughout": (
         Fake(change=in_float32),
         "arrays_have_the_shapes_and_dtype_of_the_contract",
         "outputs: expected dtype float64, got float32",
     ),
-    "shares its parameters": (Fake(SharesParameters), "arrays_given_back_are_copies", "weight_ih_l0: .* changed"),
-    "shares the batch": (Fake(SharesBatch), "arrays_taken_in_are_copied", r"loss: changed by \d.* put\(\)"),
+    "shares its parameters": (
+        Fake(SharesParameters),
+        "arrays_given_back_are_copies",
+        "weight_ih_l0: .* changed",
+    ),
+    "shares the batch": (
+        Fake(SharesBatch),
+        "arrays_taken_in_are_copied",
+        r"loss: changed by \d.* put\(\)",
+    ),
     "alters the caller's parameters": (
         Fake(KeepsCallersParameters),
         "arrays_taken_in_are_copied",
@@ -343,10 +375,26 @@ WRONG = {
         "arrays_have_the_shapes_and_dtype_of_the_contract",
         "outputs: not a copy",
     ),
-    "ignores the mask": (Fake(IgnoresMask), "loss_and_outputs_follow_the_equations", f"loss: .*{ERROR}"),
-    "masked targets count": (Fake(IgnoresMask), "masked_positions_change_nothing", f"loss: .*{ERROR}"),
-    "ignores carry": (Fake(IgnoresCarry), "a_carried_state_continues_the_stream", f"loss: .*{ERROR}"),
-    "always carries": (Fake(AlwaysCarries), "a_batch_without_carry_starts_from_zeros", f"outputs: .*{ERROR}"),
+    "ignores the mask": (
+        Fake(IgnoresMask),
+        "loss_and_outputs_follow_the_equations",
+        f"loss: .*{ERROR}",
+    ),
+    "masked targets count": (
+        Fake(IgnoresMask),
+        "masked_positions_change_nothing",
+        f"loss: .*{ERROR}",
+    ),
+    "ignores carry": (
+        Fake(IgnoresCarry),
+        "a_carried_state_continues_the_stream",
+        f"loss: .*{ERROR}",
+    ),
+    "always carries": (
+        Fake(AlwaysCarries),
+        "a_batch_without_carry_starts_from_zeros",
+        f"outputs: .*{ERROR}",
+    ),
     "training does not carry": (
         Fake(TrainingDoesNotCarry),
         "training_leaves_the_final_state_carried",
@@ -367,14 +415,26 @@ WRONG = {
         "one_step_follows_the_gradient",
         f"bias_out after train_step: .*{ERROR}",
     ),
-    "load keeps the moments": (Fake(LoadKeepsMoments), "load_starts_the_optimizer_afresh", f"weight_ih_l0 .*{ERROR}"),
+    "load keeps the moments": (
+        Fake(LoadKeepsMoments),
+        "load_starts_the_optimizer_afresh",
+        f"weight_ih_l0 .*{ERROR}",
+    ),
     "wrong momentum": (
         Fake(change=without_momentum),
         "optimizer_steps_equal_the_update_rules",
         f"weight_ih_l0: .*{ERROR}.*sgd with momentum, after step 2",
     ),
-    "wrong epsilon": (with_optimizer(epsilon=1e-6), "optimizer_steps_equal_the_update_rules", f"{ERROR}.*rmsprop"),
-    "wrong beta2": (with_optimizer(beta2=0.99), "optimizer_steps_equal_the_update_rules", f"{ERROR}.*adam"),
+    "wrong epsilon": (
+        with_optimizer(epsilon=1e-6),
+        "optimizer_steps_equal_the_update_rules",
+        f"{ERROR}.*rmsprop",
+    ),
+    "wrong beta2": (
+        with_optimizer(beta2=0.99),
+        "optimizer_steps_equal_the_update_rules",
+        f"{ERROR}.*adam",
+    ),
     "no schedule": (
         Fake(change=without_schedule),
         "schedules_set_the_learning_rate_of_each_step",
@@ -390,7 +450,11 @@ WRONG = {
         "clipping_acts_before_the_update_and_is_reported",
         f"gradient_norm: .*{ERROR}",
     ),
-    "never says clipped": (Fake(NeverSaysClipped), "clipping_acts_before_the_update_and_is_reported", "clipped: "),
+    "never says clipped": (
+        Fake(NeverSaysClipped),
+        "clipping_acts_before_the_update_and_is_reported",
+        "clipped: ",
+    ),
     "direct hidden gradient": (
         Fake(DirectHiddenGradient),
         "hidden_gradients_equal_finite_differences",
@@ -411,9 +475,21 @@ WRONG = {
         "arrays_have_the_shapes_and_dtype_of_the_contract",
         r"outputs: expected shape \(7, 5, 3\), got \(5, 7, 3\)",
     ),
-    "not repeatable": (Fake(NoisyLoss), "the_same_trial_twice_gives_the_same_losses", f"losses .*{ERROR}"),
-    "dropout ignored": (Fake(change=without_dropout), "dropout_acts_in_training_only", "loss: .*dropout"),
-    "dropout seed ignored": (Fake(change=with_one_dropout_seed), "dropout_acts_in_training_only", "dropout seeds"),
+    "not repeatable": (
+        Fake(NoisyLoss),
+        "the_same_trial_twice_gives_the_same_losses",
+        f"losses .*{ERROR}",
+    ),
+    "dropout ignored": (
+        Fake(change=without_dropout),
+        "dropout_acts_in_training_only",
+        "loss: .*dropout",
+    ),
+    "dropout seed ignored": (
+        Fake(change=with_one_dropout_seed),
+        "dropout_acts_in_training_only",
+        "dropout seeds",
+    ),
     "lies elsewhere": (
         Fake(LiesElsewhere),
         "results_lie_where_they_were_asked_for",
@@ -424,7 +500,11 @@ WRONG = {
         "results_lie_where_they_were_asked_for",
         "placement: float32 was asked for, the results are float64",
     ),
-    "any device will do": (AnyDevice(), "unknown_devices_and_variants_are_refused", "'no-such-device' was accepted"),
+    "any device will do": (
+        AnyDevice(),
+        "unknown_devices_and_variants_are_refused",
+        "'no-such-device' was accepted",
+    ),
 }
 
 
@@ -441,10 +521,13 @@ def test_a_wrong_backend_fails_with_the_tensor_and_the_error(wrong):
 
 
 @pytest.mark.parametrize(
-    "name", ["parameter_gradients_equal_the_reference", "parameter_gradients_equal_finite_differences"]
+    "name",
+    ["parameter_gradients_equal_the_reference", "parameter_gradients_equal_finite_differences"],
 )
 def test_an_error_of_long_sequences_hides_from_short_ones(name):
-    checks = checks_for_backend(Fake(ForgetSignOfLongSequences), NumpyBackend(), [LSTM()], lengths=(1, 7))
+    checks = checks_for_backend(
+        Fake(ForgetSignOfLongSequences), NumpyBackend(), [LSTM()], lengths=(1, 7)
+    )
     assert run_check(check_named(checks, name)).passed
 
 
@@ -460,7 +543,13 @@ def test_a_backend_that_does_wait_is_not_accused():
 
 FAULTY = paths.FAULTY / "deferring.py"
 FAMILY = runpy.run_path(str(FAULTY))
-INSIDE = ("owes_loss", "owes_norm", "owes_clipped", "owes_every_other_wait", "owes_the_dead")  # paid in the block
+INSIDE = (
+    "owes_loss",
+    "owes_norm",
+    "owes_clipped",
+    "owes_every_other_wait",
+    "owes_the_dead",
+)  # paid in the block
 
 
 @pytest.mark.parametrize("name", [*FAMILY["DEFERRING"], *FAMILY["HONEST"]])
@@ -505,7 +594,9 @@ def test_a_plugin_that_ends_the_process_fails_its_check():
 
 def test_a_missing_library_leaves_the_declaration_to_check():
     backend = Declares(availability=Missing("no library", "install it"))
-    assert [check.name for check in checks_for_backend(backend, NumpyBackend())] == ["it_declares_itself_sanely"]
+    assert [check.name for check in checks_for_backend(backend, NumpyBackend())] == [
+        "it_declares_itself_sanely"
+    ]
 
 
 def test_an_exception_of_the_plugin_is_a_failure_with_its_type():
@@ -558,7 +649,10 @@ def test_a_backend_that_weighs_the_shares_of_several_devices_wrongly_is_caught()
 def test_a_backend_that_trains_on_one_device_where_two_were_asked_for_is_caught():
     checks = checks_for_backend(OfSeveral(NumpyTrainer), NumpyBackend(), [LSTM()])
     result = run_check(check_named(checks, "it_says_over_how_many_devices_it_trained"))
-    assert (result.passed, result.message) == (False, "placement: devices asked for and told: {1: 1, 2: 1}")
+    assert (result.passed, result.message) == (
+        False,
+        "placement: devices asked for and told: {1: 1, 2: 1}",
+    )
 
 
 def test_what_a_backend_does_not_support_is_skipped_with_its_reason():
@@ -566,7 +660,9 @@ def test_what_a_backend_does_not_support_is_skipped_with_its_reason():
         def why_unsupported(self, model, trial):
             return "float32 only" if trial.dtype == "float64" else None
 
-    results = [run_check(check) for check in checks_for_backend(SingleOnly(), NumpyBackend(), [GRU()])]
+    results = [
+        run_check(check) for check in checks_for_backend(SingleOnly(), NumpyBackend(), [GRU()])
+    ]
     assert all(result.passed for result in results)
     shapes = [result for result in results if "_at T=" in result.name]
     assert all(result.skipped == ("float64" in result.name) for result in shapes)
@@ -597,9 +693,21 @@ def not_applicable():
 @pytest.mark.parametrize(
     ("check", "outcome", "message"),
     [
-        (Check("new", failing, "loop", "lstm"), pytest.fail.Exception, "loop-lstm-new: weight: error"),
-        (Check("known", failing, "loop", "lstm"), pytest.xfail.Exception, "the library has no such thing: weight"),
-        (Check("known", lambda: None, "loop", "lstm"), pytest.fail.Exception, "is no longer needed"),
+        (
+            Check("new", failing, "loop", "lstm"),
+            pytest.fail.Exception,
+            "loop-lstm-new: weight: error",
+        ),
+        (
+            Check("known", failing, "loop", "lstm"),
+            pytest.xfail.Exception,
+            "the library has no such thing: weight",
+        ),
+        (
+            Check("known", lambda: None, "loop", "lstm"),
+            pytest.fail.Exception,
+            "is no longer needed",
+        ),
         (Check("new", not_applicable, "loop", "lstm"), pytest.skip.Exception, "no float64"),
     ],
 )
@@ -662,7 +770,9 @@ class Double(Single):
 @pytest.mark.parametrize("backend", [Single(), Double()], ids=["float32", "float64"])
 def test_a_backend_of_one_dtype_is_asked_for_no_other(backend):
     other = "float64" if backend.only == "float32" else "float32"
-    checks = list(checks_for_backend(backend, NumpyBackend(), [LSTM(), MinLSTM()], variants=["vectorised"]))
+    checks = list(
+        checks_for_backend(backend, NumpyBackend(), [LSTM(), MinLSTM()], variants=["vectorised"])
+    )
     results = [run_check(check) for check in checks]
     assert [result.message for result in results if not result.passed] == []
     left_out = {result.name for result in results if result.skipped}
@@ -684,7 +794,9 @@ class Shared(Fake):
     """Runs minlstm by its own formula."""
 
     def trainer(self, model, optimizer, parameters, execution):
-        return super().trainer(replace(model, cell=HalfTanhShares()), optimizer, parameters, execution)
+        return super().trainer(
+            replace(model, cell=HalfTanhShares()), optimizer, parameters, execution
+        )
 
 
 def test_an_engine_that_divides_by_a_shut_gate_fails():
@@ -699,7 +811,11 @@ def test_an_engine_that_divides_by_a_shut_gate_fails():
     [
         (WrongMemory(), "step_gradient_equals_finite_differences", f"d_state c: .*{ERROR}"),
         (CallsNumpy(), "it_uses_nothing_but_ops_and_arithmetic", "does more to its arrays"),
-        (Promotes(), "step_keeps_shapes_and_dtypes", "new state h: expected dtype float32, got float64"),
+        (
+            Promotes(),
+            "step_keeps_shapes_and_dtypes",
+            "new state h: expected dtype float32, got float64",
+        ),
         (MixesSequences(), "sequences_do_not_mix", f"new state h: .*{ERROR}"),
         (NoSign(), "it_declares_itself_sanely", "memory_sign: expected 1 or -1, got 0"),
         (RetainsANumber(), "it_declares_itself_sanely", r"retention: expected shape \(4,\)"),
@@ -714,12 +830,17 @@ def test_a_wrong_cell_fails(cell, name, message):
 
 def test_a_wrong_cell_fails_in_whole_networks_too():
     result = run_check(
-        check_named(checks_for_cell(WrongMemory(), NumpyBackend()), "parameter_gradients_equal_finite_differences")
+        check_named(
+            checks_for_cell(WrongMemory(), NumpyBackend()),
+            "parameter_gradients_equal_finite_differences",
+        )
     )
     assert not result.passed
 
 
-Adding, Copy = (next(task for task in harness_tasks() if task.name == name) for name in ("adding", "copy"))
+Adding, Copy = (
+    next(task for task in harness_tasks() if task.name == name) for name in ("adding", "copy")
+)
 
 
 class HighBaseline(Copy):
@@ -770,7 +891,9 @@ class OwnSeed(Copy):
 
 class WideTargets(Copy):
     def training(self, rng, batch):
-        return (replace(b, targets=b.targets.astype(np.int64)) for b in super().training(rng, batch))
+        return (
+            replace(b, targets=b.targets.astype(np.int64)) for b in super().training(rng, batch)
+        )
 
 
 class OutOfRange(Copy):
@@ -805,14 +928,38 @@ class AlwaysSolved(Copy):
     [
         (HighBaseline, "baseline_is_that_of_a_trivial_predictor", r"baseline: \d\.\d+ is too high"),
         (LowBaseline, "baseline_is_that_of_a_trivial_predictor", r"baseline: \d\.\d+ is too low"),
-        (NanBaseline, "baseline_is_that_of_a_trivial_predictor", "baseline: must be a positive number, got nan"),
+        (
+            NanBaseline,
+            "baseline_is_that_of_a_trivial_predictor",
+            "baseline: must be a positive number, got nan",
+        ),
         (SampleMean, "baseline_outputs_are_a_fixed_predictors", "they change with the targets"),
-        (WrongMean, "baseline_outputs_are_a_fixed_predictors", r"their loss is 0\.2\d+ .* baseline\(\) is 0\.166667"),
-        (WrongShape, "baseline_outputs_are_a_fixed_predictors", r"expected \(T, B, K\) = .* got \(\d+, 8\) float64"),
-        (FixedSeed, "validation_differs_from_training", "inputs: a validation batch is one of the first training"),
-        (OwnSeed, "equal_generators_give_equal_batches", "inputs: equal generators gave different batches"),
+        (
+            WrongMean,
+            "baseline_outputs_are_a_fixed_predictors",
+            r"their loss is 0\.2\d+ .* baseline\(\) is 0\.166667",
+        ),
+        (
+            WrongShape,
+            "baseline_outputs_are_a_fixed_predictors",
+            r"expected \(T, B, K\) = .* got \(\d+, 8\) float64",
+        ),
+        (
+            FixedSeed,
+            "validation_differs_from_training",
+            "inputs: a validation batch is one of the first training",
+        ),
+        (
+            OwnSeed,
+            "equal_generators_give_equal_batches",
+            "inputs: equal generators gave different batches",
+        ),
         (WideTargets, "batches_are_well_formed", "targets: expected dtype int32, got int64"),
-        (OutOfRange, "batches_are_well_formed", r"targets: \d+ is not a class 0..8 \(training batch"),
+        (
+            OutOfRange,
+            "batches_are_well_formed",
+            r"targets: \d+ is not a class 0..8 \(training batch",
+        ),
         (ScoresNothing, "batches_are_well_formed", "mask: no position counts"),
         (HalfMarks, "perfect_outputs_score_full_marks", "score: perfect outputs hit .* of"),
         (AlwaysRight, "wrong_outputs_score_less", "score: wrong outputs hit"),
@@ -832,5 +979,7 @@ def test_the_kit_needs_no_pytest():
         "from harness_numpy import NumpyBackend\n"
         "print(run_check(next(checks_for_backend(NumpyBackend(), NumpyBackend()))).passed)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr

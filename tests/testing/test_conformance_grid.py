@@ -44,7 +44,9 @@ class Fake(NumpyBackend):
     def trainer(self, model, optimizer, parameters, execution):
         super().trainer(model, optimizer, parameters, execution)  # refuses what it does not know
         model = replace(model, cell=self.other_cell or model.cell)
-        made = self.trainer_class(model, optimizer, parameters, replace(execution, checkpoint="off"))
+        made = self.trainer_class(
+            model, optimizer, parameters, replace(execution, checkpoint="off")
+        )
         made.execution, made.model = execution, model
         return made
 
@@ -54,14 +56,18 @@ def checks(backend, cell=None, **options):
 
 
 def verdict(backend, name, **options):
-    return run_check(next(check for check in checks(backend, **options) if check.name.startswith(name)))
+    return run_check(
+        next(check for check in checks(backend, **options) if check.name.startswith(name))
+    )
 
 
 def test_every_pair_of_values_of_two_axes_meets_in_few_points():
     axes = {**AXES, "dtype": BOTH}
     points = [dict(point.values) for point in cover(BOTH)]
     for (a, values), (b, others) in itertools.combinations(axes.items(), 2):
-        assert {(point[a], point[b]) for point in points} == set(itertools.product(values, others)), (a, b)
+        assert {(point[a], point[b]) for point in points} == set(
+            itertools.product(values, others)
+        ), (a, b)
     assert len(points) <= 16
     assert cover(BOTH) == cover(BOTH)
     assert len(product(BOTH)) == 384
@@ -73,7 +79,11 @@ def test_the_grid_holds_what_was_asked_for():
     assert len(named) == len(cover(BOTH))
     assert len([check for check in checks(Fake(), grid="full") if "_at T=" in check.name]) == 384
     assert not [check for check in checks(Fake(), grid="none") if "_at T=" in check.name]
-    assert all("float32" in name for name in (c.name for c in checks(Fake(), dtypes=("float32",))) if "_at T=" in name)
+    assert all(
+        "float32" in name
+        for name in (c.name for c in checks(Fake(), dtypes=("float32",)))
+        if "_at T=" in name
+    )
 
 
 def test_a_masked_batch_takes_the_trainer_of_the_unmasked_one_and_what_was_compiled_for_it():
@@ -90,7 +100,11 @@ def test_a_masked_batch_takes_the_trainer_of_the_unmasked_one_and_what_was_compi
             return super().train_step(batch)
 
     Counted.made = Counted.steps = 0
-    narrow = [c for c in checks(Fake(Counted), grid="full") if re.search("_at T=(1|7) .* H=[13] L=1", c.name)]
+    narrow = [
+        c
+        for c in checks(Fake(Counted), grid="full")
+        if re.search("_at T=(1|7) .* H=[13] L=1", c.name)
+    ]
     assert all(run_check(check).passed for check in narrow)
     assert len(narrow) == Counted.steps == 2 * Counted.made == 64
     gc.collect()
@@ -136,8 +150,14 @@ def test_what_a_variant_does_not_support_is_skipped():
     for check in checks(Narrow(WrongInWideLayers)):
         result = run_check(check)
         assert result.passed, result
-        without = ("checkpoint", "linear", "one device")  # what the reference's variant lacks in any case
-        assert result.skipped == ("H=128" in check.name or any(word in result.message for word in without))
+        without = (
+            "checkpoint",
+            "linear",
+            "one device",
+        )  # what the reference's variant lacks in any case
+        assert result.skipped == (
+            "H=128" in check.name or any(word in result.message for word in without)
+        )
 
 
 BPTT = "checkpointed_bptt_equals_plain_bptt"
@@ -217,7 +237,9 @@ class DrawsAnew(NumpyTrainer):
 def test_masks_that_are_drawn_anew_when_a_chunk_is_run_again_fail():
     result = verdict(Fake(DrawsAnew, checkpoints=True), REPEATED)
     assert not result.passed
-    assert re.search(f"gradient of weight_ih_l0 along a direction: .*{ERROR}", result.message), result.message
+    assert re.search(f"gradient of weight_ih_l0 along a direction: .*{ERROR}", result.message), (
+        result.message
+    )
 
 
 class Halved(LSTM):
@@ -228,7 +250,9 @@ class Halved(LSTM):
         return 0.5 * h, c
 
     def step_gradient(self, ops, zx, zh, state, new, d_new):
-        return super().step_gradient(ops, zx, zh, state, (new[0] * 2.0, new[1]), (0.5 * d_new[0], d_new[1]))
+        return super().step_gradient(
+            ops, zx, zh, state, (new[0] * 2.0, new[1]), (0.5 * d_new[0], d_new[1])
+        )
 
 
 DIFFERS = "it_differs_from_the_equations_as_it_says"
@@ -250,7 +274,9 @@ def test_a_deviation_that_is_none_fails():
 
 
 @pytest.mark.parametrize("answer", [" ", 7])
-def test_where_nobody_knows_whether_a_variant_deviates_that_fails_and_its_other_variants_are_checked(answer):
+def test_where_nobody_knows_whether_a_variant_deviates_that_fails_and_its_other_variants_are_checked(
+    answer,
+):
     class Unsure(Fake):
         def variants(self, cell):
             return ("vectorised", "loop")
@@ -273,8 +299,13 @@ def test_where_nobody_knows_it_of_one_cell_the_variant_is_checked_on_the_next():
         def deviation(self, cell, variant):
             return None if cell.name == "rnn" else 7
 
-    first, both = (list(checks_for_backend(Unsure(), NumpyBackend(), cells)) for cells in ([RNN()], [LSTM(), RNN()]))
-    assert [one.label for one in both if one.cell == "rnn"] == [one.label for one in first if one.cell]
+    first, both = (
+        list(checks_for_backend(Unsure(), NumpyBackend(), cells))
+        for cells in ([RNN()], [LSTM(), RNN()])
+    )
+    assert [one.label for one in both if one.cell == "rnn"] == [
+        one.label for one in first if one.cell
+    ]
 
 
 class WrongBias(NumpyTrainer):
@@ -284,7 +315,9 @@ class WrongBias(NumpyTrainer):
         return found
 
 
-@pytest.mark.parametrize("name", ["one_step_follows_the_gradient", "parameter_gradients_equal_finite_differences"])
+@pytest.mark.parametrize(
+    "name", ["one_step_follows_the_gradient", "parameter_gradients_equal_finite_differences"]
+)
 def test_a_deviating_variant_must_agree_with_itself(name):
     result = verdict(Fake(WrongBias, deviation="h is halved", cell=Halved()), name)
     assert not result.passed
@@ -306,9 +339,15 @@ SANE = "it_declares_itself_sanely"
     [
         ({"default_variant": "fast"}, "default_variant of lstm: 'fast' is not one of"),
         ({"fastest_variant": "fast"}, "fastest_variant of lstm: 'fast' is not one of"),
-        ({"missing_variants": {"vectorised": Missing("a", "b")}, "variants": ("vectorised",)}, "offered and missing"),
+        (
+            {"missing_variants": {"vectorised": Missing("a", "b")}, "variants": ("vectorised",)},
+            "offered and missing",
+        ),
         ({"missing_variants": {"native": "no"}}, "missing variant native: expected Missing"),
-        ({"missing_variants": {"native": Missing("a", "")}}, "missing variant native: Missing must say the cure"),
+        (
+            {"missing_variants": {"native": Missing("a", "")}},
+            "missing variant native: Missing must say the cure",
+        ),
         ({"variants": ()}, "variants: none for any of the cells lstm"),
         ({"groups": ("a b",)}, "group"),
         ({"checkpoints": "auto"}, "checkpoints: expected a bool"),
@@ -340,7 +379,10 @@ def test_the_minimal_cells_pass(cell):
 
 def test_other_cells_are_not_asked_to_be_linear():
     skipped = {result.name for result in map(run_check, checks_for_cell(GRU())) if result.skipped}
-    assert skipped == {"coefficients_equal_the_step", "coefficients_gradient_equals_finite_differences"}
+    assert skipped == {
+        "coefficients_equal_the_step",
+        "coefficients_gradient_equals_finite_differences",
+    }
 
 
 class WrongCoefficients(MinGRU):
@@ -378,10 +420,18 @@ class GivesBackZh(MinGRU):
 @pytest.mark.parametrize(
     ("cell", "name", "message"),
     [
-        (WrongCoefficients(), "coefficients_gradient_equals_finite_differences", f"d_zx of coeff.*{ERROR}"),
+        (
+            WrongCoefficients(),
+            "coefficients_gradient_equals_finite_differences",
+            f"d_zx of coeff.*{ERROR}",
+        ),
         (OtherStep(), "coefficients_equal_the_step", f"new state h: .*{ERROR}.*step against"),
         (NotLinear(), "coefficients_equal_the_step", f"new state h: .*{ERROR}"),
-        (OneStepOnly(), "coefficients_equal_the_step", f"coefficient b: .*{ERROR}.*one time step alone"),
+        (
+            OneStepOnly(),
+            "coefficients_equal_the_step",
+            f"coefficient b: .*{ERROR}.*one time step alone",
+        ),
         (Recurrent(), "it_declares_itself_sanely", "recurrent: a LinearCell"),
         (GivesBackZh(), "step_keeps_shapes_and_dtypes", "d_zh: expected None"),
     ],
@@ -428,7 +478,10 @@ def asked(monkeypatch):
 
     def look(wanted, checks, console, *, verbose):
         seen.update((check.variant, check.cell) for check in checks if check.cell)
-        ran = [SimpleNamespace(passed=True, skipped=False, variant=check.variant, cell=check.cell) for check in checks]
+        ran = [
+            SimpleNamespace(passed=True, skipped=False, variant=check.variant, cell=check.cell)
+            for check in checks
+        ]
         return ran, set()
 
     monkeypatch.setattr(check_verb, "_check", look)
@@ -512,15 +565,27 @@ class Other(NumpyBackend):
 
 @pytest.mark.parametrize(
     ("named", "status"),
-    [("numpy", 0), ("numpy:native", None), ("numpy:native,numpy", None), ("numpy:native,other", None)],
+    [
+        ("numpy", 0),
+        ("numpy:native", None),
+        ("numpy:native,numpy", None),
+        ("numpy:native,other", None),
+    ],
 )
-def test_a_variant_that_turns_out_to_be_missing_is_told_each_time_and_costs_no_other(monkeypatch, named, status):
+def test_a_variant_that_turns_out_to_be_missing_is_told_each_time_and_costs_no_other(
+    monkeypatch, named, status
+):
     check_with(monkeypatch, Losing(), Other())
     for _ in range(2):
         result = typed("-b", named, "-c", "rnn", "--grid", "none")
         assert result.return_value == status
         everything = f"{result.output}{result.exception or ''}"
-        assert everything.count("numpy:native cannot run here: it cannot be built. Cure: mend the compiler") == 1
+        assert (
+            everything.count(
+                "numpy:native cannot run here: it cannot be built. Cure: mend the compiler"
+            )
+            == 1
+        )
         assert ("skipped numpy:native" in everything) is (named == "numpy")
         assert "FAIL" not in everything
         assert (" ok" in everything) is (named != "numpy:native")
@@ -530,16 +595,24 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
     check_with(monkeypatch, Losing())
     for _ in range(2):
         result = typed("--variant", "native,vectorised", "-c", "rnn", "--grid", "none")
-        assert str(result.exception).startswith("nothing was checked as native: numpy:native cannot run here: ")
-        assert "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler" in result.output
+        assert str(result.exception).startswith(
+            "nothing was checked as native: numpy:native cannot run here: "
+        )
+        assert (
+            "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler"
+            in result.output
+        )
         assert re.search(r"numpy  \d+ checks ok", result.output)
 
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize(
-    ("asked", "words"), [((), "nothing was checked: "), (("-c", "lstm"), "nothing was checked of the cell lstm: ")]
+    ("asked", "words"),
+    [((), "nothing was checked: "), (("-c", "lstm"), "nothing was checked of the cell lstm: ")],
 )
-def test_where_the_only_variant_was_lost_that_is_the_reason_that_nothing_ran(monkeypatch, asked, words, large):
+def test_where_the_only_variant_was_lost_that_is_the_reason_that_nothing_ran(
+    monkeypatch, asked, words, large
+):
     class Only(Losing):
         name = "only"
 
@@ -555,7 +628,10 @@ def test_where_the_only_variant_was_lost_that_is_the_reason_that_nothing_ran(mon
 
     check_with(monkeypatch, NumpyBackend(), Only())
     result = typed("-b", "only", *asked, "--grid", "cover" if large else "none")
-    assert str(result.exception) == f"{words}only:native cannot run here: it cannot be built. Cure: mend the compiler"
+    assert (
+        str(result.exception)
+        == f"{words}only:native cannot run here: it cannot be built. Cure: mend the compiler"
+    )
 
 
 def test_a_variant_that_was_named_and_has_none_of_the_cells_is_an_error_beside_others(asked):
@@ -584,7 +660,9 @@ class LosingMidway(Losing):
 def test_a_named_variant_that_is_lost_after_it_has_run_is_an_error(monkeypatch, asked, words):
     check_with(monkeypatch, LosingMidway(), NumpyBackend())
     result = typed(*asked, "-c", "rnn,gru", "--grid", "none")
-    assert str(result.exception).startswith(f"{words}losing:native cannot run here: it cannot be built. Cure: ")
+    assert str(result.exception).startswith(
+        f"{words}losing:native cannot run here: it cannot be built. Cure: "
+    )
     assert re.search(r"losing  \d+ checks ok", result.output)
 
 
@@ -593,7 +671,9 @@ def test_all_that_was_named_and_lost_is_told(asked, monkeypatch):
     _, result = asked("-b", "fast:native,narrow:native")
     assert str(result.exception).startswith("2 problems:\n")
     for name in ("fast", "narrow"):
-        assert f"  - {name}:native cannot run here: no compiler was found. Cure:" in str(result.exception)
+        assert f"  - {name}:native cannot run here: no compiler was found. Cure:" in str(
+            result.exception
+        )
 
 
 def test_a_failed_check_counts_for_more_than_what_did_not_run(asked, monkeypatch):
@@ -612,10 +692,17 @@ def test_checks_that_do_not_apply_are_told_apart_and_are_none_that_ran(monkeypat
     check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(check_verb, "_checks", lambda *_: checks)
     result = typed("-b", "numpy:loop", "-c", "rnn")
-    assert str(result.exception) == f"nothing was checked of numpy:loop: all checks of numpy:loop {TOO_LARGE}"
-    monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")])
+    assert (
+        str(result.exception)
+        == f"nothing was checked of numpy:loop: all checks of numpy:loop {TOO_LARGE}"
+    )
+    monkeypatch.setattr(
+        check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: None, variant="loop")]
+    )
     assert "numpy  1 check ok, 2 n/a" in typed("-b", "numpy:loop").stdout
-    monkeypatch.setattr(check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: 1 / 0, variant="loop")])
+    monkeypatch.setattr(
+        check_verb, "_checks", lambda *_: [*checks, Check("two", lambda: 1 / 0, variant="loop")]
+    )
     assert "numpy  1 of 1 check failed, 2 n/a" in typed("-b", "numpy:loop").stdout
 
 
@@ -645,7 +732,9 @@ def answering(question, answer):
         ("dtypes", None),
     ],
 )
-def test_a_backend_that_answers_wrongly_fails_and_costs_no_other_its_checks(monkeypatch, named, question, answer):
+def test_a_backend_that_answers_wrongly_fails_and_costs_no_other_its_checks(
+    monkeypatch, named, question, answer
+):
     check_with(monkeypatch, NumpyBackend(), answering(question, answer), Other())
     result = typed(*named, "-c", "rnn", "--variant", "vectorised,plain", "--grid", "none")
     assert result.return_value == 3
@@ -663,7 +752,10 @@ def test_other_reasons_are_counted(monkeypatch):
 
     check_with(monkeypatch, NumpyBackend(), Picky())
     result = typed("-b", "picky", "-c", "lstm", "--grid", "none")
-    assert re.search(r"all checks of picky on lstm are n/a: too short \(and \d other reasons\)$", str(result.exception))
+    assert re.search(
+        r"all checks of picky on lstm are n/a: too short \(and \d other reasons\)$",
+        str(result.exception),
+    )
 
 
 def test_an_empty_reason_is_no_reason_to_leave_checks_out(monkeypatch):
@@ -685,7 +777,9 @@ def test_where_a_backend_is_broken_nobody_says_what_none_would_have_run(monkeypa
     assert "note: " not in result.output
 
 
-def test_a_backend_whose_missing_variants_fail_midway_fails_and_costs_no_other_its_checks(monkeypatch):
+def test_a_backend_whose_missing_variants_fail_midway_fails_and_costs_no_other_its_checks(
+    monkeypatch,
+):
     class Forgetful(Losing):
         name = "forgetful"
 
@@ -695,19 +789,26 @@ def test_a_backend_whose_missing_variants_fail_midway_fails_and_costs_no_other_i
     check_with(monkeypatch, Forgetful(), NumpyBackend())
     result = typed("-c", "rnn", "--grid", "none")
     assert result.return_value == 3
-    assert "FAIL backend 'forgetful' from unknown: broken: missing_variants() raised ZeroDivisionError" in result.output
+    assert (
+        "FAIL backend 'forgetful' from unknown: broken: missing_variants() raised ZeroDivisionError"
+        in result.output
+    )
     assert re.search(r"numpy  \d+ checks ok", result.output)
 
 
 @pytest.mark.parametrize(("named", "status"), [("fast,numpy", 3), ("numpy", 0)])
-def test_a_backend_that_cannot_bound_its_threads_fails_where_it_was_asked_for(monkeypatch, named, status):
+def test_a_backend_that_cannot_bound_its_threads_fails_where_it_was_asked_for(
+    monkeypatch, named, status
+):
     bound_threads = check_verb._bound_threads
     check_with(monkeypatch, NumpyBackend(), answering("environment", KeyError("no answer")))
     monkeypatch.setattr(check_verb, "_bound_threads", bound_threads)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     result = typed("-b", named, "-c", "rnn", "--variant", "all", "--grid", "none")
     assert result.return_value == status
-    assert ("FAIL backend 'fast' from unknown: broken: environment() raised" in result.output) is (status == 3)
+    assert ("FAIL backend 'fast' from unknown: broken: environment() raised" in result.output) is (
+        status == 3
+    )
     assert re.search(r"numpy  \d+ checks ok", result.output)
 
 
@@ -745,7 +846,10 @@ def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkey
             ("--variant", "vectorised"),
             f"nothing was checked as vectorised: all checks of refusing:vectorised {TOO_LARGE}",
         ),
-        (("-c", "lstm"), f"nothing was checked of the cell lstm: all checks of refusing on lstm {TOO_LARGE}"),
+        (
+            ("-c", "lstm"),
+            f"nothing was checked of the cell lstm: all checks of refusing on lstm {TOO_LARGE}",
+        ),
         (
             ("-c", "gru", "--variant", "vectorised"),
             "nothing was checked as vectorised: no backend asked for runs it so",
@@ -773,7 +877,9 @@ def test_a_cell_that_was_named_and_runs_nowhere_is_an_error(asked):
     seen, result = asked("-b", "narrow", "-c", "lstm,gru")
     assert seen == {("plain", "lstm")}
     assert str(result.exception).startswith("nothing was checked of the cell gru: ")
-    assert asked("-b", "narrow")[1].return_value == 0  # of the cells that nobody named it may run what it can
+    assert (
+        asked("-b", "narrow")[1].return_value == 0
+    )  # of the cells that nobody named it may run what it can
 
 
 def test_what_was_asked_for_twice_is_told_once(asked):
@@ -788,7 +894,10 @@ def test_a_variant_that_one_backend_lost_is_checked_of_the_others(monkeypatch, l
     check_with(monkeypatch, losing, Other())
     result = typed("--variant", "native", "-b", "numpy,other", "-c", "rnn", "--grid", "none")
     assert result.return_value == 0
-    assert "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler" in result.output
+    assert (
+        "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler"
+        in result.output
+    )
     assert re.search(r"other  \d+ checks ok", result.output)
 
 
@@ -796,7 +905,9 @@ def test_a_variant_that_one_backend_lost_is_checked_of_the_others(monkeypatch, l
 def test_a_long_check_tells_where_it_is_where_there_is_no_terminal(monkeypatch, seconds, told):
     monkeypatch.setattr(check_verb, "TELL_SECONDS", seconds)
     check_with(monkeypatch, NumpyBackend())
-    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", lambda: None, variant="loop")] * 2)
+    monkeypatch.setattr(
+        check_verb, "_checks", lambda *_: [Check("one", lambda: None, variant="loop")] * 2
+    )
     result = typed("-b", "numpy")
     assert ("note: numpy [2/2] loop" in result.stderr) is told
     assert "2 checks ok" in result.stdout
@@ -804,7 +915,9 @@ def test_a_long_check_tells_where_it_is_where_there_is_no_terminal(monkeypatch, 
 
 def test_what_a_plugin_prints_while_it_is_checked_stays_off_stdout(monkeypatch):
     check_with(monkeypatch, NumpyBackend())
-    monkeypatch.setattr(check_verb, "_checks", lambda *_: [Check("one", lambda: print("hello"), variant="loop")])
+    monkeypatch.setattr(
+        check_verb, "_checks", lambda *_: [Check("one", lambda: print("hello"), variant="loop")]
+    )
     result = typed("-b", "numpy", "-v")
     assert result.stderr == "hello\n"
     assert re.fullmatch(r"ok   numpy:loop  one\nnumpy  1 check ok  0 s\n", result.stdout)
@@ -853,14 +966,20 @@ def test_check_refuses_a_colon_without_a_variant(asked):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-b", "fast", "--variant", "wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
+        (
+            ("-b", "fast", "--variant", "wied"),
+            "unknown variant of backend 'fast': 'wied'. Did you mean wide",
+        ),
         (("-b", "fast:wied"), "unknown variant of backend 'fast': 'wied'. Did you mean wide"),
         (("--variant", "aaa,bbb"), "unknown variant 'aaa'."),
         (
             ("-b", "fast", "--variant", "native,native"),
             "nothing was checked as native: fast:native cannot run here: no",
         ),
-        (("-b", "fast:native"), "fast:native cannot run here: no compiler was found. Cure: pip install compiler"),
+        (
+            ("-b", "fast:native"),
+            "fast:native cannot run here: no compiler was found. Cure: pip install compiler",
+        ),
     ],
 )
 def test_check_refuses_a_variant_that_it_could_not_check(asked, arguments, message):

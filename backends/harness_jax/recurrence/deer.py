@@ -30,7 +30,9 @@ States = tuple[Array, ...]
 Result = tuple[Array, States]
 
 ITERATIONS = 100
-TOLERANCE_EPSILONS = 32.0  # largest |s_t - f(s_{t-1})| at the solution, in epsilons times max(1, |s|)
+TOLERANCE_EPSILONS = (
+    32.0  # largest |s_t - f(s_{t-1})| at the solution, in epsilons times max(1, |s|)
+)
 
 
 class Solution(NamedTuple):
@@ -70,7 +72,9 @@ class Residuals(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def deer(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None) -> Result:
+def deer(
+    cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
+) -> Result:
     """Run one layer over all time steps; arguments and result as ``harness_jax.recurrence.scan.scan``.
 
     Raises:
@@ -92,7 +96,9 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
     """Iterate until every state follows from the one before it, or the iterations are used up."""
     start, recurrent = jnp.concatenate(state, -1), weight_hh.T
 
-    def one(zx: Array, before: Array) -> tuple[Array, Array]:  # (G*H,), (S,) -> (S,) twice: JAX differentiates one
+    def one(
+        zx: Array, before: Array
+    ) -> tuple[Array, Array]:  # (G*H,), (S,) -> (S,) twice: JAX differentiates one
         state_before = tuple(jnp.split(before, len(state)))
         after = jnp.concatenate(
             cell.step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before)
@@ -108,13 +114,17 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
         return Guess(states, jacobians, following, near.all(), iterations)
 
     def improved(guess: Guess) -> Guess:
-        change = _linear_scan(guess.jacobians, guess.following - guess.states)  # none before the first time step
+        change = _linear_scan(
+            guess.jacobians, guess.following - guess.states
+        )  # none before the first time step
         return evaluated(_contained(guess.states + change, guess.following), guess.iterations + 1)
 
     zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
     first = evaluated(zeros, jnp.zeros((), jnp.int32))
     finite = jnp.stack([jnp.isfinite(part).all() for part in (zx, weight_hh, bias_hh, start)]).all()
-    last = lax.while_loop(lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first)
+    last = lax.while_loop(
+        lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first
+    )
     solved = lax.cond(last.solved | ~finite, lambda guess: guess.solved, _fail, last)
     # The answer must depend on the check, or XLA leaves it out. Of what is not finite nothing is solved: all is NaN.
     return Solution(jnp.where(solved, last.following, jnp.nan), last.jacobians)
@@ -134,7 +144,10 @@ def _contained(states: Array, following: Array) -> Array:
 
 def _backward(cell: Cell, kept: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
     states = _split(kept.solution.states, kept.start)
-    before = tuple(jnp.concatenate([first[None], part[:-1]]) for first, part in zip(kept.start, states, strict=True))
+    before = tuple(
+        jnp.concatenate([first[None], part[:-1]])
+        for first, part in zip(kept.start, states, strict=True)
+    )
     zh = recurrent_product(before[0], kept.weight_hh.T, kept.bias_hh)
     d_states = _state_gradients(kept, cotangent)
     d_zx, d_zh, parts = cell.step_gradient(OPS, kept.zx, zh, before, states, d_states)
@@ -150,7 +163,9 @@ def _state_gradients(kept: Residuals, cotangent: tuple[Array, States]) -> States
     direct = jnp.concatenate([d_outputs, *(jnp.zeros_like(d_outputs) for _ in d_final[1:])], -1)
     direct = direct.at[-1].add(jnp.concatenate(d_final, -1))
     jacobians = kept.solution.jacobians.swapaxes(-1, -2)
-    after = jnp.concatenate([jacobians[1:], jnp.zeros_like(jacobians[:1])])  # the last time step has none after it
+    after = jnp.concatenate(
+        [jacobians[1:], jnp.zeros_like(jacobians[:1])]
+    )  # the last time step has none after it
     return _split(_linear_scan(after, direct, reverse=True), kept.start)
 
 
@@ -172,7 +187,9 @@ def _split(states: Array, like: States) -> States:
 def _fail(last: Guess) -> Array:
     odd = (~(jnp.abs(last.following - last.states) <= _tolerance(last.following))).any(-1).sum()
     answer = jax.ShapeDtypeStruct((), jnp.bool_)  # type: ignore[no-untyped-call]
-    failed: Array = jax.pure_callback(partial(_raise, last.states[..., 0].size), answer, odd, last.iterations)
+    failed: Array = jax.pure_callback(
+        partial(_raise, last.states[..., 0].size), answer, odd, last.iterations
+    )
     return failed
 
 

@@ -26,7 +26,12 @@ Residuals = tuple[Array, Array | None, Array | None, Kept, States, States, Array
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def fused(
-    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+    cell: Cell,
+    zx: Array,
+    weight_hh: Array | None,
+    bias_hh: Array | None,
+    state: States,
+    probe: Array | None,
 ) -> Result:
     """Run one layer over all time steps; arguments and result as ``harness_jax.recurrence.scan.scan``.
 
@@ -36,7 +41,12 @@ def fused(
 
 
 def _forward(
-    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+    cell: Cell,
+    zx: Array,
+    weight_hh: Array | None,
+    bias_hh: Array | None,
+    state: States,
+    probe: Array | None,
 ) -> tuple[Result, Residuals]:
     kernel, recurrent = kernel_of(cell), None if weight_hh is None else transposed(weight_hh)
 
@@ -51,10 +61,14 @@ def _forward(
 def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
     zx, weight_hh, bias_hh, kept, start, states, probe = residuals
     kernel, weight = kernel_of(cell), None if weight_hh is None else weight_hh.astype(zx.dtype)
-    before = tuple(jnp.concatenate([first[None], part[:-1]]) for first, part in zip(start, states, strict=True))
+    before = tuple(
+        jnp.concatenate([first[None], part[:-1]]) for first, part in zip(start, states, strict=True)
+    )
     factors = kernel.factors(zx, kept, before, states)
 
-    def retreat(d_state: States, now: tuple[Any, ...]) -> tuple[States, tuple[Kept, Recurrent, Array | None]]:
+    def retreat(
+        d_state: States, now: tuple[Any, ...]
+    ) -> tuple[States, tuple[Kept, Recurrent, Array | None]]:
         factors_t, d_output = now
         d_h = d_state[0] + d_output
         d_parts, d_zh, d_state = kernel.backward(factors_t, (d_h, *d_state[1:]))
@@ -63,7 +77,9 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
         return d_state, (d_parts, d_zh, None if probe is None else d_h)
 
     d_outputs, d_final = cotangent
-    d_start, (d_parts, d_zh, d_probe) = lax.scan(retreat, d_final, (factors, d_outputs), reverse=True)
+    d_start, (d_parts, d_zh, d_probe) = lax.scan(
+        retreat, d_final, (factors, d_outputs), reverse=True
+    )
     d_weight, d_bias = _weight_gradients(before[0], d_zh, weight_hh, bias_hh)
     return kernel.d_zx(factors, d_parts, d_zh), d_weight, d_bias, d_start, d_probe
 

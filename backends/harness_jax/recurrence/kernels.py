@@ -56,7 +56,11 @@ class AnyKernel:
         """Return d_zx as the parts, unless it is d_zh."""
         zx, zh, before, after = factors
         d_zx, d_zh, parts = self._cell.step_gradient(OPS, zx, zh, before, after, d_state)
-        return None if d_zx is d_zh else d_zx, d_zh, tuple(filled(part, d_state[0]) for part in parts)
+        return (
+            None if d_zx is d_zh else d_zx,
+            d_zh,
+            tuple(filled(part, d_state[0]) for part in parts),
+        )
 
     def d_zx(self, factors: Kept, d_parts: Kept, d_zh: Recurrent) -> Array:
         """Return the parts, or d_zh where they are none."""

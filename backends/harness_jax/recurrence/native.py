@@ -56,13 +56,28 @@ def _forward(
     call = jax.ffi.ffi_call("harness_native_forward", results, input_output_aliases={0: count})
     outcome = call(zx, bias_hh, weight_hh, *state, **_attributes(threads, cell))
     states, kept = tuple(outcome[:count]), tuple(outcome[count:])
-    return (states[0], tuple(part[-1] for part in states)), (weight_hh, bias_hh, state, states, kept, probe)
+    return (states[0], tuple(part[-1] for part in states)), (
+        weight_hh,
+        bias_hh,
+        state,
+        states,
+        kept,
+        probe,
+    )
 
 
-def _backward(threads: int, cell: Cell, kept: Kept, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
+def _backward(
+    threads: int, cell: Cell, kept: Kept, cotangent: tuple[Array, States]
+) -> tuple[Any, ...]:
     weight_hh, bias_hh, start, states, (gates, *zh_n), probe = kept
     d_hidden, d_final = cotangent
-    results = (_like(gates), _like(d_hidden), _like(weight_hh), _like(bias_hh), *(_like(part) for part in start))
+    results = (
+        _like(gates),
+        _like(d_hidden),
+        _like(weight_hh),
+        _like(bias_hh),
+        *(_like(part) for part in start),
+    )
     results = (*results, *(_like(gates) for _ in zh_n))
     call = jax.ffi.ffi_call("harness_native_reverse", results, input_output_aliases={0: 0, 1: 1})
     arguments = (gates, d_hidden, weight_hh, *start, *states, *d_final, *zh_n)

@@ -56,7 +56,9 @@ def transposed(weight: Array) -> Array:
     return barred(weight.T)
 
 
-transposed.defvjp(lambda weight: (transposed(weight), None), lambda _, d_transpose: (d_transpose.T,))
+transposed.defvjp(
+    lambda weight: (transposed(weight), None), lambda _, d_transpose: (d_transpose.T,)
+)
 
 
 OPS = JaxOps()

@@ -43,7 +43,9 @@ def _parallel(cell: LinearCell, zx: Array, state: States, probe: Array | None) -
     return _forward(cell, zx, state, probe)[0]
 
 
-def _forward(cell: LinearCell, zx: Array, state: States, probe: Array | None) -> tuple[Result, Residuals]:
+def _forward(
+    cell: LinearCell, zx: Array, state: States, probe: Array | None
+) -> tuple[Result, Residuals]:
     a, b = cell.coefficients(OPS, zx)
     h = _linear_scan(a, b.at[0].add(a[0] * state[0]))
     before = jnp.concatenate([state[0][None], h[:-1]])

@@ -11,7 +11,12 @@ States = tuple[Array, ...]
 
 
 def scan(
-    cell: Cell, zx: Array, weight_hh: Array | None, bias_hh: Array | None, state: States, probe: Array | None
+    cell: Cell,
+    zx: Array,
+    weight_hh: Array | None,
+    bias_hh: Array | None,
+    state: States,
+    probe: Array | None,
 ) -> tuple[Array, States]:
     """Run one layer over all time steps, in the dtype of ``zx``.
 

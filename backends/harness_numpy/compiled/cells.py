@@ -90,7 +90,9 @@ def relu_back(t: int, zx: Array, h: Array, d_h: Array, recurrent: Array) -> None
 
 
 @compiled
-def lstm_step(t: int, zx: Array, zh: Array, gates: Array, h: Array, c: Array, tanh_c: Array) -> None:
+def lstm_step(
+    t: int, zx: Array, zh: Array, gates: Array, h: Array, c: Array, tanh_c: Array
+) -> None:
     """Step: c' = f c + i g, h' = o tanh(c'); the gates and tanh(c') are kept."""
     n = h.shape[2]
     for b in range(h.shape[1]):
@@ -110,7 +112,14 @@ def lstm_step(t: int, zx: Array, zh: Array, gates: Array, h: Array, c: Array, ta
 
 @compiled
 def lstm_back(
-    t: int, zx: Array, gates: Array, c: Array, tanh_c: Array, d_h: Array, recurrent: Array, d_c: Array
+    t: int,
+    zx: Array,
+    gates: Array,
+    c: Array,
+    tanh_c: Array,
+    d_h: Array,
+    recurrent: Array,
+    d_c: Array,
 ) -> None:
     """Step back: d_c' += d_h o (1 - tanh(c')^2); the gates' gradients; d_c = d_c' f."""
     n, one = d_h.shape[2], d_h.dtype.type(1)
@@ -129,7 +138,9 @@ def lstm_back(
 
 
 @compiled
-def gru_step(t: int, zx: Array, zh: Array, bias_n: Array, gates: Array, zh_n: Array, h: Array) -> None:
+def gru_step(
+    t: int, zx: Array, zh: Array, bias_n: Array, gates: Array, zh_n: Array, h: Array
+) -> None:
     """Step: n = tanh(zx_n + r zh_n), h' = n + z (h - n); the gates and zh_n are kept."""
     n = h.shape[2]
     for b in range(h.shape[1]):
@@ -147,7 +158,15 @@ def gru_step(t: int, zx: Array, zh: Array, bias_n: Array, gates: Array, zh_n: Ar
 
 @compiled
 def gru_back(
-    t: int, zx: Array, d_zh: Array, gates: Array, zh_n: Array, h: Array, d_h: Array, recurrent: Array, direct: Array
+    t: int,
+    zx: Array,
+    d_zh: Array,
+    gates: Array,
+    zh_n: Array,
+    h: Array,
+    d_h: Array,
+    recurrent: Array,
+    direct: Array,
 ) -> None:
     """The gates' gradients; ``direct`` becomes d_h z, the part of d_h that no product carries."""
     n, one = d_h.shape[2], d_h.dtype.type(1)

@@ -42,7 +42,9 @@ class Compiled(Chain):
     def _padded(self, depth: int, columns: int) -> tuple[Array, Array]:
         """Return (K, N) and (B, N) zeros, N rounded up to whole rounds of SIMD code: odd columns cost one by one."""
         width = -(-columns // ROUND) * ROUND
-        return np.zeros((depth, width), self.shape.dtype), np.zeros((self.shape.batch, width), self.shape.dtype)
+        return np.zeros((depth, width), self.shape.dtype), np.zeros(
+            (self.shape.batch, width), self.shape.dtype
+        )
 
     def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
         """Take all steps."""
@@ -53,7 +55,9 @@ class Compiled(Chain):
         self._ahead_padded[:, : len(weight_hh)] = weight_hh.T
         self._ahead_kernel(self._ahead_padded, self._zh, self.zx, *self._forward)
 
-    def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
+    def backward(
+        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+    ) -> Sequence[Array]:
         """Take all steps back."""
         if not self._few or weight_hh is None:
             return super().backward(weight_hh, d_hidden, d_final)
@@ -61,7 +65,9 @@ class Compiled(Chain):
         recurrent = self._recurrent[:, : self.shape.hidden]
         recurrent[...] = 0 if d_final is None else d_final[0]
         self._start_back([self._zeros] * (len(self.states) - 1) if d_final is None else d_final[1:])
-        self._behind_kernel(self._back_padded, self.zx, *self._backward, d_hidden, self._recurrent, *self._carried)
+        self._behind_kernel(
+            self._back_padded, self.zx, *self._backward, d_hidden, self._recurrent, *self._carried
+        )
         return self._end_back(recurrent)
 
     def _step(self, t: int, zh: Array) -> None:

@@ -29,8 +29,18 @@ def product(x: Array, matrix: Array, out: Array) -> None:
             x0, x1, x2, x3 = factor[k], factor[k + 1], factor[k + 2], factor[k + 3]
             x4, x5, x6, x7 = factor[k + 4], factor[k + 5], factor[k + 6], factor[k + 7]
             for j in range(row.shape[0]):
-                low = x0 * matrix[k, j] + x1 * matrix[k + 1, j] + x2 * matrix[k + 2, j] + x3 * matrix[k + 3, j]
-                high = x4 * matrix[k + 4, j] + x5 * matrix[k + 5, j] + x6 * matrix[k + 6, j] + x7 * matrix[k + 7, j]
+                low = (
+                    x0 * matrix[k, j]
+                    + x1 * matrix[k + 1, j]
+                    + x2 * matrix[k + 2, j]
+                    + x3 * matrix[k + 3, j]
+                )
+                high = (
+                    x4 * matrix[k + 4, j]
+                    + x5 * matrix[k + 5, j]
+                    + x6 * matrix[k + 6, j]
+                    + x7 * matrix[k + 7, j]
+                )
                 row[j] += low + high
         for k in range(depth - depth % ROWS, depth):
             for j in range(row.shape[0]):
@@ -70,7 +80,9 @@ def relu_behind(matrix: Array, zx: Array, h: Array, d_h: Array, recurrent: Array
 
 
 @compiled
-def lstm_ahead(matrix: Array, zh: Array, zx: Array, gates: Array, h: Array, c: Array, tanh_c: Array) -> None:
+def lstm_ahead(
+    matrix: Array, zh: Array, zx: Array, gates: Array, h: Array, c: Array, tanh_c: Array
+) -> None:
     """All steps of ``lstm``."""
     for t in range(zx.shape[0]):
         product(h[t], matrix, zh)
@@ -79,7 +91,14 @@ def lstm_ahead(matrix: Array, zh: Array, zx: Array, gates: Array, h: Array, c: A
 
 @compiled
 def lstm_behind(
-    matrix: Array, zx: Array, gates: Array, c: Array, tanh_c: Array, d_h: Array, recurrent: Array, d_c: Array
+    matrix: Array,
+    zx: Array,
+    gates: Array,
+    c: Array,
+    tanh_c: Array,
+    d_h: Array,
+    recurrent: Array,
+    d_c: Array,
 ) -> None:
     """All steps of ``lstm``, backwards."""
     for t in range(zx.shape[0] - 1, -1, -1):
@@ -88,7 +107,9 @@ def lstm_behind(
 
 
 @compiled
-def gru_ahead(matrix: Array, zh: Array, zx: Array, bias_n: Array, gates: Array, zh_n: Array, h: Array) -> None:
+def gru_ahead(
+    matrix: Array, zh: Array, zx: Array, bias_n: Array, gates: Array, zh_n: Array, h: Array
+) -> None:
     """All steps of ``gru``."""
     for t in range(zx.shape[0]):
         product(h[t], matrix, zh)

@@ -15,8 +15,12 @@ from numba.extending import overload
 
 from harness_numpy.compiled.jit import MATHS
 
-LOG2_HIGH = 0.693145751953125  # log 2 rounded to 16 bits: its products with n are exact in float32 too
-LOG2_LOW = 1.428606820309417232121458e-6  # log 2 - LOG2_HIGH, with digits that the float64 of log 2 lacks
+LOG2_HIGH = (
+    0.693145751953125  # log 2 rounded to 16 bits: its products with n are exact in float32 too
+)
+LOG2_LOW = (
+    1.428606820309417232121458e-6  # log 2 - LOG2_HIGH, with digits that the float64 of log 2 lacks
+)
 FACTORIALS = tuple(1 / math.factorial(order) for order in range(14))
 OPTIONS: Any = {"fastmath": MATHS, "error_model": "numpy"}
 
@@ -33,7 +37,10 @@ def _expm1_times(y: Any) -> Any:
 
 def _pieces32() -> Any:
     real = np.float32
-    magic, by_log2 = real(1.5 * 2.0**23), real(1 / math.log(2))  # adding ``magic`` rounds to an integer
+    magic, by_log2 = (
+        real(1.5 * 2.0**23),
+        real(1 / math.log(2)),
+    )  # adding ``magic`` rounds to an integer
     high, low, one = real(LOG2_HIGH), real(LOG2_LOW), real(1)
     a2, a3, a4, a5, a6, a7 = (real(FACTORIALS[order]) for order in range(2, 8))
 
@@ -55,7 +62,9 @@ def _pieces64() -> Any:
         r = (y - n * high) - n * low
         power = np.int64((np.int64(n) + np.int64(1023)) << np.int64(52)).view(np.float64)
         upper = a8 + r * (a9 + r * (a10 + r * (a11 + r * (a12 + r * a13))))
-        return power, r * (1.0 + r * (a2 + r * (a3 + r * (a4 + r * (a5 + r * (a6 + r * (a7 + r * upper)))))))
+        return power, r * (
+            1.0 + r * (a2 + r * (a3 + r * (a4 + r * (a5 + r * (a6 + r * (a7 + r * upper))))))
+        )
 
     return pieces
 
@@ -68,7 +77,11 @@ def tanh(x: Any) -> Any:
 @overload(tanh, jit_options=OPTIONS)
 def _tanh(x: Any) -> Any:
     real = np.float64 if x == types.float64 else np.float32
-    one, two, most = real(1), real(2), real(40 if x == types.float64 else 20)  # beyond, tanh is 1 to the last digit
+    one, two, most = (
+        real(1),
+        real(2),
+        real(40 if x == types.float64 else 20),
+    )  # beyond, tanh is 1 to the last digit
 
     def function(x: Any) -> Any:
         y = two * x

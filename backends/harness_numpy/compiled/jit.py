@@ -26,9 +26,14 @@ def compiled(function: F) -> F:
         UnavailableError: there is no such folder.
     """
     settings: Any = config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, settings.CACHE_DIR or str(private_folder("numba"))
+    before, settings.CACHE_DIR = (
+        settings.CACHE_DIR,
+        settings.CACHE_DIR or str(private_folder("numba")),
+    )
     try:
-        kernel: Any = numba.njit(cache=True, fastmath=MATHS, error_model="numpy", nogil=True)(function)
+        kernel: Any = numba.njit(cache=True, fastmath=MATHS, error_model="numpy", nogil=True)(
+            function
+        )
     finally:
         settings.CACHE_DIR = before
     _kernels.append(kernel)

@@ -25,7 +25,9 @@ class CompiledNetwork(HoistedNetwork):
     def _loss_and_gradient(self, batch: DeviceBatch, outputs: Array) -> np.floating[Any]:
         if self.model.loss != "cross_entropy":
             return super()._loss_and_gradient(batch, outputs)
-        total: np.floating[Any] = outputs.dtype.type(cross_entropy(outputs, batch.targets, batch.scored))
+        total: np.floating[Any] = outputs.dtype.type(
+            cross_entropy(outputs, batch.targets, batch.scored)
+        )
         return total
 
     def _input_weight_gradient(self, inputs: NDArray[Any], d_zx: Array, out: Array) -> None:
@@ -77,7 +79,15 @@ def sum_by_token(tokens: NDArray[np.intp], rows: Array, sums: Array) -> None:
 
 @compiled
 def adam(
-    p: Array, g: Array, m: Array, s: Array, beta1: float, beta2: float, by_m: float, by_s: float, epsilon: float
+    p: Array,
+    g: Array,
+    m: Array,
+    s: Array,
+    beta1: float,
+    beta2: float,
+    by_m: float,
+    by_s: float,
+    epsilon: float,
 ) -> None:
     """Update (n,) in place; ``by_m`` is the learning rate over 1 - beta1^n, ``by_s`` 1 over 1 - beta2^n."""
     real = p.dtype.type

@@ -37,7 +37,10 @@ class DeviceBatch:
         """Cut time into chunks of ``steps``, the last perhaps shorter; None: one chunk. All but indices are views."""
         if steps is None or steps >= self.steps:
             return [self]
-        return [self._chunk(start, min(start + steps, self.steps)) for start in range(0, self.steps, steps)]
+        return [
+            self._chunk(start, min(start + steps, self.steps))
+            for start in range(0, self.steps, steps)
+        ]
 
     def _chunk(self, start: int, stop: int) -> DeviceBatch:
         first, last = start * self.size, stop * self.size
@@ -62,8 +65,12 @@ def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
     return DeviceBatch(
         steps=steps,
         size=size,
-        inputs=_ids("token", inputs, model.inputs.size) if model.inputs.kind == "token" else _values(inputs, dtype),
-        targets=_ids("class", targets, model.outputs) if model.loss == "cross_entropy" else _values(targets, dtype),
+        inputs=_ids("token", inputs, model.inputs.size)
+        if model.inputs.kind == "token"
+        else _values(inputs, dtype),
+        targets=_ids("class", targets, model.outputs)
+        if model.loss == "cross_entropy"
+        else _values(targets, dtype),
         rows=None if len(rows) == steps * size else rows,
         carry=batch.carry,
         scored=len(rows),
@@ -77,5 +84,7 @@ def _values(values: NDArray[Any], dtype: Dtype) -> Array:
 
 def _ids(kind: str, ids: NDArray[Any], size: int) -> NDArray[np.intp]:
     if ids.size and (ids.min() < 0 or ids.max() >= size):
-        raise PluginError(f"invalid batch: {kind} ids must lie in 0..{size - 1}, found {ids.min()}..{ids.max()}")
+        raise PluginError(
+            f"invalid batch: {kind} ids must lie in 0..{size - 1}, found {ids.min()}..{ids.max()}"
+        )
     return ids.astype(np.intp)

@@ -22,7 +22,10 @@ class Flat:
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         self.vector: Array = np.zeros(sum(sizes), dtype)
         pieces = np.split(self.vector, np.cumsum(sizes)[:-1])
-        self.views = {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+        self.views = {
+            name: piece.reshape(shape)
+            for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+        }
 
     def assign(self, parameters: Parameters) -> None:
         """Copy these values in, cast to the vector's dtype.
@@ -32,10 +35,14 @@ class Flat:
         """
         if parameters.keys() != self.views.keys():
             odd = sorted(parameters.keys() ^ self.views.keys())
-            raise UsageError(f"parameters do not fit the model: {', '.join(odd)} missing or unexpected")
+            raise UsageError(
+                f"parameters do not fit the model: {', '.join(odd)} missing or unexpected"
+            )
         for name, view in self.views.items():
             if np.shape(parameters[name]) != view.shape:
-                raise UsageError(f"parameter {name} must have shape {view.shape}, not {np.shape(parameters[name])}")
+                raise UsageError(
+                    f"parameter {name} must have shape {view.shape}, not {np.shape(parameters[name])}"
+                )
             view[...] = parameters[name]
 
     def copy(self) -> Parameters:

@@ -23,7 +23,9 @@ class Chain(Recurrence):
     def __init__(self, cell: Cell, shape: Shape, *, blocks: int = 1) -> None:
         super().__init__(cell, shape)
         rows, width = shape.batch, self.zx.shape[-1]
-        self._ahead = Packed(rows, shape.hidden, width, shape.dtype, blocks=blocks, threads=shape.threads)
+        self._ahead = Packed(
+            rows, shape.hidden, width, shape.dtype, blocks=blocks, threads=shape.threads
+        )
         self._back = Packed(rows, width, shape.hidden, shape.dtype, threads=shape.threads)
         self._zeros: Array = np.zeros((rows, shape.hidden), shape.dtype)
         self._h_at = list(self.states[0])
@@ -36,7 +38,9 @@ class Chain(Recurrence):
         for t in range(self.shape.steps):
             self._step(t, self._ahead(self._h_at[t]))
 
-    def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
+    def backward(
+        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+    ) -> Sequence[Array]:
         """Alternate the pointwise gradient and the product, from the last step to the first."""
         if weight_hh is not None:
             self._back.load(weight_hh)

@@ -71,7 +71,11 @@ class HoistedNetwork(Network[Workspace]):
 
     def _dropout(self, work: Workspace, layer: int, *, training: bool) -> None:
         shape = work.layers[layer].shape
-        factors = self.masks.factors(layer, (shape.steps * shape.batch, shape.hidden)) if training else None
+        factors = (
+            self.masks.factors(layer, (shape.steps * shape.batch, shape.hidden))
+            if training
+            else None
+        )
         work.factors[layer] = factors
         work.dropped[layer] = None if factors is None else work.hidden(layer - 1) * factors
 
@@ -83,7 +87,11 @@ class HoistedNetwork(Network[Workspace]):
         return outputs
 
     def backward(
-        self, batch: DeviceBatch, work: Workspace, d_final: State | None, d_others: Sequence[Array] = ()
+        self,
+        batch: DeviceBatch,
+        work: Workspace,
+        d_final: State | None,
+        d_others: Sequence[Array] = (),
     ) -> tuple[np.floating[Any], State]:
         """Go back layer by layer, from the loss."""
         loss = self._readout_backward(batch, work)
@@ -92,7 +100,11 @@ class HoistedNetwork(Network[Workspace]):
             recurrence = work.layers[layer]
             recurrence.d_others = [other[layer] for other in d_others]
             above = None if d_final is None else [part[layer] for part in d_final]
-            d_initial.append(recurrence.backward(self._p.get(f"weight_hh_l{layer}"), work.d_hidden_of(layer), above))
+            d_initial.append(
+                recurrence.backward(
+                    self._p.get(f"weight_hh_l{layer}"), work.d_hidden_of(layer), above
+                )
+            )
             self._weight_gradients(batch, work, layer)
             if layer > 0:
                 self._to_layer_below(work, layer)

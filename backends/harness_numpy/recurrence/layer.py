@@ -37,7 +37,9 @@ class Recurrence(ABC):
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         self.cell, self.shape = cell, shape
-        self.zx: Array = np.empty((shape.steps, shape.batch, len(cell.gates) * shape.hidden), shape.dtype)
+        self.zx: Array = np.empty(
+            (shape.steps, shape.batch, len(cell.gates) * shape.hidden), shape.dtype
+        )
         self.states: list[Array] = [
             np.zeros((shape.steps + 1, shape.batch, shape.hidden), shape.dtype) for _ in cell.states
         ]
@@ -55,7 +57,9 @@ class Recurrence(ABC):
         """Fill ``states`` from ``zx`` and the initial state. Weight and bias are None for a non-recurrent cell."""
 
     @abstractmethod
-    def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
+    def backward(
+        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+    ) -> Sequence[Array]:
         """Turn ``d_hidden`` into the total derivative, ``zx`` into its gradient, and give ``d_zh``.
 
         Args:
@@ -82,13 +86,17 @@ class Stepwise(Recurrence):
         self._zeros: Array = np.zeros((shape.batch, shape.hidden), shape.dtype)
         self._d_h: Array = np.empty_like(self._zeros)
         self._zx_at = list(self.zx)  # views per time step, made once
-        self._zh_at: list[Array | None] = [None] * shape.steps if self._zh is None else list(self._zh)
+        self._zh_at: list[Array | None] = (
+            [None] * shape.steps if self._zh is None else list(self._zh)
+        )
         self._states_at = list(zip(*self.states, strict=True))
         self._shared = False
 
     def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
         """Step through time."""
-        transposed = None if weight_hh is None else np.ascontiguousarray(weight_hh.T)  # half the time of a view
+        transposed = (
+            None if weight_hh is None else np.ascontiguousarray(weight_hh.T)
+        )  # half the time of a view
         for t, zh in enumerate(self._zh_at):
             before = self._states_at[t]
             if zh is not None and transposed is not None and bias_hh is not None:
@@ -97,7 +105,9 @@ class Stepwise(Recurrence):
             for target, value in zip(self._states_at[t + 1], after, strict=True):
                 target[...] = value
 
-    def backward(self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None) -> Sequence[Array]:
+    def backward(
+        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+    ) -> Sequence[Array]:
         """Step back through time."""
         zeros = [self._zeros] * len(self.states)
         recurrent, *d_others = zeros if d_final is None else d_final

@@ -80,7 +80,9 @@ class LoopNetwork(Network[Tape]):
     ) -> tuple[np.floating[Any], State]:
         """Go back through time; at each step, down through the layers."""
         model, d_states = self.model, [list(parts) for parts in self._initial(batch.size, d_final)]
-        work.d_hidden = np.empty((model.layers, batch.steps, batch.size, model.hidden), self.gradients.dtype)
+        work.d_hidden = np.empty(
+            (model.layers, batch.steps, batch.size, model.hidden), self.gradients.dtype
+        )
         self.gradients.vector.fill(0)
         loss = np.dtype(self.gradients.dtype).type(0)
         for t, now in reversed(list(enumerate(batch.chunks(1)))):
@@ -90,10 +92,14 @@ class LoopNetwork(Network[Tape]):
                 d_states[layer][0] = d_states[layer][0] + d_x
                 for kept, d_state in zip((work.d_hidden, *d_others), d_states[layer], strict=False):
                     kept[layer, t] = d_state
-                d_states[layer], d_x = self._step_gradient(layer, work.moments[t][layer], d_states[layer])
+                d_states[layer], d_x = self._step_gradient(
+                    layer, work.moments[t][layer], d_states[layer]
+                )
         return loss, stacked(d_states)
 
-    def _step_gradient(self, layer: int, moment: Moment, d_after: list[Array]) -> tuple[list[Array], Array]:
+    def _step_gradient(
+        self, layer: int, moment: Moment, d_after: list[Array]
+    ) -> tuple[list[Array], Array]:
         """Return d loss / d state before, and d loss / d x; add to the gradients of the layer's weights."""
         d_zx, d_zh, direct = self.model.cell.step_gradient(
             OPS, moment.zx, moment.zh, moment.before, moment.after, tuple(d_after)
@@ -132,4 +138,7 @@ class LoopNetwork(Network[Tape]):
         """Return one state, each (B, H), per layer; None means zeros."""
         cell, layers = self.model.cell, range(self.model.layers)
         zeros = np.zeros((batch, self.model.hidden), self.gradients.dtype)
-        return [tuple(zeros for _ in cell.states) if state is None else tuple(s[n] for s in state) for n in layers]
+        return [
+            tuple(zeros for _ in cell.states) if state is None else tuple(s[n] for s in state)
+            for n in layers
+        ]

@@ -44,7 +44,9 @@ class Network(ABC, Generic[W]):
 
     keeps_states: ClassVar[bool] = True
 
-    def __init__(self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1) -> None:
+    def __init__(
+        self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1
+    ) -> None:
         self.model, self.gradients, self.masks, self.threads = model, gradients, masks, threads
         self._p, self._d = parameters.views, gradients.views
 

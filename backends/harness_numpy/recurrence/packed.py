@@ -28,7 +28,14 @@ class Packed:
     """
 
     def __init__(
-        self, rows: int, depth: int, columns: int, dtype: ArrayDtype, *, blocks: int = 1, threads: int = 1
+        self,
+        rows: int,
+        depth: int,
+        columns: int,
+        dtype: ArrayDtype,
+        *,
+        blocks: int = 1,
+        threads: int = 1,
     ) -> None:
         width = columns // blocks
         cuts, wide = pieces(rows, depth, width, small=threads == 1 and has_small_kernels())
@@ -36,7 +43,9 @@ class Packed:
         self._shape = (cuts, depth // cuts, blocks, count, wide)
         self._matrices: Array = np.empty((cuts, blocks, count, depth // cuts, wide), dtype)
         self.out: Array = np.empty((blocks, rows, width), dtype)
-        self._sums: Array = self.out[None] if cuts == 1 else np.empty((cuts, blocks, rows, width), dtype)
+        self._sums: Array = (
+            self.out[None] if cuts == 1 else np.empty((cuts, blocks, rows, width), dtype)
+        )
         self._into = self._sums.reshape(cuts, blocks, rows, count, wide).transpose(0, 1, 3, 2, 4)
         self._columns = (rows, cuts, 1, 1, depth // cuts)
         if cuts == blocks == count == 1:
@@ -65,7 +74,9 @@ def pieces(rows: int, depth: int, columns: int, *, small: bool) -> tuple[int, in
     if small and 1 < rows <= MOST_ROWS:
         for cuts in (number for number in range(1, DEEPEST_CUT + 1) if depth % number == 0):
             limit = SMALL // (rows * (depth // cuts))
-            fitting = [wide for wide in range(WIDTH, min(columns, limit) + 1, WIDTH) if columns % wide == 0]
+            fitting = [
+                wide for wide in range(WIDTH, min(columns, limit) + 1, WIDTH) if columns % wide == 0
+            ]
             if fitting:
                 return cuts, fitting[-1]
     return 1, columns

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from harness.contract import Array, Loss
 
 
-def loss_and_gradient(loss: Loss, outputs: Array, targets: NDArray[Any], scored: int) -> np.floating[Any]:
+def loss_and_gradient(
+    loss: Loss, outputs: Array, targets: NDArray[Any], scored: int
+) -> np.floating[Any]:
     """Return the share in the mean loss of ``outputs`` (n, K), which becomes d loss / d outputs in place.
 
     ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error; ``scored`` is the number of

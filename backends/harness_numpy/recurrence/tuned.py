@@ -120,7 +120,12 @@ class TunedLSTM(Tuned):
         self._shift = np.array([0.5, 0.5, 0, 0.5], shape.dtype)[:, None, None]
 
     def _step(self, t: int, zh: Array) -> None:
-        gates, c, new, tanh_c = self._gates[t], self.states[1][t], self.states[1][t + 1], self._tanh_c[t]
+        gates, c, new, tanh_c = (
+            self._gates[t],
+            self.states[1][t],
+            self.states[1][t + 1],
+            self._tanh_c[t],
+        )
         np.add(zh, self._zx_at[t], out=gates)
         gates *= self._scale
         np.tanh(gates, out=gates)
@@ -190,7 +195,13 @@ class TunedGRU(Tuned):
         self._bias_n[...] = bias_hh[2 * self.shape.hidden :]
 
     def _step(self, t: int, zh: Array) -> None:
-        gates, zh_n, zx, h, new = self._gates[t], self._zh_n[t], self._zx_at[t], self._h_at[t], self._h_at[t + 1]
+        gates, zh_n, zx, h, new = (
+            self._gates[t],
+            self._zh_n[t],
+            self._zx_at[t],
+            self._h_at[t],
+            self._h_at[t + 1],
+        )
         r_z, (r, z, n) = gates[:2], gates
         np.add(zh[:2], zx[:2], out=r_z)
         r_z *= 0.5

@@ -17,9 +17,13 @@ class Workspace:
 
     def __init__(self, layers: Sequence[Recurrence]) -> None:
         self.layers = layers
-        self.dropped: list[Array | None] = [None] * len(layers)  # per layer, what dropout made of its inputs
+        self.dropped: list[Array | None] = [None] * len(
+            layers
+        )  # per layer, what dropout made of its inputs
         self.factors: list[Array | None] = [None] * len(layers)  # per layer, 0 or 1 / (1 - dropout)
-        self._views: dict[tuple[str, int], Array] = {}  # made once: each costs as much as a small product
+        self._views: dict[
+            tuple[str, int], Array
+        ] = {}  # made once: each costs as much as a small product
 
     @cached_property
     def d_hidden(self) -> Array:
@@ -53,7 +57,9 @@ class Workspace:
 
     def outputs(self, count: int) -> Array:
         """Return a buffer for outputs, (T*B, K)."""
-        return self._view("outputs", count, lambda: np.empty((len(self.zx(0)), count), self.layers[0].shape.dtype))
+        return self._view(
+            "outputs", count, lambda: np.empty((len(self.zx(0)), count), self.layers[0].shape.dtype)
+        )
 
     def _rows(self, name: str, layer: int, whole: Callable[[], Array]) -> Array:
         return self._view(name, layer, lambda: whole().reshape(-1, whole().shape[-1]))

@@ -85,13 +85,21 @@ class _Figure:
 class DataParallelTrainer(Trainer):
     """One model on several devices: a replica in each rank, batches split among them, gradients averaged by DDP."""
 
-    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+    def __init__(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> None:
         content = described(model, optimizer, execution)
-        self._model, self._dtype, self._count = model, array_dtype(execution.dtype), execution.devices
+        self._model, self._dtype, self._count = (
+            model,
+            array_dtype(execution.dtype),
+            execution.devices,
+        )
         self._ranks: Ranks = running(execution.devices, execution.device, execution.threads)
         self._number = self._ranks.number()
         self._queued: list[_Step] = []
-        self._carried: tuple[int, ...] | None = None  # how the carried state is split; None: there is none
+        self._carried: tuple[int, ...] | None = (
+            None  # how the carried state is split; None: there is none
+        )
         self._seconds = [0.0] * self._count
         self._peak_bytes: int | None = None
         self._compilations: int | None = None
@@ -112,11 +120,14 @@ class DataParallelTrainer(Trainer):
         """
         shares = [_shares(part, self._count) for part in (batch.inputs, batch.targets, batch.mask)]
         arrays: list[Arrays] = [
-            dict(zip(("inputs", "targets", "mask"), each, strict=True)) for each in zip(*shares, strict=True)
+            dict(zip(("inputs", "targets", "mask"), each, strict=True))
+            for each in zip(*shares, strict=True)
         ]
         split = SplitBatch(self._ranks.number(), tuple(each["mask"].shape[1] for each in arrays))
         counted = int(batch.mask.sum())
-        self._ask("put", split.holders, arrays, number=split.number, carry=batch.carry, counted=counted)
+        self._ask(
+            "put", split.holders, arrays, number=split.number, carry=batch.carry, counted=counted
+        )
         weakref.finalize(split, self._ranks.forget, split.number)
         return split
 
@@ -127,7 +138,9 @@ class DataParallelTrainer(Trainer):
             UsageError: there are fewer sequences than ranks.
         """
         if not all(batch.sizes):
-            raise UsageError(f"{sum(batch.sizes)} sequences cannot be split over {self._count} devices: give more")
+            raise UsageError(
+                f"{sum(batch.sizes)} sequences cannot be split over {self._count} devices: give more"
+            )
         self._ranks.tell({"do": "step", "replica": self._number, "batch": batch.number})
         self._carried = batch.sizes
         step = _Step(self)
@@ -143,16 +156,25 @@ class DataParallelTrainer(Trainer):
         answers = self._ask("synchronize")
         self._seconds = [content["seconds"] for content, _ in answers]
         self._peak_bytes = max(content["peak_bytes"] for content, _ in answers)
-        counts = [content["compilations"] for content, _ in answers if content["compilations"] is not None]
+        counts = [
+            content["compilations"] for content, _ in answers if content["compilations"] is not None
+        ]
         self._compilations = max(counts, default=None)
         steps, self._queued = self._queued, []
         losses, norms, clipped = (
-            np.array([arrays[name] for _, arrays in answers]) for name in ("loss", "norm", "clipped")
+            np.array([arrays[name] for _, arrays in answers])
+            for name in ("loss", "norm", "clipped")
         )
         if not np.allclose(norms, norms[0], rtol=SAME_NORM, atol=0, equal_nan=True):
-            raise HarnessError("the ranks' gradients have drifted apart: they no longer train the same weights")
+            raise HarnessError(
+                "the ranks' gradients have drifted apart: they no longer train the same weights"
+            )
         for index, step in enumerate(steps):
-            whole = {"loss": losses[:, index].sum(), "norm": norms[0, index], "clipped": clipped[0, index]}
+            whole = {
+                "loss": losses[:, index].sum(),
+                "norm": norms[0, index],
+                "clipped": clipped[0, index],
+            }
             step.figures = {name: float(value) for name, value in whole.items()}
 
     def outputs(self, batch: SplitBatch) -> Array:
@@ -166,7 +188,10 @@ class DataParallelTrainer(Trainer):
         answers = self._ask("gradients", batch.holders, batch=batch.number)
         found = [dict(arrays) for _, arrays in answers]
         hidden = np.concatenate([each.pop("hidden") for each in found], axis=2)
-        named = {name: np.sum([each[name] for each in found], axis=0, dtype=self._dtype) for name in self._names}
+        named = {
+            name: np.sum([each[name] for each in found], axis=0, dtype=self._dtype)
+            for name in self._names
+        }
         return Gradients(sum(content["loss"] for content, _ in answers), named, hidden)
 
     def parameters(self) -> Parameters:
@@ -188,7 +213,10 @@ class DataParallelTrainer(Trainer):
             return None
         answers = self._ask("state", _holders(self._carried))
         count = len(self._model.cell.states)
-        return tuple(np.concatenate([arrays[str(index)] for _, arrays in answers], axis=1) for index in range(count))
+        return tuple(
+            np.concatenate([arrays[str(index)] for _, arrays in answers], axis=1)
+            for index in range(count)
+        )
 
     def load_state(self, state: State | None) -> None:
         """Carry this state into the next batch that asks for it.
@@ -199,9 +227,16 @@ class DataParallelTrainer(Trainer):
         if state is not None:
             check_state(self._model, state)
         shares = [_shares(part, self._count) for part in state or ()]
-        arrays: list[Arrays] = [{str(i): part[rank] for i, part in enumerate(shares)} for rank in range(self._count)]
+        arrays: list[Arrays] = [
+            {str(i): part[rank] for i, part in enumerate(shares)} for rank in range(self._count)
+        ]
         sizes = None if state is None else tuple(each["0"].shape[1] for each in arrays)
-        self._ask("load_state", None if sizes is None else _holders(sizes), arrays, carried=state is not None)
+        self._ask(
+            "load_state",
+            None if sizes is None else _holders(sizes),
+            arrays,
+            carried=state is not None,
+        )
         self._carried = sizes
 
     def peak_memory(self) -> int | None:
@@ -230,7 +265,11 @@ class DataParallelTrainer(Trainer):
         return tuple(self._model.parameter_shapes())
 
     def _ask(
-        self, do: str, only: Sequence[int] | None = None, arrays: Sequence[Arrays] | None = None, **content: Any
+        self,
+        do: str,
+        only: Sequence[int] | None = None,
+        arrays: Sequence[Arrays] | None = None,
+        **content: Any,
     ) -> Any:
         """Ask the ranks that are meant, or all."""
         return self._ranks.ask({"do": do, "replica": self._number, **content}, arrays, only or ())

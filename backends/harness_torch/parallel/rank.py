@@ -47,7 +47,12 @@ class Service:
         """Return what the worker is told first."""
         ranks = torch.distributed.get_world_size()
         threads = torch.get_num_threads()
-        return {"rank": torch.distributed.get_rank(), "ranks": ranks, "device": self.device, "threads": threads}
+        return {
+            "rank": torch.distributed.get_rank(),
+            "ranks": ranks,
+            "device": self.device,
+            "threads": threads,
+        }
 
     def answer(self, content: Mapping[str, Any], arrays: Arrays) -> Answer | None:
         """Do what a message says; None where it asks for no answer."""
@@ -66,7 +71,9 @@ class Service:
 
     def _put(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
         batch = Batch(arrays["inputs"], arrays["targets"], arrays["mask"], content["carry"])
-        self._batches[content["number"]] = self._replica(content).put_share(batch, content["counted"])
+        self._batches[content["number"]] = self._replica(content).put_share(
+            batch, content["counted"]
+        )
         return {}, {}
 
     def _compile(self, content: Mapping[str, Any], _: Arrays) -> Answer:
@@ -77,7 +84,9 @@ class Service:
 
     def _synchronize(self, content: Mapping[str, Any], _: Arrays) -> Answer:
         replica = self._replica(content)
-        figures = {name: np.array(values, np.float64) for name, values in replica.finish_steps().items()}
+        figures = {
+            name: np.array(values, np.float64) for name, values in replica.finish_steps().items()
+        }
         told = {"seconds": replica.seconds, "peak_bytes": self._peak_bytes(replica)}
         return {**told, "compilations": replica.compilations()}, figures
 
@@ -97,10 +106,16 @@ class Service:
 
     def _state(self, content: Mapping[str, Any], _: Arrays) -> Answer:
         state = self._replica(content).state()
-        return {"carried": state is not None}, {str(index): part for index, part in enumerate(state or ())}
+        return {"carried": state is not None}, {
+            str(index): part for index, part in enumerate(state or ())
+        }
 
     def _load_state(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
-        state = tuple(arrays[str(index)] for index in range(len(arrays))) if content["carried"] else None
+        state = (
+            tuple(arrays[str(index)] for index in range(len(arrays)))
+            if content["carried"]
+            else None
+        )
         self._replica(content).load_state(state)
         return {}, {}
 
@@ -117,7 +132,9 @@ class Service:
         if device is not None:
             return device
         unit = 1 if sys.platform == "darwin" else 1024
-        return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - self._baseline_bytes)
+        return max(
+            0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - self._baseline_bytes
+        )
 
 
 def serve(connection: socket.socket, service: Service) -> None:

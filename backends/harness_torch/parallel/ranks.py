@@ -75,7 +75,10 @@ class Ranks:
         self._forgotten.append(number)
 
     def tell(
-        self, content: dict[str, Any], arrays: Sequence[Arrays | None] | None = None, only: Sequence[int] = ()
+        self,
+        content: dict[str, Any],
+        arrays: Sequence[Arrays | None] | None = None,
+        only: Sequence[int] = (),
     ) -> None:
         """Send a message, to some or all, each with arrays of its own.
 
@@ -84,13 +87,19 @@ class Ranks:
         """
         self._check_alive()
         if not only and self._forgotten:
-            content = {**content, "forget": [self._forgotten.popleft() for _ in range(len(self._forgotten))]}
+            content = {
+                **content,
+                "forget": [self._forgotten.popleft() for _ in range(len(self._forgotten))],
+            }
         for rank in only or range(len(self._connections)):
             with contextlib.suppress(OSError):  # what has happened is found where answers are read
                 send(self._connections[rank], content, arrays[rank] if arrays else None)
 
     def ask(
-        self, content: dict[str, Any], arrays: Sequence[Arrays | None] | None = None, only: Sequence[int] = ()
+        self,
+        content: dict[str, Any],
+        arrays: Sequence[Arrays | None] | None = None,
+        only: Sequence[int] = (),
     ) -> list[Message]:
         """Send a message and return the answers of some or all, in the order of the ranks.
 
@@ -111,7 +120,10 @@ class Ranks:
         if torchrun is None:
             return
         with contextlib.suppress(psutil.Error):
-            for process in [*psutil.Process(torchrun.pid).children(recursive=True), psutil.Process(torchrun.pid)]:
+            for process in [
+                *psutil.Process(torchrun.pid).children(recursive=True),
+                psutil.Process(torchrun.pid),
+            ]:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
         torchrun.wait()
@@ -126,7 +138,9 @@ class Ranks:
                     f"torchrun ended with status {self._torchrun.returncode} before the ranks joined; {IN_LOG}"
                 )
             if time.monotonic() > deadline:
-                raise HarnessError(f"{len(found)} of {count} ranks joined within {START_SECONDS:g} s; {IN_LOG}")
+                raise HarnessError(
+                    f"{len(found)} of {count} ranks joined within {START_SECONDS:g} s; {IN_LOG}"
+                )
             if select.select([listener], [], [], POLL_SECONDS)[0]:
                 connection, _ = listener.accept()
                 self._connections.append(connection)
@@ -155,7 +169,11 @@ class Ranks:
     def _checked(self, found: dict[int, Message | None], wanted: list[int]) -> list[Message]:
         """Return the answers, or raise what went wrong first: a rank that is gone makes the others fail."""
         gone = [rank for rank, message in found.items() if message is None]
-        errors = [(rank, message[0]) for rank, message in sorted(found.items()) if message and "error" in message[0]]
+        errors = [
+            (rank, message[0])
+            for rank, message in sorted(found.items())
+            if message and "error" in message[0]
+        ]
         if gone or len(found) < len(wanted) or any(words["fatal"] for _, words in errors):
             dead = gone or self._gone()
             if dead:
@@ -213,7 +231,16 @@ def _command(count: int, path: str, kind: str) -> list[str]:
         "rdzv-backend": "c10d", "rdzv-endpoint": "127.0.0.1:0", "local-addr": "127.0.0.1",
     }  # fmt: skip
     given = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "torch.distributed.run", *given, "-m", "harness_torch.parallel.rank", path, kind]
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        *given,
+        "-m",
+        "harness_torch.parallel.rank",
+        path,
+        kind,
+    ]
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -28,7 +28,9 @@ class _Share(nn.Module):
         for name, weight in network.weights.items():
             self.register_parameter(name, cast("nn.Parameter", weight))
 
-    def forward(self, batch: DeviceBatch, start: States, probes: Tensor | None) -> tuple[Tensor, States]:
+    def forward(
+        self, batch: DeviceBatch, start: States, probes: Tensor | None
+    ) -> tuple[Tensor, States]:
         loss, final = self._network.loss(batch, start, probes)
         return loss * self._ranks, final
 
@@ -39,7 +41,9 @@ class SharedNetwork(Network):
 
     shared: DistributedDataParallel | None = None
 
-    def loss(self, batch: DeviceBatch, start: States, probes: Tensor | None = None) -> tuple[Tensor, States]:
+    def loss(
+        self, batch: DeviceBatch, start: States, probes: Tensor | None = None
+    ) -> tuple[Tensor, States]:
         """Return the share's loss times the number of ranks, and the final state."""
         if self.shared is None:
             return super().loss(batch, start, probes)
@@ -59,10 +63,14 @@ class Replica(TorchTrainer):
         sequences: of the last batch that was trained on.
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution) -> None:
+    def __init__(
+        self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
+    ) -> None:
         self._rank, self._ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
         seed = execution.dropout_seed + self._rank
-        super().__init__(model, optimizer, parameters, replace(execution, devices=1, dropout_seed=seed))
+        super().__init__(
+            model, optimizer, parameters, replace(execution, devices=1, dropout_seed=seed)
+        )
         self._wants_graph = False  # the averaging cannot be captured with it
         network = replace(self._network, dropout=model.dropout)
         shared = DistributedDataParallel(_Share(network, self._ranks))
@@ -79,7 +87,9 @@ class Replica(TorchTrainer):
         start = time.perf_counter()
         self.sequences = batch.size
         result = self.train_step(batch)
-        self._results.append(StepResult(result.loss / self._ranks, result.gradient_norm, result.clipped))
+        self._results.append(
+            StepResult(result.loss / self._ranks, result.gradient_norm, result.clipped)
+        )
         self.seconds += time.perf_counter() - start
 
     def finish_steps(self) -> dict[str, list[float]]:

@@ -17,11 +17,17 @@ Message = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 _SIZES = struct.Struct("!QQ")  # bytes of the JSON, and of the arrays as safetensors has them
 
 
-def send(connection: socket.socket, content: Mapping[str, Any], arrays: Arrays | None = None) -> None:
+def send(
+    connection: socket.socket, content: Mapping[str, Any], arrays: Arrays | None = None
+) -> None:
     """Send one message; returns when the system has taken it."""
     text = json.dumps(content).encode()
     # In C order: safetensors writes the memory as it lies.
-    packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()}) if arrays else b""
+    packed = (
+        save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+        if arrays
+        else b""
+    )
     connection.sendall(_SIZES.pack(len(text), len(packed)) + text + packed)
 
 

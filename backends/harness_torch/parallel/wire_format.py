@@ -30,7 +30,9 @@ def described(model: Model, optimizer: Optimizer, execution: Execution) -> dict[
     kind = type(model.cell)
     cell = {"module": kind.__module__, "name": kind.__qualname__}
     _cell(**cell)
-    sizes = {name: getattr(model, name) for name in ("hidden", "layers", "outputs", "loss", "dropout")}
+    sizes = {
+        name: getattr(model, name) for name in ("hidden", "layers", "outputs", "loss", "dropout")
+    }
     inputs = {"kind": model.inputs.kind, "size": model.inputs.size}
     return {
         "model": {"cell": cell, "inputs": inputs, **sizes},
@@ -43,7 +45,11 @@ def remade(content: dict[str, Any]) -> tuple[Model, Optimizer, Execution]:
     """Return what ``described`` was given."""
     model = dict(content["model"])
     cell, inputs = _cell(**model.pop("cell")), Inputs(**model.pop("inputs"))
-    return Model(cell, inputs, **model), Optimizer(**content["optimizer"]), Execution(**content["execution"])
+    return (
+        Model(cell, inputs, **model),
+        Optimizer(**content["optimizer"]),
+        Execution(**content["execution"]),
+    )
 
 
 def error_words(error: Exception) -> ErrorWords:
@@ -78,5 +84,7 @@ def _cell(module: str, name: str) -> Cell:
         cell: Cell = found()
     except (ImportError, AttributeError, TypeError) as error:
         why = "several devices need a cell that can be imported and is made without arguments"
-        raise UnsupportedError(f"{module}.{name} cannot be made again in another process: {error}; {why}") from error
+        raise UnsupportedError(
+            f"{module}.{name} cannot be made again in another process: {error}; {why}"
+        ) from error
     return cell

@@ -18,7 +18,12 @@ class Buffers:
     def get(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Return the tensor ``name`` of ``shape``, of the dtype and device of ``like``."""
         kept = self._tensors.get(name)
-        if kept is None or kept.shape != shape or kept.dtype != like.dtype or kept.device != like.device:
+        if (
+            kept is None
+            or kept.shape != shape
+            or kept.dtype != like.dtype
+            or kept.device != like.device
+        ):
             kept = torch.empty(shape, dtype=like.dtype, device=like.device)
             self._tensors[name], self._steps[name] = kept, {}
         return kept
@@ -26,7 +31,9 @@ class Buffers:
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
 
-    def steps(self, name: str, part: str = "", view: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, ...]:
+    def steps(
+        self, name: str, part: str = "", view: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
         """Return the views of ``name`` by its first axis, or those of ``view`` of it, made once under ``part``."""
         kept = self._steps[name]
         if part not in kept:
@@ -37,6 +44,8 @@ class Buffers:
     def gates(self, name: str, count: int) -> list[tuple[Tensor, ...]]:
         """Return the views by time step of each of ``count`` equal parts of the last axis."""
         return [
-            self.steps(name, f"{gate}/{count}", lambda whole, gate=gate: whole.chunk(count, -1)[gate])  # type: ignore[misc]
+            self.steps(
+                name, f"{gate}/{count}", lambda whole, gate=gate: whole.chunk(count, -1)[gate]
+            )  # type: ignore[misc]
             for gate in range(count)
         ]

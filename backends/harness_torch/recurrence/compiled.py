@@ -55,11 +55,15 @@ class CompiledKernel:
         """Return the weights as they are."""
         return weights
 
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Run all time steps, and keep every chunk's states and recurrent products."""
         self._weight, self._chunks = weight_hh, []
         for zx in _chunks(self.buffers["zx"]):
-            states, zh = _program(_forward, self._cell, tuple(zx.shape))(self._cell, zx, weight_hh, bias_hh, state)
+            states, zh = _program(_forward, self._cell, tuple(zx.shape))(
+                self._cell, zx, weight_hh, bias_hh, state
+            )
             self._chunks.append((zx, zh, state, states))
             state = tuple(part[-1] for part in states)
         hidden = torch.cat([states[0] for _, _, _, states in self._chunks])
@@ -77,9 +81,13 @@ class CompiledKernel:
         hidden, d_inputs = torch.cat(totals[::-1]), torch.cat(d_zxs[::-1])
         if self._weight is None:
             return Derivatives(d_inputs, None, None, hidden, d_state)
-        h_before = torch.cat([self._chunks[0][2][0].unsqueeze(0), *(states[0] for *_, states in self._chunks)])[:-1]
+        h_before = torch.cat(
+            [self._chunks[0][2][0].unsqueeze(0), *(states[0] for *_, states in self._chunks)]
+        )[:-1]
         rows = torch.cat(d_zhs[::-1]).flatten(0, 1)
-        return Derivatives(d_inputs, rows.t() @ h_before.flatten(0, 1), rows.sum(0), hidden, d_state)
+        return Derivatives(
+            d_inputs, rows.t() @ h_before.flatten(0, 1), rows.sum(0), hidden, d_state
+        )
 
 
 def _chunks(tensor: Tensor) -> Sequence[Tensor]:
@@ -120,11 +128,15 @@ def _backward(
         after = tuple(part[t] for part in states)
         d_h = d_state[0] + direct[t]
         product = None if zh is None else zh[t]
-        d_zx, d_zh, parts = cell.step_gradient(OPS, zx[t], product, before, after, (d_h, *d_state[1:]))
+        d_zx, d_zh, parts = cell.step_gradient(
+            OPS, zx[t], product, before, after, (d_h, *d_state[1:])
+        )
         totals.append(d_h)
         d_zxs.append(d_zx)
         d_zhs.append(d_zh)
-        d_state = tuple(part if isinstance(part, Tensor) else torch.zeros_like(d_h) for part in parts)
+        d_state = tuple(
+            part if isinstance(part, Tensor) else torch.zeros_like(d_h) for part in parts
+        )
         if weight_hh is not None:
             d_state = (d_state[0] + d_zh @ weight_hh, *d_state[1:])
     total, d_zx = torch.stack(totals[::-1]), torch.stack(d_zxs[::-1])
@@ -132,7 +144,9 @@ def _backward(
 
 
 @cache
-def _program(function: Callable[..., Any], cell: Cell, shape: tuple[int, ...]) -> Callable[..., Any]:  # noqa: ARG001 - a key
+def _program(
+    function: Callable[..., Any], cell: Cell, shape: tuple[int, ...]
+) -> Callable[..., Any]:  # noqa: ARG001 - a key
     """Return ``function`` for this cell and number of steps and sequences, compiled when it is first called.
 
     It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per code object.
@@ -147,7 +161,9 @@ def _program(function: Callable[..., Any], cell: Cell, shape: tuple[int, ...]) -
         except TorchDynamoException as error:
             inner = getattr(error, "inner_exception", error)
             reason = str(inner).strip().partition("\n")[0] or type(inner).__name__
-            raise UnsupportedError(f"torch.compile cannot compile {cell.name}: {reason}; choose torch:fused") from error
+            raise UnsupportedError(
+                f"torch.compile cannot compile {cell.name}: {reason}; choose torch:fused"
+            ) from error
 
     return run
 

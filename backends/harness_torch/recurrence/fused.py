@@ -44,6 +44,8 @@ def parallel_layer(cell: Cell) -> KernelLayer:
 
 def compiled_layer(cell: Cell) -> KernelLayer:
     """Return a layer whose time steps ``torch.compile`` compiles."""
-    from harness_torch.recurrence.compiled import CompiledKernel  # the compiler takes seconds to import
+    from harness_torch.recurrence.compiled import (
+        CompiledKernel,
+    )  # the compiler takes seconds to import
 
     return KernelLayer(CompiledKernel(cell))

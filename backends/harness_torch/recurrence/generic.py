@@ -23,7 +23,9 @@ class GenericKernel:
         """Return the weights as they are."""
         return weights
 
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Run ``step`` over all time steps."""
         self._zx, self._weight, self._states = self.buffers.steps("zx"), weight_hh, [state]
         self._zh: list[Tensor | None] = []
@@ -32,7 +34,9 @@ class GenericKernel:
             state = self._cell.step(OPS, zx_t, zh, state)
             self._zh.append(zh)
             self._states.append(state)
-        return torch.stack([each[0] for each in self._states[1:]]), tuple(part.clone() for part in state)
+        return torch.stack([each[0] for each in self._states[1:]]), tuple(
+            part.clone() for part in state
+        )
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
         """Run ``step_gradient`` from the last time step to the first."""
@@ -43,7 +47,9 @@ class GenericKernel:
         shared = all(a is b for a, b in zip(d_zx, d_zh, strict=True))
         d_zh_all = (d_all if shared else torch.stack(d_zh[::-1])).flatten(0, 1)
         h_before = torch.stack([state[0] for state in self._states[:-1]]).flatten(0, 1)
-        return Derivatives(d_all, d_zh_all.t() @ h_before, d_zh_all.sum(0), torch.stack(totals[::-1]), d_state)
+        return Derivatives(
+            d_all, d_zh_all.t() @ h_before, d_zh_all.sum(0), torch.stack(totals[::-1]), d_state
+        )
 
     def _reverse(
         self, d_hidden: tuple[Tensor, ...], d_state: States
@@ -53,11 +59,22 @@ class GenericKernel:
         for t in reversed(range(len(d_hidden))):
             d_h = d_state[0] + d_hidden[t]
             d_zx_t, d_zh_t, parts = self._cell.step_gradient(
-                OPS, self._zx[t], self._zh[t], self._states[t], self._states[t + 1], (d_h, *d_state[1:])
+                OPS,
+                self._zx[t],
+                self._zh[t],
+                self._states[t],
+                self._states[t + 1],
+                (d_h, *d_state[1:]),
             )
             totals.append(d_h)
             d_zx.append(d_zx_t)
             d_zh.append(d_zh_t)
-            parts = tuple(part if isinstance(part, Tensor) else torch.zeros_like(d_h) for part in parts)
-            d_state = parts if self._weight is None else (torch.addmm(parts[0], d_zh_t, self._weight), *parts[1:])
+            parts = tuple(
+                part if isinstance(part, Tensor) else torch.zeros_like(d_h) for part in parts
+            )
+            d_state = (
+                parts
+                if self._weight is None
+                else (torch.addmm(parts[0], d_zh_t, self._weight), *parts[1:])
+            )
         return totals, d_zx, d_zh, d_state

@@ -34,12 +34,16 @@ class Derivatives:
 class Kernel(Protocol):
     """The two loops of one layer. ``backward`` belongs to the last ``forward``, whose results lie in ``buffers``."""
 
-    buffers: Buffers  # "zx" (T, B, G*H) among them: filled before ``forward``, which may overwrite it
+    buffers: (
+        Buffers  # "zx" (T, B, G*H) among them: filled before ``forward``, which may overwrite it
+    )
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights in the form that this kernel wants; autograd takes the gradients back."""
 
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Return h (T, B, H) and the final state, each (B, H)."""
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
@@ -54,7 +58,14 @@ def run_kernel(
     hidden, *final = cast(
         "States",
         _Node.apply(  # type: ignore[no-untyped-call]
-            kernel, values, folded.weight_ih, folded.bias_ih, folded.weight_hh, folded.bias_hh, probe, *state
+            kernel,
+            values,
+            folded.weight_ih,
+            folded.bias_ih,
+            folded.weight_hh,
+            folded.bias_hh,
+            probe,
+            *state,
         ),
     )
     return hidden, tuple(final)
@@ -83,12 +94,17 @@ class _Node(torch.autograd.Function):
         return hidden, *final
 
     @staticmethod
-    def backward(ctx: Any, d_hidden: Tensor | None, *d_final: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, d_hidden: Tensor | None, *d_final: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         values, weight_ih = ctx.saved_tensors
         d_end = tuple(
-            torch.zeros_like(like) if given is None else given for given, like in zip(d_final, ctx.state, strict=True)
+            torch.zeros_like(like) if given is None else given
+            for given, like in zip(d_final, ctx.state, strict=True)
         )
-        found = ctx.kernel.backward(torch.zeros_like(ctx.hidden) if d_hidden is None else d_hidden, d_end)
+        found = ctx.kernel.backward(
+            torch.zeros_like(ctx.hidden) if d_hidden is None else d_hidden, d_end
+        )
         d_values = found.zx @ weight_ih if ctx.needs_input_grad[1] else None
         d_probe = found.hidden if ctx.needs_input_grad[6] else None
         d_inputs = _input_gradients(values, weight_ih, found.zx)
@@ -101,7 +117,9 @@ def _input_product(buffers: Buffers, values: Tensor, weight_ih: Tensor, bias_ih:
     if values.is_floating_point():
         torch.addmm(bias_ih, values.flatten(0, 1), weight_ih.t(), out=zx.flatten(0, 1))
     else:
-        rows = (weight_ih.t() + bias_ih).contiguous()  # a gather of strided rows takes eight times as long
+        rows = (
+            weight_ih.t() + bias_ih
+        ).contiguous()  # a gather of strided rows takes eight times as long
         torch.index_select(rows, 0, values.flatten(), out=zx.flatten(0, 1))
 
 

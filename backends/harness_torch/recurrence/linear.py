@@ -29,7 +29,9 @@ class LinearKernel(ABC):
         """Return the weights as they are."""
         return weights
 
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Run the recurrence over all time steps."""
         self._decay, added = self._cell.coefficients(OPS, self.buffers["zx"])
         self._start, self._hidden = state[0], self.recur(self._decay, added, state[0])
@@ -79,7 +81,9 @@ def _scan(decay: Tensor, added: Tensor) -> Tensor:
     if len(added) == 1:
         return added
     even, odd = slice(0, len(added) - 1, 2), slice(1, None, 2)
-    pairs = _scan(decay[odd] * decay[even], torch.addcmul(added[odd], decay[odd], added[even]))  # h at odd t
+    pairs = _scan(
+        decay[odd] * decay[even], torch.addcmul(added[odd], decay[odd], added[even])
+    )  # h at odd t
     hidden = torch.empty_like(added)
     hidden[0], hidden[odd] = added[0], pairs
     rest = hidden[2::2]

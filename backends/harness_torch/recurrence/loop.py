@@ -12,7 +12,12 @@ States = tuple[Tensor, ...]
 
 
 def loop(
-    cell: Cell, zx: Tensor, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States, probe: Tensor | None
+    cell: Cell,
+    zx: Tensor,
+    weight_hh: Tensor | None,
+    bias_hh: Tensor | None,
+    state: States,
+    probe: Tensor | None,
 ) -> tuple[Tensor, States]:
     """Run one layer over all time steps.
 

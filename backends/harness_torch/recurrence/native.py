@@ -14,14 +14,21 @@ States = tuple[Tensor, ...]
 
 
 def native(
-    cell: Cell, zx: Tensor, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States, probe: Tensor | None
+    cell: Cell,
+    zx: Tensor,
+    weight_hh: Tensor | None,
+    bias_hh: Tensor | None,
+    state: States,
+    probe: Tensor | None,
 ) -> tuple[Tensor, States]:
     """Run one layer over all time steps; arguments and result as ``harness_torch.recurrence.loop.loop``.
 
     Differentiable in the initial and the final state. The probe is not added, only differentiated for. Every cell that
     the kernel has is recurrent.
     """
-    hidden, *final = cast("tuple[Tensor, ...]", _Recurrence.apply(cell, zx, weight_hh, bias_hh, probe, *state))  # type: ignore[no-untyped-call]
+    hidden, *final = cast(
+        "tuple[Tensor, ...]", _Recurrence.apply(cell, zx, weight_hh, bias_hh, probe, *state)
+    )  # type: ignore[no-untyped-call]
     return hidden, tuple(final)
 
 
@@ -30,7 +37,13 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, cell: Cell, zx: Tensor, weight_hh: Tensor, bias_hh: Tensor, _probe: Tensor | None, *state: Tensor
+        ctx: Any,
+        cell: Cell,
+        zx: Tensor,
+        weight_hh: Tensor,
+        bias_hh: Tensor,
+        _probe: Tensor | None,
+        *state: Tensor,
     ) -> tuple[Tensor, ...]:
         buffers = _Buffers(cell, zx.contiguous(), state)
         buffers.forward(weight_hh.contiguous(), bias_hh.contiguous())
@@ -40,14 +53,23 @@ class _Recurrence(torch.autograd.Function):
         return buffers.states[0][1:], *(states[-1].clone() for states in buffers.states)
 
     @staticmethod
-    def backward(ctx: Any, d_hidden: Tensor | None, *d_final: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, d_hidden: Tensor | None, *d_final: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         (weight_hh,), buffers = ctx.saved_tensors, ctx.buffers
         if buffers is None:
-            raise RuntimeError("the gradient of torch:native was taken already: run it forward again")
+            raise RuntimeError(
+                "the gradient of torch:native was taken already: run it forward again"
+            )
         ctx.buffers = None
         d_total = torch.empty_like(buffers.hidden) if ctx.needs_input_grad[4] else None
-        d_state = [torch.empty_like(buffers.hidden[0]) if any(ctx.needs_input_grad[5:]) else None for _ in d_final]
-        d_zx, d_weight, d_bias = buffers.reverse(weight_hh.contiguous(), d_hidden, d_final, d_total, d_state)
+        d_state = [
+            torch.empty_like(buffers.hidden[0]) if any(ctx.needs_input_grad[5:]) else None
+            for _ in d_final
+        ]
+        d_zx, d_weight, d_bias = buffers.reverse(
+            weight_hh.contiguous(), d_hidden, d_final, d_total, d_state
+        )
         return None, d_zx, d_weight, d_bias, d_total, *d_state
 
 
@@ -66,11 +88,17 @@ class _Buffers:
         self._zh_n = torch.empty_like(self.hidden) if gru else self._gates
         self._d_zh = torch.empty_like(zx) if gru else self._gates
         self._layer = harness_native.layer(
-            cell, (steps, batch, hidden), double=zx.dtype == torch.float64, threads=torch.get_num_threads()
+            cell,
+            (steps, batch, hidden),
+            double=zx.dtype == torch.float64,
+            threads=torch.get_num_threads(),
         )
         for index, (states, start) in enumerate(zip(self.states, state, strict=True)):
             states[0] = start
-            self._layer.initial[index], self._layer.states[index] = states.data_ptr(), states[1:].data_ptr()
+            self._layer.initial[index], self._layer.states[index] = (
+                states.data_ptr(),
+                states[1:].data_ptr(),
+            )
 
     @property
     def hidden(self) -> Tensor:
@@ -81,7 +109,11 @@ class _Buffers:
         """Fill the states."""
         layer = self._layer
         layer.weight, layer.bias = weight_hh.data_ptr(), bias_hh.data_ptr()
-        layer.zx, layer.gates, layer.zh_n = self._zx.data_ptr(), self._gates.data_ptr(), self._zh_n.data_ptr()
+        layer.zx, layer.gates, layer.zh_n = (
+            self._zx.data_ptr(),
+            self._gates.data_ptr(),
+            self._zh_n.data_ptr(),
+        )
         self._kernel.forward(layer)
         del self._zx
 
@@ -97,7 +129,11 @@ class _Buffers:
         layer = self._layer
         direct = torch.zeros_like(self.hidden) if d_hidden is None else d_hidden.contiguous()
         final = [None if part is None else part.contiguous() for part in d_final]
-        layer.weight, layer.d_direct, layer.d_total = weight_hh.data_ptr(), direct.data_ptr(), _address(d_total)
+        layer.weight, layer.d_direct, layer.d_total = (
+            weight_hh.data_ptr(),
+            direct.data_ptr(),
+            _address(d_total),
+        )
         layer.d_zx, layer.d_zh = self._gates.data_ptr(), self._d_zh.data_ptr()
         for index, (d_last, d_first) in enumerate(zip(final, d_state, strict=True)):
             layer.d_final[index], layer.d_initial[index] = _address(d_last), _address(d_first)

@@ -12,7 +12,9 @@ from harness.contract import UnavailableError, UnsupportedError
 from harness_native import private_folder
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-COMPILER_CURE = "install a C++ compiler and Python's headers, on Debian: apt install g++ python3-dev"
+COMPILER_CURE = (
+    "install a C++ compiler and Python's headers, on Debian: apt install g++ python3-dev"
+)
 COMPILERS = ("g++", "clang++", "c++")
 
 
@@ -26,7 +28,9 @@ def why_no_compiler() -> str | None:
     if not any(shutil.which(name) for name in compilers):
         return f"torch.compile needs a C++ compiler: {' or '.join(compilers)} is not on the path"
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    return None if header.exists() else f"torch.compile needs Python's headers: {header} is not there"
+    return (
+        None if header.exists() else f"torch.compile needs Python's headers: {header} is not there"
+    )
 
 
 def keep_programs_private() -> None:

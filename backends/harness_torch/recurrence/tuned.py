@@ -41,7 +41,9 @@ class _Tuned(ABC):
         return LayerWeights(self._scaled(weights.weight_ih), self._scaled(bias), weight_hh, None)
 
     @abstractmethod
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Run all time steps; zx becomes the gates."""
 
     @abstractmethod
@@ -60,7 +62,10 @@ class _Tuned(ABC):
         """Make the buffers for this shape; return h of all time steps, of which the first is filled in."""
         zx = self.buffers["zx"]
         time_steps, (size, hidden) = len(zx), h.shape
-        self._weight, self._minus_one = weight_hh, self.buffers.get("-1", (size, hidden), zx).fill_(-1.0)
+        self._weight, self._minus_one = (
+            weight_hh,
+            self.buffers.get("-1", (size, hidden), zx).fill_(-1.0),
+        )
         self.buffers.get("h", (time_steps + 1, size, hidden), zx)[0] = h
         for name, width in {"d_h": 1, **self.widths}.items():
             self.buffers.get(name, (time_steps, size, width * hidden), zx)
@@ -87,7 +92,9 @@ class RNNKernel(_Tuned):
     scales: ClassVar[tuple[float, ...]] = (2.0,)
     widths: ClassVar[dict[str, int]] = {"d_z": 1}
 
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Run all time steps."""
         h = self._begin(cast("Tensor", weight_hh), state[0])
         recurrent = self._weight.t()
@@ -132,13 +139,22 @@ class LSTMKernel(_Tuned):
     scales: ClassVar[tuple[float, ...]] = (1.0, 1.0, 2.0, 1.0)
     widths: ClassVar[dict[str, int]] = {"tanh_c": 1, "of_c": 1, "d_z": 4}
 
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Run all time steps."""
         h = self._begin(cast("Tensor", weight_hh), state[0])
         double_c = self.buffers.get("2c", tuple(self.buffers["h"].shape), self._weight)
         torch.mul(state[1], 2.0, out=double_c[0])
-        c, recurrent, minus_one, buffers = self.buffers.steps("2c"), self._weight.t(), self._minus_one, self.buffers
-        steps = zip(buffers.steps("zx"), *buffers.gates("zx", 4), buffers.steps("tanh_c"), strict=True)
+        c, recurrent, minus_one, buffers = (
+            self.buffers.steps("2c"),
+            self._weight.t(),
+            self._minus_one,
+            self.buffers,
+        )
+        steps = zip(
+            buffers.steps("zx"), *buffers.gates("zx", 4), buffers.steps("tanh_c"), strict=True
+        )
         for t, (z, i, f, g, o, tanh_c) in enumerate(steps):
             z.addmm_(h[t], recurrent).sigmoid_()
             torch.add(minus_one, g, alpha=2.0, out=g)
@@ -152,7 +168,11 @@ class LSTMKernel(_Tuned):
         """Run all time steps back, with d_c the derivative of 2c."""
         d_h, weight = self._begin_reverse(d_hidden, d_final[0]), self._weight
         self._derivatives()
-        d_all, d_z, of_o = self.buffers["d_z"], self.buffers.steps("d_z"), self.buffers.gates("d_z", 4)[3]
+        d_all, d_z, of_o = (
+            self.buffers["d_z"],
+            self.buffers.steps("d_z"),
+            self.buffers.gates("d_z", 4)[3],
+        )
         of_ifg = self.buffers.steps("d_z", "ifg", lambda whole: _by_gate(whole)[:, :, :3])
         of_c, forget = self.buffers.steps("of_c"), self.buffers.gates("zx", 4)[1]
         d_c = d_final[1] * 0.5
@@ -193,9 +213,13 @@ class GRUKernel(_Tuned):
         bias_hh, weight_hh = cast("Tensor", weights.bias_hh), cast("Tensor", weights.weight_hh)
         width = 2 * weight_hh.shape[-1]
         bias = torch.cat((weights.bias_ih[:width] + bias_hh[:width], weights.bias_ih[width:] * 2.0))
-        return LayerWeights(self._scaled(weights.weight_ih), bias, self._scaled(weight_hh), bias_hh[width:] * 2.0)
+        return LayerWeights(
+            self._scaled(weights.weight_ih), bias, self._scaled(weight_hh), bias_hh[width:] * 2.0
+        )
 
-    def forward(self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States) -> tuple[Tensor, States]:
+    def forward(
+        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
+    ) -> tuple[Tensor, States]:
         """Run all time steps."""
         h = self._begin(cast("Tensor", weight_hh), state[0])
         bias_n, width = cast("Tensor", bias_hh), 2 * state[0].shape[-1]
@@ -247,7 +271,12 @@ def _by_gate(whole: Tensor) -> Tensor:
     return whole.view(*whole.shape[:2], 4, whole.shape[2] // 4)
 
 
-TUNED: dict[type[Cell], type[_Tuned]] = {RNN: RNNKernel, ReluRNN: ReluRNNKernel, LSTM: LSTMKernel, GRU: GRUKernel}
+TUNED: dict[type[Cell], type[_Tuned]] = {
+    RNN: RNNKernel,
+    ReluRNN: ReluRNNKernel,
+    LSTM: LSTMKernel,
+    GRU: GRUKernel,
+}
 
 
 def tuned_kernel(cell: Cell) -> Kernel | None:

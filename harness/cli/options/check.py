@@ -46,7 +46,9 @@ class Wanted:
         return not self.only or variant in self.only
 
 
-def wanted_backends(plugins: Plugins, names: Sequence[str], variants: Sequence[str], console: Console) -> list[Wanted]:
+def wanted_backends(
+    plugins: Plugins, names: Sequence[str], variants: Sequence[str], console: Console
+) -> list[Wanted]:
     """Return the backends with what was asked for of each.
 
     ``variants`` are those of any backend, ``all`` among them; a name of the form BACKEND:VARIANT is about that

@@ -34,12 +34,22 @@ _OPTIONS = (
         help="Run here, or on a Ray cluster.  [default: local]",
     ),
     click.option(
-        "--address", metavar="HOST:PORT|auto|local", help="The cluster's head; local starts one here.  [default: auto]"
+        "--address",
+        metavar="HOST:PORT|auto|local",
+        help="The cluster's head; local starts one here.  [default: auto]",
     ),
     click.option(
-        "--resources", multiple=True, metavar="NAME=AMOUNT", help="Custom resources of the cluster that launches need."
+        "--resources",
+        multiple=True,
+        metavar="NAME=AMOUNT",
+        help="Custom resources of the cluster that launches need.",
     ),
-    click.option("--labels", multiple=True, metavar="NAME=VALUE", help="Labels that the cluster's nodes must carry."),
+    click.option(
+        "--labels",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Labels that the cluster's nodes must carry.",
+    ),
 )
 
 
@@ -58,7 +68,9 @@ def executor_of(options: Mapping[str, Any]) -> Executor:
         from harness.execute.local import run_trials
 
         if given := [f"--{name}" for name in _OF_A_CLUSTER if options[name]]:
-            raise UsageError(f"{', '.join(given)}: only a cluster has that; add --executor ray, or leave it out")
+            raise UsageError(
+                f"{', '.join(given)}: only a cluster has that; add --executor ray, or leave it out"
+            )
         return run_trials
     from harness.execute.ray.cluster import AUTO, check_ray
     from harness.execute.ray.executor import RayExecutor
@@ -67,13 +79,20 @@ def executor_of(options: Mapping[str, Any]) -> Executor:
     for name, what in _OF_THIS_MACHINE.items():
         if options[name]:
             flag = f"--{'python' if name == 'pythons' else name}"
-            raise UsageError(f"{flag} names {what} of this machine, which nodes of a cluster lack: leave it out")
+            raise UsageError(
+                f"{flag} names {what} of this machine, which nodes of a cluster lack: leave it out"
+            )
     for name, usual in _OF_LOCAL_RUNS.items():
         if options[name] != usual:
-            raise UsageError(f"--{name} is for runs on this machine: a cluster places launches itself; leave it out")
+            raise UsageError(
+                f"--{name} is for runs on this machine: a cluster places launches itself; leave it out"
+            )
     address = options["address"] or AUTO
     check_ray(address)
-    resources = {name: _amount(name, value) for name, value in _pairs("--resources", options["resources"]).items()}
+    resources = {
+        name: _amount(name, value)
+        for name, value in _pairs("--resources", options["resources"]).items()
+    }
     return RayExecutor(address, Wishes(resources, _pairs("--labels", options["labels"])))
 
 
@@ -96,6 +115,10 @@ def _amount(name: str, text: str) -> float:
     except ValueError:
         amount = math.nan
     if not 0 < amount < math.inf or name in {"CPU", "GPU"}:
-        cure = "--threads and --device ask for processors and cards" if name in {"CPU", "GPU"} else "a number above 0"
+        cure = (
+            "--threads and --device ask for processors and cards"
+            if name in {"CPU", "GPU"}
+            else "a number above 0"
+        )
         raise UsageError(f"--resources {name}={text}: {cure}; for a word, use --labels")
     return amount

@@ -14,7 +14,12 @@ from harness.contract import Record
 FILTERS: tuple[tuple[str, str, click.ParamType[Any], str], ...] = (
     ("task", "-t", types.Named("tasks"), "Only these tasks."),
     ("cell", "-c", types.Named("cells"), "Only these cells."),
-    ("backend", "-b", types.Named("backends"), "Only BACKEND (with all variants), BACKEND:VARIANT or GROUP."),
+    (
+        "backend",
+        "-b",
+        types.Named("backends"),
+        "Only BACKEND (with all variants), BACKEND:VARIANT or GROUP.",
+    ),
     ("length", "-T", types.Lengths(), "Only these lengths, or ranges FIRST:LAST:xFACTOR."),
 )
 
@@ -22,7 +27,9 @@ FILTERS: tuple[tuple[str, str, click.ParamType[Any], str], ...] = (
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add one repeatable, comma-separated option per filter."""
     for name, short, kind, text in reversed(FILTERS):
-        function = click.option(f"--{name}", short, name, type=kind, multiple=True, help=text)(function)
+        function = click.option(f"--{name}", short, name, type=kind, multiple=True, help=text)(
+            function
+        )
     return function
 
 
@@ -35,11 +42,15 @@ def chosen(records: Sequence[Record], options: dict[str, Any]) -> list[Record]:
     """
     from harness_results.study.selection import Selection
 
-    task, cell, backend, length = ([value for part in options[name] for value in part] for name, *_ in FILTERS)
+    task, cell, backend, length = (
+        [value for part in options[name] for value in part] for name, *_ in FILTERS
+    )
     wanted = Selection(task, cell, _without_groups(backend, records), length)
     found = wanted.of(records)
     if missing := wanted.missing_lengths(found):
-        told = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")  # noqa: PLR2004
+        told = ", ".join(map(str, missing[:8])) + (
+            f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+        )  # noqa: PLR2004
         streams.note(f"no such record with T = {told}")
     return found
 

@@ -28,7 +28,9 @@ def settings_of(
     """
     _refuse_unknown_to(interpreters, options)
     if options["isolation"] != "launch" and options["launches"] > 1:
-        raise UsageError("--launches counts fresh processes, --isolation backend reuses them: leave one of them out")
+        raise UsageError(
+            "--launches counts fresh processes, --isolation backend reuses them: leave one of them out"
+        )
     threads = [trial.processors for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
     processors = usable(affinity) if options["jobs"] > 1 else affinity

@@ -12,5 +12,7 @@ def not_empty(_context: click.Context, _parameter: click.Parameter, value: str) 
         UsageError: it is empty, and so would be the start of every trial's id.
     """
     if not value.strip():
-        raise click.UsageError("the trial's id is empty: give its first digits; `harness report -f csv` lists them")
+        raise click.UsageError(
+            "the trial's id is empty: give its first digits; `harness report -f csv` lists them"
+        )
     return value

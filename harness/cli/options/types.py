@@ -33,7 +33,9 @@ class CommaList(Written):
         self.name = name
         self._convert = convert
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
         """Return the values of one comma list."""
         if isinstance(value, tuple):
             return value
@@ -90,12 +92,16 @@ class Lengths(Written):
 
     name = "25,50 | 32:1024:x2"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
         """Return the lengths of one comma list of numbers and ranges."""
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(length for part in str(value).split(",") for length in _lengths(part.strip()))
+            return tuple(
+                length for part in str(value).split(",") for length in _lengths(part.strip())
+            )
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
@@ -107,7 +113,9 @@ def _lengths(part: str) -> Sequence[int]:
     first, last, step = int(match[1]), int(match[2]), int(match[4])
     smallest = (1, _LEAST_FACTOR) if match[3] == "x" else (0, 1)
     if first > last or first < smallest[0] or step < smallest[1]:
-        raise ValueError("a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, STEP >= 1")
+        raise ValueError(
+            "a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, STEP >= 1"
+        )
     lengths: list[int] = []
     while first <= last and len(lengths) <= MOST_VALUES:
         lengths.append(first)
@@ -122,14 +130,20 @@ class Duration(Written):
 
     name = "10m"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Return seconds."""
         if isinstance(value, int | float):
             return float(value)
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
         seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
         if not 0 < seconds <= 30 * 24 * 3600:
-            self.fail(f"{value!r} is not a duration between 0 and 30 days; write 90s, 10m or 2h", param, ctx)
+            self.fail(
+                f"{value!r} is not a duration between 0 and 30 days; write 90s, 10m or 2h",
+                param,
+                ctx,
+            )
         return seconds
 
 
@@ -138,7 +152,9 @@ class Percentage(Written):
 
     name = "3%"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Return the fraction."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", str(value).strip())
         if not match or not float(match[1]) < 100:  # noqa: PLR2004
@@ -200,7 +216,9 @@ def _value(text: str) -> Any:
     except ValueError:
         return text
     except RecursionError:
-        raise click.BadParameter(f"{text[:20]}... is nested too deeply", param_hint="--set") from None
+        raise click.BadParameter(
+            f"{text[:20]}... is nested too deeply", param_hint="--set"
+        ) from None
     return text if isinstance(value, list | dict) else value
 
 
@@ -211,12 +229,17 @@ class Named(CommaList):
         super().__init__("NAME,...", _word)
         self._kind = kind
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         """Return the installed names that continue the last one of the list."""
         from harness.plugins import load_plugins
 
         before, comma, last = incomplete.rpartition(",")
         blocked = ctx.find_root().params.get("plugin") or ()
         plugins = load_plugins(word.removeprefix("no:") for word in blocked)
-        names = [*getattr(plugins, self._kind), *(plugins.groups if self._kind == "backends" else ())]
+        names = [
+            *getattr(plugins, self._kind),
+            *(plugins.groups if self._kind == "backends" else ()),
+        ]
         return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]

@@ -36,13 +36,25 @@ class Checked:
     @property
     def ran(self) -> set[tuple[str, str]]:
         """The variants with the cells of which something was checked."""
-        return {(result.variant, result.cell) for result in self.results if result.variant and not result.skipped}
+        return {
+            (result.variant, result.cell)
+            for result in self.results
+            if result.variant and not result.skipped
+        }
 
     def why_not(self, variant: str | None = None, cell: str | None = None) -> Iterator[str]:
         """Yield why nothing ran of a variant, a cell, or at all, as far as this backend had it: lost, or all n/a."""
-        lost = {name for name, place in self.lost if name in self.missing and _fits(name, place, variant, cell)}
+        lost = {
+            name
+            for name, place in self.lost
+            if name in self.missing and _fits(name, place, variant, cell)
+        }
         yield from (str(self.missing[name]) for name in sorted(lost))
-        results = [one for one in self.results if one.variant and _fits(one.variant, one.cell, variant, cell)]
+        results = [
+            one
+            for one in self.results
+            if one.variant and _fits(one.variant, one.cell, variant, cell)
+        ]
         if results and not lost and all(one.skipped for one in results):
             first, *others = dict.fromkeys(one.message for one in results)
             place = f"{self.wanted.backend.name}:{variant}" if variant else self.wanted.backend.name
@@ -60,7 +72,9 @@ def failures(results: Sequence[CheckResult]) -> int:
     return sum(not result.passed for result in results)
 
 
-def not_run(checked: Sequence[Checked], variants: Sequence[str], cells: Sequence[Cell], *, whole: bool) -> list[str]:
+def not_run(
+    checked: Sequence[Checked], variants: Sequence[str], cells: Sequence[Cell], *, whole: bool
+) -> list[str]:
     """Return what was named and has not run, each with the reason; where all has, whether anything was checked.
 
     Args:
@@ -83,12 +97,17 @@ def not_run(checked: Sequence[Checked], variants: Sequence[str], cells: Sequence
         if cell.name not in ran
     ]
     if not (ran or problems or any(failures(one.results) for one in checked)):
-        why = _reasons(checked) or "none of the checks applies to what was asked for; see `harness list`"
+        why = (
+            _reasons(checked)
+            or "none of the checks applies to what was asked for; see `harness list`"
+        )
         return [f"nothing was checked: {why}"]
     return problems
 
 
-def _reasons(checked: Sequence[Checked], variant: str | None = None, cell: str | None = None) -> str:
+def _reasons(
+    checked: Sequence[Checked], variant: str | None = None, cell: str | None = None
+) -> str:
     return "; ".join(dict.fromkeys(why for one in checked for why in one.why_not(variant, cell)))
 
 
@@ -98,7 +117,10 @@ def _named_of_a_backend(one: Checked, cells: Sequence[Cell]) -> Iterator[str]:
         if variant in one.missing:
             yield str(one.missing[variant])
         elif variant not in ran:
-            why = _reasons([one], variant) or f"it runs none of {', '.join(cell.name for cell in cells)}"
+            why = (
+                _reasons([one], variant)
+                or f"it runs none of {', '.join(cell.name for cell in cells)}"
+            )
             yield f"nothing was checked of {one.wanted.backend.name}:{variant}: {why}"
 
 
@@ -109,6 +131,10 @@ def _of_any_backend(checked: Sequence[Checked], variants: Sequence[str]) -> Iter
     told = {ALL, *done}.union(*(one.wanted.named for one in checked))
     for variant in variants:
         if variant not in told:
-            what = f"not all was checked as {variant}" if variant in begun else f"nothing was checked as {variant}"
+            what = (
+                f"not all was checked as {variant}"
+                if variant in begun
+                else f"nothing was checked as {variant}"
+            )
             why = "; ".join(str(one.missing[variant]) for one in checked if variant in one.missing)
             yield f"{what}: {why or _reasons(checked, variant) or f'{NOBODY} so'}"

@@ -14,12 +14,19 @@ from harness.sweep.estimate import Estimate
 
 
 def print_trials(
-    trials: Sequence[Trial], launches: int, format_: str, done: Mapping[str, int], estimate: Estimate | None = None
+    trials: Sequence[Trial],
+    launches: int,
+    format_: str,
+    done: Mapping[str, int],
+    estimate: Estimate | None = None,
 ) -> None:
     """Print one line or object per trial, then what is done, what is left and how long it may take, and the count."""
     if format_ == "json":
         for trial in trials:
-            facts = {"launches": launches, "launches_done": min(launches, done.get(trial.trial_id, 0))}
+            facts = {
+                "launches": launches,
+                "launches_done": min(launches, done.get(trial.trial_id, 0)),
+            }
             click.echo(json.dumps({"trial_id": trial.trial_id, **trial.content(), **facts}))
         return
     names = list(varying(trials))
@@ -32,4 +39,6 @@ def print_trials(
         click.echo(f"{had} of {counted(launches * len(trials), 'launch')} {are(had)} done")
     if estimate is not None and estimate.known + estimate.unknown:
         click.echo(str(estimate))
-    click.echo(counted(len(trials), "trial") + (f", {launches} launches each" if launches > 1 else ""))
+    click.echo(
+        counted(len(trials), "trial") + (f", {launches} launches each" if launches > 1 else "")
+    )

@@ -19,7 +19,9 @@ def check_page(format_: str, output: Path | None) -> bool:
     if format_ != "html":
         return False
     if output is None and sys.stdout.isatty():
-        raise UsageError("a page is for a browser, not for a terminal: write it to a file with --output report.html")
+        raise UsageError(
+            "a page is for a browser, not for a terminal: write it to a file with --output report.html"
+        )
     return True
 
 

@@ -13,7 +13,9 @@ from harness.contract import Record, UsageError
 PICTURES = ("png", "svg")
 
 
-def check_picture(chart: str | None, format_: str, output: Path | None, relative: str | None) -> bool:
+def check_picture(
+    chart: str | None, format_: str, output: Path | None, relative: str | None
+) -> bool:
     """Say whether a picture is asked for, before anything is read.
 
     Raises:
@@ -27,12 +29,18 @@ def check_picture(chart: str | None, format_: str, output: Path | None, relative
     from harness_results.charts import all_charts, chart_named
 
     if chart is None:
-        raise click.UsageError(f"--format {format_} draws one chart: name it with --chart: {', '.join(all_charts())}")
+        raise click.UsageError(
+            f"--format {format_} draws one chart: name it with --chart: {', '.join(all_charts())}"
+        )
     if relative is not None:
-        raise click.UsageError("--relative is a table, and --chart a picture: leave one of them out")
+        raise click.UsageError(
+            "--relative is a table, and --chart a picture: leave one of them out"
+        )
     chart_named(chart)
     if output is None and is_terminal():
-        raise UsageError(f"a picture is not for a terminal: write it to a file with --output {chart}.{format_}")
+        raise UsageError(
+            f"a picture is not for a terminal: write it to a file with --output {chart}.{format_}"
+        )
     return True
 
 

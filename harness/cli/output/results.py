@@ -17,7 +17,9 @@ from harness.contract import Record, UsageError
 
 PIPE_WIDTH = 120  # where stdout is no terminal
 SQLITE_MAGIC = b"SQLite format 3\0"
-JOURNAL = "-journal"  # what SQLite adds to the name of a file while it writes, to undo what was half done
+JOURNAL = (
+    "-journal"  # what SQLite adds to the name of a file while it writes, to undo what was half done
+)
 
 
 def stdout_console() -> Console:
@@ -26,12 +28,18 @@ def stdout_console() -> Console:
     It keeps to the stdout of now, also while that is sent elsewhere, as what a plugin prints is.
     """
     console = Console(file=sys.stdout, highlight=False)
-    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
+    return (
+        console
+        if console.is_terminal
+        else Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
+    )
 
 
 def file_console(file: IO[str]) -> Console:
     """Return a console on a file: what a pipe gets, whatever the surroundings ask of terminals."""
-    return Console(file=file, highlight=False, width=PIPE_WIDTH, color_system=None, force_terminal=False)
+    return Console(
+        file=file, highlight=False, width=PIPE_WIDTH, color_system=None, force_terminal=False
+    )
 
 
 def write_text(text: str, output: Path | None) -> None:
@@ -74,14 +82,18 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
+        raise UsageError(
+            f"cannot write {output}: {error.strerror}; choose another --output"
+        ) from error
 
 
 def _check_no_store(place: Path) -> None:
     for database in (place, place.with_name(place.name.removesuffix(JOURNAL) or place.name)):
         if _is_database(database):
             what = "a database" if database == place else f"the journal of the database {database}"
-            raise UsageError(f"{place} is {what}, and would be overwritten; choose another --output")
+            raise UsageError(
+                f"{place} is {what}, and would be overwritten; choose another --output"
+            )
 
 
 def _is_database(place: Path) -> bool:

@@ -36,7 +36,9 @@ def write_report(records: Sequence[Record], format_: str, output: Path | None) -
         _write_tables(records, output)
         return
     module, name = TEXTS[format_]
-    to_text: Callable[[Sequence[Record]], str] = getattr(import_module(f"harness_results.render.{module}"), name)
+    to_text: Callable[[Sequence[Record]], str] = getattr(
+        import_module(f"harness_results.render.{module}"), name
+    )
     with written(output) as file:
         file.write(to_text(records))
 

@@ -13,7 +13,13 @@ import rich_click as click
 from rich.markup import escape
 
 from harness.cli.main import NOT_OK, OK
-from harness.cli.options.check import Wanted, missing_here, tell_skipped, wanted_backends, why_nothing
+from harness.cli.options.check import (
+    Wanted,
+    missing_here,
+    tell_skipped,
+    wanted_backends,
+    why_nothing,
+)
 from harness.cli.options.types import WORDS, Named
 from harness.cli.output.check import Checked, failures, not_run
 from harness.cli.output.results import stdout_console
@@ -34,14 +40,33 @@ Words = tuple[tuple[str, ...], ...]
 
 
 @click.command("check")
-@click.option("--backend", "-b", "names", type=Named("backends"), multiple=True, help="Only these.  [default: all]")
-@click.option("--cell", "-c", "cells", type=Named("cells"), multiple=True, help="Only these.  [default: all]")
-@click.option("--variant", "variants", type=WORDS, multiple=True, help="Only these variants.  [default: all]")
+@click.option(
+    "--backend",
+    "-b",
+    "names",
+    type=Named("backends"),
+    multiple=True,
+    help="Only these.  [default: all]",
+)
+@click.option(
+    "--cell", "-c", "cells", type=Named("cells"), multiple=True, help="Only these.  [default: all]"
+)
+@click.option(
+    "--variant", "variants", type=WORDS, multiple=True, help="Only these variants.  [default: all]"
+)
 @click.option("--grid", type=click.Choice(GRIDS), default="cover", show_default=True,
               help="Shapes at which to compare: a dozen in which all pairs of sizes meet, all, or none.")  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Show every check, not only those that fail.")
 @click.pass_obj
-def command(blocked: tuple[str, ...], /, names: Words, cells: Words, variants: Words, grid: str, verbose: bool) -> int:
+def command(
+    blocked: tuple[str, ...],
+    /,
+    names: Words,
+    cells: Words,
+    variants: Words,
+    grid: str,
+    verbose: bool,
+) -> int:
     """Prove that a backend computes the same function as the float64 reference, at every cell and variant.
 
     Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and whether the
@@ -103,7 +128,12 @@ def _bound_threads(plugins: Plugins) -> dict[str, BrokenAnswerError]:
 
 
 def _checks(
-    wanted: Wanted, reference: Backend, cells: Sequence[Cell], plugins: Plugins, grid: str, console: Console
+    wanted: Wanted,
+    reference: Backend,
+    cells: Sequence[Cell],
+    plugins: Plugins,
+    grid: str,
+    console: Console,
 ) -> list[Check]:
     """Return the checks of a backend, and say what of it cannot be checked here."""
     from harness.testing import checks_for_backend
@@ -115,7 +145,11 @@ def _checks(
         tell_skipped(console, f"{wanted.backend.name}: {reason}")
         return []
     kind = next(one for one in GRIDS if one == grid)
-    return list(checks_for_backend(wanted.backend, reference, cells, variants=sorted(wanted.only) or None, grid=kind))
+    return list(
+        checks_for_backend(
+            wanted.backend, reference, cells, variants=sorted(wanted.only) or None, grid=kind
+        )
+    )
 
 
 def _check(
@@ -141,7 +175,11 @@ def _check(
                 note(at)
             with console.status(escape(at)), redirect_stdout(sys.stderr):  # of what a plugin prints
                 result = run_check(check)
-            if not result.passed and check.variant and (why := missing_here(wanted.backend).get(check.variant)):
+            if (
+                not result.passed
+                and check.variant
+                and (why := missing_here(wanted.backend).get(check.variant))
+            ):
                 lost.add(check.variant)
                 if check.variant not in wanted.named:  # else it is the error in which all ends
                     tell_skipped(console, str(why))
@@ -168,7 +206,15 @@ def _sum(name: str, results: Sequence[CheckResult]) -> str:
 
 
 def _line(backend: str, result: CheckResult) -> str:
-    word = "[yellow]n/a [/]" if result.skipped else "[green]ok  [/]" if result.passed else "[red]FAIL[/]"
+    word = (
+        "[yellow]n/a [/]"
+        if result.skipped
+        else "[green]ok  [/]"
+        if result.passed
+        else "[red]FAIL[/]"
+    )
     place = ":".join(part for part in (backend, result.variant) if part)
-    about = f"{place} {result.cell} {result.name}" + (f": {result.message}" if result.message else "")
+    about = f"{place} {result.cell} {result.name}" + (
+        f": {result.message}" if result.message else ""
+    )
     return f"{word} {escape(printable(about))}"

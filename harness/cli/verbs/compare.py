@@ -31,14 +31,28 @@ NOTHING_TOLD = ("missing", "new", "not_comparable")
 @click.argument("base")
 @click.argument("new")
 @store_option
-@click.option("--by", metavar="AXIS", help="Compare two values of a field of the trials: python, backend, dtype, ...")
+@click.option(
+    "--by",
+    metavar="AXIS",
+    help="Compare two values of a field of the trials: python, backend, dtype, ...",
+)
 @run_option("With --by: within this run", "last")
 @click.option("--fail-on", multiple=True, metavar="METRIC:5%|METRIC:0.02|cannot-tell", help=FAIL_ON)
-@click.option("--allow", multiple=True, metavar="VERDICT,...", help=f"No regression: {', '.join(ALLOWED)}.")
-@click.option("--drift", type=Percentage(), help="Of the machine, between sides not interleaved.  [default: 10%]")
+@click.option(
+    "--allow", multiple=True, metavar="VERDICT,...", help=f"No regression: {', '.join(ALLOWED)}."
+)
+@click.option(
+    "--drift",
+    type=Percentage(),
+    help="Of the machine, between sides not interleaved.  [default: 10%]",
+)
 @click.option("--allow-mixed", is_flag=True, help="Compare although the environments differ.")
-@click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option(
+    "--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True
+)
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+)
 def command(base: str, new: str, **options: Any) -> int:
     """Compare BASE with NEW: two stores, two runs of a store, or two engines or interpreters of one run.
 
@@ -72,8 +86,12 @@ def command(base: str, new: str, **options: Any) -> int:
         fail_on_doubt=doubt,
     )  # fmt: skip
     if not found.comparable:
-        also = other_differences(left.records[0].trial, right.records[0].trial, axis) if axis else ""
-        sys.stderr.write(f"nothing is compared: {left.name} and {right.name} have no trial in common{also}\n")
+        also = (
+            other_differences(left.records[0].trial, right.records[0].trial, axis) if axis else ""
+        )
+        sys.stderr.write(
+            f"nothing is compared: {left.name} and {right.name} have no trial in common{also}\n"
+        )
         return NOTHING_COMPARABLE
     _show(replace(found, sides=(left.name, right.name)), axis, options)
     if any(row.regressions for row in found.rows):

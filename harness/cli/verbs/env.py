@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command("env")
-@click.option("--format", "-f", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "-f",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+)
 @click.pass_obj
 def command(blocked: tuple[str, ...], format_: str) -> int:
     """Print hardware, libraries, plugins and the variables that matter."""

@@ -14,8 +14,17 @@ from harness.contract.names import printable
 
 @click.command("export")
 @click.argument("store", default=default_store, metavar="[STORE]")
-@click.option("--to", "target", type=click.Choice(["tensorboard", "mlflow"]), required=True, help="The tool.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder.")
+@click.option(
+    "--to", "target", type=click.Choice(["tensorboard", "mlflow"]), required=True, help="The tool."
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The folder.",
+)
 @run_option("Only this run", "all")
 def command(store: str, target: str, output: Path, run: str | None) -> int:
     """Write the trials of a STORE as the files of TensorBoard or MLflow: curves, settings, figures, status.
@@ -33,6 +42,9 @@ def command(store: str, target: str, output: Path, run: str | None) -> int:
     with Store.open(store, create=False) as opened:
         count = export(opened, form, output, opened.run_named(run))
     click.echo(
-        printable(f"{counted(count, 'trial')} written to {output}. To look: {form.how_to_look(output)}"), err=True
+        printable(
+            f"{counted(count, 'trial')} written to {output}. To look: {form.how_to_look(output)}"
+        ),
+        err=True,
     )
     return OK

@@ -28,7 +28,14 @@ _BELOW = ("missing_variants", "deviations")  # sentences: below the table, not i
 
 @click.command("list")
 @click.argument("kind", required=False, type=click.Choice(KINDS))
-@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "-f",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+)
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
     """List backends, tasks, cells or plugins; nothing heavy is imported to answer."""
@@ -37,7 +44,9 @@ def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
     for one in [kind] if kind else KINDS:
         rows = _ROWS[one](plugins)
         if format_ == "json":
-            sys.stdout.writelines(json.dumps({"kind": one.removesuffix("s"), **row}) + "\n" for row in rows)
+            sys.stdout.writelines(
+                json.dumps({"kind": one.removesuffix("s"), **row}) + "\n" for row in rows
+            )
         else:
             console.print(_table(one, rows))
             for note in _NOTES[one](rows) if one in _NOTES else ():
@@ -47,7 +56,11 @@ def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
 
 def _table(title: str, rows: list[Row]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
-    names = [name for name in (rows[0] if rows else ("name",)) if name not in _BELOW and _is_told(name, rows)]
+    names = [
+        name
+        for name in (rows[0] if rows else ("name",))
+        if name not in _BELOW and _is_told(name, rows)
+    ]
     for name in names:
         table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
@@ -68,7 +81,8 @@ def _text(value: Any) -> str:
 def _backends(plugins: Plugins) -> list[Row]:
     rows = [_backend_row(backend, plugins) for backend in plugins.backends.values()]
     return rows + [
-        _NO_ANSWERS | {"name": one.name, "status": f"broken: {one.reason}. Cure: {one.cure}"} for one in plugins.broken
+        _NO_ANSWERS | {"name": one.name, "status": f"broken: {one.reason}. Cure: {one.cure}"}
+        for one in plugins.broken
     ]
 
 
@@ -82,14 +96,18 @@ def _backend_row(backend: Backend, plugins: Plugins) -> Row:
         offered = {cell.name: query.variants(backend, cell) for cell in plugins.cells.values()}
         row["variants"] = list(dict.fromkeys(name for names in offered.values() for name in names))
         absent = query.missing_variants(backend)
-        row["missing_variants"] = {name: f"{one.reason}. Cure: {one.cure}" for name, one in absent.items()}
+        row["missing_variants"] = {
+            name: f"{one.reason}. Cure: {one.cure}" for name, one in absent.items()
+        }
         row["deviations"] = _deviations(backend, plugins, offered)
         return row if missing else row | {"versions": query.versions(backend)}
     except BrokenAnswerError as error:  # one whose library is missing may say no more than that
         return row if missing else row | {"status": query.without_name(backend, error)}
 
 
-def _deviations(backend: Backend, plugins: Plugins, offered: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _deviations(
+    backend: Backend, plugins: Plugins, offered: Mapping[str, tuple[str, ...]]
+) -> dict[str, str]:
     """Return ``cell variant`` -> how it differs from the cell's equations."""
     found = {
         f"{cell} {variant}": query.deviation(backend, plugins.cells[cell], variant)
@@ -101,7 +119,10 @@ def _deviations(backend: Backend, plugins: Plugins, offered: Mapping[str, tuple[
 
 def _backend_notes(rows: list[Row]) -> Iterator[str]:
     for row in rows:
-        yield from (f"{row['name']}:{name} is missing: {why}" for name, why in row["missing_variants"].items())
+        yield from (
+            f"{row['name']}:{name} is missing: {why}"
+            for name, why in row["missing_variants"].items()
+        )
         places: dict[str, list[str]] = {}
         for place, deviation in row["deviations"].items():
             places.setdefault(deviation, []).append(place)
@@ -114,7 +135,9 @@ def _tasks(plugins: Plugins) -> list[Row]:
         {
             "name": name,
             "summary": _summary(task),
-            "options": [f"{key}={field.default}" for key, field in task.Options.model_fields.items()],
+            "options": [
+                f"{key}={field.default}" for key, field in task.Options.model_fields.items()
+            ],
         }
         for name, task in plugins.tasks.items()
     ]
@@ -122,7 +145,12 @@ def _tasks(plugins: Plugins) -> list[Row]:
 
 def _cells(plugins: Plugins) -> list[Row]:
     return [
-        {"name": name, "gates": list(cell.gates), "states": list(cell.states), "summary": _summary(type(cell))}
+        {
+            "name": name,
+            "gates": list(cell.gates),
+            "states": list(cell.states),
+            "summary": _summary(type(cell)),
+        }
         for name, cell in plugins.cells.items()
     ]
 
@@ -146,7 +174,10 @@ def _plugins(plugins: Plugins) -> list[Row]:
         }
         for one in plugins.broken
     ]
-    return rows + [{"name": name, "distribution": "", "status": "blocked", "offers": []} for name in plugins.blocked]
+    return rows + [
+        {"name": name, "distribution": "", "status": "blocked", "offers": []}
+        for name in plugins.blocked
+    ]
 
 
 def _summary(described: type[Cell] | type) -> str:

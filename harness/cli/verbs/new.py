@@ -13,7 +13,10 @@ from harness.cli.main import OK
 @click.argument("kind", type=click.Choice(["backend", "task", "cell"]))
 @click.argument("name")
 @click.option(
-    "--directory", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where the package goes."
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where the package goes.",
 )
 def command(kind: str, name: str, directory: Path) -> int:
     """Write a small package that installs with pip, runs, and passes its conformance tests."""

@@ -25,7 +25,14 @@ def command() -> None:
 
 @command.command("show")
 @PLAN
-@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "-f",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+)
 @click.pass_obj
 def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
     """Print the trials of a PLAN.toml: the settings in which they differ, one trial per line."""
@@ -46,7 +53,9 @@ def validate(blocked: tuple[str, ...], plan: Path) -> int:
 
     request, trials = _read(plan, blocked)
     launches = request.launches or 1
-    told = f"{plan}: {counted(len(trials), 'trial')}" + (f", {launches} launches each" if launches > 1 else "")
+    told = f"{plan}: {counted(len(trials), 'trial')}" + (
+        f", {launches} launches each" if launches > 1 else ""
+    )
     click.echo(printable(told))
     return OK
 

@@ -18,19 +18,37 @@ from harness.contract import Record, UsageError
 
 def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None:
-        raise click.UsageError(f"the store is an argument here, without --store: harness report {shlex.quote(value)}")
+        raise click.UsageError(
+            f"the store is an argument here, without --store: harness report {shlex.quote(value)}"
+        )
 
 
 @click.command("report")
 @click.argument("stores", nargs=-1, metavar="[STORE...]")
 @filter_options
-@click.option("--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option(
+    "--format", "-f", "format_", type=click.Choice(FORMATS), default="table", show_default=True
+)
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+)
 @run_option("Only the launches of this run", "all, latest")
-@click.option("--relative", metavar="ENGINE", help="Throughput of all engines as multiples of this one's instead.")
-@click.option("--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow.")
-@click.option("--serve", is_flag=True, help="Serve the page on this machine alone while a sweep runs, until Ctrl-C.")
-@click.option("--port", type=click.IntRange(1, 65535), help="With --serve.  [default: any that is free]")
+@click.option(
+    "--relative",
+    metavar="ENGINE",
+    help="Throughput of all engines as multiples of this one's instead.",
+)
+@click.option(
+    "--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow."
+)
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Serve the page on this machine alone while a sweep runs, until Ctrl-C.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="With --serve.  [default: any that is free]"
+)
 @click.option("--store", hidden=True, expose_value=False, callback=_refuse_store)
 def command(
     stores: tuple[str, ...],
@@ -63,9 +81,13 @@ def command(
     drawn = check_picture(chart, format_, output, relative)
     as_page = check_page(format_, output) and relative is None
     whole = drawn or as_page
-    records = latest(record for store in places for record in _records(store, run, with_curves=whole))
+    records = latest(
+        record for store in places for record in _records(store, run, with_curves=whole)
+    )
     if not records:
-        raise UsageError("the store holds no record: run something with `harness run`, or name another store")
+        raise UsageError(
+            "the store holds no record: run something with `harness run`, or name another store"
+        )
     records = chosen(records, filters)
     if drawn:
         write_picture(records, str(chart), format_, output)

@@ -31,20 +31,36 @@ CONFIRM_ABOVE = 1000
 @click.command("run")
 @click.argument("plan", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @axis_options
-@click.option("--set", "set_", multiple=True, metavar="task.NAME.OPTION=VALUE", help="Set an option of a task.")
+@click.option(
+    "--set",
+    "set_",
+    multiple=True,
+    metavar="task.NAME.OPTION=VALUE",
+    help="Set an option of a task.",
+)
 @store_option
 @click.option(
-    "--launches", type=click.IntRange(1, MOST_LAUNCHES), help="Fresh processes per trial, interleaved.  [default: 1]"
+    "--launches",
+    type=click.IntRange(1, MOST_LAUNCHES),
+    help="Fresh processes per trial, interleaved.  [default: 1]",
 )
-@click.option("--fast", is_flag=True, help="One launch, evaluated at the start and the end only, no sample.")
+@click.option(
+    "--fast", is_flag=True, help="One launch, evaluated at the start and the end only, no sample."
+)
 @click.option("--rigorous", is_flag=True, help="Ten launches: intervals that settle an argument.")
 @click.option("--order-seed", type=click.IntRange(0), help="Shuffles the launches.  [default: 0]")
-@click.option("--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]")
+@click.option(
+    "--affinity", metavar="0,2|0-3", help="The processors on which to run.  [default: any]"
+)
 @click.option("--jobs", "-j", type=click.IntRange(1, 4096), default=1, show_default=True,
               help="Launches at once, each on processors of its own; their speeds are marked.")  # fmt: skip
 @click.option("--isolation", type=click.Choice(["launch", "backend"]), default="launch", show_default=True,
               help="What has a process of its own; backend: quicker, to explore.")  # fmt: skip
-@click.option("--gpus", metavar="0,1", help="Cards to use, by their driver's numbers, one launch on each at a time.")
+@click.option(
+    "--gpus",
+    metavar="0,1",
+    help="Cards to use, by their driver's numbers, one launch on each at a time.",
+)
 @click.option(
     "--python",
     "pythons",
@@ -53,20 +69,35 @@ CONFIRM_ABOVE = 1000
     help="Another interpreter with a harness of its own; repeat to compare several, interleaved.",
 )
 @executor_options
-@click.option("--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]")
-@click.option("--memory-limit", type=Size(), help="What one launch may hold.  [default: all but a reserve]")
+@click.option(
+    "--timeout", type=Duration(), help="The longest that one launch may take.  [default: no limit]"
+)
+@click.option(
+    "--memory-limit", type=Size(), help="What one launch may hold.  [default: all but a reserve]"
+)
 @click.option("--retries", type=click.IntRange(0, MOST_RETRIES),
               help="Tries more where a launch fails, crashes, or lacks time or memory.  [default: 0]")  # fmt: skip
-@click.option("--retry-failed", is_flag=True, help="Measure again what the store has that did not end ok.")
+@click.option(
+    "--retry-failed", is_flag=True, help="Measure again what the store has that did not end ok."
+)
 @click.option("--fresh", is_flag=True, help="Measure all again, whatever the store has.")
-@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", help="What to print.")
+@click.option(
+    "--format",
+    "-f",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="What to print.",
+)
 @click.option("--sample", "sample_length", type=click.IntRange(0, 100_000),
               help="Characters of text to sample from each text model.  [default: 300]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the trials and run nothing.")
 @click.option("--yes", is_flag=True, help=f"Run more than {CONFIRM_ABOVE} launches without asking.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 @click.pass_obj
-def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...], **options: Any) -> int:
+def command(
+    blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...], **options: Any
+) -> int:
     """Train and measure recurrent networks: every combination of the comma lists given, or of a PLAN.toml.
 
     What the store has of them is not measured again. Results go to stdout and to the store, progress to stderr. With no
@@ -104,7 +135,9 @@ def command(blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...
 
 def _mode(*, fresh: bool, retry_failed: bool) -> Mode:
     if fresh and retry_failed:
-        raise UsageError("--fresh measures all again, what failed included: leave --retry-failed out")
+        raise UsageError(
+            "--fresh measures all again, what failed included: leave --retry-failed out"
+        )
     return "fresh" if fresh else "retry_failed" if retry_failed else "resume"
 
 
@@ -112,7 +145,9 @@ def _confirm(launches: int, *, yes: bool) -> None:
     if launches <= CONFIRM_ABOVE or yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError(f"the plan has {launches:,} launches, more than {CONFIRM_ABOVE:,}: add --yes to run them all")
+        raise UsageError(
+            f"the plan has {launches:,} launches, more than {CONFIRM_ABOVE:,}: add --yes to run them all"
+        )
     click.confirm(f"The plan has {launches:,} launches. Run them all?", abort=True, err=True)
 
 
@@ -129,7 +164,9 @@ def _dry_run(agenda: Agenda, options: dict[str, Any]) -> int:
     return OK
 
 
-def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options: dict[str, Any]) -> int:
+def _measure(
+    agenda: Agenda, plugins: Plugins, settings: LocalSettings, options: dict[str, Any]
+) -> int:
     from harness.api import Session, checkpoint_folder, log_folder
     from harness.cli.signals import stopping_on_signals
     from harness.progress import ProgressView
@@ -140,14 +177,18 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
     store, failed, taken = options["store"], False, len(agenda.ended)
     with (
         Store.open(store, create=bool(agenda.left)) as opened,
-        ProgressView(taken + len(agenda.left), taken=taken, quiet=options["quiet"], names=agenda.varying) as view,
+        ProgressView(
+            taken + len(agenda.left), taken=taken, quiet=options["quiet"], names=agenda.varying
+        ) as view,
     ):
         for note in agenda.notes(store):
             view.note(f"note: {note}")
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
             folder, logs = checkpoint_folder(store), log_folder(store)
-            session = Session(opened, command, plugins, folder, stop, executor=options["executor"], logs=logs)
+            session = Session(
+                opened, command, plugins, folder, stop, executor=options["executor"], logs=logs
+            )
             measured = 0
             try:
                 for _ in session.carry_out(agenda, settings, view):
@@ -167,7 +208,9 @@ def _measure(agenda: Agenda, plugins: Plugins, settings: LocalSettings, options:
     return NOT_OK if failed or any(record.status != "ok" for record in records) else OK
 
 
-def _tell_interrupted(view: ProgressView, store: str, measured: int, left: int, agenda: Agenda) -> None:
+def _tell_interrupted(
+    view: ProgressView, store: str, measured: int, left: int, agenda: Agenda
+) -> None:
     what = counted(left, "launch" if agenda.launches > 1 else "trial")
     stored = f"{counted(measured, 'record')} {are(measured)} stored"
     view.note(f"interrupted: {stored}, {what} {'was' if left == 1 else 'were'} not started.")

@@ -19,12 +19,25 @@ from harness_results.text.format import safe
 @click.command("sample")
 @click.argument("trial", callback=not_empty)
 @store_option
-@click.option("--length", "-n", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Characters.")
+@click.option(
+    "--length",
+    "-n",
+    type=click.IntRange(1, 1_000_000),
+    default=500,
+    show_default=True,
+    help="Characters.",
+)
 @click.option("--temperature", type=click.FloatRange(0, 100), default=0.8, show_default=True,
               help="p proportional to exp(logit / temperature); 0 takes the likeliest.")  # fmt: skip
 @click.option("--prime", help="Text to start from.  [default: a line break]")
-@click.option("--seed", type=click.IntRange(0), help="For the same text again.  [default: a new one each time]")
-def command(trial: str, store: str, length: int, temperature: float, prime: str | None, seed: int | None) -> int:
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="For the same text again.  [default: a new one each time]",
+)
+def command(
+    trial: str, store: str, length: int, temperature: float, prime: str | None, seed: int | None
+) -> int:
     """Draw text from the network that TRIAL trained (a trial id, its first digits, or a .safetensors file)."""
     checkpoint = Path(trial) if trial.endswith(".safetensors") else _stored(trial, store)
     seed = secrets.randbits(31) if seed is None else seed
@@ -44,5 +57,7 @@ def _stored(trial: str, store: str) -> Path:
     if beside and beside.exists():
         return beside
     if not written:
-        raise UsageError(f"trial {record.trial.trial_id} ({record.status}) left no checkpoint: only trained ones do")
+        raise UsageError(
+            f"trial {record.trial.trial_id} ({record.status}) left no checkpoint: only trained ones do"
+        )
     return Path(str(written))

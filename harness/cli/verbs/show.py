@@ -21,7 +21,14 @@ from harness_results.text.format import safe
 @click.command("show")
 @click.argument("trial", callback=not_empty)
 @store_option
-@click.option("--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "-f",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+)
 @click.option("--log", is_flag=True, help="What its workers printed, and nothing else.")
 def command(trial: str, store: str, format_: str, *, log: bool) -> int:
     """Show a TRIAL (its id, or the first digits): figures, curves, samples, environment, the log of a failure."""

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 @click.command("status")
 @click.argument("store", required=False, default=default_store)
-@click.option("--format", "-f", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "-f",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+)
 def command(store: str, format_: str) -> int:
     """Say how far the sweeps are that measure into STORE: done, running, failed, left, and when they will end.
 
@@ -30,7 +37,9 @@ def command(store: str, format_: str) -> int:
     from harness_results.store.store import Store
 
     with Store.open(store, create=False) as opened:
-        found = [_facts(opened, driver) for driver in (opened.ledger.drivers() if opened.ledger else ())]
+        found = [
+            _facts(opened, driver) for driver in (opened.ledger.drivers() if opened.ledger else ())
+        ]
         last = _last(opened)
     if format_ == "json":
         sys.stdout.write(json.dumps({"sweeps": found, "last_run": last}) + "\n")
@@ -121,4 +130,7 @@ def _again(run: Mapping[str, Any]) -> str:
 
 
 def _ended(statuses: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in statuses.items()) or "no launch ended"
+    return (
+        ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in statuses.items())
+        or "no launch ended"
+    )

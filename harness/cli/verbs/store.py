@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 EXPORTS = ("csv", "jsonl", "parquet")
 _place = click.argument("store", default=default_store, metavar="[STORE]")
 _format = click.option(
-    "--format", "-f", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "-f",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
 )
 
 
@@ -46,7 +51,13 @@ def check(store: str, format_: str) -> int:
     with Store.open(store, create=False) as opened:
         found, name = check_store(opened), opened.name
     if format_ == "json":
-        _print_json({"store": name, "records": found.records, "damages": [vars(one) for one in found.damages]})
+        _print_json(
+            {
+                "store": name,
+                "records": found.records,
+                "damages": [vars(one) for one in found.damages],
+            }
+        )
     else:
         for damage in found.damages:
             click.echo(printable(f"damaged: {damage.where}: {damage.what}"))
@@ -78,7 +89,13 @@ def info(store: str, format_: str) -> int:
 
 @command.command("merge")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--into", "target", required=True, metavar="STORE", help="Where all goes; made where it is missing.")
+@click.option(
+    "--into",
+    "target",
+    required=True,
+    metavar="STORE",
+    help="Where all goes; made where it is missing.",
+)
 def merge(sources: tuple[str, ...], target: str) -> int:
     """Add the runs of all SOURCE stores to another; what it has already is not added again.
 
@@ -88,7 +105,10 @@ def merge(sources: tuple[str, ...], target: str) -> int:
     from harness_results.store.store import Store
 
     with ExitStack() as stack:
-        opened = [stack.enter_context(Store.open(source, create=False)) for source in dict.fromkeys(sources)]
+        opened = [
+            stack.enter_context(Store.open(source, create=False))
+            for source in dict.fromkeys(sources)
+        ]
         results = merge_stores(stack.enter_context(Store.open(target)), opened)
     for result in results:
         _tell(result)
@@ -97,8 +117,12 @@ def merge(sources: tuple[str, ...], target: str) -> int:
 
 @command.command("export")
 @_place
-@click.option("--format", "-f", "format_", type=click.Choice(EXPORTS), default="csv", show_default=True)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option(
+    "--format", "-f", "format_", type=click.Choice(EXPORTS), default="csv", show_default=True
+)
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+)
 @run_option("Only this run", "all")
 @click.option("--curves", is_flag=True, help="The curves too (not in CSV).")
 def export(store: str, format_: str, output: Path | None, run: str | None, *, curves: bool) -> int:
@@ -137,7 +161,9 @@ def _tell(result: Merged) -> None:
 
 
 def _info_lines(found: dict[str, Any]) -> Iterator[str]:
-    statuses = ", ".join(f"{count:,} {status}" for status, count in found["statuses"].items()) or "none"
+    statuses = (
+        ", ".join(f"{count:,} {status}" for status, count in found["statuses"].items()) or "none"
+    )
     yield f"store         {found['store']}"
     yield f"version       {found['version']}"
     yield f"size          {_size(found['size_bytes'])}"

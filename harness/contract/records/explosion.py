@@ -35,14 +35,18 @@ def flow_explodes(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool
     Both the fitted factor and the first time step's norm must say so: a curve that falls and rises again is no growth.
     """
     flows = _flows(curves)
-    decays = [(flow.get("decay"), flow) for flow in flows] + [(figures.get("gradient_decay"), (*flows, {})[0])]
+    decays = [(flow.get("decay"), flow) for flow in flows] + [
+        (figures.get("gradient_decay"), (*flows, {})[0])
+    ]
     return any(_is_above(decay, EXPLODING_DECAY) and _reaches_up(flow) for decay, flow in decays)
 
 
 def _flows(curves: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the flows that a record has, the last one first."""
     curve = curves.get("gradient_flow")
-    flows = [curve.get(moment) for moment in ("final", "initial")] if isinstance(curve, Mapping) else []
+    flows = (
+        [curve.get(moment) for moment in ("final", "initial")] if isinstance(curve, Mapping) else []
+    )
     return [flow for flow in flows if isinstance(flow, Mapping)]
 
 
@@ -54,7 +58,9 @@ def _reaches_up(flow: Mapping[str, Any]) -> bool:
     first, last, lag = norms[0], norms[-1], lags[-1]
     if not _is_above(first, 0.0) or not _is_above(lag, 0.0):
         return False
-    return last is None or _is_above(last, first * EXPLODING_DECAY ** min(lag, 10_000))  # None: beyond any number
+    return last is None or _is_above(
+        last, first * EXPLODING_DECAY ** min(lag, 10_000)
+    )  # None: beyond any number
 
 
 def _is_above(value: Any, bound: float) -> bool:

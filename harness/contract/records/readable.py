@@ -18,11 +18,15 @@ LONGEST = 100  # characters of a name in the flag
 NAMED = 8  # of the values that cannot be read, in the flag
 UNREADABLE = "the stored record holds values that cannot be read: {}"
 
-Read = Callable[[Any, list[str]], Any]  # (value, names of the values left out so far) -> the value, or _OUT
+Read = Callable[
+    [Any, list[str]], Any
+]  # (value, names of the values left out so far) -> the value, or _OUT
 _OUT = object()  # marks a value that is left out
 
 
-def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool], statuses: Collection[str]) -> dict[str, Any]:
+def readable(
+    content: Mapping[str, Any], figure_names: Mapping[str, bool], statuses: Collection[str]
+) -> dict[str, Any]:
     """Return the parts of a record (``figures``, ``curves``, ``details``, ``environment``, texts) as they can be read.
 
     Args:
@@ -31,13 +35,17 @@ def readable(content: Mapping[str, Any], figure_names: Mapping[str, bool], statu
         statuses: that a launch may end with.
     """
     left: list[str] = []
-    kinds = {name: _figure(name, signed=signed) for name, signed in figure_names.items()} | {"solved": _none_or(_bool)}
+    kinds = {name: _figure(name, signed=signed) for name, signed in figure_names.items()} | {
+        "solved": _none_or(_bool)
+    }
     figures = _mapping(kinds)
     launch = {**kinds, "status": _status(statuses), "started_at": _TEXT, "wall_seconds": _LEAST}
     details = _mapping({**_DETAILS, "launch_figures": _list(_mapping(launch))})
     readers = {"figures": figures, "curves": _MANY, "details": details, "environment": _ENVIRONMENT}
     items = _items(content, readers, _TEXT, left)
-    parts: dict[str, Any] = {name: None if value is _OUT else value for name, value in items.items()}
+    parts: dict[str, Any] = {
+        name: None if value is _OUT else value for name, value in items.items()
+    }
     if left:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         flag = UNREADABLE.format(", ".join(name[1:LONGEST] for name in left[:NAMED]) + more)
@@ -66,7 +74,11 @@ def _status(statuses: Collection[str]) -> Read:
 
 def _within(least: float, most: float) -> Read:
     def read(value: Any, left: list[str]) -> Any:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+        good = (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and least <= value <= most
+        )
         return value if good else _without(left)
 
     return read
@@ -89,7 +101,9 @@ def _none_or(read: Read) -> Read:
     return lambda value, left: None if value is None else read(value, left)
 
 
-def _items(value: Mapping[Any, Any], names: Mapping[str, Read], other: Read, left: list[str]) -> dict[Any, Any]:
+def _items(
+    value: Mapping[Any, Any], names: Mapping[str, Read], other: Read, left: list[str]
+) -> dict[Any, Any]:
     items = {}
     for key, item in value.items():
         before = len(left)
@@ -135,7 +149,9 @@ def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
 
 
 def _list_of_any(values: Any, left: list[str], levels: int) -> Any:
-    if set(map(type, values)) == {float} and abs(sum(values)) <= LARGEST:  # a long curve, at the speed of C
+    if (
+        set(map(type, values)) == {float} and abs(sum(values)) <= LARGEST
+    ):  # a long curve, at the speed of C
         return values
     return [None if (read := _any(item, left, levels - 1)) is _OUT else read for item in values]
 
@@ -145,7 +161,11 @@ def _without(left: list[str]) -> object:
     return _OUT
 
 
-_NUMBER, _NORM, _LEAST = _none_or(_within(-FINITE, FINITE)), _none_or(_within(0, FINITE)), _none_or(_within(0, LARGEST))
+_NUMBER, _NORM, _LEAST = (
+    _none_or(_within(-FINITE, FINITE)),
+    _none_or(_within(0, FINITE)),
+    _none_or(_within(0, LARGEST)),
+)
 _TEXT = _none_or(_text)
 _TEXTS, _MANY = _none_or(_list(_text)), _none_or(_mapping({}))
 _TIMES = _none_or(_mapping({}, _within(0, LARGEST)))
@@ -165,7 +185,9 @@ _DETAILS: Mapping[str, Read] = {
 }  # fmt: skip
 _ENVIRONMENT = _mapping(
     {
-        **dict.fromkeys(("cpu", "cores", "system", "python", "settings", "devices", "plugins"), _MANY),
+        **dict.fromkeys(
+            ("cpu", "cores", "system", "python", "settings", "devices", "plugins"), _MANY
+        ),
         **dict.fromkeys(("libraries", "variables"), _none_or(_mapping({}, _TEXT))),
         "gpus": _none_or(_list(_mapping({}))),
         "memory_gibibytes": _NUMBER,

@@ -46,7 +46,9 @@ READING_COLUMNS = (
 COLUMNS = (
     *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
 )  # fmt: skip
-SIGNED = {name: name.startswith("loss_") for name in FIGURE_COLUMNS}  # whether a figure may be below zero
+SIGNED = {
+    name: name.startswith("loss_") for name in FIGURE_COLUMNS
+}  # whether a figure may be below zero
 HORIZON_FRACTION = 0.01  # of its value at lag 0: below it the gradient counts as gone, where ``gradient_horizon`` is
 STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
@@ -104,24 +106,37 @@ class Record:
         row |= dict(zip(REPLICATION_COLUMNS, (launches, interval, self.trial.python), strict=True))
         row["settings"] = json.dumps(other_settings(self.trial), sort_keys=True)
         row |= {name: self.details.get(name) for name in ("gradient_horizon_censored", "deviation")}
-        row |= {name: _number_or_none(self.details.get(name)) for name in ("loss_baseline_exact", "solved_lost_at")}
+        row |= {
+            name: _number_or_none(self.details.get(name))
+            for name in ("loss_baseline_exact", "solved_lost_at")
+        }
         scores = self.details.get("scores")
         row["scores"] = json.dumps(finite(scores)) if isinstance(scores, Mapping) else None
-        return row | {"gradient_horizon_step": self.horizon_step(), "gradient_exploding": self.exploding()}
+        return row | {
+            "gradient_horizon_step": self.horizon_step(),
+            "gradient_exploding": self.exploding(),
+        }
 
     def exploding(self) -> bool | None:
         """Return whether the gradient exploded, as the trial told or, of an older record, by its figures and curves."""
         told = self.details.get("gradient_exploding")
-        return told if isinstance(told, bool) else is_exploding(self.status, self.figures, self.curves)
+        return (
+            told if isinstance(told, bool) else is_exploding(self.status, self.figures, self.curves)
+        )
 
     def horizon_step(self) -> int | None:
         """Return after how many training steps horizon and decay were measured; None: they were not."""
-        if self.figures.get("gradient_horizon") is None and self.figures.get("gradient_decay") is None:
+        if (
+            self.figures.get("gradient_horizon") is None
+            and self.figures.get("gradient_decay") is None
+        ):
             return None
         told = self.details.get("gradient_horizon_step")
         if isinstance(told, int):
             return told
-        return self.trial.steps if self.status == "ok" else 0  # of an older record, in which it is not told
+        return (
+            self.trial.steps if self.status == "ok" else 0
+        )  # of an older record, in which it is not told
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""
@@ -145,9 +160,14 @@ class Record:
         others: dict[str, Any] = {}
         for name, value in content["figures"].items():
             (known if name in FIGURE_COLUMNS else others)[name] = value
-        parts = {"figures": known, "details": {**content["details"], **({"unknown_figures": others} if others else {})}}
+        parts = {
+            "figures": known,
+            "details": {**content["details"], **({"unknown_figures": others} if others else {})},
+        }
         trial = Trial.model_validate(content["trial"])
-        return cls.read(trial, {name: value for name, value in content.items() if name != "trial"} | parts)
+        return cls.read(
+            trial, {name: value for name, value in content.items() if name != "trial"} | parts
+        )
 
     @classmethod
     def read(cls, trial: Trial, content: Mapping[str, Any]) -> Record:
@@ -161,7 +181,9 @@ def other_settings(trial: Trial) -> dict[str, Any]:
     Together with the columns it is the whole trial.
     """
     settings = trial.model_dump(mode="json", exclude_defaults=True)
-    return {name: value for name, value in settings.items() if name not in (*TRIAL_COLUMNS, "python")}
+    return {
+        name: value for name, value in settings.items() if name not in (*TRIAL_COLUMNS, "python")
+    }
 
 
 def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from harness.contract import UnavailableError, UsageError
 LOCAL, AUTO = "local", "auto"
 REACH_SECONDS = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system, whatever its name says
+_LOOPBACK_ONLY = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
+}  # on every system, whatever its name says
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "1",  # Ray prints what happens to nodes on stdout, where results alone go: skip every line
@@ -38,7 +40,9 @@ def check_ray(address: str) -> None:
         raise UnavailableError("--executor ray needs Ray: pip install 'rnn-harness[ray]'")
     host, colon, port = address.rpartition(":")
     if address not in (LOCAL, AUTO) and not (host and colon and port.isdigit() and "/" not in host):
-        raise UsageError(f"--address {address!r}: write HOST:PORT of the head node, auto, or local to start one here")
+        raise UsageError(
+            f"--address {address!r}: write HOST:PORT of the head node, auto, or local to start one here"
+        )
 
 
 @contextmanager

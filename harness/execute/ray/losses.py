@@ -28,16 +28,30 @@ def loss_of(ray: Any, error: BaseException, node: str | None) -> Loss:
     """Return what an error of Ray's means for the launch that was running on ``node`` (None: it had not started)."""
     place = f"node {node}" if node else "a node"
     if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return Loss("out_of_memory", f"out of memory: Ray killed the launch on {place}: {_first_line(error)}", False)
+        return Loss(
+            "out_of_memory",
+            f"out of memory: Ray killed the launch on {place}: {_first_line(error)}",
+            False,
+        )
     if isinstance(error, ray.exceptions.TaskCancelledError):
         return Loss("interrupted", "the cluster cancelled the launch", False)
     if isinstance(error, ray.exceptions.RayTaskError):
         cure = "install the same harness and the same plugins on every node"
         return Loss("failed", f"{place} could not run the launch: {_cause(error)}; {cure}", False)
-    lost = isinstance(error, tuple(kind for name in _LOST if (kind := getattr(ray.exceptions, name, None))))
+    lost = isinstance(
+        error, tuple(kind for name in _LOST if (kind := getattr(ray.exceptions, name, None)))
+    )
     if lost or isinstance(error, StopIteration):
-        return Loss("crashed", f"crashed ({place}, or Ray's process on it, was lost: {type(error).__name__})", True)
-    return Loss("failed", f"Ray could not run the launch: {type(error).__name__}: {_first_line(error)}", False)
+        return Loss(
+            "crashed",
+            f"crashed ({place}, or Ray's process on it, was lost: {type(error).__name__})",
+            True,
+        )
+    return Loss(
+        "failed",
+        f"Ray could not run the launch: {type(error).__name__}: {_first_line(error)}",
+        False,
+    )
 
 
 def _cause(error: Any) -> str:

@@ -45,7 +45,12 @@ class Needs:
     def task_options(self) -> dict[str, Any]:
         """Return the options of a Ray task that ask for this."""
         labels = {"label_selector": dict(self.labels)} if self.labels else {}
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.resources), **labels}
+        return {
+            "num_cpus": self.cpus,
+            "num_gpus": self.gpus,
+            "resources": dict(self.resources),
+            **labels,
+        }
 
     def fits(self, node: Mapping[str, Any]) -> bool:
         """Say whether a node, as ``ray.nodes()`` describes it, could hold this when it is idle."""
@@ -56,12 +61,20 @@ class Needs:
     def lacking(self, nodes: Iterable[Mapping[str, Any]]) -> str:
         """Return why no node can hold this, and what helps."""
         there = "; ".join(sorted(self._told(node) for node in nodes)) or "there is none"
-        asked = ", ".join([*(f"{n:g} {name}" for name, n in self._amounts().items()), *self._label_words()])
+        asked = ", ".join(
+            [*(f"{n:g} {name}" for name, n in self._amounts().items()), *self._label_words()]
+        )
         cure = "start a node that can, or ask for less (--threads, --device, --resources, --labels)"
-        return f"no node of the cluster can hold it: it needs {asked}; the nodes have: {there}; {cure}"
+        return (
+            f"no node of the cluster can hold it: it needs {asked}; the nodes have: {there}; {cure}"
+        )
 
     def _amounts(self) -> dict[str, float]:
-        return {name: n for name, n in {"CPU": self.cpus, "GPU": self.gpus, **self.resources}.items() if n}
+        return {
+            name: n
+            for name, n in {"CPU": self.cpus, "GPU": self.gpus, **self.resources}.items()
+            if n
+        }
 
     def _told(self, node: Mapping[str, Any]) -> str:
         there = node.get("Resources", {})

@@ -34,8 +34,14 @@ SLOWED = "ran at a lower priority (nice {}): start the nodes with RAY_worker_nic
 
 def request_of(trial: Trial, settings: LocalSettings) -> str:
     """Return what ``run_on_node`` is told; folders and interpreters of this machine stay here."""
-    told = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "pythons"}
-    told = {name: value for name, value in told.items() if value is None or isinstance(value, _TOLD)}
+    told = {
+        field.name: getattr(settings, field.name)
+        for field in fields(settings)
+        if field.name != "pythons"
+    }
+    told = {
+        name: value for name, value in told.items() if value is None or isinstance(value, _TOLD)
+    }
     told["checkpoints"] = settings.checkpoints is not None
     return json.dumps({"version": __version__, "trial": trial.content(), "settings": told})
 
@@ -45,15 +51,24 @@ def run_on_node(request: str) -> Iterator[Answer]:
     import ray
 
     _die_with_the_node()
-    yield json.dumps({"node": platform.node(), "node_id": ray.get_runtime_context().get_node_id()}), None
+    yield (
+        json.dumps({"node": platform.node(), "node_id": ray.get_runtime_context().get_node_id()}),
+        None,
+    )
     told = json.loads(request)
     trial = Trial.model_validate(told["trial"])
     if told["version"] != __version__:
         reason = f"node {platform.node()} runs harness {__version__}, this sweep {told['version']}"
-        yield _answer(Draft(trial).record("failed", f"{reason}: install the same version on every node"))
+        yield _answer(
+            Draft(trial).record("failed", f"{reason}: install the same version on every node")
+        )
         return
     keep = told["settings"].pop("checkpoints")
-    with tempfile.TemporaryDirectory(prefix="harness-") if keep else contextlib.nullcontext() as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="harness-")
+        if keep
+        else contextlib.nullcontext() as folder
+    ):
         record = _launched(trial, _settings(told["settings"], folder))
         yield _answer(record, folder)
 
@@ -68,17 +83,25 @@ def _die_with_the_node() -> None:
 
 
 def _settings(told: dict[str, Any], folder: str | None) -> LocalSettings:
-    content: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    content: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+    }
     return LocalSettings(**content, checkpoints=None if folder is None else Path(folder))
 
 
 def _launched(trial: Trial, settings: LocalSettings) -> Record:
     plugins = load_plugins(settings.block)
     try:
-        for find, name in ((plugins.backend, trial.backend), (plugins.task, trial.task), (plugins.cell, trial.cell)):
+        for find, name in (
+            (plugins.backend, trial.backend),
+            (plugins.task, trial.task),
+            (plugins.cell, trial.cell),
+        ):
             find(name)
     except HarnessError as error:
-        reason = f"node {platform.node()} lacks a plugin: {error} Install the same plugins on every node"
+        reason = (
+            f"node {platform.node()} lacks a plugin: {error} Install the same plugins on every node"
+        )
         return Draft(trial).record("failed", reason)
     with StopRequest() as never:
         record = Launch(trial, settings, lambda *_: None, never).run(plugins)

@@ -69,7 +69,9 @@ class Window:
 
     def records(self, trials: Iterable[Trial]) -> Iterator[Record]:
         """Yield the records in the order in which launches end; whatever is left at the end is cancelled."""
-        self.task = self.ray.remote(num_returns="streaming", max_retries=0, scheduling_strategy="SPREAD")(run_on_node)
+        self.task = self.ray.remote(
+            num_returns="streaming", max_retries=0, scheduling_strategy="SPREAD"
+        )(run_on_node)
         queue = iter(trials)
         try:
             while True:
@@ -114,7 +116,11 @@ class Window:
                 continue
             content = json.loads(text)
             if flight.node is None:
-                flight.node, flight.node_id, flight.began = content["node"], content["node_id"], time.monotonic()
+                flight.node, flight.node_id, flight.began = (
+                    content["node"],
+                    content["node_id"],
+                    time.monotonic(),
+                )
                 self.on_event(flight.trial, Phase("start"))
             else:
                 del self.flights[stream]
@@ -124,7 +130,9 @@ class Window:
         if record.status in RETRIED and self._may_retry(flight, self.settings.retries):
             self._again(flight, record.status, record.reason)
             return
-        details = dict(record.details) | self._kept(flight.trial, weights, record.details.get("flags", ()))
+        details = dict(record.details) | self._kept(
+            flight.trial, weights, record.details.get("flags", ())
+        )
         yield self._told(flight, replace(record, trial=flight.trial, details=details))
 
     def _lost(self, flight: Flight, loss: Loss) -> Iterator[Record]:
@@ -142,7 +150,12 @@ class Window:
     def _told(self, flight: Flight, record: Record) -> Record:
         """Add where it ran, for how long, and the tries before; tell the end."""
         seconds = None if flight.began is None else time.monotonic() - flight.began
-        facts = {"node": flight.node, "node_id": flight.node_id, "wall_seconds": seconds, "attempts": flight.attempts}
+        facts = {
+            "node": flight.node,
+            "node_id": flight.node_id,
+            "wall_seconds": seconds,
+            "attempts": flight.attempts,
+        }
         details = {**record.details, **{name: value for name, value in facts.items() if value}}
         record = replace(record, details=details)
         self.on_event(flight.trial, Finished(record))
@@ -165,12 +178,16 @@ class Window:
             return
         if self.deadline is None:
             self.deadline = time.monotonic() + self.settings.interrupt_seconds
-            for stream in [stream for stream, flight in self.flights.items() if flight.node is None]:
+            for stream in [
+                stream for stream, flight in self.flights.items() if flight.node is None
+            ]:
                 self._cancel(stream)
         if self.stop.count > 1 or time.monotonic() >= self.deadline:
             for stream in list(self.flights):
                 flight = self._cancel(stream)
-                yield self._told(flight, flight.draft.record("interrupted", "interrupted on request"))
+                yield self._told(
+                    flight, flight.draft.record("interrupted", "interrupted on request")
+                )
 
     def _look_at_nodes(self) -> Iterator[Record]:
         """Learn how many launches the cluster can take, and give up those that no node has been able to hold."""

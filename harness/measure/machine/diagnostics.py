@@ -60,19 +60,30 @@ def concerns(facts: Facts) -> list[Concern]:
 
 def _of_the_cpu(facts: Facts) -> list[Concern]:
     found = []
-    governors = [name for name in facts.settings.get("governors") or () if name not in STEADY_GOVERNORS]
+    governors = [
+        name for name in facts.settings.get("governors") or () if name not in STEADY_GOVERNORS
+    ]
     if governors:
         cure = "sudo cpupower frequency-set --governor performance"
-        found.append(Concern(f"the frequency governor is {', '.join(governors)}: the clock follows the load", cure))
+        found.append(
+            Concern(
+                f"the frequency governor is {', '.join(governors)}: the clock follows the load",
+                cure,
+            )
+        )
     if facts.settings.get("turbo"):
         cure = "switch turbo (boost) off in the firmware, or in /sys/devices/system/cpu"
-        found.append(Concern("turbo is on: the clock follows temperature and the other cores", cure))
+        found.append(
+            Concern("turbo is on: the clock follows temperature and the other cores", cure)
+        )
     if facts.settings.get("multithreading"):
         cure = "bind to one processor per core with --affinity, or switch multithreading off"
         found.append(Concern("two processors share a core: a neighbour takes half of it", cure))
     if facts.virtual:
         cure = "compare only what was interleaved in one run, with --launches 5 or more; or take a machine of your own"
-        found.append(Concern("this is a virtual machine: neighbours that cannot be seen use its cores", cure))
+        found.append(
+            Concern("this is a virtual machine: neighbours that cannot be seen use its cores", cure)
+        )
     return found
 
 
@@ -84,14 +95,21 @@ def _of_now(facts: Facts) -> list[Concern]:
         found.append(Concern(f"the load is {load:.2f} per core before anything is measured", cure))
     free = now.get("free_memory_bytes")
     if free is not None and free < LITTLE_MEMORY:
-        found.append(Concern(f"only {free / 2**20:.0f} MiB of memory are free", "end what holds memory"))
+        found.append(
+            Concern(f"only {free / 2**20:.0f} MiB of memory are free", "end what holds memory")
+        )
     swap = now.get("used_swap_bytes")
     if swap is not None and swap > SOME_SWAP:
         cure = "end what holds memory, then swapoff -a && swapon -a"
         found.append(Concern(f"{swap / 2**20:.0f} MiB are swapped out", cure))
     if facts.foreign:
         named = ", ".join(map(str, facts.foreign))
-        found.append(Concern(f"other processes compute on the GPU: {named}", "end them, or choose another --device"))
+        found.append(
+            Concern(
+                f"other processes compute on the GPU: {named}",
+                "end them, or choose another --device",
+            )
+        )
     return found
 
 
@@ -101,7 +119,12 @@ def _of_the_request(facts: Facts) -> list[Concern]:
         cure = f"--threads {facts.usable} or fewer"
         found.append(Concern(f"{facts.threads} threads share {facts.usable} processors", cure))
     elif facts.cores is not None and facts.threads > facts.cores:
-        found.append(Concern(f"{facts.threads} threads share {facts.cores} cores", f"--threads {facts.cores} or fewer"))
+        found.append(
+            Concern(
+                f"{facts.threads} threads share {facts.cores} cores",
+                f"--threads {facts.cores} or fewer",
+            )
+        )
     if facts.launches < ENOUGH_LAUNCHES:
         cure = f"--launches {ENOUGH_LAUNCHES} or more"
         found.append(Concern(f"{facts.launches} launches prove no difference, however large", cure))
@@ -109,7 +132,9 @@ def _of_the_request(facts: Facts) -> list[Concern]:
         value = facts.variables.get(name)
         if value is not None and value != str(facts.threads):
             problem = f"{name}={value} is set; trials run with {facts.threads}"
-            found.append(Concern(problem, f"say --threads {value} if that is what you want, or unset {name}"))
+            found.append(
+                Concern(problem, f"say --threads {value} if that is what you want, or unset {name}")
+            )
     return found
 
 

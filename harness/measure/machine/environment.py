@@ -69,13 +69,21 @@ def machine_id() -> str:
     """Return the id of this process's environment, without asking any engine."""
     cpu, cores, python = _cpu(), _cores(), _python()
     memory = _memory_gibibytes()
-    facts = {"cpu": cpu, "cores": cores, "gpus": gpus(), "memory_gibibytes": memory, "system": _system()}
+    facts = {
+        "cpu": cpu,
+        "cores": cores,
+        "gpus": gpus(),
+        "memory_gibibytes": memory,
+        "system": _system(),
+    }
     return environment_id(facts | {"python": python})
 
 
 def effective_threads(backend: Backend) -> int | None:
     """Return the threads that the engine really uses: by its own word, or the largest pool loaded."""
-    return backend.threads() or max((pool["num_threads"] for pool in threadpool_info()), default=None)
+    return backend.threads() or max(
+        (pool["num_threads"] for pool in threadpool_info()), default=None
+    )
 
 
 def _cpu() -> dict[str, Any]:
@@ -86,12 +94,18 @@ def _cpu() -> dict[str, Any]:
         host = archspec.cpu.host()
     except Exception:  # noqa: BLE001 (archspec knows many machines, not all; the model's name is enough)
         return facts
-    return facts | {"vendor": host.vendor, "architecture": host.name, "features": sorted(host.features)}
+    return facts | {
+        "vendor": host.vendor,
+        "architecture": host.name,
+        "features": sorted(host.features),
+    }
 
 
 def _cpu_model() -> str:
     try:
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        match = re.search(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
     except OSError:
         match = None
     return match.group(1).strip() if match else platform.processor() or platform.machine()
@@ -99,7 +113,11 @@ def _cpu_model() -> str:
 
 def _cores() -> dict[str, int | None]:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return {"physical": psutil.cpu_count(logical=False), "logical": psutil.cpu_count(), "available": available}
+    return {
+        "physical": psutil.cpu_count(logical=False),
+        "logical": psutil.cpu_count(),
+        "available": available,
+    }
 
 
 def _memory_gibibytes() -> int:
@@ -107,18 +125,30 @@ def _memory_gibibytes() -> int:
 
 
 def _python() -> dict[str, str]:
-    return {"implementation": platform.python_implementation(), "version": platform.python_version()}
+    return {
+        "implementation": platform.python_implementation(),
+        "version": platform.python_version(),
+    }
 
 
 def _system() -> dict[str, Any]:
-    facts = {"name": platform.system(), "release": platform.release(), "machine": platform.machine()}
+    facts = {
+        "name": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+    }
     return facts | {"libc": " ".join(platform.libc_ver()).strip() or None, "virtual": _virtual()}
 
 
 def _virtual() -> bool | None:
     """Say whether a hypervisor runs this machine, by the processor's own flag."""
     try:
-        return re.search(r"^flags\s*:.*\bhypervisor\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE) is not None
+        return (
+            re.search(
+                r"^flags\s*:.*\bhypervisor\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+            )
+            is not None
+        )
     except OSError:
         return None
 
@@ -134,7 +164,14 @@ def _core_versions() -> dict[str, str]:
 
 
 def _blas() -> list[dict[str, Any]]:
-    wanted = ("user_api", "internal_api", "version", "threading_layer", "architecture", "num_threads")
+    wanted = (
+        "user_api",
+        "internal_api",
+        "version",
+        "threading_layer",
+        "architecture",
+        "num_threads",
+    )
     return [{name: pool.get(name) for name in wanted} for pool in threadpool_info()]
 
 
@@ -143,7 +180,9 @@ def _plugins() -> dict[str, str]:
     found: dict[str, str] = {}
     for distribution in distributions():
         if any(point.group == GROUP for point in distribution.entry_points):
-            found.setdefault(distribution.metadata["Name"], distribution.version)  # the first on the path is imported
+            found.setdefault(
+                distribution.metadata["Name"], distribution.version
+            )  # the first on the path is imported
     return found
 
 
@@ -151,7 +190,16 @@ def _commit(root: Path) -> str | None:
     """Return the commit of the checkout that the harness runs from, with ``-dirty`` where it was changed."""
     if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "describe",
+        "--always",
+        "--dirty",
+        "--exclude=*",
+        "--abbrev=40",
+    ]
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=2, check=True, stdin=subprocess.DEVNULL

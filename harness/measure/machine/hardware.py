@@ -21,8 +21,17 @@ Ask = Callable[[Sequence[str]], list[str]]
 
 def cpu_settings(root: Path = ROOT) -> dict[str, Any]:
     """Return the frequency governors in use, and whether turbo and simultaneous multithreading are on."""
-    governors = sorted({text for path in root.glob(f"{_CPU}/cpu*/cpufreq/scaling_governor") if (text := _read(path))})
-    no_turbo, boost = _read(root / _CPU / "intel_pstate/no_turbo"), _read(root / _CPU / "cpufreq/boost")
+    governors = sorted(
+        {
+            text
+            for path in root.glob(f"{_CPU}/cpu*/cpufreq/scaling_governor")
+            if (text := _read(path))
+        }
+    )
+    no_turbo, boost = (
+        _read(root / _CPU / "intel_pstate/no_turbo"),
+        _read(root / _CPU / "cpufreq/boost"),
+    )
     turbo = no_turbo == "0" if no_turbo else boost == "1" if boost else None
     smt = _read(root / _CPU / "smt/active")
     return {"governors": governors, "turbo": turbo, "multithreading": smt == "1" if smt else None}
@@ -46,7 +55,9 @@ def conditions() -> dict[str, Any]:
     cores = psutil.cpu_count() or 1
     frequency = psutil.cpu_freq()
     return {
-        "load_per_core": round(os.getloadavg()[0] / cores, 3) if hasattr(os, "getloadavg") else None,
+        "load_per_core": round(os.getloadavg()[0] / cores, 3)
+        if hasattr(os, "getloadavg")
+        else None,
         "free_memory_bytes": psutil.virtual_memory().available,
         "used_swap_bytes": psutil.swap_memory().used,
         "megahertz": round(frequency.current) if frequency else None,

@@ -21,7 +21,9 @@ def usable_processors() -> tuple[int, ...] | None:
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
 
 
-def checked_threads(backend: Backend, trial: Trial, affinity: tuple[int, ...], label: str) -> Mapping[str, Any]:
+def checked_threads(
+    backend: Backend, trial: Trial, affinity: tuple[int, ...], label: str
+) -> Mapping[str, Any]:
     """Return the effective thread count and processors.
 
     Args:
@@ -37,7 +39,9 @@ def checked_threads(backend: Backend, trial: Trial, affinity: tuple[int, ...], l
     threads, processors = effective_threads(backend), usable_processors()
     if threads not in (None, trial.threads):
         asked = f"{trial.threads} threads were asked for, the engine uses {threads}"
-        raise PluginError(f"{asked}; give --threads {threads}, or find what sets the count; {label}")
+        raise PluginError(
+            f"{asked}; give --threads {threads}, or find what sets the count; {label}"
+        )
     if affinity and processors != affinity:
         asked = f"processors {list(affinity)} were asked for, this process runs on {list(processors or ())}"
         raise HarnessError(f"{asked}; find what changes it, or leave --affinity out")
@@ -54,13 +58,19 @@ def checked_placement(trainer: Trainer, trial: Trial, label: str) -> Mapping[str
     placement = checked_placement_fields(trainer, label)
     used = 1 if placement is None else placement.devices
     if used != trial.devices:
-        raise PluginError(f"{trial.devices} devices were asked for, the batch was split over {used}; {label}")
+        raise PluginError(
+            f"{trial.devices} devices were asked for, the batch was split over {used}; {label}"
+        )
     if placement is None:
         return {}
     if placement.device != trial.device and placement.device.partition(":")[0] != trial.device:
-        raise PluginError(f"device {trial.device} was asked for, the results lie on {placement.device}; {label}")
+        raise PluginError(
+            f"device {trial.device} was asked for, the results lie on {placement.device}; {label}"
+        )
     if placement.dtype != trial.dtype:
-        raise PluginError(f"dtype {trial.dtype} was asked for, the results are {placement.dtype}; {label}")
+        raise PluginError(
+            f"dtype {trial.dtype} was asked for, the results are {placement.dtype}; {label}"
+        )
     return asdict(placement)
 
 
@@ -72,7 +82,9 @@ def checked_ranks(trainer: Trainer, trial: Trial, label: str) -> tuple[Rank, ...
     """
     ranks = checked_rank_fields(trainer, label)
     if ranks and len(ranks) != trial.devices:
-        raise PluginError(f"{trial.devices} devices were asked for, {len(ranks)} ranks train; {label}")
+        raise PluginError(
+            f"{trial.devices} devices were asked for, {len(ranks)} ranks train; {label}"
+        )
     for number, rank in enumerate(ranks):
         if rank.threads not in (None, trial.threads):
             asked = f"{trial.threads} threads were asked for, rank {number} uses {rank.threads}"

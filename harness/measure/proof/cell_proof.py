@@ -22,7 +22,9 @@ JUDGED = 4  # sequences that are differenced; all of them are compared with one 
 MOST_ELEMENTS = 2**17  # of one product of the whole batch
 GRID = 2.0**-20  # arguments are multiples of it, so that a step away from them is exact
 STEP = 2.0**-9  # along one element ...
-SHORT_STEP = 2.0**-14  # ... and again, for functions that bend; along many at once, of which each may have a kink
+SHORT_STEP = (
+    2.0**-14
+)  # ... and again, for functions that bend; along many at once, of which each may have a kink
 HUGE = 1e4
 RELATIVE = 1e-6
 SAME = 1e-9  # of the largest element of one sequence: what another order of the same operations may change
@@ -76,7 +78,9 @@ def _functions(cell: Cell, label: str, hidden: int) -> Iterator[Function]:
         coefficients = coefficients_of(cell, label, hidden)
         arguments = _draw(step, np.ones((2, 1)), "linear")
         a, b = coefficients.value(arguments[:1])
-        _same(step, "is not a * h + b of coefficients", [a * arguments[1] + b], step.value(arguments))
+        _same(
+            step, "is not a * h + b of coefficients", [a * arguments[1] + b], step.value(arguments)
+        )
         every = coefficients_of(cell, label, hidden, of_all_steps=True).value(arguments[:1])
         _same(coefficients, "is another for one time step than for all", every, [a, b])
         yield coefficients
@@ -100,7 +104,9 @@ class _Proof:
     def at_the_trial(self, rows: int) -> None:
         """Difference along random directions, and compare the batch with itself in another order and with others."""
         function, rng = self.function, generator(0, "proof", "directions")
-        first, second = (_draw(function, self._mixed(rows, name), name) for name in ("first", "second"))
+        first, second = (
+            _draw(function, self._mixed(rows, name), name) for name in ("first", "second")
+        )
         values = function.value(first)
         others = function.value(second)
         function.gradient(second, others, _cotangents(others))
@@ -118,7 +124,14 @@ class _Proof:
             self._judge(
                 index,
                 np.einsum("bw,dbw->db", gradients[index][chosen], directions),
-                differences(function, some, index, directions, [part[chosen] for part in cotangents], SHORT_STEP),
+                differences(
+                    function,
+                    some,
+                    index,
+                    directions,
+                    [part[chosen] for part in cotangents],
+                    SHORT_STEP,
+                ),
             )
 
     def at_a_small_shape(self) -> None:
@@ -129,7 +142,9 @@ class _Proof:
         function = self.function
         arguments = [
             np.concatenate([part, part[:1] * (not name.startswith("state")), part[:1] * 0.0])
-            for name, part in zip(function.arguments, _draw(function, np.array(LEVELS)[:, None], "small"), strict=True)
+            for name, part in zip(
+                function.arguments, _draw(function, np.array(LEVELS)[:, None], "small"), strict=True
+            )
         ]
         values = function.value(arguments)
         moderate = [part[: len(LEVELS)][np.array(LEVELS) == 1.0] for part in values]
@@ -143,29 +158,46 @@ class _Proof:
             width = argument.shape[1]
             directions = np.repeat(np.eye(width)[:, None], len(argument), axis=1)
             long, short = (
-                differences(function, arguments, index, directions, cotangents, step) for step in (STEP, SHORT_STEP)
+                differences(function, arguments, index, directions, cotangents, step)
+                for step in (STEP, SHORT_STEP)
             )
             self._judge(index, gradients[index].T, joined(long, short))
         self._in_float32()
 
     def _is_alone(
-        self, rows: NDArray[np.int64], arguments: Arrays, values: Arrays, cotangents: Arrays, gradients: Arrays
+        self,
+        rows: NDArray[np.int64],
+        arguments: Arrays,
+        values: Arrays,
+        cotangents: Arrays,
+        gradients: Arrays,
     ) -> None:
         """Raise unless these sequences have the same results, in this order and without the others of their batch."""
         some, right, pulls, exact = (
-            [np.ascontiguousarray(part[rows]) for part in parts] for parts in (arguments, values, cotangents, gradients)
+            [np.ascontiguousarray(part[rows]) for part in parts]
+            for parts in (arguments, values, cotangents, gradients)
         )
         results = self.function.value(some)
         _same(self.function, MIXES, right, results)
-        _same(self.function, MIXES, exact, self.function.gradient(some, results, pulls), of_gradient=True)
+        _same(
+            self.function,
+            MIXES,
+            exact,
+            self.function.gradient(some, results, pulls),
+            of_gradient=True,
+        )
 
-    def _is_in_proportion(self, arguments: Arrays, values: Arrays, cotangents: Arrays, gradients: Arrays) -> None:
+    def _is_in_proportion(
+        self, arguments: Arrays, values: Arrays, cotangents: Arrays, gradients: Arrays
+    ) -> None:
         """Raise unless cotangents times a factor give the gradients times that factor.
 
         The cotangents of training are often far smaller than the random ones here, and larger if the network explodes.
         """
         for factor in (1 / FAR, FAR):
-            scaled = self.function.gradient(arguments, values, [factor * part for part in cotangents])
+            scaled = self.function.gradient(
+                arguments, values, [factor * part for part in cotangents]
+            )
             again = [part / factor for part in scaled]
             _same(self.function, OUT_OF_PROPORTION, gradients, again, of_gradient=True)
 
@@ -184,7 +216,9 @@ class _Proof:
         wrong = usable & ~(outside <= tolerance)
         if not wrong.any():
             return
-        excess = np.where(wrong, np.nan_to_num(outside, nan=np.inf) / np.maximum(tolerance, 1e-300), -1.0)
+        excess = np.where(
+            wrong, np.nan_to_num(outside, nan=np.inf) / np.maximum(tolerance, 1e-300), -1.0
+        )
         at = np.unravel_index(int(np.argmax(excess)), excess.shape)
         right = 0.5 * (low[at] + high[at])
         size = abs(stated[at] - right)
@@ -198,9 +232,14 @@ class _Proof:
     def _in_float32(self) -> None:
         """Compare moderate values and gradients in float32 with the same in float64."""
         function, epsilon = self.function, float(np.finfo(np.float32).eps)
-        arguments = [part.astype(np.float32).astype(np.float64) for part in _draw(function, np.ones((4, 1)), "float32")]
+        arguments = [
+            part.astype(np.float32).astype(np.float64)
+            for part in _draw(function, np.ones((4, 1)), "float32")
+        ]
         rng = generator(0, "proof", "nudges")
-        nudged = [part * (1 + 0.5 * epsilon * rng.choice([-1.0, 1.0], part.shape)) for part in arguments]
+        nudged = [
+            part * (1 + 0.5 * epsilon * rng.choice([-1.0, 1.0], part.shape)) for part in arguments
+        ]
         tensors = zip(
             function.tensors,
             _everything(function, arguments),
@@ -210,7 +249,9 @@ class _Proof:
         )
         for name, exact, moved, single in tensors:
             scale = max(float(np.max(np.abs(exact))), 1e-3)
-            tolerance = ROUNDINGS * float(np.max(np.abs(moved - exact))) + FLOOR_EPSILONS * epsilon * scale
+            tolerance = (
+                ROUNDINGS * float(np.max(np.abs(moved - exact))) + FLOOR_EPSILONS * epsilon * scale
+            )
             error = float(np.max(np.abs(single - exact)))
             if not error <= tolerance:
                 raise ParityError(
@@ -219,15 +260,23 @@ class _Proof:
                 )
 
 
-def _same(function: Function, fault: str, expected: Arrays, actual: Arrays, *, of_gradient: bool = False) -> None:
+def _same(
+    function: Function, fault: str, expected: Arrays, actual: Arrays, *, of_gradient: bool = False
+) -> None:
     """Raise unless both agree to rounding, sequence by sequence; those that are not finite are left out."""
-    names = function.tensors[len(function.results) :] if of_gradient else function.tensors[: len(function.results)]
+    names = (
+        function.tensors[len(function.results) :]
+        if of_gradient
+        else function.tensors[: len(function.results)]
+    )
     for name, right, tensor in zip(names, expected, actual, strict=True):
         scale = np.max(np.abs(right), axis=1, keepdims=True)
         wrong = np.isfinite(scale) & ~(np.abs(right - tensor) <= SAME * scale + LOST)
         if wrong.any():
             size = np.max(np.abs(right - tensor)[wrong])
-            raise ParityError(f"{function.label}: {name} {fault}: it differs by {size:.3g} (hidden {function.hidden})")
+            raise ParityError(
+                f"{function.label}: {name} {fault}: it differs by {size:.3g} (hidden {function.hidden})"
+            )
 
 
 def _draw(function: Function, levels: Array, name: str) -> list[Array]:
@@ -253,7 +302,10 @@ def _draw(function: Function, levels: Array, name: str) -> list[Array]:
 def _cotangents(values: Arrays) -> list[Array]:
     """Return random cotangents, 0 for huge values: rounding of these would hide differences of the others."""
     rng = generator(0, "proof", "cotangents")
-    return [np.where(np.abs(value) > HUGE, 0.0, rng.normal(size=value.shape)).astype(value.dtype) for value in values]
+    return [
+        np.where(np.abs(value) > HUGE, 0.0, rng.normal(size=value.shape)).astype(value.dtype)
+        for value in values
+    ]
 
 
 def _everything(function: Function, arguments: Arrays) -> list[Array]:

@@ -33,9 +33,13 @@ def differences(
     count, rows = directions.shape[:2]
     offsets = np.arange(-len(FORWARD), len(FORWARD) + 1) * step
     points = [np.tile(part, (len(offsets) * count, 1)) for part in arguments]
-    points[index] = (arguments[index] + offsets[:, None, None, None] * directions).reshape(-1, directions.shape[-1])
+    points[index] = (arguments[index] + offsets[:, None, None, None] * directions).reshape(
+        -1, directions.shape[-1]
+    )
     low, high, rounding = (np.zeros((count, rows)) for _ in range(3))
-    largest = np.max([np.max(np.abs(part), axis=1, keepdims=True) for part in arguments], axis=0)  # of a sequence
+    largest = np.max(
+        [np.max(np.abs(part), axis=1, keepdims=True) for part in arguments], axis=0
+    )  # of a sequence
     for value, cotangent in zip(function.value(points), cotangents, strict=True):
         at = value.reshape(len(offsets), count, rows, -1)
         middle = at[len(FORWARD)]
@@ -53,7 +57,11 @@ def differences(
 
 def joined(long: Difference, short: Difference) -> Difference:
     """Return what encloses both; the rounding is infinite if they contradict each other: too steep to judge."""
-    low, high, rounding = np.minimum(long[0], short[0]), np.maximum(long[1], short[1]), long[2] + short[2]
+    low, high, rounding = (
+        np.minimum(long[0], short[0]),
+        np.maximum(long[1], short[1]),
+        long[2] + short[2],
+    )
     apart = np.abs(long[0] + long[1] - short[0] - short[1])
     steep = apart > np.maximum(np.abs(low), np.abs(high)) + rounding
     return low, high, np.where(steep, np.inf, rounding)

@@ -60,7 +60,11 @@ class Flow:
             "lags": self.lags[kept].tolist(),
             **{name: _finite(getattr(self, name)[kept]) for name in ("median", "low", "high")},
             "layers": [_finite(layer[kept]) for layer in self.layers],
-            **({"states": {name: _finite(curve[kept]) for name, curve in self.states.items()}} if self.states else {}),
+            **(
+                {"states": {name: _finite(curve[kept]) for name, curve in self.states.items()}}
+                if self.states
+                else {}
+            ),
             "horizon": self.horizon,
             "censored": self.censored,
             "decay": self.decay,
@@ -74,7 +78,9 @@ class Others(Protocol):
         """Return d loss / d state for every state but h, each (layers, T, B, H); none where they cannot be had."""
 
 
-def measure_flow(trainer: Trainer, batch: Batch, names: Sequence[str] = (), others: Others | None = None) -> Flow:
+def measure_flow(
+    trainer: Trainer, batch: Batch, names: Sequence[str] = (), others: Others | None = None
+) -> Flow:
     """Return the gradient flow of ``batch`` at the trainer's present weights; changes nothing in the trainer.
 
     Args:
@@ -93,12 +99,16 @@ def measure_flow(trainer: Trainer, batch: Batch, names: Sequence[str] = (), othe
         count = len(names) or len(gradients.states)
         if [np.shape(state) for state in gradients.states] != [np.shape(gradients.hidden)] * count:
             listed = ", ".join(names) or "the states"
-            raise PluginError(f"invalid gradients: states must be one array for each of {listed}, shaped as hidden")
+            raise PluginError(
+                f"invalid gradients: states must be one array for each of {listed}, shaped as hidden"
+            )
         rest = gradients.states[1:]
     elif others is not None:
         rest = others(gradients.hidden, scored, trainer.parameters())
     states = (gradients.hidden, *rest)
-    by_lag = [_by_lag(_norms(state), scored.mask) for state in states]  # each (layers, lags, sequences)
+    by_lag = [
+        _by_lag(_norms(state), scored.mask) for state in states
+    ]  # each (layers, lags, sequences)
     with np.errstate(over="ignore"):
         by_layer = _together(by_lag)
         total = _together(by_layer)
@@ -124,7 +134,9 @@ def _named(names: Sequence[str], medians: Sequence[Series]) -> dict[str, Series]
     """Return the curve of each state by name; none of a cell with one state, whose curve is that of the whole."""
     if max(len(names), len(medians)) == 1:
         return {}
-    return dict(zip(names or [f"state_{number}" for number in range(len(medians))], medians, strict=False))
+    return dict(
+        zip(names or [f"state_{number}" for number in range(len(medians))], medians, strict=False)
+    )
 
 
 def median_norms(hidden: Array, batch: Batch) -> Series:
@@ -152,7 +164,9 @@ def _by_lag(norms: Series, mask: NDArray[np.bool_]) -> Series:
     """Return (layers, lags, scored sequences), NaN before a sequence's start."""
     columns = np.flatnonzero(mask.any(axis=0))
     last = np.argmax(mask[:, columns], axis=0)
-    steps = last[None, :] - np.arange(last.max() + 1)[:, None]  # (lags, sequences): the t of each lag
+    steps = (
+        last[None, :] - np.arange(last.max() + 1)[:, None]
+    )  # (lags, sequences): the t of each lag
     found = norms[:, np.maximum(steps, 0), columns]
     return np.where(steps >= 0, found, np.nan)
 

@@ -57,7 +57,10 @@ class Function:
         self._check_count(self.name, results, self.results)
         shape, dtype = (len(arguments[0]), self.hidden), arguments[0].dtype
         names = self.tensors[: len(results)]
-        return [self._checked(name, result, shape, dtype) for name, result in zip(names, results, strict=True)]
+        return [
+            self._checked(name, result, shape, dtype)
+            for name, result in zip(names, results, strict=True)
+        ]
 
     def gradient(self, arguments: Arrays, values: Arrays, cotangents: Arrays) -> list[Array]:
         """Return the gradient by each argument, each checked; a plain number becomes an array."""
@@ -80,20 +83,30 @@ class Function:
             raise
         except Exception as error:
             why = shortened(error_text(error), 500)
-            raise PluginError(f"{self.label}: {name} raised {why} (hidden {self.hidden})") from error
+            raise PluginError(
+                f"{self.label}: {name} raised {why} (hidden {self.hidden})"
+            ) from error
         after = [array for group in groups for array in group]
-        if not all(np.array_equal(*pair, equal_nan=True) for pair in zip(before, after, strict=True)):
-            raise ParityError(f"{self.label}: {name} changes its arguments in place. Return new arrays")
+        if not all(
+            np.array_equal(*pair, equal_nan=True) for pair in zip(before, after, strict=True)
+        ):
+            raise ParityError(
+                f"{self.label}: {name} changes its arguments in place. Return new arrays"
+            )
         return results
 
     def _check_count(self, what: str, results: Any, names: tuple[str, ...]) -> None:
         if not isinstance(results, tuple) or len(results) != len(names):
             got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
-            raise PluginError(f"{self.label}: {what} must return a tuple of {', '.join(names)}, got {got}")
+            raise PluginError(
+                f"{self.label}: {what} must return a tuple of {', '.join(names)}, got {got}"
+            )
 
     def _checked(self, what: str, result: Any, shape: tuple[int, ...], dtype: Any) -> Array:
         if not isinstance(result, np.ndarray) or (result.shape, result.dtype) != (shape, dtype):
-            raise PluginError(f"{self.label}: {what} must be an array {shape} {dtype}, got {described(result)}")
+            raise PluginError(
+                f"{self.label}: {what} must be an array {shape} {dtype}, got {described(result)}"
+            )
         return result
 
 
@@ -128,7 +141,9 @@ def step_of(cell: Cell, label: str, hidden: int) -> Function:
     )
 
 
-def coefficients_of(cell: LinearCell, label: str, hidden: int, *, of_all_steps: bool = False) -> Function:
+def coefficients_of(
+    cell: LinearCell, label: str, hidden: int, *, of_all_steps: bool = False
+) -> Function:
     """Return ``coefficients`` with ``coefficients_gradient``; called with (T, B, G*H) if ``of_all_steps``."""
 
     def forwards(arguments: Arrays) -> Any:

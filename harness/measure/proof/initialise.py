@@ -11,13 +11,20 @@ from harness.contract import Array, Cell, Model, Parameters, UnsupportedError, U
 from harness.measure.proof.streams import generator
 
 Scheme = Literal["torch", "glorot", "identity"]
-Draw = Callable[[np.random.Generator, str, tuple[int, ...], Model], Array]  # every scheme reads what it needs
+Draw = Callable[
+    [np.random.Generator, str, tuple[int, ...], Model], Array
+]  # every scheme reads what it needs
 
 IRNN_DEVIATION = 0.001  # Le, Jaitly & Hinton 2015, section 3
 
 
 def initial_parameters(
-    model: Model, seed: int, *, scheme: Scheme = "torch", forget_bias: float | None = None, chrono: int | None = None
+    model: Model,
+    seed: int,
+    *,
+    scheme: Scheme = "torch",
+    forget_bias: float | None = None,
+    chrono: int | None = None,
 ) -> Parameters:
     """Return float64 parameters by name, in the order of ``Model.parameter_shapes``.
 
@@ -50,7 +57,13 @@ def initial_parameters(
             gate = _memory_gate(model.cell, "forget_bias")
             _set_bias(parameters, model, layer, gate, model.cell.memory_sign * forget_bias)
         if chrono is not None:
-            _set_chrono(parameters, model, layer, chrono, generator(seed, "model", f"bias_ih_l{layer}", "chrono"))
+            _set_chrono(
+                parameters,
+                model,
+                layer,
+                chrono,
+                generator(seed, "model", f"bias_ih_l{layer}", "chrono"),
+            )
     return parameters
 
 
@@ -98,14 +111,18 @@ def _memory_gate(cell: Cell, option: str) -> str:
     return cell.memory_gate
 
 
-def _set_bias(parameters: Parameters, model: Model, layer: int, gate: str, value: Array | float) -> None:
+def _set_bias(
+    parameters: Parameters, model: Model, layer: int, gate: str, value: Array | float
+) -> None:
     rows = slice(start := model.cell.gates.index(gate) * model.hidden, start + model.hidden)
     parameters[f"bias_ih_l{layer}"][rows] = value
     if model.cell.recurrent:
         parameters[f"bias_hh_l{layer}"][rows] = 0.0
 
 
-def _set_chrono(parameters: Parameters, model: Model, layer: int, longest: int, rng: np.random.Generator) -> None:
+def _set_chrono(
+    parameters: Parameters, model: Model, layer: int, longest: int, rng: np.random.Generator
+) -> None:
     memory = _memory_gate(model.cell, "chrono")
     bias = np.log(rng.uniform(1.0, max(longest - 1.0, 1.0), model.hidden))
     _set_bias(parameters, model, layer, memory, model.cell.memory_sign * bias)

@@ -47,11 +47,15 @@ FLOOR_EPSILONS_PER_STEP = 1.0
 # twice, one after the other, and roundings add up as the square root of their number. For n = 10 million it allows 56
 # epsilons; one float32 sum was off by 1,500 to 3,000, since small squares are lost beside a large sum.
 FLOOR_EPSILONS_OF_NORM = 1.0
-STEP = Optimizer("sgd", learning_rate=2.0**30)  # so large that the weights' own rounding is nothing beside the update
+STEP = Optimizer(
+    "sgd", learning_rate=2.0**30
+)  # so large that the weights' own rounding is nothing beside the update
 TRAIN_STEP = " (train_step)"  # behind the names of what is taken from a training step
 LONG = 2048  # more time steps than this, and the reference keeps only the states between chunks of them
 PIECE = 2**20  # elements of two tensors that are compared at a time
-SMALLEST_SCALE = 1e-4  # of the largest gradient element: a tensor that all but vanishes is judged on this scale
+SMALLEST_SCALE = (
+    1e-4  # of the largest gradient element: a tensor that all but vanishes is judged on this scale
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,12 @@ class Parity:
 
 
 def measure_parity(
-    backend: Backend, reference: Backend, model: Model, parameters: Parameters, batch: Batch, execution: Execution
+    backend: Backend,
+    reference: Backend,
+    model: Model,
+    parameters: Parameters,
+    batch: Batch,
+    execution: Execution,
 ) -> Parity:
     """Compare ``backend`` with ``reference`` in float64, on the first sequences of ``batch``, dropout off.
 
@@ -123,7 +132,10 @@ def measure_parity(
     numbers = sum(np.size(value) for value in parameters.values())
     epsilons["gradient_norm"] += FLOOR_EPSILONS_OF_NORM * numbers**0.25
     tolerances = {
-        name: min(ROUNDING_FACTOR * moved[name] / scale + epsilons[name] * epsilon(execution.dtype), LARGEST_TOLERANCE)
+        name: min(
+            ROUNDING_FACTOR * moved[name] / scale + epsilons[name] * epsilon(execution.dtype),
+            LARGEST_TOLERANCE,
+        )
         for name, scale in scales.items()
     }
     compared = {name: name.removesuffix(TRAIN_STEP) for name in found}
@@ -131,7 +143,9 @@ def measure_parity(
     tolerances = {name: tolerances[own] for name, own in compared.items()}
     worst = max(errors, key=lambda name: errors[name] / tolerances[name])
     passed = errors[worst] <= tolerances[worst]
-    return Parity(errors[worst], tolerances[worst], worst, passed, errors=errors, tolerances=tolerances)
+    return Parity(
+        errors[worst], tolerances[worst], worst, passed, errors=errors, tolerances=tolerances
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,14 +162,19 @@ class _Start:
     def nudged(self, relative: float) -> _Start:
         """Return both with every number made larger or smaller by ``relative``, at random."""
         rng = generator(0, "parity")
-        return self._changed(lambda array: array * (1 + relative * rng.choice([-1.0, 1.0], array.shape)))
+        return self._changed(
+            lambda array: array * (1 + relative * rng.choice([-1.0, 1.0], array.shape))
+        )
 
     def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> _Start:
         batch = self.batch
         inputs, targets = (
-            change(part) if np.issubdtype(part.dtype, np.floating) else part for part in (batch.inputs, batch.targets)
+            change(part) if np.issubdtype(part.dtype, np.floating) else part
+            for part in (batch.inputs, batch.targets)
         )  # token ids and classes stay
-        parameters = {name: change(np.asarray(value, np.float64)) for name, value in self.parameters.items()}
+        parameters = {
+            name: change(np.asarray(value, np.float64)) for name, value in self.parameters.items()
+        }
         return _Start(parameters, Batch(inputs, targets, batch.mask))
 
 
@@ -201,14 +220,23 @@ def _candidate_distances(
     trainer = backend.trainer(replace(model, dropout=0.0), STEP, start.parameters, execution)
     batch = trainer.put(start.batch)
     dtype = array_dtype(execution.dtype)
-    found = _distances(_checked_gradients(backend.name, trainer.gradients(batch), model, start.batch, dtype), exact)
+    found = _distances(
+        _checked_gradients(backend.name, trainer.gradients(batch), model, start.batch, dtype), exact
+    )
     return found | _distances(_train_step_tensors(trainer, batch, backend.name), exact)
 
 
-def _checked_gradients(name: str, gradients: object, model: Model, batch: Batch, dtype: ArrayDtype) -> dict[str, Array]:
-    expected = {**model.parameter_shapes(), "hidden": (model.layers, *batch.mask.shape, model.hidden)}
+def _checked_gradients(
+    name: str, gradients: object, model: Model, batch: Batch, dtype: ArrayDtype
+) -> dict[str, Array]:
+    expected = {
+        **model.parameter_shapes(),
+        "hidden": (model.layers, *batch.mask.shape, model.hidden),
+    }
     if not isinstance(gradients, Gradients):
-        raise PluginError(f"{name}: invalid gradients: expected Gradients, got {type(gradients).__name__}")
+        raise PluginError(
+            f"{name}: invalid gradients: expected Gradients, got {type(gradients).__name__}"
+        )
     given = {**gradients.parameters, "hidden": gradients.hidden}
     if odd := sorted(given.keys() - expected.keys()):
         raise PluginError(f"{name}: invalid gradients: unexpected {', '.join(odd)}")
@@ -219,7 +247,10 @@ def _checked_gradients(name: str, gradients: object, model: Model, batch: Batch,
 
 def applied_gradients(before: Parameters, after: Parameters) -> dict[str, Array]:
     """Return the gradients that one training step under ``STEP`` has applied: (before - after) / learning rate."""
-    return {name: (value.astype(np.float64) - after[name]) / STEP.learning_rate for name, value in before.items()}
+    return {
+        name: (value.astype(np.float64) - after[name]) / STEP.learning_rate
+        for name, value in before.items()
+    }
 
 
 def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Array]:
@@ -228,7 +259,10 @@ def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Ar
     step = check_step(trainer.train_step(batch), name)
     trainer.synchronize()
     tensors = applied_gradients(before, trainer.parameters())
-    tensors |= {"loss": np.asarray(step.loss, np.float64), "gradient_norm": np.asarray(step.norm, np.float64)}
+    tensors |= {
+        "loss": np.asarray(step.loss, np.float64),
+        "gradient_norm": np.asarray(step.norm, np.float64),
+    }
     return {key + TRAIN_STEP: tensor for key, tensor in tensors.items()}
 
 
@@ -238,7 +272,9 @@ def _tensors(gradients: Gradients) -> dict[str, Array]:
     exact = {name: np.asarray(tensor, np.float64) for name, tensor in small.items()}
     largest = max(float(np.max(np.abs(exact[name]))) for name in gradients.parameters)
     scale = largest if 0 < largest < np.inf else 1.0
-    norm = scale * np.sqrt(sum(np.sum(np.square(exact[name] / scale)) for name in gradients.parameters))
+    norm = scale * np.sqrt(
+        sum(np.sum(np.square(exact[name] / scale)) for name in gradients.parameters)
+    )
     return exact | {"hidden": gradients.hidden, "gradient_norm": np.asarray(norm)}
 
 
@@ -251,16 +287,23 @@ def _check(what: str, name: str, found: object, shape: tuple[int, ...], dtype: s
 
 def _scales(exact: Mapping[str, Array]) -> dict[str, float]:
     """Return what each tensor's error is divided by: its largest element, or a little where all of it has vanished."""
-    largest = {name: max(float(np.max(tensor)), -float(np.min(tensor))) for name, tensor in exact.items()}
+    largest = {
+        name: max(float(np.max(tensor)), -float(np.min(tensor))) for name, tensor in exact.items()
+    }
     least = SMALLEST_SCALE * max(
         size for name, size in largest.items() if name not in {"loss", "hidden", "gradient_norm"}
     )
-    return {name: max(size, least, float(np.finfo(np.float64).tiny)) for name, size in largest.items()}
+    return {
+        name: max(size, least, float(np.finfo(np.float64).tiny)) for name, size in largest.items()
+    }
 
 
 def _distances(found: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
     """Return max |a - b| of each tensor found, against the exact one that it stands for."""
-    return {name: _distance(tensor, exact[name.removesuffix(TRAIN_STEP)]) for name, tensor in found.items()}
+    return {
+        name: _distance(tensor, exact[name.removesuffix(TRAIN_STEP)])
+        for name, tensor in found.items()
+    }
 
 
 def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:

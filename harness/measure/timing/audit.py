@@ -27,7 +27,11 @@ FEWEST, MOST = 2, 32  # ... in steps
 WAIT_FACTOR, WAIT_SECONDS = 1.5, 1e-3  # a first answer may take this much longer than the second
 SLOWER, SLOWER_SECONDS = 4.0, 5e-3  # a block of the audit, beside the published speed
 AHEAD, AHEAD_SECONDS = 2.0, 1e-3  # copying a batch, beside a training step
-IDLE, SHARE, BESIDE_SECONDS = 3.0, 0.25, 0.02  # time outside the blocks: idle calls, share of the blocks, and slack
+IDLE, SHARE, BESIDE_SECONDS = (
+    3.0,
+    0.25,
+    0.02,
+)  # time outside the blocks: idle calls, share of the blocks, and slack
 PARTED = 0.25  # of the distance that the steps moved the weights
 
 
@@ -122,9 +126,17 @@ class Auditor:
             reached = answer if name == "parameters" else reached
         waits["load()"] = self._loading(weights, batches[0])
         copied = median(seconds for seconds, _ in spare)
-        waits["the end of its batches"] = (self._timed(trained.clear)[0], self._timed(spare.clear)[0])
-        asked = [waits[f"{name}()"][1] for name in ("compilations", "compilations", "ranks", "peak_memory")]
-        idle = claim.steps * copied + claim.blocks * (sum(asked) + waits["the end of its batches"][1])
+        waits["the end of its batches"] = (
+            self._timed(trained.clear)[0],
+            self._timed(spare.clear)[0],
+        )
+        asked = [
+            waits[f"{name}()"][1]
+            for name in ("compilations", "compilations", "ranks", "peak_memory")
+        ]
+        idle = claim.steps * copied + claim.blocks * (
+            sum(asked) + waits["the end of its batches"][1]
+        )
         return (
             _owed(waits)
             | _too_slow(claim, n, seconds + put)
@@ -140,12 +152,18 @@ class Auditor:
         return first, self._timed(partial(self.trainer.load, weights))[0]
 
     def _alone(
-        self, batches: Sequence[Batch], weights: Parameters, state: State | None, reached: Parameters
+        self,
+        batches: Sequence[Batch],
+        weights: Parameters,
+        state: State | None,
+        reached: Parameters,
     ) -> dict[str, str]:
         """Do the steps one at a time, and compare their weights with those that a block ``reached``."""
         own, still = self._one_by_one(batches, weights, state)
         if still:
-            return {"still": f"{still} of {len(batches)} training steps left the weights as they were"}
+            return {
+                "still": f"{still} of {len(batches)} training steps left the weights as they were"
+            }
         way, parted = _distance(own, weights), _distance(reached, own)
         if not parted > PARTED * way:  # also where something is not finite
             return {}
@@ -156,7 +174,9 @@ class Auditor:
         share = f" (the difference is {parted / way:.2f} of the whole change)" if way else ""
         return {"parted": ends + share}
 
-    def _one_by_one(self, batches: Sequence[Batch], weights: Parameters, state: State | None) -> tuple[Parameters, int]:
+    def _one_by_one(
+        self, batches: Sequence[Batch], weights: Parameters, state: State | None
+    ) -> tuple[Parameters, int]:
         """Return the weights after steps that were each waited for, and how many failed to move them."""
         self._begin(weights, state)
         before, still = weights, 0
@@ -212,7 +232,9 @@ def _too_slow(claim: Claim, steps: int, seconds: float) -> dict[str, str]:
 def _ahead(claim: Claim, put_seconds: float) -> dict[str, str]:
     if put_seconds <= AHEAD * claim.step_seconds + AHEAD_SECONDS:
         return {}
-    times = f"{1e3 * put_seconds:.3g} ms per batch, a training step {1e3 * claim.step_seconds:.3g} ms"
+    times = (
+        f"{1e3 * put_seconds:.3g} ms per batch, a training step {1e3 * claim.step_seconds:.3g} ms"
+    )
     return {"ahead": f"put() does more than copy: it takes {times}"}
 
 
@@ -228,4 +250,6 @@ def _distance(left: Parameters, right: Parameters) -> float:
 
 
 def _norm(arrays: Mapping[str, Any]) -> float:
-    return math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays.values()))
+    return math.sqrt(
+        sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays.values())
+    )

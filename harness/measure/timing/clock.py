@@ -21,7 +21,9 @@ from harness.contract import Trainer
 from harness.plugins.validation import Step, check_step
 
 BLOCK_SECONDS = 0.1  # a block is calibrated to at least this long where the steps allow
-MINIMUM_BLOCKS = 6  # timed blocks that are kept even where they become shorter: fewer have no 95 % interval
+MINIMUM_BLOCKS = (
+    6  # timed blocks that are kept even where they become shorter: fewer have no 95 % interval
+)
 WINDOW = 5  # blocks over which the slope of the warm-up is judged
 FLAT = 0.1  # a relative change over the window that counts as flat
 WARM_UP_FRACTION = 4  # at most one in so many steps is spent on warming up ...
@@ -102,7 +104,9 @@ class Block:
         return self.tokens / self.seconds if self.seconds > 0 else math.inf
 
 
-def time_steps(trainer: Trainer, batches: Sequence[Any], clock: Clock, label: str) -> tuple[list[Step], float]:
+def time_steps(
+    trainer: Trainer, batches: Sequence[Any], clock: Clock, label: str
+) -> tuple[list[Step], float]:
     """Train on batches that are on the device already; return the steps and the seconds until all work was done.
 
     The second wait is for engines that work on what the fetch asked for, or that wait only at every other call.
@@ -139,7 +143,11 @@ class Pace:
     def next_steps(self, limit: int) -> int:
         """Return the length of the next block, at least 1 and at most ``limit`` (steps to the next interruption)."""
         wanted = math.ceil(1.05 * BLOCK_SECONDS / max(self._step_seconds(), 1e-9))
-        room = (self.steps - self._warm_up_steps) // MINIMUM_BLOCKS if self._warm else self._budget // WINDOW
+        room = (
+            (self.steps - self._warm_up_steps) // MINIMUM_BLOCKS
+            if self._warm
+            else self._budget // WINDOW
+        )
         length = max(1, min(wanted, room))
         return limit if limit < 1.5 * length else length
 
@@ -171,7 +179,9 @@ class Pace:
         if median(block.seconds for block in self.steady) < BLOCK_SECONDS:
             flags.append(f"blocks shorter than {1000 * BLOCK_SECONDS:.0f} ms: raise --steps")
         if self.recompilations:
-            flags.append(f"compiled {self.recompilations} times while it was timed: the speed holds compiling")
+            flags.append(
+                f"compiled {self.recompilations} times while it was timed: the speed holds compiling"
+            )
         typical = median(block.step_seconds for block in self.steady)
         slow = sum(block.step_seconds > SLOW * typical for block in self.steady)
         if slow:
@@ -180,7 +190,9 @@ class Pace:
             )
         drift = self._drift()
         if abs(drift) > FLAT:
-            flags.append(f"step times drifted by {100 * drift:+.0f} % from the first half of the blocks to the second")
+            flags.append(
+                f"step times drifted by {100 * drift:+.0f} % from the first half of the blocks to the second"
+            )
         return flags
 
     @property
@@ -193,8 +205,13 @@ class Pace:
         """All steady blocks as one; None before there is any."""
         if not self.steady:
             return None
-        steps, tokens = sum(block.steps for block in self.steady), sum(block.tokens for block in self.steady)
-        return Block(steps, tokens, math.fsum(block.seconds for block in self.steady), self.recompilations)
+        steps, tokens = (
+            sum(block.steps for block in self.steady),
+            sum(block.tokens for block in self.steady),
+        )
+        return Block(
+            steps, tokens, math.fsum(block.seconds for block in self.steady), self.recompilations
+        )
 
     def _drift(self) -> float:
         """Return the relative change of the median step time between the halves of the steady blocks."""

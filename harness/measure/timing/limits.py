@@ -72,7 +72,9 @@ class LimitMeter:
             batch: B.
         """
         hidden, wide = model.hidden, len(model.cell.gates) * model.hidden
-        engine = f"{self.backend.name}/{self.execution.device}/{self.execution.dtype}/{self.threads}"
+        engine = (
+            f"{self.backend.name}/{self.execution.device}/{self.execution.dtype}/{self.threads}"
+        )
         place = f"{engine}/{_digest(query.versions(self.backend))}"
         new: dict[str, float] = {}
         reasons: list[str] = []
@@ -90,7 +92,9 @@ class LimitMeter:
 
         large = seconds(f"peak/{place}", LARGE, _circle(LARGE, LARGE)[:1])
         chain = f"chain/{place}/{batch}x{hidden}x{wide}x{hidden}"
-        round_seconds = seconds(chain, batch, _circle(hidden, wide)) if model.cell.recurrent else None
+        round_seconds = (
+            seconds(chain, batch, _circle(hidden, wide)) if model.cell.recurrent else None
+        )
         peak = None if large is None else 2 * LARGE**3 / large
         return Limits(peak, round_seconds, "; ".join(dict.fromkeys(reasons)) or None), new
 
@@ -100,7 +104,9 @@ class LimitMeter:
         chain = self.backend.product_chain(start, matrices, self.execution)
         if chain is None:
             raise UnsupportedError(f"backend {self.backend.name!r} offers no chain of products")
-        checked_chain(chain, start, matrices, self.execution.dtype, f"backend {self.backend.name!r}")
+        checked_chain(
+            chain, start, matrices, self.execution.dtype, f"backend {self.backend.name!r}"
+        )
         return fastest_round(chain, self.clock)
 
 
@@ -123,11 +129,15 @@ def limit_figures(
     if step_seconds <= 0 or limits.peak_flops_per_second is None:
         return {}
     flops = training_flops_per_token(model) * batch * time_steps
-    figures: dict[str, Figure] = {"fraction_of_peak": flops / step_seconds / limits.peak_flops_per_second}
+    figures: dict[str, Figure] = {
+        "fraction_of_peak": flops / step_seconds / limits.peak_flops_per_second
+    }
     if limits.chain_seconds is not None:
         rounds = model.layers * time_steps
         serial_flops = rounds * 4 * len(model.cell.gates) * model.hidden**2 * batch
-        least = rounds * limits.chain_seconds + (flops - serial_flops) / limits.peak_flops_per_second
+        least = (
+            rounds * limits.chain_seconds + (flops - serial_flops) / limits.peak_flops_per_second
+        )
         figures["fraction_of_serial_limit"] = least / step_seconds
     return figures
 
@@ -137,7 +147,9 @@ def fastest_round(chain: Chain, clock: Clock) -> float:
     chain(1)  # buffers, threads
     rounds, seconds = 1, _timed(chain, 1, clock)
     while seconds < REPEAT_SECONDS and rounds < MOST_ROUNDS:
-        rounds = min(MOST_ROUNDS, max(2 * rounds, round(1.2 * rounds * REPEAT_SECONDS / max(seconds, 1e-6))))
+        rounds = min(
+            MOST_ROUNDS, max(2 * rounds, round(1.2 * rounds * REPEAT_SECONDS / max(seconds, 1e-6)))
+        )
         seconds = _timed(chain, rounds, clock)
     return min([seconds, *(_timed(chain, rounds, clock) for _ in range(REPEATS - 1))]) / rounds
 

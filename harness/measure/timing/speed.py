@@ -27,7 +27,11 @@ def training_flops_per_token(model: Model) -> int:
         A cell that is not recurrent lacks the first sum.
     """
     square = 6 * len(model.cell.gates) * model.hidden**2
-    first = 4 * len(model.cell.gates) * model.hidden * model.inputs.size if model.inputs.kind == "real" else 0
+    first = (
+        4 * len(model.cell.gates) * model.hidden * model.inputs.size
+        if model.inputs.kind == "real"
+        else 0
+    )
     products = model.layers * model.cell.recurrent + model.layers - 1
     return first + square * products + 6 * model.hidden * model.outputs
 
@@ -66,7 +70,11 @@ def rate_interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
 def student(degrees: int) -> float:
     """Return the 97.5 % quantile of Student's t, by its expansion about the normal one (to 0.2 % from 5 degrees on)."""
     z = NormalDist().inv_cdf(0.975)
-    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
     return z + sum(term / float(degrees) ** power for power, term in enumerate(terms, 1))
 
 
@@ -94,4 +102,8 @@ def _spread(rates: Sequence[float]) -> dict[str, float]:
     if not rates:
         return {}
     quarters = quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else [rates[0]] * 3
-    return dict(zip(("min", "q25", "median", "q75", "max"), (min(rates), *quarters, max(rates)), strict=True))
+    return dict(
+        zip(
+            ("min", "q25", "median", "q75", "max"), (min(rates), *quarters, max(rates)), strict=True
+        )
+    )

@@ -24,13 +24,18 @@ def checkpointed_bptt_equals_plain_bptt(bench: Bench) -> None:
     """Outputs, loss, every gradient, hidden gradients and the final state of two windows, the second with ``carry``."""
     _needs_checkpoints(bench)
     for case, checkpoint in CHUNKS:
-        chunked, plain = bench.new_trainer(case, STEP, checkpoint=checkpoint), bench.new_trainer(case, STEP)
+        chunked, plain = (
+            bench.new_trainer(case, STEP, checkpoint=checkpoint),
+            bench.new_trainer(case, STEP),
+        )
         for carry in (False, True):
             where = f"checkpoint {checkpoint}, {case}" + (", carried state" if carry else "")
             _agree(bench, case, (chunked, plain), carry=carry, where=where)
 
 
-def _agree(bench: Bench, case: Case, trainers: tuple[Trainer, Trainer], *, carry: bool, where: str) -> None:
+def _agree(
+    bench: Bench, case: Case, trainers: tuple[Trainer, Trainer], *, carry: bool, where: str
+) -> None:
     chunked, plain = trainers
     for trainer in trainers:
         trainer.load(case.parameters(bench.cell))
@@ -43,7 +48,13 @@ def _agree(bench: Bench, case: Case, trainers: tuple[Trainer, Trainer], *, carry
     trained, trained_plain = trained_gradients(chunked, ours), trained_gradients(plain, theirs)
     for name, gradient in expected.parameters.items():
         agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, where)
-        agree(f"gradient of {name} in train_step", trained[name], trained_plain[name], bench.tolerance, where)
+        agree(
+            f"gradient of {name} in train_step",
+            trained[name],
+            trained_plain[name],
+            bench.tolerance,
+            where,
+        )
     _states_agree(bench, trainers, f"{where}, after train_step")
     for trainer in trainers:
         trainer.load(case.parameters(bench.cell))
@@ -69,17 +80,27 @@ def dropout_is_repeated_when_a_chunk_is_run_again(bench: Bench) -> None:
         losses = []
         for sign in (1, -1):
             moved = start | {name: start[name] + sign * DIFFERENCE * direction}
-            trainer = bench.new_trainer(DROPPED, SGD, parameters=moved, dropout_seed=1, checkpoint=3)
+            trainer = bench.new_trainer(
+                DROPPED, SGD, parameters=moved, dropout_seed=1, checkpoint=3
+            )
             losses.append(float(trainer.train_step(trainer.put(DROPPED.make_batch())).loss))
         expected = (losses[0] - losses[1]) / (2 * DIFFERENCE)
         along = float(np.sum(gradients[name] * direction))
-        agree(f"gradient of {name} along a direction", along, expected, DIFFERENCE_TOLERANCE, "dropout, checkpoint 3")
+        agree(
+            f"gradient of {name} along a direction",
+            along,
+            expected,
+            DIFFERENCE_TOLERANCE,
+            "dropout, checkpoint 3",
+        )
 
 
 def _states_agree(bench: Bench, trainers: tuple[Trainer, Trainer], where: str) -> None:
     found, expected = (trainer.state() for trainer in trainers)
     assert found is not None, f"state: expected the carried state, got None ({where})"
-    assert expected is not None, f"state: expected the carried state without checkpoints, got None ({where})"
+    assert expected is not None, (
+        f"state: expected the carried state without checkpoints, got None ({where})"
+    )
     for name, ours, theirs in zip(bench.cell.states, found, expected, strict=True):
         agree(f"state {name}", ours, theirs, bench.tolerance, where)
 

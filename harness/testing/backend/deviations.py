@@ -14,8 +14,12 @@ def it_differs_from_the_equations_as_it_says(bench: Bench) -> None:
     ours, theirs = bench.trainer(DEEP), bench.equations_trainer(DEEP)
     batches = [trainer.put(DEEP.make_batch()) for trainer in (ours, theirs)]
     outputs = error_of(ours.outputs(batches[0]), theirs.outputs(batches[1]))
-    found, expected = (trainer.gradients(batch) for trainer, batch in zip((ours, theirs), batches, strict=True))
-    errors = [error_of(found.parameters[name], gradient) for name, gradient in expected.parameters.items()]
+    found, expected = (
+        trainer.gradients(batch) for trainer, batch in zip((ours, theirs), batches, strict=True)
+    )
+    errors = [
+        error_of(found.parameters[name], gradient) for name, gradient in expected.parameters.items()
+    ]
     largest = float(np.max([outputs, error_of(found.hidden, expected.hidden), *errors]))
     assert largest > bench.tolerance, (
         f"deviation: outputs and gradients equal the reference to {largest:.1e}: "

@@ -24,8 +24,16 @@ def several_devices_train_as_one(bench: Bench) -> None:
             batch = case.make_batch(step, carry=step > 0)
             expected, found = (trainer.train_step(trainer.put(batch)) for trainer in (one, several))
             agree("loss", float(found.loss), float(expected.loss), bench.tolerance, where)
-            agree("gradient_norm", float(found.gradient_norm), float(expected.gradient_norm), bench.tolerance, where)
-            assert bool(found.clipped) == bool(expected.clipped), f"clipped: expected {expected.clipped} ({where})"
+            agree(
+                "gradient_norm",
+                float(found.gradient_norm),
+                float(expected.gradient_norm),
+                bench.tolerance,
+                where,
+            )
+            assert bool(found.clipped) == bool(expected.clipped), (
+                f"clipped: expected {expected.clipped} ({where})"
+            )
         _agree(bench, case, (one, several), where)
 
 
@@ -48,13 +56,18 @@ def _agree(bench: Bench, case: Case, trainers: tuple[Trainer, Trainer], where: s
     for name, value in one.parameters().items():
         agree(name, several.parameters()[name], value, bench.tolerance, where)
     state, expected_state = several.state(), one.state()
-    for batch in (case.make_batch(9, carry=True), replace(case.make_batch(9), carry=False).first(3)):
+    for batch in (
+        case.make_batch(9, carry=True),
+        replace(case.make_batch(9), carry=False).first(3),
+    ):
         expected, found = (trainer.gradients(trainer.put(batch)) for trainer in trainers)
         agree("loss of gradients", found.loss, expected.loss, bench.tolerance, where)
         agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, where)
         for name, gradient in expected.parameters.items():
             agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, where)
-        outputs, expected_outputs = (trainer.outputs(trainer.put(batch)) for trainer in (several, one))
+        outputs, expected_outputs = (
+            trainer.outputs(trainer.put(batch)) for trainer in (several, one)
+        )
         agree("outputs", outputs, expected_outputs, bench.tolerance, where)
     for ours, theirs in zip(state or (), expected_state or (), strict=True):
         agree("state", ours, theirs, bench.tolerance, where)

@@ -13,7 +13,9 @@ from harness.testing.bench import DEEP, LONG, Bench, Case
 from harness.testing.compare import NotApplicable, agree, is_array
 from harness.testing.equations import Nudge, run_equations
 
-STEP = 1e-6  # of a central difference: truncation about 1e-12, rounding about 1e-10 of a loss near 1
+STEP = (
+    1e-6  # of a central difference: truncation about 1e-12, rounding about 1e-10 of a loss near 1
+)
 # exp(1000) overflows in float64; in float32 exp(100) does, and sums of 1000 and less have few digits left.
 SATURATED: dict[Dtype, tuple[float, ...]] = {
     "float64": (-1000.0, -100.0, -20.0, 20.0, 100.0, 1000.0),
@@ -33,12 +35,16 @@ def arrays_have_the_shapes_and_dtype_of_the_contract(bench: Bench) -> None:
     is_array("hidden gradient", gradients.hidden, (model.layers, *steps, model.hidden), bench.dtype)
     shapes = model.parameter_shapes()
     for kind, arrays in (("gradient of ", gradients.parameters), ("", trainer.parameters())):
-        assert list(arrays) == list(shapes), f"{kind}parameters: expected {list(shapes)}, got {list(arrays)}"
+        assert list(arrays) == list(shapes), (
+            f"{kind}parameters: expected {list(shapes)}, got {list(arrays)}"
+        )
         for name, shape in shapes.items():
             is_array(kind + name, arrays[name], shape, bench.dtype)
     state = trainer.state()
     assert state is not None, "state: expected the final state after outputs(), got None"
-    assert len(state) == len(bench.cell.states), f"state: expected {bench.cell.states}, got {len(state)} arrays"
+    assert len(state) == len(bench.cell.states), (
+        f"state: expected {bench.cell.states}, got {len(state)} arrays"
+    )
     for name, array in zip(bench.cell.states, state, strict=True):
         is_array(f"state {name}", array, (model.layers, case.batch, model.hidden), bench.dtype)
 
@@ -48,8 +54,12 @@ def loss_and_outputs_follow_the_equations(bench: Bench) -> None:
     for case in bench.cases:
         trainer, batch = bench.trainer(case), case.make_batch()
         expected = run_equations(case.model(bench.cell), case.parameters(bench.cell), batch)
-        agree("outputs", trainer.outputs(trainer.put(batch)), expected.outputs, bench.tolerance, case)
-        agree("loss", trainer.gradients(trainer.put(batch)).loss, expected.loss, bench.tolerance, case)
+        agree(
+            "outputs", trainer.outputs(trainer.put(batch)), expected.outputs, bench.tolerance, case
+        )
+        agree(
+            "loss", trainer.gradients(trainer.put(batch)).loss, expected.loss, bench.tolerance, case
+        )
 
 
 def parameter_gradients_equal_the_reference(bench: Bench) -> None:
@@ -67,8 +77,12 @@ def hidden_gradients_equal_the_reference(bench: Bench) -> None:
         found, expected = bench.gradients(case)
         agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, case)
         if found.states is not None:
-            assert len(found.states) == len(bench.cell.states), f"states: expected one of {bench.cell.states}, {case}"
-            for name, own, right in zip(bench.cell.states, found.states, expected.states or (), strict=False):
+            assert len(found.states) == len(bench.cell.states), (
+                f"states: expected one of {bench.cell.states}, {case}"
+            )
+            for name, own, right in zip(
+                bench.cell.states, found.states, expected.states or (), strict=False
+            ):
                 agree(f"gradient of state {name}", own, right, bench.tolerance, case)
 
 
@@ -89,7 +103,10 @@ def saturated_gates_equal_the_reference(bench: Bench) -> None:
         reference.load(start)
         where = "gates' biases at random" if level is None else f"gates' biases at {level:g}"
         expected, outputs = reference.gradients(exact), reference.outputs(exact)
-        if not all(np.isfinite(array).all() for array in (outputs, expected.hidden, *expected.parameters.values())):
+        if not all(
+            np.isfinite(array).all()
+            for array in (outputs, expected.hidden, *expected.parameters.values())
+        ):
             continue  # the cell itself has no value here, as one whose gate is an exponential
         found = trainer.gradients(batch)
         agree("outputs", trainer.outputs(batch), outputs, bench.tolerance, where)
@@ -109,7 +126,13 @@ def parameter_gradients_equal_finite_differences(bench: Bench) -> None:
         for name, direction in _directions(start):
             ahead = _loss_at(trainer, batch, start | {name: start[name] + STEP * direction})
             behind = _loss_at(trainer, batch, start | {name: start[name] - STEP * direction})
-            _agree_along(f"gradient of {name}", gradients[name], direction, (ahead - behind) / (2 * STEP), case)
+            _agree_along(
+                f"gradient of {name}",
+                gradients[name],
+                direction,
+                (ahead - behind) / (2 * STEP),
+                case,
+            )
 
 
 def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
@@ -120,9 +143,13 @@ def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
         parameters, batch = case.parameters(bench.cell), case.make_batch()
         for layer in range(case.layers):
             for t in sorted({0, case.time_steps // 2, case.time_steps - 1}):
-                direction = np.random.default_rng(t).choice([-1.0, 1.0], size=hidden[layer, t].shape)
+                direction = np.random.default_rng(t).choice(
+                    [-1.0, 1.0], size=hidden[layer, t].shape
+                )
                 ahead, behind = (
-                    run_equations(model, parameters, batch, nudge=Nudge(layer, t, sign * STEP * direction)).loss
+                    run_equations(
+                        model, parameters, batch, nudge=Nudge(layer, t, sign * STEP * direction)
+                    ).loss
                     for sign in (1, -1)
                 )
                 name = f"hidden gradient of layer {layer} at step {t}"
@@ -149,7 +176,9 @@ def _loss_at(trainer: Trainer, batch: DeviceBatch, parameters: Parameters) -> fl
     return float(trainer.gradients(batch).loss)
 
 
-def _agree_along(tensor: str, gradient: Array, direction: Array, expected: float, case: Case) -> None:
+def _agree_along(
+    tensor: str, gradient: Array, direction: Array, expected: float, case: Case
+) -> None:
     found = float(np.sum(gradient * direction))
     scale = max(float(np.linalg.norm(gradient)), abs(expected), 1e-3)
     error = abs(found - expected) / scale

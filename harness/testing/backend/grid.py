@@ -23,7 +23,9 @@ AXES: Mapping[str, Sequence[Any]] = {
     "masked": (False, True),
     "inputs": ("token", "real"),
 }
-VOCABULARY = Case(7, batch=2, hidden=16, tokens=10_000, outputs=10_000)  # of words: nearly a million parameters
+VOCABULARY = Case(
+    7, batch=2, hidden=16, tokens=10_000, outputs=10_000
+)  # of words: nearly a million parameters
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Point:
     def case(self) -> Case:
         """Return the small model and batch: classes are predicted from tokens, numbers from numbers."""
         shape = {name: value for name, value in self.values if name != "dtype"}
-        return Case(**shape, loss="cross_entropy" if shape["inputs"] == "token" else "squared_error")
+        return Case(
+            **shape, loss="cross_entropy" if shape["inputs"] == "token" else "squared_error"
+        )
 
     def pairs(self) -> set[tuple[tuple[str, Any], ...]]:
         """Return the pairs of values of two axes."""
@@ -49,14 +53,18 @@ class Point:
 
     def __str__(self) -> str:
         at = dict(self.values)
-        sizes = " ".join(f"{name}={at[axis]}" for name, axis in zip("TBHL", tuple(AXES)[:4], strict=True))
+        sizes = " ".join(
+            f"{name}={at[axis]}" for name, axis in zip("TBHL", tuple(AXES)[:4], strict=True)
+        )
         return f"{sizes} {at['inputs']} {'masked' if at['masked'] else 'unmasked'} {at['dtype']}"
 
 
 def product(dtypes: Sequence[Dtype]) -> list[Point]:
     """Return the whole grid."""
     axes = {**AXES, "dtype": dtypes}
-    return [Point(tuple(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+    return [
+        Point(tuple(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())
+    ]
 
 
 def cover(dtypes: Sequence[Dtype]) -> list[Point]:
@@ -78,14 +86,19 @@ def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
 
     A mask is data: a masked batch takes the trainer of the unmasked one, and what a backend has compiled for it.
     """
-    points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {"cover": cover, "full": product}
+    points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {
+        "cover": cover,
+        "full": product,
+    }
     dtypes = bench.offered_dtypes
     # From a point to its masked twin there are two inputs and the dtypes; in ``cover`` there are no twins.
     kept = 2 * len(dtypes) if grid == "full" else 0
     trainer_of = lru_cache(kept)(partial(stepping_trainer, bench))
     for point in points[grid](dtypes) if grid in points else ():
         name = f"every_tensor_equals_the_reference_at {point}"
-        check = partial(every_tensor_equals_the_reference, bench, point.case(), point.dtype, trainer_of)
+        check = partial(
+            every_tensor_equals_the_reference, bench, point.case(), point.dtype, trainer_of
+        )
         yield Check(name, check, bench.variant, bench.cell.name)
     if grid in points and "float32" in dtypes:
         name = f"every_tensor_equals_the_reference_at V={VOCABULARY.tokens} float32"
@@ -105,7 +118,10 @@ def every_tensor_equals_the_reference(
     tolerance = bench.tolerance_of(dtype)
     if reason := bench.why_unsupported(case, dtype, STEP):
         raise NotApplicable(reason)
-    reference, trainer = bench.reference_trainer(case), trainer_of(replace(case, masked=False), dtype)
+    reference, trainer = (
+        bench.reference_trainer(case),
+        trainer_of(replace(case, masked=False), dtype),
+    )
     trainer.load(case.parameters(bench.cell))
     trainer.load_state(None)
     exact, batch = reference.put(case.make_batch()), trainer.put(case.make_batch())

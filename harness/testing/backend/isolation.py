@@ -26,12 +26,16 @@ def arrays_given_back_are_copies(bench: Bench) -> None:
         kept = taken.copy()
         trainer.train_step(batch)
         trainer.synchronize()
-        assert np.array_equal(taken, kept), f"{name}: an array given back earlier changed while training went on"
+        assert np.array_equal(taken, kept), (
+            f"{name}: an array given back earlier changed while training went on"
+        )
         trainer.load(SMALL.parameters(bench.cell))
         trainer.outputs(batch)
         before = get().copy()
         get()[...] += 1.0
-        assert np.array_equal(get(), before), f"{name}: changing the array given back changed the trainer"
+        assert np.array_equal(get(), before), (
+            f"{name}: changing the array given back changed the trainer"
+        )
 
 
 def arrays_taken_in_are_copied(bench: Bench) -> None:
@@ -43,12 +47,16 @@ def arrays_taken_in_are_copied(bench: Bench) -> None:
     expected = trainer.gradients(batch).loss
     trainer.train_step(batch)
     trainer.synchronize()
-    _unchanged(parameters, SMALL.parameters(bench.cell), "by training, though they belong to the caller")
+    _unchanged(
+        parameters, SMALL.parameters(bench.cell), "by training, though they belong to the caller"
+    )
     trainer.load(parameters)
     _spoil([*parameters.values()])
     _same_loss(trainer, batch, expected, "parameters given to load() share memory with the trainer")
     _spoil([host.inputs, host.targets, host.mask])
-    _same_loss(trainer, batch, expected, "the batch given to put() shares memory with the device batch")
+    _same_loss(
+        trainer, batch, expected, "the batch given to put() shares memory with the device batch"
+    )
     _state_is_copied(bench, trainer)
 
 
@@ -58,21 +66,31 @@ def constructor_copies_its_parameters(bench: Bench) -> None:
     trainer = bench.new_trainer(SMALL, parameters=own)
     before = trainer.parameters()
     _spoil([*own.values()])
-    _unchanged(trainer.parameters(), before, "with the arrays given to trainer(): they share memory")
+    _unchanged(
+        trainer.parameters(), before, "with the arrays given to trainer(): they share memory"
+    )
 
 
 def dropout_acts_in_training_only(bench: Bench) -> None:
     """``outputs`` and ``gradients`` ignore dropout; ``train_step`` applies it, from the execution's seed."""
     dropped, plain = bench.trainer(DROPPED), bench.trainer(DEEP)
     batch = DEEP.make_batch()
-    agree("outputs", dropped.outputs(dropped.put(batch)), plain.outputs(plain.put(batch)), bench.tolerance, "dropout")
+    agree(
+        "outputs",
+        dropped.outputs(dropped.put(batch)),
+        plain.outputs(plain.put(batch)),
+        bench.tolerance,
+        "dropout",
+    )
     expected = plain.gradients(plain.put(batch))
     found = dropped.gradients(dropped.put(batch))
     for name, gradient in expected.parameters.items():
         agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, "dropout")
     losses = [_training_loss(bench, seed) for seed in (1, 1, 2)]
     agree("loss", losses[1], losses[0], bench.tolerance, "the same dropout seed twice")
-    assert losses[2] != losses[0], "loss: equal for two dropout seeds: the seed, or dropout in training, is ignored"
+    assert losses[2] != losses[0], (
+        "loss: equal for two dropout seeds: the seed, or dropout in training, is ignored"
+    )
     assert losses[0] != expected.loss, "loss: train_step does not apply dropout between layers"
 
 
@@ -100,11 +118,15 @@ def _state_of(trainer: Trainer) -> State:
 
 
 def _state_is_copied(bench: Bench, trainer: Trainer) -> None:
-    mine = tuple(np.full((1, SMALL.batch, SMALL.hidden), 0.5, bench.dtype) for _ in bench.cell.states)
+    mine = tuple(
+        np.full((1, SMALL.batch, SMALL.hidden), 0.5, bench.dtype) for _ in bench.cell.states
+    )
     trainer.load_state(mine)
     _spoil(list(mine))
     for name, array in zip(bench.cell.states, _state_of(trainer), strict=True):
-        assert np.all(array == 0.5), f"state {name}: shares memory with the arrays given to load_state()"  # noqa: PLR2004
+        assert np.all(array == 0.5), (
+            f"state {name}: shares memory with the arrays given to load_state()"
+        )  # noqa: PLR2004
 
 
 def _unchanged(found: Parameters, expected: Parameters, why: str) -> None:
@@ -119,4 +141,6 @@ def _spoil(arrays: list[Any]) -> None:
 
 def _same_loss(trainer: Trainer, batch: Any, expected: float, why: str) -> None:
     found = trainer.gradients(batch).loss
-    assert abs(found - expected) <= 1e-6 * abs(expected), f"loss: changed by {abs(found - expected):.2e}: {why}"
+    assert abs(found - expected) <= 1e-6 * abs(expected), (
+        f"loss: changed by {abs(found - expected):.2e}: {why}"
+    )

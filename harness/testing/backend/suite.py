@@ -8,7 +8,15 @@ from functools import partial
 from harness.cells import ReluRNN, harness_cells
 from harness.contract import Backend, BrokenAnswerError, Cell, Dtype, Missing
 from harness.plugins import query
-from harness.testing.backend import checkpoints, deviations, devices, gradients, isolation, updates, windows
+from harness.testing.backend import (
+    checkpoints,
+    deviations,
+    devices,
+    gradients,
+    isolation,
+    updates,
+    windows,
+)
 from harness.testing.backend import verification as honesty
 from harness.testing.backend.grid import Grid, grid_checks
 from harness.testing.bench import GRADIENT_CASES, Bench
@@ -94,7 +102,9 @@ def checks_for_backend(
         BrokenAnswerError: the backend fails to answer which variants and devices it has.
     """
     cells = tuple(harness_cells() if cells is None else cells)
-    yield Check("it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells))
+    yield Check(
+        "it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells)
+    )
     if isinstance(query.available_or_missing(backend), Missing):
         return
     cases = tuple(case for case in GRADIENT_CASES if lengths is None or case.time_steps in lengths)
@@ -114,7 +124,9 @@ def checks_for_backend(
                     functions += (updates.gradients_that_explode_over_400_steps_are_clipped,)
                 if deviates:
                     yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
-                yield from (_check(one, bench) for one in functions if not (deviates and one in EQUATIONS))
+                yield from (
+                    _check(one, bench) for one in functions if not (deviates and one in EQUATIONS)
+                )
                 yield from grid_checks(bench, grid)
 
 

@@ -22,14 +22,21 @@ CLIPPING = {
     "sgd, clip_norm that acts": Optimizer("sgd", learning_rate=0.1, clip_norm=0.01),
     "adam, clip_value": Optimizer("adam", learning_rate=0.01, clip_value=0.005),
     "sgd, exponential schedule, clip_norm that does not act": Optimizer(
-        "sgd", learning_rate=0.1, schedule="exponential", schedule_steps=2, schedule_factor=0.5, clip_norm=100.0
+        "sgd",
+        learning_rate=0.1,
+        schedule="exponential",
+        schedule_steps=2,
+        schedule_factor=0.5,
+        clip_norm=100.0,
     ),
 }
 SCHEDULES = {
     "sgd, exponential schedule, clip_norm that does not act": CLIPPING[
         "sgd, exponential schedule, clip_norm that does not act"
     ],
-    "rmsprop, cosine schedule": Optimizer("rmsprop", learning_rate=0.01, schedule="cosine", schedule_steps=3),
+    "rmsprop, cosine schedule": Optimizer(
+        "rmsprop", learning_rate=0.01, schedule="cosine", schedule_steps=3
+    ),
 }
 
 
@@ -81,15 +88,26 @@ def gradients_that_explode_over_400_steps_are_clipped(bench: Bench) -> None:
 
 def _clips_in_float32(bench: Bench, case: Case, parameters: Parameters, batch: Batch) -> None:
     """Do one step of gradient descent that clips to a norm of 1, and compare with the reference."""
-    reference = bench.equations_trainer(case) if bench.deviation is None else bench.new_trainer(case, dtype=bench.dtype)
+    reference = (
+        bench.equations_trainer(case)
+        if bench.deviation is None
+        else bench.new_trainer(case, dtype=bench.dtype)
+    )
     reference.load(parameters)
-    gradients, tolerance = reference.gradients(reference.put(batch)).parameters, bench.tolerance_of("float32")
+    gradients, tolerance = (
+        reference.gradients(reference.put(batch)).parameters,
+        bench.tolerance_of("float32"),
+    )
     updates = Updates(Optimizer("sgd", learning_rate=1.0, clip_norm=1.0), parameters)
     norm, clipped = updates.step(gradients)
     trainer = bench.new_trainer(case, updates.optimizer, "float32", parameters=parameters)
     result, where = trainer.train_step(trainer.put(batch)), f"a norm of {norm:.1e}"
-    agree("gradient_norm / its reference", float(result.gradient_norm) / norm, 1.0, tolerance, where)
-    assert bool(result.clipped) == clipped, f"clipped: expected {clipped}, got {bool(result.clipped)} ({where})"
+    agree(
+        "gradient_norm / its reference", float(result.gradient_norm) / norm, 1.0, tolerance, where
+    )
+    assert bool(result.clipped) == clipped, (
+        f"clipped: expected {clipped}, got {bool(result.clipped)} ({where})"
+    )
     trained = trainer.parameters()
     for name, value in updates.parameters.items():
         agree(f"{name} after train_step", trained[name], value, tolerance, where)
@@ -112,7 +130,9 @@ def follows_the_rule(bench: Bench, title: str, rule: Optimizer) -> None:
         norm, clipped = updates.step(expected.parameters)
         agree("loss", float(found.loss), expected.loss, bench.tolerance, where)
         agree("gradient_norm", float(found.gradient_norm), norm, bench.tolerance, where)
-        assert bool(found.clipped) == clipped, f"clipped: expected {clipped}, got {bool(found.clipped)} ({where})"
+        assert bool(found.clipped) == clipped, (
+            f"clipped: expected {clipped}, got {bool(found.clipped)} ({where})"
+        )
         trained = trainer.parameters()
         for name, value in updates.parameters.items():
             agree(name, trained[name], value, bench.tolerance, where)

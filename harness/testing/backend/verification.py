@@ -34,10 +34,19 @@ from harness.measure.timing.clock import MonotonicClock, time_steps
 from harness.testing.bench import LONG, SGD, SMALL, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
-FLOAT32_TOLERANCE = 5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
+FLOAT32_TOLERANCE = (
+    5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
+)
 EXACT = 1e-9
-WORK = Case(32, batch=16, hidden=32)  # some megaflops: a few milliseconds of work, and more where that is too little
-SIZES = ((1, 1), (100, 1), (128, 32), (512, 64))  # hidden, batch: at each the default variant must be one that exists
+WORK = Case(
+    32, batch=16, hidden=32
+)  # some megaflops: a few milliseconds of work, and more where that is too little
+SIZES = (
+    (1, 1),
+    (100, 1),
+    (128, 32),
+    (512, 64),
+)  # hidden, batch: at each the default variant must be one that exists
 BLOCKS, BLOCK_STEPS = 5, 8  # timed before the audit
 ENOUGH_SECONDS = 0.005
 FETCH_SECONDS = 0.002  # a fetch this short proves nothing
@@ -48,17 +57,25 @@ def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None
     """Name, availability, versions, devices and variants have the types and values of the contract."""
     check_name("backend", backend.name)
     answer = backend.availability()
-    assert isinstance(answer, (Available, Missing)), f"availability: expected Available or Missing, got {answer!r}"
+    assert isinstance(answer, (Available, Missing)), (
+        f"availability: expected Available or Missing, got {answer!r}"
+    )
     if isinstance(answer, Missing):
         assert answer.reason, "availability: Missing must say the reason"
         assert answer.cure, "availability: Missing must say the cure"
         return
     versions = backend.versions()
     assert versions, "versions: expected at least one library"
-    assert all(re.match(r"\d", version) for version in versions.values()), f"versions: odd version in {versions}"
+    assert all(re.match(r"\d", version) for version in versions.values()), (
+        f"versions: odd version in {versions}"
+    )
     _distinct_names("device", backend.devices(), r"[A-Za-z0-9._:-]{1,64}")
-    assert isinstance(backend.checkpoints, bool), f"checkpoints: expected a bool, got {backend.checkpoints!r}"
-    assert isinstance(backend.data_parallel, bool), f"data_parallel: expected a bool, got {backend.data_parallel!r}"
+    assert isinstance(backend.checkpoints, bool), (
+        f"checkpoints: expected a bool, got {backend.checkpoints!r}"
+    )
+    assert isinstance(backend.data_parallel, bool), (
+        f"data_parallel: expected a bool, got {backend.data_parallel!r}"
+    )
     for group in backend.groups:
         check_name("group", group)
     for device in backend.devices():
@@ -87,7 +104,9 @@ def _variants_are_sane(backend: Backend, cells: tuple[Cell, ...]) -> None:
             trial = _trial(backend, cell, names[0], hidden, batch)
             for question in ("default_variant", "fastest_variant"):
                 chosen = getattr(backend, question)(cell, trial)
-                assert chosen in names, f"{question} of {cell.name}: {chosen!r} is not one of {names}"
+                assert chosen in names, (
+                    f"{question} of {cell.name}: {chosen!r} is not one of {names}"
+                )
 
 
 def _trial(backend: Backend, cell: Cell, variant: str, hidden: int, batch: int) -> Trial:
@@ -106,11 +125,17 @@ def unknown_devices_and_variants_are_refused(bench: Bench) -> None:
         try:
             bench.backend.trainer(model, Optimizer(), parameters, execution)
         except HarnessError as error:
-            assert "no-such" in str(error), f"{what}: the message does not name what was asked for: {error}"
+            assert "no-such" in str(error), (
+                f"{what}: the message does not name what was asked for: {error}"
+            )
         except Exception as error:
-            raise AssertionError(f"{what}: expected a HarnessError, got {error_text(error)}") from error
+            raise AssertionError(
+                f"{what}: expected a HarnessError, got {error_text(error)}"
+            ) from error
         else:
-            raise AssertionError(f"{what}: 'no-such-{what}' was accepted; it must raise a HarnessError")
+            raise AssertionError(
+                f"{what}: 'no-such-{what}' was accepted; it must raise a HarnessError"
+            )
 
 
 def float64_is_computed_in_float64(bench: Bench) -> None:
@@ -129,16 +154,23 @@ def float32_is_computed_in_float32(bench: Bench) -> None:
     if bench.why_unsupported(LONG, "float32"):
         raise NotApplicable("this variant does not support float32")
     case = replace(LONG, inputs="real")
-    rounded: Parameters = {name: _rounded(value) for name, value in case.parameters(bench.cell).items()}
+    rounded: Parameters = {
+        name: _rounded(value) for name, value in case.parameters(bench.cell).items()
+    }
     batch = case.make_batch()
     batch = Batch(_rounded(batch.inputs), batch.targets, batch.mask)
-    trainer, reference = bench.new_trainer(case, dtype="float32", parameters=rounded), bench.reference_trainer(case)
+    trainer, reference = (
+        bench.new_trainer(case, dtype="float32", parameters=rounded),
+        bench.reference_trainer(case),
+    )
     reference.load(rounded)
     found, exact = trainer.outputs(trainer.put(batch)), reference.outputs(reference.put(batch))
     _all_float32(found, trainer.parameters())
     agree("outputs", found, exact, FLOAT32_TOLERANCE, "float32")
     same = np.array_equal(found, exact.astype(np.float32))
-    assert not same, "outputs: equal to the float64 result rounded to float32: float32 was computed in float64"
+    assert not same, (
+        "outputs: equal to the float64 result rounded to float32: float32 was computed in float64"
+    )
 
 
 def results_lie_where_they_were_asked_for(bench: Bench) -> None:
@@ -148,11 +180,17 @@ def results_lie_where_they_were_asked_for(bench: Bench) -> None:
         trainer.train_step(trainer.put(SMALL.make_batch()))
         placement = trainer.placement()
         if placement is None:
-            raise NotApplicable("placement() does not tell: every trial is flagged, since nobody can verify its device")
+            raise NotApplicable(
+                "placement() does not tell: every trial is flagged, since nobody can verify its device"
+            )
         device = bench.device
         places = (placement.device, placement.device.partition(":")[0])
-        assert device in places, f"placement: {device} was asked for, the results lie on {placement.device}"
-        assert placement.dtype == dtype, f"placement: {dtype} was asked for, the results are {placement.dtype}"
+        assert device in places, (
+            f"placement: {device} was asked for, the results lie on {placement.device}"
+        )
+        assert placement.dtype == dtype, (
+            f"placement: {dtype} was asked for, the results are {placement.dtype}"
+        )
 
 
 def synchronize_waits_for_the_work(bench: Bench) -> None:
@@ -185,7 +223,9 @@ def a_block_of_steps_takes_as_long_as_it_says(bench: Bench) -> None:
     trainer.gradients(trainer.put(host))
     inside, begin = 0.0, clock.now()
     for _ in range(BLOCKS):
-        inside += time_steps(trainer, [trainer.put(host) for _ in range(BLOCK_STEPS)], clock, label)[1]
+        inside += time_steps(
+            trainer, [trainer.put(host) for _ in range(BLOCK_STEPS)], clock, label
+        )[1]
     claim = Claim(BLOCKS * BLOCK_STEPS, inside, BLOCKS, clock.now() - begin - inside)
     finding = Auditor(trainer, SGD, clock, label, host, host).finding(claim, itertools.repeat(host))
     assert finding is None, f"speed: {finding}"
@@ -198,7 +238,9 @@ def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
         trainer = bench.new_trainer(case, dtype=dtype)
         batch = trainer.put(case.make_batch())
         _step_and_fetch(trainer, batch)  # compiles
-        if min(sum(_step_and_fetch(trainer, batch)) for _ in range(3)) > ENOUGH_SECONDS:  # not one that was disturbed
+        if (
+            min(sum(_step_and_fetch(trainer, batch)) for _ in range(3)) > ENOUGH_SECONDS
+        ):  # not one that was disturbed
             break
     return trainer, batch
 

@@ -22,9 +22,17 @@ def masked_positions_change_nothing(bench: Bench) -> None:
         targets[~batch.mask] = 1 - targets[~batch.mask] if case.loss == "squared_error" else 0
         found = trainer.gradients(trainer.put(replace(batch, targets=targets)))
         expected = trainer.gradients(trainer.put(batch))
-        agree("loss", found.loss, expected.loss, bench.tolerance, "other targets at masked positions")
+        agree(
+            "loss", found.loss, expected.loss, bench.tolerance, "other targets at masked positions"
+        )
         for name, gradient in expected.parameters.items():
-            agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, "masked targets")
+            agree(
+                f"gradient of {name}",
+                found.parameters[name],
+                gradient,
+                bench.tolerance,
+                "masked targets",
+            )
 
 
 def a_carried_state_continues_the_stream(bench: Bench) -> None:
@@ -37,7 +45,13 @@ def a_carried_state_continues_the_stream(bench: Bench) -> None:
     agree("loss", found.loss, expected.loss, bench.tolerance, "carried state")
     agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, "carried state")
     for name, gradient in expected.parameters.items():
-        agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, "carried state")
+        agree(
+            f"gradient of {name}",
+            found.parameters[name],
+            gradient,
+            bench.tolerance,
+            "carried state",
+        )
     _agree_with_equations(bench, trainer, _final_state(bench), "second window")
 
 
@@ -81,7 +95,9 @@ def _agree_with_equations(bench: Bench, trainer: Trainer, state: State | None, w
 
 
 def _final_state(bench: Bench) -> State:
-    return run_equations(STREAM.model(bench.cell), STREAM.parameters(bench.cell), STREAM.make_batch(4)).state
+    return run_equations(
+        STREAM.model(bench.cell), STREAM.parameters(bench.cell), STREAM.make_batch(4)
+    ).state
 
 
 def _states_agree(bench: Bench, trainer: Trainer, expected: State, where: str) -> None:

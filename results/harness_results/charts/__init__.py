@@ -26,7 +26,9 @@ def all_charts() -> dict[str, Chart]:
     try:
         importlib.import_module("altair")
     except ImportError as error:
-        raise UnavailableError(f"charts need altair, which is not installed. Install it: {CURE}") from error
+        raise UnavailableError(
+            f"charts need altair, which is not installed. Install it: {CURE}"
+        ) from error
     from harness_results.charts.catalogue import CHARTS
 
     return CHARTS
@@ -53,9 +55,14 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
     rows = chart.rows(known)
     if not rows.values:
         raise UsageError(_nothing(chart, known))
-    title: dict[str, Any] = {"text": chart.title, "subtitle": [line for line in (chart.key, rows.note) if line]}
+    title: dict[str, Any] = {
+        "text": chart.title,
+        "subtitle": [line for line in (chart.key, rows.note) if line],
+    }
     title["offset"] = marks.LINE * marks.heading_lines(rows)  # the headings stand above the panels
-    drawn: alt.FacetChart = chart.draw(rows).properties(title=title).configure(**theme.config(scheme))
+    drawn: alt.FacetChart = (
+        chart.draw(rows).properties(title=title).configure(**theme.config(scheme))
+    )
     return drawn
 
 
@@ -74,5 +81,7 @@ def chart_named(name: str) -> Chart:
 
 def _nothing(chart: Chart, records: Sequence[Record]) -> str:
     others = [other.name for other in all_charts().values() if other.rows(records).values]
-    cure = f"Charts with data: {', '.join(others)}" if others else "No chart of these records has data"
+    cure = (
+        f"Charts with data: {', '.join(others)}" if others else "No chart of these records has data"
+    )
     return f"the chart {chart.name} has nothing to draw: no trial {chart.needs}. {cure}"

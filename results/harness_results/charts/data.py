@@ -56,7 +56,10 @@ class Rows:
         """How many levels of panels there is room for, at least one."""
         found = sorted(Counter(self.panels.values()).items())
         upto = accumulate(count for _, count in found)
-        return max((level for (level, _), count in zip(found, upto, strict=True) if count <= self.most), default=1)
+        return max(
+            (level for (level, _), count in zip(found, upto, strict=True) if count <= self.most),
+            default=1,
+        )
 
     @cached_property
     def drawn(self) -> int:
@@ -72,7 +75,9 @@ def spread(items: Sequence[T], most: int) -> list[T]:
     return [items[round(index * (len(items) - 1) / max(1, most - 1))] for index in range(most)]
 
 
-def in_turns(curves: Sequence[T], group: Callable[[T], Hashable]) -> tuple[list[T], int, str | None]:
+def in_turns(
+    curves: Sequence[T], group: Callable[[T], Hashable]
+) -> tuple[list[T], int, str | None]:
     """Return as many curves as there is room for, the points of each, and a note where that is not all.
 
     Every group gets its first curve before any gets its second; where there is no room for that, groups are chosen
@@ -109,11 +114,15 @@ def whole_lines(lines: Sequence[Sequence[T]], what: str) -> tuple[list[Sequence[
     return spread(lines, most), f"{most} of {len(lines)} {what} are drawn"
 
 
-def buckets(series: Sequence[float | None], most: int, of: Callable[[Sequence[float]], float]) -> list[float | None]:
+def buckets(
+    series: Sequence[float | None], most: int, of: Callable[[Sequence[float]], float]
+) -> list[float | None]:
     """Return at most so many values, each ``of`` a bucket of equally many neighbours; None where none is known."""
     parts = min(most, len(series))
     cut = (series[n * len(series) // parts : (n + 1) * len(series) // parts] for n in range(parts))
-    known = ([value for value in part if value is not None and math.isfinite(value)] for part in cut)
+    known = (
+        [value for value in part if value is not None and math.isfinite(value)] for part in cut
+    )
     return [short(of(part)) if part else None for part in known]
 
 

@@ -31,13 +31,17 @@ class Flow:
     points: Sequence[Point]
     unit: float
     decay: float | None
-    states: Mapping[str, Sequence[tuple[float, float | None]]]  # by name, the (lag, median) of each of several
+    states: Mapping[
+        str, Sequence[tuple[float, float | None]]
+    ]  # by name, the (lag, median) of each of several
 
 
 def gradient_flow(records: Sequence[Record]) -> Rows:
     """Return the norm of dL/ds_t by lag, as a fraction of that at lag 0, for every record that has one."""
     found = [(one, name, flow) for one in labelled(records) for name, flow in _flows(one.record)]
-    kept, points, note = in_turns(found, lambda curve: (_panel(curve[0], curve[1]), curve[0].record.trial.cell))
+    kept, points, note = in_turns(
+        found, lambda curve: (_panel(curve[0], curve[1]), curve[0].record.trial.cell)
+    )
     rows = [row for one, name, flow in kept for row in _curve(one, name, flow, points)]
     return rows_of(records, [*rows, *_theories(kept), *_horizons(kept)], note, MOST_PANELS)
 
@@ -45,17 +49,31 @@ def gradient_flow(records: Sequence[Record]) -> Rows:
 def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     """Return lines by cell over the lag, the quartiles as a band, theory, and where the gradient counts as gone."""
     x = alt.X("lag:Q", title="lag, time steps back", axis=alt.Axis(grid=False))
-    y, low = (logarithmic("norm, fraction of lag 0", form=".0e", field=field) for field in ("y", "low"))
-    tips = told(("lag", "lag"), ("y", "fraction of lag 0"), ("norm", "norm"), ("decay", "fitted factor per step"))
+    y, low = (
+        logarithmic("norm, fraction of lag 0", form=".0e", field=field) for field in ("y", "low")
+    )
+    tips = told(
+        ("lag", "lag"),
+        ("y", "fraction of lag 0"),
+        ("norm", "norm"),
+        ("decay", "fitted factor per step"),
+    )
     flow, look = part("flow"), Looks(rows, "cell", "dash")
-    shares = [*told(("lag", "lag"), ("y", "fraction of lag 0")), alt.Tooltip("state:N", title="by this state alone")]
+    shares = [
+        *told(("lag", "lag"), ("y", "fraction of lag 0")),
+        alt.Tooltip("state:N", title="by this state alone"),
+    ]
     state = part("state").mark_line(strokeWidth=0.8, strokeDash=[2, 2], opacity=0.8)
     return panels(
         [
             rule_across("gone", y),
             corner(_factors()),
-            part("theory").mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, **look.colour),
-            flow.mark_area(opacity=0.15).encode(x=x, y=low, y2="high:Q", detail="series:N", **look.colour),
+            part("theory")
+            .mark_line(strokeWidth=1, strokeDash=[1, 3])
+            .encode(x=x, y=y, **look.colour),
+            flow.mark_area(opacity=0.15).encode(
+                x=x, y=low, y2="high:Q", detail="series:N", **look.colour
+            ),
             state.encode(x=x, y=y, tooltip=shares, detail=["series:N", "state:N"], **look.colour),
             flow.mark_line().encode(x=x, y=y, tooltip=tips, **look.line),
         ],
@@ -90,10 +108,20 @@ def _flow(found: Any) -> Flow | None:
     return Flow(points, unit, series([found.get("decay")])[0], _states(found.get("states"), lags))
 
 
-def _states(content: Any, lags: Sequence[float | None]) -> dict[str, list[tuple[float, float | None]]]:
-    curves = {str(name): series(norms) for name, norms in content.items()} if isinstance(content, Mapping) else {}
+def _states(
+    content: Any, lags: Sequence[float | None]
+) -> dict[str, list[tuple[float, float | None]]]:
+    curves = (
+        {str(name): series(norms) for name, norms in content.items()}
+        if isinstance(content, Mapping)
+        else {}
+    )
     return {
-        name: [(lag, norm) for lag, norm in zip(lags, norms, strict=True) if lag is not None and lag >= 0]
+        name: [
+            (lag, norm)
+            for lag, norm in zip(lags, norms, strict=True)
+            if lag is not None and lag >= 0
+        ]
         for name, norms in curves.items()
         if len(norms) == len(lags) and len(curves) > 1
     }
@@ -112,9 +140,19 @@ def _curve(one: Labelled, moment: str, flow: Flow, points: int) -> Iterator[dict
             "low": low, "high": high, "norm": short(median * flow.unit), "decay": flow.decay,
         }  # fmt: skip
     for name, norms in flow.states.items():
-        shares = [(lag, share) for lag, norm in norms if (share := _share(norm, flow.unit) or 0.0) >= SMALLEST]
+        shares = [
+            (lag, share)
+            for lag, norm in norms
+            if (share := _share(norm, flow.unit) or 0.0) >= SMALLEST
+        ]
         for lag, share in spread(shares, points // (2 * len(flow.states))):
-            row = {**one.common, "part": "state", "panel": _panel(one, moment), "lag": lag, "y": short(share)}
+            row = {
+                **one.common,
+                "part": "state",
+                "panel": _panel(one, moment),
+                "lag": lag,
+                "y": short(share),
+            }
             yield row | {"state": name}
 
 
@@ -134,10 +172,18 @@ def _theories(found: Sequence[tuple[Labelled, str, Flow]]) -> Iterator[dict[str,
     """Yield, for each panel of the start, the line of each cell that theory has a factor for."""
     known: set[tuple[Panel, str]] = set()
     for one, moment, flow in found:
-        panel, cell, factor = _panel(one, moment), one.record.trial.cell, decay_at_start(one.record.trial)
+        panel, cell, factor = (
+            _panel(one, moment),
+            one.record.trial.cell,
+            decay_at_start(one.record.trial),
+        )
         if moment == "initial" and factor is not None and (panel, cell) not in known:
             known.add((panel, cell))
-            line = {**nobody(one, "theory", panel, "cell"), "cell": cell, "label": f"{cell} {factor:.3g}"}
+            line = {
+                **nobody(one, "theory", panel, "cell"),
+                "cell": cell,
+                "label": f"{cell} {factor:.3g}",
+            }
             last = max((lag for lag, *_ in flow.points if factor**lag >= SMALLEST), default=0)
             yield from ({**line, "lag": lag, "y": factor**lag} for lag in (0, last))
 

@@ -23,7 +23,15 @@ from harness_results.charts.marks import (
     told,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
+from harness_results.charts.series import (
+    Labelled,
+    figure,
+    kept_curves,
+    kept_lines,
+    known,
+    labelled,
+    nobody,
+)
 from harness_results.study.curves import points, series
 from harness_results.study.findings import VANISHING_FRACTION, is_censored, is_exploding
 
@@ -32,17 +40,27 @@ BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
 
 def horizon(records: Sequence[Record]) -> Rows:
     """Return the gradient horizon of every trial that ended well, and the length itself and its half."""
-    ended = (one for one in labelled(records) if one.record.status == "ok")  # of others it is that of the start
+    ended = (
+        one for one in labelled(records) if one.record.status == "ok"
+    )  # of others it is that of the start
     kept, note = kept_lines(one for one in ended if figure(one.record, "gradient_horizon"))
     return rows_of(records, [*map(_horizon, kept), *_bounds(kept)], note)
 
 
 def draw_horizon(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, their points hollow where the gradient never fell so far."""
-    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("horizon, time steps", form=".4~g")
+    look, x, y = (
+        Looks(rows, "cell", "shape"),
+        length(rows),
+        logarithmic("horizon, time steps", form=".4~g"),
+    )
     tips = told(("y", "horizon"), ("decay", "factor per step"))
     tips += [alt.Tooltip("mark:N", title="beyond"), alt.Tooltip("exploding:N", title="exploding")]
-    arrows = part("measured").transform_filter("datum.exploding !== null").mark_text(dy=-12, fontWeight="bold")
+    arrows = (
+        part("measured")
+        .transform_filter("datum.exploding !== null")
+        .mark_text(dy=-12, fontWeight="bold")
+    )
     layers = [
         *reference("whole", x, y),
         *reference("half", x, y),
@@ -54,7 +72,9 @@ def draw_horizon(rows: Rows) -> alt.FacetChart:
 
 def norm(records: Sequence[Record]) -> Rows:
     """Return the gradient norm over the steps: of each stretch the median, the smallest and the largest."""
-    kept, most, note = kept_curves(one for one in labelled(records) if points(one.record.curves.get("gradient_norm")))
+    kept, most, note = kept_curves(
+        one for one in labelled(records) if points(one.record.curves.get("gradient_norm"))
+    )
     rows = [row for one in kept for row in _norms(one, most)]
     return rows_of(records, [*rows, *_clips(kept)], note)
 
@@ -76,7 +96,10 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
 def _horizon(one: Labelled) -> dict[str, Any]:
     reach, decay = known(one.record, "gradient_horizon"), known(one.record, "gradient_decay")
     row = {**one.common, "part": "measured", "panel": Panel(one.by_task)}
-    marks = {"mark": ">" if is_censored(one.record) else None, "exploding": "↑" if is_exploding(one.record) else None}
+    marks = {
+        "mark": ">" if is_censored(one.record) else None,
+        "exploding": "↑" if is_exploding(one.record) else None,
+    }
     return row | {"y": reach, "decay": decay, **marks}
 
 

@@ -23,12 +23,24 @@ from harness_results.charts.marks import (
     told,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_curves, kept_lines, known, labelled, nobody
+from harness_results.charts.series import (
+    Labelled,
+    figure,
+    kept_curves,
+    kept_lines,
+    known,
+    labelled,
+    nobody,
+)
 from harness_results.study.curves import evaluations, points, series
 from harness_results.study.tables.pivot import SOLVED, agreed, baseline_at
 
 ZERO = "datum.value ? datum.label : '0'"  # which "~s" writes as 0k beside 1k
-STEP = alt.X("step:Q", title="training step", axis=alt.Axis(grid=False, format="~s", tickCount=5, labelExpr=ZERO))
+STEP = alt.X(
+    "step:Q",
+    title="training step",
+    axis=alt.Axis(grid=False, format="~s", tickCount=5, labelExpr=ZERO),
+)
 
 
 def loss(records: Sequence[Record]) -> Rows:
@@ -40,8 +52,15 @@ def loss(records: Sequence[Record]) -> Rows:
 
 def draw_loss(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, their points filled where solved, and the two references."""
-    look, x, y = Looks(rows, "cell", "shape"), length(rows), logarithmic("validation loss", form=".4~g")
-    tips = [*told(("y", "validation loss"), ("ratio", "x baseline")), alt.Tooltip("mark:N", title="solved")]
+    look, x, y = (
+        Looks(rows, "cell", "shape"),
+        length(rows),
+        logarithmic("validation loss", form=".4~g"),
+    )
+    tips = [
+        *told(("y", "validation loss"), ("ratio", "x baseline")),
+        alt.Tooltip("mark:N", title="solved"),
+    ]
     layers = [
         *reference("baseline", x, y),
         *reference("floor", x, y),
@@ -53,7 +72,9 @@ def draw_loss(rows: Rows) -> alt.FacetChart:
 
 def loss_curves(records: Sequence[Record]) -> Rows:
     """Return the training loss over the steps, the mean of each stretch, and the validation losses on the way."""
-    kept, most, note = kept_curves(one for one in labelled(records) if points(one.record.curves.get("loss")))
+    kept, most, note = kept_curves(
+        one for one in labelled(records) if points(one.record.curves.get("loss"))
+    )
     rows = [row for one in kept for row in (*_training(one, most), *_evaluations(one, most))]
     return rows_of(records, [*rows, *_baselines(kept)], note)
 
@@ -61,7 +82,10 @@ def loss_curves(records: Sequence[Record]) -> Rows:
 def draw_loss_curves(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, points where validated, and the baseline."""
     look, y = Looks(rows, "cell", "shape"), logarithmic("loss", form=".4~g")
-    lines, points = part("training").mark_line(), part("validation").mark_point(filled=True, size=40, opacity=1)
+    lines, points = (
+        part("training").mark_line(),
+        part("validation").mark_point(filled=True, size=40, opacity=1),
+    )
     tips = told(("step", "step"), ("y", "loss"))
     layers = [
         rule_across("baseline", y),
@@ -101,7 +125,11 @@ def _training(one: Labelled, most: int) -> Iterator[dict[str, Any]]:
 
 
 def _evaluations(one: Labelled, most: int) -> Iterator[dict[str, Any]]:
-    found = [(step, value) for step, value in evaluations(one.record.curves.get("evaluations")) if value > 0]
+    found = [
+        (step, value)
+        for step, value in evaluations(one.record.curves.get("evaluations"))
+        if value > 0
+    ]
     apart = max(1, -(-len(found) // max(1, most // 4)))
     for step, value in [*found[:-1:apart], *found[-1:]]:
         yield {**_of_curve(one, "validation"), "step": step, "y": value}

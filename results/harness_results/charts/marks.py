@@ -13,13 +13,28 @@ from harness_results.charts.theme import NEUTRAL, Look, looks
 
 MOST_TICKS = 8
 DASHED, DOTTED = (5, 4), (1, 3)
-REFERENCES = {"serial": DASHED, "peak": DOTTED, "baseline": DASHED, "floor": DOTTED, "half": DASHED, "whole": DOTTED}
-SIZES = {1: (560, 300), 2: (320, 210), 3: (200, 165)}  # width and height of a panel by panels side by side
+REFERENCES = {
+    "serial": DASHED,
+    "peak": DOTTED,
+    "baseline": DASHED,
+    "floor": DOTTED,
+    "half": DASHED,
+    "whole": DOTTED,
+}
+SIZES = {
+    1: (560, 300),
+    2: (320, 210),
+    3: (200, 165),
+}  # width and height of a panel by panels side by side
 LINES = "split(datum.label, '\\n')"  # of a heading
 LOW = 150  # height of a panel that is one of many
 LEGEND_COLUMNS = {"engine": 4, "cell": 6}
 EXTENT = 46  # pixels for the ticks and labels of a vertical axis: titles and panels stand in line
-ROW, LINE, COLUMN = 58, 14, 76  # pixels from panel to panel: its axis and title; a line of a heading; side by side
+ROW, LINE, COLUMN = (
+    58,
+    14,
+    76,
+)  # pixels from panel to panel: its axis and title; a line of a heading; side by side
 FREE = 1.1  # factor by which an axis goes beyond its values, so that a few per cent look like a few per cent
 WORDS = 0.2  # share of an axis that words have for themselves
 
@@ -46,20 +61,30 @@ class Looks:
     @property
     def colour(self) -> dict[str, Any]:
         """The encoding colour."""
-        return {"color": alt.Color(f"{self.field}:N", **self._scaled([one.colour for one in self._looks]))}
+        return {
+            "color": alt.Color(
+                f"{self.field}:N", **self._scaled([one.colour for one in self._looks])
+            )
+        }
 
     @property
     def line(self) -> dict[str, Any]:
         """The encodings of a line: colour and dash."""
         scaled = self._scaled([one.dash for one in self._looks])
-        return {**self.colour, "detail": "series:N", "strokeDash": alt.StrokeDash(f"{self.field}:N", **scaled)}
+        return {
+            **self.colour,
+            "detail": "series:N",
+            "strokeDash": alt.StrokeDash(f"{self.field}:N", **scaled),
+        }
 
     @property
     def point(self) -> dict[str, Any]:
         """The encodings of a point: colour and shape."""
         return {
             **self.colour,
-            "shape": alt.Shape(f"{self.field}:N", **self._scaled([one.shape for one in self._looks])),
+            "shape": alt.Shape(
+                f"{self.field}:N", **self._scaled([one.shape for one in self._looks])
+            ),
         }
 
     @property
@@ -98,7 +123,9 @@ def logarithmic(title: str, *, form: str = ".3~s", field: str = "y") -> alt.Y:
     """Return a logarithmic axis; grid lines only where there is a number."""
     lines = alt.condition("datum.label === ''", alt.value(0), alt.value(1))
     axis = alt.Axis(format=form, tickCount=5, gridOpacity=lines, minExtent=EXTENT, maxExtent=EXTENT)
-    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=8), axis=axis)
+    return alt.Y(
+        f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=8), axis=axis
+    )
 
 
 def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
@@ -106,7 +133,8 @@ def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
     named = [alt.Tooltip("network:N", title="network"), alt.Tooltip("engine:N", title="engine")]
     named.append(alt.Tooltip("length:Q", title="T"))
     return named + [
-        alt.Tooltip(f"{name}:Q", title=title, format=form[0] if form else ".4~g") for name, title, *form in fields
+        alt.Tooltip(f"{name}:Q", title=title, format=form[0] if form else ".4~g")
+        for name, title, *form in fields
     ]
 
 
@@ -126,7 +154,11 @@ def against_length(
     whole = measured.transform_filter(filled) if filled else measured
     points = [whole.mark_point(filled=True, size=55, opacity=1)]
     if filled:
-        points.append(measured.transform_filter(f"!({filled})").mark_point(size=45, opacity=1, strokeWidth=1.5))
+        points.append(
+            measured.transform_filter(f"!({filled})").mark_point(
+                size=45, opacity=1, strokeWidth=1.5
+            )
+        )
     line = measured.mark_line().encode(x=x, y=y, **look.line)
     return [line, *(some.encode(x=x, y=y, tooltip=tips, **look.point) for some in points)]
 
@@ -148,7 +180,11 @@ def room(rows: Rows, y: alt.Y) -> alt.Chart:
 
 def reference(name: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Return the layers of a line that many networks share; it goes across the panel where it is one point."""
-    style: dict[str, Any] = {"color": NEUTRAL, "strokeDash": list(REFERENCES[name]), "strokeWidth": 1.5}
+    style: dict[str, Any] = {
+        "color": NEUTRAL,
+        "strokeDash": list(REFERENCES[name]),
+        "strokeWidth": 1.5,
+    }
     alone = part(name).transform_filter("datum.alone").mark_rule(**style)
     return [part(name).mark_line(**style).encode(x=x, y=y, detail="series:N"), alone.encode(y=y)]
 
@@ -160,12 +196,19 @@ def corner(words: alt.Chart) -> alt.Chart:
     return drawn
 
 
-def edge(name: Literal["top", "bottom"], x: alt.X, look: Looks, tips: Sequence[alt.Tooltip]) -> list[alt.Chart]:
+def edge(
+    name: Literal["top", "bottom"], x: alt.X, look: Looks, tips: Sequence[alt.Tooltip]
+) -> list[alt.Chart]:
     """Return what a logarithmic axis has no place for, with its words: ``top`` beyond it, ``bottom`` below it."""
     y = alt.value("height") if name == "bottom" else alt.value(0)
     points = part(name).mark_point(filled=True, size=55, opacity=1)
-    words = part(name).mark_text(color=NEUTRAL, align="center", baseline=name, dy=-7 if name == "bottom" else 7)
-    return [points.encode(x=x, y=y, tooltip=tips, **look.point), words.encode(x=x, y=y, text="label:N")]
+    words = part(name).mark_text(
+        color=NEUTRAL, align="center", baseline=name, dy=-7 if name == "bottom" else 7
+    )
+    return [
+        points.encode(x=x, y=y, tooltip=tips, **look.point),
+        words.encode(x=x, y=y, text="label:N"),
+    ]
 
 
 def rule_across(name: str, y: alt.Y) -> alt.Chart:
@@ -195,14 +238,20 @@ def panels(
     side = min(count, columns or (3 if count == 3 or count > 4 else 2))  # noqa: PLR2004
     width, height = SIZES[side]
     height = min(height, LOW) if count > 2 * side else height
-    drawn = alt.layer(room(rows, y), *layers, data=alt.InlineData(values=list(rows.values), name="rows"))
+    drawn = alt.layer(
+        room(rows, y), *layers, data=alt.InlineData(values=list(rows.values), name="rows")
+    )
     order = alt.EncodingSortField("order", op="min")
-    by_panel = alt.Facet("panel:N", header=alt.Header(title=None, labelAnchor="start", labelExpr=LINES), sort=order)
+    by_panel = alt.Facet(
+        "panel:N", header=alt.Header(title=None, labelAnchor="start", labelExpr=LINES), sort=order
+    )
     chosen = [*_first("level", rows.levels), *_first("order", rows.most)]
     drawn = drawn.properties(width=width, height=height)
     faceted: alt.FacetChart = drawn.facet(facet=by_panel, columns=side).properties(transform=chosen)
     apart = {"row": ROW + LINE * heading_lines(rows), "column": COLUMN}
-    faceted = faceted.properties(bounds="flush", spacing=apart).resolve_axis(x="independent", y="independent")
+    faceted = faceted.properties(bounds="flush", spacing=apart).resolve_axis(
+        x="independent", y="independent"
+    )
     own: dict[str, Any] = dict.fromkeys(free, "independent")
     resolved: alt.FacetChart = faceted.resolve_scale(**own)
     return resolved

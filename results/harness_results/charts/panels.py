@@ -36,7 +36,10 @@ class Panel:
 
 
 def rows_of(
-    records: Sequence[Record], values: Iterable[Mapping[str, Any]], note: str | None = None, most: int = MOST_PANELS
+    records: Sequence[Record],
+    values: Iterable[Mapping[str, Any]],
+    note: str | None = None,
+    most: int = MOST_PANELS,
 ) -> Rows:
     """Return the rows of a chart.
 
@@ -55,19 +58,28 @@ def rows_of(
         thinned=note,
         most=most,
     )
-    cut = [f"{found.drawn} of {len(found.panels)} panels are drawn"] if found.drawn < len(found.panels) else []
+    cut = (
+        [f"{found.drawn} of {len(found.panels)} panels are drawn"]
+        if found.drawn < len(found.panels)
+        else []
+    )
     return replace(found, note="; ".join([*filter(None, [note]), *cut]) or None)
 
 
 def _places(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:
     """Return each panel's heading, order (groups and aspects as they appear, lengths ascending) and level."""
-    aspects = {aspect: place for place, aspect in enumerate(dict.fromkeys(panel.aspect for panel in panels))}
+    aspects = {
+        aspect: place
+        for place, aspect in enumerate(dict.fromkeys(panel.aspect for panel in panels))
+    }
     lengths: dict[Group, set[int]] = {}
     for panel in panels:
         lengths.setdefault(panel.group, set()).add(panel.length)
     groups = {group: place for place, group in enumerate(lengths)}
     ordered = sorted(panels, key=lambda one: (groups[one.group], one.length, aspects[one.aspect]))
-    levels = {(group, n): level for group, some in lengths.items() for n, level in _levels(some).items()}
+    levels = {
+        (group, n): level for group, some in lengths.items() for n, level in _levels(some).items()
+    }
     return {
         panel: {"panel": panel.words, "order": order, "level": levels[panel.group, panel.length]}
         for order, panel in enumerate(ordered)

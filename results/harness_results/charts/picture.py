@@ -24,7 +24,9 @@ def picture(chart: Any, form: Format, scale: float = SCALE) -> bytes:
     try:
         import vl_convert
     except ImportError as error:
-        raise UnavailableError(f"pictures need vl-convert, which is not installed. Install it: {CURE}") from error
+        raise UnavailableError(
+            f"pictures need vl-convert, which is not installed. Install it: {CURE}"
+        ) from error
     from altair import SCHEMA_VERSION
 
     version = ".".join(SCHEMA_VERSION.removeprefix("v").split(".")[:2])
@@ -53,4 +55,9 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )

@@ -9,7 +9,15 @@ import altair as alt
 
 from harness.contract.records.record import Record
 from harness_results.charts.data import Rows
-from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, told
+from harness_results.charts.marks import (
+    Looks,
+    against_length,
+    edge,
+    length,
+    logarithmic,
+    panels,
+    told,
+)
 from harness_results.charts.panels import rows_of
 from harness_results.charts.series import Labelled, kept_lines, known, labelled, measured
 
@@ -17,25 +25,39 @@ from harness_results.charts.series import Labelled, kept_lines, known, labelled,
 def memory(records: Sequence[Record]) -> Rows:
     """Return the peak memory of every trial that ended well."""
     ended = (one for one in labelled(records) if one.record.status == "ok")
-    kept, note = kept_lines(one for one in ended if known(one.record, "peak_memory_bytes") is not None)
+    kept, note = kept_lines(
+        one for one in ended if known(one.record, "peak_memory_bytes") is not None
+    )
     return rows_of(records, [_or_zero(measured(one, "peak_memory_bytes")) for one in kept], note)
 
 
 def draw_memory(rows: Rows) -> alt.FacetChart:
     """Return lines by engine."""
-    look, y, tips = Looks(rows, "engine", "shape"), logarithmic("peak memory, bytes"), told(("y", "bytes", ".4~s"))
-    return panels([*against_length(rows, look, y, tips), *edge("bottom", length(rows), look, tips)], rows, y=y)
+    look, y, tips = (
+        Looks(rows, "engine", "shape"),
+        logarithmic("peak memory, bytes"),
+        told(("y", "bytes", ".4~s")),
+    )
+    return panels(
+        [*against_length(rows, look, y, tips), *edge("bottom", length(rows), look, tips)], rows, y=y
+    )
 
 
 def parity(records: Sequence[Record]) -> Rows:
     """Return the parity error and its tolerance of every trial that was held against the reference."""
-    kept, note = kept_lines(one for one in labelled(records) if known(one.record, "parity_error") is not None)
+    kept, note = kept_lines(
+        one for one in labelled(records) if known(one.record, "parity_error") is not None
+    )
     return rows_of(records, map(_error, kept), note)
 
 
 def draw_parity(rows: Rows) -> alt.FacetChart:
     """Return lines by engine, and a tick at the tolerance of each."""
-    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("parity error", form=".0e")
+    look, x, y = (
+        Looks(rows, "engine", "shape"),
+        length(rows),
+        logarithmic("parity error", form=".0e"),
+    )
     tips = told(("y", "error"), ("tolerance", "tolerance"))
     bound = logarithmic("parity error", form=".0e", field="tolerance")
     ticks = (
@@ -48,7 +70,9 @@ def draw_parity(rows: Rows) -> alt.FacetChart:
 
 
 def _error(one: Labelled) -> dict[str, Any]:
-    return _or_zero(measured(one, "parity_error") | {"tolerance": known(one.record, "parity_tolerance")})
+    return _or_zero(
+        measured(one, "parity_error") | {"tolerance": known(one.record, "parity_tolerance")}
+    )
 
 
 def _or_zero(row: dict[str, Any]) -> dict[str, Any]:

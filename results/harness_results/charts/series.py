@@ -91,7 +91,9 @@ def kept_curves(found: Iterable[Labelled]) -> tuple[list[Labelled], int, str | N
 
     A second engine of a network comes after the first ones of all the others.
     """
-    return in_turns(list(found), lambda one: (one.by_task, one.record.trial.cell, one.record.trial.length))
+    return in_turns(
+        list(found), lambda one: (one.by_task, one.record.trial.cell, one.record.trial.length)
+    )
 
 
 def lines_of(found: Iterable[Labelled]) -> list[list[Labelled]]:
@@ -111,5 +113,7 @@ def _of_task(records: Sequence[Record]) -> list[Labelled]:
         told = {axis: f"{axis} {value}" for axis, value in zip(axes, labels[1:-1], strict=True)}
         settings = tuple(words for axis, words in told.items() if axis not in REPEATS)
         number = series.setdefault(labels, len(series))
-        made.append(Labelled(record, settings, " · ".join((record.trial.cell, *told.values())), number))
+        made.append(
+            Labelled(record, settings, " · ".join((record.trial.cell, *told.values())), number)
+        )
     return made

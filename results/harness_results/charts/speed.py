@@ -11,9 +11,27 @@ import altair as alt
 
 from harness.contract.records.record import Record
 from harness_results.charts.data import Rows
-from harness_results.charts.marks import Looks, against_length, edge, length, logarithmic, panels, part, reference, told
+from harness_results.charts.marks import (
+    Looks,
+    against_length,
+    edge,
+    length,
+    logarithmic,
+    panels,
+    part,
+    reference,
+    told,
+)
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, figure, kept_lines, known, labelled, measured, nobody
+from harness_results.charts.series import (
+    Labelled,
+    figure,
+    kept_lines,
+    known,
+    labelled,
+    measured,
+    nobody,
+)
 from harness_results.study.break_even import break_even
 from harness_results.study.scaling import Scaling, scaling, time_steps
 from harness_results.study.tables.pivot import by_task
@@ -29,7 +47,9 @@ COSTS = ("compiling, seconds", "paid after so many steps")
 
 def throughput(records: Sequence[Record]) -> Rows:
     """Return the throughput of every trial that ended well, and the limits of its network and length."""
-    kept, note = kept_lines(one for one in _ended(records) if figure(one.record, "tokens_per_second"))
+    kept, note = kept_lines(
+        one for one in _ended(records) if figure(one.record, "tokens_per_second")
+    )
     return rows_of(records, [*map(_throughput, kept), *_limits(kept)], note)
 
 
@@ -49,21 +69,31 @@ def draw_throughput(rows: Rows) -> alt.FacetChart:
 
 def step_time(records: Sequence[Record]) -> Rows:
     """Return the median seconds of a step of every trial that ended well, and the fits of the scaling table."""
-    kept, note = kept_lines(one for one in _ended(records) if figure(one.record, "step_seconds_median"))
+    kept, note = kept_lines(
+        one for one in _ended(records) if figure(one.record, "step_seconds_median")
+    )
     by_record = {id(one.record): one for one in kept}
-    fits = [one for task in by_task(records) for one in scaling(task) if id(one.records[0]) in by_record]
+    fits = [
+        one for task in by_task(records) for one in scaling(task) if id(one.records[0]) in by_record
+    ]
     lines = (row for one in fits for row in _fit(by_record[id(one.records[0])], one))
     return rows_of(records, [*(measured(one, "step_seconds_median") for one in kept), *lines], note)
 
 
 def draw_step_time(rows: Rows) -> alt.FacetChart:
     """Return points by engine, and the line a + b t through them."""
-    look, x, y = Looks(rows, "engine", "shape"), length(rows), logarithmic("seconds per step", form=".4~g")
+    look, x, y = (
+        Looks(rows, "engine", "shape"),
+        length(rows),
+        logarithmic("seconds per step", form=".4~g"),
+    )
     tips = told(("y", "seconds per step"))
     fits = told(("a", "a, seconds per step"), ("b", "b, seconds per time step"))
     layers = [
         part("fit").mark_line().encode(x=length(rows, "at"), y=y, tooltip=fits, **look.line),
-        part("measured").mark_point(filled=True, size=55, opacity=1).encode(x=x, y=y, tooltip=tips, **look.point),
+        part("measured")
+        .mark_point(filled=True, size=55, opacity=1)
+        .encode(x=x, y=y, tooltip=tips, **look.point),
     ]
     return panels(layers, rows, y=y)
 
@@ -85,7 +115,10 @@ def draw_compiling(rows: Rows) -> alt.FacetChart:
     look, y = Looks(rows, "engine", "shape"), logarithmic("", form=",.4~r")
     tips = told(("y", "seconds or steps"))
     against = [*tips, alt.Tooltip("against:N", title="against")]
-    edges = [*edge("top", length(rows), look, against), *edge("bottom", length(rows), look, against)]
+    edges = [
+        *edge("top", length(rows), look, against),
+        *edge("bottom", length(rows), look, against),
+    ]
     return panels([*against_length(rows, look, y, against), *edges], rows, y=y, columns=2)
 
 
@@ -109,7 +142,11 @@ def _limits(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
         places.setdefault(one.by_network, {}).setdefault(one.record.trial.length, []).append(one)
     for group, lengths in places.items():
         for name, (fraction, words) in LIMITS.items():
-            rates = {n: rate for n in sorted(lengths) if (rate := _rate(lengths[n], fraction)) is not None}
+            rates = {
+                n: rate
+                for n in sorted(lengths)
+                if (rate := _rate(lengths[n], fraction)) is not None
+            }
             for n, rate in rates.items():
                 row = nobody(lengths[n][0], name, Panel(group), "engine")
                 yield row | {"network": words, "y": rate, "alone": len(rates) == 1}
@@ -126,7 +163,10 @@ def _rate(found: Sequence[Labelled], fraction: str) -> float | None:
 def _fit(one: Labelled, found: Scaling) -> Iterator[dict[str, Any]]:
     """Yield the fitted line as rows of the network's engine: at each length, and between."""
     a, b = found.step_overhead_seconds.value, found.time_step_seconds.value
-    points = [(float(record.trial.length), float(t)) for record, t in zip(found.records, found.time_steps, strict=True)]
+    points = [
+        (float(record.trial.length), float(t))
+        for record, t in zip(found.records, found.time_steps, strict=True)
+    ]
     between = [
         (n + (m - n) * share / BETWEEN, t + (u - t) * share / BETWEEN)
         for (n, t), (m, u) in pairwise(points)
@@ -135,14 +175,27 @@ def _fit(one: Labelled, found: Scaling) -> Iterator[dict[str, Any]]:
     for n, t in [*between, points[-1]]:
         if a + b * t > 0:
             panel = Panel(one.by_network)
-            yield {**one.common, "length": None, "at": n, "part": "fit", "panel": panel, "y": a + b * t, "a": a, "b": b}
+            yield {
+                **one.common,
+                "length": None,
+                "at": n,
+                "part": "fit",
+                "panel": panel,
+                "y": a + b * t,
+                "a": a,
+                "b": b,
+            }
 
 
 def _paid(one: Labelled, rivals: Sequence[Record]) -> Iterator[dict[str, Any]]:
     """Yield when compiling has paid; never and at once have no place on a logarithmic axis, and stand at its ends."""
     found = break_even(one.record, [record for record in rivals if record is not one.record])
     if found is not None:
-        row = {**one.common, "panel": Panel(one.by_network, aspect=COSTS[1]), "against": found.against}
+        row = {
+            **one.common,
+            "panel": Panel(one.by_network, aspect=COSTS[1]),
+            "against": found.against,
+        }
         if math.isinf(found.steps):
             yield row | {"part": "top", "y": None, "label": "never"}
         elif found.steps < 1:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A")  # black, yellow: no contrast
+OKABE_ITO = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#8A8A8A",
+)  # black, yellow: no contrast
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4])
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 NEUTRAL = "#7A7A7A"  # of references; readable on white and on black
@@ -28,7 +36,8 @@ class Look:
 def looks(names: Sequence[str]) -> list[Look]:
     """Return one look per name; all 210 first ones differ, and neighbours in colour, dash and shape."""
     return [
-        Look(OKABE_ITO[n % len(OKABE_ITO)], DASHES[n % len(DASHES)], SHAPES[n % len(SHAPES)]) for n in range(len(names))
+        Look(OKABE_ITO[n % len(OKABE_ITO)], DASHES[n % len(DASHES)], SHAPES[n % len(SHAPES)])
+        for n in range(len(names))
     ]
 
 
@@ -47,9 +56,17 @@ def config(scheme: str = "light") -> dict[str, Any]:
         "font": FONT,
         "padding": 10,
         "view": {"stroke": grid},
-        "axis": words | {"gridColor": grid, "domainColor": ink, "tickColor": ink, "labelOverlap": "greedy"},
-        "legend": words | {"orient": "bottom", "symbolSize": 90, "symbolStrokeWidth": 2, "labelLimit": 220},
+        "axis": words
+        | {"gridColor": grid, "domainColor": ink, "tickColor": ink, "labelOverlap": "greedy"},
+        "legend": words
+        | {"orient": "bottom", "symbolSize": 90, "symbolStrokeWidth": 2, "labelLimit": 220},
         "header": words | {"labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 330},
-        "title": {"color": ink, "subtitleColor": ink, "fontSize": 15, "subtitleFontSize": 11, "anchor": "start"},
+        "title": {
+            "color": ink,
+            "subtitleColor": ink,
+            "fontSize": 15,
+            "subtitleFontSize": 11,
+            "anchor": "start",
+        },
         "text": {"color": ink, "fontSize": 10},
     }

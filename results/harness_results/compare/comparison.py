@@ -12,7 +12,17 @@ from harness_results.study.findings import is_warming_up
 from harness_results.study.verdicts.floors import Floor
 from harness_results.study.verdicts.statistics import Effect
 
-VERDICTS = ("faster", "slower", "same", "cannot_tell", "newly_failing", "fixed", "missing", "new", "not_comparable")
+VERDICTS = (
+    "faster",
+    "slower",
+    "same",
+    "cannot_tell",
+    "newly_failing",
+    "fixed",
+    "missing",
+    "new",
+    "not_comparable",
+)
 
 
 @dataclass(frozen=True)
@@ -52,13 +62,18 @@ class Row:
     @property
     def jobs(self) -> tuple[int, int]:
         """How many launches ran at once while each side was measured."""
-        base, new = (int(side.details.get("jobs", 1)) if side else 1 for side in (self.base, self.new))
+        base, new = (
+            int(side.details.get("jobs", 1)) if side else 1 for side in (self.base, self.new)
+        )
         return base, new
 
     @property
     def warm(self) -> bool:
         """Whether a side was measured in processes that other trials used before."""
-        return any(side is not None and side.details.get("isolation") == "backend" for side in (self.base, self.new))
+        return any(
+            side is not None and side.details.get("isolation") == "backend"
+            for side in (self.base, self.new)
+        )
 
     @property
     def warming_up(self) -> bool:

@@ -38,7 +38,9 @@ def _differences(left: Places, right: Places, ignored: Sequence[str]) -> list[st
     if set(left) == set(right) or not left or not right:
         return []
     one, other = stable_facts(_of_one_side(left, right)), stable_facts(_of_one_side(right, left))
-    names = [name for name in one | other if name not in ignored and one.get(name) != other.get(name)]
+    names = [
+        name for name in one | other if name not in ignored and one.get(name) != other.get(name)
+    ]
     if not names and not ignored:
         return [f"environment {', '.join(sorted(left))} against {', '.join(sorted(right))}"]
     return [f"{name}: {_brief(one.get(name))} against {_brief(other.get(name))}" for name in names]

@@ -15,7 +15,14 @@ HIGHER_IS_BETTER = (
     "fraction_of_serial_limit", "accuracy", "gradient_horizon", "solved",
 )  # fmt: skip
 RATES = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "flops_per_second")
-NO_MEASURE = ("parameters", "loss_baseline", "loss_floor", "parity_tolerance", "launches", "gradient_decay")
+NO_MEASURE = (
+    "parameters",
+    "loss_baseline",
+    "loss_floor",
+    "parity_tolerance",
+    "launches",
+    "gradient_decay",
+)
 METRICS = tuple(name for name in (*ALIASES, *FIGURE_COLUMNS) if name not in NO_MEASURE)
 _RULE = re.compile(r"(?P<metric>[a-z_]+):(?P<value>\d+(?:\.\d+)?)(?P<percent>%?)")
 
@@ -29,7 +36,11 @@ class Rule:
     relative: bool
 
     def __str__(self) -> str:
-        return f"{self.metric}:{100 * self.threshold:g}%" if self.relative else f"{self.metric}:{self.threshold:g}"
+        return (
+            f"{self.metric}:{100 * self.threshold:g}%"
+            if self.relative
+            else f"{self.metric}:{self.threshold:g}"
+        )
 
     @property
     def figure(self) -> str:
@@ -51,7 +62,11 @@ class Rule:
             return False
         if after is None:
             return True
-        worse = float(before) - float(after) if name in HIGHER_IS_BETTER else float(after) - float(before)
+        worse = (
+            float(before) - float(after)
+            if name in HIGHER_IS_BETTER
+            else float(after) - float(before)
+        )
         limit = self.threshold * abs(float(before)) if self.relative else self.threshold
         proved = slower or name != "tokens_per_second"
         return proved and (worse > limit or math.isnan(worse))
@@ -66,13 +81,19 @@ def read_rule(text: str) -> Rule:
     """
     match = _RULE.fullmatch(text.strip())
     if not match:
-        raise UsageError(f"--fail-on {text!r}: write METRIC:5%, as in throughput:5%, METRIC:0.02 or cannot-tell")
+        raise UsageError(
+            f"--fail-on {text!r}: write METRIC:5%, as in throughput:5%, METRIC:0.02 or cannot-tell"
+        )
     if match["metric"] not in METRICS:
         raise UnknownNameError("metric of --fail-on", match["metric"], METRICS)
     value, relative = float(match["value"]), bool(match["percent"])
     rule = Rule(match["metric"], value / 100 if relative else value, relative)
     if relative and rule.threshold >= 1 and rule.figure in HIGHER_IS_BETTER:
-        raise UsageError(f"--fail-on {text!r} would never fail: what is better higher gets worse by less than 100%")
+        raise UsageError(
+            f"--fail-on {text!r} would never fail: what is better higher gets worse by less than 100%"
+        )
     if not relative and value < 1 and rule.figure in RATES:
-        raise UsageError(f"--fail-on {text!r} is {value:g} per second; as a fraction: {rule.metric}:{100 * value:g}%")
+        raise UsageError(
+            f"--fail-on {text!r} is {value:g} per second; as a fraction: {rule.metric}:{100 * value:g}%"
+        )
     return rule

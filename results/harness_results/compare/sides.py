@@ -59,7 +59,9 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
     if axis not in axes:
         raise UnknownNameError("axis of --by", axis, axes)
     records, calibrations = _launches(store, run)
-    left, right = (Side(value, _with_value(records, axis, value), calibrations) for value in (base, new))
+    left, right = (
+        Side(value, _with_value(records, axis, value), calibrations) for value in (base, new)
+    )
     return left, right
 
 

@@ -23,9 +23,7 @@ BESIDE = "launches disturbed each other: base was measured with --jobs {}, new w
 WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
 WARMING_UP = "warm-up ended before block times were flat: raise --steps"
 EARLIER = "{}'s speeds are medians of blocks, by an earlier version; the other side's are all tokens over all seconds"
-HOLM = (
-    f"{{}} p-values, adjusted by Holm's method: chance alone shows a difference in at most {FAMILY:.0%} of such tables"
-)
+HOLM = f"{{}} p-values, adjusted by Holm's method: chance alone shows a difference in at most {FAMILY:.0%} of such tables"
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
 TONES = {
     "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
@@ -47,7 +45,9 @@ def names(comparison: Comparison, axis: str | None = None) -> list[str]:
     contents = [row.trial.content() | row.trial.task_options for row in comparison.rows]
     usual = {"task", "cell", "length", "backend", "variant", "task_options", "python", axis}
     keys = dict.fromkeys(key for content in contents for key in content if key not in usual)
-    varying = [key for key in keys if len({json.dumps(content.get(key)) for content in contents}) > 1]
+    varying = [
+        key for key in keys if len({json.dumps(content.get(key)) for content in contents}) > 1
+    ]
     return [_name(row, varying, axis) for row in comparison.rows]
 
 
@@ -55,10 +55,19 @@ def _name(row: Row, varying: list[str], axis: str | None) -> str:
     trial = row.trial
     content = trial.content() | trial.task_options
     engine = trial.backend if axis == "variant" else trial.engine
-    named = {"task": trial.task, "cell": trial.cell, "length": f"T={trial.length}", "backend": engine}
+    named = {
+        "task": trial.task,
+        "cell": trial.cell,
+        "length": f"T={trial.length}",
+        "backend": engine,
+    }
     parts = [text for name, text in named.items() if name != axis]
     parts += [f"{key}={content[key]}" for key in varying if key in content]
-    return one_line(" ".join([*parts, *([f"python={trial.python}"] if trial.python and axis != "python" else [])]))
+    return one_line(
+        " ".join(
+            [*parts, *([f"python={trial.python}"] if trial.python and axis != "python" else [])]
+        )
+    )
 
 
 def to_table(comparison: Comparison, axis: str | None = None) -> ComparisonTable:
@@ -79,7 +88,9 @@ class ComparisonTable:
         texts = [tuple(map(clean, (name, *_cells(row)))) for name, row in found]
         tones = [TONES.get(row.verdict, "") for row in self.comparison.rows]
         widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *texts, strict=True)]
-        layout = _wide if sum(widths) + len(GAP) * (len(widths) - 1) <= options.max_width else _narrow
+        layout = (
+            _wide if sum(widths) + len(GAP) * (len(widths) - 1) <= options.max_width else _narrow
+        )
         yield from layout(HEADINGS, widths, ("bold", "bold"))
         for cells, tone in zip(texts, tones, strict=True):
             yield from layout(cells, widths, ("", tone))
@@ -92,7 +103,11 @@ def _wide(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) 
     """Yield one line: the trial, the figures, the verdict."""
     name, *figures, verdict = cells
     yield Text.assemble(
-        (left(name, widths[0]), styles[0]), GAP, (_figures(figures, widths[1:-1]), styles[0]), GAP, (verdict, styles[1])
+        (left(name, widths[0]), styles[0]),
+        GAP,
+        (_figures(figures, widths[1:-1]), styles[0]),
+        GAP,
+        (verdict, styles[1]),
     )
 
 
@@ -104,12 +119,16 @@ def _narrow(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]
 
 
 def _figures(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return GAP.join(" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True))
+    return GAP.join(
+        " " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True)
+    )
 
 
 def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> str:
     """Return the table as text without colours."""
-    console = Console(width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False)
+    console = Console(
+        width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False
+    )
     with console.capture() as captured:
         console.print(to_table(comparison, axis))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
@@ -118,8 +137,13 @@ def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> 
 def to_markdown(comparison: Comparison, axis: str | None = None) -> str:
     """Return a Markdown table and the lines below it."""
     rows = [HEADINGS, tuple("---" for _ in HEADINGS)]
-    rows += [(name, *_cells(row)) for name, row in zip(names(comparison, axis), comparison.rows, strict=True)]
-    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    rows += [
+        (name, *_cells(row))
+        for name, row in zip(names(comparison, axis), comparison.rows, strict=True)
+    ]
+    table = "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+    )
     return f"{table}\n\n" + "".join(f"- {line}\n" for line in _lines(comparison, axis))
 
 
@@ -130,7 +154,10 @@ def to_json_lines(comparison: Comparison) -> str:
         "n": len(comparison.ratios),
         "verdicts": comparison.counts,
         "tests": comparison.tests,
-        "versions": {name: dict(zip(("base", "new"), both, strict=True)) for name, both in comparison.versions.items()},
+        "versions": {
+            name: dict(zip(("base", "new"), both, strict=True))
+            for name, both in comparison.versions.items()
+        },
         "regressions": sum(bool(row.regressions) for row in comparison.rows),
     }
     objects = [*map(_flat, comparison.rows), {"suite": suite}]
@@ -140,16 +167,33 @@ def to_json_lines(comparison: Comparison) -> str:
 def _flat(row: Row) -> dict[str, Any]:
     trial, effect = row.trial, row.effect
     sides = {"base": row.base, "new": row.new}
-    flat: dict[str, Any] = {"verdict": row.verdict, "reason": row.reason, "regressions": list(row.regressions)}
+    flat: dict[str, Any] = {
+        "verdict": row.verdict,
+        "reason": row.reason,
+        "regressions": list(row.regressions),
+    }
     flat["unchecked"] = list(row.unchecked)
-    flat |= {name: getattr(trial, name) for name in ("trial_id", "task", "cell", "length", "backend", "variant")}
-    flat |= {name: getattr(effect, name, None) for name in ("change", "low", "high", "p_value", "p_adjusted")}
+    flat |= {
+        name: getattr(trial, name)
+        for name in ("trial_id", "task", "cell", "length", "backend", "variant")
+    }
+    flat |= {
+        name: getattr(effect, name, None)
+        for name in ("change", "low", "high", "p_value", "p_adjusted")
+    }
     flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
     compared = effect is not None and effect.low is not None
     flat |= {"interleaved": row.drift is None if compared else None, "drift": row.drift}
     for side, record in sides.items():
         columns = record.columns() if record else {}
-        wanted = ("trial_id", "status", "launches", "tokens_per_second", "loss_validation", "gradient_norm_max")
+        wanted = (
+            "trial_id",
+            "status",
+            "launches",
+            "tokens_per_second",
+            "loss_validation",
+            "gradient_norm_max",
+        )
         flat |= {f"{side}_{name}": columns.get(name) for name in wanted}
     flat |= dict(zip(("base_jobs", "new_jobs"), row.jobs, strict=True))
     return flat
@@ -161,7 +205,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row.effect is None:
         return (*speeds, UNKNOWN, UNKNOWN, UNKNOWN, _losses(row), verdict)
     effect = row.effect
-    interval = UNKNOWN if effect.low is None or effect.high is None else f"{effect.low:+.1%} .. {effect.high:+.1%}"
+    interval = (
+        UNKNOWN
+        if effect.low is None or effect.high is None
+        else f"{effect.low:+.1%} .. {effect.high:+.1%}"
+    )
     noise = f"{'' if row.floor.measured else '~'}{row.floor.value:.1%}"
     return (*speeds, f"{effect.change:+.1%}", interval, noise, _losses(row), verdict)
 
@@ -169,11 +217,18 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _speed(record: Any) -> str:
     if record is None:
         return UNKNOWN
-    return quantity(record.figures.get("tokens_per_second")) if record.status == "ok" else record.status
+    return (
+        quantity(record.figures.get("tokens_per_second"))
+        if record.status == "ok"
+        else record.status
+    )
 
 
 def _losses(row: Row) -> str:
-    before, after = (number(side.figures.get("loss_validation")) if side else UNKNOWN for side in (row.base, row.new))
+    before, after = (
+        number(side.figures.get("loss_validation")) if side else UNKNOWN
+        for side in (row.base, row.new)
+    )
     return before if before == after else f"{before} → {after}"
 
 
@@ -181,7 +236,9 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
     mean = comparison.geometric_mean
     if mean is not None:
         yield f"geometric mean of new / base throughput: {mean:.3f} (n = {len(comparison.ratios)})"
-    yield "verdicts: " + ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items())
+    yield "verdicts: " + ", ".join(
+        f"{n} {verdict.replace('_', ' ')}" for verdict, n in comparison.counts.items()
+    )
     if comparison.tests > 1:
         yield HOLM.format(comparison.tests)
     if comparison.versions:
@@ -203,7 +260,9 @@ def _remarks(row: Row) -> Iterator[str]:
     if row.effect is not None:
         yield from _conditions(row)
     if row.regressions:
-        broken = ", ".join(rule if ":" in rule else rule.replace("_", " ") for rule in row.regressions)
+        broken = ", ".join(
+            rule if ":" in rule else rule.replace("_", " ") for rule in row.regressions
+        )
         yield f"regression ({broken})"
     if row.unchecked:
         yield f"not checked ({', '.join(row.unchecked)}): base has no such figure"

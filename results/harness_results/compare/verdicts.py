@@ -46,7 +46,11 @@ def matching(axis: str | None) -> Callable[[Trial], Key]:
 def other_differences(one: Trial, other: Trial, axis: str) -> str:
     """Return in words what else two trials differ in, where one field was to be compared; "" where nothing."""
     contents, ignored = (one.content(), other.content()), ENGINE if axis == "backend" else (axis,)
-    names = [name for name, value in contents[0].items() if name not in ignored and contents[1].get(name) != value]
+    names = [
+        name
+        for name, value in contents[0].items()
+        if name not in ignored and contents[1].get(name) != value
+    ]
     return f"; they differ in {', '.join(names)} too" if names else ""
 
 
@@ -78,7 +82,9 @@ def compare(
     """
     left, right = _grouped(base, key), _grouped(new, key)
     names, total = list(dict.fromkeys([*left, *right])), len(left.keys() & right.keys())
-    rows = [_row(left.get(name, []), right.get(name, []), floors or {}, drift, total) for name in names]
+    rows = [
+        _row(left.get(name, []), right.get(name, []), floors or {}, drift, total) for name in names
+    ]
     rows = [_judged(row, rules, allowed, fail_on_doubt=fail_on_doubt) for row in _corrected(rows)]
     if any(len(group) > 1 for group in (*left.values(), *right.values())):
         rows.sort(key=lambda row: by_settings(row.trial))
@@ -99,21 +105,42 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
     return groups
 
 
-def _row(base: Sequence[Record], new: Sequence[Record], floors: Mapping[str, Floor], drift: float, total: int) -> Row:
+def _row(
+    base: Sequence[Record],
+    new: Sequence[Record],
+    floors: Mapping[str, Floor],
+    drift: float,
+    total: int,
+) -> Row:
     left, right = _as_one_record(base), _as_one_record(new)
     if left is None or right is None or "interrupted" in (left.status, right.status):
         return _one_sided((*base, *new)[0].trial, left, right)
     fails = (left.status != "ok", right.status != "ok")
     if any(fails):
-        verdict = {(True, True): "not_comparable", (False, True): "newly_failing", (True, False): "fixed"}[fails]
+        verdict = {
+            (True, True): "not_comparable",
+            (False, True): "newly_failing",
+            (True, False): "fixed",
+        }[fails]
         reason = right.reason if fails[1] else left.reason
-        return Row(left.trial, verdict, left, right, reason=f"{'fails on both sides: ' * all(fails)}{reason}")
+        return Row(
+            left.trial,
+            verdict,
+            left,
+            right,
+            reason=f"{'fails on both sides: ' * all(fails)}{reason}",
+        )
     timed = with_speed(base), with_speed(new)
     if not all(timed):
-        return Row(left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps")
+        return Row(
+            left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps"
+        )
     if _shared(*timed):
         return Row(left.trial, "same", left, right, reason="the same launches on both sides")
-    floor = max((_floor(floors, record.trial.engine) for record in (left, right)), key=lambda floor: floor.value)
+    floor = max(
+        (_floor(floors, record.trial.engine) for record in (left, right)),
+        key=lambda floor: floor.value,
+    )
     effect, widened = effect_of_launches(*timed, floor, drift, total)
     return Row(left.trial, effect.verdict, left, right, effect, floor, widened, effect.reason)
 
@@ -132,7 +159,11 @@ def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
     """Return the row of a trial that is not there, or was interrupted, on one side at least."""
     ended = [side is not None and side.status != "interrupted" for side in (left, right)]
     verdict = "missing" if ended[0] else "new" if ended[1] else "not_comparable"
-    stopped = [name for name, side in (("base", left), ("new", right)) if side and side.status == "interrupted"]
+    stopped = [
+        name
+        for name, side in (("base", left), ("new", right))
+        if side and side.status == "interrupted"
+    ]
     reason = f"interrupted in {' and '.join(stopped)}: run it again" if stopped else None
     return Row(trial, verdict, left, right, reason=reason)
 
@@ -158,10 +189,16 @@ def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
 
 def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str], *, fail_on_doubt: bool) -> Row:
     fatal = (*REGRESSIONS, "cannot_tell") if fail_on_doubt else REGRESSIONS
-    broken = [row.verdict] if row.verdict in fatal and not (rules and row.verdict == "slower") else []
+    broken = (
+        [row.verdict] if row.verdict in fatal and not (rules and row.verdict == "slower") else []
+    )
     unchecked = []
     if row.both_ok and row.base is not None and row.new is not None:
-        broken += [str(rule) for rule in rules if rule.broken(row.base, row.new, slower=row.verdict == "slower")]
+        broken += [
+            str(rule)
+            for rule in rules
+            if rule.broken(row.base, row.new, slower=row.verdict == "slower")
+        ]
         unchecked = [str(rule) for rule in rules if not rule.checks(row.base)]
     regressions = tuple(name for name in broken if name not in allowed)
     return replace(row, regressions=regressions, unchecked=tuple(unchecked))

@@ -58,11 +58,20 @@ class _Times:
 
     def __init__(self, record: Record, started: float) -> None:
         self.started = started
-        blocks = zip(*(_numbers(record.curves.get(f"block_{name}")) for name in ("steps", "seconds")), strict=False)
-        known = [(int(steps), seconds) for steps, seconds in blocks if 0 < steps < LARGEST_STEP and seconds >= 0]
+        blocks = zip(
+            *(_numbers(record.curves.get(f"block_{name}")) for name in ("steps", "seconds")),
+            strict=False,
+        )
+        known = [
+            (int(steps), seconds)
+            for steps, seconds in blocks
+            if 0 < steps < LARGEST_STEP and seconds >= 0
+        ]
         self._ends = [0, *accumulate(steps for steps, _ in known)]
         self._seconds = [0.0, *accumulate(seconds for _, seconds in known)]
-        self._untimed = max(0, record.trial.steps - self._ends[-1])  # the first step and the warm-up
+        self._untimed = max(
+            0, record.trial.steps - self._ends[-1]
+        )  # the first step and the warm-up
 
     def of(self, steps: Sequence[int]) -> list[float]:
         """Return when each of these steps, in ascending order, had been done."""
@@ -87,7 +96,9 @@ def _evaluations(found: Any, times: _Times) -> Iterator[Series]:
     for one in map(_mapping, _list(found)):
         for name, value in {**_mapping(one.get("extra")), **one}.items():
             if name not in ("step", "extra"):
-                points.setdefault(f"evaluations/{_word(name)}", []).append((one.get("step"), _number(value, math.nan)))
+                points.setdefault(f"evaluations/{_word(name)}", []).append(
+                    (one.get("step"), _number(value, math.nan))
+                )
     for name, values in points.items():
         yield _series(name, values, times)
 
@@ -99,7 +110,9 @@ def _flow(name: str, part: Mapping[str, Any], started: float) -> Iterator[Series
     for number, layer in enumerate(_list(part.get("layers"))):
         yield _series(f"{name}/layer_{number}", zip(lags, _numbers(layer), strict=False), started)
     for state, norms in _mapping(part.get("states")).items():
-        yield _series(f"{name}/state_{_word(state)}", zip(lags, _numbers(norms), strict=False), started)
+        yield _series(
+            f"{name}/state_{_word(state)}", zip(lags, _numbers(norms), strict=False), started
+        )
 
 
 def _series(name: str, points: Any, when: _Times | float) -> Series:
@@ -119,7 +132,16 @@ def _settings(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 def _tags(record: Record) -> Iterator[tuple[str, str]]:
     columns = record.columns()
-    names = ("trial_id", "status", "reason", "environment_id", "started_at", "harness_version", "launches", "interval")
+    names = (
+        "trial_id",
+        "status",
+        "reason",
+        "environment_id",
+        "started_at",
+        "harness_version",
+        "launches",
+        "interval",
+    )
     told = {name: columns[name] for name in names} | {"flags": "; ".join(flags(record)) or None}
     for name, value in told.items():
         if value is not None:
@@ -135,12 +157,18 @@ def _name(record: Record, *, alone: bool) -> str:
 
 def _place(environment_id: str | None) -> str:
     known = environment_id or "unknown"
-    return known if re.fullmatch("[0-9a-z]{1,32}", known) else hashlib.sha256(repr(known).encode()).hexdigest()[:12]
+    return (
+        known
+        if re.fullmatch("[0-9a-z]{1,32}", known)
+        else hashlib.sha256(repr(known).encode()).hexdigest()[:12]
+    )
 
 
 def _word(name: str) -> str:
     """Return a name with an escape for each character that not every tool takes."""
-    return re.sub(r"[^A-Za-z0-9.-]|_(?=[0-9a-f]+_)", lambda found: _escape(found.group()), name)[:LONGEST_NAME]
+    return re.sub(r"[^A-Za-z0-9.-]|_(?=[0-9a-f]+_)", lambda found: _escape(found.group()), name)[
+        :LONGEST_NAME
+    ]
 
 
 def _escape(character: str) -> str:

@@ -52,7 +52,9 @@ def replaced(home: Path, origin: str) -> Iterator[Path]:
                 raise
             _remove(part)
     except OSError as error:
-        raise UsageError(f"cannot write {home}: {error.strerror}; choose another --output") from error
+        raise UsageError(
+            f"cannot write {home}: {error.strerror}; choose another --output"
+        ) from error
 
 
 @contextmanager
@@ -73,7 +75,9 @@ def _lock(descriptor: int, home: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UsageError(f"another export is writing to {home}: wait for it, or choose another --output") from None
+        raise UsageError(
+            f"another export is writing to {home}: wait for it, or choose another --output"
+        ) from None
 
 
 def _replace(home: Path, origin: str, before: Iterable[str]) -> None:
@@ -110,7 +114,9 @@ def _entries(home: Path, origin: str) -> list[str]:
             f"{home} holds something that is no export: choose another --output, or an empty one"
         ) from None
     if of != origin:
-        raise UsageError(f"{home} holds another export ({of}): choose another --output, or remove that one")
+        raise UsageError(
+            f"{home} holds another export ({of}): choose another --output, or remove that one"
+        )
     others = sorted(found - known - {MARK})
     if others:
         raise UsageError(
@@ -121,7 +127,9 @@ def _entries(home: Path, origin: str) -> list[str]:
 
 def _mark(home: Path, origin: str, entries: Iterable[str]) -> None:
     part = home / f"{MARK}{PART}"
-    part.write_text(json.dumps({"origin": origin, "entries": list(entries)}) + "\n", encoding="utf-8")
+    part.write_text(
+        json.dumps({"origin": origin, "entries": list(entries)}) + "\n", encoding="utf-8"
+    )
     part.replace(home / MARK)
 
 

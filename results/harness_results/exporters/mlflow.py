@@ -18,7 +18,11 @@ from harness_results.exporters.contract import CURE, SharedTrial, TrialExporter
 from harness_results.text.format import one_line
 
 FILE = "mlflow.db"
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 AT_ONCE = 1000  # metrics, at most
 RUN_STATUS = {"ok": "FINISHED", "interrupted": "KILLED"}  # all others: FAILED
 TROUBLE = frozenset("?#%")  # in a path, which MLflow takes as a URL
@@ -33,7 +37,9 @@ class Exporter(TrialExporter):
             import alembic  # noqa: F401
             import mlflow  # noqa: F401
         except ImportError as error:
-            raise UnavailableError(f"MLflow's files need mlflow-skinny and alembic. Install them: {CURE}") from error
+            raise UnavailableError(
+                f"MLflow's files need mlflow-skinny and alembic. Install them: {CURE}"
+            ) from error
 
     def write(self, trials: Iterable[SharedTrial], folder: Path, home: Path) -> None:
         """Write the file.
@@ -47,12 +53,16 @@ class Exporter(TrialExporter):
 
         if TROUBLE & set(str(folder.absolute())):
             raise UsageError(f"MLflow cannot open {home}: choose an --output without any of ? # %")
-        part = folder / f"{uuid.uuid4().hex}.db"  # MLflow keeps what it opened, by name, until the process ends
+        part = (
+            folder / f"{uuid.uuid4().hex}.db"
+        )  # MLflow keeps what it opened, by name, until the process ends
         place = _uri(part)
         try:
             _write_all(MlflowClient(tracking_uri=place, registry_uri=place), trials, home)
         except (MlflowException, SQLAlchemyError) as error:
-            raise UsageError(f"MLflow cannot write {home} ({_first_line(error)}); choose another --output") from error
+            raise UsageError(
+                f"MLflow cannot write {home} ({_first_line(error)}); choose another --output"
+            ) from error
         part.replace(folder / FILE)
 
     def how_to_look(self, home: Path) -> str:
@@ -80,15 +90,21 @@ def _experiment(client: Any, task: str, home: Path) -> str:
     known = client.get_experiment_by_name(task)
     if known is not None:
         return str(known.experiment_id)
-    return str(client.create_experiment(task, artifact_location=(home.absolute() / "artifacts").as_uri()))
+    return str(
+        client.create_experiment(task, artifact_location=(home.absolute() / "artifacts").as_uri())
+    )
 
 
 def _write_run(client: Any, experiment_id: str, trial: SharedTrial) -> None:
     from mlflow.entities import Param
 
-    run = client.create_run(experiment_id, _milliseconds(trial.started), tags=dict(trial.tags), run_name=trial.name)
+    run = client.create_run(
+        experiment_id, _milliseconds(trial.started), tags=dict(trial.tags), run_name=trial.name
+    )
     run_id = run.info.run_id
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in trial.settings.items()])
+    client.log_batch(
+        run_id, params=[Param(name, str(value)) for name, value in trial.settings.items()]
+    )
     metrics = _metrics(trial)
     while some := list(islice(metrics, AT_ONCE)):
         client.log_batch(run_id, metrics=some)

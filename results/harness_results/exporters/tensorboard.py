@@ -27,7 +27,9 @@ class Exporter(TrialExporter):
         try:
             import tensorboardX  # noqa: F401
         except ImportError as error:
-            raise UnavailableError(f"TensorBoard's files need tensorboardX. Install it: {CURE}") from error
+            raise UnavailableError(
+                f"TensorBoard's files need tensorboardX. Install it: {CURE}"
+            ) from error
 
     def write(self, trials: Iterable[SharedTrial], folder: Path, home: Path) -> None:
         """Write a folder per trial, and at the top what their settings and figures are, for the page of all trials."""
@@ -84,7 +86,11 @@ def _scalar_event(name: str, step: int, value: float, seconds: float) -> Any:
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
 
-    return Event(wall_time=seconds, step=step, summary=Summary(value=[Summary.Value(tag=name, simple_value=value)]))
+    return Event(
+        wall_time=seconds,
+        step=step,
+        summary=Summary(value=[Summary.Value(tag=name, simple_value=value)]),
+    )
 
 
 def _text_event(name: str, text: str, seconds: float) -> Any:
@@ -100,7 +106,9 @@ def _hparams_event(name: str, seconds: float, **content: Any) -> Any:
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-    plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN, content=HParamsPluginData(**content).SerializeToString())
+    plugin = SummaryMetadata.PluginData(
+        plugin_name=PLUGIN, content=HParamsPluginData(**content).SerializeToString()
+    )
     value = Summary.Value(tag=f"_{PLUGIN}_/{name}", metadata=SummaryMetadata(plugin_data=plugin))
     return Event(wall_time=seconds, summary=Summary(value=[value]))
 
@@ -129,8 +137,12 @@ def _session(trial: SharedTrial, settings: Mapping[str, Setting]) -> tuple[Any, 
 def _experiment(choices: Mapping[str, set[Setting]], figures: Iterable[str]) -> Any:
     from tensorboardX.proto.api_pb2 import Experiment, MetricInfo, MetricName
 
-    metrics = [MetricInfo(name=MetricName(tag=f"figures/{name}"), display_name=name) for name in figures]
-    return Experiment(hparam_infos=[_info(name, values) for name, values in choices.items()], metric_infos=metrics)
+    metrics = [
+        MetricInfo(name=MetricName(tag=f"figures/{name}"), display_name=name) for name in figures
+    ]
+    return Experiment(
+        hparam_infos=[_info(name, values) for name, values in choices.items()], metric_infos=metrics
+    )
 
 
 def _info(name: str, values: set[Setting]) -> Any:

@@ -12,7 +12,9 @@ from harness.contract.errors import UnavailableError
 from harness.contract.records.record import Record
 from harness_results.text.format import one_line
 
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
 CURE = 'pip install "rnn-harness[report]"'
 MOST_SAMPLES = 40
@@ -36,9 +38,17 @@ def page(records: Sequence[Record], title: str) -> str:
 
         vega = _vega()
     except ImportError as error:
-        raise UnavailableError(f"a page needs {error.name}, which is not installed. Install it: {CURE}") from error
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": False, "allow_nan": False}
+        raise UnavailableError(
+            f"a page needs {error.name}, which is not installed. Install it: {CURE}"
+        ) from error
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.policies["json.dumps_kwargs"] = {
+        "separators": (",", ":"),
+        "sort_keys": False,
+        "allow_nan": False,
+    }
     template = environment.from_string(_file("template.html.jinja"))
     return template.render(
         policy=POLICY,
@@ -95,7 +105,8 @@ def _axes(records: Sequence[Record]) -> dict[str, list[Any]]:
     """Return what the page is filtered by: the values of each axis, in order of appearance, lengths by size."""
     names = ("task", "cell", "backend", "variant")
     found: dict[str, list[Any]] = {
-        name: list(dict.fromkeys(getattr(record.trial, name) for record in records)) for name in names
+        name: list(dict.fromkeys(getattr(record.trial, name) for record in records))
+        for name in names
     }
     return found | {"length": sorted({record.trial.length for record in records})}
 

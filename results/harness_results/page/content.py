@@ -15,7 +15,11 @@ from harness_results.study.verdicts.fastest import fastest
 from harness_results.text.grid import Grid
 
 FIGURES = dict(
-    zip(MEASURES, ("loss_validation", "tokens_per_second", "gradient_norm_median", "gradient_horizon"), strict=True)
+    zip(
+        MEASURES,
+        ("loss_validation", "tokens_per_second", "gradient_norm_median", "gradient_horizon"),
+        strict=True,
+    )
 )
 _LENGTH = re.compile(r"T=(\d+)")
 Figures = Mapping[tuple[tuple[str, ...], int], Record]
@@ -60,7 +64,9 @@ def _pivot(pivot: Pivot, known: Figures) -> dict[str, Any]:
 def _row(row: Row, pivot: Pivot, known: Figures) -> dict[str, Any]:
     found: dict[str, Any] = {
         "labels": list(row.labels),
-        "cells": [[_cell(shown) for shown in row.entries.get(length, ())] for length in pivot.lengths],
+        "cells": [
+            [_cell(shown) for shown in row.entries.get(length, ())] for length in pivot.lengths
+        ],
     }
     if row.reference:
         return found | {"reference": True}
@@ -96,5 +102,8 @@ def _grid(grid: Grid) -> dict[str, Any]:
             {"length": int(match[1]) if match else None, "columns": [name]}
             for name, match in zip(grid.columns, matches, strict=True)
         ],
-        "rows": [{"labels": list(labels), "cells": [[cell] for cell in cells]} for labels, cells in grid.rows],
+        "rows": [
+            {"labels": list(labels), "cells": [[cell] for cell in cells]}
+            for labels, cells in grid.rows
+        ],
     }

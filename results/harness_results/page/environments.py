@@ -35,7 +35,10 @@ def environments(records: Sequence[Record]) -> list[Environment]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.environment_id or "", []).append(record)
-    found = [Environment(one_line(name) or UNKNOWN, len(some), _facts(some)) for name, some in groups.items()]
+    found = [
+        Environment(one_line(name) or UNKNOWN, len(some), _facts(some))
+        for name, some in groups.items()
+    ]
     return sorted(found, key=lambda environment: -environment.trials)
 
 

@@ -43,14 +43,18 @@ def failures(records: Iterable[Record]) -> list[Failure]:
             trial = record.trial
             key = (record.status, _reason(record), trial.task, trial.cell, trial.engine)
             groups.setdefault(key, []).append(record)
-    found = [_failure(sorted(group, key=lambda record: record.trial.length)) for group in groups.values()]
+    found = [
+        _failure(sorted(group, key=lambda record: record.trial.length)) for group in groups.values()
+    ]
     return sorted(found, key=lambda failure: -len(failure.records))
 
 
 def _failure(group: Sequence[Record]) -> Failure:
     logs = (_log(record) for record in group)
     first = group[0]
-    return Failure(tuple(group), first.status.replace("_", " "), _reason(first), next(filter(None, logs), ""))
+    return Failure(
+        tuple(group), first.status.replace("_", " "), _reason(first), next(filter(None, logs), "")
+    )
 
 
 def _reason(record: Record) -> str:
@@ -59,5 +63,9 @@ def _reason(record: Record) -> str:
 
 def _log(record: Record) -> str:
     found = (record.details.get(name) for name in LOGS)
-    texts = ("\n".join(map(str, one)) if isinstance(one, list | tuple) else str(one) for one in found if one)
+    texts = (
+        "\n".join(map(str, one)) if isinstance(one, list | tuple) else str(one)
+        for one in found
+        if one
+    )
     return safe("\n\n".join(texts))[-LOG_CHARACTERS:].strip("\n")

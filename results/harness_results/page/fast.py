@@ -42,9 +42,11 @@ def basis(records: Sequence[Record]) -> str:
     single = any(int(record.details.get("launches", 1)) == 1 for record in same)
     hedges = [
         _unverified(records),
-        " An interval from within one process knows nothing of other launches, which may differ by more." * single,
+        " An interval from within one process knows nothing of other launches, which may differ by more."
+        * single,
         _warming_up(same),
-        " Some were measured while other launches ran." * any(int(r.details.get("jobs", 1)) > 1 for r in same),
+        " Some were measured while other launches ran."
+        * any(int(r.details.get("jobs", 1)) > 1 for r in same),
         " Some ran in a process that other trials had used before: for exploring only."
         * any(record.details.get("isolation") == "backend" for record in same),
     ]
@@ -66,7 +68,11 @@ def _floors(records: Sequence[Record]) -> str:
 
 def _unverified(records: Sequence[Record]) -> str:
     count = sum(not findings.is_verified(record) for record in timed(records))
-    return f" {counted(count, 'trial')} not held against the reference {are(count)} left out." if count else ""
+    return (
+        f" {counted(count, 'trial')} not held against the reference {are(count)} left out."
+        if count
+        else ""
+    )
 
 
 def _warming_up(records: Sequence[Record]) -> str:
@@ -78,7 +84,12 @@ def _warming_up(records: Sequence[Record]) -> str:
 
 def _apart(records: Sequence[Record]) -> str:
     """Return in how many of the comparisons the launches took no turns, in brackets."""
-    judged = [contest for task in contests(by_task(records)) for contest in task if contest.effect.p_value is not None]
+    judged = [
+        contest
+        for task in contests(by_task(records))
+        for contest in task
+        if contest.effect.p_value is not None
+    ]
     apart = sum(not contest.took_turns for contest in judged)
     return f" (so in {apart} of {counted(len(judged), 'comparison')} here)" if apart else ""
 
@@ -89,7 +100,9 @@ def _sentence(of_task: Sequence[Contest], kind: str) -> str:
     clear = [contest for contest in of_task if contest.is_clear]
     total = counted(len(of_task), "comparison")
     if not clear:
-        return f"no clear winner among the {kind}s in {_all(len(of_task), total)}: {_doubts(of_task)}"
+        return (
+            f"no clear winner among the {kind}s in {_all(len(of_task), total)}: {_doubts(of_task)}"
+        )
     rest = len(of_task) - len(clear)
     others = f"; no clear winner in {rest} of {total}: {_doubts(of_task)}" if rest else ""
     return f"{_winners(clear, len(of_task))}{others}"
@@ -115,12 +128,18 @@ def _winners(clear: Sequence[Contest], total: int) -> str:
     for contest in clear:
         ratios.setdefault(contest.names[0], []).append(contest.ratio)
     order = sorted(ratios, key=lambda name: -len(ratios[name]))
-    return "; ".join([*(_winner(name, ratios[name], total) for name in order[:MOST_WINNERS]), *_others(order)])
+    return "; ".join(
+        [*(_winner(name, ratios[name], total) for name in order[:MOST_WINNERS]), *_others(order)]
+    )
 
 
 def _winner(name: str, ratios: Sequence[float], total: int) -> str:
     times = span([number(ratio) for ratio in (min(ratios), max(ratios))])
-    where = "in the one comparison" if total == 1 else f"in {len(ratios)} of {counted(total, 'comparison')}"
+    where = (
+        "in the one comparison"
+        if total == 1
+        else f"in {len(ratios)} of {counted(total, 'comparison')}"
+    )
     return f"{one_line(name)} is clearly the fastest {where} ({times} times the next)"
 
 

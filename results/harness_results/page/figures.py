@@ -46,7 +46,11 @@ def _figure(chart: Chart, records: Sequence[Record]) -> dict[str, Any] | None:
     drawn = chart.draw(rows)
     drawn.data = NamedData(name="rows")  # the rows travel beside it, by column
     words = {name: getattr(chart, name) for name in ("name", "title", "shows", "measured", "key")}
-    left_out = {"datasets", "config", "transform"}  # the page itself chooses the panels, of what its filter shows
+    left_out = {
+        "datasets",
+        "config",
+        "transform",
+    }  # the page itself chooses the panels, of what its filter shows
     return words | {
         "thinned": rows.thinned or "",
         "most": rows.most,

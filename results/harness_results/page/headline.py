@@ -43,9 +43,14 @@ def headline(records: Sequence[Record]) -> list[Answer]:
         ("Who is fast?", lambda task: fast.who_is_fast(task, speeds[id(task)]), fast.basis),
         ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
     )
-    more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables." if len(tasks) > MOST_TASKS else ""
+    more = (
+        f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables."
+        if len(tasks) > MOST_TASKS
+        else ""
+    )
     return [
-        Answer(question, tuple(_sentences(tasks, of)), more, f"{basis(like)}{others}") for question, of, basis in asked
+        Answer(question, tuple(_sentences(tasks, of)), more, f"{basis(like)}{others}")
+        for question, of, basis in asked
     ]
 
 
@@ -60,7 +65,9 @@ def _others(records: Sequence[Record]) -> str:
     return f" Left out, since it computes another function: {listed(names)}." if names else ""
 
 
-def _sentences(tasks: Sequence[Sequence[Record]], of: Callable[[Sequence[Record]], str]) -> Iterator[tuple[str, str]]:
+def _sentences(
+    tasks: Sequence[Sequence[Record]], of: Callable[[Sequence[Record]], str]
+) -> Iterator[tuple[str, str]]:
     for task in tasks[:MOST_TASKS]:
         yield one_line(task[0].trial.task), f"{of(task)}."
 

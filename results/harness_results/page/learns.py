@@ -32,7 +32,9 @@ def basis(records: Sequence[Record]) -> str:
     seeds = len({record.trial.seed for record in records})
     told = "one seed: another one may end otherwise" if seeds == 1 else counted(seeds, "seed")
     failed = sum(record.status != "ok" for record in records)
-    left = f" {counted(failed, 'trial')} that did not end well {are(failed)} left out." * bool(failed)
+    left = f" {counted(failed, 'trial')} that did not end well {are(failed)} left out." * bool(
+        failed
+    )
     return (
         f"By the loss on validation batches after training, from {told}. At the baseline: within "
         f"{findings.AT_BASELINE:.0%} of the loss of the best predictor that learns nothing, on the same batches.{left}"
@@ -108,4 +110,6 @@ def _beaten(records: Sequence[Record]) -> str:
     if not known:
         return "no baseline is known"
     below = sum(ratio < 1 for ratio in known)
-    return f"{below or 'none'} of {counted(len(known), 'trial')} {are(below)} below the n-gram models"
+    return (
+        f"{below or 'none'} of {counted(len(known), 'trial')} {are(below)} below the n-gram models"
+    )

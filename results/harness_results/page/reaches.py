@@ -16,7 +16,9 @@ from harness_results.text.format import one_line
 
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
     """Return the sentence of the records of one task, without its name and full stop."""
-    known = [r for r in records if r.status == "ok" and r.figures.get("gradient_horizon") is not None]
+    known = [
+        r for r in records if r.status == "ok" and r.figures.get("gradient_horizon") is not None
+    ]
     explodes = _counted("explodes", findings.is_exploding, records)  # diverged trials included
     if not known:
         return explodes or "the gradient's flow was not measured"
@@ -53,17 +55,25 @@ def _at_the_longest(records: Sequence[Record]) -> str:
 
 
 def _steps(record: Record) -> float:
-    return math.inf if findings.is_censored(record) else float(record.figures.get("gradient_horizon") or 0.0)
+    return (
+        math.inf
+        if findings.is_censored(record)
+        else float(record.figures.get("gradient_horizon") or 0.0)
+    )
 
 
 def _counted(words: str, holds: Callable[[Record], bool], records: Sequence[Record]) -> str:
     """Return in how many trials of each cell something holds; empty where it holds in none."""
     found = {cell: (sum(map(holds, some)), len(some)) for cell, some in by_cell(records).items()}
-    told = [f"{_of_all(*numbers)} of {one_line(cell)}" for cell, numbers in found.items() if numbers[0]]
+    told = [
+        f"{_of_all(*numbers)} of {one_line(cell)}" for cell, numbers in found.items() if numbers[0]
+    ]
     return f"it {words} in {listed(told)}" if told else ""
 
 
 def _of_all(count: int, total: int) -> str:
     return (
-        f"{count} of {counted(total, 'trial')}" if count < total else f"{'all ' * (total > 1)}{counted(total, 'trial')}"
+        f"{count} of {counted(total, 'trial')}"
+        if count < total
+        else f"{'all ' * (total > 1)}{counted(total, 'trial')}"
     )

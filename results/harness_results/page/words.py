@@ -11,7 +11,9 @@ def listed(words: Iterable[str], most: int = FEW) -> str:
     """Return ``a, b and c``; beyond ``most`` words the rest is only counted."""
     known = list(words)
     known = known if len(known) <= most else [*known[: most - 1], f"{len(known) - most + 1} more"]
-    return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}" if known else ""
+    return (
+        known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}" if known else ""
+    )
 
 
 def at_lengths(some: Iterable[int], measured: Sequence[int]) -> str:

@@ -56,7 +56,9 @@ def write_csv(rows: Rows, file: IO[str], columns: Sequence[str] = FLAT_COLUMNS) 
 def _row(launch: Launch, record: Record, *, with_curves: bool) -> dict[str, Any]:
     content = record.to_json()
     row = {"run_id": launch.run_id, "launch": launch.number, **record.columns()}
-    return row | {name: content[name] for name in (*CONTENTS, *(("curves",) if with_curves else ()))}
+    return row | {
+        name: content[name] for name in (*CONTENTS, *(("curves",) if with_curves else ()))
+    }
 
 
 def _text(name: str, value: Any) -> Any:

@@ -50,7 +50,11 @@ def to_latex(records: Iterable[Record]) -> str:
 def latex_of(found: Report) -> str:
     """Return the tables of a report as LaTeX; nothing of none."""
     floats = [lines for table in found.tables for lines in _floats(table)]
-    parts = [line for number, lines in enumerate(floats, start=1) for line in (*lines, *_flush(number), "")]
+    parts = [
+        line
+        for number, lines in enumerate(floats, start=1)
+        for line in (*lines, *_flush(number), "")
+    ]
     reading = [escaped(found.reading)] if found.reading else []
     return "\n".join([HEAD, "", *parts, *reading, ""]) if parts else ""
 
@@ -62,7 +66,10 @@ def escaped(text: str) -> str:
 
 def _words(text: str) -> str:
     pairs = zip(" " + text, text, strict=False)
-    return "".join(("{}" if one == before and one in DOUBLED else "") + _character(one) for before, one in pairs)
+    return "".join(
+        ("{}" if one == before and one in DOUBLED else "") + _character(one)
+        for before, one in pairs
+    )
 
 
 def _character(character: str) -> str:
@@ -93,9 +100,15 @@ def _floats(table: Pivot | Grid) -> Iterator[list[str]]:
         yield [*_float(caption, table.axes, blocks, table.notes if number == len(pages) else ())]
 
 
-def _float(caption: str, axes: Sequence[str], blocks: Sequence[Block], notes: Sequence[str]) -> Iterator[str]:
+def _float(
+    caption: str, axes: Sequence[str], blocks: Sequence[Block], notes: Sequence[str]
+) -> Iterator[str]:
     widest = max((sum(len(names) for _, names in groups) for _, groups, _ in blocks), default=0)
-    yield from (r"\begin{table}", r"\centering\small\setlength{\tabcolsep}{4pt}", rf"\caption{{{caption}}}")
+    yield from (
+        r"\begin{table}",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{caption}}}",
+    )
     yield rf"\begin{{tabular}}{{{'l' * len(axes)}{'r' * widest}}}"
     for number, block in enumerate(blocks):
         yield r"\midrule" if number else r"\toprule"
@@ -125,7 +138,9 @@ def _pages(blocks: Iterable[Block]) -> Iterator[list[Block]]:
 
 def _block(axes: Sequence[str], groups: Groups, rows: Rows) -> Iterator[str]:
     if any(title for title, _ in groups):
-        spans = [rf"\multicolumn{{{len(names)}}}{{c}}{{{escaped(title)}}}" for title, names in groups]
+        spans = [
+            rf"\multicolumn{{{len(names)}}}{{c}}{{{escaped(title)}}}" for title, names in groups
+        ]
         yield _line([""] * len(axes) + spans)
         yield "".join(_rules(len(axes), [len(names) for _, names in groups]))
     yield _line(map(escaped, (*axes, *(name for _, names in groups for name in names))))
@@ -148,25 +163,36 @@ def _line(cells: Iterable[str]) -> str:
 
 def _pivot_blocks(pivot: Pivot) -> Iterator[Block]:
     labels = [row.labels for row in pivot.rows]
-    texts = [[_widest(pivot, length, column) for column in range(len(pivot.measures))] for length in pivot.lengths]
+    texts = [
+        [_widest(pivot, length, column) for column in range(len(pivot.measures))]
+        for length in pivot.lengths
+    ]
     for some in _side_by_side(pivot.axes, labels, texts):
         lengths = pivot.lengths[some]
         groups = [(f"T = {length}", pivot.measures) for length in lengths]
-        rows = [(row.labels, _cells(pivot, row, lengths)) for row in pivot.rows if set(lengths) & set(row.entries)]
+        rows = [
+            (row.labels, _cells(pivot, row, lengths))
+            for row in pivot.rows
+            if set(lengths) & set(row.entries)
+        ]
         yield pivot.axes, groups, rows
 
 
 def _widest(pivot: Pivot, length: int, column: int) -> str:
     """Return the longest text of a column at one length."""
     shown = (row.entries[length][column] for row in pivot.rows if length in row.entries)
-    return max((pivot.measures[column], *(f"{one.text} {one.mark}".rstrip() for one in shown)), key=len)
+    return max(
+        (pivot.measures[column], *(f"{one.text} {one.mark}".rstrip() for one in shown)), key=len
+    )
 
 
 def _side_by_side(
     axes: Sequence[str], labels: Sequence[Sequence[str]], groups: Sequence[Sequence[str]]
 ) -> Iterator[slice]:
     """Yield the groups of columns that fit beside the labels, given the longest text of each column."""
-    room = PAGE_POINTS - _points([max(column, key=len) for column in zip(axes, *labels, strict=True)])
+    room = PAGE_POINTS - _points(
+        [max(column, key=len) for column in zip(axes, *labels, strict=True)]
+    )
     start, used = 0, 0.0
     for index, texts in enumerate(groups):
         if index > start and used + _points(texts) > room:
@@ -191,7 +217,10 @@ def _cell(shown: Shown) -> str:
 
 
 def _grid_blocks(grid: Grid) -> Iterator[Block]:
-    texts = [[max(column, key=len)] for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)]
+    texts = [
+        [max(column, key=len)]
+        for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)
+    ]
     for some in _side_by_side(grid.axes, [labels for labels, _ in grid.rows], texts):
         rows = [(labels, list(map(escaped, cells[some]))) for labels, cells in grid.rows]
         yield grid.axes, [("", grid.columns[some])], rows

@@ -13,7 +13,16 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from harness_results.study.tables.pivot import Pivot, Row, Shown
-from harness_results.text.lines import DIVIDER, GAP, fitted, joined, left, narrowed, shortened, unrepeated
+from harness_results.text.lines import (
+    DIVIDER,
+    GAP,
+    fitted,
+    joined,
+    left,
+    narrowed,
+    shortened,
+    unrepeated,
+)
 
 BARS = "bars"  # the columns across lengths
 KEPT = ("loss", "tokens/s", "horizon", BARS, "∇ norm")
@@ -36,18 +45,28 @@ class Layout:
     def of(cls, pivot: Pivot, width: int) -> Layout:
         """Return the layout for a terminal of this width."""
         marked, measures = _marked(pivot), _measures(pivot)
-        drawn = [(name, *(row.trends[i] for row in pivot.rows if row.trends)) for i, name in enumerate(pivot.trends)]
+        drawn = [
+            (name, *(row.trends[i] for row in pivot.rows if row.trends))
+            for i, name in enumerate(pivot.trends)
+        ]
         bars = tuple(map(_widest, drawn))
-        columns = [[name, *(row.labels[index] for row in pivot.rows)] for index, name in enumerate(pivot.axes)]
+        columns = [
+            [name, *(row.labels[index] for row in pivot.rows)]
+            for index, name in enumerate(pivot.axes)
+        ]
         labels = narrowed(list(map(_widest, columns)), width - len(DIVIDER) - measures[0])
         kept = _kept(pivot, measures, bars, width - _across(labels) - len(DIVIDER) + len(GAP))
-        shown = {index: measures[index] for index, name in enumerate(pivot.measures) if name in kept}
+        shown = {
+            index: measures[index] for index, name in enumerate(pivot.measures) if name in kept
+        }
         return cls(pivot, width, tuple(labels), shown, bars if BARS in kept else (), marked)
 
     @property
     def left_out(self) -> tuple[str, ...]:
         """What there is no room for."""
-        missing = [name for index, name in enumerate(self.pivot.measures) if index not in self.measures]
+        missing = [
+            name for index, name in enumerate(self.pivot.measures) if index not in self.measures
+        ]
         return (*missing, *((BARS,) if self.pivot.trends and not self.bars else ()))
 
     def blocks(self, lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -63,9 +82,13 @@ class Layout:
         """Yield the lines of the table for some of its lengths; the bars stand in the first block."""
         bars = self.bars if first else ()
         above = [Text(TITLE.ljust(_across(bars), "─"), style="dim")] if bars else []
-        titles = [Text(f"T = {length} ".ljust(self._group_width, "─"), style="dim") for length in lengths]
+        titles = [
+            Text(f"T = {length} ".ljust(self._group_width, "─"), style="dim") for length in lengths
+        ]
         yield self._line(self._labels([""] * len(self.labels)), [*above, *titles])
-        header = Text(GAP).join(self._padded(Shown(self.pivot.measures[i]), i, "bold") for i in self.measures)
+        header = Text(GAP).join(
+            self._padded(Shown(self.pivot.measures[i]), i, "bold") for i in self.measures
+        )
         over = [self._bars(self.pivot.trends, "bold")] if bars else []
         yield self._line(self._labels(self.pivot.axes, "bold"), [*over, *[header] * len(lengths)])
         before: tuple[str, ...] = ()
@@ -85,7 +108,10 @@ class Layout:
         return fitted(joined(labels, groups), self.width)
 
     def _labels(self, labels: Sequence[str], style: str = "") -> Text:
-        texts = (left(shortened(label, width), width) for label, width in zip(labels, self.labels, strict=True))
+        texts = (
+            left(shortened(label, width), width)
+            for label, width in zip(labels, self.labels, strict=True)
+        )
         return Text(GAP.join(texts), style=style)
 
     def _bars(self, texts: Sequence[str], style: str) -> Text:
@@ -94,7 +120,9 @@ class Layout:
 
     def _group(self, row: Row, length: int) -> Text:
         entry = row.entries.get(length, (Shown(""),) * len(self.pivot.measures))
-        return Text(GAP).join(self._padded(entry[index], index, STYLES[entry[index].tone]) for index in self.measures)
+        return Text(GAP).join(
+            self._padded(entry[index], index, STYLES[entry[index].tone]) for index in self.measures
+        )
 
     def _padded(self, shown: Shown, index: int, style: str) -> Text:
         mark = f" {shown.mark or ' '}" if index in self.marked else ""

@@ -59,7 +59,11 @@ def _markdown_grid(grid: Grid) -> Iterator[str]:
 
 def _markdown_pivot(pivot: Pivot) -> Iterator[str]:
     first = pivot.measures[0]
-    names = [f"T = {n}: {name}" if name == first else name for n in pivot.lengths for name in pivot.measures]
+    names = [
+        f"T = {n}: {name}" if name == first else name
+        for n in pivot.lengths
+        for name in pivot.measures
+    ]
     level = "####" if pivot.minor else "###"
     yield from (f"{level} {_escaped(pivot.task)}", "", _escaped(pivot.settings), "")
     yield _line(map(_escaped, (*pivot.axes, *names)))
@@ -99,9 +103,17 @@ def _html_grid(grid: Grid) -> Iterator[str]:
 def _html_pivot(pivot: Pivot) -> Iterator[str]:
     level = "h4" if pivot.minor else "h3"
     yield f"<{level}>{escape(pivot.task)}</{level}><p>{escape(pivot.settings)}</p><table><thead>"
-    groups = "".join(f'<th colspan="{len(pivot.measures)}">T = {length}</th>' for length in pivot.lengths)
+    groups = "".join(
+        f'<th colspan="{len(pivot.measures)}">T = {length}</th>' for length in pivot.lengths
+    )
     yield f'<tr><th colspan="{len(pivot.axes)}"></th>{groups}</tr>'
-    yield _html_row("th", (*map(escape, pivot.axes), *[escape(name) for _ in pivot.lengths for name in pivot.measures]))
+    yield _html_row(
+        "th",
+        (
+            *map(escape, pivot.axes),
+            *[escape(name) for _ in pivot.lengths for name in pivot.measures],
+        ),
+    )
     yield "</thead><tbody>"
     for row in pivot.rows:
         yield _html_row("td", (*map(escape, row.labels), *_cells(pivot, row, _html_cell)))

@@ -32,8 +32,14 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], names: Seq
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise UnavailableError(f"Parquet needs pyarrow, which is not installed. Install it: {CURE}") from error
-    kinds = dict.fromkeys(WHOLE, pa.int64()) | dict.fromkeys(REAL, pa.float64()) | dict.fromkeys(TRUTHS, pa.bool_())
+        raise UnavailableError(
+            f"Parquet needs pyarrow, which is not installed. Install it: {CURE}"
+        ) from error
+    kinds = (
+        dict.fromkeys(WHOLE, pa.int64())
+        | dict.fromkeys(REAL, pa.float64())
+        | dict.fromkeys(TRUTHS, pa.bool_())
+    )
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
     iterator = iter(rows)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:

@@ -30,7 +30,9 @@ def _tables(tables: Sequence[Pivot | Grid]) -> Iterator[Pivot | Grid]:
         if isinstance(table, Pivot) and not table.minor:
             cut = _cut(table)
             whole = not cut
-            yield _pivot(table, [*cut, *([FURTHER] if cut and _has_more(tables[index + 1 :]) else [])])
+            yield _pivot(
+                table, [*cut, *([FURTHER] if cut and _has_more(tables[index + 1 :]) else [])]
+            )
         elif whole:
             yield _grid(table) if isinstance(table, Grid) else _pivot(table, _cut(table))
 
@@ -81,5 +83,7 @@ def _spread(lengths: Sequence[int]) -> tuple[int, ...]:
     """Return the first length, the last, and some between them."""
     if len(lengths) <= MOST_LENGTHS:
         return tuple(lengths)
-    places = (round(index * (len(lengths) - 1) / (MOST_LENGTHS - 1)) for index in range(MOST_LENGTHS))
+    places = (
+        round(index * (len(lengths) - 1) / (MOST_LENGTHS - 1)) for index in range(MOST_LENGTHS)
+    )
     return tuple(dict.fromkeys(lengths[place] for place in places))

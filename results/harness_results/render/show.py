@@ -28,9 +28,25 @@ SECTIONS = {
     "proof": PROOF_COLUMNS,
 }
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
-GAP = ("overfitting_gap", "overfitting_gap_error", "best_step", "best_loss_validation", "steps_per_epoch")
+GAP = (
+    "overfitting_gap",
+    "overfitting_gap_error",
+    "best_step",
+    "best_loss_validation",
+    "steps_per_epoch",
+)
 LEARNING = ("scores", "loss_baseline_exact", "criterion", "solved_lost_at")
-APART = (*LOGS, *GAP, *LEARNING, "samples", "flags", "notes", "launch_figures", "attempts", "task_defaults")
+APART = (
+    *LOGS,
+    *GAP,
+    *LEARNING,
+    "samples",
+    "flags",
+    "notes",
+    "launch_figures",
+    "attempts",
+    "task_defaults",
+)
 LAUNCH = {
     "tokens_per_second": "tokens/s",
     "step_seconds_median": "step",
@@ -66,10 +82,14 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     trial = record.trial
     tone = "green" if record.status == "ok" else "red"
     name = f"{trial.task}  {trial.cell}  T={trial.length}  {trial.engine}"
-    yield Text.assemble((f"trial {trial.trial_id}  {name}  ", "bold"), (record.status.replace("_", " "), tone))
+    yield Text.assemble(
+        (f"trial {trial.trial_id}  {name}  ", "bold"), (record.status.replace("_", " "), tone)
+    )
     if record.reason:
         yield Text(one_line(record.reason), style=tone)
-    yield from section("asked", {key: value for key, value in trial.content().items() if value is not None})
+    yield from section(
+        "asked", {key: value for key, value in trial.content().items() if value is not None}
+    )
     for title, names in SECTIONS.items():
         yield from section(title, {key: figure(key, record.figures.get(key)) for key in names})
         bits = findings.bits_per_character(record)
@@ -83,7 +103,9 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
     yield from _samples(record.details)
-    yield from section("details", {key: value for key, value in record.details.items() if key not in APART})
+    yield from section(
+        "details", {key: value for key, value in record.details.items() if key not in APART}
+    )
     yield from section("environment", _origin(record) | dict(record.environment))
     for key in LOGS:
         if record.details.get(key):
@@ -119,7 +141,9 @@ def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
         blocks = sparkline(values, max(10, width - NAME_WIDTH - 30), logarithmic=True)
         name = f"  {'gradient norm (log)':<{NAME_WIDTH}} "
         yield Text("")
-        yield Text.assemble((name, "dim"), blocks, f"  first {number(known[0])}, last {number(known[-1])}")
+        yield Text.assemble(
+            (name, "dim"), blocks, f"  first {number(known[0])}, last {number(known[-1])}"
+        )
 
 
 def _evaluations(evaluations: Any) -> Iterator[Text]:
@@ -128,21 +152,38 @@ def _evaluations(evaluations: Any) -> Iterator[Text]:
         return
     yield Text("")
     yield Text("evaluations", style="bold")
-    scores = list(dict.fromkeys(str(name) for one in known for name in _mapping(one.get("extra"))))[:MOST_SCORES]
-    heads = ["step", "validation", "training", "accuracy", *(one_line(name)[:WIDEST_SCORE] for name in scores)]
+    scores = list(dict.fromkeys(str(name) for one in known for name in _mapping(one.get("extra"))))[
+        :MOST_SCORES
+    ]
+    heads = [
+        "step",
+        "validation",
+        "training",
+        "accuracy",
+        *(one_line(name)[:WIDEST_SCORE] for name in scores),
+    ]
     yield Text("".join(f"  {head:>10}" for head in heads), style="dim")
     shown = _spread(len(known))
     for evaluation in (known[index] for index in shown):
-        values = [evaluation.get(name) for name in ("step", "loss_validation", "loss_train_eval", "accuracy")]
+        values = [
+            evaluation.get(name)
+            for name in ("step", "loss_validation", "loss_train_eval", "accuracy")
+        ]
         values += [_mapping(evaluation.get("extra")).get(name) for name in scores]
         pairs = zip(heads, values, strict=True)
-        yield Text("".join(f"  {number(_known(value)):>{max(10, len(head))}}" for head, value in pairs))
+        yield Text(
+            "".join(f"  {number(_known(value)):>{max(10, len(head))}}" for head, value in pairs)
+        )
     if len(shown) < len(known):
         yield Text(f"  {len(shown)} of {len(known)} evaluations; -f json has all", style="dim")
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
+    return (
+        [one for one in value if isinstance(one, Mapping)]
+        if isinstance(value, list | tuple)
+        else []
+    )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -160,10 +201,15 @@ def _launches(launches: Any) -> Iterator[Text]:
         return
     yield Text("")
     yield Text("launches", style="bold")
-    yield Text(f"  {'launch':>6}  {'status':>13}" + "".join(f"  {name:>10}" for name in LAUNCH.values()), style="dim")
+    yield Text(
+        f"  {'launch':>6}  {'status':>13}" + "".join(f"  {name:>10}" for name in LAUNCH.values()),
+        style="dim",
+    )
     for number_, found in enumerate(known, start=1):
         figures = "".join(f"  {figure(name, _known(found.get(name))):>10}" for name in LAUNCH)
-        yield Text(f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}")
+        yield Text(
+            f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}"
+        )
 
 
 def _attempts(attempts: Any) -> Iterator[Text]:
@@ -174,7 +220,9 @@ def _attempts(attempts: Any) -> Iterator[Text]:
     yield Text("")
     yield Text(f"try {len(known) + 1}, after", style="bold")
     for found in known:
-        yield Text(f"  {one_line(found.get('status')).replace('_', ' ')}: {one_line(found.get('reason'))}")
+        yield Text(
+            f"  {one_line(found.get('status')).replace('_', ' ')}: {one_line(found.get('reason'))}"
+        )
 
 
 def _spread(count: int) -> list[int]:

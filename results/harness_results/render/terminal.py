@@ -29,10 +29,15 @@ class ReportTables:
     report: Report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, shown = options.max_width, shortened(self.report) if console.is_terminal else self.report
+        width, shown = (
+            options.max_width,
+            shortened(self.report) if console.is_terminal else self.report,
+        )
         for line in _lines(shown, width):
             text = _in_ascii(line) if options.ascii_only else line
-            yield from text.render(console, end="\n") if text.cell_len <= width else (text,)  # else it is wrapped
+            yield from (
+                text.render(console, end="\n") if text.cell_len <= width else (text,)
+            )  # else it is wrapped
 
     def __repr__(self) -> str:
         return plain_text(self).rstrip("\n") if self.report.tables else "no records"
@@ -53,7 +58,9 @@ def plain_table(records: Iterable[Record], width: int = 100) -> str:
 
 def plain_text(tables: ReportTables, width: int = 100) -> str:
     """Return tables as text without colours."""
-    console = Console(width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False)
+    console = Console(
+        width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False
+    )
     with console.capture() as captured:
         console.print(tables)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
@@ -69,7 +76,10 @@ def _lines(found: Report, width: int) -> Iterator[Text]:
         else:
             yield from grid_lines(table, width)
     if found.tables and found.reading:
-        yield Text(" · ".join([*_of_columns(found.reading, shown), *([NOTE] if BARS in shown else [])]), style="dim")
+        yield Text(
+            " · ".join([*_of_columns(found.reading, shown), *([NOTE] if BARS in shown else [])]),
+            style="dim",
+        )
 
 
 def _of_columns(reading: str, shown: set[str]) -> Iterator[str]:

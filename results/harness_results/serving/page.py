@@ -26,7 +26,9 @@ WAITING = """<!doctype html>
 def live_page(records: Sequence[Record], names: str, digest: str) -> str:
     """Return the page of these records of the stores ``names``, as it was when the stores had this digest."""
     if not records:
-        return live(_words(names, "No trial has ended yet. The report appears here when one has."), digest)
+        return live(
+            _words(names, "No trial has ended yet. The report appears here when one has."), digest
+        )
     from harness_results.page.build import page
 
     return live(page(records, names), digest)
@@ -35,12 +37,16 @@ def live_page(records: Sequence[Record], names: str, digest: str) -> str:
 def waiting(title: str, told: str) -> str:
     """Return a page of words that is asked for again after some seconds."""
     return _words(
-        title, f"{told} This page asks again by itself.", f'<meta http-equiv="refresh" content="{AGAIN_SECONDS}">'
+        title,
+        f"{told} This page asks again by itself.",
+        f'<meta http-equiv="refresh" content="{AGAIN_SECONDS}">',
     )
 
 
 def _words(title: str, told: str, again: str = "") -> str:
-    return WAITING.format(policy=STRICT, title=html.escape(title), told=html.escape(told), again=again)
+    return WAITING.format(
+        policy=STRICT, title=html.escape(title), told=html.escape(told), again=again
+    )
 
 
 def live(page: str, digest: str) -> str:
@@ -52,7 +58,9 @@ def live(page: str, digest: str) -> str:
     allowed, policies = POLICY.subn(lambda found: found[1] + ALLOWED, page, count=1)
     before, end, after = allowed.rpartition(BODY_END)
     if not policies or not end:
-        raise HarnessError("the page of the report has no content security policy, or no end: it is not served")
+        raise HarnessError(
+            "the page of the report has no content security policy, or no end: it is not served"
+        )
     script = files("harness_results.serving").joinpath("live.js").read_text(encoding="utf-8")
     status = f'<div id="live" role="status" data-digest="{html.escape(digest)}">live</div>'
     return f"{before}{status}\n<script>\n{script}</script>\n{end}{after}"

@@ -18,7 +18,9 @@ from harness_results.serving.watched import Watched
 from harness_results.text.format import one_line
 
 ADDRESS = "127.0.0.1"
-HOSTS = re.compile(r"(?:localhost|127\.0\.0\.1)(?::\d{1,5})?", re.IGNORECASE)  # any port: it may be forwarded
+HOSTS = re.compile(
+    r"(?:localhost|127\.0\.0\.1)(?::\d{1,5})?", re.IGNORECASE
+)  # any port: it may be forwarded
 SECONDS = 10  # that a client may take to ask
 HEADERS = {
     "Cache-Control": "no-store",
@@ -47,8 +49,14 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__((ADDRESS, port), _Handler)
         except OSError as error:
-            taken = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            raise UsageError(f"port {port} of {ADDRESS} {taken}: choose another --port, or leave it out") from error
+            taken = (
+                "is in use"
+                if error.errno == errno.EADDRINUSE
+                else f"cannot be used ({error.strerror})"
+            )
+            raise UsageError(
+                f"port {port} of {ADDRESS} {taken}: choose another --port, or leave it out"
+            ) from error
 
     def server_bind(self) -> None:
         """Bind without asking a name server for this machine's name."""
@@ -95,7 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _found(self) -> tuple[HTTPStatus, str, bytes]:
         hosts = self.headers.get_all("Host") or [""]
-        if len(hosts) != 1 or not HOSTS.fullmatch(hosts[0]):  # another name may be one that was made to lead here
+        if len(hosts) != 1 or not HOSTS.fullmatch(
+            hosts[0]
+        ):  # another name may be one that was made to lead here
             return HTTPStatus.FORBIDDEN, TEXT, b"only as localhost or 127.0.0.1\n"
         try:
             if self.path == "/":
@@ -113,7 +123,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _trouble(self, status: HTTPStatus, told: str) -> tuple[HTTPStatus, str, bytes]:
         """Return an answer in words; where the page was asked for, one that asks for it again by itself."""
         if self.path == "/":
-            return status, HTML, waiting("The report cannot be shown", told).encode("utf-8", "backslashreplace")
+            return (
+                status,
+                HTML,
+                waiting("The report cannot be shown", told).encode("utf-8", "backslashreplace"),
+            )
         return status, TEXT, f"{told}\n".encode()
 
     def end_headers(self) -> None:

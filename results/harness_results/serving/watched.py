@@ -57,7 +57,9 @@ class Watched:
             if self._made is None or self._made[0] != digest:
                 began, share = self._work(), SHARE if self._made else 0
                 self._made = digest, self._build(digest).encode("utf-8", "backslashreplace")
-                self._not_before = self._clock() + max(LEAST_SECONDS, share * (self._work() - began))
+                self._not_before = self._clock() + max(
+                    LEAST_SECONDS, share * (self._work() - began)
+                )
             return self._made[1]
 
 
@@ -75,7 +77,10 @@ def digest_of(locations: Sequence[str]) -> str:
 
 
 def _counts(version: int, connection: Connection) -> list[Any]:
-    columns = [[records.c.record_id, records.c.trial_id], [runs.c.run_id, runs.c.started_at]]  # of another store too
+    columns = [
+        [records.c.record_id, records.c.trial_id],
+        [runs.c.run_id, runs.c.started_at],
+    ]  # of another store too
     columns += [[taken.c.record_id]] if version >= WITH_IDENTITIES else []
     queries = [select(func.count(), *map(func.max, of_table)) for of_table in columns]
     return [version, *(list(connection.execute(query).one()) for query in queries)]

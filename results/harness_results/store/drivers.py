@@ -20,7 +20,9 @@ from harness_results.store.database.decoding import DamagedError
 from harness_results.store.database.schema import claims, drivers
 from harness_results.store.runs import now
 
-LEASE = timedelta(minutes=30)  # one on another machine that was not heard of for so long is taken for gone
+LEASE = timedelta(
+    minutes=30
+)  # one on another machine that was not heard of for so long is taken for gone
 _STATE, _BEGAN = 0, 19  # fields of /proc/PID/stat after the name
 
 
@@ -78,7 +80,10 @@ def read_drivers(connection: Connection) -> list[Driver]:
     Raises:
         DamagedError: a row is not what was written.
     """
-    return [_driver(row) for row in connection.execute(select(drivers).order_by(drivers.c.driver_id)).mappings()]
+    return [
+        _driver(row)
+        for row in connection.execute(select(drivers).order_by(drivers.c.driver_id)).mappings()
+    ]
 
 
 def _driver(row: RowMapping) -> Driver:
@@ -95,8 +100,16 @@ def _driver(row: RowMapping) -> Driver:
 def enter(connection: Connection, run_id: int, progress: Mapping[str, Any]) -> int:
     """Write down that this process works on a run; return the id of the row."""
     process = {"host": platform.node(), "pid": os.getpid(), "began": _began(os.getpid())}
-    row = {"run_id": run_id, "process": process, "started_at": now(), "updated_at": now(), "progress": dict(progress)}
-    return int(connection.execute(insert(drivers).values(row).returning(drivers.c.driver_id)).scalar_one())
+    row = {
+        "run_id": run_id,
+        "process": process,
+        "started_at": now(),
+        "updated_at": now(),
+        "progress": dict(progress),
+    }
+    return int(
+        connection.execute(insert(drivers).values(row).returning(drivers.c.driver_id)).scalar_one()
+    )
 
 
 def report(connection: Connection, driver_id: int, progress: Mapping[str, Any]) -> None:

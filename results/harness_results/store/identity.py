@@ -31,7 +31,10 @@ def known_runs(connection: Connection, after: int = 0) -> list[KnownRun]:
     settings = {}
     if "run_settings" in raw.present(connection):
         table = raw.TABLES["run_settings"]
-        settings = {row.run_id: row.content for row in connection.execute(select(table).where(table.c.run_id > after))}
+        settings = {
+            row.run_id: row.content
+            for row in connection.execute(select(table).where(table.c.run_id > after))
+        }
     where = raw.TABLES["runs"].c.run_id > after
     rows = [row for rows in raw.batches(connection, "runs", where) for row in rows]
     return [_known(connection, row, settings.get(row.run_id, "{}")) for row in rows]

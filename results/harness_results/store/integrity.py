@@ -47,8 +47,17 @@ def _check(store: Store, connection: Connection) -> Checked:
     damages = [Damage("database", said) for said in store.database.problems(connection)]
     store.database.read_damaged_text(connection)
     names = raw.present(connection)
-    damages += [damage for name in names for damage in _lost_parents(connection, schema.tables.tables[name], names)]
-    damages += [damage for name in names if name not in {"records", "trials"} for damage in _values(connection, name)]
+    damages += [
+        damage
+        for name in names
+        for damage in _lost_parents(connection, schema.tables.tables[name], names)
+    ]
+    damages += [
+        damage
+        for name in names
+        if name not in {"records", "trials"}
+        for damage in _values(connection, name)
+    ]
     records, found = _records(connection)
     return Checked(records, tuple(damages + found))
 
@@ -60,7 +69,9 @@ def _values(connection: Connection, name: str) -> Iterator[Damage]:
                 try:
                     raw.decode(name, column, value)
                 except raw.DAMAGED as error:
-                    yield Damage(_place(name, row._mapping), f"{column} cannot be read ({_brief(error)})")  # noqa: SLF001
+                    yield Damage(
+                        _place(name, row._mapping), f"{column} cannot be read ({_brief(error)})"
+                    )  # noqa: SLF001
 
 
 def _lost_parents(connection: Connection, table: Table, names: list[str]) -> Iterator[Damage]:
@@ -72,13 +83,22 @@ def _lost_parents(connection: Connection, table: Table, names: list[str]) -> Ite
 def _lost(connection: Connection, table: Table, key: ForeignKey) -> Iterator[Damage]:
     child, parent = raw.TABLES[table.name], raw.TABLES[key.column.table.name]
     mine, theirs = child.c[key.parent.name], parent.c[key.column.name]
-    orphans = select(child).join(parent, mine == theirs, isouter=True).where(mine.is_not(None), theirs.is_(None))
+    orphans = (
+        select(child)
+        .join(parent, mine == theirs, isouter=True)
+        .where(mine.is_not(None), theirs.is_(None))
+    )
     for row in connection.execute(orphans).mappings():
-        yield Damage(_place(table.name, row), f"its {key.column.table.name.rstrip('s')} {row[mine.name]} is missing")
+        yield Damage(
+            _place(table.name, row),
+            f"its {key.column.table.name.rstrip('s')} {row[mine.name]} is missing",
+        )
 
 
 def _records(connection: Connection) -> tuple[int, list[Damage]]:
-    trials = {row.trial_id: row.content for rows in raw.batches(connection, "trials") for row in rows}
+    trials = {
+        row.trial_id: row.content for rows in raw.batches(connection, "trials") for row in rows
+    }
     faults = {trial_id: _fault_of_trial(trial_id, content) for trial_id, content in trials.items()}
     count, found = 0, []
     for rows in raw.batches(connection, "records"):

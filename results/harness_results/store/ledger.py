@@ -48,7 +48,9 @@ class Ledger:
 
         def read(connection: Connection) -> dict[str, Standing]:
             run = _continued(connection, plan, mode)
-            return _standings(connection, wanted, mode, run.run_id if run and _is_closed(run) else None)
+            return _standings(
+                connection, wanted, mode, run.run_id if run and _is_closed(run) else None
+            )
 
         return self._database.run(read)
 
@@ -57,7 +59,8 @@ class Ledger:
         table = schema.trials
         query = select(table.c.trial_id, table.c.backend, table.c.variant)
         return {
-            row.trial_id: (row.backend, row.variant) for row in self._database.run(lambda c: c.execute(query).all())
+            row.trial_id: (row.backend, row.variant)
+            for row in self._database.run(lambda c: c.execute(query).all())
         }
 
     def facts(self, fingerprints: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -73,7 +76,9 @@ class Ledger:
         """
 
         def work(connection: Connection) -> Place:
-            self._database.lock_schema(connection)  # of two sweeps that begin at once one begins the run
+            self._database.lock_schema(
+                connection
+            )  # of two sweeps that begin at once one begins the run
             drivers.bury(connection)
             run = _continued(connection, str(settings["plan"]), mode)
             closed = mode != "resume" if run is None else _is_closed(run)
@@ -88,7 +93,12 @@ class Ledger:
         return self._database.run(work, write=True)
 
     def claim(
-        self, place: Place, trial_id: str, fingerprint: str, launches: int, progress: Mapping[str, Any]
+        self,
+        place: Place,
+        trial_id: str,
+        fingerprint: str,
+        launches: int,
+        progress: Mapping[str, Any],
     ) -> Answer:
         """Begin a launch unless it is there (``done``, and then taken) or another driver has begun it (``busy``)."""
 
@@ -110,7 +120,9 @@ class Ledger:
 
         return self._database.run(work, write=True)
 
-    def add(self, place: Place, record: Record, identity: Identity | None, progress: Mapping[str, Any]) -> None:
+    def add(
+        self, place: Place, record: Record, identity: Identity | None, progress: Mapping[str, Any]
+    ) -> None:
         """Store a record with its identity and give its claim back; when this returns, it survives a crash."""
         packed = rows.pack(record)
 
@@ -146,8 +158,16 @@ class Ledger:
             .limit(HISTORY)
         )
         found = self._database.run(lambda connection: connection.execute(query).all())
-        pairs = [(row.content, row.details.get("wall_seconds")) for row in found if isinstance(row.details, dict)]
-        return [(content, float(seconds)) for content, seconds in pairs if isinstance(seconds, int | float)]
+        pairs = [
+            (row.content, row.details.get("wall_seconds"))
+            for row in found
+            if isinstance(row.details, dict)
+        ]
+        return [
+            (content, float(seconds))
+            for content, seconds in pairs
+            if isinstance(seconds, int | float)
+        ]
 
     def read(self, record_ids: Sequence[int], *, with_curves: bool = False) -> list[Record]:
         """Return the records of these ids, in the order in which they were stored."""
@@ -156,14 +176,21 @@ class Ledger:
             found: list[Record] = []
             for start in range(0, len(record_ids), IDS_AT_ONCE):
                 some = record_ids[start : start + IDS_AT_ONCE]
-                wanted = select(schema.records.c.record_id).where(schema.records.c.record_id.in_(some))
-                found += [one.record for one in rows.read_launches(connection, wanted, with_curves=with_curves)]
+                wanted = select(schema.records.c.record_id).where(
+                    schema.records.c.record_id.in_(some)
+                )
+                found += [
+                    one.record
+                    for one in rows.read_launches(connection, wanted, with_curves=with_curves)
+                ]
             return found
 
         return self._database.run(work)
 
 
-def _standings(connection: Connection, wanted: Wanted, mode: Mode, only_run: int | None) -> dict[str, Standing]:
+def _standings(
+    connection: Connection, wanted: Wanted, mode: Mode, only_run: int | None
+) -> dict[str, Standing]:
     """Return how far each trial is; of what is to be measured anew only what a retry need not."""
     if mode == "fresh":
         return dict.fromkeys(wanted, Standing())
@@ -187,10 +214,14 @@ def _is_closed(run: Run) -> bool:
 
 def _raise_launches(connection: Connection, run: Run, plan: Mapping[str, Any]) -> None:
     table = schema.run_settings
-    content = connection.execute(select(table.c.content).where(table.c.run_id == run.run_id)).scalar_one()
+    content = connection.execute(
+        select(table.c.content).where(table.c.run_id == run.run_id)
+    ).scalar_one()
     if plan["launches"] > int(content.get("launches", 1)):
         content = {**content, "launches": plan["launches"], WANTED: plan[WANTED]}
-        connection.execute(update(table).where(table.c.run_id == run.run_id).values(content=content))
+        connection.execute(
+            update(table).where(table.c.run_id == run.run_id).values(content=content)
+        )
 
 
 def _take(connection: Connection, run_id: int, wanted: Sequence[int]) -> None:
@@ -198,8 +229,14 @@ def _take(connection: Connection, run_id: int, wanted: Sequence[int]) -> None:
     table = schema.taken
     for start in range(0, len(wanted), IDS_AT_ONCE):
         some = wanted[start : start + IDS_AT_ONCE]
-        here = [(each.c.run_id == run_id) & each.c.record_id.in_(some) for each in (table, schema.records)]
-        known = union_all(select(table.c.record_id).where(here[0]), select(schema.records.c.record_id).where(here[1]))
+        here = [
+            (each.c.run_id == run_id) & each.c.record_id.in_(some)
+            for each in (table, schema.records)
+        ]
+        known = union_all(
+            select(table.c.record_id).where(here[0]),
+            select(schema.records.c.record_id).where(here[1]),
+        )
         skipped = set(connection.scalars(known))
         new = [{"run_id": run_id, "record_id": one} for one in some if one not in skipped]
         if new:
@@ -210,7 +247,11 @@ def _begun(connection: Connection, scope: str, trial_id: str) -> set[int]:
     """Return the slots of launches that living drivers have begun; what the others began is forgotten."""
     drivers.bury(connection)
     table = schema.claims
-    return set(connection.scalars(select(table.c.slot).where(table.c.scope == scope, table.c.trial_id == trial_id)))
+    return set(
+        connection.scalars(
+            select(table.c.slot).where(table.c.scope == scope, table.c.trial_id == trial_id)
+        )
+    )
 
 
 def _give_back(connection: Connection, place: Place, trial_id: str) -> None:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Subquery, select, union_all
 
-from harness_results.store.database.schema import record_identities, records, run_settings, runs, taken
+from harness_results.store.database.schema import (
+    record_identities,
+    records,
+    run_settings,
+    runs,
+    taken,
+)
 from harness_results.store.runs import DOCTOR
 
 INTERRUPTED = "interrupted"  # says nothing about a trial
@@ -43,9 +49,13 @@ def membership(*, with_taken: bool, trial_ids: Sequence[str] | None = None) -> S
     """Return the rows (run_id, record_id) of records, of some trials or all: in its run, and in those that took it."""
     own = select(records.c.run_id, records.c.record_id)
     lent = select(taken.c.run_id, taken.c.record_id)
-    if trial_ids is not None:  # here and not outside, where a database would make the whole union first
+    if (
+        trial_ids is not None
+    ):  # here and not outside, where a database would make the whole union first
         own = own.where(records.c.trial_id.in_(trial_ids))
-        lent = lent.join(records, records.c.record_id == taken.c.record_id).where(records.c.trial_id.in_(trial_ids))
+        lent = lent.join(records, records.c.record_id == taken.c.record_id).where(
+            records.c.trial_id.in_(trial_ids)
+        )
     return union_all(own, lent).subquery() if with_taken else own.subquery()
 
 
@@ -78,7 +88,9 @@ def standing(found: Sequence[Member], fingerprint: str, only_run: int | None = N
         only_run: the run whose launches alone count; None: those of any.
     """
     known = [one for one in found if one.status != INTERRUPTED]
-    right = [one for one in known if one.fingerprint == fingerprint and only_run in (None, one.run_id)]
+    right = [
+        one for one in known if one.fingerprint == fingerprint and only_run in (None, one.run_id)
+    ]
     if right:
         since = max((one.run_id for one in right if one.closed), default=0)
         ended = {one.record_id: one for one in right if one.run_id >= since}
@@ -90,7 +102,10 @@ def standings(
     found: Mapping[str, Sequence[Member]], wanted: Mapping[str, str], only_run: int | None = None
 ) -> dict[str, Standing]:
     """Return trial_id -> how far it is, for each of ``wanted`` (trial_id -> fingerprint)."""
-    return {name: standing(found.get(name, ()), fingerprint, only_run) for name, fingerprint in wanted.items()}
+    return {
+        name: standing(found.get(name, ()), fingerprint, only_run)
+        for name, fingerprint in wanted.items()
+    }
 
 
 def record_ids(found: Iterable[Standing]) -> list[int]:

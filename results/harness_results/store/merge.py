@@ -42,14 +42,23 @@ def merge(target: Store, sources: Sequence[Store]) -> list[Merged]:
     """
     for source in sources:
         if source.database.place == target.database.place:
-            raise UsageError(f"{source.name} cannot be merged into itself: name another store with --into")
+            raise UsageError(
+                f"{source.name} cannot be merged into itself: name another store with --into"
+            )
     results = [Merged(source.name) for source in sources]
-    runs = [(run, n) for n, source in enumerate(sources) for run in _runs(source) if run.identity is not None]
+    runs = [
+        (run, n)
+        for n, source in enumerate(sources)
+        for run in _runs(source)
+        if run.identity is not None
+    ]
     writer = _Writer(target)
     for run, n in sorted(runs, key=lambda found: (found[0].started_at, found[1], found[0].run_id)):
         writer.add_run(run, sources[n], results[n])
     for source in sources:
-        writer.add_taken(source, {run.run_id: str(run.identity) for run, n in runs if sources[n] is source})
+        writer.add_taken(
+            source, {run.run_id: str(run.identity) for run, n in runs if sources[n] is source}
+        )
         writer.add_calibrations(source)
     return results
 
@@ -72,7 +81,9 @@ class _Writer:
         """Add the records of a run that are not there, and the run itself where it is new."""
         moved = self.moved.setdefault(source.name, {})
         for some in taken(source, run.run_id):
-            is_new, added = self.database.run(lambda c, some=some: self._write(c, run, some, moved), write=True)  # type: ignore[misc]
+            is_new, added = self.database.run(
+                lambda c, some=some: self._write(c, run, some, moved), write=True
+            )  # type: ignore[misc]
             result.runs += is_new
             result.late += is_new and run.started_at < self.latest
             result.records += added
@@ -87,14 +98,20 @@ class _Writer:
             for run_id, record_id in taken_records(source)
             if run_id in identities and record_id in moved
         ]
-        self.database.run(lambda connection: insert_new(connection, raw.TABLES[raw.TAKEN], rows), write=True)
+        self.database.run(
+            lambda connection: insert_new(connection, raw.TABLES[raw.TAKEN], rows), write=True
+        )
 
     def add_calibrations(self, source: Store) -> None:
         """Add what was measured once of an environment, and replace what was measured before it."""
-        rows = source.database.run(lambda c: _calibrations(c) if "calibrations" in raw.present(c) else [])
+        rows = source.database.run(
+            lambda c: _calibrations(c) if "calibrations" in raw.present(c) else []
+        )
         self.database.run(lambda connection: _calibrate(connection, rows), write=True)
 
-    def _write(self, connection: Connection, run: KnownRun, some: Taken, moved: dict[int, int]) -> tuple[bool, int]:
+    def _write(
+        self, connection: Connection, run: KnownRun, some: Taken, moved: dict[int, int]
+    ) -> tuple[bool, int]:
         self.database.lock_schema(connection)  # one merge at a time
         run_id = self._known(connection).get(str(run.identity))
         is_new = run_id is None
@@ -105,8 +122,14 @@ class _Writer:
             have.setdefault(key_of(row), []).append(row["record_id"])
         found = list(zip(some.batch.records, some.keys, strict=True))
         new = [row for row, (key, n) in found if n > len(have.get(key, ()))]
-        moved |= {row["record_id"]: have[key][n - 1] for row, (key, n) in found if n <= len(have.get(key, ()))}
-        moved |= _insert(connection, run_id, new, some.batch, Counter(row["trial_id"] for row in stored))
+        moved |= {
+            row["record_id"]: have[key][n - 1]
+            for row, (key, n) in found
+            if n <= len(have.get(key, ()))
+        }
+        moved |= _insert(
+            connection, run_id, new, some.batch, Counter(row["trial_id"] for row in stored)
+        )
         return is_new, len(new)
 
     def _known(self, connection: Connection) -> dict[str, int]:
@@ -119,8 +142,12 @@ class _Writer:
 
 def _new_run(connection: Connection, run: KnownRun) -> int:
     table = raw.TABLES["runs"]
-    run_id = connection.execute(insert(table).values(**run.fields).returning(table.c.run_id)).scalar_one()
-    connection.execute(insert(raw.TABLES["run_settings"]).values(run_id=run_id, content=with_identity(run)))
+    run_id = connection.execute(
+        insert(table).values(**run.fields).returning(table.c.run_id)
+    ).scalar_one()
+    connection.execute(
+        insert(raw.TABLES["run_settings"]).values(run_id=run_id, content=with_identity(run))
+    )
     return int(run_id)
 
 
@@ -132,7 +159,9 @@ def _stored(connection: Connection, run_id: int, trial_ids: set[str]) -> Rows:
     return [dict(row) for row in connection.execute(select(table).where(mine)).mappings()]
 
 
-def _insert(connection: Connection, run_id: int, new: Rows, batch: Batch, launches: Counter[str]) -> dict[int, int]:
+def _insert(
+    connection: Connection, run_id: int, new: Rows, batch: Batch, launches: Counter[str]
+) -> dict[int, int]:
     """Add records with all that belongs to them; return the new id of each by its old one."""
     if not new:
         return {}
@@ -142,9 +171,15 @@ def _insert(connection: Connection, run_id: int, new: Rows, batch: Batch, launch
     table = raw.TABLES["records"]
     rows = [_moved(record, run_id, launches) for record in new]
     added = insert(table).returning(table.c.record_id, sort_by_parameter_order=True)
-    ids = dict(zip((record["record_id"] for record in new), connection.scalars(added, rows), strict=True))
+    ids = dict(
+        zip((record["record_id"] for record in new), connection.scalars(added, rows), strict=True)
+    )
     for name, column in raw.CHILDREN.items():
-        mine = [row | {column: ids[row[column]]} for row in batch.children.get(name, ()) if row[column] in ids]
+        mine = [
+            row | {column: ids[row[column]]}
+            for row in batch.children.get(name, ())
+            if row[column] in ids
+        ]
         if mine:
             connection.execute(insert(raw.TABLES[name]), mine)
     return ids

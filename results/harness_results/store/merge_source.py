@@ -42,11 +42,15 @@ def taken(store: Store, run_id: int) -> Iterator[Taken]:
     seen: Counter[Key] = Counter()
     last, more = 0, True
     while more:
-        batch = store.database.run(lambda connection, after=last: _read(store, connection, run_id, after))  # type: ignore[misc]
+        batch = store.database.run(
+            lambda connection, after=last: _read(store, connection, run_id, after)
+        )  # type: ignore[misc]
         more = len(batch.records) == raw.BATCH
         last = batch.records[-1]["record_id"] if batch.records else last
         damages = damages_of_batch(batch.records, batch.trials, batch.environments, batch.children)
-        whole = Batch([row for row in batch.records if row["record_id"] not in damages], *_others(batch))
+        whole = Batch(
+            [row for row in batch.records if row["record_id"] not in damages], *_others(batch)
+        )
         yield Taken(whole, list(_numbered(whole.records, seen)), list(damages.values()))
 
 
@@ -83,11 +87,19 @@ def _read(store: Store, connection: Connection, run_id: int, after: int) -> Batc
     store.database.read_damaged_text(connection)
     table = raw.TABLES["records"]
     mine = (table.c.run_id == run_id) & (table.c.record_id > after)
-    found = connection.execute(select(table).where(mine).order_by(table.c.record_id).limit(raw.BATCH)).mappings().all()
+    found = (
+        connection.execute(select(table).where(mine).order_by(table.c.record_id).limit(raw.BATCH))
+        .mappings()
+        .all()
+    )
     records = [dict(row) for row in found]
     ids = [row["record_id"] for row in records]
     names = set(raw.present(connection))
-    children = {name: _rows(connection, name, column, ids) for name, column in raw.CHILDREN.items() if name in names}
+    children = {
+        name: _rows(connection, name, column, ids)
+        for name, column in raw.CHILDREN.items()
+        if name in names
+    }
     fingerprints = {row["fingerprint"] for row in children.get("record_identities", ())}
     return Batch(
         records,

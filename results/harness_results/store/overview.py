@@ -24,7 +24,9 @@ def _overview(store: Store, connection: Connection) -> dict[str, Any]:
     counts = connection.execute(select(records.c.status, func.count()).group_by(records.c.status))
     found: dict[str, int] = {row[0]: row[1] for row in counts}
     known = {status: found.pop(status) for status in STATUSES if status in found}
-    began, last = connection.execute(select(func.min(runs.c.started_at), func.max(runs.c.started_at))).one()
+    began, last = connection.execute(
+        select(func.min(runs.c.started_at), func.max(runs.c.started_at))
+    ).one()
     return {
         "store": store.name,
         "version": store.version,
@@ -46,14 +48,21 @@ def _count(connection: Connection, table: Any) -> int:
 def _environments(connection: Connection) -> list[dict[str, Any]]:
     """Return each environment id with its records and what the machine is, the one with most records first."""
     mine = select(
-        records.c.environment_id, func.count().label("records"), func.max(records.c.environment).label("digest")
+        records.c.environment_id,
+        func.count().label("records"),
+        func.max(records.c.environment).label("digest"),
     )
     groups = mine.group_by(records.c.environment_id).subquery()
     query = select(groups, environments.c.content).join(
         environments, environments.c.digest == groups.c.digest, isouter=True
     )
-    rows = connection.execute(query.order_by(groups.c.records.desc(), groups.c.environment_id)).all()
-    return [{"environment_id": row.environment_id, "records": row.records, **_machine(row.content)} for row in rows]
+    rows = connection.execute(
+        query.order_by(groups.c.records.desc(), groups.c.environment_id)
+    ).all()
+    return [
+        {"environment_id": row.environment_id, "records": row.records, **_machine(row.content)}
+        for row in rows
+    ]
 
 
 def _machine(content: Any) -> dict[str, Any]:

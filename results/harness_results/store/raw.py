@@ -7,7 +7,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, MetaData, Row, Table, TypeDecorator, inspect, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Row,
+    Table,
+    TypeDecorator,
+    inspect,
+    select,
+)
 
 from harness_results.store.database import schema
 

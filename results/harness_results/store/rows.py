@@ -12,7 +12,14 @@ from sqlalchemy import Column, Connection, Select, case, func, insert, select
 from harness.contract.errors import StoreError
 from harness.contract.records.record import Record
 from harness.contract.trial import Trial
-from harness_results.store.database.schema import curves, encode, environments, records, runs, trials
+from harness_results.store.database.schema import (
+    curves,
+    encode,
+    environments,
+    records,
+    runs,
+    trials,
+)
 from harness_results.store.database.upsert import insert_new
 from harness_results.store.members import membership
 
@@ -42,7 +49,10 @@ class Launch:
 def pack(record: Record) -> PackedRecord:
     """Return the rows of ``record``."""
     trial = record.trial
-    flat = {name: getattr(trial, name) for name in ("trial_id", "backend", "variant", "task", "cell", "length")}
+    flat = {
+        name: getattr(trial, name)
+        for name in ("trial_id", "backend", "variant", "task", "cell", "length")
+    }
     digest = hashlib.sha256(encode(dict(record.environment)).encode()).hexdigest()[:16]
     row = {
         "trial_id": trial.trial_id,
@@ -65,19 +75,29 @@ def pack(record: Record) -> PackedRecord:
 
 def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> int:
     """Write the rows, and those of the trial and the environment where they are new; return the record's id."""
-    connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update())  # launches are counted
+    connection.execute(
+        select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update()
+    )  # launches are counted
     insert_new(connection, trials, [packed.trial])
     insert_new(connection, environments, [packed.environment])
     same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
     launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
     values = packed.record | {"run_id": run_id, "launch": launches + 1}
-    record_id = int(connection.execute(insert(records).values(values).returning(records.c.record_id)).scalar_one())
+    record_id = int(
+        connection.execute(
+            insert(records).values(values).returning(records.c.record_id)
+        ).scalar_one()
+    )
     if packed.curves:
-        connection.execute(insert(curves), [row | {"record_id": record_id} for row in packed.curves])
+        connection.execute(
+            insert(curves), [row | {"record_id": record_id} for row in packed.curves]
+        )
     return record_id
 
 
-def launches(run_id: int | None = None, trial_id: str | None = None, *, with_taken: bool = True) -> Select[tuple[int]]:
+def launches(
+    run_id: int | None = None, trial_id: str | None = None, *, with_taken: bool = True
+) -> Select[tuple[int]]:
     """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
 
     A run has its own launches and those that it took from earlier runs. One that was interrupted in every launch of a
@@ -87,7 +107,9 @@ def launches(run_id: int | None = None, trial_id: str | None = None, *, with_tak
     if run_id is not None:
         return select(of.c.record_id).where(of.c.run_id == run_id)
     trial = records.c.trial_id
-    ended = func.max(case((records.c.status != "interrupted", of.c.run_id))).over(partition_by=trial)
+    ended = func.max(case((records.c.status != "interrupted", of.c.run_id))).over(
+        partition_by=trial
+    )
     last = func.coalesce(ended, func.max(of.c.run_id).over(partition_by=trial)).label("last")
     every = select(of, last).join(records, records.c.record_id == of.c.record_id).subquery()
     return select(every.c.record_id).where(every.c.run_id == every.c.last)
@@ -100,7 +122,9 @@ def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:
     return wanted.order_by(records.c.record_id).limit(most)
 
 
-def read_launches(connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
+def read_launches(
+    connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool
+) -> list[Launch]:
     """Return the wanted records in the order in which they were stored; what they share is read once."""
     query = select(records).where(records.c.record_id.in_(wanted)).order_by(records.c.record_id)
     found = connection.execute(query).mappings().all()
@@ -116,15 +140,29 @@ def read_launches(connection: Connection, wanted: Select[tuple[int]], *, with_cu
     return launches
 
 
-def unpack(row: Mapping[Any, Any], trial: Trial | None, environment: Any, series: Mapping[str, Any]) -> Record:
+def unpack(
+    row: Mapping[Any, Any], trial: Trial | None, environment: Any, series: Mapping[str, Any]
+) -> Record:
     """Return the record of a row of ``records``, its trial, its environment and its curves.
 
     Raises:
         StoreError: its content is not what was written.
     """
-    same = ("status", "reason", "figures", "details", "environment_id", "started_at", "harness_version")
+    same = (
+        "status",
+        "reason",
+        "figures",
+        "details",
+        "environment_id",
+        "started_at",
+        "harness_version",
+    )
     content = {name: row[name] for name in same} | {"environment": environment or {}}
-    damaged = [name for name in ("figures", "details", "environment") if not isinstance(content[name], dict)]
+    damaged = [
+        name
+        for name in ("figures", "details", "environment")
+        if not isinstance(content[name], dict)
+    ]
     damaged += ["trial"] if trial is None else []
     if trial is None or damaged:
         raise StoreError(
@@ -141,14 +179,21 @@ def _model(content: Any) -> Trial | None:
         return None
 
 
-def _shared(connection: Connection, key: Column[Any], column: Column[Any], wanted: Select[tuple[int]]) -> Row:
+def _shared(
+    connection: Connection, key: Column[Any], column: Column[Any], wanted: Select[tuple[int]]
+) -> Row:
     """Return key -> content of the rows of another table to which the wanted records refer."""
     used = select(column).where(records.c.record_id.in_(wanted))
-    return {row[0]: row[1] for row in connection.execute(select(key, key.table.c.content).where(key.in_(used)))}
+    return {
+        row[0]: row[1]
+        for row in connection.execute(select(key, key.table.c.content).where(key.in_(used)))
+    }
 
 
 def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, dict[str, Any]]:
     series: dict[int, dict[str, Any]] = {}
-    for record_id, name, content in connection.execute(select(curves).where(curves.c.record_id.in_(wanted))):
+    for record_id, name, content in connection.execute(
+        select(curves).where(curves.c.record_id.in_(wanted))
+    ):
         series.setdefault(record_id, {})[name] = content
     return series

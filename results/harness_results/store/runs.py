@@ -31,8 +31,12 @@ class Run:
     started_at: str  # ISO 8601 in UTC
     command: str
     harness_version: str
-    settings: Mapping[str, Any] = field(default_factory=dict)  # launches, the seed of their order, ...
-    identity: str | None = None  # the same in every store that has this run; None: made before runs had one
+    settings: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # launches, the seed of their order, ...
+    identity: str | None = (
+        None  # the same in every store that has this run; None: made before runs had one
+    )
 
     @property
     def is_of_doctor(self) -> bool:
@@ -42,7 +46,11 @@ class Run:
 
 def begin_run(connection: Connection, command: str, settings: Mapping[str, Any]) -> int:
     """Write a run that starts now, with an identity of its own; return its id, larger than every earlier one."""
-    row = {"started_at": now(), "command": without_password(command), "harness_version": __version__}
+    row = {
+        "started_at": now(),
+        "command": without_password(command),
+        "harness_version": __version__,
+    }
     run_id = int(connection.execute(insert(runs).values(row).returning(runs.c.run_id)).scalar_one())
     content = {**settings, IDENTITY: uuid.uuid4().hex}
     connection.execute(insert(run_settings).values(run_id=run_id, content=content))
@@ -82,5 +90,7 @@ def run_id_of(text: str, known: Sequence[Run], location: str) -> int:
     ids = [run.run_id for run in known if back is None or not run.is_of_doctor]
     wanted = int(text) if back is None else ([None, *ids][-1 - int(back[1] or 0) :] or [None])[0]
     if wanted is None or wanted not in ids:
-        raise UsageError(f"store {location} has no run {text}; its runs: {', '.join(map(str, ids)) or 'none'}")
+        raise UsageError(
+            f"store {location} has no run {text}; its runs: {', '.join(map(str, ids)) or 'none'}"
+        )
     return wanted

@@ -16,7 +16,11 @@ from harness_results.store import rows
 from harness_results.store.database import schema
 from harness_results.store.database.base import CHECK, CHOOSE, Database
 from harness_results.store.database.open import is_there, open_database
-from harness_results.store.database.schema_version import bring_up_to_date, check_version, try_to_write
+from harness_results.store.database.schema_version import (
+    bring_up_to_date,
+    check_version,
+    try_to_write,
+)
 from harness_results.store.database.upsert import insert_new
 from harness_results.store.ledger import Ledger
 from harness_results.store.rows import Launch
@@ -55,7 +59,9 @@ class Store:
         run = self._database.run
         self._check()
         if not self._version and not create:
-            raise StoreError(f"store {self.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}.")
+            raise StoreError(
+                f"store {self.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}."
+            )
         if create and self._version == schema.SCHEMA_VERSION:
             run(try_to_write, write=True)
         elif create:
@@ -92,7 +98,12 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -133,7 +144,9 @@ class Store:
         Raises:
             StoreError: the store cannot be written.
         """
-        return self._database.run(lambda connection: begin_run(connection, command, settings or {}), write=True)
+        return self._database.run(
+            lambda connection: begin_run(connection, command, settings or {}), write=True
+        )
 
     def add(self, record: Record, run_id: int) -> None:
         """Store a record; when this returns, it survives a crash of the process.
@@ -142,7 +155,9 @@ class Store:
             StoreError: the store cannot be written; nothing of this record is in it.
         """
         packed = rows.pack(record)
-        self._database.run(lambda connection: rows.insert_record(connection, packed, run_id), write=True)
+        self._database.run(
+            lambda connection: rows.insert_record(connection, packed, run_id), write=True
+        )
 
     def calibrate(self, environment_id: str, name: str, content: Any) -> None:
         """Keep what was measured once of an environment (a limit, a noise floor) in place of an earlier one.
@@ -178,7 +193,9 @@ class Store:
             run_id: of this run only.
             with_curves: with their curves; otherwise ``curves`` is empty.
         """
-        return self._read(rows.launches(run_id, with_taken=self._has_identities), with_curves=with_curves)
+        return self._read(
+            rows.launches(run_id, with_taken=self._has_identities), with_curves=with_curves
+        )
 
     def launches_of(self, trial_id: str) -> list[Record]:
         """Return every launch, with its curves, of the trial whose id starts with ``trial_id``, of the latest run.
@@ -187,15 +204,21 @@ class Store:
             UnknownNameError: no trial's id starts so.
             StoreError: several do.
         """
-        known = self._database.run(lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct())))
+        known = self._database.run(
+            lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct()))
+        )
         matches = sorted(name for name in known if name.startswith(trial_id.lower()))
         if not matches:
             near = difflib.get_close_matches(trial_id, known, n=10, cutoff=0.3)
-            raise UnknownNameError("trial", trial_id, near or known[-10:], f"harness report {self.name} --format csv")
+            raise UnknownNameError(
+                "trial", trial_id, near or known[-10:], f"harness report {self.name} --format csv"
+            )
         if len(matches) > 1:
             some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
             raise StoreError(f"trial {trial_id!r} could be any of {some}: give more of its digits.")
-        return self._read(rows.launches(trial_id=matches[0], with_taken=self._has_identities), with_curves=True)
+        return self._read(
+            rows.launches(trial_id=matches[0], with_taken=self._has_identities), with_curves=True
+        )
 
     def runs(self) -> list[Run]:
         """Return all runs, the oldest first."""
@@ -210,7 +233,9 @@ class Store:
         """
         return None if text is None else run_id_of(text, self.runs(), self.name)
 
-    def each_launch(self, run_id: int | None = None, *, with_curves: bool = False) -> Iterator[Launch]:
+    def each_launch(
+        self, run_id: int | None = None, *, with_curves: bool = False
+    ) -> Iterator[Launch]:
         """Yield every launch of all runs or one, in the order in which they were stored; few of them are in memory."""
         after = 0
         while found := self.read(rows.some_of(run_id, after, BATCH), with_curves=with_curves):
@@ -227,7 +252,11 @@ class Store:
             StoreError: one cannot be read.
         """
         try:
-            return self._database.run(lambda c: rows.read_launches(c, wanted, with_curves=with_curves))
+            return self._database.run(
+                lambda c: rows.read_launches(c, wanted, with_curves=with_curves)
+            )
         except ValueError as error:
             said = " ".join(str(error).split())
-            raise StoreError(f"store {self.name} holds a record that cannot be read: {said}. {CHECK}.") from error
+            raise StoreError(
+                f"store {self.name} holds a record that cannot be read: {said}. {CHECK}."
+            ) from error

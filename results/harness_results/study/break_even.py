@@ -53,7 +53,9 @@ class _Cost:
 
 def _cost(record: Record) -> _Cost | None:
     figures = record.figures
-    step, first, compiling = (figures.get(n) for n in ("step_seconds_median", "first_step_seconds", "compile_seconds"))
+    step, first, compiling = (
+        figures.get(n) for n in ("step_seconds_median", "first_step_seconds", "compile_seconds")
+    )
     if step is None or first is None or "deviation" in record.details:
         return None
     return _Cost(record.trial.engine, step, (compiling or 0.0) + first - step)

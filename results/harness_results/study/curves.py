@@ -20,9 +20,17 @@ def drawings(record: Record) -> Iterator[Plot]:
     loss = points(record.curves.get("loss"))
     checks = evaluations(record.curves.get("evaluations"))
     values = [y for _, y in (*loss, *checks) if y > 0]
-    wide = bool(values) and max(values) > WIDE * min(values) and len(values) == len(loss) + len(checks)
+    wide = (
+        bool(values) and max(values) > WIDE * min(values) and len(values) == len(loss) + len(checks)
+    )
     unit = findings.loss_unit(record)
-    yield Plot(f"loss on training data, o: validation; {unit}", "training step", loss, checks, logarithmic=wide)
+    yield Plot(
+        f"loss on training data, o: validation; {unit}",
+        "training step",
+        loss,
+        checks,
+        logarithmic=wide,
+    )
     flow = record.curves.get("gradient_flow")
     for moment, when in (("final", "trained"), ("initial", "untrained")):
         part = flow.get(moment) if isinstance(flow, Mapping) else None
@@ -45,7 +53,11 @@ def points(values: Any, places: Any = None) -> Points:
 
 def evaluations(found: Any) -> Points:
     """Return the validation losses that were taken during training, with their steps."""
-    known = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+    known = (
+        [one for one in found if isinstance(one, Mapping)]
+        if isinstance(found, list | tuple)
+        else []
+    )
     return points([one.get("loss_validation") for one in known], [one.get("step") for one in known])
 
 
@@ -58,8 +70,14 @@ def _flow(part: Mapping[str, Any], when: str) -> Plot:
     what, alone = "h", list[tuple[float, float]]()
     if isinstance(states, Mapping) and len(names) > 1:
         what, suffix = f"({', '.join(names)})", f", o: by {names[0]} alone{suffix}"
-        least = min((norm for _, norm in norms if norm > 0), default=0.0)  # nothing below it, so that the axis stays
-        alone = [point for point in points(next(iter(states.values())), part.get("lags")) if point[1] >= least]
+        least = min(
+            (norm for _, norm in norms if norm > 0), default=0.0
+        )  # nothing below it, so that the axis stays
+        alone = [
+            point
+            for point in points(next(iter(states.values())), part.get("lags"))
+            if point[1] >= least
+        ]
         alone = alone[:: max(1, len(norms) // MARKS)]
     title = f"gradient flow, {when}: norm of dL/d{what}{suffix}"
     return Plot(title, "lag (time steps back)", norms, alone, logarithmic=True)

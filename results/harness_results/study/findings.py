@@ -16,7 +16,9 @@ HORIZON = f"{100 * HORIZON_FRACTION:g} %"  # of its value at lag 0, in words
 VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
 EXPLODES = f"by over {EXPLODING_DECAY - 1:.0%} per step back, or its norm {EXPLODING_NORM:g}-fold in training"
 NOTABLE_GAP = 0.05  # of the training loss
-NOTABLE_OF_BASELINE = 0.01  # a gap below this fraction of the baseline is noise around a solved task
+NOTABLE_OF_BASELINE = (
+    0.01  # a gap below this fraction of the baseline is noise around a solved task
+)
 NOTABLE_ERRORS = 3.0  # standard errors of the gap: below it the two samples may differ by chance
 
 
@@ -76,7 +78,11 @@ def is_vanishing(record: Record) -> bool:
     horizon = record.figures.get("gradient_horizon")
     if record.status != "ok" or is_exploding(record):
         return False
-    return horizon is not None and not is_censored(record) and horizon < VANISHING_FRACTION * record.trial.length
+    return (
+        horizon is not None
+        and not is_censored(record)
+        and horizon < VANISHING_FRACTION * record.trial.length
+    )
 
 
 def is_exploding(record: Record) -> bool:
@@ -102,10 +108,18 @@ def overfitting(record: Record) -> Overfitting | None:
     """
     gap, error = (detail(record, name) for name in ("overfitting_gap", "overfitting_gap_error"))
     epoch, validation = detail(record, "steps_per_epoch"), record.figures.get("loss_validation")
-    if gap is None or error is None or epoch is None or validation is None or record.trial.steps <= epoch:
+    if (
+        gap is None
+        or error is None
+        or epoch is None
+        or validation is None
+        or record.trial.steps <= epoch
+    ):
         return None
     training = validation - gap
-    noise = max(NOTABLE_ERRORS * error, NOTABLE_OF_BASELINE * (record.figures.get("loss_baseline") or 0.0))
+    noise = max(
+        NOTABLE_ERRORS * error, NOTABLE_OF_BASELINE * (record.figures.get("loss_baseline") or 0.0)
+    )
     if training <= 0 or gap <= max(NOTABLE_GAP * training, noise):
         return None
     best = record.details.get("best_step")

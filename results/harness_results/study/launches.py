@@ -10,12 +10,21 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from harness.contract.records.record import GRADIENT_COLUMNS, LEARNING_COLUMNS, SPEED_COLUMNS, Figure, Record
+from harness.contract.records.record import (
+    GRADIENT_COLUMNS,
+    LEARNING_COLUMNS,
+    SPEED_COLUMNS,
+    Figure,
+    Record,
+)
 from harness.contract.trial import Trial
 
 THROUGHPUT = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
 MEASURED = (*(name for name in SPEED_COLUMNS if name not in THROUGHPUT), "peak_memory_bytes")
-REPEATED = (*LEARNING_COLUMNS, *GRADIENT_COLUMNS)  # the same in every launch of a deterministic engine
+REPEATED = (
+    *LEARNING_COLUMNS,
+    *GRADIENT_COLUMNS,
+)  # the same in every launch of a deterministic engine
 ROUNDING = 1e-6  # relative; what float32 keeps
 _LAST = ("length", "backend", "variant")
 Launches = list[Record]  # of one trial in one run
@@ -51,7 +60,9 @@ def latest(records: Iterable[Record]) -> list[Record]:
     known = list(records)
     ended = {record.trial.trial_id for record in known if record.status != "interrupted"}
     found: dict[tuple[str, str | None], Record] = {}
-    for record in (one for one in known if one.status != "interrupted" or one.trial.trial_id not in ended):
+    for record in (
+        one for one in known if one.status != "interrupted" or one.trial.trial_id not in ended
+    ):
         key = (record.trial.trial_id, record.environment_id)
         if key not in found or (found[key].started_at or "") <= (record.started_at or ""):
             found[key] = record
@@ -65,8 +76,15 @@ def by_settings(trial: Trial) -> list[tuple[bool, bool, Any]]:
     """
     content = {name: getattr(trial, name) for name in Trial.model_fields}
     content["task_options"] = json.dumps(content["task_options"])
-    names = ["task", "cell", *(name for name in content if name not in ("task", "cell", *_LAST)), *_LAST]
-    return [(content[name] is not None, isinstance(content[name], str), content[name]) for name in names]
+    names = [
+        "task",
+        "cell",
+        *(name for name in content if name not in ("task", "cell", *_LAST)),
+        *_LAST,
+    ]
+    return [
+        (content[name] is not None, isinstance(content[name], str), content[name]) for name in names
+    ]
 
 
 def _by_trial(records: Iterable[Record]) -> list[Launches]:
@@ -88,13 +106,20 @@ def _in_order(groups: list[Launches]) -> list[Record]:
 
 def in_order(records: Sequence[Record], *, shuffled: bool) -> list[Record]:
     """Return records of trials as they were given, or by their settings where launches ran shuffled."""
-    return sorted(records, key=lambda record: by_settings(record.trial)) if shuffled else list(records)
+    return (
+        sorted(records, key=lambda record: by_settings(record.trial)) if shuffled else list(records)
+    )
 
 
 def _of_each_place(runs: Sequence[Launches]) -> Iterable[Launches]:
     """Return the launches of the last run of a trial in each environment."""
-    ended = [run for run in runs if any(record.status != "interrupted" for record in run)] or runs[-1:]
-    places = [next((record.environment_id for record in run if record.environment_id), None) for run in ended]
+    ended = [run for run in runs if any(record.status != "interrupted" for record in run)] or runs[
+        -1:
+    ]
+    places = [
+        next((record.environment_id for record in run if record.environment_id), None)
+        for run in ended
+    ]
     place = next(filter(None, places), None)
     found: dict[str | None, Launches] = {}
     for run, known in zip(ended, places, strict=True):
@@ -107,7 +132,10 @@ def _combined(group: Sequence[Record]) -> Record:
     """Return one record; launches that somebody interrupted say nothing about the trial, and are only noted."""
     ended = [record for record in group if record.status != "interrupted"]
     if ended and len(ended) < len(group):
-        return _noted(_combined(ended), f"{len(group) - len(ended)} of {len(group)} launches: interrupted, not counted")
+        return _noted(
+            _combined(ended),
+            f"{len(group) - len(ended)} of {len(group)} launches: interrupted, not counted",
+        )
     if len(group) == 1:
         return group[0]
     failed = [record for record in group if record.status != "ok"]
@@ -115,7 +143,9 @@ def _combined(group: Sequence[Record]) -> Record:
 
 
 def _noted(record: Record, note: str) -> Record:
-    return replace(record, details={**record.details, "notes": [*(record.details.get("notes") or ()), note]})
+    return replace(
+        record, details={**record.details, "notes": [*(record.details.get("notes") or ()), note]}
+    )
 
 
 def _success(group: Sequence[Record]) -> Record:
@@ -125,7 +155,9 @@ def _success(group: Sequence[Record]) -> Record:
     figures = dict(first.figures) | {name: _median(name, group) for name in MEASURED} | throughput
     speeds = [record.figures.get("tokens_per_second") for record in group]
     curves = {**first.curves, "launch_tokens_per_second": speeds} if first.curves else {}
-    return _like(first, group, figures=figures, curves=curves, interval=kind, extra=_disagreements(group))
+    return _like(
+        first, group, figures=figures, curves=curves, interval=kind, extra=_disagreements(group)
+    )
 
 
 def _failure(group: Sequence[Record], failed: Sequence[Record]) -> Record:
@@ -133,7 +165,9 @@ def _failure(group: Sequence[Record], failed: Sequence[Record]) -> Record:
     first = failed[0]
     figures = {name: value for name, value in first.figures.items() if name not in SPEED_COLUMNS}
     reason = f"{len(failed)} of {len(group)} launches failed: {first.reason or first.status.replace('_', ' ')}"
-    return _like(first, group, figures=figures, curves=first.curves, interval=None, extra=(), reason=reason)
+    return _like(
+        first, group, figures=figures, curves=first.curves, interval=None, extra=(), reason=reason
+    )
 
 
 def _like(
@@ -143,13 +177,21 @@ def _like(
     """Return a record with what all launches share from the first, and what each of them gave in its details."""
     details = dict(first.details) | {"interval": interval, "launches": len(group)}
     details["launch_figures"] = [
-        {"status": record.status, "started_at": record.started_at, **_timing(record), **record.figures}
+        {
+            "status": record.status,
+            "started_at": record.started_at,
+            **_timing(record),
+            **record.figures,
+        }
         for record in group
     ]
     for name, found in (("flags", extra), ("notes", ())):
         merged = [*found, *_merged(name, group)]
         details |= {name: merged} if merged or name in details else {}
-    origin = {name: getattr(first, name) for name in ("environment", "environment_id", "started_at", "harness_version")}
+    origin = {
+        name: getattr(first, name)
+        for name in ("environment", "environment_id", "started_at", "harness_version")
+    }
     return Record(first.trial, first.status, reason, figures, curves, details, **origin)
 
 
@@ -168,7 +210,9 @@ def _throughput(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]
     middle, found = median_of_launches(values)
     if found is None:
         return dict(zip(THROUGHPUT, (middle, None, None), strict=True)), None
-    return dict(zip(THROUGHPUT, (middle, found.low, found.high), strict=True)), f"launches-{found.kind}"
+    return dict(
+        zip(THROUGHPUT, (middle, found.low, found.high), strict=True)
+    ), f"launches-{found.kind}"
 
 
 def _median(name: str, group: Sequence[Record]) -> float | None:
@@ -185,8 +229,14 @@ def _values(name: str, group: Sequence[Record]) -> list[float]:
 
 
 def _disagreements(group: Sequence[Record]) -> list[str]:
-    names = [name for name in REPEATED if not _agree([record.figures.get(name) for record in group])]
-    return [f"launches disagree on {', '.join(names)}: the engine is not deterministic"] if names else []
+    names = [
+        name for name in REPEATED if not _agree([record.figures.get(name) for record in group])
+    ]
+    return (
+        [f"launches disagree on {', '.join(names)}: the engine is not deterministic"]
+        if names
+        else []
+    )
 
 
 def _agree(values: Sequence[Figure]) -> bool:
@@ -199,6 +249,14 @@ def _agree(values: Sequence[Figure]) -> bool:
 def _merged(name: str, group: Sequence[Record]) -> list[str]:
     """Return every flag once, with how many launches have it where not all do."""
     lists = (record.details.get(name) for record in group)
-    counts = Counter(flag for some in lists if isinstance(some, list | tuple) for flag in dict.fromkeys(map(str, some)))
+    counts = Counter(
+        flag
+        for some in lists
+        if isinstance(some, list | tuple)
+        for flag in dict.fromkeys(map(str, some))
+    )
     total = len(group)
-    return [flag if count == total else f"{count} of {total} launches: {flag}" for flag, count in counts.items()]
+    return [
+        flag if count == total else f"{count} of {total} launches: {flag}"
+        for flag, count in counts.items()
+    ]

@@ -23,14 +23,24 @@ def machine_names(records: Sequence[Record]) -> dict[str | None, str]:
     known = [place for place in places if place is not None]
     if not _a_trial_twice(records) and len({_hardware(places[place]) for place in known}) < 2:  # noqa: PLR2004
         return {}
-    digits = next((n for n in range(SHORTEST, 64) if len({place[:n] for place in known}) == len(known)), 64)
+    digits = next(
+        (n for n in range(SHORTEST, 64) if len({place[:n] for place in known}) == len(known)), 64
+    )
     return {place: UNKNOWN if place is None else one_line(place[:digits]) for place in places}
 
 
 def legend(records: Iterable[Record], names: Mapping[str | None, str]) -> list[str]:
     """Return one line per machine: its name, its processor, and what else its environment is."""
-    first = {record.environment_id: record for record in reversed(list(records)) if record.environment_id in names}
-    lines = ((name, first[place]) for place, name in names.items() if place is not None and place in first)
+    first = {
+        record.environment_id: record
+        for record in reversed(list(records))
+        if record.environment_id in names
+    }
+    lines = (
+        (name, first[place])
+        for place, name in names.items()
+        if place is not None and place in first
+    )
     return [f"{MACHINE} {name}: {_described(record.environment)}" for name, record in lines]
 
 
@@ -46,12 +56,19 @@ def _hardware(record: Record) -> str:
     if not record.environment:
         return str(record.environment_id)
     facts = stable_facts(record.environment)
-    return json.dumps({name: fact for name, fact in facts.items() if name != "python"}, sort_keys=True, default=str)
+    return json.dumps(
+        {name: fact for name, fact in facts.items() if name != "python"},
+        sort_keys=True,
+        default=str,
+    )
 
 
 def _described(environment: Mapping[str, Any]) -> str:
     cpu, system, python = (_mapping(environment.get(name)) for name in ("cpu", "system", "python"))
-    cores, memory = _mapping(environment.get("cores")).get("logical"), environment.get("memory_gibibytes")
+    cores, memory = (
+        _mapping(environment.get("cores")).get("logical"),
+        environment.get("memory_gibibytes"),
+    )
     cards = [str(_mapping(card).get("name")) for card in environment.get("gpus") or ()]
     facts = [
         cpu.get("model"),

@@ -19,7 +19,9 @@ _BARE = ("optimizer", "dtype", "device")  # whose values speak for themselves
 _KEYS = ("task", "backend", "variant", "cell", "length")
 OWN = "own"  # the harness's own interpreter
 _MISSING = object()
-SAME = "record"  # numbers the records that no setting tells apart: none may take the place of another
+SAME = (
+    "record"  # numbers the records that no setting tells apart: none may take the place of another
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ def networks(records: Sequence[Record]) -> Networks:
     settings = [_settings(record, machines) for record in records]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
-    by_length = [name for name in varying if name != MACHINE and _follows_length(name, records, settings)]
+    by_length = [
+        name for name in varying if name != MACHINE and _follows_length(name, records, settings)
+    ]
     axes = [name for name in varying if name not in by_length]
     usual = _usual(records)
     shared = {name: settings[0][name] for name in names if name not in varying}
@@ -56,7 +60,10 @@ def networks(records: Sequence[Record]) -> Networks:
     ]
     if max(numbers := _numbers(records, labels), default=1) > 1:
         axes.append(SAME)
-        labels = [(*label[:-1], str(number), label[-1]) for label, number in zip(labels, numbers, strict=True)]
+        labels = [
+            (*label[:-1], str(number), label[-1])
+            for label, number in zip(labels, numbers, strict=True)
+        ]
     return Networks(
         axes=("cell", *(axis.replace("_", " ") for axis in axes), "engine"),
         labels=tuple(labels),
@@ -89,7 +96,9 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     options = content.pop("task_options")
     settings = {name: value for name, value in content.items() if name not in _KEYS}
     settings |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
-    settings |= {"devices": record.trial.devices} | {_option(name): value for name, value in options.items()}
+    settings |= {"devices": record.trial.devices} | {
+        _option(name): value for name, value in options.items()
+    }
     settings |= {MACHINE: machines[record.environment_id]} if machines else {}
     return {_name(name): _setting(value) for name, value in settings.items()}
 
@@ -105,7 +114,9 @@ def _usual(records: Sequence[Record]) -> dict[str, str]:
     The defaults of a task are those that its records hold. Older records hold none: all their task options are shown.
     """
     first = records[0]
-    fields = {name: field.default for name, field in Trial.model_fields.items() if not field.is_required()}
+    fields = {
+        name: field.default for name, field in Trial.model_fields.items() if not field.is_required()
+    }
     silent = (*_FIRST, *_LAST, "task_options")
     kept = ("clip_norm", "devices", *(name for name in fields if name not in silent))
     usual = {name: fields[name] for name in kept} | {"python": OWN}
@@ -120,7 +131,10 @@ def _usual(records: Sequence[Record]) -> dict[str, str]:
         if all(defaults.get(name, _MISSING) == value for defaults in of_tasks or [{name: None}])
     }
     machine = machine_names(records).get(first.environment_id)
-    return {_name(name): _setting(value) for name, value in {**usual, **options, MACHINE: machine}.items()}
+    return {
+        _name(name): _setting(value)
+        for name, value in {**usual, **options, MACHINE: machine}.items()
+    }
 
 
 _name = lru_cache(maxsize=None)(one_line)
@@ -137,7 +151,9 @@ def _setting(value: Any) -> str:
     return short if isinstance(value, float) and float(short) == value else repr(value)
 
 
-def _follows_length(name: str, records: Sequence[Record], settings: Sequence[dict[str, str]]) -> bool:
+def _follows_length(
+    name: str, records: Sequence[Record], settings: Sequence[dict[str, str]]
+) -> bool:
     values: dict[int, set[str | None]] = {}
     for record, setting in zip(records, settings, strict=True):
         values.setdefault(record.trial.length, set()).add(setting.get(name))
@@ -148,7 +164,9 @@ def _in_words(settings: Mapping[str, str], by_length: Sequence[str]) -> str:
     """Return settings in words, in the order of a trial's fields between the first and the last ones."""
     order = [*_FIRST, *(name for name in settings if name not in (*_FIRST, *_LAST)), *_LAST]
     words = [_word(name, settings) for name in order if name in settings]
-    return " · ".join([*filter(None, words), *(f"{name.replace('_', ' ')} by length" for name in by_length)])
+    return " · ".join(
+        [*filter(None, words), *(f"{name.replace('_', ' ')} by length" for name in by_length)]
+    )
 
 
 def _word(name: str, settings: Mapping[str, str]) -> str:
@@ -156,7 +174,9 @@ def _word(name: str, settings: Mapping[str, str]) -> str:
     if name == "learning_rate" and "optimizer" in settings:
         return ""  # stands with the optimizer
     if name in _BARE:
-        return f"{value} {settings.get('learning_rate', '')}".strip() if name == "optimizer" else value
+        return (
+            f"{value} {settings.get('learning_rate', '')}".strip() if name == "optimizer" else value
+        )
     if name in ("threads", "devices"):
         return f"{value} {name if value != '1' else name[:-1]}"
     return f"{'clip' if name == 'clip_norm' else name.replace('_', ' ')} {value}"

@@ -54,7 +54,11 @@ def _trial_ids(store: Store, connection: Connection, run_id: int | None) -> list
     of = membership(with_taken=store.ledger is not None)
     query = select(records.c.trial_id).join(of, of.c.record_id == records.c.record_id)
     wanted = query if run_id is None else query.where(of.c.run_id == run_id)
-    return list(connection.scalars(wanted.group_by(records.c.trial_id).order_by(func.min(records.c.record_id))))
+    return list(
+        connection.scalars(
+            wanted.group_by(records.c.trial_id).order_by(func.min(records.c.record_id))
+        )
+    )
 
 
 def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[list[Record]]:
@@ -63,7 +67,10 @@ def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[li
     wanted = select(of.c.run_id, of.c.record_id).order_by(of.c.run_id, of.c.record_id)
     wanted = wanted if run_id is None else wanted.where(of.c.run_id == run_id)
     places = store.database.run(lambda connection: connection.execute(wanted).all())
-    found = {one.record_id: one.record for one in store.read(select(wanted.subquery().c.record_id), with_curves=True)}
+    found = {
+        one.record_id: one.record
+        for one in store.read(select(wanted.subquery().c.record_id), with_curves=True)
+    }
     runs: dict[int, list[Record]] = {}
     for place in places:
         if place.record_id in found:

@@ -34,5 +34,12 @@ def _loss(record: Record) -> float:
 def texts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the temperature and the text of each sample among a record's details, safe to show."""
     known = details.get("samples")
-    samples = (sample for sample in known if isinstance(sample, Mapping)) if isinstance(known, list | tuple) else ()
-    return [(one_line(sample.get("temperature")), safe(sample.get("text")).strip("\n")) for sample in samples]
+    samples = (
+        (sample for sample in known if isinstance(sample, Mapping))
+        if isinstance(known, list | tuple)
+        else ()
+    )
+    return [
+        (one_line(sample.get("temperature")), safe(sample.get("text")).strip("\n"))
+        for sample in samples
+    ]

@@ -73,7 +73,10 @@ def time_steps(record: Record) -> int | None:
     launch, a product of two medians: near the count where the blocks of a launch are alike, and no more than that.
     """
     launches = record.details.get("launch_figures") or [record.figures]
-    products = [_product(launch.get("tokens_per_second"), launch.get("step_seconds_median")) for launch in launches]
+    products = [
+        _product(launch.get("tokens_per_second"), launch.get("step_seconds_median"))
+        for launch in launches
+    ]
     known = [product for product in products if product is not None]
     if not known:
         return None
@@ -89,7 +92,11 @@ def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Sca
     overhead, slope = line(steps, seconds, [1 / value for value in seconds])
     ends = (records[0], records[-1])
     peaks = {record.trial.length: peak for record in records if (peak := _peak(record)) is not None}
-    known = [(t, peak) for t, record in zip(steps, records, strict=True) if (peak := _peak(record)) is not None]
+    known = [
+        (t, peak)
+        for t, record in zip(steps, records, strict=True)
+        if (peak := _peak(record)) is not None
+    ]
     memory = dict(known) if len(dict(known)) >= FEWEST_LENGTHS else {}
     return Scaling(
         records=tuple(records),
@@ -98,9 +105,14 @@ def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Sca
         time_step_seconds=slope,
         exponent=_exponent(steps, seconds),
         memory_bytes_per_time_step=line(list(memory), list(memory.values()))[1] if memory else None,
-        memory_exponent=_exponent(list(memory), list(memory.values())) if all(memory.values()) and memory else None,
+        memory_exponent=_exponent(list(memory), list(memory.values()))
+        if all(memory.values()) and memory
+        else None,
         memory_bytes=peaks,
-        compile_seconds=(ends[0].figures.get("compile_seconds"), ends[1].figures.get("compile_seconds")),
+        compile_seconds=(
+            ends[0].figures.get("compile_seconds"),
+            ends[1].figures.get("compile_seconds"),
+        ),
         break_even=tuple(found for end in ends if (found := _overtakes(end, engines)) is not None),
     )
 
@@ -117,8 +129,15 @@ def _exponent(steps: Sequence[int], values: Sequence[float]) -> Estimate:
 def _overtakes(record: Record, engines: dict[str, list[Record]]) -> BreakEven | None:
     if record.figures.get("compile_seconds") is None:
         return None
-    others = (other for name, members in engines.items() if name != record.trial.engine for other in members)
-    return break_even(record, [other for other in others if other.trial.length == record.trial.length])
+    others = (
+        other
+        for name, members in engines.items()
+        if name != record.trial.engine
+        for other in members
+    )
+    return break_even(
+        record, [other for other in others if other.trial.length == record.trial.length]
+    )
 
 
 def _network(record: Record, free: set[str]) -> Key:

@@ -37,11 +37,17 @@ class Selection:
         known = list(records)
         _check("task", self.tasks, (record.trial.task for record in known))
         _check("cell", self.cells, (record.trial.cell for record in known))
-        _check("backend", map(_engine, self.backends), (name for record in known for name in _names(record)))
+        _check(
+            "backend",
+            map(_engine, self.backends),
+            (name for record in known for name in _names(record)),
+        )
         found = [record for record in known if self._wants(record)]
         if not found and known:
             lengths = ", ".join(map(str, sorted({record.trial.length for record in known})))
-            raise UsageError(f"no record is all of what was asked for; take an option away. Lengths here: {lengths}")
+            raise UsageError(
+                f"no record is all of what was asked for; take an option away. Lengths here: {lengths}"
+            )
         return found
 
     def missing_lengths(self, records: Iterable[Record]) -> list[int]:
@@ -56,10 +62,16 @@ class Selection:
         )
 
 
-def with_groups(backends: Iterable[str], records: Iterable[Record], groups: Mapping[str, Sequence[str]]) -> list[str]:
+def with_groups(
+    backends: Iterable[str], records: Iterable[Record], groups: Mapping[str, Sequence[str]]
+) -> list[str]:
     """Return the backends with each group replaced by its members, of which at least one record is here."""
     here = {record.trial.backend for record in records}
-    members = {group: [name for name in names if name in here] for group, names in groups.items() if group not in here}
+    members = {
+        group: [name for name in names if name in here]
+        for group, names in groups.items()
+        if group not in here
+    }
     return [name for backend in backends for name in (members.get(backend) or [backend])]
 
 

@@ -13,7 +13,9 @@ from harness.contract.trial import Trial
 from harness.plugins import load_plugins
 
 PLAIN = ("rnn", "rnn_relu")  # the recurrent weights are the whole way back
-UNIFORM = 1 / math.sqrt(3)  # spectral radius of H x H weights from U(-1/sqrt H, 1/sqrt H) as H grows: the circular law
+UNIFORM = 1 / math.sqrt(
+    3
+)  # spectral radius of H x H weights from U(-1/sqrt H, 1/sqrt H) as H grows: the circular law
 
 
 def decay_at_start(trial: Trial) -> float | None:

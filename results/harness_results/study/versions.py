@@ -29,8 +29,14 @@ def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
     backends = [{record.trial.backend for record in side if record.environment} for side in sides]
     alike = all(names == backends[0] for names in backends)
     names = dict.fromkeys(name for side in software for name in side)
-    texts = {name: tuple(" or ".join(side.get(name, [ABSENT])) for side in software) for name in names}
-    return {name: each for name, each in texts.items() if len(set(each)) > 1 and (alike or ABSENT not in each)}
+    texts = {
+        name: tuple(" or ".join(side.get(name, [ABSENT])) for side in software) for name in names
+    }
+    return {
+        name: each
+        for name, each in texts.items()
+        if len(set(each)) > 1 and (alike or ABSENT not in each)
+    }
 
 
 def _libraries(record: Record) -> dict[str, Any]:
@@ -75,4 +81,6 @@ def legend(records: Sequence[Record]) -> list[str]:
     for record in records:
         sides.setdefault(record.trial.python or OWN, []).append(record)
     differences = differing(list(sides.values())) if len(sides) > 1 else {}
-    return [f"python {words}" for words in in_words(list(sides), differences)] if differences else []
+    return (
+        [f"python {words}" for words in in_words(list(sides), differences)] if differences else []
+    )

@@ -27,7 +27,9 @@ def section(title: str, facts: Mapping[str, Any]) -> Iterator[Text]:
 def lines_of(facts: Mapping[str, Any]) -> Iterator[Text]:
     """Yield one line per fact, the values below each other and indented where one takes several lines."""
     known = [(name, one_line(_fact(value))) for name, value in _flat(facts)]
-    indent = max(NAME_WIDTH, min(MOST_NAME, max((cell_len(name) for name, _ in known), default=0))) + 3
+    indent = (
+        max(NAME_WIDTH, min(MOST_NAME, max((cell_len(name) for name, _ in known), default=0))) + 3
+    )
     for name, value in known:
         lines = textwrap.wrap(value, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
         told = f"\n{' ' * indent}".join(lines)
@@ -49,7 +51,9 @@ def _fact(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={_fact(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
-        return ("; " if any(isinstance(one, Mapping) for one in value) else ", ").join(map(_fact, value)) or UNKNOWN
+        return ("; " if any(isinstance(one, Mapping) for one in value) else ", ").join(
+            map(_fact, value)
+        ) or UNKNOWN
     return UNKNOWN if value is None or value == "" else str(value)
 
 

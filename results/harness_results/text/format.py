@@ -85,7 +85,11 @@ def interval(median: float | None, low: float | None, high: float | None) -> str
     if median is None or low is None or high is None or median <= 0:
         return quantity(median)
     wider = max(median - low, high - median, 0.0) / median
-    return f"{quantity(median)} ±{max(1, math.ceil(100 * wider))}%" if wider < 1 else f"{quantity(median)} ±>99%"
+    return (
+        f"{quantity(median)} ±{max(1, math.ceil(100 * wider))}%"
+        if wider < 1
+        else f"{quantity(median)} ±>99%"
+    )
 
 
 def within(value: float, half: float) -> str:
@@ -116,13 +120,18 @@ def sparkline(values: Sequence[float | None], width: int = 60, *, logarithmic: b
         width: at most so many blocks.
         logarithmic: heights by order of magnitude.
     """
-    heights = [_mean(_slice(values, index, width), logarithmic=logarithmic) for index in range(min(width, len(values)))]
+    heights = [
+        _mean(_slice(values, index, width), logarithmic=logarithmic)
+        for index in range(min(width, len(values)))
+    ]
     known = [height for height in heights if height is not None]
     if not known:
         return ""
     low, span = min(known), max(known) - min(known)
     top = len(_LEVELS) - 1
-    return "".join(" " if h is None else _LEVELS[round(top * (h - low) / span) if span else 0] for h in heights)
+    return "".join(
+        " " if h is None else _LEVELS[round(top * (h - low) / span) if span else 0] for h in heights
+    )
 
 
 def bars(values: Sequence[float | None], top: float, width: int) -> str:
@@ -133,8 +142,13 @@ def bars(values: Sequence[float | None], top: float, width: int) -> str:
         top: the value of a full block.
         width: at most so many blocks, each the mean of its values.
     """
-    heights = [_mean(_slice(values, index, width), logarithmic=False) for index in range(min(width, len(values)))]
-    return "".join(" " if height is None else _LEVELS[_level(height, top)] for height in heights).rstrip()
+    heights = [
+        _mean(_slice(values, index, width), logarithmic=False)
+        for index in range(min(width, len(values)))
+    ]
+    return "".join(
+        " " if height is None else _LEVELS[_level(height, top)] for height in heights
+    ).rstrip()
 
 
 def _level(height: float, top: float) -> int:

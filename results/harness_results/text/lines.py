@@ -66,8 +66,13 @@ def note_lines(notes: Sequence[str]) -> Iterator[Text]:
 
 def grid_lines(grid: Grid, width: int) -> Iterator[Text]:
     """Yield the lines of a grid: in blocks below each other where its columns do not fit side by side."""
-    labels = [_widest(column) for column in zip(grid.axes, *(row for row, _ in grid.rows), strict=True)]
-    widths = [_widest(column) for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)]
+    labels = [
+        _widest(column) for column in zip(grid.axes, *(row for row, _ in grid.rows), strict=True)
+    ]
+    widths = [
+        _widest(column)
+        for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)
+    ]
     labels = narrowed(labels, width - len(DIVIDER) - max(widths))
     room = width - sum(labels) - len(GAP) * (len(labels) - 1) - len(DIVIDER)
     yield Text(grid.title, style="bold")
@@ -99,8 +104,16 @@ def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _line(
-    labels: Sequence[str], cells: Sequence[str], widths: tuple[list[int], list[int]], block: list[int], style: str
+    labels: Sequence[str],
+    cells: Sequence[str],
+    widths: tuple[list[int], list[int]],
+    block: list[int],
+    style: str,
 ) -> Text:
-    names = GAP.join(left(shortened(label, width), width) for label, width in zip(labels, widths[0], strict=True))
-    shown = GAP.join(" " * (widths[1][index] - cell_len(cells[index])) + cells[index] for index in block)
+    names = GAP.join(
+        left(shortened(label, width), width) for label, width in zip(labels, widths[0], strict=True)
+    )
+    shown = GAP.join(
+        " " * (widths[1][index] - cell_len(cells[index])) + cells[index] for index in block
+    )
     return joined(Text(names, style=style), [Text(shown, style=style)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_OF_USER = re.compile(r"(://[^\s:/?#@]*):[^\s/]*@")  # as the password is taken: up to the last @ before the path
+_OF_USER = re.compile(
+    r"(://[^\s:/?#@]*):[^\s/]*@"
+)  # as the password is taken: up to the last @ before the path
 _IN_QUERY = re.compile(r"([?&](?:password|passfile|sslpassword)=)[^&\s'\"]*", re.IGNORECASE)
 
 

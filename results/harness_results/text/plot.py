@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from harness_results.text.format import count, number
 
-DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character, by row and column
+DOTS = (
+    (0x01, 0x08),
+    (0x02, 0x10),
+    (0x04, 0x20),
+    (0x40, 0x80),
+)  # of a braille character, by row and column
 BLANK = 0x2800
 LABEL = 9  # cells for a number at the axis
 MOST_EXPONENT = sys.float_info.max_10_exp  # 10 to it is a number, above it is none
@@ -46,11 +51,15 @@ class Plot:
         cells = [[" "] * columns for _ in range(height)]
         for column, row in _dots(curve, box):
             old = cells[row // high][column // wide]
-            cells[row // high][column // wide] = "*" if ascii_only else _with_dot(old, row % high, column % wide)
+            cells[row // high][column // wide] = (
+                "*" if ascii_only else _with_dot(old, row % high, column % wide)
+            )
         for x, y in marks:
             cells[box.row(y) // high][box.column(x) // wide] = "o"
         yield self.title + " (log)" * self.logarithmic
-        values = {row: box.value(1 - row / (height - 1)) for row in (0, (height - 1) // 2, height - 1)}
+        values = {
+            row: box.value(1 - row / (height - 1)) for row in (0, (height - 1) // 2, height - 1)
+        }
         for row, line in enumerate(cells):
             tick = number(self._told(values[row])) if row in values else ""
             yield f"{tick:>{LABEL}} {'┤' if tick else '│'}{''.join(line)}".rstrip()
@@ -82,7 +91,9 @@ class _Box:
         return round((x - self.left) / (self.right - self.left) * (self.columns - 1))
 
     def row(self, y: float) -> int:
-        half = self.top / 2 - self.bottom / 2  # of the range, which itself may be beyond what a float holds
+        half = (
+            self.top / 2 - self.bottom / 2
+        )  # of the range, which itself may be beyond what a float holds
         part = (y / 2 - self.bottom / 2) / half if half else 0.5
         return round((1 - part) * (self.rows - 1))
 
@@ -95,12 +106,15 @@ def _dots(curve: Points, box: _Box) -> Iterator[tuple[int, int]]:
     columns: dict[int, list[float]] = {}
     for x, y in curve:
         columns.setdefault(box.column(x), []).append(y)
-    means = [(column, box.row(sum(y / len(ys) for y in ys))) for column, ys in sorted(columns.items())]
+    means = [
+        (column, box.row(sum(y / len(ys) for y in ys))) for column, ys in sorted(columns.items())
+    ]
     yield from means[:1]
     for (left, start), (right, end) in itertools.pairwise(means):
         steps = max(right - left, abs(end - start))
         yield from (
-            (left + (right - left) * n // steps, start + round((end - start) * n / steps)) for n in range(1, steps + 1)
+            (left + (right - left) * n // steps, start + round((end - start) * n / steps))
+            for n in range(1, steps + 1)
         )
 
 

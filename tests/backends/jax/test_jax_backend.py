@@ -60,7 +60,9 @@ def model_of(cell=None, kind="token"):
 def batch_of(steps=T, carry=False):
     rng = np.random.default_rng(1)
     inputs, targets = rng.integers(0, D, (steps, B)), rng.integers(0, K, (steps, B))
-    return Batch(inputs.astype(np.int32), targets.astype(np.int32), np.ones((steps, B), bool), carry)
+    return Batch(
+        inputs.astype(np.int32), targets.astype(np.int32), np.ones((steps, B), bool), carry
+    )
 
 
 def weights_of(model):
@@ -71,7 +73,10 @@ def weights_of(model):
 def trainer_of(model=None, variant="fused", weights=None, optimizer=None, **execution):
     model = model or model_of()
     return JaxBackend().trainer(
-        model, optimizer or Optimizer(), weights or weights_of(model), Execution(variant, **execution)
+        model,
+        optimizer or Optimizer(),
+        weights or weights_of(model),
+        Execution(variant, **execution),
     )
 
 
@@ -80,19 +85,27 @@ def compilations(caplog):
     """The messages of XLA compilations so far."""
     caplog.set_level(logging.WARNING)
     with jax.log_compiles():
-        yield lambda: [message for message in caplog.messages if "Finished XLA compilation" in message]
+        yield lambda: [
+            message for message in caplog.messages if "Finished XLA compilation" in message
+        ]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_environment_bounds_the_threads_and_keeps_stderr_clean(threads):
     environment = os.environ | JaxBackend().environment(threads)
     worker = subprocess.run(
-        [sys.executable, "-c", TRAIN_AND_TELL], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", TRAIN_AND_TELL],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     told = json.loads(worker.stdout)
     assert told["imported"] is False  # the plugin does without jax until a trainer is wanted
     assert told["before"] is None
-    assert told["threads"] in ({threads, None} if not sys.platform.startswith("linux") else {threads})
+    assert told["threads"] in (
+        {threads, None} if not sys.platform.startswith("linux") else {threads}
+    )
     assert worker.stderr == ""
 
 
@@ -107,7 +120,9 @@ def test_the_backend_is_available_with_its_versions():
 @pytest.mark.parametrize("library", ["jax", "jaxlib", "optax"])
 def test_without_a_library_the_backend_is_missing_with_the_cure(monkeypatch, library):
     found = backend_module.find_spec
-    monkeypatch.setattr(backend_module, "find_spec", lambda name: None if name == library else found(name))
+    monkeypatch.setattr(
+        backend_module, "find_spec", lambda name: None if name == library else found(name)
+    )
     missing = JaxBackend().availability()
     assert isinstance(missing, Missing)
     assert missing.reason == f"{library} is not installed"
@@ -116,7 +131,9 @@ def test_without_a_library_the_backend_is_missing_with_the_cure(monkeypatch, lib
 
 def test_a_library_that_cannot_be_imported_is_an_error_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "optax", None)
-    with pytest.raises(UnavailableError, match=r"jax cannot be imported: .*optax(.|\n)*pip install"):
+    with pytest.raises(
+        UnavailableError, match=r"jax cannot be imported: .*optax(.|\n)*pip install"
+    ):
         trainer_of()
 
 
@@ -210,10 +227,14 @@ def test_a_gpu_computes_the_same(variant):
     if jax.default_backend() != "gpu":
         pytest.skip("no NVIDIA GPU here")
     model = model_of(LSTM())
-    found, expected = (trainer_of(model, variant, dtype="float64", device=name) for name in ("cuda", "cpu"))
+    found, expected = (
+        trainer_of(model, variant, dtype="float64", device=name) for name in ("cuda", "cpu")
+    )
     one, other = (trainer.gradients(trainer.put(batch_of())) for trainer in (found, expected))
     for name, array in other.parameters.items():
-        np.testing.assert_allclose(one.parameters[name], array, rtol=0, atol=1e-10)  # another order of summation
+        np.testing.assert_allclose(
+            one.parameters[name], array, rtol=0, atol=1e-10
+        )  # another order of summation
     np.testing.assert_allclose(one.hidden, other.hidden, rtol=0, atol=1e-10)
     assert found.peak_memory() > 0
 

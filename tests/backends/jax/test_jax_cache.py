@@ -45,7 +45,9 @@ print(json.dumps(told))
 def told(variables, names):
     """Return the events of JAX's cache by method, as a new process has them that calls each method in turn."""
     command = [sys.executable, "-W", "error", "-c", TRAIN_AND_TELL, ",".join(names)]
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        command, env=os.environ | variables, capture_output=True, text=True, check=True, timeout=120
+    )
     return json.loads(done.stdout)
 
 
@@ -70,17 +72,25 @@ def test_the_second_process_reads_the_programs_of_the_proof_and_compiles_the_tim
     methods = ("gradients", "compile", "train_step", "outputs")
     first, second = told(variables, methods), told(variables, methods)
     assert "cache_misses" in first["gradients"]
-    assert "cache_misses" in first["outputs"], "the cache is used again after a step was compiled without it"
+    assert "cache_misses" in first["outputs"], (
+        "the cache is used again after a step was compiled without it"
+    )
     assert set(second["gradients"]) == set(second["outputs"]) == {"cache_hits"}
     assert first["compile"] == second["compile"] == [], "neither read nor written"
 
 
 @pytest.mark.slow
-def test_a_bound_that_the_user_has_set_for_other_folders_stops_nothing_from_being_kept(variables, monkeypatch):
+def test_a_bound_that_the_user_has_set_for_other_folders_stops_nothing_from_being_kept(
+    variables, monkeypatch
+):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_MAX_SIZE", "1000000")
     told(variables, ("gradients",))
     assert set(told(variables, ("gradients",))["gradients"]) == {"cache_hits"}
-    assert not [path for path in Path(variables[cache_module.FOLDER]).iterdir() if path.name.endswith("-atime")]
+    assert not [
+        path
+        for path in Path(variables[cache_module.FOLDER]).iterdir()
+        if path.name.endswith("-atime")
+    ]
 
 
 @pytest.mark.slow
@@ -141,7 +151,15 @@ def test_folders_and_links_in_the_cache_stay_and_do_no_harm(filled, tmp_path):
     (filled / "round").symlink_to(filled / "round")
     os.utime(kept, (0, 0))
     trained()
-    assert {path.name for path in filled.iterdir()} == {"2", "3", "4", "read", kept.name, "link", "round"}
+    assert {path.name for path in filled.iterdir()} == {
+        "2",
+        "3",
+        "4",
+        "read",
+        kept.name,
+        "link",
+        "round",
+    }
     assert (kept / "of XLA").exists()
     assert elsewhere.exists()
 

@@ -7,7 +7,16 @@ import pytest
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.cells.minimal import MinGRU, MinLSTM
-from harness.contract import Batch, Execution, HarnessError, Inputs, Model, Optimizer, Trial, UnsupportedError
+from harness.contract import (
+    Batch,
+    Execution,
+    HarnessError,
+    Inputs,
+    Model,
+    Optimizer,
+    Trial,
+    UnsupportedError,
+)
 from harness.measure.proof.parity import measure_parity
 from harness.testing import BackendConformance
 
@@ -38,13 +47,19 @@ def model_of(cell, hidden=3, layers=1, inputs=None, loss="cross_entropy", dropou
 def weights_of(model, scale=1.0, seed=0):
     rng = np.random.default_rng(seed)
     size = scale / np.sqrt(model.hidden)
-    return {name: rng.uniform(-size, size, shape) for name, shape in model.parameter_shapes().items()}
+    return {
+        name: rng.uniform(-size, size, shape) for name, shape in model.parameter_shapes().items()
+    }
 
 
 def batch_of(model, steps, size=2, seed=1, *, carry=False):
     rng, shape = np.random.default_rng(seed), (steps, size)
     tokens = model.inputs.kind == "token"
-    inputs = rng.integers(0, 5, shape, dtype=np.int32) if tokens else rng.normal(size=(*shape, model.inputs.size))
+    inputs = (
+        rng.integers(0, 5, shape, dtype=np.int32)
+        if tokens
+        else rng.normal(size=(*shape, model.inputs.size))
+    )
     classes = model.loss == "cross_entropy"
     targets = rng.integers(0, 4, shape, dtype=np.int32) if classes else rng.normal(size=(*shape, 4))
     mask = rng.integers(2, size=shape) == 1
@@ -53,11 +68,24 @@ def batch_of(model, steps, size=2, seed=1, *, carry=False):
 
 
 def trial_of(cell, variant, hidden, **fields):
-    return Trial(backend="jax", variant=variant, task="copy", cell=cell.name, length=25, hidden=hidden, **fields)
+    return Trial(
+        backend="jax",
+        variant=variant,
+        task="copy",
+        cell=cell.name,
+        length=25,
+        hidden=hidden,
+        **fields,
+    )
 
 
 def trainer_of(model, variant, weights=None, rule=None, **execution):
-    return JAX.trainer(model, rule or Optimizer("sgd"), weights or weights_of(model), Execution(variant, **execution))
+    return JAX.trainer(
+        model,
+        rule or Optimizer("sgd"),
+        weights or weights_of(model),
+        Execution(variant, **execution),
+    )
 
 
 def gradients_of(model, variant, batch, **execution):
@@ -69,7 +97,9 @@ def assert_same_gradients(found, expected, tolerance=EXACT):
     assert found.loss == pytest.approx(expected.loss, rel=tolerance)
     for name, array in (expected.parameters | {"hidden": expected.hidden}).items():
         other = found.hidden if name == "hidden" else found.parameters[name]
-        np.testing.assert_allclose(other, array, rtol=0, atol=tolerance * np.abs(array).max(), err_msg=name)
+        np.testing.assert_allclose(
+            other, array, rtol=0, atol=tolerance * np.abs(array).max(), err_msg=name
+        )
 
 
 class TestLinearCells(BackendConformance):
@@ -90,7 +120,9 @@ class TestDeer(BackendConformance):
 
 
 @pytest.mark.parametrize("checkpoint", [1, 3, 4, 100])
-@pytest.mark.parametrize(("name", "variant"), [pair for pair in ALL if pair[0] in {"lstm", "mingru"}])
+@pytest.mark.parametrize(
+    ("name", "variant"), [pair for pair in ALL if pair[0] in {"lstm", "mingru"}]
+)
 def test_checkpoints_change_no_gradient(name, variant, checkpoint):
     model = model_of(CELLS[name], layers=2, inputs=Inputs("real", 2), loss="squared_error")
     batch = batch_of(model, 10)
@@ -103,14 +135,19 @@ def test_a_checkpointed_step_trains_like_one_that_keeps_all(variant):
     """Dropout included: its masks do not depend on the chunks."""
     model = model_of(GRU(), layers=3, dropout=0.5)
     found, expected = (
-        trainer_of(model, variant, dtype="float64", checkpoint=checkpoint, dropout_seed=7) for checkpoint in (4, "off")
+        trainer_of(model, variant, dtype="float64", checkpoint=checkpoint, dropout_seed=7)
+        for checkpoint in (4, "off")
     )
     for seed, carry in ((1, False), (2, True)):
         batch = batch_of(model, 10, seed=seed, carry=carry)
-        losses = [float(trainer.train_step(trainer.put(batch)).loss) for trainer in (found, expected)]
+        losses = [
+            float(trainer.train_step(trainer.put(batch)).loss) for trainer in (found, expected)
+        ]
         assert losses[0] == pytest.approx(losses[1], rel=EXACT)
     for name, array in expected.parameters().items():
-        np.testing.assert_allclose(found.parameters()[name], array, rtol=0, atol=EXACT, err_msg=name)
+        np.testing.assert_allclose(
+            found.parameters()[name], array, rtol=0, atol=EXACT, err_msg=name
+        )
     np.testing.assert_allclose(found.state()[0], expected.state()[0], rtol=0, atol=EXACT)
     batch = batch_of(model, 10, carry=True)
     outputs = [trainer.outputs(trainer.put(batch)) for trainer in (found, expected)]
@@ -145,8 +182,15 @@ def test_blocks_change_no_gradient(monkeypatch, name, steps):
 def test_blocks_are_for_long_batches_of_many_numbers(monkeypatch):
     taken = []
     in_chunks = network_module._in_chunks
-    monkeypatch.setattr(network_module, "_in_chunks", lambda *given: (taken.append(given[3]), in_chunks(*given))[1])
-    for variant, steps, size in (("fused", 64, 256), ("fused", 37, 256), ("fused", 20, 256), ("fused", 64, 1)):
+    monkeypatch.setattr(
+        network_module, "_in_chunks", lambda *given: (taken.append(given[3]), in_chunks(*given))[1]
+    )
+    for variant, steps, size in (
+        ("fused", 64, 256),
+        ("fused", 37, 256),
+        ("fused", 20, 256),
+        ("fused", 64, 1),
+    ):
         model = model_of(RNN(), hidden=4)
         trainer = trainer_of(model, variant)
         trainer.compile(trainer.put(batch_of(model, steps, size)))
@@ -155,7 +199,10 @@ def test_blocks_are_for_long_batches_of_many_numbers(monkeypatch):
 
 def test_a_tuned_kernel_computes_what_the_cell_says():
     batch = batch_of(model_of(LSTM()), 7)
-    tuned, generic = (gradients_of(model_of(cell), "fused", batch, dtype="float64") for cell in (LSTM(), AnotherLSTM()))
+    tuned, generic = (
+        gradients_of(model_of(cell), "fused", batch, dtype="float64")
+        for cell in (LSTM(), AnotherLSTM())
+    )
     assert_same_gradients(tuned, generic)
 
 
@@ -166,7 +213,12 @@ def test_every_variant_passes_parity(name, variant, dtype):
     if reason := JAX.why_unsupported(model, trial_of(CELLS[name], variant, 6, dtype=dtype)):
         pytest.skip(reason)
     parity = measure_parity(
-        JAX, NumpyBackend(), model, weights_of(model), batch_of(model, 33, 4), Execution(variant, dtype=dtype)
+        JAX,
+        NumpyBackend(),
+        model,
+        weights_of(model),
+        batch_of(model, 33, 4),
+        Execution(variant, dtype=dtype),
     )
     assert parity.passed, str(parity)
 
@@ -178,7 +230,12 @@ def test_every_variant_passes_parity(name, variant, dtype):
 def test_deer_passes_parity(name, hidden, steps):
     model = model_of(CELLS[name], hidden=hidden)
     parity = measure_parity(
-        JAX, NumpyBackend(), model, weights_of(model), batch_of(model, steps), Execution("deer", dtype="float32")
+        JAX,
+        NumpyBackend(),
+        model,
+        weights_of(model),
+        batch_of(model, steps),
+        Execution("deer", dtype="float32"),
     )
     assert parity.passed, str(parity)
 
@@ -224,7 +281,9 @@ def test_deer_of_weights_that_are_not_finite_gives_a_loss_that_is_nan():
     assert np.isnan(float(trainer.train_step(trainer.put(batch)).loss))
 
 
-@pytest.mark.parametrize(("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, 18), (100, 9.0, "off")])
+@pytest.mark.parametrize(
+    ("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, 18), (100, 9.0, "off")]
+)
 def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, checkpoint):
     """Too few iterations; and weights so large that the iteration runs away, to what is not a number."""
     monkeypatch.setattr(deer_module, "ITERATIONS", iterations)
@@ -232,7 +291,9 @@ def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, che
     batch = batch_of(model, 300)
     for call in ("gradients", "train_step", "outputs"):
         trainer = trainer_of(model, "deer", weights_of(model, scale), checkpoint=checkpoint)
-        with pytest.raises(HarnessError, match=rf"jax:deer has not converged: after {iterations} .* jax:fused$"):
+        with pytest.raises(
+            HarnessError, match=rf"jax:deer has not converged: after {iterations} .* jax:fused$"
+        ):
             getattr(trainer, call)(trainer.put(batch))
 
 
@@ -246,7 +307,9 @@ def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, che
         (GRU(), "parallel", 4, "float32", "gru is not linear in its state"),
     ],
 )
-def test_what_cannot_run_in_parallel_is_refused_with_the_reason(cell, variant, hidden, dtype, reason):
+def test_what_cannot_run_in_parallel_is_refused_with_the_reason(
+    cell, variant, hidden, dtype, reason
+):
     model = model_of(cell, hidden)
     assert JAX.why_unsupported(model, trial_of(cell, variant, hidden, dtype=dtype)) is not None
     with pytest.raises(UnsupportedError, match=reason):
@@ -260,7 +323,9 @@ def test_the_fastest_depends_on_cell_size_and_device():
     assert JAX.fastest_variant(LSTM(), trial_of(LSTM(), "scan", 128, dtype="bfloat16")) == "fused"
     assert JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128)) == "fused"
     assert JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128, batch=1)) == "parallel"
-    assert JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128, device="cuda")) == "parallel"
+    assert (
+        JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128, device="cuda")) == "parallel"
+    )
     for cell in CELLS.values():
         assert JAX.variants(cell)[0] == "scan"
 
@@ -276,7 +341,12 @@ def test_bfloat16_is_mixed_precision():
     assert {str(part.dtype) for part in trainer._state} == {"bfloat16"}
     assert trainer.placement().dtype == "bfloat16"
     gradients = trainer.gradients(batch)
-    copies = [*trainer.state(), trainer.outputs(batch), gradients.hidden, *gradients.parameters.values()]
+    copies = [
+        *trainer.state(),
+        trainer.outputs(batch),
+        gradients.hidden,
+        *gradients.parameters.values(),
+    ]
     assert {str(copy.dtype) for copy in copies} == {"float32"}
     trainer.load_state(trainer.state())
     trainer.train_step(trainer.put(batch_of(model, 7, carry=True)))
@@ -285,7 +355,9 @@ def test_bfloat16_is_mixed_precision():
 def test_bfloat16_really_rounds():
     model = model_of(GRU(), hidden=16)
     batch = batch_of(model, 20)
-    half, single = (gradients_of(model, "fused", batch, dtype=dtype) for dtype in ("bfloat16", "float32"))
+    half, single = (
+        gradients_of(model, "fused", batch, dtype=dtype) for dtype in ("bfloat16", "float32")
+    )
     error = np.abs(half.hidden - single.hidden).max() / np.abs(single.hidden).max()
     assert 1e-4 < error < 0.1  # half an epsilon is 4e-3
 

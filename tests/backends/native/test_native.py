@@ -25,7 +25,10 @@ from harness_torch.backend import TorchBackend
 pytestmark = pytest.mark.skipif(bool(harness_native.native_missing()), reason="no C compiler here")
 
 CELLS = (RNN(), ReluRNN(), LSTM(), GRU())
-TOLERANCE = {"float32": 3e-5, "float64": 1e-12}  # relative to the largest element; sums over T steps of unit weights
+TOLERANCE = {
+    "float32": 3e-5,
+    "float64": 1e-12,
+}  # relative to the largest element; sums over T steps of unit weights
 
 
 def layer(make, cell, shape, seed=0):
@@ -86,14 +89,21 @@ def test_more_threads_than_the_pool_has_are_as_many_as_it_has():
         "agree(layer(NativeRecurrence, GRU(), Shape(*shape, 100)), alone, 'float32')\n"
         "print(len(os.listdir('/proc/self/task')) - before)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert int(done.stdout) == 63
 
 
-@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="other vectors than x86's")
+@pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "AMD64"}, reason="other vectors than x86's"
+)
 @pytest.mark.parametrize(
     "flags",
-    [("-mno-avx512f", "-U__AVX512F__"), ("-mno-avx", "-U__AVX512F__", "-U__AVX__")],  # zig cc heeds the -U alone
+    [
+        ("-mno-avx512f", "-U__AVX512F__"),
+        ("-mno-avx", "-U__AVX512F__", "-U__AVX__"),
+    ],  # zig cc heeds the -U alone
     ids=["256 bits", "128 bits"],
 )
 def test_narrower_vectors_compute_the_same(flags, monkeypatch):
@@ -106,7 +116,9 @@ def test_narrower_vectors_compute_the_same(flags, monkeypatch):
     reference = trainer(NumpyBackend(), model(LSTM(), layers=2), "vectorised", dtype="float64")
     found = trainer(NumpyBackend(), model(LSTM(), layers=2), "native", dtype="float64")
     for _ in range(3):
-        expected_loss, loss = [float(way.train_step(way.put(batch_of())).loss) for way in (reference, found)]
+        expected_loss, loss = [
+            float(way.train_step(way.put(batch_of())).loss) for way in (reference, found)
+        ]
         assert loss == pytest.approx(expected_loss, rel=1e-10)
 
 
@@ -127,7 +139,10 @@ def test_the_gate_functions_are_right_to_three_units_in_the_last_place(dtype):
     for unrolled, width in ((plain, 1), (gated, 4)):
         unrolled.forward(np.zeros((width, 1), dtype), np.zeros(width, dtype))
     exact = x[0].astype(np.longdouble)
-    for found, expected in ((plain.states[0][1], np.tanh(exact)), (gated.states[1][1], 1 / (1 + np.exp(-exact)))):
+    for found, expected in (
+        (plain.states[0][1], np.tanh(exact)),
+        (gated.states[1][1], 1 / (1 + np.exp(-exact))),
+    ):
         assert (np.abs(found - expected) <= 3 * np.spacing(np.abs(expected).astype(dtype))).all()
 
 
@@ -139,7 +154,9 @@ def layer_of_one(cell, zx):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (5, 3, 700), (64, 100, 256), (241, 130, 25), (300, 64, 257)])
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(1, 1, 1), (5, 3, 700), (64, 100, 256), (241, 130, 25), (300, 64, 257)]
+)
 @pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
 def test_large_products(m, n, k, transposed, dtype):
     rng = np.random.default_rng(0)
@@ -150,20 +167,37 @@ def test_large_products(m, n, k, transposed, dtype):
     flags = {"transpose_a": "a" in transposed, "transpose_b": "b" in transposed, "accumulate": 1}
     places = {"a": address(a), "b": address(b), "bias": address(bias), "c": address(out)}
     library().multiply(
-        harness_native.Product(is_double=dtype == "float64", threads=2, m=m, n=n, k=k, **flags, **places)
+        harness_native.Product(
+            is_double=dtype == "float64", threads=2, m=m, n=n, k=k, **flags, **places
+        )
     )
     agree([out], [expected], dtype)
 
 
 def test_long_sums_by_token_keep_their_digits():
     rows = np.full((200_000, 1), 0.1, "float32")
-    tokens, weight, bias = np.zeros(len(rows), np.int64), np.empty((1, 2), "float32"), np.empty(1, "float32")
-    library().sum_by_token(0, address(rows), address(tokens), len(rows), 1, 2, address(weight), address(bias))
-    np.testing.assert_allclose([weight[0, 0], weight[0, 1], bias[0]], [20_000, 0, 20_000], rtol=2e-5)
+    tokens, weight, bias = (
+        np.zeros(len(rows), np.int64),
+        np.empty((1, 2), "float32"),
+        np.empty(1, "float32"),
+    )
+    library().sum_by_token(
+        0, address(rows), address(tokens), len(rows), 1, 2, address(weight), address(bias)
+    )
+    np.testing.assert_allclose(
+        [weight[0, 0], weight[0, 1], bias[0]], [20_000, 0, 20_000], rtol=2e-5
+    )
 
 
 def model(cell, layers=1):
-    return Model(cell=cell, inputs=Inputs("token", 7), hidden=20, layers=layers, outputs=7, loss="cross_entropy")
+    return Model(
+        cell=cell,
+        inputs=Inputs("token", 7),
+        hidden=20,
+        layers=layers,
+        outputs=7,
+        loss="cross_entropy",
+    )
 
 
 def batch_of(steps=11, size=5, *, masked=False, carry=False):
@@ -175,7 +209,9 @@ def batch_of(steps=11, size=5, *, masked=False, carry=False):
 
 def trainer(backend, model, variant, **options):
     rng = np.random.default_rng(1)
-    parameters = {name: rng.normal(size=shape) * 0.3 for name, shape in model.parameter_shapes().items()}
+    parameters = {
+        name: rng.normal(size=shape) * 0.3 for name, shape in model.parameter_shapes().items()
+    }
     optimizer = Optimizer("adam", learning_rate=0.01, clip_norm=0.5)
     return backend.trainer(model, optimizer, parameters, Execution(variant=variant, **options))
 
@@ -207,10 +243,14 @@ def test_numpy_takes_vectors_squared_errors_and_chunks(threads):
     vectors = Model(cell=GRU(), inputs=Inputs("real", 3), hidden=9, layers=2, outputs=2, loss="mse")
     rng = np.random.default_rng(0)
     batch = Batch(
-        inputs=rng.normal(size=(10, 4, 3)), targets=rng.normal(size=(10, 4, 2)), mask=rng.random((10, 4)) < 0.5
+        inputs=rng.normal(size=(10, 4, 3)),
+        targets=rng.normal(size=(10, 4, 2)),
+        mask=rng.random((10, 4)) < 0.5,
     )
     reference = trainer(NumpyBackend(), vectors, "vectorised", dtype="float64")
-    native = trainer(NumpyBackend(), vectors, "native", dtype="float64", threads=threads, checkpoint=3)
+    native = trainer(
+        NumpyBackend(), vectors, "native", dtype="float64", threads=threads, checkpoint=3
+    )
     expected, found = [way.gradients(way.put(batch)) for way in (reference, native)]
     for name, value in expected.parameters.items():
         np.testing.assert_allclose(found.parameters[name], value, rtol=1e-9, atol=1e-12)
@@ -220,7 +260,9 @@ def test_numpy_takes_vectors_squared_errors_and_chunks(threads):
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_vectors_may_lie_in_any_order(backend, order):
-    vectors = Model(cell=LSTM(), inputs=Inputs("real", 3), hidden=9, layers=1, outputs=2, loss="squared_error")
+    vectors = Model(
+        cell=LSTM(), inputs=Inputs("real", 3), hidden=9, layers=1, outputs=2, loss="squared_error"
+    )
     rng = np.random.default_rng(0)
     inputs, targets = (np.asarray(rng.normal(size=(1, 8, width)), order=order) for width in (3, 2))
     batch = Batch(inputs=inputs, targets=targets, mask=np.ones((1, 8), bool))
@@ -234,7 +276,9 @@ def test_vectors_may_lie_in_any_order(backend, order):
 
 
 def test_the_address_of_an_array_that_is_not_contiguous_is_refused():
-    with pytest.raises(ValueError, match=r"C-contiguous arrays, not strides \(8, 24\) of shape \(3, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"C-contiguous arrays, not strides \(8, 24\) of shape \(3, 2\)"
+    ):
         address(np.zeros((2, 3)).T)
 
 
@@ -243,7 +287,11 @@ def test_jax_hands_the_threads_of_the_execution_to_the_kernel(monkeypatch):
 
     asked = []
     attributes = native._attributes
-    monkeypatch.setattr(native, "_attributes", lambda threads, cell: asked.append(threads) or attributes(threads, cell))
+    monkeypatch.setattr(
+        native,
+        "_attributes",
+        lambda threads, cell: asked.append(threads) or attributes(threads, cell),
+    )
     way = trainer(JaxBackend(), model(LSTM()), "native", threads=3)
     way.train_step(way.put(batch_of()))
     assert set(asked) == {3}
@@ -262,7 +310,10 @@ def test_a_graph_of_torch_is_gone_through_once():
 
 @pytest.mark.parametrize("backend", BACKENDS[1:], ids=lambda backend: backend.name)
 def test_a_gpu_and_other_number_formats_are_refused(backend):
-    for options, reason in (({"device": "cuda"}, "cpu only"), ({"dtype": "bfloat16"}, "float32 and float64")):
+    for options, reason in (
+        ({"device": "cuda"}, "cpu only"),
+        ({"dtype": "bfloat16"}, "float32 and float64"),
+    ):
         with pytest.raises(UnsupportedError, match=reason):
             trainer(backend, model(RNN()), "native", **options)
 
@@ -276,7 +327,11 @@ def test_a_cell_that_the_kernel_lacks_has_no_such_variant():
 
 def test_importing_a_plugin_builds_and_loads_nothing(tmp_path):
     code = "import sys, harness_numpy, harness_torch, harness_jax; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}, check=True)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        check=True,
+    )
     assert not list(tmp_path.rglob("*.so"))
 
 

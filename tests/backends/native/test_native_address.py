@@ -11,7 +11,11 @@ from harness_numpy import native
 def test_an_address_is_that_of_the_array_also_the_second_time():
     array = np.zeros(4)
     place = array.__array_interface__["data"][0]
-    assert [native.address(array), native.address(array), native.address(array[1:])] == [place, place, place + 8]
+    assert [native.address(array), native.address(array), native.address(array[1:])] == [
+        place,
+        place,
+        place + 8,
+    ]
     assert native.address(None) is None
 
 

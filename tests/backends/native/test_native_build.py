@@ -12,7 +12,16 @@ import pytest
 
 from harness.cells import LSTM
 from harness.cells.minimal import MinGRU
-from harness.contract import Execution, Inputs, Missing, Model, Optimizer, Trial, UnavailableError, UnknownNameError
+from harness.contract import (
+    Execution,
+    Inputs,
+    Missing,
+    Model,
+    Optimizer,
+    Trial,
+    UnavailableError,
+    UnknownNameError,
+)
 from harness.measure.runner import run_trial
 from harness.plan.expand import expand_with_notes
 from harness.plan.request import PlanRequest
@@ -102,7 +111,9 @@ def test_the_fastest_is_another_where_the_kernel_cannot_be_built(compiler, backe
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
-def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would_have_taken_it(compiler):
+def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would_have_taken_it(
+    compiler,
+):
     compiler("sys.stderr.write('broken\\n\\nin two lines'); sys.exit(1)")
     axes = {
         "backend": ["numpy:fastest", "torch:fastest", "jax"],
@@ -121,15 +132,24 @@ def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would
 
 
 @pytest.mark.parametrize("verb", [("run", "--dry-run"), ("plan", "validate")])
-def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(compiler, elsewhere, verb):
+def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(
+    compiler, elsewhere, verb
+):
     compiler(FAILING)
-    (elsewhere / "plan.toml").write_text('[matrix]\ntask = "copy"\nlength = [64, 128]\nsteps = 1000\n')
+    (elsewhere / "plan.toml").write_text(
+        '[matrix]\ntask = "copy"\nlength = [64, 128]\nsteps = 1000\n'
+    )
     code = (
         "import harness_native.compiler; from harness.cli.main import main; "
         f"harness_native.compiler.PACKAGE = 'no-such-package'; main({[*verb, 'plan.toml']!r})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", code],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     (note,) = (line for line in done.stderr.splitlines() if "native" in line)
@@ -158,14 +178,19 @@ def test_asking_what_there_is_builds_nothing_and_leaves_nothing(compiler, backen
 
 @each_backend
 def test_a_variant_that_cannot_be_had_here_is_refused_with_the_cure(elsewhere, backend):
-    with pytest.raises(UnavailableError, match=r"native cannot run here: there is no C compiler\. Cure: pip install"):
+    with pytest.raises(
+        UnavailableError,
+        match=r"native cannot run here: there is no C compiler\. Cure: pip install",
+    ):
         backend.trainer(SMALL, Optimizer(), {}, Execution("native"))
 
 
 @each_backend
 def test_a_trainer_of_a_variant_that_cannot_be_built_is_refused_with_the_cure(compiler, backend):
     fake = compiler(FAILING)
-    with pytest.raises(UnavailableError, match=rf"{backend.name}:native cannot run here: the C compiler failed"):
+    with pytest.raises(
+        UnavailableError, match=rf"{backend.name}:native cannot run here: the C compiler failed"
+    ):
         backend.trainer(SMALL, Optimizer(), {}, Execution("native"))
     assert calls(fake) == 1
 
@@ -182,11 +207,20 @@ def test_a_cell_that_the_kernel_lacks_is_refused_without_building(compiler, back
 def test_a_trial_of_a_variant_that_cannot_be_built_is_unsupported_with_the_cure(compiler, backend):
     fake = compiler(FAILING)
     trial = Trial(
-        backend=backend.name, variant="native", task="copy", cell="lstm", length=5, hidden=4, batch=2, steps=2
+        backend=backend.name,
+        variant="native",
+        task="copy",
+        cell="lstm",
+        length=5,
+        hidden=4,
+        batch=2,
+        steps=2,
     )
     *_, finished = run_trial(trial, plugins=load_plugins(block=PEERS))
     assert finished.record.status == "unsupported"
-    assert finished.record.reason.startswith(f"{backend.name}:native cannot run here: the C compiler failed")
+    assert finished.record.reason.startswith(
+        f"{backend.name}:native cannot run here: the C compiler failed"
+    )
     assert "broken. Cure: set $CC to another" in finished.record.reason
     assert calls(fake) == 1
 
@@ -211,7 +245,9 @@ def test_a_compiler_that_fails_is_asked_once(compiler, next_process):
     ],
     ids=["killed", "slow", "without a result"],
 )
-def test_what_may_pass_is_remembered_by_its_process_alone(code, told, compiler, next_process, monkeypatch):
+def test_what_may_pass_is_remembered_by_its_process_alone(
+    code, told, compiler, next_process, monkeypatch
+):
     fake = compiler(code)
     monkeypatch.setattr(building, "TIMEOUT_SECONDS", 0.5)
     for _ in range(2):
@@ -226,7 +262,9 @@ def test_what_may_pass_is_remembered_by_its_process_alone(code, told, compiler, 
 def test_where_cc_names_what_fails_the_cure_is_to_name_another(compiler, monkeypatch):
     fake = compiler("sys.exit(3)")
     monkeypatch.setenv("CC", str(fake))
-    with pytest.raises(UnavailableError, match=r"ended with status 3\. Cure: set \$CC to another C compiler"):
+    with pytest.raises(
+        UnavailableError, match=r"ended with status 3\. Cure: set \$CC to another C compiler"
+    ):
         build()
 
 
@@ -300,7 +338,9 @@ def test_the_next_compiler_is_taken_and_named_where_the_first_fails(compiler, mo
 @pytest.mark.skipif(find_spec("jaxlib") is None, reason="no jaxlib here")
 def test_a_trainer_of_jax_builds_the_shim_too_before_anything_else(compiler):
     compiler(f"sys.argv[-3].endswith('xla.c') and sys.exit('odd headers'); {WORKING}")
-    with pytest.raises(UnavailableError, match=r"jax:native cannot run here: the C compiler failed.*odd headers"):
+    with pytest.raises(
+        UnavailableError, match=r"jax:native cannot run here: the C compiler failed.*odd headers"
+    ):
         JaxBackend().trainer(SMALL, Optimizer(), {}, Execution("native"))
 
 
@@ -330,7 +370,12 @@ def test_another_source_flag_compiler_or_cpu_is_another_library(compiler, monkey
     def name(recipe=KERNEL, compiler=first):
         return building._name(recipe, recipe.digest(), compiler)
 
-    names = [name(), name(Recipe("xla.c")), name(Recipe("kernel.c", flags=("-g",))), name(compiler=newer)]
+    names = [
+        name(),
+        name(Recipe("xla.c")),
+        name(Recipe("kernel.c", flags=("-g",))),
+        name(compiler=newer),
+    ]
     monkeypatch.setattr(building, "cpu", lambda: "another")
     names.append(name())
     assert len(set(names)) == 5

@@ -61,13 +61,17 @@ def test_where_there_is_no_folder_for_temporary_files_either_there_is_none(place
     in_home(places).mkdir(parents=True)
     in_home(places).chmod(0o777)
     assert known_folder("native") is None
-    with pytest.raises(UnavailableError, match=rf"write to \(tried: {in_home(places)}\). Cure: set XDG_CACHE_HOME"):
+    with pytest.raises(
+        UnavailableError, match=rf"write to \(tried: {in_home(places)}\). Cure: set XDG_CACHE_HOME"
+    ):
         private_folder("native")
 
 
 def test_where_there_is_neither_a_home_nor_a_temporary_folder_none_is_named(monkeypatch):
     monkeypatch.setattr(cache, "_places", lambda name: iter(()))
-    with pytest.raises(UnavailableError, match=r"that this user alone can write to\. Cure: set XDG_CACHE_HOME"):
+    with pytest.raises(
+        UnavailableError, match=r"that this user alone can write to\. Cure: set XDG_CACHE_HOME"
+    ):
         private_folder("native")
 
 
@@ -84,7 +88,9 @@ def test_a_folder_of_another_user_is_not_used(places, monkeypatch):
     in_temporary(places).mkdir(mode=0o700)
     monkeypatch.setattr(cache.os, "getuid", lambda: in_home(places).stat().st_uid + 1)
     assert known_folder("native") is None
-    with pytest.raises(UnavailableError, match=r"this user alone can write to(.|\n)*XDG_CACHE_HOME"):
+    with pytest.raises(
+        UnavailableError, match=r"this user alone can write to(.|\n)*XDG_CACHE_HOME"
+    ):
         private_folder("native")
 
 

@@ -47,7 +47,10 @@ def test_the_version_is_the_compilers_own(line, number):
 
 def test_the_usual_names_are_looked_for_in_order(on_path):
     folder = on_path("clang", "cc")
-    assert [found.command for found in compilers()] == [(str(folder / "cc"),), (str(folder / "clang"),)]
+    assert [found.command for found in compilers()] == [
+        (str(folder / "cc"),),
+        (str(folder / "clang"),),
+    ]
 
 
 def test_one_program_of_two_names_is_one_compiler(on_path):
@@ -62,7 +65,9 @@ def test_the_packaged_compiler_comes_last(on_path, monkeypatch):
     assert [found.command[0] for found in compilers()] == [str(folder / "gcc"), sys.executable]
 
 
-def test_cc_comes_in_place_of_the_usual_names_and_its_options_make_another_compiler(on_path, monkeypatch):
+def test_cc_comes_in_place_of_the_usual_names_and_its_options_make_another_compiler(
+    on_path, monkeypatch
+):
     folder = on_path("cc", "mine")
     monkeypatch.setenv("CC", "mine")
     [plain] = compilers()
@@ -80,7 +85,9 @@ def test_cc_comes_in_place_of_the_usual_names_and_its_options_make_another_compi
         ("cc '-DX", r"\$CC cannot be read \(No closing quotation\)"),
     ],
 )
-def test_a_cc_that_names_no_program_is_said_and_no_other_is_taken(value, reason, on_path, monkeypatch):
+def test_a_cc_that_names_no_program_is_said_and_no_other_is_taken(
+    value, reason, on_path, monkeypatch
+):
     on_path("cc", "gcc")
     monkeypatch.setattr(compiler, "PACKAGE", "numpy")
     monkeypatch.setenv("CC", value)

@@ -23,7 +23,9 @@ def model_of(cell, layers=2, dropout=0.0, hidden=H):
 
 def trainer_of(model, checkpoint, dtype="float64", variant="vectorised"):
     rng = np.random.default_rng(0)
-    weights = {name: rng.normal(size=shape) * 0.5 for name, shape in model.parameter_shapes().items()}
+    weights = {
+        name: rng.normal(size=shape) * 0.5 for name, shape in model.parameter_shapes().items()
+    }
     execution = Execution(variant, dtype=dtype, dropout_seed=3, checkpoint=checkpoint)
     return NumpyBackend().trainer(model, Optimizer("sgd", learning_rate=0.1), weights, execution)
 
@@ -37,13 +39,19 @@ def batch_of(steps=T, size=B, scored=0.5, carry=False):
 
 
 def variants():
-    return [pytest.param(c, v, id=f"{v}-{c.name}") for c in CELLS.values() for v in NumpyBackend().variants(c)]
+    return [
+        pytest.param(c, v, id=f"{v}-{c.name}")
+        for c in CELLS.values()
+        for v in NumpyBackend().variants(c)
+    ]
 
 
 def assert_same(found, expected):
     assert found.keys() == expected.keys()
     for name in found:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=TOLERANCE, err_msg=name)
+        np.testing.assert_allclose(
+            found[name], expected[name], rtol=0, atol=TOLERANCE, err_msg=name
+        )
 
 
 @pytest.mark.parametrize(("cell", "variant"), variants())
@@ -82,7 +90,13 @@ def test_outputs_and_the_final_state_do_not_depend_on_the_chunks(cell):
     for chunk in ("off", 2):
         trainer = trainer_of(model_of(cell), chunk)
         batch = trainer.put(batch_of())
-        results.append([trainer.outputs(batch), *trainer.state(), *(trainer.train_step(batch), trainer.state())[1]])
+        results.append(
+            [
+                trainer.outputs(batch),
+                *trainer.state(),
+                *(trainer.train_step(batch), trainer.state())[1],
+            ]
+        )
     for whole, cut in zip(*results, strict=True):
         np.testing.assert_allclose(cut, whole, rtol=0, atol=TOLERANCE)
 
@@ -104,7 +118,10 @@ def peak_bytes(trainer, steps):
 @pytest.mark.parametrize("variant", NumpyBackend().variants(CELLS["lstm"]))
 def test_memory_grows_with_the_root_of_the_length(variant):
     model = model_of(CELLS["lstm"], layers=1, hidden=32)
-    cut = [peak_bytes(trainer_of(model, chunk, "float32", variant), steps) for chunk, steps in ((16, 256), (64, 4096))]
+    cut = [
+        peak_bytes(trainer_of(model, chunk, "float32", variant), steps)
+        for chunk, steps in ((16, 256), (64, 4096))
+    ]
     assert cut[1] < 8 * cut[0]  # 16 times as long: 4 times the chunk, 4 times the chunks
     assert 8 * cut[1] < peak_bytes(trainer_of(model, "off", "float32"), 4096)
 

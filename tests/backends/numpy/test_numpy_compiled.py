@@ -23,7 +23,10 @@ def trainer_of(cell, variant, dtype, hidden=3, layers=1, loss="cross_entropy", d
     inputs = Inputs("token", V) if loss == "cross_entropy" else Inputs("real", V)
     model = Model(cell, inputs, hidden, layers, K, loss, dropout)
     rng = np.random.default_rng(0)
-    weights = {name: rng.normal(size=shape) * hidden**-0.5 for name, shape in model.parameter_shapes().items()}
+    weights = {
+        name: rng.normal(size=shape) * hidden**-0.5
+        for name, shape in model.parameter_shapes().items()
+    }
     rule = Optimizer(learning_rate=0.01, clip_norm=0.5)
     return NumpyBackend().trainer(model, rule, weights, Execution(variant, dtype=dtype))
 
@@ -40,7 +43,9 @@ def batch_of(steps, size, loss="cross_entropy", carry=False):
 
 
 def assert_near(found, expected, tolerance):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * max(1e-3, np.abs(expected).max()))
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=tolerance * max(1e-3, np.abs(expected).max())
+    )
 
 
 @needs_numba
@@ -48,7 +53,15 @@ def assert_near(found, expected, tolerance):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("hidden", "size", "steps", "layers"),
-    [(1, 1, 1, 1), (3, 5, 7, 3), (128, 5, 64, 1), (128, 1, 64, 3), (3, 1, 300, 1), (16, 32, 7, 1), (17, 2, 7, 3)],
+    [
+        (1, 1, 1, 1),
+        (3, 5, 7, 3),
+        (128, 5, 64, 1),
+        (128, 1, 64, 3),
+        (3, 1, 300, 1),
+        (16, 32, 7, 1),
+        (17, 2, 7, 3),
+    ],
 )
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
 def test_gradients_equal_those_of_vectorised(cell, dtype, hidden, size, steps, layers, loss):
@@ -71,7 +84,10 @@ def test_gradients_equal_those_of_vectorised(cell, dtype, hidden, size, steps, l
 
 @needs_numba
 def test_training_with_dropout_and_clipping_follows_vectorised():
-    trainers = [trainer_of(LSTM(), variant, "float64", 8, 3, dropout=0.3) for variant in ("vectorised", "numba")]
+    trainers = [
+        trainer_of(LSTM(), variant, "float64", 8, 3, dropout=0.3)
+        for variant in ("vectorised", "numba")
+    ]
     for _ in range(5):
         losses = [float(one.train_step(one.put(batch_of(7, 5))).loss) for one in trainers]
         assert losses[1] == pytest.approx(losses[0], rel=1e-10)
@@ -91,7 +107,9 @@ def test_compiled_functions_are_exact_to_a_few_units_in_the_last_place(dtype):
         for index in range(x.size):
             powers[index], tangents[index] = exp(x[index]), tanh(x[index])
 
-    points = np.concatenate([np.linspace(-45, 45, 2001), np.geomspace(1e-30, 1, 500), [np.nan]]).astype(dtype)
+    points = np.concatenate(
+        [np.linspace(-45, 45, 2001), np.geomspace(1e-30, 1, 500), [np.nan]]
+    ).astype(dtype)
     powers, tangents = np.empty_like(points), np.empty_like(points)
     fill(points, powers, tangents)
     exact, rounding = points.astype(np.float64), 4 * float(np.finfo(dtype).eps)
@@ -141,7 +159,9 @@ def test_compiled_code_goes_to_a_folder_of_ones_own(monkeypatch, tmp_path):
 
 def test_the_backend_imports_no_numba_until_it_is_used():
     code = "import sys, harness_numpy as h; from harness.cells import LSTM; b = h.NumpyBackend()\n"
-    code += "b.variants(LSTM()), b.versions(), b.missing_variants(); assert 'numba' not in sys.modules"
+    code += (
+        "b.variants(LSTM()), b.versions(), b.missing_variants(); assert 'numba' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -164,7 +184,9 @@ def test_without_numba_the_variant_is_missing_with_its_cure(monkeypatch):
         (("vectorised", "loop"), True, "vectorised"),
     ],
 )
-def test_the_fastest_is_a_compiled_one_on_offer_where_it_pays(offered, is_built, fastest, monkeypatch):
+def test_the_fastest_is_a_compiled_one_on_offer_where_it_pays(
+    offered, is_built, fastest, monkeypatch
+):
     backend = NumpyBackend()
     monkeypatch.setattr("harness_numpy.backend.native_is_built", lambda: is_built)
     monkeypatch.setattr(backend, "variants", lambda cell: offered)

@@ -31,7 +31,11 @@ class Leaky(Cell):
         d_s = d_s + d_h * mixed
         d_mixed = d_h * new_state[1] * (1 - mixed * mixed)
         d_zx = ops.concatenate([d_s * state[1] * gate * (1 - gate), d_mixed])
-        return d_zx, ops.concatenate([d_mixed, d_s * (1 - content * content)]), (0.5 * d_h, d_s * gate)
+        return (
+            d_zx,
+            ops.concatenate([d_mixed, d_s * (1 - content * content)]),
+            (0.5 * d_h, d_s * gate),
+        )
 
 
 class Perturbed(Cell):
@@ -39,7 +43,12 @@ class Perturbed(Cell):
 
     def __init__(self, cell):
         self.cell, self.call, self.at, self.delta = cell, 0, -1, 0.0
-        self.name, self.gates, self.states, self.recurrent = cell.name, cell.gates, cell.states, cell.recurrent
+        self.name, self.gates, self.states, self.recurrent = (
+            cell.name,
+            cell.gates,
+            cell.states,
+            cell.recurrent,
+        )
 
     def step(self, ops, zx, zh, state):
         h, *others = self.cell.step(ops, zx, zh, state)
@@ -64,8 +73,12 @@ def model_of(cell, layers=1, kind="token", dropout=0.0):
 def batch_of(model, seed=1, steps=T, carry=False, scored=None):
     rng = np.random.default_rng(seed)
     token = model.inputs.kind == "token"
-    inputs = rng.integers(0, 5, (steps, B)).astype(np.int32) if token else rng.normal(size=(steps, B, D))
-    targets = rng.integers(0, K, (steps, B)).astype(np.int32) if token else rng.normal(size=(steps, B, K))
+    inputs = (
+        rng.integers(0, 5, (steps, B)).astype(np.int32) if token else rng.normal(size=(steps, B, D))
+    )
+    targets = (
+        rng.integers(0, K, (steps, B)).astype(np.int32) if token else rng.normal(size=(steps, B, K))
+    )
     mask = rng.random((steps, B)) < 0.6 if scored is None else np.full((steps, B), scored)
     mask[-1, 0] = True
     return Batch(inputs, targets, mask, carry)
@@ -98,7 +111,9 @@ def differences(loss, weights):
 def assert_close(found, expected, tolerance):
     assert found.keys() == expected.keys()
     for name in found:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(
+            found[name], expected[name], rtol=0, atol=tolerance, err_msg=name
+        )
 
 
 @each_cell
@@ -153,7 +168,11 @@ def test_gradients_under_dropout_belong_to_the_mask_that_was_drawn():
 
     expected = differences(lambda weights: step(weights)[0], weights)
     moved = step(weights)[1]
-    assert_close({name: weights[name] - moved[name] for name in weights}, expected, FINITE_DIFFERENCE_TOLERANCE)
+    assert_close(
+        {name: weights[name] - moved[name] for name in weights},
+        expected,
+        FINITE_DIFFERENCE_TOLERANCE,
+    )
 
 
 def torch_loss(torch, model, outputs, batch):
@@ -165,7 +184,11 @@ def torch_loss(torch, model, outputs, batch):
 
 def torch_inputs(torch, model, batch):
     inputs = torch.from_numpy(batch.inputs)
-    return torch.nn.functional.one_hot(inputs.long(), 5).double() if model.inputs.kind == "token" else inputs
+    return (
+        torch.nn.functional.one_hot(inputs.long(), 5).double()
+        if model.inputs.kind == "token"
+        else inputs
+    )
 
 
 @pytest.mark.parametrize("name", ["rnn", "rnn_relu", "lstm", "gru"])
@@ -178,10 +201,15 @@ def test_outputs_and_gradients_equal_torch_nn(name, layers, kind):
     module = {"rnn": "RNN", "rnn_relu": "RNN", "lstm": "LSTM", "gru": "GRU"}[name]
     extra = {"nonlinearity": "relu"} if name == "rnn_relu" else {}
     recurrent = getattr(torch.nn, module)(model.inputs.size, H, layers, **extra).double()
-    tensors = {key: torch.from_numpy(array.copy()).requires_grad_() for key, array in weights.items()}
+    tensors = {
+        key: torch.from_numpy(array.copy()).requires_grad_() for key, array in weights.items()
+    }
     readout = {key: tensors.pop(key) for key in ("weight_out", "bias_out")}
     recurrent.load_state_dict(tensors)
-    outputs = recurrent(torch_inputs(torch, model, batch))[0] @ readout["weight_out"].T + readout["bias_out"]
+    outputs = (
+        recurrent(torch_inputs(torch, model, batch))[0] @ readout["weight_out"].T
+        + readout["bias_out"]
+    )
     loss = torch_loss(torch, model, outputs, batch)
     loss.backward()
     expected = {key: parameter.grad.numpy() for key, parameter in recurrent.named_parameters()}
@@ -191,7 +219,9 @@ def test_outputs_and_gradients_equal_torch_nn(name, layers, kind):
     found = trainer.gradients(trainer.put(batch))
     assert found.loss == pytest.approx(loss.item(), abs=TORCH_TOLERANCE)
     assert_close(found.parameters, expected, TORCH_TOLERANCE)
-    np.testing.assert_allclose(trainer.outputs(trainer.put(batch)), outputs.detach().numpy(), atol=TORCH_TOLERANCE)
+    np.testing.assert_allclose(
+        trainer.outputs(trainer.put(batch)), outputs.detach().numpy(), atol=TORCH_TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
@@ -203,7 +233,9 @@ def test_hidden_gradients_equal_autograd_through_torch_cells(name):
     for layer in range(2):
         cell = getattr(torch.nn, f"{name.upper()}Cell")(below[0].shape[1], H).double()
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        cell.load_state_dict({kind: torch.from_numpy(weights[f"{kind}_l{layer}"]) for kind in kinds})
+        cell.load_state_dict(
+            {kind: torch.from_numpy(weights[f"{kind}_l{layer}"]) for kind in kinds}
+        )
         state, above = None, []
         for x in below:
             state = cell(x, state)
@@ -212,7 +244,9 @@ def test_hidden_gradients_equal_autograd_through_torch_cells(name):
             above.append(h)
         below = above
         hidden.append(above)
-    outputs = torch.stack(below) @ torch.from_numpy(weights["weight_out"]).T + torch.from_numpy(weights["bias_out"])
+    outputs = torch.stack(below) @ torch.from_numpy(weights["weight_out"]).T + torch.from_numpy(
+        weights["bias_out"]
+    )
     torch_loss(torch, model, outputs, batch).backward()
     expected = np.array([[h.grad.numpy() for h in layer] for layer in hidden])
 

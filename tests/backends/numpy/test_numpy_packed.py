@@ -6,13 +6,23 @@ import pytest
 from harness_numpy.recurrence import packed
 from harness_numpy.recurrence.packed import SMALL, Packed, pieces
 
-SHAPES = [(1, 100, 400), (5, 3, 12), (32, 128, 512), (32, 512, 128), (64, 512, 2048), (64, 2048, 512), (300, 8, 16)]
+SHAPES = [
+    (1, 100, 400),
+    (5, 3, 12),
+    (32, 128, 512),
+    (32, 512, 128),
+    (64, 512, 2048),
+    (64, 2048, 512),
+    (300, 8, 16),
+]
 
 
 @pytest.mark.parametrize(("rows", "depth", "columns"), SHAPES)
 @pytest.mark.parametrize("blocks", [1, 4])
 @pytest.mark.parametrize("small", [True, False])
-def test_the_product_does_not_depend_on_the_pieces(rows, depth, columns, blocks, small, monkeypatch):
+def test_the_product_does_not_depend_on_the_pieces(
+    rows, depth, columns, blocks, small, monkeypatch
+):
     monkeypatch.setattr(packed, "has_small_kernels", lambda: small)
     rng = np.random.default_rng(0)
     product = Packed(rows, depth, columns, "float64", blocks=blocks)

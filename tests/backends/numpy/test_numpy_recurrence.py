@@ -23,7 +23,11 @@ def kinds():
     stepwise = [pytest.param(cell, Stepwise, id=f"{cell.name}-Stepwise") for cell in CELLS.values()]
     tuned = [pytest.param(kind(), make, id=f"{kind.name}-tuned") for kind, make in TUNED.items()]
     compiled = [] if find_spec("numba") is None else list(COMPILED_CELLS)
-    return [*stepwise, *tuned, *(pytest.param(kind(), late_compiled, id=f"{kind.name}-numba") for kind in compiled)]
+    return [
+        *stepwise,
+        *tuned,
+        *(pytest.param(kind(), late_compiled, id=f"{kind.name}-numba") for kind in compiled),
+    ]
 
 
 def late_compiled(cell, shape):
@@ -41,9 +45,14 @@ class Problem:
         self.layer = make(cell, Shape(T, B, H, "float64"))
         self.bias_ih = rng.normal(size=rows)
         self.zx = rng.normal(size=(T, B, rows))
-        self.weight, self.bias = (rng.normal(size=(rows, H)), rng.normal(size=rows)) if cell.recurrent else (None, None)
+        self.weight, self.bias = (
+            (rng.normal(size=(rows, H)), rng.normal(size=rows)) if cell.recurrent else (None, None)
+        )
         self.initial = rng.normal(size=(len(cell.states), B, H))
-        self.by_hidden, self.by_final = rng.normal(size=(T, B, H)), rng.normal(size=(len(cell.states), B, H))
+        self.by_hidden, self.by_final = (
+            rng.normal(size=(T, B, H)),
+            rng.normal(size=(len(cell.states), B, H)),
+        )
 
     def loss(self):
         layer = self.layer
@@ -71,7 +80,10 @@ class Problem:
 @pytest.mark.parametrize(("cell", "make"), kinds())
 def test_gradients_flow_from_the_final_to_the_initial_state(cell, make, batch):
     problem = Problem(cell, make, batch)
-    expected_initial, expected_zx = problem.differences(problem.initial), problem.differences(problem.zx)
+    expected_initial, expected_zx = (
+        problem.differences(problem.initial),
+        problem.differences(problem.zx),
+    )
     problem.loss()
     d_hidden, by_final = problem.by_hidden.copy(), problem.by_final.copy()
     d_initial = problem.layer.backward(problem.weight, d_hidden, tuple(by_final))

@@ -26,7 +26,9 @@ from harness_numpy.recurrence.ops import NumpyOps
 from harness_numpy.recurrence.readout import loss_and_gradient
 
 B, H, K, V = 3, 4, 5, 6
-each_cell = pytest.mark.parametrize("cell", [RNN(), ReluRNN(), LSTM(), GRU()], ids=lambda cell: cell.name)
+each_cell = pytest.mark.parametrize(
+    "cell", [RNN(), ReluRNN(), LSTM(), GRU()], ids=lambda cell: cell.name
+)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -37,15 +39,21 @@ def model_of(cell=None, layers=2, dropout=0.0):
 def batch_of(steps=8, seed=0, size=B, carry=False):
     rng = np.random.default_rng(seed)
     inputs, targets = rng.integers(0, V, (steps, size)), rng.integers(0, K, (steps, size))
-    return Batch(inputs.astype(np.int32), targets.astype(np.int32), np.ones((steps, size), bool), carry)
+    return Batch(
+        inputs.astype(np.int32), targets.astype(np.int32), np.ones((steps, size), bool), carry
+    )
 
 
 def trainer_of(model=None, dtype="float64", optimizer=None, dropout_seed=0, variant="vectorised"):
     model = model or model_of()
     rng = np.random.default_rng(0)
-    weights = {name: rng.normal(size=shape) * 0.5 for name, shape in model.parameter_shapes().items()}
+    weights = {
+        name: rng.normal(size=shape) * 0.5 for name, shape in model.parameter_shapes().items()
+    }
     execution = Execution(variant, dtype=dtype, dropout_seed=dropout_seed)
-    return NumpyBackend().trainer(model, optimizer or Optimizer(learning_rate=0.05), weights, execution)
+    return NumpyBackend().trainer(
+        model, optimizer or Optimizer(learning_rate=0.05), weights, execution
+    )
 
 
 def flat(parameters):
@@ -103,7 +111,10 @@ def test_masked_steps_do_not_change_loss_or_gradients(seed):
     mask[0, 0] = True
     other = np.where(mask, batch.targets, rng.integers(0, K, mask.shape)).astype(np.int32)
     trainer = trainer_of(model_of(layers=1))
-    found = [trainer.gradients(trainer.put(Batch(batch.inputs, targets, mask))) for targets in (batch.targets, other)]
+    found = [
+        trainer.gradients(trainer.put(Batch(batch.inputs, targets, mask)))
+        for targets in (batch.targets, other)
+    ]
     assert found[0].loss == found[1].loss
     np.testing.assert_array_equal(flat(found[0].parameters), flat(found[1].parameters))
     last = np.flatnonzero(mask.any(axis=1))[-1]
@@ -124,13 +135,22 @@ def test_everything_given_back_has_the_trainers_dtype(dtype):
     trainer = trainer_of(dtype=dtype)
     batch = trainer.put(batch_of())
     gradients, result = trainer.gradients(batch), trainer.train_step(batch)
-    arrays = [*gradients.parameters.values(), gradients.hidden, trainer.outputs(batch), *trainer.state()]
-    assert {array.dtype for array in [*arrays, *trainer.parameters().values(), result.loss]} == {np.dtype(dtype)}
+    arrays = [
+        *gradients.parameters.values(),
+        gradients.hidden,
+        trainer.outputs(batch),
+        *trainer.state(),
+    ]
+    assert {array.dtype for array in [*arrays, *trainer.parameters().values(), result.loss]} == {
+        np.dtype(dtype)
+    }
 
 
 @each_cell
 def test_float32_stays_float32_inside_the_time_loop(cell, monkeypatch):
-    cell = type("ThirdParty", (type(cell),), {})()  # the harness's own cells have loops that never call ``step``
+    cell = type(
+        "ThirdParty", (type(cell),), {}
+    )()  # the harness's own cells have loops that never call ``step``
     seen = set()
 
     def watched(name):
@@ -138,7 +158,11 @@ def test_float32_stays_float32_inside_the_time_loop(cell, monkeypatch):
 
         def call(self, ops, *arguments):
             result = original(self, ops, *arguments)
-            parts = [part for item in (*arguments, *result) for part in (item if isinstance(item, tuple) else (item,))]
+            parts = [
+                part
+                for item in (*arguments, *result)
+                for part in (item if isinstance(item, tuple) else (item,))
+            ]
             seen.update(part.dtype for part in parts if not isinstance(part, float))
             return result
 
@@ -261,7 +285,11 @@ def test_cross_entropy_of_huge_logits_is_finite():
 def test_gathered_tokens_equal_one_hot_products(tokens, seed):
     rng = np.random.default_rng(seed)
     ids, one_hot = np.array(tokens), np.eye(10)[tokens]
-    weight, bias, d_zx = rng.normal(size=(6, 10)), rng.normal(size=6), rng.normal(size=(len(ids), 6))
+    weight, bias, d_zx = (
+        rng.normal(size=(6, 10)),
+        rng.normal(size=6),
+        rng.normal(size=(len(ids), 6)),
+    )
     gathered, gradient = np.empty((len(ids), 6)), np.empty((6, 10))
     input_product(ids, weight, bias, gathered)
     input_weight_gradient(ids, d_zx, gradient)
@@ -287,7 +315,11 @@ def test_parameters_that_do_not_fit_are_refused():
 
 def test_the_backend_says_what_it_is():
     (backend,) = harness_backends()
-    assert (backend.name, backend.variants(LSTM())[0], backend.devices()) == ("numpy", "vectorised", ("cpu",))
+    assert (backend.name, backend.variants(LSTM())[0], backend.devices()) == (
+        "numpy",
+        "vectorised",
+        ("cpu",),
+    )
     assert isinstance(backend.availability(), Available)
     assert backend.versions()["numpy"] == np.__version__
     assert backend.variants(LSTM())[1] == "loop"

@@ -51,7 +51,11 @@ PAIRS = [
     for name, cell in CELLS.items()
     if engine.partition(":")[2] in backend.variants(cell)
 ]
-EQUAL = [(engine, name) for engine, name in PAIRS if not PEERS[engine].deviation(CELLS[name], engine.partition(":")[2])]
+EQUAL = [
+    (engine, name)
+    for engine, name in PAIRS
+    if not PEERS[engine].deviation(CELLS[name], engine.partition(":")[2])
+]
 
 
 class TestFlaxLinen(BackendConformance):
@@ -101,12 +105,16 @@ def weights_of(model):
 
 def batch_of(steps=6):
     rng = np.random.default_rng(1)
-    return Batch(rng.normal(size=(steps, B, D)), rng.integers(0, K, (steps, B)), np.ones((steps, B), bool))
+    return Batch(
+        rng.normal(size=(steps, B, D)), rng.integers(0, K, (steps, B)), np.ones((steps, B), bool)
+    )
 
 
 def trainer_of(engine, model, dtype="float64", optimizer=None):
     variant = engine.partition(":")[2]
-    return PEERS[engine].trainer(model, optimizer or Optimizer(), weights_of(model), Execution(variant, dtype=dtype))
+    return PEERS[engine].trainer(
+        model, optimizer or Optimizer(), weights_of(model), Execution(variant, dtype=dtype)
+    )
 
 
 def point(steps, batch, hidden, layers, *, masked, inputs, dtype):
@@ -143,7 +151,9 @@ def sigmoid(x):
 
 def reset_first(parameters, x, h):
     """haiku.GRU, as its deviation says."""
-    (w_r, w_z, w_n), (u_r, u_z, u_n) = (np.split(parameters[name], 3) for name in ("weight_ih_l0", "weight_hh_l0"))
+    (w_r, w_z, w_n), (u_r, u_z, u_n) = (
+        np.split(parameters[name], 3) for name in ("weight_ih_l0", "weight_hh_l0")
+    )
     b_r, b_z, b_n = np.split(parameters["bias_ih_l0"] + parameters["bias_hh_l0"], 3)
     r, z = sigmoid(x @ w_r.T + h @ u_r.T + b_r), sigmoid(x @ w_z.T + h @ u_z.T + b_z)
     return (1 - z) * np.tanh(x @ w_n.T + (r * h) @ u_n.T + b_n) + z * h
@@ -152,7 +162,10 @@ def reset_first(parameters, x, h):
 def no_recurrent_bias(parameters, x, h):
     """flax.nnx.GRUCell, as its deviation says."""
     zx = x @ parameters["weight_ih_l0"].T + parameters["bias_ih_l0"] + parameters["bias_hh_l0"]
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = np.split(zx, 3, -1), np.split(h @ parameters["weight_hh_l0"].T, 3, -1)
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = (
+        np.split(zx, 3, -1),
+        np.split(h @ parameters["weight_hh_l0"].T, 3, -1),
+    )
     r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
     return (1 - z) * np.tanh(x_n + r * h_n) + z * h
 
@@ -179,7 +192,9 @@ def test_a_deviating_cell_computes_what_its_deviation_says(engine):
 def test_a_deviating_cell_has_other_gradients_than_the_reference(engine):
     model, batch = model_of(GRU()), batch_of()
     trainer = trainer_of(engine, model)
-    reference = NumpyBackend().trainer(model, Optimizer(), weights_of(model), Execution("vectorised", dtype="float64"))
+    reference = NumpyBackend().trainer(
+        model, Optimizer(), weights_of(model), Execution("vectorised", dtype="float64")
+    )
     found, expected = (one.gradients(one.put(batch)).parameters for one in (trainer, reference))
     for name in ("weight_ih_l0", "weight_hh_l0", "bias_hh_l0"):
         assert np.max(np.abs(found[name] - expected[name])) > 1e-3 * np.max(np.abs(expected[name]))
@@ -217,7 +232,9 @@ def test_a_cell_that_the_library_lacks_is_unsupported(backend, cell):
     variant = backend.variants(LSTM())[0]
     trial = Trial(backend=backend.name, variant=variant, task="copy", cell=cell.name, length=3)
     reason = backend.why_unsupported(model_of(cell), trial)
-    assert reason.startswith(f"{backend.title} has no cell that computes {cell.name}; the harness runs")
+    assert reason.startswith(
+        f"{backend.title} has no cell that computes {cell.name}; the harness runs"
+    )
     with pytest.raises(UnsupportedError, match=f"no cell that computes {cell.name}"):
         backend.trainer(model_of(cell), Optimizer(), weights_of(model_of(cell)), Execution(variant))
 
@@ -238,7 +255,9 @@ def test_a_peer_says_what_it_needs(monkeypatch, backend):
     first, distribution = next(iter(backend.libraries.items()))
     assert backend.versions()[distribution]
     found = peer_module.find_spec
-    monkeypatch.setattr(peer_module, "find_spec", lambda name: None if name == first else found(name))
+    monkeypatch.setattr(
+        peer_module, "find_spec", lambda name: None if name == first else found(name)
+    )
     missing = backend.availability()
     assert isinstance(missing, Missing)
     assert missing.reason == f"{distribution} is not installed"

@@ -12,7 +12,9 @@ from harness.cells import GRU, LSTM
 from harness.contract import Inputs, Model, Trial
 from harness_keras import KerasJaxBackend, KerasTorchBackend
 
-missing = [name for name in ("keras", "torch", "jax") if find_spec(name) is None]  # importing would choose an engine
+missing = [
+    name for name in ("keras", "torch", "jax") if find_spec(name) is None
+]  # importing would choose an engine
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 CHECK = "import sys\nfrom harness.cli.main import main\nsys.exit(main(sys.argv[1:]))"
@@ -36,13 +38,17 @@ except UnsupportedError as error:
 
 
 def python(code, *arguments, **variables):
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"} | variables
+    environment = {
+        name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"
+    } | variables
     command = [sys.executable, "-W", "error", "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.mark.timeout(900)  # three hundred time steps, eagerly
-@pytest.mark.parametrize(("cell", "grid"), [("rnn", "none"), ("rnn_relu", "none"), ("lstm", "cover"), ("gru", "cover")])
+@pytest.mark.parametrize(
+    ("cell", "grid"), [("rnn", "none"), ("rnn_relu", "none"), ("lstm", "cover"), ("gru", "cover")]
+)
 def test_keras_on_torch_conforms(cell, grid):
     done = python(CHECK, "check", "--backend", "keras-torch", "--cell", cell, "--grid", grid)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,7 +63,9 @@ def test_keras_on_jax_conforms(cell):
     assert "checks ok" in done.stdout
 
 
-@pytest.mark.parametrize("classes", [(KerasTorchBackend, KerasJaxBackend), (KerasJaxBackend, KerasTorchBackend)])
+@pytest.mark.parametrize(
+    "classes", [(KerasTorchBackend, KerasJaxBackend), (KerasJaxBackend, KerasTorchBackend)]
+)
 def test_one_process_has_one_engine_and_says_so(classes):
     names = ", ".join(backend.__name__ for backend in classes)
     done = python(ONE_ENGINE.replace("CLASSES", f"({names})"))
@@ -69,17 +77,23 @@ def test_one_process_has_one_engine_and_says_so(classes):
     )
 
 
-@pytest.mark.parametrize("backend", [KerasTorchBackend(), KerasJaxBackend()], ids=lambda backend: backend.name)
+@pytest.mark.parametrize(
+    "backend", [KerasTorchBackend(), KerasJaxBackend()], ids=lambda backend: backend.name
+)
 def test_a_worker_is_told_its_engine(backend):
     variables = backend.environment(2)
     assert variables["KERAS_BACKEND"] == backend.engine
     assert variables.get("NPROC") == (None if backend.engine == "torch" else "2")
 
 
-@pytest.mark.parametrize("backend", [KerasTorchBackend(), KerasJaxBackend()], ids=lambda backend: backend.name)
+@pytest.mark.parametrize(
+    "backend", [KerasTorchBackend(), KerasJaxBackend()], ids=lambda backend: backend.name
+)
 def test_keras_has_no_float64_and_the_core_s_gru(backend):
     assert backend.dtypes("cpu") == ("float32",)
     model = Model(LSTM(), Inputs("token", 5), 4, 1, 5, "cross_entropy")
-    trial = Trial(backend=backend.name, variant="layers", task="copy", cell="lstm", length=3, dtype="float64")
+    trial = Trial(
+        backend=backend.name, variant="layers", task="copy", cell="lstm", length=3, dtype="float64"
+    )
     assert "round float64 to float32" in backend.why_unsupported(model, trial)
     assert backend.deviation(GRU(), "layers") is None

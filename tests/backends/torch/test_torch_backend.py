@@ -59,7 +59,11 @@ def model_of(cell=None, dropout=0.0, kind="real"):
 
 def batch_of(kind="real"):
     rng = np.random.default_rng(1)
-    inputs = rng.normal(size=(T, B, D)) if kind == "real" else rng.integers(0, D, (T, B)).astype(np.int32)
+    inputs = (
+        rng.normal(size=(T, B, D))
+        if kind == "real"
+        else rng.integers(0, D, (T, B)).astype(np.int32)
+    )
     return Batch(inputs, rng.integers(0, K, (T, B)).astype(np.int32), np.ones((T, B), bool))
 
 
@@ -71,7 +75,10 @@ def weights_of(model):
 def trainer_of(model=None, variant="fused", weights=None, **execution):
     model = model or model_of()
     return TorchBackend().trainer(
-        model, Optimizer(), weights or weights_of(model), Execution(variant, **{"dtype": "float64"} | execution)
+        model,
+        Optimizer(),
+        weights or weights_of(model),
+        Execution(variant, **{"dtype": "float64"} | execution),
     )
 
 
@@ -131,9 +138,13 @@ def test_the_parameters_are_those_of_torch_nn(cell, variant, kind):
     module = MODULES[cell.name]().double()
     module.load_state_dict(weights)
     inputs = batch.inputs if kind == "real" else np.eye(D)[batch.inputs]
-    expected = torch.nn.functional.linear(module(torch.tensor(inputs))[0], *readout).detach().numpy()
+    expected = (
+        torch.nn.functional.linear(module(torch.tensor(inputs))[0], *readout).detach().numpy()
+    )
     trainer = trainer_of(model, variant)
-    np.testing.assert_allclose(trainer.outputs(trainer.put(batch)), expected, rtol=0, atol=SAME_OPERATIONS)
+    np.testing.assert_allclose(
+        trainer.outputs(trainer.put(batch)), expected, rtol=0, atol=SAME_OPERATIONS
+    )
 
 
 def test_library_gives_its_own_module_s_gradients(monkeypatch):
@@ -143,7 +154,9 @@ def test_library_gives_its_own_module_s_gradients(monkeypatch):
     honest = trainer.gradients(batch)
     module = trainer._network.stack._module
     monkeypatch.setattr(
-        module, "forward", lambda *arguments: type(module).forward(module, arguments[0] * 2, arguments[1])
+        module,
+        "forward",
+        lambda *arguments: type(module).forward(module, arguments[0] * 2, arguments[1]),
     )
     tampered = trainer.gradients(batch)
     assert tampered.loss != honest.loss
@@ -228,7 +241,9 @@ def test_a_gpu_computes_the_same(variant):
         pytest.skip("no NVIDIA GPU here")
     model = model_of(kind="token")
     found, expected = (trainer_of(model, variant, device=device) for device in ("cuda", "cpu"))
-    one, other = (trainer.gradients(trainer.put(batch_of("token"))) for trainer in (found, expected))
+    one, other = (
+        trainer.gradients(trainer.put(batch_of("token"))) for trainer in (found, expected)
+    )
     for name, array in other.parameters.items():
         np.testing.assert_allclose(one.parameters[name], array, rtol=0, atol=ON_ANOTHER_DEVICE)
     np.testing.assert_allclose(one.hidden, other.hidden, rtol=0, atol=ON_ANOTHER_DEVICE)

@@ -33,7 +33,9 @@ CASE = Case(3, batch=4)
 
 def trainer_of(case=CASE, **execution):
     model, parameters = case.model(LSTM()), case.parameters(LSTM())
-    return TorchBackend().trainer(model, Optimizer(), parameters, Execution("fused", **({"devices": 2} | execution)))
+    return TorchBackend().trainer(
+        model, Optimizer(), parameters, Execution("fused", **({"devices": 2} | execution))
+    )
 
 
 def test_arrays_of_any_shape_and_order_arrive_as_they_were():
@@ -59,10 +61,17 @@ def test_arrays_of_any_shape_and_order_arrive_as_they_were():
 
 def test_a_model_is_made_again_from_its_description():
     model = Model(LSTM(), Inputs("real", 2), 4, 2, 3, "squared_error", 0.5)
-    rule, execution = Optimizer("sgd", learning_rate=0.1, clip_norm=1.0), Execution("loop", checkpoint=3, devices=2)
+    rule, execution = (
+        Optimizer("sgd", learning_rate=0.1, clip_norm=1.0),
+        Execution("loop", checkpoint=3, devices=2),
+    )
     found, *others = remade(described(model, rule, execution))
     assert others == [rule, execution]
-    assert (found.parameter_shapes(), found.dropout, found.loss) == (model.parameter_shapes(), 0.5, "squared_error")
+    assert (found.parameter_shapes(), found.dropout, found.loss) == (
+        model.parameter_shapes(),
+        0.5,
+        "squared_error",
+    )
     assert type(found.cell) is LSTM
 
 
@@ -72,7 +81,11 @@ def test_a_cell_that_no_other_process_can_make_is_refused():
 
     assert isinstance(Local(), Cell)
     with pytest.raises(UnsupportedError, match="Local cannot be made again in another process"):
-        described(Model(Local(), Inputs("real", 2), 4, 1, 3, "squared_error"), Optimizer(), Execution("loop"))
+        described(
+            Model(Local(), Inputs("real", 2), 4, 1, 3, "squared_error"),
+            Optimizer(),
+            Execution("loop"),
+        )
 
 
 @pytest.mark.parametrize(

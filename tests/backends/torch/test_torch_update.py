@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'rnn-harness[torch]'")
+torch = pytest.importorskip(
+    "torch", reason="torch is not installed: pip install 'rnn-harness[torch]'"
+)
 
 from harness_torch.update import SMALL, _norm  # noqa: E402
 

@@ -32,10 +32,16 @@ from harness_torch.variants import fastest  # noqa: E402
 BACKEND = TorchBackend()
 EXACT = 1e-12  # float64: a few hundred roundings of numbers near 1, in another order
 CELLS = [RNN(), ReluRNN(), LSTM(), GRU(), MinGRU(), MinLSTM()]
-EAGER = [(cell, variant) for cell in CELLS for variant in BACKEND.variants(cell) if variant != "compiled"]
-needs_compiler = pytest.mark.skipif("compiled" in BACKEND.missing_variants(), reason="torch.compile needs a compiler")
+EAGER = [
+    (cell, variant) for cell in CELLS for variant in BACKEND.variants(cell) if variant != "compiled"
+]
+needs_compiler = pytest.mark.skipif(
+    "compiled" in BACKEND.missing_variants(), reason="torch.compile needs a compiler"
+)
 
-each_variant = pytest.mark.parametrize(("cell", "variant"), EAGER, ids=[f"{c.name}-{v}" for c, v in EAGER])
+each_variant = pytest.mark.parametrize(
+    ("cell", "variant"), EAGER, ids=[f"{c.name}-{v}" for c, v in EAGER]
+)
 
 
 def model_of(cell, *, layers=2, kind="token", hidden=4, dropout=0.0):
@@ -45,7 +51,9 @@ def model_of(cell, *, layers=2, kind="token", hidden=4, dropout=0.0):
 
 def weights_of(model):
     rng, scale = np.random.default_rng(0), model.hidden**-0.5
-    return {name: rng.uniform(-scale, scale, shape) for name, shape in model.parameter_shapes().items()}
+    return {
+        name: rng.uniform(-scale, scale, shape) for name, shape in model.parameter_shapes().items()
+    }
 
 
 def batch_of(model, steps, size=3, *, carry=False):
@@ -53,14 +61,24 @@ def batch_of(model, steps, size=3, *, carry=False):
     mask = rng.random((steps, size)) < 0.6
     mask[-1] = True
     token = model.inputs.kind == "token"
-    inputs = rng.integers(0, 5, (steps, size)).astype(np.int32) if token else rng.normal(size=(steps, size, 5))
-    targets = rng.integers(0, 3, (steps, size)).astype(np.int32) if token else rng.normal(size=(steps, size, 3))
+    inputs = (
+        rng.integers(0, 5, (steps, size)).astype(np.int32)
+        if token
+        else rng.normal(size=(steps, size, 5))
+    )
+    targets = (
+        rng.integers(0, 3, (steps, size)).astype(np.int32)
+        if token
+        else rng.normal(size=(steps, size, 3))
+    )
     return Batch(inputs, targets, mask, carry)
 
 
 def trainer_of(model, variant, optimizer=None, **execution):
     execution = Execution(variant, **{"dtype": "float64"} | execution)
-    return BACKEND.trainer(model, optimizer or Optimizer("sgd", learning_rate=0.1), weights_of(model), execution)
+    return BACKEND.trainer(
+        model, optimizer or Optimizer("sgd", learning_rate=0.1), weights_of(model), execution
+    )
 
 
 def everything(trainer, batch, state=None):
@@ -69,7 +87,11 @@ def everything(trainer, batch, state=None):
     trainer.load_state(state)
     gradients = trainer.gradients(on_device)
     found = {f"gradient of {name}": array for name, array in gradients.parameters.items()}
-    found |= {"hidden": gradients.hidden, "loss": gradients.loss, "outputs": trainer.outputs(on_device)}
+    found |= {
+        "hidden": gradients.hidden,
+        "loss": gradients.loss,
+        "outputs": trainer.outputs(on_device),
+    }
     found |= {"state after outputs": np.stack(trainer.state())}
     trainer.load_state(state)
     step = trainer.train_step(on_device)
@@ -144,7 +166,9 @@ def test_a_chunk_draws_the_same_dropout_masks_when_it_is_run_again(variant, monk
     before = len(seen)
     trainer.train_step(trainer.put(batch_of(trainer._model, 12)))
     for old in (first, second, third):
-        assert not torch.equal(seen[before], old), "the second training step must draw masks of its own"
+        assert not torch.equal(seen[before], old), (
+            "the second training step must draw masks of its own"
+        )
 
 
 @pytest.mark.parametrize("variant", ["library", "fused", "loop"])
@@ -161,7 +185,9 @@ def test_checkpoints_run_no_more_than_a_chunk_at_once(variant, monkeypatch):
     batch = trainer.put(batch_of(trainer._model, 100))
     trainer.train_step(batch)
     trainer.outputs(batch)
-    assert lengths == [10] * (19 + 10)  # nine forwards alone, ten with their reverse; ten for the outputs
+    assert lengths == [10] * (
+        19 + 10
+    )  # nine forwards alone, ten with their reverse; ten for the outputs
 
 
 @pytest.mark.parametrize("kind", ["token", "real"])
@@ -170,7 +196,9 @@ def test_a_graph_computes_each_batch_that_is_copied_into_it(kind):
     model = model_of(LSTM(), kind=kind)
     trainer, expected = trainer_of(model, "fused"), trainer_of(model, "fused")
     first = trainer.put(batch_of(model, 6))
-    graph = graph_module.GraphedGradients(trainer._network, first, trainer._start(first), capture=run_again)
+    graph = graph_module.GraphedGradients(
+        trainer._network, first, trainer._start(first), capture=run_again
+    )
     state = tuple(torch.full((2, 3, 4), 0.5, dtype=torch.float64) for _ in "hc")
     other = batch_of(model, 6, carry=True)
     other.inputs[:] = other.inputs[::-1].copy()
@@ -214,11 +242,19 @@ def test_a_cuda_graph_trains_as_without_it():
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU here")
     model = model_of(LSTM())
-    graphed, plain = trainer_of(model, "fused", device="cuda"), trainer_of(model, "fused", device="cuda")
+    graphed, plain = (
+        trainer_of(model, "fused", device="cuda"),
+        trainer_of(model, "fused", device="cuda"),
+    )
     plain._wants_graph = False
     for _ in range(3):
-        losses = [float(one.train_step(one.put(batch_of(model, 6, carry=True))).loss) for one in (graphed, plain)]
-        assert losses[0] == pytest.approx(losses[1], abs=1e-10)  # atomic additions come in any order
+        losses = [
+            float(one.train_step(one.put(batch_of(model, 6, carry=True))).loss)
+            for one in (graphed, plain)
+        ]
+        assert losses[0] == pytest.approx(
+            losses[1], abs=1e-10
+        )  # atomic additions come in any order
     assert graphed._captured is not None
 
 
@@ -254,9 +290,13 @@ def test_the_scan_bears_decays_of_zero_and_one_at_any_length(steps):
 @pytest.mark.parametrize(("cell", "variant"), [pair for pair in EAGER if pair[1] != "native"])
 def test_bfloat16_agrees_within_its_rounding(cell, variant):
     model, execution = model_of(cell, hidden=32), Execution(variant, dtype="bfloat16")
-    parity = measure_parity(BACKEND, _Loop(), model, weights_of(model), batch_of(model, 50), execution)
+    parity = measure_parity(
+        BACKEND, _Loop(), model, weights_of(model), batch_of(model, 50), execution
+    )
     assert parity.passed, str(parity)
-    assert max(parity.tolerances.values()) <= 0.25  # ten times rounding is more than that at this length
+    assert (
+        max(parity.tolerances.values()) <= 0.25
+    )  # ten times rounding is more than that at this length
     trainer = BACKEND.trainer(model, Optimizer(learning_rate=1e-2), weights_of(model), execution)
     batch = trainer.put(batch_of(model, 50))
     losses = [float(trainer.train_step(batch).loss) for _ in range(10)]
@@ -313,9 +353,14 @@ def test_compiled_equals_the_loop_and_compiles_once_for_all_lengths():
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_the_default_is_what_was_measured_fastest_where_there_is_no_kernel_in_c(cell, sizes, variant):
+def test_the_default_is_what_was_measured_fastest_where_there_is_no_kernel_in_c(
+    cell, sizes, variant
+):
     trial = Trial(backend="torch", variant="loop", task="copy", cell=cell.name, **sizes)
-    assert fastest(cell, trial, [name for name in BACKEND.variants(cell) if name != "native"]) == variant
+    assert (
+        fastest(cell, trial, [name for name in BACKEND.variants(cell) if name != "native"])
+        == variant
+    )
     assert variant in BACKEND.variants(cell)
 
 

@@ -81,7 +81,10 @@ class FaultyTrainer(NumpyTrainer):
 
     def ranks(self):
         found = [Rank("cpu", 1, float(rank * self.steps)) for rank in range(1, self.devices + 1)]
-        wrong = {"rank_lost": found[1:], "rank_threads": [replace(rank, threads=7) for rank in found]}
+        wrong = {
+            "rank_lost": found[1:],
+            "rank_threads": [replace(rank, threads=7) for rank in found],
+        }
         return tuple(wrong.get(self.fault, found)) if self.devices > 1 else ()
 
     def lazy(self, batch):
@@ -107,15 +110,15 @@ class FaultyTrainer(NumpyTrainer):
 
 
 def hang(result):
-    stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True, stdout=subprocess.PIPE)
+    stubborn = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], start_new_session=True, stdout=subprocess.PIPE
+    )
     assert stubborn.stdout.readline() == b"ready\n"
     leave_child(result, stubborn.pid)
     time.sleep(1000)
 
 
-STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
-)
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
 
 
 def eat(result):
@@ -210,10 +213,15 @@ class Faulty(NumpyBackend):
         )
 
     def devices(self):
-        return ("cpu", "card")  # the second is none: it computes where the first does, and says otherwise
+        return (
+            "cpu",
+            "card",
+        )  # the second is none: it computes where the first does, and says otherwise
 
     def deviation(self, cell, variant):
-        return "the forget gate is missing" if variant == "inexact" and cell.name == "lstm" else None
+        return (
+            "the forget gate is missing" if variant == "inexact" and cell.name == "lstm" else None
+        )
 
     def why_unsupported(self, model, trial):
         if path := os.environ.get("FAULTY_DIARY"):  # who measures what, for tests that kill

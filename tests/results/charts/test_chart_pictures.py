@@ -40,7 +40,9 @@ def pixels(png):
     while place < len(png):
         (length,) = struct.unpack(">I", png[place : place + 4])
         kind, content = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
-        assert struct.unpack(">I", png[place + 8 + length : place + 12 + length]) == (zlib.crc32(kind + content),)
+        assert struct.unpack(">I", png[place + 8 + length : place + 12 + length]) == (
+            zlib.crc32(kind + content),
+        )
         packed += content if kind == b"IDAT" else b""
         place += 12 + length
     assert kind == b"IEND"
@@ -58,7 +60,9 @@ def store(tmp_path):
 
 
 def report(*arguments):
-    return CliRunner().invoke(cli, ["report", *map(str, arguments)], catch_exceptions=True, standalone_mode=False)
+    return CliRunner().invoke(
+        cli, ["report", *map(str, arguments)], catch_exceptions=True, standalone_mode=False
+    )
 
 
 @pytest.mark.parametrize("name", ["loss-curves", "gradient-norm"])
@@ -86,11 +90,17 @@ def test_losses_that_are_close_have_ticks_that_differ_and_no_mark_covers_another
     assert len(labels) == len(set(labels))
     assert "✓" not in texts(svg)
     points = re.findall(r'<path[^>]*aria-roledescription="point"[^>]*>', svg)
-    assert sorted(bool(re.search(' fill="#', point)) for point in points) == [False, True]  # hollow, and solved
+    assert sorted(bool(re.search(' fill="#', point)) for point in points) == [
+        False,
+        True,
+    ]  # hollow, and solved
 
 
 def test_words_stand_below_all_points_of_their_panel():
-    svg = drawn("loss", [make(loss_validation=loss, length=n) for n, loss in ((10, 0.1), (20, 1e-3), (40, 1e-4))])
+    svg = drawn(
+        "loss",
+        [make(loss_validation=loss, length=n) for n, loss in ((10, 0.1), (20, 1e-3), (40, 1e-4))],
+    )
     points = re.findall(r'translate\([\d.]+,([\d.]+)\)" d="M', svg)
     (words,) = re.findall(r'translate\(5,([\d.]+)\)"[^>]*>floor: 0', svg)
     assert max(map(float, points)) < float(words) - 10
@@ -108,15 +118,24 @@ def test_packing_changes_no_pixel():
     import vl_convert
 
     chart = chart_of(sweep(), "loss")
-    loose, packed = vl_convert.vegalite_to_png(chart.to_dict(), scale=1), picture(chart, "png", scale=1)
+    loose, packed = (
+        vl_convert.vegalite_to_png(chart.to_dict(), scale=1),
+        picture(chart, "png", scale=1),
+    )
     assert len(packed) < len(loose)
     assert pixels(packed) == pixels(loose)
 
 
 def test_hostile_words_stay_words():
-    records = [make("jax:scan", trial={"task_options": {"note": text}}) for text in (HOSTILE, "plain")]
+    records = [
+        make("jax:scan", trial={"task_options": {"note": text}}) for text in (HOSTILE, "plain")
+    ]
     svg = picture(chart_of(records, "throughput"), "svg")
-    assert not [node.tag for node in ET.fromstring(svg).iter() if node.tag in (f"{SVG}script", f"{SVG}image")]
+    assert not [
+        node.tag
+        for node in ET.fromstring(svg).iter()
+        if node.tag in (f"{SVG}script", f"{SVG}image")
+    ]
     assert any("<img src=x onerror=alert(1)>" in text for text in texts(svg))
 
 
@@ -149,7 +168,9 @@ def test_the_command_line_writes_a_picture_into_a_pipe(store):
         (["-f", "png", "--chart", "loss", "--relative", "numpy:loop"], "leave one of them out"),
     ],
 )
-def test_options_that_do_not_go_together_are_told_before_anything_is_read(arguments, message, tmp_path):
+def test_options_that_do_not_go_together_are_told_before_anything_is_read(
+    arguments, message, tmp_path
+):
     result = report(tmp_path / "missing.sqlite", *arguments)
     assert message in str(getattr(result.exception, "message", result.exception))
 

@@ -15,7 +15,15 @@ from harness.contract import UnavailableError, UnknownNameError, UsageError
 from harness.contract.records.record import HORIZON_FRACTION
 from harness.measure.proof.flow import _horizon
 from harness_results.charts import all_charts, chart_of, theme
-from harness_results.charts.data import MOST_ROWS, Rows, buckets, ends, in_turns, spread, whole_lines
+from harness_results.charts.data import (
+    MOST_ROWS,
+    Rows,
+    buckets,
+    ends,
+    in_turns,
+    spread,
+    whole_lines,
+)
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.results import Results
 from harness_results.study.scaling import scaling
@@ -27,7 +35,19 @@ from harness_results.study.theory import decay_at_start
 
 alt = pytest.importorskip("altair")
 NAMES = list(all_charts())
-COMMON = {"task", "cell", "backend", "engine", "length", "network", "series", "part", "panel", "order", "level"}
+COMMON = {
+    "task",
+    "cell",
+    "backend",
+    "engine",
+    "length",
+    "network",
+    "series",
+    "part",
+    "panel",
+    "order",
+    "level",
+}
 
 
 def rows(name, records=None, part="measured"):
@@ -55,13 +75,19 @@ def datasets(specification):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_chart_is_a_valid_specification_with_one_named_dataset(name):
-    specification = chart_of(sweep(), name).to_dict(validate=True)  # against the schema of Vega-Lite
+    specification = chart_of(sweep(), name).to_dict(
+        validate=True
+    )  # against the schema of Vega-Lite
     (data,) = datasets(specification)
     assert "datasets" not in specification
     assert data["name"] == "rows"
     assert json.loads(json.dumps(data["values"], allow_nan=False)) == data["values"]
     assert all(set(row) >= COMMON for row in data["values"])
-    assert all(not isinstance(value, dict | list | tuple) for row in data["values"] for value in row.values())
+    assert all(
+        not isinstance(value, dict | list | tuple)
+        for row in data["values"]
+        for value in row.values()
+    )
     assert specification["title"]["text"] == all_charts()[name].title
 
 
@@ -91,7 +117,14 @@ def test_the_charts_stand_in_the_order_of_the_page():
     ("name", "columns"),
     [
         ("loss", {"y": "loss_validation", "ratio": "loss_ratio"}),
-        ("throughput", {"y": "tokens_per_second", "low": "tokens_per_second_low", "high": "tokens_per_second_high"}),
+        (
+            "throughput",
+            {
+                "y": "tokens_per_second",
+                "low": "tokens_per_second_low",
+                "high": "tokens_per_second_high",
+            },
+        ),
         ("step-time", {"y": "step_seconds_median"}),
         ("gradient-horizon", {"y": "gradient_horizon", "decay": "gradient_decay"}),
         ("memory", {"y": "peak_memory_bytes"}),
@@ -103,7 +136,9 @@ def test_what_is_drawn_against_the_length_is_the_figure_of_each_record(name, col
     assert len(found) == len(records)
     for record in records:
         row = found[key(record)]
-        assert {drawn: row[drawn] for drawn in columns} == {d: record.figures[name] for d, name in columns.items()}
+        assert {drawn: row[drawn] for drawn in columns} == {
+            d: record.figures[name] for d, name in columns.items()
+        }
         assert row["backend"] == record.trial.backend
 
 
@@ -115,7 +150,11 @@ def test_what_did_not_end_well_has_no_loss_speed_memory_and_horizon_but_its_pari
 
 
 def test_numbers_of_numpy_are_numbers_and_what_is_not_finite_is_left_out():
-    figures = {"parity_error": np.float32(0.5), "loss_validation": math.inf, "peak_memory_bytes": np.int64(7)}
+    figures = {
+        "parity_error": np.float32(0.5),
+        "loss_validation": math.inf,
+        "peak_memory_bytes": np.int64(7),
+    }
     assert [row["y"] for row in rows("parity", [make(**figures)])] == [0.5]
     assert json.dumps([row["y"] for row in rows("memory", [make(**figures)])]) == "[7.0]"
     assert not rows("loss", [make(**figures)])
@@ -133,13 +172,17 @@ def test_baseline_and_floor_are_those_of_the_table():
 
 def test_solved_and_beyond_are_marked():
     assert {row["cell"]: row["mark"] for row in rows("loss")} == {"lstm": "✓", "rnn": None}
-    assert {row["cell"]: row["mark"] for row in rows("gradient-horizon") if row["length"] == 40} == {
+    assert {
+        row["cell"]: row["mark"] for row in rows("gradient-horizon") if row["length"] == 40
+    } == {
         "lstm": ">",
         "rnn": None,
     }
 
 
-@pytest.mark.parametrize(("part", "fraction"), [("serial", "fraction_of_serial_limit"), ("peak", "fraction_of_peak")])
+@pytest.mark.parametrize(
+    ("part", "fraction"), [("serial", "fraction_of_serial_limit"), ("peak", "fraction_of_peak")]
+)
 def test_the_limits_are_those_of_the_relative_table_as_tokens_per_second(part, fraction):
     records = [one for one in sweep() if one.trial.task == "adding" and one.trial.cell == "lstm"]
     drawn = {row["length"]: row["y"] for row in rows("throughput", records, part)}
@@ -161,8 +204,13 @@ def test_the_fit_of_the_step_time_is_that_of_the_scaling_table():
     assert {(row["task"], row["cell"], row["engine"]) for row in drawn} == set(found)
     for row in drawn:
         one = found[row["task"], row["cell"], row["engine"]]
-        assert (row["a"], row["b"]) == (one.step_overhead_seconds.value, one.time_step_seconds.value)
-        assert row["y"] == pytest.approx(row["a"] + row["b"] * row["at"])  # adding runs T time steps
+        assert (row["a"], row["b"]) == (
+            one.step_overhead_seconds.value,
+            one.time_step_seconds.value,
+        )
+        assert row["y"] == pytest.approx(
+            row["a"] + row["b"] * row["at"]
+        )  # adding runs T time steps
     assert {row["at"] for row in drawn} >= set(LENGTHS)
 
 
@@ -183,7 +231,9 @@ def test_never_and_at_once_stand_at_the_ends_of_the_axis():
     assert [row["label"] for row in rows("compiling", quick, "bottom")] == ["at once"]
 
 
-@pytest.mark.parametrize(("name", "figure"), [("parity", "parity_error"), ("memory", "peak_memory_bytes")])
+@pytest.mark.parametrize(
+    ("name", "figure"), [("parity", "parity_error"), ("memory", "peak_memory_bytes")]
+)
 def test_a_zero_stands_below_the_axis(name, figure):
     assert [row["label"] for row in rows(name, [make(**{figure: 0})], "bottom")] == ["0"]
 
@@ -191,11 +241,16 @@ def test_a_zero_stands_below_the_axis(name, figure):
 def test_gradient_flow_is_a_fraction_of_its_value_at_lag_0():
     record = make(cell="rnn")
     final = record.curves["gradient_flow"]["final"]
-    drawn = [row for row in rows("gradient-flow", [record], "flow") if "after training" in row["panel"]]
+    drawn = [
+        row for row in rows("gradient-flow", [record], "flow") if "after training" in row["panel"]
+    ]
     assert [row["lag"] for row in drawn] == final["lags"]
     for row, norm, low in zip(drawn, final["median"], final["low"], strict=True):
         assert row["norm"] == pytest.approx(norm, rel=1e-5)
-        assert (row["y"], row["low"]) == (pytest.approx(norm / 2, rel=1e-5), pytest.approx(low / 2, rel=1e-5))
+        assert (row["y"], row["low"]) == (
+            pytest.approx(norm / 2, rel=1e-5),
+            pytest.approx(low / 2, rel=1e-5),
+        )
     assert {row["y"] for row in rows("gradient-flow", [record], "gone")} == {0.01}
 
 
@@ -203,10 +258,14 @@ def test_the_flow_of_each_state_is_drawn_as_a_fraction_of_the_whole_at_lag_0():
     record = make()
     final = record.curves["gradient_flow"]["final"]
     whole = {**final, "states": {"h": final["low"], "c": [None, *final["median"][1:]]}}
-    drawn = rows("gradient-flow", [replace(record, curves={"gradient_flow": {"final": whole}})], "state")
+    drawn = rows(
+        "gradient-flow", [replace(record, curves={"gradient_flow": {"final": whole}})], "state"
+    )
     for name, norms in whole["states"].items():
         points = {row["lag"]: row["y"] for row in drawn if row["state"] == name}
-        assert points == {lag: pytest.approx(n / 2, rel=1e-5) for lag, n in enumerate(norms) if n is not None}
+        assert points == {
+            lag: pytest.approx(n / 2, rel=1e-5) for lag, n in enumerate(norms) if n is not None
+        }
     assert not rows("gradient-flow", [record], "state")  # of one state, which is the whole
 
 
@@ -249,7 +308,10 @@ def test_theory_follows_the_cell_and_its_initial_weights(cell, settings, factor)
 
 def test_a_flow_that_is_not_finite_or_of_nothing_is_left_out():
     record = make()
-    broken = {"initial": {**record.curves["gradient_flow"]["initial"], "median": [None] * 20}, "final": None}
+    broken = {
+        "initial": {**record.curves["gradient_flow"]["initial"], "median": [None] * 20},
+        "final": None,
+    }
     assert not rows("gradient-flow", [replace(record, curves={"gradient_flow": broken})], "flow")
 
 
@@ -262,9 +324,14 @@ ODD = [
 def odd_curves(odd):
     flow = make().curves["gradient_flow"]["final"]
     yield {"loss": odd, "gradient_norm": odd, "evaluations": odd, "gradient_flow": odd}
-    yield {"loss": [2.0, 1.0], "evaluations": [{"step": odd, "loss_validation": 1.0}, {"loss_validation": odd}, odd]}
+    yield {
+        "loss": [2.0, 1.0],
+        "evaluations": [{"step": odd, "loss_validation": 1.0}, {"loss_validation": odd}, odd],
+    }
     yield from ({"gradient_flow": {"initial": {**flow, name: odd}, "final": odd}} for name in flow)
-    yield from ({"gradient_flow": {"initial": {k: flow[k] for k in flow if k != name}}} for name in flow)
+    yield from (
+        {"gradient_flow": {"initial": {k: flow[k] for k in flow if k != name}}} for name in flow
+    )
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:20])
@@ -278,7 +345,9 @@ def test_odd_curves_of_a_foreign_store_harm_no_chart(odd):
 
 def test_a_flow_without_quartiles_is_drawn_without_a_band():
     final = make().curves["gradient_flow"]["final"]
-    record = replace(make(), curves={"gradient_flow": {"final": {**final, "low": [], "high": "text"}}})
+    record = replace(
+        make(), curves={"gradient_flow": {"final": {**final, "low": [], "high": "text"}}}
+    )
     drawn = rows("gradient-flow", [record], "flow")
     assert [row["lag"] for row in drawn] == final["lags"]
     assert {(row["low"], row["high"]) for row in drawn} == {(None, None)}
@@ -300,7 +369,10 @@ def test_loss_curves_are_means_of_stretches_and_end_at_the_last_step():
     values = record.curves["loss"]
     means = [sum(values[n : n + 10]) / 10 for n in range(0, 1000, 10)]
     assert [row["y"] for row in drawn] == pytest.approx(means, rel=1e-5)  # six digits
-    assert [(row["step"], row["y"]) for row in rows("loss-curves", [record], "validation")] == [(0, 2.3), (1000, 1e-3)]
+    assert [(row["step"], row["y"]) for row in rows("loss-curves", [record], "validation")] == [
+        (0, 2.3),
+        (1000, 1e-3),
+    ]
 
 
 def test_gradient_norms_keep_their_extremes():
@@ -321,7 +393,10 @@ def test_seeds_share_a_panel_and_no_line():
 
 def test_settings_that_vary_have_panels_of_their_own_on_a_second_line():
     drawn = rows("throughput", [make(trial={"hidden": hidden}) for hidden in (8, 16)])
-    assert [row["panel"] for row in drawn] == ["adding · lstm\nhidden 8", "adding · lstm\nhidden 16"]
+    assert [row["panel"] for row in drawn] == [
+        "adding · lstm\nhidden 8",
+        "adding · lstm\nhidden 16",
+    ]
 
 
 def test_too_many_panels_are_cut_by_whole_lengths_with_a_note():
@@ -360,7 +435,9 @@ def test_what_was_left_out_is_said_and_the_lines_stay_whole():
     assert found.note == "500 of 600 lines are drawn"
     assert len(measured) == MOST_ROWS
     assert len({row["series"] for row in measured}) == 500
-    assert chart_of(many, "throughput").to_dict(validate=False)["title"]["subtitle"][-1] == found.note
+    assert (
+        chart_of(many, "throughput").to_dict(validate=False)["title"]["subtitle"][-1] == found.note
+    )
 
 
 def test_every_network_has_a_curve_before_an_engine_has_its_second():
@@ -373,7 +450,10 @@ def test_every_network_has_a_curve_before_an_engine_has_its_second():
 
 def test_ten_thousand_records_stay_small():
     one = make(steps=200)
-    trials = [one.trial.model_copy(update={"seed": n // 4, "length": 10 * 2 ** (n % 4)}) for n in range(10_000)]
+    trials = [
+        one.trial.model_copy(update={"seed": n // 4, "length": 10 * 2 ** (n % 4)})
+        for n in range(10_000)
+    ]
     many = [replace(one, trial=trial) for trial in trials]
     found = {name: chart.rows(many) for name, chart in all_charts().items()}
     sizes = [len(json.dumps(list(drawn))) for drawn in found.values()]
@@ -384,11 +464,18 @@ def test_ten_thousand_records_stay_small():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_settings_are_text_in_one_place(name):
-    records = [make("jax:scan", trial={"task_options": {"note": text}}) for text in (HOSTILE, "plain")]
+    records = [
+        make("jax:scan", trial={"task_options": {"note": text}}) for text in (HOSTILE, "plain")
+    ]
     specification = chart_of([*records, make("numpy:loop")], name).to_dict(validate=True)
     outside = json.dumps({key: value for key, value in specification.items() if key != "data"})
     assert "onerror" not in outside
-    words = {text for row in specification["data"]["values"] for text in row.values() if isinstance(text, str)}
+    words = {
+        text
+        for row in specification["data"]["values"]
+        for text in row.values()
+        if isinstance(text, str)
+    }
     assert any("onerror" in text for text in words)
     assert not any("\x1b" in text or "\ud800" in text for text in words)
 
@@ -396,14 +483,18 @@ def test_hostile_settings_are_text_in_one_place(name):
 def test_a_chart_without_data_says_why_and_which_have_some():
     record = make(status="failed")
     bare = replace(record, figures={"parity_error": 1e-7, "parity_tolerance": 1e-5}, curves={})
-    with pytest.raises(UsageError, match=r"chart memory has nothing to draw: no trial ended ok .*: parity$"):
+    with pytest.raises(
+        UsageError, match=r"chart memory has nothing to draw: no trial ended ok .*: parity$"
+    ):
         chart_of([bare], "memory")
     with pytest.raises(UsageError, match="No chart of these records has data"):
         chart_of([replace(bare, figures={})], "loss-curves")
 
 
 def test_an_unknown_chart_is_named_with_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"'gradientflow'. Did you mean gradient-flow.*Available: compiling"):
+    with pytest.raises(
+        UnknownNameError, match=r"'gradientflow'. Did you mean gradient-flow.*Available: compiling"
+    ):
         Results(sweep()).chart("gradientflow")
 
 
@@ -417,7 +508,9 @@ def test_a_chart_can_be_dark():
 
 
 def test_an_unknown_scheme_is_named_with_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"scheme 'drak'. Did you mean dark\?.*Available: dark, light"):
+    with pytest.raises(
+        UnknownNameError, match=r"scheme 'drak'. Did you mean dark\?.*Available: dark, light"
+    ):
         Results(sweep()).chart("memory", scheme="drak")
 
 

@@ -24,7 +24,13 @@ from harness_results.store.store import Store
 from harness_results.study.verdicts.floors import Floor, measured_floors
 from harness_results.study.verdicts.multiple import corrected, holm
 from harness_results.study.verdicts.order import interleaved
-from harness_results.study.verdicts.statistics import ALPHA, FAMILY, Effect, compare_speed, enough_launches
+from harness_results.study.verdicts.statistics import (
+    ALPHA,
+    FAMILY,
+    Effect,
+    compare_speed,
+    enough_launches,
+)
 
 HERE = {"cpu": {"model": "one"}, "cores": {"physical": 2}, "python": {"version": "3.11"}}
 STEADY = (1.00, 1.01, 0.99, 1.005, 0.995)
@@ -33,13 +39,21 @@ PROCESSES = itertools.count()  # no two launches that are made here are the same
 
 
 def trial(**fields):
-    return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20} | fields)
+    return Trial(
+        **{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20}
+        | fields
+    )
 
 
-def launches(which=None, factor=1.0, statuses=("ok",) * 5, place="here", environment=None, at=0, **figures):
+def launches(
+    which=None, factor=1.0, statuses=("ok",) * 5, place="here", environment=None, at=0, **figures
+):
     made = []
     for round_, (seconds, status) in enumerate(zip(STEADY, statuses, strict=True)):
-        speed = {"step_seconds_median": factor * seconds, "tokens_per_second": 640 / (factor * seconds)}
+        speed = {
+            "step_seconds_median": factor * seconds,
+            "tokens_per_second": 640 / (factor * seconds),
+        }
         known = {"loss_validation": 0.5, "gradient_norm_max": 2.0, **figures}
         made.append(
             Record(
@@ -66,7 +80,11 @@ def test_launches_that_are_on_both_sides_are_the_same_and_no_evidence(kept):
     seed, other, taken = trial(seed=1), launches(factor=3), launches(factor=2)
     found = compare(taken + launches(seed), [*taken[kept], *launches(seed, factor=1.25)])
     same, slower = found.rows
-    assert (same.verdict, same.effect, same.reason) == ("same", None, "the same launches on both sides")
+    assert (same.verdict, same.effect, same.reason) == (
+        "same",
+        None,
+        "the same launches on both sides",
+    )
     assert slower.verdict == "slower"
     assert found.geometric_mean == pytest.approx(0.8)
     assert verdict(taken, taken[:3] + other[3:]).verdict != "same"
@@ -74,7 +92,12 @@ def test_launches_that_are_on_both_sides_are_the_same_and_no_evidence(kept):
         assert "throughput: 0.800 (n = 1)" in text
         assert "same: the same launches on both sides [" in text
     row, _, suite = map(json.loads, compare_text.to_json_lines(found).splitlines())
-    assert (row["verdict"], row["change"], row["low"], row["interleaved"]) == ("same", None, None, None)
+    assert (row["verdict"], row["change"], row["low"], row["interleaved"]) == (
+        "same",
+        None,
+        None,
+        None,
+    )
     assert suite["suite"]["n"] == 1
 
 
@@ -111,7 +134,10 @@ def test_medians_of_an_earlier_version_are_compared_with_a_note():
 
 
 def test_a_change_below_the_noise_floor_is_not_called():
-    content = {"seconds_per_step_a": [1.0, 1.5, 1.0, 0.6], "seconds_per_step_b": [1.0, 0.7, 1.4, 1.0]}
+    content = {
+        "seconds_per_step_a": [1.0, 1.5, 1.0, 0.6],
+        "seconds_per_step_b": [1.0, 0.7, 1.4, 1.0],
+    }
     floors = measured_floors({"noise/numpy:loop": content, "peak/numpy": 3.0}, 5)
     assert floors["numpy:loop"].measured
     assert floors["numpy:loop"].value > 0.25
@@ -133,12 +159,22 @@ def test_two_engines_are_held_against_the_larger_of_their_noise_floors():
     other = launches(trial(backend="torch", variant="library"))
     floors = {"numpy:loop": Floor(0.02, measured=True), "torch:library": Floor(0.2, measured=True)}
     for sides in ((launches(), other), (other, launches())):
-        assert verdict(*sides, key=same_but("backend", "variant"), floors=floors).floor == floors["torch:library"]
+        assert (
+            verdict(*sides, key=same_but("backend", "variant"), floors=floors).floor
+            == floors["torch:library"]
+        )
 
 
 @pytest.mark.parametrize(("base", "new"), [(10, 5), (5, 10), (5, 5)])
 def test_the_noise_floor_is_that_of_the_side_with_fewer_launches(base, new):
-    known = {"here": {"noise/numpy:loop": {"seconds_per_step_a": [1.0, 1.5, 0.8], "seconds_per_step_b": [1.0, 0.7]}}}
+    known = {
+        "here": {
+            "noise/numpy:loop": {
+                "seconds_per_step_a": [1.0, 1.5, 0.8],
+                "seconds_per_step_b": [1.0, 0.7],
+            }
+        }
+    }
     sides = [Side("", (launches() * 2)[:count], known) for count in (base, new)]
     assert floors_of(*sides) == measured_floors(known["here"], 5)
     assert floors_of(*sides) != measured_floors(known["here"], 10)
@@ -188,7 +224,10 @@ def test_an_interrupted_trial_is_missing_with_the_cure(tmp_path):
 
 
 def test_a_trial_of_which_one_launch_was_interrupted_is_compared_by_the_others():
-    assert verdict(launches(), launches(statuses=("ok",) * 4 + ("interrupted",))).verdict == "cannot_tell"
+    assert (
+        verdict(launches(), launches(statuses=("ok",) * 4 + ("interrupted",))).verdict
+        == "cannot_tell"
+    )
 
 
 def test_trials_without_a_speed_cannot_be_compared():
@@ -230,13 +269,17 @@ def test_the_suite_has_a_geometric_mean_with_its_n():
     ],
 )
 def test_figures_may_get_worse_only_so_far(rule, change, broken):
-    row = verdict(launches(accuracy=0.9), launches(**{"accuracy": 0.9} | change), rules=[read_rule(rule)])
+    row = verdict(
+        launches(accuracy=0.9), launches(**{"accuracy": 0.9} | change), rules=[read_rule(rule)]
+    )
     assert row.regressions == ((rule,) if broken else ())
 
 
 def test_a_throughput_fails_only_where_the_launches_prove_it():
     rule = read_rule("throughput:10%")
-    assert verdict(launches(), launches(factor=1.25), rules=[rule]).regressions == ("throughput:10%",)
+    assert verdict(launches(), launches(factor=1.25), rules=[rule]).regressions == (
+        "throughput:10%",
+    )
     assert verdict(launches(), launches(factor=1.08), rules=[rule]).regressions == ()
     assert verdict(launches()[:2], launches(factor=1.25)[:2], rules=[rule]).regressions == ()
 
@@ -251,7 +294,10 @@ def test_rules_that_mean_nothing_are_refused():
     with pytest.raises(UsageError, match="as a fraction: throughput:5%"):
         read_rule("throughput:0.05")
     assert read_rule("loss_validation:100%").threshold == 1.0
-    for text in ("throughputs:5%", "gradient_decay:5%"):  # neither a smaller nor a larger decay is worse
+    for text in (
+        "throughputs:5%",
+        "gradient_decay:5%",
+    ):  # neither a smaller nor a larger decay is worse
         with pytest.raises(UnknownNameError, match="throughput"):
             read_rule(text)
 
@@ -262,12 +308,17 @@ def test_environments_differ_by_their_stable_facts():
     assert different_facts(launches(), launches()) == []
     (told,) = different_facts(launches(), launches(place="there", environment=elsewhere))
     assert told.startswith("cpu:")
-    assert different_facts(launches(), launches(place="newer", environment=newer), ignored=("python",)) == []
+    assert (
+        different_facts(launches(), launches(place="newer", environment=newer), ignored=("python",))
+        == []
+    )
     assert different_facts(launches(), launches(place="newer", environment=newer))
 
 
 def test_machines_that_differ_in_their_cards_alone_are_told_apart():
-    card, other = ({"gpus": [{"name": name, "driver_version": "1"}]} for name in ("One 80GB", "Two 40GB"))
+    card, other = (
+        {"gpus": [{"name": name, "driver_version": "1"}]} for name in ("One 80GB", "Two 40GB")
+    )
     one = launches(place="one", environment=HERE | card)
     (told,) = different_facts(one, launches(place="two", environment=HERE | other))
     assert told == "cards: ['One 80GB'] against ['Two 40GB']"
@@ -281,7 +332,9 @@ def test_a_trial_measured_on_another_machine_is_seen_although_both_sides_know_bo
     base = launches(short) + launches(long, **elsewhere)
     assert different_facts(base, launches(short) + launches(long, **elsewhere)) == []
     assert different_facts(base, launches(short, **elsewhere) + launches(long))
-    assert different_facts(base, launches(trial(length=40), **elsewhere)) == []  # nothing in common is not compared
+    assert (
+        different_facts(base, launches(trial(length=40), **elsewhere)) == []
+    )  # nothing in common is not compared
 
 
 def store(path, *records, runs=1):
@@ -307,7 +360,9 @@ def base(tmp_path):
     return store(tmp_path / "base.sqlite", *records)
 
 
-def test_a_failing_a_missing_a_slower_and_an_unchanged_trial_get_four_verdicts_and_status_4(base, tmp_path):
+def test_a_failing_a_missing_a_slower_and_an_unchanged_trial_get_four_verdicts_and_status_4(
+    base, tmp_path
+):
     failing = launches(trial(length=20), statuses=BROKEN)
     slower, unchanged = launches(trial(length=40), factor=1.3), launches(trial(length=50))
     new = store(tmp_path / "new.sqlite", *failing, *slower, *unchanged)
@@ -340,10 +395,15 @@ def test_runs_of_one_store_are_compared(tmp_path):
     path = store(tmp_path / "s.sqlite", *launches(), runs=2)
     for pair in (("1", "2"), ("last~1", "last"), (f"{path}@1", f"{path}@2"), (f"{path}@all", path)):
         result = run(*pair, "--store", path, "--format", "json")
-        assert (status(result), json.loads(result.stdout.splitlines()[0])["verdict"]) == (0, "same"), pair
+        assert (status(result), json.loads(result.stdout.splitlines()[0])["verdict"]) == (
+            0,
+            "same",
+        ), pair
 
 
-def test_runs_of_one_store_on_two_machines_are_refused_and_all_takes_the_latest_run_of_each_trial(tmp_path):
+def test_runs_of_one_store_on_two_machines_are_refused_and_all_takes_the_latest_run_of_each_trial(
+    tmp_path,
+):
     path = tmp_path / "s.sqlite"
     there = launches(place="there", environment=HERE | {"cpu": {"model": "two"}}, factor=2)
     for records in (launches(), there, launches(trial(length=30))):
@@ -351,7 +411,10 @@ def test_runs_of_one_store_on_two_machines_are_refused_and_all_takes_the_latest_
     result = run("1", "2", "--store", str(path))
     assert (status(result), "the environments differ" in result.stderr) == (5, True)
     assert status(run(f"{path}@all", f"{path}@1")) == 5
-    rows = [json.loads(line) for line in run(f"{path}@all", f"{path}@2", "-f", "json").stdout.splitlines()]
+    rows = [
+        json.loads(line)
+        for line in run(f"{path}@all", f"{path}@2", "-f", "json").stdout.splitlines()
+    ]
     assert {row["length"]: row["verdict"] for row in rows[:-1]} == {20: "same", 30: "missing"}
 
 
@@ -367,7 +430,10 @@ def test_engines_and_interpreters_of_one_run_are_compared(tmp_path):
     engines = launches() + launches(trial(backend="torch", variant="library"), factor=0.5)
     path = store(tmp_path / "engines.sqlite", *engines)
     for pair in (("numpy", "torch"), ("numpy:loop", "torch:library")):
-        assert json.loads(run(*pair, "--store", path, "-f", "json").stdout.splitlines()[0])["verdict"] == "faster"
+        assert (
+            json.loads(run(*pair, "--store", path, "-f", "json").stdout.splitlines()[0])["verdict"]
+            == "faster"
+        )
     named = launches(trial(python="base")) + launches(trial(python="candidate"))
     path = store(tmp_path / "pythons.sqlite", *named)
     result = run("--by", "python", "base", "candidate", "--store", path, "-f", "json")
@@ -391,7 +457,9 @@ def test_bad_input_says_what_is_known(tmp_path, arguments, told):
 
 
 def test_the_table_tells_verdicts_reasons_and_the_mean(base):
-    found = compare(launches() + launches(trial(length=30)), launches(factor=1.3, statuses=("ok",) * 5))
+    found = compare(
+        launches() + launches(trial(length=30)), launches(factor=1.3, statuses=("ok",) * 5)
+    )
     told = compare_text.plain(found)
     assert "copy lstm T=20 numpy:loop" in told
     assert "slower ✗" in told
@@ -403,7 +471,9 @@ def test_the_table_tells_verdicts_reasons_and_the_mean(base):
 
 def test_lengths_are_compared_by_their_throughput_and_not_by_the_time_of_a_step(tmp_path):
     long = [
-        replace(record, trial=trial(length=40), figures=record.figures | {"step_seconds_median": 2.0})
+        replace(
+            record, trial=trial(length=40), figures=record.figures | {"step_seconds_median": 2.0}
+        )
         for record in launches()
     ]
     path = store(tmp_path / "s.sqlite", *launches(), *long)
@@ -427,21 +497,28 @@ def test_rows_of_shuffled_launches_are_in_the_order_of_their_settings():
 
 
 def test_plain_and_checkpointed_launches_are_compared_in_one_table():
-    both = [one for checkpoint in ("off", 64, "auto") for one in launches(trial(checkpoint=checkpoint))]
+    both = [
+        one for checkpoint in ("off", 64, "auto") for one in launches(trial(checkpoint=checkpoint))
+    ]
     assert [row.trial.checkpoint for row in compare(both, both).rows] == [64, "auto", "off"]
 
 
 def test_rules_hold_for_trials_without_a_speed_too():
     speeds = {"step_seconds_median", "tokens_per_second"}
     silent, worse = (
-        [replace(one, figures={k: v for k, v in one.figures.items() if k not in speeds} | change) for one in launches()]
+        [
+            replace(one, figures={k: v for k, v in one.figures.items() if k not in speeds} | change)
+            for one in launches()
+        ]
         for change in ({}, {"loss_validation": 0.9})
     )
     rule = read_rule("loss_validation:0.02")
     row = verdict(silent, worse, rules=[rule])
     assert (row.verdict, row.regressions) == ("not_comparable", ("loss_validation:0.02",))
     assert verdict(silent, silent, rules=[rule]).regressions == ()
-    assert verdict(launches(), silent, rules=[read_rule("throughput:5%")]).regressions == ("throughput:5%",)
+    assert verdict(launches(), silent, rules=[read_rule("throughput:5%")]).regressions == (
+        "throughput:5%",
+    )
 
 
 def test_where_nothing_can_be_told_of_any_trial_the_status_is_5(tmp_path):
@@ -458,23 +535,38 @@ def test_a_rule_on_a_figure_that_base_lacks_is_told_and_is_no_judgement(tmp_path
     rules = [read_rule("accuracy:0.1"), read_rule("loss_validation:0.02")]
     found = compare(launches(), launches(), rules=rules)
     assert found.rows[0].unchecked == ("accuracy:0.1",)
-    assert "not checked (accuracy:0.1): base has no such figure [copy lstm" in compare_text.plain(found)
+    assert "not checked (accuracy:0.1): base has no such figure [copy lstm" in compare_text.plain(
+        found
+    )
     assert '"unchecked": ["accuracy:0.1"]' in compare_text.to_json_lines(found)
-    path = store(tmp_path / "silent.sqlite", *[replace(one, figures={"loss_validation": 0.5}) for one in launches()])
+    path = store(
+        tmp_path / "silent.sqlite",
+        *[replace(one, figures={"loss_validation": 0.5}) for one in launches()],
+    )
     assert status(run(path, path, "--fail-on", "throughput:5%")) == 5
-    assert status(run(path, path, "--fail-on", "throughput:5%", "--fail-on", "loss_validation:0.02")) == 0
+    assert (
+        status(run(path, path, "--fail-on", "throughput:5%", "--fail-on", "loss_validation:0.02"))
+        == 0
+    )
 
 
 def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
-    path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
+    path = store(
+        tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library"))
+    )
     with Store.open(path) as opened:
         run_id = opened.begin_run("harness doctor")
         opened.add(launches(trial(length=99))[0], run_id)
-    rows = [json.loads(line) for line in run("numpy", "torch", "--store", path, "-f", "json").stdout.splitlines()]
+    rows = [
+        json.loads(line)
+        for line in run("numpy", "torch", "--store", path, "-f", "json").stdout.splitlines()
+    ]
     assert (rows[0]["verdict"], rows[0]["length"]) == ("same", 20)
     assert status(run("1", "last", "--store", path)) == 0
     assert status(run("1", "2", "--store", path)) == 5  # by its number it can be had
-    reported = CliRunner().invoke(cli, ["report", path, "--run", "last", "-f", "json"], standalone_mode=False)
+    reported = CliRunner().invoke(
+        cli, ["report", path, "--run", "last", "-f", "json"], standalone_mode=False
+    )
     assert {json.loads(line)["length"] for line in reported.stdout.splitlines()} == {20}
 
 
@@ -484,7 +576,9 @@ def test_a_store_that_is_not_there_is_no_engine(tmp_path):
 
 
 def test_a_folder_of_an_engines_name_hides_no_engine(tmp_path, monkeypatch):
-    path = store(tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library")))
+    path = store(
+        tmp_path / "s.sqlite", *launches(), *launches(trial(backend="torch", variant="library"))
+    )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "torch").mkdir()
     assert status(run("numpy", "torch", "--store", path)) == 0
@@ -498,7 +592,9 @@ def test_sides_without_a_common_trial_are_told_what_else_differs(tmp_path):
 
 
 def test_a_broken_rule_is_told_as_it_was_written():
-    found = compare(launches(), launches(loss_validation=0.9), rules=[read_rule("loss_validation:0.02")])
+    found = compare(
+        launches(), launches(loss_validation=0.9), rules=[read_rule("loss_validation:0.02")]
+    )
     assert "regression (loss_validation:0.02)" in compare_text.plain(found)
 
 
@@ -509,7 +605,9 @@ def test_runs_that_hold_nothing_have_nothing_to_compare(tmp_path):
 
 
 def test_in_80_columns_no_name_and_no_interval_is_cut():
-    found = compare(launches() + launches(trial(length=30)), launches(factor=1.3, loss_validation=0.75))
+    found = compare(
+        launches() + launches(trial(length=30)), launches(factor=1.3, loss_validation=0.75)
+    )
     lines = compare_text.plain(found, width=80).splitlines()
     assert lines[2] == "copy lstm T=20 numpy:loop  slower ✗"
     assert "-24.2% .. -21.9%" in lines[3]
@@ -530,8 +628,14 @@ def test_a_terminal_that_has_ascii_only_gets_ascii():
 
 def test_sides_measured_one_after_the_other_need_more_than_the_machines_drift():
     later = {"at": HOUR}
-    equal, little, much = (verdict(launches(), launches(factor=f, **later)) for f in (1.0, 1.08, 1.3))
-    assert [row.verdict for row in (equal, little, much)] == ["cannot_tell", "cannot_tell", "slower"]
+    equal, little, much = (
+        verdict(launches(), launches(factor=f, **later)) for f in (1.0, 1.08, 1.3)
+    )
+    assert [row.verdict for row in (equal, little, much)] == [
+        "cannot_tell",
+        "cannot_tell",
+        "slower",
+    ]
     assert "may drift by 10.0% between sides that are not interleaved" in equal.reason
     assert (equal.drift, verdict(launches(), launches()).drift) == (0.10, None)
     assert equal.effect.low < -0.09
@@ -577,7 +681,10 @@ def test_launches_added_to_many_earlier_ones_took_turns_for_a_part_only():
 
 
 def test_launches_that_all_began_in_one_second_may_have_taken_turns():
-    both = [[replace(record, started_at="2026-01-01T00:00:00+00:00") for record in launches()] for _ in range(2)]
+    both = [
+        [replace(record, started_at="2026-01-01T00:00:00+00:00") for record in launches()]
+        for _ in range(2)
+    ]
     assert interleaved(*both)
 
 
@@ -609,7 +716,10 @@ def test_a_start_that_cannot_be_read_took_no_turns(start):
 
 
 def test_a_start_without_a_time_zone_is_in_utc():
-    naive = [replace(record, started_at=record.started_at.removesuffix("+00:00")) for record in launches()]
+    naive = [
+        replace(record, started_at=record.started_at.removesuffix("+00:00"))
+        for record in launches()
+    ]
     assert interleaved(launches(), naive)
 
 
@@ -632,41 +742,59 @@ def test_runs_one_after_the_other_are_told_and_their_drift_can_be_given(tmp_path
     path = store(tmp_path / "s.sqlite", *launches())
     store(path, *launches(factor=1.08, at=HOUR))
     table = run("1", "2", "--store", path)
-    assert (status(table), "not interleaved: the machine may drift by 10.0%" in table.stdout) == (0, True)
+    assert (status(table), "not interleaved: the machine may drift by 10.0%" in table.stdout) == (
+        0,
+        True,
+    )
     still = run("1", "2", "--store", path, "--drift", "0%").stdout
     assert "stood still between runs (--drift 0%)" in " ".join(still.split())
-    found = json.loads(run("1", "2", "--store", path, "--drift", "2.5%", "-f", "json").stdout.splitlines()[0])
+    found = json.loads(
+        run("1", "2", "--store", path, "--drift", "2.5%", "-f", "json").stdout.splitlines()[0]
+    )
     assert (found["verdict"], found["interleaved"], found["drift"]) == ("slower", False, 0.025)
     assert "not interleaved" not in run("1", "1", "--store", path).stdout
 
 
 @pytest.mark.parametrize("text", ["3", "-1%", "100%", "nan%", "three"])
 def test_a_drift_is_a_percentage(text):
-    assert "is not a percentage from 0% to below 100%" in str(status(run("1", "2", "--drift", text)))
+    assert "is not a percentage from 0% to below 100%" in str(
+        status(run("1", "2", "--drift", text))
+    )
 
 
 def separate(count, factor=1.25, **fields):
     """Two sides of so many trials, each launch of the one ahead of all of the other: p = 0.008 in every trial."""
     trials = [trial(seed=seed, **fields) for seed in range(count)]
-    return [one for t in trials for one in launches(t)], [one for t in trials for one in launches(t, factor)]
+    return [one for t in trials for one in launches(t)], [
+        one for t in trials for one in launches(t, factor)
+    ]
 
 
 def test_holms_method_is_that_of_the_textbook():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Holm (1979), by hand
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
+        [0.03, 0.06, 0.06, 0.02]
+    )  # Holm (1979), by hand
     assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
     assert holm([]) == []
 
 
-@pytest.mark.parametrize(("count", "told"), [(1, "slower"), (6, "slower"), (7, "cannot_tell"), (40, "cannot_tell")])
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, "slower"), (6, "slower"), (7, "cannot_tell"), (40, "cannot_tell")]
+)
 def test_the_more_trials_a_table_has_the_more_it_takes(count, told):
     found = compare(*separate(count))
     assert found.counts == {told: count}
     p = found.rows[0].effect
-    assert (p.p_value, p.p_adjusted) == (pytest.approx(2 / 252), pytest.approx(min(1, count * 2 / 252)))
+    assert (p.p_value, p.p_adjusted) == (
+        pytest.approx(2 / 252),
+        pytest.approx(min(1, count * 2 / 252)),
+    )
     text = compare_text.plain(found)
     assert ("by Holm's method" in text) == (count > 1)
     if told == "cannot_tell":
-        assert f"measure with --launches {enough_launches(count)} or more" in text.replace("\n", " ")
+        assert f"measure with --launches {enough_launches(count)} or more" in text.replace(
+            "\n", " "
+        )
         assert enough_launches(count) == (6 if count == 7 else 7)
     row, *_, suite = map(json.loads, compare_text.to_json_lines(found).splitlines())
     assert row["p_adjusted"] == pytest.approx(min(1, count * row["p_value"]))
@@ -676,17 +804,26 @@ def test_the_more_trials_a_table_has_the_more_it_takes(count, told):
 def test_as_many_launches_as_are_asked_for_are_enough():
     for count in (1, 2, 6, 7, 40, 1000):
         launched = enough_launches(count)
-        base, new = ([1 + 0.001 * n for n in range(launched)], [2 + 0.001 * n for n in range(launched)])
-        assert {one.verdict for one in corrected([compare_speed(base, new, 0.03)] * count)} == {"slower"}
+        base, new = (
+            [1 + 0.001 * n for n in range(launched)],
+            [2 + 0.001 * n for n in range(launched)],
+        )
+        assert {one.verdict for one in corrected([compare_speed(base, new, 0.03)] * count)} == {
+            "slower"
+        }
         few = (base[:-1], new[:-1])
-        assert {one.verdict for one in corrected([compare_speed(*few, 0.03)] * count)} == {"cannot_tell"}
+        assert {one.verdict for one in corrected([compare_speed(*few, 0.03)] * count)} == {
+            "cannot_tell"
+        }
 
 
 def test_tables_of_equal_code_rarely_show_a_difference():
     """A thousand tables of twenty comparisons: without the correction every fifth would show one, and more."""
     base, new = np.random.default_rng(3).lognormal(0, 0.2, (2, 1000, 20, 6))
     p_values = mannwhitneyu(base, new, axis=-1, method="exact").pvalue
-    tables = [[Effect("faster", 0.2, 0.1, 0.3, p_value=float(p)) for p in table] for table in p_values]
+    tables = [
+        [Effect("faster", 0.2, 0.1, 0.3, p_value=float(p)) for p in table] for table in p_values
+    ]
     shown = [any(one.verdict == "faster" for one in corrected(table)) for table in tables]
     assert (p_values <= ALPHA).any(axis=1).mean() > 0.2
     assert sum(shown) / len(tables) <= FAMILY + 4 * (FAMILY * (1 - FAMILY) / len(tables)) ** 0.5
@@ -706,7 +843,9 @@ def test_a_build_may_fail_where_nothing_can_be_told(base, tmp_path):
         result = run(base, new, "--fail-on", name)
         assert (status(result), "regression (cannot tell)" in result.stdout) == (4, True)
     assert status(run(base, base, "--fail-on", "cannot-tell")) == 0
-    mixed = run(base, new, "--fail-on", "throughput:5%", "--fail-on", "cannot-tell", "--format", "json")
+    mixed = run(
+        base, new, "--fail-on", "throughput:5%", "--fail-on", "cannot-tell", "--format", "json"
+    )
     assert json.loads(mixed.stdout.splitlines()[0])["regressions"] == ["cannot_tell"]
     slower = store(tmp_path / "slower.sqlite", *launches(trial(length=20), factor=1.3))
     assert status(run(base, slower, "--fail-on", "cannot-tell", "--allow", "missing")) == 4
@@ -714,12 +853,19 @@ def test_a_build_may_fail_where_nothing_can_be_told(base, tmp_path):
 
 
 def software(numpy, **libraries):
-    return HERE | {"libraries": {"numpy": numpy, "pluggy": "1.7"} | libraries, "plugins": {"rnn-harness": "0.1"}}
+    return HERE | {
+        "libraries": {"numpy": numpy, "pluggy": "1.7"} | libraries,
+        "plugins": {"rnn-harness": "0.1"},
+    }
 
 
 def test_versions_that_differ_stand_beside_the_names_of_the_sides(tmp_path):
     sides = ((trial(python="base"), "2.4.6", 1), (trial(python="cand"), "2.2.6", 1.3))
-    made = [one for t, numpy, factor in sides for one in launches(t, factor, environment=software(numpy))]
+    made = [
+        one
+        for t, numpy, factor in sides
+        for one in launches(t, factor, environment=software(numpy))
+    ]
     path = store(tmp_path / "s.sqlite", *made)
     result = run("base", "cand", "--by", "python", "--store", path, "--allow", "slower")
     assert "versions: base: numpy 2.4.6 · cand: numpy 2.2.6\n" in result.stdout
@@ -736,11 +882,16 @@ def test_of_two_engines_only_what_both_have_can_differ():
     own = launches(environment=software("2.4.6", numba="0.68"))
     assert compare(own, jax, key=same_but("backend")).versions == {}
     without = launches(environment=software("2.2.6"))
-    assert compare(own, without).versions == {"numpy": ("2.4.6", "2.2.6"), "numba": ("0.68", "none")}
+    assert compare(own, without).versions == {
+        "numpy": ("2.4.6", "2.2.6"),
+        "numba": ("0.68", "none"),
+    }
 
 
 def test_a_warm_up_that_was_cut_short_is_told():
     details = {"flags": ["warm-up ended before block times were flat"]}
     flagged = [replace(record, details=record.details | details) for record in launches()]
-    assert "warm-up ended before block times were flat" in compare_text.plain(compare(launches(), flagged))
+    assert "warm-up ended before block times were flat" in compare_text.plain(
+        compare(launches(), flagged)
+    )
     assert "warm-up" not in compare_text.plain(compare(launches(), launches()))

@@ -15,7 +15,14 @@ from click.testing import CliRunner
 
 import harness_results.exporters as package
 from harness.cli.main import OK, USAGE, cli
-from harness.contract import Record, StoreError, Trial, UnavailableError, UnknownNameError, UsageError
+from harness.contract import (
+    Record,
+    StoreError,
+    Trial,
+    UnavailableError,
+    UnknownNameError,
+    UsageError,
+)
 from harness_results.exporters import TARGETS, exporter
 from harness_results.exporters.conversion import shared
 from harness_results.exporters.folder import MARK, replaced
@@ -31,14 +38,32 @@ CURVES = {
     "loss": [2.5, 1.5, None, 0.1],
     "gradient_norm": [1e-42, 3.0, 4.0, 1e9],
     "evaluations": [
-        {"step": 0, "loss_validation": 2.0, "loss_train_eval": None, "accuracy": 0.1, "extra": {"exact/<b>": 0.0}},
-        {"step": 4, "loss_validation": 0.3, "loss_train_eval": 0.2, "accuracy": 0.9, "extra": {"exact/<b>": 0.75}},
+        {
+            "step": 0,
+            "loss_validation": 2.0,
+            "loss_train_eval": None,
+            "accuracy": 0.1,
+            "extra": {"exact/<b>": 0.0},
+        },
+        {
+            "step": 4,
+            "loss_validation": 0.3,
+            "loss_train_eval": 0.2,
+            "accuracy": 0.9,
+            "extra": {"exact/<b>": 0.75},
+        },
     ],
     "gradient_flow": {"initial": FLOW, "final": FLOW},
     "block_seconds": [0.5, 0.25],
     "block_steps": [2, 1],
 }
-FIGURES = {"loss_final": 1 / 3, "solved": True, "parameters": 310, "tokens_per_second": 123456.789, "accuracy": None}
+FIGURES = {
+    "loss_final": 1 / 3,
+    "solved": True,
+    "parameters": 310,
+    "tokens_per_second": 123456.789,
+    "accuracy": None,
+}
 
 
 def record(length=20, status="ok", *, environment_id="e1", **fields) -> Record:
@@ -47,7 +72,12 @@ def record(length=20, status="ok", *, environment_id="e1", **fields) -> Record:
         backend="numpy", variant="loop", task="copy", cell="lstm", length=length, task_options=options, steps=4,
         seed=2**62 + 1,
     )  # fmt: skip
-    known = {"figures": FIGURES, "curves": CURVES, "started_at": STARTED, "harness_version": "0.1.0"}
+    known = {
+        "figures": FIGURES,
+        "curves": CURVES,
+        "started_at": STARTED,
+        "harness_version": "0.1.0",
+    }
     return Record(trial, status, environment_id=environment_id, **{**known, **fields})
 
 
@@ -63,11 +93,17 @@ def store_of(path: Path, *runs: list[Record]) -> Path:
 @pytest.fixture
 def stored(tmp_path) -> Path:
     """A trial of two launches, one on two machines, a failure with a hostile reason, and one that was killed early."""
-    faster = record(figures={**FIGURES, "tokens_per_second": 200000.0}, details={"flags": ["unsteady"]})
-    failed = record(50, "failed", reason=HOSTILE, figures={"loss_initial": 2.5}, details={"wall_seconds": 2.5})
+    faster = record(
+        figures={**FIGURES, "tokens_per_second": 200000.0}, details={"flags": ["unsteady"]}
+    )
+    failed = record(
+        50, "failed", reason=HOSTILE, figures={"loss_initial": 2.5}, details={"wall_seconds": 2.5}
+    )
     killed = record(60, "interrupted", figures={}, curves={}, started_at=None)
     return store_of(
-        tmp_path / "s.db", [record(30), record(), faster], [record(30, environment_id="other/\x1b"), failed, killed]
+        tmp_path / "s.db",
+        [record(30), record(), faster],
+        [record(30, environment_id="other/\x1b"), failed, killed],
     )
 
 
@@ -84,7 +120,9 @@ def expected(stored) -> dict[str, object]:
     """Return name -> trial of all that a report of the store shows."""
     with Store.open(stored, create=False) as store:
         shown = of_each_place(store.launches(run.run_id, with_curves=True) for run in store.runs())
-    several = {one.trial.trial_id for one in shown if [two.trial for two in shown].count(one.trial) > 1}
+    several = {
+        one.trial.trial_id for one in shown if [two.trial for two in shown].count(one.trial) > 1
+    }
     trials = [shared(one, alone=one.trial.trial_id not in several) for one in shown]
     return {one.name: one for one in trials}
 
@@ -92,7 +130,12 @@ def expected(stored) -> dict[str, object]:
 def test_a_trial_has_all_that_its_record_has_and_nothing_that_is_unknown():
     trial = shared(record(), alone=True)
     assert trial.name == f"copy-lstm-T20-numpy-loop-{record().trial.trial_id}"
-    assert trial.figures == {"loss_final": 1 / 3, "solved": 1.0, "parameters": 310.0, "tokens_per_second": 123456.789}
+    assert trial.figures == {
+        "loss_final": 1 / 3,
+        "solved": 1.0,
+        "parameters": 310.0,
+        "tokens_per_second": 123456.789,
+    }
     assert (trial.settings["hidden"], trial.settings["task_options.symbols"]) == (128, 8)
     assert "clip_norm" not in trial.settings
     series = {one.name: list(zip(one.steps, one.values, strict=True)) for one in trial.series}
@@ -117,7 +160,9 @@ def test_a_trial_has_all_that_its_record_has_and_nothing_that_is_unknown():
 
 
 def test_further_scores_are_figures_by_their_names():
-    figures = shared(record(details={"scores": {"exact_match": 0.5, "odd": None}}), alone=True).figures
+    figures = shared(
+        record(details={"scores": {"exact_match": 0.5, "odd": None}}), alone=True
+    ).figures
     assert figures["scores.exact_match"] == 0.5
     assert "scores.odd" not in figures
 
@@ -136,22 +181,35 @@ def test_times_are_those_of_the_timed_blocks():
     "curves",
     [
         {"loss": "text", "evaluations": {"step": 1}, "gradient_flow": [1], "block_steps": 3},
-        {"loss": [True, "x", 10**400, math.inf], "evaluations": [3, {"step": "x", "loss_validation": 1.0}, {}]},
-        {"gradient_flow": {"initial": {"lags": [0, -1, "x", 2**70], "median": [1.0, 1.0, 1.0, 1.0]}}},
+        {
+            "loss": [True, "x", 10**400, math.inf],
+            "evaluations": [3, {"step": "x", "loss_validation": 1.0}, {}],
+        },
+        {
+            "gradient_flow": {
+                "initial": {"lags": [0, -1, "x", 2**70], "median": [1.0, 1.0, 1.0, 1.0]}
+            }
+        },
         {"loss": [1.0], "block_steps": [-1, 0, 1e300], "block_seconds": [-1, None, 1]},
     ],
 )
 def test_odd_curves_of_a_foreign_store_do_no_harm(curves):
     trial = shared(record(curves=curves, figures={"loss_final": "odd"}), alone=True)
     assert trial.figures == {}
-    assert all(math.isfinite(value) for one in trial.series for value in (*one.values, *one.seconds))
-    assert all(type(step) is int and 0 <= step < 2**63 for one in trial.series for step in one.steps)
+    assert all(
+        math.isfinite(value) for one in trial.series for value in (*one.values, *one.seconds)
+    )
+    assert all(
+        type(step) is int and 0 <= step < 2**63 for one in trial.series for step in one.steps
+    )
 
 
 def test_names_stay_names():
     hostile = record(environment_id=f"../../{HOSTILE}")
     assert set(shared(hostile, alone=False).name) <= set("abcdefghijklmnopqrstuvwxyzT0123456789-")
-    dots = record().trial.model_copy(update={"task": "..", "cell": "." * 64, "backend": "x" * 64, "variant": "y" * 64})
+    dots = record().trial.model_copy(
+        update={"task": "..", "cell": "." * 64, "backend": "x" * 64, "variant": "y" * 64}
+    )
     name = shared(replace(record(), trial=dots), alone=True).name
     assert name.endswith(dots.trial_id)
     assert len(name) < 200
@@ -165,31 +223,46 @@ def tags_of(trial) -> set[str]:
 
 @pytest.mark.filterwarnings("ignore:::tensorboard")
 def test_tensorboard_reads_back_every_number(stored, tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard")
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard"
+    )
     pytest.importorskip("tensorboardX", reason="needs tensorboardX")
     told = export(stored, "tensorboard", tmp_path / "tb").stderr
-    assert f"5 trials written to {tmp_path / 'tb'}. To look: tensorboard --logdir {tmp_path / 'tb'}" in told
+    assert (
+        f"5 trials written to {tmp_path / 'tb'}. To look: tensorboard --logdir {tmp_path / 'tb'}"
+        in told
+    )
     wanted = expected(stored)
     assert len(wanted) == 5
     assert {path.name for path in (tmp_path / "tb").iterdir() if path.is_dir()} == set(wanted)
     for name, trial in wanted.items():
-        events = accumulator.EventAccumulator(str(tmp_path / "tb" / name), size_guidance={"scalars": 0, "tensors": 0})
+        events = accumulator.EventAccumulator(
+            str(tmp_path / "tb" / name), size_guidance={"scalars": 0, "tensors": 0}
+        )
         events.Reload()
         assert set(events.Tags()["scalars"]) == tags_of(trial)
         for tag, value in trial.figures.items():
             assert [one.value for one in events.Scalars(f"figures/{tag}")] == [np.float32(value)]
         for one in trial.series:
             read = [(each.step, each.value, each.wall_time) for each in events.Scalars(one.name)]
-            assert read == list(zip(one.steps, map(np.float32, one.values), one.seconds, strict=True))
-        texts = {tag: events.Tensors(f"tags/{tag}/text_summary")[0].tensor_proto.string_val[0] for tag in trial.tags}
+            assert read == list(
+                zip(one.steps, map(np.float32, one.values), one.seconds, strict=True)
+            )
+        texts = {
+            tag: events.Tensors(f"tags/{tag}/text_summary")[0].tensor_proto.string_val[0]
+            for tag in trial.tags
+        }
         assert {tag: text.decode() for tag, text in texts.items()} == {
-            tag: "\n".join(f"    {line}" for line in text.split("\n")) for tag, text in trial.tags.items()
+            tag: "\n".join(f"    {line}" for line in text.split("\n"))
+            for tag, text in trial.tags.items()
         }
 
 
 @pytest.mark.filterwarnings("ignore:::tensorboard")
 def test_tensorboard_shows_settings_and_status_of_all_trials(stored, tmp_path):
-    plugin_data = pytest.importorskip("tensorboard.plugins.hparams.plugin_data_pb2", reason="needs tensorboard")
+    plugin_data = pytest.importorskip(
+        "tensorboard.plugins.hparams.plugin_data_pb2", reason="needs tensorboard"
+    )
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     export(stored, "tensorboard", tmp_path / "tb")
 
@@ -200,7 +273,9 @@ def test_tensorboard_shows_settings_and_status_of_all_trials(stored, tmp_path):
 
     for name, trial in expected(stored).items():
         found = read(tmp_path / "tb" / name, "session_start_info").session_start_info
-        values = {key: getattr(value, value.WhichOneof("kind")) for key, value in found.hparams.items()}
+        values = {
+            key: getattr(value, value.WhichOneof("kind")) for key, value in found.hparams.items()
+        }
         assert values.pop("status") == trial.status
         assert values.pop("environment_id") == trial.tags["environment_id"]
         assert values == {**trial.settings, "seed": str(2**62 + 1)}
@@ -223,7 +298,9 @@ def test_texts_in_tensorboard_are_shown_as_they_are(stored, tmp_path):
     export(stored, "tensorboard", tmp_path / "tb")
     (name,) = [name for name, trial in expected(stored).items() if trial.status == "failed"]
     events = accumulator.EventAccumulator(str(tmp_path / "tb" / name)).Reload()
-    shown = plugin_util.markdown_to_safe_html(events.Tensors("tags/reason/text_summary")[0].tensor_proto.string_val[0])
+    shown = plugin_util.markdown_to_safe_html(
+        events.Tensors("tags/reason/text_summary")[0].tensor_proto.string_val[0]
+    )
     assert shown.startswith("<pre><code>")
     assert shown.count("<") == 4
     assert "evil.example" in shown
@@ -271,10 +348,15 @@ def test_mlflow_reads_back_every_number(stored, tmp_path, mlflow, monkeypatch):
             read = sorted((each.step, each.value, each.timestamp) for each in history)
             times = [round(1000 * seconds) or 1 for seconds in one.seconds]
             assert read == list(zip(one.steps, one.values, times, strict=True))
-        wanted_status = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}[trial.status]
+        wanted_status = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}[
+            trial.status
+        ]
         assert run.info.status == wanted_status
         ended = trial.started if trial.ended is None else trial.ended
-        assert (run.info.start_time, run.info.end_time) == (1000 * trial.started or 1, 1000 * ended or 1)
+        assert (run.info.start_time, run.info.end_time) == (
+            1000 * trial.started or 1,
+            1000 * ended or 1,
+        )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -299,11 +381,31 @@ main()
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_export_sends_nothing(stored, tmp_path, target):
-    pytest.importorskip({"tensorboard": "tensorboardX", "mlflow": "alembic"}[target], reason="its library lacks")
-    quiet = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    pytest.importorskip(
+        {"tensorboard": "tensorboardX", "mlflow": "alembic"}[target], reason="its library lacks"
+    )
+    quiet = (
+        "CI",
+        "GITHUB_ACTIONS",
+        "PYTEST_CURRENT_TEST",
+        "MLFLOW_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+    )
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
-    command = [sys.executable, "-c", LISTENER, "export", stored, "--to", target, "-o", tmp_path / "out"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    command = [
+        sys.executable,
+        "-c",
+        LISTENER,
+        "export",
+        stored,
+        "--to",
+        target,
+        "-o",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == OK, done.stderr
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
@@ -312,15 +414,25 @@ def test_an_export_sends_nothing(stored, tmp_path, target):
 
 def test_an_export_replaces_its_own_and_nothing_else(tmp_path):
     pytest.importorskip("tensorboardX", reason="needs tensorboardX")
-    stored, home = store_of(tmp_path / "s.db", [record(), record(30)], [record(40)]), tmp_path / "tb"
+    stored, home = (
+        store_of(tmp_path / "s.db", [record(), record(30)], [record(40)]),
+        tmp_path / "tb",
+    )
     export(stored, "tensorboard", home)
     export(stored, "tensorboard", home, "--run", "last")
-    assert [path.name for path in home.iterdir() if path.is_dir()] == [shared(record(40), alone=True).name]
+    assert [path.name for path in home.iterdir() if path.is_dir()] == [
+        shared(record(40), alone=True).name
+    ]
     other = store_of(tmp_path / "other.db", [record()])
-    with pytest.raises(UsageError, match=r"holds another export \(store \w+ to tensorboard\): choose another --output"):
+    with pytest.raises(
+        UsageError,
+        match=r"holds another export \(store \w+ to tensorboard\): choose another --output",
+    ):
         export(other, "tensorboard", home)
     (home / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"holds 'notes.txt', which no export put there: move it away"):
+    with pytest.raises(
+        UsageError, match=r"holds 'notes.txt', which no export put there: move it away"
+    ):
         export(stored, "tensorboard", home)
     assert (home / "notes.txt").read_text() == "mine"
 
@@ -368,7 +480,10 @@ def test_two_exports_at_once_to_one_folder_do_not_disturb_each_other(tmp_path):
     home = tmp_path / "tb"
     with replaced(home, "x") as part:
         (part / "first").mkdir()
-        with pytest.raises(UsageError, match=r"another export is writing to .*tb: wait for it"), replaced(home, "x"):
+        with (
+            pytest.raises(UsageError, match=r"another export is writing to .*tb: wait for it"),
+            replaced(home, "x"),
+        ):
             pass
     assert sorted(path.name for path in home.iterdir()) == ["first", MARK]
     with replaced(home, "x"):
@@ -393,13 +508,17 @@ main()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process")
-@pytest.mark.parametrize(("target", "module"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
+@pytest.mark.parametrize(
+    ("target", "module"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")]
+)
 def test_a_disk_that_is_full_is_told_and_nothing_is_left(tmp_path, target, module):
     pytest.importorskip(module, reason=f"needs {module}")
     long = {"loss": [1.0] * 3000}
     stored, home = store_of(tmp_path / "s.db", [record(curves=long)]), tmp_path / "out"
     command = [sys.executable, "-c", FULL_DISK, "export", stored, "--to", target, "-o", home]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == USAGE, done.stderr
     assert re.fullmatch(r"error: .*cannot write .*out.*; choose another --output\n", done.stderr)
     assert not home.exists()
@@ -412,7 +531,9 @@ def test_a_store_without_records_is_refused(tmp_path):
     assert not (tmp_path / "tb").exists()
 
 
-@pytest.mark.parametrize(("target", "module"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
+@pytest.mark.parametrize(
+    ("target", "module"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")]
+)
 def test_without_its_library_an_export_says_what_to_install(tmp_path, monkeypatch, target, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UnavailableError, match=r'pip install "rnn-harness\[share\]"'):

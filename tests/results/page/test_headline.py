@@ -15,19 +15,37 @@ def make(
 ):  # fmt: skip
     """One record of five launches, which take turns with those of the other engines."""
     backend, variant = engine.split(":")
-    asked = {"backend": backend, "variant": variant, "task": "copy", "cell": cell, "length": length} | (trial or {})
+    asked = {
+        "backend": backend,
+        "variant": variant,
+        "task": "copy",
+        "cell": cell,
+        "length": length,
+    } | (trial or {})
     known = {
         "loss_validation": 0.1, "loss_ratio": 0.5, "solved": False, "tokens_per_second": speed, "gradient_horizon": 3,
         "tokens_per_second_low": speed * (1 - spread), "tokens_per_second_high": speed * (1 + spread),
         "parity_error": 1e-7,
     }  # fmt: skip
-    record = Record(Trial(**asked), status, None, known | figures if status == "ok" else {}, details=details or {})
+    record = Record(
+        Trial(**asked),
+        status,
+        None,
+        known | figures if status == "ok" else {},
+        details=details or {},
+    )
     return launched(record, launches, spread, minutes=60 * turn, place=sum(map(ord, engine + cell)))
 
 
 def test_a_winner_needs_intervals_that_are_apart():
-    apart, together = [make("a:x"), make("b:x", speed=120)], [make("a:x", spread=0.3), make("b:x", speed=120)]
-    assert fast.who_is_fast(apart) == "b:x is clearly the fastest in the one comparison (1.20 times the next)"
+    apart, together = (
+        [make("a:x"), make("b:x", speed=120)],
+        [make("a:x", spread=0.3), make("b:x", speed=120)],
+    )
+    assert (
+        fast.who_is_fast(apart)
+        == "b:x is clearly the fastest in the one comparison (1.20 times the next)"
+    )
     assert fast.who_is_fast(together) == (
         "no clear winner among the engines in the one comparison: 1 too close to tell"
     )
@@ -45,7 +63,9 @@ def test_a_winner_needs_more_than_the_noise_floor_assumed_or_measured():
     near = [make("a:x", spread=0), make("b:x", speed=102, spread=0)]
     assert "no clear winner" in fast.who_is_fast(near)
     noisy = {"noise_floor": {"value": 0.3, "measured": True}}
-    assert "no clear winner" in fast.who_is_fast([make("a:x", details=noisy), make("b:x", speed=120)])
+    assert "no clear winner" in fast.who_is_fast(
+        [make("a:x", details=noisy), make("b:x", speed=120)]
+    )
     assert "3.0% assumed" in fast.basis(near)
     assert "30.0% measured" in fast.basis([make("a:x", details=noisy), make("b:x", details=noisy)])
 
@@ -73,7 +93,9 @@ def test_many_comparisons_take_more_than_five_launches_whatever_task_they_are_of
 
 
 def test_a_warm_up_that_was_too_short_is_counted():
-    flagged = {"flags": ["3 of 5 launches: warm-up ended before block times were flat: raise --steps"]}
+    flagged = {
+        "flags": ["3 of 5 launches: warm-up ended before block times were flat: raise --steps"]
+    }
     records = [make("a:x", details=flagged), make("b:x")]
     assert "In 1 of 2 trials the warm-up ended before block times were flat." in fast.basis(records)
     assert "warm-up" not in fast.basis(records[1:])
@@ -90,7 +112,9 @@ def test_another_function_is_in_no_answer_and_named_as_left_out():
 def test_what_was_not_held_against_the_reference_wins_nothing_and_is_counted():
     unverified = make("b:x", speed=900, parity_error=None)
     assert fast.who_is_fast([make("a:x"), unverified]).startswith("one engine only, a:x")
-    assert "1 trial not held against the reference is left out." in fast.basis([make("a:x"), unverified])
+    assert "1 trial not held against the reference is left out." in fast.basis(
+        [make("a:x"), unverified]
+    )
 
 
 def test_a_winner_whose_launches_took_no_turns_needs_more_than_the_drift():
@@ -98,19 +122,28 @@ def test_a_winner_whose_launches_took_no_turns_needs_more_than_the_drift():
     apart = [make("a:x"), make("b:x", speed=110, turn=3)]
     assert fast.who_is_fast(together).startswith("b:x is clearly the fastest")
     assert fast.who_is_fast(apart).startswith("no clear winner")
-    assert fast.who_is_fast([apart[0], make("b:x", speed=130, turn=3)]).startswith("b:x is clearly the fastest")
+    assert fast.who_is_fast([apart[0], make("b:x", speed=130, turn=3)]).startswith(
+        "b:x is clearly the fastest"
+    )
     assert "(so in 1 of 1 comparison here)" in fast.basis(apart)
     assert "(so in" not in fast.basis(together)
 
 
 def test_another_machine_is_no_rival():
-    elsewhere = Record(make("b:x").trial, "ok", None, make("b:x", speed=900).figures, environment_id="e2")
+    elsewhere = Record(
+        make("b:x").trial, "ok", None, make("b:x", speed=900).figures, environment_id="e2"
+    )
     assert "no two engines were measured" in fast.who_is_fast([make("a:x"), elsewhere])
 
 
 def test_what_is_solved_where():
-    records = [make(length=n, solved=n < 40, loss_ratio=0.01 if n < 40 else 1.0) for n in (10, 20, 40)]
-    assert learns.who_learns(records) == "solved at T = 10 and 20 (at the baseline in 1 of 3 trials) by lstm"
+    records = [
+        make(length=n, solved=n < 40, loss_ratio=0.01 if n < 40 else 1.0) for n in (10, 20, 40)
+    ]
+    assert (
+        learns.who_learns(records)
+        == "solved at T = 10 and 20 (at the baseline in 1 of 3 trials) by lstm"
+    )
     assert learns.who_learns([make(status="failed")]) == "no trial ended well"
 
 
@@ -120,9 +153,17 @@ def test_cells_that_do_the_same_are_told_together():
 
 def test_texts_that_are_close_have_no_winner():
     ladder = {"task": {"ngram_losses": {"bigram": 2.0}}}
-    close = [make(cell=cell, loss_validation=loss, details=ladder) for cell, loss in (("rnn", 2.0), ("gru", 2.01))]
-    assert learns.who_learns(close).startswith("no clear winner: rnn's 2.00 and gru's 2.01 are within 1%")
-    apart = [make(cell=cell, loss_validation=loss, details=ladder) for cell, loss in (("rnn", 2.0), ("gru", 1.5))]
+    close = [
+        make(cell=cell, loss_validation=loss, details=ladder)
+        for cell, loss in (("rnn", 2.0), ("gru", 2.01))
+    ]
+    assert learns.who_learns(close).startswith(
+        "no clear winner: rnn's 2.00 and gru's 2.01 are within 1%"
+    )
+    apart = [
+        make(cell=cell, loss_validation=loss, details=ladder)
+        for cell, loss in (("rnn", 2.0), ("gru", 1.5))
+    ]
     assert learns.who_learns(apart).startswith("the lowest validation loss is gru's 1.50")
 
 

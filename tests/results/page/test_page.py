@@ -17,10 +17,17 @@ from harness_results.store.store import Store
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'rnn-harness[report]'")
 pytest.importorskip("altair", reason="altair is not installed: pip install 'rnn-harness[report]'")
-pytest.importorskip("vl_convert", reason="vl-convert is not installed: pip install 'rnn-harness[report]'")
+pytest.importorskip(
+    "vl_convert", reason="vl-convert is not installed: pip install 'rnn-harness[report]'"
+)
 
 HOSTILE = "</script><img src=x onerror=alert(1)> [bold] \x1b[31m =cmd()"
-CELLS, LENGTHS, SEEDS, VARIANTS = ("rnn", "lstm", "gru"), (4, 6, 8), (0, 1, 2), ("vectorised", "loop")
+CELLS, LENGTHS, SEEDS, VARIANTS = (
+    ("rnn", "lstm", "gru"),
+    (4, 6, 8),
+    (0, 1, 2),
+    ("vectorised", "loop"),
+)
 SETTLED = "document.querySelectorAll('.canvas svg').length"
 
 
@@ -31,7 +38,9 @@ def records(tmp_path_factory) -> Results:
     plugins, known = load_plugins(block=("jax", "torch")), {}
     with Store.open(path) as store:
         run_id = store.begin_run("harness run", {"launches": 1})
-        for task, cell, length, seed, variant in product(("copy", "adding"), CELLS, LENGTHS, SEEDS, VARIANTS):
+        for task, cell, length, seed, variant in product(
+            ("copy", "adding"), CELLS, LENGTHS, SEEDS, VARIANTS
+        ):
             sizes = {"length": length, "hidden": 4, "batch": 256, "steps": 12, "seed": seed}
             trial = Trial(backend="numpy", variant=variant, task=task, cell=cell, **sizes)
             settings = Settings(isolation="backend", calibrations=known)
@@ -126,8 +135,12 @@ def test_it_opens_from_a_file_with_no_request_and_no_error_and_draws_every_chart
 
 
 def test_the_policy_allows_no_connection_and_no_eval(file):
-    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', file.read_text(encoding="utf-8"))[1]
-    assert policy.replace("&#39;", "'").startswith("default-src 'none'; script-src 'unsafe-inline';")
+    policy = re.search(
+        r'http-equiv="Content-Security-Policy" content="([^"]+)"', file.read_text(encoding="utf-8")
+    )[1]
+    assert policy.replace("&#39;", "'").startswith(
+        "default-src 'none'; script-src 'unsafe-inline';"
+    )
     assert "eval" not in policy
     assert "http" not in policy
 
@@ -161,16 +174,22 @@ def test_what_is_said_of_a_chart_follows_the_filter(visit):
     seen.choose("task", "copy")
     seen.choose("cell", "lstm")
     seen.wait(f"String({legend}) === 'lstm'")
-    assert "panels" not in flow.locator(".left-out").text_content()  # there is room for all lengths of one task
+    assert (
+        "panels" not in flow.locator(".left-out").text_content()
+    )  # there is room for all lengths of one task
     assert "counted over all trials" in flow.locator(".left-out").text_content()
     words = flow.locator(".canvas").text_content()
     assert "theory, per step: lstm 0.5" in words
     assert "rnn" not in words
-    assert not seen.page.evaluate("document.querySelector('#main-tables section:not([hidden]) .whole').hidden")
+    assert not seen.page.evaluate(
+        "document.querySelector('#main-tables section:not([hidden]) .whole').hidden"
+    )
     assert seen.errors == []
 
 
-def test_a_chart_has_ticks_at_the_lengths_that_are_shown_only_and_no_panel_of_references_alone(visit):
+def test_a_chart_has_ticks_at_the_lengths_that_are_shown_only_and_no_panel_of_references_alone(
+    visit,
+):
     seen = visit()
     seen.draw_all()
     ticks = "[...document.querySelectorAll('#chart-throughput .role-axis-label text')].map(t => t.textContent)"
@@ -190,14 +209,21 @@ def test_room_is_kept_for_charts_that_are_not_drawn_yet(visit, width):
     heights = "[...document.querySelectorAll('.canvas')].map(canvas => canvas.offsetHeight)"
     kept = seen.page.evaluate(heights)
     seen.draw_all()
-    seen.wait("[...document.querySelectorAll('.canvas')].every(canvas => canvas.style.minHeight === '')")
+    seen.wait(
+        "[...document.querySelectorAll('.canvas')].every(canvas => canvas.style.minHeight === '')"
+    )
     drawn = seen.page.evaluate(heights)
     assert all(before > 100 for before in kept)
-    assert all(abs(before - after) <= 25 for before, after in zip(kept, drawn, strict=True)), (kept, drawn)
+    assert all(abs(before - after) <= 25 for before, after in zip(kept, drawn, strict=True)), (
+        kept,
+        drawn,
+    )
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_a_panel_has_room_however_many_engines_and_settings_there_are(visit, records, tmp_path, width):
+def test_a_panel_has_room_however_many_engines_and_settings_there_are(
+    visit, records, tmp_path, width
+):
     engines = [f"engine{number}:a-rather-long-variant" for number in range(18)]
     many = [
         replace(record, trial=record.trial.model_copy(
@@ -210,7 +236,9 @@ def test_a_panel_has_room_however_many_engines_and_settings_there_are(visit, rec
     widths = "[...document.querySelectorAll('.canvas svg .role-scope.cell > g > path.background')]"
     found = seen.page.evaluate(f"{widths}.map(p => p.getBoundingClientRect().width)")
     assert min(found) >= 120
-    assert seen.page.evaluate("[...document.querySelectorAll('.canvas')].every(c => c.scrollWidth <= c.clientWidth)")
+    assert seen.page.evaluate(
+        "[...document.querySelectorAll('.canvas')].every(c => c.scrollWidth <= c.clientWidth)"
+    )
 
 
 def test_a_saved_picture_says_what_its_lines_are_and_what_was_left_out(visit, tmp_path):
@@ -231,13 +259,18 @@ def test_a_phone_has_one_column_for_all_labels_that_stays_in_sight(visit):
     seen.page.evaluate("document.querySelector('#main-tables .scroll').scrollLeft = 300")
     assert 0 <= seen.page.evaluate(f"{first}.getBoundingClientRect().left") < 100
     seen.page.locator("#main-tables thead .all button").first.click()
-    assert seen.page.evaluate("document.querySelector('#main-tables thead .all').ariaSort") == "ascending"
+    assert (
+        seen.page.evaluate("document.querySelector('#main-tables thead .all').ariaSort")
+        == "ascending"
+    )
     assert seen.page.evaluate("document.activeElement.textContent") == "cell"
 
 
 def test_the_keyboard_reaches_the_filter_and_more_rows(visit, tmp_path, records):
     first = records[0]
-    many = [replace(first, trial=first.trial.model_copy(update={"seed": seed})) for seed in range(730)]
+    many = [
+        replace(first, trial=first.trial.model_copy(update={"seed": seed})) for seed in range(730)
+    ]
     seen = visit(written(many, tmp_path))
     seen.page.locator("#main-tables .rest button").focus()
     seen.page.keyboard.press("Enter")
@@ -247,7 +280,9 @@ def test_the_keyboard_reaches_the_filter_and_more_rows(visit, tmp_path, records)
     assert len(seen.rows()) == 730
 
 
-def test_a_page_that_is_loaded_again_has_the_filter_the_order_and_the_rows_as_before(browser, records, tmp_path):
+def test_a_page_that_is_loaded_again_has_the_filter_the_order_and_the_rows_as_before(
+    browser, records, tmp_path
+):
     from harness_results.serving.page import live
 
     first = records[0]
@@ -296,7 +331,10 @@ def test_without_scripts_the_headline_and_the_tables_are_there(browser, file):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_environments_that_are_mixed_are_warned_of(visit, records, tmp_path, mixed):
     ids = ["one", "two"] if mixed else ["one", "one"]
-    known = [replace(record, environment_id=ids[place % 2]) for place, record in enumerate(list(records)[:6])]
+    known = [
+        replace(record, environment_id=ids[place % 2])
+        for place, record in enumerate(list(records)[:6])
+    ]
     seen = visit(written(known, tmp_path))
     for section in ("#headline", "#environments"):
         told = seen.page.locator(f"{section} .warning")
@@ -308,13 +346,20 @@ def test_environments_that_are_mixed_are_warned_of(visit, records, tmp_path, mix
 def test_a_length_that_is_not_chosen_has_no_column(visit):
     seen = visit()
     seen.choose("length", LENGTHS[1])
-    groups = seen.page.evaluate("[...document.querySelectorAll('#main-tables th.group')].map(t => t.textContent)")
+    groups = seen.page.evaluate(
+        "[...document.querySelectorAll('#main-tables th.group')].map(t => t.textContent)"
+    )
     assert set(groups) == {f"T = {LENGTHS[1]}"}
 
 
 def test_sorting_by_a_column_orders_the_rows_and_says_so(visit):
     seen = visit()
-    header = seen.page.locator("#main-tables section").first.locator("thead tr").last.locator("button").nth(3)
+    header = (
+        seen.page.locator("#main-tables section")
+        .first.locator("thead tr")
+        .last.locator("button")
+        .nth(3)
+    )
     label = header.text_content()
     header.click()
     place = seen.page.evaluate(
@@ -348,7 +393,9 @@ def test_it_fits_the_width(visit, width):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_wrong(visit, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is not installed"
+    )
     seen = visit(scheme=scheme)
     seen.draw_all()
     found = axe.Axe().run(seen.page).response["violations"]
@@ -369,12 +416,23 @@ def hostile_records() -> list[Record]:
     found = []
     for seed, option in enumerate((HOSTILE, "tame")):
         asked = trial.model_copy(update={"seed": seed, "task_options": {"corpus": option}})
-        figures = {"loss_validation": 1.0, "tokens_per_second": 5.0, "gradient_norm_median": 1.0, "gradient_horizon": 3}
+        figures = {
+            "loss_validation": 1.0,
+            "tokens_per_second": 5.0,
+            "gradient_norm_median": 1.0,
+            "gradient_horizon": 3,
+        }
         details = {"samples": [{"temperature": 0.5, "text": HOSTILE}], "flags": [HOSTILE]}
         environment = {"cpu": {"model": HOSTILE}, "libraries": {HOSTILE: HOSTILE}}
         ok = Record(asked, "ok", figures=figures, details=details, environment=environment, environment_id=f"e{seed}",
                     curves={"loss": [2.0, 1.0]})  # fmt: skip
-        failed = replace(ok, trial=asked.model_copy(update={"length": 9}), status="failed", reason=HOSTILE, figures={})
+        failed = replace(
+            ok,
+            trial=asked.model_copy(update={"length": 9}),
+            status="failed",
+            reason=HOSTILE,
+            figures={},
+        )
         found += [ok, replace(failed, details={"traceback": HOSTILE})]
     return found
 
@@ -395,7 +453,9 @@ def test_hostile_texts_are_shown_and_never_run(visit, tmp_path):
 
 def test_a_long_table_shows_its_first_rows_and_more_when_asked(visit, tmp_path, records):
     first = records[0]
-    many = [replace(first, trial=first.trial.model_copy(update={"seed": seed})) for seed in range(130)]
+    many = [
+        replace(first, trial=first.trial.model_copy(update={"seed": seed})) for seed in range(130)
+    ]
     seen = visit(written(many, tmp_path))
     assert len(seen.rows()) < 130
     assert "of 13" in seen.page.text_content("#main-tables .rest")
@@ -430,7 +490,9 @@ def test_the_print_control_waits_for_every_chart_and_prints_in_light(visit, tmp_
 def test_a_chart_that_could_not_be_drawn_is_drawn_the_next_time(visit, tmp_path):
     seen = visit(written(small(), tmp_path))
     seen.draw_all()
-    seen.page.evaluate("window.kept = window.vegaEmbed; window.vegaEmbed = () => { throw new Error('once'); }; null")
+    seen.page.evaluate(
+        "window.kept = window.vegaEmbed; window.vegaEmbed = () => { throw new Error('once'); }; null"
+    )
     seen.choose("cell", "lstm")
     seen.page.wait_for_timeout(500)
     seen.page.evaluate("window.vegaEmbed = window.kept; null")
@@ -451,7 +513,9 @@ def test_themes_and_filters_in_quick_succession_leave_the_last(visit, tmp_path):
     seen.wait(f"{words}.includes('lstm') && !{words}.includes('gru')")
     seen.page.wait_for_timeout(500)
     assert not seen.page.evaluate(f"{words}.includes('gru')")
-    colour = "getComputedStyle(document.querySelector('#chart-throughput .role-axis-label text')).fill"
+    colour = (
+        "getComputedStyle(document.querySelector('#chart-throughput .role-axis-label text')).fill"
+    )
     ink = [int(part) for part in re.findall(r"\d+", seen.page.evaluate(colour))]
     assert seen.page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert min(ink[:3]) > 100
@@ -485,7 +549,9 @@ def test_what_is_counted_is_told_beside_the_control_that_unfolds(visit, tmp_path
     assert seen.page.locator("#count[role=status]").is_visible()
     seen.page.click("#filter summary")
     assert seen.page.locator("#count").is_visible()
-    count, title = (seen.page.locator(f"#filter {one}").bounding_box() for one in ("#count", ".title"))
+    count, title = (
+        seen.page.locator(f"#filter {one}").bounding_box() for one in ("#count", ".title")
+    )
     assert count["x"] >= title["x"] + title["width"]
 
 
@@ -493,14 +559,21 @@ def test_every_row_has_a_header(visit, tmp_path):
     seen = visit(written(small(), tmp_path))
     rows = "[...document.querySelectorAll('section.table tbody tr')]"
     assert seen.page.evaluate(f"{rows}.filter(row => row.className === 'reference').length") > 0
-    assert seen.page.evaluate(f"{rows}.filter(row => !row.querySelector('th')).map(row => row.textContent)") == []
+    assert (
+        seen.page.evaluate(
+            f"{rows}.filter(row => !row.querySelector('th')).map(row => row.textContent)"
+        )
+        == []
+    )
 
 
 def test_what_is_chosen_can_be_seen_in_forced_colours(visit, tmp_path):
     seen = visit(written(small(), tmp_path))
     seen.choose("cell", "lstm")
     seen.page.emulate_media(forced_colors="active")
-    colour = "[...document.querySelectorAll({!r})].map(one => getComputedStyle(one).backgroundColor)"
+    colour = (
+        "[...document.querySelectorAll({!r})].map(one => getComputedStyle(one).backgroundColor)"
+    )
     for marked, plain in (
         ("input:checked + span", "input[name=cell]:not(:checked) + span"),
         (".picker [aria-pressed=true]", ".picker [aria-pressed=false]"),

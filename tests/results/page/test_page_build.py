@@ -13,18 +13,26 @@ CURE = r'pip install "rnn-harness\[report\]"'
 
 @pytest.mark.parametrize("missing", ["jinja2", "altair", "vl_convert"])
 def test_a_library_that_is_not_installed_is_named_with_its_cure(monkeypatch, missing):
-    for name in [name for name in sys.modules if name.startswith(("harness_results.page", "harness_results.charts"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("harness_results.page", "harness_results.charts"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     from harness_results.page.build import page
 
-    with pytest.raises(UnavailableError, match=rf"needs? {missing}, which is not installed. Install it: {CURE}"):
+    with pytest.raises(
+        UnavailableError, match=rf"needs? {missing}, which is not installed. Install it: {CURE}"
+    ):
         page([make()], "s.sqlite")
 
 
 def many(count):
     """Yield one trial for each setting, with curves of a usual length: another seed where the settings are used up."""
-    axes = product(range(count), ("adding", "copy"), ("rnn", "lstm", "gru"), ENGINES, (10, 20, 40, 80))
+    axes = product(
+        range(count), ("adding", "copy"), ("rnn", "lstm", "gru"), ENGINES, (10, 20, 40, 80)
+    )
     for seed, task, cell, engine, length in islice(axes, count):
         yield make(engine, cell, length, task, steps=100, trial={"seed": seed})
 
@@ -32,7 +40,9 @@ def many(count):
 @pytest.mark.slow
 def test_a_page_of_ten_thousand_trials_is_under_ten_megabytes():
     for library in ("jinja2", "altair", "vl_convert"):
-        pytest.importorskip(library, reason=f"{library} is not installed: pip install 'rnn-harness[report]'")
+        pytest.importorskip(
+            library, reason=f"{library} is not installed: pip install 'rnn-harness[report]'"
+        )
     from harness_results.page.build import page
 
     text = page(list(many(10_000)), "many.sqlite")

@@ -12,7 +12,11 @@ from harness.cli.main import OK, cli
 from harness_results.page.environments import environments, measured_between, warnings
 from harness_results.store.store import Store
 
-ONE = {"cpu": {"model": "one"}, "cores": {"physical": 2, "logical": 4}, "libraries": {"numpy": "2.0"}}
+ONE = {
+    "cpu": {"model": "one"},
+    "cores": {"physical": 2, "logical": 4},
+    "libraries": {"numpy": "2.0"},
+}
 OTHER = {"cpu": {"model": "other"}, "libraries": {"numpy": "2.1"}}
 MIXED = "These trials come from 2 environments. Losses can be compared; speeds and memory only within one environment."
 
@@ -30,7 +34,10 @@ def test_one_environment_has_no_warning():
 
 def test_several_environments_and_versions_are_told():
     found = [measured(ONE, "aaaa"), measured(OTHER, "bbbb", 20, version="0.2")]
-    assert warnings(found) == [MIXED, "Several versions are mixed: harness and numpy. See the table of environments."]
+    assert warnings(found) == [
+        MIXED,
+        "Several versions are mixed: harness and numpy. See the table of environments.",
+    ]
     assert measured_between(found) == "Measured on 2026-01-01 in 2 environments."
     assert [place.facts["processor"] for place in environments(found)] == ["one", "other"]
 
@@ -54,20 +61,28 @@ def two_stores(tmp_path):
     return places
 
 
-def test_the_page_of_two_stores_of_unlike_environments_warns_first_and_where_they_are_described(two_stores, tmp_path):
+def test_the_page_of_two_stores_of_unlike_environments_warns_first_and_where_they_are_described(
+    two_stores, tmp_path
+):
     for library in ("jinja2", "altair", "vl_convert"):
-        pytest.importorskip(library, reason=f"{library} is not installed: pip install 'rnn-harness[report]'")
+        pytest.importorskip(
+            library, reason=f"{library} is not installed: pip install 'rnn-harness[report]'"
+        )
     for stores, count in ((two_stores, 2), (two_stores[:1], 0)):
         report(*stores, "-f", "html", "-o", tmp_path / "r.html")
         page = (tmp_path / "r.html").read_text(encoding="utf-8")
-        told = re.findall(r'<section id="(\w+)"|<p class="warning"><strong>Mind:</strong> (These[^<]*)', page)
+        told = re.findall(
+            r'<section id="(\w+)"|<p class="warning"><strong>Mind:</strong> (These[^<]*)', page
+        )
         places = [before for (before, _), (_, warning) in pairwise(told) if warning]
         assert [warning for _, warning in told if warning] == [MIXED] * count
         assert places == ["headline", "environments"][:count]
 
 
 @pytest.mark.parametrize("format_", ["table", "markdown", "latex"])
-def test_the_tables_of_two_stores_of_unlike_environments_name_the_machine_of_each_row(two_stores, format_):
+def test_the_tables_of_two_stores_of_unlike_environments_name_the_machine_of_each_row(
+    two_stores, format_
+):
     shown = report(*two_stores, "-f", format_)
     for name, processor in (("aaaa", "one"), ("bbbb", "other")):
         assert f"machine {name}: {processor}" in shown

@@ -14,7 +14,8 @@ from harness_results.render.flat import to_csv, to_json_lines
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
 hostile = st.one_of(
-    st.text(), st.sampled_from(["</script>", "[bold]", "\x1b[31m", "=cmd()", "\ud800", "a\r\nb", "\x00", '"'])
+    st.text(),
+    st.sampled_from(["</script>", "[bold]", "\x1b[31m", "=cmd()", "\ud800", "a\r\nb", "\x00", '"']),
 )
 
 
@@ -23,15 +24,24 @@ def read_csv(text: str) -> list[dict[str, str]]:
 
 
 def test_json_lines_have_exactly_the_columns_and_null_for_unknown():
-    record = Record(TRIAL, "ok", figures={"loss_final": float("nan"), "solved": True, "steps_to_solve": 7})
+    record = Record(
+        TRIAL, "ok", figures={"loss_final": float("nan"), "solved": True, "steps_to_solve": 7}
+    )
     (line,) = to_json_lines([record]).splitlines()
     found = json.loads(line)
     assert list(found) == list(COLUMNS)
-    assert (found["loss_final"], found["solved"], found["steps_to_solve"], found["accuracy"]) == (None, True, 7, None)
+    assert (found["loss_final"], found["solved"], found["steps_to_solve"], found["accuracy"]) == (
+        None,
+        True,
+        7,
+        None,
+    )
 
 
 def test_csv_has_exactly_the_columns_and_nothing_for_unknown():
-    record = Record(TRIAL, "ok", figures={"loss_final": float("inf"), "solved": True, "gradient_decay": -0.5})
+    record = Record(
+        TRIAL, "ok", figures={"loss_final": float("inf"), "solved": True, "gradient_decay": -0.5}
+    )
     (found,) = read_csv(to_csv([record]))
     assert list(found) == list(COLUMNS)
     assert (found["loss_final"], found["solved"], found["gradient_decay"]) == ("", "true", "-0.5")
@@ -42,7 +52,9 @@ def test_no_records_give_a_header_or_nothing():
     assert to_json_lines([]) == ""
 
 
-@pytest.mark.parametrize("start", ["=cmd()", "+1", "-1", "@x", "\tx", "\rx", "\n=x", "\uff1dx", "\uff20x"])
+@pytest.mark.parametrize(
+    "start", ["=cmd()", "+1", "-1", "@x", "\tx", "\rx", "\n=x", "\uff1dx", "\uff20x"]
+)
 def test_a_cell_that_a_spreadsheet_would_run_is_quoted(start):
     (found,) = read_csv(to_csv([Record(TRIAL, "failed", start)]))
     assert found["reason"].startswith("'")
@@ -52,7 +64,10 @@ def test_a_cell_that_a_spreadsheet_would_run_is_quoted(start):
 @given(reason=hostile, environment=hostile)
 def test_any_text_survives_as_one_row(reason, environment):
     records = [Record(TRIAL, "failed", reason, environment_id=environment)] * 2
-    assert [json.loads(line)["reason"] for line in to_json_lines(records).splitlines()] == [reason, reason]
+    assert [json.loads(line)["reason"] for line in to_json_lines(records).splitlines()] == [
+        reason,
+        reason,
+    ]
     assert to_json_lines(records).isascii()
     text = to_csv(records)
     text.encode()
@@ -66,7 +81,14 @@ def test_any_text_survives_as_one_row(reason, environment):
         {},
         {"checkpoint": "auto", "devices": 2},
         {"task_options": {"corpus": "=cmd()", "limit": None}, "evaluate_every": 7, "python": "old"},
-        {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine", "schedule_steps": 9, "dropout": 0.5, "chrono": 30},
+        {
+            "optimizer": "sgd",
+            "momentum": 0.9,
+            "schedule": "cosine",
+            "schedule_steps": 9,
+            "dropout": 0.5,
+            "chrono": 30,
+        },
     ],
 )
 def test_a_row_with_its_settings_is_the_whole_trial(settings_):

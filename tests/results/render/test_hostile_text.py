@@ -66,7 +66,9 @@ TEXTS = (
     "\\",
     "\\\\",
 )
-hostile = st.one_of(st.sampled_from(TEXTS), st.text(), st.lists(st.sampled_from(TEXTS), min_size=2).map("".join))
+hostile = st.one_of(
+    st.sampled_from(TEXTS), st.text(), st.lists(st.sampled_from(TEXTS), min_size=2).map("".join)
+)
 
 
 def records(text: str) -> list[Record]:
@@ -84,8 +86,21 @@ def records(text: str) -> list[Record]:
     }
     figures = {"loss_validation": 1.0, "tokens_per_second": 1e3, "parity_error": 0.0}
     return [
-        Record(Trial(**asked, length=50, task_options={"corpus": text}), "ok", None, figures, {}, details, **place),
-        Record(Trial(**asked, length=50, task_options={"corpus": "x"}), "failed", text, environment_id="other"),
+        Record(
+            Trial(**asked, length=50, task_options={"corpus": text}),
+            "ok",
+            None,
+            figures,
+            {},
+            details,
+            **place,
+        ),
+        Record(
+            Trial(**asked, length=50, task_options={"corpus": "x"}),
+            "failed",
+            text,
+            environment_id="other",
+        ),
     ]
 
 
@@ -96,7 +111,9 @@ def printed(renderable) -> str:
 
 
 def controls(text: str) -> set[str]:
-    return set(re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text))
+    return set(
+        re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -136,14 +153,24 @@ def test_json_keeps_every_text_as_it_is_in_ascii(text):
     assert rows[1]["reason"] == text
 
 
-@pytest.mark.parametrize("odd", [True, 3, "x", [None], [{}], {"a": 1}, {"a": None}, {"a": [1.0]}, [[1]], [{"text": 1}]])
-@pytest.mark.parametrize("place", ["samples", "task", "ngram_losses", "flags", "notes", "attempts", "log_tail"])
+@pytest.mark.parametrize(
+    "odd", [True, 3, "x", [None], [{}], {"a": 1}, {"a": None}, {"a": [1.0]}, [[1]], [{"text": 1}]]
+)
+@pytest.mark.parametrize(
+    "place", ["samples", "task", "ngram_losses", "flags", "notes", "attempts", "log_tail"]
+)
 def test_odd_facts_of_a_plugin_or_a_foreign_store_cost_no_report(place, odd, capsys):
     details = {"task": {place: odd}} if place == "ngram_losses" else {place: odd}
     found = [replace(one, details=details) for one in records("x")]
     print_results(found, stdout_console())
     assert "lstm" in capsys.readouterr().out
-    for shown in (to_markdown(found), to_latex(found), to_html(found), to_csv(found), printed(show_record(found[0]))):
+    for shown in (
+        to_markdown(found),
+        to_latex(found),
+        to_html(found),
+        to_csv(found),
+        printed(show_record(found[0])),
+    ):
         assert "lstm" in shown
 
 
@@ -213,4 +240,18 @@ def test_a_markdown_table_keeps_its_rows_and_columns_and_has_no_html(text):
 @given(hostile)
 def test_html_has_no_tag_but_its_own(text):
     tags = set(re.findall(r"<\s*/?\s*([^\s>]*)", to_html(records(text))))
-    assert tags <= {"div", "h3", "h4", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "strong"}
+    assert tags <= {
+        "div",
+        "h3",
+        "h4",
+        "p",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "ul",
+        "li",
+        "strong",
+    }

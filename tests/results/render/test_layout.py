@@ -16,9 +16,24 @@ from harness_results.study.tables.trends import NOTE
 from harness_results.text.format import bars
 
 
-def make(engine="numpy:native", cell="lstm", length=50, status="ok", loss=0.1, speed=166e3, base=1 / 6, **trial):
+def make(
+    engine="numpy:native",
+    cell="lstm",
+    length=50,
+    status="ok",
+    loss=0.1,
+    speed=166e3,
+    base=1 / 6,
+    **trial,
+):
     backend, variant = engine.split(":")
-    asked = {"backend": backend, "variant": variant, "task": "adding", "cell": cell, "length": length} | trial
+    asked = {
+        "backend": backend,
+        "variant": variant,
+        "task": "adding",
+        "cell": cell,
+        "length": length,
+    } | trial
     figures = {
         "loss_validation": loss, "loss_baseline": base, "loss_ratio": None if base is None else loss / base,
         "tokens_per_second": speed, "tokens_per_second_low": 0.97 * speed, "tokens_per_second_high": 1.02 * speed,
@@ -51,7 +66,9 @@ def test_columns_are_left_out_in_a_stated_order(width, left_out):
     layout = Layout.of(pivot(sweep()), width)
     assert layout.left_out == left_out
     text = plain_table(sweep(), width)
-    assert (f"no room at this width for {', '.join(left_out)};" in " ".join(text.split())) == bool(left_out)
+    assert (f"no room at this width for {', '.join(left_out)};" in " ".join(text.split())) == bool(
+        left_out
+    )
 
 
 @pytest.mark.parametrize("width", range(24, 140, 4))
@@ -71,7 +88,9 @@ def test_no_row_is_broken_or_wider_than_the_terminal(width):
     rows = [line for line in lines if "│" in line]
     heads = [line for line in rows if line.startswith("cell")]
     networks = 1 + len(sweep()) // 3 * 2
-    assert len(rows) == len(heads) * (2 + networks)  # titles, names, the baseline and each network, in every block
+    assert len(rows) == len(heads) * (
+        2 + networks
+    )  # titles, names, the baseline and each network, in every block
 
 
 def test_a_label_that_does_not_fit_is_cut_visibly():
@@ -91,10 +110,17 @@ def test_bars_show_the_loss_against_the_baseline_and_the_speed_against_the_rows_
 
 def test_a_loss_above_the_baseline_stretches_the_scale_to_twice_the_baseline_at_most():
     def drawn(*losses):
-        records = [make(length=n, loss=loss, base=1.0) for n, loss in zip((50, 100), losses, strict=True)]
+        records = [
+            make(length=n, loss=loss, base=1.0) for n, loss in zip((50, 100), losses, strict=True)
+        ]
         return pivot(records).rows[-1].trends[0]
 
-    assert (drawn(1.0, 0.5), drawn(1.6, 0.8), drawn(1e9, 1.0), drawn(2e307, 0.0)) == ("█▅", "█▅", "█▅", "█▁")
+    assert (drawn(1.0, 0.5), drawn(1.6, 0.8), drawn(1e9, 1.0), drawn(2e307, 0.0)) == (
+        "█▅",
+        "█▅",
+        "█▅",
+        "█▁",
+    )
 
 
 def test_a_failed_trial_is_a_gap_in_the_bars_and_figures_that_nobody_has_have_none():
@@ -113,7 +139,12 @@ def test_without_a_baseline_the_bars_go_up_to_the_largest_loss():
 
 @pytest.mark.parametrize(
     ("values", "top", "drawn"),
-    [([0.0, 0.5, 1.0, 2.0], 1.0, "▁▅██"), ([None, 1.0, None], 1.0, " █"), ([1.0], 0.0, "▁"), ([], 1.0, "")],
+    [
+        ([0.0, 0.5, 1.0, 2.0], 1.0, "▁▅██"),
+        ([None, 1.0, None], 1.0, " █"),
+        ([1.0], 0.0, "▁"),
+        ([], 1.0, ""),
+    ],
 )
 def test_bars_go_from_zero_to_the_top(values, top, drawn):
     assert bars(values, top, 16) == drawn
@@ -142,7 +173,9 @@ def test_a_speed_without_proof_is_marked_with_a_legend(figures, details, mark):
 
 def on_a_terminal(records, width=100) -> str:
     file = io.StringIO()
-    Console(file=file, width=width, force_terminal=True, color_system=None).print(rich_table(records))
+    Console(file=file, width=width, force_terminal=True, color_system=None).print(
+        rich_table(records)
+    )
     return file.getvalue()
 
 
@@ -154,14 +187,18 @@ def test_a_terminal_shows_some_rows_of_a_long_table_and_how_to_see_all():
     text = on_a_terminal(many(10_000))
     assert text.count("numpy:native") == MOST_ROWS
     assert len(text.splitlines()) < MOST_ROWS + 20
-    assert f"shown: {MOST_ROWS} of 10,000 rows; choose with -t, -c, -b, -T; all: pipe it" in " ".join(text.split())
+    assert (
+        f"shown: {MOST_ROWS} of 10,000 rows; choose with -t, -c, -b, -T; all: pipe it"
+        in " ".join(text.split())
+    )
 
 
 def test_of_a_long_table_every_cell_and_engine_is_seen_and_what_would_follow_it_is_left_out():
     records = [make(engine, cell, n, seed=seed) for cell in ("rnn", "lstm") for seed in range(50)
                for engine in ("a:x", "b:x") for n in (25, 50, 100)]  # fmt: skip
     timed = [
-        Record(r.trial, "ok", figures={**r.figures, "step_seconds_median": 0.01 * r.trial.length}) for r in records
+        Record(r.trial, "ok", figures={**r.figures, "step_seconds_median": 0.01 * r.trial.length})
+        for r in records
     ]
     text = on_a_terminal(timed)
     first = [line for line in text.partition("\n\n")[0].splitlines() if ":x" in line]
@@ -169,7 +206,9 @@ def test_of_a_long_table_every_cell_and_engine_is_seen_and_what_would_follow_it_
     assert [text.partition("\n\n")[0].count(cell) for cell in ("rnn", "lstm")] == [1, 1]
     assert "scaling in T" in plain_table(timed)
     assert "scaling in T" not in text
-    assert f"{MOST_ROWS} of 200 rows, none of the tables that would follow; choose" in " ".join(text.split())
+    assert f"{MOST_ROWS} of 200 rows, none of the tables that would follow; choose" in " ".join(
+        text.split()
+    )
 
 
 def test_what_is_piped_is_whole():

@@ -45,7 +45,10 @@ VERBS = ("report", "report -f json", "report -f markdown", "report -f html -o pa
 
 def parts(length):
     """Return the parts of a record that is right."""
-    figures = dict.fromkeys(FIGURE_COLUMNS, 1.0 + length / 100) | {"solved": False, "steps_to_solve": None}
+    figures = dict.fromkeys(FIGURE_COLUMNS, 1.0 + length / 100) | {
+        "solved": False,
+        "steps_to_solve": None,
+    }
     shown = curves(length, 0.9, 12, 0.5) | {"block_seconds": [0.1] * 3, "block_steps": [4] * 3}
     return {"figures": figures, "details": DETAILS, "curves": shown, "environment": ENVIRONMENT}
 
@@ -85,14 +88,24 @@ def write(path, contents):
                     backend="numpy", variant=variant, task="adding", cell="lstm", seed=seed,
                     length=(8, 16, 32)[seed % 3],
                 )  # fmt: skip
-                store.add(Record(trial, "ok", environment={"n": f"{seed} {variant}"}, environment_id="e"), run)
+                store.add(
+                    Record(trial, "ok", environment={"n": f"{seed} {variant}"}, environment_id="e"),
+                    run,
+                )
     with closing(sqlite3.connect(path)) as file, file:
-        rows = file.execute("SELECT record_id, environment FROM records ORDER BY record_id").fetchall()
-        for (record, environment), content in zip(rows, [one for one in contents for _ in range(2)], strict=True):
+        rows = file.execute(
+            "SELECT record_id, environment FROM records ORDER BY record_id"
+        ).fetchall()
+        for (record, environment), content in zip(
+            rows, [one for one in contents for _ in range(2)], strict=True
+        ):
             texts = {name: json.dumps(value) for name, value in content.items() if name != "curves"}
             file.execute("UPDATE records SET figures = ?, details = ? WHERE record_id = ?",
                          (texts["figures"], texts["details"], record))  # fmt: skip
-            file.execute("UPDATE environments SET content = ? WHERE digest = ?", (texts["environment"], environment))
+            file.execute(
+                "UPDATE environments SET content = ? WHERE digest = ?",
+                (texts["environment"], environment),
+            )
             for name, values in content["curves"].items():
                 packed = zlib.compress(json.dumps(values).encode())
                 file.execute("INSERT INTO curves VALUES (?, ?, ?)", (record, name, packed))
@@ -120,27 +133,41 @@ def test_a_figure_that_is_no_such_figure_is_unknown_and_a_flag_says_so(kind, fig
     whole = Record(Trial(backend="a", variant="b", task="c", cell="d", length=3), "ok").to_json()
     record = Record.from_json(whole | {"figures": {figure: ODD[kind], "parameters": 7}})
     assert record.figures == {"parameters": 7}
-    assert record.details["flags"] == [f"the stored record holds values that cannot be read: figures.{figure}"]
+    assert record.details["flags"] == [
+        f"the stored record holds values that cannot be read: figures.{figure}"
+    ]
     assert Record.from_json(record.to_json()) == record
 
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("name", ["started_at", "wall_seconds", "status"])
-def test_an_odd_value_of_a_launch_ends_no_comparison_and_its_speed_counts_only_with_a_status(name, odd):
+def test_an_odd_value_of_a_launch_ends_no_comparison_and_its_speed_counts_only_with_a_status(
+    name, odd
+):
     trial = Trial(backend="a", variant="b", task="c", cell="d", length=3)
-    base, new = in_turns([Record(trial, "ok", figures={"tokens_per_second": speed}) for speed in (1.0, 2.0)])
+    base, new = in_turns(
+        [Record(trial, "ok", figures={"tokens_per_second": speed}) for speed in (1.0, 2.0)]
+    )
     content = new.to_json()
     content["details"]["launch_figures"][0][name] = ODD[odd]
     read = Record.from_json(content)
     assert effect_of(base, read).verdict in {"faster", "cannot_tell"}
-    assert [launch.status for launch in each_launch(read)] == ["failed" if name == "status" else "ok", *["ok"] * 4]
+    assert [launch.status for launch in each_launch(read)] == [
+        "failed" if name == "status" else "ok",
+        *["ok"] * 4,
+    ]
     good = {"started_at": {"text"}, "wall_seconds": {"zero"}, "status": set()}[name]
     assert (f"details.launch_figures.{name}" in str(read.details.get("flags"))) == (odd not in good)
 
 
-@pytest.mark.parametrize("name", ["gradient_norm_max", "gradient_norm_median", "loss_validation", "loss_final"])
+@pytest.mark.parametrize(
+    "name", ["gradient_norm_max", "gradient_norm_median", "loss_validation", "loss_final"]
+)
 def test_a_loss_or_gradient_norm_is_kept_up_to_the_largest_float(name):
-    trial, largest = Trial(backend="a", variant="b", task="c", cell="d", length=3), sys.float_info.max
+    trial, largest = (
+        Trial(backend="a", variant="b", task="c", cell="d", length=3),
+        sys.float_info.max,
+    )
     kept = Record(trial, "ok", figures={name: largest})
     assert Record.from_json(kept.to_json()) == kept
     beyond = Record.from_json(kept.to_json() | {"figures": {name: 10 * int(largest)}})
@@ -162,5 +189,7 @@ def test_the_largest_figures_end_no_verb(tmp_path, monkeypatch, capsys):
 
 
 def test_a_record_that_is_right_is_read_as_it_was_written():
-    whole = Record(Trial(backend="a", variant="b", task="c", cell="d", length=3), "ok", **parts(8)).to_json()
+    whole = Record(
+        Trial(backend="a", variant="b", task="c", cell="d", length=3), "ok", **parts(8)
+    ).to_json()
     assert Record.from_json(whole).to_json() == whole

@@ -36,9 +36,15 @@ def test_a_rising_line_in_braille_has_finer_dots():
 
 def test_a_log_scale_makes_a_line_of_a_decay_and_leaves_zeros_out():
     points = [(n, 10.0**-n) for n in range(9)] + [(9, 0.0)]
-    title, *rows, _, foot = Plot("flow", "lag", points, logarithmic=True).lines(31, 9, ascii_only=True)
+    title, *rows, _, foot = Plot("flow", "lag", points, logarithmic=True).lines(
+        31, 9, ascii_only=True
+    )
     assert title == "flow (log)"
-    assert [rows[0][:9].strip(), rows[4][:9].strip(), rows[8][:9].strip()] == ["1.00", "1.0e-04", "1.0e-08"]
+    assert [rows[0][:9].strip(), rows[4][:9].strip(), rows[8][:9].strip()] == [
+        "1.00",
+        "1.0e-04",
+        "1.0e-08",
+    ]
     assert all(any(character == "*" for character in row) for row in rows)
     assert foot.endswith("8")
 
@@ -48,7 +54,9 @@ def test_marks_stand_beside_the_curve():
     assert drawn.count("o") == 1
 
 
-@pytest.mark.parametrize("points", [[], [(1, 2.0)], [(1, float("nan")), (2, 3.0)], [(1, 2.0), (1, 3.0)]])
+@pytest.mark.parametrize(
+    "points", [[], [(1, 2.0)], [(1, float("nan")), (2, 3.0)], [(1, 2.0), (1, 3.0)]]
+)
 def test_what_is_no_curve_is_not_drawn(points):
     assert list(Plot("t", "x", points).lines(40)) == []
 
@@ -61,7 +69,9 @@ def test_what_is_no_curve_is_not_drawn(points):
     ascii_only=st.booleans(),
 )
 def test_any_series_can_be_drawn_within_the_width(ys, width, logarithmic, ascii_only):
-    plot = Plot("t", "x", list(enumerate(ys)), marks=list(enumerate(ys))[::3], logarithmic=logarithmic)
+    plot = Plot(
+        "t", "x", list(enumerate(ys)), marks=list(enumerate(ys))[::3], logarithmic=logarithmic
+    )
     lines = list(plot.lines(width, 4, ascii_only=ascii_only))
     assert all(cell_len(line) <= max(width, 22) for line in lines)
     assert len(lines) in (0, 7)
@@ -71,7 +81,11 @@ def record(**curves) -> Record:
     trial = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
     flow = {"lags": [0, 1, 2], "median": [1.0, 0.1, 0.01], "decay": 0.1}
     evaluations = [{"step": 0, "loss_validation": 2.0}, {"step": 40, "loss_validation": 0.001}]
-    known = {"loss": [2.0, 1.0] * 20, "evaluations": evaluations, "gradient_flow": {"final": flow, "initial": flow}}
+    known = {
+        "loss": [2.0, 1.0] * 20,
+        "evaluations": evaluations,
+        "gradient_flow": {"final": flow, "initial": flow},
+    }
     return Record(trial, "ok", curves=known | curves, details={"loss": "cross_entropy"})
 
 
@@ -79,13 +93,22 @@ def test_the_share_of_h_is_marked_beside_the_flow_of_the_whole_state():
     states = {"h": [1.0, 1e-30, 0.2], "c": [0.0, 0.5, 0.1]}
     flow = {"lags": [0, 1, 2], "median": [1.0, 0.5, 0.22], "decay": 0.5, "states": states}
     *_, drawn = drawings(record(gradient_flow={"final": flow}))
-    assert drawn.title == "gradient flow, trained: norm of dL/d(h, c), o: by h alone, x 0.500 per time step back"
-    assert (drawn.curve, drawn.marks) == ([(0, 1.0), (1, 0.5), (2, 0.22)], [(0, 1.0)])  # nothing below the whole
+    assert (
+        drawn.title
+        == "gradient flow, trained: norm of dL/d(h, c), o: by h alone, x 0.500 per time step back"
+    )
+    assert (drawn.curve, drawn.marks) == (
+        [(0, 1.0), (1, 0.5), (2, 0.22)],
+        [(0, 1.0)],
+    )  # nothing below the whole
 
 
 def test_loss_and_gradient_flow_are_drawn_with_their_units():
     loss, trained, untrained = drawings(record())
-    assert (loss.title, loss.across) == ("loss on training data, o: validation; nats", "training step")
+    assert (loss.title, loss.across) == (
+        "loss on training data, o: validation; nats",
+        "training step",
+    )
     assert loss.logarithmic  # it falls from 2 to 0.001
     assert trained.logarithmic
     assert trained.title == "gradient flow, trained: norm of dL/dh, x 0.100 per time step back"
@@ -115,7 +138,10 @@ def test_a_record_is_drawn_without_colours_where_it_is_piped_and_in_ascii_where_
     [
         {"loss": None, "gradient_flow": None, "evaluations": None},
         {"loss": "text", "gradient_flow": [1], "evaluations": [3]},
-        {"loss": [None, "x", 1.0], "gradient_flow": {"final": {"median": [1.0], "lags": [0, 1]}, "initial": 3}},
+        {
+            "loss": [None, "x", 1.0],
+            "gradient_flow": {"final": {"median": [1.0], "lags": [0, 1]}, "initial": 3},
+        },
         {"evaluations": [{"step": None, "loss_validation": "x"}], "gradient_norm": ["x", None]},
     ],
 )

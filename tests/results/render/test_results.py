@@ -119,7 +119,9 @@ def test_results_of_a_store_hold_a_trial_once_for_each_environment(results, tmp_
 
 def test_the_best_network_of_each_text_shows_a_sample():
     def sampled(loss, samples, **options):
-        trial = make(length=int(100 * loss)).trial.model_copy(update={"task": "char", "task_options": options})
+        trial = make(length=int(100 * loss)).trial.model_copy(
+            update={"task": "char", "task_options": options}
+        )
         return Record(trial, "ok", figures={"loss_validation": loss}, details={"samples": samples})
 
     written = [{"temperature": 0.5, "text": "so"}]
@@ -130,7 +132,9 @@ def test_the_best_network_of_each_text_shows_a_sample():
 
 def test_nothing_but_a_data_frame_imports_pandas():
     modules = "study.findings render.flat text.grid study.launches study.tables.limits text.lines render.markup "
-    modules += "study.networks study.tables.notes study.tables.pivot results store.rows study.scaling "
+    modules += (
+        "study.networks study.tables.notes study.tables.pivot results store.rows study.scaling "
+    )
     modules += "study.tables.scaling_table store.database.schema study.tables.sections render.show store.store "
     modules += "render.terminal text.format"
     code = (
@@ -179,15 +183,21 @@ def test_a_text_task_is_shown_in_bits_per_character_too():
 def test_facts_stand_below_each_other_and_what_is_empty_or_nested_is_told_in_words():
     environment = {f"variables.{'n' * 34}": 1, "gpus": [], "commit": "",
                    "blas": [{"api": "blas", "threads": 1}, {"api": "lapack"}], "virtual": True}  # fmt: skip
-    lines = printed(make(environment=environment, details={"libraries": ["some-library-1.0"] * 9})).splitlines()
+    lines = printed(
+        make(environment=environment, details={"libraries": ["some-library-1.0"] * 9})
+    ).splitlines()
     starts = [line[47:] for line in lines[lines.index("environment") + 4 :][:5]]
     assert starts == ["1", "-", "-", "api=blas, threads=1; api=lapack", "yes"]
-    second = lines[next(index for index, line in enumerate(lines) if line.startswith("  libraries")) + 1]
+    second = lines[
+        next(index for index, line in enumerate(lines) if line.startswith("  libraries")) + 1
+    ]
     assert re.match(r" {29}some-library", second)
 
 
 def test_a_status_is_told_in_words_and_the_gradient_norm_by_its_ends():
-    shown = printed(make(status="out_of_memory", reason="no more", curves={"gradient_norm": [1.0, 5.0, 2.0]}))
+    shown = printed(
+        make(status="out_of_memory", reason="no more", curves={"gradient_norm": [1.0, 5.0, 2.0]})
+    )
     assert shown.splitlines()[0].endswith("out of memory")
     assert "first 1.00, last 2.00" in shown
 
@@ -202,14 +212,29 @@ def test_evaluations_that_are_not_shown_are_counted():
 
 
 def test_a_failed_record_is_shown_with_its_reason_and_log():
-    text = printed(make(status="crashed", reason="crashed (SIGSEGV) [/x]", details={"traceback": "line 1\nline 2"}))
+    text = printed(
+        make(
+            status="crashed",
+            reason="crashed (SIGSEGV) [/x]",
+            details={"traceback": "line 1\nline 2"},
+        )
+    )
     assert "crashed (SIGSEGV) [/x]" in text
     assert "line 1\nline 2" in text
 
 
-@pytest.mark.parametrize("odd", [3, "text", [3], ["text"], [None], [{"tokens_per_second": "fast"}], {"a": 1}])
+@pytest.mark.parametrize(
+    "odd", [3, "text", [3], ["text"], [None], [{"tokens_per_second": "fast"}], {"a": 1}]
+)
 def test_a_record_with_odd_details_is_shown(odd):
-    names = ("launch_figures", "attempts", "samples", "overfitting_gap", "best_step", "best_loss_validation")
+    names = (
+        "launch_figures",
+        "attempts",
+        "samples",
+        "overfitting_gap",
+        "best_step",
+        "best_loss_validation",
+    )
     assert "loss_validation" in printed(make(details=dict.fromkeys(names, odd)))
 
 

@@ -39,7 +39,12 @@ def make(engine: str, cell: str, length: int, index: int) -> Record:
 
 
 def records() -> list[Record]:
-    places = [(e, c, n) for e in ("numpy:native", "torch:library") for c in ("rnn", "lstm") for n in LENGTHS]
+    places = [
+        (e, c, n)
+        for e in ("numpy:native", "torch:library")
+        for c in ("rnn", "lstm")
+        for n in LENGTHS
+    ]
     return [make(*place, index) for index, place in enumerate(places)]
 
 
@@ -51,7 +56,11 @@ def expected() -> dict[tuple[str, str], list[str]]:
         if row["status"] != "ok":
             texts += [row["status"].replace("_", " "), "-", "-", "-"]
             continue
-        bounds = (row["tokens_per_second"], row["tokens_per_second_low"], row["tokens_per_second_high"])
+        bounds = (
+            row["tokens_per_second"],
+            row["tokens_per_second_low"],
+            row["tokens_per_second_high"],
+        )
         horizon = f"{'>' * row['gradient_horizon_censored']}{row['gradient_horizon']}"
         loss = f"{number(row['loss_validation'])} ({ratio(row['loss_ratio'])})"
         texts += [loss, interval(*bounds), number(row["gradient_norm_median"]), horizon]
@@ -82,12 +91,20 @@ def read_cells(rows: list[list[str]]) -> dict[tuple[str, str], list[str]]:
 
 
 def read_markdown(text: str) -> dict[tuple[str, str], list[str]]:
-    rows = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in text.splitlines() if line.startswith("| ")]
-    return read_cells([[re.sub(r"\\(.)", r"\1", cell.replace("**", "")) for cell in row] for row in rows])
+    rows = [
+        re.split(r" (?<!\\)\| ", line.strip("| "))
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+    return read_cells(
+        [[re.sub(r"\\(.)", r"\1", cell.replace("**", "")) for cell in row] for row in rows]
+    )
 
 
 def read_latex(text: str) -> dict[tuple[str, str], list[str]]:
-    rows = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if line.endswith(r"\\")]
+    rows = [
+        line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if line.endswith(r"\\")
+    ]
     plain = []
     for row in rows:
         cells = [re.sub(r"^\\textbf\{(.*)\}$", r"\1", cell.strip()) for cell in row]
@@ -100,19 +117,29 @@ def read_latex(text: str) -> dict[tuple[str, str], list[str]]:
 def read_html(text: str) -> dict[tuple[str, str], list[str]]:
     rows = re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)
     cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in rows]
-    return read_cells([[html.unescape(re.sub(r"<.*?>", "", cell)) for cell in row] for row in cells])
+    return read_cells(
+        [[html.unescape(re.sub(r"<.*?>", "", cell)) for cell in row] for row in cells]
+    )
 
 
 def read_page(table: dict) -> dict[tuple[str, str], list[str]]:
     """Read a table as the page has it: a text, or a text, its tone and its mark."""
-    rows = [[*row["labels"], *(cell for cells in row["cells"] for cell in cells)] for row in table["rows"]]
+    rows = [
+        [*row["labels"], *(cell for cells in row["cells"] for cell in cells)]
+        for row in table["rows"]
+    ]
     return read_cells(
-        [[cell if isinstance(cell, str) else f"{cell[0]} {cell[2]}".rstrip() for cell in row] for row in rows]
+        [
+            [cell if isinstance(cell, str) else f"{cell[0]} {cell[2]}".rstrip() for cell in row]
+            for row in rows
+        ]
     )
 
 
 def without_marks(found: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], list[str]]:
-    return {row: [re.sub(r" [✓≈↓↑?≠]$", "", text) for text in texts] for row, texts in found.items()}
+    return {
+        row: [re.sub(r" [✓≈↓↑?≠]$", "", text) for text in texts] for row, texts in found.items()
+    }
 
 
 def first_table(text: str, end: str) -> str:

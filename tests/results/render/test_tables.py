@@ -26,14 +26,43 @@ from harness_results.text.format import interval, number, quantity, ratio, spark
 from launched import in_turns, launched
 
 HOSTILE = "</script> [bold] [/x] \x1b[31m =cmd() | `x` \ud800"
-LADDER = {"task": {"ngram_losses": {"uniform": 4.174, "unigram": 3.347, "bigram": 2.484, "trigram": 2.046}}}
-OVER = {"overfitting_gap": 0.02, "overfitting_gap_error": 0.001, "best_step": 400, "steps_per_epoch": 31.25}
+LADDER = {
+    "task": {
+        "ngram_losses": {"uniform": 4.174, "unigram": 3.347, "bigram": 2.484, "trigram": 2.046}
+    }
+}
+OVER = {
+    "overfitting_gap": 0.02,
+    "overfitting_gap_error": 0.001,
+    "best_step": 400,
+    "steps_per_epoch": 31.25,
+}
 
 
-def make(engine="numpy:loop", cell="lstm", length=50, status="ok", reason=None, *, details=None, trial=None, **figures):
+def make(
+    engine="numpy:loop",
+    cell="lstm",
+    length=50,
+    status="ok",
+    reason=None,
+    *,
+    details=None,
+    trial=None,
+    **figures,
+):
     backend, variant = engine.split(":")
-    asked = {"backend": backend, "variant": variant, "task": "adding", "cell": cell, "length": length} | (trial or {})
-    loss, base, speed = figures.pop("loss", 0.1), figures.pop("loss_baseline", 1 / 6), figures.pop("speed", 166e3)
+    asked = {
+        "backend": backend,
+        "variant": variant,
+        "task": "adding",
+        "cell": cell,
+        "length": length,
+    } | (trial or {})
+    loss, base, speed = (
+        figures.pop("loss", 0.1),
+        figures.pop("loss_baseline", 1 / 6),
+        figures.pop("speed", 166e3),
+    )
     known = {
         "loss_validation": loss, "loss_baseline": base, "loss_ratio": loss / base, "gradient_norm_median": 0.834,
         "tokens_per_second": speed, "tokens_per_second_low": 0.97 * speed, "tokens_per_second_high": 1.02 * speed,
@@ -46,13 +75,25 @@ def make(engine="numpy:loop", cell="lstm", length=50, status="ok", reason=None, 
 def sweep() -> list[Record]:
     found = []
     for length in (50, 100, 200):
-        for engine, speed in (("numpy:loop", 166e3), ("torch:library", 266e3), ("jax:fused", 1.2e6)):
-            found.append(make(engine, "rnn", length, loss=0.1672, speed=3 * speed, gradient_horizon=8))
+        for engine, speed in (
+            ("numpy:loop", 166e3),
+            ("torch:library", 266e3),
+            ("jax:fused", 1.2e6),
+        ):
+            found.append(
+                make(engine, "rnn", length, loss=0.1672, speed=3 * speed, gradient_horizon=8)
+            )
             solved = {"loss": 6.5e-4, "solved": True, "gradient_horizon": length, "speed": speed}
-            found.append(make(engine, "lstm", length, details={"gradient_horizon_censored": True}, **solved))
+            found.append(
+                make(engine, "lstm", length, details={"gradient_horizon_censored": True}, **solved)
+            )
     found[2] = make("torch:library", "rnn", 50, "diverged", "diverged at step 12")
     found[-1] = make("jax:fused", "lstm", 200, "out_of_memory", "peak 3.1 GB")
-    over = LADDER | OVER | {"overfitting_gap": 0.31, "flags": ["warm-up ended before block times were flat"]}
+    over = (
+        LADDER
+        | OVER
+        | {"overfitting_gap": 0.31, "flags": ["warm-up ended before block times were flat"]}
+    )
     found += [text("numpy:loop", n, over, 128) for n in (20, 50)]
     return [*found, text("torch:loop", 50, LADDER, 128), text("torch:loop", 50, LADDER, 512)]
 
@@ -118,7 +159,9 @@ def test_a_mark_stands_in_its_cell_and_in_the_legend_or_nowhere(figures, details
 def test_a_horizon_that_was_never_reached_is_shown_as_a_bound():
     flow = {"gradient_flow": {"final": {"censored": True}}}
     record = make(gradient_horizon=99)
-    assert ">99" in plain_table([make(gradient_horizon=99, details={"gradient_horizon_censored": True})])
+    assert ">99" in plain_table(
+        [make(gradient_horizon=99, details={"gradient_horizon_censored": True})]
+    )
     assert ">99" in plain_table([Record(record.trial, "ok", figures=record.figures, curves=flow)])
     assert ">99" not in plain_table([record])
 
@@ -139,7 +182,10 @@ def test_the_fastest_cell_is_bold_where_one_engine_ran():
 
 
 def test_what_computes_another_function_or_was_not_proven_is_never_the_fastest():
-    for other in (make("c:x", speed=9e3, details={"deviation": "resets"}), make("c:x", speed=9e3, parity_error=None)):
+    for other in (
+        make("c:x", speed=9e3, details={"deviation": "resets"}),
+        make("c:x", speed=9e3, parity_error=None),
+    ):
         assert bold(in_turns([make("a:x", speed=3e3), make("b:x", speed=2e3), other])) == ["3.00k"]
         assert bold(in_turns([make("a:x", speed=3e3), other])) == []
 
@@ -175,9 +221,13 @@ def test_nothing_is_bold_or_fastest_where_compare_could_not_tell(why):
 
 
 def test_speeds_of_an_earlier_version_are_compared_among_themselves_alone():
-    assert bold(in_turns([make("a:x", speed=3e3, details=EARLY), make("b:x", speed=2e3, details=EARLY)])) == ["3.00k"]
+    assert bold(
+        in_turns([make("a:x", speed=3e3, details=EARLY), make("b:x", speed=2e3, details=EARLY)])
+    ) == ["3.00k"]
     told = who_is_fast(in_turns([make("a:x", speed=3e3, details=EARLY), PAIR[1]]))
-    assert told.endswith("in the one comparison: 1 with speeds of an earlier version on one side only")
+    assert told.endswith(
+        "in the one comparison: 1 with speeds of an earlier version on one side only"
+    )
 
 
 def test_bold_and_the_headline_are_the_verdicts_of_compare():
@@ -186,11 +236,20 @@ def test_bold_and_the_headline_are_the_verdicts_of_compare():
     seen = set()
     for turn in range(40):
         count, spread = int(rng.integers(4, 8)), float(rng.choice([0.01, 0.05, 0.2]))
-        one, other = make("a:x", speed=1e3), make("b:x", speed=1e3 * float(rng.choice([1.0, 1.02, 1.1, 1.3])))
+        one, other = (
+            make("a:x", speed=1e3),
+            make("b:x", speed=1e3 * float(rng.choice([1.0, 1.02, 1.1, 1.3]))),
+        )
         minutes = int(rng.choice([0, 60]))
-        pair = [launched(one, count, spread), launched(other, count, spread, minutes=minutes, place=1)]
+        pair = [
+            launched(one, count, spread),
+            launched(other, count, spread, minutes=minutes, place=1),
+        ]
         sides = [
-            [replace(r, details={"process": (turn, side, n)}) for n, r in enumerate(each_launch(pair[side]))]
+            [
+                replace(r, details={"process": (turn, side, n)})
+                for n, r in enumerate(each_launch(pair[side]))
+            ]
             for side in (0, 1)
         ]
         (row,) = compare(*sides, key=same_but("backend", "variant")).rows
@@ -202,10 +261,15 @@ def test_bold_and_the_headline_are_the_verdicts_of_compare():
 
 
 def test_only_what_differs_is_a_row_label_and_what_follows_the_length_is_none():
-    records = [make(length=n, trial={"chrono": n, "hidden": h}) for n in (50, 100) for h in (64, 128)]
+    records = [
+        make(length=n, trial={"chrono": n, "hidden": h}) for n in (50, 100) for h in (64, 128)
+    ]
     found = pivot(records)
     assert found.axes == ("cell", "hidden", "engine")
-    assert [row.labels for row in found.rows[1:]] == [("lstm", "64", "numpy:loop"), ("lstm", "128", "numpy:loop")]
+    assert [row.labels for row in found.rows[1:]] == [
+        ("lstm", "64", "numpy:loop"),
+        ("lstm", "128", "numpy:loop"),
+    ]
     assert "chrono by length" in found.settings
     assert "hidden" not in found.settings
     assert "batch 32" in found.settings
@@ -226,18 +290,26 @@ def test_trials_that_differ_in_anything_have_rows_of_their_own(name):
     ],
 )
 def test_values_that_agree_in_six_digits_have_rows_of_their_own(name, values):
-    records = [make(trial={name: value}, loss=loss) for value, loss in zip(values, (0.1, 0.2), strict=True)]
+    records = [
+        make(trial={name: value}, loss=loss) for value, loss in zip(values, (0.1, 0.2), strict=True)
+    ]
     rows = [row for row in pivot(records).rows if not row.reference]
     assert [row.labels[1] for row in rows] == list(map(str, values))
     assert [row.entries[50][0].text[:5] for row in rows] == ["0.100", "0.200"]
 
 
 def test_a_number_is_no_longer_than_it_takes():
-    assert "adam 0.001 · clip 5 ·" in pivot([make(trial={"learning_rate": 1e-3, "clip_norm": 5.0})]).settings
+    assert (
+        "adam 0.001 · clip 5 ·"
+        in pivot([make(trial={"learning_rate": 1e-3, "clip_norm": 5.0})]).settings
+    )
 
 
 def test_records_that_no_setting_tells_apart_are_numbered_and_none_is_lost():
-    four = [make(trial={"task_options": {"symbols": value}}, loss=loss) for value, loss in ((4, 0.1), (4.0, 0.2))]
+    four = [
+        make(trial={"task_options": {"symbols": value}}, loss=loss)
+        for value, loss in ((4, 0.1), (4.0, 0.2))
+    ]
     for records in (four, [make(loss=0.1), make(loss=0.2), make(length=100)]):
         found = pivot(records)
         rows = [row for row in found.rows if not row.reference]
@@ -252,14 +324,20 @@ def test_a_task_option_that_differs_is_a_row_label():
 
 
 def test_a_trial_without_figures_shows_its_status_and_below_the_reason_once():
-    failed = [make(engine, "rnn", n, "unsupported", "no such cell") for engine in ("a:x", "b:x") for n in (50, 100)]
+    failed = [
+        make(engine, "rnn", n, "unsupported", "no such cell")
+        for engine in ("a:x", "b:x")
+        for n in (50, 100)
+    ]
     text = plain_table([make(), *failed], 200)
     assert text.count("no such cell") == 1
     assert "n/a: rnn a:x T=50,100; rnn b:x T=50,100: unsupported: no such cell" in text
 
 
 def test_a_reason_that_begins_with_the_status_does_not_repeat_it():
-    assert ": diverged at step 12\n" in plain_table([make(status="diverged", reason="diverged at step 12")])
+    assert ": diverged at step 12\n" in plain_table(
+        [make(status="diverged", reason="diverged at step 12")]
+    )
 
 
 def test_a_failed_trial_shows_no_speed():
@@ -288,22 +366,34 @@ def test_over_fitting_is_told_if_data_came_again_and_the_gap_is_beyond_noise(cha
 
 
 def test_a_gap_on_a_solved_task_is_noise():
-    record = make(loss=1e-4, details=OVER | {"overfitting_gap": 5e-5, "overfitting_gap_error": 1e-6})
+    record = make(
+        loss=1e-4, details=OVER | {"overfitting_gap": 5e-5, "overfitting_gap_error": 1e-6}
+    )
     assert findings.overfitting(record) is None
 
 
 def test_the_criterion_of_what_is_solved_is_told_once():
-    known = [make(length=n, solved=True, details={"criterion": "accuracy of at least 0.99 (ours)"}) for n in (50, 100)]
-    text = plain_table([*known, make(length=200, solved=False, details={"criterion": "another"})], 200)
+    known = [
+        make(length=n, solved=True, details={"criterion": "accuracy of at least 0.99 (ours)"})
+        for n in (50, 100)
+    ]
+    text = plain_table(
+        [*known, make(length=200, solved=False, details={"criterion": "another"})], 200
+    )
     assert text.count("solved: accuracy of at least 0.99 (ours)") == 1
     assert "another" not in text
 
 
-@pytest.mark.parametrize(("solved", "end"), [(True, "solved at the end"), (False, "not solved at the end")])
+@pytest.mark.parametrize(
+    ("solved", "end"), [(True, "solved at the end"), (False, "not solved at the end")]
+)
 def test_what_was_solved_and_lost_again_is_told(solved, end):
     details = {"solved_lost_at": 600}
     text = plain_table([make(solved=solved, steps_to_solve=400, details=details)], 200)
-    assert f"lost again: lstm numpy:loop T=50: solved first at step 400, no longer at step 600, {end}" in text
+    assert (
+        f"lost again: lstm numpy:loop T=50: solved first at step 400, no longer at step 600, {end}"
+        in text
+    )
     assert "lost again" not in plain_table([make(solved=True, steps_to_solve=400)], 200)
 
 
@@ -321,12 +411,18 @@ def test_what_an_earlier_version_measured_is_named_for_what_it_is():
     assert "tokens/s: median of blocks, by an earlier version, 95 %" in table
     assert "by an earlier version" not in plain_table(records[2:])
     of_five = " ".join(plain_table(in_turns(records[:1])).split())
-    assert "tokens/s: median of 5 launches, each the median of blocks, by an earlier version, 95 %" in of_five
+    assert (
+        "tokens/s: median of 5 launches, each the median of blocks, by an earlier version, 95 %"
+        in of_five
+    )
     assert "by an earlier version" not in plain_table(in_turns(records[2:]))
 
 
 def test_further_scores_stand_below_the_table_by_their_names():
-    known = [make(length=n, details={"scores": {"exact_match": n / 1000, "[x]": None}}) for n in (50, 100)]
+    known = [
+        make(length=n, details={"scores": {"exact_match": n / 1000, "[x]": None}})
+        for n in (50, 100)
+    ]
     text = plain_table(known, 200)
     assert "exact_match: lstm numpy:loop T=50 0.0500, T=100 0.100" in text
     assert "[x]" not in text
@@ -334,7 +430,9 @@ def test_further_scores_stand_below_the_table_by_their_names():
 
 def test_the_baseline_of_several_validation_samples_is_the_exact_one():
     exact = {"loss_baseline_exact": 1 / 6}
-    seeds = [make(loss_baseline=b, details=exact, trial={"seed": n}) for n, b in enumerate((0.17, 0.16))]
+    seeds = [
+        make(loss_baseline=b, details=exact, trial={"seed": n}) for n, b in enumerate((0.17, 0.16))
+    ]
     assert re.search(r"^baseline .* 0\.167 \(1\.00x\)", plain_table(seeds, 200), re.MULTILINE)
     assert re.search(r"^baseline .* 0\.170 \(1\.00x\)", plain_table(seeds[:1], 200), re.MULTILINE)
 
@@ -369,7 +467,15 @@ def test_hostile_text_is_shown_and_never_acted_upon():
     reason=st.one_of(st.none(), st.text()),
     flag=st.text(),
     figures=st.dictionaries(
-        st.sampled_from(["loss_validation", "loss_ratio", "tokens_per_second", "gradient_horizon", "gradient_decay"]),
+        st.sampled_from(
+            [
+                "loss_validation",
+                "loss_ratio",
+                "tokens_per_second",
+                "gradient_horizon",
+                "gradient_decay",
+            ]
+        ),
         st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)),
     ),
 )
@@ -395,7 +501,9 @@ def test_checkpoints_stand_in_the_caption_or_as_an_axis_where_they_are_used():
     assert "checkpoint auto" in plain_table([kept], 160)
     both = plain_table([plain, kept], 160)
     assert "checkpoint" in both
-    assert all(re.search(rf"\n(lstm)? +{value} +numpy:loop", both) for value in ("off", "auto")), both
+    assert all(re.search(rf"\n(lstm)? +{value} +numpy:loop", both) for value in ("off", "auto")), (
+        both
+    )
 
 
 UNUSUAL = {
@@ -417,8 +525,18 @@ def test_whatever_field_differs_from_its_default_is_in_the_caption():
     usual = pivot([make()]).settings.split(" · ")
     for name, value in UNUSUAL.items():
         told = pivot([make(trial={**NEEDED.get(name, {}), name: value})]).settings.split(" · ")
-        expected = {"task_options": "split 0.8", "clip_norm": "clip 0.5", "optimizer": "sgd 0.001", "dtype": "float64"}
-        expected |= {"learning_rate": "adam 0.07", "device": "cuda", "threads": "3 threads", "devices": "2 devices"}
+        expected = {
+            "task_options": "split 0.8",
+            "clip_norm": "clip 0.5",
+            "optimizer": "sgd 0.001",
+            "dtype": "float64",
+        }
+        expected |= {
+            "learning_rate": "adam 0.07",
+            "device": "cuda",
+            "threads": "3 threads",
+            "devices": "2 devices",
+        }
         assert expected.get(name, f"{name.replace('_', ' ')} {value}") in told, name
         assert len(told) >= len(usual)
 
@@ -426,7 +544,9 @@ def test_whatever_field_differs_from_its_default_is_in_the_caption():
 def test_an_option_of_a_task_is_in_the_caption_unless_it_has_its_default():
     def told(options, *defaults):
         asked = {"task_options": options}
-        return pivot([make(f"a{n}:x", trial=asked, details=one) for n, one in enumerate(defaults)]).settings
+        return pivot(
+            [make(f"a{n}:x", trial=asked, details=one) for n, one in enumerate(defaults)]
+        ).settings
 
     usual = {"task_defaults": {"data": "fresh", "split": 0.9}}
     assert "data" not in told({"data": "fresh"}, usual, usual)
@@ -438,7 +558,9 @@ def test_an_option_of_a_task_is_in_the_caption_unless_it_has_its_default():
 
 
 def test_a_rate_that_all_share_is_told_where_the_optimizers_differ():
-    shared = pivot([make(trial={"optimizer": name, "learning_rate": 0.07}) for name in ("adam", "sgd")]).settings
+    shared = pivot(
+        [make(trial={"optimizer": name, "learning_rate": 0.07}) for name in ("adam", "sgd")]
+    ).settings
     assert "learning rate 0.07" in shared.split(" · ")
 
 

@@ -28,7 +28,10 @@ def make(*engines, status="ok"):
     ("engines", "told"),
     [
         (["numpy:native"], [f"native: {KERNEL} NumPy"]),
-        (["jax:native", "numpy:native", "torch:native"], [f"native: {KERNEL} NumPy, PyTorch and JAX"]),
+        (
+            ["jax:native", "numpy:native", "torch:native"],
+            [f"native: {KERNEL} NumPy, PyTorch and JAX"],
+        ),
         (["torch:native", "jax:native", "jax:native"], [f"native: {KERNEL} PyTorch and JAX"]),
         (["torch:library", "jax:scan", "numpy:vectorised", "numpy:loop", "flax:linen"], []),
         (["other:native", "torch:library"], []),  # of a plugin, which means something else by it
@@ -48,7 +51,12 @@ def test_each_variant_is_told_once_and_in_one_line():
 @pytest.mark.parametrize("status", ["ok", "failed"])
 def test_the_line_stands_below_every_kind_of_table(status):
     records = make("torch:native", "torch:library", status=status)
-    for text in (plain_table(records, width=200), to_markdown(records), to_html(records), to_latex(records)):
+    for text in (
+        plain_table(records, width=200),
+        to_markdown(records),
+        to_html(records),
+        to_latex(records),
+    ):
         assert "C kernel, called from PyTorch" in text
     assert f"native: {KERNEL} PyTorch" in tables(records)[0]["notes"]
     (grid,) = relative(records, "torch:library")

@@ -23,7 +23,9 @@ from harness_results.serving.server import Server
 from harness_results.serving.watched import Watched, digest_of
 from harness_results.store.store import Store
 
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
 # a stand-in for the report's page, which needs the libraries of charts
 STAND_IN = f"""
 import sys, types
@@ -73,10 +75,14 @@ def add(path, *lengths: int):
 def serving(*arguments: object, program: str = STAND_IN):
     """Start ``harness report --serve`` and give the process and its port."""
     command = [sys.executable, "-c", program, "report", "--serve", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             first = process.stderr.readline()
-            found = re.fullmatch(r"the report of .+ is at http://127\.0\.0\.1:(\d+)/ until Ctrl-C\n", first)
+            found = re.fullmatch(
+                r"the report of .+ is at http://127\.0\.0\.1:(\d+)/ until Ctrl-C\n", first
+            )
             assert found, first + process.stderr.read()
             yield process, int(found[1])
         finally:
@@ -116,7 +122,10 @@ def test_the_page_of_the_store_is_served(port, stored):
     assert re.findall(r"T = \d+ \d points", page) == ["T = 20 3 points", "T = 30 3 points"]
     assert "<title>s.db</title>" in page
     assert page.count("connect-src 'self'; default-src 'none'; script-src") == 1
-    assert re.search(r'id="live" role="status" data-digest="(\w+)"', page)[1] == get(port, "/digest")[1]
+    assert (
+        re.search(r'id="live" role="status" data-digest="(\w+)"', page)[1]
+        == get(port, "/digest")[1]
+    )
     assert dict(answer.headers) == {
         "Server": "harness", "Date": answer.headers["Date"], "Content-Type": "text/html; charset=utf-8",
         "Content-Length": str(len(page.encode())), "Cache-Control": "no-store",
@@ -152,7 +161,9 @@ def test_other_methods_are_refused(port, method):
     assert "T = 20" not in body
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "127.0.0.2", "", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "127.0.0.2", "", "[::1]"]
+)
 def test_another_name_for_this_machine_is_refused(port, host):
     for path in ("/", "/digest"):
         answer, body = get(port, path, host=host)
@@ -170,7 +181,12 @@ def test_this_machine_by_name_is_answered(port, host):
 
 
 def test_other_addresses_of_this_machine_refuse(port):
-    found = [one.address for each in psutil.net_if_addrs().values() for one in each if one.family == socket.AF_INET]
+    found = [
+        one.address
+        for each in psutil.net_if_addrs().values()
+        for one in each
+        if one.family == socket.AF_INET
+    ]
     others = {"127.0.0.2", *found} - {"127.0.0.1"}
     for address in others:
         with pytest.raises(OSError, match=r"refused|unreachable"):
@@ -320,7 +336,9 @@ def test_a_port_that_is_taken_is_an_error():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=rf"port {number} of 127\.0\.0\.1 is in use: choose another --port"):
+        with pytest.raises(
+            UsageError, match=rf"port {number} of 127\.0\.0\.1 is in use: choose another --port"
+        ):
             Server(Watched(str, str), number)
 
 
@@ -388,7 +406,10 @@ def test_a_page_is_made_once_for_a_digest_and_not_too_often():
 
     watched = Watched(lambda: state[0], build, clock, clock)
     assert [watched.page(), watched.page(), watched.digest()] == [b"a", b"a", "a"]
-    for new, old, ended, pause in (("b", "a", 1, 2), ("c", "b", 4.1, 20)):  # each page takes a second
+    for new, old, ended, pause in (
+        ("b", "a", 1, 2),
+        ("c", "b", 4.1, 20),
+    ):  # each page takes a second
         state[0] = new
         clock.now = ended + pause - 0.1
         assert [watched.digest(), watched.page()] == [old, old.encode()]

@@ -12,7 +12,9 @@ from harness_results.store.integrity import check_store
 from harness_results.store.store import Store
 
 
-@pytest.mark.parametrize("value", [{}, {"a": [1, 2.5, None, "x"]}, [[0.1] * 300, {"b": {}}], "text", 5])
+@pytest.mark.parametrize(
+    "value", [{}, {"a": [1, 2.5, None, "x"]}, [[0.1] * 300, {"b": {}}], "text", 5]
+)
 def test_what_was_written_is_read(value):
     text = json.dumps(value)
     assert decoding.from_json(text) == value
@@ -29,7 +31,12 @@ def test_json_that_is_too_deep_is_refused(levels, opening, closing):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("NaN", "holds NaN"), ('{"a": -Infinity}', "holds -Infinity"), ("9" * 5000, "digits"), ("{odd", "Expecting")],
+    [
+        ("NaN", "holds NaN"),
+        ('{"a": -Infinity}', "holds -Infinity"),
+        ("9" * 5000, "digits"),
+        ("{odd", "Expecting"),
+    ],
 )
 def test_json_that_is_never_written_is_refused(text, message):
     with pytest.raises(decoding.DamagedError, match=message):
@@ -52,7 +59,9 @@ def test_a_curve_that_unpacks_to_a_thousand_times_its_size_is_refused_unread():
         decoding.from_packed(zlib.compress(b"[" + b"0," * 20_000_000 + b"0]"))
 
 
-@pytest.mark.parametrize("content", [b"", b"text", zlib.compress(b"[1,2,3]")[:-6], zlib.compress(b"\xff"), "[1]", None])
+@pytest.mark.parametrize(
+    "content", [b"", b"text", zlib.compress(b"[1,2,3]")[:-6], zlib.compress(b"\xff"), "[1]", None]
+)
 def test_a_curve_that_is_damaged_is_refused(content):
     with pytest.raises(decoding.DamagedError):
         decoding.from_packed(content)
@@ -77,7 +86,10 @@ def changed(path, *statements):
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("CREATE TRIGGER forget AFTER INSERT ON records BEGIN DELETE FROM records; END", "has the trigger forget"),
+        (
+            "CREATE TRIGGER forget AFTER INSERT ON records BEGIN DELETE FROM records; END",
+            "has the trigger forget",
+        ),
         ("CREATE VIEW extra AS SELECT * FROM records", "has the view extra"),
         ("DROP TABLE curves", "is damaged: it has no table curves"),
         (f"UPDATE meta SET value = '{'9' * 5000}'", "not a store of this program"),
@@ -105,13 +117,22 @@ ODD_PROGRESS = '{"total": "many"}'
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("INSERT INTO drivers VALUES (7, 1, '[]', '2026-01-01', '2026-01-01', '{}')", "expected dict"),
-        ("INSERT INTO drivers VALUES (7, 1, '{}', '2026-01-01', '2026-01-01', '{}')", "driver 7: host"),
+        (
+            "INSERT INTO drivers VALUES (7, 1, '[]', '2026-01-01', '2026-01-01', '{}')",
+            "expected dict",
+        ),
+        (
+            "INSERT INTO drivers VALUES (7, 1, '{}', '2026-01-01', '2026-01-01', '{}')",
+            "driver 7: host",
+        ),
         (
             f"INSERT INTO drivers VALUES (7, 1, '{PROCESS}', '2026-01-01', '2026-01-01', '{ODD_PROGRESS}')",
             "driver 7: total",
         ),
-        ("INSERT INTO drivers VALUES (7, 1, '{}', 'yesterday', '2026-01-01', '{}')", "Invalid isoformat"),
+        (
+            "INSERT INTO drivers VALUES (7, 1, '{}', 'yesterday', '2026-01-01', '{}')",
+            "Invalid isoformat",
+        ),
     ],
 )
 def test_an_odd_driver_is_a_damage(file, statement, message):

@@ -58,7 +58,13 @@ def content(location) -> list[tuple]:
     """Return what a store holds, run by run, without the numbers that it gives."""
     with Store.open(location, create=False) as store:
         return [
-            (run.started_at, run.command, run.settings, run.identity, store.launches(run.run_id, with_curves=True))
+            (
+                run.started_at,
+                run.command,
+                run.settings,
+                run.identity,
+                store.launches(run.run_id, with_curves=True),
+            )
             for run in store.runs()
         ]
 
@@ -74,7 +80,12 @@ def counts(results) -> list[tuple[int, int, int]]:
 
 def test_a_merge_into_an_empty_store_holds_all_and_again_adds_nothing(tmp_path, location):
     one, two = tmp_path / "one.db", tmp_path / "two.db"
-    fill(one, [record(0), record(0, "failed", n=1), record(1)], [record(2)], at="2026-01-02T00:00:00+00:00")
+    fill(
+        one,
+        [record(0), record(0, "failed", n=1), record(1)],
+        [record(2)],
+        at="2026-01-02T00:00:00+00:00",
+    )
     fill(two, [record(3, host="other")], [], at="2026-01-01T00:00:00+00:00")
     assert counts(merged(location, one, two)) == [(2, 4, 0), (2, 1, 0)]
     assert content(location) == content(two) + content(one)
@@ -94,7 +105,9 @@ def test_a_store_that_has_grown_adds_what_is_new(tmp_path, location):
         store.add(record(1), 1)
     fill(source, [record(0)])
     assert counts(merged(location, source)) == [(1, 3, 1)]
-    assert [launches for *_, launches in content(location)] == [launches for *_, launches in content(source)]
+    assert [launches for *_, launches in content(location)] == [
+        launches for *_, launches in content(source)
+    ]
 
 
 def test_runs_that_look_the_same_on_two_machines_are_two(tmp_path, location):
@@ -141,7 +154,11 @@ def test_the_younger_calibration_is_kept(tmp_path, location):
     for sources in (("one", "two"), ("two", "one")):
         merged(location, *(tmp_path / name for name in sources))
         with Store.open(location, create=False) as store:
-            assert store.all_calibrations() == {"e1": {"peak": 2}, "one": {"peak": 2}, "two": {"peak": 1}}
+            assert store.all_calibrations() == {
+                "e1": {"peak": 2},
+                "one": {"peak": 2},
+                "two": {"peak": 1},
+            }
 
 
 def test_a_damaged_record_is_left_out_and_named(tmp_path, location):
@@ -150,7 +167,9 @@ def test_a_damaged_record_is_left_out_and_named(tmp_path, location):
     with closing(sqlite3.connect(source)) as connection, connection:
         connection.execute("UPDATE records SET figures = '{' WHERE record_id = 1")
         connection.execute("UPDATE curves SET content = X'00' WHERE record_id = 3")
-    done = CliRunner().invoke(cli, ["store", "merge", str(source), "--into", location], standalone_mode=False)
+    done = CliRunner().invoke(
+        cli, ["store", "merge", str(source), "--into", location], standalone_mode=False
+    )
     assert done.return_value == NOT_OK
     assert "left out: record 1 (trial" in done.stderr
     assert "left out: record 3 (trial" in done.stderr
@@ -161,7 +180,9 @@ def test_the_command_says_what_was_added_and_what_is_out_of_order(tmp_path):
     fill(tmp_path / "new.db", [record(0)], at="2026-02-01T00:00:00+00:00")
     fill(tmp_path / "old.db", [record(1)], at="2026-01-01T00:00:00+00:00")
     run = lambda name: CliRunner().invoke(
-        cli, ["store", "merge", str(tmp_path / name), "--into", str(tmp_path / "all.db")], standalone_mode=False
+        cli,
+        ["store", "merge", str(tmp_path / name), "--into", str(tmp_path / "all.db")],
+        standalone_mode=False,
     )
     assert run("new.db").stderr == ""
     done = run("old.db")
@@ -216,7 +237,9 @@ with Store.open(sys.argv[2]) as target, Store.open(sys.argv[1], create=False) as
 """
 
 
-def test_a_merge_that_is_killed_leaves_the_target_whole_and_is_completed_by_another(tmp_path, location):
+def test_a_merge_that_is_killed_leaves_the_target_whole_and_is_completed_by_another(
+    tmp_path, location
+):
     source = tmp_path / "source.db"
     fill(source, *([record(seed), record(seed)] for seed in range(12)))
     fill(location, [record(99)])

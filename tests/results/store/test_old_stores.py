@@ -36,8 +36,14 @@ def old(request, tmp_path) -> Path:
 def rows(path: Path) -> dict[str, list[tuple]]:
     """Return the rows of every table as the file has them."""
     with closing(sqlite3.connect(path)) as connection:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names}
+        names = [
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        return {
+            name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall()
+            for name in names
+        }
 
 
 def content(store: Store) -> tuple:
@@ -87,7 +93,11 @@ def test_a_disk_that_is_full_when_a_store_is_brought_up_to_date_leaves_it_as_it_
     with Store.open(path, create=False) as store:
         pages = store._database.run(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
         engine = store._database.engine
-        event.listen(engine, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count = {pages}").close())
-        with pytest.raises(StoreError, match=r"cannot be written.*full.*what was stored before is kept"):
+        event.listen(
+            engine, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count = {pages}").close()
+        )
+        with pytest.raises(
+            StoreError, match=r"cannot be written.*full.*what was stored before is kept"
+        ):
             store._database.run(store._bring_up_to_date, write=True)
     assert rows(path) == before

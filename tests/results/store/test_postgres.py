@@ -32,7 +32,9 @@ def stored(database):
 
 def test_without_psycopg_the_cure_is_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StoreError, match=r'needs psycopg.*pip install "rnn-harness\[postgres\]"') as caught:
+    with pytest.raises(
+        StoreError, match=r'needs psycopg.*pip install "rnn-harness\[postgres\]"'
+    ) as caught:
         Store.open("postgresql+psycopg://u:secret@127.0.0.1:1/x")
     assert "secret" not in str(caught.value)
 
@@ -52,13 +54,19 @@ def test_another_kind_of_database_is_refused():
 def test_a_server_that_is_not_there_is_an_error_at_once():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        with pytest.raises(StoreError, match=r"cannot be reached: .*refused.*Start the server.*--store"):
-            Store.open(f"postgresql+psycopg://u@127.0.0.1:{listener.getsockname()[1]}/x?password=secret")
+        with pytest.raises(
+            StoreError, match=r"cannot be reached: .*refused.*Start the server.*--store"
+        ):
+            Store.open(
+                f"postgresql+psycopg://u@127.0.0.1:{listener.getsockname()[1]}/x?password=secret"
+            )
 
 
 def test_a_wrong_password_is_an_error_that_does_not_show_it(postgres, database):
     wrong = database.replace("s3cret%3Aword", "wr0ng")
-    with pytest.raises(StoreError, match=r"harness:\*\*\*@.*password authentication failed.*PGPASSWORD") as caught:
+    with pytest.raises(
+        StoreError, match=r"harness:\*\*\*@.*password authentication failed.*PGPASSWORD"
+    ) as caught:
         Store.open(wrong)
     assert "wr0ng" not in str(caught.value)
 
@@ -77,7 +85,9 @@ def test_a_user_who_may_only_read_is_told_before_anything_runs_and_can_read(post
     ):
         postgres.execute(statement, name)
     url = postgres.url(name, "reader", "r")
-    with pytest.raises(StoreError, match=r"cannot be written \(permission denied.*GRANT.*TO reader.*--store"):
+    with pytest.raises(
+        StoreError, match=r"cannot be written \(permission denied.*GRANT.*TO reader.*--store"
+    ):
         Store.open(url)
     with Store.open(url, create=False) as store:
         assert [found.status for found in store.launches()] == ["ok"]
@@ -85,7 +95,9 @@ def test_a_user_who_may_only_read_is_told_before_anything_runs_and_can_read(post
 
 
 def test_a_database_that_takes_no_writes_is_told_and_can_be_read(postgres, stored):
-    postgres.execute(f"ALTER DATABASE {stored.rpartition('/')[2]} SET default_transaction_read_only = on")
+    postgres.execute(
+        f"ALTER DATABASE {stored.rpartition('/')[2]} SET default_transaction_read_only = on"
+    )
     with pytest.raises(StoreError, match=r"cannot be written \(.*read-only.*--store"):
         Store.open(stored)
     with Store.open(stored, create=False) as store:
@@ -112,7 +124,9 @@ def test_a_password_is_never_stored_or_shown(postgres, stored):
         side = store_or_run(f"{stored}@1", "")
     assert run.command == f"harness run --store {without_password(stored)}"
     assert "s3cret" not in run.command + str(caught.value) + side.name + store.name
-    assert postgres.url("x", "u", "p").replace(":p@", ":***@") == without_password(postgres.url("x", "u", "p"))
+    assert postgres.url("x", "u", "p").replace(":p@", ":***@") == without_password(
+        postgres.url("x", "u", "p")
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +150,9 @@ def test_passwords_in_urls_are_masked_and_nothing_else(text, shown):
         ("file.db", "file.db.checkpoints"),
     ],
 )
-def test_checkpoints_of_a_server_are_kept_here_and_of_a_file_beside_it(store, folder, tmp_path, monkeypatch):
+def test_checkpoints_of_a_server_are_kept_here_and_of_a_file_beside_it(
+    store, folder, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert checkpoint_folder(store) == tmp_path / folder
 
@@ -170,7 +186,9 @@ def test_a_server_that_starts_again_during_a_run_costs_nothing(postgres, stored)
     assert seeds(stored) == [0, 1]
 
 
-def test_a_server_that_does_not_come_back_is_an_error_that_keeps_what_was_stored(postgres, stored, monkeypatch):
+def test_a_server_that_does_not_come_back_is_an_error_that_keeps_what_was_stored(
+    postgres, stored, monkeypatch
+):
     monkeypatch.setattr(databases, "PAUSE_SECONDS", 0.001)
     with Store.open(stored) as store:
         run_id = store.begin_run("x")
@@ -239,7 +257,9 @@ class Proxy(threading.Thread):
 
 
 @pytest.mark.parametrize("loses", ["question", "answer"])
-def test_a_connection_that_is_lost_in_a_commit_neither_loses_nor_doubles_the_record(postgres, stored, loses):
+def test_a_connection_that_is_lost_in_a_commit_neither_loses_nor_doubles_the_record(
+    postgres, stored, loses
+):
     proxy = Proxy(postgres.port, loses=loses)
     proxy.committed = threading.Event()
     proxy.start()

@@ -25,9 +25,21 @@ from harness_results.store.database import schema
 from harness_results.store.database.open import open_database
 from harness_results.store.store import Store
 
-HOSTILE = ["</script>", "[bold]", "[/x]", "\x1b[31m", "=cmd()", "../..", "\x00", "\ud800", "'; DROP TABLE records; --"]
+HOSTILE = [
+    "</script>",
+    "[bold]",
+    "[/x]",
+    "\x1b[31m",
+    "=cmd()",
+    "../..",
+    "\x00",
+    "\ud800",
+    "'; DROP TABLE records; --",
+]
 texts = st.one_of(st.sampled_from(HOSTILE), st.text())
-numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53))
+numbers = st.one_of(
+    st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53)
+)
 json_values = st.recursive(
     st.one_of(numbers, st.booleans(), texts),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
@@ -36,12 +48,17 @@ json_values = st.recursive(
 
 
 def make_trial(**fields) -> Trial:
-    return Trial(**{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20} | fields)
+    return Trial(
+        **{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20}
+        | fields
+    )
 
 
 def make_record(status: str = "ok", *, reason: str | None = None, **fields) -> Record:
     figures = {"loss_final": 0.25, "solved": False, "accuracy": None}
-    return Record(make_trial(**fields), status, reason, figures=figures, curves={"loss": [0.5, None, 0.25]})
+    return Record(
+        make_trial(**fields), status, reason, figures=figures, curves={"loss": [0.5, None, 0.25]}
+    )
 
 
 def execute(location: Path | str, *statements: str) -> list[tuple]:
@@ -71,16 +88,22 @@ def store_one(location: Path | str, record: Record | None = None) -> Record:
     return record
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     reason=st.one_of(st.none(), texts),
     details=st.dictionaries(texts, json_values, max_size=4),
-    curves=st.dictionaries(st.sampled_from(["loss", "gradient_norm", "gradient_flow"]), json_values),
+    curves=st.dictionaries(
+        st.sampled_from(["loss", "gradient_norm", "gradient_flow"]), json_values
+    ),
     environment=st.dictionaries(texts, json_values, max_size=3),
     loss=numbers,
     status=st.sampled_from(["ok", "failed", "diverged"]),
 )
-def test_a_record_comes_back_as_it_was(location, reason, details, curves, environment, loss, status):
+def test_a_record_comes_back_as_it_was(
+    location, reason, details, curves, environment, loss, status
+):
     record = Record(
         make_trial(task_options={"symbols": 8}), status, reason,
         figures={"loss_final": loss}, curves=curves, details=details, environment=environment,
@@ -93,7 +116,12 @@ def test_a_record_comes_back_as_it_was(location, reason, details, curves, enviro
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float32("nan")])
 def test_a_number_that_is_not_finite_is_stored_as_none(location, bad):
-    record = replace(make_record(), figures={"loss_final": bad}, curves={"loss": [1.0, bad]}, details={"x": {"y": bad}})
+    record = replace(
+        make_record(),
+        figures={"loss_final": bad},
+        curves={"loss": [1.0, bad]},
+        details={"x": {"y": bad}},
+    )
     store_one(location, record)
     with Store.open(location, create=False) as store:
         (found,) = store.launches_of(record.trial.trial_id)
@@ -104,7 +132,9 @@ def test_a_number_that_is_not_finite_is_stored_as_none(location, bad):
 
 
 def test_numpy_values_and_paths_do_not_cost_a_record(location):
-    record = replace(make_record(), details={"n": np.int64(3), "a": np.array([1.5, np.nan]), "p": Path("a/b")})
+    record = replace(
+        make_record(), details={"n": np.int64(3), "a": np.array([1.5, np.nan]), "p": Path("a/b")}
+    )
     store_one(location, record)
     with Store.open(location, create=False) as store:
         assert store.launches()[0].details == {"n": 3, "a": [1.5, None], "p": "a/b"}
@@ -113,7 +143,11 @@ def test_numpy_values_and_paths_do_not_cost_a_record(location):
 def test_the_launches_of_the_latest_run_of_each_trial_are_found_and_older_ones_on_request(location):
     with Store.open(location) as store:
         first = store.begin_run("one")
-        for record in (make_record("failed", reason="x"), make_record("ok"), make_record("ok", length=50)):
+        for record in (
+            make_record("failed", reason="x"),
+            make_record("ok"),
+            make_record("ok", length=50),
+        ):
             store.add(record, first)
         second = store.begin_run("two")
         store.add(make_record("timeout", length=50), second)
@@ -142,7 +176,9 @@ def test_a_run_that_was_interrupted_hides_no_run_before_it(location):
 def test_runs_are_listed_in_order_with_their_command(location):
     with Store.open(location) as store:
         assert store.runs() == []
-        ids = [store.begin_run(command) for command in ("harness run", "harness run \ud800 -c '[/x]'")]
+        ids = [
+            store.begin_run(command) for command in ("harness run", "harness run \ud800 -c '[/x]'")
+        ]
         assert [run.run_id for run in store.runs()] == ids == sorted(ids)
         assert store.runs()[-1].command == "harness run \ud800 -c '[/x]'"
 
@@ -157,7 +193,9 @@ def test_an_unknown_or_ambiguous_trial_is_an_error_that_lists_candidates(locatio
     record = store_one(location)
     store_one(location, make_record(length=50))
     with Store.open(location) as store:
-        with pytest.raises(UnknownNameError, match=f"(?s)zzzz.*{record.trial.trial_id}.*harness report"):
+        with pytest.raises(
+            UnknownNameError, match=f"(?s)zzzz.*{record.trial.trial_id}.*harness report"
+        ):
             store.launches_of("zzzz")
         with pytest.raises(UnknownNameError, match="unknown trial '%'"):
             store.launches_of("%")
@@ -181,7 +219,10 @@ def test_a_device_is_refused():
 
 
 def test_reading_never_makes_a_file(path):
-    with pytest.raises(StoreError, match=r"there is no store .*store\.db.*harness run --store.*or the argument STORE"):
+    with pytest.raises(
+        StoreError,
+        match=r"there is no store .*store\.db.*harness run --store.*or the argument STORE",
+    ):
         Store.open(path, create=False)
     assert not path.exists()
 
@@ -219,7 +260,9 @@ def public():
 
 
 @pytest.mark.parametrize("file_mode", [None, 0o444, 0o666])
-def test_a_read_only_place_is_refused_for_writing_before_anything_runs_and_can_be_read(public, file_mode):
+def test_a_read_only_place_is_refused_for_writing_before_anything_runs_and_can_be_read(
+    public, file_mode
+):
     path = public / "store.db"
     store_one(path)  # also loads every module that is needed below
     if file_mode is None:
@@ -243,12 +286,16 @@ def scribble(content: bytes) -> bytes:
     return content[:4096] + b"\xff" * 4096 + content[8192:]
 
 
-@pytest.mark.parametrize("spoil", [lambda _: b"not a database at all", lambda _: b"S", cut, scribble])
+@pytest.mark.parametrize(
+    "spoil", [lambda _: b"not a database at all", lambda _: b"S", cut, scribble]
+)
 def test_a_corrupt_file_is_refused_and_never_altered(path, spoil):
     store_one(path)
     path.write_bytes(spoil(path.read_bytes()))
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"store\.db is damaged.*left as it is|was left as it is.*--store"):
+    with pytest.raises(
+        StoreError, match=r"store\.db is damaged.*left as it is|was left as it is.*--store"
+    ):
         Store.open(path)
     assert path.read_bytes() == before
 
@@ -281,7 +328,9 @@ def test_a_newer_store_is_refused_and_never_altered(location, create):
     store_one(location)
     execute(location, "UPDATE meta SET value = '999' WHERE name = 'schema_version'")
     before = contents(location)
-    with pytest.raises(StoreError, match=r"version 999.*newer harness.*update rnn-harness.*--store"):
+    with pytest.raises(
+        StoreError, match=r"version 999.*newer harness.*update rnn-harness.*--store"
+    ):
         Store.open(location, create=create)
     assert contents(location) == before
 
@@ -303,11 +352,20 @@ def test_a_record_that_this_version_cannot_read_is_an_error_not_a_crash(location
 
 def test_a_full_disk_is_named_with_the_free_bytes_and_keeps_what_was_stored(path):
     record = store_one(path)
-    big = replace(make_record(length=50), details={"noise": [random.Random(0).random() for _ in range(50_000)]})
+    big = replace(
+        make_record(length=50),
+        details={"noise": [random.Random(0).random() for _ in range(50_000)]},
+    )
     with Store.open(path) as store:
-        event.listen(store._database.engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count = 20").close())
+        event.listen(
+            store._database.engine,
+            "connect",
+            lambda c, _: c.execute("PRAGMA max_page_count = 20").close(),
+        )
         run_id = store.begin_run("x")
-        with pytest.raises(StoreError, match=r"store\.db cannot be written.*full.*\d+ bytes are free.*--store"):
+        with pytest.raises(
+            StoreError, match=r"store\.db cannot be written.*full.*\d+ bytes are free.*--store"
+        ):
             store.add(big, run_id)
         assert store.launches(with_curves=True) == [record]
 
@@ -326,7 +384,11 @@ def test_a_store_locked_for_too_long_is_an_error_that_says_so(path, monkeypatch)
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("nonsense://x", "nonsense"), ("postgresql+nodriver://u:secret@h/x", "postgresql"), ("://", "cannot be used")],
+    [
+        ("nonsense://x", "nonsense"),
+        ("postgresql+nodriver://u:secret@h/x", "postgresql"),
+        ("://", "cannot be used"),
+    ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url, said):
     with pytest.raises(StoreError, match=f"{said}.*--store") as caught:
@@ -401,7 +463,10 @@ def test_what_was_acknowledged_survives_kill_9(location):
         seen = writer.communicate()[0].split("\n")[:-1]
         acknowledged |= {(f"w{attempt}", int(seed)) for seed in ["0", *seen]}
         with Store.open(location) as store:
-            found = {(record.trial.backend, record.trial.seed) for record in store.launches(with_curves=True)}
+            found = {
+                (record.trial.backend, record.trial.seed)
+                for record in store.launches(with_curves=True)
+            }
         assert acknowledged <= found
         acknowledged = found
 
@@ -416,7 +481,9 @@ def test_a_url_without_a_file_is_refused(url, tmp_path, monkeypatch):
 
 def test_options_in_the_url_of_a_file_are_refused_since_they_would_do_nothing(tmp_path):
     Store.open(f"sqlite:///{tmp_path}/a.sqlite").close()
-    with pytest.raises(StoreError, match=r"takes no options \(mode\)\. Give a file's path to --store"):
+    with pytest.raises(
+        StoreError, match=r"takes no options \(mode\)\. Give a file's path to --store"
+    ):
         Store.open(f"sqlite:///{tmp_path}/a.sqlite?mode=ro")
 
 
@@ -427,7 +494,11 @@ VERSION_ONE = {"meta", "trials", "runs", "environments", "records", "curves"}
 def version_one(location):
     """A store as version 1 left it: without the tables that came later."""
     store_one(location)
-    later = [table.name for table in reversed(schema.tables.sorted_tables) if table.name not in VERSION_ONE]
+    later = [
+        table.name
+        for table in reversed(schema.tables.sorted_tables)
+        if table.name not in VERSION_ONE
+    ]
     drops = [f"DROP TABLE {name}" for name in later]
     execute(location, *drops, "UPDATE meta SET value = '1' WHERE name = 'schema_version'")
     return location
@@ -462,8 +533,14 @@ def test_a_calibration_replaces_the_one_before(location):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("update records set figures = '[]'", r"record 1 \(trial [0-9a-f]+\).* figures cannot be read"),
-        ("update trials set content = '{}'", r"record 1 \(trial [0-9a-f]+\).* trial cannot be read"),
+        (
+            "update records set figures = '[]'",
+            r"record 1 \(trial [0-9a-f]+\).* figures cannot be read",
+        ),
+        (
+            "update trials set content = '{}'",
+            r"record 1 \(trial [0-9a-f]+\).* trial cannot be read",
+        ),
         ("update records set details = '{odd'", "is damaged: a value cannot be read"),
     ],
 )

@@ -20,7 +20,20 @@ from harness.contract.records.record import FIGURE_COLUMNS, SPEED_COLUMNS
 from harness_results.store.integrity import check_store
 from harness_results.store.store import Store
 
-TINY = ["-b", "numpy:vectorised", "-t", "copy", "-c", "rnn", "--hidden", "4", "--batch", "2", "--steps", "4"]
+TINY = [
+    "-b",
+    "numpy:vectorised",
+    "-t",
+    "copy",
+    "-c",
+    "rnn",
+    "--hidden",
+    "4",
+    "--batch",
+    "2",
+    "--steps",
+    "4",
+]
 CLOCK = {*SPEED_COLUMNS, "peak_memory_bytes", "started_at", "store"}
 KILLS = int(os.environ.get("HARNESS_TEST_KILLS", "3"))
 
@@ -45,13 +58,19 @@ with Store.open(location) as store:
 
 def start(*command: str, **options) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
     )
 
 
 def harness(*arguments: str, **options) -> subprocess.Popen:
     environment = {**os.environ, "COLUMNS": "140"}
-    return start("-m", "harness", "-p", "no:torch", "-p", "no:jax", *arguments, env=environment, **options)
+    return start(
+        "-m", "harness", "-p", "no:torch", "-p", "no:jax", *arguments, env=environment, **options
+    )
 
 
 def stored(location) -> Counter:
@@ -68,7 +87,10 @@ def small_disk():
     folder = Path(tempfile.mkdtemp(prefix="harness-small-"))
     command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
     try:
-        if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        if (
+            not shutil.which("mount")
+            or subprocess.run(command, capture_output=True, check=False).returncode
+        ):
             pytest.skip("a file system cannot be mounted here: run the tests as root")
         yield folder
         subprocess.run(["umount", str(folder)], check=True)
@@ -81,7 +103,10 @@ def test_a_disk_that_is_full_keeps_what_was_acknowledged_and_is_named(small_disk
     writer = start("-c", WRITER, path, "0")
     acknowledged, said = writer.communicate(timeout=120)
     assert writer.returncode == 1
-    assert re.search(r"store\.db cannot be written \(.*\): \d+ bytes are free; what was stored before is kept", said)
+    assert re.search(
+        r"store\.db cannot be written \(.*\): \d+ bytes are free; what was stored before is kept",
+        said,
+    )
     assert len(acknowledged.split()) > 5
     assert stored(path) == Counter(map(int, acknowledged.split()))
 
@@ -95,7 +120,10 @@ def test_a_file_that_may_not_grow_keeps_what_was_acknowledged_and_is_named(tmp_p
     writer = start("-c", WRITER, path, "0", preexec_fn=limited(200_000))
     acknowledged, said = writer.communicate(timeout=120)
     assert writer.returncode == 1
-    assert re.search(r"store\.db cannot be written \(.*\): \d+ bytes are free; what was stored before is kept", said)
+    assert re.search(
+        r"store\.db cannot be written \(.*\): \d+ bytes are free; what was stored before is kept",
+        said,
+    )
     assert len(acknowledged.split()) > 5
     assert stored(path) == Counter(map(int, acknowledged.split()))
 
@@ -117,7 +145,10 @@ def test_a_writer_that_is_killed_again_and_again_loses_nothing_and_doubles_nothi
 
 def test_two_sweeps_at_once_on_one_store_lose_nothing_and_double_nothing(location, tmp_path):
     store = ["--store", location, "-q"]
-    sweeps = [harness("run", *TINY, "-T", "4,5", "--seed", seeds, *store, cwd=tmp_path) for seeds in ("0,1,2", "2,3")]
+    sweeps = [
+        harness("run", *TINY, "-T", "4,5", "--seed", seeds, *store, cwd=tmp_path)
+        for seeds in ("0,1,2", "2,3")
+    ]
     said = [sweep.communicate(timeout=240) for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], said
     with Store.open(location, create=False) as opened:
@@ -136,7 +167,9 @@ def test_the_same_plan_on_a_file_and_on_a_server_gives_the_same_report(database,
         assert sweep.returncode == 0
         report = harness("report", location, "--format", "json", cwd=tmp_path).communicate()[0]
         rows = [json.loads(line) for line in report.splitlines()]
-        reports.append([{name: value for name, value in row.items() if name not in CLOCK} for row in rows])
+        reports.append(
+            [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
+        )
     assert reports[0] == reports[1]
     assert len(reports[0]) == 2
     assert set(reports[0][0]) >= {name for name in FIGURE_COLUMNS if name not in CLOCK}
@@ -150,6 +183,9 @@ def test_a_store_that_was_merged_into_a_server_gives_exactly_the_same_reports(da
     assert merged.communicate() is not None
     assert (sweep.returncode, merged.returncode) == (0, 0)
     for format_ in ("json", "table"):
-        shown = [harness("report", place, "--format", format_).communicate()[0] for place in (str(path), database)]
+        shown = [
+            harness("report", place, "--format", format_).communicate()[0]
+            for place in (str(path), database)
+        ]
         assert shown[0] == shown[1]
         assert "copy" in shown[0]

@@ -16,8 +16,18 @@ LENGTHS = (64, 256, 1024)
 
 def make(engine, length, seconds, status="ok", **trial):
     backend, variant = engine.split(":")
-    asked = {"backend": backend, "variant": variant, "task": "copy", "cell": "mingru", "length": length} | trial
-    return Record(Trial(**asked), status, figures={"step_seconds_median": seconds, "tokens_per_second": 1 / seconds})
+    asked = {
+        "backend": backend,
+        "variant": variant,
+        "task": "copy",
+        "cell": "mingru",
+        "length": length,
+    } | trial
+    return Record(
+        Trial(**asked),
+        status,
+        figures={"step_seconds_median": seconds, "tokens_per_second": 1 / seconds},
+    )
 
 
 def series(engine, seconds, **trial):
@@ -41,7 +51,12 @@ def test_the_ratio_is_to_the_fastest_serial_variant_at_each_length():
 
 @pytest.mark.parametrize(
     ("seconds", "start"),
-    [((2.0, 2.0, 19.0), None), ((0.4, 9.0, 4.0), 1024), ((0.4, 2.0, 4.0), 64), ((0.5, 4.0, 16.0), None)],
+    [
+        ((2.0, 2.0, 19.0), None),
+        ((0.4, 9.0, 4.0), 1024),
+        ((0.4, 2.0, 4.0), 64),
+        ((0.5, 4.0, 16.0), None),
+    ],
 )
 def test_faster_from_means_at_every_longer_length_too(seconds, start):
     (found,) = crossovers(in_turns([*ONCE[:6], *series("jax:parallel", seconds)]))
@@ -56,7 +71,9 @@ def test_what_compare_could_not_tell_is_faster_from_no_length(records):
 
 
 def test_speeds_of_an_earlier_version_are_not_compared_with_those_of_this_one():
-    early = [replace(record, details={**record.details, "phase_seconds": {}}) for record in MEASURED]
+    early = [
+        replace(record, details={**record.details, "phase_seconds": {}}) for record in MEASURED
+    ]
     assert crossovers(early)[0].faster_from == 256
     (found,) = crossovers([*early[:6], *MEASURED[6:]])
     assert found.in_words == "cannot tell"
@@ -79,7 +96,11 @@ def test_backends_networks_and_parallel_variants_are_kept_apart():
 
 
 def test_lengths_that_only_one_of_them_has_or_that_failed_are_left_out():
-    records = [make("jax:scan", 64, 1.0), make("jax:parallel", 64, 0.5), make("jax:parallel", 256, 0.5)]
+    records = [
+        make("jax:scan", 64, 1.0),
+        make("jax:parallel", 64, 0.5),
+        make("jax:parallel", 256, 0.5),
+    ]
     records += [make("jax:scan", 256, 1.0, "timeout")]
     assert crossovers(records)[0].ratios == {64: 2.0}
     assert crossovers(records[:1]) == crossovers(records[1:2]) == crossovers([]) == []

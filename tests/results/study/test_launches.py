@@ -19,7 +19,13 @@ SPEEDS = (100e3, 104e3, 98e3, 110e3, 101e3)
 
 
 def launch(speed=100e3, status="ok", reason=None, *, details=None, trial=None, **figures) -> Record:
-    asked = {"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20} | (trial or {})
+    asked = {
+        "backend": "numpy",
+        "variant": "loop",
+        "task": "copy",
+        "cell": "lstm",
+        "length": 20,
+    } | (trial or {})
     known = {
         "loss_validation": 0.25, "loss_baseline": 0.5, "loss_ratio": 0.5, "solved": False, "gradient_norm_max": 2.0,
         "tokens_per_second": speed, "tokens_per_second_low": 0.9 * speed, "tokens_per_second_high": 1.1 * speed,
@@ -27,7 +33,15 @@ def launch(speed=100e3, status="ok", reason=None, *, details=None, trial=None, *
     }  # fmt: skip
     details = {"interval": "within-process"} | (details or {})
     curves = {"loss": [1.0, 0.5], "block_seconds": [3200 / speed]}
-    return Record(Trial(**asked), status, reason, known | figures, curves, details, started_at="2026-01-01T00:00:00")
+    return Record(
+        Trial(**asked),
+        status,
+        reason,
+        known | figures,
+        curves,
+        details,
+        started_at="2026-01-01T00:00:00",
+    )
 
 
 def test_a_single_launch_stays_as_it_is():
@@ -41,7 +55,10 @@ def test_several_launches_become_one_record_with_medians_over_them():
     assert [record.figures[name] for name in names] == [middle, found.low, found.high]
     assert record.figures["step_seconds_median"] == 3200 / 101e3
     assert record.figures["peak_memory_bytes"] == 101_000
-    assert (record.columns()["launches"], record.columns()["interval"]) == (5, f"launches-{found.kind}")
+    assert (record.columns()["launches"], record.columns()["interval"]) == (
+        5,
+        f"launches-{found.kind}",
+    )
     assert record.curves == launch().curves | {"launch_tokens_per_second": list(SPEEDS)}
     assert [one["tokens_per_second"] for one in record.details["launch_figures"]] == list(SPEEDS)
 
@@ -60,18 +77,29 @@ def test_learning_that_differs_between_launches_is_flagged():
     assert "flags" not in same.details
     (record,) = combine([launch(), launch(loss_validation=0.26, gradient_norm_max=None)])
     (flag,) = record.details["flags"]
-    assert flag == "launches disagree on loss_validation, gradient_norm_max: the engine is not deterministic"
+    assert (
+        flag
+        == "launches disagree on loss_validation, gradient_norm_max: the engine is not deterministic"
+    )
     assert record.figures["loss_validation"] == 0.25
 
 
 def test_a_trial_is_ok_only_if_every_launch_is_and_then_has_no_speed():
     failed = launch(1.0, "timeout", "timeout after 3 s")
     (record,) = combine([launch(), failed, launch(), launch(status="crashed", reason="SIGSEGV")])
-    assert (record.status, record.reason) == ("timeout", "2 of 4 launches failed: timeout after 3 s")
+    assert (record.status, record.reason) == (
+        "timeout",
+        "2 of 4 launches failed: timeout after 3 s",
+    )
     assert record.figures.get("tokens_per_second") is None
     assert record.figures["loss_validation"] == 0.25
     assert record.details["launch_figures"][2]["tokens_per_second"] == 100e3
-    assert [one["status"] for one in record.details["launch_figures"]] == ["ok", "timeout", "ok", "crashed"]
+    assert [one["status"] for one in record.details["launch_figures"]] == [
+        "ok",
+        "timeout",
+        "ok",
+        "crashed",
+    ]
     assert record.columns()["launches"] == 4
 
 
@@ -93,17 +121,25 @@ def test_trials_whose_launches_were_shuffled_are_sorted_and_others_are_left_in_t
     assert trials(1)[0].trial.backend == "torch"
     wanted = [("numpy", 20), ("torch", 20), ("numpy", 100), ("torch", 100)]
     assert [(r.trial.backend, r.trial.length) for r in trials(2)] == wanted
-    combine([launch(trial={"python": name}) for name in ("a", None, "a")])  # what is set and what is not can be sorted
+    combine(
+        [launch(trial={"python": name}) for name in ("a", None, "a")]
+    )  # what is set and what is not can be sorted
 
 
 VALUES = {
-    **dict.fromkeys(("backend", "variant", "task", "cell", "optimizer", "schedule", "initialisation"), ("a", "b")),
+    **dict.fromkeys(
+        ("backend", "variant", "task", "cell", "optimizer", "schedule", "initialisation"),
+        ("a", "b"),
+    ),
     **dict.fromkeys(("dtype", "device"), ("a", "b")),
     **dict.fromkeys(
-        ("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads", "devices"), (1, 20, 100)
+        ("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads", "devices"),
+        (1, 20, 100),
     ),
     **dict.fromkeys(("evaluate_every", "seed"), (0, 20, 100)),
-    **dict.fromkeys(("learning_rate", "schedule_factor", "momentum", "decay", "dropout"), (0.25, 0.5, 1)),
+    **dict.fromkeys(
+        ("learning_rate", "schedule_factor", "momentum", "decay", "dropout"), (0.25, 0.5, 1)
+    ),
     **dict.fromkeys(("clip_norm", "clip_value", "forget_bias"), (None, 1, 2.5)),
     **dict.fromkeys(("chrono", "data_seed", "evaluation_seed"), (None, 2, 10)),
     "task_options": ({"symbols": "many"}, {"symbols": 8}, {}),
@@ -185,7 +221,9 @@ def test_a_trial_on_two_machines_keeps_both_records_and_the_table_tells_them_apa
     assert "machine" not in report(places[0])
 
 
-def test_a_trial_on_two_machines_in_one_store_is_shown_once_for_each_by_its_latest_run_there(tmp_path):
+def test_a_trial_on_two_machines_in_one_store_is_shown_once_for_each_by_its_latest_run_there(
+    tmp_path,
+):
     def runs(speed, environment_id, reason=None):
         status = "ok" if reason is None else "crashed"
         return [replace(launch(speed, status, reason), environment_id=environment_id)] * 2
@@ -208,7 +246,10 @@ def test_a_trial_on_two_machines_in_one_store_is_shown_once_for_each_by_its_late
 def test_an_interrupted_run_hides_no_other_in_a_report(tmp_path):
     stopped = launch(status="interrupted", reason="interrupted on request", tokens_per_second=None)
     newer = replace(stopped, started_at="2026-01-02T00:00:00", environment_id="e2")
-    first, second = stored(tmp_path / "a.db", map(launch, SPEEDS), [newer]), stored(tmp_path / "b.db", [newer])
+    first, second = (
+        stored(tmp_path / "a.db", map(launch, SPEEDS), [newer]),
+        stored(tmp_path / "b.db", [newer]),
+    )
     for places in ((first,), (first, second), (second, first)):
         (row,) = map(json.loads, report(*places, "-f", "json").splitlines())
         assert (row["status"], row["launches"]) == ("ok", 5)
@@ -241,7 +282,9 @@ def test_show_tells_every_launch(tmp_path):
     assert "launches-bootstrap-bca" in shown
     assert "launch_figures" not in shown
     assert all(f" {quantity(speed)} " in shown for speed in SPEEDS)
-    whole = json.loads(CliRunner().invoke(cli, [*arguments, "--format", "json"], standalone_mode=False).stdout)
+    whole = json.loads(
+        CliRunner().invoke(cli, [*arguments, "--format", "json"], standalone_mode=False).stdout
+    )
     assert whole["curves"]["launch_tokens_per_second"] == list(SPEEDS)
     assert whole["curves"]["loss"] == [1.0, 0.5]
 
@@ -264,7 +307,11 @@ def test_what_is_said_below_a_table_names_the_interpreter_that_it_is_about():
 def test_an_interrupted_launch_is_noted_and_takes_nothing_from_those_that_ended():
     stopped = launch(status="interrupted", reason="interrupted on request", tokens_per_second=None)
     (record,) = combine([launch(1e3), stopped, launch(3e3)])
-    assert (record.status, record.figures["tokens_per_second"], record.details["launches"]) == ("ok", 2e3, 2)
+    assert (record.status, record.figures["tokens_per_second"], record.details["launches"]) == (
+        "ok",
+        2e3,
+        2,
+    )
     assert record.details["notes"] == ["1 of 3 launches: interrupted, not counted"]
     (record,) = combine([stopped, launch(1e3)])
     assert (record.status, record.details["interval"]) == ("ok", "within-process")

@@ -13,13 +13,26 @@ from launched import in_turns
 
 def make(engine, length=64, hidden=128, step=0.010, status="ok", fraction=0.5, details=None):
     backend, variant = engine.split(":")
-    trial = Trial(backend=backend, variant=variant, task="char", cell="lstm", length=length, hidden=hidden, batch=32)
+    trial = Trial(
+        backend=backend,
+        variant=variant,
+        task="char",
+        cell="lstm",
+        length=length,
+        hidden=hidden,
+        batch=32,
+    )
     figures = {
         "tokens_per_second": 32 * length / step,
         "step_seconds_median": step,
         "fraction_of_serial_limit": fraction,
     }
-    return Record(trial, status, figures=figures if status == "ok" else {}, details={"launches": 3, **(details or {})})
+    return Record(
+        trial,
+        status,
+        figures=figures if status == "ok" else {},
+        details={"launches": 3, **(details or {})},
+    )
 
 
 RECORDS = [
@@ -33,7 +46,14 @@ RECORDS = [
 
 def test_a_cell_is_the_throughput_over_that_of_the_base_at_the_same_network_and_length():
     (grid,) = relative(RECORDS, "torch:library")
-    assert grid.columns == ("limit", "torch:library", "numpy:native", "haiku:unroll", "fastest", "x limit")
+    assert grid.columns == (
+        "limit",
+        "torch:library",
+        "numpy:native",
+        "haiku:unroll",
+        "fastest",
+        "x limit",
+    )
     assert [cells[2] for _, cells in grid.rows] == ["2.00", "failed"]
     assert grid.rows[0][1][1] == "10.0 ms"
 
@@ -46,7 +66,11 @@ def test_the_limit_is_the_lowest_that_any_engine_allows():
 
 
 def test_another_function_is_marked_and_never_the_fastest():
-    proven = [replace(one, figures={**one.figures, "parity_error": 1e-7}) for one in RECORDS if one.status == "ok"]
+    proven = [
+        replace(one, figures={**one.figures, "parity_error": 1e-7})
+        for one in RECORDS
+        if one.status == "ok"
+    ]
     (grid,) = relative(in_turns(proven), "torch:library")
     cells = grid.rows[0][1]
     assert cells[3] == "10.0 ≠"

@@ -16,7 +16,9 @@ from harness_results.study.reported import each_reported, reported
 def record(length, status="ok", *, environment_id="e1", loss=0.5) -> Record:
     trial = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=length)
     curves = {"loss": [1.0, loss]}
-    return Record(trial, status, figures={"loss_final": loss}, curves=curves, environment_id=environment_id)
+    return Record(
+        trial, status, figures={"loss_final": loss}, curves=curves, environment_id=environment_id
+    )
 
 
 @pytest.fixture
@@ -26,7 +28,11 @@ def store(location):
         runs = [store.begin_run(f"run {number}") for number in range(3)]
         for one in (record(30), record(20), record(40), record(20, loss=0.25), record(50)):
             store.add(one, runs[0])
-        for one in (record(30, environment_id="e2"), record(40, loss=0.125), record(50, "interrupted")):
+        for one in (
+            record(30, environment_id="e2"),
+            record(40, loss=0.125),
+            record(50, "interrupted"),
+        ):
             store.add(one, runs[1])
         store.add(record(60, "failed"), runs[2])
         with store.database.transaction(write=True) as connection:
@@ -61,7 +67,9 @@ def test_a_launch_that_was_interrupted_leaves_the_order(tmp_path):
 
 
 def test_environments_of_one_trial_come_together(store):
-    groups = [[(one.trial.length, one.environment_id) for one in group] for group in each_reported(store)]
+    groups = [
+        [(one.trial.length, one.environment_id) for one in group] for group in each_reported(store)
+    ]
     assert [(30, "e1"), (30, "e2")] in groups
     assert sorted(len(group) for group in groups) == [1, 1, 1, 1, 2]
 
@@ -76,6 +84,9 @@ def test_without_launches_that_ran_shuffled_the_order_is_that_of_the_runs(tmp_pa
 
 def test_a_transaction_that_reads_a_file_cannot_write(tmp_path):
     with Store.open(tmp_path / "s.db") as store:
-        with pytest.raises(OperationalError, match="readonly"), store.database.transaction(write=False) as connection:
+        with (
+            pytest.raises(OperationalError, match="readonly"),
+            store.database.transaction(write=False) as connection,
+        ):
             connection.exec_driver_sql("DELETE FROM runs")
         assert store.begin_run("x") == 1

@@ -23,9 +23,26 @@ LENGTHS = (25, 50, 100, 200)
 BATCH, EXTRA = 32, 20  # copy runs T + 2K steps
 
 
-def make(engine="a:x", length=50, step=None, *, overhead=1e-3, slope=2e-5, compiling=None, trial=None, **figures):
+def make(
+    engine="a:x",
+    length=50,
+    step=None,
+    *,
+    overhead=1e-3,
+    slope=2e-5,
+    compiling=None,
+    trial=None,
+    **figures,
+):
     backend, variant = engine.split(":")
-    asked = {"backend": backend, "variant": variant, "task": "copy", "cell": "lstm", "batch": BATCH, "length": length}
+    asked = {
+        "backend": backend,
+        "variant": variant,
+        "task": "copy",
+        "cell": "lstm",
+        "batch": BATCH,
+        "length": length,
+    }
     steps = length + EXTRA
     seconds = overhead + slope * steps if step is None else step
     known = {
@@ -65,7 +82,9 @@ def test_memory_has_its_exponent_where_it_is_known():
         (found,) = scaling([make(length=n, peak_memory_bytes=unknown) for n in LENGTHS])
         assert found.memory_exponent is None
         assert found.memory_bytes == ({} if unknown is None else dict.fromkeys(LENGTHS, 0.0))
-    assert "memory against T" not in plain_table([make(length=n, peak_memory_bytes=None) for n in LENGTHS])
+    assert "memory against T" not in plain_table(
+        [make(length=n, peak_memory_bytes=None) for n in LENGTHS]
+    )
 
 
 def test_a_fit_and_its_interval_agree_with_a_textbook():
@@ -73,7 +92,9 @@ def test_a_fit_and_its_interval_agree_with_a_textbook():
     intercept, slope = line([1, 2, 3, 4, 5], [2, 4, 5, 4, 5])
     assert (intercept.value, slope.value) == (pytest.approx(2.2), pytest.approx(0.6))
     assert slope.high - slope.value == pytest.approx(3.182446 * math.sqrt(0.8 / 10), rel=1e-6)
-    assert intercept.value - intercept.low == pytest.approx(3.182446 * math.sqrt(0.8 * (1 / 5 + 9 / 10)), rel=1e-6)
+    assert intercept.value - intercept.low == pytest.approx(
+        3.182446 * math.sqrt(0.8 * (1 / 5 + 9 / 10)), rel=1e-6
+    )
 
 
 def test_weights_make_the_error_relative():
@@ -106,7 +127,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     for _ in range(400):
         y = (truth[0] + truth[1] * t) * (1 + 0.03 * rng.standard_normal(5))
         covered += [e.low <= v <= e.high for e, v in zip(line(t, y, 1 / y), truth, strict=True)]
-    assert (np.abs(covered / 400 - 0.95) < 0.03).all()  # 0.03: under three standard errors of 400 draws
+    assert (
+        np.abs(covered / 400 - 0.95) < 0.03
+    ).all()  # 0.03: under three standard errors of 400 draws
 
 
 def test_two_lengths_are_too_few_and_failures_do_not_count():
@@ -122,7 +145,8 @@ def test_each_network_and_engine_is_fitted_alone():
         for n in LENGTHS
     ]
     found = [
-        (one.records[0].trial.engine, one.records[0].trial.hidden, one.time_step_seconds) for one in scaling(records)
+        (one.records[0].trial.engine, one.records[0].trial.hidden, one.time_step_seconds)
+        for one in scaling(records)
     ]
     assert {(engine, hidden): round(slope.value, 9) for engine, hidden, slope in found} == {
         ("a:x", 64): 6.4e-6, ("b:x", 64): 12.8e-6, ("a:x", 128): 12.8e-6, ("b:x", 128): 25.6e-6,
@@ -130,7 +154,9 @@ def test_each_network_and_engine_is_fitted_alone():
 
 
 def test_a_setting_that_follows_the_length_parts_nothing_unless_it_costs_time():
-    assert len(scaling([make(length=n, trial={"chrono": n, "steps": 1000 - n}) for n in LENGTHS])) == 1
+    assert (
+        len(scaling([make(length=n, trial={"chrono": n, "steps": 1000 - n}) for n in LENGTHS])) == 1
+    )
     assert scaling([make(length=n, trial={"hidden": n}) for n in LENGTHS]) == []
     seeds = [make(length=n, trial={"seed": seed}) for n in LENGTHS for seed in (0, 1)]
     assert [len(one.records) for one in scaling(seeds)] == [4, 4]
@@ -145,9 +171,14 @@ def test_time_steps_are_those_of_each_launch_even_where_launches_differ_much():
 
 
 def test_time_steps_are_exact_where_the_record_counts_its_tokens():
-    blocks = (1.0e-3, 2.0e-3)  # an even number of blocks: median rate times median seconds is not the count
+    blocks = (
+        1.0e-3,
+        2.0e-3,
+    )  # an even number of blocks: median rate times median seconds is not the count
     rates = [BATCH * 1024 / seconds for seconds in blocks]
-    uneven = make(length=1004, tokens_per_second=sum(rates) / 2, step_seconds_median=sum(blocks) / 2)
+    uneven = make(
+        length=1004, tokens_per_second=sum(rates) / 2, step_seconds_median=sum(blocks) / 2
+    )
     assert time_steps(uneven) == 1152
     counted = replace(uneven, details={"tokens_per_step": BATCH * 1024.0})
     assert time_steps(counted) == 1024
@@ -204,8 +235,14 @@ def test_the_tables_at_this_width(width, snapshot):
 
 
 def limited():
-    facts = {"flops_per_second": 1.5e10, "fraction_of_peak": 0.0731, "fraction_of_serial_limit": 0.42}
-    return [Record(record.trial, "ok", figures={**record.figures, **facts}) for record in compiled()]
+    facts = {
+        "flops_per_second": 1.5e10,
+        "fraction_of_peak": 0.0731,
+        "fraction_of_serial_limit": 0.42,
+    }
+    return [
+        Record(record.trial, "ok", figures={**record.figures, **facts}) for record in compiled()
+    ]
 
 
 def test_narrow_terminals_get_the_columns_in_blocks():
@@ -218,7 +255,12 @@ def test_narrow_terminals_get_the_columns_in_blocks():
 
 def test_markdown_and_html_have_the_tables_too():
     text, page = to_markdown(limited()), to_html(limited())
-    for title in ("copy: scaling in T", "copy: memory against T", "copy: compiling", "copy: limits"):
+    for title in (
+        "copy: scaling in T",
+        "copy: memory against T",
+        "copy: compiling",
+        "copy: limits",
+    ):
         assert f"#### {title}" in text
         assert f"<h4>{title}</h4>" in page
     assert "| lstm | n:x | 25-200 | 1.000 ±\\<0.001 ms | 30.00 ±\\<0.01 us |" in text

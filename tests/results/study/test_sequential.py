@@ -9,13 +9,18 @@ import paths
 from harness_results.study.verdicts.statistics import DEFAULT_DRIFT, DEFAULT_FLOOR, compare_speed
 
 MEASURED = paths.ROOT / "results" / "measured" / "sequential.json"
-RUNS = json.loads(MEASURED.read_text())["seconds_per_step"]  # engine -> one list per run -> one median per launch
+RUNS = json.loads(MEASURED.read_text())[
+    "seconds_per_step"
+]  # engine -> one list per run -> one median per launch
 PAIRS = [pair for runs in RUNS.values() for pair in itertools.permutations(runs, 2)]
 
 
 @cache
 def verdicts(drift, slowdown=0.0):
-    effects = (compare_speed(base, [(1 + slowdown) * s for s in new], DEFAULT_FLOOR, drift) for base, new in PAIRS)
+    effects = (
+        compare_speed(base, [(1 + slowdown) * s for s in new], DEFAULT_FLOOR, drift)
+        for base, new in PAIRS
+    )
     return Counter(effect.verdict for effect in effects)
 
 

@@ -16,7 +16,9 @@ from harness_results.study.verdicts.statistics import (
 )
 
 MEASURED = paths.ROOT / "results" / "measured" / "launches.json"
-RECORDED = json.loads(MEASURED.read_text())["seconds_per_step"]  # engine -> one median per launch of equal code
+RECORDED = json.loads(MEASURED.read_text())[
+    "seconds_per_step"
+]  # engine -> one median per launch of equal code
 COMPARISONS, LAUNCHES = 200, 5
 COVERAGE = 0.93  # of 95 % intervals, in 200 comparisons: 1.3 standard deviations below
 
@@ -78,7 +80,11 @@ def test_the_interval_of_a_median_is_the_bootstraps_where_it_can_be():
 
 @pytest.mark.parametrize(
     ("values", "kind", "ends"),
-    [([2.0], None, None), ([1.0, 3.0, 2.0], "range", (1.0, 3.0)), ([1.0] * 6, "bootstrap-percentile", (1.0, 1.0))],
+    [
+        ([2.0], None, None),
+        ([1.0, 3.0, 2.0], "range", (1.0, 3.0)),
+        ([1.0] * 6, "bootstrap-percentile", (1.0, 1.0)),
+    ],
 )
 def test_where_bca_has_no_number_another_interval_says_what_it_is(values, kind, ends):
     _, interval = median_of_launches(values)
@@ -92,7 +98,9 @@ def test_the_interval_covers_the_true_median_as_often_as_it_says():
     for _ in range(100):
         _, interval = median_of_launches(rng.lognormal(0, 0.1, 12).tolist())
         hits += interval.low <= 1.0 <= interval.high
-    assert hits >= 88  # of 95 expected; the bootstrap of a median is a little short with 12 launches
+    assert (
+        hits >= 88
+    )  # of 95 expected; the bootstrap of a median is a little short with 12 launches
 
 
 def test_the_noise_floor_shrinks_with_launches_and_grows_with_scatter():
@@ -103,7 +111,9 @@ def test_the_noise_floor_shrinks_with_launches_and_grows_with_scatter():
 
 
 def test_one_lucky_launch_changes_nothing():
-    effect = compare_speed([1.0, 1.001, 0.999, 1.0, 0.5], [1.0, 1.001, 0.999, 1.0, 1.002], DEFAULT_FLOOR)
+    effect = compare_speed(
+        [1.0, 1.001, 0.999, 1.0, 0.5], [1.0, 1.001, 0.999, 1.0, 1.002], DEFAULT_FLOOR
+    )
     assert abs(effect.change) < 0.002
     assert effect.verdict not in {"slower", "faster"}
 

@@ -15,7 +15,9 @@ from harness.contract.errors import StoreError
 from harness_results.store.database.decoding import DamagedError
 
 CHOOSE = "name another store (--store, or the argument STORE)"
-CHECK = "Name all that is damaged: harness store check; take over the rest: harness store merge NEW OLD"
+CHECK = (
+    "Name all that is damaged: harness store check; take over the rest: harness store merge NEW OLD"
+)
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 KINDS = "stores are SQLite files and PostgreSQL databases (postgresql+psycopg://USER@HOST/DATABASE)"
@@ -34,7 +36,10 @@ class Database(ABC):
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[Connection]:
         """Give a connection; commit at the end, or roll back where an error escapes."""
-        with self.engine.connect().execution_options(harness_write=write) as connection, connection.begin():
+        with (
+            self.engine.connect().execution_options(harness_write=write) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @property
@@ -67,7 +72,9 @@ class Database(ABC):
                 raise self.explain(error) from error
             except (DamagedError, UnicodeDecodeError) as error:
                 said = " ".join(str(error).split())
-                raise StoreError(f"store {self.name} is damaged: a value cannot be read ({said}). {CHECK}.") from error
+                raise StoreError(
+                    f"store {self.name} is damaged: a value cannot be read ({said}). {CHECK}."
+                ) from error
             self.pause(attempt)
         raise AssertionError("unreachable")
 
@@ -89,4 +96,6 @@ class Database(ABC):
 
     def explain(self, error: Exception) -> StoreError:
         """Return what the user is told, with the cure."""
-        return StoreError(f"store {self.name}: {getattr(error, 'orig', None) or error}. Mend that, or {CHOOSE}.")
+        return StoreError(
+            f"store {self.name}: {getattr(error, 'orig', None) or error}. Mend that, or {CHOOSE}."
+        )

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 MOST_BYTES = 2**28  # of one value: more than the curves of a training of ten million steps
 MOST_LEVELS = 50
-LARGE_BYTES, MOST_TIMES = 2**24, 100  # a larger value may not be this many times its packed size: curves shrink tenfold
+LARGE_BYTES, MOST_TIMES = (
+    2**24,
+    100,
+)  # a larger value may not be this many times its packed size: curves shrink tenfold
 FEW_BRACKETS = 200  # the levels of a text with fewer are not counted
 _WORDS: dict[type, str] = {str: "text", int: "a whole number"}
 Kind = TypeVar("Kind")
@@ -30,7 +33,9 @@ def from_json(text: Any, kind: type | None = None) -> Any:
         DamagedError: it is not JSON of that kind, is too large or too deep, or holds NaN or an infinity.
     """
     if len(as_kind(text, str)) > MOST_BYTES:
-        raise DamagedError(f"it has {len(text):,} characters, more than the {MOST_BYTES:,} that are read")
+        raise DamagedError(
+            f"it has {len(text):,} characters, more than the {MOST_BYTES:,} that are read"
+        )
     try:
         value = json.loads(text, parse_constant=_refused)
     except RecursionError:
@@ -59,7 +64,9 @@ def from_packed(content: Any) -> Any:
     except (zlib.error, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
     if unpacker.unconsumed_tail:
-        raise DamagedError(f"it unpacks to more than {most:,} bytes, which no curve of its size does")
+        raise DamagedError(
+            f"it unpacks to more than {most:,} bytes, which no curve of its size does"
+        )
     if not unpacker.eof:
         raise DamagedError("its end is missing")
     return from_json(text)

@@ -28,16 +28,24 @@ def open_database(location: str | Path, *, create: bool) -> Database:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
         said = "it is no URL" if isinstance(error, ArgumentError) else error
-        raise StoreError(f"store URL {scheme}://... cannot be used: {said}. Give a file's path to --store.") from error
+        raise StoreError(
+            f"store URL {scheme}://... cannot be used: {said}. Give a file's path to --store."
+        ) from error
     if url.drivername.partition("+")[0] in SCHEMES:
         return open_postgres(url)
     if url.get_backend_name() != "sqlite":
-        raise StoreError(f"store URL {scheme}://... cannot be used: {KINDS}. Give a file's path to --store.")
+        raise StoreError(
+            f"store URL {scheme}://... cannot be used: {KINDS}. Give a file's path to --store."
+        )
     if url.database in {None, "", ":memory:"}:
-        raise StoreError(f"store {text} names no file: records must outlive the run. Name one with --store.")
+        raise StoreError(
+            f"store {text} names no file: records must outlive the run. Name one with --store."
+        )
     if url.query:
         taken = f"a SQLite store takes no options ({', '.join(url.query)})"
-        raise StoreError(f"store URL {text} cannot be used: {taken}. Give a file's path to --store.")
+        raise StoreError(
+            f"store URL {text} cannot be used: {taken}. Give a file's path to --store."
+        )
     return open_sqlite(Path(str(url.database)), create=create)
 
 

@@ -60,7 +60,12 @@ class PostgresDatabase(Database):
                 yield connection
                 complete = True
         except DBAPIError as error:
-            if not (complete and number is not None and error.connection_invalidated and self._was_committed(number)):
+            if not (
+                complete
+                and number is not None
+                and error.connection_invalidated
+                and self._was_committed(number)
+            ):
                 raise
 
     def lock_schema(self, connection: Connection) -> None:
@@ -107,7 +112,9 @@ class PostgresDatabase(Database):
             if status in {"committed", "aborted"}:
                 return bool(status == "committed")
         lost = f"the connection was lost while transaction {number} was committed, and its end is not known ({status})"
-        raise StoreError(f"store {self.name}: {lost}. The last record may be missing: run the same command again.")
+        raise StoreError(
+            f"store {self.name}: {lost}. The last record may be missing: run the same command again."
+        )
 
 
 def open_postgres(url: URL) -> PostgresDatabase:
@@ -117,11 +124,15 @@ def open_postgres(url: URL) -> PostgresDatabase:
         StoreError: another driver is asked for, or psycopg is missing.
     """
     if url.drivername not in SCHEMES:
-        raise StoreError(f"store URL {url.drivername}://... names another driver: write {DRIVER}://..., or {CHOOSE}.")
+        raise StoreError(
+            f"store URL {url.drivername}://... names another driver: write {DRIVER}://..., or {CHOOSE}."
+        )
     try:
         return PostgresDatabase(url.set(drivername=DRIVER))
     except ImportError as error:
-        raise StoreError(f"a store in PostgreSQL needs psycopg ({error}). Install it: {CURE}, or {CHOOSE}.") from error
+        raise StoreError(
+            f"a store in PostgreSQL needs psycopg ({error}). Install it: {CURE}, or {CHOOSE}."
+        ) from error
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -13,9 +13,14 @@ from harness_results.text.passwords import without_password
 
 LOCK_SECONDS = 30
 GRANT = "GRANT ALL on its schema, tables and sequences TO {user}"
-_PASSING = re.compile("08|40001|40P01|53300|57P0[123]")  # lost or refused for now; a conflict with another transaction
+_PASSING = re.compile(
+    "08|40001|40P01|53300|57P0[123]"
+)  # lost or refused for now; a conflict with another transaction
 _CURES = (  # of what the server says while a connection is made
-    (r"password|authentication|pg_hba", "Give the right user and password: in the URL, in PGPASSWORD or in ~/.pgpass"),
+    (
+        r"password|authentication|pg_hba",
+        "Give the right user and password: in the URL, in PGPASSWORD or in ~/.pgpass",
+    ),
     (r"database .* does not exist", "Make it (createdb {database}), name another"),
     (r"role .* does not exist", "Make that user (createuser {user}), name another in the URL"),
     (r"", "Start the server, mend host and port in the URL"),
@@ -39,18 +44,26 @@ def is_connection_failure(error: Exception) -> bool:
 
 def explain(error: Exception, url: URL, name: str) -> StoreError:
     """Return the error for the store ``name`` at ``url``."""
-    said = without_password(" ".join(str(getattr(error, "orig", None) or error).split())).rstrip(".")
+    said = without_password(" ".join(str(getattr(error, "orig", None) or error).split())).rstrip(
+        "."
+    )
     names = {"database": url.database or "NAME", "user": url.username or "the user"}
     state = state_of(error)
     if state in {"42501", "25006", "55000"}:
-        return StoreError(f"store {name} cannot be written ({said}): {GRANT.format(**names)}, or {CHOOSE}.")
+        return StoreError(
+            f"store {name} cannot be written ({said}): {GRANT.format(**names)}, or {CHOOSE}."
+        )
     if state.startswith("53"):
         kept = "what was stored before is kept"
-        return StoreError(f"store {name} cannot be written ({said}): {kept}. Give the server room, or {CHOOSE}.")
+        return StoreError(
+            f"store {name} cannot be written ({said}): {kept}. Give the server room, or {CHOOSE}."
+        )
     if state == "55P03":
         held = f"another process has held it for {LOCK_SECONDS} seconds"
         return StoreError(f"store {name} is locked: {held}. Wait for it, or {CHOOSE}.")
     if is_connection_failure(error):
         cure = next(cure for pattern, cure in _CURES if re.search(pattern, said, re.IGNORECASE))
-        return StoreError(f"store {name} cannot be reached: {said}. {cure.format(**names)}, or {CHOOSE}.")
+        return StoreError(
+            f"store {name} cannot be reached: {said}. {cure.format(**names)}, or {CHOOSE}."
+        )
     return StoreError(f"store {name}: {said}. Mend that, or {CHOOSE}.")

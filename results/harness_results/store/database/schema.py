@@ -172,7 +172,9 @@ records = Table(
     Column("record_id", Whole, primary_key=True),
     Column("run_id", ForeignKey("runs.run_id"), nullable=False),
     Column("trial_id", ForeignKey("trials.trial_id"), nullable=False),
-    Column("launch", Whole, nullable=False),  # 1, 2, ...: how often this run has measured this trial
+    Column(
+        "launch", Whole, nullable=False
+    ),  # 1, 2, ...: how often this run has measured this trial
     Column("status", Words(32), nullable=False),
     Column("reason", Json(str)),
     Column("figures", Json, nullable=False),
@@ -233,7 +235,9 @@ drivers = Table(  # who measures now, or was killed while it did
 claims = Table(  # launches that a driver has begun and not stored yet
     "claims",
     tables,
-    Column("scope", Words(64), primary_key=True),  # a fingerprint, or the run where none but its own launches count
+    Column(
+        "scope", Words(64), primary_key=True
+    ),  # a fingerprint, or the run where none but its own launches count
     Column("trial_id", Words(64), primary_key=True),
     Column("slot", Whole, primary_key=True),
     Column("driver_id", ForeignKey("drivers.driver_id"), nullable=False),

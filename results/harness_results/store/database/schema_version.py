@@ -25,16 +25,28 @@ def check_version(connection: Connection, name: str) -> int:
         return 0
     found = None
     if schema.meta.name in names:
-        found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.name == "schema_version"))
+        found = connection.scalar(
+            select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+        )
     if found is None or not _VERSION.fullmatch(found):
-        raise StoreError(f"{name} is a database, but not a store of this program; it was left as it is: {CHOOSE}.")
+        raise StoreError(
+            f"{name} is a database, but not a store of this program; it was left as it is: {CHOOSE}."
+        )
     version = int(found)
     if version > schema.SCHEMA_VERSION:
         made = f"has version {found}, made by a newer harness; this one reads up to {schema.SCHEMA_VERSION}"
-        raise StoreError(f"store {name} {made}. It was left as it is: update rnn-harness, or {CHOOSE}.")
-    expected = [table.name for table in schema.tables.sorted_tables if table.info.get(schema.SINCE, 1) <= version]
+        raise StoreError(
+            f"store {name} {made}. It was left as it is: update rnn-harness, or {CHOOSE}."
+        )
+    expected = [
+        table.name
+        for table in schema.tables.sorted_tables
+        if table.info.get(schema.SINCE, 1) <= version
+    ]
     if missing := [table for table in expected if table not in names]:
-        raise StoreError(f"store {name} is damaged: it has no table {', '.join(missing)}. Restore it, or {CHOOSE}.")
+        raise StoreError(
+            f"store {name} is damaged: it has no table {', '.join(missing)}. Restore it, or {CHOOSE}."
+        )
     return version
 
 
@@ -45,10 +57,14 @@ def bring_up_to_date(connection: Connection, name: str) -> None:
     schema.tables.create_all(connection)
     facts = {"schema_version": str(schema.SCHEMA_VERSION), "harness_version": __version__}
     connection.execute(delete(schema.meta).where(schema.meta.c.name.in_(facts)))
-    connection.execute(insert(schema.meta), [{"name": key, "value": value} for key, value in facts.items()])
+    connection.execute(
+        insert(schema.meta), [{"name": key, "value": value} for key, value in facts.items()]
+    )
 
 
 def try_to_write(connection: Connection) -> None:
     """Raise what the database raises where it cannot be written; nothing is changed."""
-    connection.execute(insert(schema.meta).values(name="writable", value=""))  # a real change, or nothing is tried
+    connection.execute(
+        insert(schema.meta).values(name="writable", value="")
+    )  # a real change, or nothing is tried
     connection.rollback()

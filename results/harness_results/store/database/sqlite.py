@@ -21,7 +21,9 @@ from harness_results.store.database.schema import tables
 
 MAGIC = b"SQLite format 3\x00"
 BUSY_SECONDS = 30.0
-WHOLE_BYTES = 2**28  # up to this size every page is looked at whenever the store is opened to write: half a second
+WHOLE_BYTES = (
+    2**28
+)  # up to this size every page is looked at whenever the store is opened to write: half a second
 
 
 class SqliteFile(Database):
@@ -64,13 +66,17 @@ class SqliteFile(Database):
 
     def is_transient(self, error: DBAPIError) -> bool:
         """Say whether another process was in the way."""
-        return _code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or super().is_transient(error)
+        return _code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or super().is_transient(
+            error
+        )
 
     def explain(self, error: Exception) -> StoreError:
         """Return what the user is told, with the cure."""
         code = _code(error)
         said = str(getattr(error, "orig", None) or error)
-        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or said.startswith("Could not decode"):
+        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or said.startswith(
+            "Could not decode"
+        ):
             return damaged(self.path, said)
         if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
             return self._no_space(said)
@@ -100,7 +106,9 @@ def open_sqlite(path: Path, *, create: bool) -> SqliteFile:
     try:
         exists = _check_path(path, create=create)
     except OSError as error:
-        raise StoreError(f"store {path} cannot be read: {error.strerror}. Mend that, or {CHOOSE}.") from error
+        raise StoreError(
+            f"store {path} cannot be read: {error.strerror}. Mend that, or {CHOOSE}."
+        ) from error
     database = SqliteFile(path, "rw" if exists else "rwc")
     if exists and create:
         _check_pages(database)
@@ -119,12 +127,18 @@ def _check_path(path: Path, *, create: bool) -> bool:
     """Say whether the file exists, after refusing everything that cannot be a store by its path or first bytes."""
     parent = path.absolute().parent
     if path.is_dir():
-        raise StoreError(f"store {path} is a directory: name a file, such as {path / 'harness.db'}, with --store.")
+        raise StoreError(
+            f"store {path} is a directory: name a file, such as {path / 'harness.db'}, with --store."
+        )
     if not parent.is_dir():
-        raise StoreError(f"store {path}: there is no directory {parent}. Make it (mkdir -p), or {CHOOSE}.")
+        raise StoreError(
+            f"store {path}: there is no directory {parent}. Make it (mkdir -p), or {CHOOSE}."
+        )
     if not path.exists():
         if not create:
-            raise StoreError(f"there is no store {path}. Make one with 'harness run --store {path}', or {CHOOSE}.")
+            raise StoreError(
+                f"there is no store {path}. Make one with 'harness run --store {path}', or {CHOOSE}."
+            )
         return False
     if not path.is_file():
         raise StoreError(f"store {path} is not a regular file: {CHOOSE}.")
@@ -139,14 +153,22 @@ def _check_objects(database: SqliteFile) -> None:
     """Refuse a file with a trigger or a view: a trigger could delete what is stored."""
     for kind, name in database.run(_foreign):
         if kind in {"trigger", "view"}:
-            raise damaged(database.path, f"it has the {kind} {name}, which this program never makes")
+            raise damaged(
+                database.path, f"it has the {kind} {name}, which this program never makes"
+            )
 
 
 def _foreign(connection: Connection) -> list[tuple[str, str]]:
     """Return kind and name of everything in the database that this program did not make."""
-    own = {name for table in tables.sorted_tables for name in (table.name, *(index.name for index in table.indexes))}
+    own = {
+        name
+        for table in tables.sorted_tables
+        for name in (table.name, *(index.name for index in table.indexes))
+    }
     objects = connection.exec_driver_sql("SELECT type, name FROM sqlite_master ORDER BY name").all()
-    return [(kind, name) for kind, name in objects if name not in own and not name.startswith("sqlite_")]
+    return [
+        (kind, name) for kind, name in objects if name not in own and not name.startswith("sqlite_")
+    ]
 
 
 def _check_pages(database: SqliteFile) -> None:
@@ -155,7 +177,9 @@ def _check_pages(database: SqliteFile) -> None:
     if size > WHOLE_BYTES:
         _check_length(database.path, size)
         return
-    result = database.run(lambda connection: connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    result = database.run(
+        lambda connection: connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    )
     if result != "ok":
         raise damaged(database.path, str(result))
 
@@ -170,7 +194,12 @@ def _check_length(path: Path, size: int) -> None:
 
 
 def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
-    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+    for pragma in (
+        "journal_mode=TRUNCATE",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+    ):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

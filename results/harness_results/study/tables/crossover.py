@@ -12,7 +12,10 @@ from harness_results.study.verdicts.multiple import corrected
 from harness_results.text.format import UNKNOWN, number
 from harness_results.text.grid import Grid
 
-PARALLEL = ("parallel", "deer")  # what the names of variants that take all time steps at once begin with
+PARALLEL = (
+    "parallel",
+    "deer",
+)  # what the names of variants that take all time steps at once begin with
 NOTE = (
     "seconds per step of the backend's serial variant with the shortest step / of the parallel one, medians · faster "
     "from: the T from which on parallel is faster by the rule of harness compare, at every longer T measured"
@@ -74,10 +77,14 @@ def crossovers(records: Sequence[Record]) -> list[Crossover]:
             key = (label[:-1], trial.backend, trial.length)
             serial[key] = min(record, serial.get(key, record), key=_seconds)
     pairs = {label: _pairs(label, parallel[label], serial) for label in in_order(list(parallel))}
-    effects = iter(corrected([effect_of(*pair) for by_length in pairs.values() for pair in by_length.values()]))
+    effects = iter(
+        corrected([effect_of(*pair) for by_length in pairs.values() for pair in by_length.values()])
+    )
     crossings = []
     for label, by_length in pairs.items():
-        ratios = {length: _seconds(slow) / _seconds(fast) for length, (slow, fast) in by_length.items()}
+        ratios = {
+            length: _seconds(slow) / _seconds(fast) for length, (slow, fast) in by_length.items()
+        }
         verdicts = {length: next(effects).verdict for length in by_length}
         crossings += [Crossover(label, ratios, verdicts)] if by_length else []
     return crossings
@@ -102,8 +109,14 @@ def _pairs(
     label: Labels, parallel: Mapping[int, Record], serial: Mapping[tuple[Labels, str, int], Record]
 ) -> dict[int, tuple[Record, Record]]:
     """Return the serial and the parallel record at each length that has both."""
-    keys = {length: (label[:-1], record.trial.backend, length) for length, record in parallel.items()}
-    return {length: (serial[keys[length]], parallel[length]) for length in sorted(parallel) if keys[length] in serial}
+    keys = {
+        length: (label[:-1], record.trial.backend, length) for length, record in parallel.items()
+    }
+    return {
+        length: (serial[keys[length]], parallel[length])
+        for length in sorted(parallel)
+        if keys[length] in serial
+    }
 
 
 def _seconds(record: Record) -> float:
@@ -111,5 +124,8 @@ def _seconds(record: Record) -> float:
 
 
 def _cells(one: Crossover, lengths: Sequence[int]) -> tuple[str, ...]:
-    ratios = (UNKNOWN if (ratio := one.ratios.get(length)) is None else number(ratio) for length in lengths)
+    ratios = (
+        UNKNOWN if (ratio := one.ratios.get(length)) is None else number(ratio)
+        for length in lengths
+    )
     return (*ratios, one.in_words)

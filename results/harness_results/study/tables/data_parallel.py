@@ -29,7 +29,10 @@ class Scaled:
     @property
     def speedup(self) -> float | None:
         """Throughput as a multiple of one device's."""
-        several, one = self._figure(self.record, "tokens_per_second"), self._figure(self.alone, "tokens_per_second")
+        several, one = (
+            self._figure(self.record, "tokens_per_second"),
+            self._figure(self.alone, "tokens_per_second"),
+        )
         return several / one if several is not None and one else None
 
     @property
@@ -40,7 +43,10 @@ class Scaled:
     @property
     def loss_difference(self) -> float | None:
         """The final training loss less that of one device."""
-        several, one = self._figure(self.record, "loss_final"), self._figure(self.alone, "loss_final")
+        several, one = (
+            self._figure(self.record, "loss_final"),
+            self._figure(self.alone, "loss_final"),
+        )
         return None if several is None or one is None else several - one
 
     @staticmethod
@@ -53,7 +59,11 @@ def scaled(records: Sequence[Record]) -> list[Scaled]:
     """Return one for each trial on several devices that ended well."""
     ended = [record for record in records if record.status == "ok"]
     alone = {_without_devices(record): record for record in ended if record.trial.devices == 1}
-    return [Scaled(record, alone.get(_without_devices(record))) for record in ended if record.trial.devices > 1]
+    return [
+        Scaled(record, alone.get(_without_devices(record)))
+        for record in ended
+        if record.trial.devices > 1
+    ]
 
 
 def data_parallel_table(records: Sequence[Record]) -> Grid | None:
@@ -67,7 +77,11 @@ def data_parallel_table(records: Sequence[Record]) -> Grid | None:
     for record, labels in zip(records, named.labels, strict=True):
         if id(record) in found:
             trial = record.trial
-            place = (str(trial.length),) if "devices" in named.axes else (str(trial.length), str(trial.devices))
+            place = (
+                (str(trial.length),)
+                if "devices" in named.axes
+                else (str(trial.length), str(trial.devices))
+            )
             rows.append(((*labels, *place), _cells(found[id(record)])))
     title = f"{records[0].trial.task}: data parallel"
     return Grid(title=title, axes=axes, columns=COLUMNS, rows=tuple(rows), notes=(NOTE,))

@@ -32,7 +32,9 @@ def limits(records: Sequence[Record]) -> Pivot | None:
         settings="how near the engines come to what this machine can do",
         axes=found.axes,
         lengths=tuple(sorted({length for row in entries.values() for length in row})),
-        rows=tuple(Row(labels, entries[labels]) for labels in in_order(found.labels) if labels in entries),
+        rows=tuple(
+            Row(labels, entries[labels]) for labels in in_order(found.labels) if labels in entries
+        ),
         notes=(NOTE,),
         measures=LIMITS,
         minor=True,

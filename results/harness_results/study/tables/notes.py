@@ -22,9 +22,7 @@ LEGEND = {
     "?": "unverified: its gradients were not held against the reference",
 }
 LOSS = "loss: validation (x baseline)"
-GRADIENT = (
-    f"∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to {findings.HORIZON}"
-)
+GRADIENT = f"∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to {findings.HORIZON}"
 KINDS = {
     "launches-bootstrap-bca": "95 % bootstrap interval",
     "launches-bootstrap-percentile": "95 % bootstrap interval",
@@ -37,7 +35,9 @@ PLACES = 6  # shown before "and n more"
 def reading(records: Iterable[Record]) -> str:
     """Return how to read the tables of these records: what each column is, and what its interval means."""
     speeds = dict.fromkeys(
-        speed_in_words(record) for record in records if record.figures.get("tokens_per_second") is not None
+        speed_in_words(record)
+        for record in records
+        if record.figures.get("tokens_per_second") is not None
     )
     return " · ".join([LOSS, f"tokens/s: {'; or '.join(speeds) or 'mean'}", GRADIENT])
 
@@ -46,10 +46,20 @@ def speed_in_words(record: Record) -> str:
     """Return what a record's throughput and its interval are."""
     launches, kind = record.details.get("launches", 1), record.details.get("interval")
     if launches == 1:
-        average = "median of blocks, by an earlier version" if findings.is_of_earlier_rules(record) else "mean"
+        average = (
+            "median of blocks, by an earlier version"
+            if findings.is_of_earlier_rules(record)
+            else "mean"
+        )
         return f"{average}, 95 % interval (within-process)"
-    told = KINDS.get(str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None)
-    each = ["each the median of blocks, by an earlier version"] if findings.is_of_earlier_rules(record) else []
+    told = KINDS.get(
+        str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None
+    )
+    each = (
+        ["each the median of blocks, by an earlier version"]
+        if findings.is_of_earlier_rules(record)
+        else []
+    )
     return ", ".join([f"median of {launches} launches", *each, *([one_line(told)] if told else [])])
 
 
@@ -65,19 +75,35 @@ def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> I
     yield from variant_legend(records)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
-    named = [(_name(record, label, shown.axes), record) for record, label in zip(records, shown.labels, strict=True)]
+    named = [
+        (_name(record, label, shown.axes), record)
+        for record, label in zip(records, shown.labels, strict=True)
+    ]
     yield from _scores(named)
-    yield from _grouped("n/a", ((_why(one), name, one) for name, one in named if one.status != "ok"))
-    yield from _grouped("exploding", ((told, name, one) for name, one in named if (told := explosion(one))))
-    yield from _grouped("earlier version", ((H_ALONE, name, one) for name, one in named if _is_of_h_alone(one)))
-    yield from _grouped("over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one)))
+    yield from _grouped(
+        "n/a", ((_why(one), name, one) for name, one in named if one.status != "ok")
+    )
+    yield from _grouped(
+        "exploding", ((told, name, one) for name, one in named if (told := explosion(one)))
+    )
+    yield from _grouped(
+        "earlier version", ((H_ALONE, name, one) for name, one in named if _is_of_h_alone(one))
+    )
+    yield from _grouped(
+        "over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one))
+    )
     lost = ((told, name, one) for name, one in named if (told := findings.lost_again(one)))
     yield from _grouped("lost again", lost)
-    yield from _grouped("flag", ((one_line(flag), name, one) for name, one in named for flag in findings.flags(one)))
+    yield from _grouped(
+        "flag", ((one_line(flag), name, one) for name, one in named for flag in findings.flags(one))
+    )
 
 
 def _ladder(record: Record) -> str:
-    return ", ".join(f"{one_line(name)} {number(loss, 4)}" for name, loss in findings.ngram_losses(record).items())
+    return ", ".join(
+        f"{one_line(name)} {number(loss, 4)}"
+        for name, loss in findings.ngram_losses(record).items()
+    )
 
 
 def _why(record: Record) -> str:
@@ -88,7 +114,9 @@ def _why(record: Record) -> str:
 
 def _name(record: Record, label: Sequence[str], axes: Sequence[str]) -> str:
     """Return what tells the row of a record from the others, but for the length."""
-    python = [f"python={record.trial.python}"] if record.trial.python and "python" not in axes else []
+    python = (
+        [f"python={record.trial.python}"] if record.trial.python and "python" not in axes else []
+    )
     varying = [f"{axis}={value}" for axis, value in zip(axes[1:-1], label[1:-1], strict=True)]
     return " ".join((record.trial.cell, record.trial.engine, *python, *varying))
 
@@ -98,7 +126,9 @@ def _scores(named: Iterable[tuple[str, Record]]) -> Iterator[str]:
     found: dict[str, dict[str, list[str]]] = {}
     for name, record in named:
         for score, value in findings.scores(record).items():
-            found.setdefault(score, {}).setdefault(name, []).append(f"T={record.trial.length} {number(value)}")
+            found.setdefault(score, {}).setdefault(name, []).append(
+                f"T={record.trial.length} {number(value)}"
+            )
     for score, rows in found.items():
         told = [f"{name} {', '.join(values)}" for name, values in rows.items()]
         more = f"; and {len(told) - PLACES} more" if len(told) > PLACES else ""
@@ -108,7 +138,11 @@ def _scores(named: Iterable[tuple[str, Record]]) -> Iterator[str]:
 def _is_of_h_alone(record: Record) -> bool:
     """Say whether an earlier version measured the horizon of a cell that has more states than h."""
     cell = known_cells().get(record.trial.cell) if findings.is_of_earlier_rules(record) else None
-    return cell is not None and len(cell.states) > 1 and record.figures.get("gradient_horizon") is not None
+    return (
+        cell is not None
+        and len(cell.states) > 1
+        and record.figures.get("gradient_horizon") is not None
+    )
 
 
 def _overfitting(record: Record) -> Iterator[str]:

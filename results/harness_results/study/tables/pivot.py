@@ -100,7 +100,10 @@ def pivot(records: Sequence[Record], bold: Container[int] | None = None) -> Pivo
         axes=found.axes,
         lengths=lengths,
         rows=tuple(rows),
-        notes=(*notes(records, marks, found), *([LEGEND] if any(id(record) in bold for record in records) else [])),
+        notes=(
+            *notes(records, marks, found),
+            *([LEGEND] if any(id(record) in bold for record in records) else []),
+        ),
         trends=bars,
     )
 
@@ -111,7 +114,9 @@ def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) 
     baselines = {length: baseline_at(length, records) for length in lengths}
     floors = {length: agreed("loss_floor", length, records) for length in lengths}
     for name, losses in (("baseline", baselines), ("floor", floors)):
-        found = {n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None}
+        found = {
+            n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None
+        }
         if found:
             rows.append(Row((name, *[""] * (labels - 1)), found, reference=True))
     return rows
@@ -119,7 +124,9 @@ def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) 
 
 def agreed(figure: str, length: int, records: Sequence[Record]) -> float | None:
     """Return the one value of a figure at a length; None where the records differ on it, or none has it."""
-    return _agreed(record.figures.get(figure) for record in records if record.trial.length == length)
+    return _agreed(
+        record.figures.get(figure) for record in records if record.trial.length == length
+    )
 
 
 def baseline_at(length: int, records: Sequence[Record]) -> float | None:
@@ -157,7 +164,11 @@ def _networks(records: Sequence[Record], asked: Networks, bold: Container[int]) 
 
 def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
     """Return the names of the bars of which any row has one, and the rows with those alone."""
-    kept = [index for index in range(len(TRENDS)) if any(row.trends and row.trends[index] for row in rows)]
+    kept = [
+        index
+        for index in range(len(TRENDS))
+        if any(row.trends and row.trends[index] for row in rows)
+    ]
     few = [replace(row, trends=tuple(row.trends[index] for index in kept)) for row in rows]
     return tuple(TRENDS[index] for index in kept), few
 
@@ -177,15 +188,23 @@ def _speed(record: Record, *, best: bool) -> Shown:
     if record.status != "ok":
         return Shown(UNKNOWN, tone="dim")
     names = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
-    shown = Shown(interval(*(record.figures.get(name) for name in names)), tone="best" if best else "")
+    shown = Shown(
+        interval(*(record.figures.get(name) for name in names)), tone="best" if best else ""
+    )
     if "deviation" in record.details:
         return replace(shown, mark=OTHER_FUNCTION, tone="warn")
-    return shown if findings.is_verified(record) else replace(shown, mark=UNVERIFIED, tone=shown.tone or "warn")
+    return (
+        shown
+        if findings.is_verified(record)
+        else replace(shown, mark=UNVERIFIED, tone=shown.tone or "warn")
+    )
 
 
 def _loss(record: Record) -> Shown:
     if record.status != "ok":
-        return Shown(record.status.replace("_", " "), tone="warn" if record.status in _MILD else "bad")
+        return Shown(
+            record.status.replace("_", " "), tone="warn" if record.status in _MILD else "bad"
+        )
     loss, multiple = record.figures.get("loss_validation"), record.figures.get("loss_ratio")
     shown = Shown(number(loss) if multiple is None else f"{number(loss)} ({ratio(multiple)})")
     if record.figures.get("solved"):
@@ -195,7 +214,9 @@ def _loss(record: Record) -> Shown:
 
 def _horizon(record: Record) -> Shown:
     horizon = record.figures.get("gradient_horizon")
-    shown = Shown(UNKNOWN if horizon is None else f"{'>' * findings.is_censored(record)}{horizon:g}")
+    shown = Shown(
+        UNKNOWN if horizon is None else f"{'>' * findings.is_censored(record)}{horizon:g}"
+    )
     if horizon is not None and record.status != "ok":
         shown = replace(shown, text=f"{shown.text} (step {record.horizon_step()})")
     if findings.is_exploding(record):

@@ -45,7 +45,9 @@ def relative(records: Sequence[Record], base: str) -> list[Grid]:
     return [_grid(task, base) for task in by_task(records)]
 
 
-def least_seconds(records: Sequence[Record], fraction: str = "fraction_of_serial_limit") -> float | None:
+def least_seconds(
+    records: Sequence[Record], fraction: str = "fraction_of_serial_limit"
+) -> float | None:
     """Return the limit of a training step, the lowest that any engine's products allow; None where unknown.
 
     Args:
@@ -62,7 +64,9 @@ def _grid(records: Sequence[Record], base: str) -> Grid:
     bold = fastest([records])
     places: dict[Place, dict[str, Record]] = {}
     for record, labels in zip(records, found.labels, strict=True):
-        places.setdefault((*labels[:-1], str(record.trial.length)), {})[record.trial.engine] = record
+        places.setdefault((*labels[:-1], str(record.trial.length)), {})[record.trial.engine] = (
+            record
+        )
     engines = [base, *dict.fromkeys(r.trial.engine for r in records if r.trial.engine != base)]
     return Grid(
         title=f"{records[0].trial.task}: throughput as a multiple of {base}   {found.words}",
@@ -91,7 +95,13 @@ def _cells(engines: Engines, names: Sequence[str], bold: Container[int]) -> tupl
     multiples = (_multiple(engines.get(name), speed) for name in names[1:])
     least = least_seconds(list(engines.values()))
     clear = next((name for name, record in engines.items() if id(record) in bold), "cannot tell")
-    return (seconds(least), seconds(step), *multiples, clear, _of_limit(list(engines.values()), least))
+    return (
+        seconds(least),
+        seconds(step),
+        *multiples,
+        clear,
+        _of_limit(list(engines.values()), least),
+    )
 
 
 def _figure(record: Record, name: str) -> float | None:
@@ -100,7 +110,11 @@ def _figure(record: Record, name: str) -> float | None:
 
 
 def _speed(record: Record | None) -> float | None:
-    return _figure(record, "tokens_per_second") if record is not None and record.status == "ok" else None
+    return (
+        _figure(record, "tokens_per_second")
+        if record is not None and record.status == "ok"
+        else None
+    )
 
 
 def _multiple(record: Record | None, base: float | None) -> str:
@@ -130,9 +144,13 @@ def _apart(places: Mapping[Place, Engines], base: str, engines: Sequence[str]) -
     return [f"not interleaved with {base}: {', '.join(apart)}; {DRIFT}"] if apart else []
 
 
-def _timed(places: Mapping[Place, Engines], base: str, name: str) -> list[tuple[Launches, Launches]]:
+def _timed(
+    places: Mapping[Place, Engines], base: str, name: str
+) -> list[tuple[Launches, Launches]]:
     """Return, for each network where both have a speed, the launches of each."""
-    both = (place for place in places.values() if _speed(place.get(base)) and _speed(place.get(name)))
+    both = (
+        place for place in places.values() if _speed(place.get(base)) and _speed(place.get(name))
+    )
     return [(each_launch(place[base]), each_launch(place[name])) for place in both]
 
 
@@ -145,7 +163,11 @@ def _in_turn(pairs: Sequence[tuple[Launches, Launches]]) -> bool:
 
 def _notes(records: Sequence[Record], base: str) -> list[str]:
     launches = sorted({int(record.details.get("launches", 1)) for record in records})
-    many = f"medians of {launches[0]} launches" if len(launches) == 1 and launches[0] > 1 else "medians"
+    many = (
+        f"medians of {launches[0]} launches"
+        if len(launches) == 1 and launches[0] > 1
+        else "medians"
+    )
     notes = [
         f"limit, {base}: time of a training step · others: throughput over that of {base}, {many}; above 1 is more",
         "fastest: by the rule of harness compare · x limit: the shortest step over the limit",

@@ -19,9 +19,7 @@ NOTE = (
     "per step, per time step: a and b of the line seconds = a + b t by least squares, 95 % intervals · "
     "log-log: slope of log seconds over log t"
 )
-MEMORY = (
-    "peak memory of training in bytes at each T · B/time step: its slope · log-log: slope of its logarithm over log t"
-)
+MEMORY = "peak memory of training in bytes at each T · B/time step: its slope · log-log: slope of its logarithm over log t"
 PAYS = (
     "pays after: training steps until start-up and steps together take less time than with the engine in brackets: of "
     "those with a longer median step the one with the shortest; never: none has a longer one · medians, no verdict"
@@ -36,7 +34,10 @@ def scaling_tables(records: Sequence[Record]) -> list[Grid | Pivot]:
     asked = networks(records)
     by_record = {id(record): label for record, label in zip(records, asked.labels, strict=True)}
     order = in_order(asked.labels)
-    labelled = sorted(((by_record[id(one.records[0])], one) for one in found), key=lambda pair: order.index(pair[0]))
+    labelled = sorted(
+        ((by_record[id(one.records[0])], one) for one in found),
+        key=lambda pair: order.index(pair[0]),
+    )
     task = records[0].trial.task
     further = (_memory(task, asked, labelled), _compiling(task, asked, labelled))
     return [_fits(task, asked, labelled), *(table for table in further if table.rows)]
@@ -52,7 +53,9 @@ def _fits(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], 
     )
 
 
-def _memory(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]) -> Grid:
+def _memory(
+    task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]
+) -> Grid:
     known = [(labels, one) for labels, one in labelled if one.memory_bytes]
     lengths = sorted({length for _, one in known for length in one.memory_bytes})
     return Grid(
@@ -73,7 +76,9 @@ def _peaks(one: Scaling, lengths: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def _compiling(task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]) -> Pivot:
+def _compiling(
+    task: str, asked: Networks, labelled: Sequence[tuple[tuple[str, ...], Scaling]]
+) -> Pivot:
     rows = [Row(labels, entries) for labels, one in labelled if (entries := _costs(one))]
     return Pivot(
         task=f"{task}: compiling",
@@ -99,19 +104,31 @@ def _cells(one: Scaling) -> tuple[str, ...]:
 def _duration(estimate: Estimate) -> str:
     """Return ``1.20 ±0.31 ms``, in the unit that suits the larger of the value and its interval."""
     half = estimate.high - estimate.value
-    largest = float(f"{max(abs(estimate.value), half):.3g}")  # a value just below a unit is shown as one
-    size, unit = next(((size, unit) for size, unit in ((1.0, "s"), (1e-3, "ms")) if largest >= size), (1e-6, "us"))
+    largest = float(
+        f"{max(abs(estimate.value), half):.3g}"
+    )  # a value just below a unit is shown as one
+    size, unit = next(
+        ((size, unit) for size, unit in ((1.0, "s"), (1e-3, "ms")) if largest >= size), (1e-6, "us")
+    )
     return f"{within(estimate.value / size, half / size)} {unit}"
 
 
 def _costs(one: Scaling) -> dict[int, tuple[Shown, ...]]:
     """Return, at both ends, the seconds of compiling and when they are paid for; {} where there are none."""
     pays = {found.length: _pays(found) for found in one.break_even}
-    ends = zip((one.records[0].trial.length, one.records[-1].trial.length), one.compile_seconds, strict=True)
+    ends = zip(
+        (one.records[0].trial.length, one.records[-1].trial.length),
+        one.compile_seconds,
+        strict=True,
+    )
     return {
-        length: (Shown(seconds(cost)), Shown(pays.get(length, UNKNOWN))) for length, cost in ends if cost is not None
+        length: (Shown(seconds(cost)), Shown(pays.get(length, UNKNOWN)))
+        for length, cost in ends
+        if cost is not None
     }
 
 
 def _pays(found: BreakEven) -> str:
-    return "never" if math.isinf(found.steps) else f"{count(math.ceil(found.steps))} ({found.against})"
+    return (
+        "never" if math.isinf(found.steps) else f"{count(math.ceil(found.steps))} ({found.against})"
+    )

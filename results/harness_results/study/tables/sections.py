@@ -50,4 +50,8 @@ def of_task(records: Sequence[Record], bold: Container[int]) -> list[Pivot | Gri
         bold: the ``id`` of the records that are the fastest of several.
     """
     others = (crossover_table(records), data_parallel_table(records), limits(records))
-    return [pivot(records, bold), *scaling_tables(records), *(table for table in others if table is not None)]
+    return [
+        pivot(records, bold),
+        *scaling_tables(records),
+        *(table for table in others if table is not None),
+    ]

@@ -11,7 +11,9 @@ from harness_results.text.format import bars
 TRENDS = ("loss", "tok/s")
 FEWEST_LENGTHS = 2  # of which a trend can be seen
 MOST_BARS = 16
-HIGHEST_RATIO = 2.0  # a loss above it has a full bar too, so that one that diverges does not flatten the others
+HIGHEST_RATIO = (
+    2.0  # a loss above it has a full bar too, so that one that diverges does not flatten the others
+)
 NOTE = (
     "bars, shortest T first: loss from 0 to the baseline (or to the largest here, at most twice that), tok/s from 0 to "
     "the row's most"
@@ -31,11 +33,18 @@ class LossScale:
         for figure in ("loss_ratio", "loss_validation"):
             known = [abs(value) for record in records if (value := _of(record, figure)) is not None]
             if known:
-                return cls(figure, max(1.0, min(HIGHEST_RATIO, max(known))) if figure == "loss_ratio" else max(known))
+                return cls(
+                    figure,
+                    max(1.0, min(HIGHEST_RATIO, max(known)))
+                    if figure == "loss_ratio"
+                    else max(known),
+                )
         return cls("loss_ratio", 1.0)
 
 
-def trends(by_length: Mapping[int, Record], lengths: Sequence[int], scale: LossScale) -> tuple[str, ...]:
+def trends(
+    by_length: Mapping[int, Record], lengths: Sequence[int], scale: LossScale
+) -> tuple[str, ...]:
     """Return the bars of one row, in the order of ``TRENDS``; a gap at a length without that figure.
 
     They are empty where there are too few lengths.

@@ -11,14 +11,16 @@ from harness_results.study.verdicts.floors import Floor, floor_of
 from harness_results.study.verdicts.order import each_launch, interleaved
 from harness_results.study.verdicts.statistics import DEFAULT_DRIFT, Effect, compare_speed
 
-TWO_RULES = (
-    "one speed is the median of blocks, by an earlier version, the other all tokens over all seconds: measure again"
-)
+TWO_RULES = "one speed is the median of blocks, by an earlier version, the other all tokens over all seconds: measure again"
 
 
 def with_speed(records: Iterable[Record]) -> list[Record]:
     """Return the launches that ended well and have a speed."""
-    return [record for record in records if record.status == "ok" and record.figures.get("tokens_per_second")]
+    return [
+        record
+        for record in records
+        if record.status == "ok" and record.figures.get("tokens_per_second")
+    ]
 
 
 def launch_seconds(records: Iterable[Record]) -> list[float]:
@@ -39,7 +41,9 @@ def effect_of_launches(
         comparisons: how many the table holds.
     """
     apart = None if interleaved(base, new) else drift
-    effect = compare_speed(launch_seconds(base), launch_seconds(new), floor.value, apart or 0.0, comparisons)
+    effect = compare_speed(
+        launch_seconds(base), launch_seconds(new), floor.value, apart or 0.0, comparisons
+    )
     return effect, None if effect.low is None else apart
 
 
@@ -48,7 +52,9 @@ def effect_of(base: Record, new: Record) -> Effect:
 
     Nothing can be told if an earlier version measured one of them: its speeds follow another rule.
     """
-    left, right = (with_speed(each_launch(record)) or [record] for record in (base, new))  # launches may keep no speed
+    left, right = (
+        with_speed(each_launch(record)) or [record] for record in (base, new)
+    )  # launches may keep no speed
     floor = max(map(floor_of, (base, new)), key=lambda floor: floor.value)
     effect = effect_of_launches(left, right, floor, DEFAULT_DRIFT)[0]
     if is_of_earlier_rules(base) == is_of_earlier_rules(new):

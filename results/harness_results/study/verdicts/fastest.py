@@ -64,12 +64,16 @@ def contests(tasks: Sequence[Sequence[Record]]) -> list[list[Contest]]:
     """
     groups = [list(_groups(comparable(records))) for records in tasks]
     effects = iter(corrected([_least_sure(records) for group in groups for _, records in group]))
-    return [[Contest(names, records, next(effects)) for names, records in group] for group in groups]
+    return [
+        [Contest(names, records, next(effects)) for names, records in group] for group in groups
+    ]
 
 
 def fastest(tasks: Sequence[Sequence[Record]]) -> frozenset[int]:
     """Return the ``id`` of every record that is the fastest of several."""
-    return frozenset(id(contest.records[0]) for task in contests(tasks) for contest in task if contest.is_clear)
+    return frozenset(
+        id(contest.records[0]) for task in contests(tasks) for contest in task if contest.is_clear
+    )
 
 
 def timed(records: Sequence[Record]) -> list[Record]:
@@ -79,7 +83,11 @@ def timed(records: Sequence[Record]) -> list[Record]:
 
 def comparable(records: Sequence[Record]) -> list[Record]:
     """Return what has a speed, was held against the reference and computes the function of its cell."""
-    return [record for record in timed(records) if findings.is_verified(record) and "deviation" not in record.details]
+    return [
+        record
+        for record in timed(records)
+        if findings.is_verified(record) and "deviation" not in record.details
+    ]
 
 
 def _groups(records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], tuple[Record, ...]]]:
@@ -87,7 +95,9 @@ def _groups(records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], tuple[
     if not records:
         return
     one_engine = len({record.trial.engine for record in records}) == 1
-    name: Callable[[Record], str] = (lambda r: r.trial.cell) if one_engine else (lambda r: r.trial.engine)
+    name: Callable[[Record], str] = (
+        (lambda r: r.trial.cell) if one_engine else (lambda r: r.trial.engine)
+    )
     groups: dict[Any, list[Record]] = {}
     for record, label in zip(records, networks(records).labels, strict=True):
         shared = label[1:] if one_engine else label[:-1]
@@ -102,7 +112,9 @@ def _least_sure(records: Sequence[Record]) -> Effect:
     """Return how the first compares with the rival against which its lead is the least sure."""
     first, *others = records
     if min(int(record.details.get("launches", 1)) for record in records) < FEWEST:
-        return effect_of(min(others, key=lambda record: int(record.details.get("launches", 1))), first)
+        return effect_of(
+            min(others, key=lambda record: int(record.details.get("launches", 1))), first
+        )
     effects = [effect_of(other, first) for other in others]
     return max(effects, key=lambda effect: (effect.verdict != "faster", effect.p_value or 0.0))
 

@@ -36,7 +36,9 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
     return found
 
 
-def with_floors(records: Sequence[Record], calibrations: Mapping[str, Mapping[str, Any]]) -> list[Record]:
+def with_floors(
+    records: Sequence[Record], calibrations: Mapping[str, Mapping[str, Any]]
+) -> list[Record]:
     """Return the records with the noise floor of their engine, environment and launches, where the store knows it.
 
     Args:
@@ -48,17 +50,27 @@ def with_floors(records: Sequence[Record], calibrations: Mapping[str, Mapping[st
 
 
 def _with_floor(
-    record: Record, calibrations: Mapping[str, Mapping[str, Any]], floors: dict[tuple[str, int], dict[str, Floor]]
+    record: Record,
+    calibrations: Mapping[str, Mapping[str, Any]],
+    floors: dict[tuple[str, int], dict[str, Floor]],
 ) -> Record:
     environment, launches = record.environment_id or "", int(record.details.get("launches", 1))
     if (environment, launches) not in floors:
         floors[environment, launches] = measured_floors(calibrations.get(environment, {}), launches)
     by_engine = floors[environment, launches]
     floor = by_engine.get(record.trial.engine) or by_engine.get("*")
-    return record if floor is None else replace(record, details={**record.details, "noise_floor": asdict(floor)})
+    return (
+        record
+        if floor is None
+        else replace(record, details={**record.details, "noise_floor": asdict(floor)})
+    )
 
 
 def floor_of(record: Record) -> Floor:
     """Return the noise floor that a record holds, or the assumed one."""
     content = record.details.get("noise_floor")
-    return Floor(float(content["value"]), bool(content["measured"])) if isinstance(content, Mapping) else Floor()
+    return (
+        Floor(float(content["value"]), bool(content["measured"]))
+        if isinstance(content, Mapping)
+        else Floor()
+    )

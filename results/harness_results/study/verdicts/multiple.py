@@ -23,11 +23,18 @@ def corrected(effects: Sequence[Effect]) -> list[Effect]:
     """Return the effects with adjusted p-values; verdicts that these no longer support are withdrawn."""
     adjusted = holm([effect.p_value for effect in effects])
     total = sum(p is not None for p in adjusted)
-    return [_corrected(replace(effect, p_adjusted=p), total) for effect, p in zip(effects, adjusted, strict=True)]
+    return [
+        _corrected(replace(effect, p_adjusted=p), total)
+        for effect, p in zip(effects, adjusted, strict=True)
+    ]
 
 
 def _corrected(effect: Effect, total: int) -> Effect:
-    if effect.verdict not in ("faster", "slower") or effect.p_adjusted is None or effect.p_adjusted <= FAMILY:
+    if (
+        effect.verdict not in ("faster", "slower")
+        or effect.p_adjusted is None
+        or effect.p_adjusted <= FAMILY
+    ):
         return effect
     if is_same(effect):
         return replace(effect, verdict="same")

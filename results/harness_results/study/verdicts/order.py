@@ -13,7 +13,9 @@ from typing import Any
 from harness.contract.records.record import FIGURE_COLUMNS, Record, stable_facts
 
 LOPSIDED = 0.75  # share of pairs of launches in which the same side came first, from which the sides took no turns
-FEWEST_TURNS = 0.5  # changes of side per launch of the smaller side, below which the sides took no turns
+FEWEST_TURNS = (
+    0.5  # changes of side per launch of the smaller side, below which the sides took no turns
+)
 AT_ONCE = 2  # seconds for which two launches run side by side, and no rounding of their starts explains it
 Starts = Sequence[datetime]
 
@@ -30,7 +32,12 @@ def interleaved(base: Sequence[Record], new: Sequence[Record]) -> bool:
     starts = [one for one in left if one], [other for other in right if other]
     if not left or not right or None in left or None in right:
         return False
-    return _evenly(*starts) and _by_turns(*starts) and _on_one_machine(base, new) and not _at_once(base, new)
+    return (
+        _evenly(*starts)
+        and _by_turns(*starts)
+        and _on_one_machine(base, new)
+        and not _at_once(base, new)
+    )
 
 
 def _evenly(left: Starts, right: Starts) -> bool:
@@ -60,7 +67,9 @@ def _on_one_machine(base: Sequence[Record], new: Sequence[Record]) -> bool:
 
 
 def _machine(record: Record) -> str:
-    facts = {name: value for name, value in stable_facts(record.environment).items() if name != "python"}
+    facts = {
+        name: value for name, value in stable_facts(record.environment).items() if name != "python"
+    }
     return json.dumps(facts, sort_keys=True, default=str)
 
 
@@ -79,7 +88,10 @@ def _beside(one: Record, other: Record) -> bool:
 
 def _span(record: Record) -> tuple[float, float]:
     """Return when a launch began and ended, in seconds; no time at all where it had company by order."""
-    start, sent_out = _start(record), "node" in record.details or int(record.details.get("jobs", 1)) > 1
+    start, sent_out = (
+        _start(record),
+        "node" in record.details or int(record.details.get("jobs", 1)) > 1,
+    )
     began = start.timestamp() if start else 0.0
     return began, began + (0.0 if sent_out else float(record.details.get("wall_seconds") or 0))
 
@@ -103,4 +115,6 @@ def _launch(record: Record, one: Mapping[str, Any]) -> Record:
     figures = {name: one.get(name) for name in FIGURE_COLUMNS}
     details = {**record.details, "wall_seconds": one.get("wall_seconds")}
     started = one.get("started_at")
-    return replace(record, status=one.get("status", "ok"), started_at=started, figures=figures, details=details)
+    return replace(
+        record, status=one.get("status", "ok"), started_at=started, figures=figures, details=details
+    )

@@ -78,14 +78,18 @@ def median_of_launches(values: Values) -> tuple[float, Interval | None]:
     low, high = _bca(values)
     if np.isfinite([low, high]).all():
         return middle, Interval(low, high, "bootstrap-bca")
-    return middle, Interval(*_percentiles(_resampled_medians(values, len(values))), "bootstrap-percentile")
+    return middle, Interval(
+        *_percentiles(_resampled_medians(values, len(values))), "bootstrap-percentile"
+    )
 
 
 def _bca(values: Values) -> tuple[float, float]:
     from scipy import stats
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a degenerate distribution warns and gives nan, which the caller guards
+        warnings.simplefilter(
+            "ignore"
+        )  # a degenerate distribution warns and gives nan, which the caller guards
         found = stats.bootstrap(
             (np.asarray(values),), np.median, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa",
             rng=np.random.default_rng(_SEED),
@@ -105,7 +109,9 @@ def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0, comparisons: int = 1) -> Effect:
+def compare_speed(
+    base: Values, new: Values, floor: float, drift: float = 0.0, comparisons: int = 1
+) -> Effect:
     """Compare two sets of launches of the same work.
 
     ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a bootstrap interval that
@@ -119,12 +125,19 @@ def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0, c
         drift: what the machine may have changed by between the two, by which the interval is widened; 0: interleaved.
         comparisons: how many the table holds: the more, the more launches it takes to tell.
     """
-    base, new = [1 / seconds for seconds in base], [1 / seconds for seconds in new]  # medians of an even number differ
+    base, new = (
+        [1 / seconds for seconds in base],
+        [1 / seconds for seconds in new],
+    )  # medians of an even number differ
     change = float(median(new) / median(base)) - 1
     fewest = min(len(base), len(new))
     if max(len(base), len(new)) == 1:
-        return Effect("cannot_tell", change, reason=f"one launch each: {_more_launches(comparisons)}")
-    ratios = _percentiles(_resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base)))
+        return Effect(
+            "cannot_tell", change, reason=f"one launch each: {_more_launches(comparisons)}"
+        )
+    ratios = _percentiles(
+        _resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base))
+    )
     low, high = ratios[0] / (1 + drift) - 1, ratios[1] * (1 + drift) - 1
     if fewest < FEWEST:
         few = f"{len(base)} and {len(new)} launches: {_more_launches(comparisons)}"
@@ -135,7 +148,9 @@ def compare_speed(base: Values, new: Values, floor: float, drift: float = 0.0, c
         return replace(effect, verdict=verdict)
     steady = replace(effect, low=ratios[0] - 1, high=ratios[1] - 1)
     hidden = f"the machine may drift by {drift:.1%} between sides that are not interleaved"
-    return replace(effect, reason=hidden if _verdict(steady, floor) != verdict else _doubt(effect, floor))
+    return replace(
+        effect, reason=hidden if _verdict(steady, floor) != verdict else _doubt(effect, floor)
+    )
 
 
 def _verdict(effect: Effect, floor: float) -> str:
@@ -155,7 +170,9 @@ def is_same(effect: Effect) -> bool:
 def enough_launches(comparisons: int) -> int:
     """Return how many launches on each side can show a difference in a table of this many comparisons."""
     level = min(ALPHA, FAMILY / max(1, comparisons))
-    return next(n for n in count(FEWEST) if 2 / comb(2 * n, n) <= level)  # p where every launch of one side is ahead
+    return next(
+        n for n in count(FEWEST) if 2 / comb(2 * n, n) <= level
+    )  # p where every launch of one side is ahead
 
 
 def _more_launches(comparisons: int) -> str:
