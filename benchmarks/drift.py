@@ -1,7 +1,8 @@
 """How far runs of equal code lie apart when they are made one after the other: the same `harness run`, again and again.
 
 Usage: python benchmarks/drift.py [--runs 20] [--launches 7] [--affinity 1] > sequential.json
-Prints, as JSON, the seconds per step of every launch, run by run; the runs' verdicts are the business of the tests.
+Prints, as JSON, the seconds per step of every launch, run by run; the runs' verdicts are the
+business of the tests.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
     python benchmarks/hostile_inputs.py --plans 20 --commands 20 --bytes 20 --stores 4
     python benchmarks/hostile_inputs.py --only stores:12      # one case again, its output printed
 
-Each command runs in a forked process, with a limit of memory and time. The cases depend on ``--seed`` alone.
+Each command runs in a forked process, with a limit of memory and time. The cases depend on
+``--seed`` alone.
 """
 
 from __future__ import annotations

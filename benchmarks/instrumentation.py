@@ -1,11 +1,13 @@
 """What the harness's instruments cost: the gradient norm at every step, and the gradient flow when it is asked for.
 
-Run it as ``python benchmarks/instrumentation.py [--cpu] [BACKEND[:VARIANT] ...]`` on a quiet machine. Two trainers of
-one model take turns, step by step in shuffled order: one as the harness runs it, the other with the norm taken out,
-here and nowhere else, by replacing the function that computes it. An optimizer that does not clip needs no norm, so
-this is its whole cost. Printed is the median ratio of seconds per step, with its distribution-free 95 % interval, and
-the share that its two gradient flows take of a training of ``STEPS`` steps. ``--cpu`` counts the processor's seconds of
-this process in place of the wall's: for engines on the CPU, where the machine is not quiet.
+Run it as ``python benchmarks/instrumentation.py [--cpu] [BACKEND[:VARIANT] ...]`` on a quiet
+machine. Two trainers of one model take turns, step by step in shuffled order: one as the harness
+runs it, the other with the norm taken out, here and nowhere else, by replacing the function that
+computes it. An optimizer that does not clip needs no norm, so this is its whole cost. Printed is
+the median ratio of seconds per step, with its distribution-free 95 % interval, and the share that
+its two gradient flows take of a training of ``STEPS`` steps. ``--cpu`` counts the processor's
+seconds of this process in place of the wall's: for engines on the CPU, where the machine is not
+quiet.
 """
 
 from __future__ import annotations

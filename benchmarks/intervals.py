@@ -11,8 +11,9 @@ MISSED = 0.05  # how often the interval may miss the median
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % interval of the median from order statistics; None of fewer than 6 values.
 
-    The number of values below the true median is binomial (n, 1/2), whatever their distribution; the interval is the
-    narrowest symmetric pair of order statistics that covers the median with at least this confidence.
+    The number of values below the true median is binomial (n, 1/2), whatever their distribution;
+    the interval is the narrowest symmetric pair of order statistics that covers the median with at
+    least this confidence.
     """
     ordered = sorted(values)
     n, skip, below = len(ordered), 0, 1 / 2 ** len(ordered)

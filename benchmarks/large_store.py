@@ -5,7 +5,8 @@
     python benchmarks/large_store.py make page.sqlite --trials 10000
     python benchmarks/large_store.py page page.sqlite
 
-Records are made from one real record (``results/measured``), with other settings and figures; one in fifty failed.
+Records are made from one real record (``results/measured``), with other settings and figures; one
+in fifty failed.
 """
 
 from __future__ import annotations

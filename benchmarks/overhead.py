@@ -1,9 +1,10 @@
 """What the harness's own loop costs: its time per step beside a bare loop over the same trainer.
 
-Run it as ``python benchmarks/overhead.py [BACKEND[:VARIANT] ...]`` on a quiet machine. After every timed block of the
-harness's training loop, a bare loop gives the same trainer as many steps on equal batches; so drift and memory layout
-hit both alike. Printed is the median of the ratios of seconds per step, with its distribution-free 95 % interval.
-Set ``OMP_NUM_THREADS=1`` for one thread.
+Run it as ``python benchmarks/overhead.py [BACKEND[:VARIANT] ...]`` on a quiet machine. After every
+timed block of the harness's training loop, a bare loop gives the same trainer as many steps on
+equal batches; so drift and memory layout hit both alike. Printed is the median of the ratios of
+seconds per step, with its distribution-free 95 % interval. Set ``OMP_NUM_THREADS=1`` for one
+thread.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Where the time of a training step goes.
 
-Run it as ``python benchmarks/profile_step.py ENGINE CELL HIDDEN BATCH LAYERS LENGTH``: one network on ``char``, as in
-``work-items.toml``, on one thread. Printed are the step, timed plainly; the limit of that shape by this engine's own
-products; and the phases, of further steps, since to look takes time: in ``numpy`` the backend's own functions, each
-without those that it calls, with the part that runs in the C kernel; in ``torch`` and ``jax`` the operations, by the
-framework's profiler. The step's seconds are the processor's, so that others on the machine count less.
+Run it as ``python benchmarks/profile_step.py ENGINE CELL HIDDEN BATCH LAYERS LENGTH``: one network
+on ``char``, as in ``work-items.toml``, on one thread. Printed are the step, timed plainly; the
+limit of that shape by this engine's own products; and the phases, of further steps, since to look
+takes time: in ``numpy`` the backend's own functions, each without those that it calls, with the
+part that runs in the C kernel; in ``torch`` and ``jax`` the operations, by the framework's
+profiler. The step's seconds are the processor's, so that others on the machine count less.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What comes before the first training step of ``harness run``, beyond the framework's own import.
 
-Run it as ``python benchmarks/startup.py [--launches N] [BACKEND[:VARIANT] ...]`` on a quiet machine. For each engine it
-runs, in fresh processes and in turn: the framework's import alone, the command line up to its plan (``--dry-run``), and
-one trial in its worker, whose phases are timed as the worker reports them. Medians of wall-clock seconds are printed:
+Run it as ``python benchmarks/startup.py [--launches N] [BACKEND[:VARIANT] ...]`` on a quiet
+machine. For each engine it runs, in fresh processes and in turn: the framework's import alone, the
+command line up to its plan (``--dry-run``), and one trial in its worker, whose phases are timed as
+the worker reports them. Medians of wall-clock seconds are printed:
 
     import    the framework alone, in a bare interpreter
     command   the command line, from the shell to the plan

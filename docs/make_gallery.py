@@ -1,7 +1,8 @@
 """Make the gallery's pictures with the harness itself: ``python docs/make_gallery.py [--store STORE] [CHART ...]``.
 
-Without a store, the plan ``gallery.toml`` is measured first, which takes some minutes and needs PyTorch and JAX; with
-``--parts`` the store given is one of that plan. Curves are drawn of a part of it.
+Without a store, the plan ``gallery.toml`` is measured first, which takes some minutes and needs
+PyTorch and JAX; with ``--parts`` the store given is one of that plan. Curves are drawn of a part of
+it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Run the commands of ``first-minutes.md`` and paste what they print: ``python docs/make_tour.py``.
 
-Below a command, ``<!-- output -->`` marks the block that its standard output takes; ``<!-- output: 8 lines -->`` only
-so many, ``<!-- output: from "curves", 5 lines -->`` from the first line on that begins so.
+Below a command, ``<!-- output -->`` marks the block that its standard output takes; ``<!-- output:
+8 lines -->`` only so many, ``<!-- output: from "curves", 5 lines -->`` from the first line on that
+begins so.
 """
 
 from __future__ import annotations

@@ -73,20 +73,21 @@ def run(
         plan: a TOML plan; the axes given here override its own.
         store: the store's path or URL; every record is kept there, and checkpoints beside it.
         task_options: task -> option -> value.
-        launches: fresh processes that measure each trial, interleaved; the records hold medians over them.
-            None: what the plan says, or 1.
+        launches: fresh processes that measure each trial, interleaved; the records hold medians
+            over them. None: what the plan says, or 1.
         timeout_seconds: what one launch may take. None: what the plan says, or any time.
-        retries: how often a launch that failed, crashed or ran out of time or memory is tried again at once. None: what
-            the plan says, or never.
+        retries: how often a launch that failed, crashed or ran out of time or memory is tried again
+            at once. None: what the plan says, or never.
         sample_length: characters of text to sample from each text model.
         fresh: measure every launch again, whatever the store has.
         retry_failed: measure again what did not end ``ok``.
         progress: show progress on stderr.
-        axes: any field of a trial (``backend``, ``task``, ``cell``, ``length``, ``hidden``, ``seed``, ...), one value
-            or a list of values.
+        axes: any field of a trial (``backend``, ``task``, ``cell``, ``length``, ``hidden``,
+            ``seed``, ...), one value or a list of values.
 
     Raises:
-        UsageError: anything asked for is unknown, unavailable or out of range, before any trial runs.
+        UsageError: anything asked for is unknown, unavailable or out of range, before any trial
+            runs.
     """
     from harness.progress import ProgressView
     from harness_results.results import Results
@@ -260,7 +261,8 @@ class Session:
         store: where records go, opened to be written.
         command: what the user typed, kept with the run.
         plugins: as loaded.
-        checkpoints: the folder for trained weights, made when it is needed; None: they are not kept.
+        checkpoints: the folder for trained weights, made when it is needed; None: they are not
+            kept.
         stop: where a signal handler asks to stop.
         launches: fresh processes that measure each trial, in shuffled rounds over all trials.
         order_seed: shuffles them; kept with the run.

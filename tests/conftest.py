@@ -2,7 +2,8 @@
 
 Workers inherit it, but for what the harness sets for each trial.
 
-Fixtures: a PostgreSQL server, the places where a store can be, and the processes that a test started.
+Fixtures: a PostgreSQL server, the places where a store can be, and the processes that a test
+started.
 """
 
 import contextlib
@@ -53,7 +54,8 @@ _FILE = pytest.StashKey[Path]()
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before each file of tests, and its fixtures, take what lives already out of the collector's sight.
 
-    Every trial collects twice, and would look at thousands of tests and at all that the engines have compiled.
+    Every trial collects twice, and would look at thousands of tests and at all that the engines
+    have compiled.
     """
     if item.session.stash.get(_FILE, None) != item.path:
         item.session.stash[_FILE] = item.path

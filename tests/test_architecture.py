@@ -13,7 +13,8 @@ import paths
 ROOT = paths.ROOT
 CORE = sorted((ROOT / "harness").rglob("*.py"))
 FRAMEWORKS = re.compile(r"\b(torch|jax|cuda|tensorflow|keras)\b")
-# "torch" is also the field's name for a convention (parameter names, shapes, an initialisation), quoted or in prose.
+# "torch" is also the field's name for a convention (parameter names, shapes, an initialisation),
+# quoted or in prose.
 CONVENTION = re.compile(
     r"``torch\.(nn|optim)[^`]*``|torch\.(nn|optim)|\"torch\"|torch \(uniform\)|``torch``"
 )

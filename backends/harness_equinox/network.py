@@ -56,7 +56,8 @@ class Stack(eqx.Module):
 class EquinoxNetwork(Traced):
     """One model in Equinox. d loss / d h_t comes from the same cells, a probe added to each h_t that they return.
 
-    Weights: a ``Stack``. LSTMCell has one bias for b_ih + b_hh; GRUCell one for r and z each, and two for n.
+    Weights: a ``Stack``. LSTMCell has one bias for b_ih + b_hh; GRUCell one for r and z each, and
+    two for n.
     """
 
     own_weights = True

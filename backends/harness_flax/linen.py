@@ -26,8 +26,8 @@ CELLS: dict[type[Cell], Callable[..., nn.RNNCellBase]] = {
 class LinenNetwork(Traced):
     """One model in ``flax.linen``. d loss / d h_t comes from the same cells, each wrapped to add a probe to h_t.
 
-    Weights: the parameters of ``Stack``. LSTM and SimpleCell have one bias for b_ih + b_hh; GRUCell one for r and z
-    each, and two for n.
+    Weights: the parameters of ``Stack``. LSTM and SimpleCell have one bias for b_ih + b_hh; GRUCell
+    one for r and z each, and two for n.
     """
 
     own_weights = True

@@ -26,8 +26,8 @@ FORGET_BIAS = 1.0  # what haiku.LSTM adds to the forget gate, besides its bias
 class HaikuNetwork(Traced):
     """One model in Haiku. d loss / d h_t comes from the same cores, a probe added to each h_t that they return.
 
-    Weights: of the modules ``layer_N`` and ``readout``. ``LSTM`` and ``GRU`` have one bias for b_ih + b_hh, and
-    other orders of gates; ``VanillaRNN`` has both.
+    Weights: of the modules ``layer_N`` and ``readout``. ``LSTM`` and ``GRU`` have one bias for b_ih
+    + b_hh, and other orders of gates; ``VanillaRNN`` has both.
     """
 
     own_weights = True

@@ -51,11 +51,11 @@ POOL = "tf_XLAEigen"  # the name of the threads that share XLA's CPU work
 class JaxBackend(Backend):
     """JAX on the CPU or an NVIDIA GPU.
 
-    ``scan``: ``lax.scan`` over any cell's ``step``, differentiated by JAX.
-    ``fused``: hand-derived BPTT of any cell, a ``custom_vjp`` per layer.
-    ``parallel``: cells that are linear in their state, all time steps at once by an associative scan.
-    ``deer``: rnn, lstm and gru of small state, all time steps at once by Newton's method.
-    ``native``: the C kernel of ``harness_native``, on the CPU, where it can be built.
+    ``scan``: ``lax.scan`` over any cell's ``step``, differentiated by JAX. ``fused``: hand-derived
+    BPTT of any cell, a ``custom_vjp`` per layer. ``parallel``: cells that are linear in their
+    state, all time steps at once by an associative scan. ``deer``: rnn, lstm and gru of small
+    state, all time steps at once by Newton's method. ``native``: the C kernel of
+    ``harness_native``, on the CPU, where it can be built.
     """
 
     name = "jax"
@@ -100,8 +100,8 @@ class JaxBackend(Backend):
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the fastest: measured on the CPU; on GPUs by what is published of parallel scans, not measured here.
 
-        A line for each rule, the first that holds: add yours where a measurement says so. The kernel is built to find
-        out whether it can be.
+        A line for each rule, the first that holds: add yours where a measurement says so. The
+        kernel is built to find out whether it can be.
         """
         fits = native_unsupported("native", trial.device, trial.dtype) is None
         if fits and "native" in self.variants(cell) and native_is_built(xla_recipe()):
@@ -153,8 +153,9 @@ class JaxBackend(Backend):
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, log errors only, keep programs.
 
-        ``NPROC`` is what works (measured): the OpenMP count and ``--xla_cpu_multi_thread_eigen=false`` change nothing.
-        The pool is shared by the devices into which the CPU is divided.
+        ``NPROC`` is what works (measured): the OpenMP count and
+        ``--xla_cpu_multi_thread_eigen=false`` change nothing. The pool is shared by the devices
+        into which the CPU is divided.
         """
         pool = {"NPROC": str(threads * devices), CPU_DEVICES: str(devices)}
         fixed = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -1,7 +1,8 @@
 """JAX's own cache of compiled programs, between processes: for the programs of the proof, never for the timed step.
 
-Parity, gradient flow and evaluation need programs that every launch of a trial would compile again. They are kept.
-The training step is compiled each time, or its compile time would be that of reading a file.
+Parity, gradient flow and evaluation need programs that every launch of a trial would compile again.
+They are kept. The training step is compiled each time, or its compile time would be that of reading
+a file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from harness_native import cpu_digest, known_folder, private_folder
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 BESIDES = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    # JAX's own bound reads what is known of each program whenever one is added: 0.3 s where there are thousands.
+    # JAX's own bound reads what is known of each program whenever one is added: 0.3 s where there
+    # are thousands.
     "JAX_COMPILATION_CACHE_MAX_SIZE": "-1",
 }
 MOST_BYTES = 256 * 2**20
@@ -29,8 +31,8 @@ MOST_BYTES = 256 * 2**20
 def cache_variables() -> dict[str, str]:
     """Return what makes a process keep its programs in the user's cache; nothing where there can be none.
 
-    A folder that the user has set is left as it is. XLA's programs fit one kind of CPU, so each has a folder of its
-    own.
+    A folder that the user has set is left as it is. XLA's programs fit one kind of CPU, so each has
+    a folder of its own.
     """
     if FOLDER in os.environ:
         return {}
@@ -44,7 +46,8 @@ def cache_variables() -> dict[str, str]:
 def bound_cache() -> None:
     """Bring the user's cache down to ``MOST_BYTES``, once per process: what was not used for longest goes first.
 
-    When a program was used is known as well as the file system keeps it: most note no second reading within a day.
+    When a program was used is known as well as the file system keeps it: most note no second
+    reading within a day.
     """
     folder = known_folder(_name())
     if folder is None or os.environ.get(FOLDER) != str(folder):

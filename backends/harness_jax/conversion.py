@@ -1,7 +1,8 @@
 """Between the core's parameters and a library's weights, derived from ``Traced.weights`` alone.
 
-Where the library keeps one bias b for the core's b_ih + b_hh, both have the gradient of b, so the global norm counts
-it twice, and an update of b is the sum of two equal updates. For how many entries a weight stands is its *share*.
+Where the library keeps one bias b for the core's b_ih + b_hh, both have the gradient of b, so the
+global norm counts it twice, and an update of b is the sum of two equal updates. For how many
+entries a weight stands is its *share*.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Conversion:
     """The linear map from the core's parameters to a library's weights, and back.
 
     Attributes:
-        shares: for each weight, for how many of the core's entries each of its own stands: a number where all agree.
+        shares: for each weight, for how many of the core's entries each of its own stands: a number
+            where all agree.
     """
 
     def __init__(self, network: Traced) -> None:

@@ -73,7 +73,8 @@ def put(
 ) -> jax.Array:
     """Copy to the device, or to all of a sharding, as ``dtype``; for 64 bits, inside ``settings``.
 
-    The host's copy is made here because JAX on a CPU may keep, and reuse, the very buffer that it is given.
+    The host's copy is made here because JAX on a CPU may keep, and reuse, the very buffer that it
+    is given.
     """
     array: jax.Array = jax.device_put(np.array(values, dtype), device)
     return array

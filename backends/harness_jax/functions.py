@@ -35,7 +35,8 @@ class Figures(NamedTuple):
 class Functions:
     """Pure functions of one network and rule. Every array among their arguments is traced.
 
-    Losses and gradients are sums over the shares of a batch: each position has its share in the mean of all.
+    Losses and gradients are sums over the shares of a batch: each position has its share in the
+    mean of all.
     """
 
     def __init__(self, network: Traced, rule: Optimizer, dropout_seed: int, spread: Spread) -> None:

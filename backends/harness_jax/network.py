@@ -93,7 +93,8 @@ class Network(Traced):
     ) -> tuple[Array, States]:
         """Return the mean loss over the positions that count, and the final state.
 
-        The gradient reaches the first time step of the batch and ends there: ``state`` is not differentiated for.
+        The gradient reaches the first time step of the batch and ends there: ``state`` is not
+        differentiated for.
         """
 
         def advance(state: States, now: tuple[Window, Arrays]) -> tuple[States, Array]:
@@ -102,7 +103,8 @@ class Network(Traced):
             return state, mean_loss(self.model, outputs, arrays)[None]
 
         chunk = self._chunk(arrays.weights)
-        # Not prevent_cse: a loop's body is out of reach of the elimination that would undo the checkpoint.
+        # Not prevent_cse: a loop's body is out of reach of the elimination that would undo the
+        # checkpoint.
         body = advance if chunk is None else jax.checkpoint(advance, prevent_cse=False)
         over = _window(arrays.inputs, probes), arrays
         final, losses = _in_chunks(
@@ -116,8 +118,9 @@ class Network(Traced):
     def _block(self, steps: int, size: int) -> int | None:
         """Return how many time steps ``fused`` trains on at a time where all is kept; None for all at once.
 
-        On a CPU projection, layers, readout and weight gradients of a few time steps find each other's arrays in the
-        cache: measured 1.0 to 1.5 times as fast at 128/32 and 512/64, but 0.8 at batch 1, where loops cost more.
+        On a CPU projection, layers, readout and weight gradients of a few time steps find each
+        other's arrays in the cache: measured 1.0 to 1.5 times as fast at 128/32 and 512/64, but 0.8
+        at batch 1, where loops cost more.
         """
         local = self.layer is fused and self.execution.device == "cpu"
         if not local or steps < SHORTEST_IN_BLOCKS or size * self.model.hidden < SMALLEST_IN_BLOCKS:
@@ -159,7 +162,8 @@ def _in_chunks(
     """Return what ``lax.scan`` would over windows of ``chunk`` time steps, the rest as one shorter window.
 
     Args:
-        body: takes a state and a window, and returns the next state and an array whose first axis is to be joined.
+        body: takes a state and a window, and returns the next state and an array whose first axis
+            is to be joined.
         state: the initial state.
         over: arrays, each (T, ...).
         chunk: None for a single window of all time steps.

@@ -21,7 +21,8 @@ class Traced(ABC):
 
     Attributes:
         model: the function.
-        own_weights: whether ``weights`` is another arrangement than the core's names; then ``Conversion`` translates.
+        own_weights: whether ``weights`` is another arrangement than the core's names; then
+            ``Conversion`` translates.
     """
 
     model: Model

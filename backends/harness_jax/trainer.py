@@ -106,7 +106,8 @@ class JaxTrainer(Trainer):
         """Do one update; return before it is done, unless it may fail.
 
         Raises:
-            HarnessError: an iteration has not converged; the weights are lost, and must be loaded again.
+            HarnessError: an iteration has not converged; the weights are lost, and must be loaded
+                again.
         """
         if batch.shape not in self._steps:
             self._compile(batch)

@@ -1,7 +1,7 @@
 """What the two Keras backends say of themselves. No keras import at the top.
 
-Keras reads its engine from ``KERAS_BACKEND`` when it is first imported, and keeps it: one engine per process. A worker
-gets the variable from ``environment``.
+Keras reads its engine from ``KERAS_BACKEND`` when it is first imported, and keeps it: one engine
+per process. A worker gets the variable from ``environment``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class KerasPeer(Peer):
         """Return a trainer.
 
         Raises:
-            UnsupportedError: Keras has no such cell, no float64, or runs on another engine in this process.
+            UnsupportedError: Keras has no such cell, no float64, or runs on another engine in this
+                process.
             UnknownNameError: there is no such variant.
             UsageError: the device or dtype is not there, or the parameters do not fit the model.
             UnavailableError: a library cannot be imported.

@@ -102,7 +102,8 @@ class Probed(keras.layers.Layer):  # type: ignore[misc] # Keras has no annotatio
 def weights_of(model: Model, parameters: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the values of ``Stack.variables``, made of the core's parameters.
 
-    ``SimpleRNN`` and ``LSTM`` have one bias for b_ih + b_hh; ``GRU`` has both, and the gates in the order z, r, n.
+    ``SimpleRNN`` and ``LSTM`` have one bias for b_ih + b_hh; ``GRU`` has both, and the gates in the
+    order z, r, n.
     """
     weights: list[Tensor] = []
     for index in range(model.layers):

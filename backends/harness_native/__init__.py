@@ -1,6 +1,7 @@
 """The native kernel: the recurrence of one layer in C, built on first use. A library of the backends, not a plugin.
 
-No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds and loads nothing.
+No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds
+and loads nothing.
 """
 
 from harness_native.build import cpu_digest

@@ -24,7 +24,8 @@ FLAGS = (
 TIMEOUT_SECONDS = 300
 FOLDER = "native"
 
-# By file name, why a build failed in this process: it is not tried again, also where the next process may succeed.
+# By file name, why a build failed in this process: it is not tried again, also where the next
+# process may succeed.
 _problems: dict[str, Missing] = {}
 
 
@@ -143,8 +144,8 @@ def _is_built(command: Sequence[str], target: Path) -> bool:
 def _compile(command: Sequence[str], target: Path) -> None:
     """Build under a private name, then rename: another process sees all of it or nothing.
 
-    A compiler that ends with an error will do so again, and that is written down for others; a disk that is full, or a
-    compiler that is too slow or killed, is a problem of this process.
+    A compiler that ends with an error will do so again, and that is written down for others; a disk
+    that is full, or a compiler that is too slow or killed, is a problem of this process.
     """
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:

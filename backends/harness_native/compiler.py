@@ -44,7 +44,8 @@ def version_number(line: str) -> str:
 def compilers() -> tuple[Compiler, ...] | Missing:
     """Return the compilers here, the preferred one first: $CC where it is set, else PATH's; then the package's.
 
-    Missing where there is none, and where $CC names no program: another would not be what was asked for.
+    Missing where there is none, and where $CC names no program: another would not be what was asked
+    for.
     """
     if sys.platform == "win32":
         return Missing("the kernel is for Linux and macOS", "choose another variant")

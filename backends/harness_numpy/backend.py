@@ -30,7 +30,8 @@ from harness_numpy.trainer import NumpyTrainer
 from harness_numpy.variants import VARIANTS
 
 COMPILED = ("native", "numba")  # the faster first
-# What they save against ``vectorised`` per time step, at least; lstm: 100/1 30 us, 128/32 70 us, 512/64 600 us.
+# What they save against ``vectorised`` per time step, at least; lstm: 100/1 30 us, 128/32 70 us,
+# 512/64 600 us.
 SAVED_SECONDS_PER_STEP = 2e-5
 SAVED_SECONDS_PER_ELEMENT = 1.5e-8
 NOMINAL_LENGTH = 64
@@ -40,10 +41,10 @@ LOADING_SECONDS = 1.0  # of compiled code from disk
 class NumpyBackend(Backend):
     """NumPy on the CPU.
 
-    ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's reference.
-    ``loop``: one time step after the other, any cell; the textbook's way, to read and to compare with.
-    ``numba``: pointwise work, loss and Adam compiled, for rnn, rnn_relu, lstm and gru; needs Numba.
-    ``native``: the C kernel of ``harness_native``, where it can be built.
+    ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's
+    reference. ``loop``: one time step after the other, any cell; the textbook's way, to read and to
+    compare with. ``numba``: pointwise work, loss and Adam compiled, for rnn, rnn_relu, lstm and
+    gru; needs Numba. ``native``: the C kernel of ``harness_native``, where it can be built.
     """
 
     name = "numpy"
@@ -72,8 +73,9 @@ class NumpyBackend(Backend):
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the fastest compiled variant where a trial of this size would earn back loading it.
 
-        The length does not count, so that all lengths of a plan share one variant. The kernel is built to find out
-        whether it can be: if not, another is taken here, and ``native`` is missing from then on.
+        The length does not count, so that all lengths of a plan share one variant. The kernel is
+        built to find out whether it can be: if not, another is taken here, and ``native`` is
+        missing from then on.
         """
         time_step = SAVED_SECONDS_PER_STEP + SAVED_SECONDS_PER_ELEMENT * trial.batch * trial.hidden
         saved = trial.steps * trial.layers * NOMINAL_LENGTH * time_step

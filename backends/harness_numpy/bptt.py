@@ -1,7 +1,8 @@
 """BPTT over one batch, whole or checkpointed: chunks of time steps, between which only the states are kept.
 
-Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost". Backwards each chunk is run again, its
-readout and loss included, so memory grows with the chunk and with the number of chunks, not with T*H.
+Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost". Backwards each
+chunk is run again, its readout and loss included, so memory grows with the chunk and with the
+number of chunks, not with T*H.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def backpropagate(
         chunk: how many are kept at a time.
         state: to start from; None means zeros.
         training: dropout on.
-        states: to be filled with the total derivatives d loss / d h_t and, behind them, those of the cell's further
-            states, each (layers, T, B, H); as many as are wanted.
+        states: to be filled with the total derivatives d loss / d h_t and, behind them, those of
+            the cell's further states, each (layers, T, B, H); as many as are wanted.
 
     Returns:
         the mean loss and the final state.

@@ -224,7 +224,8 @@ class NativeAdam(Update):
         self._kernel.adam(self._native, *(address(place) for place in places))
 
 
-# By the identity of an array that lives: NumPy takes longer to tell an address than the kernel for a small product.
+# By the identity of an array that lives: NumPy takes longer to tell an address than the kernel for
+# a small product.
 _addresses: dict[int, tuple[ref[NDArray[Any]], int]] = {}
 
 

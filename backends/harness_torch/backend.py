@@ -48,12 +48,12 @@ CURE = (
 class TorchBackend(Backend):
     """PyTorch on the CPU or an NVIDIA GPU, in up to six variants.
 
-    ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU``, where one computes the cell (oneDNN or cuDNN underneath).
-    ``fused``: hand-derived BPTT, with kernels of few operations for the cells that come with the harness.
-    ``parallel``: all time steps at once by an associative scan, for cells that are linear in their state.
-    ``loop``: any cell's ``step`` under autograd.
-    ``compiled``: ``torch.compile`` of a few time steps of any cell, forwards and backwards.
-    ``native``: the C kernel of ``harness_native``, on the CPU, where it can be built.
+    ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU``, where one computes the cell (oneDNN or cuDNN
+    underneath). ``fused``: hand-derived BPTT, with kernels of few operations for the cells that
+    come with the harness. ``parallel``: all time steps at once by an associative scan, for cells
+    that are linear in their state. ``loop``: any cell's ``step`` under autograd. ``compiled``:
+    ``torch.compile`` of a few time steps of any cell, forwards and backwards. ``native``: the C
+    kernel of ``harness_native``, on the CPU, where it can be built.
     """
 
     name = "torch"

@@ -22,8 +22,10 @@ class DeviceBatch:
     Attributes:
         inputs: (T, B) int64 token ids or (T, B, D) vectors.
         targets: (T, B) int64 classes, ``IGNORED`` where the mask is False; or (T, B, K) values.
-        weights: (T, B, 1) share of each position in the mean over positions and outputs; None for cross-entropy.
-        counted: (), the number of positions in the whole batch, of which this may be a share, whose loss counts.
+        weights: (T, B, 1) share of each position in the mean over positions and outputs; None for
+            cross-entropy.
+        counted: (), the number of positions in the whole batch, of which this may be a share, whose
+            loss counts.
         carry: start from the carried state.
     """
 

@@ -1,8 +1,9 @@
 """Backpropagation through time of one batch: all of it at once, or in chunks whose forward pass is run again.
 
-In chunks (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), forwards only the states between chunks
-are kept; backwards each chunk is run again with its input product, readout and loss, so that nothing of size T*H is
-ever there at once. The derivative of a chunk's final state is that of the initial state of the chunk after it.
+In chunks (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), forwards only the
+states between chunks are kept; backwards each chunk is run again with its input product, readout
+and loss, so that nothing of size T*H is ever there at once. The derivative of a chunk's final state
+is that of the initial state of the chunk after it.
 """
 
 from __future__ import annotations
@@ -103,8 +104,9 @@ def _begins(
 ) -> tuple[States, list[Draws | None]]:
     """Run all chunks but the last without a graph; return where each begins: states, and the random states of dropout.
 
-    The states, each (chunks, layers, B, H), lie in one tensor: a small one kept per chunk would lie between the large
-    ones that the chunk frees, and the C library could not give their room to the next chunk.
+    The states, each (chunks, layers, B, H), lie in one tensor: a small one kept per chunk would lie
+    between the large ones that the chunk frees, and the C library could not give their room to the
+    next chunk.
     """
     begins = tuple(part.new_empty((len(chunks), *part.shape)) for part in start)
     draws, state = [], start

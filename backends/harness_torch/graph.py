@@ -36,7 +36,8 @@ def cuda_capture(work: Callable[[], None]) -> Callable[[], None]:
 class GraphedGradients:
     """``differentiate`` for batches of one shape, on tensors that stay where they are.
 
-    Parameters are only read: the update is taken outside, so that warming up and capturing train nothing.
+    Parameters are only read: the update is taken outside, so that warming up and capturing train
+    nothing.
     """
 
     def __init__(

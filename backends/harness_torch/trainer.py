@@ -110,8 +110,8 @@ class TorchTrainer(Trainer):
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update.
 
-        For ``library``, loss and parameter gradients are the module's own, and ``hidden``, which it cannot give, comes
-        from ``loop`` with the same weights.
+        For ``library``, loss and parameter gradients are the module's own, and ``hidden``, which it
+        cannot give, comes from ``loop`` with the same weights.
         """
         if not isinstance(self._network.stack, LibraryStack):
             probes = self._probes(batch)

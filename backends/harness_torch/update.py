@@ -22,8 +22,8 @@ _NEVER = torch.zeros((), dtype=torch.bool)  # of a rule that does not clip
 class Update:
     """Clips gradients and applies the rule; counts its updates from 0.
 
-    ``twice`` are further parameters, each of which stands for two of the model's that have equal gradients, and is
-    their sum: it counts twice in the norm, and moves by both updates.
+    ``twice`` are further parameters, each of which stands for two of the model's that have equal
+    gradients, and is their sum: it counts twice in the norm, and moves by both updates.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ def _norm(gradients: list[Tensor]) -> Tensor:
 def _quick_norm(gradients: list[Tensor]) -> Tensor:
     """Return the L2 norm of all together, if no sum of squares leaves their dtype.
 
-    Few numbers are copied into one vector first, which takes two operations in place of one for each tensor.
+    Few numbers are copied into one vector first, which takes two operations in place of one for
+    each tensor.
     """
     if sum(gradient.numel() for gradient in gradients) < SMALL:
         parts = torch._utils._flatten_dense_tensors(gradients)  # type: ignore[no-untyped-call]  # noqa: SLF001

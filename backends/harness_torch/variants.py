@@ -13,7 +13,8 @@ from harness.contract import Cell, LinearCell, Trial
 from harness_native import native_unsupported
 
 LIBRARY_CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)  # whose equations torch.nn has
-# Up to here the parallel scan is faster than T small steps (twice at 100, no longer at 4096; T = 1024 and 100).
+# Up to here the parallel scan is faster than T small steps (twice at 100, no longer at 4096; T =
+# 1024 and 100).
 NARROW = 512  # values of h in one time step
 
 

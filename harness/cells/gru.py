@@ -16,7 +16,8 @@ class GRU(Cell):
         n = tanh(zx_n + r * zh_n)
         h' = (1 - z) * n + z * h
 
-    Deviation from Cho et al.: they reset h before the product, ``W_hn (r * h)``; here it is ``r * (W_hn h + b_hn)``.
+    Deviation from Cho et al.: they reset h before the product, ``W_hn (r * h)``; here it is ``r *
+    (W_hn h + b_hn)``.
     """
 
     name = "gru"

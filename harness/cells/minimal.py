@@ -15,8 +15,9 @@ class MinGRU(LinearCell):
         z = sigmoid(zx_z)        g = zx_h
         h' = (1 - z) * h + z * g
 
-    Feng et al. 2024, "Were RNNs All We Needed?" (arXiv:2410.01201), section 3.1, without their log-space form, which
-    replaces g by a positive function of zx_h. Deviation in letters only: z is the share of the *new* value.
+    Feng et al. 2024, "Were RNNs All We Needed?" (arXiv:2410.01201), section 3.1, without their
+    log-space form, which replaces g by a positive function of zx_h. Deviation in letters only: z is
+    the share of the *new* value.
     """
 
     name = "mingru"
@@ -50,8 +51,8 @@ class MinLSTM(LinearCell):
         f' = f / (f + i)                           i' = i / (f + i) = 1 - f'
         h' = f' * h + i' * g
 
-    Feng et al. 2024 (arXiv:2410.01201), section 3.2, with the normalised gates that keep the scale of h independent
-    of T, and without their log-space form.
+    Feng et al. 2024 (arXiv:2410.01201), section 3.2, with the normalised gates that keep the scale
+    of h independent of T, and without their log-space form.
     """
 
     name = "minlstm"
@@ -82,8 +83,9 @@ class MinLSTM(LinearCell):
     def _shares(ops: Ops, zx_f: Tensor, zx_i: Tensor) -> tuple[Tensor, Tensor]:
         """Return f' and i'.
 
-        ``f / (f + i)`` is 0 / 0 once both gates round to 0. Multiplied through by ``(1 + e^-zx_f) (1 + e^-zx_i) e^m``,
-        with m = min(0, zx_f, zx_i), no exponent is positive and the sum below the line is at least 1.
+        ``f / (f + i)`` is 0 / 0 once both gates round to 0. Multiplied through by ``(1 + e^-zx_f)
+        (1 + e^-zx_i) e^m``, with m = min(0, zx_f, zx_i), no exponent is positive and the sum below
+        the line is at least 1.
         """
         lower = -ops.relu(-zx_f)
         m = lower - ops.relu(lower - zx_i)

@@ -91,7 +91,8 @@ def _blocked(values: Sequence[str]) -> tuple[str, ...]:
 def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
     """Train the same recurrent network on every engine; read off loss, throughput and gradient norm against length.
 
-    With no option at all, `harness run` trains an LSTM on real text with NumPy and prints the table, in under a minute.
+    With no option at all, `harness run` trains an LSTM on real text with NumPy and prints the
+    table, in under a minute.
     """
     ctx.obj = _blocked(plugin)
     if ctx.obj:
@@ -103,8 +104,8 @@ def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with one meaning per status.
 
-    0 all well; 1 internal error; 2 bad usage or bad input; 3 some trials did not end ``ok``, or a check failed; 4 a
-    regression found by ``compare``; 5 nothing comparable; 130 interrupted.
+    0 all well; 1 internal error; 2 bad usage or bad input; 3 some trials did not end ``ok``, or a
+    check failed; 4 a regression found by ``compare``; 5 nothing comparable; 130 interrupted.
     """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

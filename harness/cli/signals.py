@@ -19,11 +19,12 @@ FIRST = "stopping: what runs has 10 s to finish, nothing new starts; once more t
 def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
     """Turn the signals into requests to stop; the handlers before are put back.
 
-    A signal that this process was started to ignore (``nohup``, the background of a script) stays ignored.
+    A signal that this process was started to ignore (``nohup``, the background of a script) stays
+    ignored.
 
     Args:
-        say: shows a message, in a thread that sleeps until then: a signal may come while this one is writing to the
-            same stream, which it cannot do twice at once.
+        say: shows a message, in a thread that sleeps until then: a signal may come while this one
+            is writing to the same stream, which it cannot do twice at once.
     """
     with StopRequest() as stop, _telling(say) as heard:
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def prepare() -> None:
     """Replace stdout and stderr where they would fail.
 
-    What their encoding lacks is escaped; a closed one, or a terminal once it has hung up, swallows all: a run goes on
-    until the signal of the hang-up comes, and to its end where that is ignored.
+    What their encoding lacks is escaped; a closed one, or a terminal once it has hung up, swallows
+    all: a run goes on until the signal of the hang-up comes, and to its end where that is ignored.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

@@ -1,7 +1,7 @@
 """What a backend implements: two small classes. The runner calls these methods and nothing else.
 
-A backend owns tensors, the time loop, differentiation, the optimizer's arithmetic and the device. The core owns
-weights, batches, the update rule's definition, the clock and the statistics.
+A backend owns tensors, the time loop, differentiation, the optimizer's arithmetic and the device.
+The core owns weights, batches, the update rule's definition, the clock and the statistics.
 """
 
 from __future__ import annotations
@@ -49,11 +49,14 @@ class Execution:
         device: where.
         dtype: the number format.
         dropout_seed: seed of the dropout masks.
-        threads: how many the engine may use; the worker's environment is set accordingly before anything is imported.
-        checkpoint: how many time steps make a chunk of checkpointed BPTT (Chen et al. 2016): forwards only the states
-            between chunks are kept, backwards each chunk is run again. ``auto`` takes about sqrt(T), 128 at least.
-        devices: over how many devices of this kind each batch is split, B / devices sequences on each, with the same
-            weights on all. The loss stays the mean over the positions that count in the whole batch.
+        threads: how many the engine may use; the worker's environment is set accordingly before
+            anything is imported.
+        checkpoint: how many time steps make a chunk of checkpointed BPTT (Chen et al. 2016):
+            forwards only the states between chunks are kept, backwards each chunk is run again.
+            ``auto`` takes about sqrt(T), 128 at least.
+        devices: over how many devices of this kind each batch is split, B / devices sequences on
+            each, with the same weights on all. The loss stays the mean over the positions that
+            count in the whole batch.
     """
 
     variant: str
@@ -78,8 +81,8 @@ class Execution:
 class StepResult:
     """What one training step gives, as lazy scalars: fetching may wait for the device.
 
-    ``loss`` is the mean loss before the update; ``gradient_norm`` the global L2 norm over all parameters before
-    clipping; ``clipped`` is true (or 1) where clipping changed any gradient.
+    ``loss`` is the mean loss before the update; ``gradient_norm`` the global L2 norm over all
+    parameters before clipping; ``clipped`` is true (or 1) where clipping changed any gradient.
     """
 
     loss: Scalar
@@ -94,11 +97,13 @@ class Gradients:
     Attributes:
         loss: the mean loss.
         parameters: d loss / d parameter by name, in the shapes of ``Model.parameter_shapes``.
-        hidden: (layers, T, B, H), d loss / d h_t: the *total* derivative, through all later time steps and layers.
-        states: the same of each of ``Cell.states``, each (layers, T, B, H), the first being ``hidden``. Every state
-            after step t is a variable of its own: for an lstm d loss / d c_t goes through c_{t+1} alone, since h_t is
-            another variable. It is what ``step_gradient`` gets as ``d_new_state``. None: the engine gives that of h
-            alone, and the harness takes the others from its reference.
+        hidden: (layers, T, B, H), d loss / d h_t: the *total* derivative, through all later time
+            steps and layers.
+        states: the same of each of ``Cell.states``, each (layers, T, B, H), the first being
+            ``hidden``. Every state after step t is a variable of its own: for an lstm d loss / d
+            c_t goes through c_{t+1} alone, since h_t is another variable. It is what
+            ``step_gradient`` gets as ``d_new_state``. None: the engine gives that of h alone, and
+            the harness takes the others from its reference.
     """
 
     loss: float
@@ -111,9 +116,9 @@ class Gradients:
 class Placement:
     """Where and how a trainer really computes, read off its own tensors and the engine's settings.
 
-    ``device`` is what a trial would call it, ``dtype`` the parameters' own, ``matmul_precision`` the engine's word for
-    how exact a float32 matrix product is; None where there is only one way. ``devices`` is over how many devices the
-    last batch was really split.
+    ``device`` is what a trial would call it, ``dtype`` the parameters' own, ``matmul_precision``
+    the engine's word for how exact a float32 matrix product is; None where there is only one way.
+    ``devices`` is over how many devices the last batch was really split.
     """
 
     device: str
@@ -129,7 +134,8 @@ class Rank:
     Attributes:
         device: where it computes.
         threads: how many its engine really uses; None where it cannot tell.
-        seconds: spent in training steps since the trainer was made, waiting for the other ranks included.
+        seconds: spent in training steps since the trainer was made, waiting for the other ranks
+            included.
     """
 
     device: str
@@ -140,7 +146,8 @@ class Rank:
 class Trainer(ABC):
     """One model with its optimizer on one device, or on several alike that each take a share of every batch.
 
-    Every NumPy array given back is a copy in the trainer's dtype: changing it, or training on, changes nothing else.
+    Every NumPy array given back is a copy in the trainer's dtype: changing it, or training on,
+    changes nothing else.
     """
 
     def compile(self, batch: DeviceBatch) -> bool:
@@ -234,7 +241,8 @@ class Backend(ABC):
     def default_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the variant to take if none is named: what users of the framework have.
 
-        ``trial`` tells hidden, batch, layers, length, device, dtype and threads; its variant means nothing yet.
+        ``trial`` tells hidden, batch, layers, length, device, dtype and threads; its variant means
+        nothing yet.
         """
         return self.variants(cell)[0]
 
@@ -252,7 +260,8 @@ class Backend(ABC):
     def deviation(self, cell: Cell, variant: str) -> str | None:
         """Return in one sentence how this variant's function differs from the cell's equations; None where it is equal.
 
-        A trial of such a variant is marked: its gradients are not compared with the reference, since they differ.
+        A trial of such a variant is marked: its gradients are not compared with the reference,
+        since they differ.
         """
         return None
 
@@ -271,19 +280,20 @@ class Backend(ABC):
     ) -> Callable[[int], Array] | None:
         """Return a function ``run(rounds)`` that takes matrix products one after the other and returns the last.
 
-        A round multiplies x, at first ``start`` (B, K), by each of ``matrices`` in turn from the right, so that no
-        product can begin before the one before it has ended; the last one's columns are K again. ``run`` returns a copy
-        of the final x in the execution's dtype. The harness times it to find what large products, and the chain of
-        products that a recurrence cannot avoid, reach on this engine. None: these limits stay unknown.
+        A round multiplies x, at first ``start`` (B, K), by each of ``matrices`` in turn from the
+        right, so that no product can begin before the one before it has ended; the last one's
+        columns are K again. ``run`` returns a copy of the final x in the execution's dtype. The
+        harness times it to find what large products, and the chain of products that a recurrence
+        cannot avoid, reach on this engine. None: these limits stay unknown.
         """
         return None
 
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Return environment variables to set in the worker before anything is imported, to bound its threads.
 
-        The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself. ``devices`` is given to a backend
-        that is ``data_parallel``, and only where it is not 1. Launches side by side ask at the same time, each in a
-        thread.
+        The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself. ``devices`` is
+        given to a backend that is ``data_parallel``, and only where it is not 1. Launches side by
+        side ask at the same time, each in a thread.
         """
         return {}
 

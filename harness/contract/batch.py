@@ -14,11 +14,11 @@ class Batch:
 
     Attributes:
         inputs: (T, B) int32 token ids, or (T, B, D) float64 vectors.
-        targets: (T, B) int32 classes for cross-entropy, or (T, B, K) float64 values for squared error.
-            Entries where the mask is False are ignored but valid (class 0, value 0).
+        targets: (T, B) int32 classes for cross-entropy, or (T, B, K) float64 values for squared
+            error. Entries where the mask is False are ignored but valid (class 0, value 0).
         mask: (T, B) bool, True at the positions whose loss counts; at least one is True.
-        carry: start from the state in which the trainer's last batch ended (a stream's next window); otherwise
-            from zeros. The gradient never crosses the boundary (truncated BPTT).
+        carry: start from the state in which the trainer's last batch ended (a stream's next
+            window); otherwise from zeros. The gradient never crosses the boundary (truncated BPTT).
     """
 
     inputs: NDArray[np.int32] | NDArray[np.float64]

@@ -48,8 +48,8 @@ class Cell(ABC):
         zx = X @ weight_ih.T + bias_ih        for all time steps at once
         zh = h @ weight_hh.T + bias_hh        inside the time loop
 
-    so ``step`` is pointwise and every engine's one time loop runs every cell. Shapes: ``zx`` and ``zh`` (B, G*H),
-    each state (B, H). ``states[0]`` is h, the cell's output.
+    so ``step`` is pointwise and every engine's one time loop runs every cell. Shapes: ``zx`` and
+    ``zh`` (B, G*H), each state (B, H). ``states[0]`` is h, the cell's output.
     """
 
     name: ClassVar[str]
@@ -93,9 +93,10 @@ class Cell(ABC):
             d_new_state: d loss / d new_state, each (B, H).
 
         Returns:
-            ``d_zx`` and ``d_zh`` (B, G*H) (the same array may be returned twice; ``d_zh`` is None where ``zh`` is), and
-            ``d_state``, each (B, H), the *pointwise* part only: the engine adds ``d_zh @ weight_hh`` to ``d_state[0]``.
-            An entry may be the number ``0.0`` where no pointwise path exists.
+            ``d_zx`` and ``d_zh`` (B, G*H) (the same array may be returned twice; ``d_zh`` is None
+            where ``zh`` is), and ``d_state``, each (B, H), the *pointwise* part only: the engine
+            adds ``d_zh @ weight_hh`` to ``d_state[0]``. An entry may be the number ``0.0`` where no
+            pointwise path exists.
         """
 
     def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor | None:
@@ -116,8 +117,9 @@ class LinearCell(Cell):
         a, b = coefficients(zx)             each (B, H)
         h' = a * h + b
 
-    All time steps can then be taken at once by an associative scan over (a, b), in about log2 T rounds instead of T.
-    ``step`` and ``step_gradient`` follow from the coefficients: there is one statement of the equations.
+    All time steps can then be taken at once by an associative scan over (a, b), in about log2 T
+    rounds instead of T. ``step`` and ``step_gradient`` follow from the coefficients: there is one
+    statement of the equations.
     """
 
     recurrent = False

@@ -16,7 +16,8 @@ def check_variant(backend: Backend, cell: Cell, variant: str) -> None:
     """Check that the backend can execute ``cell`` so, here.
 
     Raises:
-        UnavailableError: it knows the variant but cannot offer it here; with the reason and the cure.
+        UnavailableError: it knows the variant but cannot offer it here; with the reason and the
+            cure.
         UnknownNameError: there is no such variant.
     """
     offered = backend.variants(cell)

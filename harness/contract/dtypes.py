@@ -18,8 +18,9 @@ _FLOAT32_BITS = 24
 def array_dtype(dtype: Dtype) -> ArrayDtype:
     """Return the dtype of every NumPy array that a trainer of ``dtype`` takes and gives back.
 
-    ``bfloat16`` is mixed precision: weights, optimizer and loss in float32, products and activations in bfloat16.
-    ``tf32``: float32 throughout, but products of matrices may round their factors to TF32's 11 bits.
+    ``bfloat16`` is mixed precision: weights, optimizer and loss in float32, products and
+    activations in bfloat16. ``tf32``: float32 throughout, but products of matrices may round their
+    factors to TF32's 11 bits.
     """
     return "float64" if dtype == "float64" else "float32"
 

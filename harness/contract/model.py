@@ -21,7 +21,8 @@ Loss = Literal["cross_entropy", "squared_error"]
 class Inputs:
     """How inputs come: ``token`` ids (T, B), read as one-hot of ``size`` classes, or ``real`` vectors (T, B, D).
 
-    A token's one-hot product may be taken as a gather of columns of ``weight_ih``: the same function.
+    A token's one-hot product may be taken as a gather of columns of ``weight_ih``: the same
+    function.
     """
 
     kind: Literal["token", "real"]
@@ -32,9 +33,10 @@ class Inputs:
 class Model:
     """One function, pinned: the same for every backend and variant.
 
-    The loss is the mean over the positions that the batch's mask counts: cross-entropy in nats from logits, or the
-    squared error averaged over the K outputs. Dropout (training only) acts on the outputs of every layer but the last,
-    each kept value scaled by 1 / (1 - dropout), as in ``torch.nn.LSTM``.
+    The loss is the mean over the positions that the batch's mask counts: cross-entropy in nats from
+    logits, or the squared error averaged over the K outputs. Dropout (training only) acts on the
+    outputs of every layer but the last, each kept value scaled by 1 / (1 - dropout), as in
+    ``torch.nn.LSTM``.
     """
 
     cell: Cell

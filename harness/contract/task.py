@@ -38,8 +38,8 @@ class TaskDefaults:
 class Score:
     """What ``Task.score`` finds in outputs, as sums that add up over batches.
 
-    ``hits`` of ``total`` positions (or sequences) that carry information were right. ``extra`` holds further pairs
-    ``name -> (sum, count)``, such as the exact-match rate.
+    ``hits`` of ``total`` positions (or sequences) that carry information were right. ``extra``
+    holds further pairs ``name -> (sum, count)``, such as the exact-match rate.
     """
 
     hits: float
@@ -51,7 +51,8 @@ class Score:
 class Evaluation:
     """Validation figures at one moment of training.
 
-    The standard errors are those of the two losses over sequences; None for fewer than two sequences.
+    The standard errors are those of the two losses over sequences; None for fewer than two
+    sequences.
     """
 
     step: int
@@ -70,8 +71,8 @@ class Task(ABC):
         options: an instance of the class's ``Options``.
         length: the length axis; what it means is the task's to say (copy: the delay).
 
-    ``__init__`` must be cheap enough to validate a plan (no generation, no reading of files); work goes into
-    ``prepare``, which the worker calls once, outside every timed region.
+    ``__init__`` must be cheap enough to validate a plan (no generation, no reading of files); work
+    goes into ``prepare``, which the worker calls once, outside every timed region.
     """
 
     name: ClassVar[str]
@@ -93,7 +94,8 @@ class Task(ABC):
     def files(self) -> Sequence[Path]:
         """Return the files that ``prepare`` reads: their content is part of what decides a record.
 
-        The default names each text option that is the path of a file; ``~`` stands for the home folder.
+        The default names each text option that is the path of a file; ``~`` stands for the home
+        folder.
         """
         texts = [
             value
@@ -106,7 +108,8 @@ class Task(ABC):
         """Read or draw what every batch needs (a corpus, a ``fixed`` set of sequences).
 
         Raises:
-            UsageError: the options name something that cannot be used (a corpus that is missing, empty, ...).
+            UsageError: the options name something that cannot be used (a corpus that is missing,
+                empty, ...).
         """
 
     @property
@@ -145,9 +148,9 @@ class Task(ABC):
     def baseline_outputs(self, batch: Batch) -> Array | None:
         """Return what that predictor puts out for a batch: (T, B, K) logits or predictions.
 
-        Losses are compared with the loss of these outputs on the very validation batches. The predictor is fixed: the
-        mean of the distribution, say, never that of the batch. None (the default): losses are compared with
-        ``baseline()`` itself.
+        Losses are compared with the loss of these outputs on the very validation batches. The
+        predictor is fixed: the mean of the distribution, say, never that of the batch. None (the
+        default): losses are compared with ``baseline()`` itself.
         """
         return None
 
@@ -171,7 +174,8 @@ class Task(ABC):
     def steps_per_epoch(self, batch: int) -> float | None:
         """Return after how many steps of ``batch`` sequences the training data come again.
 
-        None (the default): every batch is drawn anew, or this is not known; nothing is then called over-fitting.
+        None (the default): every batch is drawn anew, or this is not known; nothing is then called
+        over-fitting.
         """
         return None
 

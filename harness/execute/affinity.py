@@ -15,7 +15,8 @@ def read_affinity(text: str, threads: Sequence[int]) -> tuple[int, ...]:
     """Return the processors of a list such as ``0,2`` or ``0-3``, which must hold every trial's ``threads``.
 
     Raises:
-        UsageError: it is no such list, names a processor that this process may not use, or too few of them.
+        UsageError: it is no such list, names a processor that this process may not use, or too few
+            of them.
     """
     if not hasattr(os, "sched_setaffinity"):
         raise UsageError(

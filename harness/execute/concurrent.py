@@ -22,11 +22,13 @@ Run = Callable[[Trial, LocalSettings, OnEvent, StopRequest], Record]
 class AtOnce:
     """Runs launches in their places.
 
-    The caller's thread alone takes trials, calls ``on_event`` and yields records; it sleeps on a queue meanwhile.
+    The caller's thread alone takes trials, calls ``on_event`` and yields records; it sleeps on a
+    queue meanwhile.
 
     Attributes:
         run: runs one launch to its end, in a thread.
-        settings: of every launch, but for its place; ``settings.places`` says how many may run at once, and where.
+        settings: of every launch, but for its place; ``settings.places`` says how many may run at
+            once, and where.
         on_event: called in the caller's thread.
         stop: where a signal handler asks to stop.
     """

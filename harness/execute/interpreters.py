@@ -57,7 +57,8 @@ def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
     """Return name -> interpreter of ``NAME=PATH`` settings, each asked whether a harness is installed in it.
 
     Raises:
-        UsageError: a setting is malformed, a name is taken, or a path is no Python with a harness; all at once.
+        UsageError: a setting is malformed, a name is taken, or a path is no Python with a harness;
+            all at once.
     """
     found: dict[str, Interpreter] = {}
     errors = []

@@ -176,7 +176,8 @@ class MemoryWatch:
 
     Attributes:
         limit_bytes: what one worker and all below it may hold; None: whatever there is.
-        reserve_bytes: what must be left on the machine, or in the control group that limits this process.
+        reserve_bytes: what must be left on the machine, or in the control group that limits this
+            process.
         available_bytes: tells what is left.
     """
 

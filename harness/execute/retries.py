@@ -21,7 +21,8 @@ RETRIED = (
 def tried(launch: Callable[[], Record], retries: int, stop: StopRequest) -> Record:
     """Return the record of the first launch that ended well, or of the last that was tried.
 
-    Its details hold ``wall_seconds``, imports included, and ``attempts``, the status and reason of each try before it.
+    Its details hold ``wall_seconds``, imports included, and ``attempts``, the status and reason of
+    each try before it.
 
     Args:
         launch: runs one launch.

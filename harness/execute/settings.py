@@ -26,7 +26,8 @@ class LocalSettings:
 
     Attributes:
         timeout_seconds: of one trial, imports included; None: no limit.
-        memory_limit_bytes: what a worker and all below it may hold; None: what the machine has, less a reserve.
+        memory_limit_bytes: what a worker and all below it may hold; None: what the machine has,
+            less a reserve.
         interrupt_seconds: what a running trial is given after the first request to stop.
         kill_seconds: between SIGTERM and SIGKILL.
         log_bytes: how much of a worker's output is kept; a failed trial's record holds the tail.
@@ -37,7 +38,8 @@ class LocalSettings:
         affinity: the processors on which workers may run; empty: all of this process's.
         isolation: one of ``ISOLATIONS``.
         places: how many launches may run at once, and where.
-        card: the accelerator that the launch has for itself, by its driver's number; None: whichever the backend takes.
+        card: the accelerator that the launch has for itself, by its driver's number; None:
+            whichever the backend takes.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
         retries: how often a launch that ended badly is tried again at once.

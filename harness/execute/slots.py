@@ -18,8 +18,10 @@ class Places:
     """What may be in use at once.
 
     Attributes:
-        processors: one entry per launch that may run at once, each the processors that it may use; none: any.
-        cards: accelerators by the number that their driver gives them; a launch on one has it for itself.
+        processors: one entry per launch that may run at once, each the processors that it may use;
+            none: any.
+        cards: accelerators by the number that their driver gives them; a launch on one has it for
+            itself.
     """
 
     processors: tuple[tuple[int, ...], ...] = ()

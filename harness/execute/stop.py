@@ -12,7 +12,8 @@ from typing import Self
 class StopRequest:
     """Counts requests: once means start nothing new and give the running trial a while, twice means now.
 
-    ``request`` may be called from a signal handler; the object can be registered with a selector, and is then readable.
+    ``request`` may be called from a signal handler; the object can be registered with a selector,
+    and is then readable.
     """
 
     def __init__(self) -> None:

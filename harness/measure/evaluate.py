@@ -36,7 +36,8 @@ class Evaluator:
         sample: as many batches of training data.
         label: how to name the backend's plugin if its outputs are wrong.
         task_label: how to name the task's plugin if its scores are wrong.
-        baseline: the loss of the task's trivial predictor on ``validation``; None where only the exact one is known.
+        baseline: the loss of the task's trivial predictor on ``validation``; None where only the
+            exact one is known.
     """
 
     task: Task
@@ -51,7 +52,8 @@ class Evaluator:
     def evaluate(self, trainer: Trainer, step: int) -> Evaluation:
         """Return the figures after ``step`` updates; the trainer's carried state is put back afterwards.
 
-        Before the first update nothing has been seen: all data are held-out data, and the sample is not run.
+        Before the first update nothing has been seen: all data are held-out data, and the sample is
+        not run.
         """
         state = trainer.state()
         try:

@@ -14,7 +14,8 @@ from harness.contract.records.record import Figure, finite
 class Phase:
     """The trial enters a phase.
 
-    They are load, prepare, build, parity, flow, evaluate, compile, first_step, train, audit, limits and finish.
+    They are load, prepare, build, parity, flow, evaluate, compile, first_step, train, audit, limits
+    and finish.
     """
 
     name: str
@@ -39,7 +40,8 @@ class Progress:
         step: updates done so far, this block's included.
         steps: updates in all.
         losses: the loss of each step of this block; None where it is not finite.
-        norms: the gradient norm before clipping of each step of this block; None where it is not finite.
+        norms: the gradient norm before clipping of each step of this block; None where it is not
+            finite.
         clipped: for each step of this block, whether clipping changed any gradient.
         seconds: how long the block took.
         tokens: time steps times sequences that the block trained on.

@@ -1,8 +1,8 @@
 """The keeper: a worker's parent, which lets nothing of its session live on once the worker or the executor is gone.
 
-A process, not a thread: a plugin that hangs while it holds the interpreter's lock cannot stop it. It sleeps, imports
-nothing heavy, and costs the measurement nothing. On Linux every orphan below it becomes its child, whatever session or
-process group it moved to, so that none is overlooked.
+A process, not a thread: a plugin that hangs while it holds the interpreter's lock cannot stop it.
+It sleeps, imports nothing heavy, and costs the measurement nothing. On Linux every orphan below it
+becomes its child, whatever session or process group it moved to, so that none is overlooked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _ROUND_SECONDS = 0.005
 def keep(*pipes: int) -> None:
     """Fork: return in the worker; in the keeper, watch over it and end as it did.
 
-    The executor keeps the other end of stdin open; its end means that the executor is gone, or wants all gone.
+    The executor keeps the other end of stdin open; its end means that the executor is gone, or
+    wants all gone.
 
     Args:
         pipes: descriptors of the worker's, which the keeper must not hold open.

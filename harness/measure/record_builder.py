@@ -25,7 +25,8 @@ Series = list[float | None]
 class Draft:
     """Collects the events of one trial; ``record`` may be asked for at any moment.
 
-    What needs the whole training (``loss_final``, validation, speeds, their blocks) is given only if the status is ok.
+    What needs the whole training (``loss_final``, validation, speeds, their blocks) is given only
+    if the status is ok.
     """
 
     trial: Trial

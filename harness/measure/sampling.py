@@ -19,12 +19,12 @@ def sample_text(
 ) -> str:
     """Return ``length`` tokens that the model writes after ``prime`` (which is not repeated in what is returned).
 
-    The prime is read from a zero state, then each token is drawn and read in turn. Temperature 0 takes the likeliest
-    token. The trainer's carried state is left as it was.
+    The prime is read from a zero state, then each token is drawn and read in turn. Temperature 0
+    takes the likeliest token. The trainer's carried state is left as it was.
 
     Raises:
-        UsageError: an empty prime or one outside the vocabulary, a negative length, a temperature that is negative or
-            not finite.
+        UsageError: an empty prime or one outside the vocabulary, a negative length, a temperature
+            that is negative or not finite.
         DivergedError: a logit is not finite.
     """
     _check(prime, length, temperature)

@@ -169,8 +169,8 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     """Check what can be known before anything is built.
 
     Raises:
-        UnsupportedError: the backend cannot run here, on this device or so many, in this dtype, with checkpoints, or
-            has no such variant of the cell.
+        UnsupportedError: the backend cannot run here, on this device or so many, in this dtype,
+            with checkpoints, or has no such variant of the cell.
     """
     answer = query.availability(backend)
     if isinstance(answer, Missing):

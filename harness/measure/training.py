@@ -57,7 +57,8 @@ class Training:
         """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
 
         Raises:
-            DivergedError: a loss or gradient norm is not finite; the block it happened in has been yielded.
+            DivergedError: a loss or gradient norm is not finite; the block it happened in has been
+                yielded.
             PluginError: the backend handed back nonsense.
         """
         evaluator = self.setup.evaluator()

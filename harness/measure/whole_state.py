@@ -22,8 +22,9 @@ ROUNDING_FACTOR = 10.0  # times what rounding every weight and input once more d
 class WholeState:
     """Completes ``Gradients.hidden`` for a cell with several states, at the trainer's own weights and on its batch.
 
-    An engine whose gradient of h is not the reference's gets a flag, unless rounding explains the difference: in a
-    chaotic network, or one whose gradient explodes, rounding alone changes the result.
+    An engine whose gradient of h is not the reference's gets a flag, unless rounding explains the
+    difference: in a chaotic network, or one whose gradient explodes, rounding alone changes the
+    result.
     """
 
     setup: Setup

@@ -1,7 +1,8 @@
 """The worker process: a request on stdin, a trial, events as JSON lines on a pipe of their own. Never on stdout.
 
-The executor starts it as ``python -P -m harness.measure.worker FD`` in a session of its own, with FD the pipe's number,
-and keeps its end of stdin open: when that closes, the executor is gone, and the keeper ends all of this session.
+The executor starts it as ``python -P -m harness.measure.worker FD`` in a session of its own, with
+FD the pipe's number, and keeps its end of stdin open: when that closes, the executor is gone, and
+the keeper ends all of this session.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ KNOWN = ("checkpoint", "sample_length", "block")  # settings that every version 
 def request_line(trial: Any, settings: Any) -> bytes:
     """Return the request that ``main`` reads: one line of JSON.
 
-    Settings that version 0.1.0 does not know are left out at their defaults, and so is the interpreter's name, so that
-    its worker understands what it can do.
+    Settings that version 0.1.0 does not know are left out at their defaults, and so is the
+    interpreter's name, so that its worker understands what it can do.
     """
     usual = asdict(type(settings)())
     told = {

@@ -59,8 +59,9 @@ class Excludes:
     def idle(self, combinations: Iterable[Combination], overridden: Collection[str]) -> list[str]:
         """Return a problem for each rule, or alternative of one, that would leave out none of ``combinations``.
 
-        Which variant a combination takes that names none may depend on the machine: a rule may then name any variant
-        that the backend knows. A rule on an axis that is ``overridden`` may idle: it is about the plan as written.
+        Which variant a combination takes that names none may depend on the machine: a rule may then
+        name any variant that the backend knows. A rule on an axis that is ``overridden`` may idle:
+        it is about the plan as written.
         """
         rules = [rule for rule in self._rules if not set(rule.given) & set(overridden)]
         for combination, rule in itertools.product(combinations, rules):

@@ -24,7 +24,8 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
     """Return the trials of a request, each resolved in full and none twice; as ``expand_with_notes`` without the notes.
 
     Raises:
-        UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
+        UsageError: anything in the request is unknown, unavailable or out of range; all problems in
+            one message.
     """
     return expand_with_notes(request, plugins)[0]
 
@@ -37,7 +38,8 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         plugins: where its names are looked up.
 
     Raises:
-        UsageError: anything in the request is unknown, unavailable or out of range; all problems in one message.
+        UsageError: anything in the request is unknown, unavailable or out of range; all problems in
+            one message.
     """
     resolver = Resolver(plugins, request.task_options)
     values, shape = check_values(request, resolver), _bad_shape(request)

@@ -1,7 +1,8 @@
 """Notes on what a plan takes in place of what it would have taken: never in silence.
 
-A backend that could use an accelerator, finds none, and so runs on the CPU; a variant that turned out to be missing
-when the backend was to choose one, as one that cannot be built; a cell that the framework does not ship.
+A backend that could use an accelerator, finds none, and so runs on the CPU; a variant that turned
+out to be missing when the backend was to choose one, as one that cannot be built; a cell that the
+framework does not ship.
 """
 
 from __future__ import annotations

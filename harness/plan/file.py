@@ -83,8 +83,8 @@ class PlanFile(BaseModel):
 def read_plan(path: Path) -> PlanRequest:
     """Return the request in a TOML file; what is wrong with it is kept with the request, to be told with the rest.
 
-    It may hold ``launches``, ``timeout``, ``retries``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``, ``[backend.NAME]``,
-    ``[[include]]`` and ``[[exclude]]``.
+    It may hold ``launches``, ``timeout``, ``retries``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``,
+    ``[backend.NAME]``, ``[[include]]`` and ``[[exclude]]``.
 
     Raises:
         UsageError: the file cannot be read, or is not TOML.

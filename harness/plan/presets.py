@@ -18,9 +18,11 @@ def preset(request: PlanRequest, options: Mapping[str, Any]) -> tuple[PlanReques
     """Return plan and options with what was not given filled in; what was given by itself wins.
 
     Args:
-        request: the plan; ``fast`` evaluates at the start and the end only, unless the plan says when.
-        options: ``fast`` (one launch, whatever the plan says), ``rigorous``, and ``launches``, ``sample_length`` and
-            ``order_seed``, ``timeout`` and ``retries``, None where they were not given.
+        request: the plan; ``fast`` evaluates at the start and the end only, unless the plan says
+            when.
+        options: ``fast`` (one launch, whatever the plan says), ``rigorous``, and ``launches``,
+            ``sample_length`` and ``order_seed``, ``timeout`` and ``retries``, None where they were
+            not given.
 
     Raises:
         UsageError: both presets are asked for, or an option would have no effect.

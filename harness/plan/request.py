@@ -37,15 +37,18 @@ class PlanRequest:
         axes: axis -> values, in the order in which they vary; an axis left out takes its default.
         task_options: task -> option -> value.
         include: further combinations; an axis left out takes the first value of its axis.
-        exclude: combinations to leave out; each matches on the axes that it names, which the plan must have. A list of
-            values means any of them.
-        cases: axes of their own, each put in place of the same ones of ``axes``; the plan is one product per case, or
-            that of ``axes`` alone where there is none.
+        exclude: combinations to leave out; each matches on the axes that it names, which the plan
+            must have. A list of values means any of them.
+        cases: axes of their own, each put in place of the same ones of ``axes``; the plan is one
+            product per case, or that of ``axes`` alone where there is none.
         launches: fresh processes per trial; None leaves it to the command.
         timeout_seconds: what one launch may take; None leaves it to the command.
-        retries: how often a launch that ended badly is tried again at once; None leaves it to the command.
-        overridden: axes whose values took the place of the plan's own; excludes that name one may exclude nothing.
-        backend_options: backend, engine or group -> axis -> value, in place of the plan's where one of these runs.
+        retries: how often a launch that ended badly is tried again at once; None leaves it to the
+            command.
+        overridden: axes whose values took the place of the plan's own; excludes that name one may
+            exclude nothing.
+        backend_options: backend, engine or group -> axis -> value, in place of the plan's where one
+            of these runs.
         problems: what is wrong with where this came from, to be told with everything else that is.
         path: of the plan's file; empty where there is none.
         set_tasks: tasks that have options beside those of the plan's file.

@@ -129,7 +129,8 @@ class Resolver:
         """Return the trials that a combination names: one for each variant that it asks for.
 
         Raises:
-            UsageError: anything in it is unavailable, or does not go together; its values have been looked at before.
+            UsageError: anything in it is unavailable, or does not go together; its values have been
+                looked at before.
         """
         self._tasks_seen.add(str(combination["task"]))
         name, _, variant = str(combination["backend"]).partition(":")
@@ -154,7 +155,8 @@ class Resolver:
     ) -> Iterator[Trial]:
         """Yield one trial for each variant that is wanted: all, the named one, or the one that the backend chooses.
 
-        Where the backend cannot run this cell, the trial stands for it all the same: its record says so.
+        Where the backend cannot run this cell, the trial stands for it all the same: its record
+        says so.
         """
         fields = fields | {"backend": backend.name, "device": self._device(backend, device)}
         own, known = self._variants(backend, cell)

@@ -35,8 +35,9 @@ class ExitCalledError(BaseException):
 def contained(*, variables: bool = True) -> Iterator[list[str]]:
     """Undo what the code inside changes; at the end, the list holds the changes in words.
 
-    These are the streams and their descriptors, the working directory, ``sys.path``, signal handlers, alarms, functions
-    of ``PATCHED`` and, with ``variables``, the environment. Inside, ``os._exit`` raises ``ExitCalledError``.
+    These are the streams and their descriptors, the working directory, ``sys.path``, signal
+    handlers, alarms, functions of ``PATCHED`` and, with ``variables``, the environment. Inside,
+    ``os._exit`` raises ``ExitCalledError``.
     """
     changes: list[str] = []
     keepers: tuple[Keeper, ...] = (

@@ -200,8 +200,8 @@ def left_out(names: Iterable[str]) -> Iterator[None]:
 def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins:
     """Load every installed plugin but the blocked ones; broken ones are listed with the reason.
 
-    Changes that a plugin makes in this process while it is loaded are undone. Exception: with ``only``, as in a worker,
-    environment variables that plugins set are kept.
+    Changes that a plugin makes in this process while it is loaded are undone. Exception: with
+    ``only``, as in a worker, environment variables that plugins set are kept.
 
     Args:
         block: entry-point names that are not even imported, nor are those of ``left_out``.
@@ -238,10 +238,12 @@ def _entry_points() -> list[tuple[EntryPoint, Distribution]]:
         ours = [
             entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP
         ]
-        # Parsing the metadata of every distribution would take most of the time of ``harness list``.
+        # Parsing the metadata of every distribution would take most of the time of ``harness
+        # list``.
         owner = (distribution.metadata["Name"] or "unknown") if ours else ""
         for entry_point in ours:
-            # The first on the path wins, as for imports: a second copy of one distribution is no second plugin.
+            # The first on the path wins, as for imports: a second copy of one distribution is no
+            # second plugin.
             seen.setdefault((owner.lower(), entry_point.name), (entry_point, distribution))
     order = sorted(seen, key=lambda key: (key[0] != "rnn-harness", key))
     return [seen[key] for key in order]

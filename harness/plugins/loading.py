@@ -1,6 +1,7 @@
 """Names the plugin that ends a process, or never ends, while it is loaded.
 
-The name of the plugin lies in a small file while it is loaded. If the process dies, the next command reads the file.
+The name of the plugin lies in a small file while it is loaded. If the process dies, the next
+command reads the file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a backend answers before anything runs, asked so that a broken one is named and costs nobody else anything.
 
-Each question raises ``BrokenAnswerError``, which names the backend, the question and the cure, where the backend fails
-to answer; ``available_or_missing`` does not.
+Each question raises ``BrokenAnswerError``, which names the backend, the question and the cure,
+where the backend fails to answer; ``available_or_missing`` does not.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ def checked_batches(
     """Yield a task's training batches.
 
     Raises:
-        PluginError: they end, or one has no position that counts, another number of sequences, or wrong arrays.
+        PluginError: they end, or one has no position that counts, another number of sequences, or
+            wrong arrays.
     """
     for batch in batches if isinstance(batches, Iterable) else ():
         if not isinstance(batch, Batch) or batch.size != sequences or not batch.mask.any():
@@ -136,7 +137,8 @@ def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str
     """Check the batches that a task wants its network evaluated on.
 
     Raises:
-        PluginError: there is none, or one is not a batch, has no position that counts, or has wrong arrays.
+        PluginError: there is none, or one is not a batch, has no position that counts, or has wrong
+            arrays.
     """
     listed = isinstance(batches, Sequence) and len(batches) > 0
     if not listed or not all(isinstance(batch, Batch) and batch.mask.any() for batch in batches):

@@ -1,6 +1,7 @@
 """What a trainer hands back is checked here, so that a broken one fails with its name and not with nonsense.
 
-``task_guard`` does the same for tasks, ``harness.plugins.query`` for what a backend answers before anything runs.
+``task_guard`` does the same for tasks, ``harness.plugins.query`` for what a backend answers before
+anything runs.
 """
 
 from __future__ import annotations

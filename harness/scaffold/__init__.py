@@ -20,7 +20,8 @@ def create(kind: str, name: str, directory: Path) -> Path:
     """Write the package of a new ``kind`` (backend, task or cell) into ``directory`` and return its folder.
 
     Raises:
-        UsageError: the kind or name is not allowed, the name is taken, or the folder exists and is not empty.
+        UsageError: the kind or name is not allowed, the name is taken, or the folder exists and is
+            not empty.
     """
     values = _values(kind, name)
     _check_free(kind, name, values["module"], load_plugins())

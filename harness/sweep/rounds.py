@@ -11,7 +11,8 @@ from harness.measure.proof.streams import generator
 def in_rounds(trials: Sequence[Trial], launches: int, order_seed: int) -> list[Trial]:
     """Return every trial ``launches`` times, in rounds shuffled by ``order_seed``; one round keeps the plan's order.
 
-    With one round nothing is replicated that an order could bias, and the plan's order is the one to read.
+    With one round nothing is replicated that an order could bias, and the plan's order is the one
+    to read.
     """
     if launches == 1:
         return list(trials)

@@ -26,7 +26,8 @@ class Sources:
 def digests(packages: Iterable[str]) -> dict[str, str]:
     """Return package -> digest of these top-level packages and of all that they import of the same family.
 
-    The core is always among them, less what no worker runs. A package that cannot be found is left out.
+    The core is always among them, less what no worker runs. A package that cannot be found is left
+    out.
     """
     found: dict[str, str] = {}
     left = [CORE, *packages]

@@ -36,7 +36,8 @@ class Agenda:
         left: the launches to be measured, in their order.
         standings: trial_id -> what the store has of it.
         again: why trials are measured again although there are records -> how many.
-        elsewhere: (engine that a backend chose, engine that the store has the same trial of) -> how many.
+        elsewhere: (engine that a backend chose, engine that the store has the same trial of) -> how
+            many.
     """
 
     trials: Sequence[Trial]
@@ -125,7 +126,8 @@ def agenda(
         launches: of each.
         order_seed: shuffles them.
         identities: trial_id -> what it would be measured with now.
-        mode: what counts of what is there: all that ended (``resume``), what is ok, or nothing (``fresh``).
+        mode: what counts of what is there: all that ended (``resume``), what is ok, or nothing
+            (``fresh``).
         chosen: backends that chose the variants of all their trials.
     """
     from harness_results.store.members import Standing

@@ -88,8 +88,8 @@ class Case:
         return Batch(inputs, targets, mask, carry)
 
 
-# T = 1, 7, 64, 100; batch 1 and 5; one and two layers; both encodings and both losses. An error that sets in at
-# 64 steps shows in the last two.
+# T = 1, 7, 64, 100; batch 1 and 5; one and two layers; both encodings and both losses. An error
+# that sets in at 64 steps shows in the last two.
 GRADIENT_CASES = (
     Case(1, batch=1, masked=False),
     Case(7, layers=2, inputs="real", loss="squared_error"),
@@ -105,8 +105,8 @@ SGD = Optimizer("sgd", learning_rate=0.1)
 class Bench:
     """One variant of one cell of a backend, beside the float64 reference.
 
-    A variant that computes another function by its own word is held against itself: its reference is its own float64
-    (or the most exact dtype that it has).
+    A variant that computes another function by its own word is held against itself: its reference
+    is its own float64 (or the most exact dtype that it has).
     """
 
     backend: Backend
@@ -197,7 +197,8 @@ class Bench:
     ) -> Trainer:
         """Return the backend's trainer for ``case``, at its initial parameters and with nothing carried.
 
-        A trainer is made once and loaded anew for each check, so that what a backend compiles is compiled once.
+        A trainer is made once and loaded anew for each check, so that what a backend compiles is
+        compiled once.
 
         Raises:
             NotApplicable: the backend says that it does not support this.

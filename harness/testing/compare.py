@@ -12,10 +12,11 @@ from harness.contract import Dtype
 from harness.contract.model import Array
 from harness.contract.names import error_text, words_of
 
-# Rounding of a few hundred float64 operations stays below 1e-12; 1e-9 leaves room for another order of summation.
-# In float32 the same argument gives 1e-4 of the tensor's largest entry.
+# Rounding of a few hundred float64 operations stays below 1e-12; 1e-9 leaves room for another order
+# of summation. In float32 the same argument gives 1e-4 of the tensor's largest entry.
 TOLERANCE: dict[Dtype, float] = {"float64": 1e-9, "float32": 1e-3}
-# Errors are relative to the largest entry of the expected tensor; below this size they are absolute in its unit.
+# Errors are relative to the largest entry of the expected tensor; below this size they are absolute
+# in its unit.
 SMALLEST_SCALE = 1e-3
 
 

@@ -20,8 +20,9 @@ class Conformance:
     """One test per check. Subclass one of the three classes below, not this one.
 
     Attributes:
-        exceptions: pattern of ``variant-cell-check`` -> reason, for what a plugin cannot do. Each is reported with its
-            reason, and must really fail: an exception that is no longer needed is an error.
+        exceptions: pattern of ``variant-cell-check`` -> reason, for what a plugin cannot do. Each
+            is reported with its reason, and must really fail: an exception that is no longer needed
+            is an error.
     """
 
     exceptions: ClassVar[Mapping[str, str]] = {}
@@ -71,7 +72,8 @@ class BackendConformance(Conformance):
         dtypes: only these.
         lengths: only these of 1, 7, 64 and 100 time steps; None means all.
         device: None means the backend's first.
-        grid: the shapes at which every tensor is compared: ``cover`` (a dozen), ``full`` (all) or ``none``.
+        grid: the shapes at which every tensor is compared: ``cover`` (a dozen), ``full`` (all) or
+            ``none``.
     """
 
     backend: ClassVar[Backend]
@@ -108,7 +110,8 @@ class TaskConformance(Conformance):
         task: the class.
         options: values of its options.
         lengths: the lengths to try; None means the task's minimum and 20 more.
-        constant_baseline: the baseline is the best *constant* predictor's loss, as it is for most synthetic tasks.
+        constant_baseline: the baseline is the best *constant* predictor's loss, as it is for most
+            synthetic tasks.
     """
 
     task: ClassVar[type[Task]]

@@ -62,8 +62,9 @@ def checks_for_task(
         task: the class that the plugin offers.
         options: values of its options; None means the defaults.
         lengths: the lengths to try; None means the task's minimum and 20 more.
-        constant_baseline: the baseline is the best *constant* predictor's loss, so a fitted one must reach it. Leave it
-            out where the baseline is a better predictor than that (n-grams of a text).
+        constant_baseline: the baseline is the best *constant* predictor's loss, so a fitted one
+            must reach it. Leave it out where the baseline is a better predictor than that (n-grams
+            of a text).
     """
     tried = tuple(lengths or (task.minimum_length, task.minimum_length + 20))
     bench = TaskBench(task, options or {}, tried, constant_baseline)

@@ -27,8 +27,8 @@ class Results(Sequence[Record]):
     def from_store(cls, location: str | Path, run: int | None = None) -> Results:
         """Return what ``harness report`` shows of a store, or of one of its runs, with curves.
 
-        That is one record per trial and environment. Of a trial measured more than once there it is that of the latest
-        run; of several launches it holds the medians.
+        That is one record per trial and environment. Of a trial measured more than once there it is
+        that of the latest run; of several launches it holds the medians.
 
         Raises:
             StoreError: the store cannot be read.

@@ -1,6 +1,7 @@
 """The adding problem in its four published forms: two numbers are marked, their sum is asked for at the end.
 
-Sources: Hochreiter & Schmidhuber 1997, experiment 4; Pascanu, Mikolov & Bengio 2013; Arjovsky, Shah & Bengio 2016.
+Sources: Hochreiter & Schmidhuber 1997, experiment 4; Pascanu, Mikolov & Bengio 2013; Arjovsky, Shah
+& Bengio 2016.
 """
 
 from __future__ import annotations
@@ -124,8 +125,9 @@ class Pascanu(Variant):
 class HochreiterSchmidhuber(Variant):
     """Length U{T..1.1 T}; u ~ U[-1, 1]; +1 marks the pair, -1 the first and last position; y = 0.5 + (X1 + X2) / 4.
 
-    X1 is among the first ten positions, X2 among the first T/2 - 1 other than X1. In the paper the first position may
-    be drawn, and then counts as 0; here it is not drawn, so that it always carries -1 and the baseline is exactly 1/24.
+    X1 is among the first ten positions, X2 among the first T/2 - 1 other than X1. In the paper the
+    first position may be drawn, and then counts as 0; here it is not drawn, so that it always
+    carries -1 and the baseline is exactly 1/24.
     """
 
     minimum_length = 11
@@ -169,14 +171,15 @@ class AddingOptions(SequenceOptions):
 class Adding(SequenceTask):
     """Add the two marked numbers of a sequence x_t = (u_t, m_t), T = ``length``; squared error at its last step.
 
-    Where lengths vary, a batch is as long as the longest possible sequence; what follows a sequence's end is zeros and
-    is not counted. Accuracy counts |error| < 0.04.
+    Where lengths vary, a batch is as long as the longest possible sequence; what follows a
+    sequence's end is zeros and is not counted. Accuracy counts |error| < 0.04.
     """
 
     name = "adding"
     Options: ClassVar[type[TaskOptions]] = AddingOptions
     minimum_length = 2
-    # With Adam at 2e-3 an LSTM solves T = 50 within these steps, while the tanh network stays at the baseline.
+    # With Adam at 2e-3 an LSTM solves T = 50 within these steps, while the tanh network stays at
+    # the baseline.
     defaults = TaskDefaults(
         hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
     )

@@ -37,11 +37,14 @@ class CharOptions(TaskOptions):
 
     Attributes:
         corpus: ``stdlib``, ``grammar``, the name of a download, or a path.
-        vocabulary: the distinct ``characters`` of the text, or the 256 ``bytes`` (any file, of any size).
-        limit: only the first so many characters (to over-fit); for ``grammar``, how many to generate.
+        vocabulary: the distinct ``characters`` of the text, or the 256 ``bytes`` (any file, of any
+            size).
+        limit: only the first so many characters (to over-fit); for ``grammar``, how many to
+            generate.
         split: the fraction of the text, from its start, that is trained on; the rest validates.
-        validation_characters: only the first so many characters of the rest are used, by network and n-grams alike,
-            so that evaluating stays cheap. The default leaves tinyshakespeare's whole tenth.
+        validation_characters: only the first so many characters of the rest are used, by network
+            and n-grams alike, so that evaluating stays cheap. The default leaves tinyshakespeare's
+            whole tenth.
     """
 
     corpus: str = Field(default="stdlib", min_length=1, max_length=4096)
@@ -54,15 +57,16 @@ class CharOptions(TaskOptions):
 class Char(Task):
     """Predict the next character of a text; T = ``length`` is the window through which the gradient flows.
 
-    The training split is B contiguous parallel streams (what exceeds whole windows is dropped); windows follow one
-    another with the state carried, and when the streams end they start again from a zero state. Validation has streams
-    of its own. The loss is the mean cross-entropy per character in nats; the floor is known for ``grammar`` alone.
+    The training split is B contiguous parallel streams (what exceeds whole windows is dropped);
+    windows follow one another with the state carried, and when the streams end they start again
+    from a zero state. Validation has streams of its own. The loss is the mean cross-entropy per
+    character in nats; the floor is known for ``grammar`` alone.
     """
 
     name = "char"
     Options: ClassVar[type[TaskOptions]] = CharOptions
-    # The size and rate of char-rnn (128 units, 2e-3) with Adam. 250 steps are a first look, below the bigram model; a
-    # thousand steps of 32 x 50 characters take an LSTM below the trigram model.
+    # The size and rate of char-rnn (128 units, 2e-3) with Adam. 250 steps are a first look, below
+    # the bigram model; a thousand steps of 32 x 50 characters take an LSTM below the trigram model.
     defaults = TaskDefaults(
         hidden=128, batch=32, steps=250, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
     )

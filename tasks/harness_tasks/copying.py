@@ -32,15 +32,16 @@ class CopyOptions(SequenceOptions):
 class Copy(SequenceTask):
     """Repeat K symbols after a delay of T = ``length``; L = T + 2 K steps.
 
-    x_t uniform in 1..A for t = 1..K; blank (0) for t = K+1..K+T-1; marker (A+1) at t = K+T; blank for the last K.
-    y_t blank for t <= K+T, then y_{K+T+j} = x_j. The loss is the mean cross-entropy over all L steps; accuracy counts
-    the K recall positions only (chance 1/A).
+    x_t uniform in 1..A for t = 1..K; blank (0) for t = K+1..K+T-1; marker (A+1) at t = K+T; blank
+    for the last K. y_t blank for t <= K+T, then y_{K+T+j} = x_j. The loss is the mean cross-entropy
+    over all L steps; accuracy counts the K recall positions only (chance 1/A).
     """
 
     name = "copy"
     Options: ClassVar[type[TaskOptions]] = CopyOptions
-    # The paper's RMSprop at 1e-3 needs many thousand steps. With Adam at 2e-3 an LSTM leaves the baseline within these
-    # steps at T = 25 (at 5e-3 it does not); the norm is clipped because the gradient is spiky once recall sets in.
+    # The paper's RMSprop at 1e-3 needs many thousand steps. With Adam at 2e-3 an LSTM leaves the
+    # baseline within these steps at T = 25 (at 5e-3 it does not); the norm is clipped because the
+    # gradient is spiky once recall sets in.
     defaults = TaskDefaults(
         hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
     )

@@ -20,7 +20,8 @@ from harness_tasks.downloads import DOWNLOADS, Download, check_available, fetch,
 
 GRAMMAR_CHARACTERS = 500_000  # of the grammar's endless text, unless `limit` says otherwise
 
-# Plain modules of CPython since 3.11: about 1 MB. Fixed in order, so that the last tenth is always the same modules.
+# Plain modules of CPython since 3.11: about 1 MB. Fixed in order, so that the last tenth is always
+# the same modules.
 _MODULES = """
 textwrap heapq copy bisect random statistics fractions calendar csv contextlib functools shutil tempfile threading queue
 sched selectors socket subprocess traceback warnings weakref optparse cmd pprint tokenize configparser argparse difflib

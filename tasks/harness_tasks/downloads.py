@@ -1,6 +1,7 @@
 """Named corpora: fetched once into a cache folder, checked against a known SHA-256. No network unless one is asked for.
 
-A file that was put into the folder by hand is accepted if its hash is right, without pooch and without a network.
+A file that was put into the folder by hand is accepted if its hash is right, without pooch and
+without a network.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The corpus ``grammar``: a seeded probabilistic grammar of indented code, and its exact entropy rate.
 
-A pushdown generator of bounded depth (brackets, quotes, indentation) is a finite Markov chain over states; each state
-offers tokens, no one the beginning of another, so that the characters decide the next state (the chain is unifilar)
-and the entropy of a token is the sum of the entropies of its characters. Hence, with the stationary distribution pi,
+A pushdown generator of bounded depth (brackets, quotes, indentation) is a finite Markov chain over
+states; each state offers tokens, no one the beginning of another, so that the characters decide the
+next state (the chain is unifilar) and the entropy of a token is the sum of the entropies of its
+characters. Hence, with the stationary distribution pi,
 
     entropy rate per character = sum_s pi_s H_s / sum_s pi_s E[characters of a token in s].
 """

@@ -25,8 +25,8 @@ _DENSE = 1 << 22  # tables of up to this many counts are held whole
 def ngram_losses(training: Text, validation: Text, size: int) -> dict[str, float]:
     """Return the mean -ln p per token of ``validation``, but for its first, for each model of ``ORDERS``.
 
-    The first token is context alone, as it is for a network. ``validation`` follows ``training``, whose last tokens are
-    the context of its first ones.
+    The first token is context alone, as it is for a network. ``validation`` follows ``training``,
+    whose last tokens are the context of its first ones.
     """
     fitted = training[:FITTED_CHARACTERS]
     before, scored = (

@@ -22,11 +22,12 @@ class SequenceOptions(TaskOptions):
     """Options of every task of independent sequences.
 
     Attributes:
-        data: ``fresh`` draws every batch anew; ``fixed`` trains on shuffled epochs over one set of sequences, drawn
-            once (to reproduce papers, and to over-fit). Validation is fresh either way.
+        data: ``fresh`` draws every batch anew; ``fixed`` trains on shuffled epochs over one set of
+            sequences, drawn once (to reproduce papers, and to over-fit). Validation is fresh either
+            way.
         sequences: N, the size of the fixed set; of no effect with ``fresh``.
-        validation_sequences: held-out sequences per evaluation; None: as many as hold 100,000 time steps, but no
-            fewer than 128 and no more than 1024.
+        validation_sequences: held-out sequences per evaluation; None: as many as hold 100,000 time
+            steps, but no fewer than 128 and no more than 1024.
     """
 
     data: Literal["fresh", "fixed"] = "fresh"

@@ -25,9 +25,9 @@ def affordable_streams(text: Text, batch: int, length: int) -> int:
 def windows(text: Text, streams: int, length: int, *, pad: bool = False) -> Iterator[Batch]:
     """Yield windows of ``length`` steps over ``streams`` parallel streams, once; only the first has ``carry=False``.
 
-    Targets are the next tokens. What is left of each stream after its last whole window is dropped. With ``pad``, every
-    token but the first is the target of one stream: the first streams are one step longer where the text does not
-    divide evenly, and the last window has masked steps.
+    Targets are the next tokens. What is left of each stream after its last whole window is dropped.
+    With ``pad``, every token but the first is the target of one stream: the first streams are one
+    step longer where the text does not divide evenly, and the last window has masked steps.
     """
     steps, over = divmod(len(text) - 1, streams)
     lengths = np.full(streams, steps)

@@ -1,7 +1,7 @@
 """From raw bytes to token ids: vocabulary, digest, and what is wrong with a text, with its byte offset and the cure.
 
-``characters``: strict UTF-8; a byte order mark at the start is not text and is dropped; everything else, CR LF too, is
-kept as it is. ``bytes``: the file exactly, memory-mapped, of any size.
+``characters``: strict UTF-8; a byte order mark at the start is not text and is dropped; everything
+else, CR LF too, is kept as it is. ``bytes``: the file exactly, memory-mapped, of any size.
 """
 
 from __future__ import annotations

@@ -85,7 +85,8 @@ def losses(setup):
     return [(float(result.loss), float(result.gradient_norm)) for result in results]
 
 
-# Copy masks most positions; char carries its state from batch to batch; adding has values, and scores the last step.
+# Copy masks most positions; char carries its state from batch to batch; adding has values, and
+# scores the last step.
 @each_engine
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("task", TASKS)

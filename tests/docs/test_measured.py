@@ -72,7 +72,8 @@ def test_a_file_stands_in_the_readme_with_the_command_that_makes_it(name):
 
 def test_the_table_of_the_work_items_is_made_again_from_their_records():
     found = markdown_of(relative_report(records("work-items.jsonl"), "torch:library"))
-    # A row has the start of one launch, the store that the table was made of those of all: who took turns is not in it.
+    # A row has the start of one launch, the store that the table was made of those of all: who took
+    # turns is not in it.
     found = re.sub(r"- not interleaved with .*\n", "", found)
     assert found == (MEASURED / "work-items.md").read_text(encoding="utf-8")
 

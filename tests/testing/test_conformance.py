@@ -24,8 +24,8 @@ class TestTorchBackend(BackendConformance):
 class TestJaxBackend(BackendConformance):
     """Without ``rnn_relu``, which is ``rnn`` with another operation, and with the grid of shapes for one cell.
 
-    Each cell compiles for half a minute, and its grid for as long again; ``harness check`` does all of it.
-    ``test_jax_variants`` has ``parallel`` and ``deer``.
+    Each cell compiles for half a minute, and its grid for as long again; ``harness check`` does all
+    of it. ``test_jax_variants`` has ``parallel`` and ``deer``.
     """
 
     backend = jax_backends()[0]

@@ -1,13 +1,14 @@
 """Variant ``deer``: a non-linear cell, all time steps at once by Newton's method (Lim et al. 2024, arXiv:2309.12252).
 
-A guess s' of all states is improved by solving the recurrence linearised around it,
-s_t = f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pairs (J, b): for a state of S numbers,
-O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is one reversed scan with the Jacobians at
-the solution, no iteration.
+A guess s' of all states is improved by solving the recurrence linearised around it, s_t =
+f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pairs (J, b): for a state of S
+numbers, O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is one
+reversed scan with the Jacobians at the solution, no iteration.
 
-A guess is kept in proportion to what the cell makes of the last one, or it may overflow. Newton's method need not
-converge, and where it has not, the step fails: nothing is ever trained on a wrong state. What is not finite to begin
-with, as weights that diverged, is no failure of the method: every state is then NaN.
+A guess is kept in proportion to what the cell makes of the last one, or it may overflow. Newton's
+method need not converge, and where it has not, the step fails: nothing is ever trained on a wrong
+state. What is not finite to begin with, as weights that diverged, is no failure of the method:
+every state is then NaN.
 """
 
 from __future__ import annotations
@@ -126,17 +127,18 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
         lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first
     )
     solved = lax.cond(last.solved | ~finite, lambda guess: guess.solved, _fail, last)
-    # The answer must depend on the check, or XLA leaves it out. Of what is not finite nothing is solved: all is NaN.
+    # The answer must depend on the check, or XLA leaves it out. Of what is not finite nothing is
+    # solved: all is NaN.
     return Solution(jnp.where(solved, last.following, jnp.nan), last.jacobians)
 
 
 def _contained(states: Array, following: Array) -> Array:
     """Return the new guess within 1 plus twice the largest number that the cell makes of the old one.
 
-    Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after some hundred. The
-    first states are right and stay so, one more with each iteration at least (Gonzalez et al. 2024, arXiv:2407.19115),
-    and from a contained guess the others mostly come close in a few. States that do grow (an lstm that counts) are
-    reached by doubling.
+    Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after
+    some hundred. The first states are right and stay so, one more with each iteration at least
+    (Gonzalez et al. 2024, arXiv:2407.19115), and from a contained guess the others mostly come
+    close in a few. States that do grow (an lstm that counts) are reached by doubling.
     """
     bound = 1.0 + 2.0 * jnp.abs(following).max()
     return jnp.where(jnp.isnan(states), following, jnp.clip(states, -bound, bound))

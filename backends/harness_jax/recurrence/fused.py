@@ -1,7 +1,8 @@
 """Variant ``fused``: the hand-derived BPTT of any cell as one ``custom_vjp`` per layer.
 
-The forward scan keeps what the kernel asks for; the reverse scan gives d_zx and d_zh, from which the weight's
-gradient is one product over all time steps, and d loss / d h_t, which travels as the cotangent of the probe.
+The forward scan keeps what the kernel asks for; the reverse scan gives d_zx and d_zh, from which
+the weight's gradient is one product over all time steps, and d loss / d h_t, which travels as the
+cotangent of the probe.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The pointwise work of one time step and of its reverse, as ``fused`` runs it: any cell's own, or tuned for one.
 
-A tuned kernel says the same as the cell, in the form that XLA's CPU code runs fastest (measured on AVX-512, H = 128,
-B = 32): all gates of a step as one elementwise operation on (B, G*H), since a loop over slices of it is not
-vectorised; and the derivative of everything that does not depend on later time steps taken for all of them at once.
+A tuned kernel says the same as the cell, in the form that XLA's CPU code runs fastest (measured on
+AVX-512, H = 128, B = 32): all gates of a step as one elementwise operation on (B, G*H), since a
+loop over slices of it is not vectorised; and the derivative of everything that does not depend on
+later time steps taken for all of them at once.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ Kept = tuple[Array, Array, States, States, tuple[Array, ...], Array | None]
 def native_on(threads: int) -> Callable[..., Result]:
     """Return the layer for so many threads; arguments and result as ``harness_jax.recurrence.scan.scan``.
 
-    Differentiable in the initial and the final state. The probe is not added, only differentiated for.
+    Differentiable in the initial and the final state. The probe is not added, only differentiated
+    for.
     """
     return partial(_native, threads)
 

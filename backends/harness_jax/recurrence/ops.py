@@ -51,7 +51,8 @@ def barred(array: Array) -> Array:
 def transposed(weight: Array) -> Array:
     """Return ``weight.T`` as an array of its own.
 
-    Without the barrier XLA folds the transposition into the product of every time step, up to three times slower.
+    Without the barrier XLA folds the transposition into the product of every time step, up to three
+    times slower.
     """
     return barred(weight.T)
 

@@ -1,7 +1,8 @@
 """Variant ``parallel``: a cell that is linear in its state, all time steps at once by an associative scan.
 
-About log2 T rounds instead of T steps, and two or three times the arithmetic (Blelloch 1990). Forwards
-h_t = a_t h_{t-1} + b_t; backwards the total d h_t = d output_t + a_{t+1} d h_{t+1} is the same scan, reversed.
+About log2 T rounds instead of T steps, and two or three times the arithmetic (Blelloch 1990).
+Forwards h_t = a_t h_{t-1} + b_t; backwards the total d h_t = d output_t + a_{t+1} d h_{t+1} is the
+same scan, reversed.
 """
 
 from __future__ import annotations

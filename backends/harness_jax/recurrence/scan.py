@@ -47,7 +47,8 @@ def scan(
 def recurrent_product(h: Array, recurrent: Array | None, bias_hh: Array | None) -> Array | None:
     """Return zh (B, G*H) = h @ recurrent + bias_hh in the dtype of ``h``; None for a cell that is not recurrent.
 
-    The weight (H, G*H) is rounded here and not before the time loop, so that its gradient is summed in its own dtype.
+    The weight (H, G*H) is rounded here and not before the time loop, so that its gradient is summed
+    in its own dtype.
     """
     if recurrent is None or bias_hh is None:
         return None

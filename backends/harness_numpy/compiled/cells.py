@@ -1,7 +1,8 @@
 """The pointwise work of one time step of rnn, rnn_relu, lstm and gru, forwards and backwards.
 
-Every loop runs along one contiguous row and writes one array or few: LLVM turns such loops into SIMD code, and gives
-up on longer ones, whose arrays it cannot prove distinct. Arrays are (T, B, n); ``t`` is the time step.
+Every loop runs along one contiguous row and writes one array or few: LLVM turns such loops into
+SIMD code, and gives up on longer ones, whose arrays it cannot prove distinct. Arrays are (T, B, n);
+``t`` is the time step.
 """
 
 from __future__ import annotations

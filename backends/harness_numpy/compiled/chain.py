@@ -22,8 +22,8 @@ Kernel = Callable[..., Any]
 class Compiled(Chain):
     """A chain whose kernels take arrays that never change; for few sequences the whole loop is one call.
 
-    ``step``, ``back``, ``ahead`` and ``behind`` are the kernels of one cell, ``forward_arrays`` and ``backward_arrays``
-    what they take besides products and gradients, in their order.
+    ``step``, ``back``, ``ahead`` and ``behind`` are the kernels of one cell, ``forward_arrays`` and
+    ``backward_arrays`` what they take besides products and gradients, in their order.
     """
 
     kernels: tuple[Kernel, Kernel, Kernel, Kernel]

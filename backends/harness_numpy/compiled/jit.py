@@ -12,7 +12,8 @@ from harness_native import private_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What may be assumed of numbers: fused multiply-adds; not that sums may be reordered, nor that nothing is NaN.
+# What may be assumed of numbers: fused multiply-adds; not that sums may be reordered, nor that
+# nothing is NaN.
 MATHS = {"contract", "arcp", "nsz"}
 _kernels: list[Any] = []
 

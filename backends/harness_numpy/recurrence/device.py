@@ -22,7 +22,8 @@ class DeviceBatch:
         targets: (n,) classes or (n, K) values of the scored rows only.
         rows: (n,) the scored rows, or None where every row is.
         carry: start from the carried state.
-        scored: the rows that the mean loss is taken over: n, also in a chunk of time steps cut from a batch.
+        scored: the rows that the mean loss is taken over: n, also in a chunk of time steps cut from
+            a batch.
     """
 
     steps: int

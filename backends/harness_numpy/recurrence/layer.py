@@ -29,10 +29,11 @@ class Recurrence(ABC):
     """One layer unrolled over T steps, with buffers for one shape.
 
     Attributes:
-        zx: (T, B, G*H) input products; after ``backward``, d loss / d zx. In between it is the recurrence's own.
+        zx: (T, B, G*H) input products; after ``backward``, d loss / d zx. In between it is the
+            recurrence's own.
         states: (T + 1, B, H) per state of the cell; entry 0 is the state before the first step.
-        d_others: (T, B, H) per state but h, which the loops in NumPy alone fill in ``backward`` with the total
-            derivative d loss / d state; empty: not wanted.
+        d_others: (T, B, H) per state but h, which the loops in NumPy alone fill in ``backward``
+            with the total derivative d loss / d state; empty: not wanted.
     """
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
@@ -65,7 +66,8 @@ class Recurrence(ABC):
         Args:
             weight_hh: (G*H, H), as in ``forward``.
             d_hidden: (T, B, H), d loss / d h_t without this layer's recurrence; changed in place.
-            d_final: d loss / d final state by what comes after these steps, each (B, H), never changed; None: zero.
+            d_final: d loss / d final state by what comes after these steps, each (B, H), never
+                changed; None: zero.
 
         Returns:
             d loss / d initial state, each (B, H); may be a buffer that the next call overwrites.

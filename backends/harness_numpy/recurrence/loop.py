@@ -1,7 +1,7 @@
 """The lesson: BPTT one time step after the other, as it stands in textbooks and in Karpathy's min-char-rnn.
 
-Forwards W x + U h per step; backwards one outer product per step and weight. Nothing is hoisted, packed or reused: what
-each variant does to be faster than this is what it is worth.
+Forwards W x + U h per step; backwards one outer product per step and weight. Nothing is hoisted,
+packed or reused: what each variant does to be faster than this is what it is worth.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class Network(ABC, Generic[W]):
         threads: of BLAS.
 
     Attributes:
-        keeps_states: whether ``backward`` can give the gradient of every state of the cell, not that of h alone.
+        keeps_states: whether ``backward`` can give the gradient of every state of the cell, not
+            that of h alone.
     """
 
     keeps_states: ClassVar[bool] = True
@@ -63,9 +64,10 @@ class Network(ABC, Generic[W]):
         Args:
             batch: as in ``forward``.
             work: what ``forward`` returned.
-            d_final: d loss / d final state by what comes after these steps, each (layers, B, H); None: nothing.
-            d_others: to be filled with d loss / d state of the cell's states but h, each (layers, T, B, H), where it
-                ``keeps_states``; none: not wanted.
+            d_final: d loss / d final state by what comes after these steps, each (layers, B, H);
+                None: nothing.
+            d_others: to be filled with d loss / d state of the cell's states but h, each (layers,
+                T, B, H), where it ``keeps_states``; none: not wanted.
 
         Returns:
             these steps' share of the mean loss, and d loss / d initial state, each (layers, B, H).

@@ -15,8 +15,8 @@ def loss_and_gradient(
 ) -> np.floating[Any]:
     """Return the share in the mean loss of ``outputs`` (n, K), which becomes d loss / d outputs in place.
 
-    ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error; ``scored`` is the number of
-    rows that the mean is taken over, n and those of other chunks.
+    ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error;
+    ``scored`` is the number of rows that the mean is taken over, n and those of other chunks.
     """
     if loss == "cross_entropy":
         return _cross_entropy(outputs, targets, scored)

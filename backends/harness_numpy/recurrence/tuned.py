@@ -1,7 +1,8 @@
 """The cells of the harness, tuned in NumPy alone: every operation in place, on contiguous gates, few and large.
 
-Forwards the gates (T, G, B, H) are kept; backwards every factor that does not wait for a gradient is taken for a block
-of time steps that fits the second-level cache. The equations are those of ``harness.cells``; tests compare the two.
+Forwards the gates (T, G, B, H) are kept; backwards every factor that does not wait for a gradient
+is taken for a block of time steps that fits the second-level cache. The equations are those of
+``harness.cells``; tests compare the two.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class TunedRNN(Tuned):
 class TunedLSTM(Tuned):
     """Gates i f g o with sigmoid(z) = (1 + tanh(z / 2)) / 2, so that one tanh serves all four.
 
-    Back, with t = tanh(c'): d_c' += d_h * o * (1 - t^2), and d_z = d_c' * (g i(1-i), c f(1-f), i (1-g^2)) and
-    d_h * t o(1-o); d_c = d_c' * f.
+    Back, with t = tanh(c'): d_c' += d_h * o * (1 - t^2), and d_z = d_c' * (g i(1-i), c f(1-f), i
+    (1-g^2)) and d_h * t o(1-o); d_c = d_c' * f.
     """
 
     factors = 5
@@ -170,7 +171,8 @@ class TunedLSTM(Tuned):
 class TunedGRU(Tuned):
     """Gates r z n; all gradients are d_h times a factor, since nothing but h is carried.
 
-    Back: d_n = d_h (1-z)(1-n^2), d_z = d_h (h-n) z(1-z), d_r = d_n zh_n r(1-r); zh_n gets d_n r; d_h' = d_h z.
+    Back: d_n = d_h (1-z)(1-n^2), d_z = d_h (h-n) z(1-z), d_r = d_n zh_n r(1-r); zh_n gets d_n r;
+    d_h' = d_h z.
     """
 
     factors = 4

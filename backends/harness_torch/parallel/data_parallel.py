@@ -1,6 +1,7 @@
 """The trainer in the worker that trains on several devices: it splits batches, and has the ranks do the work.
 
-No torch import here: the worker's own process computes nothing, so that it can watch and time the ranks.
+No torch import here: the worker's own process computes nothing, so that it can watch and time the
+ranks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One rank of a data-parallel trainer, started as ``torchrun -m harness_torch.parallel.rank SOCKET KIND``.
 
-It makes replicas and does what the worker asks of it.
-It ends with the worker: when its socket closes, or, on Linux, by a signal of the kernel when torchrun has gone.
+It makes replicas and does what the worker asks of it. It ends with the worker: when its socket
+closes, or, on Linux, by a signal of the kernel when torchrun has gone.
 """
 
 from __future__ import annotations

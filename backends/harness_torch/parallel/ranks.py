@@ -1,6 +1,7 @@
 """The ranks as the worker sees them: torchrun starts them, a socket to each tells them what to do.
 
-They live as long as this process, and serve every data-parallel trainer that it makes. No torch import here.
+They live as long as this process, and serve every data-parallel trainer that it makes. No torch
+import here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Variant ``compiled``: a few time steps of any cell, forwards and backwards, as programs of ``torch.compile``.
 
-The whole loop cannot be compiled: the time to compile it grows with T, to minutes at T = 1000. A program of ``STEPS``
-time steps is as fast and is compiled once for all T; where T is no multiple, the first few steps get one of their own.
+The whole loop cannot be compiled: the time to compile it grows with T, to minutes at T = 1000. A
+program of ``STEPS`` time steps is as fast and is compiled once for all T; where T is no multiple,
+the first few steps get one of their own.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ def _program(
 ) -> Callable[..., Any]:  # noqa: ARG001 - a key
     """Return ``function`` for this cell and number of steps and sequences, compiled when it is first called.
 
-    It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per code object.
+    It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per
+    code object.
     """
     keep_programs_private()
     own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)

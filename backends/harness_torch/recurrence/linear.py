@@ -66,8 +66,9 @@ class SerialKernel(LinearKernel):
 class ScanKernel(LinearKernel):
     """The associative scan: pairs of time steps are composed, the half-long recurrence is solved the same way.
 
-    Work grows as T, the longest chain of operations as 2 log2 T (Blelloch 1990). There is no division, and no product
-    of decays is ever inverted, so it is as stable as the serial recurrence.
+    Work grows as T, the longest chain of operations as 2 log2 T (Blelloch 1990). There is no
+    division, and no product of decays is ever inverted, so it is as stable as the serial
+    recurrence.
     """
 
     def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ def native(
 ) -> tuple[Tensor, States]:
     """Run one layer over all time steps; arguments and result as ``harness_torch.recurrence.loop.loop``.
 
-    Differentiable in the initial and the final state. The probe is not added, only differentiated for. Every cell that
-    the kernel has is recurrent.
+    Differentiable in the initial and the final state. The probe is not added, only differentiated
+    for. Every cell that the kernel has is recurrent.
     """
     hidden, *final = cast(
         "tuple[Tensor, ...]", _Recurrence.apply(cell, zx, weight_hh, bias_hh, probe, *state)

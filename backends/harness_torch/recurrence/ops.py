@@ -9,7 +9,8 @@ from torch import Tensor
 
 from harness.contract import Dtype
 
-# Of products and activations, the carried state among them; weights, optimizer and loss are as ``array_dtype`` says.
+# Of products and activations, the carried state among them; weights, optimizer and loss are as
+# ``array_dtype`` says.
 DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
     "float64": torch.float64,

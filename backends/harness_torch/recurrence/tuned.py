@@ -1,9 +1,10 @@
 """Kernels of the well-known cells: few operations per time step, into buffers that stay.
 
-They rest on three facts of PyTorch on a CPU. ``tanh`` costs five times ``sigmoid``, so tanh(x) is taken as
-2 sigmoid(2x) - 1, the doubling of x folded into the weights beforehand (``fold``), with both biases folded into zx.
-``addmm_`` adds the recurrent product to zx where it lies, and the gates then overwrite it. And the derivatives of all
-gates are taken for all time steps at once before the reverse loop, which only scales them by d_h and d_c.
+They rest on three facts of PyTorch on a CPU. ``tanh`` costs five times ``sigmoid``, so tanh(x) is
+taken as 2 sigmoid(2x) - 1, the doubling of x folded into the weights beforehand (``fold``), with
+both biases folded into zx. ``addmm_`` adds the recurrent product to zx where it lies, and the gates
+then overwrite it. And the derivatives of all gates are taken for all time steps at once before the
+reverse loop, which only scales them by d_h and d_c.
 """
 
 from __future__ import annotations
@@ -202,7 +203,8 @@ class LSTMKernel(_Tuned):
 class GRUKernel(_Tuned):
     """The GRU; every derivative of a step is d_h' times a factor that needs no derivative.
 
-    In the reverse buffer the gates lie as (n of zh, r, z, n of zx): the first three belong to h, the last three to x.
+    In the reverse buffer the gates lie as (n of zh, r, z, n of zx): the first three belong to h,
+    the last three to x.
     """
 
     scales: ClassVar[tuple[float, ...]] = (1.0, 1.0, 2.0)

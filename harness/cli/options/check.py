@@ -51,8 +51,8 @@ def wanted_backends(
 ) -> list[Wanted]:
     """Return the backends with what was asked for of each.
 
-    ``variants`` are those of any backend, ``all`` among them; a name of the form BACKEND:VARIANT is about that
-    backend alone.
+    ``variants`` are those of any backend, ``all`` among them; a name of the form BACKEND:VARIANT is
+    about that backend alone.
 
     Raises:
         UnknownNameError: a backend has no such variant.

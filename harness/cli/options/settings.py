@@ -23,8 +23,8 @@ def settings_of(
     """Return the settings of every launch of these trials.
 
     Raises:
-        UsageError: options that exclude each other, that an interpreter's harness lacks, or that this machine cannot
-            honour (a dry run asks the machine nothing).
+        UsageError: options that exclude each other, that an interpreter's harness lacks, or that
+            this machine cannot honour (a dry run asks the machine nothing).
     """
     _refuse_unknown_to(interpreters, options)
     if options["isolation"] != "launch" and options["launches"] > 1:

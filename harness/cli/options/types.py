@@ -198,7 +198,8 @@ class Size(Written):
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
 
-    A value that is JSON (a number, true, false, null, a quoted text) is read as such, anything else as text.
+    A value that is JSON (a number, true, false, null, a quoted text) is read as such, anything else
+    as text.
     """
     settings: dict[str, dict[str, Any]] = {}
     for text in values:

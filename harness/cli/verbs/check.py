@@ -69,9 +69,9 @@ def command(
 ) -> int:
     """Prove that a backend computes the same function as the float64 reference, at every cell and variant.
 
-    Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and whether the
-    backend waits for its own work. Exit status 3 where a check fails, 2 where all pass but a variant or cell that was
-    named did not run, or nothing at all.
+    Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing,
+    determinism, and whether the backend waits for its own work. Exit status 3 where a check fails,
+    2 where all pass but a variant or cell that was named did not run, or nothing at all.
     """
     from harness.measure import REFERENCE_BACKEND
 
@@ -157,8 +157,8 @@ def _check(
 ) -> tuple[list[CheckResult], set[tuple[str, str]]]:
     """Run the checks, print those that fail and the sum, and return the results.
 
-    There is none of a variant that turned out to be missing, as one that cannot be built; such are returned beside,
-    with their cells.
+    There is none of a variant that turned out to be missing, as one that cannot be built; such are
+    returned beside, with their cells.
     """
     from harness.testing import run_check
 

@@ -56,8 +56,9 @@ NOTHING_TOLD = ("missing", "new", "not_comparable")
 def command(base: str, new: str, **options: Any) -> int:
     """Compare BASE with NEW: two stores, two runs of a store, or two engines or interpreters of one run.
 
-    A side is a store (PATH, its last run; PATH@3, run 3; PATH@all), a run of --store (3, last, last~1), an engine
-    (numpy, torch:fused), or, with --by, any value of that field. Exit: 4 on a regression, 5 where nothing compares.
+    A side is a store (PATH, its last run; PATH@3, run 3; PATH@all), a run of --store (3, last,
+    last~1), an engine (numpy, torch:fused), or, with --by, any value of that field. Exit: 4 on a
+    regression, 5 where nothing compares.
     """
     from harness_results.compare.environments import different_facts
     from harness_results.compare.gate import read_rule

@@ -65,8 +65,8 @@ LAUNCHES = (5, 10)  # of comparisons to come, for which the floor is told
 def command(blocked: tuple[str, ...], /, **options: Any) -> int:
     """Measure the limits and the noise floor of this machine, and say what makes it noisy.
 
-    Every engine runs the same trial as A and as B, in fresh processes, interleaved: what differs is noise. The floor is
-    kept in the store, where `harness compare` finds it.
+    Every engine runs the same trial as A and as B, in fresh processes, interleaved: what differs is
+    noise. The floor is kept in the store, where `harness compare` finds it.
     """
     from harness.plan.noise import same_trials
     from harness.plugins import load_plugins

@@ -29,8 +29,8 @@ from harness.contract.names import printable
 def command(store: str, target: str, output: Path, run: str | None) -> int:
     """Write the trials of a STORE as the files of TensorBoard or MLflow: curves, settings, figures, status.
 
-    There is one run for each trial that `harness report` shows. An earlier export of the same store to the same
-    folder is replaced; a folder that holds anything else is refused.
+    There is one run for each trial that `harness report` shows. An earlier export of the same store
+    to the same folder is replaced; a folder that holds anything else is refused.
 
     `harness store export` writes every launch as CSV, JSON Lines or Parquet.
     """

@@ -63,8 +63,9 @@ def command(
 ) -> int:
     """Show the trials of one store or several, each by the launches of the latest run that measured it.
 
-    A trial measured on several machines is shown once for each, with a label for the machine; one in several stores by
-    the latest. On a terminal long tables are cut, and say so: choose with -t, -c, -b, -T, or pipe the report.
+    A trial measured on several machines is shown once for each, with a label for the machine; one
+    in several stores by the latest. On a terminal long tables are cut, and say so: choose with -t,
+    -c, -b, -T, or pipe the report.
     """
     from harness.cli.output.pages import check_page, write_page
     from harness.cli.output.pictures import check_picture, write_picture

@@ -100,8 +100,9 @@ def command(
 ) -> int:
     """Train and measure recurrent networks: every combination of the comma lists given, or of a PLAN.toml.
 
-    What the store has of them is not measured again. Results go to stdout and to the store, progress to stderr. With no
-    option: an LSTM on real text, with NumPy. One launch shows how a network behaves; to compare speeds, take 5 or more.
+    What the store has of them is not measured again. Results go to stdout and to the store,
+    progress to stderr. With no option: an LSTM on real text, with NumPy. One launch shows how a
+    network behaves; to compare speeds, take 5 or more.
     """
     from harness.api import look
     from harness.cli.options.settings import settings_of

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def command(store: str, format_: str) -> int:
     """Say how far the sweeps are that measure into STORE: done, running, failed, left, and when they will end.
 
-    Where the process of one is gone, it says so, and how to go on; where there is none, how the last run ended.
+    Where the process of one is gone, it says so, and how to go on; where there is none, how the
+    last run ended.
     """
     from harness.contract.names import printable
     from harness_results.store.store import Store

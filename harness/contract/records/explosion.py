@@ -32,7 +32,8 @@ def norm_explodes(status: str, figures: Mapping[str, Any], curves: Mapping[str, 
 def flow_explodes(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool:
     """Say whether the gradient grows by more than 1 % per step back, before or after training.
 
-    Both the fitted factor and the first time step's norm must say so: a curve that falls and rises again is no growth.
+    Both the fitted factor and the first time step's norm must say so: a curve that falls and rises
+    again is no growth.
     """
     flows = _flows(curves)
     decays = [(flow.get("decay"), flow) for flow in flows] + [

@@ -1,8 +1,8 @@
 """Reads a stored record: every value has the kind that its readers expect.
 
-A store may hold a record of another version or of a broken plugin, or one that somebody edited. A figure or a detail of
-a wrong kind, or a number beyond any measurement, is left out here, and a flag of the record names it. Curves are
-checked by their readers.
+A store may hold a record of another version or of a broken plugin, or one that somebody edited. A
+figure or a detail of a wrong kind, or a number beyond any measurement, is left out here, and a flag
+of the record names it. Curves are checked by their readers.
 """
 
 from __future__ import annotations

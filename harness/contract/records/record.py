@@ -64,17 +64,18 @@ class Record:
         status: one of ``STATUSES``.
         reason: why it is not ``ok``; None where it is.
         figures: name (of ``FIGURE_COLUMNS``) -> value; missing names are unknown.
-        curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value per step, None
-            where not finite), ``evaluations`` (a list of ``Evaluation`` fields), ``gradient_flow`` (``initial`` and
-            ``final``, each with ``lags``, ``median``, ``low``, ``high``, per-layer medians), ``block_seconds`` and
-            ``block_steps``.
-        details: JSON-able facts that are not figures: task facts, over-fitting gap, samples of text, flags,
-            versions, effective threads, the tail of a failed worker's log, the checkpoint's path; ``interval``, the
-            kind of the throughput's interval, and ``launches``, how many fresh processes the figures come from (1
-            where it is missing).
+        curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value
+            per step, None where not finite), ``evaluations`` (a list of ``Evaluation`` fields),
+            ``gradient_flow`` (``initial`` and ``final``, each with ``lags``, ``median``, ``low``,
+            ``high``, per-layer medians), ``block_seconds`` and ``block_steps``.
+        details: JSON-able facts that are not figures: task facts, over-fitting gap, samples of
+            text, flags, versions, effective threads, the tail of a failed worker's log, the
+            checkpoint's path; ``interval``, the kind of the throughput's interval, and
+            ``launches``, how many fresh processes the figures come from (1 where it is missing).
         environment: the environment record of the worker ({} if it never came so far).
         environment_id: a hash of the environment's stable facts.
-        started_at: ISO 8601 in UTC; tells whether launches took turns, and never how long anything took.
+        started_at: ISO 8601 in UTC; tells whether launches took turns, and never how long anything
+            took.
         harness_version: the version of the harness.
     """
 

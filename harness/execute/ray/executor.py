@@ -1,6 +1,7 @@
 """The cluster executor: launches as tasks of a Ray cluster, each in a worker process of our own on some node.
 
-The store is not touched here; records and weights come back to this process, which alone keeps them.
+The store is not touched here; records and weights come back to this process, which alone keeps
+them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class RayExecutor:
     """Runs launches on a Ray cluster.
 
     Attributes:
-        address: HOST:PORT of the head node; ``auto``: $RAY_ADDRESS or this machine's; ``local``: start one here.
+        address: HOST:PORT of the head node; ``auto``: $RAY_ADDRESS or this machine's; ``local``:
+            start one here.
         wishes: what every launch needs of a node beside processors and a card.
     """
 
@@ -45,7 +47,8 @@ class RayExecutor:
         Args:
             trials: one entry per launch.
             settings: limits and directories (which exist here; nodes need none).
-            on_event: told the start and the end of each launch; what lies between stays on the node.
+            on_event: told the start and the end of each launch; what lies between stays on the
+                node.
             stop: where a signal handler asks to stop.
             plugins: as loaded here; those that are blocked are blocked on the nodes.
 

@@ -1,6 +1,7 @@
 """What runs on a node of a cluster: one launch in a worker process of our own. JSON comes in, JSON and weights go out.
 
-Never in the process that Ray lends us: that one is reused, and its libraries have their threads set already.
+Never in the process that Ray lends us: that one is reused, and its libraries have their threads set
+already.
 """
 
 from __future__ import annotations

@@ -57,9 +57,9 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
 def environment_id(record: dict[str, Any]) -> str:
     """Return twelve hexadecimal digits that two records share if machine, cards, system and Python are the same.
 
-    Library and driver versions, variables and the commit stay out, so that these may be compared on one machine; so
-    does whatever changes by itself (frequency, load, free memory) or from run to run (the processors that a process may
-    use).
+    Library and driver versions, variables and the commit stay out, so that these may be compared on
+    one machine; so does whatever changes by itself (frequency, load, free memory) or from run to
+    run (the processors that a process may use).
     """
     stable = json.dumps(stable_facts(record), sort_keys=True)
     return hashlib.sha256(stable.encode()).hexdigest()[:12]

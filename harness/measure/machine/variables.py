@@ -1,6 +1,7 @@
 """Which environment variables of a process may change what an engine computes, or how fast.
 
-They are recognised by prefix, so that a variable that is new to an engine is recorded without a change here.
+They are recognised by prefix, so that a variable that is new to an engine is recorded without a
+change here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Collection
 from fnmatch import fnmatchcase
 
-# Threads, BLAS and allocators; NumPy and Numba; PyTorch and oneDNN; JAX and XLA; peers; accelerators.
+# Threads, BLAS and allocators; NumPy and Numba; PyTorch and oneDNN; JAX and XLA; peers;
+# accelerators.
 PREFIXES = (
     "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "GOTO_", "BLIS_", "MKL_", "NUMEXPR_", "VECLIB_",
     "MALLOC_", "MIMALLOC_", "TCMALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "LD_LIBRARY_PATH", "DYLD_",
@@ -29,7 +31,8 @@ NAMES = (
     "PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONTRACEMALLOC",
     "PYTHON_CPU_COUNT", "PYTHON_GIL", "PYTHON_JIT",
 )  # fmt: skip
-# Caches and logs. They are recorded, but two records that differ in them alone measured the same thing.
+# Caches and logs. They are recorded, but two records that differ in them alone measured the same
+# thing.
 NEUTRAL = (
     "*_CACHE_DIR", "*_CACHE_PATH", "*_CACHE_MAXSIZE", "*_LOG_LEVEL", "*_LOG_COMPILES",
     "JAX_COMPILATION_CACHE_*", "JAX_ENABLE_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE_*", "JAX_TRACEBACK_FILTERING",

@@ -52,8 +52,9 @@ def checked_placement(trainer: Trainer, trial: Trial, label: str) -> Mapping[str
     """Return where the engine's last result lies and how exact its products are; {} where it cannot tell.
 
     Raises:
-        PluginError: it is another device or dtype than the trial's (a silent fall to the CPU, a wider float), or
-            another number of devices, or their number is not told where several were asked for.
+        PluginError: it is another device or dtype than the trial's (a silent fall to the CPU, a
+            wider float), or another number of devices, or their number is not told where several
+            were asked for.
     """
     placement = checked_placement_fields(trainer, label)
     used = 1 if placement is None else placement.devices
@@ -78,7 +79,8 @@ def checked_ranks(trainer: Trainer, trial: Trial, label: str) -> tuple[Rank, ...
     """Return the ranks of a data-parallel trainer; () where one process does all the work.
 
     Raises:
-        PluginError: they are not as many as the devices, or one uses another number of threads than the trial's.
+        PluginError: they are not as many as the devices, or one uses another number of threads than
+            the trial's.
     """
     ranks = checked_rank_fields(trainer, label)
     if ranks and len(ranks) != trial.devices:

@@ -42,10 +42,11 @@ _proven_small: dict[int, Cell] = {}
 def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
     """Hold the cell's gradient against finite differences of its ``step``, once in a process for each shape.
 
-    In float64: every element of a small shape, and random directions at ``hidden`` and ``batch``, with moderate and
-    saturated gates, and with states of zero, as at the start of a sequence. In float32 the cell must agree with itself
-    in float64. The results of a sequence must not depend on the other sequences of its batch, nor on earlier calls. The
-    gradient must be in proportion to the gradient of the new state, however small or large that is.
+    In float64: every element of a small shape, and random directions at ``hidden`` and ``batch``,
+    with moderate and saturated gates, and with states of zero, as at the start of a sequence. In
+    float32 the cell must agree with itself in float64. The results of a sequence must not depend on
+    the other sequences of its batch, nor on earlier calls. The gradient must be in proportion to
+    the gradient of the new state, however small or large that is.
 
     Args:
         cell: what a trial runs.
@@ -55,7 +56,8 @@ def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
 
     Raises:
         ParityError: the gradient is not that of ``step``.
-        PluginError: an error of the cell's own, or a result of another shape or dtype than the contract asks for.
+        PluginError: an error of the cell's own, or a result of another shape or dtype than the
+            contract asks for.
     """
     key = (id(cell), hidden, batch)
     if key in _proven:
@@ -137,7 +139,8 @@ class _Proof:
     def at_a_small_shape(self) -> None:
         """Difference along every element, one level of saturation per sequence; then compare float32 with float64.
 
-        Two more sequences are as at the start: the first has states of zero, the second has zeros everywhere.
+        Two more sequences are as at the start: the first has states of zero, the second has zeros
+        everywhere.
         """
         function = self.function
         arguments = [
@@ -192,7 +195,8 @@ class _Proof:
     ) -> None:
         """Raise unless cotangents times a factor give the gradients times that factor.
 
-        The cotangents of training are often far smaller than the random ones here, and larger if the network explodes.
+        The cotangents of training are often far smaller than the random ones here, and larger if
+        the network explodes.
         """
         for factor in (1 / FAR, FAR):
             scaled = self.function.gradient(

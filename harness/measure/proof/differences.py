@@ -47,7 +47,8 @@ def differences(
             right = np.tensordot(FORWARD, at[len(FORWARD) + 1 :] - middle, 1) / step * cotangent
             left = np.tensordot(-FORWARD, at[: len(FORWARD)][::-1] - middle, 1) / step * cotangent
             moved = np.abs(cotangent) * np.maximum(np.abs(middle), largest) / step
-            # What stays may hide a small change, and 1 - h * h is off by an epsilon, however flat tanh is there.
+            # What stays may hide a small change, and 1 - h * h is off by an epsilon, however flat
+            # tanh is there.
             still = np.abs(cotangent) * np.maximum(np.abs(middle) / step, largest)
         low += np.minimum(left, right).sum(axis=-1)
         high += np.maximum(left, right).sum(axis=-1)

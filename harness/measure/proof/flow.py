@@ -23,8 +23,9 @@ Series = NDArray[np.float64]
 class Flow:
     """||dL/ds_t|| against the lag, s_t the whole state, L the loss at each sequence's last scored position only.
 
-    The whole state is every state of the cell in every layer (h and c of an lstm). Each is a variable of its own, as in
-    ``Gradients.states``, so that the norm is that of the loss's gradient by all that the network carries on.
+    The whole state is every state of the cell in every layer (h and c of an lstm). Each is a
+    variable of its own, as in ``Gradients.states``, so that the norm is that of the loss's gradient
+    by all that the network carries on.
 
     Attributes:
         lags: (n,) 0, 1, ...: (that sequence's last scored position) - t.
@@ -32,12 +33,14 @@ class Flow:
         low: (n,) the lower quartile.
         high: (n,) the upper quartile.
         layers: (layers, n) the median of each layer's norm, over its states.
-        states: by name, (n,) the median of each state's norm, over all layers; empty for a cell with one state.
-        horizon: the first lag at which ``median`` is below 1 % of its value at lag 0; n where it never is; None where
-            the value at lag 0 is zero or not finite.
+        states: by name, (n,) the median of each state's norm, over all layers; empty for a cell
+            with one state.
+        horizon: the first lag at which ``median`` is below 1 % of its value at lag 0; n where it
+            never is; None where the value at lag 0 is zero or not finite.
         censored: the median never fell below: the true horizon is at least n.
-        decay: factor per step, by least squares on the logarithm of the median where it is positive, finite and above
-            the noise floor; below 1 vanishing, above 1 exploding; None with fewer than two such lags.
+        decay: factor per step, by least squares on the logarithm of the median where it is
+            positive, finite and above the noise floor; below 1 vanishing, above 1 exploding; None
+            with fewer than two such lags.
     """
 
     lags: NDArray[np.int64]
@@ -87,7 +90,8 @@ def measure_flow(
         trainer: at these weights.
         batch: all its loss but that at each sequence's last scored position is left out.
         names: of the cell's states; none: they are numbered.
-        others: completes the gradients of a trainer that gives that of h alone; None: they stay incomplete.
+        others: completes the gradients of a trainer that gives that of h alone; None: they stay
+            incomplete.
 
     Raises:
         PluginError: there is not one gradient for each state, in the shape of that of h.
@@ -153,7 +157,8 @@ def _together(norms: Sequence[Series] | Series) -> Series:
 def _norms(hidden: Array) -> Series:
     """Return (layers, T, B) L2 norms of (layers, T, B, H), squared in float64 so that nothing under- or overflows.
 
-    A norm that is not a number becomes infinite, so that NaN can mark the lags that a sequence does not have.
+    A norm that is not a number becomes infinite, so that NaN can mark the lags that a sequence does
+    not have.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt(np.einsum("ltbh,ltbh->ltb", hidden, hidden, dtype=np.float64))

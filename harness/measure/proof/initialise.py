@@ -32,14 +32,16 @@ def initial_parameters(
         model: whose parameters.
         seed: the model seed; tensor NAME is drawn from the stream ``("model", NAME)``.
         scheme: ``torch``: U(-1/sqrt(H), 1/sqrt(H)) for every tensor, as ``torch.nn`` does;
-            ``glorot``: per gate, Glorot-uniform input weights and orthogonal recurrent weights, Glorot-uniform readout,
-            zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
-            ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights and readout, zero
-            biases (IRNN: Le, Jaitly & Hinton 2015).
-        forget_bias: sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1); with the other sign for a gate
-            that keeps the state when it is near 0, so that a larger number always means a longer memory.
-        chrono: T_max, the longest dependency expected: the memory gate's bias is log U(1, T_max - 1) and a separate
-            input gate's is minus that (Tallec & Ollivier 2018); the sign as for ``forget_bias``.
+            ``glorot``: per gate, Glorot-uniform input weights and orthogonal recurrent weights,
+            Glorot-uniform readout, zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
+            ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights
+            and readout, zero biases (IRNN: Le, Jaitly & Hinton 2015).
+        forget_bias: sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1); with the
+            other sign for a gate that keeps the state when it is near 0, so that a larger number
+            always means a longer memory.
+        chrono: T_max, the longest dependency expected: the memory gate's bias is log U(1, T_max -
+            1) and a separate input gate's is minus that (Tallec & Ollivier 2018); the sign as for
+            ``forget_bias``.
 
     Raises:
         UnsupportedError: the cell has no memory gate to set.

@@ -1,6 +1,7 @@
 """The proof that goes with every speed figure: loss and every gradient agree with the float64 reference.
 
-Those of ``gradients()`` and those of ``train_step()``, which is what the clock times: an engine may compute them apart.
+Those of ``gradients()`` and those of ``train_step()``, which is what the clock times: an engine may
+compute them apart.
 """
 
 from __future__ import annotations
@@ -36,16 +37,18 @@ from harness.plugins.validation import check_step
 
 SEQUENCES = 4
 ROUNDING_FACTOR = 10.0  # times what rounding weights and inputs alone does to the reference
-# In bfloat16 ten times rounding is more than the gradient itself over long sequences, and would prove nothing; honest
-# engines were measured at up to 0.15.
+# In bfloat16 ten times rounding is more than the gradient itself over long sequences, and would
+# prove nothing; honest engines were measured at up to 0.15.
 LARGEST_TOLERANCE = 0.25
-# Never an error. An engine may sum over time one step after the other: where most steps look alike (the blanks of
-# ``copy``), honest float32 was measured at up to 0.41 epsilons per time step, T = 200..3000.
+# Never an error. An engine may sum over time one step after the other: where most steps look alike
+# (the blanks of ``copy``), honest float32 was measured at up to 0.41 epsilons per time step, T =
+# 200..3000.
 FLOOR_EPSILONS = 64.0
 FLOOR_EPSILONS_PER_STEP = 1.0
-# Of the norm only, times the fourth root of the number of parameters n: a sum in blocks of sqrt(n) adds sqrt(n) numbers
-# twice, one after the other, and roundings add up as the square root of their number. For n = 10 million it allows 56
-# epsilons; one float32 sum was off by 1,500 to 3,000, since small squares are lost beside a large sum.
+# Of the norm only, times the fourth root of the number of parameters n: a sum in blocks of sqrt(n)
+# adds sqrt(n) numbers twice, one after the other, and roundings add up as the square root of their
+# number. For n = 10 million it allows 56 epsilons; one float32 sum was off by 1,500 to 3,000, since
+# small squares are lost beside a large sum.
 FLOOR_EPSILONS_OF_NORM = 1.0
 STEP = Optimizer(
     "sgd", learning_rate=2.0**30
@@ -65,8 +68,8 @@ class Parity:
     Attributes:
         error: max |a - b| / scale of the worst tensor (furthest beyond, or nearest to, its tolerance).
         tolerance: of that tensor.
-        tensor: its name: a parameter's, ``loss``, ``hidden`` or ``gradient_norm``; with `` (train_step)`` where that
-            gave it.
+        tensor: its name: a parameter's, ``loss``, ``hidden`` or ``gradient_norm``; with ``
+            (train_step)`` where that gave it.
         passed: every tensor's error is within its tolerance.
         errors: by tensor; infinite where a value is not finite.
         tolerances: by tensor.
@@ -101,20 +104,23 @@ def measure_parity(
 
     There are four of them, or as many more as can be split evenly over the execution's devices.
 
-    The reference gets weights and inputs already rounded to the trial's dtype, so that only the arithmetic differs. A
-    tensor's tolerance is ten times what a change of every weight and input by half an epsilon of that dtype, the most
-    that rounding can do, does to the reference itself, plus a floor of 64 epsilons and one per time step; but no more
-    than a quarter of the tensor's largest element, whatever the format. The norm's floor grows with the number of
-    parameters, as the rounding of a sum in blocks does.
+    The reference gets weights and inputs already rounded to the trial's dtype, so that only the
+    arithmetic differs. A tensor's tolerance is ten times what a change of every weight and input by
+    half an epsilon of that dtype, the most that rounding can do, does to the reference itself, plus
+    a floor of 64 epsilons and one per time step; but no more than a quarter of the tensor's largest
+    element, whatever the format. The norm's floor grows with the number of parameters, as the
+    rounding of a sum in blocks does.
 
-    The gradients of ``train_step`` are read off the weights before and after one step of plain gradient descent.
+    The gradients of ``train_step`` are read off the weights before and after one step of plain
+    gradient descent.
 
     Args:
         backend: to be judged.
         reference: its default variant runs in float64 on ``cpu``.
         model: the function.
         parameters: float64 weights.
-        batch: of the trial's length; at least one of its first four sequences has a scored position.
+        batch: of the trial's length; at least one of its first four sequences has a scored
+            position.
         execution: of the trial.
 
     Raises:
@@ -215,7 +221,8 @@ def _candidate_distances(
 ) -> dict[str, float]:
     """Return how far from ``exact`` the tensors of ``gradients`` and of ``train_step`` are.
 
-    ``outputs`` is left to the first evaluation, which checks it and needs no shape of its own to be compiled.
+    ``outputs`` is left to the first evaluation, which checks it and needs no shape of its own to be
+    compiled.
     """
     trainer = backend.trainer(replace(model, dropout=0.0), STEP, start.parameters, execution)
     batch = trainer.put(start.batch)

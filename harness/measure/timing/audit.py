@@ -1,9 +1,10 @@
 """The audit of a speed: was all work of the timed blocks done inside them?
 
-After training, the engine trains one more block. Then each method that is called around training is called twice. If
-the first call takes longer than the second one, it paid for work that the block still owed. The same steps are then
-done one at a time: each must move the weights, and both ways must end at about the same weights. A busy machine can
-look like work that is owed. A finding therefore counts only if it comes back in each of several rounds.
+After training, the engine trains one more block. Then each method that is called around training is
+called twice. If the first call takes longer than the second one, it paid for work that the block
+still owed. The same steps are then done one at a time: each must move the weights, and both ways
+must end at about the same weights. A busy machine can look like work that is owed. A finding
+therefore counts only if it comes back in each of several rounds.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Claim:
         steps: in the steady blocks.
         seconds: inside these blocks.
         blocks: their number.
-        beside_seconds: spent in the trainer between them: copying batches, and questions after each block.
+        beside_seconds: spent in the trainer between them: copying batches, and questions after each
+            block.
     """
 
     steps: int
@@ -62,7 +64,8 @@ class Auditor:
     """Holds a trainer against its own speed.
 
     Attributes:
-        trainer: at its trained weights; they are loaded again at the end, and its optimizer starts afresh.
+        trainer: at its trained weights; they are loaded again at the end, and its optimizer starts
+            afresh.
         rule: its optimizer.
         clock: times the calls.
         label: the backend's.
@@ -202,8 +205,9 @@ class Auditor:
 def must_move(rule: Optimizer, update: int, step: Step, weights: Parameters) -> bool:
     """Say whether update number ``update`` surely changes a weight in its own dtype.
 
-    With plain gradient descent it does if the whole update is larger than one rounding of all weights together. The
-    other rules change every weight by about the learning rate, unless its gradient is as small as epsilon.
+    With plain gradient descent it does if the whole update is larger than one rounding of all
+    weights together. The other rules change every weight by about the learning rate, unless its
+    gradient is as small as epsilon.
     """
     rate, count = rule.learning_rate_at(update), sum(array.size for array in weights.values())
     norm = min(limit for limit in (step.norm, rule.clip_norm, rule.clip_value) if limit is not None)

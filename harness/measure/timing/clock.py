@@ -1,6 +1,7 @@
 """The only place that times anything: blocks of training steps, and warm-up.
 
-A block ends when the backend says that it is idle *and* all scalars of all of its steps have been fetched and let go.
+A block ends when the backend says that it is idle *and* all scalars of all of its steps have been
+fetched and let go.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ class MonotonicClock:
 class Stopwatch:
     """Seconds since it was made, less those in which a thread of this process was ready to run and had no processor.
 
-    Of several threads the one that waited longest counts: threads that keep each other waiting do work all the time.
-    For what a busy machine must not be blamed on an engine, not for speeds. A clock that a test drives has no such
-    seconds.
+    Of several threads the one that waited longest counts: threads that keep each other waiting do
+    work all the time. For what a busy machine must not be blamed on an engine, not for speeds. A
+    clock that a test drives has no such seconds.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -109,7 +110,8 @@ def time_steps(
 ) -> tuple[list[Step], float]:
     """Train on batches that are on the device already; return the steps and the seconds until all work was done.
 
-    The second wait is for engines that work on what the fetch asked for, or that wait only at every other call.
+    The second wait is for engines that work on what the fetch asked for, or that wait only at every
+    other call.
     """
     start = clock.now()
     results = [trainer.train_step(batch) for batch in batches]

@@ -1,7 +1,7 @@
 """What an engine could reach on this machine: the rate of large matrix products, and of the chain that is serial.
 
-A limit is a maximum: of several repeats the fastest counts, since anything else on the machine can only slow one down.
-The rates of trials themselves are means over all steady blocks, never the best.
+A limit is a maximum: of several repeats the fastest counts, since anything else on the machine can
+only slow one down. The rates of trials themselves are means over all steady blocks, never the best.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Limits:
 
     Attributes:
         peak_flops_per_second: of large square products.
-        chain_seconds: of one forward (B, H) x (H, G*H) and one backward (B, G*H) x (G*H, H) product, in a chain; None
-            also for a cell that is not recurrent and needs no such chain.
+        chain_seconds: of one forward (B, H) x (H, G*H) and one backward (B, G*H) x (G*H, H)
+            product, in a chain; None also for a cell that is not recurrent and needs no such chain.
         reason: why something is unknown.
     """
 
@@ -55,7 +55,8 @@ class LimitMeter:
         execution: device and dtype.
         threads: in use.
         clock: times the products.
-        known: name -> seconds of a round that this environment's store holds already; it is not measured again.
+        known: name -> seconds of a round that this environment's store holds already; it is not
+            measured again.
     """
 
     backend: Backend
@@ -115,9 +116,10 @@ def limit_figures(
 ) -> dict[str, Figure]:
     """Return ``fraction_of_peak`` and ``fraction_of_serial_limit`` of a training step.
 
-    The serial limit of a step is ``layers * time_steps * chain_seconds`` for the products that must follow one another,
-    and the rest of its products at the peak. A fraction above 1 is possible: a kernel that keeps the weights in cache
-    from one time step to the next beats the chain of separate products.
+    The serial limit of a step is ``layers * time_steps * chain_seconds`` for the products that must
+    follow one another, and the rest of its products at the peak. A fraction above 1 is possible: a
+    kernel that keeps the weights in cache from one time step to the next beats the chain of
+    separate products.
 
     Args:
         limits: as measured.

@@ -22,8 +22,9 @@ def resident_bytes() -> int:
 class PeakMemory:
     """The peak of this process, above what it held after imports, while the meter runs.
 
-    On Linux the kernel's high-water mark is reset at ``start``, so that what came before (parity, evaluations) does not
-    count. Where it cannot be reset, the peak is known only if it rose meanwhile: else it is that of something else.
+    On Linux the kernel's high-water mark is reset at ``start``, so that what came before (parity,
+    evaluations) does not count. Where it cannot be reset, the peak is known only if it rose
+    meanwhile: else it is that of something else.
     """
 
     def __init__(self) -> None:
@@ -55,8 +56,8 @@ class PeakMemory:
 def release_unused() -> None:
     """Give the kernel back what is free but still held, so that what came before does not count as training's memory.
 
-    Without it the buffers of parity and gradient flow stay in the C library's heap (glibc): measured at half as much
-    again as the training itself needs.
+    Without it the buffers of parity and gradient flow stay in the C library's heap (glibc):
+    measured at half as much again as the training itself needs.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

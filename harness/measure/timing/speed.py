@@ -22,9 +22,9 @@ def training_flops_per_token(model: Model) -> int:
 
     Matrix products only, a multiplication and an addition each counted, forward and twice that backward::
 
-        sum over layers of 6 G H^2, again 6 G H^2 for each layer above the first (its input product), 6 H K (readout),
-        and 4 G H D for real inputs (no gradient of the input is needed); a token's gather counts as nothing.
-        A cell that is not recurrent lacks the first sum.
+        sum over layers of 6 G H^2, again 6 G H^2 for each layer above the first (its input
+        product), 6 H K (readout), and 4 G H D for real inputs (no gradient of the input is needed);
+        a token's gather counts as nothing. A cell that is not recurrent lacks the first sum.
     """
     square = 6 * len(model.cell.gates) * model.hidden**2
     first = (
@@ -54,8 +54,9 @@ def speed_figures(pace: Pace, flops_per_token: int) -> dict[str, Figure]:
 def rate_interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
     """Return the 95 % interval of all tokens over all seconds, a ratio estimator; None of fewer than 6 blocks.
 
-    Its variance is the usual linearised one, with the deviations e = tokens - rate * seconds of the blocks; the
-    interval is Student's, symmetric on the logarithm, so that it holds the rate and stays positive.
+    Its variance is the usual linearised one, with the deviations e = tokens - rate * seconds of the
+    blocks; the interval is Student's, symmetric on the logarithm, so that it holds the rate and
+    stays positive.
     """
     n, seconds = len(blocks), math.fsum(block.seconds for block in blocks)
     if n < FEWEST_BLOCKS or seconds <= 0:

@@ -13,7 +13,8 @@ from harness.testing.backend.grid import trained_gradients
 from harness.testing.bench import DEEP, LONG, SGD, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
-# Chunks that do not divide T, and one longer than the batch; ``auto`` keeps everything at lengths as short as these.
+# Chunks that do not divide T, and one longer than the batch; ``auto`` keeps everything at lengths
+# as short as these.
 CHUNKS: tuple[tuple[Case, Checkpoint], ...] = ((DEEP, 3), (LONG, 10), (DEEP, 100))
 DROPPED = replace(DEEP, dropout=0.5)
 DIFFERENCE = 1e-6
@@ -66,8 +67,8 @@ def _agree(
 def dropout_is_repeated_when_a_chunk_is_run_again(bench: Bench) -> None:
     """The gradient of a training step with dropout is that of the loss it reports, with the masks that it drew.
 
-    Two trainers of one dropout seed draw the same masks: the difference of their losses along a direction is the
-    gradient's.
+    Two trainers of one dropout seed draw the same masks: the difference of their losses along a
+    direction is the gradient's.
     """
     _needs_checkpoints(bench)
     if bench.dtype != "float64":

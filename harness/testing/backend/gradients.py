@@ -16,7 +16,8 @@ from harness.testing.equations import Nudge, run_equations
 STEP = (
     1e-6  # of a central difference: truncation about 1e-12, rounding about 1e-10 of a loss near 1
 )
-# exp(1000) overflows in float64; in float32 exp(100) does, and sums of 1000 and less have few digits left.
+# exp(1000) overflows in float64; in float32 exp(100) does, and sums of 1000 and less have few
+# digits left.
 SATURATED: dict[Dtype, tuple[float, ...]] = {
     "float64": (-1000.0, -100.0, -20.0, 20.0, 100.0, 1000.0),
     "float32": (-100.0, -20.0, 20.0, 100.0),

@@ -70,7 +70,8 @@ def product(dtypes: Sequence[Dtype]) -> list[Point]:
 def cover(dtypes: Sequence[Dtype]) -> list[Point]:
     """Return a few points in which every value of each axis meets every value of each other axis.
 
-    Chosen greedily: the point that adds most new pairs, of equals the one with the least work, of these the first.
+    Chosen greedily: the point that adds most new pairs, of equals the one with the least work, of
+    these the first.
     """
     left, chosen = product(dtypes), list[Point]()
     missing = {pair for point in left for pair in point.pairs()}
@@ -84,14 +85,16 @@ def cover(dtypes: Sequence[Dtype]) -> list[Point]:
 def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
     """Yield one check per point of the grid, for one variant and cell.
 
-    A mask is data: a masked batch takes the trainer of the unmasked one, and what a backend has compiled for it.
+    A mask is data: a masked batch takes the trainer of the unmasked one, and what a backend has
+    compiled for it.
     """
     points: Mapping[Grid, Callable[[Sequence[Dtype]], list[Point]]] = {
         "cover": cover,
         "full": product,
     }
     dtypes = bench.offered_dtypes
-    # From a point to its masked twin there are two inputs and the dtypes; in ``cover`` there are no twins.
+    # From a point to its masked twin there are two inputs and the dtypes; in ``cover`` there are no
+    # twins.
     kept = 2 * len(dtypes) if grid == "full" else 0
     trainer_of = lru_cache(kept)(partial(stepping_trainer, bench))
     for point in points[grid](dtypes) if grid in points else ():

@@ -64,7 +64,8 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     honesty.synchronize_waits_for_the_work,
     honesty.a_block_of_steps_takes_as_long_as_it_says,
 )
-# What holds a variant against the cell's equations themselves, and so cannot be asked of one that deviates from them.
+# What holds a variant against the cell's equations themselves, and so cannot be asked of one that
+# deviates from them.
 EQUATIONS = {
     gradients.loss_and_outputs_follow_the_equations,
     gradients.hidden_gradients_equal_finite_differences,
@@ -94,9 +95,10 @@ def checks_for_backend(
         variants: only these; None means all.
         device: the device to run on; None means the backend's first.
         dtypes: only these.
-        lengths: only these of the time steps 1, 7, 64 and 100 at which gradients are compared; None means all.
-        grid: the shapes at which every tensor is compared in every dtype: ``cover`` takes a dozen in which all pairs of
-            values meet, ``full`` all of them, ``none`` none.
+        lengths: only these of the time steps 1, 7, 64 and 100 at which gradients are compared; None
+            means all.
+        grid: the shapes at which every tensor is compared in every dtype: ``cover`` takes a dozen
+            in which all pairs of values meet, ``full`` all of them, ``none`` none.
 
     Raises:
         BrokenAnswerError: the backend fails to answer which variants and devices it has.

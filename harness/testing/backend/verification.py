@@ -196,8 +196,9 @@ def results_lie_where_they_were_asked_for(bench: Bench) -> None:
 def synchronize_waits_for_the_work(bench: Bench) -> None:
     """After ``synchronize()`` the loss and the parameters are there: fetching them takes no share of the step's time.
 
-    The time of ``train_step`` and ``synchronize`` is compared with the time that the first fetch then takes. Medians
-    of repeated steps decide, and only a verdict that comes three times in a row fails: a busy machine cannot cause it.
+    The time of ``train_step`` and ``synchronize`` is compared with the time that the first fetch
+    then takes. Medians of repeated steps decide, and only a verdict that comes three times in a row
+    fails: a busy machine cannot cause it.
     """
     trainer, batch = _enough_work(bench)
     verdicts = []

@@ -23,10 +23,12 @@ class Rows:
     """The rows of one chart.
 
     Attributes:
-        values: the rows; each has ``part``, ``task``, ``cell``, ``backend``, ``engine``, ``length`` (None where it has
-            none), ``network``, ``series`` (a line's number), ``panel``, its ``order``, and ``level``, 1 for panels
-            to draw first. References, such as a baseline, belong to no engine, or to no cell: None.
-        engines: every engine of the records, drawn or not, so that each looks the same in every chart.
+        values: the rows; each has ``part``, ``task``, ``cell``, ``backend``, ``engine``, ``length``
+            (None where it has none), ``network``, ``series`` (a line's number), ``panel``, its
+            ``order``, and ``level``, 1 for panels to draw first. References, such as a baseline,
+            belong to no engine, or to no cell: None.
+        engines: every engine of the records, drawn or not, so that each looks the same in every
+            chart.
         cells: every cell, likewise.
         note: what was left out; None where nothing was.
         thinned: the part of the note that is about lines and curves, and not about panels.
@@ -80,8 +82,8 @@ def in_turns(
 ) -> tuple[list[T], int, str | None]:
     """Return as many curves as there is room for, the points of each, and a note where that is not all.
 
-    Every group gets its first curve before any gets its second; where there is no room for that, groups are chosen
-    evenly.
+    Every group gets its first curve before any gets its second; where there is no room for that,
+    groups are chosen evenly.
     """
     points = min(MOST_POINTS, max(FEWEST_POINTS, MOST_ROWS // max(1, len(curves))))
     most, seen = MOST_ROWS // points, Counter[Hashable]()

@@ -51,7 +51,8 @@ class Looks:
     Attributes:
         rows: of the chart.
         field: ``engine`` or ``cell``.
-        symbol: what the legend shows beside the colour: ``shape`` where there are points, else ``dash``.
+        symbol: what the legend shows beside the colour: ``shape`` where there are points, else
+            ``dash``.
     """
 
     rows: Rows
@@ -148,7 +149,8 @@ def against_length(
         look: of engines or cells.
         y: the vertical axis.
         tips: the tooltips of the points.
-        filled: an expression that holds of the points to fill; the others are hollow. None: all are filled.
+        filled: an expression that holds of the points to fill; the others are hollow. None: all are
+            filled.
     """
     x, measured = length(rows), part("measured")
     whole = measured.transform_filter(filled) if filled else measured

@@ -34,10 +34,11 @@ class Row:
         verdict: one of ``VERDICTS``.
         base: the combined record, None where the trial is missing.
         new: the same of the other side.
-        effect: of the throughput, None where nothing was compared, as where both sides are the same launches.
+        effect: of the throughput, None where nothing was compared, as where both sides are the same
+            launches.
         floor: the noise floor that the verdict went by.
-        drift: of the machine, by which the interval is widened, since the launches of the two sides took no turns;
-            None: they did, or there is no interval.
+        drift: of the machine, by which the interval is widened, since the launches of the two sides
+            took no turns; None: they did, or there is no interval.
         reason: why nothing can be told, what fails, or that both sides are the same launches.
         regressions: which rules it breaks; empty: none.
         unchecked: which rules ask for a figure that ``base`` lacks, where both sides ended well.

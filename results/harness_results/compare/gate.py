@@ -54,7 +54,8 @@ class Rule:
     def broken(self, base: Record, new: Record, *, slower: bool) -> bool:
         """Say whether ``new`` is worse than allowed; a throughput only where the launches prove it (``slower``).
 
-        A figure that was known and is no longer (a task no longer solved, a loss not finite) breaks the rule.
+        A figure that was known and is no longer (a task no longer solved, a loss not finite) breaks
+        the rule.
         """
         name = self.figure
         before, after = base.figures.get(name), new.figures.get(name)

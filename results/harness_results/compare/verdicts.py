@@ -72,7 +72,8 @@ def compare(
         new: every launch of the other.
         key: what two records must share to be compared.
         floors: engine (``backend:variant``) -> noise floor; ``"*"`` stands for all others.
-        drift: of the machine between the two sides, which counts where the launches of a trial took no turns.
+        drift: of the machine between the two sides, which counts where the launches of a trial took
+            no turns.
         rules: what fails besides a missing trial and a new failure; none: every ``slower``.
         allowed: verdicts that do not count as regressions.
         fail_on_doubt: whether ``cannot_tell`` counts as a regression.

@@ -1,6 +1,7 @@
 """Targets of ``harness export``: one module each, loaded when it is asked for, that writes a store's trials as files.
 
-A further target is a module here with a class ``Exporter`` of the contract in ``contract.py``, and its name in TARGETS.
+A further target is a module here with a class ``Exporter`` of the contract in ``contract.py``, and
+its name in TARGETS.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ class Series:
     """A curve of a trial.
 
     Attributes:
-        name: ``curves/loss``, ``gradient_flow/final/median``: ASCII letters, digits, ``.``, ``_``, ``-`` and ``/``.
+        name: ``curves/loss``, ``gradient_flow/final/median``: ASCII letters, digits, ``.``, ``_``,
+            ``-`` and ``/``.
         steps: (n,) training steps, or lags, or launches.
         values: (n,) finite; what was not finite, or not known, has no step here.
         seconds: (n,) since the Unix epoch: when each step had been done, as far as that is known.
@@ -33,13 +34,16 @@ class SharedTrial:
     """A trial in one environment, as a report shows it.
 
     Attributes:
-        name: of one folder or run, unlike any other's; ASCII letters, digits, ``.``, ``_`` and ``-``.
+        name: of one folder or run, unlike any other's; ASCII letters, digits, ``.``, ``_`` and
+            ``-``.
         task: its task's name.
         status: of its record.
-        settings: what was asked for, by name (``task_options.symbols``); what is unset is not in it.
+        settings: what was asked for, by name (``task_options.symbols``); what is unset is not in
+            it.
         figures: the known figures by their columns; yes is 1.
         series: its curves.
-        tags: text by name (``status``, ``reason``, ``environment_id``, ...), safe to show, of at most 2000 characters.
+        tags: text by name (``status``, ``reason``, ``environment_id``, ...), safe to show, of at
+            most 2000 characters.
         started: seconds since the Unix epoch; 0 where it is not known.
         ended: likewise; None where it is not known.
     """

@@ -1,6 +1,7 @@
 """TensorBoard: one folder and one event file per trial, written with tensorboardX's records; the same bytes each time.
 
-Numbers are single precision there, but for settings. Texts are code blocks: they are Markdown otherwise.
+Numbers are single precision there, but for settings. Texts are code blocks: they are Markdown
+otherwise.
 """
 
 from __future__ import annotations

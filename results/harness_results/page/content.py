@@ -28,9 +28,10 @@ Figures = Mapping[tuple[tuple[str, ...], int], Record]
 def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return all tables of a report, by task.
 
-    A table has ``task``, ``title``, ``settings``, ``minor``, ``axes``, ``groups`` (of columns: ``length``, None where
-    it has none, and ``columns``), ``rows`` and ``notes``. A row has ``labels``, ``reference``, ``cells`` (a list for
-    each group, of texts or of a text, its tone and its mark) and, in the first table of a task, ``values`` to sort by.
+    A table has ``task``, ``title``, ``settings``, ``minor``, ``axes``, ``groups`` (of columns:
+    ``length``, None where it has none, and ``columns``), ``rows`` and ``notes``. A row has
+    ``labels``, ``reference``, ``cells`` (a list for each group, of texts or of a text, its tone and
+    its mark) and, in the first table of a task, ``values`` to sort by.
     """
     tasks = by_task(records)
     bold = fastest(tasks)

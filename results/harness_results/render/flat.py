@@ -16,7 +16,8 @@ from harness_results.text.format import safe
 
 CONTENTS = ("trial", "details", "environment")  # JSON: everything that has no column of its own
 FLAT_COLUMNS = ("run_id", "launch", *COLUMNS, *CONTENTS)
-# a spreadsheet would run what follows: the four signs, also as wide as an ideograph, and white space before one
+# a spreadsheet would run what follows: the four signs, also as wide as an ideograph, and white
+# space before one
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 Rows = Iterable[Mapping[str, Any]]
 

@@ -1,7 +1,7 @@
 r"""The tables of a report as LaTeX, for a document that uses booktabs; needs no other package. All words are escaped.
 
-Columns that would make a table wider than a page stand in blocks below each other, the labels repeated; rows that would
-make it longer stand in a table of their own.
+Columns that would make a table wider than a page stand in blocks below each other, the labels
+repeated; rows that would make it longer stand in a table of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which columns of a pivot a terminal of some width shows, and how wide each is. A row is never broken.
 
-While there is room for them beside the labels and one length, columns are kept in the order of ``KEPT``; the first one
-stays at any width.
+While there is room for them beside the labels and one length, columns are kept in the order of
+``KEPT``; the first one stays at any width.
 """
 
 from __future__ import annotations

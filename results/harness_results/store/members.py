@@ -38,7 +38,8 @@ class Standing:
 
     Attributes:
         ended: its launches that count: those since it was last measured anew.
-        other: its latest record where none counts, because it was measured with something else; None: there is none.
+        other: its latest record where none counts, because it was measured with something else;
+            None: there is none.
     """
 
     ended: tuple[Member, ...] = ()

@@ -1,7 +1,8 @@
 """Brings the runs of several stores into one: nothing twice, nothing decoded and encoded again.
 
-A run is known by its identity, a record by its content and, of equal ones in a run, their count. Some records at a
-time are one transaction: after a crash the target is whole, and the same merge again adds what is missing.
+A run is known by its identity, a record by its content and, of equal ones in a run, their count.
+Some records at a time are one transaction: after a crash the target is whole, and the same merge
+again adds what is missing.
 """
 
 from __future__ import annotations

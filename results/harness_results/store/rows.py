@@ -100,8 +100,9 @@ def launches(
 ) -> Select[tuple[int]]:
     """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
 
-    A run has its own launches and those that it took from earlier runs. One that was interrupted in every launch of a
-    trial has it only where no other run has. ``with_taken``: the store keeps what runs have taken.
+    A run has its own launches and those that it took from earlier runs. One that was interrupted in
+    every launch of a trial has it only where no other run has. ``with_taken``: the store keeps what
+    runs have taken.
     """
     of = membership(with_taken=with_taken, trial_ids=None if trial_id is None else [trial_id])
     if run_id is not None:

@@ -42,7 +42,8 @@ class Store:
 
         Args:
             location: the path or URL.
-            create: make it where it is missing, and make sure that it can be written. False: it exists, and is read.
+            create: make it where it is missing, and make sure that it can be written. False: it
+                exists, and is read.
 
         Raises:
             StoreError: it cannot be used; an existing file has not been altered.
@@ -187,7 +188,8 @@ class Store:
     def launches(self, run_id: int | None = None, *, with_curves: bool = False) -> list[Record]:
         """Return every launch of each trial, of one run or of the latest run that measured that trial.
 
-        A run that was interrupted while it measured a trial comes last: it counts where there is no other.
+        A run that was interrupted while it measured a trial comes last: it counts where there is no
+        other.
 
         Args:
             run_id: of this run only.

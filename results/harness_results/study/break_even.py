@@ -15,8 +15,10 @@ class BreakEven:
 
     Attributes:
         length: T.
-        steps: at least 0; ``math.inf``: never, for no engine of the same network has a longer median step.
-        against: of the engines with a longer median step the one with the shortest; None where there is none.
+        steps: at least 0; ``math.inf``: never, for no engine of the same network has a longer
+            median step.
+        against: of the engines with a longer median step the one with the shortest; None where
+            there is none.
     """
 
     length: int
@@ -27,8 +29,8 @@ class BreakEven:
 def break_even(compiling: Record, others: Iterable[Record]) -> BreakEven | None:
     """Return when ``compiling`` overtakes the next engine with a longer median step; None where it is alone.
 
-    The start-up of an engine is compiling and the first step, less one steady step. What computes another function than
-    the network neither overtakes nor is overtaken.
+    The start-up of an engine is compiling and the first step, less one steady step. What computes
+    another function than the network neither overtakes nor is overtaken.
     """
     own = _cost(compiling)
     rivals = [cost for cost in map(_cost, others) if cost is not None]

@@ -103,8 +103,9 @@ def is_verified(record: Record) -> bool:
 def overfitting(record: Record) -> Overfitting | None:
     """Return the over-fitting if it is notable: a gap, and a validation loss that was better before the end.
 
-    A gap alone is none: held-out text may simply be harder than the text that was trained on. Data that never come
-    again cannot be over-fitted. Records that lack ``steps_per_epoch`` or the noise of the gap have none.
+    A gap alone is none: held-out text may simply be harder than the text that was trained on. Data
+    that never come again cannot be over-fitted. Records that lack ``steps_per_epoch`` or the noise
+    of the gap have none.
     """
     gap, error = (detail(record, name) for name in ("overfitting_gap", "overfitting_gap_error"))
     epoch, validation = detail(record, "steps_per_epoch"), record.figures.get("loss_validation")

@@ -33,8 +33,8 @@ Launches = list[Record]  # of one trial in one run
 def combine(records: Iterable[Record]) -> list[Record]:
     """Return one record per trial: that of its only launch, or the medians over its launches.
 
-    The order is that of the records. Where a trial has several launches they ran shuffled, and the trials are sorted
-    by their settings instead, the length and the engine last.
+    The order is that of the records. Where a trial has several launches they ran shuffled, and the
+    trials are sorted by their settings instead, the length and the engine last.
     """
     return _in_order(_by_trial(records))
 
@@ -42,8 +42,9 @@ def combine(records: Iterable[Record]) -> list[Record]:
 def of_each_place(runs: Iterable[Iterable[Record]]) -> list[Record]:
     """Return one record per trial and environment of a store: over the launches of the last of its runs there.
 
-    A run that failed before its environment was known takes the place of the one before it. One that was interrupted
-    in every launch of a trial takes none: it stands only where the trial has no other.
+    A run that failed before its environment was known takes the place of the one before it. One
+    that was interrupted in every launch of a trial takes none: it stands only where the trial has
+    no other.
     """
     trials: dict[str, list[Launches]] = {}
     for run in runs:
@@ -72,7 +73,8 @@ def latest(records: Iterable[Record]) -> list[Record]:
 def by_settings(trial: Trial) -> list[tuple[bool, bool, Any]]:
     """Return the settings, comparable one by one: the task and the cell first, the length and the engine last.
 
-    Of one setting the unset come first, then numbers, then words (``checkpoint``: 64 before ``off``).
+    Of one setting the unset come first, then numbers, then words (``checkpoint``: 64 before
+    ``off``).
     """
     content = {name: getattr(trial, name) for name in Trial.model_fields}
     content["task_options"] = json.dumps(content["task_options"])

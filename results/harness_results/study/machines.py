@@ -16,8 +16,9 @@ SHORTEST = 4  # digits of an environment's id
 def machine_names(records: Sequence[Record]) -> dict[str | None, str]:
     """Return environment_id -> name where the records must be told apart by machine, {} where not.
 
-    They must where a trial stands there from several environments, or where environments differ in more than Python,
-    which has a label of its own. A name is the first digits of the id, as many as it takes.
+    They must where a trial stands there from several environments, or where environments differ in
+    more than Python, which has a label of its own. A name is the first digits of the id, as many as
+    it takes.
     """
     places = {record.environment_id: record for record in records}
     known = [place for place in places if place is not None]

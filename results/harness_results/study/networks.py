@@ -30,7 +30,8 @@ class Networks:
 
     Attributes:
         axes: the names of the row labels: the cell, whatever varies, the engine.
-        labels: the labels of each record; the last is the engine, those before it are the network's.
+        labels: the labels of each record; the last is the engine, those before it are the
+            network's.
         by_length: the settings that vary only with the length.
         words: what all share.
     """
@@ -111,7 +112,8 @@ def _option(name: str) -> str:
 def _usual(records: Sequence[Record]) -> dict[str, str]:
     """Return the settings that a caption omits: the defaults of all but ``_FIRST`` and ``_LAST``, and the machine.
 
-    The defaults of a task are those that its records hold. Older records hold none: all their task options are shown.
+    The defaults of a task are those that its records hold. Older records hold none: all their task
+    options are shown.
     """
     first = records[0]
     fields = {

@@ -13,7 +13,8 @@ from harness_results.text.format import one_line, safe
 def worth_showing(records: Iterable[Record]) -> list[Record]:
     """Return, of each task, engine, interpreter and cell, the network of lowest validation loss that wrote a text.
 
-    A task with other options, such as another corpus, is another one: losses on two texts do not compare.
+    A task with other options, such as another corpus, is another one: losses on two texts do not
+    compare.
     """
     best: dict[tuple[str | None, ...], Record] = {}
     for record in records:

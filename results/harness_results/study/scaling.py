@@ -28,14 +28,18 @@ class Scaling:
     Attributes:
         records: those it is made of, by length.
         time_steps: those that the network really runs at each length (``copy``: T + 2K).
-        step_overhead_seconds: a of ``seconds per step = a + b t``: what a step costs whatever its length.
+        step_overhead_seconds: a of ``seconds per step = a + b t``: what a step costs whatever its
+            length.
         time_step_seconds: b: what each time step of the whole batch adds.
         exponent: slope of log seconds over log t.
         memory_bytes_per_time_step: slope of the peak memory; None where it is not known.
-        memory_exponent: slope of log peak memory over log t: 1 where all states are kept, less with checkpointed BPTT.
+        memory_exponent: slope of log peak memory over log t: 1 where all states are kept, less with
+            checkpointed BPTT.
         memory_bytes: the peak by length, where it is known.
-        compile_seconds: at the shortest and at the longest length; None where the engine does not compile.
-        break_even: at the shortest and at the longest length; empty where the engine does not compile or is alone.
+        compile_seconds: at the shortest and at the longest length; None where the engine does not
+            compile.
+        break_even: at the shortest and at the longest length; empty where the engine does not
+            compile or is alone.
     """
 
     records: tuple[Record, ...]
@@ -69,8 +73,9 @@ def scaling(records: Iterable[Record]) -> list[Scaling]:
 def time_steps(record: Record) -> int | None:
     """Return the time steps that the network really runs; None where that, or how long they take, is not known.
 
-    The record counts its tokens per step. One that is older has ``tokens_per_second * step_seconds_median`` of each
-    launch, a product of two medians: near the count where the blocks of a launch are alike, and no more than that.
+    The record counts its tokens per step. One that is older has ``tokens_per_second *
+    step_seconds_median`` of each launch, a product of two medians: near the count where the blocks
+    of a launch are alike, and no more than that.
     """
     launches = record.details.get("launch_figures") or [record.figures]
     products = [

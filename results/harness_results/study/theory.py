@@ -21,9 +21,10 @@ UNIFORM = 1 / math.sqrt(
 def decay_at_start(trial: Trial) -> float | None:
     """Return the factor per step back that the initial weights lead one to expect; None where no simple law is known.
 
-    Plain cells: the spectral radius of the recurrent weights. It is reached where no unit saturates, and each that does
-    makes the gradient smaller. Other cells: the share of the state that they say they keep, with every gate at its mean
-    bias: the straight way back through the state. Under chrono initialisation no unit is like the other.
+    Plain cells: the spectral radius of the recurrent weights. It is reached where no unit
+    saturates, and each that does makes the gradient smaller. Other cells: the share of the state
+    that they say they keep, with every gate at its mean bias: the straight way back through the
+    state. Under chrono initialisation no unit is like the other.
     """
     if trial.cell in PLAIN:
         return UNIFORM if trial.initialisation == "torch" else 1.0

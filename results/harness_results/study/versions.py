@@ -23,7 +23,8 @@ def versions(records: Iterable[Record]) -> dict[str, list[str]]:
 def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
     """Return name -> version on each side of whatever differs, Python and the harness's commit included.
 
-    A library that one side lacks counts only if all sides ran the same backends: a record lists those of its backend.
+    A library that one side lacks counts only if all sides ran the same backends: a record lists
+    those of its backend.
     """
     software = [_united(map(_software, side)) for side in sides]
     backends = [{record.trial.backend for record in side if record.environment} for side in sides]

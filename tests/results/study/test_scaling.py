@@ -88,7 +88,8 @@ def test_memory_has_its_exponent_where_it_is_known():
 
 
 def test_a_fit_and_its_interval_agree_with_a_textbook():
-    # Weisberg's formulas by hand: t = 1..5, y below, Sxx = 10, slope 0.6, intercept 2.2, s^2 = 2.4 / 3, t(3) = 3.182446
+    # Weisberg's formulas by hand: t = 1..5, y below, Sxx = 10, slope 0.6, intercept 2.2, s^2 = 2.4
+    # / 3, t(3) = 3.182446
     intercept, slope = line([1, 2, 3, 4, 5], [2, 4, 5, 4, 5])
     assert (intercept.value, slope.value) == (pytest.approx(2.2), pytest.approx(0.6))
     assert slope.high - slope.value == pytest.approx(3.182446 * math.sqrt(0.8 / 10), rel=1e-6)

@@ -30,7 +30,8 @@ def from_json(text: Any, kind: type | None = None) -> Any:
         kind: what it must be, such as ``dict``; None: any.
 
     Raises:
-        DamagedError: it is not JSON of that kind, is too large or too deep, or holds NaN or an infinity.
+        DamagedError: it is not JSON of that kind, is too large or too deep, or holds NaN or an
+            infinity.
     """
     if len(as_kind(text, str)) > MOST_BYTES:
         raise DamagedError(

@@ -1,7 +1,7 @@
 """A store in a PostgreSQL database: everything that is true of PostgreSQL only.
 
-Reads see one snapshot and cannot write. A commit whose answer was lost is looked up by the number of its transaction
-before anything is tried again, so that no record is stored twice.
+Reads see one snapshot and cannot write. A commit whose answer was lost is looked up by the number
+of its transaction before anything is tried again, so that no record is stored twice.
 """
 
 from __future__ import annotations

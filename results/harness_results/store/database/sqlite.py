@@ -1,7 +1,7 @@
 """A store in one SQLite file: everything that is true of SQLite only.
 
-Rollback journal (``TRUNCATE``) and ``synchronous=FULL``, so that what was acknowledged survives ``kill -9``; not WAL,
-which fails on network file systems.
+Rollback journal (``TRUNCATE``) and ``synchronous=FULL``, so that what was acknowledged survives
+``kill -9``; not WAL, which fails on network file systems.
 """
 
 from __future__ import annotations
@@ -204,7 +204,8 @@ def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A writer takes its lock at once: two that first read and then write would refuse each other without waiting.
+    # A writer takes its lock at once: two that first read and then write would refuse each other
+    # without waiting.
     write = connection.get_execution_options().get("harness_write", False)
     if not write:  # each transaction has a connection of its own
         connection.exec_driver_sql("PRAGMA query_only=ON")

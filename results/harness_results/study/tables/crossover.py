@@ -29,7 +29,8 @@ class Crossover:
 
     Attributes:
         labels: of the network, and the parallel engine.
-        ratios: seconds per step of the quickest serial variant / of the parallel one, by length where both are known.
+        ratios: seconds per step of the quickest serial variant / of the parallel one, by length
+            where both are known.
         verdicts: of the parallel variant against that serial one, by length.
     """
 

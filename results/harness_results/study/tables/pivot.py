@@ -60,7 +60,8 @@ class Pivot:
         notes: lines for below the table: marks in use, what is n/a and why, over-fitting, flags.
         measures: the names of the columns of each group.
         minor: whether it stands below the table of the same task.
-        trends: the names of the bars across lengths, for a terminal; none where there is one length.
+        trends: the names of the bars across lengths, for a terminal; none where there is one
+            length.
     """
 
     task: str

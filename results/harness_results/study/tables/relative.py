@@ -52,7 +52,8 @@ def least_seconds(
 
     Args:
         records: one network and length on its engines.
-        fraction: the figure that holds the limit: ``fraction_of_serial_limit`` or ``fraction_of_peak``.
+        fraction: the figure that holds the limit: ``fraction_of_serial_limit`` or
+            ``fraction_of_peak``.
     """
     pairs = ((_figure(r, fraction), _figure(r, "step_seconds_median")) for r in records)
     found = [fraction * step for fraction, step in pairs if fraction and step]

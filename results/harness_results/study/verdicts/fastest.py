@@ -59,8 +59,8 @@ class Contest:
 def contests(tasks: Sequence[Sequence[Record]]) -> list[list[Contest]]:
     """Return the contests of each task: of its engines, or of its cells where it has one engine.
 
-    The verdicts are corrected for the number of all contests. Records that compute another function than their cell, or
-    were not held against the reference, do not take part.
+    The verdicts are corrected for the number of all contests. Records that compute another function
+    than their cell, or were not held against the reference, do not take part.
     """
     groups = [list(_groups(comparable(records))) for records in tasks]
     effects = iter(corrected([_least_sure(records) for group in groups for _, records in group]))

@@ -24,7 +24,8 @@ def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate,
     Args:
         t: (n,), three points or more.
         y: (n,).
-        weights: (n,) factors of the residuals, 1 / y where errors are proportional to y; None: all 1.
+        weights: (n,) factors of the residuals, 1 / y where errors are proportional to y; None: all
+            1.
     """
     import numpy as np
     from scipy import stats

@@ -23,7 +23,8 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
     """Return engine -> noise floor of A-against-A runs kept in a store; ``"*"``: their median, assumed of others.
 
     Args:
-        calibrations: name -> content of one environment; those named ``noise/ENGINE`` hold seconds per step.
+        calibrations: name -> content of one environment; those named ``noise/ENGINE`` hold seconds
+            per step.
         launches: on each side of the comparison.
     """
     found = {}

@@ -23,10 +23,11 @@ Starts = Sequence[datetime]
 def interleaved(base: Sequence[Record], new: Sequence[Record]) -> bool:
     """Say whether the launches of two sides took turns on one machine: neither came first in most pairs of launches.
 
-    Shuffled rounds of n launches give a share of 0.5 +- 0.5/n and change sides n times or more; two runs one after the
-    other give 0 or 1, and a run between two halves of another changes sides twice. Launches that ran beside those of
-    the other side took no turns, unless they were sent out at once (``--jobs``, a cluster). Of a single round nothing
-    can be said. A launch whose start is unknown took no turns.
+    Shuffled rounds of n launches give a share of 0.5 +- 0.5/n and change sides n times or more; two
+    runs one after the other give 0 or 1, and a run between two halves of another changes sides
+    twice. Launches that ran beside those of the other side took no turns, unless they were sent out
+    at once (``--jobs``, a cluster). Of a single round nothing can be said. A launch whose start is
+    unknown took no turns.
     """
     left, right = ([_start(record) for record in side] for side in (base, new))
     starts = [one for one in left if one], [other for other in right if other]

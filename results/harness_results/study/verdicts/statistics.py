@@ -1,7 +1,7 @@
 """What launches of fresh processes can prove: medians with intervals, and whether two sets of launches differ.
 
-The unit is the launch: blocks within a process share its memory layout, its caches and its luck, so they are no sample
-of anything but that process. scipy is imported on use.
+The unit is the launch: blocks within a process share its memory layout, its caches and its luck, so
+they are no sample of anything but that process. scipy is imported on use.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Effect:
 def median_of_launches(values: Values) -> tuple[float, Interval | None]:
     """Return the median of one value per launch, with its 95 % interval.
 
-    The interval is the bootstrap's (BCa; percentile where BCa is not a number, as with ties); of 2 to 4 launches their
-    range; of one launch there is none.
+    The interval is the bootstrap's (BCa; percentile where BCa is not a number, as with ties); of 2
+    to 4 launches their range; of one launch there is none.
     """
     middle = float(median(values))
     if len(values) == 1:
@@ -114,15 +114,17 @@ def compare_speed(
 ) -> Effect:
     """Compare two sets of launches of the same work.
 
-    ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a bootstrap interval that
-    leaves out zero, and a change above the noise floor. ``same`` needs an interval within ``EQUIVALENCE`` on both
-    sides. Anything else is ``cannot_tell``, with the reason.
+    ``faster`` and ``slower`` need three things at once: the Mann-Whitney test at ``ALPHA``, a
+    bootstrap interval that leaves out zero, and a change above the noise floor. ``same`` needs an
+    interval within ``EQUIVALENCE`` on both sides. Anything else is ``cannot_tell``, with the
+    reason.
 
     Args:
         base: seconds per step or per token, one median per launch.
         new: the same of what is compared with it.
         floor: the relative change that A against A reaches by itself.
-        drift: what the machine may have changed by between the two, by which the interval is widened; 0: interleaved.
+        drift: what the machine may have changed by between the two, by which the interval is
+            widened; 0: interleaved.
         comparisons: how many the table holds: the more, the more launches it takes to tell.
     """
     base, new = (
