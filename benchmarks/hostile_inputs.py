@@ -144,9 +144,9 @@ def lay(folder: Path) -> Ground:
             "--sample",
             "5",
         ]
-        status |= cli._status(
+        status |= cli._status(  # noqa: SLF001
             ["run", *text, "-b", "numpy:loop", "--store", str(store), "-q", "-f", "json"]
-        )  # noqa: SLF001
+        )
     if status:
         raise UsageError(
             f"the run that fills the undamaged store failed: exit status {status}; run its plan by hand to see why"

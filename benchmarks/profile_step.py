@@ -182,8 +182,8 @@ def numpy_shares(trainer: Any, step: Step) -> Shares:
     brief = time.perf_counter() - start < BRIEF  # the processor's clock would take most of it
     sections, network = (
         Sections(time.perf_counter if brief else time.process_time),
-        trainer._network,
-    )  # noqa: SLF001
+        trainer._network,  # noqa: SLF001
+    )
     for name in METHODS:
         if hasattr(network, name):
             sections.watch(network, name, f"network.{name}")

@@ -76,9 +76,9 @@ def main(arguments: Sequence[str]) -> None:
 def keep_bytecode() -> None:
     """Let every process that is started from here find compiled bytecode, as in an installation."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(
+    os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(  # noqa: PTH118
         tempfile.gettempdir(), "harness-startup-bytecode"
-    )  # noqa: PTH118
+    )
 
 
 def launch(trial: Trial, plugins: Plugins) -> Seconds:

@@ -26,9 +26,8 @@ from harness.plan.request import MOST_LAUNCHES, MOST_RETRIES, PlanRequest, merge
 from harness.plugins import Plugins, load_plugins
 from harness.sweep.identity import identities
 from harness.sweep.logs import keep_log
-from harness.sweep.sweep_session import Sweeping
-from harness.sweep.work_plan import NO_IDENTITY, Agenda, in_order
-from harness.sweep.work_plan import agenda as make_agenda
+from harness.sweep.sweep_session import SweepSession
+from harness.sweep.work_plan import NO_IDENTITY, WorkPlan, in_order, make_work_plan
 
 if TYPE_CHECKING:
     from harness_results.results import Results
@@ -128,7 +127,7 @@ def run(
 
 def measured(
     store: str | Path,
-    agenda: Agenda,
+    work_plan: WorkPlan,
     command: str,
     plugins: Plugins,
     settings: LocalSettings,
@@ -139,29 +138,29 @@ def measured(
     from harness_results.study.launches import combine
     from harness_results.study.verdicts.floors import with_floors
 
-    with Store.open(store, create=bool(agenda.left)) as opened:
+    with Store.open(store, create=bool(work_plan.left)) as opened:
         session = Session(
             opened, command, plugins, checkpoint_folder(store), logs=log_folder(store)
         )
-        list(session.carry_out(agenda, settings, watcher))
+        list(session.carry_out(work_plan, settings, watcher))
         return with_floors(
-            combine(session.results(agenda, with_curves=True)), opened.all_calibrations()
+            combine(session.results(work_plan, with_curves=True)), opened.all_calibrations()
         )
 
 
 def look(
     store: str | Path, trials: Sequence[Trial], settings: LocalSettings, plugins: Plugins, *,
     launches: int = 1, order_seed: int = 0, mode: Mode = "resume", chosen: Collection[str] = (),
-) -> Agenda:  # fmt: skip
+) -> WorkPlan:  # fmt: skip
     """Return what is to be measured of ``trials``; a store that is not there yet is not made."""
     from harness_results.store.store import Store
 
     found = identities(trials, plugins, settings)
     opened = Store.find(store)
     if opened is None:
-        return make_agenda(None, trials, launches, order_seed, found, mode)
+        return make_work_plan(None, trials, launches, order_seed, found, mode)
     with opened:
-        made = make_agenda(opened.ledger, trials, launches, order_seed, found, mode, chosen)
+        made = make_work_plan(opened.ledger, trials, launches, order_seed, found, mode, chosen)
         known = (
             {record.trial.trial_id for record in opened.launches()}
             if opened.ledger is None
@@ -293,11 +292,11 @@ class Session:
             StoreError: a record could not be stored; those before it are.
         """
         found = identities(trials, self.plugins, settings)
-        everything = make_agenda(None, trials, self.launches, self.order_seed, found, "fresh")
+        everything = make_work_plan(None, trials, self.launches, self.order_seed, found, "fresh")
         yield from self.carry_out(everything, settings, watcher)
 
     def carry_out(
-        self, agenda: Agenda, settings: LocalSettings, watcher: Watcher
+        self, work_plan: WorkPlan, settings: LocalSettings, watcher: Watcher
     ) -> Iterator[Record]:
         """Yield the record of each launch that is left, after it is stored; a stop request ends this early.
 
@@ -305,15 +304,15 @@ class Session:
             StoreError: a record could not be stored; those before it are.
         """
         ledger = self.store.ledger
-        if not agenda.left or ledger is None:
+        if not work_plan.left or ledger is None:
             return
         if self.checkpoints is not None:
             _make(self.checkpoints)
         place = ledger.join(
-            self.command, self._settings(agenda, settings), agenda.wanted, agenda.mode
+            self.command, self._settings(work_plan, settings), work_plan.wanted, work_plan.mode
         )
         self.run_id = place.run_id
-        sweeping = Sweeping(ledger, place, agenda, self.stop)
+        sweeping = SweepSession(ledger, place, work_plan, self.stop)
         try:
             yield from self._records(sweeping, settings, watcher)
             self.elsewhere = len(sweeping.elsewhere)
@@ -324,7 +323,7 @@ class Session:
                 ledger.leave(place)
 
     def _records(
-        self, sweeping: Sweeping, settings: LocalSettings, watcher: Watcher
+        self, sweeping: SweepSession, settings: LocalSettings, watcher: Watcher
     ) -> Iterator[Record]:
         known = {name: dict(content) for name, content in self.store.all_calibrations().items()}
         settings = replace(
@@ -334,7 +333,7 @@ class Session:
 
         def on_event(trial: Trial, event: Event) -> None:
             watcher.event(trial, event)
-            sweeping.beat()
+            sweeping.heartbeat()
 
         records = self.executor(
             sweeping.launches(),
@@ -350,20 +349,24 @@ class Session:
             watcher.finish(record)
             yield record
 
-    def results(self, agenda: Agenda, *, with_curves: bool = False) -> list[Record]:
+    def results(self, work_plan: WorkPlan, *, with_curves: bool = False) -> list[Record]:
         """Return every launch of the plan's trials, measured now or earlier, in the order of the plan."""
         ledger = self.store.ledger
         if self.run_id is not None:
             return in_order(
-                agenda.trials, self.store.launches(self.run_id, with_curves=with_curves)
+                work_plan.trials, self.store.launches(self.run_id, with_curves=with_curves)
             )
-        found = [] if ledger is None else ledger.read(agenda.record_ids, with_curves=with_curves)
-        return in_order(agenda.trials, found)
+        found = [] if ledger is None else ledger.read(work_plan.record_ids, with_curves=with_curves)
+        return in_order(work_plan.trials, found)
 
-    def _settings(self, agenda: Agenda, settings: LocalSettings) -> dict[str, Any]:
+    def _settings(self, work_plan: WorkPlan, settings: LocalSettings) -> dict[str, Any]:
         pythons = {name: str(python.path) for name, python in settings.pythons.items()}
-        order = {"launches": agenda.launches, "order_seed": agenda.order_seed, "plan": agenda.plan}
-        places = {"jobs": settings.places.jobs, "gpus": list(settings.places.cards)}
+        order = {
+            "launches": work_plan.launches,
+            "order_seed": work_plan.order_seed,
+            "plan": work_plan.plan,
+        }
+        places = {"jobs": settings.slots.jobs, "gpus": list(settings.slots.gpus)}
         return {
             **order,
             **places,

@@ -41,7 +41,7 @@ from harness_native import (
     xla_recipe,
 )
 
-CURE = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
+FIX = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
 LIBRARIES = ("jax", "jaxlib", "optax")
 DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
 DEER_STATE = 32  # numbers of state per sequence and layer
@@ -66,12 +66,12 @@ class JaxBackend(Backend):
         """Look for the libraries without importing them."""
         for library in LIBRARIES:
             if find_spec(library) is None:
-                return Missing(f"{library} is not installed", CURE)
+                return Missing(f"{library} is not installed", FIX)
             try:
                 version(library)
             except PackageNotFoundError:
                 return Missing(
-                    f"a module named {library} is there, but no installed distribution of it", CURE
+                    f"a module named {library} is there, but no installed distribution of it", FIX
                 )
         return Available()
 
@@ -222,4 +222,4 @@ def _check_import() -> None:
         for library in LIBRARIES:
             import_module(library)
     except Exception as error:  # a broken installation may raise anything
-        raise UnavailableError(f"jax cannot be imported: {error}. Cure: {CURE}") from error
+        raise UnavailableError(f"jax cannot be imported: {error}. Fix: {FIX}") from error

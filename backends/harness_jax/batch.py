@@ -9,7 +9,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from harness.contract import Batch, Dtype, Model, PluginError
-from harness_jax.batch_sharding import Spread
+from harness_jax.batch_sharding import BatchSharding
 from harness_jax.device import put
 
 
@@ -40,7 +40,7 @@ class DeviceBatch(NamedTuple):
         return steps, size
 
 
-def device_batch(batch: Batch, model: Model, spread: Spread, dtype: Dtype) -> DeviceBatch:
+def device_batch(batch: Batch, model: Model, sharding: BatchSharding, dtype: Dtype) -> DeviceBatch:
     """Copy a batch, to each device its share, and wait for the copy; real values are cast to ``dtype``.
 
     To be called inside ``harness_jax.device.settings``.
@@ -53,7 +53,7 @@ def device_batch(batch: Batch, model: Model, spread: Spread, dtype: Dtype) -> De
         _check("token", inputs, model.inputs.size)
     if model.loss == "cross_entropy":
         _check("class", targets, model.outputs)
-    device = spread.of_batch(batch.size)
+    device = sharding.of_batch(batch.size)
     arrays = Arrays(
         inputs=put(inputs, np.int32 if model.inputs.kind == "token" else dtype, device),
         targets=put(targets, np.int32 if model.loss == "cross_entropy" else dtype, device),

@@ -24,7 +24,7 @@ Place = Any  # a jax.Device, or a NamedSharding
 Function = Callable[..., tuple[Any, ...]]
 
 
-class Spread:
+class BatchSharding:
     """The devices of one trainer.
 
     Attributes:

@@ -61,9 +61,9 @@ def find_devices(name: str, count: int) -> list[jax.Device]:
     if count == 1:
         return [first]
     if len(alike) < count:
-        cure = f"set {CPU_DEVICES}={count} before JAX starts" if name == "cpu" else "ask for fewer"
+        fix = f"set {CPU_DEVICES}={count} before JAX starts" if name == "cpu" else "ask for fewer"
         raise UnavailableError(
-            f"jax has {len(alike)} of the {count} {name} devices asked for in this process: {cure}"
+            f"jax has {len(alike)} of the {count} {name} devices asked for in this process: {fix}"
         )
     return alike[:count]
 

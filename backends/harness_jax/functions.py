@@ -10,7 +10,7 @@ from jax import Array
 
 from harness.contract import Optimizer, Parameters
 from harness_jax.batch import Arrays
-from harness_jax.batch_sharding import OVER_BATCH, OVER_HIDDEN_BATCH, SHARE, WHOLE, Spread
+from harness_jax.batch_sharding import OVER_BATCH, OVER_HIDDEN_BATCH, SHARE, WHOLE, BatchSharding
 from harness_jax.conversion import Conversion, Named
 from harness_jax.traced import States, Traced, Tree
 from harness_jax.update import clip, direction, moved
@@ -39,8 +39,10 @@ class Functions:
     mean of all.
     """
 
-    def __init__(self, network: Traced, rule: Optimizer, dropout_seed: int, spread: Spread) -> None:
-        self._network, self._rule, self._spread = network, rule, spread
+    def __init__(
+        self, network: Traced, rule: Optimizer, dropout_seed: int, sharding: BatchSharding
+    ) -> None:
+        self._network, self._rule, self._spread = network, rule, sharding
         self._conversion = Conversion(network) if network.own_weights else None
         self._shares = None if self._conversion is None else self._conversion.shares
         self._direction = direction(rule)

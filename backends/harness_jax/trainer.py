@@ -26,7 +26,7 @@ from harness.contract import (
     check_state,
 )
 from harness_jax.batch import DeviceBatch, device_batch
-from harness_jax.batch_sharding import Spread, parts
+from harness_jax.batch_sharding import BatchSharding, parts
 from harness_jax.cache import bound_cache, uncached
 from harness_jax.compilations import compilations
 from harness_jax.device import STATE_DTYPES, devices, failures, matmul_precision, put, settings
@@ -70,7 +70,7 @@ class JaxTrainer(Trainer):
             array_dtype(execution.dtype),
             STATE_DTYPES[execution.dtype],
         )
-        self._spread = Spread(execution.device, execution.devices)
+        self._spread = BatchSharding(execution.device, execution.devices)
         self._device = self._spread.devices[0]
         with self._settings():
             self._functions = Functions(network, optimizer, execution.dropout_seed, self._spread)

@@ -118,7 +118,7 @@ class KerasTorchBackend(KerasPeer):
     name = "keras-torch"
     engine = "torch"
     libraries: ClassVar[dict[str, str]] = {"keras": "keras", "torch": "torch"}
-    cure = 'pip install "rnn-harness[peers,torch]"   (CPU build: --extra-index-url https://download.pytorch.org/whl/cpu)'
+    fix = 'pip install "rnn-harness[peers,torch]"   (CPU build: --extra-index-url https://download.pytorch.org/whl/cpu)'
 
     def __init__(self) -> None:
         self._torch = TorchBackend()

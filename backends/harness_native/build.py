@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.contract import Missing, UnavailableError
 from harness_native.cache import NO_FOLDER, known_folder, private_folder
-from harness_native.compiler import Compiler, compilers, cure
+from harness_native.compiler import Compiler, compilers, fix
 
 SOURCES = Path(__file__).parent
 FLAGS = (
@@ -99,7 +99,7 @@ def compiled_by() -> str | None:
 
 
 def _unavailable(recipe: Recipe, why: Missing) -> UnavailableError:
-    return UnavailableError(f"{recipe.source} cannot be built: {why.reason}. Cure: {why.cure}")
+    return UnavailableError(f"{recipe.source} cannot be built: {why.reason}. Fix: {why.fix}")
 
 
 def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:
@@ -130,7 +130,7 @@ def _problem(name: str) -> Missing | None:
         failure = _failure(folder / name)
         with suppress(OSError):
             told = failure.read_text().strip()
-            return Missing(f"the C compiler failed (delete {failure} to try again): {told}", cure())
+            return Missing(f"the C compiler failed (delete {failure} to try again): {told}", fix())
     return _problems.get(name)
 
 
@@ -162,11 +162,11 @@ def _compile(command: Sequence[str], target: Path) -> None:
                 built.replace(target)
                 return
     except (OSError, subprocess.SubprocessError) as error:
-        _problems[target.name] = Missing(f"the C compiler failed: {error}", cure())
+        _problems[target.name] = Missing(f"the C compiler failed: {error}", fix())
         return
     said = done.stderr.strip(" \n.")[-500:]
     told = f"{command[0]} ended with status {done.returncode}" + (f": {said}" if said else "")
-    _problems[target.name] = Missing(f"the C compiler failed: {told}", cure())
+    _problems[target.name] = Missing(f"the C compiler failed: {told}", fix())
     if done.returncode > 0 and not target.exists():
         with suppress(OSError):
             _failure(target).write_text(told)

@@ -32,7 +32,7 @@ def private_folder(name: str) -> Path:
                 return folder
     places = [str(folder) for folder in _places(name)]
     which = f" (tried: {', '.join(places)})" if places else ""
-    raise UnavailableError(f"{NO_FOLDER.reason}{which}. Cure: {NO_FOLDER.cure}")
+    raise UnavailableError(f"{NO_FOLDER.reason}{which}. Fix: {NO_FOLDER.fix}")
 
 
 def known_folder(name: str) -> Path | None:

@@ -19,7 +19,7 @@ from harness.contract import Missing
 VARIABLE = "CC"
 ON_PATH = ("cc", "gcc", "clang")
 PACKAGE = "ziglang"  # the Zig tool chain, whose `zig cc` is Clang with all headers and libraries that it needs
-CURE = 'pip install "rnn-harness[native]", which brings a C compiler as a package; or install gcc or clang'
+FIX = 'pip install "rnn-harness[native]", which brings a C compiler as a package; or install gcc or clang'
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ def compilers() -> tuple[Compiler, ...] | Missing:
             )
             found.setdefault(identity, Compiler((path, *command[1:]), identity))
     known = (*found.values(), *_packaged())
-    return known or Missing("there is no C compiler", CURE)
+    return known or Missing("there is no C compiler", FIX)
 
 
-def cure() -> str:
+def fix() -> str:
     """Return how to get a compiler that works, where one has failed."""
     return (
-        f"set ${VARIABLE} to another C compiler, or unset it" if os.environ.get(VARIABLE) else CURE
+        f"set ${VARIABLE} to another C compiler, or unset it" if os.environ.get(VARIABLE) else FIX
     )
 
 
@@ -80,13 +80,13 @@ def _commands() -> list[list[str]] | Missing:
     named = os.environ.get(VARIABLE)
     if not named:
         return [[name] for name in ON_PATH]
-    cure = f"set ${VARIABLE} to a C compiler, or unset it"
+    fix = f"set ${VARIABLE} to a C compiler, or unset it"
     try:
         words = shlex.split(named)
     except ValueError as error:
-        return Missing(f"${VARIABLE} cannot be read ({error}): {named!r}", cure)
+        return Missing(f"${VARIABLE} cannot be read ({error}): {named!r}", fix)
     if not words or shutil.which(words[0]) is None:
-        return Missing(f"${VARIABLE} names no program: {named!r}", cure)
+        return Missing(f"${VARIABLE} names no program: {named!r}", fix)
     return [words]
 
 

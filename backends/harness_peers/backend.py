@@ -26,7 +26,7 @@ from harness.contract import (
     check_variant,
 )
 
-CURE = 'pip install "rnn-harness[peers]"'
+FIX = 'pip install "rnn-harness[peers]"'
 
 
 class Peer(Backend):
@@ -36,19 +36,19 @@ class Peer(Backend):
         title: what the library is called in messages.
         libraries: import name -> distribution name of all that does the work.
         cells: what runs each cell -> the variants that it has in the library.
-        cure: the command that installs the libraries.
+        fix: the command that installs the libraries.
     """
 
     groups = ("peers",)
     title: ClassVar[str]
     libraries: ClassVar[Mapping[str, str]]
     cells: ClassVar[Mapping[type[Cell], tuple[str, ...]]]
-    cure: ClassVar[str] = CURE
+    fix: ClassVar[str] = FIX
 
     def availability(self) -> Available | Missing:
         """Look for the libraries without importing them."""
         reason = why_not(self.libraries)
-        return Missing(reason, self.cure) if reason else Available()
+        return Missing(reason, self.fix) if reason else Available()
 
     def versions(self) -> dict[str, str]:
         """Return the version of each library, by distribution name."""
@@ -102,7 +102,7 @@ class Peer(Backend):
                 import_module(library)
         except Exception as error:  # a broken installation may raise anything
             raise UnavailableError(
-                f"{self.title} cannot be imported: {error}. Cure: {self.cure}"
+                f"{self.title} cannot be imported: {error}. Fix: {self.fix}"
             ) from error
 
 

@@ -36,10 +36,10 @@ from harness_native import (
     native_versions,
     settle_native,
 )
-from harness_torch.recurrence.toolchain import COMPILER_CURE, why_no_compiler
+from harness_torch.recurrence.toolchain import COMPILER_FIX, why_no_compiler
 from harness_torch.variants import LIBRARY_CELLS, fastest
 
-CURE = (
+FIX = (
     'pip install "rnn-harness[torch]"   '
     "(CPU build: add --index-url https://download.pytorch.org/whl/cpu; CUDA builds: see pytorch.org)"
 )
@@ -64,12 +64,12 @@ class TorchBackend(Backend):
     def availability(self) -> Available | Missing:
         """Look for torch without importing it."""
         if find_spec("torch") is None:
-            return Missing("PyTorch is not installed", CURE)
+            return Missing("PyTorch is not installed", FIX)
         try:
             version("torch")
         except PackageNotFoundError:
             return Missing(
-                "a module named torch is there, but no installed distribution of PyTorch", CURE
+                "a module named torch is there, but no installed distribution of PyTorch", FIX
             )
         return Available()
 
@@ -116,7 +116,7 @@ class TorchBackend(Backend):
     def missing_variants(self) -> Mapping[str, Missing]:
         """Return ``compiled`` where what ``torch.compile`` builds with is not there, and ``native`` likewise."""
         reason = why_no_compiler()
-        compiled = {} if reason is None else {"compiled": Missing(reason, COMPILER_CURE)}
+        compiled = {} if reason is None else {"compiled": Missing(reason, COMPILER_FIX)}
         return {**compiled, **native_missing()}
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
@@ -201,5 +201,5 @@ def _torch() -> ModuleType:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library of a broken installation
-        raise UnavailableError(f"torch cannot be imported: {error}. Cure: {CURE}") from error
+        raise UnavailableError(f"torch cannot be imported: {error}. Fix: {FIX}") from error
     return torch

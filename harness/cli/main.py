@@ -28,7 +28,7 @@ VERBS = {
     "run": "train and measure recurrent networks; the product of the axes is the plan",
     "plan": "show or check a plan's file, or print its JSON schema for editors",
     "status": "say how far a sweep is that measures into a store now, from any terminal",
-    "list": "list backends, tasks, cells and plugins, with what is missing and the cure",
+    "list": "list backends, tasks, cells and plugins, with what is missing and the fix",
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as tables, charts, a page or flat data",
     "compare": "compare stores, runs or engines: a verdict for each trial, and an exit status for CI",

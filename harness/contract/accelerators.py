@@ -19,13 +19,13 @@ def may_have_accelerator() -> bool:
     return sys.platform != "linux" or device_file() is not None
 
 
-def card_variables(card: str) -> dict[str, str]:
-    """Return the variables by which NVIDIA's and AMD's drivers show a new process one card alone.
+def gpu_variables(gpu: str) -> dict[str, str]:
+    """Return the variables by which NVIDIA's and AMD's drivers show a new process one GPU alone.
 
-    ``card`` is the number that the driver's own listing gives it.
+    ``gpu`` is the number that the driver's own listing gives it.
     """
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": card,
-        "HIP_VISIBLE_DEVICES": card,
+        "CUDA_VISIBLE_DEVICES": gpu,
+        "HIP_VISIBLE_DEVICES": gpu,
     }

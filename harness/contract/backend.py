@@ -34,10 +34,10 @@ class Available:
 
 @dataclass(frozen=True)
 class Missing:
-    """The backend cannot run here: ``reason`` says what is missing, ``cure`` the command that helps."""
+    """The backend cannot run here: ``reason`` says what is missing, ``fix`` the command that helps."""
 
     reason: str
-    cure: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Backend(ABC):
         """Return the ways in which this backend can execute ``cell`` here, the plainest first."""
 
     def missing_variants(self) -> Mapping[str, Missing]:
-        """Return the variants that this backend knows but cannot offer here, each with the reason and the cure."""
+        """Return the variants that this backend knows but cannot offer here, each with the reason and the fix."""
         return {}
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:

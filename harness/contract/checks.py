@@ -17,7 +17,7 @@ def check_variant(backend: Backend, cell: Cell, variant: str) -> None:
 
     Raises:
         UnavailableError: it knows the variant but cannot offer it here; with the reason and the
-            cure.
+            fix.
         UnknownNameError: there is no such variant.
     """
     offered = backend.variants(cell)
@@ -28,10 +28,10 @@ def check_variant(backend: Backend, cell: Cell, variant: str) -> None:
 def variant_error(
     backend: str, variant: str, offered: Iterable[str], missing: Mapping[str, Missing]
 ) -> UsageError:
-    """Return why a variant is none of those on offer: it is missing here, with the cure, or there is none such."""
+    """Return why a variant is none of those on offer: it is missing here, with the fix, or there is none such."""
     if (absent := missing.get(variant)) is not None:
         return UnavailableError(
-            f"{backend}:{variant} cannot run here: {absent.reason}. Cure: {absent.cure}"
+            f"{backend}:{variant} cannot run here: {absent.reason}. Fix: {absent.fix}"
         )
     known = {*offered, *missing}
     return UnknownNameError(

@@ -1,4 +1,4 @@
-"""The error tree. A message says *what* is wrong, *which* thing it concerns and *the cure*.
+"""The error tree. A message says *what* is wrong, *which* thing it concerns and *the fix*.
 
 HarnessError ├── UsageError                 bad option, plan, name or file: exit 2, before any trial
 runs │   ├── UnknownNameError       no such backend, task, cell, variant, option │   ├──
@@ -42,15 +42,15 @@ class UnknownNameError(UsageError):
 
 
 class UnavailableError(UsageError):
-    """The thing exists but cannot be used here; the message carries the reason and the cure."""
+    """The thing exists but cannot be used here; the message carries the reason and the fix."""
 
 
 class BrokenAnswerError(UnavailableError):
-    """A backend fails to answer a question; the message names it, the question and the cure; raised from its error."""
+    """A backend fails to answer a question; the message names it, the question and the fix; raised from its error."""
 
 
 class CorpusError(UsageError):
-    """A text corpus cannot be used; the message names the file, the place and the cure."""
+    """A text corpus cannot be used; the message names the file, the place and the fix."""
 
 
 class StoreError(UsageError):

@@ -102,8 +102,8 @@ def _asked(name: str, path: Path) -> Interpreter:
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or f"no answer within {CHECK_SECONDS:g} s"
-        cure = "give the path of a Python, as in venv/bin/python"
-        raise UsageError(f"{place}: cannot be run: {reason}; {cure}") from error
+        fix = "give the path of a Python, as in venv/bin/python"
+        raise UsageError(f"{place}: cannot be run: {reason}; {fix}") from error
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise UsageError(

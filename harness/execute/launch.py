@@ -22,7 +22,7 @@ from harness.execute.worker_log import CappedLog
 from harness.execute.workers import Workers
 from harness.measure.events import Event, Finished, from_json
 from harness.measure.outcome import outcome_of
-from harness.measure.record_builder import Draft
+from harness.measure.record_builder import RecordBuilder
 from harness.measure.timing.memory import out_of_memory_kills
 from harness.measure.worker import request_line
 from harness.plugins import Plugins
@@ -55,20 +55,20 @@ class Launch:
 
     def run(self, plugins: Plugins) -> Record:
         """Start the worker, follow it to its end, and say how it ended."""
-        self.draft, self.log = Draft(self.trial), CappedLog(self.settings.log_bytes)
+        self.builder, self.log = RecordBuilder(self.trial), CappedLog(self.settings.log_bytes)
         self._memory = self.memory or MemoryWatch(self.settings.memory_limit_bytes)
         try:
-            environment = worker_environment(self.trial, plugins, self.settings.card)
+            environment = worker_environment(self.trial, plugins, self.settings.gpu)
         except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
             label = plugins.label("backend", self.trial.backend)
             outcome = outcome_of(error, plugins.backends.get(self.trial.backend), label, None)
-            return self.draft.record(outcome.status, outcome.reason)
+            return self.builder.record(outcome.status, outcome.reason)
         kills = out_of_memory_kills()
         with ExitStack() as stack:
             try:
                 worker = stack.enter_context(self._worker(environment, plugins))
             except OSError as error:  # no process, descriptor or memory left, no such interpreter: the next may run
-                return self.draft.record("failed", f"the worker could not be started: {error}")
+                return self.builder.record("failed", f"the worker could not be started: {error}")
             self._follow(worker)
             status = 0 if worker.reusable else worker.reap()
             self._drain(worker)
@@ -194,7 +194,7 @@ class Launch:
             self.record = event.record
             self._end_within(self.settings.kill_seconds, "", "")
         else:
-            self.draft.add(event)
+            self.builder.add(event)
         self.on_event(self.trial, event)
 
     def _drain(self, worker: Worker) -> None:
@@ -212,7 +212,7 @@ class Launch:
             status, kills, self.peak_bytes or None, self.log
         )
         loading = who_ended(worker.process.pid)
-        return self.draft.record(
+        return self.builder.record(
             ended, f"{reason}; while it loaded {loading}" if loading else reason
         )
 

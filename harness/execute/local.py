@@ -44,13 +44,13 @@ def run_trials(
     warm = settings.isolation != ISOLATIONS[0]
     with StopRequest() as never, Workers(warm=warm) as workers:
         run = partial(_run, plugins, MemoryWatch(settings.memory_limit_bytes), workers)
-        if settings.places.jobs > 1:
+        if settings.slots.jobs > 1:
             yield from AtOnce(run, settings, on_event or _ignore, stop or never).records(trials)
             return
         for trial in trials:
             if stop is not None and stop.count:
                 return
-            yield run(trial, settings.on_first_card(trial), on_event or _ignore, stop or never)
+            yield run(trial, settings.on_first_gpu(trial), on_event or _ignore, stop or never)
 
 
 def _run(

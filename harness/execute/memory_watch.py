@@ -25,7 +25,7 @@ _FASTEST_BYTES_PER_SECOND = 2**33  # that memory is first touched
 _LEAST_RESERVE_BYTES, _MOST_RESERVE_BYTES, _RESERVE_FRACTION = 2**28, 2**30, 0.03
 _PROC = "/proc"
 _UNITS = (("GB", 10**9), ("GiB", 2**30), ("MB", 10**6), ("MiB", 2**20))
-_CURES = "make it smaller (--batch, --hidden, --checkpoint auto)"
+_FIXS = "make it smaller (--batch, --hidden, --checkpoint auto)"
 
 
 def default_reserve_bytes() -> int:
@@ -208,11 +208,11 @@ class MemoryWatch:
 
     def _why_too_much(self, pid: int, held: int, left: int) -> str | None:
         if self.limit_bytes is not None and held > self.limit_bytes:
-            return f"more than the limit of {_as_written(self.limit_bytes)}: {_CURES}, or raise --memory-limit"
+            return f"more than the limit of {_as_written(self.limit_bytes)}: {_FIXS}, or raise --memory-limit"
         if (
             held <= self.reserve_bytes
             or left >= self.reserve_bytes
             or held < max(list(self._held.values()))
         ):
             return None
-        return f"{mebibytes(left)} were left on this machine, {mebibytes(self.reserve_bytes)} are its reserve: {_CURES}"
+        return f"{mebibytes(left)} were left on this machine, {mebibytes(self.reserve_bytes)} are its reserve: {_FIXS}"

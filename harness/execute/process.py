@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import psutil
 
 from harness.contract import Backend, Trial
-from harness.contract.accelerators import card_variables
+from harness.contract.accelerators import gpu_variables
 from harness.execute.interpreters import OWN_VARIABLES
 from harness.measure.machine.verification import THREAD_VARIABLES
 from harness.plugins import Plugins, query
@@ -23,11 +23,11 @@ PYTHON_VARIABLES = {"PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", "PYTHONH
 REAP_SECONDS = 5.0
 
 
-def worker_environment(trial: Trial, plugins: Plugins, card: str | None = None) -> dict[str, str]:
-    """Return the worker's whole environment: threads are bounded and cards hidden before any import."""
+def worker_environment(trial: Trial, plugins: Plugins, gpu: str | None = None) -> dict[str, str]:
+    """Return the worker's whole environment: threads are bounded and gpus hidden before any import."""
     backend = plugins.backends.get(trial.backend)
     environment = dict(os.environ) | PYTHON_VARIABLES
-    hidden = card_variables(card) if card is not None else {}
+    hidden = gpu_variables(gpu) if gpu is not None else {}
     environment |= thread_variables(backend, trial.threads, trial.devices) | hidden
     if trial.python is not None:
         environment = {
@@ -86,7 +86,7 @@ class Worker:
         self.send(request)
 
     def send(self, request: bytes) -> None:
-        """Write the request; stdin stays open, because its end means to the worker's keeper that we are gone."""
+        """Write the request; stdin stays open, because its end means to the worker's reaper that we are gone."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError), _without_broken_pipe_signal():
                 rest = memoryview(request)
@@ -106,7 +106,7 @@ class Worker:
         select.select([self.exited], [], [], REAP_SECONDS)
         for (
             process
-        ) in self._descendants():  # of a worker whose keeper was stopped, or is of an older harness
+        ) in self._descendants():  # of a worker whose reaper was stopped, or is of an older harness
             with contextlib.suppress(psutil.Error):
                 process.kill()
         self._signal(
@@ -118,7 +118,7 @@ class Worker:
             return -signal.SIGKILL
 
     def _hang_up(self) -> None:
-        """Close stdin: it tells the worker's keeper to end everything below it."""
+        """Close stdin: it tells the worker's reaper to end everything below it."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()

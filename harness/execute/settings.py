@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.contract import Trial, UnknownNameError
 from harness.execute.interpreters import Interpreter
-from harness.execute.slots import ALONE, Places, needs_card
+from harness.execute.slots import ALONE, Slots, needs_gpu
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.runner import Settings
 from harness.plugins import Plugins
@@ -37,8 +37,8 @@ class LocalSettings:
         block: names of plugins that are not loaded.
         affinity: the processors on which workers may run; empty: all of this process's.
         isolation: one of ``ISOLATIONS``.
-        places: how many launches may run at once, and where.
-        card: the accelerator that the launch has for itself, by its driver's number; None:
+        slots: how many launches may run at once, and where.
+        gpu: the accelerator that the launch has for itself, by its driver's number; None:
             whichever the backend takes.
         calibrations: environment_id -> name -> content of the limits that are known already.
         pythons: name -> the interpreters that trials name.
@@ -57,8 +57,8 @@ class LocalSettings:
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
     isolation: str = ISOLATIONS[0]
-    places: Places = ALONE
-    card: str | None = None
+    slots: Slots = ALONE
+    gpu: str | None = None
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
     retries: int = 0
@@ -92,31 +92,31 @@ class LocalSettings:
 
     def measuring(self) -> dict[str, tuple[Any, ...]]:
         """Return the settings that change a record all the same, none where they are usual; resuming looks at them."""
-        alone, isolation = self.places.jobs == 1, self.isolation
+        alone, isolation = self.slots.jobs == 1, self.isolation
         return {
             "affinity": self.affinity,
             "sample_length": (self.sample_length,),
-            "jobs": () if alone else (self.places.jobs,),
-            "cards": self.places.cards,
+            "jobs": () if alone else (self.slots.jobs,),
+            "cards": self.slots.gpus,
             "isolation": () if isolation == ISOLATIONS[0] else (isolation,),
             "cluster": () if self.cluster is None else (self.cluster,),
         }
 
-    def on_first_card(self, trial: Trial) -> LocalSettings:
-        """Return the settings of a launch that runs alone: on the first card, where it needs one of those named."""
-        cards = self.places.cards if needs_card(trial) else ()
-        return replace(self, card=cards[0]) if cards else self
+    def on_first_gpu(self, trial: Trial) -> LocalSettings:
+        """Return the settings of a launch that runs alone: on the first GPU, where it needs one of those named."""
+        gpus = self.slots.gpus if needs_gpu(trial) else ()
+        return replace(self, gpu=gpus[0]) if gpus else self
 
     def marks(self) -> dict[str, Any]:
         """Return what a record must say of how its launch was run; {} where it had the machine for itself."""
-        found: dict[str, Any] = {} if self.card is None else {"card": self.card}
+        found: dict[str, Any] = {} if self.gpu is None else {"card": self.gpu}
         if self.isolation != ISOLATIONS[0]:
             found["isolation"] = self.isolation
-        return found | ({"jobs": self.places.jobs} if self.places.jobs > 1 else {})
+        return found | ({"jobs": self.slots.jobs} if self.slots.jobs > 1 else {})
 
     def notes(self) -> list[str]:
         """Return what a reader of the record must know of how its launch was run."""
-        notes = [BESIDE.format(self.places.jobs)] if self.places.jobs > 1 else []
+        notes = [BESIDE.format(self.slots.jobs)] if self.slots.jobs > 1 else []
         return [*notes, WARM] if self.isolation != ISOLATIONS[0] else notes
 
     def python(self, trial: Trial) -> str:

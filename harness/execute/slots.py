@@ -1,4 +1,4 @@
-"""Where launches that run at once have their place: disjoint processors, and a card that nobody else uses meanwhile."""
+"""Where launches that run at once have their place: disjoint processors, and a GPU that nobody else uses meanwhile."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from harness.contract import Trial, UsageError
 
-HOST = "cpu"  # the one device that is no card
+HOST = "cpu"  # the one device that is no GPU
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 @dataclass(frozen=True)
-class Places:
+class Slots:
     """What may be in use at once.
 
     Attributes:
         processors: one entry per launch that may run at once, each the processors that it may use;
             none: any.
-        cards: accelerators by the number that their driver gives them; a launch on one has it for
+        gpus: accelerators by the number that their driver gives them; a launch on one has it for
             itself.
     """
 
     processors: tuple[tuple[int, ...], ...] = ()
-    cards: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
 
     @property
     def jobs(self) -> int:
@@ -41,10 +41,10 @@ class Places:
         )
 
 
-ALONE = Places()
+ALONE = Slots()
 
 
-def needs_card(trial: Trial) -> bool:
+def needs_gpu(trial: Trial) -> bool:
     """Say whether a trial runs on an accelerator."""
     return trial.device != HOST
 
@@ -54,73 +54,73 @@ def processors_needed(trial: Trial) -> int:
     return trial.processors
 
 
-def read_places(
+def read_slots(
     jobs: int, gpus: str | None, trials: Sequence[Trial], processors: Sequence[int]
-) -> Places:
+) -> Slots:
     """Return the places that ``--jobs`` and ``--gpus`` ask for.
 
     Args:
         jobs: launches at once.
-        gpus: a comma list of cards; None: they are not shared out.
+        gpus: a comma list of GPUs; None: they are not shared out.
         trials: what is to run.
         processors: those that may be used, each to be used by one launch at a time.
 
     Raises:
         UsageError: the launches do not fit, or an option would have no effect.
     """
-    cards = _cards(gpus, jobs, trials)
+    numbers = _gpus(gpus, jobs, trials)
     if jobs == 1:
-        return Places(cards=cards)
-    return Places(_split(processors, jobs, max(map(processors_needed, trials), default=1)), cards)
+        return Slots(gpus=numbers)
+    return Slots(_split(processors, jobs, max(map(processors_needed, trials), default=1)), numbers)
 
 
 def as_asked(
     jobs: int, gpus: str | None, trials: Sequence[Trial], _processors: Sequence[int]
-) -> Places:
+) -> Slots:
     """Return the places that ``--jobs`` and ``--gpus`` ask for, however few processors there are: for a dry run.
 
     Raises:
         UsageError: an option would have no effect, or contradicts another or the plan.
     """
-    return Places(((),) * jobs if jobs > 1 else (), _cards(gpus, jobs, trials))
+    return Slots(((),) * jobs if jobs > 1 else (), _gpus(gpus, jobs, trials))
 
 
-def _cards(gpus: str | None, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
+def _gpus(gpus: str | None, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
     if gpus is not None:
-        return _read_cards(gpus, jobs, trials)
-    on_cards = [trial for trial in trials if needs_card(trial)]
-    if on_cards and jobs > 1:
+        return _read_gpus(gpus, jobs, trials)
+    on_gpus = [trial for trial in trials if needs_gpu(trial)]
+    if on_gpus and jobs > 1:
         raise UsageError(
-            f"--jobs {jobs} with trials on {on_cards[0].device}: give each a card of its own, --gpus 0,1"
+            f"--jobs {jobs} with trials on {on_gpus[0].device}: give each a GPU of its own, --gpus 0,1"
         )
     return ()
 
 
-def _read_cards(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
-    cards = tuple(piece.strip() for piece in text.split(","))
-    if not all(card.isdigit() for card in cards) or len(set(cards)) < len(cards):
-        raise UsageError(f"--gpus {text!r}: write the numbers of different cards, as in 0,1")
-    wanting = [trial for trial in trials if needs_card(trial)]
+def _read_gpus(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]:
+    gpus = tuple(piece.strip() for piece in text.split(","))
+    if not all(gpu.isdigit() for gpu in gpus) or len(set(gpus)) < len(gpus):
+        raise UsageError(f"--gpus {text!r}: write the numbers of different GPUs, as in 0,1")
+    wanting = [trial for trial in trials if needs_gpu(trial)]
     if not wanting:
         raise UsageError(
-            "--gpus would have no effect: no trial of the plan runs on a card; leave it out"
+            "--gpus would have no effect: no trial of the plan runs on a GPU; leave it out"
         )
     if indexed := [trial.device for trial in wanting if ":" in trial.device]:
         raise UsageError(
-            f"--gpus chooses the card: give --device {indexed[0].split(':')[0]}, not {indexed[0]}"
+            f"--gpus chooses the GPU: give --device {indexed[0].split(':')[0]}, not {indexed[0]}"
         )
     if several := [trial.devices for trial in wanting if trial.devices > 1]:
         raise UsageError(
-            f"--gpus gives each launch one card, --devices {several[0]} asks for more: leave --gpus out"
+            f"--gpus gives each launch one GPU, --devices {several[0]} asks for more: leave --gpus out"
         )
-    if len(cards) > jobs:
+    if len(gpus) > jobs:
         raise UsageError(
-            f"--gpus names {len(cards)} cards, --jobs {jobs} uses {jobs}: add --jobs {len(cards)}"
+            f"--gpus names {len(gpus)} gpus, --jobs {jobs} uses {jobs}: add --jobs {len(gpus)}"
         )
-    if len(wanting) == len(trials) and jobs > len(cards):
-        few = f"every trial needs a card, --gpus names {len(cards)}"
-        raise UsageError(f"--jobs {jobs}: {few}: take --jobs {len(cards)}")
-    return cards
+    if len(wanting) == len(trials) and jobs > len(gpus):
+        few = f"every trial needs a GPU, --gpus names {len(gpus)}"
+        raise UsageError(f"--jobs {jobs}: {few}: take --jobs {len(gpus)}")
+    return gpus
 
 
 def _split(processors: Sequence[int], jobs: int, threads: int) -> tuple[tuple[int, ...], ...]:
@@ -130,9 +130,9 @@ def _split(processors: Sequence[int], jobs: int, threads: int) -> tuple[tuple[in
         listed = ",".join(map(str, processors))
         asked = f"--jobs {jobs} x {threads} {'threads' if threads > 1 else 'thread'} need {needed} processors"
         most = len(processors) // threads
-        cure = f"take --jobs {most}" if most else "lower --threads"
+        fix = f"take --jobs {most}" if most else "lower --threads"
         raise UsageError(
-            f"{asked}, there are {len(processors)} ({listed}): {cure}, or widen --affinity"
+            f"{asked}, there are {len(processors)} ({listed}): {fix}, or widen --affinity"
         )
     ordered = one_per_core_first(processors, _siblings(processors))
     return tuple(tuple(ordered[start : start + threads]) for start in range(0, needed, threads))

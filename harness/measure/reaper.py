@@ -1,4 +1,4 @@
-"""The keeper: a worker's parent, which lets nothing of its session live on once the worker or the executor is gone.
+"""The reaper: a worker's parent, which lets nothing of its session live on once the worker or the executor is gone.
 
 A process, not a thread: a plugin that hangs while it holds the interpreter's lock cannot stop it.
 It sleeps, imports nothing heavy, and costs the measurement nothing. On Linux every orphan below it
@@ -24,15 +24,15 @@ _ROUND_SECONDS = 0.005
 
 
 def keep(*pipes: int) -> None:
-    """Fork: return in the worker; in the keeper, watch over it and end as it did.
+    """Fork: return in the worker; in the reaper, watch over it and end as it did.
 
     The executor keeps the other end of stdin open; its end means that the executor is gone, or
     wants all gone.
 
     Args:
-        pipes: descriptors of the worker's, which the keeper must not hold open.
+        pipes: descriptors of the worker's, which the reaper must not hold open.
     """
-    keeper = os.getpid()
+    reaper = os.getpid()
     _prctl(_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -48,7 +48,7 @@ def keep(*pipes: int) -> None:
     os.close(woken)
     os.close(wake)
     _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != keeper:  # it was gone before the line above
+    if os.getppid() != reaper:  # it was gone before the line above
         os._exit(1)
     with contextlib.suppress(
         OSError

@@ -22,7 +22,7 @@ Series = list[float | None]
 
 
 @dataclass
-class Draft:
+class RecordBuilder:
     """Collects the events of one trial; ``record`` may be asked for at any moment.
 
     What needs the whole training (``loss_final``, validation, speeds, their blocks) is given only

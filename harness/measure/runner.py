@@ -19,7 +19,7 @@ from harness.measure.proof.cell_proof import prove
 from harness.measure.proof.flow import measure_flow
 from harness.measure.proof.parity import measure_parity
 from harness.measure.proof.streams import generator
-from harness.measure.record_builder import Draft
+from harness.measure.record_builder import RecordBuilder
 from harness.measure.sampling import sample_text
 from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.timing.clock import Clock, MonotonicClock
@@ -73,13 +73,13 @@ def run_trial(
 ) -> Iterator[Event]:
     """Yield the events of one trial; the last is ``Finished`` with its record, whatever happened."""
     run = _Run(trial, settings or Settings(), clock or MonotonicClock(), plugins)
-    draft = Draft(trial)
+    builder = RecordBuilder(trial)
     status, reason, trace = "ok", None, {}
     try:
         for told in run.events():
             event = run.without_peak(told) if run.settings.isolation != "launch" else told
             run.note(event)
-            draft.add(event)
+            builder.add(event)
             yield event
     except (KeyboardInterrupt, GeneratorExit):
         raise
@@ -89,8 +89,8 @@ def run_trial(
         status, reason = outcome.status, outcome.reason
         trace = {"traceback": outcome.traceback} if outcome.traceback else {}
         if status == "out_of_memory" and run.settings.isolation == "launch":
-            draft.figures["peak_memory_bytes"] = run.memory.peak_bytes()
-    yield Finished(draft.record(status, reason, **run.details(), **trace))
+            builder.figures["peak_memory_bytes"] = run.memory.peak_bytes()
+    yield Finished(builder.record(status, reason, **run.details(), **trace))
 
 
 @dataclass

@@ -175,7 +175,7 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     answer = query.availability(backend)
     if isinstance(answer, Missing):
         raise UnsupportedError(
-            f"backend {backend.name!r} cannot run here: {answer.reason}. Cure: {answer.cure}"
+            f"backend {backend.name!r} cannot run here: {answer.reason}. Fix: {answer.fix}"
         )
     cell = plugins.cell(trial.cell)
     variants = query.variants(backend, cell)

@@ -16,7 +16,7 @@ from harness.measure.machine.verification import checked_placement, checked_rank
 from harness.measure.ranks import RankMeter
 from harness.measure.setup import Setup
 from harness.measure.timing.audit import Auditor, Claim
-from harness.measure.timing.clock import Block, Clock, Pace, Stopwatch, time_steps
+from harness.measure.timing.clock import Block, BlockScheduler, Clock, Stopwatch, time_steps
 from harness.measure.timing.limits import LimitMeter, Limits, limit_figures
 from harness.measure.timing.memory import PeakMemory, release_unused
 from harness.measure.timing.speed import (
@@ -67,22 +67,22 @@ class Training:
         release_unused()
         yield from self._evaluate(evaluator)
         batches = self.setup.training()
-        pace = yield from self._first_step(next(batches))
+        scheduler = yield from self._first_step(next(batches))
         yield Phase("train")
         while self.step < self.setup.trial.steps:
             if self._evaluation_due():
                 yield from self._evaluate(evaluator)
                 yield Phase("train")
-            length = pace.next_steps(self._until_evaluation())
-            yield from self._block([next(batches) for _ in range(length)], pace)
+            length = scheduler.next_steps(self._until_evaluation())
+            yield from self._block([next(batches) for _ in range(length)], scheduler)
         yield from self._evaluate(evaluator)
         yield Phase("audit")
-        total = pace.total if self._audited(pace, evaluator, batches) else None
-        yield self._speed(pace, published=total is not None)
+        total = scheduler.total if self._audited(scheduler, evaluator, batches) else None
+        yield self._speed(scheduler, published=total is not None)
         yield Phase("limits")
         yield self._limits(total)
 
-    def _first_step(self, batch: Batch) -> Generator[Event, None, Pace]:
+    def _first_step(self, batch: Batch) -> Generator[Event, None, BlockScheduler]:
         device_batch = self.trainer.put(batch)
         yield Phase("compile")
         start = self.clock.now()
@@ -100,9 +100,9 @@ class Training:
             )
         self.ranks.add(checked_ranks(self.trainer, self.setup.trial, self.setup.label), 0)
         yield Facts(details={"placement": placement})
-        return Pace(self.setup.trial.steps - 1, seconds)
+        return BlockScheduler(self.setup.trial.steps - 1, seconds)
 
-    def _block(self, batches: Sequence[Batch], pace: Pace) -> Iterator[Event]:
+    def _block(self, batches: Sequence[Batch], scheduler: BlockScheduler) -> Iterator[Event]:
         watch = Stopwatch(self.clock)
         device_batches = [self.trainer.put(batch) for batch in batches]
         compiled = checked_compilations(self.trainer, self.setup.label)
@@ -113,8 +113,8 @@ class Training:
         recompiled = checked_compilations(self.trainer, self.setup.label) - compiled
         ranks = checked_rank_fields(self.trainer, self.setup.label)
         block = Block(len(batches), _tokens(batches), seconds, recompiled)
-        pace.add(block)
-        steady = bool(pace.steady) and pace.steady[-1] is block
+        scheduler.add(block)
+        steady = bool(scheduler.steady) and scheduler.steady[-1] is block
         self.ranks.add(ranks, block.steps if steady else 0)
         if steady:
             self.beside_seconds += before + watch.seconds()
@@ -164,16 +164,18 @@ class Training:
         if not math.isfinite(evaluation.loss_validation):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
 
-    def _audited(self, pace: Pace, evaluator: Evaluator, batches: Iterator[Batch]) -> bool:
+    def _audited(
+        self, scheduler: BlockScheduler, evaluator: Evaluator, batches: Iterator[Batch]
+    ) -> bool:
         """Hold the trainer against the speed of its blocks; return whether there is a speed to publish.
 
         Raises:
             PluginError: the speed cannot be true.
         """
-        total, setup = pace.total, self.setup
+        total, setup = scheduler.total, self.setup
         if total is None:
             return False
-        claim = Claim(total.steps, total.seconds, len(pace.steady), self.beside_seconds)
+        claim = Claim(total.steps, total.seconds, len(scheduler.steady), self.beside_seconds)
         probe, rule = setup.flow_batch(), setup.trial.update_rule()
         try:
             auditor = Auditor(
@@ -194,15 +196,15 @@ class Training:
             raise PluginError(f"no speed is published: {finding}; {setup.label}")
         return True
 
-    def _speed(self, pace: Pace, *, published: bool) -> Facts:
-        self.flags += pace.flags()
-        details = speed_details(pace) | self.ranks.details(self.setup.trial.devices)
+    def _speed(self, scheduler: BlockScheduler, *, published: bool) -> Facts:
+        self.flags += scheduler.flags()
+        details = speed_details(scheduler) | self.ranks.details(self.setup.trial.devices)
         if not published:
             return Facts(
                 details={name: fact for name, fact in details.items() if name not in SPEED_DETAILS}
             )
-        figures = speed_figures(pace, training_flops_per_token(self.setup.model))
-        return Facts(figures=figures, curves=speed_curves(pace), details=details)
+        figures = speed_figures(scheduler, training_flops_per_token(self.setup.model))
+        return Facts(figures=figures, curves=speed_curves(scheduler), details=details)
 
     def _limits(self, total: Block | None) -> Facts:
         """Measure what the engine could reach, and say how much of it training did.

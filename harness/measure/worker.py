@@ -2,7 +2,7 @@
 
 The executor starts it as ``python -P -m harness.measure.worker FD`` in a session of its own, with
 FD the pipe's number, and keeps its end of stdin open: when that closes, the executor is gone, and
-the keeper ends all of this session.
+the reaper ends all of this session.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from harness.plugins import Plugins, query
 
 Groups = Mapping[str, Sequence[str]]  # group -> its backends
 ANY = ("", "all")  # variants
-CURE = "name values that the plan has, or leave it out"
+FIX = "name values that the plan has, or leave it out"
 
 
 @dataclass
@@ -70,11 +70,11 @@ class Excludes:
 
     def _problems(self, rule: _Rule) -> Iterator[str]:
         if not rule.matched:
-            yield f"exclude {rule} would exclude nothing: no combination of the plan matches it; {CURE}"
+            yield f"exclude {rule} would exclude nothing: no combination of the plan matches it; {FIX}"
             return
         for axis, place, value in rule.alternatives():
             if (axis, place) not in rule.matched:
-                yield f"exclude {rule}: {axis} = {value!r} would exclude nothing; {CURE}"
+                yield f"exclude {rule}: {axis} = {value!r} would exclude nothing; {FIX}"
             elif axis == "backend":
                 yield from self._unknown_variant(str(value))
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness.contract import Trial, UnknownNameError, UsageError
 from harness.plan.axes import check_values, tables
 from harness.plan.backend_options import BackendOptions
-from harness.plan.exclude import CURE, Excludes
+from harness.plan.exclude import FIX, Excludes
 from harness.plan.fallback import device_notes, layer_notes, variant_notes
 from harness.plan.problems import listed
 from harness.plan.request import AXES, MOST_TRIALS, Combination, PlanRequest, count
@@ -154,7 +154,7 @@ def _empty(name: str) -> str:
 
 def _bad_excludes(request: PlanRequest) -> list[str]:
     problems = [
-        request.at(f"exclude.{number}: it names no axis, and would exclude nothing: {CURE}")
+        request.at(f"exclude.{number}: it names no axis, and would exclude nothing: {FIX}")
         for number, rule in enumerate(request.exclude, start=1)
         if not rule
     ]

@@ -27,9 +27,9 @@ def device_notes(
         for name in dict.fromkeys(trial.backend for trial in trials)
         if _finds_none(backends[name])
     ]
-    cure = "install its library for this accelerator, or give --device cpu"
+    fix = "install its library for this accelerator, or give --device cpu"
     return [
-        f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {cure}"
+        f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {fix}"
         for name in fallen
     ]
 
@@ -42,7 +42,7 @@ def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
             backends.setdefault((variant, why), []).append(backend)
     return [
         f"{variant} cannot be had by {', '.join(names)}, so trials that would have taken it run as another variant: "
-        f"{_one_line(why.reason)}. Cure: {why.cure}"
+        f"{_one_line(why.reason)}. Fix: {why.fix}"
         for (variant, why), names in backends.items()
     ]
 

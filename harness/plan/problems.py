@@ -36,9 +36,9 @@ def validation_lines(
         if item["type"] == "extra_forbidden":
             lines.append(str(UnknownNameError("option", place, [prefix + name for name in known])))
         elif item["loc"]:
-            cure = _QUOTES.format(item["input"]) if _is_unquoted(item) else ""
+            fix = _QUOTES.format(item["input"]) if _is_unquoted(item) else ""
             value = shortened(text_of(item["input"]), _LONGEST_VALUE)
-            lines.append(f"{place} = {value}: {item['msg'][0].lower()}{item['msg'][1:]}{cure}")
+            lines.append(f"{place} = {value}: {item['msg'][0].lower()}{item['msg'][1:]}{fix}")
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
     return lines

@@ -280,7 +280,7 @@ class Resolver:
             raise
         except Exception as error:
             what = f"{self._plugins.label('task', task_class.name)} is broken: {error_text(error)}"
-            raise UnavailableError(f"{what}. Cure: {query.CURE}") from error
+            raise UnavailableError(f"{what}. Fix: {query.FIX}") from error
 
 
 def _check_reference(plugins: Plugins) -> None:

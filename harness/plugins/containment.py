@@ -24,7 +24,7 @@ PATCHED = (
 TOLERATED_SECONDS = 0.01  # by which an alarm's time may differ
 STREAMS = ("stdin", "stdout", "stderr")
 
-Keeper = Callable[[list[str]], AbstractContextManager[None]]
+Reaper = Callable[[list[str]], AbstractContextManager[None]]
 
 
 class ExitCalledError(BaseException):
@@ -40,7 +40,7 @@ def contained(*, variables: bool = True) -> Iterator[list[str]]:
     ``os._exit`` raises ``ExitCalledError``.
     """
     changes: list[str] = []
-    keepers: tuple[Keeper, ...] = (
+    keepers: tuple[Reaper, ...] = (
         off_stdout,
         _directory,
         _import_path,
@@ -49,8 +49,8 @@ def contained(*, variables: bool = True) -> Iterator[list[str]]:
         _no_exit,
     )
     with ExitStack() as stack:
-        for keeper in (*keepers, *([_environment] if variables else [])):
-            stack.enter_context(keeper(changes))
+        for reaper in (*keepers, *([_environment] if variables else [])):
+            stack.enter_context(reaper(changes))
         yield changes
 
 

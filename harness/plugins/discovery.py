@@ -33,10 +33,10 @@ class Broken:
     name: str
     distribution: str
     reason: str
-    cure: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"plugin {self.name!r} (from {self.distribution}) is broken: {self.reason}. Cure: {self.cure}"
+        return f"plugin {self.name!r} (from {self.distribution}) is broken: {self.reason}. Fix: {self.fix}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Plugins:
-    """Everything that the installed plugins offer, by name; asking for what is not there is an error with the cure."""
+    """Everything that the installed plugins offer, by name; asking for what is not there is an error with the fix."""
 
     backends: Mapping[str, Backend]
     tasks: Mapping[str, type[Task]]
@@ -68,13 +68,13 @@ class Plugins:
         """Return the backend of that name if it can run here.
 
         Raises:
-            UnavailableError: its library is missing; the message carries the cure.
+            UnavailableError: its library is missing; the message carries the fix.
         """
         backend = self.backend(name)
         answer = query.available_or_missing(backend)
         if isinstance(answer, Missing):
             raise UnavailableError(
-                f"backend {name!r} cannot run here: {answer.reason}. Cure: {answer.cure}"
+                f"backend {name!r} cannot run here: {answer.reason}. Fix: {answer.fix}"
             )
         return backend
 
@@ -91,16 +91,14 @@ class Plugins:
         """Return the backend of that name, or every backend of the group of that name, if all of them can run here.
 
         Raises:
-            UnavailableError: one cannot; all that are missing are named, each with its cure.
+            UnavailableError: one cannot; all that are missing are named, each with its fix.
         """
         members = self.groups.get(name)
         if members is None:
             return [self.usable_backend(name)]
         answered = {member: query.available_or_missing(self.backends[member]) for member in members}
         if missing := [
-            f"{m}: {a.reason}. Cure: {a.cure}"
-            for m, a in answered.items()
-            if isinstance(a, Missing)
+            f"{m}: {a.reason}. Fix: {a.fix}" for m, a in answered.items() if isinstance(a, Missing)
         ]:
             raise UnavailableError(_group_cannot_run(name, members, missing))
         return [self.backends[member] for member in members]
@@ -223,7 +221,7 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
             raise
         except BaseException as error:  # noqa: BLE001 (sys.exit(), pytest.skip() and the like, too)
             broken.append(
-                Broken(entry_point.name, label, _reason(error), _cure(error, distribution))
+                Broken(entry_point.name, label, _reason(error), _fix(error, distribution))
             )
         else:
             offers = tuple((kind, entry.name) for kind, entry in offered)
@@ -352,7 +350,7 @@ def _why(error: BaseException) -> str:
     return error_text(error)
 
 
-def _cure(error: BaseException, distribution: Distribution) -> str:
+def _fix(error: BaseException, distribution: Distribution) -> str:
     name = distribution.metadata["Name"]
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"install the missing module {error.name!r} (pip install --upgrade {name})"

@@ -1,6 +1,6 @@
 """What a backend answers before anything runs, asked so that a broken one is named and costs nobody else anything.
 
-Each question raises ``BrokenAnswerError``, which names the backend, the question and the cure,
+Each question raises ``BrokenAnswerError``, which names the backend, the question and the fix,
 where the backend fails to answer; ``available_or_missing`` does not.
 """
 
@@ -21,8 +21,8 @@ from harness.contract.names import error_text, shortened, text_of
 from harness.contract.trial import Trial
 from harness.plugins.containment import off_stdout
 
-CURE = "upgrade the package that offers it, or report it to its author"
-LONGEST = 500  # characters of what a backend returned or raised: the question and the cure are not to be cut off
+FIX = "upgrade the package that offers it, or report it to its author"
+LONGEST = 500  # characters of what a backend returned or raised: the question and the fix are not to be cut off
 Answer = TypeVar("Answer")
 Value = TypeVar("Value")
 
@@ -41,7 +41,7 @@ def available_or_missing(backend: Backend) -> Available | Missing:
     try:
         return availability(backend)
     except BrokenAnswerError as error:
-        return Missing(without_name(backend, error).removesuffix(f". Cure: {CURE}"), CURE)
+        return Missing(without_name(backend, error).removesuffix(f". Fix: {FIX}"), FIX)
 
 
 def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
 
 
 def missing_variants(backend: Backend) -> dict[str, Missing]:
-    """Return the variants that cannot be offered here, with the reason and the cure."""
+    """Return the variants that cannot be offered here, with the reason and the fix."""
     return _ask(backend, "missing_variants", _pairs_with(_missing))
 
 
@@ -134,7 +134,7 @@ def _sentence_or_none(answer: Any) -> str | None:
 def _missing(answer: Any) -> Missing:
     if not isinstance(answer, Missing):
         raise _UnfitError
-    return Missing(_sentence(answer.reason), _sentence(answer.cure))
+    return Missing(_sentence(answer.reason), _sentence(answer.fix))
 
 
 def _available(answer: Any) -> Available | Missing:
@@ -185,7 +185,7 @@ def _stdout_for_results() -> contextlib.AbstractContextManager[Any]:
 
 
 def _broken(backend: Backend, why: str) -> BrokenAnswerError:
-    return BrokenAnswerError(f"{_named(backend)}broken: {why}. Cure: {CURE}")
+    return BrokenAnswerError(f"{_named(backend)}broken: {why}. Fix: {FIX}")
 
 
 def _named(backend: Backend) -> str:

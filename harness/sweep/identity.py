@@ -148,7 +148,7 @@ def _files(trial: Trial, plugins: Plugins) -> Facts:
         raise
     except Exception as error:
         what = f"{plugins.label('task', trial.task)} is broken: files() raised {error_text(error)}"
-        raise UnavailableError(f"{what}. Cure: {query.CURE}") from error
+        raise UnavailableError(f"{what}. Fix: {query.FIX}") from error
     return {f"{CODE}{path}": _digest(path) for path in paths}
 
 

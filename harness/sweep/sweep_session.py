@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.contract import Record, Trial
 from harness.execute.stop import StopRequest
 from harness.sweep.tally import Tally
-from harness.sweep.work_plan import Agenda
+from harness.sweep.work_plan import WorkPlan
 
 if TYPE_CHECKING:
     from harness_results.store.ledger import Answer, Ledger, Place
@@ -19,26 +19,26 @@ BEAT_SECONDS = 60.0  # at most so often a long launch's driver says that it live
 
 
 @dataclass
-class Sweeping:
+class SweepSession:
     """One process's part in a sweep.
 
     Attributes:
         ledger: the store's.
         place: the run and this driver in it.
-        agenda: what was to be measured when it began.
+        work_plan: what was to be measured when it began.
         stop: where a signal handler asks to stop.
         elsewhere: launches that another process had begun, to the end.
     """
 
     ledger: Ledger
     place: Place
-    agenda: Agenda
+    work_plan: WorkPlan
     stop: StopRequest | None
     elsewhere: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        had = len(self.agenda.ended)
-        self.tally = Tally(had + len(self.agenda.left), taken=had, names=self.agenda.varying)
+        had = len(self.work_plan.ended)
+        self.tally = Tally(had + len(self.work_plan.left), taken=had, names=self.work_plan.varying)
         self._told = time.monotonic()
 
     def launches(self) -> Iterator[Trial]:
@@ -47,7 +47,7 @@ class Sweeping:
         What another process has begun comes once more at the end: that process may be gone by then.
         """
         busy: list[Trial] = []
-        yield from self._claimed(self.agenda.left, busy)
+        yield from self._claimed(self.work_plan.left, busy)
         self.tally.elsewhere -= len(busy)
         yield from self._claimed(busy, self.elsewhere)
 
@@ -67,9 +67,9 @@ class Sweeping:
 
     def _claim(self, trial: Trial) -> Answer:
         self._told = time.monotonic()
-        fingerprint = self.agenda.identities[trial.trial_id].fingerprint
+        fingerprint = self.work_plan.identities[trial.trial_id].fingerprint
         return self.ledger.claim(
-            self.place, trial.trial_id, fingerprint, self.agenda.launches, self.tally.facts()
+            self.place, trial.trial_id, fingerprint, self.work_plan.launches, self.tally.facts()
         )
 
     def add(self, record: Record) -> None:
@@ -77,11 +77,11 @@ class Sweeping:
         self.tally.end(record)
         self._told = time.monotonic()
         self.ledger.add(
-            self.place, record, self.agenda.identities[record.trial.trial_id], self.tally.facts()
+            self.place, record, self.work_plan.identities[record.trial.trial_id], self.tally.facts()
         )
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Say that this process lives, if it has not for a while."""
         if time.monotonic() - self._told > BEAT_SECONDS:
             self._told = time.monotonic()
-            self.ledger.beat(self.place, self.tally.facts())
+            self.ledger.heartbeat(self.place, self.tally.facts())

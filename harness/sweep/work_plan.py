@@ -18,13 +18,13 @@ from harness.sweep.rounds import in_rounds
 
 if TYPE_CHECKING:
     from harness_results.store.ledger import Ledger, Mode
-    from harness_results.store.members import Standing
+    from harness_results.store.members import TrialProgress
 
 NO_IDENTITY = "stored without the versions that they were measured with"
 
 
 @dataclass(frozen=True)
-class Agenda:
+class WorkPlan:
     """A plan as it stands.
 
     Attributes:
@@ -34,7 +34,7 @@ class Agenda:
         mode: what counts of what the store has.
         identities: trial_id -> what it would be measured with now.
         left: the launches to be measured, in their order.
-        standings: trial_id -> what the store has of it.
+        progress_by_trial: trial_id -> what the store has of it.
         again: why trials are measured again although there are records -> how many.
         elsewhere: (engine that a backend chose, engine that the store has the same trial of) -> how
             many.
@@ -46,7 +46,7 @@ class Agenda:
     mode: Mode
     identities: Mapping[str, Identity]
     left: Sequence[Trial]
-    standings: Mapping[str, Standing]
+    progress_by_trial: Mapping[str, TrialProgress]
     again: Mapping[str, int]
     elsewhere: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
@@ -68,12 +68,20 @@ class Agenda:
     @property
     def record_ids(self) -> list[int]:
         """The records that the store has."""
-        return [one.record_id for standing in self.standings.values() for one in standing.ended]
+        return [
+            one.record_id
+            for trial_progress in self.progress_by_trial.values()
+            for one in trial_progress.ended
+        ]
 
     @property
     def ended(self) -> list[str]:
         """The status of each launch that the store has."""
-        return [one.status for standing in self.standings.values() for one in standing.ended]
+        return [
+            one.status
+            for trial_progress in self.progress_by_trial.values()
+            for one in trial_progress.ended
+        ]
 
     def notes(self, store: str) -> Iterator[str]:
         """Yield what a user must know before it begins: what was taken from the store, and what is not and why."""
@@ -83,7 +91,8 @@ class Agenda:
             what = f"{counted(count, 'trial')} as {other}: to go on with {'it' if count == 1 else 'them'}, name {other}"
             yield f"-b {engine.partition(':')[0]} is {engine} here, and {store} has {what}"
         done = sum(
-            len(self.standings[trial.trial_id].ended) >= self.launches for trial in self.trials
+            len(self.progress_by_trial[trial.trial_id].ended) >= self.launches
+            for trial in self.trials
         )
         if not self.left:
             which = {1: "the trial is", 2: "both trials are"}.get(
@@ -100,8 +109,8 @@ class Agenda:
         """Return when the latest launch began, in local time: today's without the date."""
         told = [
             one.started_at
-            for standing in self.standings.values()
-            for one in standing.ended
+            for trial_progress in self.progress_by_trial.values()
+            for one in trial_progress.ended
             if one.started_at
         ]
         if not told:
@@ -114,10 +123,10 @@ class Agenda:
         )
 
 
-def agenda(
+def make_work_plan(
     ledger: Ledger | None, trials: Sequence[Trial], launches: int, order_seed: int, identities: Mapping[str, Identity],
     mode: Mode, chosen: Collection[str] = (),
-) -> Agenda:  # fmt: skip
+) -> WorkPlan:  # fmt: skip
     """Return what is to be measured of these trials, given what the store has.
 
     Args:
@@ -130,15 +139,19 @@ def agenda(
             (``fresh``).
         chosen: backends that chose the variants of all their trials.
     """
-    from harness_results.store.members import Standing
+    from harness_results.store.members import TrialProgress
 
     wanted = {name: one.fingerprint for name, one in identities.items()}
-    nothing = dict.fromkeys(wanted, Standing())
-    found = nothing if ledger is None else ledger.standings(wanted, plan_digest(identities), mode)
+    nothing = dict.fromkeys(wanted, TrialProgress())
+    found = (
+        nothing
+        if ledger is None
+        else ledger.progress_by_trial(wanted, plan_digest(identities), mode)
+    )
     left = _left(in_rounds(trials, launches, order_seed), found)
     again = _again(ledger, found, identities) if ledger is not None else {}
     elsewhere = _elsewhere(ledger, trials, chosen) if ledger is not None and chosen else {}
-    return Agenda(trials, launches, order_seed, mode, identities, left, found, again, elsewhere)
+    return WorkPlan(trials, launches, order_seed, mode, identities, left, found, again, elsewhere)
 
 
 def in_order(trials: Sequence[Trial], records: Iterable[Record]) -> list[Record]:
@@ -149,9 +162,9 @@ def in_order(trials: Sequence[Trial], records: Iterable[Record]) -> list[Record]
     return [record for trial in trials for record in by_trial[trial.trial_id]]
 
 
-def _left(ordered: Sequence[Trial], found: Mapping[str, Standing]) -> list[Trial]:
+def _left(ordered: Sequence[Trial], found: Mapping[str, TrialProgress]) -> list[Trial]:
     """Leave out the first launches of each trial, as many as the store has."""
-    had = Counter({name: len(standing.ended) for name, standing in found.items()})
+    had = Counter({name: len(trial_progress.ended) for name, trial_progress in found.items()})
     left = []
     for trial in ordered:
         had[trial.trial_id] -= 1
@@ -161,13 +174,13 @@ def _left(ordered: Sequence[Trial], found: Mapping[str, Standing]) -> list[Trial
 
 
 def _again(
-    ledger: Ledger, found: Mapping[str, Standing], identities: Mapping[str, Identity]
+    ledger: Ledger, found: Mapping[str, TrialProgress], identities: Mapping[str, Identity]
 ) -> dict[str, int]:
     """Return why trials that have records are measured again -> how many."""
     others = {
-        name: standing.other
-        for name, standing in found.items()
-        if standing.other and not standing.ended
+        name: trial_progress.other
+        for name, trial_progress in found.items()
+        if trial_progress.other and not trial_progress.ended
     }
     facts = ledger.facts(
         other.fingerprint for other in others.values() if other and other.fingerprint

@@ -148,4 +148,4 @@ class CellConformance(Conformance):
 def _its_library_is_installed(backend: Backend) -> None:
     answer = backend.availability()
     if isinstance(answer, Missing):
-        raise NotApplicable(f"{answer.reason}. Cure: {answer.cure}")
+        raise NotApplicable(f"{answer.reason}. Fix: {answer.fix}")

@@ -78,9 +78,9 @@ class Results(Sequence[Record]):
         try:
             import pandas as pd
         except ImportError as error:
-            cure = 'pip install "rnn-harness[report]"'
+            fix = 'pip install "rnn-harness[report]"'
             raise UnavailableError(
-                f"a data frame needs pandas, which is not installed. Install it: {cure}"
+                f"a data frame needs pandas, which is not installed. Install it: {fix}"
             ) from error
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
         figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}

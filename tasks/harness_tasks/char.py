@@ -83,7 +83,7 @@ class Char(Task):
         """Find a corpus that is missing, is not a file, cannot be fetched, is not UTF-8, or is too short.
 
         Raises:
-            UsageError: what is wrong with it, and the cure.
+            UsageError: what is wrong with it, and the fix.
         """
         source = locate(self.options.corpus)
         size = self.options.limit

@@ -55,9 +55,9 @@ class Library(Source):
         try:
             texts = [(folder / f"{name}.py").read_text(encoding="utf-8") for name in STDLIB_MODULES]
         except OSError as error:
-            cure = "set the option corpus to a text file of yours, or to grammar"
+            fix = "set the option corpus to a text file of yours, or to grammar"
             raise CorpusError(
-                f"corpus 'stdlib': this Python has no source of its library ({error}); {cure}"
+                f"corpus 'stdlib': this Python has no source of its library ({error}); {fix}"
             ) from error
         return "\n".join(texts).encode("ascii", errors="replace")
 

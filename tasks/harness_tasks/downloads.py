@@ -93,9 +93,9 @@ def check_available(download: Download) -> None:
     """
     path = cache_folder() / download.file
     if not path.is_file() and find_spec("pooch") is None:
-        cure = f"pip install 'rnn-harness[corpora]', or {_by_hand(download, path)}"
+        fix = f"pip install 'rnn-harness[corpora]', or {_by_hand(download, path)}"
         raise UnavailableError(
-            f"corpus {download.name!r} is not in {path.parent} and pooch is not installed: {cure}"
+            f"corpus {download.name!r} is not in {path.parent} and pooch is not installed: {fix}"
         )
 
 
@@ -130,14 +130,14 @@ def _fetch_into(download: Download, partial: Path, path: Path) -> Path:
     return partial.replace(path)
 
 
-def _check_hash(download: Download, path: Path, cure: str) -> None:
+def _check_hash(download: Download, path: Path, fix: str) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != download.sha256:
         size = f"{path.stat().st_size:,} bytes"
         raise CorpusError(
             f"corpus {download.name!r}: {download.file} ({size}) has SHA-256 {found}, expected {download.sha256}; "
-            f"it is incomplete or another file. Cure: {cure}"
+            f"it is incomplete or another file. Fix: {fix}"
         )
 
 

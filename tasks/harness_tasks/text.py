@@ -1,4 +1,4 @@
-"""From raw bytes to token ids: vocabulary, digest, and what is wrong with a text, with its byte offset and the cure.
+"""From raw bytes to token ids: vocabulary, digest, and what is wrong with a text, with its byte offset and the fix.
 
 ``characters``: strict UTF-8; a byte order mark at the start is not text and is dropped; everything
 else, CR LF too, is kept as it is. ``bytes``: the file exactly, memory-mapped, of any size.
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from harness.contract import CorpusError, Vocabulary
 
 LARGEST_CHARACTER_FILE_BYTES = 256 * 1024 * 1024  # decoding takes some eight times as much memory
-BYTES_CURE = "set the option vocabulary to bytes"
-TEXT_CURE = "give a text of at least some thousand characters"
+BYTES_FIX = "set the option vocabulary to bytes"
+TEXT_FIX = "give a text of at least some thousand characters"
 BYTES = Vocabulary(None)
 _UNICODE = 0x110000
 _CHUNK = 1 << 22
@@ -85,7 +85,7 @@ def _examine(name: str, content: NDArray[np.uint8], *, as_bytes: bool, limit: in
         if len(distinct) < 2:  # noqa: PLR2004
             distinct |= set(piece)
     if not count:
-        raise CorpusError(f"corpus {name!r} is empty; {TEXT_CURE}")
+        raise CorpusError(f"corpus {name!r} is empty; {TEXT_FIX}")
     if len(distinct) == 1:
         (only,) = distinct
         raise CorpusError(
@@ -121,7 +121,7 @@ def _texts(name: str, content: NDArray[np.uint8], limit: int | None) -> Iterator
         if (at := text.find("\0")) >= 0:
             offset = begin + len(text[:at].encode())
             raise CorpusError(
-                f"corpus {name!r} is not a text: a NUL at byte {offset:,}; {BYTES_CURE}"
+                f"corpus {name!r} is not a text: a NUL at byte {offset:,}; {BYTES_FIX}"
             )
         yield text
         if left is not None and (left := left - len(text)) <= 0:
@@ -158,7 +158,7 @@ def _window(
     if stop > LARGEST_CHARACTER_FILE_BYTES:
         largest = f"{LARGEST_CHARACTER_FILE_BYTES:,}"
         raise CorpusError(
-            f"corpus {name!r}: {stop:,} bytes are more than {largest} to decode; {BYTES_CURE}, or a limit"
+            f"corpus {name!r}: {stop:,} bytes are more than {largest} to decode; {BYTES_FIX}, or a limit"
         )
     return content[mark:stop], mark, stop == len(content)
 
@@ -166,7 +166,7 @@ def _window(
 def _not_utf8(name: str, head: bytes, byte: int, offset: int) -> str:
     utf16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     convert = (
-        f"convert it (iconv -f {'UTF-16' if utf16 else 'ITS-ENCODING'} -t UTF-8), or {BYTES_CURE}"
+        f"convert it (iconv -f {'UTF-16' if utf16 else 'ITS-ENCODING'} -t UTF-8), or {BYTES_FIX}"
     )
     return f"corpus {name!r} is not UTF-8: byte 0x{byte:02x} at byte {offset:,}; {convert}"
 

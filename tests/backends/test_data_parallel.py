@@ -19,7 +19,7 @@ from harness.contract import Batch, Rank, Record, Trial, UnsupportedError, Usage
 from harness.execute.local import run_trials
 from harness.execute.process import thread_variables
 from harness.execute.ray.needs import Wishes, needs_of
-from harness.execute.slots import read_places
+from harness.execute.slots import read_slots
 from harness.execute.stop import StopRequest
 from harness.measure.events import Progress
 from harness.measure.proof.parity import measure_parity
@@ -273,13 +273,13 @@ def test_what_cannot_be_split_is_refused_before_anything_runs(options, words, tm
 
 
 def test_launches_at_once_have_processors_for_every_device_and_no_card_is_split():
-    assert read_places(2, None, [trial("torch:fused", devices=2)], range(4)).jobs == 2
+    assert read_slots(2, None, [trial("torch:fused", devices=2)], range(4)).jobs == 2
     with pytest.raises(UsageError, match="need 4 processors, there are 3"):
-        read_places(2, None, [trial("torch:fused", devices=2)], range(3))
+        read_slots(2, None, [trial("torch:fused", devices=2)], range(3))
     with pytest.raises(
-        UsageError, match="--gpus gives each launch one card, --devices 2 asks for more"
+        UsageError, match="--gpus gives each launch one gpu, --devices 2 asks for more"
     ):
-        read_places(1, "0", [trial("torch:fused", device="cuda", devices=2)], range(4))
+        read_slots(1, "0", [trial("torch:fused", device="cuda", devices=2)], range(4))
 
 
 def test_a_cluster_is_asked_for_the_processors_and_cards_of_every_device():

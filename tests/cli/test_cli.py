@@ -213,7 +213,7 @@ def test_a_plan_file_runs_and_flags_override_it(tmp_path):
         (("new", "backend", "../evil"), "name"),
     ],
 )
-def test_bad_input_ends_with_two_and_a_cure_before_any_trial_runs(tmp_path, arguments, message):
+def test_bad_input_ends_with_two_and_a_fix_before_any_trial_runs(tmp_path, arguments, message):
     done = harness(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stderr).split())
@@ -309,7 +309,7 @@ def test_names_are_completed_from_what_is_installed(tmp_path):
     assert "rnn,gru" in harness(cwd=tmp_path, **words).stdout
 
 
-def test_listing_says_what_is_missing_and_the_cure(tmp_path):
+def test_listing_says_what_is_missing_and_the_fix(tmp_path):
     """A folder whose ``torch`` cannot be found stands for a machine without it."""
     code = (
         "import importlib.util as u, sys\nfind = u.find_spec\n"

@@ -1,4 +1,4 @@
-"""What makes a machine noisy is seen and told with a cure; the noise floor is measured and kept."""
+"""What makes a machine noisy is seen and told with a fix; the noise floor is measured and kept."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from harness.cli.main import cli
 from harness.contract import Record
-from harness.measure.machine.diagnostics import Facts, concerns
+from harness.measure.machine.diagnostics import Facts, diagnose
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.hardware import conditions, cpu_settings, gpu_processes, gpus
 from harness.plan.noise import same_trials, split
@@ -78,7 +78,7 @@ QUIET = Facts(cores=4, usable=4, virtual=False)
 
 
 def test_a_quiet_machine_gives_no_concern():
-    assert concerns(QUIET) == []
+    assert diagnose(QUIET) == []
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_a_quiet_machine_gives_no_concern():
         ({"floors": {"numpy:loop": 0.08}}, "differs by up to 8% with numpy:loop"),
     ],
 )
-def test_each_source_of_noise_is_told_with_a_cure(change, problem):
-    (concern,) = concerns(replace(QUIET, **change))
+def test_each_source_of_noise_is_told_with_a_fix(change, problem):
+    (concern,) = diagnose(replace(QUIET, **change))
     assert problem in concern.problem
-    assert concern.cure
+    assert concern.fix
 
 
 def test_the_environments_id_depends_on_nothing_that_changes_by_itself():
@@ -148,7 +148,7 @@ def test_a_broken_engine_that_nobody_named_is_told_and_left_out(monkeypatch):
         lambda blocked: replace(loaded, backends={**loaded.backends, "odd": odd}),
     )
     result = CliRunner().invoke(cli, ["doctor", "--dry-run"], standalone_mode=False)
-    assert "odd: backend 'odd' is broken: variants() returned 7. Cure: " in result.stdout
+    assert "odd: backend 'odd' is broken: variants() returned 7. Fix: " in result.stdout
     assert "numpy: can run" in result.stdout
     named = CliRunner().invoke(cli, ["doctor", "--dry-run", "-b", "odd"], standalone_mode=False)
     assert "backend 'odd' is broken" in str(named.exception)

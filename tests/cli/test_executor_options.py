@@ -58,7 +58,7 @@ def test_what_is_asked_of_a_cluster():
         ),
         ({"executor": "ray", "address": "ray://head:10001"}, "write HOST:PORT"),
         ({"executor": "ray", "affinity": "0"}, "^--affinity names processors of this machine"),
-        ({"executor": "ray", "gpus": "0"}, "^--gpus names cards of this machine"),
+        ({"executor": "ray", "gpus": "0"}, "^--gpus names gpus of this machine"),
         ({"executor": "ray", "jobs": 2}, "^--jobs is for runs on this machine"),
         ({"executor": "ray", "isolation": "backend"}, "^--isolation is for runs on this machine"),
         ({"executor": "ray", "pythons": ("a=b",)}, "^--python names interpreters of this machine"),
@@ -80,7 +80,7 @@ def test_options_that_do_not_go_together_are_refused(options, message):
         executor_of({**NOTHING, **options})
 
 
-def test_a_missing_ray_is_told_with_the_cure(monkeypatch):
+def test_a_missing_ray_is_told_with_the_fix(monkeypatch):
     monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     with pytest.raises(
         UnavailableError, match=r"^--executor ray needs Ray: pip install 'rnn-harness\[ray\]'"

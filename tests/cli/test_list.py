@@ -1,4 +1,4 @@
-"""``harness list backends``: groups, variants that cannot be had here with the cure, and other functions."""
+"""``harness list backends``: groups, variants that cannot be had here with the fix, and other functions."""
 
 import json
 from dataclasses import replace
@@ -54,7 +54,7 @@ def test_the_table_shows_groups_and_below_it_what_is_missing_and_what_deviates(p
     text = listed("backends")
     assert "groups" in text
     assert "peers" in text
-    assert "peer:native is missing: no compiler was found. Cure: pip install compiler" in text
+    assert "peer:native is missing: no compiler was found. Fix: pip install compiler" in text
     assert "peer runs another function (lstm other, gru other): resets after the product" in text
 
 
@@ -66,9 +66,7 @@ def test_without_any_group_there_is_no_such_column(plugins):
 def test_json_has_all_of_it(plugins):
     row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
     assert row["groups"] == ["peers"]
-    assert row["missing_variants"] == {
-        "native": "no compiler was found. Cure: pip install compiler"
-    }
+    assert row["missing_variants"] == {"native": "no compiler was found. Fix: pip install compiler"}
     assert row["deviations"] == dict.fromkeys(
         ("lstm other", "gru other"), "resets after the product"
     )
@@ -85,7 +83,7 @@ def test_where_the_library_is_missing_that_is_the_status_whatever_else_fails(plu
         "libpeer is not installed", "pip install libpeer"
     )
     row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
-    assert row["status"] == "missing: libpeer is not installed. Cure: pip install libpeer"
+    assert row["status"] == "missing: libpeer is not installed. Fix: pip install libpeer"
 
 
 def test_groups_are_completed_like_backends(plugins):

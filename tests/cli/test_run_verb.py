@@ -17,7 +17,9 @@ def measured(monkeypatch):
     """The trials of each run that would have begun."""
     begun = []
     monkeypatch.setattr(run_verb, "CONFIRM_ABOVE", 10)
-    monkeypatch.setattr(run_verb, "_measure", lambda agenda, *_: begun.append(agenda.left) or OK)
+    monkeypatch.setattr(
+        run_verb, "_measure", lambda work_plan, *_: begun.append(work_plan.left) or OK
+    )
     return begun
 
 

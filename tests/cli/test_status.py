@@ -54,7 +54,7 @@ def test_a_sweep_that_runs_tells_how_far_it_is(store):
 
 def test_one_launch_is_told_in_the_singular(store):
     place = join(store)
-    store.ledger.beat(place, Tally(1).facts())
+    store.ledger.heartbeat(place, Tally(1).facts())
     assert "0 of 1 launch done (0 failed), 0 running, 1 left\n" in status(store).stdout
     store.ledger.leave(place)
     assert "; 1 of 1 launch left; " in status(store).stdout

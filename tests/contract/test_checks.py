@@ -51,9 +51,9 @@ def test_a_variant_on_offer_passes():
     check_variant(Tortoise(), LSTM(), "slow")
 
 
-def test_a_known_variant_that_cannot_be_had_is_unavailable_with_reason_and_cure():
+def test_a_known_variant_that_cannot_be_had_is_unavailable_with_reason_and_fix():
     with pytest.raises(
-        UnavailableError, match=r"^tortoise:fast cannot run here: a leg is gone\. Cure: grow a leg$"
+        UnavailableError, match=r"^tortoise:fast cannot run here: a leg is gone\. Fix: grow a leg$"
     ):
         check_variant(Tortoise(), LSTM(), "fast")
 

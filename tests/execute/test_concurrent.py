@@ -13,7 +13,7 @@ from harness.contract import Record, Trial, UsageError
 from harness.execute.concurrent import AtOnce
 from harness.execute.local import run_trials
 from harness.execute.settings import LocalSettings
-from harness.execute.slots import Places
+from harness.execute.slots import Slots
 from harness.execute.stop import StopRequest
 from harness.measure.events import Finished, Phase, Progress
 from harness.plugins import load_plugins
@@ -21,7 +21,7 @@ from harness_results.store.store import Store
 
 FAULTY = paths.FAULTY
 LAST = max(os.sched_getaffinity(0))
-TWO = LocalSettings(places=Places(((), ())), kill_seconds=0.5)  # side by side even on one processor
+TWO = LocalSettings(slots=Slots(((), ())), kill_seconds=0.5)  # side by side even on one processor
 WAIT_SECONDS = 60.0
 
 
@@ -55,7 +55,7 @@ def test_launches_run_side_by_side_and_records_come_as_they_end(plugins):
 
 
 def test_a_launch_is_bound_to_the_processors_of_its_place(plugins):
-    settings = LocalSettings(places=Places(((LAST,), (LAST,))))
+    settings = LocalSettings(slots=Slots(((LAST,), (LAST,))))
     (record,) = run_trials([trial()], settings=settings, plugins=plugins)
     assert (record.status, record.details["affinity"]) == ("ok", [LAST])
 
@@ -71,7 +71,7 @@ def test_a_record_says_that_others_ran_beside_it(plugins):
 
 
 def test_a_worker_sees_its_own_card_alone(plugins):
-    settings = LocalSettings(places=Places(cards=("3",)))
+    settings = LocalSettings(slots=Slots(gpus=("3",)))
     on_card, on_host = run_trials(
         [trial(device="card"), trial()], settings=settings, plugins=plugins
     )
@@ -153,11 +153,11 @@ class Stage:
     """Stand-ins for launches: each waits until it is let go."""
 
     def __init__(self):
-        self.begun, self.go, self.cards = [], threading.Event(), {}
+        self.begun, self.go, self.gpus = [], threading.Event(), {}
 
     def run(self, trial, settings, on_event, stop):
         self.begun.append(trial.seed)
-        self.cards[trial.seed] = settings.card
+        self.gpus[trial.seed] = settings.gpu
         on_event(trial, Phase("load"))
         assert self.go.wait(WAIT_SECONDS)
         return Record(trial, "ok")
@@ -165,7 +165,7 @@ class Stage:
 
 def test_a_card_is_used_by_one_launch_at_a_time():
     stage, alone = Stage(), []
-    places = Places(((0,), (1,), (2,)), cards=("5",))
+    places = Slots(((0,), (1,), (2,)), gpus=("5",))
     trials = [
         trial(seed=seed, device=device) for seed, device in ((1, "card"), (2, "cpu"), (3, "card"))
     ]
@@ -180,7 +180,7 @@ def test_a_card_is_used_by_one_launch_at_a_time():
         records = list(at_once.records(trials))
     assert sorted(alone[:2]) == [1, 2]
     assert len(records) == 3
-    assert stage.cards == {1: "5", 2: None, 3: "5"}
+    assert stage.gpus == {1: "5", 2: None, 3: "5"}
 
 
 def test_what_goes_wrong_in_a_thread_reaches_the_caller():

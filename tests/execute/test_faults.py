@@ -248,8 +248,8 @@ DRIVER = """
 from test_faults import faulty
 from harness.execute.local import run_trials
 from harness.execute.settings import LocalSettings
-from harness.execute.slots import Places
-settings = LocalSettings(places=Places(((),) * {jobs}))
+from harness.execute.slots import Slots
+settings = LocalSettings(slots=Slots(((),) * {jobs}))
 trials = [faulty("hang", seed=seed) for seed in range({jobs})]
 list(run_trials(trials, settings=settings, on_event=lambda trial, event: print(type(event).__name__, flush=True)))
 """
@@ -272,7 +272,7 @@ def test_a_killed_driver_leaves_no_worker_and_no_grandchild(jobs):
 
 
 def wait_for_family(pid, members):
-    """Return the pids of each worker, its keeper and the hanging plugin's three children."""
+    """Return the pids of each worker, its reaper and the hanging plugin's three children."""
     deadline = time.monotonic() + GONE_SECONDS
     while True:
         pids = [process.pid for process in psutil.Process(pid).children(recursive=True)]

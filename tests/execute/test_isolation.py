@@ -13,7 +13,7 @@ from harness.contract import Trial, UsageError
 from harness.execute.launch import LOG_TEXT
 from harness.execute.local import run_trials
 from harness.execute.settings import LocalSettings
-from harness.execute.slots import Places
+from harness.execute.slots import Slots
 from harness.measure.events import Finished, Progress
 from harness.plugins import load_plugins
 
@@ -112,7 +112,7 @@ def test_a_process_that_died_while_it_waited_is_replaced(plugins, children):
 
 
 def test_launches_at_once_never_share_a_process(plugins, children):
-    settings = LocalSettings(isolation="backend", keep_logs=True, places=Places(((), ())))
+    settings = LocalSettings(isolation="backend", keep_logs=True, slots=Slots(((), ())))
     running, at_once = set(), []
 
     def note(which, event):

@@ -101,7 +101,7 @@ def test_a_backend_that_cannot_say_its_environment_fails_alone(plugins):
     assert [record.status for record in records] == ["failed", "ok"]
     reason = records[0].reason
     assert reason.startswith(
-        "backend 'faulty' is broken: environment() raised OSError: no idea. Cure: "
+        "backend 'faulty' is broken: environment() raised OSError: no idea. Fix: "
     )
     assert reason.endswith(f"; {plugins.label('backend', 'faulty')}")
 

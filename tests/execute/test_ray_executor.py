@@ -181,7 +181,7 @@ def test_a_launch_on_a_node_gives_what_it_gives_here(run, plugins, nodes):
     assert (there.status, there.trial) == ("ok", trial())
     assert there.curves["loss"] == here.curves["loss"]
     assert there.figures["loss_validation"] == here.figures["loss_validation"]
-    hidden = {"CUDA_VISIBLE_DEVICES": ""}  # Ray hides the cards from a task that asked for none
+    hidden = {"CUDA_VISIBLE_DEVICES": ""}  # Ray hides the gpus from a task that asked for none
     assert there.environment["variables"] == here.environment["variables"] | hidden
     assert there.details["node_id"] in {nodes.id("one"), nodes.id("two")}
     assert there.details["node"] == platform.node()

@@ -54,7 +54,7 @@ def test_a_node_holds_what_it_has(needs, fits):
     assert needs.fits(NODE) is fits
 
 
-def test_what_no_node_can_hold_is_told_with_what_there_is_and_the_cure():
+def test_what_no_node_can_hold_is_told_with_what_there_is_and_the_fix():
     assert Needs(8, resources={"fast_disk": 1}, labels={"zone": "b"}).lacking([NODE]) == (
         "no node of the cluster can hold it: it needs 8 CPU, 1 fast_disk, zone=b; "
         "the nodes have: first 4 CPU, 1 fast_disk, zone=a; "

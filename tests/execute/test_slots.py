@@ -1,9 +1,9 @@
-"""Launches at once get disjoint processors and cards, or are refused with the arithmetic."""
+"""Launches at once get disjoint processors and gpus, or are refused with the arithmetic."""
 
 import pytest
 
 from harness.contract import Trial, UsageError
-from harness.execute.slots import Places, as_asked, one_per_core_first, read_places
+from harness.execute.slots import Slots, as_asked, one_per_core_first, read_slots
 
 
 def trial(threads=1, device="cpu"):
@@ -19,19 +19,19 @@ def trial(threads=1, device="cpu"):
 
 
 def test_one_launch_at_a_time_is_bound_to_nothing():
-    places = read_places(1, None, [trial(threads=8)], [0])
-    assert (places, places.jobs, places.processors_of(0, trial())) == (Places(), 1, ())
+    places = read_slots(1, None, [trial(threads=8)], [0])
+    assert (places, places.jobs, places.processors_of(0, trial())) == (Slots(), 1, ())
 
 
 def test_every_place_has_processors_for_the_largest_trial_and_shares_none():
-    places = read_places(3, None, [trial(), trial(threads=2)], [3, 4, 6, 7, 8, 9])
+    places = read_slots(3, None, [trial(), trial(threads=2)], [3, 4, 6, 7, 8, 9])
     assert places.jobs == 3
     assert len({processor for place in places.processors for processor in place}) == 6
     assert [len(places.processors_of(number, trial(threads=2))) for number in range(3)] == [2, 2, 2]
 
 
 def test_a_launch_takes_no_more_processors_than_it_has_threads():
-    places = read_places(2, None, [trial(threads=2)], [0, 1, 2, 3])
+    places = read_slots(2, None, [trial(threads=2)], [0, 1, 2, 3])
     assert len(places.processors_of(1, trial())) == 1
 
 
@@ -43,9 +43,9 @@ def test_launches_that_do_not_fit_are_refused_with_the_arithmetic():
     with pytest.raises(
         UsageError, match=r"2 x 2 threads need 4 processors, there are 3 \(0,1,5\): take --jobs 1"
     ):
-        read_places(2, None, [trial(threads=2)], [0, 1, 5])
+        read_slots(2, None, [trial(threads=2)], [0, 1, 5])
     with pytest.raises(UsageError, match="lower --threads"):
-        read_places(2, None, [trial(threads=2)], [0])
+        read_slots(2, None, [trial(threads=2)], [0])
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_launches_that_do_not_fit_are_refused_with_the_arithmetic():
         (1, "0,0", ["card"], "numbers of different cards"),
         (1, "first", ["card"], "numbers of different cards"),
         (1, "0", ["cpu"], "--gpus would have no effect"),
-        (1, "0", ["card:1"], "give --device card, not card:1"),
-        (1, "0,1", ["card"], "--gpus names 2 cards, --jobs 1 uses 1: add --jobs 2"),
-        (2, "0", ["card"], "every trial needs a card, --gpus names 1: take --jobs 1"),
-        (2, None, ["cpu", "card"], "give each a card of its own"),
+        (1, "0", ["card:1"], "give --device gpu, not gpu:1"),
+        (1, "0,1", ["card"], "--gpus names 2 gpus, --jobs 1 uses 1: add --jobs 2"),
+        (2, "0", ["card"], "every trial needs a gpu, --gpus names 1: take --jobs 1"),
+        (2, None, ["cpu", "card"], "give each a gpu of its own"),
     ],
 )  # fmt: skip
 def test_cards_that_would_be_shared_or_idle_are_refused(jobs, gpus, devices, message):
-    for read in (read_places, as_asked):
+    for read in (read_slots, as_asked):
         with pytest.raises(UsageError, match=message):
             read(jobs, gpus, [trial(device=device) for device in devices], [0, 1])
 
@@ -71,5 +71,5 @@ def test_a_dry_run_may_ask_for_more_processors_than_there_are():
 
 
 def test_a_plan_for_cards_and_processors_may_have_more_jobs_than_cards():
-    places = read_places(2, "1", [trial(), trial(device="card")], [0, 1])
-    assert (places.jobs, places.cards) == (2, ("1",))
+    places = read_slots(2, "1", [trial(), trial(device="card")], [0, 1])
+    assert (places.jobs, places.gpus) == (2, ("1",))

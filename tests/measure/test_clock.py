@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.contract import PluginError, StepResult
-from harness.measure.timing.clock import BLOCK_SECONDS, WINDOW, Block, Pace, is_flat, time_steps
+from harness.measure.timing.clock import (
+    BLOCK_SECONDS,
+    WINDOW,
+    Block,
+    BlockScheduler,
+    is_flat,
+    time_steps,
+)
 from harness.measure.timing.speed import (
     FEWEST_BLOCKS,
     rate_interval,
@@ -87,44 +94,44 @@ def test_a_step_without_a_result_names_the_plugin():
 
 
 def simulate(steps, step_seconds):
-    """Run a pace to the end with ``step_seconds(step)`` and return it with the block lengths."""
-    pace, done, lengths = Pace(steps, step_seconds(0)), 0, []
+    """Run a scheduler to the end with ``step_seconds(step)`` and return it with the block lengths."""
+    scheduler, done, lengths = BlockScheduler(steps, step_seconds(0)), 0, []
     while done < steps:
-        length = pace.next_steps(steps - done)
-        pace.add(Block(length, length, sum(step_seconds(done + i) for i in range(length))))
+        length = scheduler.next_steps(steps - done)
+        scheduler.add(Block(length, length, sum(step_seconds(done + i) for i in range(length))))
         lengths.append(length)
         done += length
-    return pace, lengths
+    return scheduler, lengths
 
 
 def test_blocks_are_calibrated_to_a_tenth_of_a_second():
-    pace, _ = simulate(4000, lambda step: 0.001)
-    assert all(BLOCK_SECONDS <= block.seconds <= 2 * BLOCK_SECONDS for block in pace.steady)
-    assert pace.flags() == []
+    scheduler, _ = simulate(4000, lambda step: 0.001)
+    assert all(BLOCK_SECONDS <= block.seconds <= 2 * BLOCK_SECONDS for block in scheduler.steady)
+    assert scheduler.flags() == []
 
 
 def test_few_steps_still_give_enough_timed_blocks_for_an_interval_and_a_flag():
-    pace, _ = simulate(20, lambda step: 0.001)
-    assert rate_interval(pace.steady) is not None
-    assert any("blocks shorter than 100 ms" in flag for flag in pace.flags())
+    scheduler, _ = simulate(20, lambda step: 0.001)
+    assert rate_interval(scheduler.steady) is not None
+    assert any("blocks shorter than 100 ms" in flag for flag in scheduler.flags())
 
 
 def test_a_slow_start_is_warmed_up_and_not_counted():
-    pace, _ = simulate(400, lambda step: 0.1 + 0.9 * 0.7**step)
-    assert pace.flat
-    assert pace.warm_up[0].step_seconds > 0.9
-    assert all(block.step_seconds < 0.11 for block in pace.steady)
+    scheduler, _ = simulate(400, lambda step: 0.1 + 0.9 * 0.7**step)
+    assert scheduler.flat
+    assert scheduler.warm_up[0].step_seconds > 0.9
+    assert all(block.step_seconds < 0.11 for block in scheduler.steady)
 
 
 def test_a_warm_up_that_never_flattens_is_capped_and_flagged():
-    pace, _ = simulate(400, lambda step: 10 * 0.93**step)
-    assert sum(block.steps for block in pace.warm_up) <= 100
-    assert any("before block times were flat" in flag for flag in pace.flags())
+    scheduler, _ = simulate(400, lambda step: 10 * 0.93**step)
+    assert sum(block.steps for block in scheduler.warm_up) <= 100
+    assert any("before block times were flat" in flag for flag in scheduler.flags())
 
 
 def test_slow_blocks_are_flagged():
-    pace, _ = simulate(400, lambda step: 1.0 if step == 300 else 0.1)
-    assert any("1 of" in flag and "3 times the median" in flag for flag in pace.flags())
+    scheduler, _ = simulate(400, lambda step: 1.0 if step == 300 else 0.1)
+    assert any("1 of" in flag and "3 times the median" in flag for flag in scheduler.flags())
 
 
 def test_a_drift_after_warm_up_is_flagged():
@@ -135,20 +142,20 @@ def test_a_drift_after_warm_up_is_flagged():
 
 
 def test_no_step_left_means_no_block():
-    assert Pace(0, 1.0).flags() == ["no timed block: raise --steps"]
+    assert BlockScheduler(0, 1.0).flags() == ["no timed block: raise --steps"]
 
 
 @given(st.integers(1, 300), st.floats(1e-6, 10.0), st.integers(1, 50))
 def test_every_step_is_done_once_whatever_the_interruptions(steps, seconds, every):
-    pace, done = Pace(steps, seconds), 0
+    scheduler, done = BlockScheduler(steps, seconds), 0
     while done < steps:
         limit = min(steps - done, every - done % every)
-        length = pace.next_steps(limit)
+        length = scheduler.next_steps(limit)
         assert 1 <= length <= limit
-        pace.add(Block(length, length, seconds * length))
+        scheduler.add(Block(length, length, seconds * length))
         done += length
-    assert done == sum(block.steps for block in pace.warm_up + pace.steady) == steps
-    assert pace.steady
+    assert done == sum(block.steps for block in scheduler.warm_up + scheduler.steady) == steps
+    assert scheduler.steady
 
 
 @pytest.mark.parametrize(
@@ -165,15 +172,15 @@ def test_flatness_is_the_slope_over_a_whole_window(seconds, flat):
 
 
 def test_the_speed_is_all_tokens_over_all_seconds_after_warm_up():
-    pace, _ = simulate(250, lambda step: 0.1 if step < 50 else 0.01)
-    total = sum(block.seconds for block in pace.warm_up + pace.steady)
+    scheduler, _ = simulate(250, lambda step: 0.1 if step < 50 else 0.01)
+    total = sum(block.seconds for block in scheduler.warm_up + scheduler.steady)
     assert total == pytest.approx(
         50 * 0.1 + 200 * 0.01
     )  # a mean of 28 ms; what warm-up took is left out
     steps, seconds = (
-        sum(getattr(block, name) for block in pace.steady) for name in ("steps", "seconds")
+        sum(getattr(block, name) for block in scheduler.steady) for name in ("steps", "seconds")
     )
-    figures = speed_figures(pace, 7)
+    figures = speed_figures(scheduler, 7)
     assert figures["step_seconds_median"] == pytest.approx(seconds / steps)
     assert 0.02 < figures["step_seconds_median"] < 0.028
     assert figures["tokens_per_second"] == pytest.approx(steps / seconds)
@@ -183,11 +190,11 @@ def test_the_speed_is_all_tokens_over_all_seconds_after_warm_up():
         < figures["tokens_per_second"]
         < figures["tokens_per_second_high"]
     )
-    spread = speed_details(pace)["block_tokens_per_second"]
+    spread = speed_details(scheduler)["block_tokens_per_second"]
     assert spread["min"] == pytest.approx(10)
     assert spread["max"] == pytest.approx(100)
     assert list(spread.values()) == sorted(spread.values())
-    assert any("drifted" in flag for flag in pace.flags())
+    assert any("drifted" in flag for flag in scheduler.flags())
 
 
 @pytest.mark.parametrize("n", [1, FEWEST_BLOCKS - 1])

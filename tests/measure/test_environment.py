@@ -77,7 +77,7 @@ def test_the_id_is_stable_and_depends_on_the_machine_alone():
     ) == environment_id(record)
 
 
-def cards(*names, driver="1.0"):
+def gpus(*names, driver="1.0"):
     return {
         "gpus": [
             {"name": name, "driver_version": driver, "memory.total": "80 GiB"} for name in names
@@ -87,19 +87,19 @@ def cards(*names, driver="1.0"):
 
 def test_the_id_depends_on_the_cards_where_there_are_any_and_on_nothing_else_of_them():
     bare = environment_record() | {"gpus": []}
-    one, two = bare | cards("Card One"), bare | cards("Card Two")
+    one, two = bare | gpus("Card One"), bare | gpus("Card Two")
     assert (
         len(
             {
                 environment_id(record)
-                for record in (bare, one, two, bare | cards("Card One", "Card One"))
+                for record in (bare, one, two, bare | gpus("Card One", "Card One"))
             }
         )
         == 4
     )
-    assert environment_id(one) == environment_id(bare | cards("Card One", driver="2.0"))
-    assert environment_id(bare | cards("Card One", "Card Two")) == environment_id(
-        bare | cards("Card Two", "Card One")
+    assert environment_id(one) == environment_id(bare | gpus("Card One", driver="2.0"))
+    assert environment_id(bare | gpus("Card One", "Card Two")) == environment_id(
+        bare | gpus("Card Two", "Card One")
     )
     older = {name: value for name, value in bare.items() if name != "gpus"}
     assert environment_id(older) == environment_id(bare)

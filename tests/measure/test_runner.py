@@ -24,7 +24,7 @@ from harness.contract.records.record import FIGURE_COLUMNS
 from harness.measure import checkpoint, runner
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.proof import flow
-from harness.measure.record_builder import Draft
+from harness.measure.record_builder import RecordBuilder
 from harness.measure.runner import (
     DROPOUT_NOTE,
     IDLE_DROPOUT_NOTE,
@@ -228,10 +228,10 @@ def test_the_task_is_solved_at_the_first_evaluation_that_says_so(plugins):
     ],
 )
 def test_a_criterion_that_is_lost_again_is_kept_with_its_step(solved, first, lost):
-    draft = Draft(trial(), losses=[1.0])
+    builder = RecordBuilder(trial(), losses=[1.0])
     for number, held in enumerate(solved):
-        draft.add(Evaluated(Evaluation(10 * number, 1.0, 0.5), held))
-    record = draft.record("ok")
+        builder.add(Evaluated(Evaluation(10 * number, 1.0, 0.5), held))
+    record = builder.record("ok")
     assert (record.figures["steps_to_solve"], record.details["solved_lost_at"]) == (first, lost)
     assert record.figures["solved"] is solved[-1]
     assert record.columns()["solved_lost_at"] == lost
@@ -378,7 +378,7 @@ def test_what_a_backend_cannot_do_is_unsupported(plugins, changes, reason):
     assert re.search(reason, record.reason)
 
 
-def test_a_missing_library_is_unsupported_with_the_cure(plugins):
+def test_a_missing_library_is_unsupported_with_the_fix(plugins):
     backend = type(
         "Absent",
         (type(plugins.backend("faulty")),),
@@ -387,7 +387,7 @@ def test_a_missing_library_is_unsupported_with_the_cure(plugins):
     record = measure(having(plugins, backend()))
     assert (record.status, record.reason) == (
         "unsupported",
-        "backend 'faulty' cannot run here: no abacus. Cure: buy one",
+        "backend 'faulty' cannot run here: no abacus. Fix: buy one",
     )
 
 
@@ -414,7 +414,7 @@ def test_a_variant_that_turns_out_to_be_missing_is_unsupported(plugins):
             raise UnavailableError("kernel.c")
 
     record = measure(having(plugins, Losing()))
-    reason = "faulty:good cannot run here: it cannot be built. Cure: mend the compiler"
+    reason = "faulty:good cannot run here: it cannot be built. Fix: mend the compiler"
     assert (record.status, record.reason) == ("unsupported", reason)
 
 
@@ -450,14 +450,14 @@ def test_why_unsupported_is_the_reason(plugins):
         ("versions", {"odd": 1}),
     ],
 )
-def test_an_answer_of_the_wrong_kind_fails_the_trial_with_the_question_and_the_cure(
+def test_an_answer_of_the_wrong_kind_fails_the_trial_with_the_question_and_the_fix(
     plugins, question, answer
 ):
     odd = type("Odd", (type(plugins.backend("faulty")),), {question: lambda *_: answer})()
     record = measure(having(plugins, odd))
     assert record.status == "failed"
     assert record.reason.startswith(f"backend 'faulty' is broken: {question}() returned ")
-    assert re.search(r" Cure: .*; backend 'faulty' from \S+ \S+$", record.reason)
+    assert re.search(r" Fix: .*; backend 'faulty' from \S+ \S+$", record.reason)
 
 
 class FullError(Exception):
@@ -798,24 +798,24 @@ def test_a_gradient_flow_that_cannot_be_measured_after_training_is_flagged_and_u
 
 
 def test_events_survive_their_journey_and_rebuild_the_record(plugins):
-    draft = Draft(trial())
+    builder = RecordBuilder(trial())
     for event in run_trial(trial(evaluate_every=4), plugins=plugins):
         again = from_json(json.loads(json.dumps(to_json(event), allow_nan=False)))
         if isinstance(event, Finished):
             assert again.record.to_json() == event.record.to_json()
-            assert draft.record("ok").figures == event.record.figures
+            assert builder.record("ok").figures == event.record.figures
         else:
             assert isinstance(again, type(event))
-            draft.add(again)
+            builder.add(again)
 
 
 def test_a_partial_record_has_no_figure_that_needs_the_whole_training(plugins):
-    draft = Draft(trial())
+    builder = RecordBuilder(trial())
     for event in run_trial(trial(), plugins=plugins):
-        draft.add(event)
+        builder.add(event)
         if isinstance(event, Progress) and event.step >= 4:
             break
-    record = draft.record("timeout", "timeout after 1 s")
+    record = builder.record("timeout", "timeout after 1 s")
     assert len(record.curves["loss"]) == record.figures["clipped_fraction"] + 4
     assert record.figures["gradient_norm_max"] > 0
     assert (

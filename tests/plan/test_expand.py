@@ -208,7 +208,7 @@ def test_the_same_trial_is_never_planned_twice():
             {"backend": ["engine:"]},
             "unknown variant of backend 'engine': ''. Available: fast, fastest, plain",
         ),
-        ({"backend": ["absent"]}, "its library is not installed. Cure: pip install engine"),
+        ({"backend": ["absent"]}, "its library is not installed. Fix: pip install engine"),
         ({"cell": ["lstn"]}, "Did you mean lstm"),
         ({"task": ["ecco"]}, "Did you mean echo"),
         ({"task": ["../echo"]}, "unknown task"),
@@ -236,7 +236,7 @@ def test_the_same_trial_is_never_planned_twice():
         ({"length": []}, "axis 'length' is empty"),
     ],
 )
-def test_bad_input_is_refused_with_what_which_and_the_cure(axes, message):
+def test_bad_input_is_refused_with_what_which_and_the_fix(axes, message):
     with pytest.raises(UsageError) as caught:
         trials(**axes)
     assert message in str(caught.value)
@@ -560,7 +560,7 @@ def test_a_task_that_breaks_while_it_is_checked_is_named():
             raise KeyError("corpus")
 
     with pytest.raises(
-        UsageError, match=r"task 'echo' from .* is broken: KeyError: 'corpus'\. Cure: "
+        UsageError, match=r"task 'echo' from .* is broken: KeyError: 'corpus'\. Fix: "
     ):
         expand(PlanRequest(ONE), replace(PLUGINS, tasks={"echo": Clumsy}))
 
@@ -723,10 +723,10 @@ def test_a_choice_that_is_not_offered_breaks_the_contract(asked, question):
         expand(PlanRequest(ONE | {"backend": [asked]}), plugins)
 
 
-def test_a_variant_that_cannot_be_had_here_is_an_error_with_the_cure():
+def test_a_variant_that_cannot_be_had_here_is_an_error_with_the_fix():
     with pytest.raises(
         UsageError,
-        match=r"^sized:native cannot run here: its compiler .*\. Cure: pip install compiler$",
+        match=r"^sized:native cannot run here: its compiler .*\. Fix: pip install compiler$",
     ):
         grouped(backend=["sized:native"])
     with pytest.raises(
@@ -753,7 +753,7 @@ def test_a_group_that_is_not_whole_names_who_is_missing_and_how_to_go_on():
     with pytest.raises(UsageError) as caught:
         grouped(backend=["others"])
     assert str(caught.value) == (
-        "group 'others' cannot run whole here: gone: its library is not installed. Cure: pip install engine; "
+        "group 'others' cannot run whole here: gone: its library is not installed. Fix: pip install engine; "
         "or name those that are here: friend"
     )
 

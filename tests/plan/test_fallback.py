@@ -64,7 +64,7 @@ def test_a_variant_that_was_never_on_offer_is_not_noted_as_lost():
     trials, found = expand_with_notes(request, replace(plugins, backends=backends))
     assert [trial.engine for trial in trials] == ["losing:loop", "lacking:loop"]
     told = "quick cannot be had by losing, so trials that would have taken it run as another variant: it cannot be built. "
-    assert found == [told + "Cure: mend it"]
+    assert found == [told + "Fix: mend it"]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def _driver(monkeypatch):
 
 
 @pytest.mark.usefixtures("_driver")
-def test_a_backend_that_finds_no_accelerator_beside_its_driver_is_named_with_the_cure():
+def test_a_backend_that_finds_no_accelerator_beside_its_driver_is_named_with_the_fix():
     (note,) = notes(Looking())  # numpy never looks for one
     assert note.startswith("looking runs on the CPU: it finds no accelerator, although there is /")
     assert note.endswith("or give --device cpu")

@@ -1,4 +1,4 @@
-"""Discovery: one broken plugin is listed with its reason, distribution and cure, and never stops the others."""
+"""Discovery: one broken plugin is listed with its reason, distribution and fix, and never stops the others."""
 
 import re
 import subprocess
@@ -196,14 +196,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_plugin_is_listed_with_reason_distribution_and_cure(fault, install):
-    source, reason, cure = BROKEN[fault]
+def test_a_broken_plugin_is_listed_with_reason_distribution_and_fix(fault, install):
+    source, reason, fix = BROKEN[fault]
     install("fake_broken", source, entry_point="broken", distribution="fake-dist")
     install("fake_good", CELL.format(name="mine"))
     plugin = broken("broken")
     assert plugin.distribution == "fake-dist 1.0"
     assert re.search(reason, plugin.reason, flags=re.DOTALL), plugin.reason
-    assert cure in plugin.cure
+    assert fix in plugin.fix
     assert load_plugins().cell("mine").name == "mine"
     assert load_plugins().backend("numpy").name == "numpy"
     assert load_plugins().cell("rnn").name == "rnn"
@@ -213,7 +213,7 @@ def test_asking_for_a_broken_plugin_by_name_is_an_error_that_says_all(install):
     install("fake_broken", "import no_such_library", entry_point="broken", distribution="fake-dist")
     with pytest.raises(
         UnavailableError,
-        match=r"'broken' \(from fake-dist 1.0\) is broken: .*no_such_library.*Cure: ",
+        match=r"'broken' \(from fake-dist 1.0\) is broken: .*no_such_library.*Fix: ",
     ):
         load_plugins().backend("broken")
 
@@ -280,7 +280,7 @@ def test_a_backend_without_its_library_is_known_but_not_usable(install):
     assert plugins.backend("absent").name == "absent"
     with pytest.raises(
         UnavailableError,
-        match=r"no_such_library is not installed\. Cure: pip install no-such-library",
+        match=r"no_such_library is not installed\. Fix: pip install no-such-library",
     ):
         plugins.usable_backend("absent")
 

@@ -55,7 +55,7 @@ ERRORS = (ValueError("no idea"), UsageError("no idea"), SystemExit("no idea"), P
 def test_a_backend_that_fails_to_answer_is_named_with_the_question(question, answer):
     with pytest.raises(
         UnavailableError,
-        match=rf"backend 'odd' is broken: {question}\(\) .*(None|7|no idea).* Cure: ",
+        match=rf"backend 'odd' is broken: {question}\(\) .*(None|7|no idea).* Fix: ",
     ):
         QUESTIONS[question](broken(question, answer))
 
@@ -121,15 +121,15 @@ class Unlisted(list):
 def test_what_cannot_be_turned_into_text_is_told_by_its_type(question, answer, words):
     with pytest.raises(UnavailableError) as caught:
         QUESTIONS[question](broken(question, answer))
-    assert f"{question}() {words} Cure: " in str(caught.value)
+    assert f"{question}() {words} Fix: " in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "answer", ["long " * 10_000, ["long " * 10_000, 7], ValueError("long " * 10_000)]
 )
-def test_a_long_answer_leaves_the_question_and_the_cure_to_be_read(answer):
+def test_a_long_answer_leaves_the_question_and_the_fix_to_be_read(answer):
     with pytest.raises(
-        UnavailableError, match=r"devices\(\) r.* characters more\)\. Cure: "
+        UnavailableError, match=r"devices\(\) r.* characters more\)\. Fix: "
     ) as caught:
         query.devices(broken("devices", answer))
     assert len(str(caught.value)) < 1000

@@ -10,10 +10,10 @@ from harness.api import Session, look
 from harness.contract import Record, Trial
 from harness.contract.records.identity import Identity, differences
 from harness.execute.settings import LocalSettings
-from harness.execute.slots import Places
+from harness.execute.slots import Slots
 from harness.plan.request import PlanRequest
 from harness.plugins import load_plugins
-from harness.sweep import work_plan as agenda
+from harness.sweep import work_plan
 from harness_results.store.integrity import check_store
 from harness_results.store.merge import merge
 from harness_results.store.runs import DOCTOR
@@ -69,7 +69,7 @@ def plugins():
 
 @pytest.fixture
 def sweep(location, plugins):
-    """Return a function that does a sweep on one store: (seeds in the order begun, its agenda, its records)."""
+    """Return a function that does a sweep on one store: (seeds in the order begun, its work_plan, its records)."""
     path = location
 
     def run(
@@ -77,10 +77,10 @@ def sweep(location, plugins):
         *,
         launches=1,
         mode="resume",
-        settings=LocalSettings(),
+        settings=LocalSettings(),  # noqa: B008
         stop_after=None,
         fake=None,
-    ):  # noqa: B008
+    ):
         fake = fake or Fake()
         found = look(path, trials, settings, plugins, launches=launches, mode=mode)
         with Store.open(path, create=bool(found.left)) as store:
@@ -321,7 +321,7 @@ def test_a_store_from_before_identities_is_kept_and_measured_again(sweep):
     assert len(latest(sweep)) == 4
     begun, found, _ = sweep()
     assert begun == [0, 1, 2, 3]
-    assert list(found.notes("x")) == [f"measured again: {agenda.NO_IDENTITY} (4 trials)"]
+    assert list(found.notes("x")) == [f"measured again: {work_plan.NO_IDENTITY} (4 trials)"]
     assert list(runs(sweep)) == [1, 2]
 
 
@@ -330,7 +330,7 @@ def test_records_without_an_identity_are_measured_again_and_told(sweep):
         store.add(Record(TRIALS[0], "ok"), store.begin_run("old"))
     begun, found, _ = sweep()
     assert begun == [0, 1, 2, 3]
-    assert list(found.notes("x")) == [f"measured again: {agenda.NO_IDENTITY} (1 trial)"]
+    assert list(found.notes("x")) == [f"measured again: {work_plan.NO_IDENTITY} (1 trial)"]
 
 
 def two_sessions(store, plugins, found):
@@ -447,7 +447,7 @@ def test_a_fingerprint_depends_on_every_fact_and_not_on_their_order():
 
 def test_launches_beside_others_and_in_warm_processes_are_other_measurements(sweep):
     sweep(TRIALS[:1])
-    beside = LocalSettings(places=Places(((0,), (1,))))
+    beside = LocalSettings(slots=Slots(((0,), (1,))))
     assert sweep(TRIALS[:1], settings=beside)[0] == [0]
     begun, found, _ = sweep(TRIALS[:1], settings=LocalSettings(isolation="backend"))
     assert (begun, list(found.notes("x"))) == (

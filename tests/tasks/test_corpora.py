@@ -79,7 +79,7 @@ def test_a_limit_counts_characters_and_reads_no_further(written, limit):
         (b"\xef\xbb\xbfa\0", "a NUL at byte 4"),
     ],
 )
-def test_a_text_that_cannot_be_used_names_the_place_and_the_cure(written, content, message):
+def test_a_text_that_cannot_be_used_names_the_place_and_the_fix(written, content, message):
     with pytest.raises(CorpusError, match=message):
         read(written(content))
 
@@ -340,7 +340,7 @@ def test_a_wrong_hash_names_file_expected_and_found_and_keeps_nothing(offered, t
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_without_pooch_the_cure_is_named_and_no_connection_opened(offered, server, monkeypatch):
+def test_without_pooch_the_fix_is_named_and_no_connection_opened(offered, server, monkeypatch):
     monkeypatch.setattr(downloads, "find_spec", lambda name: None)
     with pytest.raises(
         UnavailableError, match=r"pip install 'rnn-harness\[corpora\]', or download .* by hand"

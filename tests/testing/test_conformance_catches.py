@@ -572,7 +572,7 @@ class Declares(NumpyBackend):
     ("answers", "message"),
     [
         ({"availability": None}, "availability: expected Available or Missing, got None"),
-        ({"availability": Missing("no library", "")}, "availability: Missing must say the cure"),
+        ({"availability": Missing("no library", "")}, "availability: Missing must say the fix"),
         ({"versions": {}}, "versions: expected at least one library"),
         ({"devices": ()}, "device: expected at least one"),
         ({"variants": ("loop", "loop")}, "variant of lstm: named twice"),

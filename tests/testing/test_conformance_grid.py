@@ -346,7 +346,7 @@ SANE = "it_declares_itself_sanely"
         ({"missing_variants": {"native": "no"}}, "missing variant native: expected Missing"),
         (
             {"missing_variants": {"native": Missing("a", "")}},
-            "missing variant native: Missing must say the cure",
+            "missing variant native: Missing must say the fix",
         ),
         ({"variants": ()}, "variants: none for any of the cells lstm"),
         ({"groups": ("a b",)}, "group"),
@@ -582,7 +582,7 @@ def test_a_variant_that_turns_out_to_be_missing_is_told_each_time_and_costs_no_o
         everything = f"{result.output}{result.exception or ''}"
         assert (
             everything.count(
-                "numpy:native cannot run here: it cannot be built. Cure: mend the compiler"
+                "numpy:native cannot run here: it cannot be built. Fix: mend the compiler"
             )
             == 1
         )
@@ -599,7 +599,7 @@ def test_a_variant_that_all_backends_lost_is_an_error_each_time(monkeypatch):
             "nothing was checked as native: numpy:native cannot run here: "
         )
         assert (
-            "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler"
+            "skipped numpy:native cannot run here: it cannot be built. Fix: mend the compiler"
             in result.output
         )
         assert re.search(r"numpy  \d+ checks ok", result.output)
@@ -630,7 +630,7 @@ def test_where_the_only_variant_was_lost_that_is_the_reason_that_nothing_ran(
     result = typed("-b", "only", *asked, "--grid", "cover" if large else "none")
     assert (
         str(result.exception)
-        == f"{words}only:native cannot run here: it cannot be built. Cure: mend the compiler"
+        == f"{words}only:native cannot run here: it cannot be built. Fix: mend the compiler"
     )
 
 
@@ -661,7 +661,7 @@ def test_a_named_variant_that_is_lost_after_it_has_run_is_an_error(monkeypatch, 
     check_with(monkeypatch, LosingMidway(), NumpyBackend())
     result = typed(*asked, "-c", "rnn,gru", "--grid", "none")
     assert str(result.exception).startswith(
-        f"{words}losing:native cannot run here: it cannot be built. Cure: "
+        f"{words}losing:native cannot run here: it cannot be built. Fix: "
     )
     assert re.search(r"losing  \d+ checks ok", result.output)
 
@@ -671,7 +671,7 @@ def test_all_that_was_named_and_lost_is_told(asked, monkeypatch):
     _, result = asked("-b", "fast:native,narrow:native")
     assert str(result.exception).startswith("2 problems:\n")
     for name in ("fast", "narrow"):
-        assert f"  - {name}:native cannot run here: no compiler was found. Cure:" in str(
+        assert f"  - {name}:native cannot run here: no compiler was found. Fix:" in str(
             result.exception
         )
 
@@ -895,7 +895,7 @@ def test_a_variant_that_one_backend_lost_is_checked_of_the_others(monkeypatch, l
     result = typed("--variant", "native", "-b", "numpy,other", "-c", "rnn", "--grid", "none")
     assert result.return_value == 0
     assert (
-        "skipped numpy:native cannot run here: it cannot be built. Cure: mend the compiler"
+        "skipped numpy:native cannot run here: it cannot be built. Fix: mend the compiler"
         in result.output
     )
     assert re.search(r"other  \d+ checks ok", result.output)
@@ -978,7 +978,7 @@ def test_check_refuses_a_colon_without_a_variant(asked):
         ),
         (
             ("-b", "fast:native"),
-            "fast:native cannot run here: no compiler was found. Cure: pip install compiler",
+            "fast:native cannot run here: no compiler was found. Fix: pip install compiler",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell
 from harness_numpy.compiled import cells, few
-from harness_numpy.recurrence.fused_loop import Chain
+from harness_numpy.recurrence.fused_loop import FusedTimeLoop
 from harness_numpy.recurrence.layer import Recurrence, Shape
 from harness_numpy.recurrence.tuned import both_biases, reset_bias
 
@@ -19,7 +19,7 @@ ROUND = 64  # columns
 Kernel = Callable[..., Any]
 
 
-class Compiled(Chain):
+class Compiled(FusedTimeLoop):
     """A chain whose kernels take arrays that never change; for few sequences the whole loop is one call.
 
     ``step``, ``back``, ``ahead`` and ``behind`` are the kernels of one cell, ``forward_arrays`` and

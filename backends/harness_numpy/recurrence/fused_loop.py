@@ -12,7 +12,7 @@ from harness_numpy.recurrence.layer import Recurrence, Shape
 from harness_numpy.recurrence.packed import Packed
 
 
-class Chain(Recurrence):
+class FusedTimeLoop(Recurrence):
     """Buffers made once, products packed once per call; a subclass does what is pointwise, for one cell.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell
-from harness_numpy.recurrence.fused_loop import Chain
+from harness_numpy.recurrence.fused_loop import FusedTimeLoop
 from harness_numpy.recurrence.layer import Recurrence, Shape, Stepwise
 
 BLOCK = 65_536  # elements of the factors of one block of time steps
@@ -33,7 +33,7 @@ def reset_bias(recurrence: Recurrence, bias_ih: Array, bias_hh: Array | None) ->
     return bias
 
 
-class Tuned(Chain):
+class Tuned(FusedTimeLoop):
     """What the cells share: gates contiguous per time step, and factors block by block."""
 
     factors: int  # arrays (B, H) per time step

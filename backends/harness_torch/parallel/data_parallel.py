@@ -34,7 +34,7 @@ from harness.contract import (
 )
 from harness_torch.parallel.ranks import Ranks, running
 from harness_torch.parallel.wire import Arrays
-from harness_torch.parallel.wire_format import described
+from harness_torch.parallel.wire_format import to_wire
 
 SAME_NORM = 1e-3  # relative; replicas that add the same numbers differ by nothing at all
 
@@ -89,7 +89,7 @@ class DataParallelTrainer(Trainer):
     def __init__(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> None:
-        content = described(model, optimizer, execution)
+        content = to_wire(model, optimizer, execution)
         self._model, self._dtype, self._count = (
             model,
             array_dtype(execution.dtype),

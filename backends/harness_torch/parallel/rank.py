@@ -26,7 +26,7 @@ from harness.contract import Batch
 from harness_torch.batch import DeviceBatch
 from harness_torch.parallel.replica import Replica
 from harness_torch.parallel.wire import Arrays, Message, receive, send
-from harness_torch.parallel.wire_format import error_words, remade
+from harness_torch.parallel.wire_format import error_words, from_wire
 
 PR_SET_PDEATHSIG = 1
 COLLECTIVE = ("trainer", "step")  # where one rank fails in these, the others wait for it in vain
@@ -63,7 +63,7 @@ class Service:
         return found
 
     def _trainer(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
-        model, rule, execution = remade(content["trainer"])
+        model, rule, execution = from_wire(content["trainer"])
         execution = replace(execution, device=self.device)
         self._replicas[content["number"]] = Replica(model, rule, dict(arrays), execution)
         self._baseline_bytes = psutil.Process().memory_info().rss

@@ -21,8 +21,8 @@ from harness.contract import (
 ErrorWords = dict[str, Any]
 
 
-def described(model: Model, optimizer: Optimizer, execution: Execution) -> dict[str, Any]:
-    """Return what ``remade`` needs.
+def to_wire(model: Model, optimizer: Optimizer, execution: Execution) -> dict[str, Any]:
+    """Return what ``from_wire`` needs.
 
     Raises:
         UnsupportedError: the cell cannot be made again in another process.
@@ -41,8 +41,8 @@ def described(model: Model, optimizer: Optimizer, execution: Execution) -> dict[
     }
 
 
-def remade(content: dict[str, Any]) -> tuple[Model, Optimizer, Execution]:
-    """Return what ``described`` was given."""
+def from_wire(content: dict[str, Any]) -> tuple[Model, Optimizer, Execution]:
+    """Return what ``to_wire`` was given."""
     model = dict(content["model"])
     cell, inputs = _cell(**model.pop("cell")), Inputs(**model.pop("inputs"))
     return (

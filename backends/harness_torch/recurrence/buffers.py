@@ -45,7 +45,9 @@ class Buffers:
         """Return the views by time step of each of ``count`` equal parts of the last axis."""
         return [
             self.steps(
-                name, f"{gate}/{count}", lambda whole, gate=gate: whole.chunk(count, -1)[gate]
-            )  # type: ignore[misc]
+                name,
+                f"{gate}/{count}",
+                lambda whole, gate=gate: whole.chunk(count, -1)[gate],  # type: ignore[misc]
+            )
             for gate in range(count)
         ]

@@ -146,8 +146,10 @@ def _backward(
 
 @cache
 def _program(
-    function: Callable[..., Any], cell: Cell, shape: tuple[int, ...]
-) -> Callable[..., Any]:  # noqa: ARG001 - a key
+    function: Callable[..., Any],
+    cell: Cell,
+    shape: tuple[int, ...],  # noqa: ARG001
+) -> Callable[..., Any]:
     """Return ``function`` for this cell and number of steps and sequences, compiled when it is first called.
 
     It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per

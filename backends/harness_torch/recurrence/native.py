@@ -27,8 +27,9 @@ def native(
     for. Every cell that the kernel has is recurrent.
     """
     hidden, *final = cast(
-        "tuple[Tensor, ...]", _Recurrence.apply(cell, zx, weight_hh, bias_hh, probe, *state)
-    )  # type: ignore[no-untyped-call]
+        "tuple[Tensor, ...]",
+        _Recurrence.apply(cell, zx, weight_hh, bias_hh, probe, *state),  # type: ignore[no-untyped-call]
+    )
     return hidden, tuple(final)
 
 

@@ -12,9 +12,7 @@ from harness.contract import UnavailableError, UnsupportedError
 from harness_native import private_folder
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-COMPILER_CURE = (
-    "install a C++ compiler and Python's headers, on Debian: apt install g++ python3-dev"
-)
+COMPILER_FIX = "install a C++ compiler and Python's headers, on Debian: apt install g++ python3-dev"
 COMPILERS = ("g++", "clang++", "c++")
 
 

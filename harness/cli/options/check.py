@@ -126,7 +126,7 @@ def _usable(plugins: Plugins, console: Console) -> list[Backend]:
     for backend in plugins.backends.values():
         answer = query.available_or_missing(backend)
         if isinstance(answer, Missing):
-            tell_skipped(console, f"{backend.name}: {answer.reason}. Cure: {answer.cure}")
+            tell_skipped(console, f"{backend.name}: {answer.reason}. Fix: {answer.fix}")
         else:
             usable.append(backend)
     if not usable:

@@ -115,10 +115,10 @@ def _amount(name: str, text: str) -> float:
     except ValueError:
         amount = math.nan
     if not 0 < amount < math.inf or name in {"CPU", "GPU"}:
-        cure = (
+        fix = (
             "--threads and --device ask for processors and cards"
             if name in {"CPU", "GPU"}
             else "a number above 0"
         )
-        raise UsageError(f"--resources {name}={text}: {cure}; for a word, use --labels")
+        raise UsageError(f"--resources {name}={text}: {fix}; for a word, use --labels")
     return amount

@@ -49,8 +49,8 @@ def chosen(records: Sequence[Record], options: dict[str, Any]) -> list[Record]:
     found = wanted.of(records)
     if missing := wanted.missing_lengths(found):
         told = ", ".join(map(str, missing[:8])) + (
-            f" and {len(missing) - 8} more" if len(missing) > 8 else ""
-        )  # noqa: PLR2004
+            f" and {len(missing) - 8} more" if len(missing) > 8 else ""  # noqa: PLR2004
+        )
         streams.note(f"no such record with T = {told}")
     return found
 

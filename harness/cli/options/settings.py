@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.contract import Trial, UsageError
 from harness.execute.affinity import read_affinity
 from harness.execute.settings import LocalSettings
-from harness.execute.slots import as_asked, read_places, usable
+from harness.execute.slots import as_asked, read_slots, usable
 
 if TYPE_CHECKING:
     from harness.execute.interpreters import Interpreter
@@ -34,14 +34,14 @@ def settings_of(
     threads = [trial.processors for trial in trials]
     affinity = read_affinity(options["affinity"], threads) if options["affinity"] else ()
     processors = usable(affinity) if options["jobs"] > 1 else affinity
-    read = as_asked if options["dry_run"] else read_places
+    read = as_asked if options["dry_run"] else read_slots
     return LocalSettings(
         timeout_seconds=options["timeout"],
         memory_limit_bytes=options["memory_limit"],
         sample_length=options["sample_length"],
         affinity=affinity,
         isolation=options["isolation"],
-        places=read(options["jobs"], options["gpus"], trials, processors),
+        slots=read(options["jobs"], options["gpus"], trials, processors),
         pythons=interpreters,
         retries=options["retries"],
         cluster=cluster,

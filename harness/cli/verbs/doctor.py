@@ -108,7 +108,7 @@ def _backends(plugins: Plugins) -> list[dict[str, Any]]:
     rows = []
     for backend in plugins.backends.values():
         answer = query.available_or_missing(backend)
-        missing = f"{answer.reason}. Cure: {answer.cure}" if isinstance(answer, Missing) else None
+        missing = f"{answer.reason}. Fix: {answer.fix}" if isinstance(answer, Missing) else None
         rows.append(
             {
                 "name": backend.name,
@@ -202,7 +202,7 @@ def _engines(
 def _concerns(report: Mapping[str, Any], options: Mapping[str, Any]) -> list[dict[str, str]]:
     from dataclasses import asdict
 
-    from harness.measure.machine.diagnostics import Facts, concerns
+    from harness.measure.machine.diagnostics import Facts, diagnose
     from harness.measure.machine.hardware import gpu_processes
 
     machine = report["machine"]
@@ -222,7 +222,7 @@ def _concerns(report: Mapping[str, Any], options: Mapping[str, Any]) -> list[dic
             if "floors" in row
         },
     )
-    return [asdict(concern) for concern in concerns(facts)]
+    return [asdict(concern) for concern in diagnose(facts)]
 
 
 def _print(report: Mapping[str, Any], format_: str) -> None:
@@ -276,5 +276,5 @@ def _concern_lines(report: Mapping[str, Any]) -> list[str]:
         return ["Nothing speaks against measuring here."]
     lines = ["What makes figures noisy here, and what to do:"]
     for concern in report["concerns"]:
-        lines += [f"  - {concern['problem']}", f"    -> {concern['cure']}"]
+        lines += [f"  - {concern['problem']}", f"    -> {concern['fix']}"]
     return lines

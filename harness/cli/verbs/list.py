@@ -1,4 +1,4 @@
-"""``harness list``: what is installed, what is missing, and the cure."""
+"""``harness list``: what is installed, what is missing, and the fix."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _text(value: Any) -> str:
 def _backends(plugins: Plugins) -> list[Row]:
     rows = [_backend_row(backend, plugins) for backend in plugins.backends.values()]
     return rows + [
-        _NO_ANSWERS | {"name": one.name, "status": f"broken: {one.reason}. Cure: {one.cure}"}
+        _NO_ANSWERS | {"name": one.name, "status": f"broken: {one.reason}. Fix: {one.fix}"}
         for one in plugins.broken
     ]
 
@@ -92,12 +92,12 @@ def _backend_row(backend: Backend, plugins: Plugins) -> Row:
     try:
         answer = query.availability(backend)
         if missing := isinstance(answer, Missing):
-            row["status"] = f"missing: {answer.reason}. Cure: {answer.cure}"
+            row["status"] = f"missing: {answer.reason}. Fix: {answer.fix}"
         offered = {cell.name: query.variants(backend, cell) for cell in plugins.cells.values()}
         row["variants"] = list(dict.fromkeys(name for names in offered.values() for name in names))
         absent = query.missing_variants(backend)
         row["missing_variants"] = {
-            name: f"{one.reason}. Cure: {one.cure}" for name, one in absent.items()
+            name: f"{one.reason}. Fix: {one.fix}" for name, one in absent.items()
         }
         row["deviations"] = _deviations(backend, plugins, offered)
         return row if missing else row | {"versions": query.versions(backend)}
@@ -169,7 +169,7 @@ def _plugins(plugins: Plugins) -> list[Row]:
         {
             "name": one.name,
             "distribution": one.distribution,
-            "status": f"broken: {one.reason}. Cure: {one.cure}",
+            "status": f"broken: {one.reason}. Fix: {one.fix}",
             "offers": [],
         }
         for one in plugins.broken

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.execute.settings import LocalSettings
     from harness.plugins import Plugins
     from harness.progress import ProgressView
-    from harness.sweep.work_plan import Agenda
+    from harness.sweep.work_plan import WorkPlan
     from harness_results.store.ledger import Mode
 
 CONFIRM_ABOVE = 1000
@@ -127,11 +127,13 @@ def command(
     settings = settings_of(options, trials, interpreters, cluster)
     counts = {"launches": options["launches"], "order_seed": options["order_seed"]}
     chosen = request.left_to_backends()
-    agenda = look(options["store"], trials, settings, plugins, mode=mode, chosen=chosen, **counts)
+    work_plan = look(
+        options["store"], trials, settings, plugins, mode=mode, chosen=chosen, **counts
+    )
     if options["dry_run"]:
-        return _dry_run(agenda, options)
-    _confirm(len(agenda.left), yes=options["yes"])
-    return _measure(agenda, plugins, settings, options)
+        return _dry_run(work_plan, options)
+    _confirm(len(work_plan.left), yes=options["yes"])
+    return _measure(work_plan, plugins, settings, options)
 
 
 def _mode(*, fresh: bool, retry_failed: bool) -> Mode:
@@ -152,21 +154,24 @@ def _confirm(launches: int, *, yes: bool) -> None:
     click.confirm(f"The plan has {launches:,} launches. Run them all?", abort=True, err=True)
 
 
-def _dry_run(agenda: Agenda, options: dict[str, Any]) -> int:
+def _dry_run(work_plan: WorkPlan, options: dict[str, Any]) -> int:
     from harness.api import history
     from harness.cli.output.listing import print_trials
     from harness.sweep.estimate import estimate
 
-    found = estimate(agenda.left, history(options["store"]))
-    done = {name: len(standing.ended) for name, standing in agenda.standings.items()}
-    print_trials(agenda.trials, agenda.launches, options["format_"], done, found)
-    for note in agenda.notes(options["store"]):
+    found = estimate(work_plan.left, history(options["store"]))
+    done = {
+        name: len(trial_progress.ended)
+        for name, trial_progress in work_plan.progress_by_trial.items()
+    }
+    print_trials(work_plan.trials, work_plan.launches, options["format_"], done, found)
+    for note in work_plan.notes(options["store"]):
         streams.note(note)
     return OK
 
 
 def _measure(
-    agenda: Agenda, plugins: Plugins, settings: LocalSettings, options: dict[str, Any]
+    work_plan: WorkPlan, plugins: Plugins, settings: LocalSettings, options: dict[str, Any]
 ) -> int:
     from harness.api import Session, checkpoint_folder, log_folder
     from harness.cli.signals import stopping_on_signals
@@ -175,14 +180,17 @@ def _measure(
     from harness_results.study.launches import combine
     from harness_results.study.verdicts.floors import with_floors
 
-    store, failed, taken = options["store"], False, len(agenda.ended)
+    store, failed, taken = options["store"], False, len(work_plan.ended)
     with (
-        Store.open(store, create=bool(agenda.left)) as opened,
+        Store.open(store, create=bool(work_plan.left)) as opened,
         ProgressView(
-            taken + len(agenda.left), taken=taken, quiet=options["quiet"], names=agenda.varying
+            taken + len(work_plan.left),
+            taken=taken,
+            quiet=options["quiet"],
+            names=work_plan.varying,
         ) as view,
     ):
-        for note in agenda.notes(store):
+        for note in work_plan.notes(store):
             view.note(f"note: {note}")
         with stopping_on_signals(view.note) as stop:
             command = shlex.join(["harness", *sys.argv[1:]])
@@ -192,17 +200,17 @@ def _measure(
             )
             measured = 0
             try:
-                for _ in session.carry_out(agenda, settings, view):
+                for _ in session.carry_out(work_plan, settings, view):
                     measured += 1
             except StoreError as error:
                 view.error(str(error))
                 failed = True
         if stop.count:
-            _tell_interrupted(view, store, measured, len(agenda.left) - measured, agenda)
+            _tell_interrupted(view, store, measured, len(work_plan.left) - measured, work_plan)
         elif session.elsewhere:
             others = f"{counted(session.elsewhere, 'launch')} {are(session.elsewhere)}"
             view.note(f"note: {others} left to another process: harness status {store}")
-        records = with_floors(combine(session.results(agenda)), opened.all_calibrations())
+        records = with_floors(combine(session.results(work_plan)), opened.all_calibrations())
     render(records, options["format_"])
     if stop.count:
         return INTERRUPTED
@@ -210,12 +218,12 @@ def _measure(
 
 
 def _tell_interrupted(
-    view: ProgressView, store: str, measured: int, left: int, agenda: Agenda
+    view: ProgressView, store: str, measured: int, left: int, work_plan: WorkPlan
 ) -> None:
-    what = counted(left, "launch" if agenda.launches > 1 else "trial")
+    what = counted(left, "launch" if work_plan.launches > 1 else "trial")
     stored = f"{counted(measured, 'record')} {are(measured)} stored"
     view.note(f"interrupted: {stored}, {what} {'was' if left == 1 else 'were'} not started.")
-    less = "" if agenda.mode == "resume" else f" without --{agenda.mode.replace('_', '-')}"
+    less = "" if work_plan.mode == "resume" else f" without --{work_plan.mode.replace('_', '-')}"
     view.note(f"see them: harness report {shlex.quote(store)}    go on: the same command{less}")
 
 

@@ -64,8 +64,8 @@ def check(store: str, format_: str) -> int:
         click.echo(f"{name}: {found.records} records, {counted(len(found.damages), 'damage')}")
     if not found.damages:
         return OK
-    cure = f"harness store merge {name} --into NEW.sqlite"
-    click.echo(f"restore it from a copy, or take over all that is whole: {cure}", err=True)
+    fix = f"harness store merge {name} --into NEW.sqlite"
+    click.echo(f"restore it from a copy, or take over all that is whole: {fix}", err=True)
     return NOT_OK
 
 

@@ -188,11 +188,11 @@ def other_settings(trial: Trial) -> dict[str, Any]:
 
 
 def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes an environment's id: the machine, its cards where it has any, the system and Python."""
+    """Return what makes an environment's id: the machine, its gpus where it has any, the system and Python."""
     facts = {name: environment.get(name) for name in STABLE_FACTS}
     facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
-    cards = sorted(str(card.get("name")) for card in environment.get("gpus") or ())
-    return facts | ({"cards": cards} if cards else {})
+    gpus = sorted(str(gpu.get("name")) for gpu in environment.get("gpus") or ())
+    return facts | ({"cards": gpus} if gpus else {})
 
 
 def finite(value: Any) -> Any:

@@ -25,7 +25,7 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "1",  # Ray prints what happens to nodes on stdout, where results alone go: skip every line
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # no card is seen by a launch that asked for none
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # no GPU is seen by a launch that asked for none
 }
 
 
@@ -64,7 +64,7 @@ def connected(address: str) -> Iterator[Any]:
             with _own_handlers():
                 ray.init(**_init_options(address))
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            raise UsageError(f"no Ray cluster at {address!r}: {error}; {_CURE}") from error
+            raise UsageError(f"no Ray cluster at {address!r}: {error}; {_FIX}") from error
         try:
             yield ray
         finally:
@@ -72,7 +72,7 @@ def connected(address: str) -> Iterator[Any]:
                 ray.shutdown()
 
 
-_CURE = (
+_FIX = (
     "start one (ray start --head, docs/cluster.md), give it the token that it asks for (RAY_AUTH_MODE=token and "
     "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), or take --address local to start one on this machine alone"
 )
@@ -99,7 +99,7 @@ def _reach(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise UsageError(f"no Ray cluster at {address!r}: {error}; {_CURE}") from error
+        raise UsageError(f"no Ray cluster at {address!r}: {error}; {_FIX}") from error
 
 
 @contextmanager

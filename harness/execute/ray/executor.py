@@ -27,7 +27,7 @@ class RayExecutor:
     Attributes:
         address: HOST:PORT of the head node; ``auto``: $RAY_ADDRESS or this machine's; ``local``:
             start one here.
-        wishes: what every launch needs of a node beside processors and a card.
+        wishes: what every launch needs of a node beside processors and a GPU.
     """
 
     address: str = AUTO

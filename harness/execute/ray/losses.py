@@ -36,8 +36,8 @@ def loss_of(ray: Any, error: BaseException, node: str | None) -> Loss:
     if isinstance(error, ray.exceptions.TaskCancelledError):
         return Loss("interrupted", "the cluster cancelled the launch", False)
     if isinstance(error, ray.exceptions.RayTaskError):
-        cure = "install the same harness and the same plugins on every node"
-        return Loss("failed", f"{place} could not run the launch: {_cause(error)}; {cure}", False)
+        fix = "install the same harness and the same plugins on every node"
+        return Loss("failed", f"{place} could not run the launch: {_cause(error)}; {fix}", False)
     lost = isinstance(
         error, tuple(kind for name in _LOST if (kind := getattr(ray.exceptions, name, None)))
     )

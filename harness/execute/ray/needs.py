@@ -64,9 +64,9 @@ class Needs:
         asked = ", ".join(
             [*(f"{n:g} {name}" for name, n in self._amounts().items()), *self._label_words()]
         )
-        cure = "start a node that can, or ask for less (--threads, --device, --resources, --labels)"
+        fix = "start a node that can, or ask for less (--threads, --device, --resources, --labels)"
         return (
-            f"no node of the cluster can hold it: it needs {asked}; the nodes have: {there}; {cure}"
+            f"no node of the cluster can hold it: it needs {asked}; the nodes have: {there}; {fix}"
         )
 
     def _amounts(self) -> dict[str, float]:

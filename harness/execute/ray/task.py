@@ -23,7 +23,7 @@ from harness.contract import HarnessError, Record, Trial
 from harness.execute.launch import Launch
 from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
-from harness.measure.record_builder import Draft
+from harness.measure.record_builder import RecordBuilder
 from harness.plugins import load_plugins
 from harness.version import __version__
 
@@ -61,7 +61,9 @@ def run_on_node(request: str) -> Iterator[Answer]:
     if told["version"] != __version__:
         reason = f"node {platform.node()} runs harness {__version__}, this sweep {told['version']}"
         yield _answer(
-            Draft(trial).record("failed", f"{reason}: install the same version on every node")
+            RecordBuilder(trial).record(
+                "failed", f"{reason}: install the same version on every node"
+            )
         )
         return
     keep = told["settings"].pop("checkpoints")
@@ -103,7 +105,7 @@ def _launched(trial: Trial, settings: LocalSettings) -> Record:
         reason = (
             f"node {platform.node()} lacks a plugin: {error} Install the same plugins on every node"
         )
-        return Draft(trial).record("failed", reason)
+        return RecordBuilder(trial).record("failed", reason)
     with StopRequest() as never:
         record = Launch(trial, settings, lambda *_: None, never).run(plugins)
     return _flagged(record)

@@ -19,7 +19,7 @@ from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
 from harness.measure.checkpoint import write_whole
 from harness.measure.events import Finished, Phase
-from harness.measure.record_builder import Draft
+from harness.measure.record_builder import RecordBuilder
 
 POLL_SECONDS = 0.5
 NODES_SECONDS = 2.0  # between two looks at the nodes
@@ -35,7 +35,7 @@ class Flight:
     Attributes:
         trial: what it measures.
         needs: of a node.
-        draft: a record for when none comes.
+        builder: a record for when none comes.
         attempts: the tries before this one.
         node: where it runs; None: it has not started.
         node_id: Ray's.
@@ -45,7 +45,7 @@ class Flight:
 
     trial: Trial
     needs: Needs
-    draft: Draft
+    builder: RecordBuilder
     attempts: list[dict[str, str | None]] = field(default_factory=list)
     node: str | None = None
     node_id: str | None = None
@@ -96,7 +96,7 @@ class Window:
         needs = needs_of(trial, self.wishes)
         task = self.task.options(name=f"harness {trial.trial_id}", **needs.task_options())
         stream = task.remote(request_of(trial, self.settings))
-        self.flights[stream] = Flight(trial, needs, Draft(trial), attempts)
+        self.flights[stream] = Flight(trial, needs, RecordBuilder(trial), attempts)
 
     def _cancel(self, stream: Any) -> Flight:
         """End a launch at once: its worker dies with the process that Ray lent it."""
@@ -139,7 +139,7 @@ class Window:
         if loss.again and self._may_retry(flight, max(LOSSES, self.settings.retries)):
             self._again(flight, loss.status, loss.reason)
             return
-        yield self._told(flight, flight.draft.record(loss.status, loss.reason))
+        yield self._told(flight, flight.builder.record(loss.status, loss.reason))
 
     def _may_retry(self, flight: Flight, retries: int) -> bool:
         return not self.stop.count and len(flight.attempts) < retries
@@ -186,7 +186,7 @@ class Window:
             for stream in list(self.flights):
                 flight = self._cancel(stream)
                 yield self._told(
-                    flight, flight.draft.record("interrupted", "interrupted on request")
+                    flight, flight.builder.record("interrupted", "interrupted on request")
                 )
 
     def _look_at_nodes(self) -> Iterator[Record]:
@@ -204,4 +204,6 @@ class Window:
             flight.homeless_since = flight.homeless_since or now
             if now - flight.homeless_since >= self.wishes.patience_seconds:
                 self._cancel(stream)
-                yield self._told(flight, flight.draft.record("failed", flight.needs.lacking(nodes)))
+                yield self._told(
+                    flight, flight.builder.record("failed", flight.needs.lacking(nodes))
+                )

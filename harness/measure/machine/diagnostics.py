@@ -17,11 +17,11 @@ NOISY_FLOOR = 0.05
 
 
 @dataclass(frozen=True)
-class Concern:
-    """A problem, and its cure."""
+class Diagnostic:
+    """A problem, and its fix."""
 
     problem: str
-    cure: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -53,59 +53,63 @@ class Facts:
     floors: Mapping[str, float] = field(default_factory=dict)
 
 
-def concerns(facts: Facts) -> list[Concern]:
+def diagnose(facts: Facts) -> list[Diagnostic]:
     """Return what speaks against trusting figures from this machine; [] where nothing does."""
     return [*_of_the_cpu(facts), *_of_now(facts), *_of_the_request(facts), *_of_the_floors(facts)]
 
 
-def _of_the_cpu(facts: Facts) -> list[Concern]:
+def _of_the_cpu(facts: Facts) -> list[Diagnostic]:
     found = []
     governors = [
         name for name in facts.settings.get("governors") or () if name not in STEADY_GOVERNORS
     ]
     if governors:
-        cure = "sudo cpupower frequency-set --governor performance"
+        fix = "sudo cpupower frequency-set --governor performance"
         found.append(
-            Concern(
+            Diagnostic(
                 f"the frequency governor is {', '.join(governors)}: the clock follows the load",
-                cure,
+                fix,
             )
         )
     if facts.settings.get("turbo"):
-        cure = "switch turbo (boost) off in the firmware, or in /sys/devices/system/cpu"
+        fix = "switch turbo (boost) off in the firmware, or in /sys/devices/system/cpu"
         found.append(
-            Concern("turbo is on: the clock follows temperature and the other cores", cure)
+            Diagnostic("turbo is on: the clock follows temperature and the other cores", fix)
         )
     if facts.settings.get("multithreading"):
-        cure = "bind to one processor per core with --affinity, or switch multithreading off"
-        found.append(Concern("two processors share a core: a neighbour takes half of it", cure))
+        fix = "bind to one processor per core with --affinity, or switch multithreading off"
+        found.append(Diagnostic("two processors share a core: a neighbour takes half of it", fix))
     if facts.virtual:
-        cure = "compare only what was interleaved in one run, with --launches 5 or more; or take a machine of your own"
+        fix = "compare only what was interleaved in one run, with --launches 5 or more; or take a machine of your own"
         found.append(
-            Concern("this is a virtual machine: neighbours that cannot be seen use its cores", cure)
+            Diagnostic(
+                "this is a virtual machine: neighbours that cannot be seen use its cores", fix
+            )
         )
     return found
 
 
-def _of_now(facts: Facts) -> list[Concern]:
+def _of_now(facts: Facts) -> list[Diagnostic]:
     found, now = [], facts.conditions
     load = now.get("load_per_core")
     if load is not None and load > IDLE_LOAD:
-        cure = "end what else is running, and wait a minute"
-        found.append(Concern(f"the load is {load:.2f} per core before anything is measured", cure))
+        fix = "end what else is running, and wait a minute"
+        found.append(
+            Diagnostic(f"the load is {load:.2f} per core before anything is measured", fix)
+        )
     free = now.get("free_memory_bytes")
     if free is not None and free < LITTLE_MEMORY:
         found.append(
-            Concern(f"only {free / 2**20:.0f} MiB of memory are free", "end what holds memory")
+            Diagnostic(f"only {free / 2**20:.0f} MiB of memory are free", "end what holds memory")
         )
     swap = now.get("used_swap_bytes")
     if swap is not None and swap > SOME_SWAP:
-        cure = "end what holds memory, then swapoff -a && swapon -a"
-        found.append(Concern(f"{swap / 2**20:.0f} MiB are swapped out", cure))
+        fix = "end what holds memory, then swapoff -a && swapon -a"
+        found.append(Diagnostic(f"{swap / 2**20:.0f} MiB are swapped out", fix))
     if facts.foreign:
         named = ", ".join(map(str, facts.foreign))
         found.append(
-            Concern(
+            Diagnostic(
                 f"other processes compute on the GPU: {named}",
                 "end them, or choose another --device",
             )
@@ -113,34 +117,38 @@ def _of_now(facts: Facts) -> list[Concern]:
     return found
 
 
-def _of_the_request(facts: Facts) -> list[Concern]:
+def _of_the_request(facts: Facts) -> list[Diagnostic]:
     found = []
     if facts.usable is not None and facts.threads > facts.usable:
-        cure = f"--threads {facts.usable} or fewer"
-        found.append(Concern(f"{facts.threads} threads share {facts.usable} processors", cure))
+        fix = f"--threads {facts.usable} or fewer"
+        found.append(Diagnostic(f"{facts.threads} threads share {facts.usable} processors", fix))
     elif facts.cores is not None and facts.threads > facts.cores:
         found.append(
-            Concern(
+            Diagnostic(
                 f"{facts.threads} threads share {facts.cores} cores",
                 f"--threads {facts.cores} or fewer",
             )
         )
     if facts.launches < ENOUGH_LAUNCHES:
-        cure = f"--launches {ENOUGH_LAUNCHES} or more"
-        found.append(Concern(f"{facts.launches} launches prove no difference, however large", cure))
+        fix = f"--launches {ENOUGH_LAUNCHES} or more"
+        found.append(
+            Diagnostic(f"{facts.launches} launches prove no difference, however large", fix)
+        )
     for name in THREAD_VARIABLES:
         value = facts.variables.get(name)
         if value is not None and value != str(facts.threads):
             problem = f"{name}={value} is set; trials run with {facts.threads}"
             found.append(
-                Concern(problem, f"say --threads {value} if that is what you want, or unset {name}")
+                Diagnostic(
+                    problem, f"say --threads {value} if that is what you want, or unset {name}"
+                )
             )
     return found
 
 
-def _of_the_floors(facts: Facts) -> list[Concern]:
+def _of_the_floors(facts: Facts) -> list[Diagnostic]:
     return [
-        Concern(
+        Diagnostic(
             f"equal code differs by up to {floor:.0%} with {engine}",
             "quieten the machine, measure longer (--steps), or take more --launches",
         )

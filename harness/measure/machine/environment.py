@@ -55,7 +55,7 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
 
 
 def environment_id(record: dict[str, Any]) -> str:
-    """Return twelve hexadecimal digits that two records share if machine, cards, system and Python are the same.
+    """Return twelve hexadecimal digits that two records share if machine, gpus, system and Python are the same.
 
     Library and driver versions, variables and the commit stay out, so that these may be compared on
     one machine; so does whatever changes by itself (frequency, load, free memory) or from run to

@@ -123,7 +123,7 @@ def time_steps(
 
 
 @dataclass
-class Pace:
+class BlockScheduler:
     """Decides how many steps the next block has, and when warm-up is over.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.contract import Model
 from harness.contract.records.record import Figure
-from harness.measure.timing.clock import Block, Pace
+from harness.measure.timing.clock import Block, BlockScheduler
 
 FEWEST_BLOCKS = 6  # fewer have no interval
 SPEED_CURVES = ("block_seconds", "block_steps")
@@ -36,12 +36,12 @@ def training_flops_per_token(model: Model) -> int:
     return first + square * products + 6 * model.hidden * model.outputs
 
 
-def speed_figures(pace: Pace, flops_per_token: int) -> dict[str, Figure]:
+def speed_figures(scheduler: BlockScheduler, flops_per_token: int) -> dict[str, Figure]:
     """Return the speed columns from the steady blocks; {} where there are none, no interval where there are few."""
-    total = pace.total
+    total = scheduler.total
     if total is None:
         return {}
-    low, high = rate_interval(pace.steady) or (None, None)
+    low, high = rate_interval(scheduler.steady) or (None, None)
     return {
         "step_seconds_median": total.step_seconds,
         "tokens_per_second": total.tokens_per_second,
@@ -79,23 +79,23 @@ def student(degrees: int) -> float:
     return z + sum(term / float(degrees) ** power for power, term in enumerate(terms, 1))
 
 
-def speed_curves(pace: Pace) -> dict[str, Any]:
+def speed_curves(scheduler: BlockScheduler) -> dict[str, Any]:
     """Return the seconds and steps of every steady block."""
     return {
-        "block_seconds": [block.seconds for block in pace.steady],
-        "block_steps": [block.steps for block in pace.steady],
+        "block_seconds": [block.seconds for block in scheduler.steady],
+        "block_steps": [block.steps for block in scheduler.steady],
     }
 
 
-def speed_details(pace: Pace) -> dict[str, Any]:
+def speed_details(scheduler: BlockScheduler) -> dict[str, Any]:
     """Return what kind of interval it is, the tokens of a step, the spread of the blocks, and how the warm-up went."""
-    steps, total = sum(block.steps for block in pace.warm_up), pace.total
+    steps, total = sum(block.steps for block in scheduler.warm_up), scheduler.total
     return {
         "interval": "within-process",
         "tokens_per_step": total and total.tokens / total.steps,
-        "block_tokens_per_second": _spread([block.tokens_per_second for block in pace.steady]),
-        "recompilations": pace.recompilations,
-        "warm_up": {"blocks": len(pace.warm_up), "steps": steps, "flat": pace.flat},
+        "block_tokens_per_second": _spread([block.tokens_per_second for block in scheduler.steady]),
+        "recompilations": scheduler.recompilations,
+        "warm_up": {"blocks": len(scheduler.warm_up), "steps": steps, "flat": scheduler.flat},
     }
 
 

@@ -124,9 +124,9 @@ def _state_is_copied(bench: Bench, trainer: Trainer) -> None:
     trainer.load_state(mine)
     _spoil(list(mine))
     for name, array in zip(bench.cell.states, _state_of(trainer), strict=True):
-        assert np.all(array == 0.5), (
+        assert np.all(array == 0.5), (  # noqa: PLR2004
             f"state {name}: shares memory with the arrays given to load_state()"
-        )  # noqa: PLR2004
+        )
 
 
 def _unchanged(found: Parameters, expected: Parameters, why: str) -> None:

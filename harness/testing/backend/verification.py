@@ -62,7 +62,7 @@ def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None
     )
     if isinstance(answer, Missing):
         assert answer.reason, "availability: Missing must say the reason"
-        assert answer.cure, "availability: Missing must say the cure"
+        assert answer.fix, "availability: Missing must say the fix"
         return
     versions = backend.versions()
     assert versions, "versions: expected at least one library"
@@ -90,7 +90,7 @@ def _variants_are_sane(backend: Backend, cells: tuple[Cell, ...]) -> None:
     for name, why in missing.items():
         assert isinstance(why, Missing), f"missing variant {name}: expected Missing, got {why!r}"
         assert why.reason, f"missing variant {name}: Missing must say the reason"
-        assert why.cure, f"missing variant {name}: Missing must say the cure"
+        assert why.fix, f"missing variant {name}: Missing must say the fix"
     every = {cell.name: backend.variants(cell) for cell in cells}
     assert any(every.values()), f"variants: none for any of the cells {', '.join(every)}"
     for cell in cells:

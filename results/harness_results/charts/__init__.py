@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from harness_results.charts.catalogue import Chart
 
-CURE = 'pip install "rnn-harness[report]"'
+FIX = 'pip install "rnn-harness[report]"'
 
 
 def all_charts() -> dict[str, Chart]:
@@ -27,7 +27,7 @@ def all_charts() -> dict[str, Chart]:
         importlib.import_module("altair")
     except ImportError as error:
         raise UnavailableError(
-            f"charts need altair, which is not installed. Install it: {CURE}"
+            f"charts need altair, which is not installed. Install it: {FIX}"
         ) from error
     from harness_results.charts.catalogue import CHARTS
 
@@ -81,7 +81,7 @@ def chart_named(name: str) -> Chart:
 
 def _nothing(chart: Chart, records: Sequence[Record]) -> str:
     others = [other.name for other in all_charts().values() if other.rows(records).values]
-    cure = (
+    fix = (
         f"Charts with data: {', '.join(others)}" if others else "No chart of these records has data"
     )
-    return f"the chart {chart.name} has nothing to draw: no trial {chart.needs}. {cure}"
+    return f"the chart {chart.name} has nothing to draw: no trial {chart.needs}. {fix}"

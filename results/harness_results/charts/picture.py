@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from harness.contract.errors import UnavailableError
-from harness_results.charts import CURE
+from harness_results.charts import FIX
 
 Format = Literal["png", "svg"]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,7 +25,7 @@ def picture(chart: Any, form: Format, scale: float = SCALE) -> bytes:
         import vl_convert
     except ImportError as error:
         raise UnavailableError(
-            f"pictures need vl-convert, which is not installed. Install it: {CURE}"
+            f"pictures need vl-convert, which is not installed. Install it: {FIX}"
         ) from error
     from altair import SCHEMA_VERSION
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CURE = 'pip install "rnn-harness[share]"'
+FIX = 'pip install "rnn-harness[share]"'
 Setting = str | int | float | bool
 
 

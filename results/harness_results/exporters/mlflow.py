@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract.errors import UnavailableError, UsageError
-from harness_results.exporters.contract import CURE, SharedTrial, TrialExporter
+from harness_results.exporters.contract import FIX, SharedTrial, TrialExporter
 from harness_results.text.format import one_line
 
 FILE = "mlflow.db"
@@ -38,7 +38,7 @@ class Exporter(TrialExporter):
             import mlflow  # noqa: F401
         except ImportError as error:
             raise UnavailableError(
-                f"MLflow's files need mlflow-skinny and alembic. Install them: {CURE}"
+                f"MLflow's files need mlflow-skinny and alembic. Install them: {FIX}"
             ) from error
 
     def write(self, trials: Iterable[SharedTrial], folder: Path, home: Path) -> None:

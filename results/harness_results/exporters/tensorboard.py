@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract.errors import UnavailableError
-from harness_results.exporters.contract import CURE, Setting, SharedTrial, TrialExporter
+from harness_results.exporters.contract import FIX, Setting, SharedTrial, TrialExporter
 
 FILE = "events.out.tfevents.0.harness"
 EXACT = 2**53  # settings are double precision: a larger whole number (a seed) is written as text
@@ -29,7 +29,7 @@ class Exporter(TrialExporter):
             import tensorboardX  # noqa: F401
         except ImportError as error:
             raise UnavailableError(
-                f"TensorBoard's files need tensorboardX. Install it: {CURE}"
+                f"TensorBoard's files need tensorboardX. Install it: {FIX}"
             ) from error
 
     def write(self, trials: Iterable[SharedTrial], folder: Path, home: Path) -> None:

@@ -16,7 +16,7 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
-CURE = 'pip install "rnn-harness[report]"'
+FIX = 'pip install "rnn-harness[report]"'
 MOST_SAMPLES = 40
 MOST_ROWS = 100  # of a table, where scripts are not allowed
 IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what they need of a chart
@@ -39,7 +39,7 @@ def page(records: Sequence[Record], title: str) -> str:
         vega = _vega()
     except ImportError as error:
         raise UnavailableError(
-            f"a page needs {error.name}, which is not installed. Install it: {CURE}"
+            f"a page needs {error.name}, which is not installed. Install it: {FIX}"
         ) from error
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined

@@ -9,7 +9,7 @@ from typing import Any
 from harness.contract.records.record import Record
 from harness_results.study.networks import networks
 from harness_results.study.tables import notes
-from harness_results.study.tables.pivot import MEASURES, Pivot, Row, Shown, by_task
+from harness_results.study.tables.pivot import MEASURES, CellText, Pivot, Row, by_task
 from harness_results.study.tables.sections import of_task
 from harness_results.study.verdicts.fastest import fastest
 from harness_results.text.grid import Grid
@@ -75,7 +75,7 @@ def _row(row: Row, pivot: Pivot, known: Figures) -> dict[str, Any]:
     return found | ({"values": values} if values else {})
 
 
-def _cell(shown: Shown) -> str | list[str]:
+def _cell(shown: CellText) -> str | list[str]:
     return [shown.text, shown.tone, shown.mark] if shown.tone or shown.mark else shown.text
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.contract.records.record import Record
-from harness_results.study.tables.pivot import Pivot, Row, Shown
+from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.study.tables.sections import Report, report
 from harness_results.text.format import one_line
 from harness_results.text.grid import Grid
@@ -207,11 +207,11 @@ def _points(texts: Iterable[str]) -> float:
 
 
 def _cells(pivot: Pivot, row: Row, lengths: Sequence[int]) -> list[str]:
-    blank = (Shown(""),) * len(pivot.measures)
+    blank = (CellText(""),) * len(pivot.measures)
     return [_cell(shown) for length in lengths for shown in row.entries.get(length, blank)]
 
 
-def _cell(shown: Shown) -> str:
+def _cell(shown: CellText) -> str:
     text = escaped(f"{shown.text} {shown.mark}".rstrip())
     return rf"\textbf{{{text}}}" if shown.tone == "best" else text
 

@@ -1,7 +1,7 @@
 """Which columns of a pivot a terminal of some width shows, and how wide each is. A row is never broken.
 
 While there is room for them beside the labels and one length, columns are kept in the order of
-``KEPT``; the first one stays at any width.
+``COLUMN_PRIORITY``; the first one stays at any width.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from harness_results.study.tables.pivot import Pivot, Row, Shown
+from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.text.lines import (
     DIVIDER,
     GAP,
@@ -25,7 +25,7 @@ from harness_results.text.lines import (
 )
 
 BARS = "bars"  # the columns across lengths
-KEPT = ("loss", "tokens/s", "horizon", BARS, "∇ norm")
+COLUMN_PRIORITY = ("loss", "tokens/s", "horizon", BARS, "∇ norm")
 TITLE = "over T "
 STYLES = {"": "", "good": "green", "warn": "yellow", "bad": "red", "dim": "dim", "best": "bold"}
 
@@ -87,7 +87,7 @@ class Layout:
         ]
         yield self._line(self._labels([""] * len(self.labels)), [*above, *titles])
         header = Text(GAP).join(
-            self._padded(Shown(self.pivot.measures[i]), i, "bold") for i in self.measures
+            self._padded(CellText(self.pivot.measures[i]), i, "bold") for i in self.measures
         )
         over = [self._bars(self.pivot.trends, "bold")] if bars else []
         yield self._line(self._labels(self.pivot.axes, "bold"), [*over, *[header] * len(lengths)])
@@ -119,12 +119,12 @@ class Layout:
         return Text(GAP.join(map(left, padded, self.bars)), style=style)
 
     def _group(self, row: Row, length: int) -> Text:
-        entry = row.entries.get(length, (Shown(""),) * len(self.pivot.measures))
+        entry = row.entries.get(length, (CellText(""),) * len(self.pivot.measures))
         return Text(GAP).join(
             self._padded(entry[index], index, STYLES[entry[index].tone]) for index in self.measures
         )
 
-    def _padded(self, shown: Shown, index: int, style: str) -> Text:
+    def _padded(self, shown: CellText, index: int, style: str) -> Text:
         mark = f" {shown.mark or ' '}" if index in self.marked else ""
         space = " " * (self.measures[index] - cell_len(shown.text) - len(mark))
         return Text.assemble(space, (shown.text + mark, style))
@@ -148,7 +148,12 @@ def _kept(pivot: Pivot, measures: Sequence[int], bars: Sequence[int], room: int)
     costs = {name: width + len(GAP) for name, width in zip(pivot.measures, measures, strict=True)}
     costs |= {BARS: _across(bars) + len(DIVIDER)} if bars else {}
     kept: set[str] = set()
-    for name in sorted(costs, key=lambda name: KEPT.index(name) if name in KEPT else len(KEPT)):
+    for name in sorted(
+        costs,
+        key=lambda name: (
+            COLUMN_PRIORITY.index(name) if name in COLUMN_PRIORITY else len(COLUMN_PRIORITY)
+        ),
+    ):
         if costs[name] <= room or not kept:
             kept.add(name)
             room -= costs[name]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from html import escape
 
 from harness.contract.records.record import Record
-from harness_results.study.tables.pivot import Pivot, Row, Shown
+from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.study.tables.sections import Report, report
 from harness_results.text.grid import Grid
 
@@ -76,12 +76,12 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cells(pivot: Pivot, row: Row, show: Callable[[Shown], str]) -> list[str]:
-    blank = (Shown(""),) * len(pivot.measures)
+def _cells(pivot: Pivot, row: Row, show: Callable[[CellText], str]) -> list[str]:
+    blank = (CellText(""),) * len(pivot.measures)
     return [show(shown) for length in pivot.lengths for shown in row.entries.get(length, blank)]
 
 
-def _markdown_cell(shown: Shown) -> str:
+def _markdown_cell(shown: CellText) -> str:
     text = _escaped(f"{shown.text} {shown.mark}".rstrip())
     return f"**{text}**" if shown.tone == "best" else text
 
@@ -124,6 +124,6 @@ def _html_row(tag: str, cells: Iterable[str]) -> str:
     return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
 
 
-def _html_cell(shown: Shown) -> str:
+def _html_cell(shown: CellText) -> str:
     text = escape(f"{shown.text} {shown.mark}".rstrip())
     return f"<strong>{text}</strong>" if shown.tone == "best" else text

@@ -19,7 +19,7 @@ REAL = (
     *(name for name in FIGURE_COLUMNS if name != "solved"),
     "learning_rate", "clip_norm", "loss_baseline_exact", "solved_lost_at",
 )  # fmt: skip
-CURE = 'pip install "rnn-harness[parquet]"'
+FIX = 'pip install "rnn-harness[parquet]"'
 
 
 def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], names: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], names: Seq
         from pyarrow import parquet
     except ImportError as error:
         raise UnavailableError(
-            f"Parquet needs pyarrow, which is not installed. Install it: {CURE}"
+            f"Parquet needs pyarrow, which is not installed. Install it: {FIX}"
         ) from error
     kinds = (
         dict.fromkeys(WHOLE, pa.int64())

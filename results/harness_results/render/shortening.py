@@ -13,7 +13,7 @@ MOST_ROWS = 24  # of one table
 MOST_LENGTHS = 8
 MOST_NOTES = 12
 FURTHER = "none of the tables that would follow"
-CURE = "choose with -t, -c, -b, -T; all: pipe it (| less), or -f csv"
+FIX = "choose with -t, -c, -b, -T; all: pipe it (| less), or -f csv"
 
 
 def shortened(found: Report) -> Report:
@@ -76,7 +76,7 @@ def _counted(what: str, count: int, most: int) -> list[str]:
 def _notes(cut: Sequence[str], notes: Sequence[str]) -> tuple[str, ...]:
     more = len(notes) - MOST_NOTES
     told = (*notes[:MOST_NOTES], f"and {more:,} more notes") if more > 0 else tuple(notes)
-    return (f"shown: {', '.join(cut)}; {CURE}", *told) if cut else told
+    return (f"shown: {', '.join(cut)}; {FIX}", *told) if cut else told
 
 
 def _spread(lengths: Sequence[int]) -> tuple[int, ...]:

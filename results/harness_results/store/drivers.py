@@ -124,7 +124,7 @@ def leave(connection: Connection, driver_id: int) -> None:
     connection.execute(delete(drivers).where(drivers.c.driver_id == driver_id))
 
 
-def bury(connection: Connection) -> None:
+def reap_dead_drivers(connection: Connection) -> None:
     """Forget every driver that is gone, and what it had begun: somebody else may begin it."""
     for driver in read_drivers(connection):
         if not driver.is_alive:

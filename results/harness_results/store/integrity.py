@@ -70,8 +70,9 @@ def _values(connection: Connection, name: str) -> Iterator[Damage]:
                     raw.decode(name, column, value)
                 except raw.DAMAGED as error:
                     yield Damage(
-                        _place(name, row._mapping), f"{column} cannot be read ({_brief(error)})"
-                    )  # noqa: SLF001
+                        _place(name, row._mapping),  # noqa: SLF001
+                        f"{column} cannot be read ({_brief(error)})",
+                    )
 
 
 def _lost_parents(connection: Connection, table: Table, names: list[str]) -> Iterator[Damage]:

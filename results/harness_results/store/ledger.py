@@ -14,7 +14,13 @@ from harness_results.store import drivers, rows
 from harness_results.store.database import schema
 from harness_results.store.database.base import Database
 from harness_results.store.database.upsert import insert_new
-from harness_results.store.members import Standing, members, record_ids, standing, standings
+from harness_results.store.members import (
+    TrialProgress,
+    members,
+    progress_by_trial,
+    record_ids,
+    trial_progress,
+)
 from harness_results.store.runs import Run, begin_run, read_runs
 
 Mode = Literal["resume", "retry_failed", "fresh"]
@@ -43,10 +49,10 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def standings(self, wanted: Wanted, plan: str, mode: Mode) -> dict[str, Standing]:
+    def progress_by_trial(self, wanted: Wanted, plan: str, mode: Mode) -> dict[str, TrialProgress]:
         """Return how far each trial is for a sweep of this plan; writes nothing."""
 
-        def read(connection: Connection) -> dict[str, Standing]:
+        def read(connection: Connection) -> dict[str, TrialProgress]:
             run = _continued(connection, plan, mode)
             return _standings(
                 connection, wanted, mode, run.run_id if run and _is_closed(run) else None
@@ -79,7 +85,7 @@ class Ledger:
             self._database.lock_schema(
                 connection
             )  # of two sweeps that begin at once one begins the run
-            drivers.bury(connection)
+            drivers.reap_dead_drivers(connection)
             run = _continued(connection, str(settings["plan"]), mode)
             closed = mode != "resume" if run is None else _is_closed(run)
             found = _standings(connection, wanted, mode, run.run_id if run and closed else None)
@@ -107,7 +113,7 @@ class Ledger:
             scope = f"run {place.run_id}" if place.closed else fingerprint
             begun = _begun(connection, scope, trial_id)
             known = members(connection, trial_id).get(trial_id, [])
-            ended = standing(known, fingerprint, place.run_id if place.closed else None).ended
+            ended = trial_progress(known, fingerprint, place.run_id if place.closed else None).ended
             _take(connection, place.run_id, [one.record_id for one in ended])
             if len(ended) >= launches:
                 return "done"
@@ -135,7 +141,7 @@ class Ledger:
 
         self._database.run(work, write=True)
 
-    def beat(self, place: Place, progress: Mapping[str, Any]) -> None:
+    def heartbeat(self, place: Place, progress: Mapping[str, Any]) -> None:
         """Say that the driver is alive."""
         self._database.run(lambda c: drivers.report(c, place.driver_id, progress), write=True)
 
@@ -190,15 +196,15 @@ class Ledger:
 
 def _standings(
     connection: Connection, wanted: Wanted, mode: Mode, only_run: int | None
-) -> dict[str, Standing]:
+) -> dict[str, TrialProgress]:
     """Return how far each trial is; of what is to be measured anew only what a retry need not."""
     if mode == "fresh":
-        return dict.fromkeys(wanted, Standing())
-    found = standings(members(connection), wanted, only_run)
+        return dict.fromkeys(wanted, TrialProgress())
+    found = progress_by_trial(members(connection), wanted, only_run)
     if mode == "resume":
         return found
     kept = {name: tuple(m for m in one.ended if m.status == "ok") for name, one in found.items()}
-    return {name: Standing(ended, found[name].other) for name, ended in kept.items()}
+    return {name: TrialProgress(ended, found[name].other) for name, ended in kept.items()}
 
 
 def _continued(connection: Connection, plan: str, mode: Mode) -> Run | None:
@@ -245,7 +251,7 @@ def _take(connection: Connection, run_id: int, wanted: Sequence[int]) -> None:
 
 def _begun(connection: Connection, scope: str, trial_id: str) -> set[int]:
     """Return the slots of launches that living drivers have begun; what the others began is forgotten."""
-    drivers.bury(connection)
+    drivers.reap_dead_drivers(connection)
     table = schema.claims
     return set(
         connection.scalars(

@@ -33,7 +33,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrialProgress:
     """How far a trial is.
 
     Attributes:
@@ -80,7 +80,9 @@ def members(connection: Connection, trial_id: str | None = None) -> dict[str, li
     return found
 
 
-def standing(found: Sequence[Member], fingerprint: str, only_run: int | None = None) -> Standing:
+def trial_progress(
+    found: Sequence[Member], fingerprint: str, only_run: int | None = None
+) -> TrialProgress:
     """Return how far the trial of these members is.
 
     Args:
@@ -95,20 +97,20 @@ def standing(found: Sequence[Member], fingerprint: str, only_run: int | None = N
     if right:
         since = max((one.run_id for one in right if one.closed), default=0)
         ended = {one.record_id: one for one in right if one.run_id >= since}
-        return Standing(ended=tuple(ended.values()))
-    return Standing(other=known[-1] if known and only_run is None else None)
+        return TrialProgress(ended=tuple(ended.values()))
+    return TrialProgress(other=known[-1] if known and only_run is None else None)
 
 
-def standings(
+def progress_by_trial(
     found: Mapping[str, Sequence[Member]], wanted: Mapping[str, str], only_run: int | None = None
-) -> dict[str, Standing]:
+) -> dict[str, TrialProgress]:
     """Return trial_id -> how far it is, for each of ``wanted`` (trial_id -> fingerprint)."""
     return {
-        name: standing(found.get(name, ()), fingerprint, only_run)
+        name: trial_progress(found.get(name, ()), fingerprint, only_run)
         for name, fingerprint in wanted.items()
     }
 
 
-def record_ids(found: Iterable[Standing]) -> list[int]:
+def record_ids(found: Iterable[TrialProgress]) -> list[int]:
     """Return the ids of the records that count."""
     return [one.record_id for each in found for one in each.ended]

@@ -83,8 +83,9 @@ class _Writer:
         moved = self.moved.setdefault(source.name, {})
         for some in taken(source, run.run_id):
             is_new, added = self.database.run(
-                lambda c, some=some: self._write(c, run, some, moved), write=True
-            )  # type: ignore[misc]
+                lambda c, some=some: self._write(c, run, some, moved),  # type: ignore[misc]
+                write=True,
+            )
             result.runs += is_new
             result.late += is_new and run.started_at < self.latest
             result.records += added

@@ -43,8 +43,8 @@ def taken(store: Store, run_id: int) -> Iterator[Taken]:
     last, more = 0, True
     while more:
         batch = store.database.run(
-            lambda connection, after=last: _read(store, connection, run_id, after)
-        )  # type: ignore[misc]
+            lambda connection, after=last: _read(store, connection, run_id, after)  # type: ignore[misc]
+        )
         more = len(batch.records) == raw.BATCH
         last = batch.records[-1]["record_id"] if batch.records else last
         damages = damages_of_batch(batch.records, batch.trials, batch.environments, batch.children)

@@ -29,7 +29,7 @@ pytest.importorskip("optax", reason="optax is not installed")
 from harness_jax import JaxBackend, harness_backends  # noqa: E402
 from harness_jax import backend as backend_module  # noqa: E402
 from harness_jax import batch as batch_module  # noqa: E402
-from harness_jax.batch_sharding import Spread  # noqa: E402
+from harness_jax.batch_sharding import BatchSharding  # noqa: E402
 
 T, B, D, H, K = 4, 2, 5, 3, 3
 
@@ -118,7 +118,7 @@ def test_the_backend_is_available_with_its_versions():
 
 
 @pytest.mark.parametrize("library", ["jax", "jaxlib", "optax"])
-def test_without_a_library_the_backend_is_missing_with_the_cure(monkeypatch, library):
+def test_without_a_library_the_backend_is_missing_with_the_fix(monkeypatch, library):
     found = backend_module.find_spec
     monkeypatch.setattr(
         backend_module, "find_spec", lambda name: None if name == library else found(name)
@@ -126,10 +126,10 @@ def test_without_a_library_the_backend_is_missing_with_the_cure(monkeypatch, lib
     missing = JaxBackend().availability()
     assert isinstance(missing, Missing)
     assert missing.reason == f"{library} is not installed"
-    assert 'pip install "rnn-harness[jax]"' in missing.cure
+    assert 'pip install "rnn-harness[jax]"' in missing.fix
 
 
-def test_a_library_that_cannot_be_imported_is_an_error_with_the_cure(monkeypatch):
+def test_a_library_that_cannot_be_imported_is_an_error_with_the_fix(monkeypatch):
     monkeypatch.setitem(sys.modules, "optax", None)
     with pytest.raises(
         UnavailableError, match=r"jax cannot be imported: .*optax(.|\n)*pip install"
@@ -247,5 +247,5 @@ def test_a_batch_is_on_the_device_when_put_returns(monkeypatch):
             self.arrived = True
 
     monkeypatch.setattr(batch_module, "put", lambda *_: Copying())
-    batch = batch_module.device_batch(batch_of(), model_of(), Spread("cpu", 1), np.float32)
+    batch = batch_module.device_batch(batch_of(), model_of(), BatchSharding("cpu", 1), np.float32)
     assert [array.arrived for array in batch.arrays] == [True, True, True]

@@ -89,10 +89,10 @@ def trial(backend):
 
 
 @each_backend
-def test_without_a_compiler_the_variant_is_missing_with_the_cure(elsewhere, backend):
+def test_without_a_compiler_the_variant_is_missing_with_the_fix(elsewhere, backend):
     assert "native" not in backend.variants(LSTM())
     assert "no C compiler" in backend.missing_variants()["native"].reason
-    assert "rnn-harness[native]" in backend.missing_variants()["native"].cure
+    assert "rnn-harness[native]" in backend.missing_variants()["native"].fix
     assert "native" not in backend.versions()
     with pytest.raises(UnavailableError, match="no C compiler"):
         build()
@@ -127,7 +127,7 @@ def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would
     assert note.startswith(
         "native cannot be had by numpy, torch, so trials that would have taken it run as another variant: the C "
     )
-    assert re.search(r"broken in two lines\. Cure: set \$CC to another", note)
+    assert re.search(r"broken in two lines\. Fix: set \$CC to another", note)
     assert expand_with_notes(PlanRequest(axes), plugins)[1] == []
 
 
@@ -177,16 +177,16 @@ def test_asking_what_there_is_builds_nothing_and_leaves_nothing(compiler, backen
 
 
 @each_backend
-def test_a_variant_that_cannot_be_had_here_is_refused_with_the_cure(elsewhere, backend):
+def test_a_variant_that_cannot_be_had_here_is_refused_with_the_fix(elsewhere, backend):
     with pytest.raises(
         UnavailableError,
-        match=r"native cannot run here: there is no C compiler\. Cure: pip install",
+        match=r"native cannot run here: there is no C compiler\. Fix: pip install",
     ):
         backend.trainer(SMALL, Optimizer(), {}, Execution("native"))
 
 
 @each_backend
-def test_a_trainer_of_a_variant_that_cannot_be_built_is_refused_with_the_cure(compiler, backend):
+def test_a_trainer_of_a_variant_that_cannot_be_built_is_refused_with_the_fix(compiler, backend):
     fake = compiler(FAILING)
     with pytest.raises(
         UnavailableError, match=rf"{backend.name}:native cannot run here: the C compiler failed"
@@ -204,7 +204,7 @@ def test_a_cell_that_the_kernel_lacks_is_refused_without_building(compiler, back
 
 
 @each_backend
-def test_a_trial_of_a_variant_that_cannot_be_built_is_unsupported_with_the_cure(compiler, backend):
+def test_a_trial_of_a_variant_that_cannot_be_built_is_unsupported_with_the_fix(compiler, backend):
     fake = compiler(FAILING)
     trial = Trial(
         backend=backend.name,
@@ -221,7 +221,7 @@ def test_a_trial_of_a_variant_that_cannot_be_built_is_unsupported_with_the_cure(
     assert finished.record.reason.startswith(
         f"{backend.name}:native cannot run here: the C compiler failed"
     )
-    assert "broken. Cure: set $CC to another" in finished.record.reason
+    assert "broken. Fix: set $CC to another" in finished.record.reason
     assert calls(fake) == 1
 
 
@@ -259,11 +259,11 @@ def test_what_may_pass_is_remembered_by_its_process_alone(
     assert missing() is None
 
 
-def test_where_cc_names_what_fails_the_cure_is_to_name_another(compiler, monkeypatch):
+def test_where_cc_names_what_fails_the_fix_is_to_name_another(compiler, monkeypatch):
     fake = compiler("sys.exit(3)")
     monkeypatch.setenv("CC", str(fake))
     with pytest.raises(
-        UnavailableError, match=r"ended with status 3\. Cure: set \$CC to another C compiler"
+        UnavailableError, match=r"ended with status 3\. Fix: set \$CC to another C compiler"
     ):
         build()
 

@@ -62,7 +62,7 @@ def test_where_there_is_no_folder_for_temporary_files_either_there_is_none(place
     in_home(places).chmod(0o777)
     assert known_folder("native") is None
     with pytest.raises(
-        UnavailableError, match=rf"write to \(tried: {in_home(places)}\). Cure: set XDG_CACHE_HOME"
+        UnavailableError, match=rf"write to \(tried: {in_home(places)}\). Fix: set XDG_CACHE_HOME"
     ):
         private_folder("native")
 
@@ -70,7 +70,7 @@ def test_where_there_is_no_folder_for_temporary_files_either_there_is_none(place
 def test_where_there_is_neither_a_home_nor_a_temporary_folder_none_is_named(monkeypatch):
     monkeypatch.setattr(cache, "_places", lambda name: iter(()))
     with pytest.raises(
-        UnavailableError, match=r"that this user alone can write to\. Cure: set XDG_CACHE_HOME"
+        UnavailableError, match=r"that this user alone can write to\. Fix: set XDG_CACHE_HOME"
     ):
         private_folder("native")
 

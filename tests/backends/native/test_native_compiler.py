@@ -95,7 +95,7 @@ def test_a_cc_that_names_no_program_is_said_and_no_other_is_taken(
     assert "native" not in backend.variants(LSTM())
     missing = backend.missing_variants()["native"]
     assert re.match(reason, missing.reason)
-    assert "unset it" in missing.cure
+    assert "unset it" in missing.fix
     assert "native" not in backend.versions()
 
 

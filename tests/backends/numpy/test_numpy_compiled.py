@@ -165,13 +165,13 @@ def test_the_backend_imports_no_numba_until_it_is_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_numba_the_variant_is_missing_with_its_cure(monkeypatch):
+def test_without_numba_the_variant_is_missing_with_its_fix(monkeypatch):
     monkeypatch.setattr(variants, "find_spec", lambda name: None)
     backend = NumpyBackend()
     assert "numba" not in backend.variants(LSTM())
     missing = backend.missing_variants()["numba"]
     assert isinstance(missing, Missing)
-    assert "rnn-harness[numba]" in missing.cure
+    assert "rnn-harness[numba]" in missing.fix
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def test_a_peer_says_what_it_needs(monkeypatch, backend):
     missing = backend.availability()
     assert isinstance(missing, Missing)
     assert missing.reason == f"{distribution} is not installed"
-    assert missing.cure.startswith('pip install "rnn-harness[peers')
+    assert missing.fix.startswith('pip install "rnn-harness[peers')
 
 
 def test_asking_a_peer_imports_nothing_heavy():

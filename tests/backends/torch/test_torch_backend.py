@@ -98,14 +98,14 @@ def test_the_backend_is_available_with_its_version():
     assert backend.threads() == torch.get_num_threads()
 
 
-def test_without_torch_the_backend_is_missing_with_the_cure(monkeypatch):
+def test_without_torch_the_backend_is_missing_with_the_fix(monkeypatch):
     monkeypatch.setattr(backend_module, "find_spec", lambda name: None)
     missing = TorchBackend().availability()
     assert isinstance(missing, Missing)
-    assert 'pip install "rnn-harness[torch]"' in missing.cure
+    assert 'pip install "rnn-harness[torch]"' in missing.fix
 
 
-def test_a_torch_that_cannot_be_imported_is_an_error_with_the_cure(monkeypatch):
+def test_a_torch_that_cannot_be_imported_is_an_error_with_the_fix(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UnavailableError, match=r"torch cannot be imported(.|\n)*pip install"):
         trainer_of()

@@ -26,7 +26,7 @@ from harness_torch import TorchBackend
 from harness_torch.parallel import ranks as ranks_module
 from harness_torch.parallel.ranks import Ranks
 from harness_torch.parallel.wire import receive, send
-from harness_torch.parallel.wire_format import described, error_of, error_words, remade
+from harness_torch.parallel.wire_format import error_of, error_words, from_wire, to_wire
 
 CASE = Case(3, batch=4)
 
@@ -65,7 +65,7 @@ def test_a_model_is_made_again_from_its_description():
         Optimizer("sgd", learning_rate=0.1, clip_norm=1.0),
         Execution("loop", checkpoint=3, devices=2),
     )
-    found, *others = remade(described(model, rule, execution))
+    found, *others = from_wire(to_wire(model, rule, execution))
     assert others == [rule, execution]
     assert (found.parameter_shapes(), found.dropout, found.loss) == (
         model.parameter_shapes(),
@@ -81,7 +81,7 @@ def test_a_cell_that_no_other_process_can_make_is_refused():
 
     assert isinstance(Local(), Cell)
     with pytest.raises(UnsupportedError, match="Local cannot be made again in another process"):
-        described(
+        to_wire(
             Model(Local(), Inputs("real", 2), 4, 1, 3, "squared_error"),
             Optimizer(),
             Execution("loop"),

@@ -372,12 +372,12 @@ def test_the_default_is_native_where_it_runs():
     assert fastest(LSTM(), trial.model_copy(update={"device": "cuda"}), offered) == "library"
 
 
-def test_without_a_compiler_compiled_is_missing_with_the_cure(monkeypatch):
+def test_without_a_compiler_compiled_is_missing_with_the_fix(monkeypatch):
     monkeypatch.setattr(toolchain_module.shutil, "which", lambda name: None)
     assert "compiled" not in BACKEND.variants(GRU())
     missing = BACKEND.missing_variants()["compiled"]
     assert "needs a C++ compiler" in missing.reason
-    assert "apt install g++" in missing.cure
+    assert "apt install g++" in missing.fix
 
 
 def test_without_python_s_headers_compiled_is_missing(monkeypatch, tmp_path):

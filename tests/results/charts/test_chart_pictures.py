@@ -139,7 +139,7 @@ def test_hostile_words_stay_words():
     assert any("<img src=x onerror=alert(1)>" in text for text in texts(svg))
 
 
-def test_without_vl_convert_the_cure_is_named(monkeypatch):
+def test_without_vl_convert_the_fix_is_named(monkeypatch):
     chart = chart_of(sweep(), "memory")
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(UnavailableError, match=r'pip install "rnn-harness\[report\]"'):

@@ -522,7 +522,7 @@ def test_results_do_not_import_altair_until_a_chart_is_asked_for():
     assert done.stdout.strip() == "[]"
 
 
-def test_without_altair_the_cure_is_named(monkeypatch):
+def test_without_altair_the_fix_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(UnavailableError, match=r'pip install "rnn-harness\[report\]"'):
         Results(sweep()).chart("throughput")

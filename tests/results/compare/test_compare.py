@@ -213,7 +213,7 @@ def test_what_failed_or_is_not_there_has_a_verdict_of_its_own(base, new, expecte
     assert not verdict(base, new, allowed=("newly_failing", "missing")).regressions
 
 
-def test_an_interrupted_trial_is_missing_with_the_cure(tmp_path):
+def test_an_interrupted_trial_is_missing_with_the_fix(tmp_path):
     base = store(tmp_path / "base.sqlite", *launches())
     new = store(tmp_path / "new.sqlite", *launches(statuses=STOPPED))
     result = run(base, new)

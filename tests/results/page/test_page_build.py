@@ -8,11 +8,11 @@ import pytest
 from chart_records import ENGINES, make
 from harness.contract import UnavailableError
 
-CURE = r'pip install "rnn-harness\[report\]"'
+FIX = r'pip install "rnn-harness\[report\]"'
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "altair", "vl_convert"])
-def test_a_library_that_is_not_installed_is_named_with_its_cure(monkeypatch, missing):
+def test_a_library_that_is_not_installed_is_named_with_its_fix(monkeypatch, missing):
     for name in [
         name
         for name in sys.modules
@@ -23,7 +23,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_cure(monkeypatch, mis
     from harness_results.page.build import page
 
     with pytest.raises(
-        UnavailableError, match=rf"needs? {missing}, which is not installed. Install it: {CURE}"
+        UnavailableError, match=rf"needs? {missing}, which is not installed. Install it: {FIX}"
     ):
         page([make()], "s.sqlite")
 

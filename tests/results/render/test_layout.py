@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from harness.contract import Record, Trial
-from harness_results.render.layout import KEPT, Layout
+from harness_results.render.layout import COLUMN_PRIORITY, Layout
 from harness_results.render.shortening import MOST_LENGTHS, MOST_NOTES, MOST_ROWS
 from harness_results.render.terminal import plain_table, rich_table
 from harness_results.study.tables.pivot import pivot
@@ -74,9 +74,11 @@ def test_columns_are_left_out_in_a_stated_order(width, left_out):
 @pytest.mark.parametrize("width", range(24, 140, 4))
 def test_what_is_left_out_is_last_in_the_order_unless_something_narrower_found_room(width):
     layout = Layout.of(pivot(sweep()), width)
-    first = min((KEPT.index(name) for name in layout.left_out), default=len(KEPT))
-    kept = [name for name in KEPT if name not in layout.left_out]
-    assert kept[:first] == list(KEPT[:first])
+    first = min(
+        (COLUMN_PRIORITY.index(name) for name in layout.left_out), default=len(COLUMN_PRIORITY)
+    )
+    kept = [name for name in COLUMN_PRIORITY if name not in layout.left_out]
+    assert kept[:first] == list(COLUMN_PRIORITY[:first])
     assert "loss" in kept
 
 

@@ -75,7 +75,7 @@ def test_a_data_frame_has_numbers_where_there_are_numbers(results):
     assert Results().to_pandas().shape == (0, len(COLUMNS))
 
 
-def test_without_pandas_a_data_frame_is_an_error_with_the_cure(results, monkeypatch):
+def test_without_pandas_a_data_frame_is_an_error_with_the_fix(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UnavailableError, match=r'pip install "rnn-harness\[report\]"'):
         results.to_pandas()

@@ -30,7 +30,7 @@ def stored(database):
     return database
 
 
-def test_without_psycopg_the_cure_is_the_extra(monkeypatch):
+def test_without_psycopg_the_fix_is_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(
         StoreError, match=r'needs psycopg.*pip install "rnn-harness\[postgres\]"'
@@ -71,7 +71,7 @@ def test_a_wrong_password_is_an_error_that_does_not_show_it(postgres, database):
     assert "wr0ng" not in str(caught.value)
 
 
-def test_a_database_that_is_not_there_is_named_with_the_cure(postgres):
+def test_a_database_that_is_not_there_is_named_with_the_fix(postgres):
     with pytest.raises(StoreError, match=r'"absent" does not exist. Make it \(createdb absent\)'):
         Store.open(postgres.url("absent"))
 

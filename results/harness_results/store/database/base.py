@@ -95,7 +95,7 @@ class Database(ABC):
         return isinstance(error, IntegrityError) or error.connection_invalidated
 
     def explain(self, error: Exception) -> StoreError:
-        """Return what the user is told, with the cure."""
+        """Return what the user is told, with the fix."""
         return StoreError(
             f"store {self.name}: {getattr(error, 'orig', None) or error}. Mend that, or {CHOOSE}."
         )

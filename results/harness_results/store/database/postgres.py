@@ -24,7 +24,7 @@ from harness_results.text.passwords import without_password
 
 DRIVER = "postgresql+psycopg"
 SCHEMES = ("postgresql", "postgres", DRIVER)
-CURE = 'pip install "rnn-harness[postgres]"'
+FIX = 'pip install "rnn-harness[postgres]"'
 DEFAULTS = {"connect_timeout": 10, "application_name": "harness"}
 BEGIN_WRITE = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"  # not READ WRITE: a server may forbid that by default
 BEGIN_READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -93,7 +93,7 @@ class PostgresDatabase(Database):
         time.sleep(database.PAUSE_SECONDS * 2 ** (attempt - 1))
 
     def explain(self, error: Exception) -> StoreError:
-        """Return what the user is told, with the cure."""
+        """Return what the user is told, with the fix."""
         return postgres_errors.explain(error, self.url, self.name)
 
     def _was_committed(self, number: int) -> bool:
@@ -131,7 +131,7 @@ def open_postgres(url: URL) -> PostgresDatabase:
         return PostgresDatabase(url.set(drivername=DRIVER))
     except ImportError as error:
         raise StoreError(
-            f"a store in PostgreSQL needs psycopg ({error}). Install it: {CURE}, or {CHOOSE}."
+            f"a store in PostgreSQL needs psycopg ({error}). Install it: {FIX}, or {CHOOSE}."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server or its driver says, as what the user is told, with the cure and without a password."""
+"""What a PostgreSQL server or its driver says, as what the user is told, with the fix and without a password."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRANT = "GRANT ALL on its schema, tables and sequences TO {user}"
 _PASSING = re.compile(
     "08|40001|40P01|53300|57P0[123]"
 )  # lost or refused for now; a conflict with another transaction
-_CURES = (  # of what the server says while a connection is made
+_FIXS = (  # of what the server says while a connection is made
     (
         r"password|authentication|pg_hba",
         "Give the right user and password: in the URL, in PGPASSWORD or in ~/.pgpass",
@@ -62,8 +62,8 @@ def explain(error: Exception, url: URL, name: str) -> StoreError:
         held = f"another process has held it for {LOCK_SECONDS} seconds"
         return StoreError(f"store {name} is locked: {held}. Wait for it, or {CHOOSE}.")
     if is_connection_failure(error):
-        cure = next(cure for pattern, cure in _CURES if re.search(pattern, said, re.IGNORECASE))
+        fix = next(fix for pattern, fix in _FIXS if re.search(pattern, said, re.IGNORECASE))
         return StoreError(
-            f"store {name} cannot be reached: {said}. {cure.format(**names)}, or {CHOOSE}."
+            f"store {name} cannot be reached: {said}. {fix.format(**names)}, or {CHOOSE}."
         )
     return StoreError(f"store {name}: {said}. Mend that, or {CHOOSE}.")

@@ -71,7 +71,7 @@ class SqliteFile(Database):
         )
 
     def explain(self, error: Exception) -> StoreError:
-        """Return what the user is told, with the cure."""
+        """Return what the user is told, with the fix."""
         code = _code(error)
         said = str(getattr(error, "orig", None) or error)
         if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or said.startswith(

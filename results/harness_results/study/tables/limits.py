@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.contract.records.record import Record
 from harness_results.study.networks import in_order, networks
-from harness_results.study.tables.pivot import Pivot, Row, Shown
+from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.text.format import UNKNOWN, number
 
 LIMITS = ("GFLOP/s", "% peak", "% serial")
@@ -23,7 +23,7 @@ def limits(records: Sequence[Record]) -> Pivot | None:
     if not any(known):
         return None
     found = networks(records)
-    entries: dict[tuple[str, ...], dict[int, tuple[Shown, ...]]] = {}
+    entries: dict[tuple[str, ...], dict[int, tuple[CellText, ...]]] = {}
     for record, labels, shown in zip(records, found.labels, known, strict=True):
         if shown:
             entries.setdefault(labels, {})[record.trial.length] = _entry(record)
@@ -45,10 +45,10 @@ def _is_known(record: Record) -> bool:
     return record.status == "ok" and any(record.figures.get(name) is not None for name in FRACTIONS)
 
 
-def _entry(record: Record) -> tuple[Shown, ...]:
+def _entry(record: Record) -> tuple[CellText, ...]:
     speed = record.figures.get("flops_per_second")
     fractions = (_percent(record.figures.get(name)) for name in FRACTIONS)
-    return tuple(map(Shown, (UNKNOWN if speed is None else number(speed / 1e9), *fractions)))
+    return tuple(map(CellText, (UNKNOWN if speed is None else number(speed / 1e9), *fractions)))
 
 
 def _percent(fraction: float | None) -> str:

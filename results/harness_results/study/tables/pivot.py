@@ -17,17 +17,17 @@ from harness_results.text.format import UNKNOWN, interval, number, ratio
 MEASURES = ("loss", "tokens/s", "∇ norm", "horizon")
 SOLVED, BASELINE, VANISHING, EXPLODING = "✓", "≈", "↓", "↑"
 UNVERIFIED, OTHER_FUNCTION = "?", "≠"
-Tone = Literal["", "good", "warn", "bad", "dim", "best"]
+CellStyle = Literal["", "good", "warn", "bad", "dim", "best"]
 _MILD = ("unsupported", "interrupted")
 
 
 @dataclass(frozen=True)
-class Shown:
+class CellText:
     """One cell of a table: its text, the mark behind it, and how it is meant."""
 
     text: str
     mark: str = ""
-    tone: Tone = ""
+    tone: CellStyle = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Row:
     """
 
     labels: tuple[str, ...]
-    entries: dict[int, tuple[Shown, ...]]
+    entries: dict[int, tuple[CellText, ...]]
     reference: bool = False
     trends: tuple[str, ...] = ()
 
@@ -142,9 +142,9 @@ def _agreed(values: Iterable[float | None]) -> float | None:
     return distinct.pop() if len({number(value, 6) for value in distinct}) == 1 else None
 
 
-def _reference(loss: float, baseline: float | None) -> tuple[Shown, ...]:
+def _reference(loss: float, baseline: float | None) -> tuple[CellText, ...]:
     multiple = f" ({ratio(loss / baseline)})" if baseline else ""
-    return (Shown(number(loss) + multiple, tone="dim"), *[Shown("")] * (len(MEASURES) - 1))
+    return (CellText(number(loss) + multiple, tone="dim"), *[CellText("")] * (len(MEASURES) - 1))
 
 
 def _networks(records: Sequence[Record], asked: Networks, bold: Container[int]) -> list[Row]:
@@ -174,22 +174,22 @@ def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
     return tuple(TRENDS[index] for index in kept), few
 
 
-def _entry(record: Record, *, best: bool) -> tuple[Shown, ...]:
+def _entry(record: Record, *, best: bool) -> tuple[CellText, ...]:
     return _loss(record), _speed(record, best=best), _norm(record), _horizon(record)
 
 
-def _norm(record: Record) -> Shown:
+def _norm(record: Record) -> CellText:
     median, largest = (record.figures.get(f"gradient_norm_{name}") for name in ("median", "max"))
     if not findings.is_exploding(record) or largest is None:
-        return Shown(number(median))
-    return Shown(f"{number(median)} (max {number(largest)})", tone="bad")
+        return CellText(number(median))
+    return CellText(f"{number(median)} (max {number(largest)})", tone="bad")
 
 
-def _speed(record: Record, *, best: bool) -> Shown:
+def _speed(record: Record, *, best: bool) -> CellText:
     if record.status != "ok":
-        return Shown(UNKNOWN, tone="dim")
+        return CellText(UNKNOWN, tone="dim")
     names = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
-    shown = Shown(
+    shown = CellText(
         interval(*(record.figures.get(name) for name in names)), tone="best" if best else ""
     )
     if "deviation" in record.details:
@@ -201,21 +201,21 @@ def _speed(record: Record, *, best: bool) -> Shown:
     )
 
 
-def _loss(record: Record) -> Shown:
+def _loss(record: Record) -> CellText:
     if record.status != "ok":
-        return Shown(
+        return CellText(
             record.status.replace("_", " "), tone="warn" if record.status in _MILD else "bad"
         )
     loss, multiple = record.figures.get("loss_validation"), record.figures.get("loss_ratio")
-    shown = Shown(number(loss) if multiple is None else f"{number(loss)} ({ratio(multiple)})")
+    shown = CellText(number(loss) if multiple is None else f"{number(loss)} ({ratio(multiple)})")
     if record.figures.get("solved"):
         return replace(shown, mark=SOLVED, tone="good")
     return replace(shown, mark=BASELINE, tone="warn") if findings.at_baseline(record) else shown
 
 
-def _horizon(record: Record) -> Shown:
+def _horizon(record: Record) -> CellText:
     horizon = record.figures.get("gradient_horizon")
-    shown = Shown(
+    shown = CellText(
         UNKNOWN if horizon is None else f"{'>' * findings.is_censored(record)}{horizon:g}"
     )
     if horizon is not None and record.status != "ok":

@@ -9,7 +9,7 @@ from harness.contract.records.record import Record
 from harness_results.study.break_even import BreakEven
 from harness_results.study.networks import Networks, in_order, networks
 from harness_results.study.scaling import Scaling, scaling
-from harness_results.study.tables.pivot import Pivot, Row, Shown
+from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.study.verdicts.fit import Estimate
 from harness_results.text.format import UNKNOWN, count, quantity, seconds, within
 from harness_results.text.grid import Grid
@@ -113,7 +113,7 @@ def _duration(estimate: Estimate) -> str:
     return f"{within(estimate.value / size, half / size)} {unit}"
 
 
-def _costs(one: Scaling) -> dict[int, tuple[Shown, ...]]:
+def _costs(one: Scaling) -> dict[int, tuple[CellText, ...]]:
     """Return, at both ends, the seconds of compiling and when they are paid for; {} where there are none."""
     pays = {found.length: _pays(found) for found in one.break_even}
     ends = zip(
@@ -122,7 +122,7 @@ def _costs(one: Scaling) -> dict[int, tuple[Shown, ...]]:
         strict=True,
     )
     return {
-        length: (Shown(seconds(cost)), Shown(pays.get(length, UNKNOWN)))
+        length: (CellText(seconds(cost)), CellText(pays.get(length, UNKNOWN)))
         for length, cost in ends
         if cost is not None
     }
