@@ -20,6 +20,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def with_fix(problem: str, fix: str) -> str:
+    """Return the words of an error: the problem, and what the user can do about it."""
+    return f"{problem}. Fix: {fix}"
+
+
 class HarnessError(Exception):
     """Base of every error that the harness raises on purpose."""
 
