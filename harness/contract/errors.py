@@ -1,15 +1,16 @@
 """The error tree. A message says *what* is wrong, *which* thing it concerns and *the fix*.
 
-HarnessError ├── UsageError                 bad option, plan, name or file: exit 2, before any trial
-runs │   ├── UnknownNameError       no such backend, task, cell, variant, option │   ├──
-UnavailableError       a backend whose library is missing, a broken plugin asked for by name │   ├──
-CorpusError            a text that cannot be used │   └── StoreError             a store that cannot
-be opened, read or written ├── PluginError                a plugin broke the contract (wrong shape,
-dtype, None); names its distribution ├── UnsupportedError           a combination that cannot run:
-status ``unsupported`` ├── ParityError                a loss or gradient that is not the
-reference's: status ``parity_failed`` ├── DivergedError              a loss or gradient that is not
-finite: status ``diverged`` └── DeviceMemoryError          the device is out of memory: status
-``out_of_memory``
+HarnessError
+├── UsageError                 bad option, plan, name or file: exit 2, before any trial runs
+│   ├── UnknownNameError       no such backend, task, cell, variant, option
+│   ├── UnavailableError       a backend whose library is missing, a broken plugin asked for by name
+│   ├── CorpusError            a text that cannot be used
+│   └── StoreError             a store that cannot be opened, read or written
+├── PluginError                a plugin broke the contract (wrong shape, dtype, None); named
+├── UnsupportedError           a combination that cannot run: status ``unsupported``
+├── ParityError                a loss or gradient that is not the reference's: status ``parity_failed``
+├── DivergedError              a loss or gradient that is not finite: status ``diverged``
+└── DeviceMemoryError          the device is out of memory: status ``out_of_memory``
 
 Only the command line turns errors into exit codes.
 """
@@ -51,7 +52,7 @@ class UnavailableError(UsageError):
 
 
 class BrokenAnswerError(UnavailableError):
-    """A backend fails to answer a question; the message names it, the question and the fix; raised from its error."""
+    """A backend fails to answer a question; the message names it, the question and the fix."""
 
 
 class CorpusError(UsageError):

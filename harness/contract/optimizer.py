@@ -20,8 +20,8 @@ class Optimizer:
         rmsprop  s <- decay * s + (1 - decay) * g^2       p <- p - eta * g / (sqrt(s) + epsilon)
         adagrad  s <- s + g^2                             p <- p - eta * g / (sqrt(s) + epsilon)
         adam     m <- beta1 * m + (1 - beta1) * g         p <- p - eta * m^ / (sqrt(s^) + epsilon)
-                 s <- beta2 * s + (1 - beta2) * g^2       m^ = m / (1 - beta1^n), s^ = s / (1 -
-                 beta2^n)
+                 s <- beta2 * s + (1 - beta2) * g^2       m^ = m / (1 - beta1^n)
+                                                          s^ = s / (1 - beta2^n)
 
     where n counts updates from 1. Clipping, on the gradient of the *mean* loss, before the rule:
     ``clip_norm`` c scales every gradient by ``c / norm`` where the global L2 norm exceeds c (no
