@@ -22,7 +22,7 @@ from rich.table import Column
 from rich.text import Text
 
 from harness.contract import Record, Trial
-from harness.contract.names import printable
+from harness.contract.wording import printable
 from harness.measure import events
 from harness.plan.naming import line
 from harness.sweep.tally import Tally, summary

@@ -169,7 +169,7 @@ def _unwritable(error: OSError) -> int:
 
 def _failure(error: Exception) -> int:
     from harness.contract.errors import HarnessError, UsageError
-    from harness.contract.names import printable
+    from harness.contract.wording import printable
 
     if isinstance(error, HarnessError):
         sys.stderr.write(f"error: {printable(str(error))}\n")

@@ -33,7 +33,7 @@ def prepare() -> None:
 
 def note(text: str) -> None:
     """Say on stderr what is no result; what a terminal would obey is escaped."""
-    from harness.contract.names import printable
+    from harness.contract.wording import printable
 
     click.echo(printable(f"note: {text}"), err=True)
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.contract.dtypes import Dtype
-from harness.contract.names import NAME_PATTERN
 from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
+from harness.contract.wording import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contract import Trial, UsageError
-from harness.contract.names import NAME_PATTERN
+from harness.contract.wording import NAME_PATTERN
 
 CHECK_SECONDS = 60.0
 OWN_VARIABLES = (

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from harness.contract import ArrayDtype, Model, Parameters, StoreError, Trial, Vocabulary
-from harness.contract.names import shortened
+from harness.contract.wording import shortened
 from harness.version import __version__
 
 

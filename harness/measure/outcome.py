@@ -16,7 +16,7 @@ from harness.contract import (
     UnsupportedError,
 )
 from harness.contract.errors import ParityError
-from harness.contract.names import error_text, shortened, words_of
+from harness.contract.wording import error_text, shortened, words_of
 
 LONGEST_MESSAGE = (
     1500  # characters of a plugin's own words: what the harness adds to them is not to be cut off

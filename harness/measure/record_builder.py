@@ -10,9 +10,9 @@ from statistics import fmean, median
 from typing import Any
 
 from harness.contract import Evaluation, Record, Trial
-from harness.contract.names import shortened
 from harness.contract.records.explosion import is_exploding
 from harness.contract.records.record import SPEED_COLUMNS, Figure, finite
+from harness.contract.wording import shortened
 from harness.measure.events import Evaluated, Event, Facts, Progress
 from harness.measure.timing.speed import SPEED_CURVES, SPEED_DETAILS
 from harness.version import __version__

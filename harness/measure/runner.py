@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
 from harness.contract.errors import ParityError
-from harness.contract.names import error_text, shortened, words_of
+from harness.contract.wording import error_text, shortened, words_of
 from harness.measure.checkpoint import save
 from harness.measure.events import Event, Facts, Finished, Phase, Progress
 from harness.measure.machine.environment import environment_id, environment_record

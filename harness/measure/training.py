@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from harness.contract import Batch, DivergedError, HarnessError, PluginError, Trainer
-from harness.contract.names import error_text, shortened
 from harness.contract.records.record import Figure, finite
+from harness.contract.wording import error_text, shortened
 from harness.measure.evaluate import Evaluator
 from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.machine.verification import checked_placement, checked_ranks

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from harness.contract import UsageError
-from harness.contract.names import shortened
 from harness.contract.trial import OptionValue
+from harness.contract.wording import shortened
 from harness.plan.problems import validation_lines
 from harness.plan.request import LONGEST_SECONDS, MOST_LAUNCHES, MOST_RETRIES, PlanRequest
 

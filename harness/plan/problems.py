@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.contract import UnknownNameError
-from harness.contract.names import shortened, text_of
+from harness.contract.wording import shortened, text_of
 
 _SHOWN_ERRORS = 20
 _LONGEST_VALUE = 200

@@ -21,8 +21,8 @@ from harness.contract import (
     UsageError,
 )
 from harness.contract.checks import variant_error
-from harness.contract.names import error_text
 from harness.contract.trial import OptionValue
+from harness.contract.wording import error_text
 from harness.measure import REFERENCE_BACKEND
 from harness.plan.problems import validation_lines
 from harness.plan.published import published

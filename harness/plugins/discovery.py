@@ -14,8 +14,8 @@ from harness.contract import hooks
 from harness.contract.backend import Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, PluginError, UnavailableError, UnknownNameError
-from harness.contract.names import check_name, error_text, shortened, text_of
 from harness.contract.task import Task, TaskOptions
+from harness.contract.wording import check_name, error_text, shortened, text_of
 from harness.plugins import query
 from harness.plugins.containment import ExitCalledError, contained
 from harness.plugins.loading import being_loaded, say_who_ended_the_last

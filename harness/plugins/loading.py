@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.contract.names import printable, shortened
+from harness.contract.wording import printable, shortened
 
 SLOW_SECONDS = 10.0  # a plugin that takes longer to load is named on stderr
 LONGEST = 200  # characters of a plugin's name or label

@@ -17,8 +17,8 @@ from harness.contract.cell import Cell
 from harness.contract.dtypes import Dtype
 from harness.contract.errors import BrokenAnswerError
 from harness.contract.model import Model
-from harness.contract.names import error_text, shortened, text_of
 from harness.contract.trial import Trial
+from harness.contract.wording import error_text, shortened, text_of
 from harness.plugins.containment import off_stdout
 
 FIX = "upgrade the package that offers it, or report it to its author"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Batch, Inputs, Loss, PluginError, Score, Task, Vocabulary
-from harness.contract.names import error_text, shortened, text_of
 from harness.contract.records.record import finite
+from harness.contract.wording import error_text, shortened, text_of
 from harness.plugins.validation import LONGEST, described, finite_number
 
 

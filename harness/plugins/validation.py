@@ -25,7 +25,7 @@ from harness.contract import (
     Trainer,
     array_dtype,
 )
-from harness.contract.names import shortened, text_of
+from harness.contract.wording import shortened, text_of
 
 LONGEST = 200  # characters of what a plugin returned: the rest of the message is not to be cut off
 MOST = 2**63  # of a count

@@ -10,7 +10,7 @@ from string import Template
 from typing import Literal, get_args
 
 from harness.contract import UsageError
-from harness.contract.names import check_name
+from harness.contract.wording import check_name
 from harness.plugins import Plugins, load_plugins
 
 Kind = Literal["backend", "task", "cell"]

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from harness.contract import Trial
-from harness.contract.counting import are, counted
+from harness.contract.wording import are, counted
 from harness.sweep.tally import span
 
 SEEDS = ("seed", "data_seed", "evaluation_seed", "python")  # what changes no time

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import HarnessError, Trial, UnavailableError
-from harness.contract.names import error_text
 from harness.contract.records.identity import CODE, Identity
+from harness.contract.wording import error_text
 from harness.execute.interpreters import CHECK_SECONDS, OWN_VARIABLES, Interpreter
 from harness.execute.process import PYTHON_VARIABLES
 from harness.execute.settings import LocalSettings

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.contract import Record, Trial
-from harness.contract.counting import are, counted
 from harness.contract.records.identity import Identity, differences
+from harness.contract.wording import are, counted
 from harness.plan.naming import varying
 from harness.sweep.identity import plan_digest
 from harness.sweep.rounds import in_rounds

@@ -12,7 +12,7 @@ from harness.cells.operations import NumpyOps
 from harness.contract import Backend, Cell, LinearCell
 from harness.contract.cell import CellState
 from harness.contract.model import Array
-from harness.contract.names import check_name
+from harness.contract.wording import check_name
 from harness.testing.backend.gradients import (
     hidden_gradients_equal_finite_differences,
     parameter_gradients_equal_finite_differences,

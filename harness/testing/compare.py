@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.contract import Dtype
 from harness.contract.model import Array
-from harness.contract.names import error_text, words_of
+from harness.contract.wording import error_text, words_of
 
 # Rounding of a few hundred float64 operations stays below 1e-12; 1e-9 leaves room for another order
 # of summation. In float32 the same argument gives 1e-4 of the tensor's largest entry.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.contract import Array, Batch, Evaluation, Score, Task
-from harness.contract.names import check_name
+from harness.contract.wording import check_name
 from harness.measure.evaluate import baseline_loss
 from harness.plugins.task_validation import checked_criterion, checked_steps_per_epoch
 from harness.testing.compare import Check, NotApplicable

@@ -18,7 +18,7 @@ from harness.contract import (
     UsageError,
 )
 from harness.contract.checks import variant_error
-from harness.contract.names import printable
+from harness.contract.wording import printable
 from harness.plugins import Plugins, query
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.options.check import ALL, Wanted
 from harness.contract import Cell, UsageError
-from harness.contract.counting import counted
+from harness.contract.wording import counted
 
 if TYPE_CHECKING:
     from harness.testing import CheckResult

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import rich_click as click
 
 from harness.contract import Trial
-from harness.contract.counting import are, counted
+from harness.contract.wording import are, counted
 from harness.plan.naming import line, varying
 from harness.sweep.estimate import Estimate
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from harness.cli.main import OK
 from harness.contract import Record
-from harness.contract.names import printable
+from harness.contract.wording import printable
 
 APART = {"format_": "--format", "output": "--output", "relative": "--relative", "chart": "--chart"}
 

@@ -25,8 +25,7 @@ from harness.cli.output.check import Checked, failures, not_run
 from harness.cli.output.results import stdout_console
 from harness.cli.streams import note
 from harness.contract import Backend, BrokenAnswerError, Cell, UsageError
-from harness.contract.counting import counted
-from harness.contract.names import printable
+from harness.contract.wording import counted, printable
 from harness.plugins import Plugins, load_plugins, query
 
 if TYPE_CHECKING:

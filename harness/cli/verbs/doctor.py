@@ -226,7 +226,7 @@ def _concerns(report: Mapping[str, Any], options: Mapping[str, Any]) -> list[dic
 
 
 def _print(report: Mapping[str, Any], format_: str) -> None:
-    from harness.contract.names import printable
+    from harness.contract.wording import printable
 
     if format_ == "json":
         sys.stdout.write(json.dumps(report, indent=2) + "\n")

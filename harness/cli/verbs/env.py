@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(blocked: tuple[str, ...], format_: str) -> int:
     """Print hardware, libraries, plugins and the variables that matter."""
-    from harness.contract.names import printable
+    from harness.contract.wording import printable
     from harness.measure.machine.environment import environment_id, environment_record
     from harness.measure.machine.hardware import conditions
     from harness.plugins import load_plugins
@@ -46,7 +46,7 @@ def command(blocked: tuple[str, ...], format_: str) -> int:
 def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
     """Yield the backends that answer; a broken one is told on stderr and left out."""
     from harness.contract import BrokenAnswerError, Missing
-    from harness.contract.names import printable
+    from harness.contract.wording import printable
     from harness.plugins import query
 
     for backend in backends:

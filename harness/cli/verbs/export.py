@@ -8,8 +8,7 @@ import rich_click as click
 
 from harness.cli.main import OK
 from harness.cli.options.axes import default_store, run_option
-from harness.contract.counting import counted
-from harness.contract.names import printable
+from harness.contract.wording import counted, printable
 
 
 @click.command("export")

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from harness.cli.main import OK
 from harness.contract import Backend, BrokenAnswerError, Cell, Missing
-from harness.contract.names import printable
+from harness.contract.wording import printable
 from harness.plugins import Plugins, load_plugins, query
 
 KINDS = ("backends", "tasks", "cells", "plugins")

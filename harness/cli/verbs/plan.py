@@ -48,8 +48,7 @@ def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
 @click.pass_obj
 def validate(blocked: tuple[str, ...], plan: Path) -> int:
     """Check a PLAN.toml: all that is wrong with it at once, with the place and the nearest name; else its size."""
-    from harness.contract.counting import counted
-    from harness.contract.names import printable
+    from harness.contract.wording import counted, printable
 
     request, trials = _read(plan, blocked)
     launches = request.launches or 1

@@ -15,7 +15,7 @@ from harness.cli.options.axes import axis_options, given_axes, store_option
 from harness.cli.options.executor import cluster_of, executor_of, executor_options
 from harness.cli.options.types import Duration, Size, task_settings
 from harness.contract import Record, StoreError, UsageError
-from harness.contract.counting import are, counted
+from harness.contract.wording import are, counted
 from harness.plan.request import MOST_LAUNCHES, MOST_RETRIES
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def command(store: str, format_: str) -> int:
     Where the process of one is gone, it says so, and how to go on; where there is none, how the
     last run ended.
     """
-    from harness.contract.names import printable
+    from harness.contract.wording import printable
     from harness_results.store.store import Store
 
     with Store.open(store, create=False) as opened:
@@ -86,7 +86,7 @@ def _last(store: Store) -> dict[str, Any] | None:
 
 
 def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Iterator[str]:
-    from harness.contract.counting import counted
+    from harness.contract.wording import counted
 
     for one in found:
         yield from _sweep(one)
@@ -103,7 +103,7 @@ def _lines(found: list[dict[str, Any]], last: Mapping[str, Any] | None) -> Itera
 
 
 def _sweep(one: Mapping[str, Any]) -> Iterator[str]:
-    from harness.contract.counting import counted
+    from harness.contract.wording import counted
     from harness.sweep.tally import span, troubles
 
     yield f"run {one['run']}: {one['command']}"

@@ -14,8 +14,7 @@ import rich_click as click
 from harness.cli import streams
 from harness.cli.main import NOT_OK, OK
 from harness.cli.options.axes import default_store, run_option
-from harness.contract.counting import counted
-from harness.contract.names import printable
+from harness.contract.wording import counted, printable
 
 if TYPE_CHECKING:
     from harness_results.store.merge import Merged

@@ -11,7 +11,7 @@ import numpy as np
 from harness.cells.operations import OPS
 from harness.contract import Array, Cell, HarnessError, LinearCell, PluginError
 from harness.contract.errors import ParityError
-from harness.contract.names import error_text, shortened
+from harness.contract.wording import error_text, shortened
 from harness.plugins.validation import described
 
 Arrays = Sequence[Array]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from harness.contract import Array, Backend, Execution, Model, UnsupportedError
-from harness.contract.names import error_text
 from harness.contract.records.record import Figure
+from harness.contract.wording import error_text
 from harness.measure.timing.clock import Clock
 from harness.measure.timing.speed import training_flops_per_token
 from harness.plugins import query

@@ -28,7 +28,7 @@ from harness.contract import (
     Trial,
 )
 from harness.contract.backend import DeviceBatch
-from harness.contract.names import check_name, error_text
+from harness.contract.wording import check_name, error_text
 from harness.measure.timing.audit import Auditor, Claim
 from harness.measure.timing.clock import MonotonicClock, time_steps
 from harness.testing.bench import LONG, SGD, SMALL, Bench, Case

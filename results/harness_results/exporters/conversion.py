@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract.names import shortened
 from harness.contract.records.record import FIGURE_COLUMNS, Record
+from harness.contract.wording import shortened
 from harness_results.exporters.contract import Series, Setting, SharedTrial
 from harness_results.study.findings import flags, scores
 from harness_results.text.format import safe

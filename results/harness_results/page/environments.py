@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.counting import counted
 from harness.contract.records.record import Record
+from harness.contract.wording import counted
 from harness_results.page.words import listed
 from harness_results.study.versions import versions
 from harness_results.text.format import UNKNOWN, number, one_line

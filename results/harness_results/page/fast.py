@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.contract.counting import are, counted
 from harness.contract.records.record import Record
+from harness.contract.wording import are, counted
 from harness_results.page.words import listed, span
 from harness_results.study import findings
 from harness_results.study.tables.notes import speed_in_words

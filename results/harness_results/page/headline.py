@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.contract.counting import counted
 from harness.contract.records.record import Record
+from harness.contract.wording import counted
 from harness_results.page import fast, learns, reaches
 from harness_results.page.words import listed, span
 from harness_results.study.tables.pivot import by_task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.contract.counting import are, counted
 from harness.contract.records.record import Record
+from harness.contract.wording import are, counted
 from harness_results.page.words import at_lengths, listed
 from harness_results.study import findings
 from harness_results.text.format import number, one_line

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import median_low
 
-from harness.contract.counting import counted
 from harness.contract.records.record import Record
+from harness.contract.wording import counted
 from harness_results.page.learns import by_cell
 from harness_results.page.words import listed
 from harness_results.study import findings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.contract.counting import counted
 from harness.contract.records.explosion import EXPLODING_DECAY
 from harness.contract.records.record import Record
+from harness.contract.wording import counted
 from harness_results.study import findings
 from harness_results.text.format import number
 

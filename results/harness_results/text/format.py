@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.contract.names import printable
+from harness.contract.wording import printable
 
 UNKNOWN = "-"
 _LEVELS = "▁▂▃▄▅▆▇█"

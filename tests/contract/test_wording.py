@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.contract.names import LONGEST, printable, shortened
+from harness.contract.wording import LONGEST, printable, shortened
 
 
 @pytest.mark.parametrize(
