@@ -308,11 +308,11 @@ class Session:
             return
         if self.checkpoints is not None:
             _make(self.checkpoints)
-        place = ledger.join(
+        handle = ledger.join(
             self.command, self._settings(work_plan, settings), work_plan.wanted, work_plan.mode
         )
-        self.run_id = place.run_id
-        sweeping = SweepSession(ledger, place, work_plan, self.stop)
+        self.run_id = handle.run_id
+        sweeping = SweepSession(ledger, handle, work_plan, self.stop)
         try:
             yield from self._records(sweeping, settings, watcher)
             self.elsewhere = len(sweeping.elsewhere)
@@ -320,7 +320,7 @@ class Session:
             with contextlib.suppress(
                 StoreError
             ):  # it is the end already, and a driver that is gone is found out
-                ledger.leave(place)
+                ledger.leave(handle)
 
     def _records(
         self, sweeping: SweepSession, settings: LocalSettings, watcher: Watcher
@@ -343,7 +343,7 @@ class Session:
             plugins=self.plugins,
         )
         for told in records:
-            record = keep_log(told, self.logs, sweeping.place.run_id)
+            record = keep_log(told, self.logs, sweeping.handle.run_id)
             sweeping.add(record)
             self._calibrate(record, known, settings)
             watcher.finish(record)

@@ -13,7 +13,7 @@ from harness.sweep.tally import Tally
 from harness.sweep.work_plan import WorkPlan
 
 if TYPE_CHECKING:
-    from harness_results.store.ledger import Answer, Ledger, Place
+    from harness_results.store.ledger import Answer, Ledger, SweepHandle
 
 BEAT_SECONDS = 60.0  # at most so often a long launch's driver says that it lives: writing disturbs what is measured
 
@@ -24,14 +24,14 @@ class SweepSession:
 
     Attributes:
         ledger: the store's.
-        place: the run and this driver in it.
+        handle: the run and this driver in it.
         work_plan: what was to be measured when it began.
         stop: where a signal handler asks to stop.
         elsewhere: launches that another process had begun, to the end.
     """
 
     ledger: Ledger
-    place: Place
+    handle: SweepHandle
     work_plan: WorkPlan
     stop: StopRequest | None
     elsewhere: list[Trial] = field(default_factory=list)
@@ -69,7 +69,7 @@ class SweepSession:
         self._told = time.monotonic()
         fingerprint = self.work_plan.identities[trial.trial_id].fingerprint
         return self.ledger.claim(
-            self.place, trial.trial_id, fingerprint, self.work_plan.launches, self.tally.facts()
+            self.handle, trial.trial_id, fingerprint, self.work_plan.launches, self.tally.facts()
         )
 
     def add(self, record: Record) -> None:
@@ -77,11 +77,14 @@ class SweepSession:
         self.tally.end(record)
         self._told = time.monotonic()
         self.ledger.add(
-            self.place, record, self.work_plan.identities[record.trial.trial_id], self.tally.facts()
+            self.handle,
+            record,
+            self.work_plan.identities[record.trial.trial_id],
+            self.tally.facts(),
         )
 
     def heartbeat(self) -> None:
         """Say that this process lives, if it has not for a while."""
         if time.monotonic() - self._told > BEAT_SECONDS:
             self._told = time.monotonic()
-            self.ledger.heartbeat(self.place, self.tally.facts())
+            self.ledger.heartbeat(self.handle, self.tally.facts())

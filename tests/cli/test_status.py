@@ -31,13 +31,13 @@ def join(store, command="harness run plan.toml", launches=1, mode="resume"):
 
 def begin(store):
     tally = Tally(5, taken=1)
-    place = join(store)
+    handle = join(store)
     for outcome in ("ok", "crashed"):
         tally.start(TRIAL)
         tally.end(Record(TRIAL, outcome, "SIGSEGV"))
     tally.start(TRIAL)
-    store.ledger.claim(place, TRIAL.trial_id, "f", 1, tally.facts())
-    return place
+    store.ledger.claim(handle, TRIAL.trial_id, "f", 1, tally.facts())
+    return handle
 
 
 def test_a_sweep_that_runs_tells_how_far_it_is(store):
@@ -53,10 +53,10 @@ def test_a_sweep_that_runs_tells_how_far_it_is(store):
 
 
 def test_one_launch_is_told_in_the_singular(store):
-    place = join(store)
-    store.ledger.heartbeat(place, Tally(1).facts())
+    handle = join(store)
+    store.ledger.heartbeat(handle, Tally(1).facts())
     assert "0 of 1 launch done (0 failed), 0 running, 1 left\n" in status(store).stdout
-    store.ledger.leave(place)
+    store.ledger.leave(handle)
     assert "; 1 of 1 launch left; " in status(store).stdout
 
 
@@ -73,9 +73,9 @@ def test_a_driver_that_is_gone_is_told(store, monkeypatch):
 
 
 def test_after_the_end_the_last_run_is_told(store):
-    place = begin(store)
-    store.ledger.add(place, Record(TRIAL, "ok"), None, {})
-    store.ledger.leave(place)
+    handle = begin(store)
+    store.ledger.add(handle, Record(TRIAL, "ok"), None, {})
+    store.ledger.leave(handle)
     shown = status(store).stdout
     assert shown.startswith(
         "nothing measures into this store now; run 1 (harness run plan.toml) of "
@@ -85,10 +85,10 @@ def test_after_the_end_the_last_run_is_told(store):
 
 def test_a_last_run_that_was_interrupted_is_told_with_what_is_left_and_how_to_go_on(store):
     for launches in (2, 4):  # the second goes on with the first
-        place = join(store, launches=launches)
-        store.ledger.add(place, Record(TRIAL, "ok"), None, {})
-        store.ledger.leave(place)
-    store.ledger.add(place, Record(TRIAL, "interrupted"), None, {})
+        handle = join(store, launches=launches)
+        store.ledger.add(handle, Record(TRIAL, "ok"), None, {})
+        store.ledger.leave(handle)
+    store.ledger.add(handle, Record(TRIAL, "interrupted"), None, {})
     shown = status(store).stdout
     assert " was interrupted:\n" in shown
     assert shown.endswith("  2 ok, 1 interrupted; 2 of 4 launches left; go on: the same command\n")

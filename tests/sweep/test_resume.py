@@ -376,12 +376,12 @@ def test_what_another_process_measures_is_left_to_it_and_told(sweep, plugins):
         fakes, sessions, (first, second) = two_sessions(store, plugins, (found, found))
         with contextlib.closing(first):
             claimed = sessions[0]
-            place = store.ledger.join(
+            handle = store.ledger.join(
                 "a", {"plan": found.plan, "launches": 1}, found.wanted, "resume"
             )
             assert (
                 store.ledger.claim(
-                    place, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {}
+                    handle, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {}
                 )
                 == "mine"
             )
@@ -413,8 +413,8 @@ def test_a_driver_names_trials_by_what_varies(location, plugins):
 def test_what_a_process_that_is_gone_had_begun_is_begun_again(sweep, plugins, monkeypatch, gone):
     found = look(sweep.path, TRIALS[:1], LocalSettings(), plugins)
     with Store.open(sweep.path) as store:
-        place = store.ledger.join("a", {"plan": found.plan, "launches": 1}, found.wanted, "resume")
-        store.ledger.claim(place, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {})
+        handle = store.ledger.join("a", {"plan": found.plan, "launches": 1}, found.wanted, "resume")
+        store.ledger.claim(handle, TRIALS[0].trial_id, found.wanted[TRIALS[0].trial_id], 1, {})
         if gone:
             execute(
                 sweep.path,

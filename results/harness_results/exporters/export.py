@@ -34,9 +34,9 @@ def export(store: Store, target: TrialExporter, home: Path, run_id: int | None =
                 f"store {store.name} holds no record: run something with `harness run`, or name another store"
             )
 
-    digest = hashlib.sha256(store.database.place.encode("utf-8", "backslashreplace")).hexdigest()[
-        :12
-    ]
+    digest = hashlib.sha256(
+        store.database.canonical_name.encode("utf-8", "backslashreplace")
+    ).hexdigest()[:12]
     form = type(target).__module__.rpartition(".")[2]
     with replaced(home, f"store {digest} to {form}") as folder:
         target.write(counted(), folder, home)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from harness_results.store.database.schema import WITH_IDENTITIES, records, runs, taken
+from harness_results.store.database.schema import WITH_IDENTITIES, records, reused, runs
 from harness_results.store.store import Store
 
 LEAST_SECONDS = 2.0  # between two pages
@@ -81,6 +81,6 @@ def _counts(version: int, connection: Connection) -> list[Any]:
         [records.c.record_id, records.c.trial_id],
         [runs.c.run_id, runs.c.started_at],
     ]  # of another store too
-    columns += [[taken.c.record_id]] if version >= WITH_IDENTITIES else []
+    columns += [[reused.c.record_id]] if version >= WITH_IDENTITIES else []
     queries = [select(func.count(), *map(func.max, of_table)) for of_table in columns]
     return [version, *(list(connection.execute(query).one()) for query in queries)]

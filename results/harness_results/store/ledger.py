@@ -32,7 +32,7 @@ WANTED = "wanted"  # of a run's settings: the launches of its plan, in all
 
 
 @dataclass(frozen=True)
-class Place:
+class SweepHandle:
     """Where a sweep's records go: its run, and the row of its driver.
 
     ``closed``: only this run's own launches count, because it was begun to measure anew.
@@ -54,7 +54,7 @@ class Ledger:
 
         def read(connection: Connection) -> dict[str, TrialProgress]:
             run = _continued(connection, plan, mode)
-            return _standings(
+            return _progress(
                 connection, wanted, mode, run.run_id if run and _is_closed(run) else None
             )
 
@@ -75,32 +75,34 @@ class Ledger:
         found = self._database.run(lambda c: c.execute(select(table)).all()) if wanted else []
         return {row.fingerprint: row.facts for row in found if row.fingerprint in wanted}
 
-    def join(self, command: str, settings: Mapping[str, Any], wanted: Wanted, mode: Mode) -> Place:
+    def join(
+        self, command: str, settings: Mapping[str, Any], wanted: Wanted, mode: Mode
+    ) -> SweepHandle:
         """Go on with the last run where it is of the same plan (``settings["plan"]``), or begin one.
 
         The launches of earlier runs that count for it are taken into it.
         """
 
-        def work(connection: Connection) -> Place:
+        def work(connection: Connection) -> SweepHandle:
             self._database.lock_schema(
                 connection
             )  # of two sweeps that begin at once one begins the run
             drivers.reap_dead_drivers(connection)
             run = _continued(connection, str(settings["plan"]), mode)
             closed = mode != "resume" if run is None else _is_closed(run)
-            found = _standings(connection, wanted, mode, run.run_id if run and closed else None)
+            found = _progress(connection, wanted, mode, run.run_id if run and closed else None)
             plan = {**settings, "closed": closed, WANTED: len(wanted) * int(settings["launches"])}
             run_id = begin_run(connection, command, plan) if run is None else run.run_id
             if run is not None:
                 _raise_launches(connection, run, plan)
-            _take(connection, run_id, record_ids(found.values()))
-            return Place(run_id, drivers.enter(connection, run_id, {}), closed)
+            _reuse(connection, run_id, record_ids(found.values()))
+            return SweepHandle(run_id, drivers.enter(connection, run_id, {}), closed)
 
         return self._database.run(work, write=True)
 
     def claim(
         self,
-        place: Place,
+        handle: SweepHandle,
         trial_id: str,
         fingerprint: str,
         launches: int,
@@ -109,45 +111,56 @@ class Ledger:
         """Begin a launch unless it is there (``done``, and then taken) or another driver has begun it (``busy``)."""
 
         def work(connection: Connection) -> Answer:
-            drivers.report(connection, place.driver_id, progress)
-            scope = f"run {place.run_id}" if place.closed else fingerprint
+            drivers.report(connection, handle.driver_id, progress)
+            scope = f"run {handle.run_id}" if handle.closed else fingerprint
             begun = _begun(connection, scope, trial_id)
             known = members(connection, trial_id).get(trial_id, [])
-            ended = trial_progress(known, fingerprint, place.run_id if place.closed else None).ended
-            _take(connection, place.run_id, [one.record_id for one in ended])
+            ended = trial_progress(
+                known, fingerprint, handle.run_id if handle.closed else None
+            ).ended
+            _reuse(connection, handle.run_id, [one.record_id for one in ended])
             if len(ended) >= launches:
                 return "done"
             if (done := len(ended)) + len(begun) >= launches:
                 return "busy"
             slot = next(n for n in range(done + 1, done + len(begun) + 2) if n not in begun)
-            row = {"scope": scope, "trial_id": trial_id, "slot": slot, "driver_id": place.driver_id}
+            row = {
+                "scope": scope,
+                "trial_id": trial_id,
+                "slot": slot,
+                "driver_id": handle.driver_id,
+            }
             connection.execute(insert(schema.claims).values(row))
             return "mine"
 
         return self._database.run(work, write=True)
 
     def add(
-        self, place: Place, record: Record, identity: Identity | None, progress: Mapping[str, Any]
+        self,
+        handle: SweepHandle,
+        record: Record,
+        identity: Identity | None,
+        progress: Mapping[str, Any],
     ) -> None:
         """Store a record with its identity and give its claim back; when this returns, it survives a crash."""
         packed = rows.pack(record)
 
         def work(connection: Connection) -> None:
-            record_id = rows.insert_record(connection, packed, place.run_id)
+            record_id = rows.insert_record(connection, packed, handle.run_id)
             if identity is not None:
                 _identify(connection, record_id, identity)
-            _give_back(connection, place, record.trial.trial_id)
-            drivers.report(connection, place.driver_id, progress)
+            _give_back(connection, handle, record.trial.trial_id)
+            drivers.report(connection, handle.driver_id, progress)
 
         self._database.run(work, write=True)
 
-    def heartbeat(self, place: Place, progress: Mapping[str, Any]) -> None:
+    def heartbeat(self, handle: SweepHandle, progress: Mapping[str, Any]) -> None:
         """Say that the driver is alive."""
-        self._database.run(lambda c: drivers.report(c, place.driver_id, progress), write=True)
+        self._database.run(lambda c: drivers.report(c, handle.driver_id, progress), write=True)
 
-    def leave(self, place: Place) -> None:
+    def leave(self, handle: SweepHandle) -> None:
         """Say that the driver has ended."""
-        self._database.run(lambda c: drivers.leave(c, place.driver_id), write=True)
+        self._database.run(lambda c: drivers.leave(c, handle.driver_id), write=True)
 
     def drivers(self) -> list[drivers.Driver]:
         """Return who measures now, or was killed while it did."""
@@ -194,7 +207,7 @@ class Ledger:
         return self._database.run(work)
 
 
-def _standings(
+def _progress(
     connection: Connection, wanted: Wanted, mode: Mode, only_run: int | None
 ) -> dict[str, TrialProgress]:
     """Return how far each trial is; of what is to be measured anew only what a retry need not."""
@@ -230,9 +243,9 @@ def _raise_launches(connection: Connection, run: Run, plan: Mapping[str, Any]) -
         )
 
 
-def _take(connection: Connection, run_id: int, wanted: Sequence[int]) -> None:
+def _reuse(connection: Connection, run_id: int, wanted: Sequence[int]) -> None:
     """Make launches of other runs launches of this one too."""
-    table = schema.taken
+    table = schema.reused
     for start in range(0, len(wanted), IDS_AT_ONCE):
         some = wanted[start : start + IDS_AT_ONCE]
         here = [
@@ -260,9 +273,9 @@ def _begun(connection: Connection, scope: str, trial_id: str) -> set[int]:
     )
 
 
-def _give_back(connection: Connection, place: Place, trial_id: str) -> None:
+def _give_back(connection: Connection, handle: SweepHandle, trial_id: str) -> None:
     table = schema.claims
-    mine = (table.c.driver_id == place.driver_id) & (table.c.trial_id == trial_id)
+    mine = (table.c.driver_id == handle.driver_id) & (table.c.trial_id == trial_id)
     slot = connection.scalar(select(table.c.slot).where(mine).order_by(table.c.slot))
     connection.execute(delete(table).where(mine, table.c.slot == slot))
 

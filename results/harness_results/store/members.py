@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Subquery, select, union_all
 from harness_results.store.database.schema import (
     record_identities,
     records,
+    reused,
     run_settings,
     runs,
-    taken,
 )
 from harness_results.store.runs import DOCTOR
 
@@ -46,23 +46,23 @@ class TrialProgress:
     other: Member | None = None
 
 
-def membership(*, with_taken: bool, trial_ids: Sequence[str] | None = None) -> Subquery:
+def membership(*, with_reused: bool, trial_ids: Sequence[str] | None = None) -> Subquery:
     """Return the rows (run_id, record_id) of records, of some trials or all: in its run, and in those that took it."""
     own = select(records.c.run_id, records.c.record_id)
-    lent = select(taken.c.run_id, taken.c.record_id)
+    lent = select(reused.c.run_id, reused.c.record_id)
     if (
         trial_ids is not None
     ):  # here and not outside, where a database would make the whole union first
         own = own.where(records.c.trial_id.in_(trial_ids))
-        lent = lent.join(records, records.c.record_id == taken.c.record_id).where(
+        lent = lent.join(records, records.c.record_id == reused.c.record_id).where(
             records.c.trial_id.in_(trial_ids)
         )
-    return union_all(own, lent).subquery() if with_taken else own.subquery()
+    return union_all(own, lent).subquery() if with_reused else own.subquery()
 
 
 def members(connection: Connection, trial_id: str | None = None) -> dict[str, list[Member]]:
     """Return trial_id -> its members of all runs but the doctor's, the oldest first; of one trial where it is named."""
-    of = membership(with_taken=True, trial_ids=None if trial_id is None else [trial_id])
+    of = membership(with_reused=True, trial_ids=None if trial_id is None else [trial_id])
     query = (
         select(of.c.run_id, records.c.record_id, records.c.trial_id, records.c.status, records.c.started_at,
                record_identities.c.fingerprint)

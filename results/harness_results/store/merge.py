@@ -18,7 +18,15 @@ from harness_results.store import raw
 from harness_results.store.database.upsert import insert_new
 from harness_results.store.identity import KnownRun, known_runs, with_identity
 from harness_results.store.integrity import Damage
-from harness_results.store.merge_source import Batch, Key, Rows, Taken, key_of, taken, taken_records
+from harness_results.store.merge_source import (
+    Batch,
+    CheckedBatch,
+    Key,
+    Rows,
+    checked_batches,
+    key_of,
+    reused_records,
+)
 from harness_results.store.store import Store
 
 
@@ -42,7 +50,7 @@ def merge(target: Store, sources: Sequence[Store]) -> list[Merged]:
         StoreError: a store cannot be read or written; the target is whole.
     """
     for source in sources:
-        if source.database.place == target.database.place:
+        if source.database.canonical_name == target.database.canonical_name:
             raise UsageError(
                 f"{source.name} cannot be merged into itself: name another store with --into"
             )
@@ -57,7 +65,7 @@ def merge(target: Store, sources: Sequence[Store]) -> list[Merged]:
     for run, n in sorted(runs, key=lambda found: (found[0].started_at, found[1], found[0].run_id)):
         writer.add_run(run, sources[n], results[n])
     for source in sources:
-        writer.add_taken(
+        writer.add_reused(
             source, {run.run_id: str(run.identity) for run, n in runs if sources[n] is source}
         )
         writer.add_calibrations(source)
@@ -81,7 +89,7 @@ class _Writer:
     def add_run(self, run: KnownRun, source: Store, result: Merged) -> None:
         """Add the records of a run that are not there, and the run itself where it is new."""
         moved = self.moved.setdefault(source.name, {})
-        for some in taken(source, run.run_id):
+        for some in checked_batches(source, run.run_id):
             is_new, added = self.database.run(
                 lambda c, some=some: self._write(c, run, some, moved),  # type: ignore[misc]
                 write=True,
@@ -92,16 +100,16 @@ class _Writer:
             result.present += len(some.keys) - added
             result.damages += some.damages
 
-    def add_taken(self, source: Store, identities: Mapping[int, str]) -> None:
+    def add_reused(self, source: Store, identities: Mapping[int, str]) -> None:
         """Let runs that took records of earlier runs have them here too."""
         moved, run_ids = self.moved.get(source.name, {}), self.database.run(self._known)
         rows = [
             {"run_id": run_ids[identities[run_id]], "record_id": moved[record_id]}
-            for run_id, record_id in taken_records(source)
+            for run_id, record_id in reused_records(source)
             if run_id in identities and record_id in moved
         ]
         self.database.run(
-            lambda connection: insert_new(connection, raw.TABLES[raw.TAKEN], rows), write=True
+            lambda connection: insert_new(connection, raw.TABLES[raw.REUSED], rows), write=True
         )
 
     def add_calibrations(self, source: Store) -> None:
@@ -112,7 +120,7 @@ class _Writer:
         self.database.run(lambda connection: _calibrate(connection, rows), write=True)
 
     def _write(
-        self, connection: Connection, run: KnownRun, some: Taken, moved: dict[int, int]
+        self, connection: Connection, run: KnownRun, some: CheckedBatch, moved: dict[int, int]
     ) -> tuple[bool, int]:
         self.database.lock_schema(connection)  # one merge at a time
         run_id = self._known(connection).get(str(run.identity))

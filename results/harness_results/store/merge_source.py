@@ -29,7 +29,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Taken:
+class CheckedBatch:
     """The whole records of a batch, each with its key and the how-many-th with that key it is in its run."""
 
     batch: Batch
@@ -37,7 +37,7 @@ class Taken:
     damages: list[Damage]
 
 
-def taken(store: Store, run_id: int) -> Iterator[Taken]:
+def checked_batches(store: Store, run_id: int) -> Iterator[CheckedBatch]:
     """Yield the run's records in the order in which they were stored; at least one batch, be it empty."""
     seen: Counter[Key] = Counter()
     last, more = 0, True
@@ -51,7 +51,7 @@ def taken(store: Store, run_id: int) -> Iterator[Taken]:
         whole = Batch(
             [row for row in batch.records if row["record_id"] not in damages], *_others(batch)
         )
-        yield Taken(whole, list(_numbered(whole.records, seen)), list(damages.values()))
+        yield CheckedBatch(whole, list(_numbered(whole.records, seen)), list(damages.values()))
 
 
 def key_of(record: dict[str, Any]) -> Key:
@@ -63,12 +63,12 @@ def _others(batch: Batch) -> tuple[Rows, Rows, Rows, dict[str, Rows]]:
     return batch.trials, batch.environments, batch.identities, batch.children
 
 
-def taken_records(store: Store) -> list[tuple[int, int]]:
+def reused_records(store: Store) -> list[tuple[int, int]]:
     """Return run id and record id of the records that runs have taken from earlier ones."""
-    table = raw.TABLES[raw.TAKEN]
+    table = raw.TABLES[raw.REUSED]
 
     def read(connection: Connection) -> list[tuple[int, int]]:
-        if raw.TAKEN not in raw.present(connection):
+        if raw.REUSED not in raw.present(connection):
             return []
         return [(row.run_id, row.record_id) for row in connection.execute(select(table))]
 

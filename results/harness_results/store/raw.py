@@ -39,12 +39,12 @@ def _raw_column(column: Column[Any]) -> Column[Any]:
 
 
 TABLES = {name: _raw(table) for name, table in schema.tables.tables.items()}
-TAKEN = "taken"  # records that other runs than their own have: they belong to no one record, but to two runs
+REUSED = "taken"  # records that other runs than their own have: they belong to no one record, but to two runs
 CHILDREN = {  # tables of what belongs to a record, and their column that refers to it
     table.name: key.parent.name
     for table in schema.tables.sorted_tables
     for key in table.foreign_keys
-    if key.column.table.name == "records" and table.name != TAKEN
+    if key.column.table.name == "records" and table.name != REUSED
 }
 
 

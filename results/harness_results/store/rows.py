@@ -96,15 +96,15 @@ def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> 
 
 
 def launches(
-    run_id: int | None = None, trial_id: str | None = None, *, with_taken: bool = True
+    run_id: int | None = None, trial_id: str | None = None, *, with_reused: bool = True
 ) -> Select[tuple[int]]:
     """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
 
     A run has its own launches and those that it took from earlier runs. One that was interrupted in
-    every launch of a trial has it only where no other run has. ``with_taken``: the store keeps what
+    every launch of a trial has it only where no other run has. ``with_reused``: the store keeps what
     runs have taken.
     """
-    of = membership(with_taken=with_taken, trial_ids=None if trial_id is None else [trial_id])
+    of = membership(with_reused=with_reused, trial_ids=None if trial_id is None else [trial_id])
     if run_id is not None:
         return select(of.c.record_id).where(of.c.run_id == run_id)
     trial = records.c.trial_id

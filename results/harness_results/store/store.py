@@ -196,7 +196,7 @@ class Store:
             with_curves: with their curves; otherwise ``curves`` is empty.
         """
         return self._read(
-            rows.launches(run_id, with_taken=self._has_identities), with_curves=with_curves
+            rows.launches(run_id, with_reused=self._has_identities), with_curves=with_curves
         )
 
     def launches_of(self, trial_id: str) -> list[Record]:
@@ -219,7 +219,7 @@ class Store:
             some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
             raise StoreError(f"trial {trial_id!r} could be any of {some}: give more of its digits.")
         return self._read(
-            rows.launches(trial_id=matches[0], with_taken=self._has_identities), with_curves=True
+            rows.launches(trial_id=matches[0], with_reused=self._has_identities), with_curves=True
         )
 
     def runs(self) -> list[Run]:

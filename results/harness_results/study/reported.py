@@ -51,7 +51,7 @@ def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:
 
 def _trial_ids(store: Store, connection: Connection, run_id: int | None) -> list[str]:
     """Return the trials in the order in which they first ended."""
-    of = membership(with_taken=store.ledger is not None)
+    of = membership(with_reused=store.ledger is not None)
     query = select(records.c.trial_id).join(of, of.c.record_id == records.c.record_id)
     wanted = query if run_id is None else query.where(of.c.run_id == run_id)
     return list(
@@ -63,7 +63,7 @@ def _trial_ids(store: Store, connection: Connection, run_id: int | None) -> list
 
 def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[list[Record]]:
     """Return the launches of these trials by run, the oldest first."""
-    of = membership(with_taken=store.ledger is not None, trial_ids=trial_ids)
+    of = membership(with_reused=store.ledger is not None, trial_ids=trial_ids)
     wanted = select(of.c.run_id, of.c.record_id).order_by(of.c.run_id, of.c.record_id)
     wanted = wanted if run_id is None else wanted.where(of.c.run_id == run_id)
     places = store.database.run(lambda connection: connection.execute(wanted).all())

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from harness.contract import Record, Trial
-from harness_results.store.database.schema import taken
+from harness_results.store.database.schema import reused
 from harness_results.store.store import Store
 from harness_results.study import reported as module
 from harness_results.study.launches import combine, of_each_place
@@ -36,7 +36,7 @@ def store(location):
             store.add(one, runs[1])
         store.add(record(60, "failed"), runs[2])
         with store.database.transaction(write=True) as connection:
-            connection.execute(taken.insert().values(run_id=runs[2], record_id=1))
+            connection.execute(reused.insert().values(run_id=runs[2], record_id=1))
         yield store
 
 

@@ -43,7 +43,7 @@ class Database(ABC):
             yield connection
 
     @property
-    def place(self) -> str:
+    def canonical_name(self) -> str:
         """Return what two names of the same database have in common."""
         return self.name
 

@@ -211,7 +211,7 @@ record_identities = Table(
     info={SINCE: WITH_IDENTITIES},
 )
 
-taken = Table(  # records of earlier runs that stand for launches of this one
+reused = Table(  # records of earlier runs that stand for launches of this one
     "taken",
     tables,
     Column("run_id", ForeignKey("runs.run_id"), primary_key=True),

@@ -42,7 +42,7 @@ class SqliteFile(Database):
         event.listen(self.engine, "begin", _begin)
 
     @property
-    def place(self) -> str:
+    def canonical_name(self) -> str:
         """Return the path without symbolic links."""
         return str(self.path.resolve())
 
