@@ -1,17 +1,17 @@
-"""The house: who may name what, and who may import whom."""
+"""The rooms of the library: who may import whom, how large they are, which names they use."""
 
 import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import paths
+from import_graph import assert_no_circle, files, import_graph, imported_names
 
-ROOT = paths.ROOT
-CORE = sorted((ROOT / "harness").rglob("*.py"))
 FRAMEWORKS = re.compile(r"\b(torch|jax|cuda|tensorflow|keras)\b")
 # "torch" is also the field's name for a convention (parameter names, shapes, an initialisation),
 # quoted or in prose.
@@ -19,125 +19,146 @@ CONVENTION = re.compile(
     r"``torch\.(nn|optim)[^`]*``|torch\.(nn|optim)|\"torch\"|torch \(uniform\)|``torch``"
 )
 
+# Room -> the rooms that it may import; every other arrow is an error. "sweep" is harness.sweep,
+# "results" harness_results, "backends.jax" harness_jax. A module belongs to the longest name here.
+ARROWS = {
+    "harness": "api version",
+    "__main__": "cli",
+    "version": "",
+    "contract": "",
+    "cells": "contract",
+    "plugins": "contract",
+    "measure.machine": "contract plugins",
+    "measure.timing": "contract plugins",
+    "measure.proof": "contract cells plugins",
+    "measure": "contract plugins version measure.machine measure.proof measure.timing",
+    "plan": "contract plugins measure measure.proof",
+    "execute": "contract plugins measure measure.machine measure.timing",
+    "execute.ray": "contract plugins version measure execute",
+    "sweep": "contract plugins version measure measure.machine measure.proof plan execute results.store",
+    "progress": "contract measure plan sweep",
+    "api": "contract plugins measure measure.machine measure.proof plan execute"
+    " sweep progress results results.store results.study",
+    "testing": "contract cells plugins measure measure.proof measure.timing",
+    "scaffold": "contract plugins",
+    "cli": "contract plugins version measure measure.machine plan execute execute.ray"
+    " sweep progress api testing scaffold results.store results.study results.text"
+    " results.compare results.render results.charts results.exporters results.page results.serving",
+    "tasks": "contract",
+    "backends.native": "contract cells",
+    "backends.numpy": "contract cells backends.native",
+    "backends.torch": "contract cells backends.native",
+    "backends.jax": "contract cells backends.native",
+    "backends.peers": "contract backends.jax",
+    "backends.equinox": "contract cells backends.jax backends.peers",
+    "backends.flax": "contract cells backends.jax backends.peers",
+    "backends.haiku": "contract cells backends.jax backends.peers",
+    "backends.keras": "contract cells backends.jax backends.torch backends.peers",
+    "results.text": "contract",
+    "results.store": "contract version results.text",
+    "results.study": "contract cells plugins results.store results.text",
+    "results.compare": "contract results.study results.store results.text",
+    "results.render": "contract results.study results.store results.text",
+    "results.charts": "contract results.study results.text",
+    "results.exporters": "contract results.study results.store results.text",
+    "results.page": "contract results.charts results.render results.study results.text",
+    "results.serving": "contract results.page results.store results.text",
+    "results": "contract results.charts results.render results.store results.study",
+}
+MOST_MODULES = 15  # in a folder, __init__ not counted
+LARGER: dict[str, tuple[int, str]] = {}  # folder -> (its modules, the reason)
+
+
+def room_of(module: str) -> str:
+    name = module.removeprefix("harness.")
+    name = re.sub(r"^harness_(results|tasks)\b", r"\1", name)
+    name = name.replace("harness_", "backends.", 1)
+    while name not in ARROWS:
+        name = name.rpartition(".")[0]
+        assert name, f"no room for {module}"
+    return name
+
+
+def test_no_module_imports_itself_through_others():
+    assert_no_circle(import_graph())
+
+
+def test_imports_follow_the_arrows():
+    wrong = []
+    for module, targets in import_graph().items():
+        room = room_of(module)
+        allowed = {room, *ARROWS[room].split()}
+        wrong += [f"{module} -> {target}" for target in targets if room_of(target) not in allowed]
+    assert sorted(wrong) == []
+
+
+def test_every_arrow_of_the_table_is_used():
+    used = {
+        (room_of(module), room_of(target))
+        for module, targets in import_graph().items()
+        for target in targets
+    }
+    arrows = [(room, target) for room, targets in ARROWS.items() for target in targets.split()]
+    assert [arrow for arrow in arrows if arrow not in used] == []
+
+
+def test_rooms_import_in_one_direction():
+    arrows = {room: set(targets.split()) for room, targets in ARROWS.items()}
+    assert_no_circle(arrows)
+
+
+def test_no_folder_has_too_many_modules():
+    sizes = Counter(str(path.parent.relative_to(paths.ROOT)) for path in files())
+    for folder in sizes:
+        sizes[folder] -= (paths.ROOT / folder / "__init__.py").exists()
+    large = {folder: size for folder, size in sizes.items() if size > MOST_MODULES}
+    assert large == {folder: size for folder, (size, _) in LARGER.items()}
+
 
 def code_without_docstrings(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Expr)
-            and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str)
-        ):
-            node.value.value = ""
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                node.value.value = ""
     return ast.unparse(tree)
 
 
-def imported(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
+def test_the_core_names_no_framework():
+    core = [path for path in files() if path.is_relative_to(paths.ROOT / "harness")]
+    assert len(core) > 100
+    for path in core:
+        code = code_without_docstrings(path)
+        code = re.sub(r"(scheme|initialisation|Literal)[^\n]*['\"]torch['\"][^\n]*", "", code)
+        if "options" in path.parts:  # the help of an option may show an example
+            code = CONVENTION.sub("", code)
+        code = code.replace('"torch"', "").replace("'torch'", "")
+        assert not FRAMEWORKS.findall(code), path
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_core_names_no_framework(path):
-    code = code_without_docstrings(path)
-    code = re.sub(r"(scheme|initialisation|Literal)[^\n]*['\"]torch['\"][^\n]*", "", code)
-    if path.name == "options.py":  # the help of --backend and --initialisation may show an example
-        code = CONVENTION.sub("", code)
-    assert not FRAMEWORKS.findall(code.replace('"torch"', "").replace("'torch'", ""))
-
-
-LAYERS = ("contract", "cells", "measure", "sweep", "cli")
-
-
-@pytest.mark.parametrize(
-    ("package", "forbidden"),
-    [
-        (
-            "harness/contract",
-            (
-                "harness.cells",
-                "harness.measure",
-                "harness.sweep",
-                "harness.cli",
-                "harness.plugins.discovery",
-            ),
-        ),
-        (
-            "harness/cells",
-            ("harness.measure", "harness.sweep", "harness.cli", "harness.plugins.discovery"),
-        ),
-        ("harness/measure", ("harness.sweep", "harness.cli", "harness_")),
-        ("harness/sweep", ("harness.cli", "harness_")),
-        (
-            "backends",
-            ("harness.sweep", "harness.cli", "harness.measure", "harness_results", "harness_tasks"),
-        ),
-        (
-            "tasks",
-            ("harness.sweep", "harness.cli", "harness.measure", "harness_results", "harness_numpy"),
-        ),
-        (
-            "results",
-            ("harness.sweep", "harness.cli", "harness.measure", "harness_numpy", "harness_tasks"),
-        ),
-    ],
-)
-def test_imports_go_one_way(package, forbidden):
-    for path in sorted((ROOT / package).rglob("*.py")):
-        wrong = [name for name in imported(path) if name.startswith(forbidden)]
-        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
-
-
-def test_only_the_command_line_imports_the_command_line():
-    for path in CORE:
-        if path.parent.name != "cli" and path.name != "__main__.py":
-            assert not [name for name in imported(path) if name.startswith("harness.cli")], path
+def test_no_pickle_is_ever_loaded():
+    unsafe = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    for path in files():
+        packages = {name.partition(".")[0] for name in imported_names(path)}
+        assert not packages & unsafe, path
 
 
 def modules_after(arguments: list[str]) -> set[str]:
     code = (
         "import sys\nfrom harness.cli.main import main\n"
-        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"try:\n    main({arguments!r})\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
         "print('MODULES', *{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.split("MODULES")[1].split())
 
 
+HEAVY = "torch jax jaxlib flax haiku equinox keras pandas scipy sqlalchemy ray altair vl_convert"
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["list"], ["list", "backends"], ["--version"], ["run", "--help"]]
 )
 def test_quick_verbs_import_nothing_heavy(arguments):
-    assert not modules_after(arguments) & {
-        "torch",
-        "jax",
-        "jaxlib",
-        "flax",
-        "haiku",
-        "equinox",
-        "keras",
-        "pandas",
-        "scipy",
-        "sqlalchemy",
-        "ray",
-        "altair",
-        "vl_convert",
-    }
-
-
-def test_no_pickle_is_ever_loaded():
-    for shelf in ("harness", "backends", "tasks", "results"):
-        for path in (ROOT / shelf).rglob("*.py"):
-            assert not imported(path) & {
-                "pickle",
-                "cloudpickle",
-                "dill",
-                "joblib",
-                "marshal",
-                "shelve",
-            }
+    assert not modules_after(arguments) & set(HEAVY.split())
