@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from site_pages.columns import tables
 from site_pages.commands import reference
 from site_pages.pictures import with_gallery
 
@@ -27,6 +28,7 @@ OUTSIDE = {
     "changes": "CHANGELOG.md",
 }
 COMMANDS = "<!-- commands -->"
+COLUMNS = "<!-- columns -->"
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
 
 
@@ -42,6 +44,8 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = with_gallery(source[0])
     if docname == "commands":
         source[0] = source[0].replace(COMMANDS, reference())
+    if docname == "measuring":
+        source[0] = source[0].replace(COLUMNS, tables())
 
 
 def linked(text: str, written_in: Path, shown_in: Path) -> str:

@@ -33,7 +33,8 @@ from harness.contract.errors import (
 from harness.contract.hooks import hookimpl
 from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
 from harness.contract.optimizer import Optimizer
-from harness.contract.records.record import COLUMNS, Record
+from harness.contract.records.columns import COLUMNS
+from harness.contract.records.record import Record
 from harness.contract.task import Evaluation, Score, Task, TaskDefaults, TaskOptions, expanded_path
 from harness.contract.trial import Trial
 from harness.contract.vocabulary import Vocabulary

@@ -10,12 +10,15 @@ from statistics import fmean, median
 from typing import Any
 
 from harness.contract import Evaluation, Record, Trial
+from harness.contract.records.columns import names_of
 from harness.contract.records.explosion import is_exploding
-from harness.contract.records.record import SPEED_COLUMNS, Figure, finite
+from harness.contract.records.record import Figure, finite
 from harness.contract.wording import shortened
 from harness.measure.events import Evaluated, Event, Facts, Progress
 from harness.measure.timing.speed import SPEED_CURVES, SPEED_DETAILS
 from harness.version import __version__
+
+SPEED = names_of("speed")
 
 FINAL_FRACTION = 0.05  # of the training steps whose mean loss is ``loss_final``
 Series = list[float | None]
@@ -65,7 +68,7 @@ class RecordBuilder:
         if status == "ok":
             figures |= self._final_figures()
         else:
-            figures = {name: value for name, value in figures.items() if name not in SPEED_COLUMNS}
+            figures = {name: value for name, value in figures.items() if name not in SPEED}
         curves: dict[str, Any] = (
             {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from harness.contract.errors import UnavailableError, UnknownNameError
-from harness.contract.records.record import COLUMNS, FIGURE_COLUMNS, Record
+from harness.contract.records.columns import COLUMNS, FIGURES, TABLE
+from harness.contract.records.record import Record
 
 if TYPE_CHECKING:
     import altair as alt
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from harness_results.render.terminal import ReportTables
     from harness_results.study.scaling import Scaling
+
+TYPES = {bool: "boolean", int: "Int64", float: "float64"}  # of pandas; each has a missing value
 
 
 class Results(Sequence[Record]):
@@ -83,11 +86,9 @@ class Results(Sequence[Record]):
                 f"a data frame needs pandas, which is not installed. Install it: {fix}"
             ) from error
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
-        figures = {name: "boolean" if name == "solved" else "float64" for name in FIGURE_COLUMNS}
-        figures |= dict.fromkeys(("gradient_horizon_censored", "gradient_exploding"), "boolean")
-        figures["gradient_horizon_step"] = "Int64"
-        figures |= dict.fromkeys(("loss_baseline_exact", "solved_lost_at"), "float64")
-        return frame.astype(figures)
+        readings = [column for column in TABLE if column.group == "reading"]
+        types = {column.name: column.type for column in (*FIGURES, *readings)}
+        return frame.astype({name: TYPES[type_] for name, type_ in types.items() if type_ in TYPES})
 
     def scaling(self) -> list[Scaling]:
         """Return how the time of a step grows with T, for each network and engine with three lengths or more."""

@@ -8,7 +8,7 @@ import pytest
 
 import paths
 from harness.contract import COLUMNS, Record, Trial
-from harness.contract.records.record import FIGURE_COLUMNS, TRIAL_COLUMNS
+from harness.contract.records.columns import FIGURE_NAMES, names_of
 from harness.measure.setup import default_options
 from harness.plugins import load_plugins
 from harness_results.render.markup import markdown_of
@@ -35,15 +35,13 @@ def rows(name: str) -> list[dict]:
 
 def record(row: dict) -> Record:
     """Return the record of a row; curves, samples and flags are not in it."""
-    asked = {name: row[name] for name in (*TRIAL_COLUMNS[1:], "python")} | json.loads(
-        row["settings"]
-    )
+    asked = {name: row[name] for name in names_of("trial")[1:]} | json.loads(row["settings"])
     told = {
         name: row[name]
         for name in ("launches", "interval", "gradient_horizon_censored", "deviation")
     }
     origin = {name: row[name] for name in ("environment_id", "started_at", "harness_version")}
-    figures = {name: row[name] for name in FIGURE_COLUMNS}
+    figures = {name: row.get(name) for name in FIGURE_NAMES}
     details = {name: value for name, value in told.items() if value is not None}
     details["task_defaults"] = default_options(PLUGINS.task(row["task"]))
     return Record(Trial(**asked), row["status"], row["reason"], figures, {}, details, **origin)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import paths
 from harness.cli.main import VERBS, cli
+from harness.contract import COLUMNS
 
 ROOT = paths.ROOT
 DOCS = ROOT / "docs"
@@ -169,6 +170,12 @@ def test_the_command_reference_holds_every_option_of_help(pages, words, told):
     assert options(told) - {"--help"} == set(
         re.findall(r"^\| `(--[a-z-]+)`", chapter, re.MULTILINE)
     )
+
+
+def test_the_page_of_measuring_lists_every_column(pages):
+    filled, source = pages("site_pages.filled"), [(DOCS / "measuring.md").read_text("utf-8")]
+    filled.fill(None, "measuring", source)
+    assert sorted(re.findall(r"^\| `(\w+)` \|", source[0], re.MULTILINE)) == sorted(COLUMNS)
 
 
 def test_there_are_many_options_to_compare():

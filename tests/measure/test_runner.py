@@ -20,7 +20,7 @@ from harness.contract import (
     UnavailableError,
     UnsupportedError,
 )
-from harness.contract.records.record import FIGURE_COLUMNS
+from harness.contract.records.columns import FIGURE_NAMES
 from harness.measure import checkpoint, runner
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.proof import flow
@@ -88,7 +88,7 @@ def test_every_kind_of_figure_is_filled(plugins):
     figures = measure(plugins, steps=40).figures
     # No floor and no compiling here, and eight steps do not solve the task.
     expected_unknown = {"loss_floor", "compile_seconds", "steps_to_solve"}
-    assert {name for name in FIGURE_COLUMNS if figures.get(name) is None} <= expected_unknown
+    assert {name for name in FIGURE_NAMES if figures.get(name) is None} <= expected_unknown
     assert figures["parameters"] == 3 * 4 + 4 * 4 + 4 + 4 + 4 * 3 + 3
     assert (
         figures["tokens_per_second_low"]

@@ -7,12 +7,11 @@ of the record names it. Curves are checked by their readers.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-LARGEST = 1e300  # beyond it, sums and squares overflow
-FINITE = sys.float_info.max  # of losses and gradient norms, which are shown and compared only
+from harness.contract.records.columns import LARGEST, LOSS, POSITIVE, Column
+
 DEEPEST = 32  # levels of lists and mappings
 LONGEST = 100  # characters of a name in the flag
 NAMED = 8  # of the values that cannot be read, in the flag
@@ -25,18 +24,19 @@ _OUT = object()  # marks a value that is left out
 
 
 def readable(
-    content: Mapping[str, Any], figure_names: Mapping[str, bool], statuses: Collection[str]
+    content: Mapping[str, Any], columns: Iterable[Column], statuses: Collection[str]
 ) -> dict[str, Any]:
     """Return the parts of a record (``figures``, ``curves``, ``details``, ``environment``, texts) as they can be read.
 
     Args:
         content: the parts, of which the mappings are mappings.
-        figure_names: name of each figure -> whether it may be below zero.
+        columns: of the figures.
         statuses: that a launch may end with.
     """
     left: list[str] = []
-    kinds = {name: _figure(name, signed=signed) for name, signed in figure_names.items()} | {
-        "solved": _none_or(_bool)
+    kinds = {
+        column.name: _none_or(_bool if column.type is bool else _within(*column.within))
+        for column in columns
     }
     figures = _mapping(kinds)
     launch = {**kinds, "status": _status(statuses), "started_at": _TEXT, "wall_seconds": _LEAST}
@@ -52,12 +52,6 @@ def readable(
         flags = parts["details"].get("flags") or ()
         parts["details"] = {**parts["details"], "flags": [*flags, flag]}
     return parts
-
-
-def _figure(name: str, *, signed: bool) -> Read:
-    if signed:
-        return _NUMBER
-    return _NORM if name.startswith("gradient_norm_") else _LEAST
 
 
 def _status(statuses: Collection[str]) -> Read:
@@ -137,7 +131,7 @@ def _list(each: Read) -> Read:
 def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
     """Return a value of any kind, with finite numbers and bounded depth."""
     if isinstance(value, int | float):
-        return value if -FINITE <= value <= FINITE else _without(left)
+        return value if LOSS[0] <= value <= LOSS[1] else _without(left)
     if not isinstance(value, Mapping | list | tuple):
         return value
     if not levels:
@@ -161,14 +155,10 @@ def _without(left: list[str]) -> object:
     return _OUT
 
 
-_NUMBER, _NORM, _LEAST = (
-    _none_or(_within(-FINITE, FINITE)),
-    _none_or(_within(0, FINITE)),
-    _none_or(_within(0, LARGEST)),
-)
+_NUMBER, _LEAST = _none_or(_within(*LOSS)), _none_or(_within(*POSITIVE))
 _TEXT = _none_or(_text)
 _TEXTS, _MANY = _none_or(_list(_text)), _none_or(_mapping({}))
-_TIMES = _none_or(_mapping({}, _within(0, LARGEST)))
+_TIMES = _none_or(_mapping({}, _within(*POSITIVE)))
 _DETAILS: Mapping[str, Read] = {
     **dict.fromkeys(("launches", "jobs"), _count),
     **dict.fromkeys(("isolation", "interval", "deviation", "loss", "distribution", "node", "card"), _TEXT),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.contract.records.columns import COLUMNS, FIGURE_NAMES, FIGURES, names_of
 from harness.contract.records.explosion import is_exploding
 from harness.contract.records.readable import readable
 from harness.contract.trial import Trial
@@ -19,36 +20,10 @@ STATUSES = (
     "ok", "failed", "crashed", "timeout", "out_of_memory", "diverged", "unsupported", "parity_failed", "interrupted",
 )  # fmt: skip
 
-TRIAL_COLUMNS = (
-    "trial_id", "backend", "variant", "task", "cell", "length", "layers", "hidden", "batch", "steps", "optimizer",
-    "learning_rate", "clip_norm", "seed", "dtype", "device", "threads",
-)  # fmt: skip
-LEARNING_COLUMNS = (
-    "parameters", "loss_initial", "loss_final", "loss_validation", "loss_baseline", "loss_floor", "loss_ratio",
-    "accuracy", "solved", "steps_to_solve",
-)  # fmt: skip
-SPEED_COLUMNS = (
-    "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "step_seconds_median",
-    "first_step_seconds", "compile_seconds", "flops_per_second", "fraction_of_peak", "fraction_of_serial_limit",
-)  # fmt: skip
-GRADIENT_COLUMNS = (
-    "gradient_norm_first", "gradient_norm_median", "gradient_norm_max", "gradient_norm_last", "clipped_fraction",
-    "gradient_horizon", "gradient_decay",
-)  # fmt: skip
-PROOF_COLUMNS = ("peak_memory_bytes", "parity_error", "parity_tolerance")
-ORIGIN_COLUMNS = ("environment_id", "started_at", "harness_version")
-FIGURE_COLUMNS = LEARNING_COLUMNS + SPEED_COLUMNS + GRADIENT_COLUMNS + PROOF_COLUMNS
-REPLICATION_COLUMNS = ("launches", "interval", "python")
-READING_COLUMNS = (
-    "settings", "gradient_horizon_censored", "deviation", "loss_baseline_exact", "solved_lost_at", "scores",
-    "gradient_horizon_step", "gradient_exploding",
-)  # fmt: skip
-COLUMNS = (
-    *TRIAL_COLUMNS, "status", "reason", *FIGURE_COLUMNS, *ORIGIN_COLUMNS, *REPLICATION_COLUMNS, *READING_COLUMNS,
-)  # fmt: skip
-SIGNED = {
-    name: name.startswith("loss_") for name in FIGURE_COLUMNS
-}  # whether a figure may be below zero
+TRIAL = names_of("trial")
+ATTRIBUTES = names_of("outcome", "origin")
+DETAILS = ("interval", "gradient_horizon_censored", "deviation")
+NUMBERS = ("loss_baseline_exact", "solved_lost_at")
 HORIZON_FRACTION = 0.01  # of its value at lag 0: below it the gradient counts as gone, where ``gradient_horizon`` is
 STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
@@ -63,7 +38,7 @@ class Record:
         trial: what was asked for.
         status: one of ``STATUSES``.
         reason: why it is not ``ok``; None where it is.
-        figures: name (of ``FIGURE_COLUMNS``) -> value; missing names are unknown.
+        figures: name (of ``FIGURE_NAMES``) -> value; missing names are unknown.
         curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value
             per step, None where not finite), ``evaluations`` (a list of ``Evaluation`` fields),
             ``gradient_flow`` (``initial`` and ``final``, each with ``lags``, ``median``, ``low``,
@@ -93,27 +68,23 @@ class Record:
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ValueError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
-        unknown = sorted(set(self.figures) - set(FIGURE_COLUMNS))
+        unknown = sorted(set(self.figures) - set(FIGURE_NAMES))
         if unknown:
             raise ValueError(f"figures {', '.join(unknown)} are not columns of a record")
 
     def columns(self) -> dict[str, Any]:
         """Return one flat mapping with exactly ``COLUMNS``, in order; not-finite numbers become None."""
-        row: dict[str, Any] = {name: getattr(self.trial, name) for name in TRIAL_COLUMNS}
-        row |= {"status": self.status, "reason": self.reason}
-        row |= {name: finite(self.figures.get(name)) for name in FIGURE_COLUMNS}
-        row |= {name: getattr(self, name) for name in ORIGIN_COLUMNS}
-        launches, interval = self.details.get("launches", 1), self.details.get("interval")
-        row |= dict(zip(REPLICATION_COLUMNS, (launches, interval, self.trial.python), strict=True))
-        row["settings"] = json.dumps(other_settings(self.trial), sort_keys=True)
-        row |= {name: self.details.get(name) for name in ("gradient_horizon_censored", "deviation")}
-        row |= {
-            name: _number_or_none(self.details.get(name))
-            for name in ("loss_baseline_exact", "solved_lost_at")
-        }
+        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        row |= {name: getattr(self.trial, name) for name in TRIAL}
+        row |= {name: getattr(self, name) for name in ATTRIBUTES}
+        row |= {name: finite(self.figures.get(name)) for name in FIGURE_NAMES}
+        row |= {name: self.details.get(name) for name in DETAILS}
+        row |= {name: _number_or_none(self.details.get(name)) for name in NUMBERS}
         scores = self.details.get("scores")
-        row["scores"] = json.dumps(finite(scores)) if isinstance(scores, Mapping) else None
         return row | {
+            "launches": self.details.get("launches", 1),
+            "settings": json.dumps(other_settings(self.trial), sort_keys=True),
+            "scores": json.dumps(finite(scores)) if isinstance(scores, Mapping) else None,
             "gradient_horizon_step": self.horizon_step(),
             "gradient_exploding": self.exploding(),
         }
@@ -160,7 +131,7 @@ class Record:
         known: dict[str, Figure] = {}
         others: dict[str, Any] = {}
         for name, value in content["figures"].items():
-            (known if name in FIGURE_COLUMNS else others)[name] = value
+            (known if name in FIGURE_NAMES else others)[name] = value
         parts = {
             "figures": known,
             "details": {**content["details"], **({"unknown_figures": others} if others else {})},
@@ -173,7 +144,7 @@ class Record:
     @classmethod
     def read(cls, trial: Trial, content: Mapping[str, Any]) -> Record:
         """Return the record of this trial and these parts; values of a kind that no reader expects are left out."""
-        return cls(trial=trial, **readable(content, SIGNED, STATUSES))
+        return cls(trial=trial, **readable(content, FIGURES, STATUSES))
 
 
 def other_settings(trial: Trial) -> dict[str, Any]:
@@ -182,9 +153,7 @@ def other_settings(trial: Trial) -> dict[str, Any]:
     Together with the columns it is the whole trial.
     """
     settings = trial.model_dump(mode="json", exclude_defaults=True)
-    return {
-        name: value for name, value in settings.items() if name not in (*TRIAL_COLUMNS, "python")
-    }
+    return {name: value for name, value in settings.items() if name not in TRIAL}
 
 
 def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,23 +7,13 @@ import re
 from dataclasses import dataclass
 
 from harness.contract.errors import UnknownNameError, UsageError
-from harness.contract.records.record import FIGURE_COLUMNS, Record
+from harness.contract.records.columns import FIGURES
+from harness.contract.records.record import Record
 
 ALIASES = {"throughput": "tokens_per_second"}
-HIGHER_IS_BETTER = (
-    "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "flops_per_second", "fraction_of_peak",
-    "fraction_of_serial_limit", "accuracy", "gradient_horizon", "solved",
-)  # fmt: skip
-RATES = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "flops_per_second")
-NO_MEASURE = (
-    "parameters",
-    "loss_baseline",
-    "loss_floor",
-    "parity_tolerance",
-    "launches",
-    "gradient_decay",
-)
-METRICS = tuple(name for name in (*ALIASES, *FIGURE_COLUMNS) if name not in NO_MEASURE)
+METRICS = (*ALIASES, *(column.name for column in FIGURES if column.better))
+HIGHER_IS_BETTER = {column.name for column in FIGURES if column.better == "higher"}
+RATES = {column.name for column in FIGURES if (column.unit or "").endswith("/s")}
 _RULE = re.compile(r"(?P<metric>[a-z_]+):(?P<value>\d+(?:\.\d+)?)(?P<percent>%?)")
 
 

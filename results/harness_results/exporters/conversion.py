@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract.records.record import FIGURE_COLUMNS, Record
+from harness.contract.records.columns import FIGURE_NAMES, names_of
+from harness.contract.records.record import Record
 from harness.contract.wording import shortened
 from harness_results.exporters.contract import Series, Setting, SharedTrial
 from harness_results.study.findings import flags, scores
@@ -45,7 +46,7 @@ def shared(record: Record, *, alone: bool) -> SharedTrial:
 
 def _figures(record: Record) -> Iterator[tuple[str, float]]:
     """Yield every known figure, then the task's further scores."""
-    for name in FIGURE_COLUMNS:
+    for name in FIGURE_NAMES:
         if (value := _number(record.figures.get(name))) is not None:
             yield name, value
     for name, score in scores(record).items():
@@ -132,16 +133,7 @@ def _settings(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 def _tags(record: Record) -> Iterator[tuple[str, str]]:
     columns = record.columns()
-    names = (
-        "trial_id",
-        "status",
-        "reason",
-        "environment_id",
-        "started_at",
-        "harness_version",
-        "launches",
-        "interval",
-    )
+    names = ("trial_id", *names_of("outcome", "origin", "launches"))
     told = {name: columns[name] for name in names} | {"flags": "; ".join(flags(record)) or None}
     for name, value in told.items():
         if value is not None:

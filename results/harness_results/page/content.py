@@ -9,18 +9,11 @@ from typing import Any
 from harness.contract.records.record import Record
 from harness_results.study.networks import networks
 from harness_results.study.tables import notes
-from harness_results.study.tables.pivot import MEASURES, CellText, Pivot, Row, by_task
+from harness_results.study.tables.pivot import MEASURED, CellText, Pivot, Row, by_task
 from harness_results.study.tables.sections import of_task
 from harness_results.study.verdicts.fastest import fastest
 from harness_results.text.grid import Grid
 
-FIGURES = dict(
-    zip(
-        MEASURES,
-        ("loss_validation", "tokens_per_second", "gradient_norm_median", "gradient_horizon"),
-        strict=True,
-    )
-)
 _LENGTH = re.compile(r"T=(\d+)")
 Figures = Mapping[tuple[tuple[str, ...], int], Record]
 
@@ -80,11 +73,12 @@ def _cell(shown: CellText) -> str | list[str]:
 
 
 def _values(record: Record | None) -> list[float | None]:
-    """Return the figures behind ``MEASURES``; [] where nothing was measured."""
+    """Return the figures of ``MEASURED``; [] where nothing was measured."""
     if record is None:
         return []
     columns = record.columns()
-    return [_short(columns[name]) if record.status == "ok" else None for name in FIGURES.values()]
+    figures = [columns[column.name] for column in MEASURED]
+    return [_short(value) if record.status == "ok" else None for value in figures]
 
 
 def _short(value: float | None) -> float | None:

@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from harness.contract.records.record import COLUMNS, Record
+from harness.contract.records.columns import COLUMNS
+from harness.contract.records.record import Record
 from harness_results.store.database.schema import encode
 from harness_results.store.rows import Launch
 from harness_results.store.store import Store

@@ -7,18 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from harness.contract.errors import UnavailableError
-from harness.contract.records.record import FIGURE_COLUMNS
+from harness.contract.records.columns import TABLE
 from harness_results.render.flat import CONTENTS
 from harness_results.store.database.schema import encode
 
 ROWS = 2000  # of one row group
-WHOLE = ("run_id", "launch", "length", "layers", "hidden", "batch", "steps", "seed", "threads", "launches",
-         "gradient_horizon_step")  # fmt: skip
-TRUTHS = ("solved", "gradient_horizon_censored", "gradient_exploding")
-REAL = (
-    *(name for name in FIGURE_COLUMNS if name != "solved"),
-    "learning_rate", "clip_norm", "loss_baseline_exact", "solved_lost_at",
-)  # fmt: skip
+TYPES = {"run_id": int, "launch": int} | {column.name: column.type for column in TABLE}
 FIX = 'pip install "rnn-harness[parquet]"'
 
 
@@ -35,12 +29,8 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], file: IO[bytes], names: Seq
         raise UnavailableError(
             f"Parquet needs pyarrow, which is not installed. Install it: {FIX}"
         ) from error
-    kinds = (
-        dict.fromkeys(WHOLE, pa.int64())
-        | dict.fromkeys(REAL, pa.float64())
-        | dict.fromkeys(TRUTHS, pa.bool_())
-    )
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+    stored = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+    schema = pa.schema([(name, stored[TYPES.get(name, str)]) for name in names])
     iterator = iter(rows)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while some := [_typed(row, names) for row in itertools.islice(iterator, ROWS)]:
@@ -56,6 +46,6 @@ def _value(name: str, value: Any) -> Any:
         return None
     if name in (*CONTENTS, "curves"):
         return encode(value)
-    if name in REAL:
+    if TYPES.get(name) is float:
         return float(value)
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

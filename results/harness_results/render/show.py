@@ -8,25 +8,15 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from harness.contract.records.record import (
-    GRADIENT_COLUMNS,
-    LEARNING_COLUMNS,
-    PROOF_COLUMNS,
-    SPEED_COLUMNS,
-    Record,
-)
+from harness.contract.records.columns import FIGURES
+from harness.contract.records.record import Record
 from harness_results.study import findings
 from harness_results.study.curves import drawings, series
 from harness_results.study.samples import texts
-from harness_results.text.facts import NAME_WIDTH, figure, lines_of, section
-from harness_results.text.format import number, one_line, safe, sparkline, to_ascii
+from harness_results.text.facts import NAME_WIDTH, lines_of, section
+from harness_results.text.format import figure, number, one_line, safe, sparkline, to_ascii
 
-SECTIONS = {
-    "learning": LEARNING_COLUMNS,
-    "speed": SPEED_COLUMNS,
-    "gradients": GRADIENT_COLUMNS,
-    "proof": PROOF_COLUMNS,
-}
+SECTIONS = ("learning", "speed", "gradients", "proof")
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
 GAP = (
     "overfitting_gap",
@@ -47,13 +37,11 @@ APART = (
     "attempts",
     "task_defaults",
 )
-LAUNCH = {
-    "tokens_per_second": "tokens/s",
-    "step_seconds_median": "step",
-    "first_step_seconds": "first step",
-    "compile_seconds": "compiling",
-    "peak_memory_bytes": "bytes",
-}
+LAUNCH = [
+    column
+    for column in FIGURES
+    if column.over_launches in ("interval", "median") and column.label and column.table != "limits"
+]  # the figures of a launch that depend on the clock
 HEIGHT = 9  # lines of a drawing
 EVALUATIONS = 12  # shown, evenly spaced
 MOST_SCORES, WIDEST_SCORE = 4, 16  # further scores in the table of evaluations; all are in the JSON
@@ -90,8 +78,9 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     yield from section(
         "asked", {key: value for key, value in trial.content().items() if value is not None}
     )
-    for title, names in SECTIONS.items():
-        yield from section(title, {key: figure(key, record.figures.get(key)) for key in names})
+    for title in SECTIONS:
+        columns = [column for column in FIGURES if column.group == title]
+        yield from section(title, {c.name: figure(c, record.figures.get(c.name)) for c in columns})
         bits = findings.bits_per_character(record)
         if title == "learning":
             yield from lines_of({"bits_per_character": number(bits, 4)} if bits is not None else {})
@@ -202,11 +191,11 @@ def _launches(launches: Any) -> Iterator[Text]:
     yield Text("")
     yield Text("launches", style="bold")
     yield Text(
-        f"  {'launch':>6}  {'status':>13}" + "".join(f"  {name:>10}" for name in LAUNCH.values()),
+        f"  {'launch':>6}  {'status':>13}" + "".join(f"  {c.label:>10}" for c in LAUNCH),
         style="dim",
     )
     for number_, found in enumerate(known, start=1):
-        figures = "".join(f"  {figure(name, _known(found.get(name))):>10}" for name in LAUNCH)
+        figures = "".join(f"  {figure(c, _known(found.get(c.name))):>10}" for c in LAUNCH)
         yield Text(
             f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}"
         )

@@ -10,21 +10,14 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from harness.contract.records.record import (
-    GRADIENT_COLUMNS,
-    LEARNING_COLUMNS,
-    SPEED_COLUMNS,
-    Figure,
-    Record,
-)
+from harness.contract.records.columns import FIGURES, Column, names_of
+from harness.contract.records.record import Figure, Record
 from harness.contract.trial import Trial
 
-THROUGHPUT = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
-MEASURED = (*(name for name in SPEED_COLUMNS if name not in THROUGHPUT), "peak_memory_bytes")
-REPEATED = (
-    *LEARNING_COLUMNS,
-    *GRADIENT_COLUMNS,
-)  # the same in every launch of a deterministic engine
+THROUGHPUT = [column.name for column in FIGURES if column.over_launches == "interval"]
+MEASURED = [column for column in FIGURES if column.over_launches == "median"]
+REPEATED = [column.name for column in FIGURES if column.over_launches == "equal"]
+SPEED = names_of("speed")
 ROUNDING = 1e-6  # relative; what float32 keeps
 _LAST = ("length", "backend", "variant")
 Launches = list[Record]  # of one trial in one run
@@ -154,7 +147,11 @@ def _success(group: Sequence[Record]) -> Record:
     """Return the medians; what does not depend on the clock comes from the first launch."""
     first = group[0]
     throughput, kind = _throughput(group)
-    figures = dict(first.figures) | {name: _median(name, group) for name in MEASURED} | throughput
+    figures = (
+        dict(first.figures)
+        | {column.name: _median(column, group) for column in MEASURED}
+        | throughput
+    )
     speeds = [record.figures.get("tokens_per_second") for record in group]
     curves = {**first.curves, "launch_tokens_per_second": speeds} if first.curves else {}
     return _like(
@@ -165,7 +162,7 @@ def _success(group: Sequence[Record]) -> Record:
 def _failure(group: Sequence[Record], failed: Sequence[Record]) -> Record:
     """Return the first failure, without a speed: launches that survive are no fair sample of those that were begun."""
     first = failed[0]
-    figures = {name: value for name, value in first.figures.items() if name not in SPEED_COLUMNS}
+    figures = {name: value for name, value in first.figures.items() if name not in SPEED}
     reason = f"{len(failed)} of {len(group)} launches failed: {first.reason or first.status.replace('_', ' ')}"
     return _like(
         first, group, figures=figures, curves=first.curves, interval=None, extra=(), reason=reason
@@ -217,12 +214,12 @@ def _throughput(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]
     ), f"launches-{found.kind}"
 
 
-def _median(name: str, group: Sequence[Record]) -> float | None:
-    values = _values(name, group)
+def _median(column: Column, group: Sequence[Record]) -> float | None:
+    values = _values(column.name, group)
     if not values:
         return None
     middle = median(values)
-    return round(middle) if name.endswith("_bytes") else middle
+    return round(middle) if column.unit == "bytes" else middle
 
 
 def _values(name: str, group: Sequence[Record]) -> list[float]:

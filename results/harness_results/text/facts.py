@@ -9,7 +9,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from harness_results.text.format import UNKNOWN, number, one_line, quantity, seconds
+from harness_results.text.format import UNKNOWN, one_line
 
 WIDTH = 80  # of facts that take several lines
 NAME_WIDTH, MOST_NAME = 26, 44
@@ -55,14 +55,3 @@ def _fact(value: Any) -> str:
             map(_fact, value)
         ) or UNKNOWN
     return UNKNOWN if value is None or value == "" else str(value)
-
-
-def figure(name: str, value: float | None) -> str:
-    """Return a figure of a record in the unit of its column."""
-    if isinstance(value, bool):
-        return _fact(value)
-    if name.endswith(("seconds", "seconds_median")):
-        return seconds(value)
-    if "per_second" in name or name.endswith("_bytes"):
-        return quantity(value)
-    return str(value) if isinstance(value, int) else number(value, 4)

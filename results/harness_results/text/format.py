@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.contract.records.columns import Column
 from harness.contract.wording import printable
 
 UNKNOWN = "-"
@@ -166,3 +167,14 @@ def _mean(values: Sequence[float | None], *, logarithmic: bool) -> float | None:
     if logarithmic:
         known = [math.log10(value) for value in known if value > 0]
     return sum(value / len(known) for value in known) if known else None
+
+
+def figure(column: Column, value: float | None) -> str:
+    """Return a figure of a record in the unit of its column."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if column.unit == "s":
+        return seconds(value)
+    if column.unit in ("tokens/s", "FLOP/s", "bytes"):
+        return quantity(value)
+    return str(value) if isinstance(value, int) else number(value, 4)

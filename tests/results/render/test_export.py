@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.contract import COLUMNS, Record, Trial
-from harness.contract.records.record import TRIAL_COLUMNS
+from harness.contract.records.columns import names_of
 from harness_results.render.flat import to_csv, to_json_lines
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
@@ -96,7 +96,7 @@ def test_a_row_with_its_settings_is_the_whole_trial(settings_):
     (row,) = map(json.loads, to_json_lines([Record(trial, "ok")]).splitlines())
     others = json.loads(row["settings"])
     assert (others == {}) == (not settings_)
-    asked = {name: row[name] for name in (*TRIAL_COLUMNS[1:], "python")} | others
+    asked = {name: row[name] for name in names_of("trial")[1:]} | others
     assert Trial(**asked).trial_id == row["trial_id"] == trial.trial_id
     (cells,) = read_csv(to_csv([Record(trial, "ok")]))
     assert cells["settings"] == row["settings"]

@@ -12,7 +12,7 @@ import pytest
 from chart_records import curves
 from harness.cli import main
 from harness.contract import Record, Trial
-from harness.contract.records.record import FIGURE_COLUMNS
+from harness.contract.records.columns import FIGURE_NAMES
 from harness_results.store.store import Store
 from harness_results.study.verdicts.faster import effect_of
 from harness_results.study.verdicts.order import each_launch
@@ -45,7 +45,7 @@ VERBS = ("report", "report -f json", "report -f markdown", "report -f html -o pa
 
 def parts(length):
     """Return the parts of a record that is right."""
-    figures = dict.fromkeys(FIGURE_COLUMNS, 1.0 + length / 100) | {
+    figures = dict.fromkeys(FIGURE_NAMES, 1.0 + length / 100) | {
         "solved": False,
         "steps_to_solve": None,
     }
@@ -178,7 +178,7 @@ def test_the_largest_figures_end_no_verb(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     largest = [parts(length) for length in (8, 16, 32)]
     for part in largest:
-        wide = [name for name in FIGURE_COLUMNS if name.startswith(("loss_", "gradient_norm_"))]
+        wide = [name for name in FIGURE_NAMES if name.startswith(("loss_", "gradient_norm_"))]
         part["figures"] |= dict.fromkeys(wide, sys.float_info.max)
     write(tmp_path / "odd.sqlite", largest)
     for verb in VERBS:

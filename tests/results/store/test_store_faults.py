@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract.records.record import FIGURE_COLUMNS, SPEED_COLUMNS
+from harness.contract.records.columns import FIGURE_NAMES, names_of
 from harness_results.store.integrity import check_store
 from harness_results.store.store import Store
 
@@ -34,7 +34,7 @@ TINY = [
     "--steps",
     "4",
 ]
-CLOCK = {*SPEED_COLUMNS, "peak_memory_bytes", "started_at", "store"}
+CLOCK = {*names_of("speed"), "peak_memory_bytes", "started_at", "store"}
 KILLS = int(os.environ.get("HARNESS_TEST_KILLS", "3"))
 
 WRITER = """
@@ -172,7 +172,7 @@ def test_the_same_plan_on_a_file_and_on_a_server_gives_the_same_report(database,
         )
     assert reports[0] == reports[1]
     assert len(reports[0]) == 2
-    assert set(reports[0][0]) >= {name for name in FIGURE_COLUMNS if name not in CLOCK}
+    assert set(reports[0][0]) >= {name for name in FIGURE_NAMES if name not in CLOCK}
 
 
 def test_a_store_that_was_merged_into_a_server_gives_exactly_the_same_reports(database, tmp_path):

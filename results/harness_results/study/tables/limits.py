@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.contract.records.columns import FIGURES
 from harness.contract.records.record import Record
 from harness_results.study.networks import in_order, networks
 from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.text.format import UNKNOWN, number
 
-LIMITS = ("GFLOP/s", "% peak", "% serial")
+LIMITS = tuple(column.label for column in FIGURES if column.table == "limits")
 FRACTIONS = ("fraction_of_peak", "fraction_of_serial_limit")
 NOTE = (
     "GFLOP/s: matrix products of a training step · % peak: of one large product on the same threads · "

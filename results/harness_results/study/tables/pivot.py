@@ -6,15 +6,17 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from harness.contract.records.columns import FIGURES, Column
 from harness.contract.records.record import Record
 from harness_results.study import findings
 from harness_results.study.networks import Networks, in_order, networks
 from harness_results.study.tables.notes import notes
 from harness_results.study.tables.trends import TRENDS, LossScale, trends
 from harness_results.study.verdicts.fastest import LEGEND, fastest
-from harness_results.text.format import UNKNOWN, interval, number, ratio
+from harness_results.text.format import UNKNOWN, figure, interval, number, ratio
 
-MEASURES = ("loss", "tokens/s", "∇ norm", "horizon")
+MEASURED = tuple(column for column in FIGURES if column.table == "networks")
+MEASURES = tuple(column.label for column in MEASURED)
 SOLVED, BASELINE, VANISHING, EXPLODING = "✓", "≈", "↓", "↑"
 UNVERIFIED, OTHER_FUNCTION = "?", "≠"
 CellStyle = Literal["", "good", "warn", "bad", "dim", "best"]
@@ -175,7 +177,20 @@ def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
 
 
 def _entry(record: Record, *, best: bool) -> tuple[CellText, ...]:
-    return _loss(record), _speed(record, best=best), _norm(record), _horizon(record)
+    return tuple(_cell(column, record, best=best) for column in MEASURED)
+
+
+def _cell(column: Column, record: Record, *, best: bool) -> CellText:
+    match column.name:
+        case "loss_validation":
+            return _loss(record)
+        case "tokens_per_second":
+            return _speed(record, best=best)
+        case "gradient_norm_median":
+            return _norm(record)
+        case "gradient_horizon":
+            return _horizon(record)
+    return CellText(figure(column, record.figures.get(column.name)))
 
 
 def _norm(record: Record) -> CellText:

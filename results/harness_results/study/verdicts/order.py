@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.contract.records.record import FIGURE_COLUMNS, Record, stable_facts
+from harness.contract.records.columns import FIGURE_NAMES
+from harness.contract.records.record import Record, stable_facts
 
 LOPSIDED = 0.75  # share of pairs of launches in which the same side came first, from which the sides took no turns
 FEWEST_TURNS = (
@@ -113,7 +114,7 @@ def each_launch(record: Record) -> list[Record]:
 
 
 def _launch(record: Record, one: Mapping[str, Any]) -> Record:
-    figures = {name: one.get(name) for name in FIGURE_COLUMNS}
+    figures = {name: one.get(name) for name in FIGURE_NAMES}
     details = {**record.details, "wall_seconds": one.get("wall_seconds")}
     started = one.get("started_at")
     return replace(
