@@ -1,4 +1,4 @@
-"""A trial: one model x task x length x backend:variant x seed, frozen and hashable; its id is a hash of its content."""
+"""A trial: one model, task, length, engine and seed. Its id is a hash of its content."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _DECAY = 0.99
 LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
 OptionValue = str | int | float | bool | None
+OMITTED_AT_DEFAULT = "omitted from the content at its default"  # marks a field
 
 
 class Trial(BaseModel):
-    """Everything that decides what one measurement computes; nothing is left to be resolved later.
+    """Everything that decides what one measurement computes. It is frozen and hashable.
+
+    Mark a new field with ``OMITTED_AT_DEFAULT``: the ids of stored trials then stay.
 
     Raises:
         pydantic.ValidationError: a field is out of its range; all errors at once.
@@ -53,9 +56,8 @@ class Trial(BaseModel):
 
     initialisation: Literal["torch", "glorot", "identity"] = "torch"
     forget_bias: float | None = Field(default=None, ge=-100, le=100, allow_inf_nan=False)
-    chrono: int | None = Field(
-        default=None, ge=2
-    )  # chrono initialisation's longest dependency, T_max
+    # The longest dependency of chrono initialisation, T_max.
+    chrono: int | None = Field(default=None, ge=2)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -64,16 +66,16 @@ class Trial(BaseModel):
     dtype: Dtype = "float32"
     device: str = Field(default="cpu", pattern=r"^[A-Za-z0-9._:-]{1,64}$")
     threads: int = Field(default=1, ge=1, le=4096)
-    checkpoint: Literal["off", "auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = (
-        "off"  # time steps per chunk
-    )
-    evaluate_every: int = Field(
-        default=0, ge=0
-    )  # steps between evaluations; 0: at the start and the end only
-    devices: int = Field(default=1, ge=1, le=1024)  # over which each batch is split evenly
-    python: Name | None = (
-        None  # the interpreter it runs in, by its name in the plan; None: the harness's own
-    )
+    # Time steps per chunk.
+    checkpoint: Annotated[
+        Literal["off", "auto"] | Annotated[int, Field(ge=1, le=1_000_000)], OMITTED_AT_DEFAULT
+    ] = "off"
+    # Steps between evaluations; 0: only at the start and the end.
+    evaluate_every: int = Field(default=0, ge=0)
+    # Each batch is split evenly over them.
+    devices: Annotated[int, OMITTED_AT_DEFAULT] = Field(default=1, ge=1, le=1024)
+    # The name of the interpreter in the plan; None: the harness's own.
+    python: Annotated[Name | None, OMITTED_AT_DEFAULT] = None
 
     @field_validator("task_options")
     @classmethod
@@ -87,7 +89,8 @@ class Trial(BaseModel):
     def _one_kind_of_clipping(self) -> Trial:
         if self.clip_norm is not None and self.clip_value is not None:
             raise ValueError(
-                "clip_norm and clip_value exclude each other: leave one of them out, or set it to none"
+                "clip_norm and clip_value exclude each other: leave one of them out, "
+                "or set it to none"
             )
         if self.forget_bias is not None and self.chrono is not None:
             raise ValueError(
@@ -97,21 +100,18 @@ class Trial(BaseModel):
 
     @model_validator(mode="after")
     def _nothing_is_silently_unused(self) -> Trial:
-        unused = [
-            ("momentum", self.momentum != 0, "optimizer sgd", self.optimizer == "sgd"),
-            ("decay", self.decay != _DECAY, "optimizer rmsprop", self.optimizer == "rmsprop"),
-            (
-                "schedule_factor",
-                self.schedule_factor != 1,
-                "schedule exponential",
-                self.schedule == "exponential",
-            ),
-            ("schedule_steps", self.schedule_steps != 1, "a schedule", self.schedule != "constant"),
-        ]
-        for name, given, needs, there in unused:
-            if given and not there:
+        sgd, rmsprop = self.optimizer == "sgd", self.optimizer == "rmsprop"
+        exponential, scheduled = self.schedule == "exponential", self.schedule != "constant"
+        needs = (
+            ("momentum", self.momentum != 0, "optimizer sgd", sgd),
+            ("decay", self.decay != _DECAY, "optimizer rmsprop", rmsprop),
+            ("schedule_factor", self.schedule_factor != 1, "schedule exponential", exponential),
+            ("schedule_steps", self.schedule_steps != 1, "a schedule", scheduled),
+        )
+        for name, is_set, need, is_met in needs:
+            if is_set and not is_met:
                 raise ValueError(
-                    f"{name} = {getattr(self, name)} would have no effect: it needs {needs}"
+                    f"{name} = {getattr(self, name)} would have no effect: it needs {need}"
                 )
         if self.schedule == "exponential" and self.schedule_factor == 1:
             raise ValueError(
@@ -123,12 +123,13 @@ class Trial(BaseModel):
     def _the_batch_can_be_split(self) -> Trial:
         if self.devices > 1 and ":" in self.device:
             raise ValueError(
-                f"device {self.device} is a single one, and devices = {self.devices} asks for several: "
-                f"give device {self.device.partition(':')[0]}"
+                f"device {self.device} is a single one, and devices = {self.devices} asks for "
+                f"several: give device {self.device.partition(':')[0]}"
             )
         if self.batch % self.devices:
             raise ValueError(
-                f"batch = {self.batch} cannot be split evenly over devices = {self.devices}: give a multiple of it"
+                f"batch = {self.batch} cannot be split evenly over devices = {self.devices}: "
+                "give a multiple of it"
             )
         return self
 
@@ -139,14 +140,12 @@ class Trial(BaseModel):
         return copy
 
     def content(self) -> dict[str, Any]:
-        """Return the fields as JSON-able values; younger fields only where they say something, so older ids stay."""
-        usual = {"python": None, "checkpoint": "off", "devices": 1}
+        """Return the fields as JSON-able values, less the marked ones that are at their default."""
         content = self.model_dump(mode="json")
-        return {
-            name: value
-            for name, value in content.items()
-            if name not in usual or value != usual[name]
-        }
+        for name, default in _OMITTED.items():
+            if content[name] == default:
+                del content[name]
+        return content
 
     @cached_property
     def trial_id(self) -> str:
@@ -156,7 +155,7 @@ class Trial(BaseModel):
 
     @property
     def processors(self) -> int:
-        """How many processors it can keep busy: its threads on each of its devices."""
+        """How many processors it keeps busy: threads times devices."""
         return self.threads * self.devices
 
     @property
@@ -165,7 +164,7 @@ class Trial(BaseModel):
         return f"{self.backend}:{self.variant}"
 
     def update_rule(self) -> Optimizer:
-        """Return the optimizer that this trial names."""
+        """Return the trial's optimizer with its settings."""
         return Optimizer(
             name=self.optimizer,
             learning_rate=self.learning_rate,
@@ -181,6 +180,13 @@ class Trial(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.trial_id)
+
+
+_OMITTED = {
+    name: field.default
+    for name, field in Trial.model_fields.items()
+    if OMITTED_AT_DEFAULT in field.metadata
+}
 
 
 def steps_between_evaluations(steps: int) -> int:

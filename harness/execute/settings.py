@@ -1,10 +1,10 @@
-"""How trials are run on this machine; nothing of it changes what they measure."""
+"""How trials are run on this machine. The settings that change a record are marked as facts."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,53 @@ from harness.measure import REFERENCE_BACKEND
 from harness.measure.runner import Settings
 from harness.plugins import Plugins
 
-ISOLATIONS = ("launch", "backend")  # what has a process of its own; the first unless asked
-BESIDE = "measured beside others (--jobs {}): no speed to compare with one measured alone"
-WARM = "measured in a process that others used before (--isolation backend): to explore, not to compare"
+ISOLATIONS = ("launch", "backend")  # what has its own process; the first is the default
+BESIDE = "measured while others ran (--jobs {}): its speed does not compare with one measured alone"
+WARM = "measured in a process that others used before (--isolation backend): only to explore"
+FACTS = "facts"  # metadata of a field: stored name -> the fact's text, given the field's value
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+def _unless_default(isolation: str) -> str:
+    return "" if isolation == ISOLATIONS[0] else isolation
+
+
+def _jobs(slots: Slots) -> str:
+    return str(slots.jobs) if slots.jobs > 1 else ""
+
+
+def _stored_as(**readers: Callable[[Any], str]) -> dict[str, Any]:
+    """Return the metadata of a field that changes a record. An empty text is not stored."""
+    return {FACTS: readers}
 
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """How trials are run; nothing of it changes what they measure.
+    """How trials are run.
 
     Attributes:
         timeout_seconds: of one trial, imports included; None: no limit.
-        memory_limit_bytes: what a worker and all below it may hold; None: what the machine has,
-            less a reserve.
-        interrupt_seconds: what a running trial is given after the first request to stop.
+        memory_limit_bytes: of a worker and its descendants; None: what the machine has, less a
+            reserve.
+        interrupt_seconds: how long a running trial may go on after the first request to stop.
         kill_seconds: between SIGTERM and SIGKILL.
         log_bytes: how much of a worker's output is kept; a failed trial's record holds the tail.
-        keep_logs: whether records bring the whole of what was kept, as the detail ``log_text``.
+        keep_logs: whether records carry the kept output, as the detail ``log_text``.
         checkpoints: directory for ``TRIAL_ID.safetensors``; None: nothing is saved.
         sample_length: characters of text to sample at each temperature.
         block: names of plugins that are not loaded.
-        affinity: the processors on which workers may run; empty: all of this process's.
+        affinity: the processors that workers may use; empty: all of this process's.
         isolation: one of ``ISOLATIONS``.
         slots: how many launches may run at once, and where.
-        gpu: the accelerator that the launch has for itself, by its driver's number; None:
-            whichever the backend takes.
-        calibrations: environment_id -> name -> content of the limits that are known already.
+        gpu: the GPU that the launch has for itself, by its driver's number; None: the backend
+            chooses.
+        calibrations: environment_id -> name -> content of limits that were measured before.
         pythons: name -> the interpreters that trials name.
-        retries: how often a launch that ended badly is tried again at once.
-        cluster: the kind of cluster on whose nodes launches run; None: on this machine.
+        retries: how often a failed launch is tried again at once.
+        cluster: the kind of cluster that runs the launches; None: this machine runs them.
     """
 
     timeout_seconds: float | None = None
@@ -53,31 +71,33 @@ class LocalSettings:
     log_bytes: int = 10 * 2**20
     keep_logs: bool = False
     checkpoints: Path | None = None
-    sample_length: int = 0
+    sample_length: int = field(default=0, metadata=_stored_as(sample_length=str))
     block: tuple[str, ...] = ()
-    affinity: tuple[int, ...] = ()
-    isolation: str = ISOLATIONS[0]
-    slots: Slots = ALONE
+    affinity: tuple[int, ...] = field(default=(), metadata=_stored_as(affinity=_listed))
+    isolation: str = field(default=ISOLATIONS[0], metadata=_stored_as(isolation=_unless_default))
+    slots: Slots = field(
+        default=ALONE, metadata=_stored_as(jobs=_jobs, cards=lambda slots: _listed(slots.gpus))
+    )
     gpu: str | None = None
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pythons: Mapping[str, Interpreter] = field(default_factory=dict)
     retries: int = 0
-    cluster: str | None = None
+    cluster: str | None = field(
+        default=None, metadata=_stored_as(cluster=lambda cluster: cluster or "")
+    )
 
     def of_worker(self, trial: Trial, plugins: Plugins | None = None) -> Settings:
-        """Return what the worker of ``trial`` is told; of ``plugins`` it loads those alone that the trial needs.
+        """Return the settings of the worker that measures ``trial``.
 
-        Another interpreter has plugins of its own, and loads all of them.
+        With ``plugins``, it loads only those that the trial needs. Another interpreter has its own
+        plugins, and loads all of them.
         """
         other = self.pythons.get(trial.python or "")
-        known = (
-            self.calibrations if other is None or "calibrations" in other.settings else {}
-        )  # an older one measures
-        checkpoint = (
-            None
-            if self.checkpoints is None
-            else str(self.checkpoints / f"{trial.trial_id}.safetensors")
-        )
+        takes_calibrations = other is None or "calibrations" in other.settings
+        checkpoint = None
+        if self.checkpoints is not None:
+            checkpoint = str(self.checkpoints / f"{trial.trial_id}.safetensors")
+        calibrations = dict(self.calibrations) if takes_calibrations else {}
         return Settings(
             checkpoint=checkpoint,
             sample_length=self.sample_length,
@@ -85,39 +105,43 @@ class LocalSettings:
             only=() if plugins is None or trial.python is not None else needed_by(trial, plugins),
             affinity=self.affinity,
             isolation=self.isolation,
-            calibrations={
-                name: dict(content) for name, content in dict(known).items()
-            },  # the caller may add some
+            # Copies, because the caller may add to them.
+            calibrations={name: dict(content) for name, content in calibrations.items()},
         )
 
-    def measuring(self) -> dict[str, tuple[Any, ...]]:
-        """Return the settings that change a record all the same, none where they are usual; resuming looks at them."""
-        alone, isolation = self.slots.jobs == 1, self.isolation
-        return {
-            "affinity": self.affinity,
-            "sample_length": (self.sample_length,),
-            "jobs": () if alone else (self.slots.jobs,),
-            "cards": self.slots.gpus,
-            "isolation": () if isolation == ISOLATIONS[0] else (isolation,),
-            "cluster": () if self.cluster is None else (self.cluster,),
-        }
+    def facts(self) -> dict[str, str]:
+        """Return the settings that change a record, by their stored names, unless at defaults."""
+        facts = {}
+        for setting in fields(self):
+            for name, read in setting.metadata.get(FACTS, {}).items():
+                if text := read(getattr(self, setting.name)):
+                    facts[name] = text
+        return facts
 
     def on_first_gpu(self, trial: Trial) -> LocalSettings:
-        """Return the settings of a launch that runs alone: on the first GPU, where it needs one of those named."""
+        """Return the settings of a launch that runs alone: the first GPU is its own if needed."""
         gpus = self.slots.gpus if needs_gpu(trial) else ()
         return replace(self, gpu=gpus[0]) if gpus else self
 
     def marks(self) -> dict[str, Any]:
-        """Return what a record must say of how its launch was run; {} where it had the machine for itself."""
-        found: dict[str, Any] = {} if self.gpu is None else {"card": self.gpu}
+        """Return the details of a record that say how its launch was run; {} by default."""
+        marks: dict[str, Any] = {}
+        if self.gpu is not None:
+            marks["card"] = self.gpu
         if self.isolation != ISOLATIONS[0]:
-            found["isolation"] = self.isolation
-        return found | ({"jobs": self.slots.jobs} if self.slots.jobs > 1 else {})
+            marks["isolation"] = self.isolation
+        if self.slots.jobs > 1:
+            marks["jobs"] = self.slots.jobs
+        return marks
 
     def notes(self) -> list[str]:
-        """Return what a reader of the record must know of how its launch was run."""
-        notes = [BESIDE.format(self.slots.jobs)] if self.slots.jobs > 1 else []
-        return [*notes, WARM] if self.isolation != ISOLATIONS[0] else notes
+        """Return what a reader of the record must know about how its launch was run."""
+        notes = []
+        if self.slots.jobs > 1:
+            notes.append(BESIDE.format(self.slots.jobs))
+        if self.isolation != ISOLATIONS[0]:
+            notes.append(WARM)
+        return notes
 
     def python(self, trial: Trial) -> str:
         """Return the path of the interpreter that ``trial`` names.
@@ -133,11 +157,10 @@ class LocalSettings:
 
 
 def needed_by(trial: Trial, plugins: Plugins) -> tuple[str, ...]:
-    """Return the names of the plugins that a trial needs: those of its engine, task, cell and the reference."""
-    wanted = (
+    """Return the plugins that a trial needs: those of its engine, task, cell and the reference."""
+    return plugins.needed(
         ("backend", trial.backend),
         ("task", trial.task),
         ("cell", trial.cell),
         ("backend", REFERENCE_BACKEND),
     )
-    return plugins.needed(*wanted)

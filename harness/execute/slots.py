@@ -1,7 +1,8 @@
-"""Where launches that run at once have their place: disjoint processors, and a GPU that nobody else uses meanwhile."""
+"""Slots of launches that run at once: disjoint processors, and one GPU each."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from harness.contract import Trial, UsageError
 
-HOST = "cpu"  # the one device that is no GPU
+HOST = "cpu"  # the only device that is not a GPU
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -18,10 +19,9 @@ class Slots:
     """What may be in use at once.
 
     Attributes:
-        processors: one entry per launch that may run at once, each the processors that it may use;
-            none: any.
-        gpus: accelerators by the number that their driver gives them; a launch on one has it for
-            itself.
+        processors: one entry per slot, each the processors that its launch may use; (): one slot
+            with any processors.
+        gpus: the GPUs by their driver's numbers; each serves one launch at a time.
     """
 
     processors: tuple[tuple[int, ...], ...] = ()
@@ -33,12 +33,10 @@ class Slots:
         return max(1, len(self.processors))
 
     def processors_of(self, number: int, trial: Trial) -> tuple[int, ...]:
-        """Return the processors of a launch of ``trial`` in place ``number``; none: any."""
-        return (
-            tuple(sorted(self.processors[number][: processors_needed(trial)]))
-            if self.processors
-            else ()
-        )
+        """Return the processors of a launch of ``trial`` in slot ``number``; (): any."""
+        if not self.processors:
+            return ()
+        return tuple(sorted(self.processors[number][: processors_needed(trial)]))
 
 
 ALONE = Slots()
@@ -57,13 +55,13 @@ def processors_needed(trial: Trial) -> int:
 def read_slots(
     jobs: int, gpus: str | None, trials: Sequence[Trial], processors: Sequence[int]
 ) -> Slots:
-    """Return the places that ``--jobs`` and ``--gpus`` ask for.
+    """Return the slots that ``--jobs`` and ``--gpus`` ask for.
 
     Args:
         jobs: launches at once.
-        gpus: a comma list of GPUs; None: they are not shared out.
-        trials: what is to run.
-        processors: those that may be used, each to be used by one launch at a time.
+        gpus: a comma list of GPUs; None: GPUs are not assigned.
+        trials: the trials to run.
+        processors: the usable processors; each belongs to one slot.
 
     Raises:
         UsageError: the launches do not fit, or an option would have no effect.
@@ -77,7 +75,7 @@ def read_slots(
 def as_asked(
     jobs: int, gpus: str | None, trials: Sequence[Trial], _processors: Sequence[int]
 ) -> Slots:
-    """Return the places that ``--jobs`` and ``--gpus`` ask for, however few processors there are: for a dry run.
+    """Return the slots that ``--jobs`` and ``--gpus`` ask for, without processors: for a dry run.
 
     Raises:
         UsageError: an option would have no effect, or contradicts another or the plan.
@@ -91,7 +89,8 @@ def _gpus(gpus: str | None, jobs: int, trials: Sequence[Trial]) -> tuple[str, ..
     on_gpus = [trial for trial in trials if needs_gpu(trial)]
     if on_gpus and jobs > 1:
         raise UsageError(
-            f"--jobs {jobs} with trials on {on_gpus[0].device}: give each a GPU of its own, --gpus 0,1"
+            f"--jobs {jobs} with trials on {on_gpus[0].device}: "
+            "give each a GPU of its own, --gpus 0,1"
         )
     return ()
 
@@ -111,11 +110,12 @@ def _read_gpus(text: str, jobs: int, trials: Sequence[Trial]) -> tuple[str, ...]
         )
     if several := [trial.devices for trial in wanting if trial.devices > 1]:
         raise UsageError(
-            f"--gpus gives each launch one GPU, --devices {several[0]} asks for more: leave --gpus out"
+            f"--gpus gives each launch one GPU, --devices {several[0]} asks for more: "
+            "leave --gpus out"
         )
     if len(gpus) > jobs:
         raise UsageError(
-            f"--gpus names {len(gpus)} gpus, --jobs {jobs} uses {jobs}: add --jobs {len(gpus)}"
+            f"--gpus names {len(gpus)} GPUs, --jobs {jobs} uses {jobs}: add --jobs {len(gpus)}"
         )
     if len(wanting) == len(trials) and jobs > len(gpus):
         few = f"every trial needs a GPU, --gpus names {len(gpus)}"
@@ -127,8 +127,9 @@ def _split(processors: Sequence[int], jobs: int, threads: int) -> tuple[tuple[in
     """Return ``jobs`` disjoint sets of ``threads`` processors."""
     needed = jobs * threads
     if needed > len(processors):
+        plural = "threads" if threads > 1 else "thread"
+        asked = f"--jobs {jobs} x {threads} {plural} need {needed} processors"
         listed = ",".join(map(str, processors))
-        asked = f"--jobs {jobs} x {threads} {'threads' if threads > 1 else 'thread'} need {needed} processors"
         most = len(processors) // threads
         fix = f"take --jobs {most}" if most else "lower --threads"
         raise UsageError(
@@ -139,10 +140,10 @@ def _split(processors: Sequence[int], jobs: int, threads: int) -> tuple[tuple[in
 
 
 def one_per_core_first(processors: Sequence[int], siblings: Mapping[int, str]) -> list[int]:
-    """Return the processors so that two of one core come as late as can be: they would slow each other down.
+    """Order processors so that two of one core are far apart: they slow each other down.
 
     Args:
-        processors: to be ordered.
+        processors: the processors to order.
         siblings: processor -> a name of its core.
     """
     seen: dict[str, int] = {}
@@ -155,17 +156,15 @@ def one_per_core_first(processors: Sequence[int], siblings: Mapping[int, str]) -
 
 
 def _siblings(processors: Sequence[int]) -> dict[int, str]:
-    found = {}
+    siblings = {}
     for processor in processors:
-        try:
-            found[processor] = Path(_SIBLINGS.format(processor)).read_text().strip()
-        except OSError:
-            continue
-    return found
+        with contextlib.suppress(OSError):
+            siblings[processor] = Path(_SIBLINGS.format(processor)).read_text().strip()
+    return siblings
 
 
 def usable(affinity: Sequence[int]) -> tuple[int, ...]:
-    """Return the processors to share out: those of ``--affinity``, or all that this process may use.
+    """Return the processors to assign: those of ``--affinity``, or all that this process may use.
 
     Raises:
         UsageError: this system cannot bind a process to processors.

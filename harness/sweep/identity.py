@@ -1,4 +1,7 @@
-"""What decides a record beside its trial, found out without importing an engine: for resuming a sweep."""
+"""The facts that decide a record in addition to its trial. No engine is imported to learn them.
+
+``python -m harness.sweep.identity`` answers the same question for another harness.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import HarnessError, Trial, UnavailableError
+from harness.contract.errors import with_fix
 from harness.contract.records.identity import CODE, Identity
 from harness.contract.wording import error_text
 from harness.execute.interpreters import CHECK_SECONDS, OWN_VARIABLES, Interpreter
@@ -29,10 +33,8 @@ from harness.plugins import Plugins, load_plugins, query
 from harness.sweep.sources import digests
 from harness.version import __version__
 
-SET_ON_IMPORT = (
-    "KMP_DUPLICATE_LIB_OK",
-    "TF_FORCE_GPU_ALLOW_GROWTH",
-)  # by libraries, here and in every worker alike
+# Libraries set them when they are imported, here and in every worker alike.
+SET_ON_IMPORT = ("KMP_DUPLICATE_LIB_OK", "TF_FORCE_GPU_ALLOW_GROWTH")
 MACHINE = "machine"
 Key = tuple[str, str, str]  # backend, task, cell
 Facts = dict[str, str]
@@ -41,22 +43,22 @@ Facts = dict[str, str]
 def identities(
     trials: Sequence[Trial], plugins: Plugins, settings: LocalSettings
 ) -> dict[str, Identity]:
-    """Return trial_id -> what decides its record: versions and code of all that it uses, machine, settings."""
+    """Return trial_id -> the facts that decide its record.
+
+    They are the versions and digests of all code that it uses, the machine, and the settings.
+    """
     shared = _setting_facts(settings)
     software: dict[tuple[str | None, Key], Facts] = {}
     for python in dict.fromkeys(trial.python for trial in trials):
         keys = list(dict.fromkeys(_key(trial) for trial in trials if trial.python == python))
-        found = (
-            _here(keys, plugins)
-            if python is None
-            else _elsewhere(keys, settings.pythons[python], plugins.blocked)
-        )
-        software |= {(python, key): facts for key, facts in zip(keys, found, strict=True)}
+        if python is None:
+            facts_of_keys = _here(keys, plugins)
+        else:
+            facts_of_keys = _elsewhere(keys, settings.pythons[python], plugins.blocked)
+        software |= {(python, key): facts for key, facts in zip(keys, facts_of_keys, strict=True)}
     if settings.cluster is not None:  # any of its nodes may measure any launch
-        software = {
-            key: {name: fact for name, fact in facts.items() if name != MACHINE}
-            for key, facts in software.items()
-        }
+        for facts in software.values():
+            facts.pop(MACHINE, None)
     return {
         trial.trial_id: Identity(
             {**software[trial.python, _key(trial)], **shared, **_files(trial, plugins)}
@@ -65,9 +67,9 @@ def identities(
     }
 
 
-def plan_digest(found: Mapping[str, Identity]) -> str:
-    """Return a digest of a plan: of its trials, in any order, and what each would be measured with."""
-    pairs = sorted(f"{name} {one.fingerprint}" for name, one in found.items())
+def plan_digest(identities_of: Mapping[str, Identity]) -> str:
+    """Return a digest of a plan: its trials, in any order, and the facts of their records."""
+    pairs = sorted(f"{name} {identity.fingerprint}" for name, identity in identities_of.items())
     return hashlib.sha256("\n".join(pairs).encode()).hexdigest()[:16]
 
 
@@ -83,14 +85,14 @@ def _here(keys: Sequence[Key], plugins: Plugins) -> list[Facts]:
 
 def _software(key: Key, plugins: Plugins) -> Facts:
     backend, task, cell = plugins.backend(key[0]), plugins.task(key[1]), plugins.cell(key[2])
-    used: tuple[type, ...] = (
-        type(backend),
-        task,
-        type(cell),
-        type(plugins.backend(REFERENCE_BACKEND)),
-    )
-    kinds = {kind for one in used for kind in one.__mro__}
-    packages = {kind.__module__.partition(".")[0] for kind in kinds} - sys.stdlib_module_names
+    reference = plugins.backend(REFERENCE_BACKEND)
+    classes = [
+        *type(backend).__mro__,
+        *task.__mro__,
+        *type(cell).__mro__,
+        *type(reference).__mro__,
+    ]
+    packages = {kind.__module__.partition(".")[0] for kind in classes} - sys.stdlib_module_names
     facts = {CODE + name: digest for name, digest in digests(sorted(packages)).items()}
     for kind, name in zip(("backend", "task", "cell"), key, strict=True):
         facts[f"{kind} {name} from"] = plugins.distribution_of(kind, name)
@@ -105,50 +107,54 @@ def _versions(backend: str, plugins: Plugins) -> Facts:
 
 
 def _elsewhere(keys: Sequence[Key], python: Interpreter, blocked: Sequence[str]) -> list[Facts]:
-    """Ask another interpreter; where its harness is too old to answer, nothing that it measured is taken again."""
+    """Ask another interpreter.
+
+    If its harness is too old to answer, its facts are unique, so its trials are measured again.
+    """
     question = json.dumps([list(keys), list(blocked)])
     environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
+    command = [str(python.path), "-P", "-m", "harness.sweep.identity"]
     try:
-        with tempfile.TemporaryFile(
-            "w+", encoding="utf-8"
-        ) as stdin:  # not a pipe: who does not read it costs nothing
+        # A file, because an interpreter that does not read a pipe would end us with SIGPIPE.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as stdin:
             stdin.write(question)
             stdin.seek(0)
-            done = subprocess.run(
-                [str(python.path), "-P", "-m", "harness.sweep.identity"], stdin=stdin, env=environment,
-                capture_output=True, text=True, timeout=CHECK_SECONDS, check=True,
+            result = subprocess.run(
+                command, stdin=stdin, env=environment, capture_output=True, text=True,
+                timeout=CHECK_SECONDS, check=True,
             )  # fmt: skip
-        answer: list[Facts] = json.loads(done.stdout.splitlines()[-1])
+        answer: list[Facts] = json.loads(result.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return [
-            {"harness": python.version, "code of an older harness": uuid.uuid4().hex} for _ in keys
-        ]
+        unique = {"harness": python.version, "code of an older harness": uuid.uuid4().hex}
+        return [unique for _ in keys]
     return answer
 
 
 def _setting_facts(settings: LocalSettings) -> Facts:
-    """Return the settings and variables that change a record, less the variables that every worker gets anew."""
-    facts = {
-        name: ",".join(map(str, value)) for name, value in settings.measuring().items() if value
-    }
-    own = {*THREAD_VARIABLES, *PYTHON_VARIABLES, *SET_ON_IMPORT}
-    return facts | {
-        f"variable {name}": value for name, value in deciding_variables().items() if name not in own
-    }
+    """Return the settings and variables that change a record.
+
+    Variables that every worker gets anew are left out.
+    """
+    anew = {*THREAD_VARIABLES, *PYTHON_VARIABLES, *SET_ON_IMPORT}
+    facts = settings.facts()
+    for name, value in deciding_variables().items():
+        if name not in anew:
+            facts[f"variable {name}"] = value
+    return facts
 
 
 def _files(trial: Trial, plugins: Plugins) -> Facts:
     """Return a digest of each file that the trial's task reads."""
-    kind = plugins.task(trial.task)
+    task_class = plugins.task(trial.task)
     try:
-        paths = [
-            Path(path) for path in kind(kind.Options(**trial.task_options), trial.length).files()
-        ]
+        task = task_class(task_class.Options(**trial.task_options), trial.length)
+        paths = [Path(path) for path in task.files()]
     except HarnessError:
         raise
     except Exception as error:
-        what = f"{plugins.label('task', trial.task)} is broken: files() raised {error_text(error)}"
-        raise UnavailableError(f"{what}. Fix: {query.FIX}") from error
+        label = plugins.label("task", trial.task)
+        problem = f"{label} is broken: files() raised {error_text(error)}"
+        raise UnavailableError(with_fix(problem, query.FIX)) from error
     return {f"{CODE}{path}": _digest(path) for path in paths}
 
 
@@ -162,7 +168,7 @@ def _digest(path: Path) -> str:
 
 @cache
 def _digest_of(path: Path, *_state: int) -> str:
-    """Return the digest of a file, read once for each state of it: a plan may name a large file in every trial."""
+    """Read a file once for each of its states: a plan may name a large file in every trial."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 

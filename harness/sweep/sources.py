@@ -1,7 +1,8 @@
-"""A digest of the code that a trial runs: of packages and of those of ours that they import. Nothing is imported."""
+"""Digests of the code that a trial runs. The code is read, never imported."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import re
@@ -11,43 +12,62 @@ from functools import cache
 from pathlib import Path
 
 CORE = "harness"
-CORE_PARTS = ("contract", "cells", "measure", "plugins", "execute/process.py")  # what a worker runs
+# They start the worker, are the worker, and are what the worker loads as a plugin.
+CORE_STARTS = ("harness.execute.process", "harness.measure.worker", "harness.cells")
 _IMPORTED = re.compile(rb"^\s*(?:from|import)\s+(harness_\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The digest of a package's files, and the packages named ``harness_*`` that its code imports."""
+    """The digest of a package's files, and the ``harness_*`` packages that its code imports."""
 
     digest: str
     imports: frozenset[str]
 
 
 def digests(packages: Iterable[str]) -> dict[str, str]:
-    """Return package -> digest of these top-level packages and of all that they import of the same family.
+    """Return package -> digest, of these packages and of the ``harness_*`` packages they import.
 
-    The core is always among them, less what no worker runs. A package that cannot be found is left
-    out.
+    The core is always among them, with the files that a worker runs. A package that cannot be found
+    is left out.
     """
-    found: dict[str, str] = {}
-    left = [CORE, *packages]
-    while left:
-        name = left.pop()
-        sources = None if name in found else _sources(name)
+    digest_of: dict[str, str] = {}
+    waiting = [CORE, *packages]
+    while waiting:
+        name = waiting.pop()
+        sources = None if name in digest_of else _sources(name)
         if sources is not None:
-            found[name] = sources.digest
-            left += sorted(sources.imports)
-    return found
+            digest_of[name] = sources.digest
+            waiting += sorted(sources.imports)
+    return digest_of
+
+
+def core_files(root: Path) -> set[Path]:
+    """Return the files of the core below ``root`` that a worker runs, by following imports.
+
+    Imports inside functions count too. The entrance ``harness/__init__.py`` does not: a worker
+    calls nothing of it.
+    """
+    files = set[Path]()
+    waiting = list(CORE_STARTS)
+    while waiting:
+        path = _module_file(root, waiting.pop())
+        if path is None or path in files or path == root / "__init__.py":
+            continue
+        files.add(path)
+        waiting += _imported_modules(path)
+    return files
 
 
 @cache
 def _sources(package: str) -> Sources | None:
-    """Read a package's files once per process: a version alone would not tell what somebody has edited."""
+    """Read a package's files once per process. A version alone would not show an edited file."""
     root = _root(package)
     if root is None:
         return None
+    files = core_files(root) if package == CORE else _all_files(root)
     whole, imports = hashlib.sha256(), set[str]()
-    for path in sorted(_files(root, CORE_PARTS if package == CORE else ("",))):
+    for path in sorted(files):
         content = path.read_bytes()
         whole.update(f"{path.relative_to(root.parent)} {len(content)}\n".encode() + content)
         if path.suffix == ".py":
@@ -62,20 +82,38 @@ def _root(package: str) -> Path | None:
         return None
     if spec is None:
         return None
-    places = list(spec.submodule_search_locations or ()) or (
-        [spec.origin] if spec.has_location and spec.origin else []
-    )
-    return Path(places[0]) if places else None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.has_location and spec.origin else None
 
 
-def _files(root: Path, parts: Iterable[str]) -> Iterator[Path]:
-    for part in parts:
-        place = root / part
-        if place.is_file():
-            yield place
+def _all_files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+    for path in root.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def _module_file(root: Path, module: str) -> Path | None:
+    path = root.joinpath(*module.split(".")[1:])
+    if path.is_dir():
+        return path / "__init__.py"
+    path = path.with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _imported_modules(path: Path) -> Iterator[str]:
+    """Yield the modules of the core that a file may import, and the packages that hold them."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # An imported name may be a module.
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
-            yield from (
-                path
-                for path in place.rglob("*")
-                if path.is_file() and "__pycache__" not in path.parts
-            )
+            continue
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == CORE:
+                yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))

@@ -64,7 +64,7 @@ def test_a_record_says_that_others_ran_beside_it(plugins):
     (record,) = run_trials([trial()], settings=TWO, plugins=plugins)
     assert record.details["jobs"] == 2
     assert record.details["notes"] == [
-        "measured beside others (--jobs 2): no speed to compare with one measured alone"
+        "measured while others ran (--jobs 2): its speed does not compare with one measured alone"
     ]
     (alone,) = run_trials([trial()], plugins=plugins)
     assert not {"jobs", "card", "notes"} & alone.details.keys()
@@ -163,9 +163,9 @@ class Stage:
         return Record(trial, "ok")
 
 
-def test_a_card_is_used_by_one_launch_at_a_time():
+def test_a_gpu_is_used_by_one_launch_at_a_time():
     stage, alone = Stage(), []
-    places = Slots(((0,), (1,), (2,)), gpus=("5",))
+    slots = Slots(((0,), (1,), (2,)), gpus=("5",))
     trials = [
         trial(seed=seed, device=device) for seed, device in ((1, "card"), (2, "cpu"), (3, "card"))
     ]
@@ -176,7 +176,7 @@ def test_a_card_is_used_by_one_launch_at_a_time():
             stage.go.set()
 
     with StopRequest() as stop:
-        at_once = AtOnce(stage.run, LocalSettings(places=places), let_go, stop)
+        at_once = AtOnce(stage.run, LocalSettings(slots=slots), let_go, stop)
         records = list(at_once.records(trials))
     assert sorted(alone[:2]) == [1, 2]
     assert len(records) == 3

@@ -1,4 +1,4 @@
-"""What decides a record beside its trial: found out from files and metadata, and changed by whatever matters."""
+"""The facts that decide a record in addition to its trial."""
 
 import hashlib
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 from harness.contract import Task, TaskOptions, Trial, UnavailableError
 from harness.execute.interpreters import Interpreter
 from harness.execute.settings import LocalSettings
+from harness.execute.slots import Slots
 from harness.measure.machine import variables
 from harness.measure.machine.environment import environment_record
 from harness.plugins import load_plugins
@@ -38,7 +39,7 @@ def facts(plugins, one=None, settings=None):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package ``harness_sand`` that imports a module ``harness_dune``; its digests anew whenever asked."""
+    """The folder of a package that imports ``harness_dune``, and a function for their digests."""
     folder = tmp_path / "harness_sand"
     (folder / "grains").mkdir(parents=True)
     (folder / "__init__.py").write_text("from harness_dune import height\n")
@@ -73,11 +74,78 @@ def test_bytecode_does_not_count(package):
     assert digests() == before
 
 
+CORE = Path(sources.__file__).parent.parent
+
+
 def test_of_the_core_only_what_a_worker_runs_counts():
-    root = Path(sources.__file__).parent.parent
-    counted = {path.relative_to(root).parts[0] for path in sources._files(root, sources.CORE_PARTS)}
-    assert counted == {"contract", "cells", "measure", "answers.py", "plugins.py", "sweep"}
-    assert all((root / part).exists() for part in sources.CORE_PARTS)
+    counted = {str(path.relative_to(CORE)) for path in sources.core_files(CORE)}
+    assert {
+        "cells/gru.py",
+        "contract/trial.py",
+        "execute/process.py",
+        "measure/proof/parity.py",
+        "measure/runner.py",
+        "measure/timing/clock.py",
+        "measure/worker.py",
+        "plugins/validation.py",
+        "version.py",
+    } <= counted
+    rooms = {name.partition("/")[0] for name in counted}
+    assert rooms == {"cells", "contract", "execute", "measure", "plugins", "version.py"}
+    others = {"measure/machine/diagnostics.py", "execute/slots.py", "execute/settings.py"}
+    assert not others & counted
+
+
+def test_every_module_of_the_core_that_a_trial_imports_counts():
+    code = """
+import sys
+import harness.execute.process, harness.measure.worker
+from harness.contract import Trial
+from harness.measure.runner import Settings, run_trial
+trial = dict(backend="numpy", variant="loop", task="copy", cell="lstm", length=3, steps=3)
+*_, last = run_trial(Trial(**trial), Settings(only=("numpy", "tasks", "cells")))
+assert last.record.status == "ok", last.record.reason
+print(*(sys.modules[name].__file__ for name in sorted(sys.modules) if name.startswith("harness.")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(map(Path, done.stdout.split()))
+    assert len(imported) > 50
+    assert imported <= sources.core_files(CORE)
+
+
+def test_imports_inside_functions_and_of_packages_are_followed(tmp_path):
+    root = tmp_path / "harness"
+    files = {
+        "__init__.py": "from harness.cli import main",
+        "cli.py": "",
+        "execute/process.py": "def f():\n  from harness.tools import (\n    hammer,\n    nail)",
+        "measure/worker.py": "import os, harness.tools.deep.saw\nfrom . import other",
+        "tools/__init__.py": "nail = 1",
+        "tools/hammer.py": "",
+        "tools/unused.py": "",
+        "tools/deep/__init__.py": "import harness.unknown",
+        "tools/deep/saw.py": "from harness.tools.hammer import grip",
+    }
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    left_out = {"__init__.py", "cli.py", "tools/unused.py"}
+    assert sources.core_files(root) == {root / name for name in files if name not in left_out}
+
+
+@pytest.mark.parametrize(
+    ("settings", "stored"),
+    [
+        ({}, {}),
+        ({"retries": 3, "gpu": "1", "keep_logs": True, "timeout_seconds": 3.0}, {}),
+        ({"affinity": (0, 2), "sample_length": 5}, {"affinity": "0,2", "sample_length": "5"}),
+        ({"slots": Slots(((0,), (1,)), ("0", "3"))}, {"jobs": "2", "cards": "0,3"}),
+        ({"slots": Slots(((0,),))}, {}),
+        ({"isolation": "backend", "cluster": "ray"}, {"isolation": "backend", "cluster": "ray"}),
+    ],
+)
+def test_the_stored_names_of_settings_stay(settings, stored):
+    assert LocalSettings(**settings).facts() == {"sample_length": "0"} | stored
 
 
 def test_a_package_that_cannot_be_found_is_left_out():
@@ -254,12 +322,16 @@ def test_the_digest_of_a_plan_has_no_order(plugins):
 
 def test_no_engine_is_imported_to_answer():
     code = (
-        "import sys; from harness.contract import Trial; from harness.plugins.discovery import load_plugins\n"
-        "from harness.sweep.identity import identities; from harness.execute.settings import LocalSettings\n"
+        "import sys\n"
+        "from harness.contract import Trial\n"
+        "from harness.execute.settings import LocalSettings\n"
+        "from harness.plugins import load_plugins\n"
+        "from harness.sweep.identity import identities\n"
         "plugins = load_plugins()\n"
         "names = [name for name in plugins.backends if not plugins.backends[name].groups]\n"
         "small = dict(variant='x', task='copy', cell='lstm', length=3)\n"
-        "found = identities([Trial(backend=name, **small) for name in names], plugins, LocalSettings())\n"
+        "trials = [Trial(backend=name, **small) for name in names]\n"
+        "found = identities(trials, plugins, LocalSettings())\n"
         "assert len(found) == len(names) >= 1\n"
         "print(*({'torch', 'jax', 'jaxlib', 'keras', 'sqlalchemy'} & set(sys.modules)))"
     )

@@ -1,0 +1,50 @@
+"""A trial's id is a hash of its content: stored ids must never change."""
+
+import pytest
+
+from harness.contract import Trial
+from harness.contract.trial import OMITTED_AT_DEFAULT
+
+COPY = {"backend": "numpy", "variant": "loop", "task": "copy", "cell": "rnn", "length": 3}
+STORED_IDS = [
+    ("05c6a38bafac", {}),
+    ("8962d0bc5eec", {"seed": 7, "data_seed": 3}),
+    (
+        "f606e3252c49",
+        {
+            "backend": "torch",
+            "variant": "fused",
+            "cell": "gru",
+            "length": 100,
+            "hidden": 64,
+            "task_options": {"symbols": 4, "b": None},
+        },
+    ),
+    ("d9818548a070", {"python": "base"}),
+    ("c66afcaea901", {"checkpoint": "auto"}),
+    ("31bd07b51627", {"checkpoint": 16}),
+    ("da1c79096f1b", {"devices": 2}),
+    ("fbfcb551c672", {"python": "base", "checkpoint": 4, "devices": 4, "clip_norm": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("trial_id", "changes"), STORED_IDS)
+def test_stored_ids_stay(trial_id, changes):
+    assert Trial(**COPY | changes).trial_id == trial_id
+
+
+def test_a_marked_field_is_in_the_content_only_if_it_was_changed():
+    marked = {
+        name for name, field in Trial.model_fields.items() if OMITTED_AT_DEFAULT in field.metadata
+    }
+    assert marked == {"python", "checkpoint", "devices"}
+    assert not marked & Trial(**COPY).content().keys()
+    changed = {"python": "base", "checkpoint": 4, "devices": 2}
+    assert changed.items() <= Trial(**COPY, **changed).content().items()
+    assert list(Trial(**COPY).content())[:3] == ["backend", "variant", "task"]
+
+
+def test_a_copy_with_other_values_has_another_id():
+    trial = Trial(**COPY)
+    assert trial.model_copy(update={"seed": 1}).trial_id == Trial(**COPY, seed=1).trial_id
+    assert trial.model_copy(update={"python": None}).trial_id == trial.trial_id
