@@ -1,4 +1,4 @@
-"""The entrance: the group of verbs, loaded on use, and the only place where errors become exit codes."""
+"""The group of verbs, loaded on use. Only this module turns errors into exit statuses."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from harness.cli import streams
 from harness.version import __version__
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-END_SECONDS = 10.0  # that threads and exit handlers of plugins get to finish
+END_SECONDS = 10.0  # for threads and exit handlers of plugins to finish
 OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 VERBS = {
     "run": "train and measure recurrent networks; the product of the axes is the plan",
     "plan": "show or check a plan's file, or print its JSON schema for editors",
-    "status": "say how far a sweep is that measures into a store now, from any terminal",
+    "status": "show the progress of the sweeps into a store, from any terminal",
     "list": "list backends, tasks, cells and plugins, with what is missing and the fix",
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as tables, charts, a page or flat data",
-    "compare": "compare stores, runs or engines: a verdict for each trial, and an exit status for CI",
+    "compare": "compare stores, runs or engines: a verdict per trial, and an exit status for CI",
     "export": "write a store as the files of TensorBoard or MLflow",
     "store": "check, describe, merge and export stores",
     "show": "show one trial in full: figures, curves, samples, environment, log",
@@ -44,10 +44,10 @@ VERBS = {
 
 
 class LazyGroup(click.RichGroup):
-    """A group whose verbs are imported only when they run, so that ``harness --help`` is quick."""
+    """A group that imports a verb only when it runs, so that ``harness --help`` is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of first use."""
+        """Return the verbs in the order in which a newcomer uses them."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -57,7 +57,7 @@ class LazyGroup(click.RichGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the real verb; an unknown one is an error that lists the nearest."""
+        """Return the real verb. The error for an unknown one lists the nearest names."""
         if args and not args[0].startswith("-") and args[0] not in VERBS:
             near = difflib.get_close_matches(args[0], VERBS, n=2, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else f" Verbs: {', '.join(VERBS)}."
@@ -89,7 +89,7 @@ def _blocked(values: Sequence[str]) -> tuple[str, ...]:
 )
 @click.pass_context
 def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
-    """Train the same recurrent network on every engine; read off loss, throughput and gradient norm against length.
+    """Train the same recurrent network on every engine: loss, throughput, gradient norm by length.
 
     With no option at all, `harness run` trains an LSTM on real text with NumPy and prints the
     table, in under a minute.
@@ -102,7 +102,7 @@ def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with one meaning per status.
+    """Run the command line and exit. Each status has one meaning.
 
     0 all well; 1 internal error; 2 bad usage or bad input; 3 some trials did not end ``ok``, or a
     check failed; 4 a regression found by ``compare``; 5 nothing comparable; 130 interrupted.
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     streams.prepare()
     status = _status(arguments)
-    if arguments is None:  # the process ends here: threads of a plugin must not keep it alive
+    if arguments is None:  # the process ends: threads of a plugin must not keep it alive
         ends = threading.Timer(END_SECONDS, _end, [status])
         ends.daemon = True
         ends.start()
@@ -119,17 +119,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _end(status: int) -> NoReturn:
-    """End the process although something still runs."""
+    """End the process while something still runs."""
     names = [
         thread.name
         for thread in threading.enumerate()
         if not thread.daemon and not _is_main(thread)
     ]
     with contextlib.suppress(OSError, ValueError):
-        left = f"threads {', '.join(names)}" if names else "a handler of its exit"
-        sys.stderr.write(
-            f"note: ended although something still ran after {END_SECONDS:.0f} s: {left}\n"
-        )
+        running = f"threads {', '.join(names)}" if names else "an exit handler"
+        sys.stderr.write(f"note: ended after {END_SECONDS:.0f} s while still running: {running}\n")
         sys.stderr.flush()
     os._exit(status)
 
@@ -158,9 +156,10 @@ def _status(arguments: Sequence[str] | None) -> int:
 
 
 def _unwritable(error: OSError) -> int:
-    """Say that the output could not be written, and let nobody try again at exit."""
+    """Report that the output could not be written, and prevent a second try at exit."""
     sys.stderr.write(
-        f"error: cannot write the output: {error.strerror}; records are in the store: harness report\n"
+        f"error: cannot write the output: {error.strerror}; "
+        "records are in the store: harness report\n"
     )
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -178,6 +177,7 @@ def _failure(error: Exception) -> int:
         return USAGE if isinstance(error, UsageError) else INTERNAL
     traceback.print_exc()
     sys.stderr.write(
-        "internal error: this is a defect of the harness or of a plugin; please report the lines above\n"
+        "internal error: this is a defect of the harness or of a plugin; "
+        "please report the lines above\n"
     )
     return INTERNAL

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP while trials run: once to stop after what is running, twice to stop now."""
+"""Ctrl-C, SIGTERM and SIGHUP during trials: once stops after what is running, twice stops now."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from types import FrameType
 
 from harness.execute.stop import StopRequest
 
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last where there are terminals to hang up
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # not every system has the last
 FIRST = "stopping: what runs has 10 s to finish, nothing new starts; once more to stop now"
 
 
 @contextmanager
 def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
-    """Turn the signals into requests to stop; the handlers before are put back.
+    """Turn the signals into requests to stop, and restore the old handlers at the end.
 
-    A signal that this process was started to ignore (``nohup``, the background of a script) stays
-    ignored.
+    A signal that this process was started to ignore stays ignored (``nohup``, ``&`` in a script).
 
     Args:
-        say: shows a message, in a thread that sleeps until then: a signal may come while this one
-            is writing to the same stream, which it cannot do twice at once.
+        say: shows a message. It is called in a thread of its own: a signal may arrive while the
+            main thread writes to the same stream.
     """
-    with StopRequest() as stop, _telling(say) as heard:
+    with StopRequest() as stop, _speaking(say) as messages:
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             stop.request()
-            heard.put(FIRST if stop.count == 1 else "stopping now")
+            messages.put(FIRST if stop.count == 1 else "stopping now")
 
         before = {number: signal.signal(number, handle) for number in _heeded()}
         try:
@@ -41,21 +40,21 @@ def stopping_on_signals(say: Callable[[str], None]) -> Iterator[StopRequest]:
 
 
 @contextmanager
-def _telling(say: Callable[[str], None]) -> Iterator[SimpleQueue[str]]:
-    """Give a queue whose texts are said one after the other; its ``put`` may be called from a signal handler."""
-    heard: SimpleQueue[str] = SimpleQueue()
+def _speaking(say: Callable[[str], None]) -> Iterator[SimpleQueue[str]]:
+    """Give a queue whose texts are shown in order. A signal handler may call its ``put``."""
+    messages: SimpleQueue[str] = SimpleQueue()
 
-    def tell() -> None:
-        for text in iter(heard.get, ""):
+    def speak() -> None:
+        for text in iter(messages.get, ""):
             say(text)
 
-    teller = threading.Thread(target=tell, name="signals", daemon=True)
-    teller.start()
+    speaker = threading.Thread(target=speak, name="signals", daemon=True)
+    speaker.start()
     try:
-        yield heard
+        yield messages
     finally:
-        heard.put("")
-        teller.join()
+        messages.put("")
+        speaker.join()
 
 
 def _heeded() -> list[signal.Signals]:

@@ -1,4 +1,4 @@
-"""stdout and stderr that take any text, for as long as somebody looks and after."""
+"""stdout and stderr that accept any text, even after the terminal has hung up."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def prepare() -> None:
-    """Replace stdout and stderr where they would fail.
+    """Replace stdout and stderr if they would fail.
 
-    What their encoding lacks is escaped; a closed one, or a terminal once it has hung up, swallows
-    all: a run goes on until the signal of the hang-up comes, and to its end where that is ignored.
+    Characters that the encoding lacks are escaped. A closed stream, or a terminal that has hung
+    up, discards everything: a run goes on until the signal of the hang-up arrives.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -32,14 +32,14 @@ def prepare() -> None:
 
 
 def note(text: str) -> None:
-    """Say on stderr what is no result; what a terminal would obey is escaped."""
+    """Write a note to stderr. Control characters are escaped."""
     from harness.contract.wording import printable
 
     click.echo(printable(f"note: {text}"), err=True)
 
 
 class _Terminal(io.FileIO):
-    """A terminal, of which nothing is heard once it has hung up (Linux answers EIO, before or after the signal)."""
+    """A terminal that discards everything after a hang-up (Linux answers EIO)."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:

@@ -38,7 +38,7 @@ def plugins(monkeypatch):
     loaded = load_plugins(("torch", "jax"))
     loaded = replace(loaded, backends={"numpy": loaded.backends["numpy"], "peer": Peer()})
     monkeypatch.setattr(list_verb, "load_plugins", lambda blocked: loaded)
-    monkeypatch.setattr("harness.plugins.discovery.load_plugins", lambda block=(): loaded)
+    monkeypatch.setattr("harness.plugins.load_plugins", lambda block=(): loaded)
     return loaded
 
 

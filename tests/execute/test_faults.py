@@ -257,8 +257,8 @@ list(run_trials(trials, settings=settings, on_event=lambda trial, event: print(t
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_killed_driver_leaves_no_worker_and_no_grandchild(jobs):
-    here = str(paths.TESTS)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, os.environ["PYTHONPATH"]])}
+    folders = [str(paths.TESTS), str(paths.TESTS / "execute"), os.environ["PYTHONPATH"]]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     code = DRIVER.format(jobs=jobs)
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True

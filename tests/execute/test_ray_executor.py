@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 HERE = paths.TESTS
-FAULTY = HERE / "plugins" / "faulty"
+FAULTY = paths.FAULTY
 WAIT_SECONDS = 60.0  # generous: the machine may be busy
 BLOCK = ("torch", "jax", "flax", "haiku", "equinox", "keras")
 CLOSED = {  # read by Ray when it is imported

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from harness.cells import GRU, LSTM, RNN
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.cli.main import cli
-from harness.cli.verbs import check as check_verb
+from harness.cli.work import check as check_verb
 from harness.contract import Missing, UnavailableError
 from harness.plugins import load_plugins
 from harness.testing import Check, checks_for_backend, checks_for_cell, run_check
@@ -903,7 +903,7 @@ def test_a_variant_that_one_backend_lost_is_checked_of_the_others(monkeypatch, l
 
 @pytest.mark.parametrize(("seconds", "told"), [(60.0, False), (-1.0, True)])
 def test_a_long_check_tells_where_it_is_where_there_is_no_terminal(monkeypatch, seconds, told):
-    monkeypatch.setattr(check_verb, "TELL_SECONDS", seconds)
+    monkeypatch.setattr(check_verb, "PROGRESS_SECONDS", seconds)
     check_with(monkeypatch, NumpyBackend())
     monkeypatch.setattr(
         check_verb, "_checks", lambda *_: [Check("one", lambda: None, variant="loop")] * 2

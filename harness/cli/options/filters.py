@@ -1,8 +1,8 @@
-"""``-t -c -b -T`` of ``harness report``: which of the records, written as the axes of ``harness run``."""
+"""``-t -c -b -T`` of ``harness report``: filters, written as the axes of ``harness run``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import rich_click as click
@@ -11,6 +11,7 @@ from harness.cli import streams
 from harness.cli.options import types
 from harness.contract import Record
 
+MOST_LENGTHS = 8  # in a note
 FILTERS: tuple[tuple[str, str, click.ParamType[Any], str], ...] = (
     ("task", "-t", types.Named("tasks"), "Only these tasks."),
     ("cell", "-c", types.Named("cells"), "Only these cells."),
@@ -33,8 +34,8 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def chosen(records: Sequence[Record], options: dict[str, Any]) -> list[Record]:
-    """Return the records that the filters keep; a length that none of them has is told on stderr.
+def chosen(records: Sequence[Record], options: Mapping[str, Any]) -> list[Record]:
+    """Return the records that the filters keep; a note names the lengths that none of them has.
 
     Raises:
         UnknownNameError: no record has a name that was given.
@@ -45,18 +46,17 @@ def chosen(records: Sequence[Record], options: dict[str, Any]) -> list[Record]:
     task, cell, backend, length = (
         [value for part in options[name] for value in part] for name, *_ in FILTERS
     )
-    wanted = Selection(task, cell, _without_groups(backend, records), length)
-    found = wanted.of(records)
-    if missing := wanted.missing_lengths(found):
-        told = ", ".join(map(str, missing[:8])) + (
-            f" and {len(missing) - 8} more" if len(missing) > 8 else ""  # noqa: PLR2004
-        )
-        streams.note(f"no such record with T = {told}")
-    return found
+    selection = Selection(task, cell, _without_groups(backend, records), length)
+    kept = selection.of(records)
+    if missing := selection.missing_lengths(kept):
+        lengths = ", ".join(map(str, missing[:MOST_LENGTHS]))
+        more = len(missing) - MOST_LENGTHS
+        streams.note(f"no such record with T = {lengths}{f' and {more} more' if more > 0 else ''}")
+    return kept
 
 
 def _without_groups(backends: Sequence[str], records: Sequence[Record]) -> list[str]:
-    """Return the backends, groups replaced by their members; plugins are loaded only for a name of no record."""
+    """Return the backends, with groups replaced by their members. Plugins are loaded if needed."""
     from harness_results.study.selection import with_groups
 
     names = {name for record in records for name in (record.trial.backend, record.trial.engine)}

@@ -9,7 +9,7 @@ def not_empty(_context: click.Context, _parameter: click.Parameter, value: str) 
     """Return the id as given.
 
     Raises:
-        UsageError: it is empty, and so would be the start of every trial's id.
+        UsageError: it is empty, and would match every trial.
     """
     if not value.strip():
         raise click.UsageError(

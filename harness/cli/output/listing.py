@@ -1,4 +1,4 @@
-"""The trials of a plan as lines, and how much of each is done."""
+"""The trials of a plan as lines, with their progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def print_trials(
     done: Mapping[str, int],
     estimate: Estimate | None = None,
 ) -> None:
-    """Print one line or object per trial, then what is done, what is left and how long it may take, and the count."""
+    """Print one line or object per trial, then the progress, the estimated time and the count."""
     if format_ == "json":
         for trial in trials:
             facts = {
@@ -31,12 +31,14 @@ def print_trials(
         return
     names = list(varying(trials))
     for trial in trials:
-        had = done.get(trial.trial_id, 0)
-        state = "" if not had else "  done" if had >= launches else f"  {had} of {launches} done"
+        ended = done.get(trial.trial_id, 0)
+        state = ""
+        if ended:
+            state = "  done" if ended >= launches else f"  {ended} of {launches} done"
         click.echo(f"{trial.trial_id}  {line(trial, names)}{state}")
-    had = sum(min(launches, count) for count in done.values())
-    if had:
-        click.echo(f"{had} of {counted(launches * len(trials), 'launch')} {are(had)} done")
+    ended = sum(min(launches, count) for count in done.values())
+    if ended:
+        click.echo(f"{ended} of {counted(launches * len(trials), 'launch')} {are(ended)} done")
     if estimate is not None and estimate.known + estimate.unknown:
         click.echo(str(estimate))
     click.echo(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from harness.cli.output.results import write_text
 from harness.contract import Record, UsageError
+from harness_results.page.build import page
+from harness_results.text.passwords import without_password
 
 
 def check_page(format_: str, output: Path | None) -> bool:
-    """Say whether the page is asked for, before anything is read.
+    """Say whether the options ask for the page. Nothing is read yet.
 
     Raises:
         UsageError: a terminal would get the page.
@@ -20,7 +22,8 @@ def check_page(format_: str, output: Path | None) -> bool:
         return False
     if output is None and sys.stdout.isatty():
         raise UsageError(
-            "a page is for a browser, not for a terminal: write it to a file with --output report.html"
+            "a page is for a browser, not for a terminal: write it to a file with --output "
+            "report.html"
         )
     return True
 
@@ -32,13 +35,9 @@ def write_page(records: Sequence[Record], stores: Iterable[str], output: Path | 
         UnavailableError: a library that the page needs is not installed.
         UsageError: the file cannot be written.
     """
-    from harness_results.page.build import page
-
     write_text(page(records, ", ".join(map(title_of, stores))), output)
 
 
 def title_of(location: str) -> str:
     """Return the name of a store's file, or its URL without a password."""
-    from harness_results.text.passwords import without_password
-
     return without_password(location) if "://" in location else Path(location).name

@@ -8,33 +8,33 @@ from pathlib import Path
 
 import rich_click as click
 
+from harness.cli.output.formats import PICTURES
+from harness.cli.output.results import written
 from harness.contract import Record, UsageError
-
-PICTURES = ("png", "svg")
+from harness_results.charts import all_charts, chart_named, chart_of
+from harness_results.charts.picture import picture
 
 
 def check_picture(
     chart: str | None, format_: str, output: Path | None, relative: str | None
 ) -> bool:
-    """Say whether a picture is asked for, before anything is read.
+    """Say whether the options ask for a picture. Nothing is read yet.
 
     Raises:
-        click.UsageError: options that do not go together.
-        UsageError: there is no such chart; or a terminal would get the picture.
+        click.UsageError: options exclude each other.
+        UsageError: the chart is unknown, or a terminal would get the picture.
     """
     if format_ not in PICTURES:
         if chart is not None:
             raise click.UsageError("--chart is a picture: choose --format png or svg")
         return False
-    from harness_results.charts import all_charts, chart_named
-
     if chart is None:
         raise click.UsageError(
             f"--format {format_} draws one chart: name it with --chart: {', '.join(all_charts())}"
         )
     if relative is not None:
         raise click.UsageError(
-            "--relative is a table, and --chart a picture: leave one of them out"
+            "--relative is a table, and --chart is a picture: leave one of them out"
         )
     chart_named(chart)
     if output is None and is_terminal():
@@ -48,12 +48,8 @@ def write_picture(records: Sequence[Record], chart: str, format_: str, output: P
     """Draw the chart into a file, or to stdout.
 
     Raises:
-        UsageError: no record has what the chart needs; or the file cannot be written.
+        UsageError: no record has what the chart needs, or the file cannot be written.
     """
-    from harness.cli.output.results import written
-    from harness_results.charts import chart_of
-    from harness_results.charts.picture import picture
-
     content = picture(chart_of(records, chart), "svg" if format_ == "svg" else "png")
     with written(output, binary=True) as file:
         file.write(content)

@@ -15,28 +15,24 @@ from rich.text import Text
 
 from harness.contract import Record, UsageError
 
-PIPE_WIDTH = 120  # where stdout is no terminal
+PIPE_WIDTH = 120  # if stdout is not a terminal
 SQLITE_MAGIC = b"SQLite format 3\0"
-JOURNAL = (
-    "-journal"  # what SQLite adds to the name of a file while it writes, to undo what was half done
-)
+JOURNAL = "-journal"  # SQLite adds it to a file's name during a write
 
 
 def stdout_console() -> Console:
-    """Return a console on stdout; colours, and another width than ``PIPE_WIDTH``, only on a terminal.
+    """Return a console on the current stdout, ``PIPE_WIDTH`` wide without colour off a terminal.
 
-    It keeps to the stdout of now, also while that is sent elsewhere, as what a plugin prints is.
+    It keeps this stdout even if stdout is redirected later, as the output of plugins is.
     """
     console = Console(file=sys.stdout, highlight=False)
-    return (
-        console
-        if console.is_terminal
-        else Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
-    )
+    if console.is_terminal:
+        return console
+    return Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
 
 
 def file_console(file: IO[str]) -> Console:
-    """Return a console on a file: what a pipe gets, whatever the surroundings ask of terminals."""
+    """Return a console on a file, which gets what a pipe gets."""
     return Console(
         file=file, highlight=False, width=PIPE_WIDTH, color_system=None, force_terminal=False
     )
@@ -54,7 +50,7 @@ def write_text(text: str, output: Path | None) -> None:
 
 @contextmanager
 def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """Give stdout (for None or ``-``), or a file that takes its name when it is complete; a device or pipe as it is.
+    """Open stdout (None or ``-``) or a file for writing. A file gets its name when it is complete.
 
     Raises:
         UsageError: the file cannot be written, or is a store.
@@ -62,23 +58,23 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
     if output is None or str(output) == "-":
         yield sys.stdout.buffer if binary else sys.stdout
         return
-    if output.is_dir():  # so is the empty name, of a variable that was never set
+    if output.is_dir():  # the empty name, of an unset variable, is one too
         raise UsageError(f"{output} is a directory: name a file with --output")
     options = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
     try:
-        place = output.resolve() if output.is_symlink() else output
-        _check_no_store(place)
-        if place.exists() and not place.is_file():
-            with place.open(**options) as file:  # type: ignore[call-overload]
+        path = output.resolve() if output.is_symlink() else output
+        _check_no_store(path)
+        if path.exists() and not path.is_file():  # a device or a pipe
+            with path.open(**options) as file:  # type: ignore[call-overload]
                 yield file
             return
-        part = place.with_name(f".{secrets.token_hex(8)}.part")  # of a name that nothing else has
+        part = path.with_name(f".{secrets.token_hex(8)}.part")
         try:
             with part.open(**options) as file:  # type: ignore[call-overload]
                 yield file
-            if place.exists():
-                shutil.copymode(place, part)
-            part.replace(place)
+            if path.exists():
+                shutil.copymode(path, part)
+            part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
@@ -87,19 +83,17 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
         ) from error
 
 
-def _check_no_store(place: Path) -> None:
-    for database in (place, place.with_name(place.name.removesuffix(JOURNAL) or place.name)):
+def _check_no_store(path: Path) -> None:
+    for database in (path, path.with_name(path.name.removesuffix(JOURNAL) or path.name)):
         if _is_database(database):
-            what = "a database" if database == place else f"the journal of the database {database}"
-            raise UsageError(
-                f"{place} is {what}, and would be overwritten; choose another --output"
-            )
+            what = "a database" if database == path else f"the journal of the database {database}"
+            raise UsageError(f"{path} is {what}, and would be overwritten; choose another --output")
 
 
-def _is_database(place: Path) -> bool:
-    if not place.is_file():
+def _is_database(path: Path) -> bool:
+    if not path.is_file():
         return False
-    with place.open("rb") as file:
+    with path.open("rb") as file:
         return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
@@ -113,7 +107,8 @@ def print_results(records: Sequence[Record], console: Console) -> None:
         trial, samples = record.trial, texts(record.details)
         temperature, text = samples[len(samples) // 2]
         python = f" python={trial.python}" if trial.python else ""
-        title = f"sample: {trial.task} {trial.cell} T={trial.length} {trial.engine}{python}, temperature {temperature}"
+        network = f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{python}"
+        title = f"sample: {network}, temperature {temperature}"
         console.print()
         console.print(Text(title, style="bold"))
         console.print(Text(text), soft_wrap=True)

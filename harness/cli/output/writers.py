@@ -1,61 +1,44 @@
-"""The formats of ``harness report``, and what writes each. Nothing is imported before it is used."""
+"""Writers of ``harness report``: tables, text formats and Parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import rich_click as click
 
-from harness.cli.output.pictures import PICTURES
+from harness.cli.output.formats import PARQUET
 from harness.cli.output.results import file_console, print_results, stdout_console, written
-from harness.contract import Record
+from harness.contract import COLUMNS, Record
+from harness_results.render.flat import to_csv, to_json_lines
+from harness_results.render.latex import to_latex
+from harness_results.render.markup import to_markdown
+from harness_results.render.parquet import write_parquet
 
-TEXTS = {  # format -> module and function of the records
-    "markdown": ("markup", "to_markdown"),
-    "latex": ("latex", "to_latex"),
-    "csv": ("flat", "to_csv"),
-    "json": ("flat", "to_json_lines"),
+TO_TEXT: dict[str, Callable[[Sequence[Record]], str]] = {
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "csv": to_csv,
+    "json": to_json_lines,
 }
-PARQUET = "parquet"
-
-FORMATS = ("table", *TEXTS, PARQUET, "html", *PICTURES)
 
 
 def write_report(records: Sequence[Record], format_: str, output: Path | None) -> None:
-    """Write the records to a file, or to stdout where the format is text.
+    """Write the records to a file, or to stdout if the format is text.
 
     Raises:
         UsageError: the file cannot be written.
     """
     if format_ == PARQUET:
-        _write_parquet(records, output)
-        return
-    if format_ == "table":
-        _write_tables(records, output)
-        return
-    module, name = TEXTS[format_]
-    to_text: Callable[[Sequence[Record]], str] = getattr(
-        import_module(f"harness_results.render.{module}"), name
-    )
-    with written(output) as file:
-        file.write(to_text(records))
-
-
-def _write_tables(records: Sequence[Record], output: Path | None) -> None:
-    if output is None or str(output) == "-":
+        if output is None:
+            raise click.UsageError("Parquet is not text: name a file with --output")
+        with written(output, binary=True) as file:
+            write_parquet((record.columns() for record in records), file, COLUMNS)
+    elif format_ != "table":
+        with written(output) as file:
+            file.write(TO_TEXT[format_](records))
+    elif output is None or str(output) == "-":
         print_results(records, stdout_console())
-        return
-    with written(output) as file:
-        print_results(records, file_console(file))
-
-
-def _write_parquet(records: Sequence[Record], output: Path | None) -> None:
-    from harness.contract import COLUMNS
-    from harness_results.render.parquet import write_parquet
-
-    if output is None:
-        raise click.UsageError("Parquet is no text: name a file with --output")
-    with written(output, binary=True) as file:
-        write_parquet((record.columns() for record in records), file, COLUMNS)
+    else:
+        with written(output) as file:
+            print_results(records, file_console(file))

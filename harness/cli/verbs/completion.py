@@ -1,4 +1,4 @@
-"""``harness completion``: the script that teaches a shell our verbs, options and names."""
+"""``harness completion``: a shell's completion script for verbs, options and names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.cli.main import OK, cli
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> int:
-    """Print the completion script of a shell; for bash: `eval "$(harness completion bash)"` in ~/.bashrc."""
+    """Print a shell's completion script; bash: `eval "$(harness completion bash)"` in ~/.bashrc."""
     completion = get_completion_class(shell)
     if completion is None:
         raise click.ClickException(f"no completion for {shell}")

@@ -5,32 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from harness.cli.main import OK
-
-if TYPE_CHECKING:
-    from harness.contract import Backend
+from harness.cli.options.common import format_option
+from harness.contract import Backend, BrokenAnswerError, Missing
+from harness.contract.wording import printable
+from harness.plugins import load_plugins, query
 
 
 @click.command("env")
-@click.option(
-    "--format",
-    "-f",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-)
+@format_option("text", "json")
 @click.pass_obj
 def command(blocked: tuple[str, ...], format_: str) -> int:
     """Print hardware, libraries, plugins and the variables that matter."""
-    from harness.contract.wording import printable
     from harness.measure.machine.environment import environment_id, environment_record
     from harness.measure.machine.hardware import conditions
-    from harness.plugins import load_plugins
 
     record = environment_record(_answering(load_plugins(blocked).backends.values()))
     content = {"environment_id": environment_id(record), **record, "conditions": conditions()}
@@ -44,11 +35,7 @@ def command(blocked: tuple[str, ...], format_: str) -> int:
 
 
 def _answering(backends: Iterable[Backend]) -> Iterator[Backend]:
-    """Yield the backends that answer; a broken one is told on stderr and left out."""
-    from harness.contract import BrokenAnswerError, Missing
-    from harness.contract.wording import printable
-    from harness.plugins import query
-
+    """Yield the backends that answer; report a broken one on stderr and leave it out."""
     for backend in backends:
         try:
             if isinstance(query.availability(backend), Missing):

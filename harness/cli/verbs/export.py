@@ -1,4 +1,4 @@
-"""``harness export``: a store as the files of another tool. It reads what is stored, and runs nothing."""
+"""``harness export``: a store as the files of another tool. It only reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import rich_click as click
 from harness.cli.main import OK
 from harness.cli.options.axes import default_store, run_option
 from harness.contract.wording import counted, printable
+from harness_results.exporters import exporter
+from harness_results.exporters.export import export
+from harness_results.store.store import Store
 
 
 @click.command("export")
@@ -26,24 +29,17 @@ from harness.contract.wording import counted, printable
 )
 @run_option("Only this run", "all")
 def command(store: str, target: str, output: Path, run: str | None) -> int:
-    """Write the trials of a STORE as the files of TensorBoard or MLflow: curves, settings, figures, status.
+    """Write the trials of a STORE for TensorBoard or MLflow: curves, settings, figures, status.
 
-    There is one run for each trial that `harness report` shows. An earlier export of the same store
-    to the same folder is replaced; a folder that holds anything else is refused.
+    Each trial that `harness report` shows becomes one run. An earlier export of the same store to
+    the same folder is replaced. A folder that holds anything else is refused.
 
     `harness store export` writes every launch as CSV, JSON Lines or Parquet.
     """
-    from harness_results.exporters import exporter
-    from harness_results.exporters.export import export
-    from harness_results.store.store import Store
-
-    form = exporter(target)
+    tool = exporter(target)
     with Store.open(store, create=False) as opened:
-        count = export(opened, form, output, opened.run_named(run))
+        trials = counted(export(opened, tool, output, opened.run_named(run)), "trial")
     click.echo(
-        printable(
-            f"{counted(count, 'trial')} written to {output}. To look: {form.how_to_look(output)}"
-        ),
-        err=True,
+        printable(f"{trials} written to {output}. To look: {tool.how_to_look(output)}"), err=True
     )
     return OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import rich_click as click
@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.main import OK
-from harness.contract import Backend, BrokenAnswerError, Cell, Missing
+from harness.cli.options.common import format_option
+from harness.contract import Backend, BrokenAnswerError, Missing
+from harness.contract.errors import with_fix
 from harness.contract.wording import printable
 from harness.plugins import Plugins, load_plugins, query
 
@@ -23,53 +25,39 @@ _NO_ANSWERS: Row = {
     "name": "", "status": "ready", "groups": [], "variants": [], "versions": {},
     "missing_variants": {}, "deviations": {},
 }  # fmt: skip
-_BELOW = ("missing_variants", "deviations")  # sentences: below the table, not in it
+_BELOW = ("missing_variants", "deviations")  # sentences, printed below the table
 
 
 @click.command("list")
 @click.argument("kind", required=False, type=click.Choice(KINDS))
-@click.option(
-    "--format",
-    "-f",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-)
+@format_option("table", "json")
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
     """List backends, tasks, cells or plugins; nothing heavy is imported to answer."""
     plugins = load_plugins(blocked)
     console = Console()
-    for one in [kind] if kind else KINDS:
-        rows = _ROWS[one](plugins)
+    for title in [kind] if kind else KINDS:
+        rows = _ROWS[title](plugins)
         if format_ == "json":
-            sys.stdout.writelines(
-                json.dumps({"kind": one.removesuffix("s"), **row}) + "\n" for row in rows
-            )
-        else:
-            console.print(_table(one, rows))
-            for note in _NOTES[one](rows) if one in _NOTES else ():
-                console.print(escape(printable(note)))
+            for row in rows:
+                sys.stdout.write(json.dumps({"kind": title.removesuffix("s"), **row}) + "\n")
+            continue
+        console.print(_table(title, rows))
+        for note in _backend_notes(rows) if title == "backends" else ():
+            console.print(escape(printable(note)))
     return OK
 
 
 def _table(title: str, rows: list[Row]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
-    names = [
-        name
-        for name in (rows[0] if rows else ("name",))
-        if name not in _BELOW and _is_told(name, rows)
-    ]
+    names = [name for name in (rows[0] if rows else ("name",)) if name not in _BELOW]
+    if not any(row.get("groups") for row in rows):
+        names = [name for name in names if name != "groups"]
     for name in names:
         table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
         table.add_row(*(escape(printable(_text(row[name]))) for name in names))
     return table
-
-
-def _is_told(name: str, rows: list[Row]) -> bool:
-    return name != "groups" or any(row[name] for row in rows)
 
 
 def _text(value: Any) -> str:
@@ -80,54 +68,53 @@ def _text(value: Any) -> str:
 
 def _backends(plugins: Plugins) -> list[Row]:
     rows = [_backend_row(backend, plugins) for backend in plugins.backends.values()]
-    return rows + [
-        _NO_ANSWERS | {"name": one.name, "status": f"broken: {one.reason}. Fix: {one.fix}"}
-        for one in plugins.broken
-    ]
+    for broken in plugins.broken:
+        status = f"broken: {with_fix(broken.reason, broken.fix)}"
+        rows.append(_NO_ANSWERS | {"name": broken.name, "status": status})
+    return rows
 
 
 def _backend_row(backend: Backend, plugins: Plugins) -> Row:
     row: Row = _NO_ANSWERS | {"name": backend.name, "groups": list(backend.groups)}
-    missing = False
+    is_missing = False
     try:
         answer = query.availability(backend)
-        if missing := isinstance(answer, Missing):
-            row["status"] = f"missing: {answer.reason}. Fix: {answer.fix}"
+        if is_missing := isinstance(answer, Missing):
+            row["status"] = f"missing: {with_fix(answer.reason, answer.fix)}"
         offered = {cell.name: query.variants(backend, cell) for cell in plugins.cells.values()}
         row["variants"] = list(dict.fromkeys(name for names in offered.values() for name in names))
         absent = query.missing_variants(backend)
         row["missing_variants"] = {
-            name: f"{one.reason}. Fix: {one.fix}" for name, one in absent.items()
+            name: with_fix(missing.reason, missing.fix) for name, missing in absent.items()
         }
         row["deviations"] = _deviations(backend, plugins, offered)
-        return row if missing else row | {"versions": query.versions(backend)}
-    except BrokenAnswerError as error:  # one whose library is missing may say no more than that
-        return row if missing else row | {"status": query.without_name(backend, error)}
+        return row if is_missing else row | {"versions": query.versions(backend)}
+    except BrokenAnswerError as error:  # a backend whose library is missing need not answer
+        return row if is_missing else row | {"status": query.without_name(backend, error)}
 
 
 def _deviations(
     backend: Backend, plugins: Plugins, offered: Mapping[str, tuple[str, ...]]
 ) -> dict[str, str]:
     """Return ``cell variant`` -> how it differs from the cell's equations."""
-    found = {
-        f"{cell} {variant}": query.deviation(backend, plugins.cells[cell], variant)
-        for cell, variants in offered.items()
-        for variant in variants
-    }
-    return {place: deviation for place, deviation in found.items() if deviation is not None}
+    deviations: dict[str, str] = {}
+    for cell, variants in offered.items():
+        for variant in variants:
+            deviation = query.deviation(backend, plugins.cells[cell], variant)
+            if deviation is not None:
+                deviations[f"{cell} {variant}"] = deviation
+    return deviations
 
 
 def _backend_notes(rows: list[Row]) -> Iterator[str]:
     for row in rows:
-        yield from (
-            f"{row['name']}:{name} is missing: {why}"
-            for name, why in row["missing_variants"].items()
-        )
-        places: dict[str, list[str]] = {}
-        for place, deviation in row["deviations"].items():
-            places.setdefault(deviation, []).append(place)
-        for deviation, where in places.items():
-            yield f"{row['name']} runs another function ({', '.join(where)}): {deviation}"
+        for name, reason in row["missing_variants"].items():
+            yield f"{row['name']}:{name} is missing: {reason}"
+        variants: dict[str, list[str]] = {}
+        for variant, deviation in row["deviations"].items():
+            variants.setdefault(deviation, []).append(variant)
+        for deviation, names in variants.items():
+            yield f"{row['name']} runs another function ({', '.join(names)}): {deviation}"
 
 
 def _tasks(plugins: Plugins) -> list[Row]:
@@ -156,33 +143,24 @@ def _cells(plugins: Plugins) -> list[Row]:
 
 
 def _plugins(plugins: Plugins) -> list[Row]:
-    rows: list[Row] = [
-        {
-            "name": one.name,
-            "distribution": one.distribution,
-            "status": "; ".join(["ok", *(f"it {change} (put back)" for change in one.changes)]),
-            "offers": [f"{kind} {name}" for kind, name in one.offers],
-        }
-        for one in plugins.loaded
-    ]
-    rows += [
-        {
-            "name": one.name,
-            "distribution": one.distribution,
-            "status": f"broken: {one.reason}. Fix: {one.fix}",
-            "offers": [],
-        }
-        for one in plugins.broken
-    ]
-    return rows + [
-        {"name": name, "distribution": "", "status": "blocked", "offers": []}
-        for name in plugins.blocked
-    ]
+    rows = []
+    for plugin in plugins.loaded:
+        status = "; ".join(["ok", *(f"it {change} (put back)" for change in plugin.changes)])
+        offers = [f"{kind} {name}" for kind, name in plugin.offers]
+        rows.append(_plugin_row(plugin.name, plugin.distribution, status, offers))
+    for broken in plugins.broken:
+        status = f"broken: {with_fix(broken.reason, broken.fix)}"
+        rows.append(_plugin_row(broken.name, broken.distribution, status))
+    rows += [_plugin_row(name, "", "blocked") for name in plugins.blocked]
+    return rows
 
 
-def _summary(described: type[Cell] | type) -> str:
-    return (described.__doc__ or "").strip().partition("\n")[0].replace("``", "").rstrip(":.")
+def _plugin_row(name: str, distribution: str, status: str, offers: Sequence[str] = ()) -> Row:
+    return {"name": name, "distribution": distribution, "status": status, "offers": [*offers]}
 
 
-_NOTES = {"backends": _backend_notes}
+def _summary(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0].replace("``", "").rstrip(":.")
+
+
 _ROWS = {"backends": _backends, "tasks": _tasks, "cells": _cells, "plugins": _plugins}

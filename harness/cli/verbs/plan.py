@@ -1,4 +1,4 @@
-"""``harness plan``: what a plan's file says, whether it can be run, and the JSON schema of such files."""
+"""``harness plan``: show or check a plan's file, or print its JSON schema."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import rich_click as click
 
 from harness.cli import streams
 from harness.cli.main import OK
+from harness.cli.options.common import format_option
 
 if TYPE_CHECKING:
     from harness.contract import Trial
@@ -20,19 +21,12 @@ PLAN = click.argument("plan", type=click.Path(dir_okay=False, path_type=Path))
 
 @click.group("plan")
 def command() -> None:
-    """Show or check a plan's file (docs/plans.md), or print the JSON schema of such files. Nothing runs."""
+    """Show or check a plan's file (docs/plans.md), or print its JSON schema. Nothing runs."""
 
 
 @command.command("show")
 @PLAN
-@click.option(
-    "--format",
-    "-f",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-)
+@format_option("table", "json")
 @click.pass_obj
 def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
     """Print the trials of a PLAN.toml: the settings in which they differ, one trial per line."""
@@ -47,21 +41,19 @@ def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
 @PLAN
 @click.pass_obj
 def validate(blocked: tuple[str, ...], plan: Path) -> int:
-    """Check a PLAN.toml: all that is wrong with it at once, with the place and the nearest name; else its size."""
+    """Check a PLAN.toml: print every error with its place, or the number of trials."""
     from harness.contract.wording import counted, printable
 
     request, trials = _read(plan, blocked)
     launches = request.launches or 1
-    told = f"{plan}: {counted(len(trials), 'trial')}" + (
-        f", {launches} launches each" if launches > 1 else ""
-    )
-    click.echo(printable(told))
+    each = f", {launches} launches each" if launches > 1 else ""
+    click.echo(printable(f"{plan}: {counted(len(trials), 'trial')}{each}"))
     return OK
 
 
 @command.command("schema")
 def schema() -> int:
-    """Print the JSON schema of plans; an editor that knows TOML then completes and checks them."""
+    """Print the JSON schema of plans, with which an editor completes and checks them."""
     from harness.plan.schema import plan_schema
 
     click.echo(json.dumps(plan_schema(), indent=2))

@@ -13,6 +13,7 @@ from harness.cli.main import OK
 from harness.cli.options.axes import store_option
 from harness.cli.options.trial_id import not_empty
 from harness.contract import UsageError
+from harness_results.store.store import Store
 from harness_results.text.format import safe
 
 
@@ -27,8 +28,13 @@ from harness_results.text.format import safe
     show_default=True,
     help="Characters.",
 )
-@click.option("--temperature", type=click.FloatRange(0, 100), default=0.8, show_default=True,
-              help="p proportional to exp(logit / temperature); 0 takes the likeliest.")  # fmt: skip
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 100),
+    default=0.8,
+    show_default=True,
+    help="p proportional to exp(logit / temperature); 0 takes the likeliest.",
+)
 @click.option("--prime", help="Text to start from.  [default: a line break]")
 @click.option(
     "--seed",
@@ -38,7 +44,7 @@ from harness_results.text.format import safe
 def command(
     trial: str, store: str, length: int, temperature: float, prime: str | None, seed: int | None
 ) -> int:
-    """Draw text from the network that TRIAL trained (a trial id, its first digits, or a .safetensors file)."""
+    """Draw text from the network that TRIAL (id, first digits or .safetensors file) trained."""
     checkpoint = Path(trial) if trial.endswith(".safetensors") else _stored(trial, store)
     seed = secrets.randbits(31) if seed is None else seed
     text = sample(checkpoint, prime=prime, length=length, temperature=temperature, seed=seed)
@@ -47,17 +53,15 @@ def command(
 
 
 def _stored(trial: str, store: str) -> Path:
-    from harness_results.store.store import Store
-
     with Store.open(store, create=False) as opened:
         record = opened.launches_of(trial)[-1]
-    folder = checkpoint_folder(store)
-    beside = folder and folder / f"{record.trial.trial_id}.safetensors"
-    written = record.details.get("checkpoint")
-    if beside and beside.exists():
-        return beside
-    if not written:
+    trial_id = record.trial.trial_id
+    checkpoint = checkpoint_folder(store) / f"{trial_id}.safetensors"
+    if checkpoint.exists():
+        return checkpoint
+    recorded = record.details.get("checkpoint")
+    if not recorded:
         raise UsageError(
-            f"trial {record.trial.trial_id} ({record.status}) left no checkpoint: only trained ones do"
+            f"trial {trial_id} ({record.status}) left no checkpoint: only trained trials do"
         )
-    return Path(str(written))
+    return Path(str(recorded))

@@ -12,31 +12,24 @@ import rich_click as click
 from harness.api import log_folder
 from harness.cli.main import OK
 from harness.cli.options.axes import store_option
+from harness.cli.options.common import format_option
 from harness.cli.options.trial_id import not_empty
+from harness.cli.output.results import stdout_console
 from harness.contract import Record
 from harness.sweep.logs import read_log
+from harness_results.render.show import show_record
+from harness_results.store.store import Store
+from harness_results.study.launches import combine
 from harness_results.text.format import safe
 
 
 @click.command("show")
 @click.argument("trial", callback=not_empty)
 @store_option
-@click.option(
-    "--format",
-    "-f",
-    "format_",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-)
-@click.option("--log", is_flag=True, help="What its workers printed, and nothing else.")
+@format_option("table", "json")
+@click.option("--log", is_flag=True, help="Only what its workers printed.")
 def command(trial: str, store: str, format_: str, *, log: bool) -> int:
-    """Show a TRIAL (its id, or the first digits): figures, curves, samples, environment, the log of a failure."""
-    from harness.cli.output.results import stdout_console
-    from harness_results.render.show import show_record
-    from harness_results.store.store import Store
-    from harness_results.study.launches import combine
-
+    """Show a TRIAL (its id or first digits): figures, curves, samples, environment, log."""
     with Store.open(store, create=False) as opened:
         launches = opened.launches_of(trial)
     if log:
@@ -51,7 +44,7 @@ def command(trial: str, store: str, format_: str, *, log: bool) -> int:
 
 
 def _logs(launches: list[Record], folder: Path | None) -> Iterator[str]:
-    """Yield what each launch printed, under a line of its own where there are several."""
+    """Yield what each launch printed; if there are several, below a line for each."""
     for number, record in enumerate(launches, start=1):
         if len(launches) > 1:
             yield f"launch {number} of {len(launches)}: {record.status}\n"

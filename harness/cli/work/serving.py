@@ -11,19 +11,24 @@ from click import get_current_context
 from click.core import ParameterSource
 
 from harness.cli.main import OK
+from harness.cli.output.pages import title_of
 from harness.contract import Record
 from harness.contract.wording import printable
+from harness_results.serving.page import live_page
+from harness_results.serving.server import Server
+from harness_results.serving.watched import Watched, digest_of
+from harness_results.study.launches import latest
 
 APART = {"format_": "--format", "output": "--output", "relative": "--relative", "chart": "--chart"}
 
 
 def check_alone(*, serve: bool) -> None:
-    """Refuse options of the present command that would say nothing."""
-    given = get_current_context()
+    """Refuse options of the current command that would have no effect."""
+    context = get_current_context()
     if not serve:
-        raise click.UsageError("--port is the port of --serve, which is missing")
+        raise click.UsageError("--port is the port of --serve: add --serve")
     for name, option in APART.items():
-        if given.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--serve and {option} exclude each other")
 
 
@@ -33,21 +38,15 @@ def serve_report(
     choose: Callable[[list[Record]], list[Record]],
     port: int | None,
 ) -> int:
-    """Serve the page of what ``choose`` leaves of what ``read`` gives for each store, anew when a store has changed."""
-    from harness.cli.output.pages import title_of
-    from harness_results.serving.page import live_page
-    from harness_results.serving.server import Server
-    from harness_results.serving.watched import Watched, digest_of
-    from harness_results.study.launches import latest
-
+    """Serve the page of the chosen records, built again when a store has changed."""
     names = ", ".join(map(title_of, stores))
 
     def build(digest: str) -> str:
-        found = latest(record for store in stores for record in read(store))
-        return live_page(choose(found) if found else found, names, digest)
+        records = latest(record for store in stores for record in read(store))
+        return live_page(choose(records) if records else records, names, digest)
 
     watched = Watched(lambda: digest_of(stores), build)
-    watched.page()  # what is wrong is told here, and not in a browser
+    watched.page()  # errors appear here, not in a browser
     with Server(watched, port or 0) as server:
         click.echo(printable(f"the report of {names} is at {server.url} until Ctrl-C"), err=True)
         with _readers_that_leave():
@@ -57,7 +56,7 @@ def serve_report(
 
 @contextmanager
 def _readers_that_leave() -> Iterator[None]:
-    """Let a browser that goes away while it is answered be an error of that answer, and not the end of this process."""
+    """Let a browser leave during an answer: that answer fails, and this process goes on."""
     number = getattr(signal, "SIGPIPE", None)
     if number is None:
         yield

@@ -1,0 +1,6 @@
+"""The formats of ``harness report``."""
+
+TEXTS = ("markdown", "latex", "csv", "json")
+PARQUET = "parquet"
+PICTURES = ("png", "svg")
+FORMATS = ("table", *TEXTS, PARQUET, "html", *PICTURES)

@@ -1,0 +1,1 @@
+"""The work of the larger verbs, imported when the verb runs."""

@@ -1,0 +1,168 @@
+"""The work of ``harness check``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from threadpoolctl import threadpool_limits
+
+from harness.cli.main import NOT_OK, OK
+from harness.cli.output.results import stdout_console
+from harness.cli.streams import note
+from harness.cli.work.check_outcome import Checked, failures, not_run
+from harness.cli.work.check_selection import (
+    Selection,
+    missing_here,
+    print_skipped,
+    selected_backends,
+    why_nothing,
+)
+from harness.contract import Backend, BrokenAnswerError, Cell, UsageError
+from harness.contract.wording import counted, printable
+from harness.execute.process import thread_variables
+from harness.measure import REFERENCE_BACKEND
+from harness.plan.problems import listed
+from harness.plugins import Plugins, load_plugins, query
+from harness.testing import Check, CheckResult, checks_for_backend, run_check
+from harness.testing.backend.devices import DEVICES
+
+PROGRESS_SECONDS = 60.0  # between two lines of progress off a terminal
+
+
+def check_backends(blocked: tuple[str, ...], options: Mapping[str, Any]) -> int:
+    """Check the backends that the options name, and return the exit status."""
+    plugins, console = load_plugins(blocked), stdout_console()
+    reference, broken = plugins.backend(REFERENCE_BACKEND), _bound_threads(plugins)
+    named_cells = [plugins.cell(name) for name in _joined(options["cells"])]
+    cells = named_cells or list(plugins.cells.values())
+    variants = _joined(options["variants"])
+    selections = selected_backends(plugins, _joined(options["names"]), variants, console)
+    checked: list[Checked] = []
+    for selection in selections:
+        backend = selection.backend
+        try:
+            if backend.name in broken:
+                raise broken[backend.name]
+            checks = _checks(selection, reference, cells, plugins, options["grid"], console)
+            results, lost = _check(selection, checks, console, verbose=options["verbose"])
+            checked.append(Checked(selection, results, missing_here(backend), lost))
+        except BrokenAnswerError as error:  # it fails; the other backends are checked
+            label = plugins.label("backend", backend.name)
+            reason = f"{label}: {query.without_name(backend, error)}"
+            console.print(f"[red]FAIL[/] {escape(printable(reason))}", soft_wrap=True)
+    is_complete = len(checked) == len(selections)
+    failed = not is_complete or any(failures(each.results) for each in checked)
+    problems = not_run(checked, variants, named_cells, whole=is_complete)
+    if problems and not failed:
+        raise UsageError(listed(problems))
+    for problem in problems:
+        note(problem)
+    return NOT_OK if failed else OK
+
+
+def _joined(parts: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part))
+
+
+def _bound_threads(plugins: Plugins) -> dict[str, BrokenAnswerError]:
+    """Give every engine one thread: two pools on a busy machine would wait for each other.
+
+    Returns the backends that cannot say how, each with its error.
+    """
+    broken = {}
+    for name, backend in plugins.backends.items():
+        try:
+            os.environ.update(thread_variables(backend, 1, DEVICES))
+        except BrokenAnswerError as error:
+            broken[name] = error
+    threadpool_limits(1)  # NumPy's BLAS, which is already loaded
+    return broken
+
+
+def _checks(
+    selection: Selection,
+    reference: Backend,
+    cells: Sequence[Cell],
+    plugins: Plugins,
+    grid: Any,
+    console: Console,
+) -> list[Check]:
+    """Return the checks of a backend, and print what cannot be checked here."""
+    for name, error in missing_here(selection.backend).items():
+        if selection.takes(name) and name not in selection.named:
+            print_skipped(console, str(error))
+    if reason := why_nothing(selection, cells, plugins):
+        print_skipped(console, f"{selection.backend.name}: {reason}")
+        return []
+    variants = sorted(selection.only) or None
+    return list(
+        checks_for_backend(selection.backend, reference, cells, variants=variants, grid=grid)
+    )
+
+
+def _check(
+    selection: Selection, checks: Sequence[Check], console: Console, *, verbose: bool
+) -> tuple[list[CheckResult], set[tuple[str, str]]]:
+    """Run the checks; print those that fail, and the sum.
+
+    Returns the results, and each variant with its cell that turned out to be missing, for example
+    because it cannot be built. Such a variant has no results.
+    """
+    name, reported_at = selection.backend.name, time.monotonic()
+    results: list[CheckResult] = []
+    lost: set[str] = set()
+    try:
+        for number, check in enumerate(checks, 1):
+            if check.variant in lost:
+                continue
+            progress = f"{name} [{number}/{len(checks)}] {check.label}"
+            if not console.is_terminal and time.monotonic() - reported_at > PROGRESS_SECONDS:
+                reported_at = time.monotonic()
+                note(progress)
+            with console.status(escape(progress)), redirect_stdout(sys.stderr):  # plugins may print
+                result = run_check(check)
+            if not result.passed and check.variant:
+                missing = missing_here(selection.backend)
+                if check.variant in missing:
+                    lost.add(check.variant)
+                    if check.variant not in selection.named:  # a named one is an error at the end
+                        print_skipped(console, str(missing[check.variant]))
+                    continue
+            results.append(result)
+            if verbose or not result.passed:
+                console.print(_line(name, result), soft_wrap=True)
+    except KeyboardInterrupt:
+        ran = f"{len(results)} of {counted(len(checks), 'check')} ran"
+        end = f"{ran}, {failures(results)} failed: interrupted"
+        console.print(f"[bold]{escape(name)}[/]  {end}", soft_wrap=True)
+        raise
+    if any(result.variant or not result.passed for result in results):
+        console.print(_sum(name, results), soft_wrap=True)
+    return results, {(check.variant, check.cell) for check in checks if check.variant in lost}
+
+
+def _sum(name: str, results: Sequence[CheckResult]) -> str:
+    failed, seconds = failures(results), sum(result.seconds for result in results)
+    skipped = sum(result.skipped for result in results)
+    checks = counted(len(results) - skipped, "check")
+    verdict = f"[red]{failed} of {checks} failed[/]" if failed else f"[green]{checks} ok[/]"
+    not_applicable = f", {skipped} n/a" if skipped else ""
+    return f"[bold]{escape(name)}[/]  {verdict}{not_applicable}  [dim]{seconds:.0f} s[/]"
+
+
+def _line(backend: str, result: CheckResult) -> str:
+    if result.skipped:
+        word = "[yellow]n/a [/]"
+    else:
+        word = "[green]ok  [/]" if result.passed else "[red]FAIL[/]"
+    engine = ":".join(part for part in (backend, result.variant) if part)
+    message = f": {result.message}" if result.message else ""
+    text = f"{engine} {result.cell} {result.name}{message}"
+    return f"{word} {escape(printable(text))}"

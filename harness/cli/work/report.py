@@ -1,0 +1,84 @@
+"""The work of ``harness report``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import rich_click as click
+
+from harness.cli.main import OK
+from harness.cli.options.axes import default_store
+from harness.cli.options.filters import chosen
+from harness.cli.output.pages import check_page, write_page
+from harness.cli.output.pictures import check_picture, write_picture
+from harness.cli.output.results import stdout_console, write_text
+from harness.cli.output.writers import write_report
+from harness.cli.work.serving import check_alone, serve_report
+from harness.contract import Record, UsageError
+from harness_results.render.latex import latex_of
+from harness_results.render.markup import markdown_of
+from harness_results.render.terminal import ReportTables, plain_text
+from harness_results.store.store import Store
+from harness_results.study.launches import latest, of_each_place
+from harness_results.study.reported import reported
+from harness_results.study.tables.sections import relative_report
+from harness_results.study.verdicts.floors import with_floors
+
+
+def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
+    """Write the report that the options ask for, or serve it."""
+    stores = tuple(dict.fromkeys(stores or (default_store(),)))
+    run, format_, output = options["run"], options["format_"], options["output"]
+    relative, chart = options["relative"], options["chart"]
+    if options["serve"] or options["port"]:
+        check_alone(serve=options["serve"])
+        read = partial(_records, run=run, with_curves=True)
+        return serve_report(stores, read, partial(chosen, options=options), options["port"])
+    is_picture = check_picture(chart, format_, output, relative)
+    is_page = check_page(format_, output) and relative is None
+    records = _chosen_records(stores, run, options, with_curves=is_picture or is_page)
+    if is_picture:
+        write_picture(records, str(chart), format_, output)
+    elif is_page:
+        write_page(records, stores, output)
+    elif relative is not None:
+        write_text(_relative(records, relative, format_), output)
+    else:
+        write_report(records, format_, output)
+    return OK
+
+
+def _chosen_records(
+    stores: Sequence[str], run: str | None, options: Mapping[str, Any], *, with_curves: bool
+) -> list[Record]:
+    records: list[Record] = []
+    for store in stores:
+        records += _records(store, run, with_curves=with_curves)
+    records = latest(records)
+    if not records:
+        raise UsageError(
+            "the store holds no record: run something with `harness run`, or name another store"
+        )
+    return chosen(records, options)
+
+
+def _records(location: str, run: str | None, *, with_curves: bool) -> list[Record]:
+    with Store.open(location, create=False) as store:
+        run_id = store.run_named(run)
+        if with_curves:
+            return reported(store, run_id)
+        runs = [each.run_id for each in store.runs()] if run_id is None else [run_id]
+        return with_floors(of_each_place(map(store.launches, runs)), store.all_calibrations())
+
+
+def _relative(records: list[Record], base: str, format_: str) -> str:
+    if format_ not in {"table", "markdown", "latex"}:
+        raise click.UsageError("--relative is a table: choose --format table, markdown or latex")
+    tables = relative_report(records, base)
+    if format_ == "markdown":
+        return markdown_of(tables)
+    if format_ == "latex":
+        return latex_of(tables)
+    return plain_text(ReportTables(tables), stdout_console().width)
