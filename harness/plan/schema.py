@@ -41,7 +41,7 @@ def plan_schema() -> Schema:
         name: {"type": "object", "properties": content, "additionalProperties": False}
         for name, content in tables.items()
     }
-    head = {"$schema": "https://json-schema.org/builder/2020-12/schema"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {**head, **schema, "properties": properties, "$defs": definitions}
 
 

@@ -53,8 +53,9 @@ def compare_sides(base: str, new: str, options: Mapping[str, Any]) -> int:
         fail_on_doubt=len(rules) < len(options["fail_on"]),
     )
     if not comparison.comparable:
-        first, second = left.records[0].trial, right.records[0].trial
-        also = other_differences(first, second, axis) if axis else ""
+        also = ""
+        if axis:
+            also = other_differences(left.records[0].trial, right.records[0].trial, axis)
         return _nothing(f"{left.name} and {right.name} have no trial in common{also}")
     _print(replace(comparison, sides=(left.name, right.name)), axis, options)
     if any(row.regressions for row in comparison.rows):
