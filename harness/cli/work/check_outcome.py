@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.work.check_selection import ALL, Selection
 from harness.contract import Cell, UsageError
-from harness.contract.names import counted
+from harness.contract.wording import counted
 
 if TYPE_CHECKING:
     from harness.testing import CheckResult
