@@ -8,6 +8,8 @@ from typing import Any
 
 import rich_click as click
 
+ALLOWED_VERDICTS = ("slower", "newly_failing", "missing")  # of ``compare --allow``
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 

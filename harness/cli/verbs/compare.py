@@ -7,10 +7,8 @@ from typing import Any
 import rich_click as click
 
 from harness.cli.options.axes import run_option, store_option
-from harness.cli.options.common import format_option, output_option
+from harness.cli.options.common import ALLOWED_VERDICTS, format_option, output_option
 from harness.cli.options.types import Percentage
-
-ALLOWED = ("slower", "newly_failing", "missing")
 
 
 @click.command("compare")
@@ -30,7 +28,10 @@ ALLOWED = ("slower", "newly_failing", "missing")
     help="What may get worse by how much; cannot-tell: a verdict is needed.",
 )
 @click.option(
-    "--allow", multiple=True, metavar="VERDICT,...", help=f"No regression: {', '.join(ALLOWED)}."
+    "--allow",
+    multiple=True,
+    metavar="VERDICT,...",
+    help=f"No regression: {', '.join(ALLOWED_VERDICTS)}.",
 )
 @click.option(
     "--drift",

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from harness.cli.main import NOTHING_COMPARABLE, OK, REGRESSION
+from harness.cli.options.common import ALLOWED_VERDICTS
 from harness.cli.output.results import stdout_console, write_text
-from harness.cli.verbs.compare import ALLOWED
 from harness.contract import UnknownNameError, UsageError
 from harness_results.compare.comparison import Comparison, Row
 from harness_results.compare.environments import different_facts
@@ -76,8 +76,8 @@ def _is_judged(row: Row, rules: Sequence[Rule]) -> bool:
 def _allowed(values: Iterable[str]) -> list[str]:
     names = [name.strip().replace("-", "_") for value in values for name in value.split(",")]
     for name in names:
-        if name not in ALLOWED:
-            raise UnknownNameError("verdict of --allow", name, ALLOWED)
+        if name not in ALLOWED_VERDICTS:
+            raise UnknownNameError("verdict of --allow", name, ALLOWED_VERDICTS)
     return names
 
 
