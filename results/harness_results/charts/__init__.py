@@ -1,10 +1,10 @@
-"""Charts of records: ``chart_of`` makes one, ``picture`` renders it without a browser. altair is imported on use."""
+"""Charts of records: ``chart_of`` makes one. altair is imported when a chart is made."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.contract.errors import UnavailableError, UnknownNameError, UsageError
 from harness.contract.records.record import Record
@@ -39,27 +39,27 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
 
     Args:
         records: one per trial, with curves.
-        name: of the chart.
+        name: the name of the chart.
         scheme: ``light`` or ``dark``.
 
     Raises:
         UnavailableError: altair is not installed.
-        UnknownNameError: there is no such chart, or no such scheme.
+        UnknownNameError: the chart or the scheme does not exist.
         UsageError: no record has what the chart needs.
     """
     from harness_results.charts import marks, theme
 
     if scheme not in theme.PAPER:
         raise UnknownNameError("scheme", scheme, theme.PAPER)
-    known, chart = list(records), chart_named(name)
-    rows = chart.rows(known)
+    records, chart = list(records), chart_named(name)
+    rows = chart.rows(records)
     if not rows.values:
-        raise UsageError(_nothing(chart, known))
-    title: dict[str, Any] = {
+        raise UsageError(_no_data(chart, records))
+    title = {
         "text": chart.title,
         "subtitle": [line for line in (chart.key, rows.note) if line],
+        "offset": marks.LINE * marks.heading_lines(rows),  # panels have their headings above them
     }
-    title["offset"] = marks.LINE * marks.heading_lines(rows)  # the headings stand above the panels
     drawn: alt.FacetChart = (
         chart.draw(rows).properties(title=title).configure(**theme.config(scheme))
     )
@@ -71,7 +71,7 @@ def chart_named(name: str) -> Chart:
 
     Raises:
         UnavailableError: altair is not installed.
-        UnknownNameError: there is no such chart.
+        UnknownNameError: the chart does not exist.
     """
     charts = all_charts()
     if name not in charts:
@@ -79,9 +79,9 @@ def chart_named(name: str) -> Chart:
     return charts[name]
 
 
-def _nothing(chart: Chart, records: Sequence[Record]) -> str:
+def _no_data(chart: Chart, records: Sequence[Record]) -> str:
     others = [other.name for other in all_charts().values() if other.rows(records).values]
-    fix = (
+    hint = (
         f"Charts with data: {', '.join(others)}" if others else "No chart of these records has data"
     )
-    return f"the chart {chart.name} has nothing to draw: no trial {chart.needs}. {fix}"
+    return f"the chart {chart.name} has nothing to draw: no trial {chart.needs}. {hint}"

@@ -1,4 +1,4 @@
-"""Every chart by name: what it shows, how that was measured, its rows and its drawing. Imports altair."""
+"""Every chart by name: what it shows, how that was measured, its rows and its drawing."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Chart:
         title: its heading.
         shows: what it shows, in a sentence or two.
         measured: how it was measured.
-        key: what its marks are, for below the title; "" where the legend says it.
-        needs: what a record must have to be in it; "no trial has ..." is why a chart is empty.
-        rows: the rows that these records give; none where no record has what it needs.
-        draw: the specification of such rows, one dataset named ``rows``, without title and theme.
+        key: what its marks mean, for the line below the title; "" if the legend says it.
+        needs: what a record needs to be drawn, after the words "no trial ...".
+        rows: the rows of these records; empty if no record has what it needs.
+        draw: the specification of such rows: one dataset named ``rows``, no title and no theme.
     """
 
     name: str
@@ -55,11 +55,12 @@ _ALL = (
     Chart(
         name="loss",
         title="Validation loss against T",
-        shows="The validation loss by cell; filled points are solved, hollow ones are not. Baseline: the best "
-        "predictor that learns nothing; floor: the best possible one. A cell on the baseline has learnt nothing, "
-        "however small the number.",
-        measured="Mean loss in nats (squared error for adding) on held-out data after training, dropout off. Engines "
-        "of one cell start alike on the same batches, and their lines cover each other.",
+        shows="The validation loss by cell. Filled points are solved, hollow ones are not. "
+        "Baseline: the best predictor that learns nothing. Floor: the best possible predictor. A "
+        "cell on the baseline has learnt nothing, however small its loss is.",
+        measured="Mean loss in nats (squared error for adding) on held-out data after training, "
+        "without dropout. All engines of a cell start from the same weights and use the same "
+        "batches, so their lines cover each other.",
         key="filled: solved · hollow: not solved · dashed: baseline · dotted: floor",
         needs="ended ok with a validation loss",
         rows=loss,
@@ -68,9 +69,11 @@ _ALL = (
     Chart(
         name="loss-curves",
         title="Loss over training",
-        shows="The training loss by cell (lines), and the validation loss where it was taken (points).",
-        measured="Loss of every training step; where there are more steps than points, the mean of each stretch. "
-        "Diverged and interrupted trials show what they reached.",
+        shows="The training loss by cell (lines), and the validation loss at each validation "
+        "(points).",
+        measured="Loss of every training step. If there are more steps than points, each point is "
+        "the mean of several neighbouring steps. Diverged and interrupted trials are drawn as far "
+        "as they got.",
         key="line: training · points: validation · dashed: baseline",
         needs="has a loss curve",
         rows=loss_curves,
@@ -79,11 +82,13 @@ _ALL = (
     Chart(
         name="throughput",
         title="Throughput against T",
-        shows="Tokens per second of training by engine, with intervals, and two limits of this machine: the chain of "
-        "products that a recurrence cannot avoid (serial limit), and all products at the rate of large ones.",
-        measured="Median of timed blocks of training steps, compiling and warm-up left out, with its 95 % interval; of "
-        f"several launches their median, with its {KINDS['launches-bootstrap-bca']}, or {KINDS['launches-range']} "
-        f"where they are fewer than {FEWEST}.",
+        shows="Training tokens per second by engine, with intervals, and two limits of this "
+        "machine. Serial limit: the chain of products that a recurrence cannot avoid. The other "
+        "limit: all products at the rate of large products.",
+        measured="Median over timed blocks of training steps, without compiling and warm-up, with "
+        "its 95 % interval. For several launches: the median over launches, with its "
+        f"{KINDS['launches-bootstrap-bca']}, or {KINDS['launches-range']} if there are fewer than "
+        f"{FEWEST}.",
         key="dashed: serial limit · dotted: all products at the rate of large ones",
         needs="ended ok with a throughput",
         rows=throughput,
@@ -92,10 +97,12 @@ _ALL = (
     Chart(
         name="step-time",
         title="Seconds per training step against T",
-        shows="The time of a training step by engine (points), and the line a + b t through it: a is paid whatever "
-        "the length, b for each time step. Both axes are logarithmic: the line bends where a matters.",
-        measured="Median over timed blocks. The fit is by least squares on relative errors over the time steps that "
-        "the network really runs t (copy: T + 2K), from three lengths on; its intervals are in the scaling table.",
+        shows="The time of a training step by engine (points), and the fitted line a + b t. The "
+        "cost a does not depend on the length; b is the cost of one time step. Both axes are "
+        "logarithmic, so the line bends if a matters.",
+        measured="Median over timed blocks. The fit minimises squared relative errors over t, the "
+        "time steps that the network really runs (copy: T + 2K). It needs three lengths or more. "
+        "Its intervals are in the scaling table.",
         key="points: measured · line: a + b t",
         needs="ended ok with a step time",
         rows=step_time,
@@ -104,10 +111,12 @@ _ALL = (
     Chart(
         name="compiling",
         title="Compiling, and when it has paid",
-        shows="What compiling costs by engine, and the training steps after which the engine has overtaken, of "
-        "those with a longer median step, the one with the shortest.",
-        measured="Seconds of compiling apart from the first step and the steady ones. Paid: start-up less the "
-        "rival's, over what a step saves; never where no engine of the same network has a longer median step.",
+        shows="What compiling costs by engine, and the training steps after which it has paid. The "
+        "rival is the next slower engine: of those with a longer median step, the one with the "
+        "shortest.",
+        measured="Seconds of compiling, without the first step and the steady steps. Paid: the "
+        "start-up of the engine less that of the rival, divided by the seconds that each step "
+        "saves. Never: no engine of the same network has a longer median step.",
         key="",
         needs="ended ok with an engine that compiles",
         rows=compiling,
@@ -116,13 +125,15 @@ _ALL = (
     Chart(
         name="gradient-flow",
         title="Gradient flow",
-        shows="How much of the loss at the last scored position reaches each earlier state, by cell, as a fraction "
-        f"of its value at lag 0. Once a line is below {HORIZON}, that position gives hardly any signal to what lies "
-        "further back.",
-        measured="Norm of the total derivative of the loss at the last scored position with respect to the whole state "
-        "(h, and c of an lstm), over all layers: median and quartiles over a batch, before and after training. Theory: "
-        "the spectral radius of the initial recurrent weights (rnn), the memory gate at its initial mean (lstm, gru).",
-        key=f"median and quartiles over a batch · thin: by one state · dashed: {HORIZON}, the horizon · dotted: theory",
+        shows="How much of the loss at the last scored position reaches each earlier state, by "
+        f"cell, as a fraction of its value at lag 0. Below {HORIZON}, that position gives hardly "
+        "any signal to earlier states.",
+        measured="Norm of the total derivative of the loss at the last scored position with "
+        "respect to the whole state (h, and c of an lstm), over all layers: median and quartiles "
+        "over a batch, before and after training. Theory: the spectral radius of the initial "
+        "recurrent weights (rnn), or the memory gate at its initial mean (lstm, gru).",
+        key="median and quartiles over a batch · thin: by one state · "
+        f"dashed: {HORIZON}, the horizon · dotted: theory",
         needs="has a gradient flow",
         rows=gradient_flow,
         draw=draw_gradient_flow,
@@ -130,10 +141,13 @@ _ALL = (
     Chart(
         name="gradient-horizon",
         title="Gradient horizon against T",
-        shows="How many time steps back the gradient reaches after training, by cell; hollow is one that never fell "
-        f"to {HORIZON}, so that its horizon is beyond. Below T/2 it counts as vanishing; ↑ explodes.",
-        measured=f"The lag at which the median gradient flow falls below {HORIZON} of its value at lag 0.",
-        key=f"filled: fell to {HORIZON} · hollow: did not, it is beyond · dashed: T/2, vanishing below it · dotted: T",
+        shows="How many time steps the gradient reaches back after training, by cell. A hollow "
+        f"point never fell to {HORIZON}: its horizon is further back. Below T/2 the gradient "
+        "counts as vanishing. ↑ means that it explodes.",
+        measured=f"The lag at which the median gradient flow falls below {HORIZON} of its value at "
+        "lag 0.",
+        key=f"filled: fell to {HORIZON} · hollow: did not, it is beyond · "
+        "dashed: T/2, vanishing below it · dotted: T",
         needs="ended ok with a gradient horizon",
         rows=horizon,
         draw=draw_horizon,
@@ -141,9 +155,10 @@ _ALL = (
     Chart(
         name="gradient-norm",
         title="Gradient norm over training",
-        shows="The norm of the whole gradient before clipping, by cell, with a band from the smallest to the largest.",
-        measured="Global L2 norm over all parameters at every step; where there are more steps than points, the "
-        "median, smallest and largest of each stretch.",
+        shows="The norm of the whole gradient before clipping, by cell, with a band from the "
+        "smallest to the largest.",
+        measured="L2 norm over all parameters at every step. If there are more steps than points, "
+        "each point is the median of several neighbouring steps, with the smallest and largest.",
         key="median, smallest and largest · dashed: clip_norm",
         needs="has a curve of gradient norms",
         rows=norm,
@@ -152,10 +167,10 @@ _ALL = (
     Chart(
         name="memory",
         title="Peak memory against T",
-        shows="The most memory that training took, by engine. A slope of one keeps every state; checkpointed BPTT "
-        "rises less.",
-        measured="Peak of a fresh process during training less its size after imports; of the device where it has "
-        "memory of its own.",
+        shows="The most memory that training took, by engine. A slope of one means that every "
+        "state is kept; checkpointed BPTT rises more slowly.",
+        measured="Peak of a fresh process during training, less its size after imports. On a "
+        "device with its own memory: the peak of the device.",
         key="",
         needs="ended ok with a known peak memory",
         rows=memory,
@@ -164,12 +179,13 @@ _ALL = (
     Chart(
         name="parity",
         title="Parity error against T",
-        shows="How far loss and gradients are from the reference, by engine (points), and what rounding explains at "
-        "most (ticks). No speed is published of a trial above its tick.",
-        measured="The largest relative difference over loss and all gradient tensors from the NumPy float64 reference, "
-        "at this very cell, size and T. The tolerance is ten times what rounding does to the reference itself.",
+        shows="How far loss and gradients are from the reference, by engine (points), and the most "
+        "that rounding explains (ticks). A trial above its tick has no published speed.",
+        measured="The largest relative difference from the NumPy float64 reference over loss and "
+        "all gradient tensors, at the same cell, size and T. The tolerance is ten times the effect "
+        "of rounding on the reference itself.",
         key="points: error · ticks: tolerance",
-        needs="was held against the reference",
+        needs="was compared with the reference",
         rows=parity,
         draw=draw_parity,
     ),

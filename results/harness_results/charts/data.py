@@ -1,4 +1,4 @@
-"""What a chart draws: tidy rows of JSON values, their lines thinned, with a note that says what was left out."""
+"""What a chart draws: rows of JSON values, thinned to a limit, and a note of what was left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 Row = Mapping[str, Any]
 T = TypeVar("T")
 
-MOST_ROWS = 1500  # of lines and curves in one chart, so that a page stays small; limits, fits and such come on top
+# Rows of lines and curves in one chart, so that a page stays small. Limits, fits and other
+# references come on top.
+MOST_ROWS = 1500
 MOST_PANELS = 12
 MOST_POINTS, FEWEST_POINTS = 100, 12  # of one curve
 
@@ -24,15 +26,14 @@ class Rows:
 
     Attributes:
         values: the rows; each has ``part``, ``task``, ``cell``, ``backend``, ``engine``, ``length``
-            (None where it has none), ``network``, ``series`` (a line's number), ``panel``, its
-            ``order``, and ``level``, 1 for panels to draw first. References, such as a baseline,
-            belong to no engine, or to no cell: None.
-        engines: every engine of the records, drawn or not, so that each looks the same in every
-            chart.
+            (or None), ``network``, ``series`` (the number of its line), ``panel``, ``order`` (of
+            the panel), and ``level``: 1 for the panels to draw first. A reference, such as a
+            baseline, has no engine, and may have no cell: None.
+        engines: every engine of the records, drawn or not. An engine looks the same in every chart.
         cells: every cell, likewise.
-        note: what was left out; None where nothing was.
-        thinned: the part of the note that is about lines and curves, and not about panels.
-        most: so many panels are drawn, of the rows that there are.
+        note: what was left out; None if nothing was.
+        thinned: the part of the note about lines and curves, without that about panels.
+        most: the largest number of panels to draw.
     """
 
     values: tuple[Row, ...] = ()
@@ -55,81 +56,91 @@ class Rows:
 
     @cached_property
     def levels(self) -> int:
-        """How many levels of panels there is room for, at least one."""
-        found = sorted(Counter(self.panels.values()).items())
-        upto = accumulate(count for _, count in found)
-        return max(
-            (level for (level, _), count in zip(found, upto, strict=True) if count <= self.most),
-            default=1,
-        )
+        """The number of levels whose panels all fit, at least one."""
+        panels_by_level = sorted(Counter(self.panels.values()).items())
+        totals = accumulate(count for _, count in panels_by_level)
+        fitting = [
+            level
+            for (level, _), total in zip(panels_by_level, totals, strict=True)
+            if total <= self.most
+        ]
+        return max(fitting, default=1)
 
     @cached_property
     def drawn(self) -> int:
-        """How many panels are drawn."""
+        """The number of panels that are drawn."""
         levels = self.levels
         return min(self.most, sum(level <= levels for level in self.panels.values()))
 
 
-def spread(items: Sequence[T], most: int) -> list[T]:
-    """Return ``items``, or ``most`` of them evenly chosen, the first and the last among them."""
+def evenly_chosen(items: Sequence[T], most: int) -> list[T]:
+    """Return ``items``, or ``most`` of them at even distances, including the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / max(1, most - 1))] for index in range(most)]
 
 
-def in_turns(
+def thin_curves(
     curves: Sequence[T], group: Callable[[T], Hashable]
 ) -> tuple[list[T], int, str | None]:
-    """Return as many curves as there is room for, the points of each, and a note where that is not all.
+    """Return the curves to draw, the number of points for each, and a note if some are left out.
 
-    Every group gets its first curve before any gets its second; where there is no room for that,
-    groups are chosen evenly.
+    Every group gets its first curve before any group gets its second. If not all groups fit, groups
+    are chosen evenly.
     """
     points = min(MOST_POINTS, max(FEWEST_POINTS, MOST_ROWS // max(1, len(curves))))
     most, seen = MOST_ROWS // points, Counter[Hashable]()
-    turns: list[list[int]] = []
-    for place, curve in enumerate(curves):
+    rounds: list[list[int]] = []  # the indices of the first curve of each group, the second, ...
+    for index, curve in enumerate(curves):
         turn = seen[group(curve)]
         seen[group(curve)] += 1
-        turns.extend([] for _ in range(turn + 1 - len(turns)))
-        turns[turn].append(place)
-    kept: list[int] = []
-    for places in turns:
-        kept += spread(places, most - len(kept)) if len(kept) < most else []
-    note = f"{len(kept)} of {len(curves)} curves are drawn" if len(kept) < len(curves) else None
-    return [curves[place] for place in sorted(kept)], points, note
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(index)
+    drawn: list[int] = []
+    for indices in rounds:
+        drawn += evenly_chosen(indices, most - len(drawn)) if len(drawn) < most else []
+    note = f"{len(drawn)} of {len(curves)} curves are drawn" if len(drawn) < len(curves) else None
+    return [curves[index] for index in sorted(drawn)], points, note
 
 
-def whole_lines(lines: Sequence[Sequence[T]], what: str) -> tuple[list[Sequence[T]], str | None]:
-    """Return as many whole lines, evenly chosen, as there is room for; and a note where that is not all.
+def thin_lines(lines: Sequence[Sequence[T]], noun: str) -> tuple[list[Sequence[T]], str | None]:
+    """Return the lines to draw, each whole and evenly chosen, and a note if some are left out.
 
     Args:
-        lines: each one's rows, or what stands for them.
-        what: the name of such lines in the note.
+        lines: the items of each line, one for each row of the chart.
+        noun: what the note calls the lines.
     """
     total = sum(map(len, lines))
     if total <= MOST_ROWS:
         return list(lines), None
     most = max(1, MOST_ROWS * len(lines) // total)
-    while sum(map(len, spread(lines, most))) > MOST_ROWS and most > 1:
+    while sum(map(len, evenly_chosen(lines, most))) > MOST_ROWS and most > 1:
         most = most * 9 // 10
-    return spread(lines, most), f"{most} of {len(lines)} {what} are drawn"
+    return evenly_chosen(lines, most), f"{most} of {len(lines)} {noun} are drawn"
 
 
 def buckets(
-    series: Sequence[float | None], most: int, of: Callable[[Sequence[float]], float]
+    series: Sequence[float | None], most: int, reduce: Callable[[Sequence[float]], float]
 ) -> list[float | None]:
-    """Return at most so many values, each ``of`` a bucket of equally many neighbours; None where none is known."""
-    parts = min(most, len(series))
-    cut = (series[n * len(series) // parts : (n + 1) * len(series) // parts] for n in range(parts))
-    known = (
-        [value for value in part if value is not None and math.isfinite(value)] for part in cut
-    )
-    return [short(of(part)) if part else None for part in known]
+    """Return the series reduced to at most ``most`` values.
+
+    Args:
+        series: one value per step; None for an unknown value.
+        most: the largest number of buckets; each has about equally many neighbours.
+        reduce: makes one value of the finite values of a bucket. A bucket without any gives None.
+    """
+    count = min(most, len(series))
+    reduced: list[float | None] = []
+    for n in range(count):
+        bucket = series[n * len(series) // count : (n + 1) * len(series) // count]
+        values = [value for value in bucket if value is not None and math.isfinite(value)]
+        reduced.append(short(reduce(values)) if values else None)
+    return reduced
 
 
 def short(value: float) -> float:
-    """Return a point of a curve with six digits, which is more than a picture shows."""
+    """Return a value rounded to six digits, more than a picture shows."""
     return float(f"{value:.6g}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
@@ -14,23 +15,22 @@ from harness_results.charts.learning import STEP
 from harness_results.charts.marks import (
     Looks,
     against_length,
-    length,
+    length_axis,
     logarithmic,
     panels,
     part,
     reference,
     rule_across,
-    told,
+    tooltips,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import (
     Labelled,
-    figure,
-    kept_curves,
-    kept_lines,
-    known,
+    drawn_curves,
+    drawn_lines,
+    ended,
     labelled,
-    nobody,
+    reference_row,
 )
 from harness_results.study.curves import points, series
 from harness_results.study.findings import VANISHING_FRACTION, is_censored, is_exploding
@@ -39,28 +39,24 @@ BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
 
 
 def horizon(records: Sequence[Record]) -> Rows:
-    """Return the gradient horizon of every trial that ended well, and the length itself and its half."""
-    ended = (
-        one for one in labelled(records) if one.record.status == "ok"
-    )  # of others it is that of the start
-    kept, note = kept_lines(one for one in ended if figure(one.record, "gradient_horizon"))
-    return rows_of(records, [*map(_horizon, kept), *_bounds(kept)], note)
+    """Return the gradient horizon of every trial that ended ok, and the lines T and T/2.
+
+    A trial that did not end ok has the horizon of the start only.
+    """
+    entries, note = drawn_lines(
+        entry for entry in ended(records) if entry.figure("gradient_horizon")
+    )
+    return rows_of(records, [*map(_horizon, entries), *_bounds(entries)], note)
 
 
 def draw_horizon(rows: Rows) -> alt.FacetChart:
-    """Return lines by cell, their points hollow where the gradient never fell so far."""
-    look, x, y = (
-        Looks(rows, "cell", "shape"),
-        length(rows),
-        logarithmic("horizon, time steps", form=".4~g"),
-    )
-    tips = told(("y", "horizon"), ("decay", "factor per step"))
+    """Return lines by cell, their points hollow if the gradient never fell to the horizon."""
+    look, x = Looks(rows, "cell", "shape"), length_axis(rows)
+    y = logarithmic("horizon, time steps", form=".4~g")
+    tips = tooltips(("y", "horizon"), ("decay", "factor per step"))
     tips += [alt.Tooltip("mark:N", title="beyond"), alt.Tooltip("exploding:N", title="exploding")]
-    arrows = (
-        part("measured")
-        .transform_filter("datum.exploding !== null")
-        .mark_text(dy=-12, fontWeight="bold")
-    )
+    exploding = part("measured").transform_filter("datum.exploding !== null")
+    arrows = exploding.mark_text(dy=-12, fontWeight="bold")
     layers = [
         *reference("whole", x, y),
         *reference("half", x, y),
@@ -71,19 +67,19 @@ def draw_horizon(rows: Rows) -> alt.FacetChart:
 
 
 def norm(records: Sequence[Record]) -> Rows:
-    """Return the gradient norm over the steps: of each stretch the median, the smallest and the largest."""
-    kept, most, note = kept_curves(
-        one for one in labelled(records) if points(one.record.curves.get("gradient_norm"))
+    """Return the gradient norm over the steps: median, smallest and largest of each bucket."""
+    entries, most, note = drawn_curves(
+        entry for entry in labelled(records) if points(entry.record.curves.get("gradient_norm"))
     )
-    rows = [row for one in kept for row in _norms(one, most)]
-    return rows_of(records, [*rows, *_clips(kept)], note)
+    rows = [row for entry in entries for row in _norms(entry, most)]
+    return rows_of(records, [*rows, *_clips(entries)], note)
 
 
 def draw_norm(rows: Rows) -> alt.FacetChart:
-    """Return lines by cell, a band from the smallest to the largest, and the norm from which on it is clipped."""
+    """Return lines by cell, a band from smallest to largest, and the norm that is clipped."""
     look = Looks(rows, "cell", "dash")
     y, low = (logarithmic("gradient norm", form=".4~g", field=field) for field in ("y", "low"))
-    tips = told(("step", "step"), ("y", "median"), ("low", "smallest"), ("high", "largest"))
+    tips = tooltips(("step", "step"), ("y", "median"), ("low", "smallest"), ("high", "largest"))
     band = part("norm").mark_area(opacity=0.15)
     layers = [
         rule_across("clip", y),
@@ -93,45 +89,46 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y, free=("x", "y"))
 
 
-def _horizon(one: Labelled) -> dict[str, Any]:
-    reach, decay = known(one.record, "gradient_horizon"), known(one.record, "gradient_decay")
-    row = {**one.common, "part": "measured", "panel": Panel(one.by_task)}
-    marks = {
-        "mark": ">" if is_censored(one.record) else None,
-        "exploding": "↑" if is_exploding(one.record) else None,
+def _horizon(entry: Labelled) -> dict[str, Any]:
+    return {
+        **entry.common,
+        "part": "measured",
+        "panel": Panel(entry.by_task),
+        "y": entry.figure("gradient_horizon"),
+        "decay": entry.figure("gradient_decay"),
+        "mark": ">" if is_censored(entry.record) else None,
+        "exploding": "↑" if is_exploding(entry.record) else None,
     }
-    return row | {"y": reach, "decay": decay, **marks}
 
 
-def _bounds(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
-    """Yield, in each panel, the length and the part of it below which a gradient counts as vanishing."""
-    groups: dict[Group, dict[int, Labelled]] = {}
-    for one in found:
-        groups.setdefault(one.by_task, {})[one.record.trial.length] = one
+def _bounds(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
+    """Yield, for each panel, T and the fraction of it below which a gradient is vanishing."""
+    groups: dict[Group, dict[int, Labelled]] = defaultdict(dict)
+    for entry in entries:
+        groups[entry.by_task][entry.record.trial.length] = entry
     for group, lengths in groups.items():
         for name, (fraction, words) in BOUNDS.items():
-            for n, one in sorted(lengths.items()):
-                row = nobody(one, name, Panel(group), "cell") | {"network": words}
+            for n, entry in sorted(lengths.items()):
+                row = reference_row(entry, name, Panel(group), "cell") | {"network": words}
                 yield row | {"y": fraction * n, "alone": len(lengths) == 1}
 
 
-def _norms(one: Labelled, most: int) -> Iterator[dict[str, Any]]:
-    values = series(one.record.curves.get("gradient_norm"))
-    stretches = (buckets(values, most, of) for of in (median, min, max))
-    panel = Panel(one.by_task, one.record.trial.length)
-    for step, middle, low, high in zip(ends(len(values), most), *stretches, strict=True):
+def _norms(entry: Labelled, most: int) -> Iterator[dict[str, Any]]:
+    values = series(entry.record.curves.get("gradient_norm"))
+    curves = [buckets(values, most, reduce) for reduce in (median, min, max)]
+    for step, middle, low, high in zip(ends(len(values), most), *curves, strict=True):
         if middle is not None and middle > 0:
-            row = {**one.common, "part": "norm", "panel": panel, "step": step, "y": middle}
-            yield row | {"low": low if low and low > 0 else None, "high": high}
+            smallest = low if low is not None and low > 0 else None
+            row = {**entry.common, "part": "norm", "panel": entry.panel_of_length}
+            yield row | {"step": step, "y": middle, "low": smallest, "high": high}
 
 
-def _clips(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
-    """Yield the norm from which on gradients are clipped, where all of a panel share it."""
-    members: dict[Panel, list[Labelled]] = {}
-    for one in found:
-        members.setdefault(Panel(one.by_task, one.record.trial.length), []).append(one)
-    for panel, several in members.items():
-        clips = {one.record.trial.clip_norm for one in several}
+def _clips(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
+    """Yield the norm above which gradients are clipped, if all records of a panel share it."""
+    members: dict[Panel, list[Labelled]] = defaultdict(list)
+    for entry in entries:
+        members[entry.panel_of_length].append(entry)
+    for panel, group in members.items():
+        clips = {entry.record.trial.clip_norm for entry in group}
         if len(clips) == 1 and None not in clips:
-            clip = clips.pop()
-            yield nobody(several[0], "clip", panel, "cell") | {"y": clip}
+            yield reference_row(group[0], "clip", panel, "cell") | {"y": clips.pop()}

@@ -1,4 +1,4 @@
-"""The pieces that the charts are drawn of: axes, colours by engine or cell, panels, tooltips."""
+"""The pieces of every chart: axes, colours by engine or cell, tooltips, references and panels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness_results.charts.data import Rows
 from harness_results.charts.theme import NEUTRAL, Look, looks
 
 MOST_TICKS = 8
-DASHED, DOTTED = (5, 4), (1, 3)
+DASHED, DOTTED = [5, 4], [1, 3]
 REFERENCES = {
     "serial": DASHED,
     "peak": DOTTED,
@@ -25,18 +25,15 @@ SIZES = {
     1: (560, 300),
     2: (320, 210),
     3: (200, 165),
-}  # width and height of a panel by panels side by side
+}  # (width, height) of a panel by panels in a row
+LOW = 150  # height of a panel if there are more than two rows of them
 LINES = "split(datum.label, '\\n')"  # of a heading
-LOW = 150  # height of a panel that is one of many
 LEGEND_COLUMNS = {"engine": 4, "cell": 6}
-EXTENT = 46  # pixels for the ticks and labels of a vertical axis: titles and panels stand in line
-ROW, LINE, COLUMN = (
-    58,
-    14,
-    76,
-)  # pixels from panel to panel: its axis and title; a line of a heading; side by side
-FREE = 1.1  # factor by which an axis goes beyond its values, so that a few per cent look like a few per cent
-WORDS = 0.2  # share of an axis that words have for themselves
+EXTENT = 46  # pixels for the ticks and labels of every vertical axis, so that panels align
+# Pixels between panels: below one (its axis and title), per line of a heading, side by side.
+ROW, LINE, COLUMN = 58, 14, 76
+FREE = 1.1  # factor by which an axis exceeds its values, so that a few per cent look like a few
+WORDS = 0.2  # share of an axis that is reserved for words
 
 
 def part(name: str) -> alt.Chart:
@@ -46,13 +43,12 @@ def part(name: str) -> alt.Chart:
 
 @dataclass(frozen=True)
 class Looks:
-    """How engines or cells are told apart in one chart: by colour, and dash or shape, with one legend.
+    """The encodings that distinguish engines or cells: colour, and dash or shape, with one legend.
 
     Attributes:
-        rows: of the chart.
+        rows: the rows of the chart.
         field: ``engine`` or ``cell``.
-        symbol: what the legend shows beside the colour: ``shape`` where there are points, else
-            ``dash``.
+        symbol: what the legend shows: ``shape`` if the chart has points, else ``dash``.
     """
 
     rows: Rows
@@ -61,32 +57,23 @@ class Looks:
 
     @property
     def colour(self) -> dict[str, Any]:
-        """The encoding colour."""
-        return {
-            "color": alt.Color(
-                f"{self.field}:N", **self._scaled([one.colour for one in self._looks])
-            )
-        }
+        """The encoding of colour."""
+        scaled = self._scaled([look.colour for look in self._looks])
+        return {"color": alt.Color(f"{self.field}:N", **scaled)}
 
     @property
     def line(self) -> dict[str, Any]:
         """The encodings of a line: colour and dash."""
-        scaled = self._scaled([one.dash for one in self._looks])
-        return {
-            **self.colour,
-            "detail": "series:N",
-            "strokeDash": alt.StrokeDash(f"{self.field}:N", **scaled),
-        }
+        dash = alt.StrokeDash(
+            f"{self.field}:N", **self._scaled([look.dash for look in self._looks])
+        )
+        return {**self.colour, "detail": "series:N", "strokeDash": dash}
 
     @property
     def point(self) -> dict[str, Any]:
         """The encodings of a point: colour and shape."""
-        return {
-            **self.colour,
-            "shape": alt.Shape(
-                f"{self.field}:N", **self._scaled([one.shape for one in self._looks])
-            ),
-        }
+        shape = alt.Shape(f"{self.field}:N", **self._scaled([look.shape for look in self._looks]))
+        return {**self.colour, "shape": shape}
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -103,40 +90,40 @@ class Looks:
     def _legend(self) -> alt.Legend:
         drawn = {row[self.field] for row in self.rows}
         names = [name for name in self._names if name in drawn]
-        form: dict[str, Any] = (
-            {"symbolType": "stroke", "symbolSize": 400}
-            if self.symbol == "dash"
-            else {"symbolStrokeWidth": 0, "symbolSize": 110}
-        )
-        return alt.Legend(values=names, columns=LEGEND_COLUMNS[self.field], symbolOpacity=1, **form)
+        symbols: dict[str, Any] = {"symbolStrokeWidth": 0, "symbolSize": 110}
+        if self.symbol == "dash":
+            symbols = {"symbolType": "stroke", "symbolSize": 400}
+        columns = LEGEND_COLUMNS[self.field]
+        return alt.Legend(values=names, columns=columns, symbolOpacity=1, **symbols)
 
 
-def length(rows: Rows, field: str = "length") -> alt.X:
-    """Return the axis of the lengths: T, logarithmic, a tick at each length where there are not too many."""
-    found = sorted({int(row["length"]) for row in rows if row["length"] is not None})
-    every = -(-len(found) // MOST_TICKS)
-    axis = alt.Axis(values=found[::every], format="d", grid=False)
-    return alt.X(f"{field}:Q", title="T, length of the sequence", axis=axis,
-                 scale=alt.Scale(type="log", base=2, nice=False, padding=14))  # fmt: skip
+def length_axis(rows: Rows, field: str = "length") -> alt.X:
+    """Return the logarithmic axis of T, with a tick at each length, or at some of many."""
+    lengths = sorted({int(row["length"]) for row in rows if row["length"] is not None})
+    every = -(-len(lengths) // MOST_TICKS)
+    axis = alt.Axis(values=lengths[::every], format="d", grid=False)
+    scale = alt.Scale(type="log", base=2, nice=False, padding=14)
+    return alt.X(f"{field}:Q", title="T, length of the sequence", axis=axis, scale=scale)
 
 
 def logarithmic(title: str, *, form: str = ".3~s", field: str = "y") -> alt.Y:
-    """Return a logarithmic axis; grid lines only where there is a number."""
+    """Return a logarithmic axis, with grid lines at its labelled ticks only."""
     lines = alt.condition("datum.label === ''", alt.value(0), alt.value(1))
     axis = alt.Axis(format=form, tickCount=5, gridOpacity=lines, minExtent=EXTENT, maxExtent=EXTENT)
-    return alt.Y(
-        f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=8), axis=axis
-    )
+    scale = alt.Scale(type="log", nice=False, padding=8)
+    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 
-def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
-    """Return a tooltip: the network and its engine, then the fields (name, title, format)."""
-    named = [alt.Tooltip("network:N", title="network"), alt.Tooltip("engine:N", title="engine")]
-    named.append(alt.Tooltip("length:Q", title="T"))
-    return named + [
-        alt.Tooltip(f"{name}:Q", title=title, format=form[0] if form else ".4~g")
-        for name, title, *form in fields
+def tooltips(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
+    """Return the tooltip of a mark: network, engine, T, and the fields (name, title, format)."""
+    tips = [
+        alt.Tooltip("network:N", title="network"),
+        alt.Tooltip("engine:N", title="engine"),
+        alt.Tooltip("length:Q", title="T"),
     ]
+    for name, title, *form in fields:
+        tips.append(alt.Tooltip(f"{name}:Q", title=title, format=form[0] if form else ".4~g"))
+    return tips
 
 
 def against_length(
@@ -145,28 +132,28 @@ def against_length(
     """Return the layers of what was measured at each length: lines and points.
 
     Args:
-        rows: of the chart.
+        rows: the rows of the chart.
         look: of engines or cells.
         y: the vertical axis.
         tips: the tooltips of the points.
-        filled: an expression that holds of the points to fill; the others are hollow. None: all are
-            filled.
+        filled: an expression that is true for the points to fill; the others are hollow. None fills
+            all of them.
     """
-    x, measured = length(rows), part("measured")
-    whole = measured.transform_filter(filled) if filled else measured
-    points = [whole.mark_point(filled=True, size=55, opacity=1)]
+    x, measured = length_axis(rows), part("measured")
+    solid = measured.transform_filter(filled) if filled else measured
+    points = [solid.mark_point(filled=True, size=55, opacity=1)]
     if filled:
-        points.append(
-            measured.transform_filter(f"!({filled})").mark_point(
-                size=45, opacity=1, strokeWidth=1.5
-            )
-        )
+        hollow = measured.transform_filter(f"!({filled})")
+        points.append(hollow.mark_point(size=45, opacity=1, strokeWidth=1.5))
     line = measured.mark_line().encode(x=x, y=y, **look.line)
-    return [line, *(some.encode(x=x, y=y, tooltip=tips, **look.point) for some in points)]
+    return [line, *(marks.encode(x=x, y=y, tooltip=tips, **look.point) for marks in points)]
 
 
-def room(rows: Rows, y: alt.Y) -> alt.Chart:
-    """Return an unseen layer that widens the vertical axis of each panel: for words, and for values that are close."""
+def margins(rows: Rows, y: alt.Y) -> alt.Chart:
+    """Return an invisible layer that widens the vertical axis of each panel.
+
+    This makes room for words, and keeps a small difference small.
+    """
     parts = {str(row["part"]) for row in rows}
     span = "pow(datum.most / datum.least, {})"
     below = span.format(WORDS if parts & {"words", "theory", "bottom"} else 0)
@@ -176,37 +163,34 @@ def room(rows: Rows, y: alt.Y) -> alt.Chart:
         first=f"datum.least / {FREE} / {below}", last=f"datum.most * {FREE} * {above}"
     ).transform_filter("datum.least > 0")
     first = alt.Y("first:Q", **{name: y[name] for name in ("title", "scale", "axis")})
-    drawn: alt.Chart = ends.mark_rule(opacity=0, aria=False).encode(y=first, y2="last:Q")
-    return drawn
+    layer: alt.Chart = ends.mark_rule(opacity=0, aria=False).encode(y=first, y2="last:Q")
+    return layer
 
 
 def reference(name: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Return the layers of a line that many networks share; it goes across the panel where it is one point."""
-    style: dict[str, Any] = {
-        "color": NEUTRAL,
-        "strokeDash": list(REFERENCES[name]),
-        "strokeWidth": 1.5,
-    }
+    """Return the layers of a line that networks share; a single point becomes a line across."""
+    style: dict[str, Any] = {"color": NEUTRAL, "strokeDash": REFERENCES[name], "strokeWidth": 1.5}
     alone = part(name).transform_filter("datum.alone").mark_rule(**style)
     return [part(name).mark_line(**style).encode(x=x, y=y, detail="series:N"), alone.encode(y=y)]
 
 
 def corner(words: alt.Chart) -> alt.Chart:
-    """Return the labels of some rows in the lower left of a panel."""
+    """Return the labels of some rows in the lower left corner of a panel."""
     text = words.mark_text(color=NEUTRAL, align="left", baseline="bottom", dx=5, dy=-11)
-    drawn: alt.Chart = text.encode(x=alt.value(0), y=alt.value("height"), text="label:N")
-    return drawn
+    layer: alt.Chart = text.encode(x=alt.value(0), y=alt.value("height"), text="label:N")
+    return layer
 
 
 def edge(
     name: Literal["top", "bottom"], x: alt.X, look: Looks, tips: Sequence[alt.Tooltip]
 ) -> list[alt.Chart]:
-    """Return what a logarithmic axis has no place for, with its words: ``top`` beyond it, ``bottom`` below it."""
-    y = alt.value("height") if name == "bottom" else alt.value(0)
+    """Return the layers of values that a logarithmic axis cannot show, with a label.
+
+    Those beyond the axis are at its ``top``, those below it at its ``bottom``.
+    """
+    y, dy = (alt.value("height"), -7) if name == "bottom" else (alt.value(0), 7)
     points = part(name).mark_point(filled=True, size=55, opacity=1)
-    words = part(name).mark_text(
-        color=NEUTRAL, align="center", baseline=name, dy=-7 if name == "bottom" else 7
-    )
+    words = part(name).mark_text(color=NEUTRAL, align="center", baseline=name, dy=dy)
     return [
         points.encode(x=x, y=y, tooltip=tips, **look.point),
         words.encode(x=x, y=y, text="label:N"),
@@ -215,8 +199,8 @@ def edge(
 
 def rule_across(name: str, y: alt.Y) -> alt.Chart:
     """Return a dashed line across the panel."""
-    drawn: alt.Chart = part(name).mark_rule(color=NEUTRAL, strokeDash=list(DASHED)).encode(y=y)
-    return drawn
+    layer: alt.Chart = part(name).mark_rule(color=NEUTRAL, strokeDash=DASHED).encode(y=y)
+    return layer
 
 
 def panels(
@@ -231,41 +215,38 @@ def panels(
 
     Args:
         layers: of one panel.
-        rows: the one dataset.
+        rows: the only dataset.
         y: the vertical axis.
-        columns: panels side by side; None: as it suits their number.
-        free: the axes that each panel has for itself.
+        columns: panels in a row; None chooses by their number.
+        free: the axes whose range each panel has for itself.
     """
     count = rows.drawn
     side = min(count, columns or (3 if count == 3 or count > 4 else 2))  # noqa: PLR2004
     width, height = SIZES[side]
     height = min(height, LOW) if count > 2 * side else height
-    drawn = alt.layer(
-        room(rows, y), *layers, data=alt.InlineData(values=list(rows.values), name="rows")
+    data = alt.InlineData(values=list(rows.values), name="rows")
+    panel = alt.layer(margins(rows, y), *layers, data=data).properties(width=width, height=height)
+    header = alt.Header(title=None, labelAnchor="start", labelExpr=LINES)
+    facet = alt.Facet("panel:N", header=header, sort=alt.EncodingSortField("order", op="min"))
+    faceted = panel.facet(facet=facet, columns=side).properties(
+        transform=[*_first("level", rows.levels), *_first("order", rows.most)],
+        bounds="flush",
+        spacing={"row": ROW + LINE * heading_lines(rows), "column": COLUMN},
     )
-    order = alt.EncodingSortField("order", op="min")
-    by_panel = alt.Facet(
-        "panel:N", header=alt.Header(title=None, labelAnchor="start", labelExpr=LINES), sort=order
+    scales: dict[str, Any] = dict.fromkeys(free, "independent")
+    resolved: alt.FacetChart = faceted.resolve_axis(x="independent", y="independent").resolve_scale(
+        **scales
     )
-    chosen = [*_first("level", rows.levels), *_first("order", rows.most)]
-    drawn = drawn.properties(width=width, height=height)
-    faceted: alt.FacetChart = drawn.facet(facet=by_panel, columns=side).properties(transform=chosen)
-    apart = {"row": ROW + LINE * heading_lines(rows), "column": COLUMN}
-    faceted = faceted.properties(bounds="flush", spacing=apart).resolve_axis(
-        x="independent", y="independent"
-    )
-    own: dict[str, Any] = dict.fromkeys(free, "independent")
-    resolved: alt.FacetChart = faceted.resolve_scale(**own)
     return resolved
 
 
 def heading_lines(rows: Rows) -> int:
-    """Return how many lines the longest heading of a panel has."""
+    """Return the number of lines of the longest heading of a panel."""
     return max((name.count("\n") + 1 for name in rows.panels), default=1)
 
 
 def _first(field: str, most: int) -> list[Any]:
-    """Return the transforms that keep the rows with the first values of a field, of those that there are."""
+    """Return the transforms that keep the rows with the ``most`` first values of a field."""
     rank = {"op": "dense_rank", "field": field, "as": f"{field}_rank"}
     window = alt.WindowTransform(window=[rank], sort=[{"field": field}])
     return [window, alt.FilterTransform(f"datum.{field}_rank <= {most}")]

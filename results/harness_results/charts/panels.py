@@ -1,4 +1,4 @@
-"""Panels: which small picture of a chart a row belongs to, the order of the pictures, and which go first."""
+"""Panels: which small picture of a chart a row belongs to, and in which order they are drawn."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Panel:
     """One small picture.
 
     Attributes:
-        group: what it shares with those of other lengths: task and cell, and the settings in words.
-        length: its length, where each has a panel of its own; 0 elsewhere.
-        aspect: what of the group it shows, where that takes several.
+        group: what the panels of all lengths share: task and cell, and the settings in words.
+        length: T, if each length has its own panel; else 0.
+        aspect: what it shows of its group, if the group needs several panels.
     """
 
     group: Group
@@ -27,8 +27,8 @@ class Panel:
     aspect: str = ""
 
     @property
-    def words(self) -> str:
-        """Return its heading: a second line where there are settings."""
+    def heading(self) -> str:
+        """The heading; settings, if there are any, are on a second line."""
         names, settings = self.group
         length = f"T={self.length}" if self.length else ""
         first = " · ".join(filter(None, (*names, length, self.aspect)))
@@ -44,48 +44,43 @@ def rows_of(
     """Return the rows of a chart.
 
     Args:
-        records: all of them, for the names of engines and cells.
+        records: all records, for the names of engines and cells.
         values: rows whose ``panel`` is a ``Panel``.
         note: what was left out.
-        most: panels to draw.
+        most: the largest number of panels to draw.
     """
-    known = list(values)
-    places = _places(list(dict.fromkeys(row["panel"] for row in known)))
-    found = Rows(
-        values=tuple({**row, **places[row["panel"]]} for row in known),
+    values = list(values)
+    columns = _panel_columns(list(dict.fromkeys(row["panel"] for row in values)))
+    rows = Rows(
+        values=tuple({**row, **columns[row["panel"]]} for row in values),
         engines=tuple(sorted({record.trial.engine for record in records})),
         cells=tuple(sorted({record.trial.cell for record in records})),
         thinned=note,
         most=most,
     )
-    cut = (
-        [f"{found.drawn} of {len(found.panels)} panels are drawn"]
-        if found.drawn < len(found.panels)
-        else []
-    )
-    return replace(found, note="; ".join([*filter(None, [note]), *cut]) or None)
+    notes = [note] if note else []
+    if rows.drawn < len(rows.panels):
+        notes.append(f"{rows.drawn} of {len(rows.panels)} panels are drawn")
+    return replace(rows, note="; ".join(notes) or None)
 
 
-def _places(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:
-    """Return each panel's heading, order (groups and aspects as they appear, lengths ascending) and level."""
-    aspects = {
-        aspect: place
-        for place, aspect in enumerate(dict.fromkeys(panel.aspect for panel in panels))
-    }
+def _panel_columns(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:
+    """Return each panel's heading, order and level.
+
+    Groups and aspects are ordered as they appear, lengths ascend. The longest length of a group has
+    level 1, the next one 2.
+    """
+    aspects = list(dict.fromkeys(panel.aspect for panel in panels))
     lengths: dict[Group, set[int]] = {}
     for panel in panels:
         lengths.setdefault(panel.group, set()).add(panel.length)
-    groups = {group: place for place, group in enumerate(lengths)}
-    ordered = sorted(panels, key=lambda one: (groups[one.group], one.length, aspects[one.aspect]))
-    levels = {
-        (group, n): level for group, some in lengths.items() for n, level in _levels(some).items()
-    }
-    return {
-        panel: {"panel": panel.words, "order": order, "level": levels[panel.group, panel.length]}
-        for order, panel in enumerate(ordered)
-    }
-
-
-def _levels(lengths: Iterable[int]) -> dict[int, int]:
-    """Return 1 for the longest length of a group, 2 for the next."""
-    return {length: 1 + place for place, length in enumerate(sorted(lengths, reverse=True))}
+    groups = {group: index for index, group in enumerate(lengths)}
+    ordered = sorted(
+        panels,
+        key=lambda panel: (groups[panel.group], panel.length, aspects.index(panel.aspect)),
+    )
+    columns: dict[Panel, dict[str, Any]] = {}
+    for order, panel in enumerate(ordered):
+        level = 1 + sum(length > panel.length for length in lengths[panel.group])
+        columns[panel] = {"panel": panel.heading, "order": order, "level": level}
+    return columns

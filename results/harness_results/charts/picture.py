@@ -1,4 +1,4 @@
-"""A chart as PNG or SVG, by vl-convert: no browser, no connection."""
+"""A chart as PNG or SVG, by vl-convert: no browser and no connection."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def picture(chart: Any, form: Format, scale: float = SCALE) -> bytes:
     from altair import SCHEMA_VERSION
 
     version = ".".join(SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    asked: dict[str, Any] = {"vl_version": version, "allowed_base_urls": []}
+    options: dict[str, Any] = {"vl_version": version, "allowed_base_urls": []}
     specification = chart.to_dict()
     if form == "svg":
-        return vl_convert.vegalite_to_svg(specification, **asked).encode()
-    return _packed(vl_convert.vegalite_to_png(specification, scale=scale, **asked))
+        return vl_convert.vegalite_to_svg(specification, **options).encode()
+    return _compressed(vl_convert.vegalite_to_png(specification, scale=scale, **options))
 
 
-def _packed(png: bytes) -> bytes:
-    """Return the same picture with its pixels packed as tightly as deflate can: less than half of vl-convert's size."""
+def _compressed(png: bytes) -> bytes:
+    """Return the same picture at deflate's highest level: less than half of vl-convert's size."""
     head, *chunks = _chunks(png)
     pixels = zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
     rest = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
@@ -47,17 +47,13 @@ def _packed(png: bytes) -> bytes:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = len(SIGNATURE)
-    while place < len(png):
-        size, kind = struct.unpack_from(">I4s", png, place)
-        yield kind, png[place + 8 : place + 8 + size]
-        place += 12 + size
+    offset = len(SIGNATURE)
+    while offset < len(png):
+        size, kind = struct.unpack_from(">I4s", png, offset)
+        yield kind, png[offset + 8 : offset + 8 + size]
+        offset += 12 + size
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -15,23 +16,15 @@ from harness_results.charts.marks import (
     Looks,
     against_length,
     edge,
-    length,
+    length_axis,
     logarithmic,
     panels,
     part,
     reference,
-    told,
+    tooltips,
 )
 from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import (
-    Labelled,
-    figure,
-    kept_lines,
-    known,
-    labelled,
-    measured,
-    nobody,
-)
+from harness_results.charts.series import Labelled, drawn_lines, ended, measured, reference_row
 from harness_results.study.break_even import break_even
 from harness_results.study.scaling import Scaling, scaling, time_steps
 from harness_results.study.tables.pivot import by_task
@@ -42,163 +35,145 @@ LIMITS = {
     "peak": ("fraction_of_peak", "all at the rate of large products"),
 }
 BETWEEN = 4  # points of a fitted line from one length to the next
-COSTS = ("compiling, seconds", "paid after so many steps")
+COSTS = ("compiling, seconds", "steps until it has paid")
 
 
 def throughput(records: Sequence[Record]) -> Rows:
-    """Return the throughput of every trial that ended well, and the limits of its network and length."""
-    kept, note = kept_lines(
-        one for one in _ended(records) if figure(one.record, "tokens_per_second")
+    """Return the throughput of every trial that ended ok, and the limits of its network."""
+    entries, note = drawn_lines(
+        entry for entry in ended(records) if entry.figure("tokens_per_second")
     )
-    return rows_of(records, [*map(_throughput, kept), *_limits(kept)], note)
+    return rows_of(records, [*map(_throughput, entries), *_limits(entries)], note)
 
 
 def draw_throughput(rows: Rows) -> alt.FacetChart:
     """Return lines by engine with their intervals, and the two limits."""
-    look, x = Looks(rows, "engine", "shape"), length(rows)
+    look, x = Looks(rows, "engine", "shape"), length_axis(rows)
     y, low = (logarithmic("tokens per second", field=field) for field in ("y", "low"))
-    tips = told(("y", "tokens/s"), ("low", "from"), ("high", "to"))
+    tips = tooltips(("y", "tokens/s"), ("low", "from"), ("high", "to"))
+    intervals = part("measured").mark_rule(strokeWidth=1.5)
     layers = [
         *reference("serial", x, y),
         *reference("peak", x, y),
-        part("measured").mark_rule(strokeWidth=1.5).encode(x=x, y=low, y2="high:Q", **look.colour),
+        intervals.encode(x=x, y=low, y2="high:Q", **look.colour),
         *against_length(rows, look, y, tips),
     ]
     return panels(layers, rows, y=y)
 
 
 def step_time(records: Sequence[Record]) -> Rows:
-    """Return the median seconds of a step of every trial that ended well, and the fits of the scaling table."""
-    kept, note = kept_lines(
-        one for one in _ended(records) if figure(one.record, "step_seconds_median")
+    """Return the median seconds of a step of every trial that ended ok, and the fits."""
+    entries, note = drawn_lines(
+        entry for entry in ended(records) if entry.figure("step_seconds_median")
     )
-    by_record = {id(one.record): one for one in kept}
-    fits = [
-        one for task in by_task(records) for one in scaling(task) if id(one.records[0]) in by_record
-    ]
-    lines = (row for one in fits for row in _fit(by_record[id(one.records[0])], one))
-    return rows_of(records, [*(measured(one, "step_seconds_median") for one in kept), *lines], note)
+    rows = [measured(entry, "step_seconds_median") for entry in entries]
+    by_record = {id(entry.record): entry for entry in entries}
+    for task in by_task(records):
+        for fit in scaling(task):
+            entry = by_record.get(id(fit.records[0]))
+            rows += _fit(entry, fit) if entry else []
+    return rows_of(records, rows, note)
 
 
 def draw_step_time(rows: Rows) -> alt.FacetChart:
     """Return points by engine, and the line a + b t through them."""
-    look, x, y = (
-        Looks(rows, "engine", "shape"),
-        length(rows),
-        logarithmic("seconds per step", form=".4~g"),
-    )
-    tips = told(("y", "seconds per step"))
-    fits = told(("a", "a, seconds per step"), ("b", "b, seconds per time step"))
+    look, x = Looks(rows, "engine", "shape"), length_axis(rows)
+    y = logarithmic("seconds per step", form=".4~g")
+    tips = tooltips(("y", "seconds per step"))
+    fit_tips = tooltips(("a", "a, seconds per step"), ("b", "b, seconds per time step"))
+    line = part("fit").mark_line()
+    points = part("measured").mark_point(filled=True, size=55, opacity=1)
     layers = [
-        part("fit").mark_line().encode(x=length(rows, "at"), y=y, tooltip=fits, **look.line),
-        part("measured")
-        .mark_point(filled=True, size=55, opacity=1)
-        .encode(x=x, y=y, tooltip=tips, **look.point),
+        line.encode(x=length_axis(rows, "at"), y=y, tooltip=fit_tips, **look.line),
+        points.encode(x=x, y=y, tooltip=tips, **look.point),
     ]
     return panels(layers, rows, y=y)
 
 
 def compiling(records: Sequence[Record]) -> Rows:
-    """Return the seconds of compiling of every engine that compiles, and the steps after which they are paid for."""
-    ended = list(_ended(records))
-    kept, note = kept_lines(one for one in ended if figure(one.record, "compile_seconds"))
-    rivals: dict[tuple[str, str, int], list[Record]] = {}
-    for one in ended:
-        rivals.setdefault(_place(one), []).append(one.record)
-    paid = (row for one in kept for row in _paid(one, rivals[_place(one)]))
-    costs = (measured(one, "compile_seconds", COSTS[0]) for one in kept)
+    """Return the seconds of compiling of every engine that compiles, and when it has paid."""
+    candidates = ended(records)
+    entries, note = drawn_lines(entry for entry in candidates if entry.figure("compile_seconds"))
+    rivals: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for entry in candidates:
+        rivals[_network_at_length(entry)].append(entry.record)
+    costs = [measured(entry, "compile_seconds", COSTS[0]) for entry in entries]
+    paid = [row for entry in entries for row in _paid(entry, rivals[_network_at_length(entry)])]
     return rows_of(records, [*costs, *paid], note)
 
 
 def draw_compiling(rows: Rows) -> alt.FacetChart:
-    """Return lines by engine: what compiling costs, and beside it when it has paid."""
-    look, y = Looks(rows, "engine", "shape"), logarithmic("", form=",.4~r")
-    tips = told(("y", "seconds or steps"))
-    against = [*tips, alt.Tooltip("against:N", title="against")]
-    edges = [
-        *edge("top", length(rows), look, against),
-        *edge("bottom", length(rows), look, against),
-    ]
-    return panels([*against_length(rows, look, y, against), *edges], rows, y=y, columns=2)
+    """Return lines by engine: what compiling costs (left), and when it has paid (right)."""
+    look, x = Looks(rows, "engine", "shape"), length_axis(rows)
+    y = logarithmic("", form=",.4~r")
+    tips = [*tooltips(("y", "seconds or steps")), alt.Tooltip("against:N", title="against")]
+    edges = [*edge("top", x, look, tips), *edge("bottom", x, look, tips)]
+    return panels([*against_length(rows, look, y, tips), *edges], rows, y=y, columns=2)
 
 
-def _ended(records: Sequence[Record]) -> Iterator[Labelled]:
-    return (one for one in labelled(records) if one.record.status == "ok")
+def _network_at_length(entry: Labelled) -> tuple[str, str, int]:
+    return entry.record.trial.task, entry.network, entry.record.trial.length
 
 
-def _place(one: Labelled) -> tuple[str, str, int]:
-    return one.record.trial.task, one.network, one.record.trial.length
+def _throughput(entry: Labelled) -> dict[str, Any]:
+    low, high = (entry.figure(f"tokens_per_second_{end}") for end in ("low", "high"))
+    return {**measured(entry, "tokens_per_second"), "low": low, "high": high}
 
 
-def _throughput(one: Labelled) -> dict[str, Any]:
-    low, high = (known(one.record, f"tokens_per_second_{end}") for end in ("low", "high"))
-    return {**measured(one, "tokens_per_second"), "low": low, "high": high}
-
-
-def _limits(found: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
-    """Yield one row per panel, length and limit, of no engine."""
-    places: dict[Group, dict[int, list[Labelled]]] = {}
-    for one in found:
-        places.setdefault(one.by_network, {}).setdefault(one.record.trial.length, []).append(one)
-    for group, lengths in places.items():
+def _limits(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
+    """Yield one row per panel, limit and length."""
+    groups: dict[Group, dict[int, list[Labelled]]] = defaultdict(lambda: defaultdict(list))
+    for entry in entries:
+        groups[entry.by_network][entry.record.trial.length].append(entry)
+    for group, lengths in groups.items():
         for name, (fraction, words) in LIMITS.items():
-            rates = {
-                n: rate
-                for n in sorted(lengths)
-                if (rate := _rate(lengths[n], fraction)) is not None
-            }
+            limits = {n: _limit(lengths[n], fraction) for n in sorted(lengths)}
+            rates = {n: rate for n, rate in limits.items() if rate is not None}
             for n, rate in rates.items():
-                row = nobody(lengths[n][0], name, Panel(group), "engine")
+                row = reference_row(lengths[n][0], name, Panel(group), "engine")
                 yield row | {"network": words, "y": rate, "alone": len(rates) == 1}
 
 
-def _rate(found: Sequence[Labelled], fraction: str) -> float | None:
+def _limit(entries: Sequence[Labelled], fraction: str) -> float | None:
     """Return the tokens per second that the limit allows one network at one length."""
-    records = [one.record for one in found]
+    records = [entry.record for entry in entries]
     least = least_seconds(records, fraction)
     steps = next(filter(None, map(time_steps, records)), None)
     return steps * records[0].trial.batch / least if least and steps else None
 
 
-def _fit(one: Labelled, found: Scaling) -> Iterator[dict[str, Any]]:
+def _fit(entry: Labelled, fit: Scaling) -> Iterator[dict[str, Any]]:
     """Yield the fitted line as rows of the network's engine: at each length, and between."""
-    a, b = found.step_overhead_seconds.value, found.time_step_seconds.value
+    a, b = fit.step_overhead_seconds.value, fit.time_step_seconds.value
     points = [
         (float(record.trial.length), float(t))
-        for record, t in zip(found.records, found.time_steps, strict=True)
+        for record, t in zip(fit.records, fit.time_steps, strict=True)
     ]
-    between = [
-        (n + (m - n) * share / BETWEEN, t + (u - t) * share / BETWEEN)
-        for (n, t), (m, u) in pairwise(points)
+    line = [
+        (n + (next_n - n) * share / BETWEEN, t + (next_t - t) * share / BETWEEN)
+        for (n, t), (next_n, next_t) in pairwise(points)
         for share in range(BETWEEN)
     ]
-    for n, t in [*between, points[-1]]:
+    row = {**entry.common, "length": None, "part": "fit", "panel": Panel(entry.by_network)}
+    for n, t in [*line, points[-1]]:
         if a + b * t > 0:
-            panel = Panel(one.by_network)
-            yield {
-                **one.common,
-                "length": None,
-                "at": n,
-                "part": "fit",
-                "panel": panel,
-                "y": a + b * t,
-                "a": a,
-                "b": b,
-            }
+            yield row | {"at": n, "y": a + b * t, "a": a, "b": b}
 
 
-def _paid(one: Labelled, rivals: Sequence[Record]) -> Iterator[dict[str, Any]]:
-    """Yield when compiling has paid; never and at once have no place on a logarithmic axis, and stand at its ends."""
-    found = break_even(one.record, [record for record in rivals if record is not one.record])
-    if found is not None:
-        row = {
-            **one.common,
-            "panel": Panel(one.by_network, aspect=COSTS[1]),
-            "against": found.against,
-        }
-        if math.isinf(found.steps):
-            yield row | {"part": "top", "y": None, "label": "never"}
-        elif found.steps < 1:
-            yield row | {"part": "bottom", "y": None, "label": "at once"}
-        else:
-            yield row | {"part": "measured", "y": found.steps}
+def _paid(entry: Labelled, rivals: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    """Yield the steps until compiling has paid.
+
+    "never" and "at once" are written at the ends of the axis, because a logarithmic axis cannot
+    show them.
+    """
+    paid = break_even(entry.record, [record for record in rivals if record is not entry.record])
+    if paid is None:
+        return
+    panel = Panel(entry.by_network, aspect=COSTS[1])
+    row = {**entry.common, "panel": panel, "against": paid.against}
+    if math.isinf(paid.steps):
+        yield row | {"part": "top", "y": None, "label": "never"}
+    elif paid.steps < 1:
+        yield row | {"part": "bottom", "y": None, "label": "at once"}
+    else:
+        yield row | {"part": "measured", "y": paid.steps}

@@ -36,15 +36,15 @@ def size(png):
 
 
 def pixels(png):
-    place, packed = 8, b""
-    while place < len(png):
-        (length,) = struct.unpack(">I", png[place : place + 4])
-        kind, content = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
-        assert struct.unpack(">I", png[place + 8 + length : place + 12 + length]) == (
+    offset, packed = 8, b""
+    while offset < len(png):
+        (length,) = struct.unpack(">I", png[offset : offset + 4])
+        kind, content = png[offset + 4 : offset + 8], png[offset + 8 : offset + 8 + length]
+        assert struct.unpack(">I", png[offset + 8 + length : offset + 12 + length]) == (
             zlib.crc32(kind + content),
         )
         packed += content if kind == b"IDAT" else b""
-        place += 12 + length
+        offset += 12 + length
     assert kind == b"IEND"
     return zlib.decompress(packed)
 
@@ -82,8 +82,10 @@ def test_a_chart_is_an_svg_with_its_words(name):
 
 
 def test_losses_that_are_close_have_ticks_that_differ_and_no_mark_covers_another():
-    svg = drawn("loss", [make(loss_validation=2.003, loss_baseline=2.01, loss_floor=None, solved=True), make(
-        cell="rnn", loss_validation=2.006, loss_baseline=2.01, loss_floor=None, solved=False)])  # fmt: skip
+    close = {"loss_baseline": 2.01, "loss_floor": None}
+    lstm = make(loss_validation=2.003, solved=True, **close)
+    rnn = make(cell="rnn", loss_validation=2.006, solved=False, **close)
+    svg = drawn("loss", [lstm, rnn])
     labels = re.findall(r"<text[^>]*>([\d.]+)</text>", svg)
     losses = [float(label) for label in labels if float(label) < 20]  # the others are lengths
     assert max(losses) > 1.05 * min(losses)  # so that half a per cent looks small

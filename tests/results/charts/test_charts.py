@@ -1,4 +1,4 @@
-"""Charts: valid specifications with one dataset, whose rows are the figures that the tables show, never too many."""
+"""Charts: valid specifications with one dataset; its rows are the figures of the tables."""
 
 import json
 import math
@@ -20,9 +20,9 @@ from harness_results.charts.data import (
     Rows,
     buckets,
     ends,
-    in_turns,
-    spread,
-    whole_lines,
+    evenly_chosen,
+    thin_curves,
+    thin_lines,
 )
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.results import Results
@@ -36,27 +36,18 @@ from harness_results.study.theory import decay_at_start
 alt = pytest.importorskip("altair")
 NAMES = list(all_charts())
 COMMON = {
-    "task",
-    "cell",
-    "backend",
-    "engine",
-    "length",
-    "network",
-    "series",
-    "part",
-    "panel",
-    "order",
+    "task", "cell", "backend", "engine", "length", "network", "series", "part", "panel", "order",
     "level",
-}
+}  # fmt: skip
 
 
 def rows(name, records=None, part="measured"):
-    found = all_charts()[name].rows(sweep() if records is None else records)
-    return [row for row in found if row["part"] == part]
+    drawn = all_charts()[name].rows(sweep() if records is None else records)
+    return [row for row in drawn if row["part"] == part]
 
 
-def by_trial(found):
-    return {(row["task"], row["cell"], row["engine"], row["length"]): row for row in found}
+def by_trial(drawn):
+    return {(row["task"], row["cell"], row["engine"], row["length"]): row for row in drawn}
 
 
 def key(record):
@@ -67,17 +58,16 @@ def key(record):
 def datasets(specification):
     if isinstance(specification, dict):
         here = [specification["data"]] if "data" in specification else []
-        return here + [one for value in specification.values() for one in datasets(value)]
+        return here + [data for value in specification.values() for data in datasets(value)]
     if isinstance(specification, list):
-        return [one for value in specification for one in datasets(value)]
+        return [data for value in specification for data in datasets(value)]
     return []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_chart_is_a_valid_specification_with_one_named_dataset(name):
-    specification = chart_of(sweep(), name).to_dict(
-        validate=True
-    )  # against the schema of Vega-Lite
+    # validated against the schema of Vega-Lite
+    specification = chart_of(sweep(), name).to_dict(validate=True)
     (data,) = datasets(specification)
     assert "datasets" not in specification
     assert data["name"] == "rows"
@@ -108,8 +98,8 @@ def test_the_words_below_a_chart_are_those_of_the_tables():
 
 def test_the_charts_stand_in_the_order_of_the_page():
     assert NAMES == [
-        "loss", "loss-curves", "throughput", "step-time", "compiling", "gradient-flow", "gradient-horizon",
-        "gradient-norm", "memory", "parity",
+        "loss", "loss-curves", "throughput", "step-time", "compiling", "gradient-flow",
+        "gradient-horizon", "gradient-norm", "memory", "parity",
     ]  # fmt: skip
 
 
@@ -132,10 +122,10 @@ def test_the_charts_stand_in_the_order_of_the_page():
     ],
 )
 def test_what_is_drawn_against_the_length_is_the_figure_of_each_record(name, columns):
-    records, found = sweep(), by_trial(rows(name))
-    assert len(found) == len(records)
+    records, rows_by_trial = sweep(), by_trial(rows(name))
+    assert len(rows_by_trial) == len(records)
     for record in records:
-        row = found[key(record)]
+        row = rows_by_trial[key(record)]
         assert {drawn: row[drawn] for drawn in columns} == {
             d: record.figures[name] for d, name in columns.items()
         }
@@ -166,7 +156,9 @@ def test_baseline_and_floor_are_those_of_the_table():
     drawn = {row["length"]: row["y"] for row in rows("loss", records, "baseline")}
     assert drawn == {n: agreed("loss_baseline", n, records) for n in LENGTHS}
     assert [row["label"] for row in rows("loss", records, "words")] == ["floor: 0"]
-    positive = [replace(one, figures={**one.figures, "loss_floor": 0.01}) for one in records]
+    positive = [
+        replace(record, figures={**record.figures, "loss_floor": 0.01}) for record in records
+    ]
     assert {row["y"] for row in rows("loss", positive, "floor")} == {0.01}
 
 
@@ -184,10 +176,14 @@ def test_solved_and_beyond_are_marked():
     ("part", "fraction"), [("serial", "fraction_of_serial_limit"), ("peak", "fraction_of_peak")]
 )
 def test_the_limits_are_those_of_the_relative_table_as_tokens_per_second(part, fraction):
-    records = [one for one in sweep() if one.trial.task == "adding" and one.trial.cell == "lstm"]
+    records = [
+        record
+        for record in sweep()
+        if record.trial.task == "adding" and record.trial.cell == "lstm"
+    ]
     drawn = {row["length"]: row["y"] for row in rows("throughput", records, part)}
     for n in LENGTHS:
-        least = least_seconds([one for one in records if one.trial.length == n], fraction)
+        least = least_seconds([record for record in records if record.trial.length == n], fraction)
         assert drawn[n] == pytest.approx(4 * n / least)
         assert all(row["engine"] is None for row in rows("throughput", records, part))
 
@@ -199,26 +195,29 @@ def test_a_limit_of_one_length_goes_across_the_panel():
 
 def test_the_fit_of_the_step_time_is_that_of_the_scaling_table():
     records = sweep()
-    found = {key(one.records[0])[:3]: one for one in scaling(records)}
+    fits = {key(fit.records[0])[:3]: fit for fit in scaling(records)}
     drawn = rows("step-time", records, "fit")
-    assert {(row["task"], row["cell"], row["engine"]) for row in drawn} == set(found)
+    assert {(row["task"], row["cell"], row["engine"]) for row in drawn} == set(fits)
     for row in drawn:
-        one = found[row["task"], row["cell"], row["engine"]]
-        assert (row["a"], row["b"]) == (
-            one.step_overhead_seconds.value,
-            one.time_step_seconds.value,
-        )
-        assert row["y"] == pytest.approx(
-            row["a"] + row["b"] * row["at"]
-        )  # adding runs T time steps
+        fit = fits[row["task"], row["cell"], row["engine"]]
+        assert row["a"] == fit.step_overhead_seconds.value
+        assert row["b"] == fit.time_step_seconds.value
+        # adding runs T time steps
+        assert row["y"] == pytest.approx(row["a"] + row["b"] * row["at"])
     assert {row["at"] for row in drawn} >= set(LENGTHS)
 
 
 def test_compiling_is_paid_when_the_table_says_so():
-    records = [one for one in sweep() if one.trial.task == "adding" and one.trial.cell == "lstm"]
-    (jax,) = (one for one in scaling(records) if one.break_even)
+    records = [
+        record
+        for record in sweep()
+        if record.trial.task == "adding" and record.trial.cell == "lstm"
+    ]
+    (jax,) = (fit for fit in scaling(records) if fit.break_even)
     drawn = {row["length"]: row for row in rows("compiling", records) if "paid" in row["panel"]}
-    assert {n: drawn[n]["y"] for n in (10, 40)} == {one.length: one.steps for one in jax.break_even}
+    assert {n: drawn[n]["y"] for n in (10, 40)} == {
+        even.length: even.steps for even in jax.break_even
+    }
     assert {row["against"] for row in drawn.values()} == {"torch:library"}
     assert any(table for table in scaling_tables(records) if "compiling" in str(table))
     assert {row["y"] for row in rows("compiling", records) if "seconds" in row["panel"]} == {0.5}
@@ -302,8 +301,8 @@ def test_theory_stands_beside_the_flow_at_the_start_only():
     ],
 )
 def test_theory_follows_the_cell_and_its_initial_weights(cell, settings, factor):
-    found = decay_at_start(make(cell=cell, trial=settings).trial)
-    assert found == (None if factor is None else pytest.approx(factor, abs=1e-3))
+    decay = decay_at_start(make(cell=cell, trial=settings).trial)
+    assert decay == (None if factor is None else pytest.approx(factor, abs=1e-3))
 
 
 def test_a_flow_that_is_not_finite_or_of_nothing_is_left_out():
@@ -316,8 +315,8 @@ def test_a_flow_that_is_not_finite_or_of_nothing_is_left_out():
 
 
 ODD = [
-    "text", 3, None, {"a": 1}, [], ["x", None, True], [math.nan, math.inf, 10**400], [1e308] * 1000, [-1.0, 0.0],
-    ["x", 2.0],
+    "text", 3, None, {"a": 1}, [], ["x", None, True], [math.nan, math.inf, 10**400],
+    [1e308] * 1000, [-1.0, 0.0], ["x", 2.0],
 ]  # fmt: skip
 
 
@@ -338,9 +337,9 @@ def odd_curves(odd):
 def test_odd_curves_of_a_foreign_store_harm_no_chart(odd):
     records = [replace(make(), curves=curves) for curves in odd_curves(odd)]
     for chart in all_charts().values():
-        found = list(chart.rows([*records, make(cell="gru")]))
-        assert any(row["cell"] == "gru" for row in found) or chart.name == "compiling"
-        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        drawn = list(chart.rows([*records, make(cell="gru")]))
+        assert any(row["cell"] == "gru" for row in drawn) or chart.name == "compiling"
+        assert json.loads(json.dumps(drawn, allow_nan=False)) == drawn
 
 
 def test_a_flow_without_quartiles_is_drawn_without_a_band():
@@ -353,7 +352,7 @@ def test_a_flow_without_quartiles_is_drawn_without_a_band():
     assert {(row["low"], row["high"]) for row in drawn} == {(None, None)}
 
 
-def test_a_stretch_whose_smallest_norm_is_zero_keeps_its_median():
+def test_a_bucket_whose_smallest_norm_is_zero_keeps_its_median():
     values = [1.0] * 1000
     values[505] = 0.0
     drawn = rows("gradient-norm", [replace(make(), curves={"gradient_norm": values})], "norm")
@@ -361,7 +360,7 @@ def test_a_stretch_whose_smallest_norm_is_zero_keeps_its_median():
     assert len(drawn) == 100
 
 
-def test_loss_curves_are_means_of_stretches_and_end_at_the_last_step():
+def test_loss_curves_are_means_of_buckets_and_end_at_the_last_step():
     record = make(steps=1000)
     drawn = rows("loss-curves", [record], "training")
     assert len(drawn) == 100
@@ -401,11 +400,11 @@ def test_settings_that_vary_have_panels_of_their_own_on_a_second_line():
 
 def test_too_many_panels_are_cut_by_whole_lengths_with_a_note():
     panels = [Panel(((task,), ()), length) for task in "abcde" for length in LENGTHS]
-    found = rows_of([], [{"panel": panel} for panel in panels])
-    assert found.levels == 2
-    assert found.drawn == 10
-    assert found.note == "10 of 15 panels are drawn"
-    shown = {row["panel"] for row in found if row["level"] <= found.levels}
+    chart = rows_of([], [{"panel": panel} for panel in panels])
+    assert chart.levels == 2
+    assert chart.drawn == 10
+    assert chart.note == "10 of 15 panels are drawn"
+    shown = {row["panel"] for row in chart if row["level"] <= chart.levels}
     assert shown == {f"{task} · T={length}" for task in "abcde" for length in (20, 40)}
 
 
@@ -430,36 +429,35 @@ def test_a_thousand_settings_are_drawn_with_a_note():
 
 def test_what_was_left_out_is_said_and_the_lines_stay_whole():
     many = [make(length=n, trial={"seed": seed}) for seed in range(600) for n in LENGTHS]
-    found = all_charts()["throughput"].rows(many)
-    measured = [row for row in found if row["part"] == "measured"]
-    assert found.note == "500 of 600 lines are drawn"
+    drawn = all_charts()["throughput"].rows(many)
+    measured = [row for row in drawn if row["part"] == "measured"]
+    assert drawn.note == "500 of 600 lines are drawn"
     assert len(measured) == MOST_ROWS
     assert len({row["series"] for row in measured}) == 500
-    assert (
-        chart_of(many, "throughput").to_dict(validate=False)["title"]["subtitle"][-1] == found.note
-    )
+    title = chart_of(many, "throughput").to_dict(validate=False)["title"]
+    assert title["subtitle"][-1] == drawn.note
 
 
 def test_every_network_has_a_curve_before_an_engine_has_its_second():
     curves = [(network, engine) for engine in "abc" for network in range(100)]
-    kept, points, note = in_turns(curves, lambda curve: curve[0])
+    kept, points, note = thin_curves(curves, lambda curve: curve[0])
     assert (len(kept), points, note) == (125, 12, "125 of 300 curves are drawn")
     assert {network for network, _ in kept} == set(range(100))
     assert {engine for _, engine in kept} == {"a", "b"}
 
 
 def test_ten_thousand_records_stay_small():
-    one = make(steps=200)
+    record = make(steps=200)
     trials = [
-        one.trial.model_copy(update={"seed": n // 4, "length": 10 * 2 ** (n % 4)})
+        record.trial.model_copy(update={"seed": n // 4, "length": 10 * 2 ** (n % 4)})
         for n in range(10_000)
     ]
-    many = [replace(one, trial=trial) for trial in trials]
-    found = {name: chart.rows(many) for name, chart in all_charts().items()}
-    sizes = [len(json.dumps(list(drawn))) for drawn in found.values()]
+    many = [replace(record, trial=trial) for trial in trials]
+    charts = {name: chart.rows(many) for name, chart in all_charts().items()}
+    sizes = [len(json.dumps(list(drawn))) for drawn in charts.values()]
     assert max(sizes) < 1_000_000
     assert sum(sizes) < 6_000_000
-    assert [name for name, drawn in found.items() if not drawn.note] == ["compiling"]
+    assert [name for name, drawn in charts.items() if not drawn.note] == ["compiling"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -529,26 +527,26 @@ def test_without_altair_the_fix_is_named(monkeypatch):
 
 
 def test_neighbours_differ_in_colour_dash_and_shape_and_no_two_of_many_look_alike():
-    found = theme.looks([str(n) for n in range(210)])
-    assert len({(one.colour, tuple(one.dash), one.shape) for one in found}) == 210
-    for one, other in pairwise(found):
-        assert one.colour != other.colour
-        assert one.dash != other.dash
-        assert one.shape != other.shape
+    looks = theme.looks([str(n) for n in range(210)])
+    assert len({(look.colour, tuple(look.dash), look.shape) for look in looks}) == 210
+    for look, other in pairwise(looks):
+        assert look.colour != other.colour
+        assert look.dash != other.dash
+        assert look.shape != other.shape
 
 
 def test_an_engine_looks_the_same_in_every_chart():
     scales = []
     for name in ("throughput", "compiling"):  # the second has one engine only
-        found = json.dumps(chart_of(sweep(), name).to_dict(validate=False))
-        scales.append('"scale": {"domain": ' + json.dumps(sorted(ENGINES)) in found)
+        text = json.dumps(chart_of(sweep(), name).to_dict(validate=False))
+        scales.append('"scale": {"domain": ' + json.dumps(sorted(ENGINES)) in text)
     assert scales == [True, True]
 
 
-def test_spread_keeps_both_ends():
-    assert spread(range(5), 9) == [0, 1, 2, 3, 4]
-    assert spread(range(100), 4) == [0, 33, 66, 99]
-    assert spread(range(100), 1) == [0]
+def test_evenly_chosen_keeps_both_ends():
+    assert evenly_chosen(range(5), 9) == [0, 1, 2, 3, 4]
+    assert evenly_chosen(range(100), 4) == [0, 33, 66, 99]
+    assert evenly_chosen(range(100), 1) == [0]
 
 
 def test_buckets_leave_gaps_where_nothing_is_known():
@@ -557,11 +555,11 @@ def test_buckets_leave_gaps_where_nothing_is_known():
     assert buckets([], 3, max) == []
 
 
-def test_whole_lines_fit():
-    found, note = whole_lines([[0] * n for n in (10, 2000, 10)], "lines")
-    assert sum(map(len, found)) <= MOST_ROWS
+def test_thinned_lines_fit():
+    lines, note = thin_lines([[0] * n for n in (10, 2000, 10)], "lines")
+    assert sum(map(len, lines)) <= MOST_ROWS
     assert note is not None
 
 
-def test_no_drawnhave_no_panels():
+def test_no_rows_have_no_panels():
     assert (Rows().drawn, Rows().levels, len(Rows())) == (0, 1, 0)
