@@ -1,1 +1,1 @@
-"""The page of a report: one HTML file that opens without any connection. jinja2 and altair are imported on use."""
+"""The page of a report: one HTML file; needs the extra ``report``, imported when it is made."""

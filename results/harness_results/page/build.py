@@ -1,8 +1,9 @@
-"""One HTML file from records: template, style, scripts and Vega, all inlined. No connection is ever made."""
+"""One HTML file from records, with style, scripts and Vega inside: it never needs a connection."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -18,8 +19,8 @@ POLICY = (
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
 FIX = 'pip install "rnn-harness[report]"'
 MOST_SAMPLES = 40
-MOST_ROWS = 100  # of a table, where scripts are not allowed
-IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what they need of a chart
+MOST_ROWS = 100  # of a table, if scripts are not allowed
+IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what scripts need of a chart
 _ENDS = re.compile(r"<(/script|/style|!--)", re.IGNORECASE)
 
 
@@ -28,7 +29,7 @@ def page(records: Sequence[Record], title: str) -> str:
 
     Args:
         records: at least one.
-        title: what they are, as the names of their stores; free text.
+        title: what the records are, such as the names of their stores; any text.
 
     Raises:
         UnavailableError: jinja2, altair or vl-convert is not installed.
@@ -67,16 +68,17 @@ def _content(records: list[Record]) -> dict[str, Any]:
     from harness_results.page.figures import figures, schemes, without_data
     from harness_results.page.headline import contents, headline
     from harness_results.study.samples import texts, worth_showing
+    from harness_results.study.tables.notes import LEGEND
 
-    shown, failed, samples = figures(records), failures(records), worth_showing(records)
+    charts, failed, samples = figures(records), failures(records), worth_showing(records)
     return {
         "contents": contents(records),
         "measured": measured_between(records),
         "warnings": warnings(records),
         "answers": headline(records),
         "axes": _axes(records),
-        "figures": shown,
-        "missing": without_data(shown),
+        "figures": charts,
+        "missing": without_data(charts),
         "failures": failed[:MOST],
         "failures_left_out": max(0, len(failed) - MOST),
         "samples": samples[:MOST_SAMPLES],
@@ -87,45 +89,36 @@ def _content(records: list[Record]) -> dict[str, Any]:
         "most_rows": MOST_ROWS,
         "data": {
             "tables": tables(records),
-            "figures": {figure["name"]: {k: figure[k] for k in IN_SCRIPTS} for figure in shown},
+            "figures": {chart["name"]: {k: chart[k] for k in IN_SCRIPTS} for chart in charts},
             "schemes": schemes(),
             "trials": _trials(records),
-            "marks": _marks(),
+            "marks": LEGEND,
         },
     }
 
 
-def _marks() -> dict[str, str]:
-    from harness_results.study.tables.notes import LEGEND
-
-    return LEGEND
-
-
 def _axes(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Return what the page is filtered by: the values of each axis, in order of appearance, lengths by size."""
-    names = ("task", "cell", "backend", "variant")
-    found: dict[str, list[Any]] = {
-        name: list(dict.fromkeys(getattr(record.trial, name) for record in records))
-        for name in names
-    }
-    return found | {"length": sorted({record.trial.length for record in records})}
+    """Return the values of each axis of the filter, in order of appearance, but lengths by size."""
+    axes: dict[str, list[Any]] = {}
+    for name in ("task", "cell", "backend", "variant"):
+        axes[name] = list(dict.fromkeys(getattr(record.trial, name) for record in records))
+    return axes | {"length": sorted({record.trial.length for record in records})}
 
 
 def _trials(records: Sequence[Record]) -> list[list[Any]]:
-    """Return how many trials there are of each task, cell, backend, variant and length: for the filter to count."""
-    found: dict[tuple[Any, ...], int] = {}
-    for trial in (record.trial for record in records):
-        key = (trial.task, trial.cell, trial.backend, trial.variant, trial.length)
-        found[key] = found.get(key, 0) + 1
-    return [[*key, number] for key, number in found.items()]
+    """Return task, cell, backend, variant, length and their number of trials, for the filter."""
+    trials = (record.trial for record in records)
+    numbers = Counter((t.task, t.cell, t.backend, t.variant, t.length) for t in trials)
+    return [[*key, number] for key, number in numbers.items()]
 
 
 @cache
 def _vega() -> Any:
-    """Return Vega, Vega-Lite and Vega-Embed as the code of one module; bundling it takes a second."""
+    """Return Vega, Vega-Lite and Vega-Embed as the code of one module; bundling takes a second."""
     import vl_convert
 
-    return _inline(vl_convert.javascript_bundle())  # type: ignore[call-arg]  # its stub lacks the default
+    # The stub of vl_convert lacks the default argument.
+    return _inline(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 
 def _file(name: str) -> str:
@@ -133,7 +126,7 @@ def _file(name: str) -> str:
 
 
 def _inline(code: str) -> Any:
-    """Return code or style of our own or of a library, which has no outside text, so that it cannot end its element."""
+    """Return trusted code or style, escaped so that it cannot end the element it is in."""
     from markupsafe import Markup
 
     return Markup(_ENDS.sub(r"<\\\1", code))  # noqa: S704

@@ -1,15 +1,15 @@
-// Charts from their specifications and rows: drawn when they come into sight, all filtered alike, saved as pictures.
-const WIDEST = 1.8; // of a panel, as a multiple of its width on paper
+// Charts from their specifications and rows: drawn when they come into sight, filtered, saved as pictures.
+const WIDEST = 1.8; // width of a panel, as a multiple of its width on paper
 const NARROWEST = 0.8;
 const AXIS = 76; // pixels left of the first panel
-const HEADING = 14; // of a line of a panel's heading
-const SYMBOL = 38; // of a legend's entry, beside its words
-const CHARACTER = 6.5; // of its words
-const LETTER = 7.2; // of a heading
-const LINE = 14; // of a legend's entries
-const AROUND = 31; // above the panels and the legend, between and below them
+const HEADING = 14; // height of a line of a panel's heading
+const SYMBOL = 38; // width of a legend's entry without its words
+const CHARACTER = 6.5; // width of a character of a legend's entry
+const LETTER = 7.2; // width of a character of a heading
+const LINE = 14; // height of a line of a legend
+const AROUND = 31; // height above, between and below panels and legend
 
-// The rows of a chart as objects; they are kept by column.
+// The rows of a chart as objects; the page stores them by column.
 function unpacked(columns) {
   const names = Object.keys(columns);
   const count = names.length ? columns[names[0]].length : 0;
@@ -27,11 +27,11 @@ class Chart {
     }
   }
 
-  // What the filter shows, of as many panels as there is room for, the longest T first; and what that leaves out.
+  // The rows of the filter, in as many panels as fit, the longest T first; and a note of what is left out.
   chosen() {
     this.all ??= unpacked(this.content.columns);
     const rows = this.all.filter((row) => isShown({ ...row, ...engine(row.engine) }));
-    const panels = new Map(); // of references alone there is no panel
+    const panels = new Map(); // references alone make no panel
     for (const row of rows) if (row.engine !== null) panels.set(row.panel, row);
     const levels = [...panels.values()].map((row) => row.level).sort((a, b) => a - b);
     const last = levels.findLast((level) => levels.lastIndexOf(level) < this.content.most) ?? levels[0];
@@ -42,7 +42,7 @@ class Chart {
     return { rows: rows.filter((row) => drawn.has(row.panel)), note: [thinned, cut].filter(Boolean).join("; ") };
   }
 
-  // As many panels side by side, and as wide, as there is room for.
+  // The specification with as many panels side by side, and as wide, as fit.
   fitted(rows, width) {
     const spec = following(structuredClone(this.content.spec), rows, width);
     const { width: paper } = spec.spec;
@@ -56,20 +56,20 @@ class Chart {
     return spec;
   }
 
-  embed(place, spec, rows, scheme, extra = {}) {
+  embed(element, spec, rows, scheme, extra = {}) {
     const config = { ...this.schemes[scheme], ...extra };
     const options = { ast: true, actions: false, renderer: "svg", logLevel: 1, config }; // a part may have no rows
-    return vegaEmbed(place, { ...spec, datasets: { rows } }, options);
+    return vegaEmbed(element, { ...spec, datasets: { rows } }, options);
   }
 
-  // One drawing after the other, also after one that failed; of several that wait only the last is made.
+  // Draws one after the other, even if a drawing failed; if several wait, only the last is drawn.
   draw(scheme) {
     const turn = (this.turn += 1);
     this.drawing = Promise.resolve(this.drawing).catch(() => {}).then(() => turn === this.turn && this.redraw(scheme));
     return this.drawing;
   }
 
-  // Keeps the room of the drawing that is to come, so that it moves nothing below; what is in it, and how it is made.
+  // Reserves the room of the next drawing, so that it moves nothing below; returns what to draw.
   prepare() {
     const width = this.canvas.clientWidth || this.element.clientWidth;
     const { rows, note } = this.chosen();
@@ -89,12 +89,12 @@ class Chart {
     const prepared = this.prepare();
     if (!prepared) return this.canvas.replaceChildren();
     const { spec, headed } = prepared;
-    const place = document.createElement("div");
+    const box = document.createElement("div");
     const header = { ...this.schemes[scheme].header, labelLimit: spec.spec.width + 10 };
     const around = { padding: 4, background: "transparent", header };
-    this.view = (await this.embed(place, spec, headed, scheme, around)).view;
-    place.querySelector("svg").setAttribute("aria-hidden", "true");
-    this.canvas.replaceChildren(place);
+    this.view = (await this.embed(box, spec, headed, scheme, around)).view;
+    box.querySelector("svg").setAttribute("aria-hidden", "true");
+    this.canvas.replaceChildren(box);
     this.canvas.style.minHeight = "";
     if (this.canvas.scrollWidth > this.canvas.clientWidth) this.canvas.tabIndex = 0; // for the arrow keys
     else this.canvas.removeAttribute("tabindex");
@@ -108,7 +108,7 @@ class Chart {
     for (const button of this.element.querySelectorAll("[data-save]")) button.disabled = !rows.length;
   }
 
-  // As on paper, whatever the page looks like: light, at the width of the specification, with its title.
+  // Saves as on paper: light, at the width of the specification, with its title.
   async save(form) {
     const { title, key } = this.content;
     const { rows, note } = this.chosen();
@@ -125,10 +125,10 @@ class Chart {
   }
 }
 
-// A heading in lines of at most so many characters, broken between settings.
+// A heading in lines of at most this many characters, broken between settings.
 function wrapped(heading, most) {
   const lines = [];
-  for (const [part, isFirst] of heading.split("\n").flatMap((line) => line.split(/(?<= · )/).map((one, n) => [one, !n]))) {
+  for (const [part, isFirst] of heading.split("\n").flatMap((line) => line.split(/(?<= · )/).map((piece, n) => [piece, !n]))) {
     if (isFirst || (lines.at(-1) + part).trimEnd().length > most) lines.push(part);
     else lines[lines.length - 1] += part;
   }
@@ -139,14 +139,14 @@ function headingLines(rows) {
   return Math.max(...rows.map((row) => row.panel.split("\n").length));
 }
 
-// Of a drawing, to a few pixels.
+// The height of a drawing, to a few pixels.
 function heightOf(spec, rows) {
   const lines = Math.ceil(new Set(rows.map((row) => row.panel)).size / spec.columns);
   const entries = [...parts(spec, "legend")].map((legend) => Math.ceil(legend.values.length / legend.columns));
   return lines * (spec.spec.height + spec.spacing.row) + LINE * Math.max(0, ...entries) + AROUND;
 }
 
-// Legends name what is drawn, in as many columns as there is room for; ticks stand at the lengths that are drawn.
+// Legends name what is drawn, in as many columns as fit; ticks are at the lengths that are drawn.
 function following(spec, rows, width) {
   const names = new Set(rows.flatMap((row) => [row.engine, row.cell]));
   const lengths = new Set(rows.map((row) => row.length));

@@ -1,4 +1,4 @@
-"""The tables of a report as JSON for the page: the texts of the pivot and the grids, and what to filter and sort by."""
+"""The tables of a report as JSON for the page: texts, and the values to filter and sort by."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from harness_results.study.verdicts.fastest import fastest
 from harness_results.text.grid import Grid
 
 _LENGTH = re.compile(r"T=(\d+)")
-Figures = Mapping[tuple[tuple[str, ...], int], Record]
+RecordsByRow = Mapping[tuple[tuple[str, ...], int], Record]  # by row labels and length
 
 
 def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return all tables of a report, by task.
 
     A table has ``task``, ``title``, ``settings``, ``minor``, ``axes``, ``groups`` (of columns:
-    ``length``, None where it has none, and ``columns``), ``rows`` and ``notes``. A row has
-    ``labels``, ``reference``, ``cells`` (a list for each group, of texts or of a text, its tone and
-    its mark) and, in the first table of a task, ``values`` to sort by.
+    ``length`` or None, and ``columns``), ``rows`` and ``notes``. A row has ``labels``,
+    ``reference``, ``cells`` (a list for each group; each cell is a text, or a list of text, style
+    and mark) and, in the first table of a task, ``values`` to sort by.
     """
     tasks = by_task(records)
     bold = fastest(tasks)
@@ -38,42 +38,41 @@ def reading(records: Sequence[Record]) -> str:
 
 def _of_task(records: Sequence[Record], bold: Container[int]) -> Iterator[dict[str, Any]]:
     labels = networks(records).labels
-    known = {(label, r.trial.length): r for label, r in zip(labels, records, strict=True)}
+    by_row = {(label, r.trial.length): r for label, r in zip(labels, records, strict=True)}
     for table in of_task(records, bold):
-        found = _grid(table) if isinstance(table, Grid) else _pivot(table, known)
-        yield {"task": records[0].trial.task, "notes": list(table.notes), **found}
+        content = _grid(table) if isinstance(table, Grid) else _pivot(table, by_row)
+        yield {"task": records[0].trial.task, "notes": list(table.notes), **content}
 
 
-def _pivot(pivot: Pivot, known: Figures) -> dict[str, Any]:
+def _pivot(pivot: Pivot, by_row: RecordsByRow) -> dict[str, Any]:
     return {
         "title": pivot.task,
         "settings": pivot.settings,
         "minor": pivot.minor,
         "axes": list(pivot.axes),
         "groups": [{"length": length, "columns": list(pivot.measures)} for length in pivot.lengths],
-        "rows": [_row(row, pivot, {} if pivot.minor else known) for row in pivot.rows],
+        "rows": [_row(row, pivot, {} if pivot.minor else by_row) for row in pivot.rows],
     }
 
 
-def _row(row: Row, pivot: Pivot, known: Figures) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _row(row: Row, pivot: Pivot, by_row: RecordsByRow) -> dict[str, Any]:
+    content: dict[str, Any] = {
         "labels": list(row.labels),
-        "cells": [
-            [_cell(shown) for shown in row.entries.get(length, ())] for length in pivot.lengths
-        ],
+        "cells": [list(map(_cell, row.entries.get(length, ()))) for length in pivot.lengths],
     }
     if row.reference:
-        return found | {"reference": True}
-    values = [_values(known.get((row.labels, length))) for length in pivot.lengths] if known else []
-    return found | ({"values": values} if values else {})
+        content["reference"] = True
+    elif by_row:
+        content["values"] = [_values(by_row.get((row.labels, n))) for n in pivot.lengths]
+    return content
 
 
-def _cell(shown: CellText) -> str | list[str]:
-    return [shown.text, shown.tone, shown.mark] if shown.tone or shown.mark else shown.text
+def _cell(cell: CellText) -> str | list[str]:
+    return [cell.text, cell.tone, cell.mark] if cell.tone or cell.mark else cell.text
 
 
 def _values(record: Record | None) -> list[float | None]:
-    """Return the figures of ``MEASURED``; [] where nothing was measured."""
+    """Return the figures of ``MEASURED``; [] if nothing was measured."""
     if record is None:
         return []
     columns = record.columns()

@@ -1,7 +1,8 @@
-"""Where records were measured: every environment with its trials, and a warning where they are mixed."""
+"""Where records were measured: every environment with its trials, and warnings about mixtures."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from harness_results.page.words import listed
 from harness_results.study.versions import versions
 from harness_results.text.format import UNKNOWN, number, one_line
 
-MOST_LIBRARIES = 12  # told of one environment
+MOST_LIBRARIES = 12  # listed for one environment
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Environment:
 
     Attributes:
         identity: the environment's id.
-        trials: how many trials were measured there.
+        trials: the number of trials measured there.
         facts: name -> text.
     """
 
@@ -31,45 +32,60 @@ class Environment:
 
 
 def environments(records: Sequence[Record]) -> list[Environment]:
-    """Return every environment, that of most trials first; of what differs between its trials all values."""
-    groups: dict[str, list[Record]] = {}
+    """Return every environment, that with most trials first.
+
+    If a fact differs between the trials of an environment, all its values are given.
+    """
+    groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        groups.setdefault(record.environment_id or "", []).append(record)
-    found = [
-        Environment(one_line(name) or UNKNOWN, len(some), _facts(some))
-        for name, some in groups.items()
+        groups[record.environment_id or ""].append(record)
+    return [
+        Environment(one_line(name) or UNKNOWN, len(members), _facts(members))
+        for name, members in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
-    return sorted(found, key=lambda environment: -environment.trials)
 
 
 def warnings(records: Sequence[Record]) -> list[str]:
     """Return what makes the trials hard to compare: several machines, several versions."""
-    known = {record.environment_id for record in records if record.environment_id}
-    found = []
-    if len(known) > 1:
-        found.append(
-            f"These trials come from {len(known)} environments. Losses can be compared; speeds and memory only within "
-            "one environment."
+    texts = []
+    count = len(_environment_ids(records))
+    if count > 1:
+        texts.append(
+            f"These trials come from {count} environments. Losses can be compared; speeds and "
+            "memory only within one environment."
         )
     mixed = [name for name, each in versions(records).items() if len(each) > 1]
     if mixed:
-        found.append(f"Several versions are mixed: {listed(mixed)}. See the table of environments.")
-    return found
+        texts.append(f"Several versions are mixed: {listed(mixed)}. See the table of environments.")
+    return texts
+
+
+def measured_between(records: Sequence[Record]) -> str:
+    """Return when the trials were measured, in words; empty if that is not known."""
+    days = sorted(one_line(record.started_at)[:10] for record in records if record.started_at)
+    if not days:
+        return ""
+    when = f"on {days[0]}" if days[0] == days[-1] else f"from {days[0]} to {days[-1]}"
+    count = len(_environment_ids(records))
+    return f"Measured {when}" + (f" in {counted(count, 'environment')}." if count else ".")
+
+
+def _environment_ids(records: Sequence[Record]) -> set[str]:
+    return {record.environment_id for record in records if record.environment_id}
 
 
 def _facts(records: Sequence[Record]) -> dict[str, str]:
-    found: dict[str, dict[str, None]] = {}
+    texts: dict[str, dict[str, None]] = defaultdict(dict)
     for record in records:
         for name, text in _machine(record.environment):
-            found.setdefault(name, {})[one_line(text)] = None
+            texts[name][one_line(text)] = None
+    facts = {name: " or ".join(each) for name, each in texts.items()}
     libraries = [f"{name} {' or '.join(each)}" for name, each in versions(records).items()]
-    return {name: " or ".join(texts) for name, texts in found.items()} | (
-        {"versions": listed(libraries, MOST_LIBRARIES)} if libraries else {}
-    )
+    return facts | ({"versions": listed(libraries, MOST_LIBRARIES)} if libraries else {})
 
 
 def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what the machine is, as far as it is known."""
+    """Yield what is known about the machine."""
     cpu, cores = _mapping(environment.get("cpu")), _mapping(environment.get("cores"))
     if cpu.get("model"):
         yield "processor", str(cpu["model"])
@@ -77,9 +93,9 @@ def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "cores", f"{cores['physical']} ({cores.get('logical', UNKNOWN)} logical)"
     if isinstance(environment.get("memory_gibibytes"), int | float):
         yield "memory", f"{number(environment['memory_gibibytes'])} GiB"
-    cards = [str(_mapping(card).get("name")) for card in environment.get("gpus") or ()]
-    if cards:
-        yield "cards", ", ".join(cards)
+    gpus = [str(_mapping(gpu).get("name")) for gpu in environment.get("gpus") or ()]
+    if gpus:
+        yield "GPUs", ", ".join(gpus)
     system, python = _mapping(environment.get("system")), _mapping(environment.get("python"))
     if system.get("name"):
         yield "system", f"{system['name']} {system.get('release', '')}".strip()
@@ -89,13 +105,3 @@ def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def measured_between(records: Sequence[Record]) -> str:
-    """Return when the trials were measured, in words; empty where that is not known."""
-    days = sorted(one_line(record.started_at)[:10] for record in records if record.started_at)
-    if not days:
-        return ""
-    when = f"on {days[0]}" if days[0] == days[-1] else f"from {days[0]} to {days[-1]}"
-    places = {record.environment_id for record in records if record.environment_id}
-    return f"Measured {when}" + (f" in {counted(len(places), 'environment')}." if places else ".")

@@ -1,27 +1,28 @@
-"""Trials that did not end well, by what happened: status, reason, where, and the end of one log."""
+"""Trials that did not end well, grouped by status and reason, with the end of one log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.contract.records.record import Record
 from harness_results.render.show import LOGS
 from harness_results.text.format import one_line, safe
 
-MOST = 200  # groups shown
+MOST = 200  # groups on a page
 LOG_CHARACTERS = 3000
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The trials of one task, cell and engine that ended in one way for one reason.
+    """The trials of one task, cell and engine with the same status and reason.
 
     Attributes:
         records: of these trials, by length.
         status: in words.
         reason: on one line.
-        log: the end of the first log that is known; empty: none.
+        log: the end of the first log; empty if there is none.
     """
 
     records: tuple[Record, ...]
@@ -36,25 +37,22 @@ class Failure:
 
 
 def failures(records: Iterable[Record]) -> list[Failure]:
-    """Return what did not end well, what happened most first."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
+    """Return what did not end well, the largest group first."""
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         if record.status != "ok":
             trial = record.trial
             key = (record.status, _reason(record), trial.task, trial.cell, trial.engine)
-            groups.setdefault(key, []).append(record)
-    found = [
-        _failure(sorted(group, key=lambda record: record.trial.length)) for group in groups.values()
-    ]
-    return sorted(found, key=lambda failure: -len(failure.records))
+            groups[key].append(record)
+    largest_first = sorted(groups.values(), key=lambda group: -len(group))
+    return [_failure(group) for group in largest_first]
 
 
-def _failure(group: Sequence[Record]) -> Failure:
-    logs = (_log(record) for record in group)
-    first = group[0]
-    return Failure(
-        tuple(group), first.status.replace("_", " "), _reason(first), next(filter(None, logs), "")
-    )
+def _failure(group: Iterable[Record]) -> Failure:
+    records = sorted(group, key=lambda record: record.trial.length)
+    status = records[0].status.replace("_", " ")
+    log = next(filter(None, map(_log, records)), "")
+    return Failure(tuple(records), status, _reason(records[0]), log)
 
 
 def _reason(record: Record) -> str:
@@ -62,10 +60,9 @@ def _reason(record: Record) -> str:
 
 
 def _log(record: Record) -> str:
-    found = (record.details.get(name) for name in LOGS)
-    texts = (
-        "\n".join(map(str, one)) if isinstance(one, list | tuple) else str(one)
-        for one in found
-        if one
-    )
+    texts = []
+    for content in map(record.details.get, LOGS):
+        if content:
+            lines = content if isinstance(content, list | tuple) else [content]
+            texts.append("\n".join(map(str, lines)))
     return safe("\n\n".join(texts))[-LOG_CHARACTERS:].strip("\n")

@@ -1,7 +1,8 @@
-"""Who is fast: engines on the same network, length and machine, by the rule of ``harness compare``."""
+"""Who is fast, among engines on the same network, length and machine: as ``harness compare``."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.contract.records.record import Record
@@ -19,11 +20,11 @@ MOST_WINNERS = 4
 
 
 def who_is_fast(records: Sequence[Record], of_task: Sequence[Contest] | None = None) -> str:
-    """Return the sentence of the records of one task, without its name and full stop.
+    """Return the sentence about the records of one task, without its name and full stop.
 
     Args:
         records: of the task.
-        of_task: its contests, with p-values corrected over all tasks; None: there is no other task.
+        of_task: its contests, with p-values corrected over all tasks; None if it is the only task.
     """
     same = comparable(records)
     if not same:
@@ -36,27 +37,25 @@ def who_is_fast(records: Sequence[Record], of_task: Sequence[Contest] | None = N
 
 
 def basis(records: Sequence[Record]) -> str:
-    """Return what the sentences rest on."""
+    """Return what the sentences are based on."""
     same = comparable(records)
     kinds = listed(dict.fromkeys(map(speed_in_words, same))) or "median"
-    single = any(int(record.details.get("launches", 1)) == 1 for record in same)
-    hedges = [
-        _unverified(records),
-        " An interval from within one process knows nothing of other launches, which may differ by more."
-        * single,
-        _warming_up(same),
-        " Some were measured while other launches ran."
-        * any(int(r.details.get("jobs", 1)) > 1 for r in same),
-        " Some ran in a process that other trials had used before: for exploring only."
-        * any(record.details.get("isolation") == "backend" for record in same),
+    sentences = [
+        f"By training tokens per second: {kinds}.",
+        (
+            "Engines are compared on the same network, length and machine, by the rule of harness "
+            f"compare: {FEWEST} launches of each or more, the Mann-Whitney test (p at most "
+            f"{ALPHA}; {FAMILY} after Holm's correction for all comparisons here), an interval of "
+            f"the ratio that excludes 1, and a lead above the noise floor ({_floors(same)})."
+        ),
+        (
+            "If the launches of two sides took no turns, the interval is widened by "
+            f"{DEFAULT_DRIFT:.0%}{_apart(same)}."
+        ),
+        *_unverified(records),
+        *_conditions(same),
     ]
-    return (
-        f"By tokens per second of training: {kinds}. Compared are engines on the same network, length and machine, by "
-        f"the rule of harness compare: {FEWEST} launches of each or more, the Mann-Whitney test (p at most {ALPHA}; "
-        f"{FAMILY} after Holm's correction for all comparisons here), an interval of the ratio that leaves out 1, and "
-        f"a lead above the noise floor ({_floors(same)}). Where launches took no turns the interval is widened by "
-        f"{DEFAULT_DRIFT:.0%}{_apart(same)}.{''.join(hedges)}"
-    )
+    return " ".join(sentences)
 
 
 def _floors(records: Sequence[Record]) -> str:
@@ -66,20 +65,29 @@ def _floors(records: Sequence[Record]) -> str:
     return listed([*([f"{span(measured)} measured"] if measured else []), *assumed]) or "unknown"
 
 
-def _unverified(records: Sequence[Record]) -> str:
+def _unverified(records: Sequence[Record]) -> Iterator[str]:
     count = sum(not findings.is_verified(record) for record in timed(records))
-    return (
-        f" {counted(count, 'trial')} not held against the reference {are(count)} left out."
-        if count
-        else ""
-    )
+    if count:
+        yield f"{counted(count, 'trial')} not held against the reference {are(count)} left out."
 
 
-def _warming_up(records: Sequence[Record]) -> str:
-    count = sum(map(findings.is_warming_up, records))
-    if not count:
-        return ""
-    return f" In {count} of {counted(len(records), 'trial')} the warm-up ended before block times were flat."
+def _conditions(records: Sequence[Record]) -> Iterator[str]:
+    """Yield what limits the speeds: one launch, a short warm-up, other work, a used process."""
+    details = [record.details for record in records]
+    if any(int(detail.get("launches", 1)) == 1 for detail in details):
+        yield (
+            "A within-process interval does not capture variation between launches, "
+            "which may be larger."
+        )
+    if count := sum(map(findings.is_warming_up, records)):
+        yield (
+            f"In {count} of {counted(len(records), 'trial')} the warm-up ended before block times "
+            "were flat."
+        )
+    if any(int(detail.get("jobs", 1)) > 1 for detail in details):
+        yield "Some were measured while other launches ran."
+    if any(detail.get("isolation") == "backend" for detail in details):
+        yield "Some ran in a process that other trials had used: use them for exploring only."
 
 
 def _apart(records: Sequence[Record]) -> str:
@@ -91,7 +99,7 @@ def _apart(records: Sequence[Record]) -> str:
         if contest.effect.p_value is not None
     ]
     apart = sum(not contest.took_turns for contest in judged)
-    return f" (so in {apart} of {counted(len(judged), 'comparison')} here)" if apart else ""
+    return f" (here in {apart} of {counted(len(judged), 'comparison')})" if apart else ""
 
 
 def _sentence(of_task: Sequence[Contest], kind: str) -> str:
@@ -100,16 +108,11 @@ def _sentence(of_task: Sequence[Contest], kind: str) -> str:
     clear = [contest for contest in of_task if contest.is_clear]
     total = counted(len(of_task), "comparison")
     if not clear:
-        return (
-            f"no clear winner among the {kind}s in {_all(len(of_task), total)}: {_doubts(of_task)}"
-        )
+        where = "the one comparison" if len(of_task) == 1 else f"all {total}"
+        return f"no clear winner among the {kind}s in {where}: {_doubts(of_task)}"
     rest = len(of_task) - len(clear)
     others = f"; no clear winner in {rest} of {total}: {_doubts(of_task)}" if rest else ""
     return f"{_winners(clear, len(of_task))}{others}"
-
-
-def _all(number_: int, total: str) -> str:
-    return "the one comparison" if number_ == 1 else f"all {total}"
 
 
 def _doubts(unclear: Sequence[Contest]) -> str:
@@ -124,25 +127,19 @@ def _doubts(unclear: Sequence[Contest]) -> str:
 
 
 def _winners(clear: Sequence[Contest], total: int) -> str:
-    ratios: dict[str, list[float]] = {}
+    ratios: dict[str, list[float]] = defaultdict(list)
     for contest in clear:
-        ratios.setdefault(contest.names[0], []).append(contest.ratio)
+        ratios[contest.names[0]].append(contest.ratio)
     order = sorted(ratios, key=lambda name: -len(ratios[name]))
-    return "; ".join(
-        [*(_winner(name, ratios[name], total) for name in order[:MOST_WINNERS]), *_others(order)]
-    )
+    parts = [_winner(name, ratios[name], total) for name in order[:MOST_WINNERS]]
+    if len(order) > MOST_WINNERS:
+        parts.append(f"{len(order) - MOST_WINNERS} more win somewhere")
+    return "; ".join(parts)
 
 
 def _winner(name: str, ratios: Sequence[float], total: int) -> str:
     times = span([number(ratio) for ratio in (min(ratios), max(ratios))])
-    where = (
-        "in the one comparison"
-        if total == 1
-        else f"in {len(ratios)} of {counted(total, 'comparison')}"
-    )
-    return f"{one_line(name)} is clearly the fastest {where} ({times} times the next)"
-
-
-def _others(order: Sequence[str]) -> Iterator[str]:
-    if len(order) > MOST_WINNERS:
-        yield f"{len(order) - MOST_WINNERS} more win somewhere"
+    where = "the one comparison"
+    if total > 1:
+        where = f"{len(ratios)} of {counted(total, 'comparison')}"
+    return f"{one_line(name)} is clearly the fastest in {where} ({times} times the next)"

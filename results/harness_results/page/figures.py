@@ -1,4 +1,4 @@
-"""The charts of a page as JSON: a specification without data or colours of the surroundings, and its rows by column."""
+"""The charts of a page as JSON: a specification without data and theme, and its rows by column."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ if TYPE_CHECKING:
     from harness_results.charts.catalogue import Chart
 
 DIGITS = 6  # of a number in a chart: more than can be seen
+WORDS = ("name", "title", "shows", "measured", "key")
+# The page chooses the panels itself, out of those that its filter shows: no transform.
+LEFT_OUT = frozenset({"datasets", "config", "transform"})
 
 
 def figures(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return every chart that these records have something for: its words, ``spec`` and ``columns`` of its rows.
+    """Return every chart that has data: its words, ``spec``, and the ``columns`` of its rows.
 
     Raises:
         UnavailableError: altair is not installed.
     """
-    found = (_figure(chart, records) for chart in all_charts().values())
-    return [figure for figure in found if figure is not None]
+    drawn = (_figure(chart, records) for chart in all_charts().values())
+    return [figure for figure in drawn if figure is not None]
 
 
-def without_data(shown: Sequence[Mapping[str, Any]]) -> list[Chart]:
+def without_data(figures: Sequence[Mapping[str, Any]]) -> list[Chart]:
     """Return the charts that are not among these figures."""
-    names = {figure["name"] for figure in shown}
+    names = {figure["name"] for figure in figures}
     return [chart for name, chart in all_charts().items() if name not in names]
 
 
 def schemes() -> dict[str, Any]:
-    """Return the configuration of charts for each kind of surroundings."""
+    """Return the configuration of charts for a light and for a dark page."""
     return {scheme: config(scheme) for scheme in ("light", "dark")}
 
 
@@ -44,17 +47,12 @@ def _figure(chart: Chart, records: Sequence[Record]) -> dict[str, Any] | None:
     if not rows.values:
         return None
     drawn = chart.draw(rows)
-    drawn.data = NamedData(name="rows")  # the rows travel beside it, by column
-    words = {name: getattr(chart, name) for name in ("name", "title", "shows", "measured", "key")}
-    left_out = {
-        "datasets",
-        "config",
-        "transform",
-    }  # the page itself chooses the panels, of what its filter shows
-    return words | {
+    drawn.data = NamedData(name="rows")  # the page adds the rows from ``columns``
+    return {
+        **{name: getattr(chart, name) for name in WORDS},
         "thinned": rows.thinned or "",
         "most": rows.most,
-        "spec": {name: part for name, part in drawn.to_dict().items() if name not in left_out},
+        "spec": {name: part for name, part in drawn.to_dict().items() if name not in LEFT_OUT},
         "columns": _by_column(rows.values),
     }
 

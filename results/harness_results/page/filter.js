@@ -1,12 +1,12 @@
-// What the reader chose to see: values of each axis; an axis without a chosen value shows all.
+// The values that the reader chose on each axis; an axis without a choice shows all.
 const AXES = ["task", "cell", "backend", "variant", "length"];
 const chosen = Object.fromEntries(AXES.map((axis) => [axis, new Set()]));
 const form = document.getElementById("filter");
 
-// A place is a mapping of axes to values; what it does not have (null) is never filtered by.
-function isShown(place) {
+// Says if values (axis -> value) pass the filter; an axis without a value (null) always passes.
+function isShown(values) {
   return AXES.every((axis) => {
-    const value = place[axis];
+    const value = values[axis];
     return !chosen[axis].size || value === null || value === undefined || chosen[axis].has(String(value));
   });
 }
@@ -37,7 +37,7 @@ function countTrials(trials) {
   document.getElementById("count").textContent = words.length ? `${of}: ${words.join(" · ")}` : of;
 }
 
-// A section says so where the filter leaves nothing of it.
+// A section says so if the filter leaves nothing in it.
 function tellWhatIsEmpty() {
   for (const line of document.querySelectorAll("section > .nothing")) {
     const parts = [...line.parentElement.querySelectorAll("section.table, article")];
@@ -49,6 +49,6 @@ function filterArticles() {
   for (const article of document.querySelectorAll("article[data-task]")) {
     const { task, cell, backend, variant, length, lengths } = article.dataset;
     const at = lengths ? lengths.split(" ") : [length];
-    article.hidden = !at.some((one) => isShown({ task, cell, backend, variant, length: one }));
+    article.hidden = !at.some((value) => isShown({ task, cell, backend, variant, length: value }));
   }
 }

@@ -1,4 +1,4 @@
-"""The headline of a page: who learns, who is fast, whose gradient reaches back, as sentences with what they rest on."""
+"""The headline of a page: who learns, who is fast, whose gradient reaches back, in sentences."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Answer:
 
     Attributes:
         question: its heading.
-        sentences: a task and what is said of it, for each task.
-        more: how many tasks there are beyond ``MOST_TASKS``, in words; empty: none.
-        basis: what the sentences rest on, and what they do not say.
+        sentences: for each task, its name and the sentence about it.
+        more: how many tasks there are beyond ``MOST_TASKS``, in words; empty if none.
+        basis: what the sentences are based on, and what they do not say.
     """
 
     question: str
@@ -34,23 +34,21 @@ class Answer:
 
 
 def headline(records: Sequence[Record]) -> list[Answer]:
-    """Return the three answers that these records give, those left out that compute another function."""
+    """Return the three answers; engines that compute another function are left out."""
     like = [record for record in records if not _is_unlike(record)]
     tasks, others = by_task(like), _others(records)
     speeds = {id(task): of_task for task, of_task in zip(tasks, contests(tasks), strict=True)}
-    asked = (
+    questions = (
         ("Who learns?", learns.who_learns, learns.basis),
         ("Who is fast?", lambda task: fast.who_is_fast(task, speeds[id(task)]), fast.basis),
         ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
     )
-    more = (
-        f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables."
-        if len(tasks) > MOST_TASKS
-        else ""
-    )
+    more = ""
+    if len(tasks) > MOST_TASKS:
+        more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables."
     return [
-        Answer(question, tuple(_sentences(tasks, of)), more, f"{basis(like)}{others}")
-        for question, of, basis in asked
+        Answer(question, tuple(_sentences(tasks, answer)), more, f"{basis(like)}{others}")
+        for question, answer, basis in questions
     ]
 
 
@@ -62,14 +60,14 @@ def _others(records: Sequence[Record]) -> str:
     """Return what is left out because it computes another function than its cell."""
     unlike = [record.trial for record in records if _is_unlike(record)]
     names = dict.fromkeys(one_line(f"{trial.cell} of {trial.engine}") for trial in unlike)
-    return f" Left out, since it computes another function: {listed(names)}." if names else ""
+    return f" Left out because it computes another function: {listed(names)}." if names else ""
 
 
 def _sentences(
-    tasks: Sequence[Sequence[Record]], of: Callable[[Sequence[Record]], str]
+    tasks: Sequence[Sequence[Record]], answer: Callable[[Sequence[Record]], str]
 ) -> Iterator[tuple[str, str]]:
     for task in tasks[:MOST_TASKS]:
-        yield one_line(task[0].trial.task), f"{of(task)}."
+        yield one_line(task[0].trial.task), f"{answer(task)}."
 
 
 def contents(records: Sequence[Record]) -> str:
@@ -82,14 +80,9 @@ def contents(records: Sequence[Record]) -> str:
         "cell": [trial.cell for trial in trials],
         "engine": [trial.engine for trial in trials],
     }
-    found = [f"{_plural(axis, names)} ({_names(names)})" for axis, names in axes.items()]
-    lengths = sorted({trial.length for trial in trials})
-    return f"{counted(len(records), 'trial')}, {ended}: {listed(found)}, T = {span([str(n) for n in lengths])}."
-
-
-def _plural(axis: str, names: Sequence[str]) -> str:
-    return counted(len(set(names)), axis)
-
-
-def _names(names: Sequence[str]) -> str:
-    return listed(map(one_line, dict.fromkeys(names)))
+    parts = [
+        f"{counted(len(set(names)), axis)} ({listed(map(one_line, dict.fromkeys(names)))})"
+        for axis, names in axes.items()
+    ]
+    lengths = span([str(length) for length in sorted({trial.length for trial in trials})])
+    return f"{counted(len(records), 'trial')}, {ended}: {listed(parts)}, T = {lengths}."

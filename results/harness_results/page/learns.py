@@ -1,7 +1,8 @@
-"""Who learns: of each task, which cells solve it at which lengths, and which stay at the baseline."""
+"""Who learns: which cells solve a task at which lengths, and which stay at the baseline."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.contract.records.record import Record
@@ -15,38 +16,41 @@ CLOSE = 0.01  # relative; another seed moves a validation loss by more
 
 
 def who_learns(records: Sequence[Record]) -> str:
-    """Return the sentence of the records of one task, without its name and full stop."""
+    """Return the sentence about the records of one task, without its name and full stop."""
     ended = [record for record in records if record.status == "ok" and _loss(record) is not None]
     if not ended:
         return "no trial ended well"
     if any(findings.ngram_losses(record) for record in ended):
         return _text(ended)
-    told: dict[str, list[str]] = {}
-    for cell, some in by_cell(ended).items():
-        told.setdefault(_solved(some), []).append(one_line(cell))
-    return "; ".join(f"{words} by {listed(cells)}" for words, cells in told.items())
+    cells_by_outcome: dict[str, list[str]] = defaultdict(list)
+    for cell, trials in by_cell(ended).items():
+        cells_by_outcome[_outcome(trials)].append(one_line(cell))
+    return "; ".join(f"{words} by {listed(cells)}" for words, cells in cells_by_outcome.items())
 
 
 def basis(records: Sequence[Record]) -> str:
-    """Return what the sentences rest on."""
-    seeds = len({record.trial.seed for record in records})
-    told = "one seed: another one may end otherwise" if seeds == 1 else counted(seeds, "seed")
-    failed = sum(record.status != "ok" for record in records)
-    left = f" {counted(failed, 'trial')} that did not end well {are(failed)} left out." * bool(
-        failed
+    """Return what the sentences are based on."""
+    count = len({record.trial.seed for record in records})
+    seeds = (
+        "one seed; another seed may give another result" if count == 1 else counted(count, "seed")
     )
+    failed = sum(record.status != "ok" for record in records)
+    left_out = ""
+    if failed:
+        left_out = f" {counted(failed, 'trial')} that did not end well {are(failed)} left out."
     return (
-        f"By the loss on validation batches after training, from {told}. At the baseline: within "
-        f"{findings.AT_BASELINE:.0%} of the loss of the best predictor that learns nothing, on the same batches.{left}"
+        f"By the loss on validation batches after training, from {seeds}. At the baseline: within "
+        f"{findings.AT_BASELINE:.0%} of the loss of the best predictor that learns nothing, on the "
+        f"same batches.{left_out}"
     )
 
 
 def by_cell(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Return the records of each cell, in order of appearance."""
-    found: dict[str, list[Record]] = {}
+    cells: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(record.trial.cell, []).append(record)
-    return found
+        cells.setdefault(record.trial.cell, []).append(record)
+    return cells
 
 
 def _loss(record: Record) -> float | None:
@@ -54,41 +58,37 @@ def _loss(record: Record) -> float | None:
     return None if loss is None else float(loss)
 
 
-def _solved(records: Sequence[Record]) -> str:
-    """Return where a cell solves the task: in all trials of a length, in some; and whether it learns at all."""
-    solved: dict[int, list[bool]] = {}
+def _outcome(records: Sequence[Record]) -> str:
+    """Return at which lengths a cell solves the task, and if trials stay at the baseline."""
+    solved: dict[int, list[bool]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.trial.length):
-        solved.setdefault(record.trial.length, []).append(bool(record.figures.get("solved")))
-    whole = [length for length, found in solved.items() if all(found)]
-    told = [at_lengths(whole, list(solved))] if whole else []
-    told += [
-        f"in {sum(found)} of {counted(len(found), 'trial')} at T = {length}"
-        for length, found in solved.items()
-        if any(found) and not all(found)
-    ]
-    words = f"solved {listed(told)}" if told else "not solved"
-    stuck = [record for record in records if findings.at_baseline(record)]
-    return f"{words} (at the baseline {_of_all(stuck, records, list(solved))})" if stuck else words
-
-
-def _of_all(some: Sequence[Record], records: Sequence[Record], lengths: Sequence[int]) -> str:
-    if len(some) == len(records):
-        return at_lengths(lengths, lengths)
-    return f"in {len(some)} of {counted(len(records), 'trial')}"
+        solved[record.trial.length].append(bool(record.figures.get("solved")))
+    always = [length for length, trials in solved.items() if all(trials)]
+    parts = [at_lengths(always, list(solved))] if always else []
+    for length, trials in solved.items():
+        if any(trials) and not all(trials):
+            parts.append(f"in {sum(trials)} of {counted(len(trials), 'trial')} at T = {length}")
+    words = f"solved {listed(parts)}" if parts else "not solved"
+    stuck = sum(map(findings.at_baseline, records))
+    if not stuck:
+        return words
+    where = f"in {stuck} of {counted(len(records), 'trial')}"
+    if stuck == len(records):
+        where = at_lengths(solved, list(solved))
+    return f"{words} (at the baseline {where})"
 
 
 def _text(records: Sequence[Record]) -> str:
-    """Return the lowest loss of each cell on a text, the best first, and how many trials beat the n-gram models."""
-    best = sorted((min(some, key=_in_order) for some in by_cell(records).values()), key=_in_order)
+    """Return the lowest loss of each cell on a text, and how many trials beat the n-gram models."""
+    best = sorted((min(trials, key=_order) for trials in by_cell(records).values()), key=_order)
     first = best[0]
-    close = [record for record in best if _in_order(record) <= (1 + CLOSE) * _in_order(first)]
+    close = [record for record in best if _order(record) <= (1 + CLOSE) * _order(first)]
     others = [record for record in best[:MOST_CELLS] if record not in close]
-    beside = f", beside {listed(map(_cell_and_loss, others))}" if others else ""
+    then = f", then {listed(map(_cell_and_loss, others))}" if others else ""
+    lowest = f"the lowest validation loss is {_cell_and_loss(first)}"
     if len(close) > 1:
         lowest = f"no clear winner: {listed(map(_cell_and_loss, close))} are within {CLOSE:.0%}"
-    else:
-        lowest = f"the lowest validation loss is {_cell_and_loss(first)}"
-    return f"{lowest} ({_where(first)}){beside}; {_beaten(records)}"
+    return f"{lowest} ({_where(first)}){then}; {_beaten(records)}"
 
 
 def _cell_and_loss(record: Record) -> str:
@@ -97,19 +97,18 @@ def _cell_and_loss(record: Record) -> str:
 
 def _where(record: Record) -> str:
     bits = number(findings.bits_per_character(record))
-    return f"{bits} bits per character, at T = {record.trial.length} on {one_line(record.trial.engine)}"
+    engine = one_line(record.trial.engine)
+    return f"{bits} bits per character, at T = {record.trial.length} on {engine}"
 
 
-def _in_order(record: Record) -> float:
+def _order(record: Record) -> float:
     return _loss(record) or 0.0
 
 
 def _beaten(records: Sequence[Record]) -> str:
-    ratios = [record.figures.get("loss_ratio") for record in records]
-    known = [ratio for ratio in ratios if ratio is not None]
-    if not known:
+    values = (record.figures.get("loss_ratio") for record in records)
+    ratios = [ratio for ratio in values if ratio is not None]
+    if not ratios:
         return "no baseline is known"
-    below = sum(ratio < 1 for ratio in known)
-    return (
-        f"{below or 'none'} of {counted(len(known), 'trial')} {are(below)} below the n-gram models"
-    )
+    below, total = sum(ratio < 1 for ratio in ratios), counted(len(ratios), "trial")
+    return f"{below or 'none'} of {total} {are(below)} below the n-gram models"

@@ -1,4 +1,4 @@
-// Starts the page: tables at once, charts as they come into sight; the filter, the theme and the printer change both.
+// Starts the page: tables at once, charts when they come into sight. Filter, theme and printer change both.
 const data = JSON.parse(document.getElementById("data").textContent);
 const tables = data.tables.map((content) => new Table(content, data.marks));
 const charts = [...document.querySelectorAll("[data-chart]")].map(
@@ -20,7 +20,7 @@ function applyTheme() {
   for (const chart of seen) chart.draw(scheme());
 }
 
-// Of a chart that never came into sight only the room is kept, so that links to sections end where they should.
+// A chart that was never in sight only reserves its room, so that links to sections end where they should.
 function refresh(chart) {
   if (seen.has(chart)) chart.draw(scheme());
   else chart.prepare();
@@ -52,7 +52,7 @@ if (!tables.some((table) => !table.isMain)) document.getElementById("further").h
 
 const sight = new IntersectionObserver((entries) => {
   for (const entry of entries) {
-    const chart = charts.find((one) => one.element === entry.target);
+    const chart = charts.find((chart) => chart.element === entry.target);
     if (!entry.isIntersecting || seen.has(chart)) continue;
     seen.add(chart);
     chart.draw(scheme());
@@ -78,7 +78,7 @@ themeButton.addEventListener("click", () => {
   applyTheme();
 });
 document.getElementById("print").addEventListener("click", () => prepareToPrint().then(() => window.print()));
-window.addEventListener("beforeprint", () => printing || prepareToPrint()); // a browser's own control does not wait
+window.addEventListener("beforeprint", () => printing || prepareToPrint()); // a browser's own command does not wait
 window.addEventListener("afterprint", () => {
   printing = false;
   applyTheme();

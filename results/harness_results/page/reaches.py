@@ -1,8 +1,9 @@
-"""Whose gradient reaches back: of each cell, in how many trials it vanishes, explodes or reaches the first step."""
+"""Whose gradient reaches back, and in how many trials of each cell it vanishes or explodes."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from statistics import median_low
 
@@ -15,65 +16,64 @@ from harness_results.text.format import one_line
 
 
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
-    """Return the sentence of the records of one task, without its name and full stop."""
-    known = [
-        r for r in records if r.status == "ok" and r.figures.get("gradient_horizon") is not None
+    """Return the sentence about the records of one task, without its name and full stop."""
+    measured = [
+        record
+        for record in records
+        if record.status == "ok" and record.figures.get("gradient_horizon") is not None
     ]
     explodes = _counted("explodes", findings.is_exploding, records)  # diverged trials included
-    if not known:
+    if not measured:
         return explodes or "the gradient's flow was not measured"
-    vanishes = _counted("vanishes before T/2", findings.is_vanishing, known)
-    return "; ".join(filter(None, [_at_the_longest(known), vanishes, explodes]))
+    vanishes = _counted("vanishes before T/2", findings.is_vanishing, measured)
+    return "; ".join(filter(None, [_at_the_longest(measured), vanishes, explodes]))
 
 
 def basis(records: Sequence[Record]) -> str:
-    """Return what the sentences rest on."""
+    """Return what the sentences are based on."""
     seeds = len({record.trial.seed for record in records})
     return (
-        "By the norm of the loss's gradient by the whole state over the lag from the last scored step, after training, "
-        f"median over sequences: how many steps until it falls below {findings.HORIZON} of its value at lag 0. All the "
-        f"way: it never does. It explodes if it grows {findings.EXPLODES}. "
+        "By the norm of the gradient of the loss at the last scored step with respect to the whole "
+        "state, after training, as the median over sequences. The gradient reaches back as many "
+        f"steps as it takes to fall below {findings.HORIZON} of its value at lag 0. All the way: "
+        f"it never falls below. It explodes if it grows {findings.EXPLODES}. "
         f"From {counted(seeds, 'seed')}."
     )
 
 
 def _at_the_longest(records: Sequence[Record]) -> str:
-    """Return how far back the gradient reaches at the longest T that most cells have: medians, the farthest first."""
-    lengths: dict[int, list[Record]] = {}
+    """Return how far back the gradient reaches at the longest T that most cells have.
+
+    The numbers are medians over trials, and the farthest is first.
+    """
+    lengths: dict[int, list[Record]] = defaultdict(list)
     for record in records:
-        lengths.setdefault(record.trial.length, []).append(record)
+        lengths[record.trial.length].append(record)
     longest = max(lengths, key=lambda length: (len(by_cell(lengths[length])), length))
     cells = by_cell(lengths[longest])
-    steps = {cell: median_low(map(_steps, some)) for cell, some in cells.items()}
-    told: dict[str, list[str]] = {}
+    steps = {cell: median_low(map(_steps, trials)) for cell, trials in cells.items()}
+    cells_by_reach: dict[str, list[str]] = defaultdict(list)
     for cell in sorted(steps, key=lambda cell: -steps[cell]):
-        words = "all the way" if math.isinf(steps[cell]) else counted(round(steps[cell]), "step")
-        told.setdefault(words, []).append(one_line(cell))
-    several = " (medians)" if any(len(some) > 1 for some in cells.values()) else ""
-    reached = [f"{words} with {listed(names)}" for words, names in told.items()]
-    return f"at T = {longest} it reaches back {listed(reached)}{several}"
+        reach = "all the way" if math.isinf(steps[cell]) else counted(round(steps[cell]), "step")
+        cells_by_reach[reach].append(one_line(cell))
+    medians = " (medians)" if any(len(trials) > 1 for trials in cells.values()) else ""
+    reached = [f"{reach} with {listed(names)}" for reach, names in cells_by_reach.items()]
+    return f"at T = {longest} it reaches back {listed(reached)}{medians}"
 
 
 def _steps(record: Record) -> float:
-    return (
-        math.inf
-        if findings.is_censored(record)
-        else float(record.figures.get("gradient_horizon") or 0.0)
-    )
+    if findings.is_censored(record):
+        return math.inf
+    return float(record.figures.get("gradient_horizon") or 0.0)
 
 
 def _counted(words: str, holds: Callable[[Record], bool], records: Sequence[Record]) -> str:
-    """Return in how many trials of each cell something holds; empty where it holds in none."""
-    found = {cell: (sum(map(holds, some)), len(some)) for cell, some in by_cell(records).items()}
-    told = [
-        f"{_of_all(*numbers)} of {one_line(cell)}" for cell, numbers in found.items() if numbers[0]
-    ]
-    return f"it {words} in {listed(told)}" if told else ""
-
-
-def _of_all(count: int, total: int) -> str:
-    return (
-        f"{count} of {counted(total, 'trial')}"
-        if count < total
-        else f"{'all ' * (total > 1)}{counted(total, 'trial')}"
-    )
+    """Return in how many trials of each cell something holds; empty if it holds in none."""
+    parts = []
+    for cell, trials in by_cell(records).items():
+        count, total = sum(map(holds, trials)), len(trials)
+        if count == total:
+            parts.append(f"{'all ' * (total > 1)}{counted(total, 'trial')} of {one_line(cell)}")
+        elif count:
+            parts.append(f"{count} of {counted(total, 'trial')} of {one_line(cell)}")
+    return f"it {words} in {listed(parts)}" if parts else ""

@@ -1,7 +1,7 @@
-// Tables from their data: filtered, sorted, a part of the rows at a time. Texts are set as text, never as markup.
+// Tables from their data: filtered, sorted, some rows at a time. Texts are set as text, never as markup.
 const ROWS = 100;
-const NOTES = 3; // shown of many, before they are folded
-const narrow = window.matchMedia("(max-width: 40rem)"); // then one column holds all labels of a row
+const NOTES = 3; // if there are many notes, the others are folded
+const narrow = window.matchMedia("(max-width: 40rem)"); // one column holds all labels of a row
 
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
@@ -13,11 +13,11 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
-// Numbers by their size and before words; words by the alphabet, with the numbers in them by size.
+// Orders numbers by size, before words; words by the alphabet, with the numbers in them by size.
 function compared(a, b) {
-  const [one, other] = [a, b].map((text) => (String(text).trim() ? Number(text) : NaN));
-  const [isNumber, isToo] = [Number.isFinite(one), Number.isFinite(other)];
-  if (isNumber && isToo) return one - other;
+  const [first, second] = [a, b].map((text) => (String(text).trim() ? Number(text) : NaN));
+  const [isNumber, isToo] = [Number.isFinite(first), Number.isFinite(second)];
+  if (isNumber && isToo) return first - second;
   if (isNumber !== isToo) return isNumber ? -1 : 1;
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
@@ -28,11 +28,12 @@ class Table {
     this.sort = null; // {label} or {group, column}, and {down}
     this.measure = null; // the only column shown of each group
     this.limit = ROWS;
-    this.places = this.rows.map((row) => this.place(row));
+    this.axisValues = this.rows.map((row) => this.valuesOf(row));
     this.element = this.frame();
   }
 
-  place(row) {
+  // The values of a row on the axes of the filter.
+  valuesOf(row) {
     const label = (name) => {
       const index = this.axes.indexOf(name);
       return index < 0 ? null : row.labels[index];
@@ -60,10 +61,10 @@ class Table {
     return make("section", { class: "table" }, ...parts);
   }
 
-  // The notes; they are of the whole table, and say so while a filter is set. Of many only the first are unfolded.
+  // The notes, about the whole table; a line says so while a filter is set. Only the first of many are unfolded.
   below() {
     const list = (notes) => make("ul", { class: "notes" }, ...notes.map((note) => make("li", {}, note)));
-    this.whole = make("p", { class: "basis whole", hidden: "" }, "These notes are about all trials, whatever the filter shows.");
+    this.whole = make("p", { class: "basis whole", hidden: "" }, "The filter does not change these notes: they are about all trials.");
     if (this.notes.length <= 2 * NOTES) return [this.whole, list(this.notes)];
     const rest = this.notes.slice(NOTES);
     const more = make("details", {}, make("summary", {}, `${rest.length} more notes`), list(rest));
@@ -85,12 +86,12 @@ class Table {
     return group;
   }
 
-  // Which groups and rows the filter lets through; a row needs a cell in a group that is shown.
+  // The groups and rows that pass the filter; a row needs a cell in a visible group.
   visible() {
     const groups = this.groups.map((group, index) => ({ ...group, index }))
       .filter((group) => isShown({ task: this.task, length: group.length }));
     const isThere = (row) => groups.some((group) => row.cells[group.index].length);
-    const rows = this.rows.filter((row, index) => isThere(row) && (row.reference || isShown(this.places[index])));
+    const rows = this.rows.filter((row, index) => isThere(row) && (row.reference || isShown(this.axisValues[index])));
     return { groups, rows: this.sorted(rows) };
   }
 
@@ -98,9 +99,9 @@ class Table {
     if (!this.sort) return rows;
     const { label, group, column, down } = this.sort;
     const key = (row) => (label === undefined ? row.values?.[group]?.[column] ?? null : row.labels[label]);
-    return [...rows].sort((one, other) => {
-      const [a, b] = [key(one), key(other)];
-      if (one.reference || other.reference) return (other.reference ? 1 : 0) - (one.reference ? 1 : 0);
+    return [...rows].sort((row, other) => {
+      const [a, b] = [key(row), key(other)];
+      if (row.reference || other.reference) return (other.reference ? 1 : 0) - (row.reference ? 1 : 0);
       if (a === null || b === null) return (a === null ? 1 : 0) - (b === null ? 1 : 0);
       return down ? compared(b, a) : compared(a, b);
     });
@@ -203,7 +204,7 @@ class Table {
 
   labels(row, before) {
     const last = this.axes.length - 1;
-    const header = row.labels.findLastIndex(Boolean); // of a reference the last label is empty
+    const header = row.labels.findLastIndex(Boolean); // the last label of a reference is empty
     let same = before !== null && !row.reference;
     return row.labels.map((text, index) => {
       same = same && index < last && before.labels[index] === text;
@@ -217,9 +218,9 @@ class Table {
     return wanted.map((column, position) => this.entry(cells[column] ?? "", position ? "" : "first"));
   }
 
-  entry(cell, place) {
-    const [text, tone, mark] = Array.isArray(cell) ? cell : [cell, "", ""];
-    const element = make("td", { class: `${tone} ${place}`.trim() }, text);
+  entry(cell, position) {
+    const [text, style, mark] = Array.isArray(cell) ? cell : [cell, "", ""];
+    const element = make("td", { class: `${style} ${position}`.trim() }, text);
     if (mark) {
       const meaning = this.marks[mark] ?? "";
       element.append(" ", make("span", { "aria-hidden": "true", title: meaning }, mark));

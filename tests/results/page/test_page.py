@@ -1,4 +1,4 @@
-"""The page in a real browser: it opens from a file without a request, and nobody's text becomes code."""
+"""The page in a real browser: it opens from a file without a request, and runs no foreign text."""
 
 import re
 from dataclasses import replace
@@ -22,12 +22,8 @@ pytest.importorskip(
 )
 
 HOSTILE = "</script><img src=x onerror=alert(1)> [bold] \x1b[31m =cmd()"
-CELLS, LENGTHS, SEEDS, VARIANTS = (
-    ("rnn", "lstm", "gru"),
-    (4, 6, 8),
-    (0, 1, 2),
-    ("vectorised", "loop"),
-)
+CELLS, LENGTHS = ("rnn", "lstm", "gru"), (4, 6, 8)
+SEEDS, VARIANTS = (0, 1, 2), ("vectorised", "loop")
 SETTLED = "document.querySelectorAll('.canvas svg').length"
 
 
@@ -35,7 +31,7 @@ SETTLED = "document.querySelectorAll('.canvas svg').length"
 def records(tmp_path_factory) -> Results:
     """At least 100 real trials of two engines, run in this process and kept in a store."""
     path = tmp_path_factory.mktemp("page") / "real.sqlite"
-    plugins, known = load_plugins(block=("jax", "torch")), {}
+    plugins, calibrated = load_plugins(block=("jax", "torch")), {}
     with Store.open(path) as store:
         run_id = store.begin_run("harness run", {"launches": 1})
         for task, cell, length, seed, variant in product(
@@ -43,10 +39,10 @@ def records(tmp_path_factory) -> Results:
         ):
             sizes = {"length": length, "hidden": 4, "batch": 256, "steps": 12, "seed": seed}
             trial = Trial(backend="numpy", variant=variant, task=task, cell=cell, **sizes)
-            settings = Settings(isolation="backend", calibrations=known)
+            settings = Settings(isolation="backend", calibrations=calibrated)
             *_, finished = run_trial(trial, settings, plugins=plugins)
             calibrations = finished.record.details.get("calibrations", {})
-            known.setdefault(finished.record.environment_id, {}).update(calibrations)
+            calibrated.setdefault(finished.record.environment_id, {}).update(calibrations)
             store.add(finished.record, run_id)
     return Results.from_store(path)
 
@@ -87,7 +83,7 @@ class Visit:
         dialog.dismiss()
 
     def wait(self, condition: str) -> None:
-        """Wait until a condition holds; what Playwright waits with is an eval, which the policy forbids."""
+        """Wait until a condition holds; Playwright's own wait needs eval, which is forbidden."""
         for _ in range(600):
             if self.page.evaluate(condition):
                 return
@@ -109,7 +105,8 @@ class Visit:
         """The texts of the first table that is shown, without the references."""
         return self.page.evaluate(
             "[...document.querySelector('#main-tables section:not([hidden]) tbody').rows]"
-            ".filter(r => r.className !== 'reference').map(r => [...r.cells].map(c => c.textContent))"
+            ".filter(r => r.className !== 'reference')"
+            ".map(r => [...r.cells].map(c => c.textContent))"
         )
 
 
@@ -122,8 +119,8 @@ def visit(browser, request):
         return opened[-1]
 
     yield opening
-    for one in opened:
-        one.page.close()
+    for visited in opened:
+        visited.page.close()
 
 
 def test_it_opens_from_a_file_with_no_request_and_no_error_and_draws_every_chart(visit, records):
@@ -156,7 +153,8 @@ def test_the_filter_changes_tables_charts_and_the_count(visit):
     seen.wait(f"{panels} < {before}")
     assert {row[0] for row in seen.rows()} == {"lstm"}
     shown = seen.page.evaluate(
-        "[...document.querySelectorAll('section.table:not([hidden]) h3')].map(title => title.textContent)"
+        "[...document.querySelectorAll('section.table:not([hidden]) h3')]"
+        ".map(title => title.textContent)"
     )
     assert shown
     assert all(title.startswith("adding") for title in shown)
@@ -168,7 +166,8 @@ def test_what_is_said_of_a_chart_follows_the_filter(visit):
     seen.draw_all()
     flow = seen.page.locator("#chart-gradient-flow")
     assert "8 of 12 panels are drawn" in flow.locator(".left-out").text_content()
-    legend = "[...document.querySelectorAll('#chart-gradient-flow .role-legend-label text')].map(t => t.textContent)"
+    labels = "document.querySelectorAll('#chart-gradient-flow .role-legend-label text')"
+    legend = f"[...{labels}].map(t => t.textContent)"
     assert set(seen.page.evaluate(legend)) == set(CELLS)
     assert seen.page.evaluate("document.querySelector('#main-tables .whole')?.hidden ?? true")
     seen.choose("task", "copy")
@@ -192,7 +191,8 @@ def test_a_chart_has_ticks_at_the_lengths_that_are_shown_only_and_no_panel_of_re
 ):
     seen = visit()
     seen.draw_all()
-    ticks = "[...document.querySelectorAll('#chart-throughput .role-axis-label text')].map(t => t.textContent)"
+    labels = "document.querySelectorAll('#chart-throughput .role-axis-label text')"
+    ticks = f"[...{labels}].map(t => t.textContent)"
     seen.choose("length", LENGTHS[1])
     seen.choose("cell", "gru")
     seen.wait(f"!{ticks}.includes('{LENGTHS[0]}')")
@@ -225,17 +225,17 @@ def test_a_panel_has_room_however_many_engines_and_settings_there_are(
     visit, records, tmp_path, width
 ):
     engines = [f"engine{number}:a-rather-long-variant" for number in range(18)]
-    many = [
-        replace(record, trial=record.trial.model_copy(
-            update={"backend": name.split(":")[0], "variant": name.split(":")[1], "hidden": 2 ** (place % 4 + 2)}
-        ))
-        for place, record in enumerate(list(records)[::12]) for name in engines
-    ]  # fmt: skip
+    many = []
+    for index, record in enumerate(list(records)[::12]):
+        for engine in engines:
+            backend, variant = engine.split(":")
+            changed = {"backend": backend, "variant": variant, "hidden": 2 ** (index % 4 + 2)}
+            many.append(replace(record, trial=record.trial.model_copy(update=changed)))
     seen = visit(written(many, tmp_path), width=width)
     seen.draw_all()
-    widths = "[...document.querySelectorAll('.canvas svg .role-scope.cell > g > path.background')]"
-    found = seen.page.evaluate(f"{widths}.map(p => p.getBoundingClientRect().width)")
-    assert min(found) >= 120
+    panels = "[...document.querySelectorAll('.canvas svg .role-scope.cell > g > path.background')]"
+    widths = seen.page.evaluate(f"{panels}.map(p => p.getBoundingClientRect().width)")
+    assert min(widths) >= 120
     assert seen.page.evaluate(
         "[...document.querySelectorAll('.canvas')].every(c => c.scrollWidth <= c.clientWidth)"
     )
@@ -286,13 +286,17 @@ def test_a_page_that_is_loaded_again_has_the_filter_the_order_and_the_rows_as_be
     from harness_results.serving.page import live
 
     first = records[0]
-    many = [replace(first, trial=first.trial.model_copy(update={"seed": seed, "length": 4 + seed % 2}))
-            for seed in range(260)]  # fmt: skip
+    settings = [{"seed": seed, "length": 4 + seed % 2} for seed in range(260)]
+    many = [replace(first, trial=first.trial.model_copy(update=each)) for each in settings]
     text, digests = written(many, tmp_path).read_text(encoding="utf-8"), ["a"]
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    answer = {"/": lambda: live(text, digests[-1]), "/digest": lambda: digests[-1]}
-    page.route("http://report.test/**", lambda route: route.fulfill(
-        body=answer[route.request.url.removeprefix("http://report.test")](), content_type="text/html"))  # fmt: skip
+    bodies = {"/": lambda: live(text, digests[-1]), "/digest": lambda: digests[-1]}
+
+    def fulfill(route):
+        path = route.request.url.removeprefix("http://report.test")
+        route.fulfill(body=bodies[path](), content_type="text/html")
+
+    page.route("http://report.test/**", fulfill)
     page.goto("http://report.test/")
     page.wait_for_selector("tbody tr")
     page.check("input[name=length][value='4']", force=True)
@@ -301,7 +305,8 @@ def test_a_page_that_is_loaded_again_has_the_filter_the_order_and_the_rows_as_be
     head.click()
     page.click("#main-tables .rest button")
     state = (
-        "[document.querySelector('#main-tables th[aria-sort]')?.ariaSort, document.querySelector('#count').textContent,"
+        "[document.querySelector('#main-tables th[aria-sort]')?.ariaSort,"
+        " document.querySelector('#count').textContent,"
         " document.querySelector('#main-tables tbody').rows.length]"
     )
     before = page.evaluate(state)
@@ -331,15 +336,15 @@ def test_without_scripts_the_headline_and_the_tables_are_there(browser, file):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_environments_that_are_mixed_are_warned_of(visit, records, tmp_path, mixed):
     ids = ["one", "two"] if mixed else ["one", "one"]
-    known = [
-        replace(record, environment_id=ids[place % 2])
-        for place, record in enumerate(list(records)[:6])
+    some = [
+        replace(record, environment_id=ids[index % 2])
+        for index, record in enumerate(list(records)[:6])
     ]
-    seen = visit(written(known, tmp_path))
+    seen = visit(written(some, tmp_path))
     for section in ("#headline", "#environments"):
-        told = seen.page.locator(f"{section} .warning")
-        assert ["2 environments" in text for text in told.all_text_contents()] == [True] * mixed
-        assert all(one.is_visible() for one in told.all())
+        warnings = seen.page.locator(f"{section} .warning")
+        assert ["2 environments" in text for text in warnings.all_text_contents()] == [True] * mixed
+        assert all(warning.is_visible() for warning in warnings.all())
     assert seen.page.locator("#environments article").count() == 1 + mixed
 
 
@@ -362,12 +367,12 @@ def test_sorting_by_a_column_orders_the_rows_and_says_so(visit):
     )
     label = header.text_content()
     header.click()
-    place = seen.page.evaluate(
+    column = seen.page.evaluate(
         "[...document.querySelector('#main-tables thead').lastElementChild.children]"
         ".findIndex(cell => cell.ariaSort === 'ascending')"
     )
-    assert place > 0, label
-    shown = [float(row[place].partition(" ")[0]) for row in seen.rows()]
+    assert column > 0, label
+    shown = [float(row[column].partition(" ")[0]) for row in seen.rows()]
     assert len(set(shown)) > 2
     assert shown == sorted(shown)
 
@@ -398,8 +403,11 @@ def test_axe_finds_nothing_wrong(visit, scheme):
     )
     seen = visit(scheme=scheme)
     seen.draw_all()
-    found = axe.Axe().run(seen.page).response["violations"]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found] == []
+    violations = axe.Axe().run(seen.page).response["violations"]
+    assert [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"][:3]])
+        for violation in violations
+    ] == []
 
 
 def test_all_charts_are_drawn_in_light_for_the_printer(visit):
@@ -413,9 +421,9 @@ def test_all_charts_are_drawn_in_light_for_the_printer(visit):
 
 def hostile_records() -> list[Record]:
     trial = Trial(backend="numpy", variant="loop", task="char", cell="lstm", length=8)
-    found = []
+    records = []
     for seed, option in enumerate((HOSTILE, "tame")):
-        asked = trial.model_copy(update={"seed": seed, "task_options": {"corpus": option}})
+        changed = trial.model_copy(update={"seed": seed, "task_options": {"corpus": option}})
         figures = {
             "loss_validation": 1.0,
             "tokens_per_second": 5.0,
@@ -424,17 +432,24 @@ def hostile_records() -> list[Record]:
         }
         details = {"samples": [{"temperature": 0.5, "text": HOSTILE}], "flags": [HOSTILE]}
         environment = {"cpu": {"model": HOSTILE}, "libraries": {HOSTILE: HOSTILE}}
-        ok = Record(asked, "ok", figures=figures, details=details, environment=environment, environment_id=f"e{seed}",
-                    curves={"loss": [2.0, 1.0]})  # fmt: skip
+        ok = Record(
+            changed,
+            "ok",
+            figures=figures,
+            details=details,
+            environment=environment,
+            environment_id=f"e{seed}",
+            curves={"loss": [2.0, 1.0]},
+        )
         failed = replace(
             ok,
-            trial=asked.model_copy(update={"length": 9}),
+            trial=changed.model_copy(update={"length": 9}),
             status="failed",
             reason=HOSTILE,
             figures={},
         )
-        found += [ok, replace(failed, details={"traceback": HOSTILE})]
-    return found
+        records += [ok, replace(failed, details={"traceback": HOSTILE})]
+    return records
 
 
 def test_hostile_texts_are_shown_and_never_run(visit, tmp_path):
@@ -447,8 +462,9 @@ def test_hostile_texts_are_shown_and_never_run(visit, tmp_path):
     assert seen.page.query_selector_all("img") == []
     assert seen.errors == []
     assert "\x1b" not in seen.page.content()
-    for place in ("h1", "#results", "#samples", "#failures", "#environments"):
-        assert "</script><img src=x onerror=alert(1)>" in seen.page.text_content(place), place
+    for selector in ("h1", "#results", "#samples", "#failures", "#environments"):
+        text = seen.page.text_content(selector)
+        assert "</script><img src=x onerror=alert(1)>" in text, selector
 
 
 def test_a_long_table_shows_its_first_rows_and_more_when_asked(visit, tmp_path, records):
@@ -465,8 +481,8 @@ def test_a_long_table_shows_its_first_rows_and_more_when_asked(visit, tmp_path, 
 
 def small() -> list[Record]:
     """Made records of two tasks, one of which failed."""
-    ok = [make(engine, cell, length, task) for engine in ("numpy:loop", "torch:library") for cell in ("lstm", "gru")
-          for length in (10, 20) for task in ("adding", "copy")]  # fmt: skip
+    axes = product(("numpy:loop", "torch:library"), ("lstm", "gru"), (10, 20), ("adding", "copy"))
+    ok = [make(*values) for values in axes]
     return [*ok, make("numpy:loop", "gru", 40, "copy", status="failed")]
 
 
@@ -475,8 +491,10 @@ def test_the_print_control_waits_for_every_chart_and_prints_in_light(visit, tmp_
     figures = len(seen.page.query_selector_all("figure"))
     assert seen.page.evaluate(SETTLED) < figures
     seen.page.evaluate(
-        f"window.print = () => {{ window.printed = [{SETTLED}, document.documentElement.dataset.theme];"
-        "for (const name of ['beforeprint', 'afterprint']) window.dispatchEvent(new Event(name)); }; null"
+        f"window.print = () => {{"
+        f" window.printed = [{SETTLED}, document.documentElement.dataset.theme];"
+        " for (const name of ['beforeprint', 'afterprint'])"
+        " window.dispatchEvent(new Event(name)); }; null"
     )
     seen.page.locator("#print").focus()
     seen.page.keyboard.press("Enter")
@@ -491,7 +509,8 @@ def test_a_chart_that_could_not_be_drawn_is_drawn_the_next_time(visit, tmp_path)
     seen = visit(written(small(), tmp_path))
     seen.draw_all()
     seen.page.evaluate(
-        "window.kept = window.vegaEmbed; window.vegaEmbed = () => { throw new Error('once'); }; null"
+        "window.kept = window.vegaEmbed;"
+        " window.vegaEmbed = () => { throw new Error('once'); }; null"
     )
     seen.choose("cell", "lstm")
     seen.page.wait_for_timeout(500)
@@ -526,8 +545,8 @@ def test_labels_that_are_numbers_are_sorted_by_size(visit, tmp_path):
     rates = (0.01, 1e-05, 0.0005, 0.001)
     seen = visit(written([make(trial={"learning_rate": rate}) for rate in rates], tmp_path))
     seen.page.locator("#main-tables thead button", has_text="learning rate").click()
-    place = "[...document.querySelectorAll('#main-tables thead tr:last-child > *')].findIndex(c => c.ariaSort)"
-    index = seen.page.evaluate(place)
+    heads = "[...document.querySelectorAll('#main-tables thead tr:last-child > *')]"
+    index = seen.page.evaluate(f"{heads}.findIndex(c => c.ariaSort)")
     assert [float(row[index]) for row in seen.rows()] == sorted(rates)
 
 
@@ -550,7 +569,7 @@ def test_what_is_counted_is_told_beside_the_control_that_unfolds(visit, tmp_path
     seen.page.click("#filter summary")
     assert seen.page.locator("#count").is_visible()
     count, title = (
-        seen.page.locator(f"#filter {one}").bounding_box() for one in ("#count", ".title")
+        seen.page.locator(f"#filter {part}").bounding_box() for part in ("#count", ".title")
     )
     assert count["x"] >= title["x"] + title["width"]
 
@@ -572,16 +591,18 @@ def test_what_is_chosen_can_be_seen_in_forced_colours(visit, tmp_path):
     seen.choose("cell", "lstm")
     seen.page.emulate_media(forced_colors="active")
     colour = (
-        "[...document.querySelectorAll({!r})].map(one => getComputedStyle(one).backgroundColor)"
+        "[...document.querySelectorAll({!r})].map(part => getComputedStyle(part).backgroundColor)"
     )
     for marked, plain in (
         ("input:checked + span", "input[name=cell]:not(:checked) + span"),
         (".picker [aria-pressed=true]", ".picker [aria-pressed=false]"),
     ):
-        found = [set(seen.page.evaluate(colour.format(one))) for one in (marked, plain)]
-        assert found[0]
-        assert found[1]
-        assert not found[0] & found[1]
+        with_mark, without = (
+            set(seen.page.evaluate(colour.format(selector))) for selector in (marked, plain)
+        )
+        assert with_mark
+        assert without
+        assert not with_mark & without
 
 
 def test_a_section_that_the_filter_empties_says_so(visit, tmp_path):
@@ -590,7 +611,7 @@ def test_a_section_that_the_filter_empties_says_so(visit, tmp_path):
     assert nothing.is_hidden()
     seen.choose("cell", "lstm")
     assert nothing.is_visible()
-    assert nothing.text_content() == "Nothing that the filter shows is here."
+    assert nothing.text_content() == "The filter leaves nothing here."
     assert seen.page.locator("#results > .nothing").is_hidden()
     seen.page.click("#filter button[type=reset]")
     seen.wait("document.querySelector('#failures > .nothing').hidden")
@@ -602,7 +623,7 @@ def test_a_failure_has_one_whole_command(visit, tmp_path):
     shown = seen.page.locator("#failures .trials").first
     ids = [record.trial.trial_id for record in failed]
     assert shown.locator("code").first.text_content() == f"harness show {ids[0]} --store STORE"
-    assert [one in shown.text_content() for one in ids] == [True, True]
+    assert [identity in shown.text_content() for identity in ids] == [True, True]
     assert shown.text_content().count("harness show") == 1
 
 

@@ -29,7 +29,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_fix(monkeypatch, miss
 
 
 def many(count):
-    """Yield one trial for each setting, with curves of a usual length: another seed where the settings are used up."""
+    """Yield one trial per setting, with curves of a usual length; then again with another seed."""
     axes = product(
         range(count), ("adding", "copy"), ("rnn", "lstm", "gru"), ENGINES, (10, 20, 40, 80)
     )

@@ -1,4 +1,4 @@
-"""Where trials were measured, on the page and in the tables: whoever mixes environments is told so, at both places."""
+"""Where trials were measured, on the page and in the tables; both warn of mixed environments."""
 
 import re
 from dataclasses import replace
@@ -18,31 +18,40 @@ ONE = {
     "libraries": {"numpy": "2.0"},
 }
 OTHER = {"cpu": {"model": "other"}, "libraries": {"numpy": "2.1"}}
-MIXED = "These trials come from 2 environments. Losses can be compared; speeds and memory only within one environment."
+MIXED = (
+    "These trials come from 2 environments. Losses can be compared; speeds and memory only within "
+    "one environment."
+)
 
 
 def measured(environment, environment_id, length=10, version="0.1"):
     return replace(
-        make(length=length), environment=environment, environment_id=environment_id, harness_version=version,
+        make(length=length),
+        environment=environment,
+        environment_id=environment_id,
+        harness_version=version,
         started_at="2026-01-01T00:00:00+00:00",
-    )  # fmt: skip
+    )
 
 
 def test_one_environment_has_no_warning():
     assert warnings([measured(ONE, "aaaa"), measured(ONE, "aaaa", 20)]) == []
 
 
-def test_several_environments_and_versions_are_told():
-    found = [measured(ONE, "aaaa"), measured(OTHER, "bbbb", 20, version="0.2")]
-    assert warnings(found) == [
+def test_several_environments_and_versions_are_warned_of():
+    records = [measured(ONE, "aaaa"), measured(OTHER, "bbbb", 20, version="0.2")]
+    assert warnings(records) == [
         MIXED,
         "Several versions are mixed: harness and numpy. See the table of environments.",
     ]
-    assert measured_between(found) == "Measured on 2026-01-01 in 2 environments."
-    assert [place.facts["processor"] for place in environments(found)] == ["one", "other"]
+    assert measured_between(records) == "Measured on 2026-01-01 in 2 environments."
+    assert [environment.facts["processor"] for environment in environments(records)] == [
+        "one",
+        "other",
+    ]
 
 
-def test_an_environment_that_is_not_known_is_no_other():
+def test_an_unknown_environment_is_not_another_one():
     assert warnings([measured(ONE, "aaaa"), measured({}, None, 20)]) == []
 
 
@@ -54,11 +63,12 @@ def report(*arguments):
 
 @pytest.fixture
 def two_stores(tmp_path):
-    places = [tmp_path / "a.db", tmp_path / "b.db"]
-    for place, found in zip(places, (measured(ONE, "aaaa"), measured(OTHER, "bbbb")), strict=True):
-        with Store.open(place) as store:
-            store.add(found, store.begin_run("harness run"))
-    return places
+    paths = [tmp_path / "a.db", tmp_path / "b.db"]
+    records = [measured(ONE, "aaaa"), measured(OTHER, "bbbb")]
+    for path, record in zip(paths, records, strict=True):
+        with Store.open(path) as store:
+            store.add(record, store.begin_run("harness run"))
+    return paths
 
 
 def test_the_page_of_two_stores_of_unlike_environments_warns_first_and_where_they_are_described(
@@ -71,12 +81,12 @@ def test_the_page_of_two_stores_of_unlike_environments_warns_first_and_where_the
     for stores, count in ((two_stores, 2), (two_stores[:1], 0)):
         report(*stores, "-f", "html", "-o", tmp_path / "r.html")
         page = (tmp_path / "r.html").read_text(encoding="utf-8")
-        told = re.findall(
-            r'<section id="(\w+)"|<p class="warning"><strong>Mind:</strong> (These[^<]*)', page
+        matches = re.findall(
+            r'<section id="(\w+)"|<p class="warning"><strong>Warning:</strong> (These[^<]*)', page
         )
-        places = [before for (before, _), (_, warning) in pairwise(told) if warning]
-        assert [warning for _, warning in told if warning] == [MIXED] * count
-        assert places == ["headline", "environments"][:count]
+        sections = [before for (before, _), (_, warning) in pairwise(matches) if warning]
+        assert [warning for _, warning in matches if warning] == [MIXED] * count
+        assert sections == ["headline", "environments"][:count]
 
 
 @pytest.mark.parametrize("format_", ["table", "markdown", "latex"])
