@@ -14,6 +14,7 @@ from safetensors.numpy import save as to_bytes
 
 from harness.contract import ArrayDtype, Model, Parameters, StoreError, Trial, Vocabulary
 from harness.contract.wording import shortened
+from harness.plugins.validation import parameter_problems
 from harness.version import __version__
 
 
@@ -90,22 +91,15 @@ def check_fit(path: Path, parameters: Parameters, model: Model, dtype: ArrayDtyp
     Raises:
         StoreError: names, shapes or dtype are not the model's, or a value is not finite.
     """
-    expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
-    actual = {name: f"{array.shape} {array.dtype}" for name, array in parameters.items()}
-    if wrong := sorted(
-        name for name in expected | actual if expected.get(name) != actual.get(name)
-    ):
-        name = wrong[0]
-        why = (
-            f"{name} should be {expected.get(name, 'absent')}, and is {actual.get(name, 'absent')}"
+    problems = parameter_problems(parameters, model, dtype) or [
+        f"{name} holds a value that is not finite"
+        for name, array in sorted(parameters.items())
+        if not np.isfinite(array).all()
+    ]
+    if problems:
+        raise StoreError(
+            f"the checkpoint {path} is damaged: {problems[0]}; run the trial again to replace it"
         )
-    elif infinite := sorted(
-        name for name, array in parameters.items() if not np.isfinite(array).all()
-    ):
-        why = f"{infinite[0]} holds a value that is not finite"
-    else:
-        return
-    raise StoreError(f"the checkpoint {path} is damaged: {why}; run the trial again to replace it")
 
 
 def _vocabulary(content: Any) -> Vocabulary | None:

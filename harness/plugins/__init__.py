@@ -1,5 +1,6 @@
-"""Plugins: discovery, questions to them, and checks of their answers. All distrust of third parties lives here."""
+"""The boundary to plugins: they are loaded, asked and checked here, and trusted nowhere else."""
 
-from harness.plugins.discovery import Plugins, load_plugins
+from harness.plugins.catalog import Plugins
+from harness.plugins.discovery import load_plugins
 
 __all__ = ["Plugins", "load_plugins"]

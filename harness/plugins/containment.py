@@ -1,4 +1,4 @@
-"""Undoes what a plugin changes in this process while it is loaded, and says what that was."""
+"""Undoes and reports what a plugin changes in this process while it is loaded."""
 
 from __future__ import annotations
 
@@ -13,49 +13,38 @@ from contextlib import AbstractContextManager, ExitStack
 from time import monotonic
 from typing import Any
 
-PATCHED = (
-    "builtins",
-    "json",
-    "math",
-    "numpy",
-    "os",
-    "time",
-)  # whose functions decide what is measured and stored
-TOLERATED_SECONDS = 0.01  # by which an alarm's time may differ
+# The functions of these modules decide what is measured and stored.
+PATCHED = ("builtins", "json", "math", "numpy", "os", "time")
+TOLERATED_SECONDS = 0.01  # difference in an alarm's time
 STREAMS = ("stdin", "stdout", "stderr")
 
-Reaper = Callable[[list[str]], AbstractContextManager[None]]
+Keep = Callable[[list[str]], AbstractContextManager[None]]  # undoes changes and lists them
 
 
 class ExitCalledError(BaseException):
-    """``os._exit`` was called. Not an ``Exception``, so that no handler in the plugin catches it."""
+    """``os._exit`` was called. It is not an ``Exception``: a plugin's handler must not catch it."""
 
 
 @contextlib.contextmanager
 def contained(*, variables: bool = True) -> Iterator[list[str]]:
-    """Undo what the code inside changes; at the end, the list holds the changes in words.
+    """Undo what the code inside changes. At the end, the list holds the changes in words.
 
     These are the streams and their descriptors, the working directory, ``sys.path``, signal
     handlers, alarms, functions of ``PATCHED`` and, with ``variables``, the environment. Inside,
     ``os._exit`` raises ``ExitCalledError``.
     """
     changes: list[str] = []
-    keepers: tuple[Reaper, ...] = (
-        off_stdout,
-        _directory,
-        _import_path,
-        _signals,
-        _functions,
-        _no_exit,
-    )
+    keeps: list[Keep] = [off_stdout, _directory, _import_path, _signals, _functions, _no_exit]
+    if variables:
+        keeps.append(_environment)
     with ExitStack() as stack:
-        for reaper in (*keepers, *([_environment] if variables else [])):
-            stack.enter_context(reaper(changes))
+        for keep in keeps:
+            stack.enter_context(keep(changes))
         yield changes
 
 
 class _Shield:
-    """Passes everything on to a stream except ``close``."""
+    """Forwards everything to a stream except ``close``."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -69,7 +58,7 @@ class _Shield:
 
 @contextlib.contextmanager
 def off_stdout(changes: list[str]) -> Iterator[None]:
-    """Send what is printed, or written to descriptor 1, to stderr: stdout is for results."""
+    """Send what is printed or written to descriptor 1 to stderr. Stdout is for results."""
     before = {name: getattr(sys, name) for name in STREAMS}
     shield = _Shield(sys.stderr)
     with contextlib.suppress(Exception):
@@ -96,7 +85,7 @@ def off_stdout(changes: list[str]) -> Iterator[None]:
 
 
 def _flush(*streams: Any) -> None:
-    """Write out what these streams, and those of the C library, hold back."""
+    """Flush these streams and those of the C library."""
     for stream in streams:
         with contextlib.suppress(Exception):
             stream.flush()
@@ -130,7 +119,7 @@ def _directory(changes: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _import_path(changes: list[str]) -> Iterator[None]:
-    """Keep all entries of ``sys.path``; a plugin may add some."""
+    """Keep all entries of ``sys.path``. A plugin may add some."""
     path, before = sys.path, list(sys.path)
     try:
         yield
@@ -171,7 +160,7 @@ def _signals(changes: list[str]) -> Iterator[None]:
 
 
 def _alarm_seconds() -> float:
-    """Return for how long an alarm is set; 0 for none."""
+    """Return the seconds until the alarm; 0 if none is set."""
     return signal.getitimer(signal.ITIMER_REAL)[0] if hasattr(signal, "getitimer") else 0.0
 
 
@@ -199,7 +188,7 @@ def _functions(changes: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_exit(changes: list[str]) -> Iterator[None]:  # noqa: ARG001
-    """Let ``os._exit`` raise an error in this process; in a process that is forked inside it works as usual."""
+    """Let ``os._exit`` raise an error in this process. In a forked process it works as usual."""
     leave, owner = os._exit, os.getpid()
 
     def refuse(status: int) -> None:

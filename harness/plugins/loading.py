@@ -1,7 +1,6 @@
-"""Names the plugin that ends a process, or never ends, while it is loaded.
+"""Names the plugin that hangs or ends the process while it is loaded.
 
-The name of the plugin lies in a small file while it is loaded. If the process dies, the next
-command reads the file.
+Its name is in a small file meanwhile. If the process dies, the next command reads the file.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from pathlib import Path
 
 from harness.contract.wording import printable, shortened
 
-SLOW_SECONDS = 10.0  # a plugin that takes longer to load is named on stderr
+SLOW_SECONDS = 10.0  # a plugin that loads more slowly is named on stderr
 LONGEST = 200  # characters of a plugin's name or label
 
 
 @contextlib.contextmanager
 def being_loaded(name: str, distribution: str) -> Iterator[None]:
-    """Keep the plugin's name in a file; name it on stderr if it takes long, or at Ctrl-C."""
+    """Keep the plugin's name in a file. Name it on stderr if it is slow, or at Ctrl-C."""
     label, way_out = f"plugin {name!r} (from {distribution})", f"-p no:{name} leaves it out"
     path = _write({"name": name, "label": label})
     slow = threading.Timer(
@@ -44,7 +43,7 @@ def being_loaded(name: str, distribution: str) -> Iterator[None]:
 
 
 def say_who_ended_the_last(blocked: tuple[str, ...] = ()) -> None:
-    """Name on stderr the plugins that were being loaded when an earlier command died; delete their files."""
+    """Name on stderr the plugins whose loading ended an earlier command. Delete their files."""
     for session, pid in _of_dead_processes():
         content = _take(session, pid)
         if content and content["name"] not in blocked:
@@ -53,7 +52,10 @@ def say_who_ended_the_last(blocked: tuple[str, ...] = ()) -> None:
 
 
 def who_ended(session: int) -> str | None:
-    """Return the label of the plugin that was being loaded when a process of this session died; delete its file."""
+    """Return the label of the plugin whose loading ended a process of this session, if any.
+
+    The file with its name is deleted.
+    """
     for owner, pid in _of_dead_processes():
         if owner == session and (content := _take(owner, pid)):
             return content["label"]
@@ -61,11 +63,8 @@ def who_ended(session: int) -> str | None:
 
 
 def _folder() -> Path:
-    return (
-        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        / "rnn-harness"
-        / "loading"
-    )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return cache.expanduser() / "rnn-harness" / "loading"
 
 
 def _path(session: int, pid: int) -> Path:
@@ -73,7 +72,7 @@ def _path(session: int, pid: int) -> Path:
 
 
 def _write(content: dict[str, str]) -> Path | None:
-    """Write the content to the file of this process, and return its path; None if it cannot be written."""
+    """Write the content to the file of this process. Return its path; None if that failed."""
     try:
         path = _path(_session(), os.getpid())
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,7 +83,7 @@ def _write(content: dict[str, str]) -> Path | None:
 
 
 def _of_dead_processes() -> list[tuple[int, int]]:
-    """Return session and process of each file of this machine whose process is dead."""
+    """Return session and process of each file of this machine whose process has died."""
     dead = []
     with contextlib.suppress(OSError, RuntimeError):
         for path in _folder().glob(f"{platform.node()}.*"):

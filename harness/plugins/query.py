@@ -1,7 +1,8 @@
-"""What a backend answers before anything runs, asked so that a broken one is named and costs nobody else anything.
+"""Safe calls to a backend's metadata methods. A broken backend is named and harms no other.
 
-Each question raises ``BrokenAnswerError``, which names the backend, the question and the fix,
-where the backend fails to answer; ``available_or_missing`` does not.
+Each function raises ``BrokenAnswerError`` if the method fails or returns something else than the
+contract says. The error names the backend, the method and the fix. ``available_or_missing`` does
+not raise.
 """
 
 from __future__ import annotations
@@ -15,52 +16,52 @@ from typing import Any, TypeVar, cast
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.dtypes import Dtype
-from harness.contract.errors import BrokenAnswerError
+from harness.contract.errors import BrokenAnswerError, with_fix
 from harness.contract.model import Model
 from harness.contract.trial import Trial
 from harness.contract.wording import error_text, shortened, text_of
 from harness.plugins.containment import off_stdout
 
 FIX = "upgrade the package that offers it, or report it to its author"
-LONGEST = 500  # characters of what a backend returned or raised: the question and the fix are not to be cut off
+LONGEST = 500  # characters of a returned value or error, so that the rest is not cut off
 Answer = TypeVar("Answer")
 Value = TypeVar("Value")
 
 
 class _UnfitError(Exception):
-    """An answer is not what the question asks for."""
+    """The method returned something else than the contract says."""
 
 
 def availability(backend: Backend) -> Available | Missing:
-    """Return whether the backend can run here, and if not, what is missing."""
+    """Return ``Available`` if the backend can run here, else what is missing."""
     return _ask(backend, "availability", _available)
 
 
 def available_or_missing(backend: Backend) -> Available | Missing:
-    """Return the same; a backend that fails to answer is missing, with what it failed with."""
+    """Return the same. A backend that fails to answer is ``Missing``, with its error."""
     try:
         return availability(backend)
     except BrokenAnswerError as error:
-        return Missing(without_name(backend, error).removesuffix(f". Fix: {FIX}"), FIX)
+        return Missing(without_name(backend, error).removesuffix(with_fix("", FIX)), FIX)
 
 
 def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
-    """Return the ways in which the backend runs this cell, the plainest first; none where it cannot."""
+    """Return the variants that run this cell, the plainest first; () if none does."""
     return _ask(backend, "variants", _words, cell)
 
 
 def missing_variants(backend: Backend) -> dict[str, Missing]:
-    """Return the variants that cannot be offered here, with the reason and the fix."""
+    """Return the variants that cannot run here, with the reason and the fix."""
     return _ask(backend, "missing_variants", _pairs_with(_missing))
 
 
 def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
-    """Return the variant that the backend takes if none is named: one of those that it offers."""
+    """Return the variant that the backend uses if none is named. It is one that it offers."""
     return _chosen(backend, "default_variant", cell, trial)
 
 
 def fastest_variant(backend: Backend, cell: Cell, trial: Trial) -> str:
-    """Return the fastest variant that the backend knows for this cell and size: one of those that it offers."""
+    """Return the fastest variant for this cell and size. It is one that the backend offers."""
     return _chosen(backend, "fastest_variant", cell, trial)
 
 
@@ -70,16 +71,16 @@ def deviation(backend: Backend, cell: Cell, variant: str) -> str | None:
 
 
 def why_unsupported(backend: Backend, model: Model, trial: Trial) -> str | None:
-    """Return why this model or trial cannot run here, or None where it can."""
+    """Return why this model or trial cannot run here, or None if it can."""
     return _ask(backend, "why_unsupported", _sentence_or_none, model, trial)
 
 
 def devices(backend: Backend) -> tuple[str, ...]:
     """Return the devices that the backend can use here, at least one, the best first."""
-    found = _ask(backend, "devices", _words)
-    if not found:
+    names = _ask(backend, "devices", _words)
+    if not names:
         raise _broken(backend, "devices() returned none")
-    return found
+    return names
 
 
 def dtypes(backend: Backend, device: str) -> tuple[Dtype, ...]:
@@ -98,7 +99,7 @@ def environment(backend: Backend, threads: int, *devices: int) -> dict[str, str]
 
 
 def without_name(backend: Backend, error: BrokenAnswerError) -> str:
-    """Return what one of these questions raised, from ``broken`` on, for who has named the backend already."""
+    """Return the error's text without the backend's name."""
     return str(error).removeprefix(_named(backend))
 
 
@@ -151,16 +152,16 @@ def _pairs_with(read: Callable[[Any], Value]) -> Callable[[Any], dict[str, Value
 
 
 def _variables(answer: Any) -> dict[str, str]:
-    """Return the variables, with which a process can be started."""
-    found = _pairs_with(_word)(answer)
-    for name, value in found.items():
+    """Return the variables if a process can be started with them."""
+    variables = _pairs_with(_word)(answer)
+    for name, value in variables.items():
         if name == "" or b"=" in os.fsencode(name) or b"\0" in os.fsencode(name + value):
             raise _UnfitError
-    return found
+    return variables
 
 
 def _ask(backend: Backend, question: str, read: Callable[[Any], Answer], *arguments: Any) -> Answer:
-    """Return the answer, copied by ``read``, which raises ``_UnfitError`` for what is none."""
+    """Return the answer as ``read`` copies it; ``read`` raises ``_UnfitError`` if it is invalid."""
     answer = None
     try:
         with _stdout_for_results():
@@ -179,13 +180,13 @@ def _ask(backend: Backend, question: str, read: Callable[[Any], Answer], *argume
 
 
 def _stdout_for_results() -> contextlib.AbstractContextManager[Any]:
-    """Keep what a plugin prints off stdout in the main thread; in others not, since all threads have one stream."""
-    beside_others = threading.current_thread() is not threading.main_thread()
-    return contextlib.nullcontext() if beside_others else off_stdout([])
+    """Send what a plugin prints to stderr. All threads share stdout: only the main one does so."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return off_stdout([]) if in_main_thread else contextlib.nullcontext()
 
 
 def _broken(backend: Backend, why: str) -> BrokenAnswerError:
-    return BrokenAnswerError(f"{_named(backend)}broken: {why}. Fix: {FIX}")
+    return BrokenAnswerError(with_fix(f"{_named(backend)}broken: {why}", FIX))
 
 
 def _named(backend: Backend) -> str:

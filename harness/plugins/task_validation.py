@@ -1,10 +1,10 @@
-"""What a task hands back is checked here, so that a broken one fails with its name and not with nonsense."""
+"""Checks what a task returns. A wrong value raises ``PluginError`` with the plugin's label."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from harness.contract import Batch, Inputs, Loss, PluginError, Score, Task, Vocabulary
 from harness.contract.records.record import finite
 from harness.contract.wording import error_text, shortened, text_of
-from harness.plugins.validation import LONGEST, described, finite_number
+from harness.plugins.validation import LONGEST, finite_number, invalid_answer, shape_and_dtype
 
 
 def check_declared(task: Task, label: str) -> None:
-    """Check what a task says of its data after ``prepare``.
+    """Check the attributes of a task after ``prepare``.
 
     Raises:
-        PluginError: inputs, outputs, loss or vocabulary are not the contract's.
+        PluginError: inputs, outputs, loss or vocabulary are not what the contract says.
     """
     inputs, outputs, vocabulary = task.inputs, task.outputs, task.vocabulary
     if (
@@ -27,15 +27,17 @@ def check_declared(task: Task, label: str) -> None:
         or inputs.kind not in {"token", "real"}
         or not _is_size(inputs.size)
     ):
-        _refuse("inputs", "Inputs of token or real, with a size", inputs, label)
+        raise invalid_answer("inputs", "Inputs of token or real, with a size", inputs, label)
     if not _is_size(outputs):
-        _refuse("outputs", "a whole number, 1 or more", outputs, label)
+        raise invalid_answer("outputs", "a whole number, 1 or more", outputs, label)
     if task.loss not in get_args(Loss):
-        _refuse("loss", " or ".join(get_args(Loss)), task.loss, label)
+        raise invalid_answer("loss", " or ".join(get_args(Loss)), task.loss, label)
     if vocabulary is not None and not (
         isinstance(vocabulary, Vocabulary) and vocabulary.size == inputs.size
     ):
-        _refuse("vocabulary", "None, or a Vocabulary of the inputs' size", vocabulary, label)
+        raise invalid_answer(
+            "vocabulary", "None, or a Vocabulary of the inputs' size", vocabulary, label
+        )
 
 
 def checked_batches(
@@ -44,7 +46,7 @@ def checked_batches(
     """Yield a task's training batches.
 
     Raises:
-        PluginError: they end, or one has no position that counts, another number of sequences, or
+        PluginError: they end, or a batch has no scored position, another number of sequences, or
             wrong arrays.
     """
     for batch in batches if isinstance(batches, Iterable) else ():
@@ -60,14 +62,14 @@ def checked_batches(
 
 
 def checked_loss(name: str, loss: Any, label: str) -> float:
-    """Return the loss of a predictor that a task computes, as a float.
+    """Return a loss that a task computes, as a float.
 
     Raises:
         PluginError: it is not a finite number.
     """
     number = finite_number(loss)
     if number is None:
-        _refuse(name, "a finite number", loss, label)
+        raise invalid_answer(name, "a finite number", loss, label)
     return number
 
 
@@ -75,7 +77,7 @@ def check_baseline_outputs(outputs: Any, batch: Batch, width: int, label: str) -
     """Check the outputs of a task's trivial predictor.
 
     Raises:
-        PluginError: they are not an array of numbers of the right shape.
+        PluginError: they are not an array of numbers (T, B, width).
     """
     shape = (batch.time_steps, batch.size, width)
     if (
@@ -83,26 +85,24 @@ def check_baseline_outputs(outputs: Any, batch: Batch, width: int, label: str) -
         or outputs.shape != shape
         or outputs.dtype.kind not in "fiu"
     ):
-        got = described(outputs)
-        raise PluginError(
-            f"invalid baseline_outputs: expected (T, B, K) = {shape} or None, got {got}; {label}"
-        )
+        expected, got = f"(T, B, K) = {shape} or None", shape_and_dtype(outputs)
+        raise PluginError(f"invalid baseline_outputs: expected {expected}, got {got}; {label}")
 
 
 def checked_criterion(task: Task, label: str) -> str:
-    """Return what a task says of its criterion.
+    """Return a task's description of its criterion.
 
     Raises:
         PluginError: it is not a text.
     """
     criterion = task.criterion
     if not isinstance(criterion, str):
-        _refuse("criterion", "a text", criterion, label)
+        raise invalid_answer("criterion", "a text", criterion, label)
     return shortened(criterion, LONGEST)
 
 
 def checked_steps_per_epoch(task: Task, batch: int, label: str) -> float | None:
-    """Return after how many steps a task's training data come again, or None.
+    """Return the steps after which a task's training data repeat, or None.
 
     Raises:
         PluginError: it is not a positive number.
@@ -112,15 +112,15 @@ def checked_steps_per_epoch(task: Task, batch: int, label: str) -> float | None:
         return None
     number = finite_number(steps)
     if number is None or number <= 0:
-        _refuse("steps_per_epoch", "None or a positive number", steps, label)
+        raise invalid_answer("steps_per_epoch", "None or a positive number", steps, label)
     return number
 
 
 def checked_facts(task: Task, label: str) -> dict[str, Any]:
-    """Return the facts that a task states about itself.
+    """Return a task's facts as JSON values.
 
     Raises:
-        PluginError: it cannot be stored.
+        PluginError: they cannot be stored.
     """
     facts = task.facts()
     try:
@@ -134,10 +134,10 @@ def checked_facts(task: Task, label: str) -> dict[str, Any]:
 
 
 def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str) -> None:
-    """Check the batches that a task wants its network evaluated on.
+    """Check a task's evaluation batches.
 
     Raises:
-        PluginError: there is none, or one is not a batch, has no position that counts, or has wrong
+        PluginError: there are none, or one is not a batch, has no scored position, or has wrong
             arrays.
     """
     listed = isinstance(batches, Sequence) and len(batches) > 0
@@ -148,23 +148,23 @@ def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str
 
 
 def checked_score(score: Any, label: str) -> Score:
-    """Return the score of a task for some outputs, as Python numbers.
+    """Return a task's score as Python numbers.
 
     Raises:
         PluginError: it is not a ``Score`` of finite numbers, or ``hits`` is above ``total``.
     """
     if not isinstance(score, Score) or not isinstance(score.extra, Mapping):
-        _refuse("score", "a Score", score, label)
+        raise invalid_answer("score", "a Score", score, label)
     hits, total = finite_number(score.hits), finite_number(score.total)
     if hits is None or total is None or not 0 <= hits <= total:
-        _refuse("score", "0 <= hits <= total", score, label)
+        raise invalid_answer("score", "0 <= hits <= total", score, label)
     return Score(
         hits, total, {name: _pair(name, pair, label) for name, pair in score.extra.items()}
     )
 
 
 def checked_solved(answer: Any, label: str) -> bool:
-    """Return whether a task says that it is solved; None, 0 and 1 are understood.
+    """Return whether a task says that it is solved. None, 0 and 1 are accepted too.
 
     Raises:
         PluginError: it is not a truth value.
@@ -174,21 +174,24 @@ def checked_solved(answer: Any, label: str) -> bool:
         and answer is not None
         and finite_number(answer) not in {0.0, 1.0}
     ):
-        _refuse("solved", "True or False", answer, label)
+        raise invalid_answer("solved", "True or False", answer, label)
     return bool(answer)
 
 
 def _pair(name: Any, pair: Any, label: str) -> tuple[float, float]:
     numbers = [finite_number(each) for each in pair] if isinstance(pair, tuple | list) else []
     if not isinstance(name, str) or len(numbers) != 2 or None in numbers or numbers[1] < 0:  # type: ignore[operator]  # noqa: PLR2004
-        _refuse(
+        raise invalid_answer(
             f"score.extra[{shortened(text_of(name), LONGEST)}]", "a pair (sum, count)", pair, label
         )
     return numbers[0] or 0.0, numbers[1] or 0.0
 
 
 def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
-    """Check shapes, kinds and ranges: an engine may clamp a token that does not exist, and train on another task."""
+    """Check shapes, kinds and ranges.
+
+    An engine may clamp a token id that is out of range, and so train on another task.
+    """
     shape = batch.mask.shape
     token = task.inputs.kind == "token"
     _check_array(f"{what}: inputs", batch.inputs, shape, task.inputs.size, label, classes=token)
@@ -208,7 +211,7 @@ def _check_array(
     kinds, expected = ("iu", f"ids below {size}") if classes else ("f", "finite floats")
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in kinds:
         raise PluginError(
-            f"invalid {what}: expected {expected} {shape}, got {described(array)}; {label}"
+            f"invalid {what}: expected {expected} {shape}, got {shape_and_dtype(array)}; {label}"
         )
     if not (_in_range(array, size) if classes else np.isfinite(array).all()):
         raise PluginError(
@@ -222,9 +225,3 @@ def _in_range(ids: NDArray[Any], size: int) -> bool:
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
-
-
-def _refuse(what: str, expected: str, answer: Any, label: str) -> NoReturn:
-    raise PluginError(
-        f"invalid {what}: expected {expected}, got {shortened(text_of(answer), LONGEST)}; {label}"
-    )

@@ -1,13 +1,12 @@
-"""What a trainer hands back is checked here, so that a broken one fails with its name and not with nonsense.
+"""Checks what a trainer returns. A wrong value raises ``PluginError`` with the plugin's label.
 
-``task_guard`` does the same for tasks, ``harness.plugins.query`` for what a backend answers before
-anything runs.
+``task_validation`` does the same for tasks, and ``query`` for the metadata of a backend.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,14 +26,14 @@ from harness.contract import (
 )
 from harness.contract.wording import shortened, text_of
 
-LONGEST = 200  # characters of what a plugin returned: the rest of the message is not to be cut off
-MOST = 2**63  # of a count
-CHAIN_TOLERANCE = 0.1  # relative to the largest element: bfloat16 keeps two digits
+LONGEST = 200  # characters of a plugin's answer in a message, so that the rest is not cut off
+COUNT_LIMIT = 2**63
+CHAIN_TOLERANCE = 0.1  # relative to the largest element: bfloat16 has two digits
 
 
 @dataclass(frozen=True)
 class Step:
-    """A ``StepResult`` that has been fetched."""
+    """A ``StepResult`` as Python values."""
 
     loss: float
     norm: float
@@ -42,10 +41,10 @@ class Step:
 
 
 def check_step(result: Any, label: str) -> Step:
-    """Fetch the scalars of a training step, which waits for the work behind them.
+    """Fetch the scalars of a training step. It waits until the device has computed them.
 
     Raises:
-        PluginError: it is no ``StepResult`` of numbers.
+        PluginError: it is not a ``StepResult`` of numbers.
     """
     if not isinstance(result, StepResult):
         raise PluginError(
@@ -65,42 +64,49 @@ def check_step(result: Any, label: str) -> Step:
 def checked_outputs(
     trainer: Trainer, batch: Batch, model: Model, dtype: Dtype, label: str
 ) -> Array:
-    """Return the outputs (T, B, K) of a host batch, dropout off.
+    """Return the outputs (T, B, K) for a host batch, without dropout.
 
     Raises:
-        PluginError: they have another shape or dtype, or are no NumPy array.
+        PluginError: they have another shape or dtype, or are not a NumPy array.
     """
     outputs = trainer.outputs(trainer.put(batch))
     shape = (batch.time_steps, batch.size, model.outputs)
     if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype != dtype:
+        expected = f"(T, B, K) = {shape} {dtype}"
         raise PluginError(
-            f"invalid output: expected (T, B, K) = {shape} {dtype}, got {described(outputs)}; {label}"
+            f"invalid output: expected {expected}, got {shape_and_dtype(outputs)}; {label}"
         )
     return outputs
 
 
 def check_parameters(trainer: Trainer, model: Model, dtype: Dtype, label: str) -> dict[str, Array]:
-    """Return the trainer's parameters, whose names, shapes and dtype are the model's.
+    """Return the trainer's parameters.
 
     Raises:
-        PluginError: they are not.
+        PluginError: their names, shapes or dtype are not the model's.
     """
     parameters = trainer.parameters()
     if not isinstance(parameters, dict):
-        raise PluginError(
-            f"invalid parameters: expected a dict of arrays, got {described(parameters)}; {label}"
-        )
-    expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
-    actual = {name: described(array) for name, array in parameters.items()}
-    if actual != expected:
-        wrong = sorted(name for name in expected | actual if expected.get(name) != actual.get(name))
-        pairs = (f"{name}: expected {expected.get(name)}, got {actual.get(name)}" for name in wrong)
-        raise PluginError(f"invalid parameters: {'; '.join(pairs)}; {label}")
+        got = shape_and_dtype(parameters)
+        raise PluginError(f"invalid parameters: expected a dict of arrays, got {got}; {label}")
+    if problems := parameter_problems(parameters, model, dtype):
+        raise PluginError(f"invalid parameters: {'; '.join(problems)}; {label}")
     return parameters
 
 
+def parameter_problems(parameters: Mapping[str, Any], model: Model, dtype: Dtype) -> list[str]:
+    """Return, for each parameter that is not the model's, what it should be and what it is."""
+    expected = {name: f"{shape} {dtype}" for name, shape in model.parameter_shapes().items()}
+    actual = {name: shape_and_dtype(array) for name, array in parameters.items()}
+    return [
+        f"{name} should be {expected.get(name, 'absent')}, and is {actual.get(name, 'absent')}"
+        for name in sorted(expected | actual)
+        if expected.get(name) != actual.get(name)
+    ]
+
+
 def checked_peak_memory(trainer: Trainer, label: str) -> int | None:
-    """Return the peak of device memory in bytes; None if the engine does not tell.
+    """Return the peak of device memory in bytes; None if the engine does not report it.
 
     Raises:
         PluginError: it is not a number of bytes.
@@ -109,7 +115,7 @@ def checked_peak_memory(trainer: Trainer, label: str) -> int | None:
 
 
 def checked_compilations(trainer: Trainer, label: str) -> int:
-    """Return how often the engine has compiled; 0 if it does not tell.
+    """Return how often the engine has compiled; 0 if it does not report it.
 
     Raises:
         PluginError: it is not a count.
@@ -118,7 +124,7 @@ def checked_compilations(trainer: Trainer, label: str) -> int:
 
 
 def checked_placement_fields(trainer: Trainer, label: str) -> Placement | None:
-    """Return where the engine computes; None if it does not tell.
+    """Return where the engine computes; None if it does not report it.
 
     Raises:
         PluginError: it is not a ``Placement``, or a field of it has another type.
@@ -126,15 +132,13 @@ def checked_placement_fields(trainer: Trainer, label: str) -> Placement | None:
     answer = trainer.placement()
     if answer is None:
         return None
-    fields = (
-        (answer.device, answer.dtype, answer.matmul_precision)
-        if isinstance(answer, Placement)
-        else (None,)
-    )
-    if not all(isinstance(field, str) for field in fields[:2]) or not isinstance(
-        fields[-1], str | None
+    if (
+        not isinstance(answer, Placement)
+        or not isinstance(answer.device, str)
+        or not isinstance(answer.dtype, str)
+        or not isinstance(answer.matmul_precision, str | None)
     ):
-        raise _unfit("placement()", "a Placement of texts", answer, label)
+        raise invalid_answer("placement()", "a Placement of texts", answer, label)
     return replace(answer, devices=_count("placement().devices", answer.devices, label))
 
 
@@ -146,37 +150,35 @@ def checked_rank_fields(trainer: Trainer, label: str) -> tuple[Rank, ...]:
     """
     answer = trainer.ranks()
     if not isinstance(answer, tuple | list) or not all(isinstance(rank, Rank) for rank in answer):
-        raise _unfit("ranks()", "a tuple of Rank", answer, label)
+        raise invalid_answer("ranks()", "a tuple of Rank", answer, label)
     return tuple(_rank(rank, label) for rank in answer)
 
 
 def checked_chain(
     chain: Any, start: Array, matrices: Sequence[Array], dtype: Dtype, label: str
 ) -> None:
-    """Run one round of an engine's chain of products, and hold its result against NumPy's in float64.
+    """Compare one round of an engine's chain of products with NumPy's in float64.
 
     Raises:
-        PluginError: it is another array, or not an array.
+        PluginError: the result is another array, or not an array.
     """
     product = chain(1)
-    exact = np.linalg.multi_dot([start, *matrices])
-    right = isinstance(product, np.ndarray) and (product.shape, product.dtype) == (
-        exact.shape,
-        array_dtype(dtype),
+    exact, dtype_name = np.linalg.multi_dot([start, *matrices]), array_dtype(dtype)
+    fits = (
+        isinstance(product, np.ndarray)
+        and product.shape == exact.shape
+        and product.dtype == dtype_name
     )
-    if not right or not np.abs(product - exact).max() <= CHAIN_TOLERANCE * np.abs(exact).max():
-        raise _unfit(
-            "product_chain(1)", f"the product {exact.shape} {array_dtype(dtype)}", product, label
-        )
+    if not fits or not np.abs(product - exact).max() <= CHAIN_TOLERANCE * np.abs(exact).max():
+        expected = f"the product {exact.shape} {dtype_name}"
+        raise invalid_answer("product_chain(1)", expected, product, label)
 
 
 def _rank(rank: Rank, label: str) -> Rank:
-    threads, seconds = (
-        _count_or_none("ranks().threads", rank.threads, label),
-        finite_number(rank.seconds),
-    )
+    threads = _count_or_none("ranks().threads", rank.threads, label)
+    seconds = finite_number(rank.seconds)
     if not isinstance(rank.device, str) or seconds is None or seconds < 0:
-        raise _unfit("ranks()", "a device's name, threads and seconds", rank, label)
+        raise invalid_answer("ranks()", "a device's name, threads and seconds", rank, label)
     return Rank(rank.device, threads, seconds)
 
 
@@ -186,27 +188,32 @@ def _count_or_none(what: str, answer: Any, label: str) -> int | None:
 
 def _count(what: str, answer: Any, label: str) -> int:
     number = finite_number(answer)
-    if number is None or not number.is_integer() or not 0 <= number < MOST:
-        raise _unfit(what, "a whole number, 0 or more", answer, label)
+    if number is None or not number.is_integer() or not 0 <= number < COUNT_LIMIT:
+        raise invalid_answer(what, "a whole number, 0 or more", answer, label)
     return int(answer)
 
 
 def finite_number(answer: Any) -> float | None:
-    """Return a number (a scalar of any library, no truth value and no text) as a float; None if it is not finite."""
+    """Return a scalar of any library as a float; None if it is a bool, a text or not finite."""
     if isinstance(answer, bool | np.bool_ | str | bytes):
         return None
     try:
         number = float(answer)
-    except Exception:  # noqa: BLE001 (a plugin's own, which may raise anything)
+    except Exception:  # noqa: BLE001 (a plugin's __float__ may raise anything)
         return None
     return number if math.isfinite(number) else None
 
 
-def _unfit(what: str, expected: str, answer: Any, label: str) -> PluginError:
-    got = shortened(text_of(answer), LONGEST)
-    return PluginError(f"invalid {what}: expected {expected}, got {got}; {label}")
+def answer_text(answer: Any) -> str:
+    """Return a plugin's answer for a message, shortened."""
+    return shortened(text_of(answer), LONGEST)
 
 
-def described(value: Any) -> str:
-    """Return shape and dtype of an array, the type's name of anything else."""
+def shape_and_dtype(value: Any) -> str:
+    """Return shape and dtype of an array, or the type's name of anything else."""
     return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def invalid_answer(what: str, expected: str, answer: Any, label: str) -> PluginError:
+    """Return the error for an answer that is not what the contract says."""
+    return PluginError(f"invalid {what}: expected {expected}, got {answer_text(answer)}; {label}")

@@ -12,7 +12,7 @@ from harness.cells.operations import NumpyOps
 from harness.contract import Backend, Cell, LinearCell
 from harness.contract.cell import CellState
 from harness.contract.model import Array
-from harness.contract.wording import check_name
+from harness.plugins.declarations import check_declaration
 from harness.testing.backend.gradients import (
     hidden_gradients_equal_finite_differences,
     parameter_gradients_equal_finite_differences,
@@ -42,23 +42,15 @@ def checks_for_cell(cell: Cell, reference: Backend | None = None) -> Iterator[Ch
 
 def it_declares_itself_sanely(cell: Cell) -> None:
     """Names are allowed and distinct; h comes first; the named gates exist."""
-    check_name("cell", cell.name)
+    check_declaration("cell", cell)
     for kind, names in (("gates", cell.gates), ("states", cell.states)):
         assert isinstance(names, tuple), f"{kind}: expected a tuple of names, got {names!r}"
-        assert names, f"{kind}: expected at least one"
-        assert len(set(names)) == len(names), f"{kind}: named twice in {names}"
     assert cell.states[0] == "h", f"states: the first must be 'h', the output, got {cell.states}"
     if isinstance(cell, LinearCell):
         assert not cell.recurrent, (
             "recurrent: a LinearCell takes no product with h, so it must be False"
         )
         assert cell.states == ("h",), f"states: a LinearCell has the one state h, got {cell.states}"
-    for role in ("memory_gate", "input_gate"):
-        gate = getattr(cell, role)
-        assert gate is None or gate in cell.gates, (
-            f"{role}: {gate!r} is not one of the gates {cell.gates}"
-        )
-    assert cell.memory_sign in (1, -1), f"memory_sign: expected 1 or -1, got {cell.memory_sign!r}"
     kept = cell.retention(NumpyOps(), dict.fromkeys(cell.gates, np.zeros(H)))
     if kept is not None:
         is_array("retention", np.array(kept), (H,), "float64")

@@ -12,8 +12,8 @@ from harness.contract.errors import ParityError
 from harness.measure.events import Finished
 from harness.measure.proof.cell_proof import prove
 from harness.measure.runner import run_trial
-from harness.plugins import query
-from harness.plugins.discovery import Loaded, load_plugins
+from harness.plugins import load_plugins, query
+from harness.plugins.catalog import Loaded
 
 LABEL = "cell 'mine' from harness-mine 2.1"
 NUMBERS = r"\d(\.\d+)?(e[+-]\d+)?"

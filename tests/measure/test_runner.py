@@ -32,7 +32,8 @@ from harness.measure.runner import (
     Settings,
     run_trial,
 )
-from harness.plugins.discovery import Loaded, load_plugins
+from harness.plugins import load_plugins
+from harness.plugins.catalog import Loaded
 from harness_numpy.trainer import NumpyTrainer
 from harness_results.study import findings
 from harness_tasks import Copy

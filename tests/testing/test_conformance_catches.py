@@ -817,9 +817,9 @@ def test_an_engine_that_divides_by_a_shut_gate_fails():
             "new state h: expected dtype float32, got float64",
         ),
         (MixesSequences(), "sequences_do_not_mix", f"new state h: .*{ERROR}"),
-        (NoSign(), "it_declares_itself_sanely", "memory_sign: expected 1 or -1, got 0"),
+        (NoSign(), "it_declares_itself_sanely", r"memory_sign must be one of \(1, -1\), got 0"),
         (RetainsANumber(), "it_declares_itself_sanely", r"retention: expected shape \(4,\)"),
-        (NoSuchGate(), "it_declares_itself_sanely", "memory_gate: 'f' is not one of the gates"),
+        (NoSuchGate(), "it_declares_itself_sanely", "memory_gate must be one of .*, got 'f'"),
     ],
 )
 def test_a_wrong_cell_fails(cell, name, message):

@@ -12,7 +12,7 @@ from harness.cells.operations import OPS
 from harness.contract import Array, Cell, HarnessError, LinearCell, PluginError
 from harness.contract.errors import ParityError
 from harness.contract.wording import error_text, shortened
-from harness.plugins.validation import described
+from harness.plugins.validation import shape_and_dtype
 
 Arrays = Sequence[Array]
 
@@ -105,7 +105,8 @@ class Function:
     def _checked(self, what: str, result: Any, shape: tuple[int, ...], dtype: Any) -> Array:
         if not isinstance(result, np.ndarray) or (result.shape, result.dtype) != (shape, dtype):
             raise PluginError(
-                f"{self.label}: {what} must be an array {shape} {dtype}, got {described(result)}"
+                f"{self.label}: {what} must be an array {shape} {dtype}, "
+                f"got {shape_and_dtype(result)}"
             )
         return result
 

@@ -28,9 +28,10 @@ from harness.contract import (
     Trial,
 )
 from harness.contract.backend import DeviceBatch
-from harness.contract.wording import check_name, error_text
+from harness.contract.wording import error_text
 from harness.measure.timing.audit import Auditor, Claim
 from harness.measure.timing.clock import MonotonicClock, time_steps
+from harness.plugins.declarations import check_declaration
 from harness.testing.bench import LONG, SGD, SMALL, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
@@ -55,7 +56,7 @@ FETCH_SHARE = 0.25  # of the step: fetching after synchronize() is a copy, not w
 
 def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None:
     """Name, availability, versions, devices and variants have the types and values of the contract."""
-    check_name("backend", backend.name)
+    check_declaration("backend", backend)
     answer = backend.availability()
     assert isinstance(answer, (Available, Missing)), (
         f"availability: expected Available or Missing, got {answer!r}"
@@ -76,8 +77,6 @@ def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None
     assert isinstance(backend.data_parallel, bool), (
         f"data_parallel: expected a bool, got {backend.data_parallel!r}"
     )
-    for group in backend.groups:
-        check_name("group", group)
     for device in backend.devices():
         dtypes = backend.dtypes(device)
         assert set(dtypes) <= set(get_args(Dtype)), f"dtypes: unknown ones in {dtypes}"
