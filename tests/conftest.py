@@ -26,6 +26,10 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_limits
 
+import paths
+from harness_native import cpu_digest
+from import_graph import imported_names
+
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 for _number in (signal.SIGINT, signal.SIGHUP):
@@ -40,6 +44,14 @@ os.environ.setdefault(
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
+
+# Programs that JAX has compiled are kept for the other workers of pytest-xdist, for the processes
+# that tests start, and for the next session. XLA's programs fit one kind of CPU.
+PROGRAMS = paths.ROOT / ".pytest_cache" / f"xla-{cpu_digest()[:12]}"
+MOST_PROGRAM_BYTES = 2 * 2**30
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", "-1")
 
 _SERVER_PATH = os.pathsep.join(
     [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
@@ -61,6 +73,58 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.session.stash[_FILE] = item.path
         gc.collect()
         gc.freeze()
+
+
+FRAMEWORKS = "torch jax flax haiku equinox keras ray"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="only tests that start no Python process and import no framework but NumPy",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that import a framework, or a backend that runs on one, if ``--quick``."""
+    if not config.getoption("--quick") or collection_path.suffix != ".py":
+        return None
+    heavy = FRAMEWORKS.split()
+    heavy += [f"harness_{name}" for name in heavy]
+    packages = {name.partition(".")[0] for name in imported_names(collection_path)}
+    return True if packages & set(heavy) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_python_process(request) -> None:
+    """Skip whatever test or fixture starts a Python process, if ``--quick``."""
+    if not request.config.getoption("--quick"):
+        return
+    start = subprocess.Popen.__init__
+
+    def start_or_skip(process, command, *arguments, **options):
+        if sys.executable in command:
+            pytest.skip("it starts a Python process")
+        start(process, command, *arguments, **options)
+
+    subprocess.Popen.__init__ = start_or_skip
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Delete the compiled programs of earlier sessions if they have become too many."""
+    if "PYTEST_XDIST_WORKER" in os.environ or not PROGRAMS.exists():
+        return
+    if sum(path.stat().st_size for path in PROGRAMS.iterdir()) > MOST_PROGRAM_BYTES:
+        shutil.rmtree(PROGRAMS)
+
+
+@pytest.fixture(autouse=True)
+def _keep_training_steps(request, monkeypatch) -> None:
+    """Keep JAX's training steps too, which the backend compiles anew because it times them."""
+    trainer = sys.modules.get("harness_jax.trainer")
+    if trainer is not None and "compiles" not in request.keywords:
+        monkeypatch.setattr(trainer, "uncached", contextlib.nullcontext)
 
 
 @dataclass

@@ -16,8 +16,9 @@ import paths
 from harness_results.store.store import Store
 
 FAULTY = paths.FAULTY
-TRIALS = 60
-KILLS = int(os.environ.get("HARNESS_TEST_KILLS", "20"))
+# A few kills in every run, many in the full one: (kills, trials).
+MANY = int(os.environ.get("HARNESS_TEST_KILLS", "20"))
+SCALES = [(5, 15), pytest.param(MANY, 60, marks=pytest.mark.full)]
 LAUNCH_SECONDS = 1.0  # about what a launch takes, so that a moment within it is as likely as any
 GONE_SECONDS = 30.0  # generous: the machine may be busy
 PEERS = ("torch", "jax", "flax", "haiku", "equinox", "keras")
@@ -27,7 +28,7 @@ ACKNOWLEDGED = re.compile(r"^\[\d+/\d+\] ", re.MULTILINE)
 class Sweep:
     """One command on one store, started and killed."""
 
-    def __init__(self, folder, *options, trials=TRIALS):
+    def __init__(self, folder, *options, trials):
         self.folder, self.store, self.diary = folder, folder / "s.sqlite", folder / "diary"
         blocked = [word for name in PEERS for word in ("-p", f"no:{name}")]
         seeds = ",".join(map(str, range(trials)))
@@ -128,16 +129,17 @@ class Sweep:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60 * KILLS + 600)
-def test_a_sweep_that_is_killed_again_and_again_measures_every_trial_once(tmp_path):
+@pytest.mark.timeout(60 * MANY + 600)
+@pytest.mark.parametrize(("kills", "trials"), SCALES)
+def test_a_sweep_that_is_killed_again_and_again_measures_every_trial_once(tmp_path, kills, trials):
     rng = random.Random(5)  # of the moments; what they meet differs from run to run
-    sweep = Sweep(tmp_path)
+    sweep = Sweep(tmp_path, trials=trials)
     told, kept = 0, {}
-    for left in range(KILLS, 0, -1):
+    for left in range(kills, 0, -1):
         before = len(sweep.begun())
         sweep.start()
-        sweep.wait_for(rng.randint(0, max(0, 2 * (TRIALS - 5 - len(kept)) // left)))
-        time.sleep(rng.uniform(0, 2 * LAUNCH_SECONDS if len(kept) < TRIALS - 5 else 0))
+        sweep.wait_for(rng.randint(0, max(0, 2 * (trials - 5 - len(kept)) // left)))
+        time.sleep(rng.uniform(0, 2 * LAUNCH_SECONDS if len(kept) < trials - 5 else 0))
         assert sweep.kill(), "it had ended before it could be killed"
         told += sweep.acknowledged()
         sweep.assert_nothing_runs()
@@ -146,8 +148,8 @@ def test_a_sweep_that_is_killed_again_and_again_measures_every_trial_once(tmp_pa
         assert told <= len(kept)
     sweep.start()
     assert sweep.driver.wait(600) == 0, sweep.told.read_text()
-    assert sweep.stored() == {seed: ["ok"] for seed in range(TRIALS)}
-    assert (tmp_path / "stdout").read_text().count('"status": "ok"') == TRIALS
+    assert sweep.stored() == {seed: ["ok"] for seed in range(trials)}
+    assert (tmp_path / "stdout").read_text().count('"status": "ok"') == trials
     sweep.assert_nothing_runs()
     with Store.open(sweep.store, create=False) as store:
         assert [run.run_id for run in store.runs()] == [1]
@@ -155,18 +157,19 @@ def test_a_sweep_that_is_killed_again_and_again_measures_every_trial_once(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60 * KILLS + 600)
-def test_workers_that_are_killed_cost_a_try_each_and_no_trial(tmp_path):
+@pytest.mark.timeout(60 * MANY + 600)
+@pytest.mark.parametrize(("kills", "trials"), SCALES)
+def test_workers_that_are_killed_cost_a_try_each_and_no_trial(tmp_path, kills, trials):
     rng = random.Random(6)
-    sweep = Sweep(tmp_path, "--retries", str(min(100, max(50, KILLS))))
+    sweep = Sweep(tmp_path, "--retries", str(min(100, max(50, kills))), trials=trials)
     sweep.start()
-    kills = 0
-    while kills < KILLS and sweep.driver.poll() is None:
+    done = 0
+    while done < kills and sweep.driver.poll() is None:
         time.sleep(rng.uniform(0, LAUNCH_SECONDS))
-        kills += sweep.kill_worker()
+        done += sweep.kill_worker()
     assert sweep.driver.wait(600) == 0, sweep.told.read_text()
-    assert kills == KILLS
-    assert sweep.stored() == {seed: ["ok"] for seed in range(TRIALS)}
+    assert done == kills
+    assert sweep.stored() == {seed: ["ok"] for seed in range(trials)}
     sweep.assert_nothing_runs()
     with Store.open(sweep.store, create=False) as store:
         attempts = [

@@ -47,7 +47,14 @@ def python(code, *arguments, **variables):
 
 @pytest.mark.timeout(900)  # three hundred time steps, eagerly
 @pytest.mark.parametrize(
-    ("cell", "grid"), [("rnn", "none"), ("rnn_relu", "none"), ("lstm", "cover"), ("gru", "cover")]
+    ("cell", "grid"),
+    [
+        ("rnn", "none"),
+        ("gru", "none"),
+        ("lstm", "cover"),
+        pytest.param("rnn_relu", "none", marks=pytest.mark.full),
+        pytest.param("gru", "cover", marks=pytest.mark.full),
+    ],
 )
 def test_keras_on_torch_conforms(cell, grid):
     done = python(CHECK, "check", "--backend", "keras-torch", "--cell", cell, "--grid", grid)
@@ -56,7 +63,7 @@ def test_keras_on_torch_conforms(cell, grid):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.full)])
 def test_keras_on_jax_conforms(cell):
     done = python(CHECK, "check", "--backend", "keras-jax", "--cell", cell, "--grid", "none")
     assert done.returncode == 0, done.stdout + done.stderr
