@@ -13,12 +13,12 @@ def flow(length, factor):
     norms = 2.0 * factor ** np.arange(length)
     series = {"median": norms.tolist(), "low": (0.5 * norms).tolist(), "high": (2 * norms).tolist()}
     below = np.flatnonzero(norms < 0.01 * norms[0])
-    found = {
+    horizon = {
         "horizon": int(below[0]) if below.size else length,
         "censored": not below.size,
         "decay": factor,
     }
-    return {"lags": list(range(length)), **series, "layers": [series["median"]], **found}
+    return {"lags": list(range(length)), **series, "layers": [series["median"]], **horizon}
 
 
 def curves(length, factor, steps, loss):
@@ -61,20 +61,21 @@ def make(
     compiles = (
         {"compile_seconds": 0.5, "first_step_seconds": 2 * seconds} if engine == "jax:scan" else {}
     )
-    known = {
+    usual = {
         "loss_validation": loss, "loss_baseline": 1 / 6, "loss_floor": 0.0, "loss_ratio": 6 * loss,
         "solved": loss < 0.01, "tokens_per_second": speed, "tokens_per_second_low": 0.9 * speed,
-        "tokens_per_second_high": 1.2 * speed, "step_seconds_median": seconds, "first_step_seconds": seconds,
-        "fraction_of_peak": 0.1, "fraction_of_serial_limit": 0.4, "gradient_decay": factor,
-        "gradient_horizon": flow(length, factor)["horizon"], "peak_memory_bytes": 1_000_000 + 4096 * length,
-        "parity_error": 1e-7 * length, "parity_tolerance": 1e-5, **compiles,
+        "tokens_per_second_high": 1.2 * speed, "step_seconds_median": seconds,
+        "first_step_seconds": seconds, "fraction_of_peak": 0.1, "fraction_of_serial_limit": 0.4,
+        "gradient_decay": factor, "gradient_horizon": flow(length, factor)["horizon"],
+        "peak_memory_bytes": 1_000_000 + 4096 * length, "parity_error": 1e-7 * length,
+        "parity_tolerance": 1e-5, **compiles,
     }  # fmt: skip
     details = {"gradient_horizon_censored": flow(length, factor)["censored"]}
     asked |= trial or {}
     return Record(
         Trial(**asked),
         status,
-        figures=known | figures,
+        figures=usual | figures,
         curves=curves(length, factor, steps, loss),
         details=details,
     )

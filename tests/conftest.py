@@ -1,9 +1,7 @@
-"""One thread, two JAX devices and quick compiling for every test: set before any test imports an engine.
+"""Settings and fixtures of all tests.
 
-Workers inherit it, but for what the harness sets for each trial.
-
-Fixtures: a PostgreSQL server, the places where a store can be, and the processes that a test
-started.
+One thread, two JAX devices and quick compiling are set before any test imports an engine. Workers
+inherit them, except for what the harness sets for each trial.
 """
 
 import contextlib
@@ -34,13 +32,10 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:  # in the background of a script, or under nohup
-        signal.signal(
-            _number, lambda *_: None
-        )  # a handler is not inherited: what tests start hears the signal
-threadpool_limits(1)  # without xdist a plugin of pytest may have loaded a BLAS before this file
-os.environ.setdefault(
-    "JAX_NUM_CPU_DEVICES", "2"
-)  # for data-parallel trainers in the tests' own process
+        # A handler is not inherited: processes that tests start receive the signal.
+        signal.signal(_number, lambda *_: None)
+threadpool_limits(1)  # a plugin of pytest may have loaded a BLAS before this file
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")  # for data-parallel trainers in this process
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
@@ -64,10 +59,10 @@ _FILE = pytest.StashKey[Path]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before each file of tests, and its fixtures, take what lives already out of the collector's sight.
+    """Freeze all living objects before each file of tests.
 
-    Every trial collects twice, and would look at thousands of tests and at all that the engines
-    have compiled.
+    Every trial collects garbage twice. It would look at thousands of tests and at everything that
+    the engines have compiled.
     """
     if item.session.stash.get(_FILE, None) != item.path:
         item.session.stash[_FILE] = item.path
@@ -129,21 +124,14 @@ def _keep_training_steps(request, monkeypatch) -> None:
 
 @dataclass
 class Server:
-    """A PostgreSQL server of this test session alone, which listens on loopback."""
+    """A PostgreSQL server for this test session only. It listens on loopback."""
 
     folder: Path
     port: int = 0
 
     def ctl(self, *arguments: str) -> None:
-        _run_unprivileged(
-            "pg_ctl",
-            "-D",
-            str(self.folder / "data"),
-            "-w",
-            "-l",
-            str(self.folder / "log"),
-            *arguments,
-        )
+        data, log = self.folder / "data", self.folder / "log"
+        _run_unprivileged("pg_ctl", "-D", str(data), "-w", "-l", str(log), *arguments)
 
     def start(self) -> None:
         options = f"-h 127.0.0.1 -p {self.port} -k '' -c fsync=off -c max_connections=40"
@@ -162,19 +150,12 @@ class Server:
 
 
 def _run_unprivileged(program: str, *arguments: str) -> None:
-    """Run a program of the server, which refuses root."""
+    """Run a program of the server as another user: it refuses root."""
     user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     command = [shutil.which(program, path=_SERVER_PATH), *arguments]
-    done = subprocess.run(
-        command,
-        cwd="/",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        **user,
-    )
-    assert done.returncode == 0, f"{program}: {done.stdout}"
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    result = subprocess.run(command, cwd="/", check=False, **output, **user)
+    assert result.returncode == 0, f"{program}: {result.stdout}"
 
 
 def _free_port() -> int:
@@ -185,7 +166,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """A server, started for the tests that ask for it; each worker of pytest-xdist has its own."""
+    """A server for the tests that ask for it. Each worker of pytest-xdist has its own."""
     pytest.importorskip(
         "psycopg", reason="psycopg is not installed: pip install 'rnn-harness[postgres]'"
     )
@@ -227,17 +208,15 @@ def database(postgres) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request, tmp_path) -> str:
-    """Where a new store can be: a file, and a database."""
-    return (
-        str(tmp_path / "store.db")
-        if request.param == "sqlite"
-        else request.getfixturevalue("database")
-    )
+    """The location of a new store: a file, then a database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    return request.getfixturevalue("database")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright; one for all tests of a process, in which Playwright starts but once."""
+    """Debian's Chromium, driven by Playwright, which can start only once in a process."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
@@ -246,29 +225,26 @@ def browser() -> Iterator[Any]:
         pytest.skip("no chromium is installed: apt-get install chromium")
     with playwright.sync_playwright() as driver:
         flags = ["--no-sandbox", "--disable-background-networking"]
-        found = driver.chromium.launch(executable_path=chromium, args=flags)
-        yield found
-        found.close()
+        chrome = driver.chromium.launch(executable_path=chromium, args=flags)
+        yield chrome
+        chrome.close()
 
 
 @pytest.fixture
 def children() -> Callable[[], list[psutil.Process]]:
-    """Return the living processes below this one that were not there when the test began (torch's ranks stay)."""
+    """Return a function that lists the living descendants which began after the test did."""
 
     def living() -> list[psutil.Process]:
-        return [
-            one
-            for one in psutil.Process().children(recursive=True)
-            if one.status() != psutil.STATUS_ZOMBIE
-        ]
+        descendants = psutil.Process().children(recursive=True)
+        return [child for child in descendants if child.status() != psutil.STATUS_ZOMBIE]
 
-    before = living()
-    return lambda: [one for one in living() if one not in before]
+    before = living()  # the ranks of torch stay
+    return lambda: [child for child in living() if child not in before]
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """A function that installs a distribution of one module, as pip would leave it, for this test only."""
+    """A function that installs a distribution of one module for this test, as pip would."""
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
 

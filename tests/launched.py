@@ -1,4 +1,4 @@
-"""Records as combined over launches in fresh processes, for the tests of who is faster."""
+"""Records that look as if combined over launches in fresh processes, to test comparisons."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,10 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def launched(
     record: Record, count: int = 5, spread: float = 0.01, minutes: int = 0, place: int = 0
 ) -> Record:
-    """Return the record as if over launches whose speeds scatter by ``spread``, which took turns with other places."""
+    """Return the record as if combined over ``count`` launches whose speeds scatter by ``spread``.
+
+    Launches of different places took turns: their start times alternate.
+    """
     speed = record.figures.get("tokens_per_second")
     if record.status != "ok" or not speed or count == 1:
         return record

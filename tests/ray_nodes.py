@@ -1,4 +1,4 @@
-"""A real Ray cluster on this machine, for tests: told in a line of JSON, ended when stdin closes."""
+"""A real Ray cluster on this machine: prints a line of JSON, and ends when stdin closes."""
 
 import json
 import os
@@ -22,8 +22,10 @@ def main():
     )
     try:
         nodes = {"one": cluster.head_node, "two": cluster.add_node(**NODES["two"])}
-        told = {name: {"id": node.node_id, "raylet": raylet(node)} for name, node in nodes.items()}
-        print(json.dumps({"address": cluster.address, "nodes": told}), flush=True)
+        description = {
+            name: {"id": node.node_id, "raylet": raylet(node)} for name, node in nodes.items()
+        }
+        print(json.dumps({"address": cluster.address, "nodes": description}), flush=True)
         sys.stdin.read()
     finally:
         cluster.shutdown()

@@ -35,7 +35,8 @@ ARROWS = {
     "plan": "contract plugins measure measure.proof",
     "execute": "contract plugins measure measure.machine measure.timing",
     "execute.ray": "contract plugins version measure execute",
-    "sweep": "contract plugins version measure measure.machine measure.proof plan execute results.store",
+    "sweep": "contract plugins version measure measure.machine measure.proof plan execute"
+    " results.store",
     "progress": "contract measure plan sweep",
     "api": "contract plugins measure measure.machine measure.proof plan execute"
     " sweep progress results results.store results.study",
