@@ -1,4 +1,4 @@
-"""Records as flat rows, CSV and JSON Lines: one per trial with a record's own columns, or every launch of a store."""
+"""Flat rows as CSV and JSON Lines: one row per trial, or one per launch of a store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness_results.store.rows import Launch
 from harness_results.store.store import Store
 from harness_results.text.format import safe
 
-CONTENTS = ("trial", "details", "environment")  # JSON: everything that has no column of its own
+CONTENTS = ("trial", "details", "environment")  # JSON: everything that has no column
 FLAT_COLUMNS = ("run_id", "launch", *COLUMNS, *CONTENTS)
-# a spreadsheet would run what follows: the four signs, also as wide as an ideograph, and white
-# space before one
+# A spreadsheet would run a text that starts so: with one of four signs, also in full width, or
+# with white space, which may come before a sign.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 Rows = Iterable[Mapping[str, Any]]
 
@@ -31,14 +31,14 @@ def to_json_lines(records: Iterable[Record]) -> str:
 
 
 def to_csv(records: Iterable[Record]) -> str:
-    """Return a header and one line per record; unknown is empty, text that a spreadsheet would run is quoted."""
+    """Return a header and one line per record; see ``write_csv``."""
     lines = io.StringIO()
     write_csv((record.columns() for record in records), lines, COLUMNS)
     return lines.getvalue()
 
 
 def flat_rows(store: Store, run_id: int | None, *, with_curves: bool) -> Iterator[dict[str, Any]]:
-    """Yield one mapping per launch, of all runs or one, in the order in which they were stored."""
+    """Yield one mapping per launch, of all runs or of one, in the order of the store."""
     for launch in store.each_launch(run_id, with_curves=with_curves):
         yield _row(launch, launch.record, with_curves=with_curves)
 
@@ -49,7 +49,10 @@ def write_json_lines(rows: Rows, file: IO[str]) -> None:
 
 
 def write_csv(rows: Rows, file: IO[str], columns: Sequence[str] = FLAT_COLUMNS) -> None:
-    """Write a header and one line per row; contents are JSON, unknown is empty, what a spreadsheet would run quoted."""
+    """Write a header and one line per row.
+
+    Contents are JSON; an unknown value is empty; a text that a spreadsheet would run is quoted.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_cell(_text(name, row[name])) for name in columns] for row in rows)
@@ -57,10 +60,9 @@ def write_csv(rows: Rows, file: IO[str], columns: Sequence[str] = FLAT_COLUMNS) 
 
 def _row(launch: Launch, record: Record, *, with_curves: bool) -> dict[str, Any]:
     content = record.to_json()
+    names = (*CONTENTS, "curves") if with_curves else CONTENTS
     row = {"run_id": launch.run_id, "launch": launch.number, **record.columns()}
-    return row | {
-        name: content[name] for name in (*CONTENTS, *(("curves",) if with_curves else ()))
-    }
+    return row | {name: content[name] for name in names}
 
 
 def _text(name: str, value: Any) -> Any:

@@ -1,7 +1,7 @@
-r"""The tables of a report as LaTeX, for a document that uses booktabs; needs no other package. All words are escaped.
+"""The tables of a report as LaTeX, for a document that uses booktabs; all text is escaped.
 
-Columns that would make a table wider than a page stand in blocks below each other, the labels
-repeated; rows that would make it longer stand in a table of their own.
+Columns that make a table wider than a page go to further blocks below, with the labels repeated.
+Rows that make it longer than a page go to a further table.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ from harness_results.text.grid import Grid
 from harness_results.text.lines import unrepeated
 
 PAGE_POINTS = 345.0  # the width of the text of an article in one column
-CHARACTER_POINTS, GAP_POINTS = 4.6, 8.0  # of a small letter, on average, and between two columns
+CHARACTER_POINTS, GAP_POINTS = 4.6, 8.0  # the mean width of a small letter; between two columns
 MOST_LINES = 36  # of one table
-MOST_NOTE_LINES, NOTE_CHARACTERS = 8, 80  # of the notes in a float, and of one line of them
-HEAD_LINES = 3  # that the names of a block's columns take
-MOST_FLOATS = 16  # tables without text between them, of which LaTeX takes no more than that
+MOST_NOTE_LINES, NOTE_CHARACTERS = 8, 80  # lines of notes in a float; characters of such a line
+HEAD_LINES = 3  # for the names of a block's columns
+MOST_FLOATS = 16  # LaTeX takes no more tables without text between them
 HEAD = "% in the preamble: \\usepackage{booktabs}"
 MATHS = {
-    "✓": r"\surd", "≈": r"\approx", "↓": r"\downarrow", "↑": r"\uparrow", "±": r"\pm", "∇": r"\nabla", "·": r"\cdot",
-    "≠": r"\neq", "→": r"\to", "‖": r"\|", "∂": r"\partial", "∞": r"\infty", "≤": r"\leq", "≥": r"\geq",
-    "<": "<", ">": ">", "|": r"\vert",
+    "✓": r"\surd", "≈": r"\approx", "↓": r"\downarrow", "↑": r"\uparrow", "±": r"\pm",
+    "∇": r"\nabla", "·": r"\cdot", "≠": r"\neq", "→": r"\to", "‖": r"\|", "∂": r"\partial",
+    "∞": r"\infty", "≤": r"\leq", "≥": r"\geq", "<": "<", ">": ">", "|": r"\vert",
 }  # fmt: skip
 WORDS = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}",
-    "[": "{[}", "]": "{]}", "*": "{*}", '"': r"\char34{}", "…": r"\ldots{}",
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}", "*": "{*}", '"': r"\char34{}",
+    "…": r"\ldots{}",
     **{special: f"\\{special}" for special in "{}$&#%_"},
 }  # fmt: skip
-DOUBLED = "-',"  # two of them make another sign
+DOUBLED = "-',"  # LaTeX makes another sign of two of them
 MINUS = re.compile(r"(?<!\S)-(?=\d)")
-ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u030a\u0327"  # those that every LaTeX sets
+ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u030a\u0327"  # every LaTeX knows these
 Groups = Sequence[tuple[str, Sequence[str]]]  # each with its title and the names of its columns
 Rows = Sequence[tuple[Sequence[str], Sequence[str]]]  # labels, and cells as LaTeX
 Block = tuple[Sequence[str], Groups, Rows]  # the names of the labels, the columns, the rows
 
 
 def to_latex(records: Iterable[Record]) -> str:
-    """Return one table per task, with what must be known below it."""
+    """Return one table per task, with notes below it."""
     return latex_of(report(list(records)))
 
 
-def latex_of(found: Report) -> str:
-    """Return the tables of a report as LaTeX; nothing of none."""
-    floats = [lines for table in found.tables for lines in _floats(table)]
-    parts = [
-        line
-        for number, lines in enumerate(floats, start=1)
-        for line in (*lines, *_flush(number), "")
-    ]
-    reading = [escaped(found.reading)] if found.reading else []
-    return "\n".join([HEAD, "", *parts, *reading, ""]) if parts else ""
+def latex_of(content: Report) -> str:
+    """Return the tables of a report as LaTeX; empty if there are none."""
+    floats = [lines for table in content.tables for lines in _floats(table)]
+    if not floats:
+        return ""
+    parts = [HEAD, ""]
+    for number, lines in enumerate(floats, start=1):
+        parts += [*lines, *([] if number % MOST_FLOATS else [r"\clearpage"]), ""]
+    return "\n".join([*parts, *([escaped(content.reading)] if content.reading else []), ""])
 
 
 def escaped(text: str) -> str:
-    """Return text that LaTeX sets as it stands: no command, no ligature, no character that it does not have."""
+    """Return text that LaTeX prints as it is: no command, no ligature, no unknown character."""
     return "$-$".join(map(_words, MINUS.split(one_line(text))))
 
 
 def _words(text: str) -> str:
-    pairs = zip(" " + text, text, strict=False)
-    return "".join(
-        ("{}" if one == before and one in DOUBLED else "") + _character(one)
-        for before, one in pairs
-    )
+    words = ""
+    for before, character in zip(" " + text, text, strict=False):
+        words += "{}" if character == before and character in DOUBLED else ""
+        words += _character(character)
+    return words
 
 
 def _character(character: str) -> str:
@@ -84,15 +84,12 @@ def _is_plain(character: str) -> bool:
     if " " <= character <= "~":
         return True
     parts = unicodedata.normalize("NFD", character)
-    return len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and parts[1] in ACCENTS  # noqa: PLR2004
-
-
-def _flush(number: int) -> tuple[str, ...]:
-    return () if number % MOST_FLOATS else (r"\clearpage",)
+    letter, accents = parts[0], parts[1:]
+    return letter.isascii() and letter.isalpha() and len(accents) == 1 and accents in ACCENTS
 
 
 def _floats(table: Pivot | Grid) -> Iterator[list[str]]:
-    """Yield the lines of each float that a table takes: one, or more where its rows fill pages."""
+    """Yield the lines of each float of a table: one, or more if its rows fill several pages."""
     title = f"{table.task}: {table.settings}" if isinstance(table, Pivot) else table.title
     pages = list(_pages(_pivot_blocks(table) if isinstance(table, Pivot) else _grid_blocks(table)))
     for number, blocks in enumerate(pages, start=1):
@@ -117,12 +114,12 @@ def _float(
     lines = [rf"\par\raggedright\footnotesize {escaped(note)}" for note in notes]
     if sum(1 + len(note) // NOTE_CHARACTERS for note in notes) <= MOST_NOTE_LINES:
         yield from (*lines, r"\end{table}")
-    else:  # a float cannot go on to the next page, as a text can
+    else:  # unlike text, a float cannot continue on the next page
         yield from (r"\end{table}", r"{", *lines, r"\par}")
 
 
 def _pages(blocks: Iterable[Block]) -> Iterator[list[Block]]:
-    """Yield the blocks that stand on a page, those that are longer than one in parts."""
+    """Yield the blocks of each page; a block that is longer than a page is divided."""
     page: list[Block] = []
     lines = 0
     for axes, groups, rows in blocks:
@@ -138,23 +135,19 @@ def _pages(blocks: Iterable[Block]) -> Iterator[list[Block]]:
 
 def _block(axes: Sequence[str], groups: Groups, rows: Rows) -> Iterator[str]:
     if any(title for title, _ in groups):
-        spans = [
-            rf"\multicolumn{{{len(names)}}}{{c}}{{{escaped(title)}}}" for title, names in groups
-        ]
-        yield _line([""] * len(axes) + spans)
-        yield "".join(_rules(len(axes), [len(names) for _, names in groups]))
+        titles, rules, start = [""] * len(axes), "", len(axes)
+        for title, names in groups:
+            titles.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{escaped(title)}}}")
+            rules += rf"\cmidrule(lr){{{start + 1}-{start + len(names)}}}"
+            start += len(names)
+        yield _line(titles)
+        yield rules
     yield _line(map(escaped, (*axes, *(name for _, names in groups for name in names))))
     yield r"\midrule"
     before: Sequence[str] = ()
     for labels, cells in rows:
         yield _line([*map(escaped, unrepeated(labels, before)), *cells])
         before = tuple(labels)
-
-
-def _rules(start: int, widths: Iterable[int]) -> Iterator[str]:
-    for width in widths:
-        yield rf"\cmidrule(lr){{{start + 1}-{start + width}}}"
-        start += width
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -167,8 +160,8 @@ def _pivot_blocks(pivot: Pivot) -> Iterator[Block]:
         [_widest(pivot, length, column) for column in range(len(pivot.measures))]
         for length in pivot.lengths
     ]
-    for some in _side_by_side(pivot.axes, labels, texts):
-        lengths = pivot.lengths[some]
+    for columns in _side_by_side(pivot.axes, labels, texts):
+        lengths = pivot.lengths[columns]
         groups = [(f"T = {length}", pivot.measures) for length in lengths]
         rows = [
             (row.labels, _cells(pivot, row, lengths))
@@ -180,16 +173,21 @@ def _pivot_blocks(pivot: Pivot) -> Iterator[Block]:
 
 def _widest(pivot: Pivot, length: int, column: int) -> str:
     """Return the longest text of a column at one length."""
-    shown = (row.entries[length][column] for row in pivot.rows if length in row.entries)
-    return max(
-        (pivot.measures[column], *(f"{one.text} {one.mark}".rstrip() for one in shown)), key=len
-    )
+    cells = (row.entries[length][column] for row in pivot.rows if length in row.entries)
+    texts = (f"{cell.text} {cell.mark}".rstrip() for cell in cells)
+    return max((pivot.measures[column], *texts), key=len)
 
 
 def _side_by_side(
     axes: Sequence[str], labels: Sequence[Sequence[str]], groups: Sequence[Sequence[str]]
 ) -> Iterator[slice]:
-    """Yield the groups of columns that fit beside the labels, given the longest text of each column."""
+    """Yield the groups of columns that fit next to the labels.
+
+    Args:
+        axes: the names of the label columns.
+        labels: the labels of each row.
+        groups: the longest text of each column, by group.
+    """
     room = PAGE_POINTS - _points(
         [max(column, key=len) for column in zip(axes, *labels, strict=True)]
     )
@@ -208,12 +206,12 @@ def _points(texts: Iterable[str]) -> float:
 
 def _cells(pivot: Pivot, row: Row, lengths: Sequence[int]) -> list[str]:
     blank = (CellText(""),) * len(pivot.measures)
-    return [_cell(shown) for length in lengths for shown in row.entries.get(length, blank)]
+    return [_cell(cell) for length in lengths for cell in row.entries.get(length, blank)]
 
 
-def _cell(shown: CellText) -> str:
-    text = escaped(f"{shown.text} {shown.mark}".rstrip())
-    return rf"\textbf{{{text}}}" if shown.tone == "best" else text
+def _cell(cell: CellText) -> str:
+    text = escaped(f"{cell.text} {cell.mark}".rstrip())
+    return rf"\textbf{{{text}}}" if cell.tone == "best" else text
 
 
 def _grid_blocks(grid: Grid) -> Iterator[Block]:
@@ -221,6 +219,6 @@ def _grid_blocks(grid: Grid) -> Iterator[Block]:
         [max(column, key=len)]
         for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)
     ]
-    for some in _side_by_side(grid.axes, [labels for labels, _ in grid.rows], texts):
-        rows = [(labels, list(map(escaped, cells[some]))) for labels, cells in grid.rows]
-        yield grid.axes, [("", grid.columns[some])], rows
+    for columns in _side_by_side(grid.axes, [labels for labels, _ in grid.rows], texts):
+        rows = [(labels, list(map(escaped, cells[columns]))) for labels, cells in grid.rows]
+        yield grid.axes, [("", grid.columns[columns])], rows

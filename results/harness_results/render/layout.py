@@ -1,12 +1,12 @@
-"""Which columns of a pivot a terminal of some width shows, and how wide each is. A row is never broken.
+"""Which columns of a pivot fit a terminal, and how wide each is. A row is never broken.
 
-While there is room for them beside the labels and one length, columns are kept in the order of
-``COLUMN_PRIORITY``; the first one stays at any width.
+Columns are added in the order of ``COLUMN_PRIORITY`` while they fit next to the labels at one
+length. The first column is shown at any width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -24,7 +24,7 @@ from harness_results.text.lines import (
     unrepeated,
 )
 
-BARS = "bars"  # the columns across lengths
+BARS = "bars"  # the columns of bars over the lengths
 COLUMN_PRIORITY = ("loss", "tokens/s", "horizon", BARS, "∇ norm")
 TITLE = "over T "
 STYLES = {"": "", "good": "green", "warn": "yellow", "bad": "red", "dim": "dim", "best": "bold"}
@@ -32,63 +32,68 @@ STYLES = {"": "", "good": "green", "warn": "yellow", "bad": "red", "dim": "dim",
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns that are shown, with their widths, the same in every block of one table."""
+    """The visible columns with their widths in characters, the same in every block of one table.
+
+    Attributes:
+        pivot: the table.
+        width: of the terminal.
+        labels: the width of each label column.
+        measures: the width of each visible measure, by index.
+        bars: the width of each column of bars; empty if bars are left out.
+        marked: the measures with a mark in some row; every cell of them has room for one.
+    """
 
     pivot: Pivot
     width: int
     labels: tuple[int, ...]
-    measures: dict[int, int]  # those that are shown -> how wide
-    bars: tuple[int, ...]  # how wide; none: they are not shown
-    marked: frozenset[int]  # measures where a mark stands: then every cell keeps room for one
+    measures: dict[int, int]
+    bars: tuple[int, ...]
+    marked: frozenset[int]
 
     @classmethod
     def of(cls, pivot: Pivot, width: int) -> Layout:
         """Return the layout for a terminal of this width."""
-        marked, measures = _marked(pivot), _measures(pivot)
-        drawn = [
-            (name, *(row.trends[i] for row in pivot.rows if row.trends))
-            for i, name in enumerate(pivot.trends)
-        ]
-        bars = tuple(map(_widest, drawn))
-        columns = [
-            [name, *(row.labels[index] for row in pivot.rows)]
-            for index, name in enumerate(pivot.axes)
-        ]
-        labels = narrowed(list(map(_widest, columns)), width - len(DIVIDER) - measures[0])
-        kept = _kept(pivot, measures, bars, width - _across(labels) - len(DIVIDER) + len(GAP))
-        shown = {
-            index: measures[index] for index, name in enumerate(pivot.measures) if name in kept
-        }
-        return cls(pivot, width, tuple(labels), shown, bars if BARS in kept else (), marked)
+        marked = _marked(pivot)
+        measures = _measures(pivot, marked)
+        bars = []
+        for index, name in enumerate(pivot.trends):
+            bars.append(_widest([name, *(row.trends[index] for row in pivot.rows if row.trends)]))
+        widths = []
+        for index, name in enumerate(pivot.axes):
+            widths.append(_widest([name, *(row.labels[index] for row in pivot.rows)]))
+        labels = narrowed(widths, width - len(DIVIDER) - measures[0])
+        names = _visible(pivot, measures, bars, width - _across(labels) - len(DIVIDER) + len(GAP))
+        visible = {i: measures[i] for i, name in enumerate(pivot.measures) if name in names}
+        return cls(
+            pivot, width, tuple(labels), visible, tuple(bars) if BARS in names else (), marked
+        )
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What there is no room for."""
-        missing = [
-            name for index, name in enumerate(self.pivot.measures) if index not in self.measures
-        ]
-        return (*missing, *((BARS,) if self.pivot.trends and not self.bars else ()))
+        """The columns that do not fit."""
+        names = [name for i, name in enumerate(self.pivot.measures) if i not in self.measures]
+        return (*names, *((BARS,) if self.pivot.trends and not self.bars else ()))
 
     def blocks(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Yield the lengths that stand side by side: below each other what does not fit; beside the bars fewer."""
-        start, room = 0, self.width - _across(self.labels)
-        beside = room - (len(DIVIDER) + _across(self.bars) if self.bars else 0)
+        """Yield the lengths of each block; the first has fewer, because the bars are in it."""
+        room = self.width - _across(self.labels)
+        first = room - (len(DIVIDER) + _across(self.bars) if self.bars else 0)
+        start = 0
         while start < len(lengths):
-            many = max(1, (room if start else beside) // (self._group_width + len(DIVIDER)))
-            yield list(lengths[start : start + many])
-            start += many
+            count = max(1, (room if start else first) // (self._group_width + len(DIVIDER)))
+            yield list(lengths[start : start + count])
+            start += count
 
     def block(self, lengths: Sequence[int], rows: Sequence[Row], *, first: bool) -> Iterator[Text]:
-        """Yield the lines of the table for some of its lengths; the bars stand in the first block."""
+        """Yield the lines of the table for some of its lengths; the first block has the bars."""
         bars = self.bars if first else ()
-        above = [Text(TITLE.ljust(_across(bars), "─"), style="dim")] if bars else []
-        titles = [
+        titles = [Text(TITLE.ljust(_across(bars), "─"), style="dim")] if bars else []
+        titles += [
             Text(f"T = {length} ".ljust(self._group_width, "─"), style="dim") for length in lengths
         ]
-        yield self._line(self._labels([""] * len(self.labels)), [*above, *titles])
-        header = Text(GAP).join(
-            self._padded(CellText(self.pivot.measures[i]), i, "bold") for i in self.measures
-        )
+        yield self._line(self._labels([""] * len(self.labels)), titles)
+        names = [CellText(name) for name in self.pivot.measures]
+        header = Text(GAP).join(self._padded(names[i], i, "bold") for i in self.measures)
         over = [self._bars(self.pivot.trends, "bold")] if bars else []
         yield self._line(self._labels(self.pivot.axes, "bold"), [*over, *[header] * len(lengths)])
         before: tuple[str, ...] = ()
@@ -96,8 +101,9 @@ class Layout:
             if any(length in row.entries for length in lengths):
                 over = [self._bars(row.trends, "cyan")] if bars else []
                 groups = [self._group(row, length) for length in lengths]
-                names = self._labels(unrepeated(row.labels, before), "dim" if row.reference else "")
-                yield self._line(names, [*over, *groups])
+                labels = unrepeated(row.labels, before)
+                style = "dim" if row.reference else ""
+                yield self._line(self._labels(labels, style), [*over, *groups])
                 before = row.labels
 
     @property
@@ -124,40 +130,40 @@ class Layout:
             self._padded(entry[index], index, STYLES[entry[index].tone]) for index in self.measures
         )
 
-    def _padded(self, shown: CellText, index: int, style: str) -> Text:
-        mark = f" {shown.mark or ' '}" if index in self.marked else ""
-        space = " " * (self.measures[index] - cell_len(shown.text) - len(mark))
-        return Text.assemble(space, (shown.text + mark, style))
+    def _padded(self, cell: CellText, index: int, style: str) -> Text:
+        mark = f" {cell.mark or ' '}" if index in self.marked else ""
+        space = " " * (self.measures[index] - cell_len(cell.text) - len(mark))
+        return Text.assemble(space, (cell.text + mark, style))
 
 
 def _marked(pivot: Pivot) -> frozenset[int]:
     entries = [entry for row in pivot.rows for entry in row.entries.values()]
-    return frozenset(index for entry in entries for index, shown in enumerate(entry) if shown.mark)
+    return frozenset(index for entry in entries for index, cell in enumerate(entry) if cell.mark)
 
 
-def _measures(pivot: Pivot) -> list[int]:
-    """Return how wide each measure is, with room for a mark where one occurs."""
+def _measures(pivot: Pivot, marked: Container[int]) -> list[int]:
+    """Return the width of each measure, with room for a mark if it is marked."""
     entries = [entry for row in pivot.rows for entry in row.entries.values()]
-    texts = [[name, *(entry[i].text for entry in entries)] for i, name in enumerate(pivot.measures)]
-    marked = _marked(pivot)
-    return [_widest(column) + 2 * (index in marked) for index, column in enumerate(texts)]
+    widths = []
+    for index, name in enumerate(pivot.measures):
+        widest = _widest([name, *(entry[index].text for entry in entries)])
+        widths.append(widest + 2 * (index in marked))
+    return widths
 
 
-def _kept(pivot: Pivot, measures: Sequence[int], bars: Sequence[int], room: int) -> set[str]:
-    """Return the columns there is room for, the first of all in any case."""
+def _visible(pivot: Pivot, measures: Sequence[int], bars: Sequence[int], room: int) -> set[str]:
+    """Return the columns that fit, at least the first of all."""
     costs = {name: width + len(GAP) for name, width in zip(pivot.measures, measures, strict=True)}
-    costs |= {BARS: _across(bars) + len(DIVIDER)} if bars else {}
-    kept: set[str] = set()
-    for name in sorted(
-        costs,
-        key=lambda name: (
-            COLUMN_PRIORITY.index(name) if name in COLUMN_PRIORITY else len(COLUMN_PRIORITY)
-        ),
-    ):
-        if costs[name] <= room or not kept:
-            kept.add(name)
+    if bars:
+        costs[BARS] = _across(bars) + len(DIVIDER)
+    by_priority = [name for name in COLUMN_PRIORITY if name in costs]
+    others = [name for name in costs if name not in COLUMN_PRIORITY]
+    visible: set[str] = set()
+    for name in (*by_priority, *others):
+        if costs[name] <= room or not visible:
+            visible.add(name)
             room -= costs[name]
-    return kept
+    return visible
 
 
 def _widest(column: Iterable[str]) -> int:
@@ -165,5 +171,6 @@ def _widest(column: Iterable[str]) -> int:
 
 
 def _across(widths: Iterable[int]) -> int:
-    known = list(widths)
-    return sum(known) + len(GAP) * (len(known) - 1)
+    """Return the width of columns side by side."""
+    columns = list(widths)
+    return sum(columns) + len(GAP) * (len(columns) - 1)

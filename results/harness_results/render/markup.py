@@ -1,4 +1,4 @@
-"""The tables of a report as markdown and as HTML, from the pivot. Every outside word is escaped."""
+"""The tables of a report as markdown and as HTML. Every text that comes from records is escaped."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _MARKDOWN = re.compile(r"([\\`*_|\[\]<~&])")
 
 
 def to_markdown(records: Iterable[Record]) -> str:
-    """Return one markdown table per task, with what must be known below it."""
+    """Return one markdown table per task, with notes below it."""
     return markdown_of(report(list(records)))
 
 
-def markdown_of(found: Report) -> str:
-    """Return the tables of a report as markdown; nothing of none."""
-    parts = [line for table in found.tables for line in _markdown(table)]
-    return "\n".join([*parts, _escaped(found.reading), ""]) if parts else ""
+def markdown_of(content: Report) -> str:
+    """Return the tables of a report as markdown; empty if there are none."""
+    parts = [line for table in content.tables for line in _markdown(table)]
+    return "\n".join([*parts, _escaped(content.reading), ""]) if parts else ""
 
 
 def to_html(records: Iterable[Record]) -> str:
-    """Return the tables as an HTML fragment without scripts or styles of its own."""
+    """Return the tables as an HTML fragment without scripts and styles."""
     return html_of(report(list(records)))
 
 
-def html_of(found: Report) -> str:
-    """Return the tables of a report as an HTML fragment; a word of none."""
-    if not found.tables:
+def html_of(content: Report) -> str:
+    """Return the tables of a report as an HTML fragment; "no records" if there are none."""
+    if not content.tables:
         return "<p>no records</p>"
-    parts = [line for table in found.tables for line in _html(table)]
-    return "\n".join(["<div>", *parts, f"<p>{escape(found.reading)}</p>", "</div>"])
+    parts = [line for table in content.tables for line in _html(table)]
+    return "\n".join(["<div>", *parts, f"<p>{escape(content.reading)}</p>", "</div>"])
 
 
 def _escaped(text: str) -> str:
@@ -58,12 +58,9 @@ def _markdown_grid(grid: Grid) -> Iterator[str]:
 
 
 def _markdown_pivot(pivot: Pivot) -> Iterator[str]:
-    first = pivot.measures[0]
-    names = [
-        f"T = {n}: {name}" if name == first else name
-        for n in pivot.lengths
-        for name in pivot.measures
-    ]
+    names: list[str] = []
+    for length in pivot.lengths:
+        names += [f"T = {length}: {pivot.measures[0]}", *pivot.measures[1:]]
     level = "####" if pivot.minor else "###"
     yield from (f"{level} {_escaped(pivot.task)}", "", _escaped(pivot.settings), "")
     yield _line(map(_escaped, (*pivot.axes, *names)))
@@ -76,14 +73,14 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cells(pivot: Pivot, row: Row, show: Callable[[CellText], str]) -> list[str]:
+def _cells(pivot: Pivot, row: Row, write: Callable[[CellText], str]) -> list[str]:
     blank = (CellText(""),) * len(pivot.measures)
-    return [show(shown) for length in pivot.lengths for shown in row.entries.get(length, blank)]
+    return [write(cell) for length in pivot.lengths for cell in row.entries.get(length, blank)]
 
 
-def _markdown_cell(shown: CellText) -> str:
-    text = _escaped(f"{shown.text} {shown.mark}".rstrip())
-    return f"**{text}**" if shown.tone == "best" else text
+def _markdown_cell(cell: CellText) -> str:
+    text = _escaped(f"{cell.text} {cell.mark}".rstrip())
+    return f"**{text}**" if cell.tone == "best" else text
 
 
 def _html(table: Pivot | Grid) -> Iterator[str]:
@@ -103,17 +100,10 @@ def _html_grid(grid: Grid) -> Iterator[str]:
 def _html_pivot(pivot: Pivot) -> Iterator[str]:
     level = "h4" if pivot.minor else "h3"
     yield f"<{level}>{escape(pivot.task)}</{level}><p>{escape(pivot.settings)}</p><table><thead>"
-    groups = "".join(
-        f'<th colspan="{len(pivot.measures)}">T = {length}</th>' for length in pivot.lengths
-    )
+    span = len(pivot.measures)
+    groups = "".join(f'<th colspan="{span}">T = {length}</th>' for length in pivot.lengths)
     yield f'<tr><th colspan="{len(pivot.axes)}"></th>{groups}</tr>'
-    yield _html_row(
-        "th",
-        (
-            *map(escape, pivot.axes),
-            *[escape(name) for _ in pivot.lengths for name in pivot.measures],
-        ),
-    )
+    yield _html_row("th", map(escape, (*pivot.axes, *pivot.measures * len(pivot.lengths))))
     yield "</thead><tbody>"
     for row in pivot.rows:
         yield _html_row("td", (*map(escape, row.labels), *_cells(pivot, row, _html_cell)))
@@ -124,6 +114,6 @@ def _html_row(tag: str, cells: Iterable[str]) -> str:
     return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
 
 
-def _html_cell(shown: CellText) -> str:
-    text = escape(f"{shown.text} {shown.mark}".rstrip())
-    return f"<strong>{text}</strong>" if shown.tone == "best" else text
+def _html_cell(cell: CellText) -> str:
+    text = escape(f"{cell.text} {cell.mark}".rstrip())
+    return f"<strong>{text}</strong>" if cell.tone == "best" else text

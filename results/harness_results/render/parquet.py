@@ -1,4 +1,4 @@
-"""Flat rows as a Parquet file: typed columns, JSON text for the rest. pyarrow is loaded here only."""
+"""Flat rows as a Parquet file: typed columns, JSON text for the rest. Only this needs pyarrow."""
 
 from __future__ import annotations
 

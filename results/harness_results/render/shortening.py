@@ -1,7 +1,8 @@
-"""A report that is too long to be read on a terminal, cut to what is: some rows, some lengths, some notes."""
+"""A long report cut for a terminal: some rows, lengths and notes of each table."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -16,12 +17,12 @@ FURTHER = "none of the tables that would follow"
 FIX = "choose with -t, -c, -b, -T; all: pipe it (| less), or -f csv"
 
 
-def shortened(found: Report) -> Report:
-    """Return the report with at most so many rows, lengths and notes in each table, and a note of what is missing.
+def shortened(content: Report) -> Report:
+    """Return the report with tables that are short enough, and a note of what is missing.
 
-    Where the table of a task is cut, those that follow it (scaling, memory, limits) are left out.
+    If the main table of a task is cut, its further tables (scaling, memory, limits) are left out.
     """
-    return replace(found, tables=tuple(_tables(found.tables)))
+    return replace(content, tables=tuple(_tables(content.tables)))
 
 
 def _tables(tables: Sequence[Pivot | Grid]) -> Iterator[Pivot | Grid]:
@@ -30,15 +31,15 @@ def _tables(tables: Sequence[Pivot | Grid]) -> Iterator[Pivot | Grid]:
         if isinstance(table, Pivot) and not table.minor:
             cut = _cut(table)
             whole = not cut
-            yield _pivot(
-                table, [*cut, *([FURTHER] if cut and _has_more(tables[index + 1 :]) else [])]
-            )
+            if cut and _has_more(tables[index + 1 :]):
+                cut.append(FURTHER)
+            yield _pivot(table, cut)
         elif whole:
             yield _grid(table) if isinstance(table, Grid) else _pivot(table, _cut(table))
 
 
 def _has_more(tables: Sequence[Pivot | Grid]) -> bool:
-    """Say whether what follows a table is about the same task."""
+    """Say whether the first of these tables is a further table of the task before it."""
     return bool(tables) and (isinstance(tables[0], Grid) or tables[0].minor)
 
 
@@ -48,9 +49,10 @@ def _cut(table: Pivot) -> list[str]:
 
 
 def _pivot(table: Pivot, cut: Sequence[str]) -> Pivot:
-    kept = _representative([row for row in table.rows if not row.reference])
-    rows = tuple(row for row in table.rows if row.reference or id(row) in kept)
-    return replace(table, lengths=_spread(table.lengths), rows=rows, notes=_notes(cut, table.notes))
+    identities = _representative([row for row in table.rows if not row.reference])
+    rows = tuple(row for row in table.rows if row.reference or id(row) in identities)
+    lengths, notes = _evenly_chosen(table.lengths), _notes(cut, table.notes)
+    return replace(table, lengths=lengths, rows=rows, notes=notes)
 
 
 def _grid(table: Grid) -> Grid:
@@ -59,31 +61,35 @@ def _grid(table: Grid) -> Grid:
 
 
 def _representative(rows: Sequence[Row]) -> set[int]:
-    """Return the ids of the rows to show: of every cell on every engine the first, then the second, and so on."""
-    turns: dict[tuple[str, str], int] = {}
-    ranked: list[tuple[int, int, int]] = []
+    """Return the ids of the rows to show.
+
+    The first row of every cell on every engine comes first, then the second, and so on.
+    """
+    counts = Counter[tuple[str, str]]()
+    ranked: list[tuple[int, int]] = []
     for row in rows:
         kind = (row.labels[0], row.labels[-1])
-        turns[kind] = turns.get(kind, 0) + 1
-        ranked.append((turns[kind], len(ranked), id(row)))
-    return {identity for _, _, identity in sorted(ranked)[:MOST_ROWS]}
+        counts[kind] += 1
+        ranked.append((counts[kind], id(row)))
+    ranked.sort(key=lambda rank: rank[0])
+    return {identity for _, identity in ranked[:MOST_ROWS]}
 
 
-def _counted(what: str, count: int, most: int) -> list[str]:
-    return [f"{most} of {count:,} {what}s"] if count > most else []
+def _counted(noun: str, count: int, most: int) -> list[str]:
+    return [f"{most} of {count:,} {noun}s"] if count > most else []
 
 
 def _notes(cut: Sequence[str], notes: Sequence[str]) -> tuple[str, ...]:
-    more = len(notes) - MOST_NOTES
-    told = (*notes[:MOST_NOTES], f"and {more:,} more notes") if more > 0 else tuple(notes)
-    return (f"shown: {', '.join(cut)}; {FIX}", *told) if cut else told
+    lines = [f"shown: {', '.join(cut)}; {FIX}"] if cut else []
+    lines += notes[:MOST_NOTES]
+    if len(notes) > MOST_NOTES:
+        lines.append(f"and {len(notes) - MOST_NOTES:,} more notes")
+    return tuple(lines)
 
 
-def _spread(lengths: Sequence[int]) -> tuple[int, ...]:
+def _evenly_chosen(lengths: Sequence[int]) -> tuple[int, ...]:
     """Return the first length, the last, and some between them."""
     if len(lengths) <= MOST_LENGTHS:
         return tuple(lengths)
-    places = (
-        round(index * (len(lengths) - 1) / (MOST_LENGTHS - 1)) for index in range(MOST_LENGTHS)
-    )
-    return tuple(dict.fromkeys(lengths[place] for place in places))
+    step = (len(lengths) - 1) / (MOST_LENGTHS - 1)
+    return tuple(lengths[round(index * step)] for index in range(MOST_LENGTHS))

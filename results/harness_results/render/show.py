@@ -1,4 +1,4 @@
-"""One record in full, for the terminal: figures by kind, curves as lines of blocks, samples, environment, log."""
+"""One record in full, for the terminal: figures, curves, samples, details, environment, log."""
 
 from __future__ import annotations
 
@@ -19,32 +19,23 @@ from harness_results.text.format import figure, number, one_line, safe, sparklin
 SECTIONS = ("learning", "speed", "gradients", "proof")
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
 GAP = (
-    "overfitting_gap",
-    "overfitting_gap_error",
-    "best_step",
-    "best_loss_validation",
+    "overfitting_gap", "overfitting_gap_error", "best_step", "best_loss_validation",
     "steps_per_epoch",
-)
+)  # fmt: skip
 LEARNING = ("scores", "loss_baseline_exact", "criterion", "solved_lost_at")
+# Details that have a section of their own, or none.
 APART = (
-    *LOGS,
-    *GAP,
-    *LEARNING,
-    "samples",
-    "flags",
-    "notes",
-    "launch_figures",
-    "attempts",
-    "task_defaults",
-)
+    *LOGS, *GAP, *LEARNING,
+    "samples", "flags", "notes", "launch_figures", "attempts", "task_defaults",
+)  # fmt: skip
 LAUNCH = [
     column
     for column in FIGURES
     if column.over_launches in ("interval", "median") and column.label and column.table != "limits"
 ]  # the figures of a launch that depend on the clock
 HEIGHT = 9  # lines of a drawing
-EVALUATIONS = 12  # shown, evenly spaced
-MOST_SCORES, WIDEST_SCORE = 4, 16  # further scores in the table of evaluations; all are in the JSON
+MOST_EVALUATIONS = 12
+MOST_SCORES, WIDEST_SCORE = 4, 16  # scores in the table of evaluations; the JSON has all
 
 
 class RecordView:
@@ -62,28 +53,24 @@ class RecordView:
 
 
 def show_record(record: Record) -> RecordView:
-    """Return everything that is known of a record as a Rich renderable."""
+    """Return everything that is known about a record as a Rich renderable."""
     return RecordView(record)
 
 
 def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     trial = record.trial
-    tone = "green" if record.status == "ok" else "red"
-    name = f"{trial.task}  {trial.cell}  T={trial.length}  {trial.engine}"
-    yield Text.assemble(
-        (f"trial {trial.trial_id}  {name}  ", "bold"), (record.status.replace("_", " "), tone)
-    )
+    style = "green" if record.status == "ok" else "red"
+    name = f"trial {trial.trial_id}  {trial.task}  {trial.cell}  T={trial.length}  {trial.engine}  "
+    yield Text.assemble((name, "bold"), (record.status.replace("_", " "), style))
     if record.reason:
-        yield Text(one_line(record.reason), style=tone)
-    yield from section(
-        "asked", {key: value for key, value in trial.content().items() if value is not None}
-    )
+        yield Text(one_line(record.reason), style=style)
+    settings = trial.content().items()
+    yield from section("asked", {key: value for key, value in settings if value is not None})
     for title in SECTIONS:
         columns = [column for column in FIGURES if column.group == title]
         yield from section(title, {c.name: figure(c, record.figures.get(c.name)) for c in columns})
-        bits = findings.bits_per_character(record)
         if title == "learning":
-            yield from lines_of({"bits_per_character": number(bits, 4)} if bits is not None else {})
+            yield from lines_of(_bits(record))
             yield from lines_of(_learning(record))
     yield from _launches(record.details.get("launch_figures"))
     yield from _attempts(record.details.get("attempts"))
@@ -92,17 +79,21 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
     yield from _samples(record.details)
-    yield from section(
-        "details", {key: value for key, value in record.details.items() if key not in APART}
-    )
+    details = {key: value for key, value in record.details.items() if key not in APART}
+    yield from section("details", details)
     yield from section("environment", _origin(record) | dict(record.environment))
     for key in LOGS:
         if record.details.get(key):
             yield from _block(key.replace("_", " "), record.details[key])
 
 
+def _bits(record: Record) -> dict[str, str]:
+    bits = findings.bits_per_character(record)
+    return {} if bits is None else {"bits_per_character": number(bits, 4)}
+
+
 def _learning(record: Record) -> dict[str, str]:
-    """Return the facts on learning that are not figures: scores, exact baseline, criterion, and when it was lost."""
+    """Return the facts on learning that are not figures, such as scores and the criterion."""
     facts = {one_line(name): number(value) for name, value in findings.scores(record).items()}
     if (exact := findings.detail(record, "loss_baseline_exact")) is not None:
         facts["loss_baseline_exact"] = number(exact)
@@ -125,108 +116,94 @@ def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]
 def _gradient_norm(record: Record, width: int) -> Iterator[Text]:
     """Yield the gradient norm over training as one line of blocks."""
     values = series(record.curves.get("gradient_norm"))
-    known = [value for value in values if value is not None]
-    if known:
-        blocks = sparkline(values, max(10, width - NAME_WIDTH - 30), logarithmic=True)
+    norms = [value for value in values if value is not None]
+    if norms:
         name = f"  {'gradient norm (log)':<{NAME_WIDTH}} "
+        blocks = sparkline(values, max(10, width - NAME_WIDTH - 30), logarithmic=True)
+        ends = f"  first {number(norms[0])}, last {number(norms[-1])}"
         yield Text("")
-        yield Text.assemble(
-            (name, "dim"), blocks, f"  first {number(known[0])}, last {number(known[-1])}"
-        )
+        yield Text.assemble((name, "dim"), blocks, ends)
 
 
-def _evaluations(evaluations: Any) -> Iterator[Text]:
-    known = _mappings(evaluations)
-    if not known:
+def _evaluations(content: Any) -> Iterator[Text]:
+    evaluations = _mappings(content)
+    if not evaluations:
         return
     yield Text("")
     yield Text("evaluations", style="bold")
-    scores = list(dict.fromkeys(str(name) for one in known for name in _mapping(one.get("extra"))))[
-        :MOST_SCORES
-    ]
-    heads = [
-        "step",
-        "validation",
-        "training",
-        "accuracy",
-        *(one_line(name)[:WIDEST_SCORE] for name in scores),
-    ]
+    extras = [_mapping(evaluation.get("extra")) for evaluation in evaluations]
+    scores = list(dict.fromkeys(str(name) for extra in extras for name in extra))[:MOST_SCORES]
+    heads = ["step", "validation", "training", "accuracy"]
+    heads += [one_line(name)[:WIDEST_SCORE] for name in scores]
     yield Text("".join(f"  {head:>10}" for head in heads), style="dim")
-    shown = _spread(len(known))
-    for evaluation in (known[index] for index in shown):
-        values = [
-            evaluation.get(name)
-            for name in ("step", "loss_validation", "loss_train_eval", "accuracy")
-        ]
-        values += [_mapping(evaluation.get("extra")).get(name) for name in scores]
-        pairs = zip(heads, values, strict=True)
-        yield Text(
-            "".join(f"  {number(_known(value)):>{max(10, len(head))}}" for head, value in pairs)
-        )
-    if len(shown) < len(known):
-        yield Text(f"  {len(shown)} of {len(known)} evaluations; -f json has all", style="dim")
+    chosen = _evenly_chosen(len(evaluations))
+    for index in chosen:
+        names = ("step", "loss_validation", "loss_train_eval", "accuracy")
+        values = [evaluations[index].get(name) for name in names]
+        values += [extras[index].get(name) for name in scores]
+        line = ""
+        for head, value in zip(heads, values, strict=True):
+            line += f"  {number(_number(value)):>{max(10, len(head))}}"
+        yield Text(line)
+    if len(chosen) < len(evaluations):
+        note = f"  {len(chosen)} of {len(evaluations)} evaluations; -f json has all"
+        yield Text(note, style="dim")
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return (
-        [one for one in value if isinstance(one, Mapping)]
-        if isinstance(value, list | tuple)
-        else []
-    )
+    items = value if isinstance(value, list | tuple) else []
+    return [item for item in items if isinstance(item, Mapping)]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _known(value: Any) -> float | None:
+def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def _launches(launches: Any) -> Iterator[Text]:
+def _launches(content: Any) -> Iterator[Text]:
     """Yield the figures of each launch that depend on the clock."""
-    known = _mappings(launches)
-    if not known:
+    launches = _mappings(content)
+    if not launches:
         return
     yield Text("")
     yield Text("launches", style="bold")
-    yield Text(
-        f"  {'launch':>6}  {'status':>13}" + "".join(f"  {c.label:>10}" for c in LAUNCH),
-        style="dim",
-    )
-    for number_, found in enumerate(known, start=1):
-        figures = "".join(f"  {figure(c, _known(found.get(c.name))):>10}" for c in LAUNCH)
-        yield Text(
-            f"  {number_:>6}  {one_line(found.get('status')).replace('_', ' '):>13}{figures}"
-        )
+    heads = "".join(f"  {column.label:>10}" for column in LAUNCH)
+    yield Text(f"  {'launch':>6}  {'status':>13}{heads}", style="dim")
+    for launch_number, launch in enumerate(launches, start=1):
+        status = one_line(launch.get("status")).replace("_", " ")
+        figures = "".join(f"  {figure(c, _number(launch.get(c.name))):>10}" for c in LAUNCH)
+        yield Text(f"  {launch_number:>6}  {status:>13}{figures}")
 
 
-def _attempts(attempts: Any) -> Iterator[Text]:
-    """Yield how the tries ended that were before the one whose figures these are."""
-    known = _mappings(attempts)
-    if not known:
+def _attempts(content: Any) -> Iterator[Text]:
+    """Yield how the earlier attempts at this trial ended."""
+    attempts = _mappings(content)
+    if not attempts:
         return
     yield Text("")
-    yield Text(f"try {len(known) + 1}, after", style="bold")
-    for found in known:
-        yield Text(
-            f"  {one_line(found.get('status')).replace('_', ' ')}: {one_line(found.get('reason'))}"
-        )
+    yield Text(f"try {len(attempts) + 1}, after", style="bold")
+    for attempt in attempts:
+        status = one_line(attempt.get("status")).replace("_", " ")
+        yield Text(f"  {status}: {one_line(attempt.get('reason'))}")
 
 
-def _spread(count: int) -> list[int]:
-    if count <= EVALUATIONS:
+def _evenly_chosen(count: int) -> list[int]:
+    if count <= MOST_EVALUATIONS:
         return list(range(count))
-    return sorted({round(index * (count - 1) / (EVALUATIONS - 1)) for index in range(EVALUATIONS)})
+    step = (count - 1) / (MOST_EVALUATIONS - 1)
+    return [round(index * step) for index in range(MOST_EVALUATIONS)]
 
 
 def _judgement(record: Record) -> Iterator[Text]:
-    known = {name: _known(record.details.get(name)) for name in GAP}
-    facts = {name: number(value) for name, value in known.items() if value is not None}
+    values = {name: _number(record.details.get(name)) for name in GAP}
+    facts = {name: number(value) for name, value in values.items() if value is not None}
     yield from section("validation against training data", facts)
-    found = findings.overfitting(record)
-    if found:
-        yield Text(f"  over-fitting: {found.words()}", style="yellow")
+    overfitting = findings.overfitting(record)
+    if overfitting:
+        yield Text(f"  over-fitting: {overfitting.words()}", style="yellow")
     for flag in findings.flags(record):
         yield Text(f"flag: {one_line(flag)}", style="yellow")
 

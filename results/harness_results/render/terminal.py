@@ -1,8 +1,8 @@
-"""The tables of a report for a terminal, as Rich renderables that fit its width. Their content is the pivot's."""
+"""The tables of a report for a terminal, as Rich renderables that fit its width."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -21,23 +21,22 @@ from harness_results.text.lines import grid_lines, note_lines
 
 @dataclass(frozen=True, repr=False)
 class ReportTables:
-    """Tables that lay themselves out for the console they are printed on: as much side by side as fits.
+    """Tables that fit the width of the console that prints them.
 
-    On a terminal long ones are cut, and say so; wherever else the text goes, it is whole.
+    On a terminal long tables are cut and say so; in a file or a pipe they are complete.
     """
 
     report: Report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, shown = (
-            options.max_width,
-            shortened(self.report) if console.is_terminal else self.report,
-        )
-        for line in _lines(shown, width):
+        width = options.max_width
+        content = shortened(self.report) if console.is_terminal else self.report
+        for line in _lines(content, width):
             text = _in_ascii(line) if options.ascii_only else line
-            yield from (
-                text.render(console, end="\n") if text.cell_len <= width else (text,)
-            )  # else it is wrapped
+            if text.cell_len <= width:
+                yield from text.render(console, end="\n")
+            else:
+                yield text  # Rich wraps it
 
     def __repr__(self) -> str:
         return plain_text(self).rstrip("\n") if self.report.tables else "no records"
@@ -47,7 +46,7 @@ class ReportTables:
 
 
 def rich_table(records: Iterable[Record]) -> ReportTables:
-    """Return the tables of these records, by task, with what must be known below each."""
+    """Return the tables of these records, by task, with notes below each."""
     return ReportTables(report(list(records)))
 
 
@@ -66,28 +65,27 @@ def plain_text(tables: ReportTables, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
-def _lines(found: Report, width: int) -> Iterator[Text]:
-    shown: set[str] = set()  # columns
-    for table in found.tables:
+def _lines(content: Report, width: int) -> Iterator[Text]:
+    visible: set[str] = set()  # columns
+    for table in content.tables:
         if isinstance(table, Pivot):
             layout = Layout.of(table, width)
-            shown |= {*table.measures, BARS} - {*layout.left_out, *(() if layout.bars else (BARS,))}
+            visible |= set(table.measures) - set(layout.left_out)
+            visible |= {BARS} if layout.bars else set()
             yield from _pivot_lines(table, layout)
         else:
             yield from grid_lines(table, width)
-    if found.tables and found.reading:
-        yield Text(
-            " · ".join([*_of_columns(found.reading, shown), *([NOTE] if BARS in shown else [])]),
-            style="dim",
-        )
+    if content.tables and content.reading:
+        parts = list(_of_columns(content.reading, visible))
+        yield Text(" · ".join([*parts, *([NOTE] if BARS in visible else [])]), style="dim")
 
 
-def _of_columns(reading: str, shown: set[str]) -> Iterator[str]:
-    """Yield what is said of columns, but for those for which there was no room."""
-    for told in reading.split(" · "):
-        name = told.partition(":")[0]
-        if name not in MEASURES or name in shown:
-            yield told
+def _of_columns(reading: str, visible: Container[str]) -> Iterator[str]:
+    """Yield the explanations of the columns that are visible."""
+    for explanation in reading.split(" · "):
+        name = explanation.partition(":")[0]
+        if name not in MEASURES or name in visible:
+            yield explanation
 
 
 def _pivot_lines(pivot: Pivot, layout: Layout) -> Iterator[Text]:
@@ -96,7 +94,7 @@ def _pivot_lines(pivot: Pivot, layout: Layout) -> Iterator[Text]:
         yield from layout.block(lengths, pivot.rows, first=number == 0)
         yield Text("")
     narrow = f"no room at this width for {', '.join(layout.left_out)}; -f markdown has every figure"
-    yield from note_lines((*((narrow,) if layout.left_out else ()), *pivot.notes))
+    yield from note_lines([*([narrow] if layout.left_out else []), *pivot.notes])
 
 
 def _in_ascii(line: Text) -> Text:
