@@ -2,67 +2,43 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
 from harness.contract import UsageError
 from harness.contract.trial import OptionValue
 from harness.contract.wording import shortened
+from harness.plan.kinds import DURATION, LONGEST_SECONDS, Seconds, Switch, Whole, parse_duration
+from harness.plan.options import PLAN_KEYS, Option
 from harness.plan.problems import validation_lines
-from harness.plan.request import LONGEST_SECONDS, MOST_LAUNCHES, MOST_RETRIES, PlanRequest
+from harness.plan.request import PlanRequest
 
 Axes = dict[str, Any]  # axis -> a value, or a list of values
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_SECONDS},
-        {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+        {"type": "string", "pattern": f"^{DURATION.pattern}$"},
     ]
 }
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def _seconds(value: Any) -> Any:
-    """Return seconds of ``90``, ``"90s"``, ``"10m"`` or ``"2h"``."""
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("write a number of seconds, or 90s, 10m or 2h")
-        return float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, bool):
-        raise ValueError("write a number of seconds, or 90s, 10m or 2h")  # noqa: TRY004 (pydantic reports it)
-    return value
-
-
-class PlanFile(BaseModel):
+class _Tables(BaseModel):
     """The tables and keys of a plan's file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="A plan of harness run")
 
-    launches: int | None = Field(
-        default=None,
-        ge=1,
-        le=MOST_LAUNCHES,
-        strict=True,
-        description="Fresh processes that measure each trial.",
-    )
-    timeout: (
-        Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)] | None
-    ) = Field(
-        default=None,
-        gt=0,
-        le=LONGEST_SECONDS,
-        description="The longest that one launch may take: 90, 90s, 10m, 2h.",
-    )
-    retries: int | None = Field(
-        default=None, ge=0, le=MOST_RETRIES, strict=True,
-        description="Tries more where a launch fails, crashes, or lacks time or memory.",
-    )  # fmt: skip
     matrix: Axes = Field(
         default_factory=dict, description="Axes: a value or a list each; their product is the plan."
     )
@@ -80,10 +56,32 @@ class PlanFile(BaseModel):
     exclude: list[Axes] = Field(default_factory=list, description="Combinations to leave out.")
 
 
+def _seconds(value: Any) -> Any:
+    return parse_duration(str(value)) if isinstance(value, str | bool) else value
+
+
+def _key(option: Option) -> tuple[Any, Any]:
+    """Return the type and the limits of an option's key in a plan's file."""
+    kind = option.kind
+    limits: dict[str, Any] = {"default": None, "description": option.plan_help or option.help}
+    if isinstance(kind, Whole):
+        return int | None, Field(ge=kind.least, le=kind.most, strict=True, **limits)
+    if isinstance(kind, Seconds):
+        seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
+        return seconds | None, Field(gt=0, le=LONGEST_SECONDS, **limits)
+    if isinstance(kind, Switch):
+        return bool | None, Field(strict=True, **limits)
+    raise TypeError(f"a plan's file cannot hold {kind}")
+
+
+_keys: dict[str, Any] = {key: _key(option) for key, option in PLAN_KEYS.items()}
+PlanFile = create_model("PlanFile", __base__=_Tables, __doc__=_Tables.__doc__, **_keys)
+
+
 def read_plan(path: Path) -> PlanRequest:
     """Return the request in a TOML file; what is wrong with it is kept with the request, to be told with the rest.
 
-    It may hold ``launches``, ``timeout``, ``retries``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``,
+    It may hold the keys of ``PLAN_KEYS``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``,
     ``[backend.NAME]``, ``[[include]]`` and ``[[exclude]]``.
 
     Raises:
@@ -114,9 +112,11 @@ def read_plan(path: Path) -> PlanRequest:
         include,
         exclude,
         cases=[_axes(case) for case in plan.case],
-        launches=plan.launches,
-        timeout_seconds=plan.timeout,
-        retries=plan.retries,
+        options={
+            option.name: getattr(plan, key)
+            for key, option in PLAN_KEYS.items()
+            if getattr(plan, key) is not None
+        },
         backend_options={name: _read(options) for name, options in plan.backend.items()},
         problems=[f"{path}: {problem}" for problem in problems],
         path=str(path),
@@ -130,7 +130,7 @@ def _is_empty(content: dict[str, Any]) -> bool:
     )
 
 
-def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:
+def _validated(content: dict[str, Any]) -> tuple[_Tables, list[str]]:
     """Return what can be used of the file, and what is wrong with the rest."""
     try:
         return PlanFile.model_validate(content), []
@@ -142,7 +142,7 @@ def _validated(content: dict[str, Any]) -> tuple[PlanFile, list[str]]:
     ), problems
 
 
-def _tables(plan: PlanFile) -> dict[str, Axes]:
+def _tables(plan: _Tables) -> dict[str, Axes]:
     """Return place -> table of every table of axes in the file."""
     tables = {"matrix": plan.matrix} | {
         f"backend.{name}": one for name, one in plan.backend.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from harness.contract import Trial
 from harness.contract.trial import OptionValue
@@ -21,11 +21,7 @@ AXES = tuple(
     name for name in Trial.model_fields if name not in {"variant", "task_options", "python"}
 )
 MOST_TRIALS = 100_000
-MOST_LAUNCHES = 1000
-MOST_RETRIES = 100
-LONGEST_SECONDS = 30 * 24 * 3600.0  # that a launch may be given
 
-Number = TypeVar("Number", int, float)
 Combination = dict[str, Any]  # axis -> one value
 
 
@@ -41,10 +37,7 @@ class PlanRequest:
             must have. A list of values means any of them.
         cases: axes of their own, each put in place of the same ones of ``axes``; the plan is one
             product per case, or that of ``axes`` alone where there is none.
-        launches: fresh processes per trial; None leaves it to the command.
-        timeout_seconds: what one launch may take; None leaves it to the command.
-        retries: how often a launch that ended badly is tried again at once; None leaves it to the
-            command.
+        options: field of ``harness.plan.options.RunOptions`` -> value, as the plan's file has it.
         overridden: axes whose values took the place of the plan's own; excludes that name one may
             exclude nothing.
         backend_options: backend, engine or group -> axis -> value, in place of the plan's where one
@@ -59,9 +52,7 @@ class PlanRequest:
     include: Sequence[Combination] = ()
     exclude: Sequence[Combination] = ()
     cases: Sequence[Mapping[str, Sequence[Any]]] = ()
-    launches: int | None = None
-    timeout_seconds: float | None = None
-    retries: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     overridden: frozenset[str] = frozenset()
     backend_options: Mapping[str, Combination] = field(default_factory=dict)
     problems: Sequence[str] = ()
@@ -111,19 +102,13 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
         [*base.include, *over.include],
         [*base.exclude, *over.exclude],
         cases=[*cases, *over.cases],
-        launches=_first(over.launches, base.launches),
-        timeout_seconds=_first(over.timeout_seconds, base.timeout_seconds),
-        retries=_first(over.retries, base.retries),
+        options={**base.options, **over.options},
         overridden=base.overridden | set(over.axes),
         backend_options={**of_backends, **over.backend_options},
         problems=[*base.problems, *over.problems],
         path=over.path or base.path,
         set_tasks=base.set_tasks | set(over.task_options),
     )
-
-
-def _first(over: Number | None, base: Number | None) -> Number | None:
-    return base if over is None else over
 
 
 def count(request: PlanRequest) -> int:

@@ -37,8 +37,8 @@ class SweepSession:
     elsewhere: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        had = len(self.work_plan.ended)
-        self.tally = Tally(had + len(self.work_plan.left), taken=had, names=self.work_plan.varying)
+        reused, left = len(self.work_plan.ended), len(self.work_plan.left)
+        self.tally = Tally(reused + left, reused=reused, names=self.work_plan.varying)
         self._told = time.monotonic()
 
     def launches(self) -> Iterator[Trial]:

@@ -21,7 +21,7 @@ class Tally:
 
     Attributes:
         total: launches of the plan.
-        taken: of these, how many the store had.
+        reused: of these, how many the store had.
         elsewhere: of these, how many another process does.
         statuses: status -> launches of this process that ended so.
         running: what runs now.
@@ -31,7 +31,7 @@ class Tally:
     """
 
     total: int
-    taken: int = 0
+    reused: int = 0
     elsewhere: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     running: list[Trial] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Tally:
     @property
     def left(self) -> int:
         """Launches that nobody has begun."""
-        return max(0, self.total - self.taken - self.elsewhere - self.ended - len(self.running))
+        return max(0, self.total - self.reused - self.elsewhere - self.ended - len(self.running))
 
     @property
     def elapsed_seconds(self) -> float:
@@ -82,7 +82,7 @@ class Tally:
         """Return everything as JSON-able values."""
         return {
             "total": self.total,
-            "taken": self.taken,
+            "taken": self.reused,
             "elsewhere": self.elsewhere,
             "ended": dict(self.statuses),
             "running": [line(trial, self.names) for trial in self.running],

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from harness.contract import Record, Trial
 from harness.contract.records.identity import Identity, differences
 from harness.contract.wording import are, counted
+from harness.execute.settings import LocalSettings
+from harness.measure.machine.environment import machine_id
 from harness.plan.naming import varying
-from harness.sweep.identity import plan_digest
+from harness.plugins import Plugins
+from harness.sweep.identity import identities, plan_digest
 from harness.sweep.rounds import in_rounds
 
 if TYPE_CHECKING:
@@ -152,6 +156,45 @@ def make_work_plan(
     again = _again(ledger, found, identities) if ledger is not None else {}
     elsewhere = _elsewhere(ledger, trials, chosen) if ledger is not None and chosen else {}
     return WorkPlan(trials, launches, order_seed, mode, identities, left, found, again, elsewhere)
+
+
+def look(
+    store: str | Path,
+    trials: Sequence[Trial],
+    settings: LocalSettings,
+    plugins: Plugins,
+    *,
+    launches: int = 1,
+    order_seed: int = 0,
+    mode: Mode = "resume",
+    chosen: Collection[str] = (),
+) -> WorkPlan:
+    """Return what is to be measured of ``trials``, as ``make_work_plan``; a missing store is not made."""
+    from harness_results.store.store import Store
+
+    by_trial = identities(trials, plugins, settings)
+    opened = Store.find(store)
+    if opened is None:
+        return make_work_plan(None, trials, launches, order_seed, by_trial, mode)
+    with opened:
+        ledger = opened.ledger
+        work_plan = make_work_plan(ledger, trials, launches, order_seed, by_trial, mode, chosen)
+        if ledger is not None or mode == "fresh":
+            return work_plan
+        stored = {record.trial.trial_id for record in opened.launches()}
+    count = len(stored & by_trial.keys())
+    return replace(work_plan, again={NO_IDENTITY: count}) if count else work_plan
+
+
+def history(store: str | Path) -> list[tuple[Mapping[str, Any], float]]:
+    """Return the trial and the wall seconds of launches that ended ``ok`` on this machine."""
+    from harness_results.store.store import Store
+
+    opened = Store.find(store)
+    if opened is None:
+        return []
+    with opened:
+        return opened.ledger.history(machine_id()) if opened.ledger else []
 
 
 def in_order(trials: Sequence[Trial], records: Iterable[Record]) -> list[Record]:

@@ -5,24 +5,16 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.main import cli
-from harness.cli.options.executor import executor_of
 from harness.contract import UnavailableError, UsageError
 from harness.execute.local import run_trials
 from harness.execute.ray import cluster as ray_cluster
 from harness.execute.ray.cluster import check_ray, connected
 from harness.execute.ray.executor import RayExecutor
 from harness.execute.ray.needs import Wishes
+from harness.plan.options import RunOptions
+from harness.sweep.settings import executor_of
 
 BEFORE = dict(os.environ)
-NOTHING = {
-    "executor": "local",
-    "address": None,
-    "resources": (),
-    "labels": (),
-    "affinity": None,
-    "pythons": (),
-}
-NOTHING |= {"gpus": None, "jobs": 1, "isolation": "launch"}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +23,7 @@ def _ray_is_there(monkeypatch):
 
 
 def test_launches_run_here_unless_asked():
-    assert executor_of(NOTHING) is run_trials
+    assert executor_of(RunOptions()) is run_trials
 
 
 def test_what_is_asked_of_a_cluster():
@@ -41,10 +33,10 @@ def test_what_is_asked_of_a_cluster():
         "labels": ("zone=a", "row=2"),
     }
     resources, labels = {"fast_disk": 1.0, "big": 0.5}, {"zone": "a", "row": "2"}
-    assert executor_of({**NOTHING, "executor": "ray", **wishes}) == RayExecutor(
+    assert executor_of(RunOptions(executor="ray", **wishes)) == RayExecutor(
         "head:6379", Wishes(resources, labels)
     )
-    assert executor_of({**NOTHING, "executor": "ray"}) == RayExecutor("auto")
+    assert executor_of(RunOptions(executor="ray")) == RayExecutor("auto")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +50,7 @@ def test_what_is_asked_of_a_cluster():
         ),
         ({"executor": "ray", "address": "ray://head:10001"}, "write HOST:PORT"),
         ({"executor": "ray", "affinity": "0"}, "^--affinity names processors of this machine"),
-        ({"executor": "ray", "gpus": "0"}, "^--gpus names gpus of this machine"),
+        ({"executor": "ray", "gpus": "0"}, "^--gpus names GPUs of this machine"),
         ({"executor": "ray", "jobs": 2}, "^--jobs is for runs on this machine"),
         ({"executor": "ray", "isolation": "backend"}, "^--isolation is for runs on this machine"),
         ({"executor": "ray", "pythons": ("a=b",)}, "^--python names interpreters of this machine"),
@@ -77,7 +69,7 @@ def test_what_is_asked_of_a_cluster():
 )
 def test_options_that_do_not_go_together_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        executor_of({**NOTHING, **options})
+        executor_of(RunOptions(**options))
 
 
 def test_a_missing_ray_is_told_with_the_fix(monkeypatch):

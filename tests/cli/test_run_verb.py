@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.main import OK, cli
+from harness.cli.main import cli
 from harness.cli.verbs import run as run_verb
 from harness.contract import UsageError, accelerators
+from harness.sweep import run as sweep_run
+from harness.sweep.run import Outcome
 
 SEEDS = "0,1,2,3,4,5"
 
@@ -17,9 +19,12 @@ def measured(monkeypatch):
     """The trials of each run that would have begun."""
     begun = []
     monkeypatch.setattr(run_verb, "CONFIRM_ABOVE", 10)
-    monkeypatch.setattr(
-        run_verb, "_measure", lambda work_plan, *_: begun.append(work_plan.left) or OK
-    )
+
+    def measure(resolved, *_, **__):
+        begun.append(resolved.work_plan.left)
+        return Outcome([])
+
+    monkeypatch.setattr(sweep_run, "_measure", measure)
     return begun
 
 

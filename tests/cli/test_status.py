@@ -30,7 +30,7 @@ def join(store, command="harness run plan.toml", launches=1, mode="resume"):
 
 
 def begin(store):
-    tally = Tally(5, taken=1)
+    tally = Tally(5, reused=1)
     handle = join(store)
     for outcome in ("ok", "crashed"):
         tally.start(TRIAL)

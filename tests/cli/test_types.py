@@ -75,7 +75,8 @@ def test_amounts_of_memory_are_bytes(text, size):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("0GB", "the least is 16MiB"), ("16MB", "the least"), ("2", "no amount")]
+    ("text", "reason"),
+    [("0GB", "the least is 16MiB"), ("16MB", "the least"), ("2", "not an amount")],
 )
 def test_amounts_of_memory_refuse_what_no_launch_can_do_with(text, reason):
     with pytest.raises(click.BadParameter, match=reason):

@@ -16,7 +16,6 @@ import psutil
 import pytest
 
 import paths
-from harness.api import Session
 from harness.contract import Trial
 from harness.execute.local import run_trials
 from harness.execute.ray.executor import RayExecutor
@@ -26,6 +25,7 @@ from harness.execute.stop import StopRequest
 from harness.measure.checkpoint import load
 from harness.measure.events import Finished, Phase
 from harness.plugins import load_plugins
+from harness.sweep.session import Session
 from harness_results.store.store import Store
 
 pytestmark = [

@@ -348,7 +348,7 @@ def test_every_case_is_a_product_of_its_own(tmp_path):
     lstm = [("lstm", 3, 5, "fast"), ("lstm", 3, 6, "fast"), ("lstm", 3, 5, "plain")]
     assert plan == [*lstm, ("gru", 4, 7, "plain")]
     assert count(request) == 6
-    assert request.launches == 3
+    assert request.options == {"launches": 3}
 
 
 def test_flags_override_the_cases_too(tmp_path):
@@ -513,7 +513,7 @@ def test_none_in_a_plan_file_switches_off(tmp_path):
 def test_a_plan_file_may_start_with_a_byte_order_mark(tmp_path):
     path = tmp_path / "plan.toml"
     path.write_bytes(b"\xef\xbb\xbflaunches = 3\n")
-    assert read_plan(path).launches == 3
+    assert read_plan(path).options == {"launches": 3}
 
 
 def test_a_missing_plan_file_is_named():

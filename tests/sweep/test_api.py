@@ -65,7 +65,7 @@ def test_an_argument_overrides_the_plan_also_where_it_is_none_at_all(
         assert settings.retries == taken
         raise Looked
 
-    monkeypatch.setattr("harness.api.look", look)
+    monkeypatch.setattr("harness.sweep.run.look", look)
     plan = tmp_path / "plan.toml"
     plan.write_text('retries = 3\n[matrix]\nbackend = "numpy:vectorised"\n')
     with pytest.raises(Looked):

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 import paths
-from harness.api import log_folder
 from harness.cli.main import cli
 from harness.contract import Record, Trial, UsageError
 from harness.execute.launch import LOG_TEXT
+from harness.sweep.folders import log_folder
 from harness.sweep.logs import LONG_BYTES, keep_log, read_log
 
 FAULTY = paths.FAULTY

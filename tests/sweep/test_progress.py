@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from harness import progress
 from harness.contract import Record, Trial
 from harness.measure.events import Phase, Progress
 from harness.plan.naming import varying
-from harness.progress import ProgressView
+from harness.sweep import progress
+from harness.sweep.progress import ProgressView
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20, steps=8)
 STEPS = Progress(
@@ -95,7 +95,7 @@ def sweep(view, statuses=("ok", "crashed")):
 
 
 def test_a_sweep_of_many_launches_has_a_line_about_the_whole(terminal):
-    with ProgressView(6, taken=1) as view:
+    with ProgressView(6, reused=1) as view:
         sweep(view)
         terminal.readouterr()
         view.event(TRIAL, Phase("load"))

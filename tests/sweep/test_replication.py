@@ -7,7 +7,6 @@ import pytest
 
 import harness
 import paths
-from harness.api import Session
 from harness.contract import Trial, UsageError
 from harness.execute.launch import Launch
 from harness.execute.settings import LocalSettings
@@ -16,6 +15,7 @@ from harness.plan.expand import expand
 from harness.plan.request import PlanRequest
 from harness.plugins import load_plugins
 from harness.sweep.rounds import in_rounds
+from harness.sweep.session import Session
 from harness_results.store.store import Store
 
 

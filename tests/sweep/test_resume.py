@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from harness.api import Session, look
 from harness.contract import Record, Trial
 from harness.contract.records.identity import Identity, differences
 from harness.execute.settings import LocalSettings
@@ -14,6 +13,8 @@ from harness.execute.slots import Slots
 from harness.plan.request import PlanRequest
 from harness.plugins import load_plugins
 from harness.sweep import work_plan
+from harness.sweep.session import Session
+from harness.sweep.work_plan import look
 from harness_results.store.integrity import check_store
 from harness_results.store.merge import merge
 from harness_results.store.runs import DOCTOR

@@ -23,7 +23,7 @@ class Clock:
 
 def test_a_tally_counts_and_foresees_the_end():
     clock = Clock()
-    tally = Tally(10, taken=4, clock=clock)
+    tally = Tally(10, reused=4, clock=clock)
     assert (tally.left, tally.seconds_left) == (6, None)
     for status in ("ok", "crashed"):
         tally.start(trial())

@@ -8,8 +8,8 @@ from typing import Any
 
 import rich_click as click
 
-from harness.api import DEFAULT_STORE
 from harness.cli.options import types
+from harness.sweep.folders import DEFAULT_STORE
 
 # name, short flag, type, help: each becomes ``--name`` and an axis of the plan
 _AXES: tuple[tuple[str, str | None, click.ParamType[Any], str], ...] = (

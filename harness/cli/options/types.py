@@ -10,12 +10,12 @@ from typing import Any
 import rich_click as click
 from click.shell_completion import CompletionItem
 
+from harness.plan.kinds import Memory, Seconds
+
 _RANGE = re.compile(r"(\d+):(\d+):(x|\+)?(\d+)")
 _SETTING = re.compile(r"task\.(?P<task>[A-Za-z0-9._-]+)\.(?P<option>[A-Za-z0-9_-]+)")
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 MOST_VALUES = 10_000
 _LEAST_FACTOR = 2
-_LEAST_MEMORY_BYTES = 2**24  # less than any interpreter takes
 
 
 class Written(click.ParamType[Any]):
@@ -126,25 +126,18 @@ def _lengths(part: str) -> Sequence[int]:
 
 
 class Duration(Written):
-    """A duration: ``90``, ``90s``, ``10m``, ``2h``; in seconds."""
+    """A duration, ``90``, ``90s``, ``10m`` or ``2h``; in seconds."""
 
-    name = "10m"
+    name = Seconds.metavar
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    ) -> float | None:
         """Return seconds."""
-        if isinstance(value, int | float):
-            return float(value)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
-        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-        if not 0 < seconds <= 30 * 24 * 3600:
-            self.fail(
-                f"{value!r} is not a duration between 0 and 30 days; write 90s, 10m or 2h",
-                param,
-                ctx,
-            )
-        return seconds
+        try:
+            return Seconds().read(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
 
 
 class Percentage(Written):
@@ -177,22 +170,18 @@ class Run(click.ParamType[str]):
 
 
 class Size(Written):
-    """An amount of memory: ``500MB``, ``2GB``, ``1.5GiB``; in bytes."""
+    """An amount of memory, ``500MB``, ``2GB`` or ``1.5GiB``; in bytes."""
 
-    name = "2GB"
+    name = Memory.metavar
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
         """Return bytes."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", str(value).strip(), re.IGNORECASE)
-        if not match:
-            self.fail(f"{value!r} is no amount of memory; write 500MB, 2GB or 1.5GiB", param, ctx)
-        base, unit = (1024 if "I" in match[2].upper() else 1000), match[2][0].upper()
-        size = int(float(match[1]) * base ** (1 + "KMGT".index(unit)))
-        if size < _LEAST_MEMORY_BYTES:
-            self.fail(f"{value!r} is less than any launch takes; the least is 16MiB", param, ctx)
-        return size
+        try:
+            return Memory().read(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
 
 
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:

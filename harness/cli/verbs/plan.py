@@ -33,7 +33,7 @@ def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
     from harness.cli.output.listing import print_trials
 
     request, trials = _read(plan, blocked)
-    print_trials(trials, request.launches or 1, format_, {})
+    print_trials(trials, request.options.get("launches", 1), format_, {})
     return OK
 
 
@@ -45,7 +45,7 @@ def validate(blocked: tuple[str, ...], plan: Path) -> int:
     from harness.contract.wording import counted, printable
 
     request, trials = _read(plan, blocked)
-    launches = request.launches or 1
+    launches = request.options.get("launches", 1)
     each = f", {launches} launches each" if launches > 1 else ""
     click.echo(printable(f"{plan}: {counted(len(trials), 'trial')}{each}"))
     return OK

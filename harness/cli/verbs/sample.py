@@ -8,11 +8,12 @@ from pathlib import Path
 
 import rich_click as click
 
-from harness.api import checkpoint_folder, sample
+from harness.api import sample
 from harness.cli.main import OK
 from harness.cli.options.axes import store_option
 from harness.cli.options.trial_id import not_empty
 from harness.contract import UsageError
+from harness.sweep.folders import checkpoint_folder
 from harness_results.store.store import Store
 from harness_results.text.format import safe
 

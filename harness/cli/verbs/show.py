@@ -9,13 +9,13 @@ from pathlib import Path
 
 import rich_click as click
 
-from harness.api import log_folder
 from harness.cli.main import OK
 from harness.cli.options.axes import store_option
 from harness.cli.options.common import format_option
 from harness.cli.options.trial_id import not_empty
 from harness.cli.output.results import stdout_console
 from harness.contract import Record
+from harness.sweep.folders import log_folder
 from harness.sweep.logs import read_log
 from harness_results.render.show import show_record
 from harness_results.store.store import Store

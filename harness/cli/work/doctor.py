@@ -10,7 +10,6 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from harness.api import Session
 from harness.cli import streams
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.signals import stopping_on_signals
@@ -23,7 +22,8 @@ from harness.measure.machine.environment import environment_id, environment_reco
 from harness.measure.machine.hardware import conditions, gpu_processes
 from harness.plan.noise import same_trials, split
 from harness.plugins import Plugins, load_plugins, query
-from harness.progress import ProgressView
+from harness.sweep.progress import ProgressView
+from harness.sweep.session import Session
 from harness_results.store.runs import DOCTOR
 from harness_results.store.store import Store
 from harness_results.study.verdicts.statistics import noise_floor

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from harness.api import checkpoint_folder
 from harness.contract import Record, StoreError, Trial
+from harness.sweep.folders import checkpoint_folder
 from harness_results.compare.sides import store_or_run
 from harness_results.store.database import base as databases
 from harness_results.store.runs import run_id_of

@@ -41,12 +41,12 @@ class ProgressView:
     """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
 
     def __init__(
-        self, trials: int, *, taken: int = 0, quiet: bool = False, names: Sequence[str] = ()
+        self, trials: int, *, reused: int = 0, quiet: bool = False, names: Sequence[str] = ()
     ) -> None:
         self._console = Console(
             stderr=True, highlight=False, quiet=quiet, emoji=False
         )  # numpy:loop: is none
-        self._tally = Tally(trials, taken=taken, names=names)
+        self._tally = Tally(trials, reused=reused, names=names)
         self._told = time.monotonic()
         self._began = time.monotonic()
         self._running: dict[Trial, tuple[float, TaskID | None]] = {}  # since when, and its line
@@ -129,7 +129,7 @@ class ProgressView:
     @property
     def _number(self) -> int:
         """How many launches are done, those that the store had among them."""
-        return self._tally.taken + self._tally.ended
+        return self._tally.reused + self._tally.ended
 
     def _sum_up(self) -> None:
         """Say how the whole sweep goes: below the running trial, or now and then in a line."""
