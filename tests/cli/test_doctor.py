@@ -12,8 +12,8 @@ from harness.contract import Record
 from harness.measure.machine.diagnostics import Facts, diagnose
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.hardware import conditions, cpu_settings, gpu_processes, gpus
-from harness.plan.noise import same_trials, split
 from harness.plugins import load_plugins
+from harness.sweep.noise import same_trials, split
 from harness_numpy import NumpyBackend
 from harness_results.store.store import Store
 

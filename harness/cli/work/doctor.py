@@ -20,8 +20,8 @@ from harness.execute.settings import LocalSettings
 from harness.measure.machine.diagnostics import Facts, diagnose
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.hardware import conditions, gpu_processes
-from harness.plan.noise import same_trials, split
 from harness.plugins import Plugins, load_plugins, query
+from harness.sweep.noise import same_trials, split
 from harness.sweep.progress import ProgressView
 from harness.sweep.session import Session
 from harness_results.store.runs import DOCTOR
