@@ -1,14 +1,14 @@
-"""How far runs of equal code lie apart when they are made one after the other: the same `harness run`, again and again.
+"""Measures how far sequential runs of equal code differ: the same `harness run`, repeated.
 
 Usage: python benchmarks/drift.py [--runs 20] [--launches 7] [--affinity 1] > sequential.json
-Prints, as JSON, the seconds per step of every launch, run by run; the runs' verdicts are the
-business of the tests.
+Prints the seconds per step of every launch as JSON, run by run. The tests judge the verdicts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,53 +17,36 @@ from pathlib import Path
 
 from harness_results.store.store import Store
 
-NETWORK = [
-    "-b",
-    "numpy:vectorised,torch:library",
-    "-t",
-    "copy",
-    "-c",
-    "lstm",
-    "-T",
-    "50",
-    "--steps",
-    "120",
-]
-COMMAND = ["run", *NETWORK, "--fast"]
+COMMAND = shlex.split(
+    "run -b numpy:vectorised,torch:library -t copy -c lstm -T 50 --steps 120 --fast"
+)
 
 
 def measure(runs: int, options: list[str], store: Path) -> None:
     """Run the same plan ``runs`` times into one store."""
     for number in range(1, runs + 1):
-        command = [
-            sys.executable,
-            "-m",
-            "harness",
-            *COMMAND,
-            *options,
-            "--fresh",
-            "--order-seed",
-            str(number),
-        ]
-        done = subprocess.run([*command, "--store", str(store)], check=False, stdout=sys.stderr)
-        if done.returncode:  # it has said why
+        words = [*COMMAND, *options, "--fresh", f"--order-seed={number}", f"--store={store}"]
+        command = [sys.executable, "-m", "harness", *words]
+        done = subprocess.run(command, check=False, stdout=sys.stderr)
+        if done.returncode:  # the reason is on stderr
             sys.exit(done.returncode)
 
 
 def seconds_per_step(store: Path, left_out: Sequence[int]) -> dict[str, list[list[float]]]:
-    """Return engine -> one list per run -> one median per launch, less the runs ``left_out`` (the first is 1)."""
-    found: dict[str, list[list[float]]] = {}
+    """Return engine -> one list per run -> one median per launch, without the runs ``left_out``."""
+    runs_by_engine: dict[str, list[list[float]]] = {}
     with Store.open(store, create=False) as opened:
-        for run in (one for number, one in enumerate(opened.runs(), 1) if number not in left_out):
+        for number, run in enumerate(opened.runs(), 1):
+            if number in left_out:
+                continue
             of_run: dict[str, list[float]] = {}
             for record in opened.launches(run.run_id):
-                taken = record.figures.get("step_seconds_median")
-                of_run.setdefault(record.trial.engine, []).extend(
-                    [float(f"{taken:.6g}")] if taken else []
-                )
-            for engine, seconds in of_run.items():
-                found.setdefault(engine, []).append(seconds)
-    return found
+                launches = of_run.setdefault(record.trial.engine, [])
+                if seconds := record.figures.get("step_seconds_median"):
+                    launches.append(float(f"{seconds:.6g}"))
+            for engine, launches in of_run.items():
+                runs_by_engine.setdefault(engine, []).append(launches)
+    return runs_by_engine
 
 
 def main() -> None:

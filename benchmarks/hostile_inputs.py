@@ -1,4 +1,4 @@
-"""Gives `harness` hostile plans, command lines and stores, and counts tracebacks and hangs: there should be none.
+"""Gives `harness` hostile plans, command lines and stores, and counts tracebacks and hangs.
 
     python benchmarks/hostile_inputs.py                       # everything, some minutes
     python benchmarks/hostile_inputs.py --plans 20 --commands 20 --bytes 20 --stores 4
@@ -41,13 +41,15 @@ LONG = ("doctor", "check", "completion")  # fuzzed with options that end at once
 READERS = (
     ["report"], ["report", "-f", "json"], ["report", "-f", "markdown"], ["report", "-f", "latex"],
     ["report", "-f", "html", "-o", "{out}"], ["report", "--relative", "numpy:vectorised"],
-    ["compare", "{store}", "{store}", "--any-environment"], ["show", "{trial}", "--store", "{store}"],
-    ["status"], ["store", "info"], ["store", "check"], ["store", "export", "-f", "jsonl", "--curves"],
+    ["compare", "{store}", "{store}", "--any-environment"],
+    ["show", "{trial}", "--store", "{store}"], ["status"], ["store", "info"], ["store", "check"],
+    ["store", "export", "-f", "jsonl", "--curves"],
     ["store", "merge", "{new}"], ["run", "--store", "{store}", "{plan}", "--dry-run"],
     ["sample", "{trial}", "--store", "{store}", "-n", "5"],
 )  # fmt: skip
 VIEW = """
-CREATE VIEW records AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT * FROM hidden, n
+CREATE VIEW records AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+SELECT * FROM hidden, n
 """
 PLAN = """
 launches = 2
@@ -71,10 +73,10 @@ cell = "lstm"
 length = 4
 """
 TOKENS = (
-    "9" * 4301, "-" + "9" * 5000, "[" * 2000, "[" * 500 + "]" * 500, "{a=" * 500, '"' + "x" * 100_000 + '"', "nan",
-    "inf", "-0",
-    "1e400", "2024-01-01", "true", "none", "''", '"\\u0000"', "[]", "{}", "[[1]]", "1_000", "0x10", "'\x1b[31m'",
-    ".".join("a" * 20_000), '"1:1000000000:1"', '"é😀"', "[1, 'a']", "18446744073709551616", "1e-400",
+    "9" * 4301, "-" + "9" * 5000, "[" * 2000, "[" * 500 + "]" * 500, "{a=" * 500,
+    '"' + "x" * 100_000 + '"', "nan", "inf", "-0", "1e400", "2024-01-01", "true", "none", "''",
+    '"\\u0000"', "[]", "{}", "[[1]]", "1_000", "0x10", "'\x1b[31m'", ".".join("a" * 20_000),
+    '"1:1000000000:1"', '"é😀"', "[1, 'a']", "18446744073709551616", "1e-400",
 )  # fmt: skip
 
 
@@ -149,7 +151,8 @@ def lay(folder: Path) -> Ground:
         )
     if status:
         raise UsageError(
-            f"the run that fills the undamaged store failed: exit status {status}; run its plan by hand to see why"
+            f"the run that fills the undamaged store failed with exit status {status}: "
+            "run its plan by hand to see why"
         )
     trial = json.loads(quiet.getvalue().splitlines()[-1])["trial_id"]
     return Ground(folder, store, plan, trial)
@@ -172,21 +175,23 @@ def run_family(family: str, cases: Iterator[Case], ground: Ground, only: str | N
             if fault is not None or only:
                 shown = " ".join(word if len(word) < 80 else f"{word[:77]}..." for word in command)  # noqa: PLR2004
                 print(
-                    f"{family}:{number} {case.name}: exit {status}: harness {shown}\n{output[-1500:]}",
+                    f"{family}:{number} {case.name}: exit {status}: harness {shown}\n"
+                    f"{output[-1500:]}",
                     flush=True,
                 )
         shutil.rmtree(folder)
     if only is None:
         ended = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
         print(
-            f"{family}: {number} cases, {statuses.total()} commands in {time.monotonic() - began:.0f} s: {ended}",
+            f"{family}: {number} cases, {statuses.total()} commands in "
+            f"{time.monotonic() - began:.0f} s: {ended}",
             flush=True,
         )
     return statuses["fault"]
 
 
 def run(command: Sequence[str], folder: Path) -> tuple[int, str]:
-    """Run one command in a forked process; return its exit status (negative: a signal) and what it printed."""
+    """Run a command in a forked process; return its exit status (negative: a signal) and output."""
     with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
@@ -257,10 +262,13 @@ def command_lines(ground: Ground, count: int, seed: int) -> Iterator[Case]:
     """Yield command lines of random options and values; none of them trains."""
     rng = random.Random(seed)  # noqa: S311
     values = [
-        *TOKENS, "numpy", "numpy:all", "torch:library", "copy", "char", "lstm", "3,4", "1:8:x2", "1:1000000000:1",
-        "last~9999999999", "-1", "0", "", ",", "task.copy.symbols=" + "[" * 2000, "task.char.corpus=/",
+        *TOKENS, "numpy", "numpy:all", "torch:library", "copy", "char", "lstm", "3,4", "1:8:x2",
+        "1:1000000000:1",
+        "last~9999999999", "-1", "0", "", ",", "task.copy.symbols=" + "[" * 2000,
+        "task.char.corpus=/",
         "task.copy.symbols=" + "9" * 5000,
-        str(ground.store), str(ground.plan), ground.trial, "no:numpy", "x=y", "postgresql+psycopg://u@127.0.0.1:1/d", "://",
+        str(ground.store), str(ground.plan), ground.trial, "no:numpy", "x=y",
+        "postgresql+psycopg://u@127.0.0.1:1/d", "://",
         "sqlite://", "0-3", "4301%", "9" * 400 + "s", "1e9GiB", "\ud800", "a\0b",
     ]  # fmt: skip
     verbs = {name: options_of(name) for name in cli.VERBS}
@@ -324,7 +332,7 @@ def reading(verb: Sequence[str], ground: Ground) -> list[str]:
 
 
 def hostile_stores(ground: Ground, count: int) -> Iterator[Case]:
-    """Yield the good store after statements that somebody with malice, or a broken program, could have run."""
+    """Yield the good store after statements of an attacker or of a broken program."""
     for name, statements in list(hostilities().items())[:count]:
 
         def prepare(
@@ -347,7 +355,10 @@ def hostilities() -> dict[str, list[tuple[str, tuple[object, ...]]]]:
 
     deep, large = "[" * 100_000 + "]" * 100_000, "9" * 5000
     bomb = zlib.compress(b"[" + b"0," * 40_000_000 + b"0]", 9)
-    odd_figures = '{"tokens_per_second": "fast", "peak_memory_bytes": -5, "gradient_horizon": [1], "solved": "maybe"}'
+    odd_figures = (
+        '{"tokens_per_second": "fast", "peak_memory_bytes": -5, "gradient_horizon": [1], '
+        '"solved": "maybe"}'
+    )
     process = '{"host": 5, "pid": "x", "began": null}'
     return {
         "deep figures": update("records", "figures", deep),
@@ -360,21 +371,31 @@ def hostilities() -> dict[str, list[tuple[str, tuple[object, ...]]]]:
         "negative version": update("meta", "value", "-1"),
         "version zero": update("meta", "value", "0"),
         "run settings are a list": update("run_settings", "content", "[]"),
-        "run settings are odd": update("run_settings", "content", '{"launches": "many", "wanted": {}, "closed": 3}'),
+        "run settings are odd": update(
+            "run_settings", "content", '{"launches": "many", "wanted": {}, "closed": 3}'
+        ),
         "run settings are text": update("run_settings", "content", '"text"'),
         "odd figures": update("records", "figures", odd_figures),
         "huge figures": update("records", "figures", '{"peak_memory_bytes": 1' + "0" * 400 + "}"),
-        "figures that Python refuses": update("records", "figures", f'{{"peak_memory_bytes": {large}}}'),
-        "figures that are not numbers": update("records", "figures", '{"tokens_per_second": NaN, "loss_final": 1e999}'),
+        "figures that Python refuses": update(
+            "records", "figures", f'{{"peak_memory_bytes": {large}}}'
+        ),
+        "figures that are not numbers": update(
+            "records", "figures", '{"tokens_per_second": NaN, "loss_final": 1e999}'
+        ),
         "unknown figures": update("records", "figures", '{"no_such_figure": 1}'),
         "figures are a list": update("records", "figures", "[1]"),
         "odd details": update(
-            "records", "details",
-            '{"flags": 5, "notes": {"a": 1}, "launches": "x", "samples": [1], "parity": [], "limits": 3, "task": "t", '
-            '"versions": 1, "interval": {}, "deviation": [2], "wall_seconds": "long", "gradient_horizon_censored": 7}',
+            "records",
+            "details",
+            '{"flags": 5, "notes": {"a": 1}, "launches": "x", "samples": [1], "parity": [], '
+            '"limits": 3, "task": "t", "versions": 1, "interval": {}, "deviation": [2], '
+            '"wall_seconds": "long", "gradient_horizon_censored": 7}',
         ),
         "details are text": update("records", "details", '"text"'),
-        "odd environment": update("environments", "content", '{"cpu": 3, "cores": [1], "gpus": "x", "libraries": 5}'),
+        "odd environment": update(
+            "environments", "content", '{"cpu": 3, "cores": [1], "gpus": "x", "libraries": 5}'
+        ),
         "odd status": update("records", "status", "excellent"),
         "status of terminal codes": update("records", "reason", '"\\u001b[31m\\u202e"'),
         "odd times": update("records", "started_at", "yesterday"),
@@ -385,27 +406,40 @@ def hostilities() -> dict[str, list[tuple[str, tuple[object, ...]]]]:
         "curves that are no curves": update("curves", "content", zlib.compress(b'{"a": [{}]}')),
         "curves of text": update("curves", "content", "text"),
         "curves cut short": update("curves", "content", zlib.compress(b"[1,2,3]")[:-6]),
-        "odd drivers": [(
-            "INSERT INTO drivers VALUES (7, 1, ?, 'x', 'yesterday', ?)", (process, '{"total": "many", "ended": 5}'),
-        )],
-        "drivers without a process": [("INSERT INTO drivers VALUES (7, 1, '[]', 'x', 'x', '[]')", ())],
+        "odd drivers": [
+            (
+                "INSERT INTO drivers VALUES (7, 1, ?, 'x', 'yesterday', ?)",
+                (process, '{"total": "many", "ended": 5}'),
+            )
+        ],
+        "drivers without a process": [
+            ("INSERT INTO drivers VALUES (7, 1, '[]', 'x', 'x', '[]')", ())
+        ],
         "records whose ids are text": [
             ("PRAGMA writable_schema = ON", ()),
             ("UPDATE records SET launch = 'first', environment_id = 5 WHERE record_id = 1", ()),
         ],
         "a view of records": [
-            ("DROP TABLE taken", ()), ("ALTER TABLE records RENAME TO hidden", ()),
+            ("DROP TABLE taken", ()),
+            ("ALTER TABLE records RENAME TO hidden", ()),
             (VIEW, ()),
         ],
-        "a trigger": [("CREATE TRIGGER forget AFTER INSERT ON records BEGIN DELETE FROM records; END", ())],
-        "a trigger of meta": [("CREATE TRIGGER m AFTER INSERT ON meta BEGIN DELETE FROM records; END", ())],
+        "a trigger": [
+            ("CREATE TRIGGER forget AFTER INSERT ON records BEGIN DELETE FROM records; END", ())
+        ],
+        "a trigger of meta": [
+            ("CREATE TRIGGER m AFTER INSERT ON meta BEGIN DELETE FROM records; END", ())
+        ],
         "a missing table": [("DROP TABLE curves", ()), ("DROP TABLE environments", ())],
-        "a foreign table": [("CREATE TABLE notes (a)", ()), ("INSERT INTO notes VALUES (x'ff')", ())],
+        "a foreign table": [
+            ("CREATE TABLE notes (a)", ()),
+            ("INSERT INTO notes VALUES (x'ff')", ()),
+        ],
         "damaged text": [
             ("UPDATE runs SET command = CAST(x'22ff22' AS TEXT)", ()),
             ("UPDATE trials SET cell = CAST(x'ff' AS TEXT)", ()),
         ],
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

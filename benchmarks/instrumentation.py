@@ -1,4 +1,4 @@
-"""What the harness's instruments cost: the gradient norm at every step, and the gradient flow when it is asked for.
+"""Measures the cost of the instruments: the gradient norm at every step, and the gradient flow.
 
 Run it as ``python benchmarks/instrumentation.py [--cpu] [BACKEND[:VARIANT] ...]`` on a quiet
 machine. Two trainers of one model take turns, step by step in shuffled order: one as the harness
@@ -105,19 +105,19 @@ def measure(setup: Setup, order: random.Random, clock: Clock) -> list[tuple[floa
                 seconds[which].append(step(trainers[which], placed[which], clock))
         if pair > WARM_UP and time.perf_counter() > deadline:
             break
-    return list(zip(*(one[WARM_UP:] for one in seconds), strict=True))
+    return list(zip(*(series[WARM_UP:] for series in seconds), strict=True))
 
 
 @contextmanager
 def replaced(module: str, name: str, stand_in: Callable[..., Any] | None) -> Iterator[None]:
-    """Let a module's function be another meanwhile; an engine that compiles meets it when it does so."""
-    place = import_module(module)
-    original = getattr(place, name)
-    setattr(place, name, stand_in or original)
+    """Replace a module's function for a while, for engines that compile meanwhile too."""
+    owner = import_module(module)
+    original = getattr(owner, name)
+    setattr(owner, name, stand_in or original)
     try:
         yield
     finally:
-        setattr(place, name, original)
+        setattr(owner, name, original)
 
 
 def step(trainer: Trainer, batch: Any, clock: Clock) -> float:

@@ -36,6 +36,12 @@ VERBS = {
     "report --run last": ["report", "--run", "last"],
 }
 PAGE = {"report --format html": ["report", "--format", "html"]}
+FIGURES = (
+    "loss_initial", "loss_final", "loss_validation", "loss_baseline", "loss_ratio",
+    "tokens_per_second", "tokens_per_second_low", "tokens_per_second_high", "step_seconds_median",
+    "gradient_norm_median", "gradient_horizon", "peak_memory_bytes", "parity_error",
+    "parity_tolerance",
+)  # fmt: skip
 
 
 def main(words: Sequence[str]) -> None:
@@ -70,24 +76,22 @@ def make(location: str, trials: int, points: int) -> None:
     with Store.open(location) as store:
         for number in range(RUNS):
             run_id = store.begin_run(f"harness run part-{number}.toml", {"launches": 1})
-            some = [
-                rows.pack(one)
-                for one in islice(records, trials * (number + 1) // RUNS - trials * number // RUNS)
-            ]
+            size = trials * (number + 1) // RUNS - trials * number // RUNS
+            packed = [rows.pack(record) for record in islice(records, size)]
             store.database.run(
-                lambda c, some=some, run_id=run_id: _insert(c, some, run_id), write=True
+                lambda c, packed=packed, run_id=run_id: _insert(c, packed, run_id), write=True
             )
 
 
 def _insert(connection: object, packed: list[rows.PackedRecord], run_id: int) -> None:
-    for one in packed:
-        rows.insert_record(connection, one, run_id)  # type: ignore[arg-type]
+    for record in packed:
+        rows.insert_record(connection, record, run_id)  # type: ignore[arg-type]
 
 
 def synthetic(count: int, points: int) -> Iterator[Record]:
     """Yield records that differ in cell, length, engine and seed."""
     random = np.random.default_rng(0)
-    places = [
+    environments = [
         {"cpu": {"model": f"CPU {n}"}, "libraries": {f"library{i}": "1.0" for i in range(60)}}
         for n in range(4)
     ]
@@ -102,15 +106,23 @@ def synthetic(count: int, points: int) -> Iterator[Record]:
         trial = Trial(
             backend=backend, variant=variant, task="copy", cell=cell, length=length, seed=seed
         )
-        place = int(random.integers(len(places)))
+        which = int(random.integers(len(environments)))
         curves = {name: random.random(points).tolist() for name in ("loss", "gradient_norm")}
-        found = Record(trial, "ok", None, _figures(random), curves, details, places[place], f"e{place}",
-                       "2026-01-01T00:00:00+00:00", "0.1.0")  # fmt: skip
-        yield (
-            found
-            if number % 50
-            else replace(found, status="failed", reason="did not work", figures={})
+        record = Record(
+            trial,
+            "ok",
+            None,
+            _figures(random),
+            curves,
+            details,
+            environments[which],
+            f"e{which}",
+            "2026-01-01T00:00:00+00:00",
+            "0.1.0",
         )
+        if number % 50 == 0:
+            record = replace(record, status="failed", reason="did not work", figures={})
+        yield record
 
 
 def _axes(number: int) -> tuple[int, str, int, str]:
@@ -121,10 +133,7 @@ def _axes(number: int) -> tuple[int, str, int, str]:
 
 
 def _figures(random: np.random.Generator) -> dict[str, float]:
-    names = ("loss_initial", "loss_final", "loss_validation", "loss_baseline", "loss_ratio", "tokens_per_second",
-             "tokens_per_second_low", "tokens_per_second_high", "step_seconds_median", "gradient_norm_median",
-             "gradient_horizon", "peak_memory_bytes", "parity_error", "parity_tolerance")  # fmt: skip
-    return {name: random.random() for name in names}
+    return {name: random.random() for name in FIGURES}
 
 
 def measure(location: str) -> None:

@@ -1,4 +1,6 @@
-"""What a limit of memory could go by: peaks of address space, data segment, resident memory; what watching costs.
+"""Measures candidates for a memory limit: peaks of address space, data segment, resident memory.
+
+It prints the cost of watching too.
 
 python benchmarks/memory_limits.py [BACKEND[:VARIANT] ...]
 """
@@ -39,12 +41,12 @@ def main(arguments: Sequence[str]) -> None:
         (record,) = run_trials([trial], on_event=lambda *_: _note(peaks, looks))  # noqa: B023
         if record.status != "ok":
             raise UnavailableError(f"{trial.engine} ended {record.status}: {record.reason}")
-        found = "  ".join(f"{kind} {peaks.get(kind, 0):.0f} MiB" for kind in KINDS)
-        print(f"{trial.engine}  {record.status}  {found}  a look {1000 * min(looks):.3f} ms")
+        sizes = "  ".join(f"{kind} {peaks.get(kind, 0):.0f} MiB" for kind in KINDS)
+        print(f"{trial.engine}  {record.status}  {sizes}  a look {1000 * min(looks):.3f} ms")
 
 
 def _note(peaks: dict[str, float], looks: list[float]) -> None:
-    """Read the peaks of all that is below us, and time one look at it."""
+    """Read the peaks of all processes below this one, and time one look at them."""
     for pid in descendants(psutil.Process().pid):
         status = Path(f"/proc/{pid}/status").read_text()
         for kind, name in KINDS.items():

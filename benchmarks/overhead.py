@@ -74,7 +74,7 @@ def measure(trial: Trial, plugins: Plugins) -> list[tuple[float, float]]:
 
 
 def blocks(setup: Setup, trainer: Trainer) -> Iterator[tuple[int, float]]:
-    """Yield steps and seconds of the blocks that the harness's own loop times, after ten blocks of warming up."""
+    """Yield steps and seconds of the blocks of the harness's own loop, after ten warm-up blocks."""
     training = Training(setup, trainer, MonotonicClock(), PeakMemory())
     done, warm, phase = 0, 0, ""
     for event in training.events():

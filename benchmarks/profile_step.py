@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     trainer = setup.trainer()
     step = stepping(setup, trainer)
     plain = plain_seconds(step)
-    print(f"{' '.join(arguments)}: {1e3 * plain:.3f} ms a step{beside_the_limit(setup, plain)}")
+    print(f"{' '.join(arguments)}: {1e3 * plain:.3f} ms a step{against_the_limit(setup, plain)}")
     shares = PROFILERS[setup.trial.backend](trainer, step)
     total = sum(seconds for seconds, _ in shares.values())
     ranked = sorted(shares.items(), key=lambda item: -item[1][0])
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def prepared(arguments: Sequence[str], plugins: Plugins) -> Setup:
-    """Return the trial's parts, in a process that has a worker's environment: where it has not, it starts again."""
+    """Return the trial's parts. The process starts again if it lacks a worker's environment."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -120,39 +120,35 @@ def stepping(setup: Setup, trainer: Trainer) -> Step:
 
 def plain_seconds(step: Step) -> float:
     """Return the median seconds of a step."""
-    found, end = [], time.perf_counter() + SECONDS
+    seconds, end = [], time.perf_counter() + SECONDS
     while time.perf_counter() < end:
         start = time.process_time()
         step()
-        found.append(time.process_time() - start)
-    return median(found)
+        seconds.append(time.process_time() - start)
+    return median(seconds)
 
 
-def beside_the_limit(setup: Setup, seconds: float) -> str:
-    """Say how many times the limit a step takes."""
+def against_the_limit(setup: Setup, seconds: float) -> str:
+    """Return a step's time as a multiple of the limit, in words."""
     meter = LimitMeter(setup.backend, setup.execution, setup.trial.threads, ProcessClock())
     limits, _ = meter.measure(setup.model, setup.trial.batch)
-    found = limit_figures(limits, setup.model, setup.trial.batch, setup.trial.length, seconds)
-    fraction = found.get("fraction_of_serial_limit")
-    return (
-        ""
-        if not fraction
-        else f", {1 / float(fraction):.2f} times the limit of {1e3 * seconds * fraction:.3f} ms"
-    )
+    figures = limit_figures(limits, setup.model, setup.trial.batch, setup.trial.length, seconds)
+    fraction = figures.get("fraction_of_serial_limit")
+    if not fraction:
+        return ""
+    return f", {1 / float(fraction):.2f} times the limit of {1e3 * seconds * fraction:.3f} ms"
 
 
 @dataclass
 class Sections:
-    """Seconds by phase: of each, without the phases that it calls."""
+    """Seconds of each phase, without the phases that it calls."""
 
     clock: Callable[[], float]
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
-    open: list[tuple[str, float]] = field(
-        default_factory=list
-    )  # phase, and seconds of what it called
+    open: list[tuple[str, float]] = field(default_factory=list)  # phase, seconds of its calls
 
     def watch(self, owner: Any, name: str, phase: str = "") -> None:
-        """Let a function of ``owner`` be a phase; without a name, a part in C of the phase that calls it."""
+        """Time a function of ``owner`` as a phase; without a name, as its caller's C code."""
         function = getattr(owner, name)
 
         def watched(*arguments: Any, **options: Any) -> Any:
@@ -188,10 +184,9 @@ def numpy_shares(trainer: Any, step: Step) -> Shares:
         if hasattr(network, name):
             sections.watch(network, name, f"network.{name}")
     for work in getattr(network, "_workspaces", {}).values():  # those of loop have none
-        for recurrence, name in (
-            (one, name) for one in work.layers for name in ("forward", "backward")
-        ):
-            sections.watch(recurrence, name, f"recurrence.{name}")
+        for layer in work.layers:
+            sections.watch(layer, "forward", "recurrence.forward")
+            sections.watch(layer, "backward", "recurrence.backward")
     module = import_module("harness_numpy.trainer")
     for name in ("backpropagate", "global_norm", "clip"):
         sections.watch(module, name, name)
@@ -226,7 +221,7 @@ def torch_shares(_trainer: Any, step: Step) -> Shares:
 
 
 def jax_shares(trainer: Any, step: Step) -> Shares:
-    """Ask JAX's profiler for the program's instructions, with the operation that each comes from."""
+    """Ask JAX's profiler for the instructions, each with the operation that it comes from."""
     with tempfile.TemporaryDirectory() as folder:
         with import_module("jax").profiler.trace(folder):
             for _ in range(PROFILED):
@@ -235,16 +230,16 @@ def jax_shares(trainer: Any, step: Step) -> Shares:
         events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     (program,) = trainer._steps.values()  # noqa: SLF001
     origins = dict(re.findall(r'%?([\w.-]+) = .*op_name="([^"]*)"', program.as_text()))
-    found: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event.get("ph") == "X" and event["name"] in origins:
-            found[event["name"]].append(1e-6 * event["dur"])
+            seconds[event["name"]].append(1e-6 * event["dur"])
     return {
         f"{name}  {origins[name].rpartition('jit(step)/')[2][-36:]}": (
             median(each) * len(each) / PROFILED,
             0.0,
         )
-        for name, each in found.items()
+        for name, each in seconds.items()
     }
 
 

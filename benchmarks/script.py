@@ -1,4 +1,4 @@
-"""How a script of this folder ends where it cannot go on."""
+"""Runs a script of this folder, and ends it with a message if it cannot go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.contract import HarnessError
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Call ``main`` with the command line's arguments; an error of the harness is told in a line, with status 2."""
+    """Call ``main`` with the command line's arguments. A HarnessError ends it with status 2."""
     try:
         main(sys.argv[1:])
     except HarnessError as error:

@@ -69,8 +69,8 @@ def main(arguments: Sequence[str]) -> None:
     columns = ("import", "command", "worker", *PHASES, "beyond")
     print("seconds".ljust(18) + "".join(f"{name:>11}" for name in columns))
     for engine, launches in measured.items():
-        found = {name: median(one[name] for one in launches[1:]) for name in columns}
-        print(engine.ljust(18) + "".join(f"{found[name]:11.3f}" for name in columns), flush=True)
+        medians = [median(launch[name] for launch in launches[1:]) for name in columns]
+        print(engine.ljust(18) + "".join(f"{seconds:11.3f}" for seconds in medians), flush=True)
 
 
 def keep_bytecode() -> None:
@@ -87,16 +87,8 @@ def launch(trial: Trial, plugins: Plugins) -> Seconds:
     bare = timed([sys.executable, "-c", "pass"])
     seconds: Seconds = {"import": timed([sys.executable, "-c", f"import {imports}"]) - bare}
     axes = [f"--{name}={values[0]}" for name, values in AXES.items()]
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "run",
-        f"--backend={trial.engine}",
-        *axes,
-        "--dry-run",
-    ]
-    seconds["command"] = timed(command)
+    run = [sys.executable, "-m", "harness", "run", f"--backend={trial.engine}"]
+    seconds["command"] = timed([*run, *axes, "--dry-run"])
     seconds |= worker_phases(trial, plugins)
     seconds["beyond"] = (
         sum(seconds[name] for name in ("command", "worker", *PHASES)) - seconds["import"]
@@ -105,16 +97,16 @@ def launch(trial: Trial, plugins: Plugins) -> Seconds:
 
 
 def modules_of(distributions: Iterable[str]) -> str:
-    """Return the names as which the libraries of a backend are imported."""
-    wanted = set(distributions)
-    found = [name for name, owners in packages_distributions().items() if wanted & set(owners)]
-    return ", ".join(
-        sorted(name for name in found if name.isidentifier() and not name.startswith("_"))
-    )
+    """Return the import names of a backend's libraries."""
+    wanted, names = set(distributions), []
+    for name, owners in packages_distributions().items():
+        if wanted & set(owners) and name.isidentifier() and not name.startswith("_"):
+            names.append(name)
+    return ", ".join(sorted(names))
 
 
 def worker_phases(trial: Trial, plugins: Plugins) -> Seconds:
-    """Return the seconds until the worker's first phase, and those of each phase before training goes on."""
+    """Return the seconds to the worker's first phase, and of each phase before training."""
     moments: list[tuple[str, float]] = [("worker", time.perf_counter())]
 
     def note(_: Trial, event: Event) -> None:

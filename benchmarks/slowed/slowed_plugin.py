@@ -1,4 +1,4 @@
-"""A backend that is NumPy's, honest or slowed on purpose: what `compare` must tell apart, and what it must not."""
+"""NumPy's backend, honest or slowed on purpose, for the verdicts of `compare`."""
 
 from __future__ import annotations
 
