@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.cells import GRU, LSTM, RNN
 from harness.contract import (
     Array,
     Available,
@@ -17,7 +16,6 @@ from harness.contract import (
     Cell,
     Dtype,
     Execution,
-    LinearCell,
     Missing,
     Model,
     Optimizer,
@@ -31,32 +29,16 @@ from harness.contract import (
 )
 from harness_jax.cache import cache_variables
 from harness_jax.cpu_devices import CPU_DEVICES
-from harness_native import (
-    native_is_built,
-    native_missing,
-    native_unsupported,
-    native_variants,
-    native_versions,
-    settle_native,
-    xla_recipe,
-)
+from harness_jax.variants import VARIANTS, fastest
+from harness_native import native_versions
 
 FIX = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
 LIBRARIES = ("jax", "jaxlib", "optax")
-DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
-DEER_STATE = 32  # numbers of state per sequence and layer
 POOL = "tf_XLAEigen"  # the name of the threads that share XLA's CPU work
 
 
 class JaxBackend(Backend):
-    """JAX on the CPU or an NVIDIA GPU.
-
-    ``scan``: ``lax.scan`` over any cell's ``step``, differentiated by JAX. ``fused``: hand-derived
-    BPTT of any cell, a ``custom_vjp`` per layer. ``parallel``: cells that are linear in their
-    state, all time steps at once by an associative scan. ``deer``: rnn, lstm and gru of small
-    state, all time steps at once by Newton's method. ``native``: the C kernel of
-    ``harness_native``, on the CPU, where it can be built.
-    """
+    """JAX on the CPU or an NVIDIA GPU, in the variants of ``harness_jax.variants``."""
 
     name = "jax"
     checkpoints = True
@@ -92,23 +74,15 @@ class JaxBackend(Backend):
         return tuple(devices())
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``scan`` and ``fused``, which run any cell, and those that run this one."""
-        parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
-        deer = ("deer",) if type(cell) in DEER_CELLS else ()
-        return ("scan", "fused", *parallel, *deer, *native_variants(cell, xla_recipe()))
+        """Return the variants that run the cell here, ``scan`` first."""
+        return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
 
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the fastest: measured on the CPU; on GPUs by what is published of parallel scans, not measured here.
-
-        A line for each rule, the first that holds: add yours where a measurement says so. The
-        kernel is built to find out whether it can be.
-        """
-        fits = native_unsupported("native", trial.device, trial.dtype) is None
-        if fits and "native" in self.variants(cell) and native_is_built(xla_recipe()):
-            return "native"
-        if isinstance(cell, LinearCell) and (trial.device != "cpu" or trial.batch == 1):
-            return "parallel"
-        return "fused"
+        """Return the variant that is held to be fastest for this cell and size; it may be built."""
+        chosen = fastest(trial, self.variants(cell))
+        if VARIANTS[chosen].is_built():
+            return chosen
+        return fastest(trial, self.variants(cell))  # now without the chosen one
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return float32, float64 and bfloat16, and on a GPU TF32."""
@@ -116,14 +90,13 @@ class JaxBackend(Backend):
         return (*everywhere, "tf32") if device.startswith("cuda") else everywhere
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Say where a variant that is parallel in time, or ``native``, cannot run."""
-        return _why_not(model, trial.variant, trial.dtype) or native_unsupported(
-            trial.variant, trial.device, trial.dtype
-        )
+        """Say why the trial's variant cannot run this model, on this device or in this dtype."""
+        return _why_unsupported(model, trial.variant, trial.device, trial.dtype)
 
     def missing_variants(self) -> Mapping[str, Missing]:
-        """Say why there is no ``native``."""
-        return native_missing(xla_recipe())
+        """Return the variants that lack something here, such as a compiler."""
+        reasons = {name: variant.missing() for name, variant in VARIANTS.items()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -132,23 +105,21 @@ class JaxBackend(Backend):
 
         Raises:
             UnknownNameError: there is no such variant.
-            UnsupportedError: the variant cannot run this model.
+            UnsupportedError: the variant cannot run this model, on this device or in this dtype.
             UsageError: the device is not there, or the parameters do not fit the model.
             UnavailableError: jax or optax cannot be imported, or the variant cannot be had here.
         """
-        if reason := _why_not(model, execution.variant, execution.dtype):
+        variant = execution.variant
+        if reason := _why_unsupported(model, variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
-        if reason := native_unsupported(execution.variant, execution.device, execution.dtype):
-            raise UnsupportedError(reason)
-        settle_native(execution.variant, model.cell, xla_recipe())
-        check_variant(self, model.cell, execution.variant)
+        if variant in self.variants(model.cell):
+            VARIANTS[variant].is_built()  # if that fails, the check says why
+        check_variant(self, model.cell, variant)
         _check_import()
-        from harness_jax.network import Network, layer_of
+        from harness_jax.network import Network
         from harness_jax.trainer import JaxTrainer
 
-        return JaxTrainer(
-            Network(model, layer_of(execution), execution), optimizer, parameters, execution
-        )
+        return JaxTrainer(Network(model, execution), optimizer, parameters, execution)
 
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, log errors only, keep programs.
@@ -184,25 +155,8 @@ class JaxBackend(Backend):
         return isinstance(error, MemoryError) or full
 
 
-def _why_not(model: Model, variant: str, dtype: Dtype) -> str | None:
-    """Return why this variant cannot run the model, or None."""
-    cell, size = model.cell, model.hidden * len(model.cell.states)
-    if variant == "parallel" and not isinstance(cell, LinearCell):
-        return (
-            f"{cell.name} is not linear in its state, so it has no parallel scan: choose jax:fused"
-        )
-    if variant != "deer":
-        return None
-    if type(cell) not in DEER_CELLS:
-        return f"jax:deer runs rnn, lstm and gru, not {cell.name}: choose jax:fused"
-    if dtype in ("bfloat16", "tf32"):
-        return f"jax:deer needs float32 or float64: Newton's method does not converge in {dtype}"
-    if size > DEER_STATE:
-        return (
-            f"jax:deer takes up to {DEER_STATE} numbers of state, not {size} ({len(cell.states)} x hidden "
-            f"{model.hidden}): its memory grows with their square and its work with their cube times log T"
-        )
-    return None
+def _why_unsupported(model: Model, variant: str, device: str, dtype: Dtype) -> str | None:
+    return VARIANTS[variant].unsupported(model, device, dtype) if variant in VARIANTS else None
 
 
 def _first_line(path: Path) -> str:

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from harness.contract import Cell, Execution, Model
+from harness.contract import Execution, Model
 from harness_jax.batch import Arrays
-from harness_jax.recurrence.deer import deer
 from harness_jax.recurrence.embedding import embedded
-from harness_jax.recurrence.fused import fused
-from harness_jax.recurrence.native import native_on
-from harness_jax.recurrence.parallel import parallel
-from harness_jax.recurrence.scan import scan
 from harness_jax.traced import States, Traced, mean_loss
+from harness_jax.variants import VARIANTS
 
 Weights = dict[str, Array]
-Layer = Callable[
-    [Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]
-]
-
-LAYERS: dict[str, Layer] = {"scan": scan, "fused": fused, "parallel": parallel, "deer": deer}
 
 BLOCKS = range(16, 7, -1)  # time steps; the first that divides T is taken
 SHORTEST_IN_BLOCKS = 32  # time steps
 SMALLEST_IN_BLOCKS = 1024  # numbers in h: B times H
-
-
-def layer_of(execution: Execution) -> Layer:
-    """Return the layer of the execution's variant; the kernel in C has threads of its own, the others XLA's."""
-    return (
-        native_on(execution.threads) if execution.variant == "native" else LAYERS[execution.variant]
-    )
 
 
 class Window(NamedTuple):
@@ -53,18 +36,18 @@ class Window(NamedTuple):
     steps: Array
 
 
-@dataclass(frozen=True)
 class Network(Traced):
-    """One model executed by one kind of layer, in one number format, with or without checkpoints."""
+    """One model executed by one variant, in one number format, with or without checkpoints."""
 
-    model: Model
-    layer: Layer
-    execution: Execution
+    def __init__(self, model: Model, execution: Execution) -> None:
+        self.model, self._execution = model, execution
+        self._engine = VARIANTS[execution.variant].engine()
+        self._layer = self._engine.layer(execution.threads)
 
     @property
     def may_fail(self) -> bool:
-        """Newton's method may not converge."""
-        return self.layer is deer
+        """Whether a step of the variant may fail while it runs."""
+        return self._engine.may_fail
 
     def outputs(
         self,
@@ -113,16 +96,16 @@ class Network(Traced):
         return losses.sum(), final
 
     def _chunk(self, over_time: Array) -> int | None:
-        return self.execution.chunk(len(over_time))
+        return self._execution.chunk(len(over_time))
 
     def _block(self, steps: int, size: int) -> int | None:
-        """Return how many time steps ``fused`` trains on at a time where all is kept; None for all at once.
+        """Return the time steps per block for a variant that trains in blocks; None: all at once.
 
         On a CPU projection, layers, readout and weight gradients of a few time steps find each
         other's arrays in the cache: measured 1.0 to 1.5 times as fast at 128/32 and 512/64, but 0.8
         at batch 1, where loops cost more.
         """
-        local = self.layer is fused and self.execution.device == "cpu"
+        local = self._engine.in_blocks and self._execution.device == "cpu"
         if not local or steps < SHORTEST_IN_BLOCKS or size * self.model.hidden < SMALLEST_IN_BLOCKS:
             return None
         # Where none divides T, the rest is compiled once more.
@@ -133,7 +116,7 @@ class Network(Traced):
     ) -> tuple[Array, States]:
         """Return outputs (T, B, K) in the weights' dtype and the final state, dropout off where there is no key."""
         values, finals, exact = window.inputs, [], weights["weight_out"].dtype
-        kind = jnp.bfloat16 if self.execution.dtype == "bfloat16" else exact
+        kind = jnp.bfloat16 if self._execution.dtype == "bfloat16" else exact
         for index in range(self.model.layers):
             zx = _input_product(
                 values, weights[f"weight_ih_l{index}"], weights[f"bias_ih_l{index}"], kind
@@ -141,7 +124,7 @@ class Network(Traced):
             weight_hh, bias_hh = (weights.get(f"{name}_hh_l{index}") for name in ("weight", "bias"))
             start = tuple(part[index].astype(kind) for part in state)
             probe = None if window.probes is None else window.probes[:, index].astype(kind)
-            values, final = self.layer(self.model.cell, zx, weight_hh, bias_hh, start, probe)
+            values, final = self._layer(self.model.cell, zx, weight_hh, bias_hh, start, probe)
             finals.append(final)
             if key is not None and index < self.model.layers - 1:
                 values = _dropout(

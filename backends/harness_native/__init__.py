@@ -21,9 +21,7 @@ from harness_native.offer import (
     native_is_built,
     native_missing,
     native_unsupported,
-    native_variants,
     native_versions,
-    settle_native,
 )
 from harness_native.xla import Handlers, xla_handlers, xla_recipe
 
@@ -42,11 +40,9 @@ __all__ = [
     "native_is_built",
     "native_missing",
     "native_unsupported",
-    "native_variants",
     "native_versions",
     "number",
     "private_folder",
-    "settle_native",
     "xla_handlers",
     "xla_recipe",
 ]

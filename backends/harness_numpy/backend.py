@@ -24,28 +24,14 @@ from harness.contract import (
     check_dtype,
     check_variant,
 )
-from harness_native import native_is_built, native_versions, settle_native
+from harness_native import native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
-from harness_numpy.variants import VARIANTS
-
-COMPILED = ("native", "numba")  # the faster first
-# What they save against ``vectorised`` per time step, at least; lstm: 100/1 30 us, 128/32 70 us,
-# 512/64 600 us.
-SAVED_SECONDS_PER_STEP = 2e-5
-SAVED_SECONDS_PER_ELEMENT = 1.5e-8
-NOMINAL_LENGTH = 64
-LOADING_SECONDS = 1.0  # of compiled code from disk
+from harness_numpy.variants import COMPILED, VARIANTS, compiled_pays
 
 
 class NumpyBackend(Backend):
-    """NumPy on the CPU.
-
-    ``vectorised``: products hoisted out of the time loop, any cell; in float64 everyone's
-    reference. ``loop``: one time step after the other, any cell; the textbook's way, to read and to
-    compare with. ``numba``: pointwise work, loss and Adam compiled, for rnn, rnn_relu, lstm and
-    gru; needs Numba. ``native``: the C kernel of ``harness_native``, where it can be built.
-    """
+    """NumPy on the CPU, in the variants of ``harness_numpy.variants``."""
 
     name = "numpy"
     checkpoints = True
@@ -55,35 +41,32 @@ class NumpyBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return the version of NumPy, Numba's where it is installed, and which compiler the kernel is built by."""
-        found = {"numpy": np.__version__, **native_versions()}
+        """Return the versions of NumPy, of Numba if installed, and of the kernel's compiler."""
+        versions = {"numpy": np.__version__, **native_versions()}
         with suppress(PackageNotFoundError):
-            found["numba"] = version("numba")
-        return found
+            versions["numba"] = version("numba")
+        return versions
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``vectorised`` and ``loop``, which run any cell, and ``numba`` and ``native`` for those they have."""
+        """Return the variants that run the cell here, ``vectorised`` first."""
         return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
 
     def missing_variants(self) -> Mapping[str, Missing]:
-        """Return those whose libraries are not installed, or that cannot be built."""
-        found = {name: variant.missing() for name, variant in VARIANTS.items()}
-        return {name: missing for name, missing in found.items() if missing is not None}
+        """Return the variants that lack something here: a library or a compiler."""
+        reasons = {name: variant.missing() for name, variant in VARIANTS.items()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the fastest compiled variant where a trial of this size would earn back loading it.
+        """Return the fastest compiled variant if it saves more time than it takes to load.
 
-        The length does not count, so that all lengths of a plan share one variant. The kernel is
-        built to find out whether it can be: if not, another is taken here, and ``native`` is
-        missing from then on.
+        It is built if need be; if that fails, another is taken. The length of the trial does not
+        count, so that all lengths of a plan share one variant.
         """
-        time_step = SAVED_SECONDS_PER_STEP + SAVED_SECONDS_PER_ELEMENT * trial.batch * trial.hidden
-        saved = trial.steps * trial.layers * NOMINAL_LENGTH * time_step
-        offered = self.variants(cell) if saved > LOADING_SECONDS else ()
-        usable = (
-            name for name in COMPILED if name in offered and (name != "native" or native_is_built())
-        )
-        return next(usable, "vectorised")
+        if compiled_pays(trial):
+            for name in COMPILED:
+                if name in self.variants(cell) and VARIANTS[name].is_built():
+                    return name
+        return "vectorised"
 
     def trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -98,7 +81,8 @@ class NumpyBackend(Backend):
         """
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
-        settle_native(execution.variant, model.cell)
+        if execution.variant in self.variants(model.cell):
+            VARIANTS[execution.variant].is_built()  # if that fails, the check says why
         check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)

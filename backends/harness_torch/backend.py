@@ -14,7 +14,6 @@ from harness.contract import (
     Cell,
     Dtype,
     Execution,
-    LinearCell,
     Missing,
     Model,
     Optimizer,
@@ -28,16 +27,8 @@ from harness.contract import (
     check_variant,
     may_have_accelerator,
 )
-from harness_native import (
-    native_is_built,
-    native_missing,
-    native_unsupported,
-    native_variants,
-    native_versions,
-    settle_native,
-)
-from harness_torch.recurrence.toolchain import COMPILER_FIX, why_no_compiler
-from harness_torch.variants import LIBRARY_CELLS, fastest
+from harness_native import native_versions
+from harness_torch.variants import VARIANTS, fastest
 
 FIX = (
     'pip install "rnn-harness[torch]"   '
@@ -46,20 +37,12 @@ FIX = (
 
 
 class TorchBackend(Backend):
-    """PyTorch on the CPU or an NVIDIA GPU, in up to six variants.
-
-    ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU``, where one computes the cell (oneDNN or cuDNN
-    underneath). ``fused``: hand-derived BPTT, with kernels of few operations for the cells that
-    come with the harness. ``parallel``: all time steps at once by an associative scan, for cells
-    that are linear in their state. ``loop``: any cell's ``step`` under autograd. ``compiled``:
-    ``torch.compile`` of a few time steps of any cell, forwards and backwards. ``native``: the C
-    kernel of ``harness_native``, on the CPU, where it can be built.
-    """
+    """PyTorch on the CPU or an NVIDIA GPU, in the variants of ``harness_torch.variants``."""
 
     name = "torch"
     checkpoints = True
     data_parallel = True
-    own_layers = "library"
+    own_layers = next(name for name, variant in VARIANTS.items() if variant.library_layers)
 
     def availability(self) -> Available | Missing:
         """Look for torch without importing it."""
@@ -89,24 +72,15 @@ class TorchBackend(Backend):
         return (*("cuda" if index == 0 else f"cuda:{index}" for index in range(count)), "cpu")
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return ``library`` first if ``torch.nn`` has the cell; ``loop`` and ``fused`` run every cell.
-
-        ``parallel`` runs cells that are linear in their state.
-        """
-        library = ("library",) if type(cell) in LIBRARY_CELLS else ()
-        parallel = ("parallel",) if isinstance(cell, LinearCell) else ()
-        compiled = ("compiled",) if why_no_compiler() is None else ()
-        return (*library, "loop", "fused", *parallel, *compiled, *native_variants(cell))
+        """Return the variants that run the cell here, ``library`` first."""
+        return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
 
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the variant that was measured fastest for this cell and size.
-
-        Where that is ``native``, the kernel is built to find out whether it can be.
-        """
+        """Return the variant that was measured fastest for this cell and size; it may be built."""
         chosen = fastest(cell, trial, self.variants(cell))
-        if chosen == "native" and not native_is_built():
-            return fastest(cell, trial, self.variants(cell))  # from which it is missing now
-        return chosen
+        if VARIANTS[chosen].is_built():
+            return chosen
+        return fastest(cell, trial, self.variants(cell))  # now without the chosen one
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
         """Return float32, float64 and bfloat16, and on a GPU TF32."""
@@ -114,16 +88,13 @@ class TorchBackend(Backend):
         return (*everywhere, "tf32") if device.startswith("cuda") else everywhere
 
     def missing_variants(self) -> Mapping[str, Missing]:
-        """Return ``compiled`` where what ``torch.compile`` builds with is not there, and ``native`` likewise."""
-        reason = why_no_compiler()
-        compiled = {} if reason is None else {"compiled": Missing(reason, COMPILER_FIX)}
-        return {**compiled, **native_missing()}
+        """Return the variants that lack something here, such as a compiler."""
+        reasons = {name: variant.missing() for name, variant in VARIANTS.items()}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Say that ``library`` lacks a cell which ``torch.nn`` does not have, or that ``native`` is for the CPU."""
-        return self._why_no_variant(model.cell, trial.variant) or native_unsupported(
-            trial.variant, trial.device, trial.dtype
-        )
+        """Say why the trial's variant cannot run this model, on this device or in this dtype."""
+        return _why_unsupported(model, trial.variant, trial.device, trial.dtype)
 
     def trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -132,25 +103,19 @@ class TorchBackend(Backend):
 
         Raises:
             UnknownNameError: there is no such variant.
-            UnsupportedError: ``library`` has no such cell.
+            UnsupportedError: the variant cannot run this model, on this device or in this dtype.
             UsageError: the device or dtype is not there, or the parameters do not fit the model.
             UnavailableError: torch cannot be imported, or the variant cannot be had here.
         """
         _torch()
-        why = self._why_no_variant(model.cell, execution.variant)
-        if reason := why or native_unsupported(
-            execution.variant, execution.device, execution.dtype
-        ):
+        variant, device, devices = execution.variant, execution.device, self.devices()
+        if reason := _why_unsupported(model, variant, device, execution.dtype):
             raise UnsupportedError(reason)
-        settle_native(execution.variant, model.cell)
-        check_variant(self, model.cell, execution.variant)
-        devices = self.devices()
-        if execution.device not in devices and not (
-            execution.device == "cuda:0" and "cuda" in devices
-        ):
-            raise UsageError(
-                f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}"
-            )
+        if variant in self.variants(model.cell):
+            VARIANTS[variant].is_built()  # if that fails, the check says why
+        check_variant(self, model.cell, variant)
+        if device not in devices and not (device == "cuda:0" and "cuda" in devices):
+            raise UsageError(f"torch has no device {device!r} here; it has: {', '.join(devices)}")
         check_dtype(self, execution)
         if execution.devices > 1:
             from harness_torch.parallel.data_parallel import DataParallelTrainer
@@ -183,13 +148,9 @@ class TorchBackend(Backend):
         )
         return isinstance(error, MemoryError) or "OutOfMemoryError" in names or full
 
-    @staticmethod
-    def _why_no_variant(cell: Cell, variant: str) -> str | None:
-        if variant == "library" and type(cell) not in LIBRARY_CELLS:
-            return f"torch.nn has no {cell.name}: choose torch:fused or torch:loop"
-        if variant == "parallel" and not isinstance(cell, LinearCell):
-            return f"{cell.name} is not linear in its state, so it has no parallel scan: choose torch:fused"
-        return None
+
+def _why_unsupported(model: Model, variant: str, device: str, dtype: Dtype) -> str | None:
+    return VARIANTS[variant].unsupported(model, device, dtype) if variant in VARIANTS else None
 
 
 def _torch() -> ModuleType:

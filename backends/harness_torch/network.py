@@ -11,28 +11,12 @@ from torch.nn import functional
 
 from harness.cells import GRU, LSTM, ReluRNN
 from harness.contract import Cell, Model
-from harness_torch.recurrence.fused import compiled_layer, fused_layer, parallel_layer
-from harness_torch.recurrence.layer import Layer, LayerWeights, ProductLayer, States
-from harness_torch.recurrence.loop import loop
-from harness_torch.recurrence.native import native
+from harness_torch.recurrence.layer import Layer, LayerWeights, States
 
 Weights = dict[str, Tensor]
-LAYER_WEIGHTS = (
-    "weight_ih",
-    "bias_ih",
-    "weight_hh",
-    "bias_hh",
-)  # as the fields of ``LayerWeights``
+LAYER_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")  # the fields of ``LayerWeights``
+# Makes one layer of a model: each has an object of its own, which may keep buffers.
 MakeLayer = Callable[[Cell], Layer]
-
-# One new layer object for each layer of a model: it may keep buffers.
-LAYERS: dict[str, MakeLayer] = {
-    "loop": lambda cell: ProductLayer(cell, loop),
-    "fused": fused_layer,
-    "parallel": parallel_layer,
-    "compiled": compiled_layer,
-    "native": lambda cell: ProductLayer(cell, native),
-}
 
 
 class Stack(Protocol):
@@ -55,7 +39,7 @@ class CellStack:
     """Stacked cells, each layer on one of our own time loops."""
 
     def __init__(
-        self, model: Model, make_layer: MakeLayer, weights: Weights, dtype: torch.dtype
+        self, model: Model, weights: Weights, dtype: torch.dtype, *, make_layer: MakeLayer
     ) -> None:
         self._layers = [make_layer(model.cell) for _ in range(model.layers)]
         self._weights, self._dtype = weights, dtype

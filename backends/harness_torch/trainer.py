@@ -31,10 +31,11 @@ from harness_torch.batch import DeviceBatch, device_batch
 from harness_torch.bptt import Network, detached, differentiate
 from harness_torch.dropout import Randomness
 from harness_torch.graph import GraphedGradients
-from harness_torch.network import LAYERS, CellStack, LibraryStack, Stack, Weights
+from harness_torch.network import Weights
 from harness_torch.recurrence.layer import States
 from harness_torch.recurrence.ops import DTYPES, set_precision
 from harness_torch.update import Update
+from harness_torch.variants import VARIANTS, Engine
 
 
 class TorchTrainer(Trainer):
@@ -52,19 +53,20 @@ class TorchTrainer(Trainer):
             )
             for name, shape in model.parameter_shapes().items()
         }
-        self._network = Network(self._stack(execution.variant), self._weights)
+        self._engine = VARIANTS[execution.variant].engine()
+        self._network = self._network_of(self._engine)
         self._update = Update(optimizer, list(self._weights.values()))
         self._dropout = Randomness(execution.dropout_seed, self._device) if model.dropout else None
         self._wants_graph = (
-            self._device.type == "cuda" and execution.variant == "fused" and not model.dropout
+            self._device.type == "cuda" and self._engine.fits_graph and not model.dropout
         )
         self._captured: GraphedGradients | None = None
         self._state: States | None = None
         self.load(parameters)
 
     def compile(self, batch: DeviceBatch) -> bool:
-        """Compile the programs of ``compiled`` for the shape of ``batch``; the other variants compile nothing."""
-        if self._execution.variant != "compiled":
+        """Compile the variant's programs, if it has any, for the shape of ``batch``."""
+        if self._engine.compilations is None:
             return False
         self._differentiate(self._network, batch, None)
         self._forget_gradients()
@@ -110,16 +112,16 @@ class TorchTrainer(Trainer):
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update.
 
-        For ``library``, loss and parameter gradients are the module's own, and ``hidden``, which it
-        cannot give, comes from ``loop`` with the same weights.
+        ``library`` cannot give ``hidden``: it comes from ``loop`` with the same weights. Loss and
+        parameter gradients are those of the module.
         """
-        if not isinstance(self._network.stack, LibraryStack):
+        if self._engine.takes_probes:
             probes = self._probes(batch)
             loss = self._differentiate(self._network, batch, probes)
             return Gradients(loss, self._take_gradients(), _gradient(probes))
         loss = self._differentiate(self._network, batch, None)
         named, probes = self._take_gradients(), self._probes(batch)
-        self._differentiate(Network(self._stack("loop"), self._weights), batch, probes)
+        self._differentiate(self._network_of(VARIANTS["loop"].engine()), batch, probes)
         self._forget_gradients()
         return Gradients(loss, named, _gradient(probes))
 
@@ -173,12 +175,8 @@ class TorchTrainer(Trainer):
         return Placement(str(tensor.device), _named(tensor.dtype, precision), precision)
 
     def compilations(self) -> int | None:
-        """Return how many programs ``compiled`` has compiled in this process; None for the other variants."""
-        if self._execution.variant != "compiled":
-            return None
-        from harness_torch.recurrence.compiled import compilations
-
-        return compilations()
+        """Return how many programs the variant has compiled in this process; None: it never does."""
+        return None if self._engine.compilations is None else self._engine.compilations()
 
     @property
     def _weight_dtype(self) -> torch.dtype:
@@ -188,11 +186,9 @@ class TorchTrainer(Trainer):
         """Return the network that a training step differentiates, dropout on."""
         return replace(self._network, dropout=self._model.dropout)
 
-    def _stack(self, variant: str) -> Stack:
-        """Return the stack of a variant on the trainer's weights."""
-        if variant == "library":
-            return LibraryStack(self._model, self._weights, self._dtype)
-        return CellStack(self._model, LAYERS[variant], self._weights, self._dtype)
+    def _network_of(self, engine: Engine) -> Network:
+        """Return the network of an engine on the trainer's weights."""
+        return Network(engine.stack(self._model, self._weights, self._dtype), self._weights)
 
     def _graph(self, batch: DeviceBatch) -> GraphedGradients | None:
         """Return the CUDA graph of this shape, or None where it is not wanted or cannot be captured."""

@@ -20,7 +20,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from harness.contract import Cell, UnsupportedError
 from harness_torch.recurrence.buffers import Buffers
-from harness_torch.recurrence.kernel import Derivatives
+from harness_torch.recurrence.kernel import Derivatives, KernelLayer
 from harness_torch.recurrence.layer import LayerWeights, States
 from harness_torch.recurrence.loop import recurrent_product
 from harness_torch.recurrence.ops import TorchOps
@@ -33,6 +33,11 @@ _compiled: list[str] = []  # one entry for each program that this process has co
 def compilations() -> int:
     """Return how many programs this process has compiled."""
     return len(_compiled)
+
+
+def compiled_layer(cell: Cell) -> KernelLayer:
+    """Return a layer of this variant."""
+    return KernelLayer(CompiledKernel(cell))
 
 
 class CompiledOps(TorchOps):

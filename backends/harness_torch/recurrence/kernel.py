@@ -50,25 +50,31 @@ class Kernel(Protocol):
         """Return all derivatives from those of h (T, B, H), through the outputs alone, and of the final state."""
 
 
-def run_kernel(
-    kernel: Kernel, values: Tensor, weights: LayerWeights, state: States, probe: Tensor | None
-) -> tuple[Tensor, States]:
-    """Run one layer under autograd; arguments and result as ``harness_torch.recurrence.layer.Layer``."""
-    folded = kernel.fold(weights)
-    hidden, *final = cast(
-        "States",
-        _Node.apply(  # type: ignore[no-untyped-call]
-            kernel,
-            values,
-            folded.weight_ih,
-            folded.bias_ih,
-            folded.weight_hh,
-            folded.bias_hh,
-            probe,
-            *state,
-        ),
-    )
-    return hidden, tuple(final)
+class KernelLayer:
+    """One layer on a kernel under autograd. Its buffers serve one forward and backward at a time."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def __call__(
+        self, values: Tensor, weights: LayerWeights, state: States, probe: Tensor | None
+    ) -> tuple[Tensor, States]:
+        """Run the layer over all time steps."""
+        folded = self._kernel.fold(weights)
+        hidden, *final = cast(
+            "States",
+            _Node.apply(  # type: ignore[no-untyped-call]
+                self._kernel,
+                values,
+                folded.weight_ih,
+                folded.bias_ih,
+                folded.weight_hh,
+                folded.bias_hh,
+                probe,
+                *state,
+            ),
+        )
+        return hidden, tuple(final)
 
 
 class _Node(torch.autograd.Function):

@@ -1,6 +1,7 @@
-"""Kernels of cells that are linear in their state, h' = a * h + b: one time step after the other, or all at once.
+"""Kernels of cells that are linear in their state: h' = a * h + b.
 
-The reverse of either is a linear recurrence too, in the other direction of time::
+``SerialKernel`` takes one time step after the other (in ``fused``), ``ScanKernel`` all time steps
+at once (variant ``parallel``). The reverse of either is a linear recurrence too, in the other direction of time::
 
     d_h_t = direct_t + a_(t+1) * d_h_(t+1)        d_a_t = d_h_t * h_(t-1)        d_b_t = d_h_t
 """
@@ -12,11 +13,22 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from harness.contract import LinearCell
+from harness.contract import Cell, LinearCell
 from harness_torch.recurrence.buffers import Buffers
-from harness_torch.recurrence.kernel import Derivatives
+from harness_torch.recurrence.kernel import Derivatives, KernelLayer
 from harness_torch.recurrence.layer import LayerWeights, States
 from harness_torch.recurrence.ops import OPS
+
+
+def parallel_layer(cell: Cell) -> KernelLayer:
+    """Return a layer of variant ``parallel``.
+
+    Raises:
+        TypeError: the cell is not linear in its state.
+    """
+    if not isinstance(cell, LinearCell):
+        raise TypeError(f"{cell.name} is not linear in its state")
+    return KernelLayer(ScanKernel(cell))
 
 
 class LinearKernel(ABC):

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 
 from harness.contract import Cell
+from harness_torch.recurrence.layer import ProductLayer, States
 from harness_torch.recurrence.ops import OPS
 
-States = tuple[Tensor, ...]
+
+def loop_layer(cell: Cell) -> ProductLayer:
+    """Return a layer of this variant."""
+    return ProductLayer(cell, loop)
 
 
 def loop(

@@ -9,8 +9,12 @@ from torch import Tensor
 
 import harness_native
 from harness.contract import Cell
+from harness_torch.recurrence.layer import ProductLayer, States
 
-States = tuple[Tensor, ...]
+
+def native_layer(cell: Cell) -> ProductLayer:
+    """Return a layer of this variant."""
+    return ProductLayer(cell, native)
 
 
 def native(

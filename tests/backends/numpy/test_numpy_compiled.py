@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -188,7 +189,8 @@ def test_the_fastest_is_a_compiled_one_on_offer_where_it_pays(
     offered, is_built, fastest, monkeypatch
 ):
     backend = NumpyBackend()
-    monkeypatch.setattr("harness_numpy.backend.native_is_built", lambda: is_built)
+    native = replace(variants.VARIANTS["native"], is_built=lambda: is_built)
+    monkeypatch.setitem(variants.VARIANTS, "native", native)
     monkeypatch.setattr(backend, "variants", lambda cell: offered)
     large = Trial(backend="numpy", variant="any", task="char", cell="lstm", length=64, steps=1000)
     small = large.model_copy(update={"hidden": 4, "batch": 2, "steps": 20})

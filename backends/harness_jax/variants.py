@@ -1,0 +1,156 @@
+"""The only list of this backend's variants. To add one, write its module and an entry here.
+
+Nothing imports jax before a variant is used: ``harness list`` must stay fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.cells import GRU, LSTM, RNN
+from harness.contract import Cell, Dtype, LinearCell, Missing, Model, Trial
+from harness_native import CELLS, native_is_built, native_missing, native_unsupported, xla_recipe
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from harness_jax.traced import States
+
+    Layer = Callable[
+        [Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]
+    ]  # see ``harness_jax.recurrence.scan.scan``
+
+DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
+DEER_STATE = 32  # numbers of state per sequence and layer
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The parts that a network takes from a variant.
+
+    Attributes:
+        layer: makes the function of a layer, for a number of threads.
+        may_fail: whether a step may fail while it runs, so that the trainer waits for each.
+        in_blocks: whether a CPU trains faster on a few time steps after the other.
+    """
+
+    layer: Callable[[int], Layer]
+    may_fail: bool = False
+    in_blocks: bool = False
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way of executing some cells.
+
+    Attributes:
+        engine: imports what the variant needs, and returns the parts.
+        takes: whether it has the equations of a cell.
+        unsupported: says why it cannot run a model on a device in a dtype, or returns None.
+        missing: says why it is not available here, without importing it, or returns None.
+        is_built: builds what it needs; False if that failed: then ``missing`` says why.
+    """
+
+    engine: Callable[[], Engine]
+    takes: Callable[[Cell], bool] = lambda _cell: True
+    unsupported: Callable[[Model, str, Dtype], str | None] = lambda _model, _device, _dtype: None
+    missing: Callable[[], Missing | None] = lambda: None
+    is_built: Callable[[], bool] = lambda: True
+
+    def runs(self, cell: Cell) -> bool:
+        """Say whether ``cell`` can be executed so, here."""
+        return self.takes(cell) and self.missing() is None
+
+
+def _scan() -> Engine:
+    from harness_jax.recurrence.scan import scan
+
+    return Engine(lambda _threads: scan)
+
+
+def _fused() -> Engine:
+    from harness_jax.recurrence.fused import fused
+
+    return Engine(lambda _threads: fused, in_blocks=True)
+
+
+def _parallel() -> Engine:
+    from harness_jax.recurrence.parallel import parallel
+
+    return Engine(lambda _threads: parallel)
+
+
+def _deer() -> Engine:
+    from harness_jax.recurrence.deer import deer
+
+    return Engine(lambda _threads: deer, may_fail=True)  # Newton's method may not converge
+
+
+def _native() -> Engine:
+    from harness_jax.recurrence.native import native_on
+
+    return Engine(native_on)
+
+
+def _is_linear(cell: Cell) -> bool:
+    return isinstance(cell, LinearCell)
+
+
+def _not_linear(model: Model, _device: str, _dtype: Dtype) -> str | None:
+    if _is_linear(model.cell):
+        return None
+    name = model.cell.name
+    return f"{name} is not linear in its state, so it has no parallel scan: choose jax:fused"
+
+
+def _has_deer(cell: Cell) -> bool:
+    return type(cell) in DEER_CELLS
+
+
+def _not_for_deer(model: Model, _device: str, dtype: Dtype) -> str | None:
+    cell, size = model.cell, model.hidden * len(model.cell.states)
+    if not _has_deer(cell):
+        return f"jax:deer runs rnn, lstm and gru, not {cell.name}: choose jax:fused"
+    if dtype in ("bfloat16", "tf32"):
+        return f"jax:deer needs float32 or float64: Newton's method does not converge in {dtype}"
+    if size > DEER_STATE:
+        return (
+            f"jax:deer takes up to {DEER_STATE} numbers of state, not {size} "
+            f"({len(cell.states)} x hidden {model.hidden}): its memory grows with their square "
+            "and its work with their cube times log T"
+        )
+    return None
+
+
+# ``scan``: ``lax.scan`` over the cell's ``step``, differentiated by JAX. ``fused``: hand-derived
+# BPTT, one ``custom_vjp`` per layer. ``parallel``: all time steps at once by an associative scan.
+# ``deer``: all time steps at once by Newton's method. ``native``: the C kernel of
+# ``harness_native``.
+VARIANTS: Mapping[str, Variant] = {  # the plainest first
+    "scan": Variant(_scan),
+    "fused": Variant(_fused),
+    "parallel": Variant(_parallel, _is_linear, _not_linear),
+    "deer": Variant(_deer, _has_deer, _not_for_deer),
+    "native": Variant(
+        _native,
+        lambda cell: type(cell) in CELLS,
+        lambda _model, device, dtype: native_unsupported(device, dtype),
+        lambda: native_missing(xla_recipe()),
+        lambda: native_is_built(xla_recipe()),
+    ),
+}
+
+# When a variant is the fastest. The first that is available and fits decides. Measured on the CPU;
+# on GPUs by what is published of parallel scans, not measured here.
+FASTEST: Mapping[str, Callable[[Trial], bool]] = {
+    "native": lambda trial: native_unsupported(trial.device, trial.dtype) is None,
+    "parallel": lambda trial: trial.device != "cpu" or trial.batch == 1,
+    "fused": lambda _trial: True,
+}
+
+
+def fastest(trial: Trial, offered: Sequence[str]) -> str:
+    """Return the variant of those ``offered`` that ``jax:fastest`` takes."""
+    return next(name for name, fits in FASTEST.items() if name in offered and fits(trial))
