@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EquinoxBackend(JaxPeer):
-    """Equinox on JAX: ``equinox.nn.LSTMCell`` or ``GRUCell``, mapped over the batch, under ``lax.scan``."""
+    """Equinox on JAX: ``equinox.nn.LSTMCell`` or ``GRUCell``, batched, in ``lax.scan``."""
 
     name = "equinox"
     title = "Equinox"

@@ -1,4 +1,4 @@
-"""A stack of Equinox's recurrent cells under ``lax.scan``, as its documentation has it, mapped over the batch."""
+"""A stack of Equinox's recurrent cells under ``lax.scan``, as in its documentation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Stack(eqx.Module):
 
 
 class EquinoxNetwork(Traced):
-    """One model in Equinox. d loss / d h_t comes from the same cells, a probe added to each h_t that they return.
+    """One model in Equinox. For d loss / d h_t a probe is added to each h_t of the same cells.
 
     Weights: a ``Stack``. LSTMCell has one bias for b_ih + b_hh; GRUCell one for r and z each, and
     two for n.
@@ -106,7 +106,7 @@ class EquinoxNetwork(Traced):
 
 
 def _unrolled(cell: Any, values: Array, state: States, probe: Array | None) -> tuple[Array, States]:
-    """Return h (T, B, H) and the final state: the cell sees one sequence, ``vmap`` makes it a batch."""
+    """Return h (T, B, H) and the final state. The cell sees one sequence; ``vmap`` batches it."""
 
     def advance(state: States, now: tuple[Array, Array | None]) -> tuple[States, Array]:
         value, probe_t = now

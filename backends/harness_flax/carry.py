@@ -1,4 +1,4 @@
-"""Flax's carry and the core's state: (c, h) for an LSTM, h alone for other cells; and the probe added to h."""
+"""Flax's carry and the core's state: (c, h) for an LSTM, h for other cells; the probe of h."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def state_of(carry: Any) -> States:
 
 
 def with_probe(values: Array, probe: Array | None) -> Array:
-    """Return the inputs of a cell that ``probed`` calls: values and probe side by side, as an RNN scans one array."""
+    """Return the inputs of ``probed``: values and probe joined, since an RNN scans one array."""
     return values if probe is None else jnp.concatenate([values, probe], -1)
 
 

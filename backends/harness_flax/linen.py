@@ -24,7 +24,7 @@ CELLS: dict[type[Cell], Callable[..., nn.RNNCellBase]] = {
 
 
 class LinenNetwork(Traced):
-    """One model in ``flax.linen``. d loss / d h_t comes from the same cells, each wrapped to add a probe to h_t.
+    """One model in ``flax.linen``. For d loss / d h_t a probe is added to each h_t of its cells.
 
     Weights: the parameters of ``Stack``. LSTM and SimpleCell have one bias for b_ih + b_hh; GRUCell
     one for r and z each, and two for n.

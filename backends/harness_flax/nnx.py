@@ -26,7 +26,7 @@ ZEROS = nnx.initializers.zeros_init()  # the core's weights come in their place
 
 
 class NnxNetwork(Traced):
-    """One model in ``flax.nnx``. d loss / d h_t comes from the same cells, each wrapped to add a probe to h_t.
+    """One model in ``flax.nnx``. For d loss / d h_t a probe is added to each h_t of its cells.
 
     Weights: the pure dict of the parameters of ``Stack``. Every cell has one bias for b_ih + b_hh.
     """

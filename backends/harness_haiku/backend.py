@@ -19,7 +19,7 @@ RESET_FIRST = (
 
 
 class HaikuBackend(JaxPeer):
-    """Haiku on JAX: ``haiku.dynamic_unroll`` of ``LSTM``, ``GRU`` or ``VanillaRNN``, whose nonlinearity is ReLU.
+    """Haiku on JAX: ``haiku.dynamic_unroll`` of ``LSTM``, ``GRU`` or ``VanillaRNN`` (with ReLU).
 
     Its ``GRU`` is another function: that of Cho et al. 2014.
     """

@@ -24,7 +24,7 @@ FORGET_BIAS = 1.0  # what haiku.LSTM adds to the forget gate, besides its bias
 
 
 class HaikuNetwork(Traced):
-    """One model in Haiku. d loss / d h_t comes from the same cores, a probe added to each h_t that they return.
+    """One model in Haiku. For d loss / d h_t a probe is added to each h_t of the same cores.
 
     Weights: of the modules ``layer_N`` and ``readout``. ``LSTM`` and ``GRU`` have one bias for b_ih
     + b_hh, and other orders of gates; ``VanillaRNN`` has both.
@@ -106,7 +106,7 @@ def _lstm(layer: LayerParameters) -> Tree:
 
 
 def _gru(layer: LayerParameters) -> Tree:
-    """Return gates z, r, a; Haiku's z admits what is new, and the core's keeps what is old: its negative."""
+    """Return gates z, r, a. Haiku's z admits the new, the core's keeps the old: its negative."""
     r, z, n = layer.gates(3)
     ordered = joined([LayerParameters(*(-part for part in z)), r, n])
     return {

@@ -1,4 +1,4 @@
-"""The JAX backend: ``lax.scan`` under autodiff, and hand-derived BPTT. Importing this imports no jax."""
+"""The JAX backend. Importing this imports no jax."""
 
 from collections.abc import Sequence
 

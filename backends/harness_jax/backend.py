@@ -1,4 +1,4 @@
-"""What the JAX backend says of itself. No jax import at the top: ``harness list`` must stay fast without it."""
+"""The JAX backend's metadata. No jax import at the top: ``harness list`` must stay fast."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ from harness_jax.cpu_devices import CPU_DEVICES
 from harness_jax.variants import VARIANTS, fastest
 from harness_native import native_versions
 
-FIX = 'pip install "rnn-harness[jax]"   (that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
+FIX = (
+    'pip install "rnn-harness[jax]"   '
+    '(that is the CPU build; for NVIDIA GPUs: pip install "jax[cuda12]" optax)'
+)
 LIBRARIES = ("jax", "jaxlib", "optax")
 POOL = "tf_XLAEigen"  # the name of the threads that share XLA's CPU work
 
@@ -122,7 +125,7 @@ class JaxBackend(Backend):
         return JaxTrainer(Network(model, execution), optimizer, parameters, execution)
 
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
-        """Size XLA's CPU thread pool, leave GPU memory to others until it is needed, log errors only, keep programs.
+        """Set XLA's threads, preallocation of GPU memory, log level and program cache.
 
         ``NPROC`` is what works (measured): the OpenMP count and
         ``--xla_cpu_multi_thread_eigen=false`` change nothing. The pool is shared by the devices
@@ -133,7 +136,7 @@ class JaxBackend(Backend):
         return pool | fixed | cache_variables()
 
     def threads(self) -> int | None:
-        """Return how many threads of XLA's CPU pool there are for each device into which the CPU is divided.
+        """Return the threads of XLA's CPU pool per device into which the CPU is divided.
 
         None before the pool exists and where it is unknown.
         """

@@ -41,7 +41,7 @@ class DeviceBatch(NamedTuple):
 
 
 def device_batch(batch: Batch, model: Model, sharding: BatchSharding, dtype: Dtype) -> DeviceBatch:
-    """Copy a batch, to each device its share, and wait for the copy; real values are cast to ``dtype``.
+    """Copy a batch, to each device its share, and wait; real values are cast to ``dtype``.
 
     To be called inside ``harness_jax.device.settings``.
 

@@ -41,7 +41,7 @@ class BatchSharding:
         return self.devices[0] if self._mesh is None else NamedSharding(self._mesh, WHOLE)
 
     def of_batch(self, size: int) -> Place:
-        """Return where arrays (T, B, ...) or (layers, B, ...) of ``size`` sequences lie: on each device its share.
+        """Return where arrays (T, B, ...) or (layers, B, ...) lie: on each device its share.
 
         All of them on every device where they cannot be split evenly.
         """
@@ -50,7 +50,7 @@ class BatchSharding:
         return NamedSharding(self._mesh, OVER_BATCH)
 
     def shares(self, size: int) -> jax.Array | None:
-        """Return the numbers of the shares of a batch, to be split as ``SHARE``; None where there is only one."""
+        """Return the numbers of a batch's shares, to be split as ``SHARE``; None if not split."""
         return jax.numpy.arange(len(self.devices)) if self._splits(size) else None
 
     def over_batch(
@@ -90,7 +90,7 @@ def parts(array: jax.Array) -> int:
 
 
 def _shard_map(function: Function, mesh: Mesh, given: Any, returned: Any) -> Function:
-    """Return JAX's own; it moved out of ``jax.experimental``, and its check, which knows no sums here, was renamed."""
+    """Call JAX's function, which left ``jax.experimental``; its check knows no sums here."""
     if hasattr(jax, "shard_map"):
         new: Function = jax.shard_map(
             function, mesh=mesh, in_specs=given, out_specs=returned, check_vma=False

@@ -1,4 +1,4 @@
-"""JAX's own cache of compiled programs, between processes: for the programs of the proof, never for the timed step.
+"""JAX's cache of compiled programs: for the programs of the proof, never for the timed step.
 
 Parity, gradient flow and evaluation need programs that every launch of a trial would compile again.
 They are kept. The training step is compiled each time, or its compile time would be that of reading
@@ -29,7 +29,7 @@ MOST_BYTES = 256 * 2**20
 
 
 def cache_variables() -> dict[str, str]:
-    """Return what makes a process keep its programs in the user's cache; nothing where there can be none.
+    """Return the variables that make a process keep its programs in the user's cache, if any.
 
     A folder that the user has set is left as it is. XLA's programs fit one kind of CPU, so each has
     a folder of its own.
@@ -44,7 +44,7 @@ def cache_variables() -> dict[str, str]:
 
 @cache
 def bound_cache() -> None:
-    """Bring the user's cache down to ``MOST_BYTES``, once per process: what was not used for longest goes first.
+    """Shrink the user's cache to ``MOST_BYTES``, once per process, least recently used first.
 
     When a program was used is known as well as the file system keeps it: most note no second
     reading within a day.
@@ -72,7 +72,7 @@ class _Program:
 
 
 def _program(entry: os.DirEntry[str]) -> _Program | None:
-    """Return what is known of a file; None of what is none, as XLA's own folders, or was removed meanwhile."""
+    """Return size and age of a file; None for XLA's own folders, and for a file that is gone."""
     try:
         if not entry.is_file(follow_symlinks=False):
             return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import jax
 
-EVENT = "/jax/core/compile/backend_compile_duration"  # once per program that is compiled, never for a cached one
+# Once per program that is compiled, never for a cached one.
+EVENT = "/jax/core/compile/backend_compile_duration"
 
 
 _seconds: list[float] = []

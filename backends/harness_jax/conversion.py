@@ -43,7 +43,7 @@ class Conversion:
         self.shares: Tree = jax.tree.map(_share, ones, zeros)
 
     def gradients(self, weights: Tree) -> Named:
-        """Return d loss / d parameter by name, given d loss / d weight: the vector-Jacobian product of the map."""
+        """Return d loss / d parameter by name from d loss / d weight: the map's VJP."""
         start = {
             name: _full(shape, 0.0)
             for name, shape in self._network.model.parameter_shapes().items()
@@ -56,7 +56,7 @@ class Conversion:
         return named
 
     def parameters(self, weights: Tree, loaded: Parameters) -> Named:
-        """Return the parameters: those loaded, and how far the weights have moved, halved where two share one."""
+        """Return the loaded parameters plus the moves of the weights, halved if two share one."""
         named: Named = self._parameters(weights, loaded)
         return named
 

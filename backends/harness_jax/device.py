@@ -1,4 +1,4 @@
-"""Devices by name, and the numeric settings of one trainer, which must not reach another in the same process."""
+"""Devices by name, and the numeric settings of one trainer, which must not reach another."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
 
 
 def devices() -> dict[str, jax.Device]:
-    """Return the usable devices by name, the default platform's first: ``cuda``, ``cuda:1``, ..., ``cpu``."""
+    """Return the devices by name, the default platform's first: ``cuda``, ``cuda:1``, ``cpu``."""
     found: dict[str, jax.Device] = {}
     for device in [*jax.local_devices(), *_cpu()]:
         platform = PLATFORMS.get(device.platform, device.platform)
@@ -82,7 +82,7 @@ def put(
 
 @contextmanager
 def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
-    """Place and trace on ``device``, with 64-bit numbers for float64 only, and TF32 only where it is asked for."""
+    """Use ``device``, 64-bit numbers for float64 only, and TF32 only if it is asked for."""
     with ExitStack() as stack:
         stack.enter_context(_x64(dtype == "float64"))
         stack.enter_context(jax.default_device(device))
@@ -112,7 +112,7 @@ def matmul_precision(dtype: Dtype) -> str:
 
 
 def _x64(enabled: bool) -> AbstractContextManager[Any]:
-    """Return JAX's context manager; it moved out of ``jax.experimental``, where older versions have it."""
+    """Return JAX's context manager, which older versions have in ``jax.experimental``."""
     home: Any = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
     manager: AbstractContextManager[Any] = home.enable_x64(enabled)
     return manager

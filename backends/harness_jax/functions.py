@@ -17,7 +17,7 @@ from harness_jax.update import clip, direction, moved
 
 
 class Progress(NamedTuple):
-    """What a training step changes: the weights, the optimizer's moments and the number of updates."""
+    """The state of training: the weights, the optimizer's moments and the number of updates."""
 
     weights: Tree
     moments: Any
@@ -80,11 +80,11 @@ class Functions:
         return outputs, final
 
     def parameters(self, weights: Tree, loaded: Parameters) -> Named:
-        """Return the parameters by name, given those that were loaded. Compiled where anything is to be computed."""
+        """Return the parameters by name, from the weights and what was loaded; may compile."""
         return weights if self._conversion is None else self._conversion.parameters(weights, loaded)
 
     def gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
-        """Return the loss, its gradient by parameter, and d loss / d h_t (layers, T, B, H), dropout off."""
+        """Return the loss, gradients by parameter, and d loss / d h_t (layers, T, B, H)."""
         given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (WHOLE, WHOLE, OVER_HIDDEN_BATCH)
         loss, named, d_hidden = self._spread.over_batch(
             self._all_gradients, arrays.weights.shape[1], given, returned

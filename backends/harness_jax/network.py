@@ -57,7 +57,7 @@ class Network(Traced):
         key: Array | None = None,
         probes: Array | None = None,
     ) -> tuple[Array, States]:
-        """Return logits or predictions (T, B, K) and the final state: see ``Traced``; ``weights`` are by name."""
+        """Return outputs (T, B, K) and the final state: see ``Traced``; ``weights`` are by name."""
 
         def advance(state: States, window: Window) -> tuple[States, Array]:
             outputs, state = self._run(weights, window, state, key)
@@ -114,7 +114,7 @@ class Network(Traced):
     def _run(
         self, weights: Weights, window: Window, state: States, key: Array | None
     ) -> tuple[Array, States]:
-        """Return outputs (T, B, K) in the weights' dtype and the final state, dropout off where there is no key."""
+        """Return outputs (T, B, K) in the weights' dtype, and the final state."""
         values, finals, exact = window.inputs, [], weights["weight_out"].dtype
         kind = jnp.bfloat16 if self._execution.dtype == "bfloat16" else exact
         for index in range(self.model.layers):
@@ -142,7 +142,7 @@ def _window(inputs: Array, probes: Array | None) -> Window:
 def _in_chunks(
     body: Callable[[States, Any], tuple[States, Array]], state: States, over: Any, chunk: int | None
 ) -> tuple[States, Array]:
-    """Return what ``lax.scan`` would over windows of ``chunk`` time steps, the rest as one shorter window.
+    """Return the result of ``lax.scan`` over windows of ``chunk`` steps, the last one shorter.
 
     Args:
         body: takes a state and a window, and returns the next state and an array whose first axis
@@ -165,7 +165,7 @@ def _in_chunks(
 
 
 def _input_product(inputs: Array, weight_ih: Array, bias_ih: Array, kind: Any) -> Array:
-    """Return zx (T, B, G*H) for all time steps at once; for tokens (T, B), a gather of biased columns of the weight."""
+    """Return zx (T, B, G*H) for all time steps at once; for tokens, a gather of biased columns."""
     if jnp.issubdtype(inputs.dtype, jnp.floating):
         return (_product(inputs.astype(kind), weight_ih).astype(bias_ih.dtype) + bias_ih).astype(
             kind

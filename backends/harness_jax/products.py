@@ -1,4 +1,4 @@
-"""A chain of matrix products, as fast as JAX does them: the measure of what a recurrence could reach."""
+"""A chain of matrix products in JAX: the upper limit of a recurrence's speed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness_jax.device import STATE_DTYPES, find_device, put, settings
 def product_chain(
     start: Array, matrices: Sequence[Array], execution: Execution
 ) -> Callable[[int], Array]:
-    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, in one compiled loop."""
+    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, compiled."""
     device, dtype = find_device(execution.device), execution.dtype
     numbers = STATE_DTYPES[dtype]
 

@@ -13,7 +13,7 @@ from harness.contract import Model
 from harness_jax.batch import Arrays
 
 States = tuple[Array, ...]
-Tree = Any  # weights as the library keeps them: arrays in dicts, lists or objects that JAX can take apart
+Tree = Any  # weights as the library keeps them: arrays in dicts, lists or other pytrees
 
 
 class Traced(ABC):
@@ -30,11 +30,11 @@ class Traced(ABC):
 
     @property
     def may_fail(self) -> bool:
-        """Whether a step may find, while it runs, that it cannot be done; then the trainer waits for each."""
+        """Whether a step may fail while it runs; the trainer then waits for each step."""
         return False
 
     def weights(self, parameters: dict[str, Array]) -> Tree:
-        """Return the library's weights, made of the core's parameters: each entry a sum of theirs, or its negative."""
+        """Return the library's weights: each a sum of the core's parameters, or its negative."""
         return parameters
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The trainer: compiled functions, the weights with the optimizer's moments, and the carried state, on its devices."""
+"""The trainer: compiled functions, weights, the optimizer's moments and the carried state."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from harness_jax.traced import States, Traced
 
 
 class Scalar:
-    """A number on a device, fetched through NumPy: ``float`` of an array of JAX takes ten times as long."""
+    """A number on a device, fetched by NumPy: ``float`` of a JAX array takes ten times as long."""
 
     __slots__ = ("array",)
 
@@ -85,7 +85,7 @@ class JaxTrainer(Trainer):
         self.load(parameters)
 
     def compile(self, batch: DeviceBatch) -> bool:
-        """Compile the training step for (T, B) of ``batch``, for use by every ``train_step`` of that shape.
+        """Compile the training step for (T, B) of ``batch``; every ``train_step`` uses it.
 
         It is never taken from JAX's cache of compiled programs.
         """
@@ -191,7 +191,7 @@ class JaxTrainer(Trainer):
             self._state = None if state is None else self._put_state(state)
 
     def peak_memory(self) -> int | None:
-        """Return the peak of the device's allocator in bytes, the largest of several, or None on the CPU."""
+        """Return the largest peak of the devices' allocators in bytes, or None on the CPU."""
         if self._device.platform == "cpu":
             return None
         peaks = [
@@ -201,7 +201,7 @@ class JaxTrainer(Trainer):
         return max((peak for peak in peaks if peak is not None), default=None)
 
     def placement(self) -> Placement:
-        """Return where the carried state of the last step lies, its dtype, and how exact products were traced."""
+        """Return device and dtype of the carried state, and the precision of products."""
         tensor = jax.tree.leaves(self._progress if self._state is None else self._state)[0]
         found = tensor.devices()
         name = next((name for name, known in devices().items() if known in found), str(found))
@@ -211,7 +211,7 @@ class JaxTrainer(Trainer):
         return Placement(name, "tf32" if rounded else str(tensor.dtype), precision, used)
 
     def compilations(self) -> int:
-        """Return how often XLA has compiled in this process since the first trainer was asked for."""
+        """Return how often XLA has compiled here since the first trainer was made."""
         return compilations()
 
     def _compile(self, batch: DeviceBatch) -> None:
@@ -243,7 +243,7 @@ class JaxTrainer(Trainer):
         return put(self._rule.learning_rate_at(count), self._array_dtype, self._spread.everywhere)
 
     def _next_rate(self) -> Tensor:
-        """Return the learning rate of this update as a device scalar, made anew only where the schedule changes it."""
+        """Return this update's learning rate on the device, new only if the schedule changes it."""
         if self._rule.schedule != "constant":
             with self._settings():
                 self._rate = self._rate_at(self._count)

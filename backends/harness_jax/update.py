@@ -1,4 +1,4 @@
-"""The update rules of ``harness.contract.Optimizer``: optax's where it has the very same, and our clipping."""
+"""The update rules of ``harness.contract.Optimizer``: optax's if it has the same, and clipping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tree = Any  # a dict of arrays by parameter name
 
 
 def direction(rule: Optimizer) -> optax.GradientTransformation:
-    """Return the transformation of clipped gradients into what is subtracted, before the learning rate."""
+    """Return the transformation from clipped gradients to steps before the learning rate."""
     if rule.name == "sgd":
         return optax.trace(rule.momentum) if rule.momentum else optax.identity()
     if rule.name == "rmsprop":
@@ -60,7 +60,7 @@ def _norm(gradients: Tree, largest: Array, shares: Tree | None) -> Array:
 
 
 def moved(weights: Tree, change: Tree, rate: Array, shares: Tree | None = None) -> Tree:
-    """Return the weights after one update: a weight that stands for two entries moves by the sum of both updates."""
+    """Return the weights after one update; a weight that stands for two moves by both updates."""
     steps = _weighted(lambda c, share: _times(share, rate * c), change, shares)
     return jax.tree.map(lambda p, step: p - step, weights, steps)
 
@@ -80,7 +80,7 @@ def _times(share: Any, array: Array) -> Array:
 def _over_root(
     accumulate: Callable[[Array, Array], Array], epsilon: float
 ) -> optax.GradientTransformation:
-    """Return g / (sqrt(s) + epsilon): optax.scale_by_rms and scale_by_rss add epsilon inside the root."""
+    """Return g / (sqrt(s) + epsilon); optax's rules add epsilon inside the root."""
 
     def start(parameters: Tree) -> Tree:
         return jax.tree.map(jnp.zeros_like, parameters)

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from harness_jax.traced import Traced
 
 ENGINE = "KERAS_BACKEND"
-NO_FLOAT64 = "Keras's own functions round float64 to float32 (its promotion rules know no 64 bits): use float32"
+NO_FLOAT64 = (
+    "Keras's own functions round float64 to float32 "
+    "(its promotion rules know no 64 bits): use float32"
+)
 CELLS = dict.fromkeys((RNN, ReluRNN, LSTM, GRU), ("layers",))
 
 
 class KerasPeer(Peer):
-    """Keras's own layers, ``SimpleRNN``, ``LSTM`` and ``GRU`` (reset after the product, its default).
+    """Keras's layers: ``SimpleRNN``, ``LSTM``, ``GRU`` (reset after the product, its default).
 
     Attributes:
         engine: what Keras calls the library that it runs on.
@@ -57,7 +60,7 @@ class KerasPeer(Peer):
         return ("float32",)
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Say besides that Keras has no float64, or that this process's Keras runs on another engine."""
+        """Say also that Keras has no float64, or that it runs on another engine in this process."""
         reason = super().why_unsupported(model, trial)
         return reason or (NO_FLOAT64 if trial.dtype == "float64" else self._why_other_engine())
 
@@ -95,7 +98,10 @@ class KerasPeer(Peer):
         engine = None if keras is None else keras.backend.backend()
         if engine in (None, self.engine):
             return None
-        return f"Keras runs on {engine} in this process, and cannot change: {self.name} needs a process of its own"
+        return (
+            f"Keras runs on {engine} in this process, and cannot change: "
+            f"{self.name} needs a process of its own"
+        )
 
 
 class KerasJaxBackend(KerasPeer, JaxPeer):
@@ -118,7 +124,10 @@ class KerasTorchBackend(KerasPeer):
     name = "keras-torch"
     engine = "torch"
     libraries: ClassVar[dict[str, str]] = {"keras": "keras", "torch": "torch"}
-    fix = 'pip install "rnn-harness[peers,torch]"   (CPU build: --extra-index-url https://download.pytorch.org/whl/cpu)'
+    fix = (
+        'pip install "rnn-harness[peers,torch]"   '
+        "(CPU build: --extra-index-url https://download.pytorch.org/whl/cpu)"
+    )
 
     def __init__(self) -> None:
         self._torch = TorchBackend()

@@ -13,7 +13,7 @@ from harness_peers.arrays import encoded
 
 
 class KerasJaxNetwork(Traced):
-    """One model in Keras. d loss / d h_t comes from the same cells, each wrapped to add a probe to h_t.
+    """One model in Keras. For d loss / d h_t a probe is added to each h_t of the same cells.
 
     Weights: the values of ``Stack.variables``.
     """
@@ -36,7 +36,7 @@ class KerasJaxNetwork(Traced):
         key: Array | None = None,
         probes: Array | None = None,
     ) -> tuple[Array, States]:
-        """Call the layers with these weights in place of their own, and dropout drawn from ``key``."""
+        """Call the layers with these weights instead of their own; dropout comes from ``key``."""
         values = list(zip(self._stack.variables, weights, strict=True))
         if key is not None:
             seeds = [layer.seed_generator.state for layer in self._stack.dropouts]

@@ -1,4 +1,4 @@
-"""Stacked Keras layers, on whichever engine Keras runs, and their weights made of the core's parameters."""
+"""Stacked Keras layers on any engine of Keras, and their weights from the core's parameters."""
 
 from __future__ import annotations
 

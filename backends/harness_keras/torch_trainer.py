@@ -1,4 +1,4 @@
-"""Keras's layers on PyTorch, eagerly: the PyTorch backend's trainer, with Keras's variables as its weights."""
+"""Keras's layers on eager PyTorch: the PyTorch trainer with Keras's variables as weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from harness_torch.update import Update
 
 
 class KerasTorchTrainer(TorchTrainer):
-    """One model on one device. d loss / d h_t comes from the same cells, each wrapped to add a probe to h_t."""
+    """One model on one device. For d loss / d h_t a probe is added to each h_t of its cells."""
 
     def __init__(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -146,7 +146,7 @@ class Conversion:
         return {name: _array(tensor) for name, tensor in self._pulled(weights).items()}
 
     def parameters(self, weights: Sequence[Tensor], loaded: Parameters) -> Parameters:
-        """Return the parameters: those loaded, and how far the weights have moved, halved where two share one."""
+        """Return the loaded parameters plus the moves of the weights, halved if two share one."""
         moved = [
             (now.detach() - before) / (2 if merged else 1)
             for now, before, merged in zip(weights, self.weights(loaded), self.merged, strict=True)

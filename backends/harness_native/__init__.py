@@ -1,4 +1,4 @@
-"""The native kernel: the recurrence of one layer in C, built on first use. A library of the backends, not a plugin.
+"""The native kernel: one layer's recurrence in C, built on first use. A library, not a plugin.
 
 No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds
 and loads nothing.

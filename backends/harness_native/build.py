@@ -1,4 +1,4 @@
-"""Builds C once per source, compiler, CPU and flags, into a cache of the user's; several processes may at once."""
+"""Builds C once per source, compiler, CPU and flags, in the user's cache; safe for concurrency."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _problems: dict[str, Missing] = {}
 
 @dataclass(frozen=True)
 class Recipe:
-    """A shared library to build: a source of this package, and headers of another, ``header`` below ``folder``."""
+    """A shared library to build: a source of this package, and a header of another package."""
 
     source: str
     folder: str = ""
@@ -82,7 +82,7 @@ def build(recipe: Recipe = KERNEL) -> Path:
 
 
 def missing(recipe: Recipe = KERNEL) -> Missing | None:
-    """Say why a library cannot be had here; None where it is built, or may be: nothing is built to find out."""
+    """Say why a library is not available here; None if it is built or was not tried yet."""
     attempts = _attempts(recipe)
     if isinstance(attempts, Missing):
         return attempts
@@ -91,7 +91,7 @@ def missing(recipe: Recipe = KERNEL) -> Missing | None:
 
 
 def compiled_by() -> str | None:
-    """Return the version of the compiler that has built the kernel here, or will; None where it cannot be had."""
+    """Return the version of the kernel's compiler here; None if the kernel is not available."""
     attempts = _attempts(KERNEL)
     if isinstance(attempts, Missing):
         return None
@@ -103,7 +103,7 @@ def _unavailable(recipe: Recipe, why: Missing) -> UnavailableError:
 
 
 def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:
-    """Return the compilers to try, the preferred one first, each with the name of the file that it makes."""
+    """Return the compilers to try, the preferred first, each with the name of its library."""
     found = compilers()
     if isinstance(found, Missing):
         return found
@@ -122,7 +122,7 @@ def _name(recipe: Recipe, digest: str, compiler: Compiler) -> str:
 
 
 def _problem(name: str) -> Missing | None:
-    """Return why a library could not be built, in this process or in one before; None where it is there or untried."""
+    """Return why a build failed, in this process or before; None if it is built or untried."""
     folder = known_folder(FOLDER)
     if folder is not None and (folder / name).exists():
         return None
@@ -177,13 +177,13 @@ def _failure(target: Path) -> Path:
 
 
 def cpu_digest() -> str:
-    """Return a hash of the CPU's model and features: code that is compiled for it runs on no other."""
+    """Return a hash of the CPU's model and features: compiled code runs on no other."""
     return hashlib.sha256(cpu().encode()).hexdigest()
 
 
 @cache
 def cpu() -> str:
-    """Return what ``-march=native`` looks at: a home directory may be shared by unequal machines."""
+    """Return what ``-march=native`` depends on: unequal machines may share a home directory."""
     lines: list[str] = []
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()

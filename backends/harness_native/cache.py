@@ -1,4 +1,4 @@
-"""The user's own folder for compiled code. No one else may write there: what lies in it is loaded into the process."""
+"""The user's private folder for compiled code, which is loaded into the process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def known_folder(name: str) -> Path | None:
 
 
 def _places(name: str) -> Iterator[Path]:
-    """Yield ``rnn-harness/NAME`` in the user's cache, and a folder of the user's among the temporary ones."""
+    """Yield ``rnn-harness/NAME`` in the user's cache, and the user's own temporary folder."""
     with suppress(RuntimeError):  # no home
         yield (
             Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rnn-harness" / name
@@ -59,7 +59,7 @@ def _user() -> str:
 
 
 def _is_private(folder: Path) -> bool:
-    """Say whether this user owns the folder, and alone can write to it; on Windows the system's own rules hold."""
+    """Say whether this user owns the folder and alone may write to it, except on Windows."""
     status = folder.lstat()  # a link would be whatever it leads to
     if not stat.S_ISDIR(status.st_mode) or not os.access(folder, os.W_OK | os.X_OK):
         return False

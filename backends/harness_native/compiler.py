@@ -1,4 +1,4 @@
-"""C compilers: the one that $CC names, or one on PATH, or the one that comes as a Python package."""
+"""C compilers: the one of $CC, or those on PATH, or the one that is a Python package."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ from harness.contract import Missing
 
 VARIABLE = "CC"
 ON_PATH = ("cc", "gcc", "clang")
-PACKAGE = "ziglang"  # the Zig tool chain, whose `zig cc` is Clang with all headers and libraries that it needs
-FIX = 'pip install "rnn-harness[native]", which brings a C compiler as a package; or install gcc or clang'
+PACKAGE = "ziglang"  # Zig's tool chain: `zig cc` is Clang with its headers and libraries
+FIX = (
+    'pip install "rnn-harness[native]", which brings a C compiler as a package; '
+    "or install gcc or clang"
+)
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """A command that compiles C, and what identifies it: its version, without running it, and its own options."""
+    """A command that compiles C; ``identity``: its file and options, found without running it."""
 
     command: tuple[str, ...]
     identity: str
 
     def version(self) -> str:
-        """Return the compiler's version number and, in brackets, the first line that it says of itself."""
+        """Return the version number and, in brackets, the first line of ``--version``."""
         line = _first_line(self.command)
         return f"{version_number(line)} ({line})"
 
 
 def version_number(line: str) -> str:
-    """Return the first number with a dot that is not in a name nor in brackets; 0 where there is none."""
+    """Return the first number with a dot outside of names and brackets; 0 if there is none."""
     found = re.search(r"(?<![\w.-])\d+(?:\.\d+)+", re.sub(r"\([^()]*\)", "", line))
     return found.group() if found else "0"
 
 
 def compilers() -> tuple[Compiler, ...] | Missing:
-    """Return the compilers here, the preferred one first: $CC where it is set, else PATH's; then the package's.
+    """Return the compilers, the preferred first: $CC if it is set, else PATH's; then the package's.
 
     Missing where there is none, and where $CC names no program: another would not be what was asked
     for.

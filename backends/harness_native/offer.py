@@ -14,7 +14,7 @@ CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)
 
 
 def native_missing(*others: Recipe) -> Missing | None:
-    """Return why the kernel or one of the ``others`` cannot be had here, or None; nothing is built."""
+    """Return why the kernel or one of the ``others`` is not available here, or None."""
     reasons = (missing(recipe) for recipe in (KERNEL, *others))
     return next((reason for reason in reasons if reason is not None), None)
 

@@ -1,4 +1,4 @@
-"""BPTT over one batch, whole or checkpointed: chunks of time steps, between which only the states are kept.
+"""BPTT over one batch, whole or checkpointed: only the states between chunks are kept.
 
 Chen, Xu, Zhang & Guestrin 2016, "Training Deep Nets with Sublinear Memory Cost". Backwards each
 chunk is run again, its readout and loss included, so memory grows with the chunk and with the

@@ -1,4 +1,4 @@
-"""Variant ``native``: recurrences, products, tokens, loss and Adam in the C kernel of ``harness_native``."""
+"""Variant ``native``: recurrences, products, tokens, loss and Adam in the C kernel."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class NativeRecurrence(Recurrence):
 
 
 class NativeNetwork(HoistedNetwork):
-    """Every product in the kernel too, which thus needs no threads beside its own; what is left is NumPy's."""
+    """Every product runs in the kernel, which has its own threads; NumPy does the rest."""
 
     keeps_states = False
 
@@ -243,7 +243,8 @@ def address(array: NDArray[Any] | None) -> int | None:
         return known[1]
     if not array.flags.c_contiguous:
         raise ValueError(
-            f"the kernel takes C-contiguous arrays, not strides {array.strides} of shape {array.shape}"
+            f"the kernel takes C-contiguous arrays, not strides {array.strides} "
+            f"of shape {array.shape}"
         )
     found = int(array.__array_interface__["data"][0])
     _addresses[key] = ref(array, lambda _: _addresses.pop(key, None)), found

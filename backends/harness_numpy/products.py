@@ -1,4 +1,4 @@
-"""A chain of matrix products, as fast as NumPy does them: the measure of what a recurrence could reach."""
+"""A chain of matrix products in NumPy: the upper limit of a recurrence's speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.contract import Array, Dtype
 
 
 def product_chain(start: Array, matrices: Sequence[Array], dtype: Dtype) -> Callable[[int], Array]:
-    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, into buffers made once."""
+    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, buffered."""
     x = np.array(start, dtype)
     weights = [np.array(matrix, dtype) for matrix in matrices]
     buffers = [np.empty((len(x), matrix.shape[1]), dtype) for matrix in weights]

@@ -33,7 +33,7 @@ from harness_numpy.variants import VARIANTS
 
 
 class NumpyTrainer(Trainer):
-    """One model on the CPU. Not-finite numbers are results here, not warnings: the runner looks at the loss."""
+    """One model on the CPU. Non-finite numbers give no warning: the runner looks at the loss."""
 
     def __init__(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -56,7 +56,7 @@ class NumpyTrainer(Trainer):
         return self._engine.network(self._model, self._parameters, self._gradients, masks, threads)
 
     def compile(self, batch: DeviceBatch) -> bool:
-        """Compile, or load from disk, what a training step calls, by taking one time step of ``batch`` to nowhere."""
+        """Compile or load what a training step calls, by training one time step for nothing."""
         if self._engine.compilations is None:
             return False
         with np.errstate(all="ignore"):
@@ -66,7 +66,7 @@ class NumpyTrainer(Trainer):
         return True
 
     def compilations(self) -> int | None:
-        """Return how many kernels this process has compiled; None for a variant that compiles nothing."""
+        """Return how many kernels this process has compiled; None: the variant compiles nothing."""
         return None if self._engine.compilations is None else self._engine.compilations()
 
     def put(self, batch: Batch) -> DeviceBatch:

@@ -1,4 +1,4 @@
-"""Clipping and the update rules of ``harness.contract.Optimizer``, in place over one flat vector."""
+"""Clipping and the update rules of ``harness.contract.Optimizer``, in place over one vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAFE_SQUARE = 1e-24  # a sum of float32 squares below this may have lost some to
 
 
 def global_norm(gradient: Array) -> float:
-    """Return the L2 norm of (n,); infinite only if the dtype cannot hold it. NumPy warns of squares that overflow."""
+    """Return the L2 norm of (n,), infinite only if the dtype cannot hold it."""
     square = _sum_of_squares(gradient)
     if SAFE_SQUARE < square < math.inf:
         return math.sqrt(square)
@@ -41,7 +41,7 @@ def clip(optimizer: Optimizer, gradient: Array, norm: float) -> bool:
 
 
 class Update:
-    """One update rule with its state: Adam's m or the momentum's v, and the mean or sum of squares."""
+    """One update rule and its state: Adam's m or the momentum's v, and the sum of squares."""
 
     def __init__(self, optimizer: Optimizer, parameters: Array) -> None:
         self._optimizer = optimizer
@@ -113,7 +113,7 @@ def _average_squares(s: Array, g: Array, decay: float, scratch: Array) -> None:
 
 
 def _sum_of_squares(vector: Array) -> float:
-    """Return it in float64 from sums of one block each: one sum in float32 loses digits from a million numbers on."""
+    """Return it in float64 from sums of blocks: float32 loses digits from a million numbers on."""
     return sum(float(vector[block].dot(vector[block])) for block in _blocks(vector.size))
 
 

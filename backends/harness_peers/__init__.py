@@ -1,4 +1,4 @@
-"""What the peers share: other libraries' recurrent layers as backends. Importing this imports no library.
+"""What the peers share: other libraries' layers as backends. Importing this imports no library.
 
 A peer runs the library's own layers, unmodified, with weights converted from the core's when they
 are loaded. Each is a package of its own that depends on this one; nothing of the core does.

@@ -17,7 +17,7 @@ JAX = {"jax": "jax", "jaxlib": "jaxlib", "optax": "optax"}
 
 
 class JaxPeer(Peer):
-    """A library on JAX: devices, threads, compilation and memory are as the JAX backend has them."""
+    """A library on JAX: devices, threads, compilation and memory as in the JAX backend."""
 
     def __init__(self) -> None:
         self._jax = JaxBackend()

@@ -1,4 +1,4 @@
-"""The PyTorch backend: autograd, ``torch.nn`` and hand-derived BPTT. Importing this imports no torch."""
+"""The PyTorch backend. Importing this imports no torch."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the PyTorch backend says of itself. No torch import at the top: ``harness list`` must stay fast without it."""
+"""The PyTorch backend's metadata. No torch import at the top: ``harness list`` must stay fast."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from harness_torch.variants import VARIANTS, fastest
 
 FIX = (
     'pip install "rnn-harness[torch]"   '
-    "(CPU build: add --index-url https://download.pytorch.org/whl/cpu; CUDA builds: see pytorch.org)"
+    "(CPU build: add --index-url https://download.pytorch.org/whl/cpu; "
+    "CUDA builds: see pytorch.org)"
 )
 
 
@@ -57,7 +58,7 @@ class TorchBackend(Backend):
         return Available()
 
     def versions(self) -> dict[str, str]:
-        """Return torch's version, whose suffix names the build (``+cpu``, ``+cu130``), and the kernel's compiler."""
+        """Return torch's version with its build (``+cpu``, ``+cu130``), and the C compiler."""
         return {"torch": version("torch"), **native_versions()}
 
     def devices(self) -> tuple[str, ...]:
@@ -139,7 +140,7 @@ class TorchBackend(Backend):
         return product_chain(start, matrices, execution)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Recognise the caching allocator's error and the CPU allocator's, besides ``MemoryError``."""
+        """Recognise the errors of the caching and the CPU allocator, besides ``MemoryError``."""
         names = {kind.__name__ for kind in type(error).__mro__}
         full = (
             isinstance(error, RuntimeError)

@@ -46,7 +46,7 @@ class DeviceBatch:
         return self.inputs.shape[1]
 
     def split(self, time_steps: int) -> list[DeviceBatch]:
-        """Return chunks of ``time_steps``, the last one perhaps shorter; their losses add up to the batch's."""
+        """Return chunks of ``time_steps``, the last shorter; their losses add up to the batch's."""
         count = -(-self.time_steps // time_steps)
         weights = [None] * count if self.weights is None else torch.split(self.weights, time_steps)
         parts = zip(

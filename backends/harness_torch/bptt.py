@@ -1,4 +1,4 @@
-"""Backpropagation through time of one batch: all of it at once, or in chunks whose forward pass is run again.
+"""Backpropagation through time of one batch: at once, or in chunks that are run again.
 
 In chunks (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), forwards only the
 states between chunks are kept; backwards each chunk is run again with its input product, readout
@@ -32,7 +32,7 @@ class Network:
     dropout: float = 0.0
 
     def readout(self, hidden: Tensor) -> Tensor:
-        """Return the outputs (T, B, K) in the dtype of the weights; the product is taken in that of ``hidden``."""
+        """Return outputs (T, B, K) in the weights' dtype; the product is in that of ``hidden``."""
         weight, bias = self.weights["weight_out"], self.weights["bias_out"]
         return functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype)).to(
             weight.dtype
@@ -57,7 +57,7 @@ def differentiate(
     chunk: int | None = None,
     probes: Tensor | None = None,
 ) -> tuple[Tensor, States]:
-    """Add the gradients of ``batch`` to every leaf's ``grad``; return the loss and the final state, detached.
+    """Add the gradients of ``batch`` to every leaf's ``grad``; return loss and final state.
 
     Args:
         network: what is differentiated.
@@ -102,7 +102,7 @@ def _in_chunks(
 def _begins(
     network: Network, chunks: Sequence[DeviceBatch], start: States
 ) -> tuple[States, list[Draws | None]]:
-    """Run all chunks but the last without a graph; return where each begins: states, and the random states of dropout.
+    """Run all chunks but the last without a graph; return where each begins, with dropout's state.
 
     The states, each (chunks, layers, B, H), lie in one tensor: a small one kept per chunk would lie
     between the large ones that the chunk frees, and the C library could not give their room to the

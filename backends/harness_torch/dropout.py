@@ -24,7 +24,7 @@ class Draws:
 
 
 class Randomness:
-    """A trainer's own random state: torch draws dropout masks, its library's included, from one state per process."""
+    """A trainer's own random state: torch draws all dropout masks from one state per process."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._device = device

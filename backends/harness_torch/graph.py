@@ -60,7 +60,7 @@ class GraphedGradients:
         return batch.inputs.shape == self._batch.inputs.shape
 
     def run(self, batch: DeviceBatch, start: States) -> tuple[torch.Tensor, States]:
-        """Leave the gradients of ``batch`` in every leaf's ``grad``; return the loss and the final state."""
+        """Leave the gradients in every leaf's ``grad``; return the loss and the final state."""
         self._batch.inputs.copy_(batch.inputs)
         self._batch.targets.copy_(batch.targets)
         self._batch.counted.copy_(batch.counted)

@@ -1,4 +1,4 @@
-"""The stacked cells: our own time loop over any cell, or ``torch.nn``'s. Weights go by ``torch.nn`` name."""
+"""The stacked cells: our layers, or ``torch.nn``'s. Weights go by their ``torch.nn`` names."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CellStack:
 
 
 class LibraryStack:
-    """``torch.nn.RNN``, ``LSTM`` or ``GRU``. It cannot give d loss / d h_t, so probes are refused."""
+    """``torch.nn.RNN``, ``LSTM`` or ``GRU``. Without d loss / d h_t: probes are refused."""
 
     def __init__(self, model: Model, weights: Weights, dtype: torch.dtype) -> None:
         device = weights["weight_out"].device

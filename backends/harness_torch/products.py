@@ -1,4 +1,4 @@
-"""A chain of matrix products, as fast as PyTorch does them: the measure of what a recurrence could reach."""
+"""A chain of matrix products in PyTorch: the upper limit of a recurrence's speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness_torch.recurrence.ops import DTYPES, set_precision
 def product_chain(
     start: Array, matrices: Sequence[Array], execution: Execution
 ) -> Callable[[int], Array]:
-    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, into buffers made once."""
+    """Return ``run(rounds)``: x, at first ``start`` (B, K), times each matrix in turn, buffered."""
     set_precision(execution.dtype)
     device, dtype = torch.device(execution.device), DTYPES[execution.dtype]
     x = torch.tensor(start, dtype=dtype, device=device)

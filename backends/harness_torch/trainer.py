@@ -39,7 +39,7 @@ from harness_torch.variants import VARIANTS, Engine
 
 
 class TorchTrainer(Trainer):
-    """One model on one device. Products are exact to the dtype: TF32 is off unless it is asked for."""
+    """One model on one device. Products are exact to the dtype: no TF32 unless asked for."""
 
     def __init__(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -169,13 +169,13 @@ class TorchTrainer(Trainer):
         )
 
     def placement(self) -> Placement:
-        """Return where the carried state of the last step lies, its dtype, and the precision of float32 products."""
+        """Return device and dtype of the carried state, and the precision of products."""
         tensor = next(iter(self._weights.values())) if self._state is None else self._state[0]
         precision = torch.get_float32_matmul_precision()
         return Placement(str(tensor.device), _named(tensor.dtype, precision), precision)
 
     def compilations(self) -> int | None:
-        """Return how many programs the variant has compiled in this process; None: it never does."""
+        """Return how many programs this process has compiled; None: the variant never does."""
         return None if self._engine.compilations is None else self._engine.compilations()
 
     @property
@@ -191,7 +191,7 @@ class TorchTrainer(Trainer):
         return Network(engine.stack(self._model, self._weights, self._dtype), self._weights)
 
     def _graph(self, batch: DeviceBatch) -> GraphedGradients | None:
-        """Return the CUDA graph of this shape, or None where it is not wanted or cannot be captured."""
+        """Return the CUDA graph of this shape, or None if not wanted or it cannot be captured."""
         if not self._wants_graph or self._chunk(batch) is not None:
             return None
         if self._captured is None or not self._captured.fits(batch):

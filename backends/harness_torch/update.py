@@ -39,7 +39,7 @@ class Update:
         self._optimizer = _optimizer(self._rule, [group for group in groups if group["params"]])
 
     def apply(self) -> tuple[Tensor, Tensor]:
-        """Update the parameters from their ``grad``; return the norm before clipping and whether clipping acted."""
+        """Update the parameters by their ``grad``; return the norm, and whether it was clipped."""
         once, twice = (
             [parameter.grad for parameter in parameters if parameter.grad is not None]
             for parameters in (self._once, self._twice)
@@ -93,7 +93,8 @@ def _quick_norm(gradients: list[Tensor]) -> Tensor:
     each tensor.
     """
     if sum(gradient.numel() for gradient in gradients) < SMALL:
-        parts = torch._utils._flatten_dense_tensors(gradients)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        flatten = torch._utils._flatten_dense_tensors  # noqa: SLF001
+        parts = flatten(gradients)  # type: ignore[no-untyped-call]
     else:
         parts = torch.cat(
             [norm for gradient in gradients for norm in _norms_of_pieces(gradient.reshape(-1))]
@@ -110,7 +111,7 @@ def _norms_of_pieces(vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _clip(rule: Optimizer, gradients: list[Tensor], again: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Clip in place, without waiting for the device; ``torch.nn.utils.clip_grad_norm_`` would divide by norm + 1e-6.
+    """Clip in place without waiting for the device; ``clip_grad_norm_`` divides by norm + 1e-6.
 
     ``again`` are those of the gradients that count twice in the norm.
     """

@@ -1,4 +1,4 @@
-"""Variant ``deer``: a non-linear cell, all time steps at once by Newton's method (Lim et al. 2024, arXiv:2309.12252).
+"""Variant ``deer``: all time steps at once by Newton's method (Lim et al. 2024, arXiv:2309.12252).
 
 A guess s' of all states is improved by solving the recurrence linearised around it, s_t =
 f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pairs (J, b): for a state of S
@@ -76,7 +76,7 @@ class Residuals(NamedTuple):
 def deer(
     cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
 ) -> Result:
-    """Run one layer over all time steps; arguments and result as ``harness_jax.recurrence.scan.scan``.
+    """Run one layer over all time steps; signature as ``harness_jax.recurrence.scan.scan``.
 
     Raises:
         RuntimeError: while running, where Newton's method has not converged.
@@ -133,7 +133,7 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
 
 def _contained(states: Array, following: Array) -> Array:
-    """Return the new guess within 1 plus twice the largest number that the cell makes of the old one.
+    """Bound the new guess by 1 plus twice the largest number that the cell makes of the old one.
 
     Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after
     some hundred. The first states are right and stay so, one more with each iteration at least
@@ -172,7 +172,7 @@ def _state_gradients(kept: Residuals, cotangent: tuple[Array, States]) -> States
 
 
 def _linear_scan(matrices: Array, vectors: Array, *, reverse: bool = False) -> Array:
-    """Return x (T, B, S) with x_t = matrices_t x_{t-1} + vectors_t from 0; reversed, from the last to the first."""
+    """Return x (T, B, S), x_t = matrices_t x_{t-1} + vectors_t from 0; reversed: from the last."""
 
     def combine(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
         (first, b), (second, c) = earlier, later
@@ -202,7 +202,8 @@ def _tolerance(following: Array) -> Array:
 
 def _raise(states: int, odd: np.ndarray[Any, Any], iterations: np.ndarray[Any, Any]) -> np.bool_:
     raise RuntimeError(
-        f"{NOT_CONVERGED}: after {int(iterations)} Newton iterations, {int(odd)} of {states} states (T x B) are not "
+        f"{NOT_CONVERGED}: after {int(iterations)} Newton iterations, {int(odd)} of {states} "
+        "states (T x B) are not "
         "what the cell makes of the state before. Choose a serial variant: jax:fused"
     )
 

@@ -34,7 +34,7 @@ def fused(
     state: States,
     probe: Array | None,
 ) -> Result:
-    """Run one layer over all time steps; arguments and result as ``harness_jax.recurrence.scan.scan``.
+    """Run one layer over all time steps; signature as ``harness_jax.recurrence.scan.scan``.
 
     The probe is not added, only differentiated for.
     """
@@ -88,7 +88,7 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
 def _weight_gradients(
     before: Array, d_zh: Recurrent, weight_hh: Array | None, bias_hh: Array | None
 ) -> tuple[Array | None, Array | None]:
-    """Return d_weight_hh (G*H, H) and d_bias_hh (G*H,), in their own dtype, as sums over all time steps."""
+    """Return d_weight_hh (G*H, H) and d_bias_hh (G*H,) in their own dtype: sums over all steps."""
     if d_zh is None or weight_hh is None or bias_hh is None:
         return None, None
     rows, h = d_zh.reshape(-1, d_zh.shape[-1]), before.reshape(-1, before.shape[-1])

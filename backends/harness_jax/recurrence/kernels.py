@@ -1,4 +1,4 @@
-"""The pointwise work of one time step and of its reverse, as ``fused`` runs it: any cell's own, or tuned for one.
+"""The pointwise work of one time step and of its reverse for ``fused``: generic, or tuned.
 
 A tuned kernel says the same as the cell, in the form that XLA's CPU code runs fastest (measured on
 AVX-512, H = 128, B = 32): all gates of a step as one elementwise operation on (B, G*H), since a
@@ -27,13 +27,13 @@ class Kernel(Protocol):
     """The pointwise work of a cell; each state is (B, H)."""
 
     def forward(self, zx: Array, zh: Recurrent, state: States) -> tuple[States, Kept]:
-        """Return the next state, and what the reverse loop needs of this time step besides the states."""
+        """Return the next state, and what the reverse step needs besides the states."""
 
     def factors(self, zx: Array, kept: Kept, before: States, after: States) -> Kept:
-        """Return, for all time steps at once, what ``backward`` takes; ``before`` and ``after`` are states."""
+        """Return what ``backward`` takes, all steps at once; ``before``, ``after`` are states."""
 
     def backward(self, factors: Kept, d_state: States) -> tuple[Kept, Recurrent, States]:
-        """Return ``(d_parts, d_zh, d_state)`` of one time step, d_state without the product with weight_hh."""
+        """Return ``(d_parts, d_zh, d_state)`` of one step, without the product with weight_hh."""
 
     def d_zx(self, factors: Kept, d_parts: Kept, d_zh: Recurrent) -> Array:
         """Return d_zx (T, B, G*H) for all time steps at once."""
@@ -96,7 +96,7 @@ class RNNKernel:
 
 
 class LSTMKernel:
-    """Four gates in one operation: sigmoid(x) is tanh(x / 2) / 2 + 1/2, so a vector of scales makes all of them."""
+    """Four gates in one operation: sigmoid(x) is tanh(x / 2) / 2 + 1/2, so one vector of scales."""
 
     def forward(self, zx: Array, zh: Recurrent, state: States) -> tuple[States, Kept]:
         """Keep the gates i f g o (B, 4H)."""
@@ -159,7 +159,7 @@ class GRUKernel:
 
 
 def kernel_of(cell: Cell) -> Kernel:
-    """Return the tuned kernel of a cell that comes with the harness, or the one that runs any cell."""
+    """Return the tuned kernel of a cell of the harness, or the one that runs any cell."""
     if type(cell) in (RNN, ReluRNN):
         return RNNKernel(cell)
     if type(cell) is LSTM:

@@ -1,4 +1,4 @@
-"""Variant ``native``: the C kernel of ``harness_native`` as custom calls of XLA, with a ``custom_vjp``; CPU only."""
+"""Variant ``native``: the C kernel as custom calls of XLA, with a ``custom_vjp``; CPU only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kept = tuple[Array, Array, States, States, tuple[Array, ...], Array | None]
 
 
 def native_on(threads: int) -> Callable[..., Result]:
-    """Return the layer for so many threads; arguments and result as ``harness_jax.recurrence.scan.scan``.
+    """Return the layer on ``threads``; signature as ``harness_jax.recurrence.scan.scan``.
 
     Differentiable in the initial and the final state. The probe is not added, only differentiated
     for.

@@ -42,7 +42,7 @@ class JaxOps:
 
 
 def barred(array: Array) -> Array:
-    """Return the same array, across which XLA reorders and merges nothing. It has no gradient in older versions."""
+    """Return the array behind a barrier to XLA's fusion; it has no gradient in older versions."""
     same: Array = lax.optimization_barrier(array)  # type: ignore[no-untyped-call]
     return same
 

@@ -1,4 +1,4 @@
-"""Variant ``parallel``: a cell that is linear in its state, all time steps at once by an associative scan.
+"""Variant ``parallel``: all time steps of a linear cell at once, by an associative scan.
 
 About log2 T rounds instead of T steps, and two or three times the arithmetic (Blelloch 1990).
 Forwards h_t = a_t h_{t-1} + b_t; backwards the total d h_t = d output_t + a_{t+1} d h_{t+1} is the
@@ -29,7 +29,7 @@ def parallel(
     state: States,
     probe: Array | None,
 ) -> Result:
-    """Run one layer over all time steps; arguments and result as ``harness_jax.recurrence.scan.scan``.
+    """Run one layer over all time steps; signature as ``harness_jax.recurrence.scan.scan``.
 
     Raises:
         TypeError: the cell is not linear in its state.
@@ -65,7 +65,7 @@ def _backward(
 
 
 def _linear_scan(a: Array, b: Array, *, reverse: bool = False) -> Array:
-    """Return x (T, ...) with x_t = a_t x_{t-1} + b_t from x_{-1} = 0; reversed, from the last to the first."""
+    """Return x (T, ...) with x_t = a_t x_{t-1} + b_t from x_{-1} = 0; reversed: from the last."""
 
     def combine(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
         return earlier[0] * later[0], later[0] * earlier[1] + later[1]

@@ -45,7 +45,7 @@ def scan(
 
 
 def recurrent_product(h: Array, recurrent: Array | None, bias_hh: Array | None) -> Array | None:
-    """Return zh (B, G*H) = h @ recurrent + bias_hh in the dtype of ``h``; None for a cell that is not recurrent.
+    """Return zh (B, G*H) = h @ recurrent + bias_hh in the dtype of ``h``; None if not recurrent.
 
     The weight (H, G*H) is rounded here and not before the time loop, so that its gradient is summed
     in its own dtype.

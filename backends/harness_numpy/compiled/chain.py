@@ -14,13 +14,13 @@ from harness_numpy.recurrence.fused_loop import FusedTimeLoop
 from harness_numpy.recurrence.layer import Recurrence, Shape
 from harness_numpy.recurrence.tuned import both_biases, reset_bias
 
-FEW = 2  # sequences; up to here the compiled loop with its own product beats BLAS called per step (measured)
+FEW = 2  # sequences; up to here the compiled loop beats BLAS called per step (measured)
 ROUND = 64  # columns
 Kernel = Callable[..., Any]
 
 
 class Compiled(FusedTimeLoop):
-    """A chain whose kernels take arrays that never change; for few sequences the whole loop is one call.
+    """A loop whose kernels take arrays that never change; one call for few sequences.
 
     ``step``, ``back``, ``ahead`` and ``behind`` are the kernels of one cell, ``forward_arrays`` and
     ``backward_arrays`` what they take besides products and gradients, in their order.
@@ -40,7 +40,7 @@ class Compiled(FusedTimeLoop):
             self._back_padded, self._recurrent = self._padded(self.zx.shape[-1], shape.hidden)
 
     def _padded(self, depth: int, columns: int) -> tuple[Array, Array]:
-        """Return (K, N) and (B, N) zeros, N rounded up to whole rounds of SIMD code: odd columns cost one by one."""
+        """Return zeros (K, N) and (B, N), N rounded up to SIMD rounds: odd columns are slow."""
         width = -(-columns // ROUND) * ROUND
         return np.zeros((depth, width), self.shape.dtype), np.zeros(
             (self.shape.batch, width), self.shape.dtype

@@ -1,4 +1,4 @@
-"""Whole time loops in compiled code, with a product of their own: for few sequences, where calls cost most."""
+"""Whole time loops in compiled code with their own product, for few sequences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness_numpy.compiled.cells import (
 )
 from harness_numpy.compiled.jit import compiled
 
-ROWS = 8  # of the matrix at a time: each element of the sum is then read and written once for eight products
+ROWS = 8  # of the matrix at a time: each sum is read and written once for eight products
 
 
 @compiled

@@ -1,6 +1,7 @@
-"""exp, tanh and sigmoid that LLVM can run in SIMD lanes: no table, no branch, two units in the last place.
+"""exp, tanh and sigmoid for SIMD lanes: no table, no branch, two units in the last place.
 
-With y = n log 2 + r and |r| <= log(2) / 2, e^y - 1 = 2^n (e^r - 1) + (2^n - 1), where e^r - 1 is its Taylor polynomial.
+With y = n log 2 + r and |r| <= log(2) / 2, e^y - 1 = 2^n (e^r - 1) + (2^n - 1), where e^r - 1 is
+its Taylor polynomial.
 tanh x = (e^2x - 1) / (e^2x + 1), which keeps its digits near 0. NaN stays NaN.
 """
 

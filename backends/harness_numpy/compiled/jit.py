@@ -1,4 +1,4 @@
-"""Numba's settings: compiled once per processor and number format, kept on disk, never more than one thread."""
+"""Numba's settings: one build per processor and number format, kept on disk, one thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _kernels: list[Any] = []
 
 
 def compiled(function: F) -> F:
-    """Decorate a kernel. Compiled code is kept in a folder of the user's alone, or in $NUMBA_CACHE_DIR.
+    """Decorate a kernel. Compiled code is kept in the user's folder, or in $NUMBA_CACHE_DIR.
 
     ``error_model``: a division by zero gives infinity, as in NumPy; a check would forbid SIMD.
 
@@ -43,5 +43,5 @@ def compiled(function: F) -> F:
 
 
 def compilations() -> int:
-    """Return how many kernels this process has compiled; one that was loaded from disk does not count."""
+    """Return how many kernels this process has compiled; those loaded from disk do not count."""
     return sum(sum(kernel.stats.cache_misses.values()) for kernel in _kernels)

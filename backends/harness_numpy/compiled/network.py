@@ -1,4 +1,4 @@
-"""The hoisted network with its pointwise rest compiled: the loss, and the sum of gradients by token."""
+"""The hoisted network with compiled pointwise work: the loss, and gradients summed by token."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class CompiledUpdate(Update):
 
 @compiled
 def cross_entropy(logits: Array, classes: NDArray[np.intp], scored: int) -> float:
-    """Return the share of (n, K) logits in the mean loss over ``scored`` rows; the logits become its gradient."""
+    """Return the share of (n, K) logits in the mean loss; they become its gradient."""
     loss, one = 0.0, logits.dtype.type(1)
     for n in range(logits.shape[0]):
         row = logits[n]
@@ -89,7 +89,7 @@ def adam(
     by_s: float,
     epsilon: float,
 ) -> None:
-    """Update (n,) in place; ``by_m`` is the learning rate over 1 - beta1^n, ``by_s`` 1 over 1 - beta2^n."""
+    """Update (n,) in place; ``by_m`` is the rate over 1 - beta1^n, ``by_s`` 1 over 1 - beta2^n."""
     real = p.dtype.type
     a, b, not_a, not_b = real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
     rate, scale, least = real(by_m), real(by_s), real(epsilon)

@@ -35,7 +35,7 @@ class DeviceBatch:
     scored: int
 
     def chunks(self, steps: int | None) -> list[DeviceBatch]:
-        """Cut time into chunks of ``steps``, the last perhaps shorter; None: one chunk. All but indices are views."""
+        """Cut time into chunks of ``steps`` (None: one), the last shorter. Only indices are new."""
         if steps is None or steps >= self.steps:
             return [self]
         return [
@@ -79,7 +79,7 @@ def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
 
 
 def _values(values: NDArray[Any], dtype: Dtype) -> Array:
-    """Return a copy in C order, whatever the order of what was given: the kernel reads it by address."""
+    """Return a copy in C order, whatever the order of the argument: the kernel reads addresses."""
     return values.astype(dtype, order="C")
 
 

@@ -1,4 +1,4 @@
-"""The input product of the first layer and its weight gradient, for token ids and for real vectors."""
+"""The input product of the first layer and its weight gradient, for tokens and real vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.contract import Array
 
 
 def input_product(inputs: NDArray[Any], weight: Array, bias: Array, out: Array) -> None:
-    """Write ``inputs @ weight.T + bias``, (N, G*H), into ``out``; tokens (N,) gather columns of ``weight`` instead."""
+    """Write ``inputs @ weight.T + bias`` (N, G*H); tokens (N,) gather columns of ``weight``."""
     if inputs.ndim == 1:
         np.take(
             weight.T + bias, inputs, axis=0, out=out, mode="clip"
@@ -23,7 +23,7 @@ def input_product(inputs: NDArray[Any], weight: Array, bias: Array, out: Array) 
 
 
 def input_weight_gradient(inputs: NDArray[Any], d_zx: Array, out: Array) -> None:
-    """Write ``d_zx.T @ inputs`` into ``out`` (G*H, D); for tokens, the sum of the rows of ``d_zx`` by token."""
+    """Write ``d_zx.T @ inputs`` (G*H, D); for tokens, the sum of the rows of ``d_zx`` by token."""
     if inputs.ndim == 1:
         _sum_by_token(inputs, d_zx, out)
         return
@@ -31,7 +31,7 @@ def input_weight_gradient(inputs: NDArray[Any], d_zx: Array, out: Array) -> None
 
 
 def _sum_by_token(tokens: NDArray[np.intp], rows: Array, out: Array) -> None:
-    """Sum sorted rows token by token: faster than a one-hot product, ``np.add.at`` and ``reduceat`` (measured)."""
+    """Sum sorted rows by token: faster than one-hot, ``np.add.at`` and ``reduceat`` (measured)."""
     order = np.argsort(tokens, kind="stable")
     in_order = tokens[order]
     starts = np.flatnonzero(np.diff(in_order, prepend=-1))

@@ -1,4 +1,4 @@
-"""All parameters, or all gradients, as views of one vector: norm, clipping and update then run over one array."""
+"""Parameters or gradients as views of one vector, for norm, clipping and update."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Flat:
         for name, view in self.views.items():
             if np.shape(parameters[name]) != view.shape:
                 raise UsageError(
-                    f"parameter {name} must have shape {view.shape}, not {np.shape(parameters[name])}"
+                    f"parameter {name} must have shape {view.shape}, "
+                    f"not {np.shape(parameters[name])}"
                 )
             view[...] = parameters[name]
 

@@ -1,4 +1,4 @@
-"""The time loop of the tuned cells: a packed product per step, and between two products one pointwise piece of work."""
+"""The time loop of the tuned cells: per step one packed product and one pointwise function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness_numpy.recurrence.packed import Packed
 
 
 class FusedTimeLoop(Recurrence):
-    """Buffers made once, products packed once per call; a subclass does what is pointwise, for one cell.
+    """Buffers made once, products packed once per call; a subclass adds one cell's pointwise work.
 
     Args:
         cell, shape: as in ``Recurrence``.

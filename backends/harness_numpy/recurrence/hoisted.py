@@ -1,4 +1,4 @@
-"""The network layer by layer: every product that does not wait for a state is taken for all time steps at once."""
+"""The network layer by layer: products that need no state are taken for all steps at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness_numpy.recurrence.network import Network
 from harness_numpy.recurrence.readout import loss_and_gradient
 from harness_numpy.recurrence.workspace import Workspace, stacked
 
-KEPT_SHAPES = 4  # buffers of at most so many batch shapes: training and validation, each with a last, shorter chunk
+KEPT_SHAPES = 4  # batch shapes with buffers: training and validation, each with a shorter chunk
 
 
 class HoistedNetwork(Network[Workspace]):

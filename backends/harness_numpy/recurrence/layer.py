@@ -1,4 +1,4 @@
-"""One layer unrolled over time: what every such loop offers, and the plainest, which runs any cell stepwise."""
+"""One layer unrolled over time: the interface, and the plainest loop, which runs any cell."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Recurrence(ABC):
 
     @abstractmethod
     def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
-        """Fill ``states`` from ``zx`` and the initial state. Weight and bias are None for a non-recurrent cell."""
+        """Fill ``states`` from ``zx`` and the initial state. No weight and bias: not recurrent."""
 
     @abstractmethod
     def backward(
@@ -76,11 +76,11 @@ class Recurrence(ABC):
     @property
     @abstractmethod
     def d_zh(self) -> Array | None:
-        """(T, B, G*H), d loss / d zh after ``backward``; the very ``zx`` where both are equal; None where no zh is."""
+        """Return d loss / d zh (T, B, G*H) after ``backward``, or None; may be ``zx`` itself."""
 
 
 class Stepwise(Recurrence):
-    """The one time loop and its reverse that run every cell through its ``step``, and repeat no equation of any."""
+    """The time loop and its reverse for every cell, through its ``step`` and ``step_gradient``."""
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)

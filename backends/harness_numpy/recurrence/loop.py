@@ -1,4 +1,4 @@
-"""The lesson: BPTT one time step after the other, as it stands in textbooks and in Karpathy's min-char-rnn.
+"""The lesson: BPTT one time step after the other, as in textbooks and Karpathy's min-char-rnn.
 
 Forwards W x + U h per step; backwards one outer product per step and weight. Nothing is hoisted,
 packed or reused: what each variant does to be faster than this is what it is worth.
@@ -35,7 +35,7 @@ class Moment:
 
 
 class Tape:
-    """Every moment, time step by time step and layer by layer; and d loss / d h_t, (layers, T, B, H)."""
+    """All values, by time step and then by layer; and d loss / d h_t, (layers, T, B, H)."""
 
     def __init__(self, states: Sequence[CellState]) -> None:
         self.states = list(states)  # per layer, the last so far
@@ -100,7 +100,7 @@ class LoopNetwork(Network[Tape]):
     def _step_gradient(
         self, layer: int, moment: Moment, d_after: list[Array]
     ) -> tuple[list[Array], Array]:
-        """Return d loss / d state before, and d loss / d x; add to the gradients of the layer's weights."""
+        """Return d loss / d previous state and d loss / d x; add to the layer's gradients."""
         d_zx, d_zh, direct = self.model.cell.step_gradient(
             OPS, moment.zx, moment.zh, moment.before, moment.after, tuple(d_after)
         )

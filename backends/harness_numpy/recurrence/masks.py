@@ -1,4 +1,4 @@
-"""Dropout masks: one stream per layer, drawn in the order of time, so that no way of cutting time changes them."""
+"""Dropout masks: one stream per layer, drawn in order of time, however time is cut."""
 
 from __future__ import annotations
 

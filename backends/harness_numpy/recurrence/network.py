@@ -53,7 +53,7 @@ class Network(ABC, Generic[W]):
 
     @abstractmethod
     def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> W:
-        """Run all layers from ``state``, None meaning zeros. What it returns holds until the next call."""
+        """Run all layers from ``state`` (None: zeros). The result is valid until the next call."""
 
     @abstractmethod
     def backward(

@@ -1,4 +1,4 @@
-"""The array operations of a cell, in NumPy. Results keep the dtype of their arguments; nothing here warns."""
+"""The array operations of a cell, in NumPy. Results keep the dtype; nothing here warns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NumpyOps:
     """``harness.contract.Ops`` for NumPy arrays of any leading shape."""
 
     def sigmoid(self, x: Array) -> Array:
-        """Return 1 / (1 + exp(-x)); an exponential that overflows gives the 0 that it should, and no warning."""
+        """Return 1 / (1 + exp(-x)); an exponential that overflows gives 0 without a warning."""
         y: Array = np.negative(x)
         with np.errstate(over="ignore"):
             np.exp(y, out=y)

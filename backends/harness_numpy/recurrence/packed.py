@@ -1,4 +1,4 @@
-"""A matrix packed for products with the few rows of one time step, in pieces that BLAS multiplies without copying.
+"""A matrix packed for products with few rows, in pieces that BLAS multiplies without copying.
 
 OpenBLAS copies both factors of a product into an order of its own, which costs half the time where
 one has few rows. On processors with AVX-512 it skips that for products of at most a million
@@ -71,7 +71,7 @@ class Packed:
 
 
 def pieces(rows: int, depth: int, columns: int, *, small: bool) -> tuple[int, int]:
-    """Return into how many sums the depth is cut, and how many columns a piece has: 1 and all where cutting is idle."""
+    """Return the number of sums, and the columns of a piece: 1 and all if cutting gains nothing."""
     if small and 1 < rows <= MOST_ROWS:
         for cuts in (number for number in range(1, DEEPEST_CUT + 1) if depth % number == 0):
             limit = SMALL // (rows * (depth // cuts))

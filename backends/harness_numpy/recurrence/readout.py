@@ -13,7 +13,7 @@ from harness.contract import Array, Loss
 def loss_and_gradient(
     loss: Loss, outputs: Array, targets: NDArray[Any], scored: int
 ) -> np.floating[Any]:
-    """Return the share in the mean loss of ``outputs`` (n, K), which becomes d loss / d outputs in place.
+    """Return the share of ``outputs`` (n, K) in the mean loss; they become d loss / d outputs.
 
     ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error;
     ``scored`` is the number of rows that the mean is taken over, n and those of other chunks.

@@ -1,4 +1,4 @@
-"""The cells of the harness, tuned in NumPy alone: every operation in place, on contiguous gates, few and large.
+"""The cells of the harness, tuned in NumPy: in place, on contiguous gates, few operations.
 
 Forwards the gates (T, G, B, H) are kept; backwards every factor that does not wait for a gradient
 is taken for a block of time steps that fits the second-level cache. The equations are those of
@@ -67,7 +67,7 @@ class Tuned(FusedTimeLoop):
 
     @abstractmethod
     def _apply(self, t: int, d_h: Array, factors: Array) -> None:
-        """Write the gradients of zx and zh from the total derivative ``d_h`` and this step's factors (F, B, H)."""
+        """Write the gradients of zx and zh from the total ``d_h`` and this step's factors."""
 
 
 class TunedRNN(Tuned):
@@ -254,5 +254,5 @@ TUNED: Mapping[type[Cell], Callable[[Cell, Shape], Recurrence]] = {
 
 
 def vectorised(cell: Cell, shape: Shape) -> Recurrence:
-    """Return the tuned loop of a cell that has one, and for any other the loop over its own ``step``."""
+    """Return the tuned loop of a cell that has one, else the loop over its ``step``."""
     return TUNED.get(type(cell), Stepwise)(cell, shape)

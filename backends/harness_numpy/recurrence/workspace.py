@@ -1,4 +1,4 @@
-"""The buffers of one shape (T, B), allocated once and reused by every step; nothing of them is given away uncopied."""
+"""The buffers of one shape (T, B), allocated once and reused; only copies leave this backend."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Workspace:
         return self._rows("zx", layer, lambda: self.layers[layer].zx)
 
     def d_zh(self, layer: int) -> Array:
-        """Return d_zh of one layer that is recurrent and always gives the same array, (T*B, G*H), a view."""
+        """Return d_zh (T*B, G*H), a view, of a recurrent layer that always gives the same array."""
         return self._rows("d_zh", layer, lambda: cast("Array", self.layers[layer].d_zh))
 
     def d_rows(self, layer: int) -> Array:

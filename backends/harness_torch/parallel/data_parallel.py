@@ -1,4 +1,4 @@
-"""The trainer in the worker that trains on several devices: it splits batches, and has the ranks do the work.
+"""The trainer in the worker for several devices: it splits batches; the ranks do the work.
 
 No torch import here: the worker's own process computes nothing, so that it can watch and time the
 ranks.
@@ -84,7 +84,7 @@ class _Figure:
 
 
 class DataParallelTrainer(Trainer):
-    """One model on several devices: a replica in each rank, batches split among them, gradients averaged by DDP."""
+    """One model on several devices: a replica per rank, split batches, DDP's mean gradients."""
 
     def __init__(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -140,7 +140,8 @@ class DataParallelTrainer(Trainer):
         """
         if not all(batch.sizes):
             raise UsageError(
-                f"{sum(batch.sizes)} sequences cannot be split over {self._count} devices: give more"
+                f"{sum(batch.sizes)} sequences cannot be split over {self._count} devices: "
+                "give more"
             )
         self._ranks.tell({"do": "step", "replica": self._number, "batch": batch.number})
         self._carried = batch.sizes
@@ -241,11 +242,11 @@ class DataParallelTrainer(Trainer):
         self._carried = sizes
 
     def peak_memory(self) -> int | None:
-        """Return the largest peak of a rank: its device's or, on the CPU, its process's above its size at the start."""
+        """Return the largest peak of a rank: its device's or, on the CPU, its process's growth."""
         return self._peak_bytes
 
     def placement(self) -> Placement:
-        """Return where the first rank computes, and how many ranks had a share of the last batch trained on."""
+        """Return the first rank's placement, and how many ranks shared the last trained batch."""
         told = [content for content, _ in self._ask("placement")]
         sequences = [content.pop("sequences") for content in told]
         placements = [Placement(**content) for content in told]
@@ -277,7 +278,7 @@ class DataParallelTrainer(Trainer):
 
 
 def _shares(part: NDArray[Any], count: int) -> list[NDArray[Any]]:
-    """Return the sequences (T or layers, B, ...) in ``count`` shares, none longer than another by more than one."""
+    """Return the sequences (T or layers, B, ...) in ``count`` shares of nearly equal size."""
     return np.array_split(np.asarray(part), count, axis=1)
 
 

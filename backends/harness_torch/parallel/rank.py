@@ -1,4 +1,4 @@
-"""One rank of a data-parallel trainer, started as ``torchrun -m harness_torch.parallel.rank SOCKET KIND``.
+"""One rank of a data-parallel trainer: ``torchrun -m harness_torch.parallel.rank SOCKET KIND``.
 
 It makes replicas and does what the worker asks of it. It ends with the worker: when its socket
 closes, or, on Linux, by a signal of the kernel when torchrun has gone.
@@ -127,7 +127,7 @@ class Service:
         return self._replicas[content["replica"]]
 
     def _peak_bytes(self, replica: Replica) -> int:
-        """Return the device's peak; on a CPU that of this process, above what it held when the replica was made."""
+        """Return the device's peak; on a CPU this process's growth since the replica was made."""
         device = replica.peak_memory()
         if device is not None:
             return device
@@ -138,7 +138,7 @@ class Service:
 
 
 def serve(connection: socket.socket, service: Service) -> None:
-    """Answer messages until the worker has gone, or an update has failed here and cannot be finished anywhere."""
+    """Answer messages until the worker has gone, or a failed update leaves the others waiting."""
     with contextlib.suppress(BrokenPipeError):
         while (message := receive(connection)) is not None:
             if not _answered(connection, service, message):

@@ -52,8 +52,10 @@ class Ranks:
                 path = str(Path(folder) / "ranks")
                 listener.bind(path)
                 listener.listen(count)
-                self._torchrun = subprocess.Popen(_command(count, path, kind), stdin=subprocess.DEVNULL,
-                                                  env=_environment(threads))  # fmt: skip
+                command = _command(count, path, kind)
+                self._torchrun = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, env=_environment(threads)
+                )
                 atexit.register(self.stop)
                 self.facts = self._joined(listener, count)
         except BaseException:
@@ -136,7 +138,8 @@ class Ranks:
         while len(found) < count:
             if self._torchrun.poll() is not None:
                 raise HarnessError(
-                    f"torchrun ended with status {self._torchrun.returncode} before the ranks joined; {IN_LOG}"
+                    f"torchrun ended with status {self._torchrun.returncode} "
+                    f"before the ranks joined; {IN_LOG}"
                 )
             if time.monotonic() > deadline:
                 raise HarnessError(
@@ -168,7 +171,7 @@ class Ranks:
         return self._checked(found, wanted)
 
     def _checked(self, found: dict[int, Message | None], wanted: list[int]) -> list[Message]:
-        """Return the answers, or raise what went wrong first: a rank that is gone makes the others fail."""
+        """Return the answers, or raise the first error: a dead rank makes the others fail."""
         gone = [rank for rank, message in found.items() if message is None]
         errors = [
             (rank, message[0])
@@ -183,7 +186,8 @@ class Ranks:
             if dead:
                 names = " and ".join(map(str, dead))
                 raise HarnessError(
-                    f"rank {names} of {len(self._connections)} ended in the middle of its work; {IN_LOG}"
+                    f"rank {names} of {len(self._connections)} ended in the middle of its work; "
+                    f"{IN_LOG}"
                 )
         for rank, words in errors:
             raise error_of(words["error"], rank)
@@ -245,6 +249,6 @@ def _command(count: int, path: str, kind: str) -> list[str]:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Return the ranks' environment: this process's, with its threads, and no network but loopback unless told."""
+    """Return this process's environment with the ranks' threads; loopback only, unless set."""
     found = {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK, **os.environ}
     return found | {"OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"}

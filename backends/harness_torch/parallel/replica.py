@@ -1,4 +1,4 @@
-"""One rank's trainer: the same weights on every rank, gradients averaged by DistributedDataParallel."""
+"""One rank's trainer: the same weights on all; DistributedDataParallel averages gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness_torch.trainer import TorchTrainer
 
 
 class _Share(nn.Module):
-    """The loss of one rank's share, times the number of ranks: averaged, its gradients add up to the batch's."""
+    """The loss of one rank's share times the number of ranks: averaged gradients then add up."""
 
     def __init__(self, network: Network, ranks: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Replica(TorchTrainer):
         self.seconds += time.perf_counter() - start
 
     def finish_steps(self) -> dict[str, list[float]]:
-        """Wait for the work, and return the figures of the steps since the last call; the losses are the shares'."""
+        """Wait, and return the figures of the steps since the last call; losses are the shares'."""
         start = time.perf_counter()
         self.synchronize()
         self.seconds += time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Messages between the worker and the ranks: JSON and arrays, on a socket. No pickle, and no torch import here."""
+"""Messages between the worker and the ranks: JSON and arrays, on a socket. No torch, no pickle."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def error_words(error: Exception) -> ErrorWords:
 
 
 def error_of(words: ErrorWords, rank: int) -> Exception:
-    """Return the error that a rank met: the harness's own of the same kind, or one that says what it was."""
+    """Return a rank's error: the harness's own of the same kind, or one that names it."""
     message = f"{words['message']} (rank {rank})"
     if "MemoryError" in words["kinds"]:
         return MemoryError(message)

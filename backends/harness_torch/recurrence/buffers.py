@@ -1,4 +1,4 @@
-"""Tensors made once per shape and used again at every training step, with their views by time step."""
+"""Tensors made once per shape and reused at every training step, with views by time step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Buffers:
-    """Uninitialised tensors by name. Asking for another shape, dtype or device makes a new one in place of the old."""
+    """Uninitialised tensors by name. Another shape, dtype or device replaces the old tensor."""
 
     def __init__(self) -> None:
         self._tensors: dict[str, Tensor] = {}
@@ -34,7 +34,7 @@ class Buffers:
     def steps(
         self, name: str, part: str = "", view: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[Tensor, ...]:
-        """Return the views of ``name`` by its first axis, or those of ``view`` of it, made once under ``part``."""
+        """Return ``name``, or ``view`` of it, by its first axis; made once under ``part``."""
         kept = self._steps[name]
         if part not in kept:
             tensor = self._tensors[name]

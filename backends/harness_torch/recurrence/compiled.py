@@ -1,4 +1,4 @@
-"""Variant ``compiled``: a few time steps of any cell, forwards and backwards, as programs of ``torch.compile``.
+"""Variant ``compiled``: a few time steps of any cell and their reverse by ``torch.compile``.
 
 The whole loop cannot be compiled: the time to compile it grows with T, to minutes at T = 1000. A
 program of ``STEPS`` time steps is as fast and is compiled once for all T; where T is no multiple,
@@ -44,7 +44,7 @@ class CompiledOps(TorchOps):
     """Operations that the compiler's own C++ is fast at."""
 
     def tanh(self, x: Tensor) -> Tensor:
-        """Return the hyperbolic tangent; on a CPU by way of ``sigmoid``, which is much cheaper there."""
+        """Return the hyperbolic tangent; on a CPU by ``sigmoid``, which is much cheaper there."""
         return torch.sigmoid(x * 2.0) * 2.0 - 1.0 if x.device.type == "cpu" else torch.tanh(x)
 
 
@@ -155,7 +155,7 @@ def _program(
     cell: Cell,
     shape: tuple[int, ...],  # noqa: ARG001
 ) -> Callable[..., Any]:
-    """Return ``function`` for this cell and number of steps and sequences, compiled when it is first called.
+    """Return ``function`` for this cell and shape, compiled when it is first called.
 
     It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per
     code object.

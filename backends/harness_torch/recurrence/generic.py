@@ -14,7 +14,7 @@ from harness_torch.recurrence.ops import OPS
 
 
 class GenericKernel:
-    """Runs without a graph and keeps what ``step_gradient`` asks for; the weight's gradient is one product."""
+    """Runs without a graph and keeps what ``step_gradient`` needs; d weight is one product."""
 
     def __init__(self, cell: Cell) -> None:
         self._cell, self.buffers = cell, Buffers()
@@ -54,7 +54,7 @@ class GenericKernel:
     def _reverse(
         self, d_hidden: tuple[Tensor, ...], d_state: States
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], States]:
-        """Return the total d_h, d_zx and d_zh, from the last time step to the first, and the initial state's."""
+        """Return the total d_h, d_zx and d_zh, last step first, and the initial state's."""
         totals, d_zx, d_zh = [], [], []
         for t in reversed(range(len(d_hidden))):
             d_h = d_state[0] + d_hidden[t]

@@ -1,4 +1,4 @@
-"""A hand-derived layer as one node of autograd, whose forward and backward loops run without a graph."""
+"""A hand-derived layer as one node of autograd; its forward and backward loops have no graph."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Derivatives:
 
 
 class Kernel(Protocol):
-    """The two loops of one layer. ``backward`` belongs to the last ``forward``, whose results lie in ``buffers``."""
+    """The two loops of one layer. ``backward`` belongs to the last ``forward``; see ``buffers``."""
 
     buffers: (
         Buffers  # "zx" (T, B, G*H) among them: filled before ``forward``, which may overwrite it
     )
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
-        """Return the weights in the form that this kernel wants; autograd takes the gradients back."""
+        """Return the weights as this kernel wants them; autograd takes the gradients back."""
 
     def forward(
         self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
@@ -47,11 +47,11 @@ class Kernel(Protocol):
         """Return h (T, B, H) and the final state, each (B, H)."""
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
-        """Return all derivatives from those of h (T, B, H), through the outputs alone, and of the final state."""
+        """Return all derivatives, from those of h (T, B, H) by outputs and of the final state."""
 
 
 class KernelLayer:
-    """One layer on a kernel under autograd. Its buffers serve one forward and backward at a time."""
+    """One layer on a kernel. Its buffers serve one forward and backward at a time."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -78,7 +78,7 @@ class KernelLayer:
 
 
 class _Node(torch.autograd.Function):
-    """h (T, B, H) and the final state, differentiable in values below, weights, probe and initial state."""
+    """h (T, B, H) and the final state; differentiable in values, weights, probe and first state."""
 
     @staticmethod
     def forward(

@@ -58,7 +58,7 @@ class ProductLayer:
 
 
 def input_product(inputs: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> Tensor:
-    """Return zx (T, B, G*H) for all time steps at once; for tokens (T, B), a gather of biased columns of the weight."""
+    """Return zx (T, B, G*H) for all time steps at once; for tokens, a gather of biased columns."""
     if inputs.is_floating_point():
         return functional.linear(inputs, weight_ih, bias_ih)
     rows = (

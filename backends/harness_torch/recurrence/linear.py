@@ -1,7 +1,8 @@
 """Kernels of cells that are linear in their state: h' = a * h + b.
 
 ``SerialKernel`` takes one time step after the other (in ``fused``), ``ScanKernel`` all time steps
-at once (variant ``parallel``). The reverse of either is a linear recurrence too, in the other direction of time::
+at once (variant ``parallel``). The reverse of either is a linear recurrence too, in the other
+direction of time::
 
     d_h_t = direct_t + a_(t+1) * d_h_(t+1)        d_a_t = d_h_t * h_(t-1)        d_b_t = d_h_t
 """
@@ -61,7 +62,7 @@ class LinearKernel(ABC):
 
     @abstractmethod
     def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:
-        """Return h_t = decay_t * h_(t-1) + added_t for all t, (T, B, H); may overwrite ``added``."""
+        """Return h_t = decay_t * h_(t-1) + added_t, (T, B, H); may overwrite ``added``."""
 
 
 class SerialKernel(LinearKernel):
@@ -76,7 +77,7 @@ class SerialKernel(LinearKernel):
 
 
 class ScanKernel(LinearKernel):
-    """The associative scan: pairs of time steps are composed, the half-long recurrence is solved the same way.
+    """The associative scan: pairs of time steps are composed; then the same for half the length.
 
     Work grows as T, the longest chain of operations as 2 log2 T (Blelloch 1990). There is no
     division, and no product of decays is ever inverted, so it is as stable as the serial

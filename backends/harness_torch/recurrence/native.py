@@ -1,4 +1,4 @@
-"""Variant ``native``: the C kernel of ``harness_native`` as one ``autograd.Function`` per layer, on the CPU."""
+"""Variant ``native``: the C kernel as one ``autograd.Function`` per layer, on the CPU."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ def native(
     state: States,
     probe: Tensor | None,
 ) -> tuple[Tensor, States]:
-    """Run one layer over all time steps; arguments and result as ``harness_torch.recurrence.loop.loop``.
+    """Run one layer over all time steps; signature as ``harness_torch.recurrence.loop.loop``.
 
     Differentiable in the initial and the final state. The probe is not added, only differentiated
     for. Every cell that the kernel has is recurrent.
     """
     hidden, *final = cast(
         "tuple[Tensor, ...]",
-        _Recurrence.apply(cell, zx, weight_hh, bias_hh, probe, *state),  # type: ignore[no-untyped-call]
+        _Recurrence.apply(  # type: ignore[no-untyped-call]
+            cell, zx, weight_hh, bias_hh, probe, *state
+        ),
     )
     return hidden, tuple(final)
 
 
 class _Recurrence(torch.autograd.Function):
-    """h (T, B, H) and the final state. The kernel overwrites what it kept, so a graph can be gone through once."""
+    """h (T, B, H) and the final state. The reverse overwrites the gates: it can run once."""
 
     @staticmethod
     def forward(
@@ -130,7 +132,7 @@ class _Buffers:
         d_total: Tensor | None,
         d_state: list[Tensor | None],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of zx, weight_hh and bias_hh; fill ``d_total`` and ``d_state`` where they are wanted."""
+        """Return the gradients of zx, weight_hh and bias_hh; fill ``d_total`` and ``d_state``."""
         layer = self._layer
         direct = torch.zeros_like(self.hidden) if d_hidden is None else d_hidden.contiguous()
         final = [None if part is None else part.contiguous() for part in d_final]

@@ -20,7 +20,7 @@ DTYPES: dict[Dtype, torch.dtype] = {
 
 
 def set_precision(dtype: Dtype) -> None:
-    """Let float32 products be exact to float32, or, for ``tf32``, to TF32 where the device has it."""
+    """Set float32 products exact to float32 or, for ``tf32``, to TF32 if the device has it."""
     torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = dtype == "tf32"
 

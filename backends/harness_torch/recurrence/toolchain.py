@@ -32,7 +32,7 @@ def why_no_compiler() -> str | None:
 
 
 def keep_programs_private() -> None:
-    """Let ``torch.compile`` keep its programs in a folder of the user's alone, unless $TORCHINDUCTOR_CACHE_DIR is set.
+    """Let ``torch.compile`` keep its programs in the user's private folder, unless one is set.
 
     By default it loads them, pickles among them, from a folder of a known name among the temporary
     files, which another user may have made.

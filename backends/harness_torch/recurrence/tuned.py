@@ -60,7 +60,7 @@ class _Tuned(ABC):
         return rows * (self._factors if rows.dim() == 1 else self._factors[:, None])
 
     def _begin(self, weight_hh: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        """Make the buffers for this shape; return h of all time steps, of which the first is filled in."""
+        """Make the buffers for this shape; return h of all steps, the first filled in."""
         zx = self.buffers["zx"]
         time_steps, (size, hidden) = len(zx), h.shape
         self._weight, self._minus_one = (
@@ -80,7 +80,7 @@ class _Tuned(ABC):
         return self.buffers["h"][:-1]
 
     def _begin_reverse(self, d_hidden: Tensor, d_final: Tensor) -> tuple[Tensor, ...]:
-        """Return d_h of all time steps, through the outputs alone but for the last one, whose total it is."""
+        """Return d_h of all steps, by the outputs alone; that of the last step is total."""
         self.buffers["d_h"].copy_(d_hidden)
         d_h = self.buffers.steps("d_h")
         d_h[-1].add_(d_final)
@@ -189,7 +189,7 @@ class LSTMKernel(_Tuned):
         return Derivatives(d_all, d_weight, None, self.buffers["d_h"], (d_z[0] @ weight, d_c * 2.0))
 
     def _derivatives(self) -> None:
-        """Write d 2c' / d z for i f g and d h' / d z for o into ``d_z``, and d h' / d c' into ``of_c``."""
+        """Write d 2c' / d z for i f g, d h' / d z for o into ``d_z``, d h' / d c' into ``of_c``."""
         i, f, g, o = self.buffers["zx"].chunk(4, -1)
         of_i, of_f, of_g, of_o = self.buffers["d_z"].chunk(4, -1)
         tanh_c = self.buffers["tanh_c"]
