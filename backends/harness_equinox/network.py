@@ -75,7 +75,7 @@ class EquinoxNetwork(Traced):
         values = [value for layer in named for value in layer.values()]
         values += [parameters["weight_out"], parameters["bias_out"]]
 
-        def places(stack: Stack) -> list[Array]:
+        def leaves(stack: Stack) -> list[Array]:
             cells = [
                 getattr(cell, name)
                 for cell, layer in zip(stack.cells, named, strict=True)
@@ -83,7 +83,7 @@ class EquinoxNetwork(Traced):
             ]
             return [*cells, stack.readout.weight, stack.readout.bias]
 
-        return eqx.tree_at(places, self._empty, values)
+        return eqx.tree_at(leaves, self._empty, values)
 
     def outputs(
         self,

@@ -20,7 +20,7 @@ SHARE = _spec(AXIS)  # one entry for each device
 OVER_BATCH = _spec(None, AXIS)  # (T or layers, B, ...)
 OVER_HIDDEN_BATCH = _spec(None, None, AXIS)  # (layers, T, B, H)
 
-Place = Any  # a jax.Device, or a NamedSharding
+Location = Any  # a jax.Device, or a NamedSharding
 Function = Callable[..., tuple[Any, ...]]
 
 
@@ -36,11 +36,11 @@ class BatchSharding:
         self._mesh = Mesh(np.array(self.devices), (AXIS,)) if count > 1 else None
 
     @property
-    def everywhere(self) -> Place:
+    def everywhere(self) -> Location:
         """Where weights, moments and rates lie: on every device."""
         return self.devices[0] if self._mesh is None else NamedSharding(self._mesh, WHOLE)
 
-    def of_batch(self, size: int) -> Place:
+    def of_batch(self, size: int) -> Location:
         """Return where arrays (T, B, ...) or (layers, B, ...) lie: on each device its share.
 
         All of them on every device where they cannot be split evenly.
@@ -57,16 +57,16 @@ class BatchSharding:
         self,
         function: Function,
         size: int,
-        given: tuple[PartitionSpec, ...],
-        returned: tuple[PartitionSpec, ...],
+        in_specs: tuple[PartitionSpec, ...],
+        out_specs: tuple[PartitionSpec, ...],
     ) -> Function:
         """Return ``function`` run by every device on its share of a batch of ``size`` sequences.
 
         Args:
             function: of one share.
             size: B.
-            given: how each argument is split.
-            returned: how each result is put together; ``WHOLE`` is the sum over the shares.
+            in_specs: how each argument is split.
+            out_specs: how each result is put together; ``WHOLE`` is the sum over the shares.
         """
         if self._mesh is None or not self._splits(size):
             return function
@@ -75,10 +75,10 @@ class BatchSharding:
             results = function(*arguments)
             return tuple(
                 lax.psum(result, AXIS) if spec == WHOLE else result  # type: ignore[no-untyped-call]
-                for result, spec in zip(results, returned, strict=True)
+                for result, spec in zip(results, out_specs, strict=True)
             )
 
-        return _shard_map(of_share, self._mesh, given, returned)
+        return _shard_map(of_share, self._mesh, in_specs, out_specs)
 
     def _splits(self, size: int) -> bool:
         return self._mesh is not None and size % len(self.devices) == 0
@@ -89,15 +89,15 @@ def parts(array: jax.Array) -> int:
     return array.shape[1] // array.sharding.shard_shape(array.shape)[1]
 
 
-def _shard_map(function: Function, mesh: Mesh, given: Any, returned: Any) -> Function:
+def _shard_map(function: Function, mesh: Mesh, in_specs: Any, out_specs: Any) -> Function:
     """Call JAX's function, which left ``jax.experimental``; its check knows no sums here."""
     if hasattr(jax, "shard_map"):
         new: Function = jax.shard_map(
-            function, mesh=mesh, in_specs=given, out_specs=returned, check_vma=False
+            function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
         )
         return new
     home: Any = import_module("jax.experimental.shard_map")
     old: Function = home.shard_map(
-        function, mesh=mesh, in_specs=given, out_specs=returned, check_rep=False
+        function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_rep=False
     )
     return old

@@ -54,7 +54,7 @@ def bound_cache() -> None:
         return
     programs: list[_Program] = []
     with suppress(OSError), os.scandir(folder) as entries:
-        programs.extend(found for entry in entries if (found := _program(entry)) is not None)
+        programs.extend(program for entry in entries if (program := _program(entry)) is not None)
     excess = sum(program.size_bytes for program in programs) - MOST_BYTES
     for program in sorted(programs, key=lambda program: program.used):
         if excess <= 0:

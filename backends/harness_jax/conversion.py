@@ -30,7 +30,7 @@ class Conversion:
     def __init__(self, network: Traced) -> None:
         """Probe the map; to be called inside ``harness_jax.device.settings``."""
         self._network = network
-        ones, zeros = (
+        from_ones, from_zeros = (
             network.weights(
                 {
                     name: _full(shape, value)
@@ -40,7 +40,7 @@ class Conversion:
             for value in (1.0, 0.0)
         )
         self._parameters = jax.jit(self._moved)
-        self.shares: Tree = jax.tree.map(_share, ones, zeros)
+        self.shares: Tree = jax.tree.map(_share, from_ones, from_zeros)
 
     def gradients(self, weights: Tree) -> Named:
         """Return d loss / d parameter by name from d loss / d weight: the map's VJP."""
@@ -73,7 +73,7 @@ def _full(shape: tuple[int, ...], value: float) -> Any:
     return jax.numpy.full(shape, value)
 
 
-def _share(one: Array, zero: Array) -> Any:
-    shares = np.abs(np.asarray(one) - np.asarray(zero))
+def _share(from_one: Array, from_zero: Array) -> Any:
+    shares = np.abs(np.asarray(from_one) - np.asarray(from_zero))
     first = float(shares.flat[0])
     return first if (shares == first).all() else shares

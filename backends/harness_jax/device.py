@@ -27,13 +27,13 @@ PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
 
 def devices() -> dict[str, jax.Device]:
     """Return the devices by name, the default platform's first: ``cuda``, ``cuda:1``, ``cpu``."""
-    found: dict[str, jax.Device] = {}
+    named: dict[str, jax.Device] = {}
     for device in [*jax.local_devices(), *_cpu()]:
         platform = PLATFORMS.get(device.platform, device.platform)
-        index = sum(name.split(":")[0] == platform for name in found)
-        if device not in found.values():
-            found[platform if index == 0 else f"{platform}:{index}"] = device
-    return found
+        index = sum(name.split(":")[0] == platform for name in named)
+        if device not in named.values():
+            named[platform if index == 0 else f"{platform}:{index}"] = device
+    return named
 
 
 def find_device(name: str) -> jax.Device:
@@ -42,10 +42,10 @@ def find_device(name: str) -> jax.Device:
     Raises:
         UsageError: there is none.
     """
-    known = devices()
-    device = known.get(name.removesuffix(":0"))
+    named = devices()
+    device = named.get(name.removesuffix(":0"))
     if device is None:
-        raise UsageError(f"jax has no device {name!r} here; it has: {', '.join(known)}")
+        raise UsageError(f"jax has no device {name!r} here; it has: {', '.join(named)}")
     return device
 
 
@@ -57,7 +57,7 @@ def find_devices(name: str, count: int) -> list[jax.Device]:
         UnavailableError: there are fewer.
     """
     first = find_device(name)
-    alike = [device for known, device in devices().items() if known.partition(":")[0] == name]
+    alike = [device for label, device in devices().items() if label.partition(":")[0] == name]
     if count == 1:
         return [first]
     if len(alike) < count:
@@ -100,10 +100,10 @@ def failures() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        told = re.search(rf"{NOT_CONVERGED}: .*", str(error))
-        if told is None:
+        sentence = re.search(rf"{NOT_CONVERGED}: .*", str(error))
+        if sentence is None:
             raise
-        raise HarnessError(told.group()) from error
+        raise HarnessError(sentence.group()) from error
 
 
 def matmul_precision(dtype: Dtype) -> str:

@@ -42,7 +42,7 @@ class Functions:
     def __init__(
         self, network: Traced, rule: Optimizer, dropout_seed: int, sharding: BatchSharding
     ) -> None:
-        self._network, self._rule, self._spread = network, rule, sharding
+        self._network, self._rule, self._sharding = network, rule, sharding
         self._conversion = Conversion(network) if network.own_weights else None
         self._shares = None if self._conversion is None else self._conversion.shares
         self._direction = direction(rule)
@@ -58,13 +58,13 @@ class Functions:
     ) -> tuple[Progress, States, Figures]:
         """Do one update at learning rate ``rate``."""
         size = arrays.weights.shape[1]
-        differentiate = self._spread.over_batch(
+        differentiate = self._sharding.over_batch(
             self._differentiate,
             size,
             (WHOLE, OVER_BATCH, OVER_BATCH, WHOLE, SHARE),
             (WHOLE, OVER_BATCH, WHOLE),
         )
-        key, shares = self._key(progress.updates), self._spread.shares(size)
+        key, shares = self._key(progress.updates), self._sharding.shares(size)
         loss, state, gradients = differentiate(progress.weights, arrays, state, key, shares)
         gradients, norm, clipped = clip(self._rule, gradients, self._shares)
         change, moments = self._direction.update(gradients, progress.moments, progress.weights)
@@ -73,9 +73,9 @@ class Functions:
 
     def outputs(self, weights: Tree, inputs: Array, state: States) -> tuple[Array, States]:
         """Return logits or predictions (T, B, K) and the final state, dropout off."""
-        given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (OVER_BATCH, OVER_BATCH)
-        outputs, final = self._spread.over_batch(
-            self._network.outputs, inputs.shape[1], given, returned
+        in_specs, out_specs = (WHOLE, OVER_BATCH, OVER_BATCH), (OVER_BATCH, OVER_BATCH)
+        outputs, final = self._sharding.over_batch(
+            self._network.outputs, inputs.shape[1], in_specs, out_specs
         )(weights, inputs, state)
         return outputs, final
 
@@ -85,9 +85,9 @@ class Functions:
 
     def gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
         """Return the loss, gradients by parameter, and d loss / d h_t (layers, T, B, H)."""
-        given, returned = (WHOLE, OVER_BATCH, OVER_BATCH), (WHOLE, WHOLE, OVER_HIDDEN_BATCH)
-        loss, named, d_hidden = self._spread.over_batch(
-            self._all_gradients, arrays.weights.shape[1], given, returned
+        in_specs, out_specs = (WHOLE, OVER_BATCH, OVER_BATCH), (WHOLE, WHOLE, OVER_HIDDEN_BATCH)
+        loss, named, d_hidden = self._sharding.over_batch(
+            self._all_gradients, arrays.weights.shape[1], in_specs, out_specs
         )(weights, arrays, state)
         return loss, named, d_hidden
 

@@ -70,10 +70,10 @@ class JaxTrainer(Trainer):
             array_dtype(execution.dtype),
             STATE_DTYPES[execution.dtype],
         )
-        self._spread = BatchSharding(execution.device, execution.devices)
-        self._device = self._spread.devices[0]
+        self._sharding = BatchSharding(execution.device, execution.devices)
+        self._device = self._sharding.devices[0]
         with self._settings():
-            self._functions = Functions(network, optimizer, execution.dropout_seed, self._spread)
+            self._functions = Functions(network, optimizer, execution.dropout_seed, self._sharding)
         self._steps: dict[tuple[int, int], Callable[..., Any]] = {}
         self._outputs, self._gradients = (
             jax.jit(self._functions.outputs),
@@ -100,7 +100,7 @@ class JaxTrainer(Trainer):
             PluginError: a token or class is outside its range.
         """
         with self._settings():
-            return device_batch(batch, self._model, self._spread, self._array_dtype)
+            return device_batch(batch, self._model, self._sharding, self._array_dtype)
 
     def train_step(self, batch: DeviceBatch) -> StepResult:
         """Do one update; return before it is done, unless it may fail.
@@ -165,10 +165,10 @@ class JaxTrainer(Trainer):
                 name: np.array(value, self._array_dtype) for name, value in parameters.items()
             }
             named = {
-                name: put(value, self._array_dtype, self._spread.everywhere)
+                name: put(value, self._array_dtype, self._sharding.everywhere)
                 for name, value in self._loaded.items()
             }
-            self._progress = jax.device_put(self._functions.begin(named), self._spread.everywhere)
+            self._progress = jax.device_put(self._functions.begin(named), self._sharding.everywhere)
             self._count, self._rate = 0, self._rate_at(0)
 
     def state(self) -> State | None:
@@ -196,19 +196,22 @@ class JaxTrainer(Trainer):
             return None
         peaks = [
             (device.memory_stats() or {}).get("peak_bytes_in_use")
-            for device in self._spread.devices
+            for device in self._sharding.devices
         ]
         return max((peak for peak in peaks if peak is not None), default=None)
 
     def placement(self) -> Placement:
         """Return device and dtype of the carried state, and the precision of products."""
         tensor = jax.tree.leaves(self._progress if self._state is None else self._state)[0]
-        found = tensor.devices()
-        name = next((name for name, known in devices().items() if known in found), str(found))
+        used_devices = tensor.devices()
+        name = next(
+            (name for name, device in devices().items() if device in used_devices),
+            str(used_devices),
+        )
         precision = matmul_precision(self._dtype)
         rounded = tensor.dtype == np.float32 and precision != "highest"
-        used = 1 if self._state is None else parts(tensor)
-        return Placement(name, "tf32" if rounded else str(tensor.dtype), precision, used)
+        shares = 1 if self._state is None else parts(tensor)
+        return Placement(name, "tf32" if rounded else str(tensor.dtype), precision, shares)
 
     def compilations(self) -> int:
         """Return how often XLA has compiled here since the first trainer was made."""
@@ -236,11 +239,11 @@ class JaxTrainer(Trainer):
 
     def _put_state(self, state: Sequence[Array]) -> States:
         return tuple(
-            put(part, self._state_dtype, self._spread.of_batch(part.shape[1])) for part in state
+            put(part, self._state_dtype, self._sharding.of_batch(part.shape[1])) for part in state
         )
 
     def _rate_at(self, count: int) -> Tensor:
-        return put(self._rule.learning_rate_at(count), self._array_dtype, self._spread.everywhere)
+        return put(self._rule.learning_rate_at(count), self._array_dtype, self._sharding.everywhere)
 
     def _next_rate(self) -> Tensor:
         """Return this update's learning rate on the device, new only if the schedule changes it."""

@@ -132,10 +132,10 @@ class Conversion:
 
     def __init__(self, model: Model, device: torch.device) -> None:
         self._model, self._device = model, device
-        ones = self.weights(
+        from_ones = self.weights(
             {name: np.ones(shape, np.float32) for name, shape in model.parameter_shapes().items()}
         )
-        self.merged = [weight.flatten()[0].item() > 1 for weight in ones]
+        self.merged = [weight.flatten()[0].item() > 1 for weight in from_ones]
 
     def weights(self, parameters: Parameters) -> list[Tensor]:
         """Return Keras's weights."""

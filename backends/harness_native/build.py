@@ -104,21 +104,21 @@ def _unavailable(recipe: Recipe, why: Missing) -> UnavailableError:
 
 def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:
     """Return the compilers to try, the preferred first, each with the name of its library."""
-    found = compilers()
-    if isinstance(found, Missing):
-        return found
+    usable = compilers()
+    if isinstance(usable, Missing):
+        return usable
     try:
         digest = recipe.digest()
     except OSError as error:
         return Missing(
             f"a source cannot be read: {error}", "install the package that it belongs to again"
         )
-    return [(compiler, _name(recipe, digest, compiler)) for compiler in found]
+    return [(compiler, _name(recipe, digest, compiler)) for compiler in usable]
 
 
 def _name(recipe: Recipe, digest: str, compiler: Compiler) -> str:
-    told = hashlib.sha256(f"{digest} {compiler.identity} {cpu()}".encode()).hexdigest()
-    return f"{Path(recipe.source).stem}-{told[:24]}.so"
+    digest_of_all = hashlib.sha256(f"{digest} {compiler.identity} {cpu()}".encode()).hexdigest()
+    return f"{Path(recipe.source).stem}-{digest_of_all[:24]}.so"
 
 
 def _problem(name: str) -> Missing | None:
@@ -129,8 +129,10 @@ def _problem(name: str) -> Missing | None:
     if folder is not None:
         failure = _failure(folder / name)
         with suppress(OSError):
-            told = failure.read_text().strip()
-            return Missing(f"the C compiler failed (delete {failure} to try again): {told}", fix())
+            message = failure.read_text().strip()
+            return Missing(
+                f"the C compiler failed (delete {failure} to try again): {message}", fix()
+            )
     return _problems.get(name)
 
 
@@ -165,11 +167,11 @@ def _compile(command: Sequence[str], target: Path) -> None:
         _problems[target.name] = Missing(f"the C compiler failed: {error}", fix())
         return
     said = done.stderr.strip(" \n.")[-500:]
-    told = f"{command[0]} ended with status {done.returncode}" + (f": {said}" if said else "")
-    _problems[target.name] = Missing(f"the C compiler failed: {told}", fix())
+    message = f"{command[0]} ended with status {done.returncode}" + (f": {said}" if said else "")
+    _problems[target.name] = Missing(f"the C compiler failed: {message}", fix())
     if done.returncode > 0 and not target.exists():
         with suppress(OSError):
-            _failure(target).write_text(told)
+            _failure(target).write_text(message)
 
 
 def _failure(target: Path) -> Path:
@@ -187,9 +189,9 @@ def cpu() -> str:
     lines: list[str] = []
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
-    told = [
+    features = [
         line
         for line in lines
         if line.split(":")[0].strip().lower() in {"model name", "flags", "features", "cpu part"}
     ]
-    return "\n".join((platform.machine(), platform.processor(), *told))
+    return "\n".join((platform.machine(), platform.processor(), *features))

@@ -25,26 +25,26 @@ def private_folder(name: str) -> Path:
     Raises:
         UnavailableError: none can be made, and no other may be used.
     """
-    for folder in _places(name):
+    for folder in _folders(name):
         with suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if _is_private(folder):
                 return folder
-    places = [str(folder) for folder in _places(name)]
-    which = f" (tried: {', '.join(places)})" if places else ""
+    tried = [str(folder) for folder in _folders(name)]
+    which = f" (tried: {', '.join(tried)})" if tried else ""
     raise UnavailableError(f"{NO_FOLDER.reason}{which}. Fix: {NO_FOLDER.fix}")
 
 
 def known_folder(name: str) -> Path | None:
     """Return the folder where it is there already; nothing is made."""
-    for folder in _places(name):
+    for folder in _folders(name):
         with suppress(OSError):
             if _is_private(folder):
                 return folder
     return None
 
 
-def _places(name: str) -> Iterator[Path]:
+def _folders(name: str) -> Iterator[Path]:
     """Yield ``rnn-harness/NAME`` in the user's cache, and the user's own temporary folder."""
     with suppress(RuntimeError):  # no home
         yield (

@@ -40,8 +40,8 @@ class Compiler:
 
 def version_number(line: str) -> str:
     """Return the first number with a dot outside of names and brackets; 0 if there is none."""
-    found = re.search(r"(?<![\w.-])\d+(?:\.\d+)+", re.sub(r"\([^()]*\)", "", line))
-    return found.group() if found else "0"
+    match = re.search(r"(?<![\w.-])\d+(?:\.\d+)+", re.sub(r"\([^()]*\)", "", line))
+    return match.group() if match else "0"
 
 
 def compilers() -> tuple[Compiler, ...] | Missing:
@@ -55,7 +55,7 @@ def compilers() -> tuple[Compiler, ...] | Missing:
     commands = _commands()
     if isinstance(commands, Missing):
         return commands
-    found: dict[str, Compiler] = {}
+    by_identity: dict[str, Compiler] = {}
     for command in commands:
         with suppress(OSError):  # it is gone again, or cannot be looked at
             path = shutil.which(command[0])
@@ -66,9 +66,9 @@ def compilers() -> tuple[Compiler, ...] | Missing:
             identity = " ".join(
                 (str(real), str(status.st_size), str(status.st_mtime_ns), *command[1:])
             )
-            found.setdefault(identity, Compiler((path, *command[1:]), identity))
-    known = (*found.values(), *_packaged())
-    return known or Missing("there is no C compiler", FIX)
+            by_identity.setdefault(identity, Compiler((path, *command[1:]), identity))
+    usable = (*by_identity.values(), *_packaged())
+    return usable or Missing("there is no C compiler", FIX)
 
 
 def fix() -> str:

@@ -26,8 +26,8 @@ class Handlers:
 def xla_recipe() -> Recipe:
     """Return how the shim is built; jaxlib is looked for and not imported."""
     spec = find_spec("jaxlib")
-    places = None if spec is None else spec.submodule_search_locations
-    return Recipe("xla.c", str(Path(places[0]) / "include") if places else "", HEADER)
+    folders = None if spec is None else spec.submodule_search_locations
+    return Recipe("xla.c", str(Path(folders[0]) / "include") if folders else "", HEADER)
 
 
 @cache

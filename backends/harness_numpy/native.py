@@ -135,8 +135,8 @@ class NativeNetwork(HoistedNetwork):
         loss = self._loss_and_gradient(batch, d_outputs)
         scored = hidden if batch.rows is None else hidden[batch.rows]
         self._multiply(self._d["weight_out"], d_outputs, scored, transposed="a")
-        place = address(self._d["bias_out"])
-        self._kernel.column_sums(self._double, address(d_outputs), *d_outputs.shape, place)
+        bias = address(self._d["bias_out"])
+        self._kernel.column_sums(self._double, address(d_outputs), *d_outputs.shape, bias)
         if batch.rows is None:
             self._multiply(d_hidden, d_outputs, self._p["weight_out"])
         else:
@@ -150,8 +150,8 @@ class NativeNetwork(HoistedNetwork):
         """Return these steps' share of the mean loss; ``outputs`` (n, K) become its gradient."""
         if self.model.loss != "cross_entropy":
             return super()._loss_and_gradient(batch, outputs)
-        place = (address(outputs), address(batch.targets), *outputs.shape)
-        total = self._kernel.cross_entropy(self._double, *place, batch.scored)
+        arguments = (address(outputs), address(batch.targets), *outputs.shape)
+        total = self._kernel.cross_entropy(self._double, *arguments, batch.scored)
         share: np.floating[Any] = outputs.dtype.type(total / batch.scored)
         return share
 
@@ -162,8 +162,10 @@ class NativeNetwork(HoistedNetwork):
         self._multiply(weight_hh, d_zh, work.before(layer), transposed="a")
         inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
         if inputs.ndim == 1:
-            place = (address(d_zx), address(inputs), *d_zx.shape, self.model.inputs.size)
-            self._kernel.sum_by_token(self._double, *place, address(weight_ih), address(bias_ih))
+            arguments = (address(d_zx), address(inputs), *d_zx.shape, self.model.inputs.size)
+            self._kernel.sum_by_token(
+                self._double, *arguments, address(weight_ih), address(bias_ih)
+            )
         else:
             self._multiply(weight_ih, d_zx, inputs, transposed="a")
             self._kernel.column_sums(self._double, address(d_zx), *d_zx.shape, address(bias_ih))
@@ -220,8 +222,8 @@ class NativeAdam(Update):
         self.steps += 1
         self._native.rate = rate / (1 - self._optimizer.beta1**self.steps)
         self._native.correction = 1 / (1 - self._optimizer.beta2**self.steps)
-        places = (parameters, gradient, self._first, self._second)
-        self._kernel.adam(self._native, *(address(place) for place in places))
+        vectors = (parameters, gradient, self._first, self._second)
+        self._kernel.adam(self._native, *(address(vector) for vector in vectors))
 
 
 # By the identity of an array that lives: NumPy takes longer to tell an address than the kernel for
@@ -238,14 +240,14 @@ def address(array: NDArray[Any] | None) -> int | None:
     if array is None:
         return None
     key = id(array)
-    known = _addresses.get(key)
-    if known is not None and known[0]() is array:
-        return known[1]
+    cached = _addresses.get(key)
+    if cached is not None and cached[0]() is array:
+        return cached[1]
     if not array.flags.c_contiguous:
         raise ValueError(
             f"the kernel takes C-contiguous arrays, not strides {array.strides} "
             f"of shape {array.shape}"
         )
-    found = int(array.__array_interface__["data"][0])
-    _addresses[key] = ref(array, lambda _: _addresses.pop(key, None)), found
-    return found
+    location = int(array.__array_interface__["data"][0])
+    _addresses[key] = ref(array, lambda _: _addresses.pop(key, None)), location
+    return location

@@ -92,10 +92,10 @@ class NumpyTrainer(Trainer):
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
         with np.errstate(all="ignore"):
-            found, self._state = outputs(
+            values, self._state = outputs(
                 self._network, batch, self._chunk(batch), self._carried(batch)
             )
-        return found
+        return values
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update."""

@@ -88,8 +88,8 @@ class Peer(Backend):
 
     def _why_no_variant(self, cell: Cell, variant: str) -> str | None:
         own = self.variants(cell)
-        known = {name for names in self.cells.values() for name in names}
-        if own and (variant in own or variant not in known):
+        all_variants = {name for names in self.cells.values() for name in names}
+        if own and (variant in own or variant not in all_variants):
             return None
         names = ", ".join(kind.name for kind, variants in self.cells.items() if variants)
         return (

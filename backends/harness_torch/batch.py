@@ -56,8 +56,8 @@ class DeviceBatch:
             strict=True,
         )
         return [
-            replace(self, inputs=each, targets=targets, weights=share)
-            for each, targets, share in parts
+            replace(self, inputs=inputs, targets=targets, weights=share)
+            for inputs, targets, share in parts
         ]
 
     def loss(self, outputs: Tensor) -> Tensor:

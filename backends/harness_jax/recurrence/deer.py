@@ -97,7 +97,7 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
     """Iterate until every state follows from the one before it, or the iterations are used up."""
     start, recurrent = jnp.concatenate(state, -1), weight_hh.T
 
-    def one(
+    def step(
         zx: Array, before: Array
     ) -> tuple[Array, Array]:  # (G*H,), (S,) -> (S,) twice: JAX differentiates one
         state_before = tuple(jnp.split(before, len(state)))
@@ -106,7 +106,7 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
         )
         return after, after
 
-    linearised = jax.vmap(jax.vmap(jax.jacfwd(one, argnums=1, has_aux=True)))
+    linearised = jax.vmap(jax.vmap(jax.jacfwd(step, argnums=1, has_aux=True)))
 
     def evaluated(states: Array, iterations: Array) -> Guess:
         jacobians, following = linearised(zx, jnp.concatenate([start[None], states[:-1]]))

@@ -30,17 +30,17 @@ def tanh_sum(a: Array, b: Array, out: Array) -> None:
 @compiled
 def sigmoid_slope(d: Array, s: Array, other: Array, out: Array) -> None:
     """Write d * other * s (1 - s), each (n,)."""
-    one = out.dtype.type(1)
+    unit = out.dtype.type(1)
     for j in range(out.shape[0]):
-        out[j] = d[j] * other[j] * (s[j] * (one - s[j]))
+        out[j] = d[j] * other[j] * (s[j] * (unit - s[j]))
 
 
 @compiled
 def tanh_slope(d: Array, s: Array, other: Array, out: Array) -> None:
     """Write d * other * (1 - s^2), each (n,)."""
-    one = out.dtype.type(1)
+    unit = out.dtype.type(1)
     for j in range(out.shape[0]):
-        out[j] = d[j] * other[j] * (one - s[j] * s[j])
+        out[j] = d[j] * other[j] * (unit - s[j] * s[j])
 
 
 @compiled
@@ -60,12 +60,12 @@ def rnn_step(t: int, zx: Array, zh: Array, h: Array) -> None:
 @compiled
 def rnn_back(t: int, zx: Array, h: Array, d_h: Array, recurrent: Array) -> None:
     """Step back: d_z = d_h (1 - h'^2)."""
-    one = h.dtype.type(1)
+    unit = h.dtype.type(1)
     for b in range(h.shape[1]):
         d_z, new, d = zx[t, b], h[t + 1, b], d_h[t, b]
         add(recurrent[b], d)
         for j in range(d.shape[0]):
-            d_z[j] = d[j] * (one - new[j] * new[j])
+            d_z[j] = d[j] * (unit - new[j] * new[j])
 
 
 @compiled
@@ -123,13 +123,13 @@ def lstm_back(
     d_c: Array,
 ) -> None:
     """Step back: d_c' += d_h o (1 - tanh(c')^2); the gates' gradients; d_c = d_c' f."""
-    n, one = d_h.shape[2], d_h.dtype.type(1)
+    n, unit = d_h.shape[2], d_h.dtype.type(1)
     for b in range(d_h.shape[1]):
         gate, kept, d, d_cell, d_z = gates[t, b], tanh_c[t, b], d_h[t, b], d_c[b], zx[t, b]
         i, f, g, o = gate[:n], gate[n : 2 * n], gate[2 * n : 3 * n], gate[3 * n :]
         add(recurrent[b], d)
         for j in range(n):
-            d_cell[j] += d[j] * o[j] * (one - kept[j] * kept[j])
+            d_cell[j] += d[j] * o[j] * (unit - kept[j] * kept[j])
         sigmoid_slope(d_cell, i, g, d_z[:n])
         sigmoid_slope(d_cell, f, c[t, b], d_z[n : 2 * n])
         tanh_slope(d_cell, g, i, d_z[2 * n : 3 * n])
@@ -170,7 +170,7 @@ def gru_back(
     direct: Array,
 ) -> None:
     """The gates' gradients; ``direct`` becomes d_h z, the part of d_h that no product carries."""
-    n, one = d_h.shape[2], d_h.dtype.type(1)
+    n, unit = d_h.shape[2], d_h.dtype.type(1)
     for b in range(d_h.shape[1]):
         gate, d, past, d_x, d_p = gates[t, b], d_h[t, b], direct[b], zx[t, b], d_zh[t, b]
         r, z, new, old = gate[:n], gate[n : 2 * n], gate[2 * n :], h[t, b]
@@ -178,9 +178,9 @@ def gru_back(
         add(recurrent[b], d)
         add(past, d)
         for j in range(n):
-            d_n[j] = d[j] * (one - z[j]) * (one - new[j] * new[j])
+            d_n[j] = d[j] * (unit - z[j]) * (unit - new[j] * new[j])
         for j in range(n):
-            d_z[j] = d[j] * (old[j] - new[j]) * (z[j] * (one - z[j]))
+            d_z[j] = d[j] * (old[j] - new[j]) * (z[j] * (unit - z[j]))
         sigmoid_slope(d_n, r, zh_n[t, b], d_r)
         for j in range(n):
             d_p_n[j] = d_n[j] * r[j]

@@ -42,14 +42,14 @@ def _pieces32() -> Any:
         real(1.5 * 2.0**23),
         real(1 / math.log(2)),
     )  # adding ``magic`` rounds to an integer
-    high, low, one = real(LOG2_HIGH), real(LOG2_LOW), real(1)
+    high, low, unit = real(LOG2_HIGH), real(LOG2_LOW), real(1)
     a2, a3, a4, a5, a6, a7 = (real(FACTORIALS[order]) for order in range(2, 8))
 
     def pieces(y: Any) -> Any:
         n = (y * by_log2 + magic) - magic
         r = (y - n * high) - n * low
         power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-        return power, r * (one + r * (a2 + r * (a3 + r * (a4 + r * (a5 + r * (a6 + r * a7))))))
+        return power, r * (unit + r * (a2 + r * (a3 + r * (a4 + r * (a5 + r * (a6 + r * a7))))))
 
     return pieces
 
@@ -78,7 +78,7 @@ def tanh(x: Any) -> Any:
 @overload(tanh, jit_options=OPTIONS)
 def _tanh(x: Any) -> Any:
     real = np.float64 if x == types.float64 else np.float32
-    one, two, most = (
+    unit, two, most = (
         real(1),
         real(2),
         real(40 if x == types.float64 else 20),
@@ -88,7 +88,7 @@ def _tanh(x: Any) -> Any:
         y = two * x
         y = -most if y < -most else (most if y > most else y)  # noqa: FURB136 - min and max would hide NaN
         power, rest = expm1_times(y)
-        above = power * rest + (power - one)
+        above = power * rest + (power - unit)
         return above / (above + two)
 
     return function

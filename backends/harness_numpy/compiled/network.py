@@ -51,7 +51,7 @@ class CompiledUpdate(Update):
 @compiled
 def cross_entropy(logits: Array, classes: NDArray[np.intp], scored: int) -> float:
     """Return the share of (n, K) logits in the mean loss; they become its gradient."""
-    loss, one = 0.0, logits.dtype.type(1)
+    loss, unit = 0.0, logits.dtype.type(1)
     for n in range(logits.shape[0]):
         row = logits[n]
         largest = row.max()
@@ -61,10 +61,10 @@ def cross_entropy(logits: Array, classes: NDArray[np.intp], scored: int) -> floa
         for k in range(row.shape[0]):
             total += row[k]
         loss += np.log(total) - chosen
-        scale = one / (total * logits.dtype.type(scored))
+        scale = unit / (total * logits.dtype.type(scored))
         for k in range(row.shape[0]):
             row[k] *= scale
-        row[classes[n]] -= one / logits.dtype.type(scored)
+        row[classes[n]] -= unit / logits.dtype.type(scored)
     return loss / scored
 
 

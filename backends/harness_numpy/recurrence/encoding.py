@@ -36,9 +36,9 @@ def _sum_by_token(tokens: NDArray[np.intp], rows: Array, out: Array) -> None:
     in_order = tokens[order]
     starts = np.flatnonzero(np.diff(in_order, prepend=-1))
     bounds = [*starts.tolist(), len(tokens)]
-    ones, sorted_rows = np.ones(len(tokens), rows.dtype), rows.take(order, axis=0)
+    units, sorted_rows = np.ones(len(tokens), rows.dtype), rows.take(order, axis=0)
     sums = np.empty((len(starts), rows.shape[1]), rows.dtype)
     for index, (start, end) in enumerate(pairwise(bounds)):
-        np.dot(ones[: end - start], sorted_rows[start:end], out=sums[index])
+        np.dot(units[: end - start], sorted_rows[start:end], out=sums[index])
     out.fill(0)
     out[:, in_order[starts]] = sums.T

@@ -32,5 +32,5 @@ class Masks:
 
     def rewind(self, position: Position) -> None:
         """Go back to ``position``: the same masks follow again."""
-        for stream, place in zip(self._streams, position, strict=False):
-            stream.bit_generator.state = place
+        for stream, state in zip(self._streams, position, strict=False):
+            stream.bit_generator.state = state

@@ -53,13 +53,13 @@ class Tuned(FusedTimeLoop):
         return array.reshape(shape.steps, shape.batch, -1, shape.hidden).transpose(0, 2, 1, 3)
 
     def _step_back(self, t: int, d_hidden: Array, recurrent: Array) -> None:
-        place = t % self._block
-        if place == self._block - 1 or t == self.shape.steps - 1:
-            start = t - place
-            self._fill(start, t + 1, self._f[: place + 1].swapaxes(0, 1))
+        index = t % self._block
+        if index == self._block - 1 or t == self.shape.steps - 1:
+            start = t - index
+            self._fill(start, t + 1, self._f[: index + 1].swapaxes(0, 1))
         d_h = d_hidden[t]
         d_h += recurrent
-        self._apply(t, d_h, self._f[place])
+        self._apply(t, d_h, self._f[index])
 
     @abstractmethod
     def _fill(self, start: int, stop: int, factors: Array) -> None:

@@ -110,8 +110,8 @@ class DataParallelTrainer(Trainer):
 
     def compile(self, batch: SplitBatch) -> bool:
         """Compile on every rank, for its share of ``batch``."""
-        answers = self._ask("compile", batch.holders, batch=batch.number)
-        return any(content["compiled"] for content, _ in answers)
+        replies = self._ask("compile", batch.holders, batch=batch.number)
+        return any(content["compiled"] for content, _ in replies)
 
     def put(self, batch: Batch) -> SplitBatch:
         """Copy to each rank its share of a batch: equal ones where that is possible.
@@ -155,16 +155,16 @@ class DataParallelTrainer(Trainer):
         Raises:
             HarnessError: the gradients are not the same on every rank.
         """
-        answers = self._ask("synchronize")
-        self._seconds = [content["seconds"] for content, _ in answers]
-        self._peak_bytes = max(content["peak_bytes"] for content, _ in answers)
+        replies = self._ask("synchronize")
+        self._seconds = [content["seconds"] for content, _ in replies]
+        self._peak_bytes = max(content["peak_bytes"] for content, _ in replies)
         counts = [
-            content["compilations"] for content, _ in answers if content["compilations"] is not None
+            content["compilations"] for content, _ in replies if content["compilations"] is not None
         ]
         self._compilations = max(counts, default=None)
         steps, self._queued = self._queued, []
         losses, norms, clipped = (
-            np.array([arrays[name] for _, arrays in answers])
+            np.array([arrays[name] for _, arrays in replies])
             for name in ("loss", "norm", "clipped")
         )
         if not np.allclose(norms, norms[0], rtol=SAME_NORM, atol=0, equal_nan=True):
@@ -181,20 +181,20 @@ class DataParallelTrainer(Trainer):
 
     def outputs(self, batch: SplitBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
-        answers = self._ask("outputs", batch.holders, batch=batch.number)
+        replies = self._ask("outputs", batch.holders, batch=batch.number)
         self._carried = batch.sizes
-        return np.concatenate([arrays["outputs"] for _, arrays in answers], axis=1)
+        return np.concatenate([arrays["outputs"] for _, arrays in replies], axis=1)
 
     def gradients(self, batch: SplitBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update: sums over the shares."""
-        answers = self._ask("gradients", batch.holders, batch=batch.number)
-        found = [dict(arrays) for _, arrays in answers]
-        hidden = np.concatenate([each.pop("hidden") for each in found], axis=2)
+        replies = self._ask("gradients", batch.holders, batch=batch.number)
+        shares = [dict(arrays) for _, arrays in replies]
+        hidden = np.concatenate([each.pop("hidden") for each in shares], axis=2)
         named = {
-            name: np.sum([each[name] for each in found], axis=0, dtype=self._dtype)
+            name: np.sum([each[name] for each in shares], axis=0, dtype=self._dtype)
             for name in self._names
         }
-        return Gradients(sum(content["loss"] for content, _ in answers), named, hidden)
+        return Gradients(sum(content["loss"] for content, _ in replies), named, hidden)
 
     def parameters(self) -> Parameters:
         """Return a copy of the parameters by name: the first rank's."""
@@ -213,10 +213,10 @@ class DataParallelTrainer(Trainer):
         """Return a copy of the carried state, each (layers, B, H), or None."""
         if self._carried is None:
             return None
-        answers = self._ask("state", _holders(self._carried))
+        replies = self._ask("state", _holders(self._carried))
         count = len(self._model.cell.states)
         return tuple(
-            np.concatenate([arrays[str(index)] for _, arrays in answers], axis=1)
+            np.concatenate([arrays[str(index)] for _, arrays in replies], axis=1)
             for index in range(count)
         )
 
@@ -247,10 +247,13 @@ class DataParallelTrainer(Trainer):
 
     def placement(self) -> Placement:
         """Return the first rank's placement, and how many ranks shared the last trained batch."""
-        told = [content for content, _ in self._ask("placement")]
-        sequences = [content.pop("sequences") for content in told]
-        placements = [Placement(**content) for content in told]
-        odd = next((one for one in placements if one.dtype != placements[0].dtype), placements[0])
+        replies = [content for content, _ in self._ask("placement")]
+        sequences = [content.pop("sequences") for content in replies]
+        placements = [Placement(**content) for content in replies]
+        odd = next(
+            (placement for placement in placements if placement.dtype != placements[0].dtype),
+            placements[0],
+        )
         return replace(odd, device=placements[0].device, devices=sum(map(bool, sequences)))
 
     def compilations(self) -> int | None:

@@ -30,7 +30,7 @@ from harness_torch.parallel.wire_format import error_words, from_wire
 
 PR_SET_PDEATHSIG = 1
 COLLECTIVE = ("trainer", "step")  # where one rank fails in these, the others wait for it in vain
-Answer = tuple[dict[str, Any], Arrays]
+Reply = tuple[dict[str, Any], Arrays]
 
 
 class Service:
@@ -54,63 +54,63 @@ class Service:
             "threads": threads,
         }
 
-    def answer(self, content: Mapping[str, Any], arrays: Arrays) -> Answer | None:
+    def answer(self, content: Mapping[str, Any], arrays: Arrays) -> Reply | None:
         """Do what a message says; None where it asks for no answer."""
         for number in content.get("forget", ()):
             self._replicas.pop(number, None)
             self._batches.pop(number, None)
-        found: Answer | None = getattr(self, f"_{content['do']}")(content, arrays)
-        return found
+        reply: Reply | None = getattr(self, f"_{content['do']}")(content, arrays)
+        return reply
 
-    def _trainer(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+    def _trainer(self, content: Mapping[str, Any], arrays: Arrays) -> Reply:
         model, rule, execution = from_wire(content["trainer"])
         execution = replace(execution, device=self.device)
         self._replicas[content["number"]] = Replica(model, rule, dict(arrays), execution)
         self._baseline_bytes = psutil.Process().memory_info().rss
         return {}, {}
 
-    def _put(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+    def _put(self, content: Mapping[str, Any], arrays: Arrays) -> Reply:
         batch = Batch(arrays["inputs"], arrays["targets"], arrays["mask"], content["carry"])
         self._batches[content["number"]] = self._replica(content).put_share(
             batch, content["counted"]
         )
         return {}, {}
 
-    def _compile(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+    def _compile(self, content: Mapping[str, Any], _: Arrays) -> Reply:
         return {"compiled": self._replica(content).compile(self._batches[content["batch"]])}, {}
 
     def _step(self, content: Mapping[str, Any], _: Arrays) -> None:
         self._replica(content).queue_step(self._batches[content["batch"]])
 
-    def _synchronize(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+    def _synchronize(self, content: Mapping[str, Any], _: Arrays) -> Reply:
         replica = self._replica(content)
         figures = {
             name: np.array(values, np.float64) for name, values in replica.finish_steps().items()
         }
-        told = {"seconds": replica.seconds, "peak_bytes": self._peak_bytes(replica)}
-        return {**told, "compilations": replica.compilations()}, figures
+        facts = {"seconds": replica.seconds, "peak_bytes": self._peak_bytes(replica)}
+        return {**facts, "compilations": replica.compilations()}, figures
 
-    def _outputs(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+    def _outputs(self, content: Mapping[str, Any], _: Arrays) -> Reply:
         return {}, {"outputs": self._replica(content).outputs(self._batches[content["batch"]])}
 
-    def _gradients(self, content: Mapping[str, Any], _: Arrays) -> Answer:
-        found = self._replica(content).gradients(self._batches[content["batch"]])
-        return {"loss": found.loss}, {**found.parameters, "hidden": found.hidden}
+    def _gradients(self, content: Mapping[str, Any], _: Arrays) -> Reply:
+        gradients = self._replica(content).gradients(self._batches[content["batch"]])
+        return {"loss": gradients.loss}, {**gradients.parameters, "hidden": gradients.hidden}
 
-    def _parameters(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+    def _parameters(self, content: Mapping[str, Any], _: Arrays) -> Reply:
         return {}, self._replica(content).parameters()
 
-    def _load(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+    def _load(self, content: Mapping[str, Any], arrays: Arrays) -> Reply:
         self._replica(content).load(dict(arrays))
         return {}, {}
 
-    def _state(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+    def _state(self, content: Mapping[str, Any], _: Arrays) -> Reply:
         state = self._replica(content).state()
         return {"carried": state is not None}, {
             str(index): part for index, part in enumerate(state or ())
         }
 
-    def _load_state(self, content: Mapping[str, Any], arrays: Arrays) -> Answer:
+    def _load_state(self, content: Mapping[str, Any], arrays: Arrays) -> Reply:
         state = (
             tuple(arrays[str(index)] for index in range(len(arrays)))
             if content["carried"]
@@ -119,7 +119,7 @@ class Service:
         self._replica(content).load_state(state)
         return {}, {}
 
-    def _placement(self, content: Mapping[str, Any], _: Arrays) -> Answer:
+    def _placement(self, content: Mapping[str, Any], _: Arrays) -> Reply:
         replica = self._replica(content)
         return {**asdict(replica.placement()), "sequences": replica.sequences}, {}
 
@@ -141,19 +141,19 @@ def serve(connection: socket.socket, service: Service) -> None:
     """Answer messages until the worker has gone, or a failed update leaves the others waiting."""
     with contextlib.suppress(BrokenPipeError):
         while (message := receive(connection)) is not None:
-            if not _answered(connection, service, message):
+            if not _replied(connection, service, message):
                 return
 
 
-def _answered(connection: socket.socket, service: Service, message: Message) -> bool:
+def _replied(connection: socket.socket, service: Service, message: Message) -> bool:
     try:
-        answer = service.answer(*message)
+        reply = service.answer(*message)
     except Exception as error:  # noqa: BLE001 (the worker raises it again)
         fatal = message[0]["do"] in COLLECTIVE
         send(connection, {"error": error_words(error), "fatal": fatal})
         return not fatal
-    if answer is not None:
-        send(connection, *answer)
+    if reply is not None:
+        send(connection, *reply)
     return True
 
 

@@ -111,7 +111,7 @@ class Ranks:
             MemoryError, RuntimeError: a rank met another error.
         """
         self.tell(content, arrays, only)
-        return self._answers(list(only) or list(range(len(self._connections))))
+        return self._replies(list(only) or list(range(len(self._connections))))
 
     def stop(self) -> None:
         """Kill torchrun and every rank."""
@@ -133,9 +133,9 @@ class Ranks:
 
     def _joined(self, listener: socket.socket, count: int) -> list[dict[str, Any]]:
         """Accept every rank, and return what each tells, in order."""
-        found: dict[int, tuple[socket.socket, dict[str, Any]]] = {}
+        by_rank: dict[int, tuple[socket.socket, dict[str, Any]]] = {}
         deadline = time.monotonic() + START_SECONDS
-        while len(found) < count:
+        while len(by_rank) < count:
             if self._torchrun.poll() is not None:
                 raise HarnessError(
                     f"torchrun ended with status {self._torchrun.returncode} "
@@ -143,42 +143,42 @@ class Ranks:
                 )
             if time.monotonic() > deadline:
                 raise HarnessError(
-                    f"{len(found)} of {count} ranks joined within {START_SECONDS:g} s; {IN_LOG}"
+                    f"{len(by_rank)} of {count} ranks joined within {START_SECONDS:g} s; {IN_LOG}"
                 )
             if select.select([listener], [], [], POLL_SECONDS)[0]:
                 connection, _ = listener.accept()
                 self._connections.append(connection)
                 message = receive(connection)
                 if message is not None:
-                    found[message[0]["rank"]] = (connection, message[0])
-        self._connections = [found[rank][0] for rank in range(count)]
-        return [found[rank][1] for rank in range(count)]
+                    by_rank[message[0]["rank"]] = (connection, message[0])
+        self._connections = [by_rank[rank][0] for rank in range(count)]
+        return [by_rank[rank][1] for rank in range(count)]
 
-    def _answers(self, wanted: list[int]) -> list[Message]:
-        found: dict[int, Message | None] = {}
+    def _replies(self, wanted: list[int]) -> list[Message]:
+        by_rank: dict[int, Message | None] = {}
         deadline: float | None = None
-        while len(found) < len(wanted):
+        while len(by_rank) < len(wanted):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            waiting = {self._connections[rank]: rank for rank in wanted if rank not in found}
+            waiting = {self._connections[rank]: rank for rank in wanted if rank not in by_rank}
             ready, _, _ = select.select(list(waiting), [], [], left)
             for connection in ready:
                 message = receive(connection)
-                found[waiting[connection]] = message
+                by_rank[waiting[connection]] = message
                 if message is None or "error" in message[0]:
                     deadline = deadline or time.monotonic() + GRACE_SECONDS
             if not ready and left == 0.0:
                 break
-        return self._checked(found, wanted)
+        return self._checked(by_rank, wanted)
 
-    def _checked(self, found: dict[int, Message | None], wanted: list[int]) -> list[Message]:
+    def _checked(self, by_rank: dict[int, Message | None], wanted: list[int]) -> list[Message]:
         """Return the answers, or raise the first error: a dead rank makes the others fail."""
-        gone = [rank for rank, message in found.items() if message is None]
+        gone = [rank for rank, message in by_rank.items() if message is None]
         errors = [
             (rank, message[0])
-            for rank, message in sorted(found.items())
+            for rank, message in sorted(by_rank.items())
             if message and "error" in message[0]
         ]
-        if gone or len(found) < len(wanted) or any(words["fatal"] for _, words in errors):
+        if gone or len(by_rank) < len(wanted) or any(words["fatal"] for _, words in errors):
             dead = gone or self._gone()
             if dead:
                 self._hear_torchrun()
@@ -191,7 +191,7 @@ class Ranks:
                 )
         for rank, words in errors:
             raise error_of(words["error"], rank)
-        return [message for rank in wanted if (message := found[rank]) is not None]
+        return [message for rank in wanted if (message := by_rank[rank]) is not None]
 
     def _hear_torchrun(self) -> None:
         """Let torchrun find the dead rank, say how it died, and end."""
@@ -235,12 +235,12 @@ def _command(count: int, path: str, kind: str) -> list[str]:
         "nnodes": "1", "nproc-per-node": str(count), "max-restarts": "0", "monitor-interval": "1",
         "rdzv-backend": "c10d", "rdzv-endpoint": "127.0.0.1:0", "local-addr": "127.0.0.1",
     }  # fmt: skip
-    given = [f"--{name}={value}" for name, value in options.items()]
+    arguments = [f"--{name}={value}" for name, value in options.items()]
     return [
         sys.executable,
         "-m",
         "torch.distributed.run",
-        *given,
+        *arguments,
         "-m",
         "harness_torch.parallel.rank",
         path,
@@ -250,5 +250,5 @@ def _command(count: int, path: str, kind: str) -> list[str]:
 
 def _environment(threads: int) -> dict[str, str]:
     """Return this process's environment with the ranks' threads; loopback only, unless set."""
-    found = {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK, **os.environ}
-    return found | {"OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"}
+    defaults = {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK, **os.environ}
+    return defaults | {"OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"}

@@ -47,8 +47,8 @@ class SharedNetwork(Network):
         """Return the share's loss times the number of ranks, and the final state."""
         if self.shared is None:
             return super().loss(batch, start, probes)
-        found: tuple[Tensor, States] = self.shared(batch, start, probes)
-        return found
+        result: tuple[Tensor, States] = self.shared(batch, start, probes)
+        return result
 
     def unfinished(self) -> AbstractContextManager[Any]:
         """Keep to this rank what more will be added to: the sum over all ranks is taken once."""

@@ -45,13 +45,13 @@ def receive(connection: socket.socket) -> Message | None:
 
 def _exactly(connection: socket.socket, size: int) -> bytearray | None:
     """Return ``size`` bytes, or None where the other side goes before."""
-    found = bytearray()
-    while len(found) < size:
+    content = bytearray()
+    while len(content) < size:
         try:
-            piece = connection.recv(min(size - len(found), 1 << 20))
+            piece = connection.recv(min(size - len(content), 1 << 20))
         except ConnectionError:
             return None
         if not piece:
             return None
-        found += piece
-    return found
+        content += piece
+    return content

@@ -78,10 +78,10 @@ def error_of(words: ErrorWords, rank: int) -> Exception:
 def _cell(module: str, name: str) -> Cell:
     """Return a new cell of this class."""
     try:
-        found: Any = import_module(module)
+        target: Any = import_module(module)
         for part in name.split("."):
-            found = getattr(found, part)
-        cell: Cell = found()
+            target = getattr(target, part)
+        cell: Cell = target()
     except (ImportError, AttributeError, TypeError) as error:
         why = "several devices need a cell that can be imported and is made without arguments"
         raise UnsupportedError(

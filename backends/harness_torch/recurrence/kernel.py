@@ -105,16 +105,24 @@ class _Node(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         values, weight_ih = ctx.saved_tensors
         d_end = tuple(
-            torch.zeros_like(like) if given is None else given
-            for given, like in zip(d_final, ctx.state, strict=True)
+            torch.zeros_like(like) if gradient is None else gradient
+            for gradient, like in zip(d_final, ctx.state, strict=True)
         )
-        found = ctx.kernel.backward(
+        derivatives = ctx.kernel.backward(
             torch.zeros_like(ctx.hidden) if d_hidden is None else d_hidden, d_end
         )
-        d_values = found.zx @ weight_ih if ctx.needs_input_grad[1] else None
-        d_probe = found.hidden if ctx.needs_input_grad[6] else None
-        d_inputs = _input_gradients(values, weight_ih, found.zx)
-        return None, d_values, *d_inputs, found.weight_hh, found.bias_hh, d_probe, *found.state
+        d_values = derivatives.zx @ weight_ih if ctx.needs_input_grad[1] else None
+        d_probe = derivatives.hidden if ctx.needs_input_grad[6] else None
+        d_inputs = _input_gradients(values, weight_ih, derivatives.zx)
+        return (
+            None,
+            d_values,
+            *d_inputs,
+            derivatives.weight_hh,
+            derivatives.bias_hh,
+            d_probe,
+            *derivatives.state,
+        )
 
 
 def _input_product(buffers: Buffers, values: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> None:

@@ -68,7 +68,7 @@ def test_where_there_is_no_folder_for_temporary_files_either_there_is_none(place
 
 
 def test_where_there_is_neither_a_home_nor_a_temporary_folder_none_is_named(monkeypatch):
-    monkeypatch.setattr(cache, "_places", lambda name: iter(()))
+    monkeypatch.setattr(cache, "_folders", lambda name: iter(()))
     with pytest.raises(
         UnavailableError, match=r"that this user alone can write to\. Fix: set XDG_CACHE_HOME"
     ):
