@@ -27,6 +27,7 @@ from harness.contract import (
     check_variant,
     may_have_accelerator,
 )
+from harness.contract.errors import with_fix
 from harness_jax.cache import cache_variables
 from harness_jax.cpu_devices import CPU_DEVICES
 from harness_jax.variants import VARIANTS, fastest
@@ -179,4 +180,4 @@ def _check_import() -> None:
         for library in LIBRARIES:
             import_module(library)
     except Exception as error:  # a broken installation may raise anything
-        raise UnavailableError(f"jax cannot be imported: {error}. Fix: {FIX}") from error
+        raise UnavailableError(with_fix(f"jax cannot be imported: {error}", FIX)) from error

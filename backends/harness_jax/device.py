@@ -19,9 +19,8 @@ from harness_jax.cpu_devices import CPU_DEVICES
 STATE_DTYPES: dict[Dtype, DTypeLike] = {
     "float32": np.float32, "float64": np.float64, "bfloat16": jnp.bfloat16, "tf32": np.float32,
 }  # fmt: skip
-NOT_CONVERGED = (
-    "jax:deer has not converged"  # what an error that a step raises while it runs begins with
-)
+# The beginning of the error that a step raises while it runs.
+NOT_CONVERGED = "jax:deer has not converged"
 PLATFORMS = {"gpu": "cuda"}  # what JAX calls an NVIDIA GPU
 
 

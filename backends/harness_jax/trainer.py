@@ -60,25 +60,16 @@ class JaxTrainer(Trainer):
         self, network: Traced, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> None:
         bound_cache()
-        self._network, self._model, self._rule, self._dtype = (
-            network,
-            network.model,
-            optimizer,
-            execution.dtype,
-        )
-        self._array_dtype, self._state_dtype = (
-            array_dtype(execution.dtype),
-            STATE_DTYPES[execution.dtype],
-        )
+        self._network, self._model, self._rule = network, network.model, optimizer
+        self._dtype, self._array_dtype = execution.dtype, array_dtype(execution.dtype)
+        self._state_dtype = STATE_DTYPES[execution.dtype]
         self._sharding = BatchSharding(execution.device, execution.devices)
         self._device = self._sharding.devices[0]
         with self._settings():
             self._functions = Functions(network, optimizer, execution.dropout_seed, self._sharding)
         self._steps: dict[tuple[int, int], Callable[..., Any]] = {}
-        self._outputs, self._gradients = (
-            jax.jit(self._functions.outputs),
-            jax.jit(self._functions.gradients),
-        )
+        self._outputs = jax.jit(self._functions.outputs)
+        self._gradients = jax.jit(self._functions.gradients)
         self._progress: Progress
         self._state: States | None = None
         self._zeros: dict[int, States] = {}
@@ -173,11 +164,9 @@ class JaxTrainer(Trainer):
 
     def state(self) -> State | None:
         """Return a copy of the carried state, each (layers, B, H), or None."""
-        return (
-            None
-            if self._state is None
-            else tuple(np.array(part, self._array_dtype) for part in self._state)
-        )
+        if self._state is None:
+            return None
+        return tuple(np.array(part, self._array_dtype) for part in self._state)
 
     def load_state(self, state: State | None) -> None:
         """Carry this state into the next batch that asks for it.

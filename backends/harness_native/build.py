@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.contract import Missing, UnavailableError
+from harness.contract.errors import with_fix
 from harness_native.cache import NO_FOLDER, known_folder, private_folder
 from harness_native.compiler import Compiler, compilers, fix
 
@@ -99,7 +100,7 @@ def compiled_by() -> str | None:
 
 
 def _unavailable(recipe: Recipe, why: Missing) -> UnavailableError:
-    return UnavailableError(f"{recipe.source} cannot be built: {why.reason}. Fix: {why.fix}")
+    return UnavailableError(with_fix(f"{recipe.source} cannot be built: {why.reason}", why.fix))
 
 
 def _attempts(recipe: Recipe) -> list[tuple[Compiler, str]] | Missing:

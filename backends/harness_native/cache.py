@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.contract import Missing, UnavailableError
+from harness.contract.errors import with_fix
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 NO_FOLDER = Missing(
@@ -32,7 +33,7 @@ def private_folder(name: str) -> Path:
                 return folder
     tried = [str(folder) for folder in _folders(name)]
     which = f" (tried: {', '.join(tried)})" if tried else ""
-    raise UnavailableError(f"{NO_FOLDER.reason}{which}. Fix: {NO_FOLDER.fix}")
+    raise UnavailableError(with_fix(f"{NO_FOLDER.reason}{which}", NO_FOLDER.fix))
 
 
 def known_folder(name: str) -> Path | None:

@@ -25,6 +25,7 @@ from harness.contract import (
     check_dtype,
     check_variant,
 )
+from harness.contract.errors import with_fix
 
 FIX = 'pip install "rnn-harness[peers]"'
 
@@ -101,9 +102,8 @@ class Peer(Backend):
             for library in self.libraries:
                 import_module(library)
         except Exception as error:  # a broken installation may raise anything
-            raise UnavailableError(
-                f"{self.title} cannot be imported: {error}. Fix: {self.fix}"
-            ) from error
+            problem = f"{self.title} cannot be imported: {error}"
+            raise UnavailableError(with_fix(problem, self.fix)) from error
 
 
 def why_not(libraries: Mapping[str, str]) -> str | None:

@@ -27,6 +27,7 @@ from harness.contract import (
     check_variant,
     may_have_accelerator,
 )
+from harness.contract.errors import with_fix
 from harness_native import native_versions
 from harness_torch.variants import VARIANTS, fastest
 
@@ -163,5 +164,5 @@ def _torch() -> ModuleType:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library of a broken installation
-        raise UnavailableError(f"torch cannot be imported: {error}. Fix: {FIX}") from error
+        raise UnavailableError(with_fix(f"torch cannot be imported: {error}", FIX)) from error
     return torch

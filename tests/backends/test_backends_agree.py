@@ -1,4 +1,4 @@
-"""Every variant of torch and JAX computes what NumPy computes in float64: gradients, updates, carried state."""
+"""Every variant of torch and JAX computes what NumPy computes in float64."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -196,7 +196,7 @@ CLIPS = {
 
 
 def assert_same_training(engine, model, optimizer, tolerance, dtype="float64"):
-    """Five steps, every second one from the carried state: losses, norms, clipping, state and parameters are equal."""
+    """Five steps, every second one carried: losses, norms, clipping, state and parameters."""
     weights = weights_of(model)
     trainer, reference = (
         engine.trainer(model, optimizer, weights, dtype),

@@ -1,4 +1,4 @@
-"""Data-parallel trials: what several devices train is what one does; what cannot be split is refused; nothing hangs."""
+"""Data-parallel trials: several devices train what one does; bad splits fail; nothing hangs."""
 
 import math
 import os
@@ -30,7 +30,8 @@ from harness_results.render.terminal import plain_table
 from harness_results.study.tables.data_parallel import data_parallel_table, scaled
 
 FAULTY = paths.FAULTY
-SAME = 1e-6  # float32 losses near 1 after some updates: a few roundings of 6e-8 each, and what the updates make of them
+# Of float32 losses near 1: a few roundings of 6e-8 each, and what the updates make of them.
+SAME = 1e-6
 GONE_SECONDS = 20.0  # generous: the machine may be busy
 SMALL = {"length": 6, "hidden": 8, "batch": 4, "steps": 12, "clip_norm": 0.5, "learning_rate": 0.01}
 TASKS = {
@@ -116,7 +117,7 @@ def test_dropout_masks_are_each_shares_own(plugins, engine):
 
 
 def last_states(setup):
-    """Return h (layers, B, H) after a training step on one sequence twice, a copy on each device."""
+    """Return h (layers, B, H) after a step on one sequence twice, a copy on each device."""
     batch, trainer = setup.probe(1), setup.trainer()
     both = Batch(
         *(np.repeat(part, 2, axis=1) for part in (batch.inputs, batch.targets, batch.mask))
@@ -176,7 +177,7 @@ def ranks_below(process):
 
 
 def struck(number, then=lambda: None):
-    """Return what sends this signal to one rank once training has begun, and the ranks that it saw."""
+    """Return a function that signals one rank once training has begun, and the ranks it saw."""
     seen = []
 
     def strike(_, event):

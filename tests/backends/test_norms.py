@@ -1,4 +1,4 @@
-"""The gradient norm and clipping by it, of sizes that float32 cannot square and of ten million numbers, on each engine.
+"""Gradient norms that float32 cannot square, or of ten million numbers, on each engine.
 
 Against NumPy's arithmetic in extended precision.
 """

@@ -31,9 +31,8 @@ States = tuple[Array, ...]
 Result = tuple[Array, States]
 
 ITERATIONS = 100
-TOLERANCE_EPSILONS = (
-    32.0  # largest |s_t - f(s_{t-1})| at the solution, in epsilons times max(1, |s|)
-)
+# The largest |s_t - f(s_{t-1})| at the solution, in epsilons times max(1, |s|).
+TOLERANCE_EPSILONS = 32.0
 
 
 class Solution(NamedTuple):
@@ -97,9 +96,8 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
     """Iterate until every state follows from the one before it, or the iterations are used up."""
     start, recurrent = jnp.concatenate(state, -1), weight_hh.T
 
-    def step(
-        zx: Array, before: Array
-    ) -> tuple[Array, Array]:  # (G*H,), (S,) -> (S,) twice: JAX differentiates one
+    # (G*H,), (S,) -> (S,) twice: JAX differentiates the first.
+    def step(zx: Array, before: Array) -> tuple[Array, Array]:
         state_before = tuple(jnp.split(before, len(state)))
         after = jnp.concatenate(
             cell.step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before)
@@ -115,9 +113,8 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
         return Guess(states, jacobians, following, near.all(), iterations)
 
     def improved(guess: Guess) -> Guess:
-        change = _linear_scan(
-            guess.jacobians, guess.following - guess.states
-        )  # none before the first time step
+        # There is no change before the first time step.
+        change = _linear_scan(guess.jacobians, guess.following - guess.states)
         return evaluated(_contained(guess.states + change, guess.following), guess.iterations + 1)
 
     zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
@@ -165,9 +162,8 @@ def _state_gradients(kept: Residuals, cotangent: tuple[Array, States]) -> States
     direct = jnp.concatenate([d_outputs, *(jnp.zeros_like(d_outputs) for _ in d_final[1:])], -1)
     direct = direct.at[-1].add(jnp.concatenate(d_final, -1))
     jacobians = kept.solution.jacobians.swapaxes(-1, -2)
-    after = jnp.concatenate(
-        [jacobians[1:], jnp.zeros_like(jacobians[:1])]
-    )  # the last time step has none after it
+    last = jnp.zeros_like(jacobians[:1])  # no time step follows
+    after = jnp.concatenate([jacobians[1:], last])
     return _split(_linear_scan(after, direct, reverse=True), kept.start)
 
 

@@ -16,12 +16,10 @@ from numba.extending import overload
 
 from harness_numpy.compiled.jit import MATHS
 
-LOG2_HIGH = (
-    0.693145751953125  # log 2 rounded to 16 bits: its products with n are exact in float32 too
-)
-LOG2_LOW = (
-    1.428606820309417232121458e-6  # log 2 - LOG2_HIGH, with digits that the float64 of log 2 lacks
-)
+# log 2 rounded to 16 bits: its products with n are exact in float32 too.
+LOG2_HIGH = 0.693145751953125
+# log 2 - LOG2_HIGH, with digits that the float64 of log 2 lacks.
+LOG2_LOW = 1.428606820309417232121458e-6
 FACTORIALS = tuple(1 / math.factorial(order) for order in range(14))
 OPTIONS: Any = {"fastmath": MATHS, "error_model": "numpy"}
 

@@ -90,17 +90,12 @@ class DataParallelTrainer(Trainer):
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> None:
         content = to_wire(model, optimizer, execution)
-        self._model, self._dtype, self._count = (
-            model,
-            array_dtype(execution.dtype),
-            execution.devices,
-        )
+        self._model, self._count = model, execution.devices
+        self._dtype = array_dtype(execution.dtype)
         self._ranks: Ranks = running(execution.devices, execution.device, execution.threads)
         self._number = self._ranks.number()
         self._queued: list[_Step] = []
-        self._carried: tuple[int, ...] | None = (
-            None  # how the carried state is split; None: there is none
-        )
+        self._carried: tuple[int, ...] | None = None  # sequences of the carried state by rank
         self._seconds = [0.0] * self._count
         self._peak_bytes: int | None = None
         self._compilations: int | None = None

@@ -34,9 +34,8 @@ class Derivatives:
 class Kernel(Protocol):
     """The two loops of one layer. ``backward`` belongs to the last ``forward``; see ``buffers``."""
 
-    buffers: (
-        Buffers  # "zx" (T, B, G*H) among them: filled before ``forward``, which may overwrite it
-    )
+    # "zx" (T, B, G*H) among them: filled before ``forward``, which may overwrite it.
+    buffers: Buffers
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights as this kernel wants them; autograd takes the gradients back."""
@@ -131,9 +130,7 @@ def _input_product(buffers: Buffers, values: Tensor, weight_ih: Tensor, bias_ih:
     if values.is_floating_point():
         torch.addmm(bias_ih, values.flatten(0, 1), weight_ih.t(), out=zx.flatten(0, 1))
     else:
-        rows = (
-            weight_ih.t() + bias_ih
-        ).contiguous()  # a gather of strided rows takes eight times as long
+        rows = (weight_ih.t() + bias_ih).contiguous()  # strided rows take eight times as long
         torch.index_select(rows, 0, values.flatten(), out=zx.flatten(0, 1))
 
 

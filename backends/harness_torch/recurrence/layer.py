@@ -61,7 +61,5 @@ def input_product(inputs: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> Tensor:
     """Return zx (T, B, G*H) for all time steps at once; for tokens, a gather of biased columns."""
     if inputs.is_floating_point():
         return functional.linear(inputs, weight_ih, bias_ih)
-    rows = (
-        weight_ih.t() + bias_ih
-    ).contiguous()  # a gather of strided rows takes eight times as long
+    rows = (weight_ih.t() + bias_ih).contiguous()  # strided rows take eight times as long
     return functional.embedding(inputs, rows)

@@ -95,9 +95,8 @@ def _scan(decay: Tensor, added: Tensor) -> Tensor:
     if len(added) == 1:
         return added
     even, odd = slice(0, len(added) - 1, 2), slice(1, None, 2)
-    pairs = _scan(
-        decay[odd] * decay[even], torch.addcmul(added[odd], decay[odd], added[even])
-    )  # h at odd t
+    added_in_pairs = torch.addcmul(added[odd], decay[odd], added[even])
+    pairs = _scan(decay[odd] * decay[even], added_in_pairs)  # h at odd t
     hidden = torch.empty_like(added)
     hidden[0], hidden[odd] = added[0], pairs
     rest = hidden[2::2]

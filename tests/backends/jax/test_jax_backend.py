@@ -1,4 +1,4 @@
-"""What the JAX backend promises besides equal gradients: one compilation, bounded threads, no leaking float64."""
+"""The JAX backend besides equal gradients: one compilation, bounded threads, no float64 leak."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Programs of the proof are kept between processes; the training step that is timed is compiled in each."""
+"""Programs of the proof are kept between processes; the timed training step never is."""
 
 import json
 import os
@@ -43,7 +43,7 @@ print(json.dumps(told))
 
 
 def told(variables, names):
-    """Return the events of JAX's cache by method, as a new process has them that calls each method in turn."""
+    """Return the events of JAX's cache by method, from a new process that calls each in turn."""
     command = [sys.executable, "-W", "error", "-c", TRAIN_AND_TELL, ",".join(names)]
     done = subprocess.run(
         command, env=os.environ | variables, capture_output=True, text=True, check=True, timeout=120
@@ -226,7 +226,7 @@ def test_what_another_process_removes_meanwhile_does_no_harm(filled, monkeypatch
 
 @pytest.fixture
 def filled(variables, monkeypatch):
-    """The folder of a user's cache in which a worker starts: six programs of 100 bytes, of which 400 bytes may stay."""
+    """A user's cache when a worker starts: six programs of 100 bytes, of which 400 may stay."""
     folder = Path(variables[cache_module.FOLDER])
     for age, name in enumerate(["read", "0", "1", "2", "3", "4"]):
         (folder / name).write_bytes(bytes(100))

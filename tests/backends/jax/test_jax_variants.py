@@ -1,4 +1,4 @@
-"""JAX's variants against the float64 reference: checkpoints, blocks, parallel scans, number formats."""
+"""JAX's variants against the float64 reference: checkpoints, blocks, scans, number formats."""
 
 from dataclasses import replace
 from functools import cache
@@ -181,7 +181,7 @@ def test_a_checkpointed_step_trains_like_one_that_keeps_all(variant):
 
 
 def test_checkpoints_bound_the_memory_of_a_step():
-    """What XLA reserves for one step grows with the number of chunks and a chunk's length, not with T."""
+    """XLA's memory for one step grows with the number and length of chunks, not with T."""
     model = model_of(LSTM(), hidden=32)
 
     def temporary_bytes(steps, **execution):
@@ -314,7 +314,7 @@ def test_deer_carries_a_state_that_follows_from_the_last(name):
 
 @pytest.mark.parametrize(("name", "scale"), [("rnn", 3.0), ("lstm", 4.0)])
 def test_deer_converges_where_the_first_guess_makes_the_recurrence_expand(name, scale):
-    """Linearised around zero, 1,000 time steps overflow float32; the cell's own states are bounded."""
+    """Linearised around zero, 1,000 steps overflow float32; the cell's states are bounded."""
     model = model_of(CELLS[name], hidden=16)
     weights, batch = weights_of(model, scale), batch_of(model, 1000)
     found, expected = (trainer_of(model, variant, weights) for variant in ("deer", "scan"))
@@ -345,7 +345,7 @@ def test_deer_of_weights_that_are_not_finite_gives_a_loss_that_is_nan():
     ("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, 18), (100, 9.0, "off")]
 )
 def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, checkpoint):
-    """Too few iterations; and weights so large that the iteration runs away, to what is not a number."""
+    """Too few iterations; and weights so large that the iteration runs away, to NaN."""
     monkeypatch.setattr(deer_module, "ITERATIONS", iterations)
     model = model_of(RNN(), hidden=16)
     batch = batch_of(model, 300)
@@ -391,7 +391,7 @@ def test_the_fastest_depends_on_cell_size_and_device():
 
 
 def test_bfloat16_is_mixed_precision():
-    """Weights, optimizer and loss in float32; the state, an activation, in bfloat16; every copy in float32."""
+    """Weights, optimizer and loss in float32; the state in bfloat16; every copy in float32."""
     model = model_of(LSTM(), hidden=16)
     trainer = trainer_of(model, "fused", rule=Optimizer("adam"), dtype="bfloat16")
     batch = trainer.put(batch_of(model, 7))

@@ -85,7 +85,8 @@ def test_more_threads_than_the_pool_has_are_as_many_as_it_has():
         "import os, sys; sys.path.insert(0, 'tests')\n"
         "from test_native import *\n"
         "shape = (2, 150, 3, 'float32')\n"
-        "alone, before = layer(NativeRecurrence, GRU(), Shape(*shape)), len(os.listdir('/proc/self/task'))\n"
+        "alone, before = layer(NativeRecurrence, GRU(), Shape(*shape)), "
+        "len(os.listdir('/proc/self/task'))\n"
         "agree(layer(NativeRecurrence, GRU(), Shape(*shape, 100)), alone, 'float32')\n"
         "print(len(os.listdir('/proc/self/task')) - before)"
     )
@@ -339,10 +340,12 @@ def test_a_forked_child_has_its_own_threads():
     layer(NativeRecurrence, LSTM(), Shape(2, 4, 3, "float32", 2))
     code = (
         "import os, numpy as np, sys; sys.path.insert(0, 'tests')\n"
-        "from harness_numpy.native import NativeRecurrence as N; from harness_numpy.recurrence.layer import Shape\n"
+        "from harness_numpy.native import NativeRecurrence as N; "
+        "from harness_numpy.recurrence.layer import Shape\n"
         "from harness.cells import RNN\n"
         "def run():\n"
-        "    N(RNN(), Shape(2, 4, 3, 'float32', 2)).forward(np.ones((3, 3), 'float32'), np.ones(3, 'float32'))\n"
+        "    N(RNN(), Shape(2, 4, 3, 'float32', 2))"
+        ".forward(np.ones((3, 3), 'float32'), np.ones(3, 'float32'))\n"
         "run(); child = os.fork(); run()\n"
         "if child == 0: os._exit(0)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"

@@ -1,4 +1,4 @@
-"""Addresses that are remembered: only while the array lives, and only of arrays that the kernel can read."""
+"""Remembered addresses: only while the array lives, and only of C-contiguous arrays."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Building the kernel: which compiler, into which file, and what happens where it cannot be built."""
+"""Building the kernel: which compiler, into which file, and what happens if it fails."""
 
 import re
 import stat
@@ -125,7 +125,8 @@ def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would
     trials, (note,) = expand_with_notes(PlanRequest(axes), plugins)
     assert "native" not in {trial.variant for trial in trials}
     assert note.startswith(
-        "native cannot be had by numpy, torch, so trials that would have taken it run as another variant: the C "
+        "native cannot be had by numpy, torch, so trials that would have taken it run as "
+        "another variant: the C "
     )
     assert re.search(r"broken in two lines\. Fix: set \$CC to another", note)
     assert expand_with_notes(PlanRequest(axes), plugins)[1] == []
@@ -154,7 +155,8 @@ def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(
     assert done.returncode == 0, done.stderr
     (note,) = (line for line in done.stderr.splitlines() if "native" in line)
     assert note.startswith(
-        "note: native cannot be had by numpy, so trials that would have taken it run as another variant: the C "
+        "note: native cannot be had by numpy, so trials that would have taken it run as "
+        "another variant: the C "
     )
     assert ":native" not in done.stdout
 

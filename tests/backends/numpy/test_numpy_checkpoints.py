@@ -1,4 +1,4 @@
-"""Checkpointed BPTT is the same function in less memory: however time is cut, and with dropout, masks and carry."""
+"""Checkpointed BPTT is the same function in less memory, with dropout, masks and carry."""
 
 import tracemalloc
 from dataclasses import replace

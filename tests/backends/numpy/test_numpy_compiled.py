@@ -1,4 +1,4 @@
-"""The variant ``numba``: its functions, its agreement with ``vectorised`` in every shape, its cache, its absence."""
+"""The variant ``numba``: its functions, its agreement with ``vectorised``, its cache."""
 
 import subprocess
 import sys

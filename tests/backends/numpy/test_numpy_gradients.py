@@ -15,7 +15,7 @@ TORCH_TOLERANCE = 1e-10  # float64, another order of summation
 
 
 class Leaky(Cell):
-    """A third party's cell: a pointwise path through h, products that enter separately, a state beside h."""
+    """A third party's cell: a pointwise path through h, separate products, a state besides h."""
 
     name, gates, states = "leaky", ("a", "b"), ("h", "s")
 
@@ -39,7 +39,7 @@ class Leaky(Cell):
 
 
 class Perturbed(Cell):
-    """Another cell with ``delta`` added to the h of one call of ``step``, counted over layers and time steps."""
+    """Another cell with ``delta`` added to the h of one call of ``step``, counted over all."""
 
     def __init__(self, cell):
         self.cell, self.call, self.at, self.delta = cell, 0, -1, 0.0

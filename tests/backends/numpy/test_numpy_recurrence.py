@@ -1,4 +1,4 @@
-"""One unrolled layer on its own: its gradient from the final state to the initial one, against finite differences."""
+"""One unrolled layer: its gradient of the initial state, against finite differences."""
 
 from importlib.util import find_spec
 

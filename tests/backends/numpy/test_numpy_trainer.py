@@ -1,4 +1,4 @@
-"""What the NumPy trainer promises besides its gradients: state, masks, copies, dtype, determinism, plain errors."""
+"""The NumPy trainer besides its gradients: state, masks, copies, dtype, plain errors."""
 
 from dataclasses import replace
 

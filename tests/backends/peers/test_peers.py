@@ -1,4 +1,4 @@
-"""Peers on JAX: other libraries' layers compute what NumPy computes in float64, or say in what they differ."""
+"""Peers on JAX: they compute what NumPy computes in float64, or say how they differ."""
 
 import subprocess
 import sys
@@ -290,7 +290,8 @@ def test_asking_a_peer_imports_nothing_heavy():
     code = (
         f"import importlib, sys\nfor name in {names}:\n"
         "    for backend in importlib.import_module(name).harness_backends():\n"
-        "        backend.availability(), backend.versions(), backend.environment(1), backend.groups\n"
+        "        backend.availability(), backend.versions()\n"
+        "        backend.environment(1), backend.groups\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

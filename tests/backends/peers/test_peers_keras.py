@@ -1,4 +1,4 @@
-"""Keras on either engine, each in a process of its own: Keras keeps the engine with which it is first imported."""
+"""Keras on either engine, each in its own process: Keras keeps the engine of its first import."""
 
 import json
 import os
@@ -80,7 +80,8 @@ def test_one_process_has_one_engine_and_says_so(classes):
     first, second = classes
     assert engine == first.engine
     assert message == (
-        f"Keras runs on {engine} in this process, and cannot change: {second.name} needs a process of its own"
+        f"Keras runs on {engine} in this process, and cannot change: "
+        f"{second.name} needs a process of its own"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the PyTorch backend promises besides equal gradients: honest answers, torch.nn's own module, plain errors."""
+"""The PyTorch backend besides equal gradients: honest answers, torch.nn's own module, errors."""
 
 import subprocess
 import sys

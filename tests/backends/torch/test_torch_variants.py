@@ -1,4 +1,4 @@
-"""The torch backend's variants under checkpoints, in other dtypes, and on cells that are linear in their state."""
+"""The torch backend's variants: checkpoints, other dtypes, cells linear in their state."""
 
 import os
 from importlib import import_module
@@ -266,7 +266,7 @@ def test_only_linear_cells_have_the_parallel_variant():
 
 
 class Forgetful(LinearCell):
-    """A decay that is exactly 0 or 1, as a scan that divides by it, or takes its logarithm, cannot bear."""
+    """A decay of exactly 0 or 1: a scan that divides by it, or takes its logarithm, fails."""
 
     name, gates = "forgetful", ("a", "b")
 
