@@ -107,7 +107,7 @@ class Peer(Backend):
 
 
 def why_not(libraries: Mapping[str, str]) -> str | None:
-    """Return the missing library as (import name, distribution name); None if all are there."""
+    """Say which library is missing (import name -> distribution name); None if all are there."""
     for library, distribution in libraries.items():
         if find_spec(library) is None:
             return f"{distribution} is not installed"

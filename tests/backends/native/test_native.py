@@ -82,7 +82,7 @@ def test_more_threads_than_the_pool_has_are_as_many_as_it_has():
     if not Path("/proc/self/task").exists():
         pytest.skip("threads are counted in /proc")
     code = (
-        "import os, sys; sys.path.insert(0, 'tests')\n"
+        f"import os, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_native import *\n"
         "shape = (2, 150, 3, 'float32')\n"
         "alone, before = layer(NativeRecurrence, GRU(), Shape(*shape)), "
