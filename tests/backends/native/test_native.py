@@ -339,7 +339,7 @@ def test_importing_a_plugin_builds_and_loads_nothing(tmp_path):
 def test_a_forked_child_has_its_own_threads():
     layer(NativeRecurrence, LSTM(), Shape(2, 4, 3, "float32", 2))
     code = (
-        "import os, numpy as np, sys; sys.path.insert(0, 'tests')\n"
+        "import os, numpy as np, sys\n"
         "from harness_numpy.native import NativeRecurrence as N; "
         "from harness_numpy.recurrence.layer import Shape\n"
         "from harness.cells import RNN\n"
