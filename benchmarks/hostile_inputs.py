@@ -41,7 +41,7 @@ LONG = ("doctor", "check", "completion")  # fuzzed with options that end at once
 READERS = (
     ["report"], ["report", "-f", "json"], ["report", "-f", "markdown"], ["report", "-f", "latex"],
     ["report", "-f", "html", "-o", "{out}"], ["report", "--relative", "numpy:vectorised"],
-    ["compare", "{store}", "{store}", "--any-environment"],
+    ["compare", "{store}", "{store}", "--allow-mixed"],
     ["show", "{trial}", "--store", "{store}"], ["status"], ["store", "info"], ["store", "check"],
     ["store", "export", "-f", "jsonl", "--curves"],
     ["store", "merge", "{new}"], ["run", "--store", "{store}", "{plan}", "--dry-run"],

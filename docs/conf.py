@@ -1,4 +1,4 @@
-"""The docs site: Sphinx over the Markdown pages of this folder, which are readable without it. Needs no network."""
+"""The docs site: Sphinx over the Markdown pages of this folder. It needs no network."""
 
 from __future__ import annotations
 

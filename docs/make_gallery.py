@@ -1,4 +1,6 @@
-"""Make the gallery's pictures with the harness itself: ``python docs/make_gallery.py [--store STORE] [CHART ...]``.
+"""Make the gallery's pictures with the harness itself.
+
+Usage: ``python docs/make_gallery.py [--store STORE] [CHART ...]``
 
 Without a store, the plan ``gallery.toml`` is measured first, which takes some minutes and needs
 PyTorch and JAX; with ``--parts`` the store given is one of that plan. Curves are drawn of a part of
@@ -57,7 +59,7 @@ def main() -> None:
 def pictures(
     store: str, folder: Path, charts: Iterable[str], part: Mapping[str, Sequence[str]] = NOTHING
 ) -> list[str]:
-    """Draw these charts of a store as ``CHART.png``; return those that could be, and tell of others.
+    """Draw charts of a store as ``CHART.png``; return the names drawn, and report the others.
 
     Args:
         store: path or URL.

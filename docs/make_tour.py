@@ -17,8 +17,8 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "first-minutes.md"
 COMMAND = re.compile(r"```bash\n(?P<command>.*?)```\n", re.DOTALL)
 OUTPUT = re.compile(
-    r'(?P<mark><!-- output(?:: (?:from "(?P<start>[^"]+)")?(?:, )?(?:(?P<lines>\d+) lines)?)? -->\n)'
-    r"```text\n(?P<told>.*?)```\n",
+    r'(?P<mark><!-- output(?:: (?:from "(?P<start>[^"]+)")?(?:, )?(?:(?P<lines>\d+) lines)?)?'
+    r" -->\n)```text\n.*?```\n",
     re.DOTALL,
 )
 ENDINGS = (0, 3, 4)  # a table with a failure, and a verdict of "slower", are answers too
@@ -31,20 +31,17 @@ def main() -> None:
 
 
 def retold(page: str, folder: Path) -> str:
-    """Return the page with every output as its command prints it now, all run in one folder."""
+    """Return the page with the present output of every command, all run in one folder."""
     pieces, end = [], 0
-    for found in COMMAND.finditer(page):
-        told = "".join(
-            _run(line, folder)
-            for line in found["command"].splitlines()
-            if line.startswith("harness ")
-        )
-        pieces.append(page[end : found.end()])
-        end = found.end()
+    for match in COMMAND.finditer(page):
+        lines = [line for line in match["command"].splitlines() if line.startswith("harness ")]
+        output = "".join(_run(line, folder) for line in lines)
+        pieces.append(page[end : match.end()])
+        end = match.end()
         block = OUTPUT.search(page, end)
         following = COMMAND.search(page, end)
         if block and (following is None or block.start() < following.start()):
-            shown = excerpt(told, block["start"], int(block["lines"] or 0))
+            shown = excerpt(output, block["start"], int(block["lines"] or 0))
             pieces.append(page[end : block.start()] + f"{block['mark']}```text\n{shown}```\n")
             end = block.end()
     return "".join([*pieces, page[end:]])
@@ -65,14 +62,14 @@ def _run(line: str, folder: Path) -> str:
     return done.stdout
 
 
-def excerpt(told: str, start: str | None, count: int) -> str:
-    """Return ``count`` lines (0: all) from the first that begins with ``start``; ``...`` for what is left out."""
-    lines = [line.rstrip() for line in told.strip("\n").splitlines()]
+def excerpt(output: str, start: str | None, count: int) -> str:
+    """Return ``count`` lines (0: all) from the first that begins with ``start``, and ``...``."""
+    lines = [line.rstrip() for line in output.strip("\n").splitlines()]
     first = (
         next((n for n, line in enumerate(lines) if line.startswith(start)), None) if start else 0
     )
     if first is None:
-        raise SystemExit(f"no line of the output begins with {start!r}:\n{told}")
+        raise SystemExit(f"no line of the output begins with {start!r}:\n{output}")
     shown = lines[first : first + count if count else None]
     before, after = ["..."] * bool(first), ["..."] * (first + len(shown) < len(lines))
     return "\n".join([*before, *shown, *after]) + "\n"

@@ -1,1 +1,1 @@
-"""What the docs site adds to its Markdown pages when it is built. Nothing of it is imported by the package."""
+"""Additions to the Markdown pages when the docs site is built."""

@@ -1,4 +1,4 @@
-"""The command reference as Markdown, made from the commands themselves, so that it cannot say anything else."""
+"""The command reference as Markdown, made from the commands themselves."""
 
 from __future__ import annotations
 
@@ -43,15 +43,14 @@ def _chapter(name: str, command: click.Command) -> Iterator[str]:
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    found = [
-        one
-        for one in command.get_params(context)
-        if isinstance(one, click.Option) and not one.hidden
-    ]
-    found = [one for one in found if "--help" not in one.opts]
-    if found:
+    parameters = command.get_params(context)
+    options = [each for each in parameters if isinstance(each, click.Option) and not each.hidden]
+    options = [option for option in options if "--help" not in option.opts]
+    if options:
         yield "| option | meaning |\n|---|---|"
-        yield from (f"| {_flags(one, context)} | {_cell(one, context)} |" for one in found)
+        yield from (
+            f"| {_flags(option, context)} | {_cell(option, context)} |" for option in options
+        )
         yield ""
 
 
@@ -64,14 +63,13 @@ def _flags(option: click.Option, context: click.Context) -> str:
 
 def _cell(option: click.Option, context: click.Context) -> str:
     record = option.get_help_record(context)
-    told = _prose(record[1] if record else "").replace("\n", " ")
-    return _bar(told)
+    return _bar(_prose(record[1] if record else "").replace("\n", " "))
 
 
 def _prose(text: str) -> str:
-    """Return the help as Markdown: paragraphs on one line, and nothing that Markdown would take for its own."""
-    paragraphs = (" ".join(one.split()) for one in re.split(r"\n\s*\n", text.replace("\b", "")))
-    return "\n\n".join(re.sub(r"(?<!`)([*<>_\[\]])(?!`)", r"\\\1", one) for one in paragraphs)
+    """Return the help as Markdown: one line per paragraph, special characters escaped."""
+    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text.replace("\b", "")))
+    return "\n\n".join(re.sub(r"(?<!`)([*<>_\[\]])(?!`)", r"\\\1", part) for part in paragraphs)
 
 
 def _bar(text: str) -> str:

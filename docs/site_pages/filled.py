@@ -1,4 +1,4 @@
-"""Pages whose text comes from elsewhere: other Markdown of the repository, the command line, the gallery.
+"""Fills pages with text from elsewhere: other Markdown files, the command line, the gallery.
 
 On the repository's host such a page is a few lines that say where to look.
 """
@@ -33,13 +33,13 @@ _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
 
 
 def fill(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Give a page its text: that of the file that it stands for, and what its marks stand for."""
-    place = DOCS / f"{docname}.md"
+    """Replace a page by the file that it names, and its marks by what they name."""
+    path = DOCS / f"{docname}.md"
     if docname in OUTSIDE:
-        place = ROOT / OUTSIDE[docname]
-        app.env.note_dependency(str(place))
-        source[0] = place.read_text(encoding="utf-8")
-    source[0] = linked(source[0], place.parent, (DOCS / docname).parent)
+        path = ROOT / OUTSIDE[docname]
+        app.env.note_dependency(str(path))
+        source[0] = path.read_text(encoding="utf-8")
+    source[0] = linked(source[0], path.parent, (DOCS / docname).parent)
     if docname == "gallery":
         source[0] = with_gallery(source[0])
     if docname == "commands":
@@ -49,12 +49,12 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def linked(text: str, written_in: Path, shown_in: Path) -> str:
-    """Return the text with its relative links leading to the pages of the site, seen from another folder."""
-    return _LINK.sub(lambda found: _target(found[1], written_in, shown_in), text)
+    """Return the text with relative links rewritten for another folder and the site's pages."""
+    return _LINK.sub(lambda match: _target(match[1], written_in, shown_in), text)
 
 
 def _target(link: str, written_in: Path, shown_in: Path) -> str:
-    place = (written_in / link).resolve()
-    pages = {ROOT / path: DOCS / f"{docname}.md" for docname, path in OUTSIDE.items()}
-    place = place / "index.md" if place.is_dir() else place
-    return Path(os.path.relpath(pages.get(place, place), shown_in)).as_posix()
+    path = (written_in / link).resolve()
+    pages = {ROOT / name: DOCS / f"{docname}.md" for docname, name in OUTSIDE.items()}
+    path = path / "index.md" if path.is_dir() else path
+    return Path(os.path.relpath(pages.get(path, path), shown_in)).as_posix()

@@ -1,4 +1,4 @@
-"""The gallery as Markdown: every chart with what it shows, from the catalogue of charts, and its picture."""
+"""The gallery as Markdown: every chart of the catalogue with its picture and its meaning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATIC = re.compile(r"<!-- gallery -->\n.*?<!-- end of gallery -->\n", re.DOTALL
 
 
 def with_gallery(page: str) -> str:
-    """Return the page with a section for each chart instead of the committed pictures; as it is without altair."""
+    """Return the page with a section per chart instead of the committed pictures, given altair."""
     if find_spec("altair") is None:
         return page
     return STATIC.sub(lambda _: "\n".join(_sections()), page)
