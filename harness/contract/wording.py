@@ -69,3 +69,9 @@ def counted(number: int, what: str) -> str:
 def are(number: int) -> str:
     """Return the verb after a number: ``is`` or ``are``."""
     return "is" if number == 1 else "are"
+
+
+def split_engine(engine: str) -> tuple[str, str | None]:
+    """Return the backend and the variant of ``BACKEND:VARIANT``; None: no variant is named."""
+    backend, colon, variant = engine.partition(":")
+    return backend, variant if colon else None

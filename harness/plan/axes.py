@@ -1,4 +1,4 @@
-"""The values of a plan's axes, one by one: what is wrong with each is told with its place, whatever else is wrong."""
+"""Checks every value of a plan's axes by itself, so that all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -15,34 +15,32 @@ from harness.plan.problems import validation_lines
 from harness.plan.request import AXES, DEFAULT_AXES, MOST_TRIALS, Combination, PlanRequest
 from harness.plan.resolve import Resolver
 
-USUAL = {
-    "backend": "numpy",
-    "variant": "usual",
-    "task": "char",
-    "cell": "lstm",
-    "length": 1,
-}  # never looked up
-ASKED_OF_BACKENDS = ("device",)  # which know best what it may be
+# A valid trial around the value that is checked; its names are never looked up.
+USUAL = {"backend": "numpy", "variant": "usual", "task": "char", "cell": "lstm", "length": 1}
+ASKED_OF_BACKENDS = ("device",)  # a backend knows its devices
 
 
 @dataclass(frozen=True)
 class AxisValues:
-    """What is wrong with values; ``bad`` holds each such axis and value."""
+    """The problems of values.
+
+    Attributes:
+        problems: in words.
+        bad: (axis, ``repr`` of the value) of each wrong value.
+    """
 
     problems: Sequence[str]
     bad: Collection[tuple[str, str]]
 
     def faulty(self, combination: Combination) -> set[str]:
         """Return the axes of a combination whose values are wrong."""
-        return (
-            {axis for axis, value in combination.items() if (axis, repr(value)) in self.bad}
-            if self.bad
-            else set()
-        )
+        if not self.bad:
+            return set()
+        return {axis for axis, value in combination.items() if (axis, repr(value)) in self.bad}
 
 
 def tables(request: PlanRequest) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
-    """Yield each table of axes with its place; the place of what comes from options or defaults is empty."""
+    """Yield the name of each table of axes and the table; options and defaults have no name."""
     cases = request.cases or ({},)
     shared = {**DEFAULT_AXES, **request.axes}
     used = {
@@ -61,24 +59,22 @@ def check_values(request: PlanRequest, resolver: Resolver) -> AxisValues:
     """Check every value of every axis, and the options of every task, each by itself."""
     problems, unusable = resolver.task_problems(request)
     bad = {("task", repr(name)) for name in unusable}
-    for place, table in (*tables(request), *_of_backends(request)):
+    for name, table in (*tables(request), *_of_backends(request)):
         for axis, values in table.items():
             for value in itertools.islice(values, MOST_TRIALS):
-                if lines := _problems(axis, value, place, resolver):
-                    problems += [request.at(line) if place else line for line in lines]
+                if lines := _problems(axis, value, name, resolver):
+                    problems += [request.at(line) if name else line for line in lines]
                     bad.add((axis, repr(value)))
     return AxisValues(problems, bad)
 
 
 def _of_backends(request: PlanRequest) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
     for engine, options in request.backend_options.items():
-        yield (
-            f"backend.{engine}",
-            {name: (one,) for name, one in options.items() if name in EXECUTION_AXES},
-        )
+        axes = {axis: (value,) for axis, value in options.items() if axis in EXECUTION_AXES}
+        yield f"backend.{engine}", axes
 
 
-def _problems(axis: str, value: Any, place: str, resolver: Resolver) -> list[str]:
+def _problems(axis: str, value: Any, table: str, resolver: Resolver) -> list[str]:
     if axis not in AXES or axis in ASKED_OF_BACKENDS:
         return []
     try:
@@ -87,10 +83,9 @@ def _problems(axis: str, value: Any, place: str, resolver: Resolver) -> list[str
         else:
             Trial.model_validate(USUAL | {axis: value})
     except UsageError as error:
-        return [f"{place}.{axis}: {error}" if place else str(error)]
+        return [f"{table}.{axis}: {error}" if table else str(error)]
     except ValidationError as error:
-        if any(
-            item["loc"] for item in error.errors()
-        ):  # else it contradicts other axes, which are not these
-            return validation_lines(error, f"{place}." if place else "")
+        # An error without a place contradicts another axis, and the other axes are not real here.
+        if any(item["loc"] for item in error.errors()):
+            return validation_lines(error, f"{table}." if table else "")
     return []

@@ -1,10 +1,11 @@
-"""The options that a plan gives to one backend alone: how it executes, and nothing of what it computes."""
+"""The options that a plan gives to one backend alone: how it executes, not what it computes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
 from harness.contract import UnknownNameError
+from harness.contract.wording import split_engine
 from harness.plan.request import Combination
 from harness.plugins import Plugins
 
@@ -12,7 +13,7 @@ EXECUTION_AXES = ("device", "devices", "dtype", "threads", "checkpoint")
 
 
 class BackendOptions:
-    """Options by BACKEND, BACKEND:VARIANT or group; of several that mean a combination, the later wins."""
+    """Options by BACKEND, BACKEND:VARIANT or group; if several apply, the last one wins."""
 
     def __init__(
         self, options: Mapping[str, Combination], overridden: Collection[str], plugins: Plugins
@@ -20,16 +21,17 @@ class BackendOptions:
         self._options = options
         self._overridden = overridden
         self._plugins = plugins
-        self._met: set[str] = set()
+        self._names = {*plugins.backends, *plugins.groups}
+        self._used: set[str] = set()
 
     def applied(self, combination: Combination) -> Combination:
         """Return the combination with the options of its backend in place of its own values."""
         asked = str(combination["backend"])
-        for engine, values in self._options.items():
-            if self._means(engine, asked):
-                self._met.add(engine)
+        for engine, options in self._options.items():
+            if self._covers(engine, asked):
+                self._used.add(engine)
                 combination = combination | {
-                    name: one for name, one in values.items() if name in EXECUTION_AXES
+                    axis: value for axis, value in options.items() if axis in EXECUTION_AXES
                 }
         return combination
 
@@ -38,28 +40,30 @@ class BackendOptions:
         return engine in self._options
 
     def problems(self) -> Iterator[str]:
-        """Yield a problem for each axis that no backend has for itself, and each unknown backend."""
-        for engine, values in self._options.items():
-            for name in values:
-                if name not in EXECUTION_AXES:
-                    yield f"backend.{engine}: {UnknownNameError('option of a backend', name, EXECUTION_AXES)}"
-            if not self._is_known(engine):
-                known = {*self._plugins.backends, *self._plugins.groups}
-                yield f"backend.{engine}: {UnknownNameError('backend', engine, known, 'harness list backends')}"
+        """Yield a problem for each axis that is not an execution axis, and each unknown backend."""
+        for engine, options in self._options.items():
+            for axis in options:
+                if axis not in EXECUTION_AXES:
+                    error = UnknownNameError("option of a backend", axis, EXECUTION_AXES)
+                    yield f"backend.{engine}: {error}"
+            if not self._exists(engine):
+                error = UnknownNameError("backend", engine, self._names, "harness list backends")
+                yield f"backend.{engine}: {error}"
 
     def idle(self) -> Iterator[str]:
-        """Yield a problem for each backend that the plan does not run."""
+        """Yield a problem for each backend that has options and does not run."""
+        if "backend" in self._overridden:
+            return
         for engine in self._options:
-            if (
-                self._is_known(engine)
-                and engine not in self._met
-                and "backend" not in self._overridden
-            ):
-                yield f"backend.{engine}: the plan does not run {engine!r}: add it to backend, or drop its options"
+            if self._exists(engine) and engine not in self._used:
+                yield (
+                    f"backend.{engine}: the plan does not run {engine!r}: "
+                    "add it to backend, or drop its options"
+                )
 
-    def _is_known(self, engine: str) -> bool:
-        return engine.partition(":")[0] in {*self._plugins.backends, *self._plugins.groups}
+    def _exists(self, engine: str) -> bool:
+        return split_engine(engine)[0] in self._names
 
-    def _means(self, engine: str, asked: str) -> bool:
+    def _covers(self, engine: str, asked: str) -> bool:
         names = {*self._plugins.groups.get(engine, ()), engine}
-        return asked in names or asked.partition(":")[0] in names
+        return asked in names or split_engine(asked)[0] in names

@@ -1,6 +1,6 @@
-"""A plan: a product of axes, or one per case, minus excludes, plus includes, is a list of trials.
+"""Expands a plan into trials: a product of axes, or one per case, minus excludes, plus includes.
 
-All errors are found at once.
+All errors are reported at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.plugins import Plugins
 
 
 def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
-    """Return the trials of a request, each resolved in full and none twice; as ``expand_with_notes`` without the notes.
+    """Return the trials of a request, each resolved in full and none twice.
 
     Raises:
         UsageError: anything in the request is unknown, unavailable or out of range; all problems in
@@ -31,7 +31,7 @@ def expand(request: PlanRequest, plugins: Plugins) -> list[Trial]:
 
 
 def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Trial], list[str]]:
-    """Return the trials of a request, and a sentence for each thing that is taken in place of what cannot be had here.
+    """Return the trials of a request, and a sentence for each substitution made on this machine.
 
     Args:
         request: what is asked for.
@@ -59,13 +59,15 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
             errors.update(dict.fromkeys(resolver.rest(asked, faulty)))
             continue
         try:
-            found = [
-                one
+            resolved = [
+                variant
                 for trial in resolver.trials(asked)
-                for one in _with_own(trial, combination, options, resolver)
+                for variant in _with_own(trial, combination, options, resolver)
             ]
             kept = (
-                trial for trial in found if not rules.cover(combination | {"backend": trial.engine})
+                trial
+                for trial in resolved
+                if not rules.cover(combination | {"backend": trial.engine})
             )
             trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
@@ -91,14 +93,14 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
 def _with_own(
     trial: Trial, combination: Combination, options: BackendOptions, resolver: Resolver
 ) -> list[Trial]:
-    """Return the trial, with the options of its variant where the combination does not name the variant itself."""
+    """Return the trial, with the options of its variant if the combination names no variant."""
     if not options.has(trial.engine) or combination["backend"] == trial.engine:
         return [trial]
     return resolver.trials(options.applied(combination | {"backend": trial.engine}))
 
 
 def _products(request: PlanRequest) -> list[Combination]:
-    products = [_known(axes) for axes in request.products()]
+    products = [_axes_only(axes) for axes in request.products()]
     return [
         dict(zip(axes, values, strict=True))
         for axes in products
@@ -109,47 +111,41 @@ def _products(request: PlanRequest) -> list[Combination]:
 def _combinations(
     request: PlanRequest, every: Iterable[Combination], excludes: Excludes, nothing: Excludes
 ) -> Iterator[tuple[Combination, Excludes]]:
-    """Yield what is left of the products, then the includes, each with the excludes that its variants are held to."""
-    yield from ((one, excludes) for one in every if not excludes.cover(one))
-    firsts = {name: values[0] for name, values in _known(request.products()[0]).items()}
-    yield from (({**firsts, **_known(extra)}, nothing) for extra in request.include)
+    """Yield the products that are not excluded, then the includes, each with its excludes."""
+    yield from ((combination, excludes) for combination in every if not excludes.cover(combination))
+    firsts = {name: values[0] for name, values in _axes_only(request.products()[0]).items()}
+    yield from (({**firsts, **_axes_only(extra)}, nothing) for extra in request.include)
 
 
 def _unknown_axes(request: PlanRequest) -> list[str]:
     rules = ((f"exclude.{number}", rule) for number, rule in enumerate(request.exclude, start=1))
-    return [
-        request.at(f"{place}: {UnknownNameError('axis', name, AXES)}")
-        if place
-        else str(UnknownNameError("axis", name, AXES))
-        for place, table in (*tables(request), *rules)
-        for name in _unnamed(table)
-    ]
+    problems = []
+    for table_name, table in (*tables(request), *rules):
+        for name in _unknown(table):
+            error = UnknownNameError("axis", name, AXES)
+            problems.append(request.at(f"{table_name}: {error}") if table_name else str(error))
+    return problems
 
 
-def _unnamed(names: Iterable[str]) -> list[str]:
+def _unknown(names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in AXES]
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+def _axes_only(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in AXES}
 
 
 def _bad_shape(request: PlanRequest) -> list[str]:
     """Return why the products cannot be made."""
-    empty = [
-        request.at(f"{place}: {_empty(name)}") if place else _empty(name)
-        for place, table in tables(request)
-        for name, values in table.items()
-        if not values
-    ]
+    empty = []
+    for table_name, table in tables(request):
+        for axis in (axis for axis, values in table.items() if not values):
+            problem = f"axis {axis!r} is empty: give it at least one value"
+            empty.append(request.at(f"{table_name}: {problem}") if table_name else problem)
     if not empty and count(request) > MOST_TRIALS:
         what = f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed"
         return [request.at(f"{what}: shorten an axis")]
     return empty
-
-
-def _empty(name: str) -> str:
-    return f"axis {name!r} is empty: give it at least one value"
 
 
 def _bad_excludes(request: PlanRequest) -> list[str]:
@@ -159,8 +155,8 @@ def _bad_excludes(request: PlanRequest) -> list[str]:
         if not rule
     ]
     named = dict.fromkeys(itertools.chain(*request.exclude))
-    known = set(itertools.chain(*request.products(), _unnamed(named)))
-    if idle := [name for name in named if name not in known]:
+    axes = set(itertools.chain(*request.products(), _unknown(named)))
+    if idle := [name for name in named if name not in axes]:
         what = f"exclude names {', '.join(idle)}, which would exclude nothing"
         problems.append(request.at(f"{what}: give the matrix that axis"))
     return problems

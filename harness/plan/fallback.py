@@ -1,8 +1,7 @@
-"""Notes on what a plan takes in place of what it would have taken: never in silence.
+"""Notes on substitutions: a plan never runs something else silently.
 
-A backend that could use an accelerator, finds none, and so runs on the CPU; a variant that turned
-out to be missing when the backend was to choose one, as one that cannot be built; a cell that the
-framework does not ship.
+A backend that could use an accelerator finds none and runs on the CPU; a variant turns out to be
+missing when the backend chooses one; a framework does not ship a cell.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from harness.contract import Backend, Missing, Trial
 from harness.contract.accelerators import device_file
+from harness.contract.errors import with_fix
+from harness.contract.wording import split_engine
 from harness.plan.request import PlanRequest
 from harness.plugins import query
 
@@ -18,7 +19,7 @@ from harness.plugins import query
 def device_notes(
     request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]
 ) -> list[str]:
-    """Return a note for each backend that ``auto`` left on the CPU of a machine which has an accelerator's driver."""
+    """Return a note for each backend that ``auto`` leaves on the CPU if there is a driver."""
     file = device_file()
     if file is None or not _asks_for_auto(request):
         return []
@@ -35,14 +36,14 @@ def device_notes(
 
 
 def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
-    """Return a note for each variant and reason of ``lost``: backend -> variant -> why it is missing now."""
+    """Return a note for each variant of ``lost``: backend -> variant -> why it is missing."""
     backends: dict[tuple[str, Missing], list[str]] = {}
     for backend, variants in lost.items():
         for variant, why in variants.items():
             backends.setdefault((variant, why), []).append(backend)
     return [
-        f"{variant} cannot be had by {', '.join(names)}, so trials that would have taken it run as another variant: "
-        f"{_one_line(why.reason)}. Fix: {why.fix}"
+        f"{variant} cannot be had by {', '.join(names)}, so trials that would have taken it run as "
+        f"another variant: {with_fix(_one_line(why.reason), why.fix)}"
         for (variant, why), names in backends.items()
     ]
 
@@ -50,7 +51,7 @@ def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
 def layer_notes(without_layer: Mapping[str, Iterable[str]]) -> list[str]:
     """Return a note for each engine that runs cells for which its framework ships no layer."""
     return [
-        f"{engine.partition(':')[0]} ships no layer for {', '.join(cells)}: it runs as {engine}"
+        f"{split_engine(engine)[0]} ships no layer for {', '.join(cells)}: it runs as {engine}"
         for engine, cells in without_layer.items()
     ]
 
@@ -60,11 +61,10 @@ def _one_line(text: str) -> str:
 
 
 def _asks_for_auto(request: PlanRequest) -> bool:
-    asked = [axes.get("device", ("auto",)) for axes in request.products()]
-    asked += [(one["device"],) for one in request.include if "device" in one]
-    return any("auto" in devices for devices in asked)
+    asked = {device for axes in request.products() for device in axes.get("device", ("auto",))}
+    return "auto" in asked or any(extra.get("device") == "auto" for extra in request.include)
 
 
 def _finds_none(backend: Backend) -> bool:
-    """Say whether the backend looks for devices and finds the CPU alone; one that never looks has nothing to find."""
+    """Say whether the backend looks for devices and finds the CPU alone."""
     return type(backend).devices is not Backend.devices and query.devices(backend) == ("cpu",)

@@ -79,7 +79,7 @@ PlanFile = create_model("PlanFile", __base__=_Tables, __doc__=_Tables.__doc__, *
 
 
 def read_plan(path: Path) -> PlanRequest:
-    """Return the request in a TOML file; what is wrong with it is kept with the request, to be told with the rest.
+    """Return the request in a TOML file; its problems are kept with the request.
 
     It may hold the keys of ``PLAN_KEYS``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``,
     ``[backend.NAME]``, ``[[include]]`` and ``[[exclude]]``.
@@ -100,12 +100,12 @@ def read_plan(path: Path) -> PlanRequest:
     plan, problems = _validated(content)
     if _is_empty(content):
         problems.append(
-            "the plan is empty: give [matrix] an axis, as in length = [25, 50], or leave the file out"
+            "the plan is empty: give [matrix] an axis, as in length = [25, 50], "
+            "or leave the file out"
         )
-    problems += [
-        problem for place, table in _tables(plan).items() for problem in _odd(place, table)
-    ]
-    include, exclude = ([_read(one) for one in some] for some in (plan.include, plan.exclude))
+    for name, table in _tables(plan).items():
+        problems += _odd(name, table)
+    include, exclude = [*map(_read, plan.include)], [*map(_read, plan.exclude)]
     return PlanRequest(
         _axes(plan.matrix),
         plan.task,
@@ -136,27 +136,27 @@ def _validated(content: dict[str, Any]) -> tuple[_Tables, list[str]]:
         return PlanFile.model_validate(content), []
     except ValidationError as error:
         bad = {item["loc"][0] for item in error.errors()}
-        problems = validation_lines(error, known=tuple(PlanFile.model_fields))
+        problems = validation_lines(error, names=tuple(PlanFile.model_fields))
     return PlanFile.model_validate(
         {name: value for name, value in content.items() if name not in bad}
     ), problems
 
 
 def _tables(plan: _Tables) -> dict[str, Axes]:
-    """Return place -> table of every table of axes in the file."""
-    tables = {"matrix": plan.matrix} | {
-        f"backend.{name}": one for name, one in plan.backend.items()
-    }
+    """Return name -> table of every table of axes in the file."""
+    tables = {"matrix": plan.matrix}
+    tables |= {f"backend.{engine}": options for engine, options in plan.backend.items()}
     for name in ("case", "include", "exclude"):
-        tables |= {f"{name}.{place}": one for place, one in enumerate(getattr(plan, name), start=1)}
+        for number, table in enumerate(getattr(plan, name), start=1):
+            tables[f"{name}.{number}"] = table
     return tables
 
 
-def _odd(place: str, table: Axes) -> list[str]:
-    """Take the values out that TOML can hold and no axis takes; return what is wrong with them."""
+def _odd(name: str, table: Axes) -> list[str]:
+    """Remove the values that TOML can hold and no axis takes; return a problem for each."""
     odd = [axis for axis, value in table.items() if not all(map(_is_plain, _list(value)))]
     return [
-        f"{place}.{axis} = {table.pop(axis)!r}: no axis takes true or false, a table or a date"
+        f"{name}.{axis} = {table.pop(axis)!r}: no axis takes true or false, a table or a date"
         for axis in odd
     ]
 
@@ -170,9 +170,9 @@ def _axes(table: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _read(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values as they are meant: TOML has no null, so it is the word ``none`` as on the command line."""
+    """Return the values with None for the word ``none``, because TOML has no null."""
     return {
-        name: [_none_or(one) for one in value] if isinstance(value, list) else _none_or(value)
+        name: [*map(_none_or, value)] if isinstance(value, list) else _none_or(value)
         for name, value in table.items()
     }
 

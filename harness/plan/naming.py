@@ -1,8 +1,8 @@
-"""What a trial is called in a line among the others of its plan, what varies there, and numbers of things."""
+"""The name of a trial in a line of text, with the settings in which the trials of a plan differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.contract import Trial
@@ -12,36 +12,31 @@ APART = ("backend", "variant", "task_options")
 
 
 def varying(trials: Sequence[Trial]) -> Iterator[str]:
-    """Yield the settings in which these trials differ, beside those that every line has."""
+    """Yield the settings in which these trials differ, except those that every line has."""
     for name in Trial.model_fields:
-        if (
-            name not in {*ALWAYS, *APART}
-            and len({str(getattr(trial, name)) for trial in trials}) > 1
-        ):
+        if name not in {*ALWAYS, *APART} and _differ(getattr(trial, name) for trial in trials):
             yield name
-    options = [trial.task_options for trial in trials]
-    for name in dict.fromkeys(name for one in options for name in one):
+    by_task: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_task.setdefault(trial.task, []).append(trial)
+    for option in dict.fromkeys(name for trial in trials for name in trial.task_options):
         if any(
-            len({str(one.task_options.get(name)) for one in same}) > 1 for same in _by_task(trials)
+            _differ(trial.task_options.get(option) for trial in same) for same in by_task.values()
         ):
-            yield f"task.{name}"
+            yield f"task.{option}"
 
 
 def line(trial: Trial, names: Sequence[str]) -> str:
     """Return the trial in a line, with the settings of these names."""
-    told = "".join(f" {name}={_value(trial, name)}" for name in names)
-    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{told}"
+    settings = "".join(f" {name}={_value(trial, name)}" for name in names)
+    return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{settings}"
+
+
+def _differ(values: Iterable[Any]) -> bool:
+    return len({str(value) for value in values}) > 1
 
 
 def _value(trial: Trial, name: str) -> Any:
-    value = (
-        trial.task_options.get(name.removeprefix("task.")) if "." in name else getattr(trial, name)
-    )
+    option = name.removeprefix("task.")
+    value = trial.task_options.get(option) if "." in name else getattr(trial, name)
     return "none" if value is None else value
-
-
-def _by_task(trials: Sequence[Trial]) -> list[list[Trial]]:
-    found: dict[str, list[Trial]] = {}
-    for trial in trials:
-        found.setdefault(trial.task, []).append(trial)
-    return list(found.values())

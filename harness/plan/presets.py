@@ -14,7 +14,7 @@ RIGOROUS_LAUNCHES = 10  # with fewer, a 95 % interval of a median contains the e
 
 
 def settle(request: PlanRequest, chosen: Mapping[str, Any]) -> tuple[PlanRequest, RunOptions]:
-    """Return the plan and all options: what the user chose wins over presets, the plan and defaults.
+    """Return the plan and all options: the user's choice wins over presets, plan and defaults.
 
     Args:
         request: the plan; ``fast`` evaluates at the start and the end only, unless the plan says

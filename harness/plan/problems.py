@@ -1,4 +1,4 @@
-"""Problems of a plan in words: each says where it is, what came and what is allowed."""
+"""Problems of a plan in words: each says where it is, what the value is and what is allowed."""
 
 from __future__ import annotations
 
@@ -27,18 +27,26 @@ def listed(errors: list[str]) -> str:
 
 
 def validation_lines(
-    error: ValidationError, prefix: str = "", known: Sequence[str] = ()
+    error: ValidationError, prefix: str = "", names: Sequence[str] = ()
 ) -> list[str]:
-    """Return pydantic's errors as lines that say where, what came and what is allowed, with the nearest name."""
+    """Return pydantic's errors as lines.
+
+    Each names the field and the value, and says what is allowed.
+
+    Args:
+        error: as pydantic raised it.
+        prefix: goes before each field's name.
+        names: the fields that exist, for the nearest to an unknown one.
+    """
     lines = []
     for item in _joined(error.errors()):
-        place = shortened(prefix + ".".join(map(str, item["loc"])), _LONGEST_VALUE)
+        field = shortened(prefix + ".".join(map(str, item["loc"])), _LONGEST_VALUE)
         if item["type"] == "extra_forbidden":
-            lines.append(str(UnknownNameError("option", place, [prefix + name for name in known])))
+            lines.append(str(UnknownNameError("option", field, [prefix + name for name in names])))
         elif item["loc"]:
             fix = _QUOTES.format(item["input"]) if _is_unquoted(item) else ""
             value = shortened(text_of(item["input"]), _LONGEST_VALUE)
-            lines.append(f"{place} = {value}: {item['msg'][0].lower()}{item['msg'][1:]}{fix}")
+            lines.append(f"{field} = {value}: {item['msg'][0].lower()}{item['msg'][1:]}{fix}")
         else:
             lines.append(item["msg"].removeprefix("Value error, "))
     return lines
@@ -50,9 +58,9 @@ def _is_unquoted(item: Any) -> bool:
 
 
 def _joined(errors: Sequence[Any]) -> list[Any]:
-    """Return the errors; those of the branches of a union, of which none took the value, as one."""
+    """Return the errors, with those of the branches of one union joined."""
     joined = []
-    for (place, in_branch), group in groupby(errors, lambda item: _place(item["loc"])):
+    for (loc, in_branch), group in groupby(errors, lambda item: _location(item["loc"])):
         same = list(group)
         if not in_branch:
             joined += same
@@ -61,11 +69,11 @@ def _joined(errors: Sequence[Any]) -> list[Any]:
             same[0]["msg"],
             *(item["msg"].removeprefix("Input should be ") for item in same[1:]),
         ]
-        joined.append({**same[0], "loc": place, "msg": " or ".join(said)})
+        joined.append({**same[0], "loc": loc, "msg": " or ".join(said)})
     return joined
 
 
-def _place(loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], bool]:
-    """Return where an error is, and whether pydantic's name of a union's branch stood behind that."""
+def _location(loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], bool]:
+    """Return where an error is, and whether that was inside a branch of a union."""
     in_branch = len(loc) > 1 and str(loc[-1]).startswith(("literal[", "constrained-"))
     return (loc[:-1] if in_branch else loc), in_branch

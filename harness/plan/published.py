@@ -1,4 +1,4 @@
-"""What a combination takes where it says nothing: the settings that its task publishes."""
+"""The settings that a task publishes, for what a combination leaves open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DECAYS = 10  # of an exponential schedule over all steps: a single period would 
 
 
 def published(task_class: type[Task], fields: Combination) -> Combination:
-    """Return the settings that the task publishes for what ``fields`` may lack, and what follows from those."""
+    """Return the task's settings for axes that ``fields`` may lack, and what they imply."""
     defaults = task_class.defaults
     filled: Combination = {
         "hidden": defaults.hidden,

@@ -1,4 +1,4 @@
-"""What a user asks to be run: axes and their values, task options, includes and excludes. Nothing is checked here."""
+"""What a user asks for: axes and their values, options, includes and excludes, unchecked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.contract import Trial
 from harness.contract.trial import OptionValue
+from harness.contract.wording import split_engine
 
 FASTEST = "fastest"  # BACKEND:fastest, unless the backend has a variant of that name
 DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
@@ -70,10 +71,10 @@ class PlanRequest:
     def left_to_backends(self) -> set[str]:
         """Return the backends that are only named without a variant."""
         asked = [str(name) for axes in self.products() for name in axes["backend"]]
-        asked += [str(one["backend"]) for one in self.include if "backend" in one]
-        return {name for name in asked if ":" not in name} - {
-            name.partition(":")[0] for name in asked if ":" in name
-        }
+        asked += [str(extra["backend"]) for extra in self.include if "backend" in extra]
+        engines = [split_engine(name) for name in asked]
+        named = {backend for backend, variant in engines if variant is not None}
+        return {backend for backend, _ in engines} - named
 
     def products(self) -> list[dict[str, Sequence[Any]]]:
         """Return the axes of each product of the plan, defaults filled in."""
@@ -81,9 +82,9 @@ class PlanRequest:
 
 
 def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
-    """Return ``base`` with every axis and task option of ``over`` in place of its own (flags override the file).
+    """Return ``base`` with the axes and options of ``over`` in place of its own.
 
-    An axis of ``over`` takes the place of the cases' own too.
+    Flags override the plan's file in this way. An axis of ``over`` also overrides the cases.
     """
     options = {name: dict(values) for name, values in base.task_options.items()}
     for name, values in over.task_options.items():

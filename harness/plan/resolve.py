@@ -1,8 +1,7 @@
-"""One combination as trials: filled in with what the task publishes, the variants and the device, and checked."""
+"""Resolves one combination to checked trials: fills in task settings, variants and device."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -21,8 +20,9 @@ from harness.contract import (
     UsageError,
 )
 from harness.contract.checks import variant_error
+from harness.contract.errors import with_fix
 from harness.contract.trial import OptionValue
-from harness.contract.wording import error_text
+from harness.contract.wording import error_text, split_engine
 from harness.measure import REFERENCE_BACKEND
 from harness.plan.problems import validation_lines
 from harness.plan.published import published
@@ -30,10 +30,7 @@ from harness.plan.request import AXES, FASTEST, Combination, PlanRequest
 from harness.plugins import Plugins, query
 
 SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
-CHOICES = {
-    "": query.default_variant,
-    FASTEST: query.fastest_variant,
-}  # what leaves the variant to the backend
+CHOICES = {None: query.default_variant, FASTEST: query.fastest_variant}  # made by the backend
 
 
 class Resolver:
@@ -47,21 +44,17 @@ class Resolver:
         self._valid: dict[str, TaskOptions] = {}
         self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
-        self._known_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self._chosen: dict[
-            tuple[str, str], str
-        ] = {}  # what was asked for, a trial's content less its seeds -> variant
+        self._all_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        # (variant asked for, a trial's content without its seeds) -> variant
+        self._chosen: dict[tuple[str | None, str], str] = {}
         self._tasks_seen: set[str] = set()
-        self._choosing: dict[
-            str, Backend
-        ] = {}  # backends whose choice may depend on what can be had
-        self.without_layer: dict[
-            str, dict[str, None]
-        ] = {}  # engine taken in place of its framework's layer -> cells
+        self._choosing: dict[str, Backend] = {}  # backends whose choice may depend on the machine
+        # engine that runs in place of its framework's layer -> cells
+        self.without_layer: dict[str, dict[str, None]] = {}
         _check_reference(plugins)
 
     def look_up(self, axis: str, name: str) -> None:
-        """Check the name of a task, a cell or a backend, with its variant, whatever the other axes hold.
+        """Check the name of a task, a cell or a backend with its variant, by itself.
 
         Raises:
             UsageError: it is unknown, or cannot be used here.
@@ -71,22 +64,16 @@ class Resolver:
         elif axis == "cell":
             self._plugins.cell(name)
         else:
-            name, colon, variant = name.partition(":")
-            backends, cells = (
-                self._plugins.usable_backends(name),
-                list(self._plugins.cells.values()),
-            )
-            for backend, cell in itertools.product(
-                backends, cells[:1]
-            ):  # the variants of all cells, whichever is first
-                _, known = self._variants(backend, cell)
-                if colon and variant not in {"all", FASTEST, *known}:
-                    raise variant_error(
-                        backend.name, variant, (*known, FASTEST), query.missing_variants(backend)
-                    )
+            name, variant = split_engine(name)
+            for backend in self._plugins.usable_backends(name):
+                for cell in [*self._plugins.cells.values()][:1]:  # any: it gives all variants
+                    _, variants = self._variants(backend, cell)
+                    if variant is not None and variant not in {"all", FASTEST, *variants}:
+                        missing = query.missing_variants(backend)
+                        raise variant_error(backend.name, variant, (*variants, FASTEST), missing)
 
     def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
-        """Return what is wrong with the options of tasks, and the tasks that cannot be used for it."""
+        """Return the problems with the options of tasks, and the names of these tasks."""
         problems, unusable = [], []
         for name in self._task_options:
             lines = self._option_problems(name)
@@ -106,7 +93,7 @@ class Resolver:
         return []
 
     def rest(self, combination: Combination, faulty: Collection[str]) -> list[str]:
-        """Return what else is wrong with a combination some of whose axes are ``faulty``."""
+        """Return the other problems of a combination of which some axes are ``faulty``."""
         checks = {("backend", "device"): self._check_device, ("task", "length"): self._check_length}
         self._tasks_seen.add(str(combination["task"]))
         problems = []
@@ -119,7 +106,8 @@ class Resolver:
         return problems
 
     def _check_device(self, combination: Combination) -> None:
-        for backend in self._plugins.usable_backends(str(combination["backend"]).partition(":")[0]):
+        name, _ = split_engine(str(combination["backend"]))
+        for backend in self._plugins.usable_backends(name):
             self._device(backend, str(combination.get("device", "auto")))
 
     def _check_length(self, combination: Combination) -> None:
@@ -129,11 +117,11 @@ class Resolver:
         """Return the trials that a combination names: one for each variant that it asks for.
 
         Raises:
-            UsageError: anything in it is unavailable, or does not go together; its values have been
-                looked at before.
+            UsageError: anything in it is unavailable, or does not go together; its values were
+                checked before.
         """
         self._tasks_seen.add(str(combination["task"]))
-        name, _, variant = str(combination["backend"]).partition(":")
+        name, variant = split_engine(str(combination["backend"]))
         cell = self._plugins.cell(str(combination["cell"]))
         task_class = self._plugins.task(str(combination["task"]))
         backends = self._plugins.usable_backends(name)
@@ -144,51 +132,45 @@ class Resolver:
         device = str(combination.get("device", "auto"))
         trials = [
             trial
-            for one in backends
-            for trial in self._of_backend(one, variant, cell, fields, device)
+            for backend in backends
+            for trial in self._of_backend(backend, variant, cell, fields, device)
         ]
         options = self._options(task_class, trials[0].length)
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
 
     def _of_backend(
-        self, backend: Backend, wanted: str, cell: Cell, fields: Combination, device: str
+        self, backend: Backend, wanted: str | None, cell: Cell, fields: Combination, device: str
     ) -> Iterator[Trial]:
-        """Yield one trial for each variant that is wanted: all, the named one, or the one that the backend chooses.
+        """Yield a trial for each wanted variant: all, the named one, or the backend's choice.
 
-        Where the backend cannot run this cell, the trial stands for it all the same: its record
-        says so.
+        If the backend cannot run this cell, there is a trial all the same, and its record says so.
         """
         fields = fields | {"backend": backend.name, "device": self._device(backend, device)}
-        own, known = self._variants(backend, cell)
-        chooses = wanted in CHOICES and wanted not in known
-        named = own if wanted == "all" else () if chooses else (wanted,)
-        for variant in named or known[:1]:
+        own, variants = self._variants(backend, cell)
+        chooses = wanted in CHOICES and wanted not in variants
+        named = (wanted,) if wanted and not chooses else ()
+        for variant in (own if wanted == "all" else named) or variants[:1]:
             trial = _validated(fields | {"variant": variant})
             chosen = self._choice(backend, cell, trial, wanted) if chooses and own else variant
             yield trial.model_copy(update={"variant": chosen})
 
     def unused_options(self, request: PlanRequest) -> list[str]:
-        """Return a problem for each task that has options and that no combination so far named.
+        """Return a problem for each task that has options and that no combination named so far.
 
-        Those of a plan's file may idle where an option took the place of its tasks.
+        Options in a plan's file may be unused if the command line overrides its tasks.
         """
-        what = (
-            "options are set for task {!r}, which the plan does not run: add it to {} or drop them"
-        )
-        written = {
-            name: request.writes_task(name)
-            for name in self._task_options
-            if name not in self._tasks_seen
-        }
-        return [
-            request.at(f"task.{name}: {what.format(name, 'task')}")
-            if in_file
-            else what.format(name, "--task")
-            for name, in_file in written.items()
-            if not (in_file and "task" in request.overridden)
-        ]
+        problems = []
+        for name in self._task_options:
+            if name in self._tasks_seen:
+                continue
+            problem = f"options are set for task {name!r}, which the plan does not run: add it to "
+            if not request.writes_task(name):
+                problems.append(f"{problem}--task or drop them")
+            elif "task" not in request.overridden:
+                problems.append(request.at(f"task.{name}: {problem}task or drop them"))
+        return problems
 
-    def _choice(self, backend: Backend, cell: Cell, trial: Trial, wanted: str) -> str:
+    def _choice(self, backend: Backend, cell: Cell, trial: Trial, wanted: str | None) -> str:
         if wanted or type(backend).default_variant is not Backend.default_variant:
             self._choosing[backend.name] = backend
         content = {name: value for name, value in trial.content().items() if name not in SEEDS}
@@ -205,25 +187,26 @@ class Resolver:
         return chosen
 
     def lost_variants(self) -> dict[str, dict[str, Missing]]:
-        """Return what backends offered at first, and found missing when they chose by themselves: with the reasons."""
-        found = {}
+        """Return backend -> variant -> why it is missing, for variants that were offered at first.
+
+        A backend may discover that a variant is missing when it chooses one.
+        """
+        lost = {}
         for name, backend in self._choosing.items():
-            offered = {
-                variant
-                for (of, _), (_, known) in self._known_variants.items()
-                if of == name
-                for variant in known
-            }
+            offered: set[str] = set()
+            for (owner, _), (_, variants) in self._all_variants.items():
+                if owner == name:
+                    offered.update(variants)
             missing = query.missing_variants(backend)
-            found[name] = {variant: why for variant, why in missing.items() if variant in offered}
-        return found
+            lost[name] = {variant: why for variant, why in missing.items() if variant in offered}
+        return lost
 
     def _variants(self, backend: Backend, cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the variants that run this cell, and all of the backend's, those first."""
+        """Return the variants that run this cell, and all of the backend's with those first."""
         key = (backend.name, cell.name)
-        if key not in self._known_variants:
-            self._known_variants[key] = self._asked_variants(backend, cell)
-        return self._known_variants[key]
+        if key not in self._all_variants:
+            self._all_variants[key] = self._asked_variants(backend, cell)
+        return self._all_variants[key]
 
     def _asked_variants(
         self, backend: Backend, cell: Cell
@@ -234,29 +217,30 @@ class Resolver:
             for other in self._plugins.cells.values()
             for name in query.variants(backend, other)
         )
-        known = tuple(dict.fromkeys((*own, *others)))
-        if not known:
+        variants = tuple(dict.fromkeys((*own, *others)))
+        if not variants:
             raise UnavailableError(
                 f"backend {backend.name!r} runs no cell that is installed; choose another"
             )
-        return own, known
+        return own, variants
 
     def _device(self, backend: Backend, wanted: str) -> str:
         if wanted == "cpu":
             return wanted
         if backend.name not in self._devices:
             self._devices[backend.name] = query.devices(backend)
-        known = self._devices[backend.name]
+        devices = self._devices[backend.name]
         if wanted == "auto":
-            return known[0]
-        if wanted not in known:
+            return devices[0]
+        if wanted not in devices:
             raise UsageError(
-                f"device {wanted!r} cannot be used by backend {backend.name!r} here; usable: {', '.join(known)}"
+                f"device {wanted!r} cannot be used by backend {backend.name!r} here; "
+                f"usable: {', '.join(devices)}"
             )
         return wanted
 
     def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
-        """Check the task's options with this length once, in full: a bad corpus is found before any trial runs."""
+        """Check the task's options with this length, once; a bad corpus is an error here."""
         key = (task_class.name, length)
         if key not in self._checked:
             options = self._valid_options(task_class)
@@ -280,7 +264,7 @@ class Resolver:
             raise
         except Exception as error:
             what = f"{self._plugins.label('task', task_class.name)} is broken: {error_text(error)}"
-            raise UnavailableError(f"{what}. Fix: {query.FIX}") from error
+            raise UnavailableError(with_fix(what, query.FIX)) from error
 
 
 def _check_reference(plugins: Plugins) -> None:
@@ -296,4 +280,4 @@ def _validated(fields: Mapping[str, Any]) -> Trial:
     try:
         return Trial.model_validate(fields)
     except ValidationError as error:
-        raise UsageError("\n".join(validation_lines(error, known=AXES))) from error
+        raise UsageError("\n".join(validation_lines(error, names=AXES))) from error

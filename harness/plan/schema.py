@@ -1,4 +1,4 @@
-"""The JSON schema of a plan's file, made from the models that read it, for editors that check TOML."""
+"""The JSON schema of a plan's file, for editors that check TOML; made from the models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def plan_schema() -> Schema:
         if name in AXES
     }
     several = {
-        name: {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
-        for name, one in axes.items()
+        name: {"anyOf": [axis, {"type": "array", "items": axis, "minItems": 1}]}
+        for name, axis in axes.items()
     }
     tables = {
         "axes": several,
@@ -46,13 +46,13 @@ def plan_schema() -> Schema:
 
 
 def _key(content: Schema) -> Schema:
-    """Return the schema of a key that may be left out, without the null that stands for this in Python."""
+    """Return the schema of an optional key, without the null that it has in Python."""
     kept = {
         name: value
         for name, value in content.items()
         if name not in {"title", "default", "anyOf", "gt", "le"}
     }
-    kept |= next((one for one in content.get("anyOf", ()) if one != _NULL), {})
+    kept |= next((branch for branch in content.get("anyOf", ()) if branch != _NULL), {})
     if kept.get("type") == "object" and kept.get("additionalProperties") is True:
         del kept["additionalProperties"]
     return kept

@@ -693,7 +693,7 @@ def test_an_exclude_of_a_variant_holds_for_the_one_that_is_taken_as_the_fastest(
     assert engines(["quick:fastest"], exclude=[rule], hidden=[64, 128]) == ["quick:plain"]
     assert engines(["quick:fastest", "engine"], exclude=[{"backend": "quick"}]) == ["engine:fast"]
     with pytest.raises(
-        UsageError, match=r"'quick:fastest': fastest stands for one of the variants; name that, or"
+        UsageError, match=r"'quick:fastest': fastest chooses one of the variants; name that, or"
     ):
         engines(
             ["quick:fastest", "engine"],

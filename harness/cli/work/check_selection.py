@@ -19,7 +19,7 @@ from harness.contract import (
 )
 from harness.contract.checks import variant_error
 from harness.contract.errors import with_fix
-from harness.contract.wording import printable
+from harness.contract.wording import printable, split_engine
 from harness.plugins import Plugins, query
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def selected_backends(
     asked: dict[str, set[str]] = {}
     cells = list(plugins.cells.values())
     for name in names:
-        base, colon, variant = name.partition(":")
+        base, variant = split_engine(name)
         for backend in plugins.usable_backends(base):
-            if colon and not _may_run([backend], cells, variant):
+            if variant is not None and not _may_run([backend], cells, variant):
                 raise variant_error(backend.name, variant, _all_variants(backend, cells), {})
-            asked.setdefault(backend.name, set()).add(variant if colon else ALL)
+            asked.setdefault(backend.name, set()).add(ALL if variant is None else variant)
     backends = [plugins.backends[name] for name in asked] if names else _usable(plugins, console)
     for variant in variants:
         if not _may_run(backends, cells, variant):
