@@ -11,25 +11,27 @@ from harness_results.render.parquet import write_parquet
 from harness_results.results import Results
 
 NAMES = """
-trial_id backend variant task cell length layers hidden batch steps optimizer learning_rate clip_norm seed dtype device
-threads status reason parameters loss_initial loss_final loss_validation loss_baseline loss_floor loss_ratio accuracy
-solved steps_to_solve tokens_per_second tokens_per_second_low tokens_per_second_high step_seconds_median
-first_step_seconds compile_seconds flops_per_second fraction_of_peak fraction_of_serial_limit gradient_norm_first
-gradient_norm_median gradient_norm_max gradient_norm_last clipped_fraction gradient_horizon gradient_decay
-peak_memory_bytes parity_error parity_tolerance environment_id started_at harness_version launches interval python
-settings gradient_horizon_censored deviation loss_baseline_exact solved_lost_at scores gradient_horizon_step
-gradient_exploding
+trial_id backend variant task cell length layers hidden batch steps optimizer learning_rate
+clip_norm seed dtype device threads status reason parameters loss_initial loss_final loss_validation
+loss_baseline loss_floor loss_ratio accuracy solved steps_to_solve tokens_per_second
+tokens_per_second_low tokens_per_second_high step_seconds_median first_step_seconds compile_seconds
+flops_per_second fraction_of_peak fraction_of_serial_limit gradient_norm_first gradient_norm_median
+gradient_norm_max gradient_norm_last clipped_fraction gradient_horizon gradient_decay
+peak_memory_bytes parity_error parity_tolerance environment_id started_at harness_version launches
+interval python settings gradient_horizon_censored deviation loss_baseline_exact solved_lost_at
+scores gradient_horizon_step gradient_exploding
 """.split()  # noqa: SIM905 (a table of words)
 INTEGERS = """
 run_id launch length layers hidden batch steps seed threads launches gradient_horizon_step
 """.split()  # noqa: SIM905 (a table of words)
 BOOLEANS = ["solved", "gradient_horizon_censored", "gradient_exploding"]
 FLOATS = """
-parameters loss_initial loss_final loss_validation loss_baseline loss_floor loss_ratio accuracy steps_to_solve
-tokens_per_second tokens_per_second_low tokens_per_second_high step_seconds_median first_step_seconds compile_seconds
-flops_per_second fraction_of_peak fraction_of_serial_limit gradient_norm_first gradient_norm_median gradient_norm_max
-gradient_norm_last clipped_fraction gradient_horizon gradient_decay peak_memory_bytes parity_error parity_tolerance
-loss_baseline_exact solved_lost_at
+parameters loss_initial loss_final loss_validation loss_baseline loss_floor loss_ratio accuracy
+steps_to_solve tokens_per_second tokens_per_second_low tokens_per_second_high step_seconds_median
+first_step_seconds compile_seconds flops_per_second fraction_of_peak fraction_of_serial_limit
+gradient_norm_first gradient_norm_median gradient_norm_max gradient_norm_last clipped_fraction
+gradient_horizon gradient_decay peak_memory_bytes parity_error parity_tolerance loss_baseline_exact
+solved_lost_at
 """.split()  # noqa: SIM905 (a table of words)
 UNGATED = {"parameters", "loss_baseline", "loss_floor", "parity_tolerance", "gradient_decay"}
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="gru", length=5, clip_norm=1.0)

@@ -1,4 +1,4 @@
-"""Flat exports: exactly the columns of a record, unknown is empty or null, and no spreadsheet runs a cell."""
+"""Flat exports have exactly the columns of a record, and no spreadsheet runs a cell."""
 
 import csv
 import io
@@ -28,9 +28,9 @@ def test_json_lines_have_exactly_the_columns_and_null_for_unknown():
         TRIAL, "ok", figures={"loss_final": float("nan"), "solved": True, "steps_to_solve": 7}
     )
     (line,) = to_json_lines([record]).splitlines()
-    found = json.loads(line)
-    assert list(found) == list(COLUMNS)
-    assert (found["loss_final"], found["solved"], found["steps_to_solve"], found["accuracy"]) == (
+    row = json.loads(line)
+    assert list(row) == list(COLUMNS)
+    assert (row["loss_final"], row["solved"], row["steps_to_solve"], row["accuracy"]) == (
         None,
         True,
         7,
@@ -42,9 +42,9 @@ def test_csv_has_exactly_the_columns_and_nothing_for_unknown():
     record = Record(
         TRIAL, "ok", figures={"loss_final": float("inf"), "solved": True, "gradient_decay": -0.5}
     )
-    (found,) = read_csv(to_csv([record]))
-    assert list(found) == list(COLUMNS)
-    assert (found["loss_final"], found["solved"], found["gradient_decay"]) == ("", "true", "-0.5")
+    (row,) = read_csv(to_csv([record]))
+    assert list(row) == list(COLUMNS)
+    assert (row["loss_final"], row["solved"], row["gradient_decay"]) == ("", "true", "-0.5")
 
 
 def test_no_records_give_a_header_or_nothing():
@@ -56,8 +56,8 @@ def test_no_records_give_a_header_or_nothing():
     "start", ["=cmd()", "+1", "-1", "@x", "\tx", "\rx", "\n=x", "\uff1dx", "\uff20x"]
 )
 def test_a_cell_that_a_spreadsheet_would_run_is_quoted(start):
-    (found,) = read_csv(to_csv([Record(TRIAL, "failed", start)]))
-    assert found["reason"].startswith("'")
+    (row,) = read_csv(to_csv([Record(TRIAL, "failed", start)]))
+    assert row["reason"].startswith("'")
 
 
 @settings(max_examples=100, deadline=None)

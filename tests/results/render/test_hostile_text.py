@@ -1,4 +1,4 @@
-"""Other people's names and texts are shown and never interpreted: terminal, CSV, Markdown, LaTeX, HTML, JSON."""
+"""Names and texts of others are shown and never interpreted, in any format."""
 
 import csv
 import io
@@ -75,11 +75,11 @@ def records(text: str) -> list[Record]:
     """Return records with this text wherever a trial, a task or a machine can bring some."""
     asked = {"backend": "numpy", "variant": "loop", "task": "char", "cell": "lstm"}
     details = {
-        "flags": [text], "notes": [text], "samples": [{"temperature": 0.5, "text": text}], "log_tail": text,
-        "task": {"corpus": text, "ngram_losses": {text: 2.0}}, "deviation": text,
+        "flags": [text], "notes": [text], "samples": [{"temperature": 0.5, "text": text}],
+        "log_tail": text, "task": {"corpus": text, "ngram_losses": {text: 2.0}}, "deviation": text,
         "attempts": [{"status": text, "reason": text}],
     }  # fmt: skip
-    place = {
+    origin = {
         "environment_id": text,
         "environment": {"cpu": {"model": text}, "system": {"name": text}},
         "started_at": text,
@@ -93,7 +93,7 @@ def records(text: str) -> list[Record]:
             figures,
             {},
             details,
-            **place,
+            **origin,
         ),
         Record(
             Trial(**asked, length=50, task_options={"corpus": "x"}),
@@ -119,10 +119,15 @@ def controls(text: str) -> set[str]:
 @settings(max_examples=60, deadline=None)
 @given(hostile)
 def test_nothing_moves_the_cursor_or_changes_a_colour(text):
-    found = records(text)
-    for shown in (printed(rich_table(found)), to_markdown(found), to_latex(found), to_html(found)):
+    hostile = records(text)
+    for shown in (
+        printed(rich_table(hostile)),
+        to_markdown(hostile),
+        to_latex(hostile),
+        to_html(hostile),
+    ):
         assert not controls(shown)
-    for record in found:
+    for record in hostile:
         assert not controls(printed(show_record(record))) - {"\t"}
 
 
@@ -157,19 +162,19 @@ def test_json_keeps_every_text_as_it_is_in_ascii(text):
     "odd", [True, 3, "x", [None], [{}], {"a": 1}, {"a": None}, {"a": [1.0]}, [[1]], [{"text": 1}]]
 )
 @pytest.mark.parametrize(
-    "place", ["samples", "task", "ngram_losses", "flags", "notes", "attempts", "log_tail"]
+    "name", ["samples", "task", "ngram_losses", "flags", "notes", "attempts", "log_tail"]
 )
-def test_odd_facts_of_a_plugin_or_a_foreign_store_cost_no_report(place, odd, capsys):
-    details = {"task": {place: odd}} if place == "ngram_losses" else {place: odd}
-    found = [replace(one, details=details) for one in records("x")]
-    print_results(found, stdout_console())
+def test_odd_facts_of_a_plugin_or_a_foreign_store_cost_no_report(name, odd, capsys):
+    details = {"task": {name: odd}} if name == "ngram_losses" else {name: odd}
+    odd_records = [replace(record, details=details) for record in records("x")]
+    print_results(odd_records, stdout_console())
     assert "lstm" in capsys.readouterr().out
     for shown in (
-        to_markdown(found),
-        to_latex(found),
-        to_html(found),
-        to_csv(found),
-        printed(show_record(found[0])),
+        to_markdown(odd_records),
+        to_latex(odd_records),
+        to_html(odd_records),
+        to_csv(odd_records),
+        printed(show_record(odd_records[0])),
     ):
         assert "lstm" in shown
 

@@ -1,4 +1,4 @@
-"""LaTeX: what a report says stands on the page, however many rows, lengths, tasks and notes there are."""
+"""LaTeX: a report is complete, however many rows, lengths, tasks and notes there are."""
 
 import re
 import shutil
@@ -33,15 +33,15 @@ def floats(text):
 
 
 def test_rows_that_fill_pages_stand_in_several_tables_and_none_is_lost():
-    found = [one for one in floats(to_latex(ROWS)) if "& horizon" in one]
-    assert max(len(re.findall(r"numpy:loop", one)) for one in found) <= MOST_LINES
+    tables = [table for table in floats(to_latex(ROWS)) if "& horizon" in table]
+    assert max(len(re.findall(r"numpy:loop", table)) for table in tables) <= MOST_LINES
     rows = [
         row
-        for one in found
-        for row in re.findall(r"^.*& (\d+) & numpy:loop & 0\.", one, re.MULTILINE)
+        for table in tables
+        for row in re.findall(r"^.*& (\d+) & numpy:loop & 0\.", table, re.MULTILINE)
     ]
     assert sorted(map(int, rows)) == sorted([*range(2 * MOST_LINES)] * 3)
-    assert ["(continued)" in one for one in found[:2]] == [False, True]
+    assert ["(continued)" in table for table in tables[:2]] == [False, True]
 
 
 def test_two_lengths_stand_side_by_side_only_where_they_fit():

@@ -1,4 +1,4 @@
-"""What a terminal shows of a table: columns left out in a stated order, bars, and a cut where it is long."""
+"""What a terminal shows of a table: columns in order of priority, bars, and a cut if it is long."""
 
 import io
 import re
@@ -35,9 +35,11 @@ def make(
         "length": length,
     } | trial
     figures = {
-        "loss_validation": loss, "loss_baseline": base, "loss_ratio": None if base is None else loss / base,
-        "tokens_per_second": speed, "tokens_per_second_low": 0.97 * speed, "tokens_per_second_high": 1.02 * speed,
-        "gradient_norm_median": 0.834, "gradient_horizon": length, "gradient_decay": 0.9, "parity_error": 1e-7,
+        "loss_validation": loss, "loss_baseline": base,
+        "loss_ratio": None if base is None else loss / base, "tokens_per_second": speed,
+        "tokens_per_second_low": 0.97 * speed, "tokens_per_second_high": 1.02 * speed,
+        "gradient_norm_median": 0.834, "gradient_horizon": length, "gradient_decay": 0.9,
+        "parity_error": 1e-7,
     }  # fmt: skip
     return Record(Trial(**asked), status, None if status == "ok" else "no memory", figures=figures)
 
@@ -168,7 +170,7 @@ def test_a_speed_without_proof_is_marked_with_a_legend(figures, details, mark):
     whole = make()
     record = Record(whole.trial, "ok", figures={**whole.figures, **figures}, details=details)
     text = plain_table([record], 160)
-    assert [found for found in "?≠" if f"±3% {found}" in text] == ([mark] if mark else [])
+    assert [sign for sign in "?≠" if f"±3% {sign}" in text] == ([mark] if mark else [])
     assert ("unverified: its gradients" in text) == (mark == "?")
     assert ("computes another function" in text) == (mark == "≠")
 

@@ -1,4 +1,4 @@
-"""A store may hold any record: values of odd kinds in its figures, curves, details and environment end no verb."""
+"""A store may hold any record: no verb fails on odd figures, curves, details or environments."""
 
 import copy
 import json
@@ -19,24 +19,30 @@ from harness_results.study.verdicts.order import each_launch
 from launched import in_turns
 
 ODD = {
-    "text": "x", "huge": 10**400, "minus": -5, "nan": float("nan"), "infinite": float("inf"), "true": True,
-    "list": [1, "a", None], "dict": {"a": {"b": [1]}}, "zero": 0,
+    "text": "x", "huge": 10**400, "minus": -5, "nan": float("nan"), "infinite": float("inf"),
+    "true": True, "list": [1, "a", None], "dict": {"a": {"b": [1]}}, "zero": 0,
 }  # fmt: skip
 DETAILS = {
-    "launches": 1, "jobs": 1, "isolation": "launch", "interval": "within-process", "deviation": None,
-    "loss": "squared_error", "flags": ["a flag"], "notes": ["a note"], "tokens_per_step": 16.0, "recompilations": 0,
-    "overfitting_gap": 0.1, "best_step": 2, "best_loss_validation": 0.2, "gradient_horizon_censored": True,
-    "limits": {"peak_flops_per_second": 1e9, "chain_seconds": 1e-6, "reason": None}, "wall_seconds": 2.0,
-    "calibrations": {"peak": 0.1}, "samples": [{"temperature": 0.5, "prime": "a", "text": "b"}],
-    "task": {"ngram_losses": {"uniform": 4.5}}, "versions": {"numpy": "2.0"}, "effective_threads": 1,
+    "launches": 1, "jobs": 1, "isolation": "launch", "interval": "within-process",
+    "deviation": None, "loss": "squared_error", "flags": ["a flag"], "notes": ["a note"],
+    "tokens_per_step": 16.0, "recompilations": 0, "overfitting_gap": 0.1, "best_step": 2,
+    "best_loss_validation": 0.2, "gradient_horizon_censored": True,
+    "limits": {"peak_flops_per_second": 1e9, "chain_seconds": 1e-6, "reason": None},
+    "wall_seconds": 2.0, "calibrations": {"peak": 0.1},
+    "samples": [{"temperature": 0.5, "prime": "a", "text": "b"}],
+    "task": {"ngram_losses": {"uniform": 4.5}}, "versions": {"numpy": "2.0"},
+    "effective_threads": 1,
     "launch_figures": [{"tokens_per_second": 1000.0, "step_seconds_median": 0.01}], "affinity": [0],
-    "rank_step_seconds_spread": {"min": 0.1, "median": 0.1, "max": 0.2}, "attempts": [{"status": "failed"}],
-    "warm_up": {"blocks": 2, "steps": 2, "flat": True}, "phase_seconds": {"load": 1.0}, "log_tail": "end",
-    "placement": {"device": "cpu", "dtype": "float32"}, "parity": {"error": 1e-7, "passed": True}, "traceback": "t",
+    "rank_step_seconds_spread": {"min": 0.1, "median": 0.1, "max": 0.2},
+    "attempts": [{"status": "failed"}], "warm_up": {"blocks": 2, "steps": 2, "flat": True},
+    "phase_seconds": {"load": 1.0}, "log_tail": "end",
+    "placement": {"device": "cpu", "dtype": "float32"}, "parity": {"error": 1e-7, "passed": True},
+    "traceback": "t",
 }  # fmt: skip
 ENVIRONMENT = {
-    "cpu": {"model": "A"}, "cores": {"physical": 2, "logical": 2}, "gpus": [{"name": "B"}], "memory_gibibytes": 24,
-    "system": {"name": "Linux"}, "python": {"version": "3.11"}, "libraries": {"numpy": "2.0"}, "variables": {"A": "b"},
+    "cpu": {"model": "A"}, "cores": {"physical": 2, "logical": 2}, "gpus": [{"name": "B"}],
+    "memory_gibibytes": 24, "system": {"name": "Linux"}, "python": {"version": "3.11"},
+    "libraries": {"numpy": "2.0"}, "variables": {"A": "b"},
 }  # fmt: skip
 VERBS = ("report", "report -f json", "report -f markdown", "report -f html -o page.html",
          "report --relative numpy:loop", "compare numpy:loop numpy:vectorised --store",
@@ -53,8 +59,8 @@ def parts(length):
     return {"figures": figures, "details": DETAILS, "curves": shown, "environment": ENVIRONMENT}
 
 
-def places(content):
-    """Yield the place of each value, two levels deep."""
+def paths(content):
+    """Yield the path of each value, two levels deep."""
     for key, value in content.items():
         yield (key,)
         if isinstance(value, dict):
@@ -65,10 +71,10 @@ def places(content):
 
 def odd_contents(odd):
     """Yield the parts of records with odd values, one in each part, and of some that are right."""
-    found = {part: list(places(whole)) for part, whole in parts(8).items()}
-    for number in range(max(map(len, found.values()))):
+    paths_by_part = {part: list(paths(whole)) for part, whole in parts(8).items()}
+    for number in range(max(map(len, paths_by_part.values()))):
         content = copy.deepcopy(parts(8))
-        for part, several in found.items():
+        for part, several in paths_by_part.items():
             target = content[part]
             *above, last = several[number % len(several)]
             for key in above:
@@ -97,7 +103,7 @@ def write(path, contents):
             "SELECT record_id, environment FROM records ORDER BY record_id"
         ).fetchall()
         for (record, environment), content in zip(
-            rows, [one for one in contents for _ in range(2)], strict=True
+            rows, [content for content in contents for _ in range(2)], strict=True
         ):
             texts = {name: json.dumps(value) for name, value in content.items() if name != "curves"}
             file.execute("UPDATE records SET figures = ?, details = ? WHERE record_id = ?",
@@ -122,13 +128,13 @@ def test_no_odd_value_ends_a_verb(kind, tmp_path, monkeypatch, capsys):
     verbs += [["show", trial, "--store", "odd.sqlite"] for trial in some]
     for arguments in verbs:
         status = main._status(arguments)
-        told = capsys.readouterr()
-        assert status in {0, 3, 4, 5}, (arguments, told.err[-2000:])
-        assert "Traceback" not in told.err
+        output = capsys.readouterr()
+        assert status in {0, 3, 4, 5}, (arguments, output.err[-2000:])
+        assert "Traceback" not in output.err
 
 
-@pytest.mark.parametrize(("kind", "figure"), [(k, f) for k in ("text", "huge", "minus", "nan", "list", "true")
-                                              for f in ("peak_memory_bytes", "tokens_per_second")])  # fmt: skip
+@pytest.mark.parametrize("figure", ["peak_memory_bytes", "tokens_per_second"])
+@pytest.mark.parametrize("kind", ["text", "huge", "minus", "nan", "list", "true"])
 def test_a_figure_that_is_no_such_figure_is_unknown_and_a_flag_says_so(kind, figure):
     whole = Record(Trial(backend="a", variant="b", task="c", cell="d", length=3), "ok").to_json()
     record = Record.from_json(whole | {"figures": {figure: ODD[kind], "parameters": 7}})
@@ -183,9 +189,9 @@ def test_the_largest_figures_end_no_verb(tmp_path, monkeypatch, capsys):
     write(tmp_path / "odd.sqlite", largest)
     for verb in VERBS:
         status = main._status([*verb.split(), "odd.sqlite"])
-        told = capsys.readouterr()
-        assert status in {0, 4, 5}, (verb, told.err[-2000:])
-        assert "cannot be read" not in told.out
+        output = capsys.readouterr()
+        assert status in {0, 4, 5}, (verb, output.err[-2000:])
+        assert "cannot be read" not in output.out
 
 
 def test_a_record_that_is_right_is_read_as_it_was_written():

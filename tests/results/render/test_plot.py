@@ -1,4 +1,4 @@
-"""Curves as text: braille or ASCII, with axes, units and a log scale; never a colour, never a crash."""
+"""Curves as text: braille or ASCII, with axes, units and a log scale; no colour and no crash."""
 
 import io
 
@@ -81,12 +81,12 @@ def record(**curves) -> Record:
     trial = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
     flow = {"lags": [0, 1, 2], "median": [1.0, 0.1, 0.01], "decay": 0.1}
     evaluations = [{"step": 0, "loss_validation": 2.0}, {"step": 40, "loss_validation": 0.001}]
-    known = {
+    defaults = {
         "loss": [2.0, 1.0] * 20,
         "evaluations": evaluations,
         "gradient_flow": {"final": flow, "initial": flow},
     }
-    return Record(trial, "ok", curves=known | curves, details={"loss": "cross_entropy"})
+    return Record(trial, "ok", curves=defaults | curves, details={"loss": "cross_entropy"})
 
 
 def test_the_share_of_h_is_marked_beside_the_flow_of_the_whole_state():
@@ -116,9 +116,9 @@ def test_loss_and_gradient_flow_are_drawn_with_their_units():
     assert not next(drawings(record(evaluations=[]))).logarithmic
 
 
-def printed(found: Record, encoding="utf-8", **options) -> str:
+def printed(record: Record, encoding="utf-8", **options) -> str:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    Console(file=file, width=80, **options).print(show_record(found))
+    Console(file=file, width=80, **options).print(show_record(record))
     file.flush()
     return file.buffer.getvalue().decode(encoding)
 

@@ -112,8 +112,8 @@ def test_results_come_from_a_store_whole_or_by_run(results, tmp_path):
 def test_results_of_a_store_hold_a_trial_once_for_each_environment(results, tmp_path):
     path = tmp_path / "store.db"
     with Store.open(path) as store:
-        for place in ("e1", "e2"):
-            store.add(replace(results[0], environment_id=place), store.begin_run("x"))
+        for identity in ("e1", "e2"):
+            store.add(replace(results[0], environment_id=identity), store.begin_run("x"))
     assert [record.environment_id for record in Results.from_store(path)] == ["e1", "e2"]
 
 
@@ -125,20 +125,26 @@ def test_the_best_network_of_each_text_shows_a_sample():
         return Record(trial, "ok", figures={"loss_validation": loss}, details={"samples": samples})
 
     written = [{"temperature": 0.5, "text": "so"}]
-    records = [sampled(0.5, written), sampled(0.25, written), sampled(0.75, written, corpus="other"),
-               sampled(0.1, "text"), sampled(0.1, [3])]  # fmt: skip
+    records = [
+        sampled(0.5, written),
+        sampled(0.25, written),
+        sampled(0.75, written, corpus="other"),
+        sampled(0.1, "text"),
+        sampled(0.1, [3]),
+    ]
     assert worth_showing(records) == records[1:3]
 
 
 def test_nothing_but_a_data_frame_imports_pandas():
-    modules = "study.findings render.flat text.grid study.launches study.tables.limits text.lines render.markup "
-    modules += (
-        "study.networks study.tables.notes study.tables.pivot results store.rows study.scaling "
-    )
-    modules += "study.tables.scaling_table store.database.schema study.tables.sections render.show store.store "
-    modules += "render.terminal text.format"
+    modules = """
+        study.findings render.flat text.grid study.launches study.tables.limits text.lines
+        render.markup study.networks study.tables.notes study.tables.pivot results store.rows
+        study.scaling study.tables.scaling_table store.database.schema study.tables.sections
+        render.show store.store render.terminal text.format
+    """
     code = (
-        f"import sys, importlib\nfor name in '{modules}'.split(): importlib.import_module('harness_results.' + name)\n"
+        "import sys, importlib\n"
+        f"for name in {modules.split()}: importlib.import_module('harness_results.' + name)\n"
         "assert not {'pandas', 'scipy', 'torch', 'jax'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -151,16 +157,24 @@ def full_record() -> Record:
             "loss": [4.0, 3.0, None, 1.0],
             "gradient_norm": [1.0, 10.0, 100.0],
             "evaluations": [evaluation | {"step": step} for step in range(40)],
-            "gradient_flow": {"initial": {"median": [1.0, 0.1, 0.01]}, "final": {"median": [1.0, None, 0.5]}},
+            "gradient_flow": {
+                "initial": {"median": [1.0, 0.1, 0.01]},
+                "final": {"median": [1.0, None, 0.5]},
+            },
         },
         details={
             "overfitting_gap": 0.1,
             "best_step": 5,
-            "samples": [{"temperature": 0.5, "text": "def x:\n\tpass [bold]"}], "flags": ["hurried [/x]"],
-            "task": {"corpus": "stdlib"}, "log_tail": "Traceback\n  \x1b[31mBoom</script>",
+            "samples": [{"temperature": 0.5, "text": "def x:\n\tpass [bold]"}],
+            "flags": ["hurried [/x]"],
+            "task": {"corpus": "stdlib"},
+            "log_tail": "Traceback\n  \x1b[31mBoom</script>",
         },
-        environment={"cpu": {"model": "fast"}}, environment_id="e1", started_at="2026-01-01", harness_version="0.1.0",
-    )  # fmt: skip
+        environment={"cpu": {"model": "fast"}},
+        environment_id="e1",
+        started_at="2026-01-01",
+        harness_version="0.1.0",
+    )
 
 
 def printed(record: Record, encoding: str = "utf-8") -> str:
@@ -181,8 +195,13 @@ def test_a_text_task_is_shown_in_bits_per_character_too():
 
 
 def test_facts_stand_below_each_other_and_what_is_empty_or_nested_is_told_in_words():
-    environment = {f"variables.{'n' * 34}": 1, "gpus": [], "commit": "",
-                   "blas": [{"api": "blas", "threads": 1}, {"api": "lapack"}], "virtual": True}  # fmt: skip
+    environment = {
+        f"variables.{'n' * 34}": 1,
+        "gpus": [],
+        "commit": "",
+        "blas": [{"api": "blas", "threads": 1}, {"api": "lapack"}],
+        "virtual": True,
+    }
     lines = printed(
         make(environment=environment, details={"libraries": ["some-library-1.0"] * 9})
     ).splitlines()

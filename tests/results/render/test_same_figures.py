@@ -1,4 +1,4 @@
-"""One code path: terminal, Markdown, LaTeX and HTML show the same texts, and those are the numbers of the JSON rows."""
+"""Terminal, Markdown, LaTeX and HTML show the same texts: the numbers of the JSON rows."""
 
 import html
 import json
@@ -19,17 +19,17 @@ LATEX = {**WORDS, **{sign: f"${command}$" for sign, command in MATHS.items()}}
 
 
 def make(engine: str, cell: str, length: int, index: int) -> Record:
-    """Return one of a fixed small set of records: some solved, some at the baseline, one failed, one without proof."""
+    """Return a record: solved or at the baseline by index, one failed, one without proof."""
     backend, variant = engine.split(":")
     trial = Trial(backend=backend, variant=variant, task="adding", cell=cell, length=length)
     loss = (1.9e-4, 0.0707, 0.1666)[index % 3]
     speed = 123_456.0 * (1 + index) / length
     figures = {
         "loss_validation": loss, "loss_baseline": 1 / 6, "loss_ratio": 6 * loss, "loss_floor": 0.0,
-        "solved": loss < 1e-3,
-        "tokens_per_second": speed, "tokens_per_second_low": 0.91 * speed, "tokens_per_second_high": 1.04 * speed,
-        "step_seconds_median": length * 31e-6, "gradient_norm_median": 0.1234 * (1 + index),
-        "gradient_horizon": 7 + 11 * index, "gradient_decay": 1.2 if index == 4 else 0.9,
+        "solved": loss < 1e-3, "tokens_per_second": speed, "tokens_per_second_low": 0.91 * speed,
+        "tokens_per_second_high": 1.04 * speed, "step_seconds_median": length * 31e-6,
+        "gradient_norm_median": 0.1234 * (1 + index), "gradient_horizon": 7 + 11 * index,
+        "gradient_decay": 1.2 if index == 4 else 0.9,
         "parity_error": None if index == 5 else 3.2e-7,
     }  # fmt: skip
     if index == 7:
@@ -39,20 +39,20 @@ def make(engine: str, cell: str, length: int, index: int) -> Record:
 
 
 def records() -> list[Record]:
-    places = [
+    keys = [
         (e, c, n)
         for e in ("numpy:native", "torch:library")
         for c in ("rnn", "lstm")
         for n in LENGTHS
     ]
-    return [make(*place, index) for index, place in enumerate(places)]
+    return [make(*key, index) for index, key in enumerate(keys)]
 
 
 def expected() -> dict[tuple[str, str], list[str]]:
     """Return (cell, engine) -> the texts of all lengths, made from the JSON rows alone."""
-    found: dict[tuple[str, str], list[str]] = {}
+    texts_by_row: dict[tuple[str, str], list[str]] = {}
     for row in map(json.loads, to_json_lines(records()).splitlines()):
-        texts = found.setdefault((row["cell"], f"{row['backend']}:{row['variant']}"), [])
+        texts = texts_by_row.setdefault((row["cell"], f"{row['backend']}:{row['variant']}"), [])
         if row["status"] != "ok":
             texts += [row["status"].replace("_", " "), "-", "-", "-"]
             continue
@@ -64,11 +64,11 @@ def expected() -> dict[tuple[str, str], list[str]]:
         horizon = f"{'>' * row['gradient_horizon_censored']}{row['gradient_horizon']}"
         loss = f"{number(row['loss_validation'])} ({ratio(row['loss_ratio'])})"
         texts += [loss, interval(*bounds), number(row["gradient_norm_median"]), horizon]
-    return found
+    return texts_by_row
 
 
 def read_terminal(text: str) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
+    texts_by_row: dict[tuple[str, str], list[str]] = {}
     cell = ""
     for line in text.splitlines():
         labels, *groups = line.split(" │ ")
@@ -76,18 +76,18 @@ def read_terminal(text: str) -> dict[tuple[str, str], list[str]]:
         if groups and words and ":" in words[-1]:
             cell = words[0] if len(words) == 2 else cell
             texts = [part for group in groups[1:] for part in re.split(r" {2,}", group.strip())]
-            found[cell, words[-1]] = texts
-    return found
+            texts_by_row[cell, words[-1]] = texts
+    return texts_by_row
 
 
 def read_cells(rows: list[list[str]]) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
+    texts_by_row: dict[tuple[str, str], list[str]] = {}
     cell = ""
     for row in rows:
         if len(row) > 2 and ":" in row[1] and "=" not in row[1]:
             cell = row[0] or cell
-            found.setdefault((cell, row[1]), []).extend(row[2:])
-    return found
+            texts_by_row.setdefault((cell, row[1]), []).extend(row[2:])
+    return texts_by_row
 
 
 def read_markdown(text: str) -> dict[tuple[str, str], list[str]]:
@@ -136,9 +136,12 @@ def read_page(table: dict) -> dict[tuple[str, str], list[str]]:
     )
 
 
-def without_marks(found: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], list[str]]:
+def without_marks(
+    texts_by_row: dict[tuple[str, str], list[str]],
+) -> dict[tuple[str, str], list[str]]:
     return {
-        row: [re.sub(r" [✓≈↓↑?≠]$", "", text) for text in texts] for row, texts in found.items()
+        row: [re.sub(r" [✓≈↓↑?≠]$", "", text) for text in texts]
+        for row, texts in texts_by_row.items()
     }
 
 

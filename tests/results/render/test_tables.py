@@ -1,4 +1,4 @@
-"""Tables: a person sees who learns, who is fast and whose gradient dies, at any width, and nobody's text does harm."""
+"""Tables show who learns, who is fast and whose gradient dies, at any width, and run no text."""
 
 import io
 import math
@@ -63,39 +63,40 @@ def make(
         figures.pop("loss_baseline", 1 / 6),
         figures.pop("speed", 166e3),
     )
-    known = {
-        "loss_validation": loss, "loss_baseline": base, "loss_ratio": loss / base, "gradient_norm_median": 0.834,
-        "tokens_per_second": speed, "tokens_per_second_low": 0.97 * speed, "tokens_per_second_high": 1.02 * speed,
+    defaults = {
+        "loss_validation": loss, "loss_baseline": base, "loss_ratio": loss / base,
+        "gradient_norm_median": 0.834, "tokens_per_second": speed,
+        "tokens_per_second_low": 0.97 * speed, "tokens_per_second_high": 1.02 * speed,
         "gradient_horizon": 40, "gradient_decay": 0.9, "parity_error": 1e-7,
     }  # fmt: skip
-    figures = known | figures if status == "ok" else {}
+    figures = defaults | figures if status == "ok" else {}
     return Record(Trial(**asked), status, reason, figures=figures, details=details or {})
 
 
 def sweep() -> list[Record]:
-    found = []
+    records = []
     for length in (50, 100, 200):
         for engine, speed in (
             ("numpy:loop", 166e3),
             ("torch:library", 266e3),
             ("jax:fused", 1.2e6),
         ):
-            found.append(
+            records.append(
                 make(engine, "rnn", length, loss=0.1672, speed=3 * speed, gradient_horizon=8)
             )
             solved = {"loss": 6.5e-4, "solved": True, "gradient_horizon": length, "speed": speed}
-            found.append(
+            records.append(
                 make(engine, "lstm", length, details={"gradient_horizon_censored": True}, **solved)
             )
-    found[2] = make("torch:library", "rnn", 50, "diverged", "diverged at step 12")
-    found[-1] = make("jax:fused", "lstm", 200, "out_of_memory", "peak 3.1 GB")
+    records[2] = make("torch:library", "rnn", 50, "diverged", "diverged at step 12")
+    records[-1] = make("jax:fused", "lstm", 200, "out_of_memory", "peak 3.1 GB")
     over = (
         LADDER
         | OVER
         | {"overfitting_gap": 0.31, "flags": ["warm-up ended before block times were flat"]}
     )
-    found += [text("numpy:loop", n, over, 128) for n in (20, 50)]
-    return [*found, text("torch:loop", 50, LADDER, 128), text("torch:loop", 50, LADDER, 512)]
+    records += [text("numpy:loop", n, over, 128) for n in (20, 50)]
+    return [*records, text("torch:loop", 50, LADDER, 128), text("torch:loop", 50, LADDER, 512)]
 
 
 def text(engine: str, length: int, details: dict, hidden: int) -> Record:
@@ -113,7 +114,7 @@ def test_a_loss_far_above_the_baseline_costs_no_column():
 
 def test_only_columns_that_are_shown_are_explained():
     wide, narrow = plain_table(sweep(), 120), plain_table(sweep(), 60)
-    assert all(told in wide for told in ("loss: validation", "∇ norm: gradient", "horizon: lag"))
+    assert all(words in wide for words in ("loss: validation", "∇ norm: gradient", "horizon: lag"))
     assert "loss: validation" in narrow
     assert "tokens/s: mean" in narrow
     assert "∇ norm:" not in narrow
@@ -152,7 +153,7 @@ def test_no_line_is_wider_than_the_terminal_and_every_network_is_there(width):
 )
 def test_a_mark_stands_in_its_cell_and_in_the_legend_or_nowhere(figures, details, mark):
     text = plain_table([make(details=details, **figures)])
-    assert {found for found in "✓≈↓↑" if found in text} == ({mark} if mark else set())
+    assert {sign for sign in "✓≈↓↑" if sign in text} == ({mark} if mark else set())
     assert text.count(mark or "no mark") == (2 if mark else 0)
 
 
@@ -193,19 +194,37 @@ def test_what_computes_another_function_or_was_not_proven_is_never_the_fastest()
 PAIR = [make("a:x", speed=3e3), make("b:x", speed=2e3)]
 EARLY = {"phase_seconds": {}}  # and no step of the horizon: an earlier version
 UNDECIDED = {
-    "medians of blocks against all tokens over all seconds": in_turns([make("a:x", speed=3e3, details=EARLY), PAIR[1]]),
+    "medians of blocks against all tokens over all seconds": in_turns(
+        [make("a:x", speed=3e3, details=EARLY), PAIR[1]]
+    ),
     "one launch each": PAIR,
     "four launches each": in_turns(PAIR, 4),
     "one launch on one side": [launched(PAIR[0]), PAIR[1]],
     "intervals that overlap": in_turns(PAIR, spread=0.6),
-    "within the noise floor": in_turns([make("a:x", speed=2.04e3), make("b:x", speed=2e3)], spread=0.001),
-    "within the drift": [launched(make("a:x", speed=2.2e3)), launched(make("b:x", speed=2e3), minutes=60)],
-    "a third that cannot be told from the first": in_turns([*PAIR, make("c:x", speed=2.9e3)], spread=0.1),
-    "seven networks, five launches": in_turns([make(one.trial.engine, speed=one.figures["tokens_per_second"],
-                                                    trial={"seed": seed}) for seed in range(7) for one in PAIR]),
-    "another machine": [replace(one, environment_id=one.trial.backend, environment={"cpu": one.trial.backend})
-                        for one in in_turns(PAIR)],
-}  # fmt: skip
+    "within the noise floor": in_turns(
+        [make("a:x", speed=2.04e3), make("b:x", speed=2e3)], spread=0.001
+    ),
+    "within the drift": [
+        launched(make("a:x", speed=2.2e3)),
+        launched(make("b:x", speed=2e3), minutes=60),
+    ],
+    "a third that cannot be told from the first": in_turns(
+        [*PAIR, make("c:x", speed=2.9e3)], spread=0.1
+    ),
+    "seven networks, five launches": in_turns(
+        [
+            make(engine, speed=speed, trial={"seed": seed})
+            for seed in range(7)
+            for engine, speed in (("a:x", 3e3), ("b:x", 2e3))
+        ]
+    ),
+    "another machine": [
+        replace(
+            record, environment_id=record.trial.backend, environment={"cpu": record.trial.backend}
+        )
+        for record in in_turns(PAIR)
+    ],
+}
 
 
 @pytest.mark.parametrize("why", UNDECIDED)
@@ -214,8 +233,12 @@ def test_nothing_is_bold_or_fastest_where_compare_could_not_tell(why):
     assert "**" not in to_markdown(records)
     assert "<strong>" not in to_html(records)
     assert "textbf" not in to_latex(records)
-    assert not [cell for table in page_tables(records) if not table["minor"] for row in table["rows"]
-                for some in row["cells"] for cell in some if "best" in cell]  # fmt: skip
+    main_rows = [
+        row for table in page_tables(records) if not table["minor"] for row in table["rows"]
+    ]
+    assert not [
+        cell for row in main_rows for group in row["cells"] for cell in group if "best" in cell
+    ]
     assert "is clearly the fastest" not in who_is_fast(records)
     assert LEGEND not in plain_table(records)
 
@@ -224,25 +247,25 @@ def test_speeds_of_an_earlier_version_are_compared_among_themselves_alone():
     assert bold(
         in_turns([make("a:x", speed=3e3, details=EARLY), make("b:x", speed=2e3, details=EARLY)])
     ) == ["3.00k"]
-    told = who_is_fast(in_turns([make("a:x", speed=3e3, details=EARLY), PAIR[1]]))
-    assert told.endswith(
+    sentence = who_is_fast(in_turns([make("a:x", speed=3e3, details=EARLY), PAIR[1]]))
+    assert sentence.endswith(
         "in the one comparison: 1 with speeds of an earlier version on one side only"
     )
 
 
 def test_bold_and_the_headline_are_the_verdicts_of_compare():
-    """A rule of their own would be found here: pairs of every kind, held against compare on their launches."""
+    """Bold and headline follow no other rule: pairs of every kind are compared with compare."""
     rng = np.random.default_rng(1)
     seen = set()
     for turn in range(40):
         count, spread = int(rng.integers(4, 8)), float(rng.choice([0.01, 0.05, 0.2]))
-        one, other = (
+        first, other = (
             make("a:x", speed=1e3),
             make("b:x", speed=1e3 * float(rng.choice([1.0, 1.02, 1.1, 1.3]))),
         )
         minutes = int(rng.choice([0, 60]))
         pair = [
-            launched(one, count, spread),
+            launched(first, count, spread),
             launched(other, count, spread, minutes=minutes, place=1),
         ]
         sides = [
@@ -253,9 +276,9 @@ def test_bold_and_the_headline_are_the_verdicts_of_compare():
             for side in (0, 1)
         ]
         (row,) = compare(*sides, key=same_but("backend", "variant")).rows
-        told = row.verdict in ("faster", "slower")
-        assert bool(bold(pair)) == told, row
-        assert ("is clearly the fastest" in who_is_fast(pair)) == told
+        differs = row.verdict in ("faster", "slower")
+        assert bool(bold(pair)) == differs, row
+        assert ("is clearly the fastest" in who_is_fast(pair)) == differs
         seen.add(row.verdict)
     assert {"faster", "cannot_tell"} <= seen
 
@@ -264,21 +287,21 @@ def test_only_what_differs_is_a_row_label_and_what_follows_the_length_is_none():
     records = [
         make(length=n, trial={"chrono": n, "hidden": h}) for n in (50, 100) for h in (64, 128)
     ]
-    found = pivot(records)
-    assert found.axes == ("cell", "hidden", "engine")
-    assert [row.labels for row in found.rows[1:]] == [
+    table = pivot(records)
+    assert table.axes == ("cell", "hidden", "engine")
+    assert [row.labels for row in table.rows[1:]] == [
         ("lstm", "64", "numpy:loop"),
         ("lstm", "128", "numpy:loop"),
     ]
-    assert "chrono by length" in found.settings
-    assert "hidden" not in found.settings
-    assert "batch 32" in found.settings
+    assert "chrono by length" in table.settings
+    assert "hidden" not in table.settings
+    assert "batch 32" in table.settings
 
 
 @pytest.mark.parametrize("name", ["layers", "hidden", "batch", "seed", "steps", "threads"])
 def test_trials_that_differ_in_anything_have_rows_of_their_own(name):
-    found = pivot([make(trial={name: value}) for value in (2, 3)])
-    assert [row.labels[1] for row in found.rows if not row.reference] == ["2", "3"]
+    table = pivot([make(trial={name: value}) for value in (2, 3)])
+    assert [row.labels[1] for row in table.rows if not row.reference] == ["2", "3"]
 
 
 @pytest.mark.parametrize(
@@ -311,16 +334,16 @@ def test_records_that_no_setting_tells_apart_are_numbered_and_none_is_lost():
         for value, loss in ((4, 0.1), (4.0, 0.2))
     ]
     for records in (four, [make(loss=0.1), make(loss=0.2), make(length=100)]):
-        found = pivot(records)
-        rows = [row for row in found.rows if not row.reference]
-        assert found.axes == ("cell", "record", "engine")
+        table = pivot(records)
+        rows = [row for row in table.rows if not row.reference]
+        assert table.axes == ("cell", "record", "engine")
         assert [row.labels[1] for row in rows] == ["1", "2"]
         assert [row.entries[50][0].text[:5] for row in rows] == ["0.100", "0.200"]
 
 
 def test_a_task_option_that_differs_is_a_row_label():
-    found = pivot([make(trial={"task_options": {"symbols": value}}) for value in (4, 8)])
-    assert found.axes == ("cell", "symbols", "engine")
+    table = pivot([make(trial={"task_options": {"symbols": value}}) for value in (4, 8)])
+    assert table.axes == ("cell", "symbols", "engine")
 
 
 def test_a_trial_without_figures_shows_its_status_and_below_the_reason_once():
@@ -373,12 +396,12 @@ def test_a_gap_on_a_solved_task_is_noise():
 
 
 def test_the_criterion_of_what_is_solved_is_told_once():
-    known = [
+    records = [
         make(length=n, solved=True, details={"criterion": "accuracy of at least 0.99 (ours)"})
         for n in (50, 100)
     ]
     text = plain_table(
-        [*known, make(length=200, solved=False, details={"criterion": "another"})], 200
+        [*records, make(length=200, solved=False, details={"criterion": "another"})], 200
     )
     assert text.count("solved: accuracy of at least 0.99 (ours)") == 1
     assert "another" not in text
@@ -419,11 +442,11 @@ def test_what_an_earlier_version_measured_is_named_for_what_it_is():
 
 
 def test_further_scores_stand_below_the_table_by_their_names():
-    known = [
+    records = [
         make(length=n, details={"scores": {"exact_match": n / 1000, "[x]": None}})
         for n in (50, 100)
     ]
-    text = plain_table(known, 200)
+    text = plain_table(records, 200)
     assert "exact_match: lstm numpy:loop T=50 0.0500, T=100 0.100" in text
     assert "[x]" not in text
 
@@ -507,15 +530,17 @@ def test_checkpoints_stand_in_the_caption_or_as_an_axis_where_they_are_used():
 
 
 UNUSUAL = {
-    "task_options": {"split": 0.8}, "layers": 2, "hidden": 7, "batch": 14, "steps": 77, "optimizer": "sgd",
-    "learning_rate": 0.07, "schedule": "cosine", "schedule_steps": 9, "schedule_factor": 0.5, "momentum": 0.3,
-    "decay": 0.9, "clip_norm": 0.5, "clip_value": 0.6, "initialisation": "glorot", "forget_bias": 1.5, "chrono": 33,
-    "dropout": 0.2, "seed": 4, "data_seed": 0, "evaluation_seed": 0, "dtype": "float64", "device": "cuda",
-    "threads": 3, "checkpoint": 5, "evaluate_every": 11, "devices": 2, "python": "base",
+    "task_options": {"split": 0.8}, "layers": 2, "hidden": 7, "batch": 14, "steps": 77,
+    "optimizer": "sgd", "learning_rate": 0.07, "schedule": "cosine", "schedule_steps": 9,
+    "schedule_factor": 0.5, "momentum": 0.3, "decay": 0.9, "clip_norm": 0.5, "clip_value": 0.6,
+    "initialisation": "glorot", "forget_bias": 1.5, "chrono": 33, "dropout": 0.2, "seed": 4,
+    "data_seed": 0, "evaluation_seed": 0, "dtype": "float64", "device": "cuda", "threads": 3,
+    "checkpoint": 5, "evaluate_every": 11, "devices": 2, "python": "base",
 }  # fmt: skip
 NEEDED = {
-    "schedule_steps": {"schedule": "cosine"}, "momentum": {"optimizer": "sgd"}, "decay": {"optimizer": "rmsprop"},
-    "schedule_factor": {"schedule": "exponential"}, "schedule": {"schedule_steps": 9},
+    "schedule_steps": {"schedule": "cosine"}, "momentum": {"optimizer": "sgd"},
+    "decay": {"optimizer": "rmsprop"}, "schedule_factor": {"schedule": "exponential"},
+    "schedule": {"schedule_steps": 9},
 }  # fmt: skip
 
 
@@ -524,7 +549,7 @@ def test_whatever_field_differs_from_its_default_is_in_the_caption():
     assert set(Trial.model_fields) - fixed == set(UNUSUAL)
     usual = pivot([make()]).settings.split(" · ")
     for name, value in UNUSUAL.items():
-        told = pivot([make(trial={**NEEDED.get(name, {}), name: value})]).settings.split(" · ")
+        settings = pivot([make(trial={**NEEDED.get(name, {}), name: value})]).settings.split(" · ")
         expected = {
             "task_options": "split 0.8",
             "clip_norm": "clip 0.5",
@@ -537,24 +562,25 @@ def test_whatever_field_differs_from_its_default_is_in_the_caption():
             "threads": "3 threads",
             "devices": "2 devices",
         }
-        assert expected.get(name, f"{name.replace('_', ' ')} {value}") in told, name
-        assert len(told) >= len(usual)
+        assert expected.get(name, f"{name.replace('_', ' ')} {value}") in settings, name
+        assert len(settings) >= len(usual)
 
 
 def test_an_option_of_a_task_is_in_the_caption_unless_it_has_its_default():
-    def told(options, *defaults):
-        asked = {"task_options": options}
-        return pivot(
-            [make(f"a{n}:x", trial=asked, details=one) for n, one in enumerate(defaults)]
-        ).settings
+    def caption(options, *defaults):
+        trial = {"task_options": options}
+        records = [
+            make(f"a{n}:x", trial=trial, details=details) for n, details in enumerate(defaults)
+        ]
+        return pivot(records).settings
 
     usual = {"task_defaults": {"data": "fresh", "split": 0.9}}
-    assert "data" not in told({"data": "fresh"}, usual, usual)
-    assert "data fixed" in told({"data": "fixed"}, usual, usual)
-    assert "data fresh" in told({"data": "fresh"}, {}, {})
-    assert "data" not in told({"data": "fresh"}, usual, {})
-    assert "data fresh" in told({"data": "fresh"}, usual, {"task_defaults": {"data": "fixed"}})
-    assert "task.batch 3" in told({"batch": 3}, usual, usual)
+    assert "data" not in caption({"data": "fresh"}, usual, usual)
+    assert "data fixed" in caption({"data": "fixed"}, usual, usual)
+    assert "data fresh" in caption({"data": "fresh"}, {}, {})
+    assert "data" not in caption({"data": "fresh"}, usual, {})
+    assert "data fresh" in caption({"data": "fresh"}, usual, {"task_defaults": {"data": "fixed"}})
+    assert "task.batch 3" in caption({"batch": 3}, usual, usual)
 
 
 def test_a_rate_that_all_share_is_told_where_the_optimizers_differ():
@@ -571,8 +597,9 @@ def test_no_records_give_no_table():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (float("nan"), "-"), (0.16667, "0.167"), (12.34, "12.3"), (2.0, "2.00"), (65, "65"), (0.0, "0"),
-     (4.1e-5, "4.1e-05"), (123456.0, "1.2e+05"), (999.9, "1000"), (-0.5, "-0.500")],
+    [(None, "-"), (float("nan"), "-"), (0.16667, "0.167"), (12.34, "12.3"), (2.0, "2.00"),
+     (65, "65"), (0.0, "0"), (4.1e-5, "4.1e-05"), (123456.0, "1.2e+05"), (999.9, "1000"),
+     (-0.5, "-0.500")],
 )  # fmt: skip
 def test_a_number_keeps_three_digits(value, text):
     assert number(value) == text
@@ -594,9 +621,11 @@ def test_a_quantity_has_a_prefix(value, text):
     assert quantity(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.97, "0.97x"), (0.0042, "0.004x"), (1e-5, "<0.001x"), (0.0, "0x"),
-                                             (99.99, "99.99x"), (498.75, "499x"), (2736.57, "2737x"),
-                                             (1.2e32, "1.2e+32x"), (math.inf, "-")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.97, "0.97x"), (0.0042, "0.004x"), (1e-5, "<0.001x"), (0.0, "0x"), (99.99, "99.99x"),
+     (498.75, "499x"), (2736.57, "2737x"), (1.2e32, "1.2e+32x"), (math.inf, "-")],
+)  # fmt: skip
 def test_a_ratio_is_a_multiple(value, text):
     assert ratio(value) == text
 

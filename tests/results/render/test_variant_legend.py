@@ -25,7 +25,7 @@ def make(*engines, status="ok"):
 
 
 @pytest.mark.parametrize(
-    ("engines", "told"),
+    ("engines", "line"),
     [
         (["numpy:native"], [f"native: {KERNEL} NumPy"]),
         (
@@ -37,14 +37,15 @@ def make(*engines, status="ok"):
         (["other:native", "torch:library"], []),  # of a plugin, which means something else by it
     ],
 )
-def test_the_line_names_the_frameworks_whose_rows_are_there(engines, told):
-    assert variant_legend(make(*engines)) == told
+def test_the_line_names_the_frameworks_whose_rows_are_there(engines, line):
+    assert variant_legend(make(*engines)) == line
 
 
 def test_each_variant_is_told_once_and_in_one_line():
     (line,) = variant_legend(make("torch:fused", "torch:native", "jax:fused", "torch:library"))
     assert line == (
-        f"native: {KERNEL} PyTorch · fused: this project's hand-derived backward pass, in operations of PyTorch and JAX"
+        f"native: {KERNEL} PyTorch · fused: this project's hand-derived backward pass, "
+        "in operations of PyTorch and JAX"
     )
 
 
@@ -69,9 +70,13 @@ def test_all_that_the_line_speaks_of_are_variants_of_the_backends_here():
     from harness_numpy import NumpyBackend
     from harness_torch import TorchBackend
 
-    backends = {one.name: one for one in (NumpyBackend(), TorchBackend(), JaxBackend())}
+    backends = {backend.name: backend for backend in (NumpyBackend(), TorchBackend(), JaxBackend())}
     assert set(backends) == set(FRAMEWORKS)
-    known = set()
-    for one in backends.values():
-        known |= {*one.variants(LSTM()), *one.variants(MinLSTM()), *one.missing_variants()}
-    assert set(OWN_CODE) <= known
+    variants = set()
+    for backend in backends.values():
+        variants |= {
+            *backend.variants(LSTM()),
+            *backend.variants(MinLSTM()),
+            *backend.missing_variants(),
+        }
+    assert set(OWN_CODE) <= variants
