@@ -1,6 +1,7 @@
-"""The hooks that a plugin may implement. They return entries; the harness instantiates and calls them.
+"""The hooks that a plugin may implement. They return entries, which the harness then uses.
 
-A plugin is a distribution with an entry point in the group ``harness`` that names a module holding hooks::
+A plugin is a distribution with an entry point in the group ``harness``. It names a module that
+implements hooks::
 
     [project.entry-points.harness]
     tortoise = "harness_tortoise"

@@ -1,1 +1,1 @@
-"""Where trials run: executors, worker processes, memory, stops and retries."""
+"""Runs trials: executors, worker processes, memory, stops and retries."""

@@ -1,4 +1,4 @@
-"""Several launches at once, one thread each, which sleeps until its worker tells something; callbacks stay in one."""
+"""Several launches at once, one thread each. Callbacks run in the caller's thread."""
 
 from __future__ import annotations
 
@@ -22,32 +22,31 @@ Run = Callable[[Trial, LocalSettings, OnEvent, StopRequest], Record]
 class AtOnce:
     """Runs launches in their slots.
 
-    The caller's thread alone takes trials, calls ``on_event`` and yields records; it sleeps on a
+    Only the caller's thread takes trials, calls ``on_event`` and yields records. It sleeps on a
     queue meanwhile.
 
     Attributes:
         run: runs one launch to its end, in a thread.
-        settings: of every launch, but for its place; ``settings.slots`` says how many may run at
-            once, and where.
+        settings: of every launch; the slot sets its processors and its GPU.
         on_event: called in the caller's thread.
-        stop: where a signal handler asks to stop.
+        stop: a signal handler requests a stop with it.
     """
 
     run: Run
     settings: LocalSettings
     on_event: OnEvent
     stop: StopRequest
-    _told: SimpleQueue[tuple[Trial, Event] | int] = field(default_factory=SimpleQueue)
+    _queue: SimpleQueue[tuple[Trial, Event] | int] = field(default_factory=SimpleQueue)
     _running: dict[int, Future[Record]] = field(default_factory=dict)
     _gpu_of: dict[int, str] = field(default_factory=dict)
 
     @property
     def slots(self) -> Slots:
-        """Where launches run."""
+        """The slots of the launches."""
         return self.settings.slots
 
     def records(self, trials: Iterable[Trial]) -> Iterator[Record]:
-        """Yield the records as launches end; whoever stops listening ends those that run."""
+        """Yield the records as launches end. Closing the iterator ends the running launches."""
         waiting, following = iter(trials), None
         with ExitStack() as stack:
             stops = [stack.enter_context(self.stop.follower()) for _ in range(self.slots.jobs)]
@@ -55,23 +54,22 @@ class AtOnce:
             stack.callback(_end_all, stops)
             while True:
                 while len(self._running) < self.slots.jobs and not self.stop.count:
-                    following = following or next(
-                        waiting, None
-                    )  # taken no earlier than there is room
-                    if following is None or not self._finds_card(following):
+                    # A trial is taken only when there is room for it.
+                    following = following or next(waiting, None)
+                    if following is None or not self._has_gpu_for(following):
                         break
                     self._start(following, threads, stops)
                     following = None
                 if not self._running:
                     return
-                told = self._told.get()
-                if isinstance(told, int):
-                    self._gpu_of.pop(told, None)
-                    yield self._running.pop(told).result()
+                item = self._queue.get()
+                if isinstance(item, int):  # the number of a launch that has ended
+                    self._gpu_of.pop(item, None)
+                    yield self._running.pop(item).result()
                 else:
-                    self.on_event(*told)
+                    self.on_event(*item)
 
-    def _finds_card(self, trial: Trial) -> bool:
+    def _has_gpu_for(self, trial: Trial) -> bool:
         return not needs_gpu(trial) or self._free_gpu() is not None
 
     def _free_gpu(self) -> str | None:
@@ -84,14 +82,15 @@ class AtOnce:
             self._gpu_of[number] = gpu
         affinity = self.slots.processors_of(number, trial)
         settings = replace(self.settings, affinity=affinity or self.settings.affinity, gpu=gpu)
-        future = threads.submit(self.run, trial, settings, self._tell, stops[number])
+        future = threads.submit(self.run, trial, settings, self._put, stops[number])
         self._running[number] = future
-        future.add_done_callback(lambda _: self._told.put(number))
+        future.add_done_callback(lambda _: self._queue.put(number))
 
-    def _tell(self, trial: Trial, event: Event) -> None:
-        self._told.put((trial, event))
+    def _put(self, trial: Trial, event: Event) -> None:
+        self._queue.put((trial, event))
 
 
 def _end_all(stops: list[StopRequest]) -> None:
+    """Request every stop twice: now."""
     for stop in (*stops, *stops):
         stop.request()

@@ -1,4 +1,4 @@
-"""How a worker ended that left no record: from its exit status to a status and a reason."""
+"""Status and reason of a worker that ended without a record."""
 
 from __future__ import annotations
 
@@ -15,25 +15,20 @@ def exit_outcome(
 
     Args:
         status: its exit status, negative for a signal.
-        kills: how many processes the kernel killed for memory meanwhile.
-        peak_bytes: the most that it was seen to hold.
+        kills: processes that the kernel killed meanwhile because memory ran out.
+        peak_bytes: the most memory that it was seen to hold.
         log: what it printed.
     """
     if status >= 0:
-        last = log.tail(1).strip()
-        return (
-            "crashed",
-            f"crashed (exit status {status} and no record){': ' + last if last else ''}",
-        )
+        reason, last = f"crashed (exit status {status} and no record)", log.tail(1).strip()
+        return "crashed", f"{reason}: {last}" if last else reason
     seen = "peak memory seen: " + ("unknown" if peak_bytes is None else mebibytes(peak_bytes))
     if -status != signal.SIGKILL:
         return "crashed", f"crashed ({_signal_name(-status)})"
     if kills:
         return "out_of_memory", f"out of memory: the kernel killed the worker; {seen}"
-    return (
-        "crashed",
-        f"crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; {seen}",
-    )
+    who = "somebody killed the worker, the kernel reports no lack of memory"
+    return "crashed", f"crashed (SIGKILL): {who}; {seen}"
 
 
 def _signal_name(number: int) -> str:

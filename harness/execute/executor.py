@@ -1,4 +1,4 @@
-"""What an executor is: it runs launches somewhere, and every launch that it starts ends in one record."""
+"""The protocol of an executor: every launch that it starts ends in one record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.plugins import Plugins
 
 
 class Executor(Protocol):
-    """Runs launches and yields their records; it never touches the store, which belongs to the caller alone."""
+    """Runs launches and yields their records. It never touches the store."""
 
     def __call__(
         self,
@@ -27,9 +27,9 @@ class Executor(Protocol):
         """Yield one record for each launch that was started, as they end.
 
         Args:
-            trials: one entry per launch, taken one by one as there is room to run it.
+            trials: one entry per launch, taken one by one when there is room to run it.
             settings: limits and directories (which exist).
             on_event: called in this process with each event of a running trial.
-            stop: where a signal handler asks to stop; what was not started then has no record.
-            plugins: as loaded already.
+            stop: a signal handler requests a stop with it; trials not started then have no record.
+            plugins: if they are loaded already.
         """

@@ -1,4 +1,4 @@
-"""Other Python interpreters, each with a harness of its own: two checkouts, framework versions or plugins."""
+"""Other Python interpreters, each with its own harness, framework versions and plugins."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from harness.contract import Trial, UsageError
 from harness.contract.wording import NAME_PATTERN
 
 CHECK_SECONDS = 60.0
-OWN_VARIABLES = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-)  # of this interpreter; another one must find its own packages
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME")  # another interpreter must find its own packages
 _QUESTION = """
 import dataclasses, harness, harness.measure.worker, json
 from harness.measure.runner import Settings
@@ -32,7 +29,7 @@ class Interpreter:
         name: in the plan.
         path: of its program.
         version: of its harness.
-        settings: what its worker can be told, by the names of ``harness.measure.runner.Settings``.
+        settings: names of the fields of ``harness.measure.runner.Settings`` that its worker has.
     """
 
     name: str
@@ -47,20 +44,21 @@ class Interpreter:
             UsageError: its harness is too old for that.
         """
         if setting not in self.settings:
-            asked = f"--python {self.name}={self.path}: its harness ({self.version}) does not know {option}"
+            update = f"{self.path} -m pip install -U rnn-harness"
             raise UsageError(
-                f"{asked}; update it ({self.path} -m pip install -U rnn-harness), or leave {option} out"
+                f"--python {self.name}={self.path}: its harness ({self.version}) does not know "
+                f"{option}; update it ({update}), or leave {option} out"
             )
 
 
 def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
-    """Return name -> interpreter of ``NAME=PATH`` settings, each asked whether a harness is installed in it.
+    """Return name -> interpreter of ``NAME=PATH`` settings. Each interpreter is run once.
 
     Raises:
-        UsageError: a setting is malformed, a name is taken, or a path is no Python with a harness;
-            all at once.
+        UsageError: a setting is malformed, a name is used twice, or a path is not a Python with a
+            harness; all problems at once.
     """
-    found: dict[str, Interpreter] = {}
+    interpreters: dict[str, Interpreter] = {}
     errors = []
     for setting in settings:
         name, equals, path = setting.partition("=")
@@ -68,51 +66,52 @@ def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
             errors.append(
                 f"--python {setting!r}: write NAME=PATH, as in base=venvs/base/bin/python"
             )
-        elif name in found:
+        elif name in interpreters:
             errors.append(f"--python names {name!r} twice: give each interpreter a name of its own")
         else:
             try:
-                found[name] = _asked(name, Path(path))
+                interpreters[name] = _asked(name, Path(path))
             except UsageError as error:
                 errors.append(str(error))
     if errors:
         raise UsageError("\n".join(errors))
-    return found
+    return interpreters
 
 
 def with_interpreters(
     trials: Sequence[Trial], interpreters: Mapping[str, Interpreter]
 ) -> list[Trial]:
-    """Return each trial once per interpreter, side by side; as they are where there is none."""
+    """Return each trial once per interpreter; unchanged trials if there are no interpreters."""
     if not interpreters:
         return list(trials)
     return [trial.model_copy(update={"python": name}) for trial in trials for name in interpreters]
 
 
 def _asked(name: str, path: Path) -> Interpreter:
-    absolute = (
-        path.expanduser().absolute()
-    )  # not resolved: an environment's python is a link, and must stay one
-    place = f"--python {name}={path}"
+    absolute = path.expanduser().absolute()  # an environment's python is a link: do not resolve it
+    setting = f"--python {name}={path}"
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [str(absolute), "-P", "-c", _QUESTION],
-            capture_output=True, text=True, timeout=CHECK_SECONDS, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CHECK_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
             env={name: value for name, value in os.environ.items() if name not in OWN_VARIABLES},
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or f"no answer within {CHECK_SECONDS:g} s"
         fix = "give the path of a Python, as in venv/bin/python"
-        raise UsageError(f"{place}: cannot be run: {reason}; {fix}") from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise UsageError(
-            f"{place}: no harness works in it ({last}); install one: {path} -m pip install rnn-harness"
-        )
+        raise UsageError(f"{setting}: cannot be run: {reason}; {fix}") from error
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        install = f"{path} -m pip install rnn-harness"
+        raise UsageError(f"{setting}: no harness works in it ({last}); install one: {install}")
     try:
-        version, settings = json.loads(done.stdout.splitlines()[-1])
+        version, settings = json.loads(result.stdout.splitlines()[-1])
         return Interpreter(name, absolute, str(version), frozenset(map(str, settings)))
     except (ValueError, TypeError, IndexError) as error:
         raise UsageError(
-            f"{place}: it does not answer as a Python does; give the path of one"
+            f"{setting}: it does not answer as a Python does; give the path of one"
         ) from error

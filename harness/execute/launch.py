@@ -1,4 +1,4 @@
-"""A launch: one trial in one fresh worker, watched until it is over; it always ends in a record."""
+"""A launch: one trial in one worker, watched to its end. It always ends in a record."""
 
 from __future__ import annotations
 
@@ -30,13 +30,28 @@ from harness.plugins.loading import who_ended
 
 OnEvent = Callable[[Trial, Event], None]
 CHUNK_BYTES = 1 << 16
-LOG_TEXT = "log_text"  # detail of a record that is on its way to whoever keeps logs
-LAST_CHUNKS = 64  # read at most so many after the worker's end: somebody else may hold its pipe
+LOG_TEXT = "log_text"  # detail of a record on its way to where logs are kept
+LAST_CHUNKS = 64  # read after the worker's end, at most: another process may hold its pipe
 
 
 @dataclass
 class Launch:
-    """One trial in one worker, watched until it is over."""
+    """One trial in one worker, watched to its end.
+
+    Attributes:
+        trial: what it measures.
+        settings: limits and directories.
+        on_event: called with each event.
+        stop: a signal handler requests a stop with it.
+        record: the worker's; None: not yet.
+        ended: whether the worker has ended, or waits for another trial.
+        killed: status and reason, if this launch killed the worker.
+        deadline: on the monotonic clock; None: none.
+        late: status and reason at the deadline.
+        memory: watches memory; None: its own.
+        workers: gives the worker; None: a fresh one.
+        peak_bytes: the most memory that the worker and its descendants were seen to hold.
+    """
 
     trial: Trial
     settings: LocalSettings
@@ -44,22 +59,22 @@ class Launch:
     stop: StopRequest
     record: Record | None = None
     ended: bool = False
-    killed: tuple[str, str] | None = None  # status and reason, where it was us
-    deadline: float | None = None  # on the monotonic clock
-    late: tuple[str, str] = ("", "")  # status and reason at the deadline
-    memory: MemoryWatch | None = None  # None: one of its own
-    workers: Workers | None = None  # None: a fresh one
-    peak_bytes: int = 0  # the most that the worker and all below it were seen to hold
+    killed: tuple[str, str] | None = None
+    deadline: float | None = None
+    late: tuple[str, str] = ("", "")
+    memory: MemoryWatch | None = None
+    workers: Workers | None = None
+    peak_bytes: int = 0
     _next_look: float = field(default_factory=lambda: time.monotonic() + OFTEN_SECONDS)
     _line: bytearray = field(default_factory=bytearray)
 
     def run(self, plugins: Plugins) -> Record:
-        """Start the worker, follow it to its end, and say how it ended."""
+        """Start the worker, follow it to its end, and return the record."""
         self.builder, self.log = RecordBuilder(self.trial), CappedLog(self.settings.log_bytes)
         self._memory = self.memory or MemoryWatch(self.settings.memory_limit_bytes)
         try:
             environment = worker_environment(self.trial, plugins, self.settings.gpu)
-        except Exception as error:  # noqa: BLE001 (one bad plugin never costs another's result)
+        except Exception as error:  # noqa: BLE001 (a bad plugin must not end other launches)
             label = plugins.label("backend", self.trial.backend)
             outcome = outcome_of(error, plugins.backends.get(self.trial.backend), label, None)
             return self.builder.record(outcome.status, outcome.reason)
@@ -67,7 +82,7 @@ class Launch:
         with ExitStack() as stack:
             try:
                 worker = stack.enter_context(self._worker(environment, plugins))
-            except OSError as error:  # no process, descriptor or memory left, no such interpreter: the next may run
+            except OSError as error:  # no process, descriptor or memory; the next launch may run
                 return self.builder.record("failed", f"the worker could not be started: {error}")
             self._follow(worker)
             status = 0 if worker.reusable else worker.reap()
@@ -80,21 +95,15 @@ class Launch:
     def _worker(
         self, environment: dict[str, str], plugins: Plugins
     ) -> AbstractContextManager[Worker]:
-        """Return a worker that has got this trial; one that others used before had the very same environment."""
+        """Return a worker that has this trial. A used worker has exactly this environment."""
         trial, python = self.trial, self.settings.python(self.trial)
         request = request_line(trial, self.settings.of_worker(trial, plugins))
-        kind = (
-            python,
-            trial.backend,
-            trial.device,
-            trial.threads,
-            self.settings.affinity,
-            *sorted(environment.items()),
-        )
+        engine = (trial.backend, trial.device, trial.threads, self.settings.affinity)
+        kind = (python, *engine, *sorted(environment.items()))
         return (self.workers or Workers()).worker(kind, request, environment, python)
 
     def _follow(self, worker: Worker) -> None:
-        """Wait for events, output, the end, a request to stop or the deadline; never on the processor."""
+        """Sleep until events, output, the end, a request to stop or the deadline."""
         limit = self.settings.timeout_seconds
         if limit is not None:
             self._end_within(limit, "timeout", f"timeout after {limit:g} s")
@@ -124,7 +133,7 @@ class Launch:
         }
 
     def _may_go_on(self) -> bool:
-        """Say whether the trial is over and its process waits for the next one."""
+        """Return whether the trial is over and its process waits for the next one."""
         return (
             self.workers is not None
             and self.workers.warm
@@ -133,18 +142,18 @@ class Launch:
         )
 
     def _nap(self) -> float:
-        """Return for how long to sleep at most."""
-        look = max(0.0, self._next_look - time.monotonic())
-        return look if (left := self._left()) is None else min(look, left)
+        """Return the longest time to sleep, in seconds."""
+        look, left = max(0.0, self._next_look - time.monotonic()), self._left()
+        return look if left is None else min(look, left)
 
     def _look(self, worker: Worker) -> None:
-        """See how much memory the worker holds, and end it at once where that is too much."""
+        """Look at the worker's memory, and end it at once if it holds too much."""
         look = self._memory.look(worker.process.pid)
         self.peak_bytes = max(self.peak_bytes, look.held_bytes)
         self._next_look = time.monotonic() + look.next_seconds
         if look.too_much is not None:
-            told = f"out of memory: {look.too_much}; peak seen: {mebibytes(self.peak_bytes)}"
-            self.killed, self.ended = ("out_of_memory", told), True
+            reason = f"out of memory: {look.too_much}; peak seen: {mebibytes(self.peak_bytes)}"
+            self.killed, self.ended = ("out_of_memory", reason), True
             worker.stop(0.0)
 
     def _left(self) -> float | None:
@@ -181,16 +190,15 @@ class Launch:
         return chunk != b""
 
     def _event(self, line: bytes) -> None:
-        """Take in one line; what is no event (a plugin wrote into our pipe) is left out."""
+        """Process one line. A line that is not an event, as a plugin may write, goes to the log."""
         try:
             event = from_json(json.loads(line))
         except (KeyError, TypeError, ValueError):
             self.log.add(b"(not an event: " + line[:200] + b")\n")
             return
         if isinstance(event, Finished):
-            event = Finished(
-                replace(event.record, trial=self.trial)
-            )  # the worker was not told the interpreter's name
+            # The worker does not know the interpreter's name.
+            event = Finished(replace(event.record, trial=self.trial))
             self.record = event.record
             self._end_within(self.settings.kill_seconds, "", "")
         else:
@@ -199,10 +207,8 @@ class Launch:
 
     def _drain(self, worker: Worker) -> None:
         """Read what the worker wrote before its end."""
-        for descriptor, action in (
-            (worker.events, self._read_events),
-            (worker.log, self._read_log),
-        ):
+        actions = ((worker.events, self._read_events), (worker.log, self._read_log))
+        for descriptor, action in actions:
             for _ in range(LAST_CHUNKS):
                 if not select.select([descriptor], [], [], 0)[0] or not action(descriptor):
                     break
@@ -211,13 +217,12 @@ class Launch:
         ended, reason = self.killed or exit_outcome(
             status, kills, self.peak_bytes or None, self.log
         )
-        loading = who_ended(worker.process.pid)
-        return self.builder.record(
-            ended, f"{reason}; while it loaded {loading}" if loading else reason
-        )
+        if loading := who_ended(worker.process.pid):
+            reason = f"{reason}; while it loaded {loading}"
+        return self.builder.record(ended, reason)
 
     def _marked(self, record: Record) -> Record:
-        """Return the record with how it was run, and why a failure failed."""
+        """Return the record with how it was run and, if it failed, the log."""
         details: dict[str, Any] = dict(record.details) | self.settings.marks()
         if notes := self.settings.notes():
             details["notes"] = [*(details.get("notes") or ()), *notes]
@@ -229,7 +234,7 @@ class Launch:
 
 
 def _read(descriptor: int) -> bytes | None:
-    """Return what is there, b"" at the end, None where there is nothing now."""
+    """Return what can be read: b"" at the end, None if there is nothing now."""
     try:
         return os.read(descriptor, CHUNK_BYTES)
     except BlockingIOError:

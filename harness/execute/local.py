@@ -1,6 +1,7 @@
-"""The local executor: one trial after the other, or several at once; every launch ends in a record.
+"""The local executor: one trial after the other, or several at once.
 
-No store and no rendering here: the caller gets records as they come, and events through a callback.
+It knows no store and renders nothing. The caller gets records as they come, and events through a
+callback.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def run_trials(
         trials: what to run.
         settings: limits and directories (which exist).
         on_event: called with each event of the running trial, in this process.
-        stop: where a signal handler asks to stop; trials that were not started then have no record.
-        plugins: as loaded already; they are asked for the worker's environment.
+        stop: a signal handler requests a stop with it; trials not started then have no record.
+        plugins: if they are loaded already.
     """
     settings = settings or LocalSettings()
     plugins = plugins or load_plugins(settings.block)

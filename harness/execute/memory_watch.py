@@ -1,6 +1,6 @@
-"""How much memory a worker and all below it hold, looked at from outside, so that it ends before the machine does.
+"""Watches the memory of a worker and its descendants, and says when it is too much.
 
-Resident memory, not address space: engines reserve far more of that than they ever use.
+It counts resident memory. Engines reserve far more address space than they use.
 """
 
 from __future__ import annotations
@@ -17,32 +17,27 @@ from typing import NamedTuple
 
 import psutil
 
-OFTEN_SECONDS, SELDOM_SECONDS = (
-    0.2,
-    2.0,
-)  # between two looks, each of which takes some 0.1 ms on Linux
+OFTEN_SECONDS, SELDOM_SECONDS = 0.2, 2.0  # between looks; a look takes about 0.1 ms on Linux
 _FASTEST_BYTES_PER_SECOND = 2**33  # that memory is first touched
 _LEAST_RESERVE_BYTES, _MOST_RESERVE_BYTES, _RESERVE_FRACTION = 2**28, 2**30, 0.03
 _PROC = "/proc"
 _UNITS = (("GB", 10**9), ("GiB", 2**30), ("MB", 10**6), ("MiB", 2**20))
-_FIXS = "make it smaller (--batch, --hidden, --checkpoint auto)"
+_FIX = "make it smaller (--batch, --hidden, --checkpoint auto)"
 
 
 def default_reserve_bytes() -> int:
-    """Return what is to be left on this machine: a fraction of its memory, within bounds."""
-    return max(
-        _LEAST_RESERVE_BYTES,
-        min(_MOST_RESERVE_BYTES, round(_RESERVE_FRACTION * psutil.virtual_memory().total)),
-    )
+    """Return the memory that must stay free on this machine: a fraction, within bounds."""
+    reserve = round(_RESERVE_FRACTION * psutil.virtual_memory().total)
+    return max(_LEAST_RESERVE_BYTES, min(_MOST_RESERVE_BYTES, reserve))
 
 
 def mebibytes(count: float) -> str:
-    """Return bytes as people read them."""
+    """Return bytes as text in MiB."""
     return f"{count / 2**20:.0f} MiB"
 
 
 def _as_written(count: int) -> str:
-    """Return a limit in the largest unit of which it is a whole number, since somebody wrote it in one."""
+    """Return a limit in the largest unit that divides it: the user wrote it in such a unit."""
     whole = (f"{count // size} {unit}" for unit, size in _UNITS if count % size == 0)
     return next(whole, mebibytes(count))
 
@@ -53,17 +48,17 @@ def descendants(pid: int) -> list[int]:
         with contextlib.suppress(psutil.Error):
             return [child.pid for child in psutil.Process(pid).children(recursive=True)]
         return []
-    found, waiting = list[int](), [pid]
+    pids, waiting = list[int](), [pid]
     while waiting:
         children = list(_children(waiting.pop()))
-        found += children
+        pids += children
         waiting += children
-    return found
+    return pids
 
 
 def _children(pid: int) -> Iterator[int]:
     with contextlib.suppress(OSError):
-        for task in os.listdir(f"{_PROC}/{pid}/task"):  # noqa: PTH208 (a Path for each would cost more than the rest)
+        for task in os.listdir(f"{_PROC}/{pid}/task"):  # noqa: PTH208 (Path is slow)
             with contextlib.suppress(OSError):  # the thread has ended meanwhile
                 yield from map(int, _read(f"{_PROC}/{pid}/task/{task}/children").split())
 
@@ -77,7 +72,7 @@ def _read(name: str) -> bytes:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return what a process holds in memory, shared pages included; 0 once it has ended."""
+    """Return the resident memory of a process with its shared pages; 0 if it has ended."""
     try:
         return int(_read(f"{_PROC}/{pid}/statm").split()[1]) * resource.getpagesize()
     except OSError:
@@ -87,7 +82,10 @@ def resident_bytes(pid: int) -> int:
 
 
 def proportional_bytes(pid: int) -> int:
-    """Return what a process holds, of shared pages its share; all of them where the system does not tell."""
+    """Return the memory of a process with its share of shared pages.
+
+    Shared pages count whole if the system does not report the share.
+    """
     with contextlib.suppress(OSError):
         text = _read(f"{_PROC}/{pid}/smaps_rollup")
         if match := re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE):
@@ -102,7 +100,7 @@ class _Group:
     limit_bytes: int
     usage: Path
     statistics: Path
-    reclaimable: bytes  # the name of what the kernel can take back at once
+    reclaimable: bytes  # the statistic that the kernel can reclaim at once
 
     def available_bytes(self) -> int:
         try:
@@ -116,14 +114,14 @@ class _Group:
 
 
 class Available:
-    """Tells what is left: on the machine, and in the control groups that limit this process."""
+    """Measures free memory: of the machine and of the control groups that limit this process."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._machine = root / "proc/meminfo"
         self._groups = list(_limiting_groups(root))
 
     def __call__(self) -> int:
-        """Return the bytes that can still be had."""
+        """Return the bytes that can still be allocated."""
         return min([self._on_machine(), *(group.available_bytes() for group in self._groups)])
 
     def _on_machine(self) -> int:
@@ -138,12 +136,15 @@ class Available:
 def _limiting_groups(root: Path) -> Iterator[_Group]:
     """Yield the groups of versions 1 and 2 above this process that limit its memory."""
     mounts = root / "sys/fs/cgroup"
-    names = ("memory.max", "memory.current", b"inactive_file")
-    older = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
-    for mount, controller, (limit, usage, key) in (
-        (mounts, "", names),
-        (mounts / "memory", "memory", older),
-    ):
+    version_2 = (mounts, "", "memory.max", "memory.current", b"inactive_file")
+    version_1 = (
+        mounts / "memory",
+        "memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        b"total_inactive_file",
+    )
+    for mount, controller, limit, usage, key in (version_2, version_1):
         own = mount / _path_of_group(root, controller)
         for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
             with contextlib.suppress(OSError, ValueError):  # ValueError: "max", no limit
@@ -161,7 +162,13 @@ def _path_of_group(root: Path, controller: str) -> str:
 
 
 class Look(NamedTuple):
-    """What a look at a worker told: the reason why it holds too much, where it does, and when to look again."""
+    """One look at a worker.
+
+    Attributes:
+        held_bytes: what it and its descendants hold.
+        too_much: why that is too much; None: it is not.
+        next_seconds: when to look again.
+    """
 
     held_bytes: int
     too_much: str | None
@@ -170,15 +177,15 @@ class Look(NamedTuple):
 
 @dataclass
 class MemoryWatch:
-    """Watches any number of workers: shared by those of one machine, so that the largest of them goes first.
+    """Watches all workers of a machine, so that the largest is ended first.
 
-    The nearer the limit, the more often it wants to look.
+    The nearer the limit, the more often it looks.
 
     Attributes:
-        limit_bytes: what one worker and all below it may hold; None: whatever there is.
-        reserve_bytes: what must be left on the machine, or in the control group that limits this
+        limit_bytes: of one worker and its descendants; None: no limit.
+        reserve_bytes: must stay free on the machine, and in the control group that limits this
             process.
-        available_bytes: tells what is left.
+        available_bytes: measures what is free.
     """
 
     limit_bytes: int | None = None
@@ -191,28 +198,26 @@ class MemoryWatch:
         pids = descendants(pid)
         held = sum(map(resident_bytes, pids))
         if self.limit_bytes is not None and held > self.limit_bytes and len(pids) > 1:
-            held = sum(
-                map(proportional_bytes, pids)
-            )  # costs more: what they share must not count twice
+            # What they share must not count twice. This is slower.
+            held = sum(map(proportional_bytes, pids))
         self._held[pid] = held
         left = self.available_bytes()
-        room = min(
-            left - self.reserve_bytes, left if self.limit_bytes is None else self.limit_bytes - held
-        )
+        room = left - self.reserve_bytes
+        if self.limit_bytes is not None:
+            room = min(room, self.limit_bytes - held)
         seconds = max(OFTEN_SECONDS, min(SELDOM_SECONDS, room / _FASTEST_BYTES_PER_SECOND))
         return Look(held, self._why_too_much(pid, held, left), seconds)
 
     def forget(self, pid: int) -> None:
-        """Look no more after ``pid``, which has ended."""
+        """Forget ``pid``, which has ended."""
         self._held.pop(pid, None)
 
     def _why_too_much(self, pid: int, held: int, left: int) -> str | None:
         if self.limit_bytes is not None and held > self.limit_bytes:
-            return f"more than the limit of {_as_written(self.limit_bytes)}: {_FIXS}, or raise --memory-limit"
-        if (
-            held <= self.reserve_bytes
-            or left >= self.reserve_bytes
-            or held < max(list(self._held.values()))
-        ):
+            limit = _as_written(self.limit_bytes)
+            return f"more than the limit of {limit}: {_FIX}, or raise --memory-limit"
+        enough = left >= self.reserve_bytes
+        if enough or held <= self.reserve_bytes or held < max(list(self._held.values())):
             return None
-        return f"{mebibytes(left)} were left on this machine, {mebibytes(self.reserve_bytes)} are its reserve: {_FIXS}"
+        reserve = mebibytes(self.reserve_bytes)
+        return f"{mebibytes(left)} were left on this machine, {reserve} are its reserve: {_FIX}"

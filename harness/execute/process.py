@@ -1,4 +1,4 @@
-"""One worker process in a session of its own: its environment set before it starts, watched, and killed whole."""
+"""One worker process in its own session: its environment, its pipes and its end."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ REAP_SECONDS = 5.0
 
 
 def worker_environment(trial: Trial, plugins: Plugins, gpu: str | None = None) -> dict[str, str]:
-    """Return the worker's whole environment: threads are bounded and gpus hidden before any import."""
+    """Return the worker's whole environment. It limits threads and hides other GPUs."""
     backend = plugins.backends.get(trial.backend)
     environment = dict(os.environ) | PYTHON_VARIABLES
-    hidden = gpu_variables(gpu) if gpu is not None else {}
-    environment |= thread_variables(backend, trial.threads, trial.devices) | hidden
+    environment |= thread_variables(backend, trial.threads, trial.devices)
+    if gpu is not None:
+        environment |= gpu_variables(gpu)
     if trial.python is not None:
-        environment = {
-            name: value for name, value in environment.items() if name not in OWN_VARIABLES
-        }
+        for name in OWN_VARIABLES:
+            environment.pop(name, None)
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, environment["PYTHONPATH"].split(os.pathsep))
-        )
+        entries = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, entries))
     return environment
 
 
 def thread_variables(backend: Backend | None, threads: int, devices: int = 1) -> dict[str, str]:
-    """Return the variables that bound the threads of every library, and the backend's own."""
+    """Return the variables that limit the threads of every library, and the backend's own."""
     several = (devices,) if backend is not None and backend.data_parallel and devices > 1 else ()
     own = {} if backend is None else query.environment(backend, threads, *several)
     return {name: str(threads) for name in THREAD_VARIABLES} | own
@@ -52,9 +51,9 @@ class Worker:
 
     Attributes:
         events: descriptor to read the JSON lines from.
-        log: descriptor to read what it prints from.
-        exited: descriptor that becomes readable when the process is over.
-        reusable: whether it waits for another request, and may be given one.
+        log: descriptor to read its output from.
+        exited: descriptor that becomes readable when the process has ended.
+        reusable: whether it waits for another request.
     """
 
     def __init__(
@@ -86,39 +85,37 @@ class Worker:
         self.send(request)
 
     def send(self, request: bytes) -> None:
-        """Write the request; stdin stays open, because its end means to the worker's reaper that we are gone."""
+        """Write the request. Stdin stays open: its end tells the worker's reaper to end all."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError), _without_broken_pipe_signal():
                 rest = memoryview(request)
-                while rest:  # unbuffered: what a dead worker has not taken is not tried again when the pipe is closed
+                while rest:  # unbuffered: closing the pipe must not write to a dead worker
                     rest = rest[os.write(self.process.stdin.fileno(), rest) :]
 
     def stop(self, grace_seconds: float) -> None:
-        """SIGTERM to the group, wait, SIGKILL to all that is left, descendants in other sessions included."""
+        """Send SIGTERM to the group, wait, then SIGKILL to all descendants that are left."""
         if grace_seconds:
             self._signal(signal.SIGTERM)
             select.select([self.exited], [], [], grace_seconds)
         self.reap()
 
     def reap(self) -> int:
-        """Kill whatever is left and return the exit status, negative for a signal."""
+        """Kill all that is left, and return the exit status, negative for a signal."""
         self._hang_up()
         select.select([self.exited], [], [], REAP_SECONDS)
-        for (
-            process
-        ) in self._descendants():  # of a worker whose reaper was stopped, or is of an older harness
+        # Some are left if the reaper was stopped, or if the worker's harness is older.
+        for process in self._descendants():
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        self._signal(
-            signal.SIGKILL
-        )  # before waiting: until then the group's number cannot belong to anyone else
+        # Before waiting: until then the group's number cannot belong to another process.
+        self._signal(signal.SIGKILL)
         try:
             return self.process.wait(REAP_SECONDS)
-        except subprocess.TimeoutExpired:  # stuck inside the kernel: it ends when that lets it go
+        except subprocess.TimeoutExpired:  # stuck inside the kernel
             return -signal.SIGKILL
 
     def _hang_up(self) -> None:
-        """Close stdin: it tells the worker's reaper to end everything below it."""
+        """Close stdin: it tells the worker's reaper to end all its descendants."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
@@ -135,7 +132,7 @@ class Worker:
             return []
 
     def close(self) -> None:
-        """End the process, if it has not, and give the descriptors back."""
+        """End the process if it still runs, and close the descriptors."""
         if self.process.returncode is None:
             self.reap()
         for descriptor in (self.events, self.log, self.exited):
@@ -144,7 +141,7 @@ class Worker:
 
 @contextlib.contextmanager
 def _without_broken_pipe_signal() -> Iterator[None]:
-    """Let a write to a pipe that nobody reads be an error alone; the command line has the signal end it (``head``)."""
+    """Let a write to a closed pipe raise an error only: SIGPIPE ends the command line."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -158,7 +155,7 @@ def _without_broken_pipe_signal() -> Iterator[None]:
 
 
 def _exit_descriptor(process: subprocess.Popen[bytes]) -> int:
-    """Return a descriptor that becomes readable when the process is over, which is left to be waited for on Linux."""
+    """Return a descriptor that becomes readable when the process has ended."""
     if hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):
             return os.pidfd_open(process.pid)

@@ -1,4 +1,4 @@
-"""A launch that ended badly, tried again at once while tries are left; and how long the last try took."""
+"""Tries a failed launch again at once, while tries are left."""
 
 from __future__ import annotations
 
@@ -9,25 +9,20 @@ from dataclasses import replace
 from harness.contract import Record
 from harness.execute.stop import StopRequest
 
-RETRIED = (
-    "crashed",
-    "timeout",
-    "out_of_memory",
-    "failed",
-    "interrupted",
-)  # the rest is what the trial itself gives
+# The other statuses come from the trial itself.
+RETRIED = ("crashed", "timeout", "out_of_memory", "failed", "interrupted")
 
 
 def tried(launch: Callable[[], Record], retries: int, stop: StopRequest) -> Record:
-    """Return the record of the first launch that ended well, or of the last that was tried.
+    """Return the record of the first launch that ended well, or of the last try.
 
-    Its details hold ``wall_seconds``, imports included, and ``attempts``, the status and reason of
-    each try before it.
+    Its details hold ``wall_seconds`` of that try, imports included, and ``attempts``, the status
+    and reason of each earlier try.
 
     Args:
         launch: runs one launch.
-        retries: how often one that ended badly is tried again.
-        stop: where somebody asks to stop; then nothing is tried again.
+        retries: how often a failed launch is tried again.
+        stop: after a request to stop, nothing is tried again.
     """
     attempts: list[dict[str, str | None]] = []
     while True:

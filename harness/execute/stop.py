@@ -1,4 +1,4 @@
-"""A request to stop that wakes whoever waits: made by a signal handler, seen by an executor."""
+"""A request to stop: a signal handler makes it, and it wakes a waiting executor."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Self
 
 
 class StopRequest:
-    """Counts requests: once means start nothing new and give the running trial a while, twice means now.
+    """Counts requests. One: start nothing new, and give running trials a while. Two: stop now.
 
-    ``request`` may be called from a signal handler; the object can be registered with a selector,
-    and is then readable.
+    ``request`` may be called from a signal handler. The object can be registered with a selector:
+    it is readable after a request.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class StopRequest:
         os.set_blocking(self._write, False)
 
     def request(self) -> None:
-        """Ask once more."""
+        """Add a request."""
         self.count += 1
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b"!")
@@ -33,15 +33,15 @@ class StopRequest:
 
     @contextlib.contextmanager
     def follower(self) -> Iterator[StopRequest]:
-        """Give another one, asked whenever this one is: a second waiter needs a descriptor of its own."""
+        """Yield a copy that gets every request too: each waiter needs its own descriptor."""
         with StopRequest() as follower:
             self._followers = (*self._followers, follower)
-            while follower.count < self.count:  # asked before it followed
+            while follower.count < self.count:  # requested earlier
                 follower.request()
             try:
                 yield follower
             finally:
-                self._followers = tuple(one for one in self._followers if one is not follower)
+                self._followers = tuple(other for other in self._followers if other is not follower)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable with a request."""
@@ -53,7 +53,7 @@ class StopRequest:
             os.read(self._read, 4096)
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         os.close(self._read)
         os.close(self._write)
 

@@ -1,4 +1,4 @@
-"""What a worker printed: the beginning and the end, capped, so that a gigabyte of it harms nobody."""
+"""A worker's output with a limit: its beginning and its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TAIL_BYTES = 64 * 1024
 
 @dataclass
 class CappedLog:
-    """Keeps at most ``limit_bytes``: the head, and a rolling tail, where a crash tells why."""
+    """Keeps at most ``limit_bytes``: the head, and the tail, which explains a crash."""
 
     limit_bytes: int
     _head: bytearray = field(default_factory=bytearray)
@@ -17,7 +17,7 @@ class CappedLog:
     _left_out_bytes: int = 0
 
     def add(self, chunk: bytes) -> None:
-        """Append what was printed."""
+        """Append output."""
         room = max(0, self.limit_bytes - TAIL_BYTES - len(self._head))
         self._head += chunk[:room]
         self._tail += chunk[room:]
@@ -27,7 +27,7 @@ class CappedLog:
             self._left_out_bytes += excess
 
     def text(self) -> str:
-        """Return the log, with a note where bytes were left out."""
+        """Return the log, with a note if bytes were left out."""
         note = f"\n... truncated ({self._left_out_bytes} bytes)\n" if self._left_out_bytes else ""
         return _decode(self._head) + note + _decode(self._tail)
 

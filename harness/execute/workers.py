@@ -1,4 +1,4 @@
-"""Where launches get their workers from: a fresh one each, or, to explore, one that is kept for its kind of trial."""
+"""Gives workers to launches: a fresh one each or, to explore, one that is used again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.execute.process import Worker
 
 
 class Workers:
-    """Gives workers out, and ends those that nobody needs any more; threads may share it.
+    """Gives out workers, and ends those that are not needed any more. Threads may share it.
 
     Attributes:
-        warm: whether a worker whose trial ended well is kept for the next one of its kind.
+        warm: whether a worker whose trial ended well is kept for the next trial of its kind.
     """
 
     def __init__(self, *, warm: bool = False) -> None:
@@ -26,16 +26,16 @@ class Workers:
     def worker(
         self, kind: Hashable, request: bytes, environment: Mapping[str, str], python: str
     ) -> Iterator[Worker]:
-        """Give a worker that has got ``request``; it is kept if it says ``reusable``, and ended otherwise.
+        """Yield a worker that got ``request``. It is kept if it is ``reusable``, and else ended.
 
         Args:
-            kind: what trials must share to be measured by one process.
+            kind: trials of one kind may be measured by one process.
             request: the first line that it reads.
             environment: its whole environment.
             python: the interpreter.
 
         Raises:
-            OSError: none can be started.
+            OSError: no worker can be started.
         """
         worker = self._take(kind)
         if worker is None:
@@ -52,7 +52,7 @@ class Workers:
                 worker.close()
 
     def _take(self, kind: Hashable) -> Worker | None:
-        """Return an idle worker of this kind that still lives."""
+        """Return a living idle worker of this kind."""
         idle = self._idle.get(kind, [])
         while idle:
             worker = idle.pop()

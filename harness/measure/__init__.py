@@ -1,5 +1,4 @@
-"""One trial in one process: initial weights, parity with the reference, gradient flow, the clock and the runner."""
+"""Measures one trial in one process."""
 
-REFERENCE_BACKEND = (
-    "numpy"  # its default variant in float64 is what every gradient is compared with
-)
+# Every gradient is compared with that of its default variant in float64.
+REFERENCE_BACKEND = "numpy"

@@ -1,4 +1,4 @@
-"""Trained weights on disk: safetensors under torch.nn's names, with the trial in the metadata. No pickle."""
+"""Trained weights on disk, as safetensors with the trial in the metadata. No pickle is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.version import __version__
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint file holds."""
+    """The content of a checkpoint file. Parameters have torch.nn's names."""
 
     parameters: Parameters
     trial: Trial
@@ -27,7 +27,7 @@ class Checkpoint(NamedTuple):
 
 
 def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabulary | None) -> None:
-    """Write a checkpoint so that a reader sees the whole of it or nothing, even after a power cut.
+    """Write a checkpoint, whole or not at all.
 
     Raises:
         StoreError: it cannot be written.
@@ -38,13 +38,12 @@ def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabular
         "vocabulary": json.dumps(symbols),
         "harness_version": __version__,
     }
-    write_whole(
-        path, to_bytes({name: array.copy() for name, array in parameters.items()}, metadata)
-    )
+    arrays = {name: array.copy() for name, array in parameters.items()}
+    write_whole(path, to_bytes(arrays, metadata))
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write the bytes of a checkpoint so that a reader sees the whole of it or nothing, even after a power cut.
+    """Write the bytes of a checkpoint, whole or not at all, even if the power fails.
 
     Raises:
         StoreError: they cannot be written.
@@ -61,7 +60,7 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        StoreError: the file is missing, damaged or none of ours; it is never altered.
+        StoreError: the file is missing, damaged or not a checkpoint. It is never altered.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -86,7 +85,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def check_fit(path: Path, parameters: Parameters, model: Model, dtype: ArrayDtype) -> None:
-    """Check a checkpoint's tensors before memory of the model's size is allocated.
+    """Check a checkpoint's tensors before a model of its size is allocated.
 
     Raises:
         StoreError: names, shapes or dtype are not the model's, or a value is not finite.
@@ -103,23 +102,23 @@ def check_fit(path: Path, parameters: Parameters, model: Model, dtype: ArrayDtyp
 
 
 def _vocabulary(content: Any) -> Vocabulary | None:
-    """Return the vocabulary that ``save`` described.
+    """Return the vocabulary that ``save`` wrote.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not one.
+        KeyError, TypeError, ValueError: the content is invalid.
     """
     if content is None:
         return None
     symbols = content["symbols"]
-    if symbols is not None and (
-        not isinstance(symbols, str) or len(set(symbols)) != len(symbols) or not symbols
-    ):
-        raise ValueError("its vocabulary is not a text of distinct characters")
+    if symbols is not None:
+        distinct = isinstance(symbols, str) and symbols and len(set(symbols)) == len(symbols)
+        if not distinct:
+            raise ValueError("its vocabulary is not a text of distinct characters")
     return Vocabulary(symbols)
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside ``path``, flush it to the disk, then rename it over ``path``."""
+    """Write a temporary file in the same folder, flush it to the disk, then rename it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""Evaluation: the loss in NumPy float64 from a trainer's outputs, dropout off, with the training left as it was."""
+"""Evaluation: loss and score of a trainer's outputs, computed in NumPy float64."""
 
 from __future__ import annotations
 
@@ -14,30 +14,40 @@ from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task,
 from harness.plugins.task_validation import check_baseline_outputs, checked_loss, checked_score
 from harness.plugins.validation import checked_outputs
 
-PIECE = 2**20  # outputs that are turned into float64 at a time
+PIECE = 2**20  # outputs that are converted to float64 at a time
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one pass over some batches gives."""
+    """The result of one pass over some batches.
+
+    Attributes:
+        loss: mean over the scored positions.
+        error: standard error of the loss, over sequences.
+        accuracy: the fraction of hits; None if the task has none.
+        extra: further scores of the task.
+    """
 
     loss: float
-    error: float | None  # standard error of the loss, over sequences
+    error: float | None
     accuracy: float | None
     extra: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Evaluates one trainer on fixed batches.
+    """Evaluates one trainer on fixed batches, without dropout.
 
     Attributes:
+        task: scores the outputs.
+        model: of the trainer.
+        dtype: of the outputs.
         validation: held-out batches; for a stream, in order.
         sample: as many batches of training data.
-        label: how to name the backend's plugin if its outputs are wrong.
-        task_label: how to name the task's plugin if its scores are wrong.
-        baseline: the loss of the task's trivial predictor on ``validation``; None where only the
-            exact one is known.
+        label: of the backend, for errors in its outputs.
+        task_label: of the task, for errors in its scores.
+        baseline: the loss of the task's trivial predictor on ``validation``; None if only its
+            exact value is known.
     """
 
     task: Task
@@ -50,10 +60,9 @@ class Evaluator:
     baseline: float | None = None
 
     def evaluate(self, trainer: Trainer, step: int) -> Evaluation:
-        """Return the figures after ``step`` updates; the trainer's carried state is put back afterwards.
+        """Return the figures after ``step`` updates. The trainer's carried state is restored.
 
-        Before the first update nothing has been seen: all data are held-out data, and the sample is
-        not run.
+        Before the first update the trainer has seen no data, so the sample is not run.
         """
         state = trainer.state()
         try:
@@ -87,10 +96,10 @@ class Evaluator:
 
 
 def baseline_loss(task: Task, batches: Sequence[Batch], label: str) -> MeanLoss | None:
-    """Return the loss of the task's trivial predictor on these batches; None if it has no outputs.
+    """Return the loss of the task's trivial predictor; None if it has no outputs.
 
     Raises:
-        PluginError: the outputs have another shape, or no finite loss.
+        PluginError: the outputs have another shape, or their loss is not finite.
     """
     mean = MeanLoss(task.loss)
     for batch in batches:
@@ -105,14 +114,20 @@ def baseline_loss(task: Task, batches: Sequence[Batch], label: str) -> MeanLoss 
 
 @dataclass
 class MeanLoss:
-    """The mean loss over the scored positions of some batches, and its standard error over their sequences."""
+    """The mean loss over scored positions, and its standard error over sequences.
+
+    Attributes:
+        loss: the kind of loss.
+        sums: for each batch, the summed loss of each sequence (B,).
+        counts: for each batch, the scored positions of each sequence (B,).
+    """
 
     loss: Loss
-    sums: list[NDArray[np.float64]] = field(default_factory=list)  # of each batch, (B,)
+    sums: list[NDArray[np.float64]] = field(default_factory=list)
     counts: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, outputs: Array, batch: Batch) -> None:
-        """Take in the outputs (T, B, K) for a batch."""
+        """Add the outputs (T, B, K) for a batch."""
         self.sums.append(sums_of_losses(self.loss, outputs, batch))
         self.counts.append(batch.mask.sum(axis=0))
 
@@ -121,7 +136,7 @@ class MeanLoss:
         return float(sum(map(np.sum, self.sums)) / sum(map(np.sum, self.counts)))
 
     def standard_error(self) -> float | None:
-        """Return the standard error of the mean, a ratio of sums; None for fewer than two sequences."""
+        """Return the standard error of this ratio of sums; None for fewer than 2 sequences."""
         sums, counts = np.concatenate(self.sums), np.concatenate(self.counts)
         n = int(np.count_nonzero(counts))
         if n < 2:  # noqa: PLR2004
@@ -132,9 +147,9 @@ class MeanLoss:
 
 
 def sums_of_losses(loss: Loss, outputs: Array, batch: Batch) -> NDArray[np.float64]:
-    """Return the loss of each sequence (B,), summed over the positions that count, in float64.
+    """Return the loss of each sequence (B,), summed over the scored positions, in float64.
 
-    Some time steps are done at a time.
+    It converts ``PIECE`` outputs at a time.
 
     Args:
         loss: cross-entropy in nats, or the squared error averaged over K.
@@ -156,8 +171,9 @@ def sums_of_losses(loss: Loss, outputs: Array, batch: Batch) -> NDArray[np.float
 def _losses(
     loss: Loss, outputs: Array, targets: NDArray[Any], mask: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the loss of each position that counts, time step by time step."""
-    scored, wanted = outputs[mask].astype(np.float64), targets[mask]  # (n, K), and (n,) or (n, K)
+    """Return the loss of each scored position (n,), time step by time step."""
+    scored = outputs[mask].astype(np.float64)  # (n, K)
+    wanted = targets[mask]  # (n,) or (n, K)
     if loss == "squared_error":
         return np.asarray(np.square(scored - wanted).mean(axis=1))
     with np.errstate(invalid="ignore"):  # infinite logits give NaN, which the runner reports

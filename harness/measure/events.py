@@ -1,4 +1,4 @@
-"""What a running trial tells: plain facts that travel as JSON lines from the worker to whoever watches."""
+"""The events of a running trial. They go as JSON lines from the worker to its parent."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from harness.contract.records.record import Figure, finite
 class Phase:
     """The trial enters a phase.
 
-    They are load, prepare, build, parity, flow, evaluate, compile, first_step, train, audit, limits
-    and finish.
+    The phases are load, prepare, build, parity, flow, evaluate, compile, first_step, train, audit,
+    limits and finish.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Facts:
-    """Figures, curves and details that are known from now on, so that a killed trial keeps them."""
+    """Figures, curves and details that are known now. A killed trial keeps them."""
 
     figures: Mapping[str, Figure] = field(default_factory=dict)
     curves: Mapping[str, Any] = field(default_factory=dict)
@@ -39,13 +39,12 @@ class Progress:
     Attributes:
         step: updates done so far, this block's included.
         steps: updates in all.
-        losses: the loss of each step of this block; None where it is not finite.
-        norms: the gradient norm before clipping of each step of this block; None where it is not
-            finite.
+        losses: of each step of this block; None: not finite.
+        norms: gradient norms before clipping of each step of this block; None: not finite.
         clipped: for each step of this block, whether clipping changed any gradient.
-        seconds: how long the block took.
-        tokens: time steps times sequences that the block trained on.
-        peak_memory_bytes: the peak so far, or None where it is unknown.
+        seconds: the duration of this block.
+        tokens: time steps times sequences of this block.
+        peak_memory_bytes: the peak so far; None: unknown.
     """
 
     step: int
@@ -60,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Validation figures at one moment, and whether they solve the task."""
+    """Validation figures after some steps, and whether they solve the task."""
 
     evaluation: Evaluation
     solved: bool
@@ -68,7 +67,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Finished:
-    """The trial is over, well or not: its record, always the last event."""
+    """The trial is over. It is always the last event, with the record."""
 
     record: Record
 
@@ -96,15 +95,13 @@ def to_json(event: Event) -> dict[str, Any]:
 
 
 def from_json(content: Mapping[str, Any]) -> Event:
-    """Return the event that ``to_json`` described.
+    """Return the event whose ``to_json`` gave ``content``.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no such description.
+        KeyError, TypeError, ValueError: the content is not an event's.
     """
-    kind, values = (
-        content["event"],
-        {key: value for key, value in content.items() if key != "event"},
-    )
+    values = dict(content)
+    kind = values.pop("event")
     if kind == "record":
         return Finished(Record.from_json(values["record"]))
     if kind == "evaluated":

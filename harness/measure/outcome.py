@@ -1,4 +1,4 @@
-"""From an exception to a status: what a failed trial's record says."""
+"""From an exception to the status and reason of a failed trial."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from harness.contract import (
 from harness.contract.errors import ParityError
 from harness.contract.wording import error_text, shortened, words_of
 
-LONGEST_MESSAGE = (
-    1500  # characters of a plugin's own words: what the harness adds to them is not to be cut off
-)
+LONGEST_MESSAGE = 1500  # characters of a plugin's message, so that our own words are not cut off
 LONGEST_TRACEBACK = 16_384
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A status with its reason, and the traceback where somebody must look into it."""
+    """A status with its reason, and a traceback if the status does not explain the failure."""
 
     status: str
     reason: str
@@ -43,15 +41,15 @@ _STATUSES: dict[type[HarnessError], str] = {
 def outcome_of(
     error: BaseException, backend: Backend | None, label: str, peak_bytes: int | None
 ) -> Outcome:
-    """Return what a trial that ended with ``error`` is to be recorded as.
+    """Return the outcome of a trial that ended with ``error``.
 
     Args:
         error: what was raised.
-        backend: who may know its engine's way of saying that memory ran out.
+        backend: may recognise its engine's out-of-memory errors.
         label: the plugin and its distribution, for errors that are not the harness's own.
         peak_bytes: the most memory seen, for the reason.
     """
-    error = _told_by(error, backend)
+    error = _most_telling(error, backend)
     if _is_out_of_memory(error, backend):
         seen = "unknown" if peak_bytes is None else f"{peak_bytes / 2**20:.0f} MiB"
         return Outcome("out_of_memory", f"out of memory: {_message(error)}; peak seen: {seen}")
@@ -61,27 +59,26 @@ def outcome_of(
     trace = _both_ends("".join(traceback.format_exception(error)))
     if isinstance(error, HarnessError):
         words = words_of(error)
-        nameless = isinstance(error, PluginError | BrokenAnswerError) and label not in words
-        told = f"{shortened(words, LONGEST_MESSAGE)}; {label}" if nameless else words
-        return Outcome("failed", told, trace)
+        if isinstance(error, PluginError | BrokenAnswerError) and label not in words:
+            words = f"{shortened(words, LONGEST_MESSAGE)}; {label}"
+        return Outcome("failed", words, trace)
     if isinstance(error, SystemExit):
         code = shortened(repr(error.code), LONGEST_MESSAGE)
         return Outcome("failed", f"sys.exit({code}) was called; {label}", trace)
     return Outcome("failed", f"{_message(error)}; {label}", trace)
 
 
-def _told_by(error: BaseException, backend: Backend | None) -> BaseException:
-    """Return what was raised in place of an answer where that says more than that there is none, else the error."""
+def _most_telling(error: BaseException, backend: Backend | None) -> BaseException:
+    """Return the cause of a broken answer if the cause has a status of its own, else the error."""
     cause = error.__cause__ if isinstance(error, BrokenAnswerError) else None
     if cause is None or not words_of(cause):
         return error
-    return (
-        cause if isinstance(cause, UnsupportedError) or _is_out_of_memory(cause, backend) else error
-    )
+    has_status = isinstance(cause, UnsupportedError) or _is_out_of_memory(cause, backend)
+    return cause if has_status else error
 
 
 def blamed(error: BaseException, labels: Mapping[type, str]) -> str | None:
-    """Return the label of the class whose package is the innermost of these that ``error`` came through, if any."""
+    """Return the label of the class whose package is innermost in the traceback, if any."""
     by_package = {_package(kind.__module__): label for kind, label in labels.items()}
     frames = [
         _package(frame.f_globals.get("__name__", ""))
@@ -91,7 +88,7 @@ def blamed(error: BaseException, labels: Mapping[type, str]) -> str | None:
 
 
 def _package(module: str) -> str:
-    """Return the top package; of the harness itself, which holds plugins too, the part."""
+    """Return the top package of a module; within the harness, its room."""
     parts = module.split(".")
     return ".".join(parts[:2] if parts[0] == "harness" else parts[:1])
 
@@ -101,7 +98,7 @@ def _is_out_of_memory(error: BaseException, backend: Backend | None) -> bool:
         return True
     try:
         return backend is not None and backend.is_out_of_memory(error)
-    except Exception:  # noqa: BLE001 (a plugin that fails here must not hide the error it was asked about)
+    except Exception:  # noqa: BLE001 (a failing plugin must not hide the error)
         return False
 
 
@@ -110,7 +107,7 @@ def _message(error: BaseException) -> str:
 
 
 def _both_ends(text: str) -> str:
-    """Return a traceback without its middle where it is too long: what was called first, and what it came to."""
+    """Return a traceback; if it is too long, without its middle."""
     half = LONGEST_TRACEBACK // 2
     if len(text) <= LONGEST_TRACEBACK:
         return text

@@ -1,4 +1,4 @@
-"""How long each rank of a data-parallel trial takes over a training step, and how far they are apart."""
+"""The time of each rank of a data-parallel trial for a training step, and their spread."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from harness.contract import Rank
 
 @dataclass
 class RankMeter:
-    """Adds up what the ranks tell of the steps that are timed."""
+    """Adds up the times that the ranks report for the timed steps."""
 
-    _told: Sequence[Rank] = ()
+    _ranks: Sequence[Rank] = ()
     _seconds: list[float] = field(default_factory=list)
     _steps: int = 0
 
     def add(self, ranks: Sequence[Rank], steps: int) -> None:
-        """Take in what the ranks tell after a block of so many timed steps; 0: the block does not count."""
-        if steps and self._told:
-            spent = [
-                now.seconds - before.seconds for now, before in zip(ranks, self._told, strict=True)
-            ]
+        """Add the ranks' reports after a block of timed steps; 0 steps: it does not count."""
+        if steps and self._ranks:
+            sums = self._seconds or [0.0] * len(ranks)
             self._seconds = [
-                a + b for a, b in zip(self._seconds or [0.0] * len(spent), spent, strict=True)
+                total + (now.seconds - before.seconds)
+                for total, now, before in zip(sums, ranks, self._ranks, strict=True)
             ]
             self._steps += steps
-        self._told = tuple(ranks)
+        self._ranks = tuple(ranks)
 
     def details(self, devices: int) -> dict[str, Any]:
-        """Return how many devices trained and, of each rank, device, threads and seconds per step; {} of one device."""
+        """Return the devices, and each rank's device, threads and seconds per step.
+
+        A trial on one device has none of these details.
+        """
         if devices == 1:
             return {}
         facts: dict[str, Any] = {"devices": devices}
-        if self._told:
-            facts["rank_devices"] = [rank.device for rank in self._told]
-            facts["rank_threads"] = [rank.threads for rank in self._told]
+        if self._ranks:
+            facts["rank_devices"] = [rank.device for rank in self._ranks]
+            facts["rank_threads"] = [rank.threads for rank in self._ranks]
         if self._steps:
             each = [seconds / self._steps for seconds in self._seconds]
             spread = {"min": min(each), "median": median(each), "max": max(each)}

@@ -1,8 +1,8 @@
-"""The reaper: a worker's parent, which lets nothing of its session live on once the worker or the executor is gone.
+"""The reaper: a worker's parent process. It ends all descendants when the worker or executor ends.
 
-A process, not a thread: a plugin that hangs while it holds the interpreter's lock cannot stop it.
-It sleeps, imports nothing heavy, and costs the measurement nothing. On Linux every orphan below it
-becomes its child, whatever session or process group it moved to, so that none is overlooked.
+It is a process, because a plugin that hangs while it holds the interpreter's lock would stop a
+thread. It sleeps and imports nothing heavy, so it does not disturb the measurement. On Linux every
+orphan below it becomes its child, in whatever session or process group, so none is overlooked.
 """
 
 from __future__ import annotations
@@ -19,26 +19,24 @@ from typing import NoReturn
 
 _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
 _DEAF_TO = ("SIGTERM", "SIGINT", "SIGHUP")  # meant for the worker
-_KILL_SECONDS = 10.0  # then somebody is stuck inside the kernel
+_KILL_SECONDS = 10.0  # after that, a process is stuck inside the kernel
 _ROUND_SECONDS = 0.005
 
 
-def keep(*pipes: int) -> None:
-    """Fork: return in the worker; in the reaper, watch over it and end as it did.
+def start_reaper(*pipes: int) -> None:
+    """Fork. Return in the worker; in the reaper, watch the worker and end as it ends.
 
-    The executor keeps the other end of stdin open; its end means that the executor is gone, or
-    wants all gone.
+    The executor holds the other end of stdin. When that closes, the executor has ended or wants
+    the worker to end.
 
     Args:
-        pipes: descriptors of the worker's, which the reaper must not hold open.
+        pipes: descriptors of the worker, which the reaper must not hold open.
     """
     reaper = os.getpid()
     _prctl(_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
-    signal.signal(
-        signal.SIGCHLD, lambda *_: None
-    )  # a handler of its own, or nothing would be written
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler nothing would be written
     signal.set_wakeup_fd(wake)
     worker = os.fork()
     if worker:
@@ -48,21 +46,20 @@ def keep(*pipes: int) -> None:
     os.close(woken)
     os.close(wake)
     _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != reaper:  # it was gone before the line above
+    if os.getppid() != reaper:  # it had ended before the line above
         os._exit(1)
-    with contextlib.suppress(
-        OSError
-    ):  # where memory runs out, the kernel takes the worker and not the executor
+    # If memory runs out, the kernel ends the worker and not the executor.
+    with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def end_descendants() -> None:
-    """Kill everything below this process, until there is nothing: who forks meanwhile is found in the next round."""
+    """Kill all descendants of this process, in rounds: one may fork meanwhile."""
     import psutil
 
     this, deadline = psutil.Process(), time.monotonic() + _KILL_SECONDS
-    while (found := this.children(recursive=True)) and time.monotonic() < deadline:
-        for process in found:
+    while (processes := this.children(recursive=True)) and time.monotonic() < deadline:
+        for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         _reap()
@@ -87,9 +84,9 @@ def _watch_over(worker: int, woken: int, pipes: tuple[int, ...]) -> NoReturn:
 
 
 def _wait(worker: int, woken: int) -> int | None:
-    """Sleep until the worker has ended, and return its wait status; or None once stdin is closed."""
+    """Sleep until the worker has ended, and return its wait status; None: stdin was closed."""
     poll = select.poll()
-    poll.register(0, 0)  # the hang-up alone: what comes is for the worker to read
+    poll.register(0, 0)  # only the hang-up: the worker reads the content
     poll.register(woken, select.POLLIN)
     while 0 not in dict(poll.poll()):
         os.read(woken, 4096)
@@ -100,11 +97,11 @@ def _wait(worker: int, woken: int) -> int | None:
 
 def _reap() -> dict[int, int]:
     """Collect the children that have ended: pid -> wait status."""
-    found = {}
+    statuses = {}
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            found[ended[0]] = ended[1]
-    return found
+            statuses[ended[0]] = ended[1]
+    return statuses
 
 
 def _has_children() -> bool:
@@ -116,7 +113,7 @@ def _has_children() -> bool:
 
 
 def _end_like(status: int) -> NoReturn:
-    """End with the exit status or by the signal that the worker ended with."""
+    """End with the exit status or the signal of the worker."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has left its own, if any

@@ -1,4 +1,4 @@
-"""A record in the making, built from events alone: the worker's whole one and the parent's part of one agree."""
+"""Builds a record from events alone, in the worker and, if the worker is lost, in its parent."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from harness.version import __version__
 
 SPEED = names_of("speed")
 
-FINAL_FRACTION = 0.05  # of the training steps whose mean loss is ``loss_final``
+FINAL_FRACTION = 0.05  # ``loss_final`` is the mean loss of these last training steps
 Series = list[float | None]
 
 
 @dataclass
 class RecordBuilder:
-    """Collects the events of one trial; ``record`` may be asked for at any moment.
+    """Collects the events of one trial. ``record`` may be called at any time.
 
-    What needs the whole training (``loss_final``, validation, speeds, their blocks) is given only
-    if the status is ok.
+    Figures of the whole training (``loss_final``, validation, speeds and their blocks) are in the
+    record only if the status is ok.
     """
 
     trial: Trial
@@ -45,7 +45,7 @@ class RecordBuilder:
     evaluations: list[Evaluated] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
-        """Take in what an event tells."""
+        """Add the content of an event."""
         if isinstance(event, Progress):
             self.losses += event.losses
             self.norms += event.norms
@@ -61,7 +61,7 @@ class RecordBuilder:
             self.environment_id = event.environment_id or self.environment_id
 
     def record(self, status: str, reason: str | None = None, **details: Any) -> Record:
-        """Return the record of what is known, with further ``details``."""
+        """Return the record of all events so far, with further ``details``."""
         figures = self.figures | self._gradient_figures()
         if self.losses:
             figures["loss_initial"] = self.losses[0]
@@ -69,15 +69,17 @@ class RecordBuilder:
             figures |= self._final_figures()
         else:
             figures = {name: value for name, value in figures.items() if name not in SPEED}
-        curves: dict[str, Any] = (
-            {"loss": self.losses, "gradient_norm": self.norms} if self.losses else {}
-        )
+        curves = dict(self.curves)
+        if self.losses:
+            curves |= {"loss": self.losses, "gradient_norm": self.norms}
         if self.evaluations:
             curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
-        curves, kept = finite(self.curves | curves), self.details
+        curves, own_details = finite(curves), self.details
         if status != "ok":
             curves = {name: curve for name, curve in curves.items() if name not in SPEED_CURVES}
-            kept = {name: detail for name, detail in kept.items() if name not in SPEED_DETAILS}
+            own_details = {
+                name: detail for name, detail in own_details.items() if name not in SPEED_DETAILS
+            }
         exploding = {"gradient_exploding": is_exploding(status, finite(figures), curves)}
         return Record(
             trial=self.trial,
@@ -85,7 +87,7 @@ class RecordBuilder:
             reason=shortened(reason) if reason else reason,
             figures=figures,
             curves=curves,
-            details=finite(kept | self._learning() | exploding | details),
+            details=finite(own_details | self._learning() | exploding | details),
             environment=self.environment,
             environment_id=self.environment_id,
             started_at=self.started_at,
@@ -111,29 +113,27 @@ class RecordBuilder:
         }
         if self.evaluations:
             final, baseline = self.evaluations[-1], self.figures.get("loss_baseline")
-            figures["loss_validation"] = final.evaluation.loss_validation
-            figures["loss_ratio"] = (
-                final.evaluation.loss_validation / baseline if baseline else None
-            )
+            loss = final.evaluation.loss_validation
+            solved_steps = [item.evaluation.step for item in self.evaluations if item.solved]
+            figures["loss_validation"] = loss
+            figures["loss_ratio"] = loss / baseline if baseline else None
             figures["accuracy"] = final.evaluation.accuracy
             figures["solved"] = final.solved
-            figures["steps_to_solve"] = next(
-                (e.evaluation.step for e in self.evaluations if e.solved), None
-            )
+            figures["steps_to_solve"] = solved_steps[0] if solved_steps else None
         return figures
 
     def _learning(self) -> dict[str, Any]:
-        """Return the gap between validation and training data and its noise, where validation was best, and scores."""
+        """Return the overfitting gap and its error, the best validation, and the scores."""
         if not self.evaluations:
             return {}
         last = self.evaluations[-1].evaluation
         best = min((item.evaluation for item in self.evaluations), key=_validation)
         gap = None if last.loss_train_eval is None else _validation(last) - last.loss_train_eval
         errors = (last.standard_error_validation, last.standard_error_train_eval)
-        stated = [error for error in errors if error is not None]
+        gap_error = None if None in errors else math.hypot(*filter(None, errors))
         return {
             "overfitting_gap": gap,
-            "overfitting_gap_error": math.hypot(*stated) if len(stated) == len(errors) else None,
+            "overfitting_gap_error": gap_error,
             "best_step": best.step,
             "best_loss_validation": best.loss_validation,
             "scores": dict(last.extra),
@@ -141,11 +141,11 @@ class RecordBuilder:
         }
 
     def _lost_at(self) -> int | None:
-        """Return the first evaluation after that of ``steps_to_solve`` at which the task was not solved; None: none."""
+        """Return the step of the first unsolved evaluation after ``steps_to_solve``, if any."""
         solved = dropwhile(lambda item: not item.solved, self.evaluations)
         return next((item.evaluation.step for item in solved if not item.solved), None)
 
 
 def _validation(evaluation: Evaluation) -> float:
-    loss: float | None = evaluation.loss_validation  # None once it came as JSON and was not finite
+    loss: float | None = evaluation.loss_validation  # None: it was not finite, and came as JSON
     return math.inf if loss is None or math.isnan(loss) else loss

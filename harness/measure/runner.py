@@ -1,4 +1,4 @@
-"""One trial, start to end, as a stream of events. It never prints and stores nothing; only its clock times anything."""
+"""Runs one trial from start to end, as a stream of events. It prints and stores nothing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from harness.measure.outcome import blamed, outcome_of
 from harness.measure.proof.cell_proof import prove
 from harness.measure.proof.flow import measure_flow
 from harness.measure.proof.parity import measure_parity
-from harness.measure.proof.streams import generator
 from harness.measure.record_builder import RecordBuilder
-from harness.measure.sampling import sample_text
+from harness.measure.sampling import sample_texts
 from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.timing.clock import Clock, MonotonicClock
 from harness.measure.timing.memory import PeakMemory, release_unused
@@ -35,24 +34,26 @@ from harness.plugins.task_validation import (
 )
 from harness.plugins.validation import check_parameters
 
-TEMPERATURES = (0.5, 0.8, 1.0)
-H_ALONE = "gradient flow and horizon are those of h alone: the engine gives no gradient of the other states"
+H_ALONE = (
+    "gradient flow and horizon are those of h alone: "
+    "the engine gives no gradient of the other states"
+)
 DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
 IDLE_DROPOUT_NOTE = "dropout acts between layers: with one layer it does nothing"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What does not change the measurement.
+    """Settings of a worker. None of them changes the trial.
 
     Attributes:
-        checkpoint: where to write the trained weights; None: nowhere.
-        sample_length: characters of text to sample from a text model at each temperature; 0: none.
+        checkpoint: path to write the trained weights to; None: they are not written.
+        sample_length: characters of text to sample from a text model at each temperature.
         block: names of plugins that are not loaded.
+        only: names of the only plugins that are loaded; empty: all.
         affinity: the processors on which this process must run; empty: any.
-        only: names of plugins that alone are loaded; empty: all.
-        isolation: what this process is for: one ``launch``, or any trials of a ``backend``.
-        calibrations: environment_id -> name -> content of the limits that are known already.
+        isolation: what this process serves: one ``launch``, or any trials of a ``backend``.
+        calibrations: environment_id -> name -> content of limits that were measured before.
     """
 
     checkpoint: str | None = None
@@ -71,31 +72,34 @@ def run_trial(
     clock: Clock | None = None,
     plugins: Plugins | None = None,
 ) -> Iterator[Event]:
-    """Yield the events of one trial; the last is ``Finished`` with its record, whatever happened."""
+    """Yield the events of one trial. The last is always ``Finished``, with the record."""
     run = _Run(trial, settings or Settings(), clock or MonotonicClock(), plugins)
     builder = RecordBuilder(trial)
     status, reason, trace = "ok", None, {}
+    owns_process = run.settings.isolation == "launch"
     try:
-        for told in run.events():
-            event = run.without_peak(told) if run.settings.isolation != "launch" else told
+        for event in run.events():
+            if isinstance(event, Progress) and not owns_process:
+                # The peak may be that of an earlier trial in this process.
+                event = replace(event, peak_memory_bytes=None)  # noqa: PLW2901
             run.note(event)
             builder.add(event)
             yield event
     except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:  # noqa: BLE001 (a failed trial is a record too)
+    except BaseException as error:  # noqa: BLE001 (a failed trial has a record too)
         run.memory.pause()
         outcome = outcome_of(error, run.backend, run.blamed(error), run.memory.peak_bytes())
         status, reason = outcome.status, outcome.reason
         trace = {"traceback": outcome.traceback} if outcome.traceback else {}
-        if status == "out_of_memory" and run.settings.isolation == "launch":
+        if status == "out_of_memory" and owns_process:
             builder.figures["peak_memory_bytes"] = run.memory.peak_bytes()
     yield Finished(builder.record(status, reason, **run.details(), **trace))
 
 
 @dataclass
 class _Run:
-    """What is known while a trial runs."""
+    """The state of a running trial."""
 
     trial: Trial
     settings: Settings
@@ -111,16 +115,12 @@ class _Run:
     flows: dict[str, Any] = field(default_factory=dict)
 
     def note(self, event: Event) -> None:
-        """Keep the moment at which a phase begins."""
+        """Record the time at which a phase begins."""
         if isinstance(event, Phase):
             self.phases.append((event.name, self.clock.now()))
 
-    def without_peak(self, event: Event) -> Event:
-        """Return the event without the peak memory, which is not this trial's where others were here before."""
-        return replace(event, peak_memory_bytes=None) if isinstance(event, Progress) else event
-
     def details(self) -> dict[str, object]:
-        """Return the flags, and the seconds spent in each phase."""
+        """Return the flags, and the seconds of each phase."""
         seconds: dict[str, float] = {}
         ends = [start for _, start in self.phases[1:]] + [self.clock.now()]
         for (name, start), end in zip(self.phases, ends, strict=True):
@@ -128,78 +128,73 @@ class _Run:
         return {"flags": self.flags, "phase_seconds": seconds}
 
     def blamed(self, error: BaseException) -> str:
-        """Return the label of the plugin that ``error`` names or came out of; the backend's where none can be told."""
-        if self.plugins is None or self.backend is None:
+        """Return the label of the plugin that ``error`` names or comes from, else the backend's."""
+        plugins, trial = self.plugins, self.trial
+        if plugins is None or self.backend is None:
             return self.label
         labels: dict[type, str] = {}
-        if self.trial.task in self.plugins.tasks:
-            labels[self.plugins.task(self.trial.task)] = self.plugins.label("task", self.trial.task)
-        if self.trial.cell in self.plugins.cells:
-            labels[type(self.plugins.cell(self.trial.cell))] = self.plugins.label(
-                "cell", self.trial.cell
-            )
+        if trial.task in plugins.tasks:
+            labels[plugins.task(trial.task)] = plugins.label("task", trial.task)
+        if trial.cell in plugins.cells:
+            labels[type(plugins.cell(trial.cell))] = plugins.label("cell", trial.cell)
         labels[type(self.backend)] = self.label
-        named = (label for label in labels.values() if label in words_of(error))
+        words = words_of(error)
+        named = (label for label in labels.values() if label in words)
         return next(named, None) or blamed(error, labels) or self.label
 
     def events(self) -> Iterator[Event]:
-        """Do everything, in order."""
+        """Yield the events of all phases, in order."""
         yield Phase("load")
         setup = yield from self._setup()
         yield Phase("build")
         trainer = setup.trainer()
         yield self._environment(setup.backend)  # before the baseline: it imports
-        yield self._threads(setup.backend)
-        release_unused()  # what loading left is no part of the baseline, as it is none of what training holds
-        self.memory.set_baseline(
-            allocated_bytes=sum(array.nbytes for array in trainer.parameters().values())
-        )
+        threads = checked_threads(setup.backend, self.trial, self.settings.affinity, self.label)
+        yield Facts(details=threads)
+        release_unused()  # training does not use it either
+        parameter_bytes = sum(array.nbytes for array in trainer.parameters().values())
+        self.memory.set_baseline(allocated_bytes=parameter_bytes)
         yield Phase("parity")
         yield from self._parity(setup)
         yield Phase("flow")
         yield self._flow(setup, trainer, "initial", 0)
-        known = self.settings.calibrations.get(self.environment_id or "", {})
-        training = Training(setup, trainer, self.clock, self.memory, self.flags, known)
+        limits = self.settings.calibrations.get(self.environment_id or "", {})
+        training = Training(setup, trainer, self.clock, self.memory, self.flags, limits)
         yield from training.events()
         yield Phase("finish")
-        yield from self._extra(
-            "gradient flow after training", self._final_flow(setup, trainer, training.step)
-        )
-        yield from self._keep(setup, trainer)
+        flow = self._final_flow(setup, trainer, training.step)
+        yield from self._extra("gradient flow after training", flow)
+        dtype = array_dtype(self.trial.dtype)
+        parameters = check_parameters(trainer, setup.model, dtype, self.label)
+        yield from self._extra("the checkpoint", self._checkpoint(setup, parameters))
+        yield from self._extra("a sample of text", self._samples(setup, parameters))
 
     def _setup(self) -> Generator[Event, None, Setup]:
-        trial, plugins = (
-            self.trial,
-            self.plugins or load_plugins(self.settings.block, self.settings.only),
-        )
+        trial = self.trial
+        plugins = self.plugins or load_plugins(self.settings.block, self.settings.only)
         self.plugins, self.backend = plugins, plugins.backend(trial.backend)
         self.label = plugins.label("backend", trial.backend)
         yield Facts(details={"task_defaults": default_options(plugins.task(trial.task))})
         check_backend(self.backend, trial, plugins)
         yield Phase("prepare")
-        prove(
-            plugins.cell(trial.cell), plugins.label("cell", trial.cell), trial.hidden, trial.batch
-        )
+        cell_label = plugins.label("cell", trial.cell)
+        prove(plugins.cell(trial.cell), cell_label, trial.hidden, trial.batch)
         setup = prepare(trial, plugins, self.backend, self.label)
-        floor = setup.task.floor()
-        baseline = checked_loss("baseline", setup.task.baseline(), setup.task_label)
+        task, label, floor = setup.task, setup.task_label, setup.task.floor()
+        baseline = checked_loss("baseline", task.baseline(), label)
         figures = {
             "parameters": setup.model.parameter_count(),
-            "loss_baseline": baseline,  # until it is known on the validation batches
-            "loss_floor": None if floor is None else checked_loss("floor", floor, setup.task_label),
+            "loss_baseline": baseline,  # later that of the validation batches
+            "loss_floor": None if floor is None else checked_loss("floor", floor, label),
         }
-        distribution = plugins.distribution_of("backend", trial.backend)
-        facts = checked_facts(setup.task, setup.task_label)
         details: dict[str, Any] = {
-            "task": facts,
+            "task": checked_facts(task, label),
             "loss": setup.model.loss,
-            "distribution": distribution,
+            "distribution": plugins.distribution_of("backend", trial.backend),
+            "loss_baseline_exact": baseline,
+            "criterion": checked_criterion(task, label),
+            "steps_per_epoch": checked_steps_per_epoch(task, trial.batch, label),
         }
-        details["loss_baseline_exact"] = baseline
-        details["criterion"] = checked_criterion(setup.task, setup.task_label)
-        details["steps_per_epoch"] = checked_steps_per_epoch(
-            setup.task, trial.batch, setup.task_label
-        )
         if trial.dropout:
             details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
         yield Facts(figures=figures, details=details)
@@ -210,11 +205,6 @@ class _Run:
         self.environment_id = environment_id(record)
         details = {"versions": query.versions(backend)}
         return Facts(details=details, environment=record, environment_id=self.environment_id)
-
-    def _threads(self, backend: Backend) -> Facts:
-        return Facts(
-            details=checked_threads(backend, self.trial, self.settings.affinity, self.label)
-        )
 
     def _parity(self, setup: Setup) -> Iterator[Event]:
         deviation = query.deviation(setup.backend, setup.model.cell, self.trial.variant)
@@ -236,24 +226,21 @@ class _Run:
             )
 
     def _extra(self, what: str, events: Iterator[Event]) -> Iterator[Event]:
-        """Yield what comes after the measurement; a failure here is flagged and does not take the figures away."""
+        """Yield events after the measurement. A failure is a flag, and the figures stay."""
         try:
             yield from events
         except HarnessError as error:
             self.flags.append(shortened(str(error)))
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 (a plugin's own, or no memory for what nobody has timed)
-            self.flags.append(
-                f"{what} failed: {shortened(error_text(error))}; {self.blamed(error)}"
-            )
+        except BaseException as error:  # noqa: BLE001 (a plugin may raise anything)
+            problem = f"{what} failed: {shortened(error_text(error))}"
+            self.flags.append(f"{problem}; {self.blamed(error)}")
 
     def _final_flow(self, setup: Setup, trainer: Trainer, step: int) -> Iterator[Event]:
-        unknown = dict.fromkeys(
-            ("gradient_horizon", "gradient_decay")
-        )  # those of the start are no longer true
+        # The figures of the start no longer hold, even if the next call fails.
         yield Facts(
-            figures=unknown,
+            figures={"gradient_horizon": None, "gradient_decay": None},
             details={"gradient_horizon_censored": False, "gradient_horizon_step": None},
         )
         yield self._flow(setup, trainer, "final", step)
@@ -275,34 +262,15 @@ class _Run:
             details={"gradient_horizon_censored": flow.censored, "gradient_horizon_step": step},
         )
 
-    def _keep(self, setup: Setup, trainer: Trainer) -> Iterator[Event]:
-        """Write the checkpoint, and some text."""
-        parameters = check_parameters(
-            trainer, setup.model, array_dtype(self.trial.dtype), self.label
-        )
-        yield from self._extra("the checkpoint", self._checkpoint(setup, parameters))
-        yield from self._extra("a sample of text", self._samples(setup, parameters))
-
     def _checkpoint(self, setup: Setup, parameters: Parameters) -> Iterator[Event]:
         if self.settings.checkpoint is not None:
             save(Path(self.settings.checkpoint), parameters, self.trial, setup.task.vocabulary)
             yield Facts(details={"checkpoint": self.settings.checkpoint})
 
     def _samples(self, setup: Setup, parameters: Parameters) -> Iterator[Event]:
-        """Yield text from the reference at the trained weights, so that nothing is compiled for a batch of one."""
-        vocabulary = setup.task.vocabulary
-        if vocabulary is None or not self.settings.sample_length:
-            return
-        trainer, samples = setup.reference_trainer(parameters), list[dict[str, object]]()
-        for temperature in TEMPERATURES:
-            rng = generator(self.trial.seed, "sample", str(temperature))
-            text = sample_text(
-                trainer,
-                vocabulary,
-                prime=vocabulary.prime,
-                length=self.settings.sample_length,
-                temperature=temperature,
-                rng=rng,
-            )
-            samples.append({"temperature": temperature, "prime": vocabulary.prime, "text": text})
-        yield Facts(details={"samples": samples})
+        """Yield text from the reference at the trained weights: no engine compiles a batch of 1."""
+        vocabulary, length = setup.task.vocabulary, self.settings.sample_length
+        if vocabulary is not None and length:
+            trainer = setup.reference_trainer(parameters)
+            samples = sample_texts(trainer, vocabulary, length, self.trial.seed)
+            yield Facts(details={"samples": samples})

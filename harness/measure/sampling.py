@@ -1,4 +1,4 @@
-"""Text from a trained model, token by token: p proportional to exp(logit / temperature). No framework import here."""
+"""Text from a trained model, token by token: p proportional to exp(logit / temperature)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Array, Batch, DivergedError, Trainer, UsageError, Vocabulary
+from harness.measure.proof.streams import generator
+
+TEMPERATURES = (0.5, 0.8, 1.0)
+
+
+def sample_texts(
+    trainer: Trainer, vocabulary: Vocabulary, length: int, seed: int
+) -> list[dict[str, object]]:
+    """Return a text of ``length`` tokens at each temperature, for a record.
+
+    Raises:
+        DivergedError: a logit is not finite.
+    """
+    samples = []
+    for temperature in TEMPERATURES:
+        text = sample_text(
+            trainer,
+            vocabulary,
+            prime=vocabulary.prime,
+            length=length,
+            temperature=temperature,
+            rng=generator(seed, "sample", str(temperature)),
+        )
+        samples.append({"temperature": temperature, "prime": vocabulary.prime, "text": text})
+    return samples
 
 
 def sample_text(
@@ -17,32 +42,32 @@ def sample_text(
     temperature: float,
     rng: np.random.Generator,
 ) -> str:
-    """Return ``length`` tokens that the model writes after ``prime`` (which is not repeated in what is returned).
+    """Return the ``length`` tokens that the model writes after ``prime``.
 
     The prime is read from a zero state, then each token is drawn and read in turn. Temperature 0
-    takes the likeliest token. The trainer's carried state is left as it was.
+    takes the likeliest token. The trainer's carried state is restored.
 
     Raises:
-        UsageError: an empty prime or one outside the vocabulary, a negative length, a temperature
-            that is negative or not finite.
+        UsageError: the prime is empty or outside the vocabulary, the length is negative, or the
+            temperature is negative or not finite.
         DivergedError: a logit is not finite.
     """
     _check(prime, length, temperature)
     read = vocabulary.encode(prime)
-    kept = trainer.state()
+    state = trainer.state()
     written = np.empty(length, dtype=np.int32)
     try:
-        for place in range(length):
-            logits = _next_logits(trainer, read, carry=place > 0)
-            written[place] = draw(logits, temperature, rng)
-            read = written[place : place + 1]
+        for index in range(length):
+            logits = _next_logits(trainer, read, carry=index > 0)
+            written[index] = draw(logits, temperature, rng)
+            read = written[index : index + 1]
     finally:
-        trainer.load_state(kept)
+        trainer.load_state(state)
     return vocabulary.decode(written)
 
 
 def draw(logits: Array, temperature: float, rng: np.random.Generator) -> int:
-    """Return one index of ``logits`` (V,), drawn with p proportional to exp(logit / temperature), in float64.
+    """Draw an index of ``logits`` (V,) with p proportional to exp(logit / temperature).
 
     Raises:
         DivergedError: a logit is not finite.
@@ -58,7 +83,7 @@ def draw(logits: Array, temperature: float, rng: np.random.Generator) -> int:
 
 
 def _next_logits(trainer: Trainer, tokens: NDArray[np.int32], *, carry: bool) -> Array:
-    """Return the logits (V,) after ``tokens`` (T,); the state stays carried."""
+    """Return the logits (V,) after ``tokens`` (T,). The trainer carries the state on."""
     inputs = np.ascontiguousarray(tokens, dtype=np.int32)[:, None]
     batch = Batch(inputs, np.zeros_like(inputs), np.ones(inputs.shape, dtype=np.bool_), carry=carry)
     logits: Array = trainer.outputs(trainer.put(batch))[-1, 0]

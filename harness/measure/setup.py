@@ -1,10 +1,9 @@
-"""From a trial to everything that its measurement needs: task, model, weights, batches and the backend's trainer."""
+"""Everything that the measurement of a trial needs: task, model, weights, batches, trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from harness.contract import (
     array_dtype,
 )
 from harness.contract.checks import variant_error
+from harness.contract.errors import with_fix
 from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.checkpoint import Checkpoint as StoredModel
@@ -39,51 +39,60 @@ from harness.plugins import Plugins, query
 from harness.plugins.task_validation import check_declared, check_evaluation, checked_batches
 from harness.plugins.validation import check_parameters
 
-FLOW_SEQUENCES = 32  # of a batch, for the gradient flow ...
-FLOW_BYTES = 2**28  # ... or fewer, if the gradients of their states take more than this ...
-FLOW_OPERATIONS = (
-    1e11  # ... or more operations than this, about ten seconds of the float64 reference
-)
-FEWEST = 4  # sequences, however many operations they take: those of parity
+# The gradient flow uses this many sequences of a batch, or fewer within the two limits.
+FLOW_SEQUENCES = 32
+FLOW_BYTES = 2**28  # of the gradients of their states
+FLOW_OPERATIONS = 1e11  # about ten seconds of the float64 reference
+FEWEST = 4  # sequences, whatever the operations: as for parity
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One trial, resolved. ``label`` names the backend and its distribution, ``task_label`` the task and its own."""
+    """One trial and what it needs.
+
+    Attributes:
+        trial: what is measured.
+        plugins: all plugins.
+        backend: the trial's.
+        task: the trial's, prepared.
+        model: the trial's.
+        parameters: the initial weights, float64.
+        execution: how the backend runs the model.
+        label: names the backend and its distribution.
+        task_label: names the task and its distribution.
+    """
 
     trial: Trial
     plugins: Plugins
     backend: Backend
     task: Task
     model: Model
-    parameters: Parameters  # float64
+    parameters: Parameters
     execution: Execution
     label: str
     task_label: str
 
     @property
     def reference(self) -> Backend:
-        """The backend that every other is compared with."""
+        """The reference backend, with which every other is compared."""
         return self.plugins.backend(REFERENCE_BACKEND)
 
     def trainer(self) -> Trainer:
-        """Return the backend's trainer at the initial weights, its parameters checked.
+        """Return the backend's trainer at the initial weights. Its parameters are checked.
 
         Raises:
-            UnsupportedError: the variant turned out to be missing, as one that cannot be built.
+            UnsupportedError: the variant is missing, for example because it cannot be built.
         """
         try:
             trainer = self.backend.trainer(
                 self.model, self.trial.update_rule(), self.parameters, self.execution
             )
         except UnavailableError as error:
-            if (variant := self.trial.variant) not in (
-                missing := query.missing_variants(self.backend)
-            ):
+            variant, missing = self.trial.variant, query.missing_variants(self.backend)
+            if variant not in missing:
                 raise
-            raise UnsupportedError(
-                str(variant_error(self.backend.name, variant, (), missing))
-            ) from error
+            problem = variant_error(self.backend.name, variant, (), missing)
+            raise UnsupportedError(str(problem)) from error
         check_parameters(trainer, self.model, array_dtype(self.trial.dtype), self.label)
         return trainer
 
@@ -94,25 +103,23 @@ class Setup:
         return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
 
     def exact_trainer(self, parameters: Parameters) -> Trainer:
-        """Return the reference's trainer at these weights, in float64; it keeps few states of long sequences."""
+        """Return the reference's trainer at these weights, in float64, with checkpoints."""
         variant = self.reference.variants(self.model.cell)[0]
         checkpoint: Checkpoint = "auto" if self.reference.checkpoints else "off"
         execution = Execution(variant, dtype="float64", checkpoint=checkpoint)
         return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
 
     def training(self) -> Iterator[Batch]:
-        """Yield the training batches, the same for every backend, without end."""
+        """Yield the training batches without end. They are the same for every backend."""
         batches = self.task.training(generator(self._data_seed, "data"), self.trial.batch)
         return checked_batches(batches, self.trial.batch, self.task, self.task_label)
 
     def flow_batch(self) -> Batch:
-        """Return the first sequences of the first training batch, as many as the gradient flow is read off."""
-        (batch,) = islice(self.training(), 1)
+        """Return the first sequences of the first training batch, for the gradient flow."""
+        batch = next(self.training())
         states, most = len(self.model.cell.states), FLOW_SEQUENCES
         dtype = array_dtype(self.trial.dtype)
-        if (
-            states > 1
-        ):  # the reference may have to give them; the batch is the same for every backend
+        if states > 1:  # the reference may have to run it; the batch is the same for every backend
             dtype = "float64"
             operations = training_flops_per_token(self.model) * batch.time_steps
             most = min(most, max(FEWEST, int(FLOW_OPERATIONS // operations)))
@@ -120,11 +127,11 @@ class Setup:
         return batch.first(min(most, max(1, FLOW_BYTES // (width * batch.time_steps))))
 
     def probe(self, sequences: int) -> Batch:
-        """Return the first training batch, cut to so many sequences, without taking it out of the training stream."""
+        """Return the first sequences of the first training batch. Training still gets it."""
         return next(self.training()).first(sequences)
 
     def evaluator(self) -> Evaluator:
-        """Return what evaluates: held-out batches, and as many of training data from a stream of their own."""
+        """Return the evaluator on held-out batches and as many batches of training data."""
         trial = self.trial
         seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
         validation = self.task.validation(generator(seed, "evaluation"), trial.batch)
@@ -146,7 +153,7 @@ class Setup:
 def text_trainer(
     plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vocabulary
 ) -> Trainer:
-    """Return the reference's trainer of the text model that was read from ``path``.
+    """Return the reference's trainer of a text model that was read from ``path``.
 
     Raises:
         StoreError: the tensors are not those of its trial.
@@ -166,74 +173,63 @@ def data_seed(trial: Trial) -> int:
 
 
 def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
-    """Check what can be known before anything is built.
+    """Check that the backend supports the trial, before anything is built.
 
     Raises:
-        UnsupportedError: the backend cannot run here, on this device or so many, in this dtype,
-            with checkpoints, or has no such variant of the cell.
+        UnsupportedError: the backend cannot run here, has no such variant of the cell, device or
+            dtype, or does not support checkpoints or several devices.
     """
-    answer = query.availability(backend)
+    name, answer = f"backend {backend.name!r}", query.availability(backend)
     if isinstance(answer, Missing):
-        raise UnsupportedError(
-            f"backend {backend.name!r} cannot run here: {answer.reason}. Fix: {answer.fix}"
-        )
-    cell = plugins.cell(trial.cell)
-    variants = query.variants(backend, cell)
-    if trial.variant not in variants:
-        if trial.variant in (missing := query.missing_variants(backend)):
-            raise UnsupportedError(
-                str(variant_error(backend.name, trial.variant, variants, missing))
-            )
-        if not variants:
-            runs = (
-                ", ".join(
-                    name for name, other in plugins.cells.items() if query.variants(backend, other)
-                )
-                or "none here"
-            )
-            raise UnsupportedError(
-                f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}"
-            )
-        names = ", ".join(variants)
-        raise UnsupportedError(
-            f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}"
-        )
+        raise UnsupportedError(with_fix(f"{name} cannot run here: {answer.reason}", answer.fix))
+    _check_variant(backend, trial, plugins)
     devices = query.devices(backend)
     if trial.device not in devices and trial.device.split(":")[0] not in devices:
-        raise UnsupportedError(
-            f"backend {backend.name!r} finds no device {trial.device!r}: {', '.join(devices)}"
-        )
-    if trial.dtype not in (dtypes := query.dtypes(backend, trial.device)):
-        known = ", ".join(dtypes)
-        raise UnsupportedError(
-            f"backend {backend.name!r} has no {trial.dtype} on {trial.device}; it has: {known}"
-        )
+        raise UnsupportedError(f"{name} finds no device {trial.device!r}: {', '.join(devices)}")
+    dtypes = query.dtypes(backend, trial.device)
+    if trial.dtype not in dtypes:
+        has = ", ".join(dtypes)
+        raise UnsupportedError(f"{name} has no {trial.dtype} on {trial.device}; it has: {has}")
     if trial.checkpoint != "off" and not backend.checkpoints:
-        raise UnsupportedError(
-            f"backend {backend.name!r} has no checkpointed BPTT: leave --checkpoint out"
-        )
+        raise UnsupportedError(f"{name} has no checkpointed BPTT: leave --checkpoint out")
     if trial.devices > 1:
         _check_devices(backend, trial, devices)
 
 
-def _check_devices(backend: Backend, trial: Trial, known: Sequence[str]) -> None:
-    """Check that a batch can be split over so many devices; a CPU stands for as many as are wanted."""
+def _check_variant(backend: Backend, trial: Trial, plugins: Plugins) -> None:
+    variants = query.variants(backend, plugins.cell(trial.cell))
+    if trial.variant in variants:
+        return
+    missing = query.missing_variants(backend)
+    if trial.variant in missing:
+        raise UnsupportedError(str(variant_error(backend.name, trial.variant, variants, missing)))
+    if not variants:
+        cells = [name for name, cell in plugins.cells.items() if query.variants(backend, cell)]
+        runs = ", ".join(cells) or "none here"
+        raise UnsupportedError(
+            f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}"
+        )
+    names = ", ".join(variants)
+    raise UnsupportedError(
+        f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}"
+    )
+
+
+def _check_devices(backend: Backend, trial: Trial, names: Sequence[str]) -> None:
+    """Check that a batch can be split over the devices. One CPU can serve as any number."""
+    name = f"backend {backend.name!r}"
     if not backend.data_parallel:
+        raise UnsupportedError(f"{name} does not train on several devices: leave --devices out")
+    count = sum(device.partition(":")[0] == trial.device for device in names)
+    if trial.device != "cpu" and count < trial.devices:
+        finds = f"{name} finds {count} of {trial.device} ({', '.join(names)})"
         raise UnsupportedError(
-            f"backend {backend.name!r} does not train on several devices: leave --devices out"
-        )
-    there = [name for name in known if name.partition(":")[0] == trial.device]
-    if trial.device != "cpu" and len(there) < trial.devices:
-        found = (
-            f"backend {backend.name!r} finds {len(there)} of {trial.device} ({', '.join(known)})"
-        )
-        raise UnsupportedError(
-            f"{trial.devices} devices were asked for, {found}: give --devices {len(there)}"
+            f"{trial.devices} devices were asked for, {finds}: give --devices {count}"
         )
 
 
 def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Setup:
-    """Prepare the task and draw the weights.
+    """Prepare the task, and draw the initial weights.
 
     Raises:
         UnsupportedError: the backend cannot run this model.
@@ -272,14 +268,10 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
 
 
 def default_options(task: type[Task]) -> dict[str, OptionValue]:
-    """Return the default of every option of a task that has one, if a trial can hold it."""
-    defaults = {
-        name: field.default
-        for name, field in task.Options.model_fields.items()
-        if not field.is_required()
-    }
-    return {
-        name: value
-        for name, value in defaults.items()
-        if value is None or isinstance(value, str | int | float)
-    }
+    """Return the defaults of a task's options, if a trial can hold them."""
+    defaults: dict[str, OptionValue] = {}
+    for name, field in task.Options.model_fields.items():
+        value = field.default
+        if not field.is_required() and (value is None or isinstance(value, str | int | float)):
+            defaults[name] = value
+    return defaults

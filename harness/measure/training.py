@@ -1,4 +1,4 @@
-"""The training loop, which is the benchmark: blocks on the clock, evaluations and batch generation off it."""
+"""The training loop. Only blocks of steps are timed, not evaluations or batch generation."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from harness.plugins.validation import (
     checked_rank_fields,
 )
 
-PEAK_NOISE = 1.1  # two measurements of the peak differ by less ...
-PEAK_TRIES = 3  # ... unless another process disturbed one: it is measured again so often before a speed is doubted
+PEAK_NOISE = 1.1  # two measurements of the peak differ by less, unless a process disturbs one
+PEAK_TRIES = 3  # measurements of the peak before a speed above it is refused
 ONE_DEVICE = "the limits are those of one device: not measured for a trial on several"
 
 
 @dataclass
 class Training:
-    """Trains one trainer for all of its steps, and yields what happens."""
+    """Trains one trainer for all its steps, and yields the events."""
 
     setup: Setup
     trainer: Trainer
@@ -57,9 +57,8 @@ class Training:
         """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
 
         Raises:
-            DivergedError: a loss or gradient norm is not finite; the block it happened in has been
-                yielded.
-            PluginError: the backend handed back nonsense.
+            DivergedError: a loss or gradient norm is not finite. Its block was yielded before.
+            PluginError: the backend returned an invalid value.
         """
         evaluator = self.setup.evaluator()
         if evaluator.baseline is not None:
@@ -121,12 +120,10 @@ class Training:
         yield from self._progress(steps, block)
 
     def _progress(self, steps: Sequence[Step], block: Block) -> Iterator[Event]:
-        diverged = next(
-            (number for number, step in enumerate(steps, 1) if not _is_finite(step)), None
-        )
-        steps = steps[
-            :diverged
-        ]  # the rest of the block is no training, and another number on each engine
+        finite_steps = [math.isfinite(step.loss) and math.isfinite(step.norm) for step in steps]
+        diverged = not all(finite_steps)
+        if diverged:  # the rest of the block is not training; its length depends on the engine
+            steps = steps[: finite_steps.index(False) + 1]
         self.step += len(steps)
         self.memory.pause()
         yield Progress(
@@ -139,7 +136,7 @@ class Training:
             tokens=block.tokens,
             peak_memory_bytes=self._peak_memory(),
         )
-        if diverged is not None:
+        if diverged:
             raise DivergedError(f"diverged at step {self.step}")
 
     def _peak_memory(self) -> int | None:
@@ -167,7 +164,7 @@ class Training:
     def _audited(
         self, scheduler: BlockScheduler, evaluator: Evaluator, batches: Iterator[Batch]
     ) -> bool:
-        """Hold the trainer against the speed of its blocks; return whether there is a speed to publish.
+        """Audit the trainer's speed. Return whether there is a speed to publish.
 
         Raises:
             PluginError: the speed cannot be true.
@@ -184,12 +181,9 @@ class Training:
             finding = auditor.finding(claim, batches)
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 (what is not verified is not published; the rest stands)
-            why = (
-                str(error)
-                if isinstance(error, HarnessError)
-                else f"{error_text(error)}; {setup.label}"
-            )
+        except BaseException as error:  # noqa: BLE001 (without an audit only the speed is lost)
+            own = isinstance(error, HarnessError)
+            why = str(error) if own else f"{error_text(error)}; {setup.label}"
             self.flags.append(f"no speed, since it could not be verified: {shortened(why)}")
             return False
         if finding is not None:
@@ -207,10 +201,10 @@ class Training:
         return Facts(figures=figures, curves=speed_curves(scheduler), details=details)
 
     def _limits(self, total: Block | None) -> Facts:
-        """Measure what the engine could reach, and say how much of it training did.
+        """Measure the engine's limits, and the fractions of them that training reached.
 
         Raises:
-            PluginError: it did more than the engine can.
+            PluginError: training was faster than the engine's peak.
         """
         setup, trial = self.setup, self.setup.trial
         if trial.devices > 1:
@@ -238,10 +232,6 @@ class Training:
         batch = self.setup.trial.batch
         time_steps = total.tokens / total.steps / batch
         return limit_figures(limits, self.setup.model, batch, time_steps, total.step_seconds)
-
-
-def _is_finite(step: Step) -> bool:
-    return math.isfinite(step.loss) and math.isfinite(step.norm)
 
 
 def _tokens(batches: Sequence[Batch]) -> int:

@@ -1,11 +1,11 @@
-"""The gradient of the whole state. If an engine gives that of h alone, the float64 reference gives the others."""
+"""The gradient of the whole state, if an engine gives that of h only."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -21,18 +21,18 @@ ROUNDING_FACTOR = 10.0  # times what rounding every weight and input once more d
 
 @dataclass(frozen=True)
 class WholeState:
-    """Completes ``Gradients.hidden`` for a cell with several states, at the trainer's own weights and on its batch.
+    """Completes ``Gradients.hidden`` for a cell with several states, with the float64 reference.
 
-    An engine whose gradient of h is not the reference's gets a flag, unless rounding explains the
-    difference: in a chaotic network, or one whose gradient explodes, rounding alone changes the
-    result.
+    The reference runs at the trainer's weights on its batch. If the engine's gradient of h differs
+    from the reference's, the trial gets a flag, unless rounding explains the difference. In a
+    chaotic network, or if the gradient explodes, rounding alone changes the result.
     """
 
     setup: Setup
     flags: list[str] = field(default_factory=list)
 
     def __call__(self, hidden: Array, batch: Batch, parameters: Parameters) -> Sequence[Array]:
-        """Return the gradient of every state but h; none where the reference gives none."""
+        """Return the gradients of all states but h; () if the reference gives none."""
         dtype = self.setup.trial.dtype
         weights: Parameters = {
             name: np.asarray(value, np.float64) for name, value in parameters.items()
@@ -47,16 +47,15 @@ class WholeState:
         return exact.states[1:] if exact.states else ()
 
     def _rounding(self, weights: Parameters, batch: Batch, exact: Gradients) -> float:
-        """Return by how much the reference differs from itself once weights and inputs are rounded once more."""
+        """Return how much the reference changes if weights and inputs are rounded once more."""
         rng, half = generator(0, "flow"), epsilon(self.setup.trial.dtype) / 2
 
         def nudged(values: Array) -> Array:
             changed: Array = values * (1 + half * rng.choice([-1.0, 1.0], values.shape))
             return changed
 
-        moved = self._gradients(
-            {name: nudged(value) for name, value in weights.items()}, _changed(batch, nudged)
-        )
+        nudged_weights: Parameters = {name: nudged(value) for name, value in weights.items()}
+        moved = self._gradients(nudged_weights, _changed(batch, nudged))
         return _difference(median_norms(moved.hidden, batch), median_norms(exact.hidden, batch))
 
     def _gradients(self, weights: Parameters, batch: Batch) -> Gradients:
@@ -65,14 +64,13 @@ class WholeState:
 
 
 def _changed(batch: Batch, change: Callable[[Array], Array]) -> Batch:
-    """Return the batch with ``change`` applied to its real inputs and targets; token ids and classes stay."""
-    inputs, targets = (
-        change(cast("Array", part)).astype(np.float64)
-        if np.issubdtype(part.dtype, np.floating)
-        else part
-        for part in (batch.inputs, batch.targets)
-    )
-    return replace(batch, inputs=cast("Any", inputs), targets=cast("Any", targets))
+    """Return the batch with ``change`` applied to real inputs and targets, not to ids."""
+
+    def changed(part: Any) -> Any:
+        is_real = np.issubdtype(part.dtype, np.floating)
+        return change(part).astype(np.float64) if is_real else part
+
+    return replace(batch, inputs=changed(batch.inputs), targets=changed(batch.targets))
 
 
 def _difference(own: Series, exact: Series) -> float:

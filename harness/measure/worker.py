@@ -1,8 +1,8 @@
-"""The worker process: a request on stdin, a trial, events as JSON lines on a pipe of their own. Never on stdout.
+"""The worker process: it reads a request on stdin and writes events as JSON lines to a pipe.
 
-The executor starts it as ``python -P -m harness.measure.worker FD`` in a session of its own, with
-FD the pipe's number, and keeps its end of stdin open: when that closes, the executor is gone, and
-the reaper ends all of this session.
+The executor starts it as ``python -P -m harness.measure.worker FD`` in its own session. FD is the
+pipe's number. The executor holds stdin open: when that closes, the executor has ended, and the
+reaper ends all of this session.
 """
 
 from __future__ import annotations
@@ -16,50 +16,47 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO, NoReturn, TextIO
 
-from harness.measure.reaper import end_descendants, keep
+from harness.measure.reaper import end_descendants, start_reaper
 
-KNOWN = ("checkpoint", "sample_length", "block")  # settings that every version understands
+ALWAYS_SENT = ("checkpoint", "sample_length", "block")  # every version understands them
 
 
 def request_line(trial: Any, settings: Any) -> bytes:
     """Return the request that ``main`` reads: one line of JSON.
 
-    Settings that version 0.1.0 does not know are left out at their defaults, and so is the
-    interpreter's name, so that its worker understands what it can do.
+    Other settings are left out if they are at their defaults, and so is the interpreter's name.
+    The worker of an older harness then understands the request.
     """
-    usual = asdict(type(settings)())
-    told = {
+    defaults = asdict(type(settings)())
+    sent = {
         name: value
         for name, value in asdict(settings).items()
-        if name in KNOWN or value != usual[name]
+        if name in ALWAYS_SENT or value != defaults[name]
     }
     trial = trial.model_copy(update={"python": None})
-    return json.dumps({"trial": trial.content(), "settings": told}).encode() + b"\n"
+    return json.dumps({"trial": trial.content(), "settings": sent}).encode() + b"\n"
 
 
 def main() -> NoReturn:
-    """Run the trial that stdin asks for, then end at once: no plugin's threads or exit handlers are waited for.
+    """Run the trial of the request, then end at once, without a plugin's exit handlers.
 
-    A request with isolation ``backend`` may be followed by another one, as long as all goes well.
+    After a request with isolation ``backend`` another may follow, if the trial ended well.
     """
     pipe = int(sys.argv[1])
     os.set_inheritable(pipe, False)
-    keep(pipe)
+    start_reaper(pipe)
     requests, status, again = _own_stdin(), 0, True
     try:
         with os.fdopen(pipe, "w", encoding="utf-8") as out:
             while again and (line := requests.readline()):
                 request = json.loads(line)
-                if affinity := request["settings"].get("affinity"):
-                    os.sched_setaffinity(
-                        0, affinity
-                    )  # before anything is imported that starts threads
-                again = (
-                    _run(request, out) == "ok"
-                    and request["settings"].get("isolation", "launch") != "launch"
-                )
+                settings = request["settings"]
+                if affinity := settings.get("affinity"):
+                    os.sched_setaffinity(0, affinity)  # before an import starts threads
+                ended_well = _run(request, out) == "ok"
+                again = ended_well and settings.get("isolation", "launch") != "launch"
                 gc.collect()
-    except BrokenPipeError:  # nobody listens any more
+    except BrokenPipeError:  # the parent has closed the pipe
         status = 1
     finally:
         end_descendants()
@@ -68,7 +65,7 @@ def main() -> NoReturn:
 
 
 def _own_stdin() -> BinaryIO:
-    """Return stdin for ourselves; whoever else reads it finds nothing."""
+    """Return stdin. Anything else that reads it finds nothing."""
     requests, nowhere = os.fdopen(os.dup(0), "rb"), os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.close(nowhere)
@@ -76,7 +73,7 @@ def _own_stdin() -> BinaryIO:
 
 
 def _run(request: Mapping[str, Any], out: TextIO) -> str:
-    """Tell all events of the trial, and return how it ended."""
+    """Write all events of the trial, and return its status."""
     from harness.contract import Trial
     from harness.measure.events import Finished, to_json
     from harness.measure.runner import Settings, run_trial

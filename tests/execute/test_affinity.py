@@ -1,4 +1,4 @@
-"""Processors are read, refused where they cannot be used, and reach the worker before it imports anything."""
+"""Processors are read, refused if they cannot be used, and bind the worker before imports."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Several launches at once: in real workers, and, where the order matters, with stand-ins for launches."""
+"""Several launches at once: in real workers, and with fake launches if the order matters."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""What happens when a plugin misbehaves: each trial runs in a real worker process, and always ends in a record."""
+"""Misbehaving plugins: each trial runs in a real worker, and always ends in a record."""
 
 import os
 import re
@@ -174,7 +174,10 @@ def test_a_plugin_that_allocates_without_end_is_out_of_memory_and_the_next_trial
     settings = LocalSettings(memory_limit_bytes=400 * 2**20)
     eater, following = run_trials([faulty(variant), faulty("good")], settings=settings)
     assert (eater.status, following.status) == ("out_of_memory", "ok")
-    limit = r"out of memory: more than the limit of 400 MiB: .*raise --memory-limit; peak seen: (\d+) MiB"
+    limit = (
+        r"out of memory: more than the limit of 400 MiB: .*raise --memory-limit; "
+        r"peak seen: (\d+) MiB"
+    )
     assert 400 <= int(re.fullmatch(limit, eater.reason)[1]) < 2000
     assert len(eater.curves["loss"]) == 2
 
@@ -251,7 +254,8 @@ from harness.execute.settings import LocalSettings
 from harness.execute.slots import Slots
 settings = LocalSettings(slots=Slots(((),) * {jobs}))
 trials = [faulty("hang", seed=seed) for seed in range({jobs})]
-list(run_trials(trials, settings=settings, on_event=lambda trial, event: print(type(event).__name__, flush=True)))
+show = lambda trial, event: print(type(event).__name__, flush=True)
+list(run_trials(trials, settings=settings, on_event=show))
 """
 
 

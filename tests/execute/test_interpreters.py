@@ -1,4 +1,4 @@
-"""Other interpreters: each is asked whether it has a harness, runs what names it, and is told what it knows."""
+"""Other interpreters: each is checked for a harness, and runs the trials that name it."""
 
 import json
 import os

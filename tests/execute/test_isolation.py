@@ -1,4 +1,4 @@
-"""Warm workers: one process is reused for its kind of trial, says so, and never for what follows a failure."""
+"""Warm workers: a process is reused for its kind of trial, but never after a failure."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def test_trials_of_a_backend_share_a_process_and_their_records_say_so(plugins, c
     assert [record.trial.seed for record in (first, second)] == [1, 2]
     for record in (first, second):
         assert (record.status, record.details["isolation"]) == ("ok", "backend")
-        assert "(--isolation backend): to explore" in record.details["notes"][0]
+        assert "(--isolation backend): only to explore" in record.details["notes"][0]
         assert record.figures["peak_memory_bytes"] is None
         assert record.details["effective_threads"] == 1
     assert first.curves["loss"] != second.curves["loss"]

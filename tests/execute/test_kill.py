@@ -1,4 +1,4 @@
-"""A sweep whose driver and workers are killed again and again: nothing is lost, doubled or left behind."""
+"""Driver and workers of a sweep are killed repeatedly: nothing is lost, doubled or left."""
 
 import os
 import random

@@ -172,13 +172,17 @@ def log_of(text):
     return log
 
 
-SIGKILLED = "crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; peak memory seen: unknown"
+SIGKILLED = (
+    "crashed (SIGKILL): somebody killed the worker, the kernel reports no lack of memory; "
+    "peak memory seen: unknown"
+)
+KERNEL_KILLED = "out of memory: the kernel killed the worker; peak memory seen: 2 MiB"
 
 
 @pytest.mark.parametrize(
     ("status", "kills", "peak", "expected", "reason"),
     [
-        (-9, 1, 2**21, "out_of_memory", "out of memory: the kernel killed the worker; peak memory seen: 2 MiB"),
+        (-9, 1, 2**21, "out_of_memory", KERNEL_KILLED),
         (-9, 0, None, "crashed", SIGKILLED),
         (-11, 1, None, "crashed", "crashed (SIGSEGV)"),
         (-64, 0, None, "crashed", "crashed (SIGRTMAX)"),

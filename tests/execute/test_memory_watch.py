@@ -107,7 +107,13 @@ def test_a_limit_is_told_in_the_unit_in_which_it_was_written(limit, told):
     )
 
 
-CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '1000']); kept = b'x' * 50_000_000; print(flush=True); input()"
+CHILD = """
+import subprocess
+subprocess.Popen(['sleep', '1000'])
+kept = b'x' * 50_000_000
+print(flush=True)
+input()
+"""
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def nodes(environment):
 
 @pytest.fixture(scope="module")
 def connection(nodes):
-    """One connection for all tests of this process: each new one would start Ray's processes again."""
+    """One connection for all tests of this process: a new one starts Ray's processes again."""
     import ray
 
     ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
@@ -309,7 +309,7 @@ def test_a_second_interrupt_stops_at_once(run, nodes):
 
 
 def kill_rays_process(nodes, times):
-    """Return a callback that kills the process that Ray lent to the running launch, so many times."""
+    """Return a callback that kills the Ray process of the running launch, some times."""
     killed = []
 
     def callback(which, event):
@@ -384,7 +384,7 @@ def driver(command):
 
 
 def wait_for_workers(process, *pids):
-    """Wait until a driver's workers run below one of these processes; return them and their children."""
+    """Wait for a driver's workers below these processes; return them and their children."""
     wait_until(
         lambda: any(map(workers, pids)) or process.poll() is not None, "no worker has started"
     )

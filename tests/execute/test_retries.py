@@ -1,4 +1,4 @@
-"""A launch that ended badly is tried again at once; what the tries before it gave is kept and shown."""
+"""A failed launch is tried again at once; the earlier tries are kept and shown."""
 
 import pytest
 from rich.console import Console

@@ -1,4 +1,4 @@
-"""The environment record: what it holds, what its id depends on, and the threads that an engine really uses."""
+"""The environment record, its id, and the threads that an engine really uses."""
 
 import json
 import sys

@@ -160,7 +160,8 @@ def test_the_distributions_mean_is_at_the_baseline_of_every_validation_sample(
     ratios, exact = [], []
     for seed in range(40):
         trial = Trial(
-            backend="numpy", variant="vectorised", task=task, task_options=options, cell="rnn", length=length,
+            backend="numpy", variant="vectorised", task=task, task_options=options, cell="rnn",
+            length=length,
             hidden=1, batch=32, evaluation_seed=seed,
         )  # fmt: skip
         setup = prepare(trial, PLUGINS, PLUGINS.backend("numpy"), "numpy")

@@ -21,17 +21,17 @@ from harness.contract import (
     UnsupportedError,
 )
 from harness.contract.records.columns import FIGURE_NAMES
-from harness.measure import checkpoint, runner
+from harness.measure import checkpoint, runner, sampling
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.proof import flow
 from harness.measure.record_builder import RecordBuilder
 from harness.measure.runner import (
     DROPOUT_NOTE,
     IDLE_DROPOUT_NOTE,
-    TEMPERATURES,
     Settings,
     run_trial,
 )
+from harness.measure.sampling import TEMPERATURES
 from harness.plugins import load_plugins
 from harness.plugins.catalog import Loaded
 from harness_numpy.trainer import NumpyTrainer
@@ -72,7 +72,8 @@ def test_the_phases_come_in_order_and_the_record_last(plugins):
     events = list(run_trial(trial(), plugins=plugins))
     phases = [event.name for event in events if isinstance(event, Phase)]
     assert phases == [
-        "load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step", "train", "evaluate",
+        "load", "prepare", "build", "parity", "flow", "evaluate", "compile", "first_step", "train",
+        "evaluate",
         "audit", "limits", "finish",
     ]  # fmt: skip
     assert isinstance(events[-1], Finished)
@@ -112,12 +113,14 @@ from harness_tasks import Copy
 kept, make = [], Copy.__init__
 
 def littering(self, *arguments):
-    kept.extend(np.ones(100_000, dtype=np.uint8) for _ in range(int(sys.argv[1])))  # each in the heap
+    # Each array is in the heap.
+    kept.extend(np.ones(100_000, dtype=np.uint8) for _ in range(int(sys.argv[1])))
     del kept[:-1]  # the last keeps the heap from shrinking by itself
     make(self, *arguments)
 
 Copy.__init__ = littering
-trial = Trial(backend="numpy", variant="vectorised", task="copy", cell="rnn", length=40, hidden=128, batch=128, steps=8)
+engine = dict(backend="numpy", variant="vectorised", task="copy", cell="rnn")
+trial = Trial(**engine, length=40, hidden=128, batch=128, steps=8)
 *_, finished = run_trial(trial, plugins=load_plugins(block=("jax", "torch")))
 print(finished.record.figures["peak_memory_bytes"])
 """
@@ -678,7 +681,7 @@ def test_what_a_plugin_says_in_an_error_is_kept_in_part(plugins):
 
 
 def test_what_a_plugin_says_in_an_error_after_training_is_kept_in_part(plugins, monkeypatch):
-    monkeypatch.setattr(runner, "sample_text", lambda *_, **__: {}["y" * 5_000_000])
+    monkeypatch.setattr(sampling, "sample_text", lambda *_, **__: {}["y" * 5_000_000])
     (flag,) = (
         flag
         for flag in measure(plugins, Settings(sample_length=5)).details["flags"]
@@ -722,7 +725,10 @@ def test_the_placement_is_stored(plugins):
 def test_an_engine_that_does_not_tell_its_device_is_flagged(plugins):
     record = measure(plugins, variant="silent")
     assert (record.status, record.details["placement"]) == ("ok", {})
-    flag = "device and dtype are not verified: the engine does not tell; backend 'faulty' from faulty 1.0"
+    flag = (
+        "device and dtype are not verified: the engine does not tell; "
+        "backend 'faulty' from faulty 1.0"
+    )
     assert flag in record.details["flags"]
     assert flag not in measure(plugins).details["flags"]
 
@@ -766,7 +772,7 @@ def test_a_checkpoint_that_cannot_be_written_is_flagged_and_costs_no_figure(plug
 
 
 def test_a_sample_that_cannot_be_drawn_is_flagged_and_costs_no_figure(plugins, monkeypatch):
-    monkeypatch.setattr(runner, "sample_text", lambda *_, **__: {}["missing"])
+    monkeypatch.setattr(sampling, "sample_text", lambda *_, **__: {}["missing"])
     record = measure(plugins, Settings(sample_length=5), steps=40)
     assert record.status == "ok"
     assert (
@@ -791,7 +797,10 @@ def test_a_gradient_flow_that_cannot_be_measured_after_training_is_flagged_and_u
     monkeypatch.setattr(runner, "measure_flow", measure_once)
     record = measure(plugins, steps=40)
     assert record.status == "ok"
-    flag = "gradient flow after training failed: MemoryError: no room; backend 'faulty' from faulty 1.0"
+    flag = (
+        "gradient flow after training failed: MemoryError: no room; "
+        "backend 'faulty' from faulty 1.0"
+    )
     assert flag in record.details["flags"]
     assert record.figures["tokens_per_second"] > 0
     assert (record.figures["gradient_horizon"], record.figures["gradient_decay"]) == (None, None)

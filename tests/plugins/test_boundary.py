@@ -1,4 +1,4 @@
-"""Every answer of a plugin while a trial runs is checked: a wrong one fails the trial with the plugin's name."""
+"""Every answer of a plugin in a trial is checked: a wrong one fails it with the plugin's name."""
 
 from dataclasses import replace
 
@@ -83,17 +83,49 @@ RIGHT = Placement("cpu", "float32")
 TRAINER_ANSWERS = {
     "peak_memory": NO_COUNTS,
     "compilations": NO_COUNTS,
-    "placement": ("cpu", 7, replace(RIGHT, device=7), replace(RIGHT, dtype=None), replace(RIGHT, matmul_precision=HUGE),
-                  replace(RIGHT, devices="x"), replace(RIGHT, devices=-1), RudeError()),
-    "ranks": (None, "x", 7, [("cpu", 1, 0.0)], RudeError(),
-              *([Rank(*wrong)] for wrong in (("cpu", "x", 0.0), ("cpu", -1, 0.0), (7, 1, 0.0), ("cpu", 1, "x"),
-                                             ("cpu", 1, HUGE), ("cpu", 1, -1.0), ("cpu", 1, float("nan"))))),
-    "train_step": (StepResult("x", 1.0), StepResult(HUGE, 1.0), StepResult(1.0, HUGE), StepResult(1.0, -1.0),
-                   StepResult([1.0, 2.0], 1.0), StepResult(1.0, None), StepResult(1.0, 1.0, np.zeros(3)), None),
+    "placement": (
+        "cpu",
+        7,
+        replace(RIGHT, device=7),
+        replace(RIGHT, dtype=None),
+        replace(RIGHT, matmul_precision=HUGE),
+        replace(RIGHT, devices="x"),
+        replace(RIGHT, devices=-1),
+        RudeError(),
+    ),
+    "ranks": (
+        None,
+        "x",
+        7,
+        [("cpu", 1, 0.0)],
+        RudeError(),
+        *(
+            [Rank(*wrong)]
+            for wrong in (
+                ("cpu", "x", 0.0),
+                ("cpu", -1, 0.0),
+                (7, 1, 0.0),
+                ("cpu", 1, "x"),
+                ("cpu", 1, HUGE),
+                ("cpu", 1, -1.0),
+                ("cpu", 1, float("nan")),
+            )
+        ),
+    ),
+    "train_step": (
+        StepResult("x", 1.0),
+        StepResult(HUGE, 1.0),
+        StepResult(1.0, HUGE),
+        StepResult(1.0, -1.0),
+        StepResult([1.0, 2.0], 1.0),
+        StepResult(1.0, None),
+        StepResult(1.0, 1.0, np.zeros(3)),
+        None,
+    ),
     "parameters": (None, {}, {"weight_out": "x"}, [1]),
     "outputs": (None, "x", np.zeros((3, 2, 3), dtype="<U1"), np.zeros(3)),
     "gradients": (None, "x", 7),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -136,18 +168,37 @@ TASK_ANSWERS = {
     "baseline": ("x", HUGE, float("nan"), None, [1.0], RudeError()),
     "floor": ("x", HUGE, float("inf"), [1.0]),
     "facts": (7, [1], "x", {"a": {1, 2}}, {"a": object()}),
-    "score": (None, 7, (1, 2), Score("x", 1.0), Score(HUGE, HUGE), Score(2.0, 1.0), Score(-1.0, 1.0),
-              Score(0.0, float("nan")), Score(0.0, 1.0, {"a": 1.0}), Score(0.0, 1.0, {"a": ("x", 1.0)}),
-              Score(0.0, 1.0, {"a": (1.0, -1.0)}), Score(0.0, 1.0, {7: (1.0, 1.0)}), Score(0.0, 1.0, None)),
+    "score": (
+        None,
+        7,
+        (1, 2),
+        Score("x", 1.0),
+        Score(HUGE, HUGE),
+        Score(2.0, 1.0),
+        Score(-1.0, 1.0),
+        Score(0.0, float("nan")),
+        Score(0.0, 1.0, {"a": 1.0}),
+        Score(0.0, 1.0, {"a": ("x", 1.0)}),
+        Score(0.0, 1.0, {"a": (1.0, -1.0)}),
+        Score(0.0, 1.0, {7: (1.0, 1.0)}),
+        Score(0.0, 1.0, None),
+    ),
     "solved": ("no", "yes", 7, float("nan"), [], np.zeros(2)),
     "validation": (None, [], 7, *([one] for one in BAD_BATCHES)),
     "training_sample": (None, [], *([one] for one in BAD_BATCHES)),
     "training": (None, [], *([one] for one in BAD_BATCHES)),
-    "inputs": (None, "token", Inputs("word", 3), Inputs("token", "x"), Inputs("token", 0), Inputs("token", HUGE)),
+    "inputs": (
+        None,
+        "token",
+        Inputs("word", 3),
+        Inputs("token", "x"),
+        Inputs("token", 0),
+        Inputs("token", HUGE),
+    ),
     "outputs": (None, "x", 0, -3, 2.5, True),
     "loss": (None, "accuracy", 7),
     "vocabulary": ("abc", 7, Vocabulary("abcd")),
-}  # fmt: skip
+}
 PROPERTIES = ("inputs", "outputs", "loss", "vocabulary")
 
 

@@ -1,4 +1,4 @@
-"""What a plugin does to the process while it is loaded: put back, named, and no harm to results or to other plugins."""
+"""What a plugin changes in the process while it is loaded is undone and named."""
 
 import json
 import os
@@ -112,7 +112,10 @@ def test_a_plugin_that_ends_the_process_is_broken(install, status):
 
 
 def test_a_process_that_a_plugin_forks_may_end_by_os_exit(install):
-    forking = "import os\npid = os.fork()\nif not pid:\n    os._exit(7)\nassert os.waitpid(pid, 0)[1] == 7 << 8\n"
+    forking = (
+        "import os\npid = os.fork()\nif not pid:\n    os._exit(7)\n"
+        "assert os.waitpid(pid, 0)[1] == 7 << 8\n"
+    )
     install("fake_forking", forking + HOOK)
     assert load_plugins().broken == ()
 
@@ -153,22 +156,37 @@ def test_a_worker_keeps_the_variables_that_its_own_plugins_set(install, monkeypa
 
 
 def command(tmp_path, *arguments, **keywords):
-    """Run the command line in a process, with what was installed in ``tmp_path`` and with buffers, as users do."""
+    """Run the command line in a process as users do, with the plugins in ``tmp_path``."""
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("PYTHONUNBUFFERED", None)
     return subprocess.run(
         [sys.executable, "-m", "harness", *arguments],
-        capture_output=True, text=True, env=environment, timeout=60, check=False, cwd=tmp_path, **keywords,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        **keywords,
+    )
 
 
-@pytest.mark.parametrize("end", ["import ctypes; ctypes.string_at(0)", "import os; os.kill(os.getpid(), 9)",
-                                 "import ctypes; ctypes.CDLL(None)._exit(0)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "end",
+    [
+        "import ctypes; ctypes.string_at(0)",
+        "import os; os.kill(os.getpid(), 9)",
+        "import ctypes; ctypes.CDLL(None)._exit(0)",
+    ],
+)
 def test_the_next_command_names_the_plugin_that_ended_the_last(install, tmp_path, end):
     install("fake_deadly", end, entry_point="deadly")
     assert command(tmp_path, "list", "cells").stdout == ""
-    named = "note: the last command ended while it loaded plugin 'deadly' (from fake-deadly 1.0); -p no:deadly leaves it"
+    named = (
+        "note: the last command ended while it loaded plugin 'deadly' (from fake-deadly 1.0); "
+        "-p no:deadly leaves it"
+    )
     assert named in command(tmp_path, "list", "cells").stderr
     blocked = command(tmp_path, "-p", "no:deadly", "list", "cells")
     assert (blocked.returncode, "deadly" in blocked.stderr) == (0, False), blocked.stderr
@@ -277,8 +295,14 @@ def test_what_a_plugin_leaves_running_does_not_keep_the_command(install, tmp_pat
     )
     short = "import harness.cli.main as m, harness.__main__ as e; m.END_SECONDS = 0.5; e.main()"
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", short, "list", "cells"], capture_output=True, text=True, timeout=40,
-                          env=environment, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", short, "list", "cells"],
+        capture_output=True,
+        text=True,
+        timeout=40,
+        env=environment,
+        check=False,
+    )
     assert (done.returncode, "mine" in done.stdout) == (0, True)
     assert "note: ended although something still ran" in done.stderr
 
@@ -288,23 +312,33 @@ def test_a_worker_that_ends_while_it_loads_a_plugin_names_it_and_costs_its_own_t
     install, tmp_path, end
 ):
     dies = (
-        "import ctypes, os, sys\nif 'harness.measure.runner' in sys.modules and os.getppid() != PARENT:\n    "
-        + end
+        "import ctypes, os, sys\n"
+        "if 'harness.measure.runner' in sys.modules and os.getppid() != PARENT:\n    " + end
     )
     install(
         "fake_dying",
         dies.replace("PARENT", "int(os.environ['DRIVERS_PARENT'])") + HOOK,
         entry_point="dying",
     )
-    run = "run -b numpy:vectorised -t copy -c rnn,mine -T 3 --hidden 2 --steps 2 --batch 2 --store s.sqlite -q -f json"
+    run = (
+        "run -b numpy:vectorised -t copy -c rnn,mine -T 3 --hidden 2 --steps 2 --batch 2 "
+        "--store s.sqlite -q -f json"
+    )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     variables = {
         "PYTHONPATH": path,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "DRIVERS_PARENT": str(os.getpid()),
     }
-    done = subprocess.run([sys.executable, "-m", "harness", *run.split()], capture_output=True, text=True, timeout=120,
-                          env=os.environ | variables, cwd=tmp_path, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *run.split()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | variables,
+        cwd=tmp_path,
+        check=False,
+    )
     found = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert (found["rnn"]["status"], found["mine"]["status"]) == ("ok", "crashed"), done.stderr
     assert "while it loaded plugin 'dying' (from fake-dying 1.0)" in found["mine"]["reason"]

@@ -1,4 +1,4 @@
-"""Discovery: one broken plugin is listed with its reason, distribution and fix, and never stops the others."""
+"""Discovery: a broken plugin is listed with reason and fix, and never stops the others."""
 
 import re
 import subprocess
@@ -128,29 +128,29 @@ BROKEN = {
         "report it",
     ),
     "no name": (
-        HEAD
-        + "from harness.contract import Cell\nclass A(Cell):\n    step = step_gradient = gates = None\n"
+        HEAD + "from harness.contract import Cell\n"
+        "class A(Cell):\n    step = step_gradient = gates = None\n"
         "@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell name None is not allowed",
         "report it",
     ),
     "no gates": (
-        HEAD
-        + "from harness.contract import Cell\nclass A(Cell):\n    name = 'a'\n    step = step_gradient = None\n"
+        HEAD + "from harness.contract import Cell\n"
+        "class A(Cell):\n    name = 'a'\n    step = step_gradient = None\n"
         "@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell 'a': gates must be a tuple of different names, got None",
         "report it",
     ),
     "one state instead of a tuple": (
-        HEAD
-        + "class A(RNN):\n    name, states = 'a', 'h'\n@hookimpl\ndef harness_cells():\n    return [A()]",
+        HEAD + "class A(RNN):\n    name, states = 'a', 'h'\n"
+        "@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell 'a': states must be a tuple of different names, got 'h'",
         "report it",
     ),
     **{
         f"cell with {wrong}": (
-            HEAD
-            + f"class A(RNN):\n    name = 'a'\n    {wrong}\n@hookimpl\ndef harness_cells():\n    return [A()]",
+            HEAD + f"class A(RNN):\n    name = 'a'\n    {wrong}\n"
+            "@hookimpl\ndef harness_cells():\n    return [A()]",
             f"cell 'a': {wrong.split()[0]} must be",
             "report it",
         )
@@ -287,7 +287,10 @@ def test_a_backend_without_its_library_is_known_but_not_usable(install):
 
 def test_loading_imports_no_framework():
     heavy = ("torch", "jax", "pandas", "scipy", "sqlalchemy")
-    program = f"import sys; from harness.plugins import load_plugins; load_plugins(); print(*sys.modules.keys() & {heavy})"
+    program = (
+        "import sys; from harness.plugins import load_plugins; load_plugins(); "
+        f"print(*sys.modules.keys() & {heavy})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
@@ -295,7 +298,7 @@ def test_loading_imports_no_framework():
 
 
 def test_a_test_runners_skip_at_import_breaks_only_that_plugin(install):
-    """``pytest.skip`` and its like are no ``Exception``; a plugin that imports its own tests raises one."""
+    """``pytest.skip`` raises no ``Exception``; a plugin that imports its tests may call it."""
     install(
         "fake_skips",
         "import pytest\npytest.skip('not here', allow_module_level=True)",

@@ -1,4 +1,4 @@
-"""Questions to backends before anything runs: a broken one is named, and costs nobody else anything."""
+"""Metadata of backends: a broken backend is named, and harms no other."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

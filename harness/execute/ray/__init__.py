@@ -1,1 +1,1 @@
-"""Launches on the nodes of a Ray cluster."""
+"""Runs launches on the nodes of a Ray cluster."""

@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster: an existing one, or one on this machine that ends with us. Ray is imported here."""
+"""Connects to a Ray cluster, or starts one on this machine. Ray is imported here."""
 
 from __future__ import annotations
 
@@ -18,39 +18,45 @@ from harness.contract import UnavailableError, UsageError
 LOCAL, AUTO = "local", "auto"
 REACH_SECONDS = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_LOOPBACK_ONLY = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
-}  # on every system, whatever its name says
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system, despite its name
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "1",  # Ray prints what happens to nodes on stdout, where results alone go: skip every line
+    # Ray prints news of nodes on stdout, which is for results: skip every line.
+    "RAY_DEDUP_LOGS": "1",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # no GPU is seen by a launch that asked for none
+    # A launch that asked for no GPU sees none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
+_FIX = (
+    "start one (ray start --head, docs/cluster.md), give it the token that it asks for "
+    "(RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), or take --address local "
+    "to start one on this machine alone"
+)
 
 
 def check_ray(address: str) -> None:
-    """Check what can be known of a cluster without importing Ray.
+    """Check the installation and the address without importing Ray.
 
     Raises:
         UnavailableError: Ray is not installed.
-        UsageError: the address is none.
+        UsageError: the address is malformed.
     """
     if find_spec("ray") is None:
         raise UnavailableError("--executor ray needs Ray: pip install 'rnn-harness[ray]'")
     host, colon, port = address.rpartition(":")
     if address not in (LOCAL, AUTO) and not (host and colon and port.isdigit() and "/" not in host):
         raise UsageError(
-            f"--address {address!r}: write HOST:PORT of the head node, auto, or local to start one here"
+            f"--address {address!r}: write HOST:PORT of the head node, auto, "
+            "or local to start one here"
         )
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Connect, and yield Ray; a cluster that was started for this ends with it. A connection that exists is used.
+    """Connect, and yield Ray. An existing connection is used; a cluster started here is ended.
 
     Raises:
-        UsageError: there is no cluster, or it does not let us in.
+        UsageError: there is no cluster, or it refuses the connection.
     """
     check_ray(address)
     _reach(address)
@@ -72,12 +78,6 @@ def connected(address: str) -> Iterator[Any]:
                 ray.shutdown()
 
 
-_FIX = (
-    "start one (ray start --head, docs/cluster.md), give it the token that it asks for (RAY_AUTH_MODE=token and "
-    "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), or take --address local to start one on this machine alone"
-)
-
-
 def living_nodes(ray: Any) -> list[dict[str, Any]]:
     """Return the nodes that are alive."""
     return [node for node in ray.nodes() if node["Alive"]]
@@ -92,7 +92,7 @@ def _init_options(address: str) -> dict[str, Any]:
 
 
 def _reach(address: str) -> None:
-    """Try the port first: Ray itself would wait for minutes."""
+    """Try the port first, because Ray waits for minutes."""
     if address in (LOCAL, AUTO):
         return
     host, _, port = address.rpartition(":")
@@ -104,7 +104,7 @@ def _reach(address: str) -> None:
 
 @contextmanager
 def _environment(address: str) -> Iterator[None]:
-    """Set what Ray reads when it starts: no reports home; and for a cluster of our own, nobody else is let in."""
+    """Set what Ray reads when it starts: no usage reports; a cluster started here is private."""
     wanted = dict(_QUIET)
     if address == LOCAL:
         wanted |= {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0", **_LOOPBACK_ONLY}
@@ -129,7 +129,7 @@ def _changed(wanted: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _own_handlers() -> Iterator[None]:
-    """Keep our handlers of signals: Ray puts its own in their place."""
+    """Keep our signal handlers: Ray replaces them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

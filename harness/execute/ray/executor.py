@@ -1,7 +1,6 @@
-"""The cluster executor: launches as tasks of a Ray cluster, each in a worker process of our own on some node.
+"""The cluster executor: launches are tasks of a Ray cluster, each in a worker process on a node.
 
-The store is not touched here; records and weights come back to this process, which alone keeps
-them.
+Records and weights come back to this process. Only it keeps them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class RayExecutor:
     Attributes:
         address: HOST:PORT of the head node; ``auto``: $RAY_ADDRESS or this machine's; ``local``:
             start one here.
-        wishes: what every launch needs of a node beside processors and a GPU.
+        wishes: what every launch needs of a node, except processors and a GPU.
     """
 
     address: str = AUTO
@@ -47,10 +46,10 @@ class RayExecutor:
         Args:
             trials: one entry per launch.
             settings: limits and directories (which exist here; nodes need none).
-            on_event: told the start and the end of each launch; what lies between stays on the
+            on_event: called at the start and the end of each launch; other events stay on the
                 node.
-            stop: where a signal handler asks to stop.
-            plugins: as loaded here; those that are blocked are blocked on the nodes.
+            stop: a signal handler requests a stop with it.
+            plugins: if they are loaded here; those that are blocked are blocked on the nodes.
 
         Raises:
             UsageError: there is no cluster at the address.

@@ -1,4 +1,4 @@
-"""What a launch needs of the node that runs it, and which nodes can ever give it. No Ray import here."""
+"""What a launch needs of a node, and which nodes have it. Ray is not imported here."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Wishes:
 
     Attributes:
         resources: custom resources, name -> amount.
-        labels: that a node must carry, name -> value.
-        patience_seconds: how long a launch waits while no node of the cluster can ever hold it.
+        labels: that a node must have, name -> value.
+        patience_seconds: how long a launch waits while no node of the cluster can hold it.
     """
 
     resources: Mapping[str, float] = field(default_factory=dict)
@@ -32,9 +32,9 @@ class Needs:
 
     Attributes:
         cpus: processors, one per thread.
-        gpus: accelerators of its own.
-        resources: name -> amount, as nodes were started with.
-        labels: name -> value that the node must carry.
+        gpus: accelerators for this launch alone.
+        resources: name -> amount.
+        labels: name -> value that the node must have.
     """
 
     cpus: int = 1
@@ -43,50 +43,43 @@ class Needs:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def task_options(self) -> dict[str, Any]:
-        """Return the options of a Ray task that ask for this."""
-        labels = {"label_selector": dict(self.labels)} if self.labels else {}
-        return {
-            "num_cpus": self.cpus,
-            "num_gpus": self.gpus,
-            "resources": dict(self.resources),
-            **labels,
-        }
+        """Return the options of a Ray task that needs this."""
+        options: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        options["resources"] = dict(self.resources)
+        if self.labels:
+            options["label_selector"] = dict(self.labels)
+        return options
 
     def fits(self, node: Mapping[str, Any]) -> bool:
-        """Say whether a node, as ``ray.nodes()`` describes it, could hold this when it is idle."""
-        there, labels = node.get("Resources", {}), node.get("Labels", {})
-        enough = all(there.get(name, 0) >= amount for name, amount in self._amounts().items())
+        """Return whether a node of ``ray.nodes()`` can hold this when it is idle."""
+        resources, labels = node.get("Resources", {}), node.get("Labels", {})
+        enough = all(resources.get(name, 0) >= amount for name, amount in self._amounts().items())
         return enough and all(labels.get(name) == value for name, value in self.labels.items())
 
     def lacking(self, nodes: Iterable[Mapping[str, Any]]) -> str:
-        """Return why no node can hold this, and what helps."""
-        there = "; ".join(sorted(self._told(node) for node in nodes)) or "there is none"
-        asked = ", ".join(
-            [*(f"{n:g} {name}" for name, n in self._amounts().items()), *self._label_words()]
-        )
+        """Return why no node can hold this, and the fix."""
+        words = [f"{amount:g} {name}" for name, amount in self._amounts().items()]
+        words += [f"{name}={value}" for name, value in self.labels.items()]
+        have = "; ".join(sorted(self._words(node) for node in nodes)) or "there is none"
         fix = "start a node that can, or ask for less (--threads, --device, --resources, --labels)"
+        needs = ", ".join(words)
         return (
-            f"no node of the cluster can hold it: it needs {asked}; the nodes have: {there}; {fix}"
+            f"no node of the cluster can hold it: it needs {needs}; the nodes have: {have}; {fix}"
         )
 
     def _amounts(self) -> dict[str, float]:
-        return {
-            name: n
-            for name, n in {"CPU": self.cpus, "GPU": self.gpus, **self.resources}.items()
-            if n
-        }
+        amounts = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
+        return {name: amount for name, amount in amounts.items() if amount}
 
-    def _told(self, node: Mapping[str, Any]) -> str:
-        there = node.get("Resources", {})
-        words = [f"{there.get(name, 0):g} {name}" for name in self._amounts()]
+    def _words(self, node: Mapping[str, Any]) -> str:
+        """Return what a node has of this."""
+        resources = node.get("Resources", {})
+        words = [f"{resources.get(name, 0):g} {name}" for name in self._amounts()]
         words += [f"{name}={node.get('Labels', {}).get(name, '')}" for name in self.labels]
         return f"{node.get('NodeManagerHostname')} {', '.join(words)}"
 
-    def _label_words(self) -> list[str]:
-        return [f"{name}={value}" for name, value in self.labels.items()]
-
 
 def needs_of(trial: Trial, wishes: Wishes) -> Needs:
-    """Return what a trial needs: a processor per thread, and its accelerators where its devices are such."""
+    """Return what a trial needs: a processor per thread, and its accelerators if it has any."""
     gpus = 0 if trial.device.split(":")[0] == NO_ACCELERATOR else trial.devices
     return Needs(trial.processors, gpus, wishes.resources, wishes.labels)

@@ -1,7 +1,7 @@
-"""What runs on a node of a cluster: one launch in a worker process of our own. JSON comes in, JSON and weights go out.
+"""Runs one launch on a node of a cluster. JSON comes in, JSON and weights go out.
 
-Never in the process that Ray lends us: that one is reused, and its libraries have their threads set
-already.
+The launch runs in its own worker process. The process of the Ray task is reused, and the threads of
+its libraries are set already.
 """
 
 from __future__ import annotations
@@ -28,83 +28,73 @@ from harness.plugins import load_plugins
 from harness.version import __version__
 
 Answer = tuple[str, bytes | None]
-_TOLD = (bool, int, float, str, tuple, Mapping)  # the settings that travel are of these types
+_SENT = (bool, int, float, str, tuple, Mapping)  # types of the settings that are sent to a node
 _PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 SLOWED = "ran at a lower priority (nice {}): start the nodes with RAY_worker_niceness=0"
 
 
 def request_of(trial: Trial, settings: LocalSettings) -> str:
-    """Return what ``run_on_node`` is told; folders and interpreters of this machine stay here."""
-    told = {
-        field.name: getattr(settings, field.name)
-        for field in fields(settings)
-        if field.name != "pythons"
-    }
-    told = {
-        name: value for name, value in told.items() if value is None or isinstance(value, _TOLD)
-    }
-    told["checkpoints"] = settings.checkpoints is not None
-    return json.dumps({"version": __version__, "trial": trial.content(), "settings": told})
+    """Return the request that ``run_on_node`` reads. Folders and interpreters stay here."""
+    sent: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.name != "pythons" and (value is None or isinstance(value, _SENT)):
+            sent[field.name] = value
+    sent["checkpoints"] = settings.checkpoints is not None
+    return json.dumps({"version": __version__, "trial": trial.content(), "settings": sent})
 
 
 def run_on_node(request: str) -> Iterator[Answer]:
-    """Yield where the launch runs before it starts; then its record, with the bytes of its checkpoint."""
+    """Yield the node before the launch starts; then its record, with its checkpoint's bytes."""
     import ray
 
     _die_with_the_node()
-    yield (
-        json.dumps({"node": platform.node(), "node_id": ray.get_runtime_context().get_node_id()}),
-        None,
+    node_id = ray.get_runtime_context().get_node_id()
+    yield json.dumps({"node": platform.node(), "node_id": node_id}), None
+    content = json.loads(request)
+    trial, settings, version = (
+        Trial.model_validate(content["trial"]),
+        content["settings"],
+        content["version"],
     )
-    told = json.loads(request)
-    trial = Trial.model_validate(told["trial"])
-    if told["version"] != __version__:
-        reason = f"node {platform.node()} runs harness {__version__}, this sweep {told['version']}"
-        yield _answer(
-            RecordBuilder(trial).record(
-                "failed", f"{reason}: install the same version on every node"
-            )
-        )
+    if version != __version__:
+        problem = f"node {platform.node()} runs harness {__version__}, this sweep {version}"
+        reason = f"{problem}: install the same version on every node"
+        yield _answer(RecordBuilder(trial).record("failed", reason))
         return
-    keep = told["settings"].pop("checkpoints")
-    with (
-        tempfile.TemporaryDirectory(prefix="harness-")
-        if keep
-        else contextlib.nullcontext() as folder
-    ):
-        record = _launched(trial, _settings(told["settings"], folder))
+    temporary: contextlib.AbstractContextManager[str | None] = contextlib.nullcontext()
+    if settings.pop("checkpoints"):
+        temporary = tempfile.TemporaryDirectory(prefix="harness-")
+    with temporary as folder:
+        record = _launched(trial, _settings(settings, folder))
         yield _answer(record, folder)
 
 
 def _die_with_the_node() -> None:
-    """Let the kernel end the process that Ray lent us, and our worker with it, when the node's own process ends.
+    """Let the kernel end this process, and the worker with it, when the node's process ends.
 
-    Ray would leave it alone until its launch is over, while another node runs that launch already.
+    Otherwise it would finish its launch, while another node already runs that launch.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def _settings(told: dict[str, Any], folder: str | None) -> LocalSettings:
-    content: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+def _settings(content: dict[str, Any], folder: str | None) -> LocalSettings:
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
     }
-    return LocalSettings(**content, checkpoints=None if folder is None else Path(folder))
+    return LocalSettings(**settings, checkpoints=None if folder is None else Path(folder))
 
 
 def _launched(trial: Trial, settings: LocalSettings) -> Record:
     plugins = load_plugins(settings.block)
     try:
-        for find, name in (
-            (plugins.backend, trial.backend),
-            (plugins.task, trial.task),
-            (plugins.cell, trial.cell),
-        ):
-            find(name)
+        plugins.backend(trial.backend)
+        plugins.task(trial.task)
+        plugins.cell(trial.cell)
     except HarnessError as error:
-        reason = (
-            f"node {platform.node()} lacks a plugin: {error} Install the same plugins on every node"
-        )
+        problem = f"node {platform.node()} lacks a plugin: {error}"
+        reason = f"{problem} Install the same plugins on every node"
         return RecordBuilder(trial).record("failed", reason)
     with StopRequest() as never:
         record = Launch(trial, settings, lambda *_: None, never).run(plugins)
@@ -112,7 +102,7 @@ def _launched(trial: Trial, settings: LocalSettings) -> Record:
 
 
 def _flagged(record: Record) -> Record:
-    """Flag a launch that Ray made nicer than the node itself is."""
+    """Flag a launch to which Ray gave a lower priority than the node has."""
     own, node = os.getpriority(os.PRIO_PROCESS, 0), os.getpriority(os.PRIO_PROCESS, os.getppid())
     if own <= node:
         return record
@@ -121,7 +111,7 @@ def _flagged(record: Record) -> Record:
 
 
 def _answer(record: Record, folder: str | None = None) -> Answer:
-    """Return the record as JSON, and its checkpoint; the path of the node's own copy, which goes, is left out."""
+    """Return the record as JSON, without the checkpoint's path on the node, and the checkpoint."""
     path = record.details.get("checkpoint")
     weights = Path(path).read_bytes() if folder is not None and path else None
     details = {name: value for name, value in record.details.items() if name != "checkpoint"}

@@ -1,4 +1,4 @@
-"""The launches that a cluster holds at one moment: a bounded number, started, followed, tried again and given up."""
+"""The launches that a cluster holds now: a bounded number, started, followed and tried again."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from harness.measure.record_builder import RecordBuilder
 
 POLL_SECONDS = 0.5
 NODES_SECONDS = 2.0  # between two looks at the nodes
-FETCH_SECONDS = 60.0  # for an answer that is ready, from its node to here
+FETCH_SECONDS = 60.0  # to copy an answer that is ready
 LEAST, MOST = 4, 1000  # launches in flight
-LOSSES = 2  # of a node, that a launch survives at the least
+LOSSES = 2  # a launch is tried again after this many losses of a node, or more
 
 
 @dataclass
 class Flight:
-    """A launch that the cluster has.
+    """A launch on the cluster.
 
     Attributes:
         trial: what it measures.
         needs: of a node.
-        builder: a record for when none comes.
-        attempts: the tries before this one.
+        builder: makes the record if none comes.
+        attempts: the earlier tries.
         node: where it runs; None: it has not started.
-        node_id: Ray's.
+        node_id: Ray's id of the node.
         began: when it started, on the monotonic clock.
-        homeless_since: when it was first seen that no node can hold it; None: one can.
+        homeless_since: since when no node can hold it; None: one can.
     """
 
     trial: Trial
@@ -68,7 +68,7 @@ class Window:
     deadline: float | None = None  # after a request to stop
 
     def records(self, trials: Iterable[Trial]) -> Iterator[Record]:
-        """Yield the records in the order in which launches end; whatever is left at the end is cancelled."""
+        """Yield the records as launches end. Closing the iterator cancels what is left."""
         self.task = self.ray.remote(
             num_returns="streaming", max_retries=0, scheduling_strategy="SPREAD"
         )(run_on_node)
@@ -99,12 +99,12 @@ class Window:
         self.flights[stream] = Flight(trial, needs, RecordBuilder(trial), attempts)
 
     def _cancel(self, stream: Any) -> Flight:
-        """End a launch at once: its worker dies with the process that Ray lent it."""
+        """End a launch at once: its worker dies with the process of its task."""
         self.ray.cancel(stream, force=True)
         return self.flights.pop(stream)
 
     def _arrivals(self) -> Iterator[Record]:
-        """Wait a little for an answer, and take it in."""
+        """Wait a little for an answer, and process it."""
         ready, _ = self.ray.wait(list(self.flights), num_returns=1, timeout=POLL_SECONDS)
         for stream in ready:
             flight = self.flights[stream]
@@ -116,11 +116,8 @@ class Window:
                 continue
             content = json.loads(text)
             if flight.node is None:
-                flight.node, flight.node_id, flight.began = (
-                    content["node"],
-                    content["node_id"],
-                    time.monotonic(),
-                )
+                flight.node, flight.node_id = content["node"], content["node_id"]
+                flight.began = time.monotonic()
                 self.on_event(flight.trial, Phase("start"))
             else:
                 del self.flights[stream]
@@ -130,16 +127,15 @@ class Window:
         if record.status in RETRIED and self._may_retry(flight, self.settings.retries):
             self._again(flight, record.status, record.reason)
             return
-        details = dict(record.details) | self._kept(
-            flight.trial, weights, record.details.get("flags", ())
-        )
-        yield self._told(flight, replace(record, trial=flight.trial, details=details))
+        flags = record.details.get("flags", ())
+        details = dict(record.details) | self._write_checkpoint(flight.trial, weights, flags)
+        yield self._finished(flight, replace(record, trial=flight.trial, details=details))
 
     def _lost(self, flight: Flight, loss: Loss) -> Iterator[Record]:
         if loss.again and self._may_retry(flight, max(LOSSES, self.settings.retries)):
             self._again(flight, loss.status, loss.reason)
             return
-        yield self._told(flight, flight.builder.record(loss.status, loss.reason))
+        yield self._finished(flight, flight.builder.record(loss.status, loss.reason))
 
     def _may_retry(self, flight: Flight, retries: int) -> bool:
         return not self.stop.count and len(flight.attempts) < retries
@@ -147,8 +143,8 @@ class Window:
     def _again(self, flight: Flight, status: str, reason: str | None) -> None:
         self._submit(flight.trial, [*flight.attempts, {"status": status, "reason": reason}])
 
-    def _told(self, flight: Flight, record: Record) -> Record:
-        """Add where it ran, for how long, and the tries before; tell the end."""
+    def _finished(self, flight: Flight, record: Record) -> Record:
+        """Add node, duration and earlier tries to the record, and report the end."""
         seconds = None if flight.began is None else time.monotonic() - flight.began
         facts = {
             "node": flight.node,
@@ -161,8 +157,10 @@ class Window:
         self.on_event(flight.trial, Finished(record))
         return record
 
-    def _kept(self, trial: Trial, weights: bytes | None, flags: Iterable[str]) -> dict[str, Any]:
-        """Write the checkpoint here; one that cannot be written is flagged, as it is when a worker writes it."""
+    def _write_checkpoint(
+        self, trial: Trial, weights: bytes | None, flags: Iterable[str]
+    ) -> dict[str, Any]:
+        """Write the checkpoint here. If that fails, the record gets a flag, as from a worker."""
         if weights is None or self.settings.checkpoints is None:
             return {}
         path = self.settings.checkpoints / f"{trial.trial_id}.safetensors"
@@ -173,24 +171,23 @@ class Window:
         return {"checkpoint": str(path)}
 
     def _stopped(self) -> Iterator[Record]:
-        """After the first request only what runs goes on, for a while; after the second nothing does."""
+        """After one request, running launches go on for a while; after two, they are cancelled."""
         if not self.stop.count:
             return
         if self.deadline is None:
             self.deadline = time.monotonic() + self.settings.interrupt_seconds
-            for stream in [
-                stream for stream, flight in self.flights.items() if flight.node is None
-            ]:
-                self._cancel(stream)
+            for stream, flight in list(self.flights.items()):
+                if flight.node is None:
+                    self._cancel(stream)
         if self.stop.count > 1 or time.monotonic() >= self.deadline:
             for stream in list(self.flights):
                 flight = self._cancel(stream)
-                yield self._told(
+                yield self._finished(
                     flight, flight.builder.record("interrupted", "interrupted on request")
                 )
 
     def _look_at_nodes(self) -> Iterator[Record]:
-        """Learn how many launches the cluster can take, and give up those that no node has been able to hold."""
+        """Update how many launches fit, and give up those that no node can hold."""
         now = time.monotonic()
         if now - self.looked_at < NODES_SECONDS:
             return
@@ -204,6 +201,6 @@ class Window:
             flight.homeless_since = flight.homeless_since or now
             if now - flight.homeless_since >= self.wishes.patience_seconds:
                 self._cancel(stream)
-                yield self._told(
+                yield self._finished(
                     flight, flight.builder.record("failed", flight.needs.lacking(nodes))
                 )

@@ -1,1 +1,1 @@
-"""The machine: environment record, load, and checks that the engine uses what was asked for."""
+"""The machine: its environment, its load, and what the engine really uses."""

@@ -1,7 +1,8 @@
-"""Where a trial ran: the machine, the software and its settings. Cheap, and no framework import here."""
+"""The environment of a trial: machine, software and settings. No engine is imported here."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,11 +24,20 @@ from harness.measure.machine.variables import engine_variables
 from harness.plugins import query
 from harness.plugins.discovery import GROUP
 
+_POOL_FACTS = (
+    "user_api",
+    "internal_api",
+    "version",
+    "threading_layer",
+    "architecture",
+    "num_threads",
+)
+_CPUINFO = Path("/proc/cpuinfo")
 CORE_LIBRARIES = ("numpy", "pydantic", "pluggy", "safetensors", "threadpoolctl", "psutil")
 
 
 def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
-    """Return JSON-able facts about the machine, the software, and those of these backends that can run."""
+    """Return JSON-able facts about the machine, the software and the usable backends."""
     libraries = _core_versions()
     variables: set[str] = set()
     devices = {}
@@ -55,11 +65,11 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
 
 
 def environment_id(record: dict[str, Any]) -> str:
-    """Return twelve hexadecimal digits that two records share if machine, gpus, system and Python are the same.
+    """Return twelve hexadecimal digits: equal if machine, GPUs, system and Python are equal.
 
-    Library and driver versions, variables and the commit stay out, so that these may be compared on
-    one machine; so does whatever changes by itself (frequency, load, free memory) or from run to
-    run (the processors that a process may use).
+    Versions of libraries and drivers, variables and the commit are left out, so that they may be
+    compared on one machine. So is what changes by itself (frequency, load, free memory) or from run
+    to run (the processors that a process may use).
     """
     stable = json.dumps(stable_facts(record), sort_keys=True)
     return hashlib.sha256(stable.encode()).hexdigest()[:12]
@@ -67,23 +77,21 @@ def environment_id(record: dict[str, Any]) -> str:
 
 def machine_id() -> str:
     """Return the id of this process's environment, without asking any engine."""
-    cpu, cores, python = _cpu(), _cores(), _python()
-    memory = _memory_gibibytes()
     facts = {
-        "cpu": cpu,
-        "cores": cores,
+        "cpu": _cpu(),
+        "cores": _cores(),
         "gpus": gpus(),
-        "memory_gibibytes": memory,
+        "memory_gibibytes": _memory_gibibytes(),
         "system": _system(),
+        "python": _python(),
     }
-    return environment_id(facts | {"python": python})
+    return environment_id(facts)
 
 
 def effective_threads(backend: Backend) -> int | None:
-    """Return the threads that the engine really uses: by its own word, or the largest pool loaded."""
-    return backend.threads() or max(
-        (pool["num_threads"] for pool in threadpool_info()), default=None
-    )
+    """Return the threads that the engine uses, or those of the largest thread pool."""
+    pools = (pool["num_threads"] for pool in threadpool_info())
+    return backend.threads() or max(pools, default=None)
 
 
 def _cpu() -> dict[str, Any]:
@@ -92,7 +100,7 @@ def _cpu() -> dict[str, Any]:
         import archspec.cpu
 
         host = archspec.cpu.host()
-    except Exception:  # noqa: BLE001 (archspec knows many machines, not all; the model's name is enough)
+    except Exception:  # noqa: BLE001 (archspec does not know every machine)
         return facts
     return facts | {
         "vendor": host.vendor,
@@ -102,12 +110,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
-    try:
-        match = re.search(
-            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
-        )
-    except OSError:
-        match = None
+    match = _search_cpuinfo(r"^model name\s*:\s*(.+)$")
     return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
@@ -141,68 +144,54 @@ def _system() -> dict[str, Any]:
 
 
 def _virtual() -> bool | None:
-    """Say whether a hypervisor runs this machine, by the processor's own flag."""
+    """Return whether a hypervisor runs this machine, by the processor's flag; None: unknown."""
+    if not _CPUINFO.exists():
+        return None
+    return _search_cpuinfo(r"^flags\s*:.*\bhypervisor\b") is not None
+
+
+def _search_cpuinfo(pattern: str) -> re.Match[str] | None:
     try:
-        return (
-            re.search(
-                r"^flags\s*:.*\bhypervisor\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE
-            )
-            is not None
-        )
+        return re.search(pattern, _CPUINFO.read_text(), re.MULTILINE)
     except OSError:
         return None
 
 
 def _core_versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in CORE_LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _blas() -> list[dict[str, Any]]:
-    wanted = (
-        "user_api",
-        "internal_api",
-        "version",
-        "threading_layer",
-        "architecture",
-        "num_threads",
-    )
-    return [{name: pool.get(name) for name in wanted} for pool in threadpool_info()]
+    return [{name: pool.get(name) for name in _POOL_FACTS} for pool in threadpool_info()]
 
 
 def _plugins() -> dict[str, str]:
     """Return the version of every distribution that offers a plugin."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in distributions():
         if any(point.group == GROUP for point in distribution.entry_points):
-            found.setdefault(
-                distribution.metadata["Name"], distribution.version
-            )  # the first on the path is imported
-    return found
+            # The first on the path is the one that is imported.
+            versions.setdefault(distribution.metadata["Name"], distribution.version)
+    return versions
 
 
 def _commit(root: Path) -> str | None:
-    """Return the commit of the checkout that the harness runs from, with ``-dirty`` where it was changed."""
+    """Return the commit of the harness's checkout, with ``-dirty`` if it was changed."""
     if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
         return None
-    command = [
-        "git",
-        "-C",
-        str(root),
-        "describe",
-        "--always",
-        "--dirty",
-        "--exclude=*",
-        "--abbrev=40",
-    ]
+    describe = ["describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=2, check=True, stdin=subprocess.DEVNULL
+            ["git", "-C", str(root), *describe],
+            capture_output=True,
+            text=True,
+            timeout=2,
+            check=True,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.SubprocessError):
         return None

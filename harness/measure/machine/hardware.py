@@ -1,4 +1,4 @@
-"""How a machine is set, and what it is doing now: governor, turbo, load, memory, GPUs. Unknown is None; never slow."""
+"""Settings and load of a machine: governor, turbo, load, memory, GPUs. Unknown is None."""
 
 from __future__ import annotations
 
@@ -20,25 +20,23 @@ Ask = Callable[[Sequence[str]], list[str]]
 
 
 def cpu_settings(root: Path = ROOT) -> dict[str, Any]:
-    """Return the frequency governors in use, and whether turbo and simultaneous multithreading are on."""
-    governors = sorted(
-        {
-            text
-            for path in root.glob(f"{_CPU}/cpu*/cpufreq/scaling_governor")
-            if (text := _read(path))
-        }
-    )
-    no_turbo, boost = (
-        _read(root / _CPU / "intel_pstate/no_turbo"),
-        _read(root / _CPU / "cpufreq/boost"),
-    )
-    turbo = no_turbo == "0" if no_turbo else boost == "1" if boost else None
+    """Return the frequency governors, and whether turbo and multithreading are on."""
+    governors = set(map(_read, root.glob(f"{_CPU}/cpu*/cpufreq/scaling_governor")))
+    no_turbo = _read(root / _CPU / "intel_pstate/no_turbo")
+    boost = _read(root / _CPU / "cpufreq/boost")
+    turbo = None
+    if no_turbo or boost:
+        turbo = no_turbo == "0" if no_turbo else boost == "1"
     smt = _read(root / _CPU / "smt/active")
-    return {"governors": governors, "turbo": turbo, "multithreading": smt == "1" if smt else None}
+    return {
+        "governors": sorted(filter(None, governors)),
+        "turbo": turbo,
+        "multithreading": smt == "1" if smt else None,
+    }
 
 
 def gpus(ask: Ask | None = None) -> list[dict[str, str]]:
-    """Return name, driver and memory of each NVIDIA GPU, by the driver's own tool; [] where there is none."""
+    """Return name, driver and memory of each NVIDIA GPU, as ``nvidia-smi`` reports them."""
     fields = ("name", "driver_version", "memory.total")
     lines = (ask or _smi)([f"--query-gpu={','.join(fields)}", "--format=csv,noheader"])
     return [dict(zip(fields, map(str.strip, line.split(",")), strict=False)) for line in lines]
@@ -51,13 +49,11 @@ def gpu_processes(ask: Ask | None = None) -> list[int]:
 
 
 def conditions() -> dict[str, Any]:
-    """Return what changes by itself: load per core, free memory and used swap in bytes, the clock in MHz."""
-    cores = psutil.cpu_count() or 1
-    frequency = psutil.cpu_freq()
+    """Return what changes by itself: load per core, free memory and swap in bytes, clock in MHz."""
+    cores, frequency = psutil.cpu_count() or 1, psutil.cpu_freq()
+    load = round(os.getloadavg()[0] / cores, 3) if hasattr(os, "getloadavg") else None
     return {
-        "load_per_core": round(os.getloadavg()[0] / cores, 3)
-        if hasattr(os, "getloadavg")
-        else None,
+        "load_per_core": load,
         "free_memory_bytes": psutil.virtual_memory().available,
         "used_swap_bytes": psutil.swap_memory().used,
         "megahertz": round(frequency.current) if frequency else None,
@@ -76,10 +72,14 @@ def _smi(arguments: Sequence[str]) -> list[str]:
     if program is None:
         return []
     try:
-        done = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, timeout=_SMI_SECONDS, check=True,
+        result = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_SMI_SECONDS,
+            check=True,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line for line in done.stdout.splitlines() if line.strip()]
+    return [line for line in result.stdout.splitlines() if line.strip()]

@@ -1,7 +1,6 @@
-"""Which environment variables of a process may change what an engine computes, or how fast.
+"""The environment variables that may change what an engine computes, or how fast.
 
-They are recognised by prefix, so that a variable that is new to an engine is recorded without a
-change here.
+They are recognised by prefix, so that an engine's new variable is recorded too.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ PREFIXES = (
     "FLAX_", "EQX_", "KERAS_",
     "CUDA", "CUDNN_", "CUBLAS", "NCCL_", "NVIDIA_", "HIP_", "ROCR_", "MIOPEN_", "HSA_",
 )  # fmt: skip
-# Terraform's, which may hold secrets; TensorFlow's begin alike.
+# Terraform's, which may hold secrets. TensorFlow's have the same prefix.
 FOREIGN = (
-    "TF_VAR_", "TF_CLI_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_", "TF_REGISTRY_",
-    "TF_WORKSPACE",
+    "TF_VAR_", "TF_CLI_", "TF_DATA_DIR", "TF_IN_AUTOMATION", "TF_INPUT", "TF_LOG", "TF_PLUGIN_",
+    "TF_REGISTRY_", "TF_WORKSPACE",
 )  # fmt: skip
 NAMES = (
     "PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONTRACEMALLOC",
     "PYTHON_CPU_COUNT", "PYTHON_GIL", "PYTHON_JIT",
 )  # fmt: skip
-# Caches and logs. They are recorded, but two records that differ in them alone measured the same
-# thing.
+# Caches and logs. They are recorded, but do not change a measurement.
 NEUTRAL = (
     "*_CACHE_DIR", "*_CACHE_PATH", "*_CACHE_MAXSIZE", "*_LOG_LEVEL", "*_LOG_COMPILES",
-    "JAX_COMPILATION_CACHE_*", "JAX_ENABLE_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE_*", "JAX_TRACEBACK_FILTERING",
-    "TORCH_EXTENSIONS_DIR", "TORCH_HOME", "TORCH_LOGS", "TORCH_LOGS_*", "TORCH_SHOW_CPP_STACKTRACES", "KERAS_HOME",
+    "JAX_COMPILATION_CACHE_*", "JAX_ENABLE_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE_*",
+    "JAX_TRACEBACK_FILTERING", "TORCH_EXTENSIONS_DIR", "TORCH_HOME", "TORCH_LOGS", "TORCH_LOGS_*",
+    "TORCH_SHOW_CPP_STACKTRACES", "KERAS_HOME",
 )  # fmt: skip
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL")  # NVIDIA_API_KEY must not be published
 
 
 def engine_variables(names: Collection[str] = ()) -> dict[str, str]:
-    """Return the variables of this process that engines look at, and those of ``names`` that are set."""
+    """Return the variables of this process that engines read, and those of ``names``."""
     return {
         name: value
         for name, value in sorted(os.environ.items())

@@ -1,4 +1,4 @@
-"""Whether the engine does what was asked: threads, processors, devices and dtype. A mismatch fails the trial."""
+"""Verifies threads, processors, devices and dtype. A mismatch with the trial fails it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from harness.measure.machine.environment import effective_threads
 from harness.plugins.validation import checked_placement_fields, checked_rank_fields
 
 THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 def usable_processors() -> tuple[int, ...] | None:
-    """Return the processors on which this process may run; None where the system does not tell."""
+    """Return the processors on which this process may run; None: unknown."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
 
 
@@ -27,10 +31,10 @@ def checked_threads(
     """Return the effective thread count and processors.
 
     Args:
-        backend: the engine, which may know its count.
-        trial: what was asked for.
-        affinity: the processors asked for; empty: any.
-        label: the backend's, for the message.
+        backend: the engine; it may report its count.
+        trial: the request.
+        affinity: the requested processors; empty: any.
+        label: of the backend, for the message.
 
     Raises:
         PluginError: the engine uses another number of threads.
@@ -43,18 +47,21 @@ def checked_threads(
             f"{asked}; give --threads {threads}, or find what sets the count; {label}"
         )
     if affinity and processors != affinity:
-        asked = f"processors {list(affinity)} were asked for, this process runs on {list(processors or ())}"
-        raise HarnessError(f"{asked}; find what changes it, or leave --affinity out")
+        asked = f"processors {list(affinity)} were asked for"
+        runs = f"this process runs on {list(processors or ())}"
+        raise HarnessError(f"{asked}, {runs}; find what changes it, or leave --affinity out")
     return {"effective_threads": threads, "affinity": processors}
 
 
 def checked_placement(trainer: Trainer, trial: Trial, label: str) -> Mapping[str, Any]:
-    """Return where the engine's last result lies and how exact its products are; {} where it cannot tell.
+    """Return the device and dtype of the engine's last result, and its precision of products.
+
+    Returns:
+        {} if the engine does not report them.
 
     Raises:
-        PluginError: it is another device or dtype than the trial's (a silent fall to the CPU, a
-            wider float), or another number of devices, or their number is not told where several
-            were asked for.
+        PluginError: the device, the dtype or the number of devices is not the trial's, or several
+            devices were asked for and the engine does not report them.
     """
     placement = checked_placement_fields(trainer, label)
     used = 1 if placement is None else placement.devices
@@ -76,11 +83,11 @@ def checked_placement(trainer: Trainer, trial: Trial, label: str) -> Mapping[str
 
 
 def checked_ranks(trainer: Trainer, trial: Trial, label: str) -> tuple[Rank, ...]:
-    """Return the ranks of a data-parallel trainer; () where one process does all the work.
+    """Return the ranks of a data-parallel trainer; () if one process does all the work.
 
     Raises:
-        PluginError: they are not as many as the devices, or one uses another number of threads than
-            the trial's.
+        PluginError: their number is not that of the devices, or one uses another number of threads
+            than the trial.
     """
     ranks = checked_rank_fields(trainer, label)
     if ranks and len(ranks) != trial.devices:
