@@ -18,7 +18,7 @@ PAGE = Path(__file__).parent / "first-minutes.md"
 COMMAND = re.compile(r"```bash\n(?P<command>.*?)```\n", re.DOTALL)
 OUTPUT = re.compile(
     r'(?P<mark><!-- output(?:: (?:from "(?P<start>[^"]+)")?(?:, )?(?:(?P<lines>\d+) lines)?)?'
-    r" -->\n)```text\n.*?```\n",
+    r" -->\n)```text\n(?P<output>.*?)```\n",
     re.DOTALL,
 )
 ENDINGS = (0, 3, 4)  # a table with a failure, and a verdict of "slower", are answers too

@@ -208,4 +208,4 @@ def test_every_output_of_the_tour_follows_a_command(pages):
     tour = pages("make_tour")
     page = tour.PAGE.read_text(encoding="utf-8")
     assert len(tour.OUTPUT.findall(page)) == page.count("```text") > 3
-    assert all(found["told"].strip() for found in tour.OUTPUT.finditer(page))
+    assert all(found["output"].strip() for found in tour.OUTPUT.finditer(page))
