@@ -1,1 +1,1 @@
-"""Which launches are left, and who measures them. Only this package knows plan, execution and store."""
+"""Decides which launches are left and measures them: the room that knows plan and store."""

@@ -1,4 +1,4 @@
-"""How long launches will take, from how long earlier ones of the same network on the same engine took."""
+"""Estimates how long launches take, from earlier launches of the same network and engine."""
 
 from __future__ import annotations
 
@@ -12,28 +12,35 @@ from harness.contract import Trial
 from harness.contract.wording import are, counted
 from harness.sweep.tally import span
 
-SEEDS = ("seed", "data_seed", "evaluation_seed", "python")  # what changes no time
+NOT_TIMED = ("seed", "data_seed", "evaluation_seed", "python")  # fields that change no time
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The wall seconds of ``known`` launches together, and how many there are of kinds that were never timed here."""
+    """How long launches will take.
+
+    Attributes:
+        seconds: wall time of the ``timed`` launches together.
+        timed: launches of kinds that were timed on this machine.
+        unknown: launches of other kinds.
+    """
 
     seconds: float
-    known: int
+    timed: int
     unknown: int
 
     def __str__(self) -> str:
-        if not self.known:
+        if not self.timed:
             which = (
                 "this launch is not"
                 if self.unknown == 1
                 else f"none of these {self.unknown} launches is"
             )
             return f"no estimate: {which} like one that was measured here"
-        told = f"about {span(self.seconds)} for {counted(self.known, 'launch')}"
-        more = f"; {self.unknown} more {are(self.unknown)} like none that was measured here"
-        return told + more * bool(self.unknown)
+        text = f"about {span(self.seconds)} for {counted(self.timed, 'launch')}"
+        if self.unknown:
+            text += f"; {self.unknown} more {are(self.unknown)} like none that was measured here"
+        return text
 
 
 def estimate(left: Iterable[Trial], history: Iterable[tuple[Mapping[str, Any], float]]) -> Estimate:
@@ -46,13 +53,12 @@ def estimate(left: Iterable[Trial], history: Iterable[tuple[Mapping[str, Any], f
     times: dict[str, list[float]] = {}
     for content, seconds in history:
         times.setdefault(_kind(content), []).append(seconds)
-    medians = {kind: median(found) for kind, found in times.items()}
     kinds = [_kind(trial.content()) for trial in left]
-    known = [medians[kind] for kind in kinds if kind in medians]
-    return Estimate(sum(known), len(known), len(kinds) - len(known))
+    medians = [median(times[kind]) for kind in kinds if kind in times]
+    return Estimate(sum(medians), len(medians), len(kinds) - len(medians))
 
 
 def _kind(content: Mapping[str, Any]) -> str:
     return json.dumps(
-        {name: value for name, value in content.items() if name not in SEEDS}, sort_keys=True
+        {name: value for name, value in content.items() if name not in NOT_TIMED}, sort_keys=True
     )

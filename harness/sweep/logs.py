@@ -1,4 +1,4 @@
-"""What workers printed, one file per launch in a folder beside the store; compressed where it is long."""
+"""Keeps what workers print: one file per launch in a folder next to the store."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from harness.contract import Record, UsageError
 from harness.execute.launch import LOG_TEXT
 
-LONG_BYTES = 1 << 16  # from here on it pays to compress
+LONG_BYTES = 1 << 16  # longer logs are compressed
 
 
 def keep_log(record: Record, folder: Path | None, run_id: int) -> Record:
-    """Write the log that came with a record, and return the record with the file's name in its place.
+    """Write the log that came with a record, and return the record with the file's name instead.
 
-    A log that cannot be written costs nothing else: the record notes it.
+    If the log cannot be written, the record notes it, and nothing else is lost.
 
     Args:
         record: as an executor gave it.
-        folder: made where it is missing; None: logs are not kept.
+        folder: made if it does not exist; None: logs are not kept.
         run_id: of the store's run; with trial and launch it names the file.
     """
     details = dict(record.details)
@@ -40,7 +40,7 @@ def keep_log(record: Record, folder: Path | None, run_id: int) -> Record:
 
 
 def read_log(record: Record, folder: Path | None) -> str:
-    """Return what a launch printed: all that was kept, or the tail in its record; "" where it printed nothing.
+    """Return what a launch printed: all that was kept, or the tail in its record.
 
     Raises:
         UsageError: the file is gone or damaged.
@@ -61,7 +61,7 @@ def read_log(record: Record, folder: Path | None) -> str:
 
 
 def _write(folder: Path, stem: str, content: bytes) -> str:
-    """Write a new file and return its name; another process may write launches of the same run."""
+    """Write a new file and return its name; other processes may write logs of the same run."""
     long = len(content) >= LONG_BYTES
     for name in _names(stem, ".log.gz" if long else ".log"):
         path = folder / name

@@ -1,4 +1,4 @@
-"""A against A: launches of equal code, interleaved, whose difference is what this machine does by itself."""
+"""A against A: interleaved launches of equal code, whose difference is the machine's noise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from harness.plan.expand import expand_with_notes
 from harness.plan.request import PlanRequest
 from harness.plugins import Plugins
 
-STEPS = 100  # about a second of blocks where a step takes 10 ms
+STEPS = 100  # about a second of blocks if a step takes 10 ms
 
 
 def same_trials(
     engines: Sequence[str], threads: int, plugins: Plugins
 ) -> tuple[list[Trial], list[str]]:
-    """Return the trial that each engine runs as A and as B, an LSTM on ``copy`` at T = 50, and notes on the engines.
+    """Return the trial of each engine, an LSTM on ``copy`` at T = 50, and notes on the engines.
 
     Raises:
         UsageError: an engine is unknown or unavailable.
@@ -34,7 +34,7 @@ def same_trials(
 
 
 def split(launches: Sequence[Record], order_seed: int) -> tuple[list[float], list[float]]:
-    """Return the seconds per step (n,) of A and of B: of each pair of neighbouring launches one each, by the seed."""
+    """Return the seconds per step (n,) of A and B: the seed deals out each pair of launches."""
     seconds = [float(record.figures["step_seconds_median"] or 0.0) for record in launches]
     rng = generator(order_seed, "a against b")
     sides: tuple[list[float], list[float]] = ([], [])

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a live line with loss and throughput on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run on stderr: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -38,16 +38,15 @@ _MARKS = {
 
 
 class ProgressView:
-    """Shows which trial runs and how it fares; a context manager. Nothing goes to stdout."""
+    """Shows the running trials and their results; a context manager. Nothing goes to stdout."""
 
     def __init__(
         self, trials: int, *, reused: int = 0, quiet: bool = False, names: Sequence[str] = ()
     ) -> None:
-        self._console = Console(
-            stderr=True, highlight=False, quiet=quiet, emoji=False
-        )  # numpy:loop: is none
+        # No emoji: ``numpy:loop:`` is not the name of one.
+        self._console = Console(stderr=True, highlight=False, quiet=quiet, emoji=False)
         self._tally = Tally(trials, reused=reused, names=names)
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         self._began = time.monotonic()
         self._running: dict[Trial, tuple[float, TaskID | None]] = {}  # since when, and its line
         self._live = self._console.is_terminal and not quiet
@@ -56,7 +55,7 @@ class ProgressView:
             console=self._console,
             disable=not self._live,
             transient=True,
-            auto_refresh=False,  # no thread of ours wakes up beside a measurement; events refresh
+            auto_refresh=False,  # a thread that wakes up would disturb what is measured
         )
 
     def _columns(self) -> list[ProgressColumn]:
@@ -81,7 +80,7 @@ class ProgressView:
         self._bars.__exit__(kind, error, at)
 
     def event(self, trial: Trial, event: events.Event) -> None:
-        """Show what a running trial tells; its first event begins it."""
+        """Show an event of a running trial; the first event begins it."""
         if trial not in self._running:
             self._start(trial)
         _, bar = self._running[trial]
@@ -109,9 +108,8 @@ class ProgressView:
     def finish(self, record: Record) -> None:
         """Leave one line about a finished trial."""
         self._tally.end(record)
-        began, bar = self._running.pop(
-            record.trial, (self._began, None)
-        )  # the next launch may be of this very trial
+        # Removed, because the next launch may be of the same trial.
+        began, bar = self._running.pop(record.trial, (self._began, None))
         if bar is not None:
             self._bars.remove_task(bar)
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
@@ -119,27 +117,26 @@ class ProgressView:
             f"[{self._number}/{self._tally.total}] {line(record.trial, self._tally.names)}"
         )
         seconds = f"[dim]{time.monotonic() - began:.1f} s[/]"
-        told = f"{label}  {status}  {escape(_outcome(record))}  {seconds}"
-        self._console.print(
-            told, soft_wrap=not self._console.is_terminal
-        )  # a terminal would break within words
+        text = f"{label}  {status}  {escape(_outcome(record))}  {seconds}"
+        # A terminal would break a soft-wrapped line within words.
+        self._console.print(text, soft_wrap=not self._console.is_terminal)
         self._began = time.monotonic()
         self._sum_up()
 
     @property
     def _number(self) -> int:
-        """How many launches are done, those that the store had among them."""
+        """How many launches are done, including those that the store had."""
         return self._tally.reused + self._tally.ended
 
     def _sum_up(self) -> None:
-        """Say how the whole sweep goes: below the running trial, or now and then in a line."""
+        """Show the state of the whole sweep: below the running trial, or in a line now and then."""
         if self._tally.total < LEAST_TO_SUM_UP:
             return
         if self._live:
             self._bars.below = f"{self._number}/{self._tally.total} done, {summary(self._tally)}"
             self._bars.refresh()
-        elif time.monotonic() - self._told > TELL_SECONDS and self._tally.left:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._reported > TELL_SECONDS and self._tally.left:
+            self._reported = time.monotonic()
             self.note(f"{self._number} of {self._tally.total} done: {summary(self._tally)}")
 
     def note(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The order of launches: every trial once per round, each round shuffled, so that drift hits all trials alike."""
+"""The order of launches: shuffled rounds of all trials, so that drift affects all trials alike."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from harness.measure.proof.streams import generator
 
 
 def in_rounds(trials: Sequence[Trial], launches: int, order_seed: int) -> list[Trial]:
-    """Return every trial ``launches`` times, in rounds shuffled by ``order_seed``; one round keeps the plan's order.
+    """Return every trial ``launches`` times, in rounds shuffled by ``order_seed``.
 
-    With one round nothing is replicated that an order could bias, and the plan's order is the one
-    to read.
+    A single round keeps the plan's order: nothing is replicated that the order could bias.
     """
     if launches == 1:
         return list(trials)

@@ -1,4 +1,4 @@
-"""A sweep under way: it begins launches that nobody else has begun, stores their records and says how far it is."""
+"""One process's part in a sweep: claims launches, stores their records, reports its progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.sweep.work_plan import WorkPlan
 if TYPE_CHECKING:
     from harness_results.store.ledger import Answer, Ledger, SweepHandle
 
-BEAT_SECONDS = 60.0  # at most so often a long launch's driver says that it lives: writing disturbs what is measured
+BEAT_SECONDS = 60.0  # between heartbeats during a launch; writing disturbs what is measured
 
 
 @dataclass
@@ -39,12 +39,13 @@ class SweepSession:
     def __post_init__(self) -> None:
         reused, left = len(self.work_plan.ended), len(self.work_plan.left)
         self.tally = Tally(reused + left, reused=reused, names=self.work_plan.varying)
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
 
     def launches(self) -> Iterator[Trial]:
-        """Yield the launches that are ours to measure, each when there is room for it.
+        """Yield the launches that this process may measure, each when there is room for it.
 
-        What another process has begun comes once more at the end: that process may be gone by then.
+        Launches that another process began are tried again at the end, because that process may
+        have died by then.
         """
         busy: list[Trial] = []
         yield from self._claimed(self.work_plan.left, busy)
@@ -66,7 +67,7 @@ class SweepSession:
                 busy.append(trial)
 
     def _claim(self, trial: Trial) -> Answer:
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         fingerprint = self.work_plan.identities[trial.trial_id].fingerprint
         return self.ledger.claim(
             self.handle, trial.trial_id, fingerprint, self.work_plan.launches, self.tally.facts()
@@ -75,7 +76,7 @@ class SweepSession:
     def add(self, record: Record) -> None:
         """Store a record durably."""
         self.tally.end(record)
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         self.ledger.add(
             self.handle,
             record,
@@ -84,7 +85,7 @@ class SweepSession:
         )
 
     def heartbeat(self) -> None:
-        """Say that this process lives, if it has not for a while."""
-        if time.monotonic() - self._told > BEAT_SECONDS:
-            self._told = time.monotonic()
+        """Report that this process lives, if it has not done so for a while."""
+        if time.monotonic() - self._reported > BEAT_SECONDS:
+            self._reported = time.monotonic()
             self.ledger.heartbeat(self.handle, self.tally.facts())

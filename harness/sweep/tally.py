@@ -1,4 +1,4 @@
-"""How far a sweep is: what is done, what failed, what runs, what is left, and when it will end."""
+"""Counts what a sweep has done, what failed, runs and is left, and estimates its end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Tally:
 
     Attributes:
         total: launches of the plan.
-        reused: of these, how many the store had.
-        elsewhere: of these, how many another process does.
-        statuses: status -> launches of this process that ended so.
-        running: what runs now.
+        reused: launches that the store had.
+        elsewhere: launches that another process runs.
+        statuses: status -> launches of this process that ended with it.
+        running: the trials that run now.
         names: the settings that tell the plan's trials apart.
         failure: the last launch that failed, in words.
         clock: a monotonic clock, in seconds.
@@ -43,11 +43,11 @@ class Tally:
         self._began = self.clock()
 
     def start(self, trial: Trial) -> None:
-        """A launch of ``trial`` begins."""
+        """Count a launch of ``trial`` as running."""
         self.running.append(trial)
 
     def end(self, record: Record) -> None:
-        """A launch has ended."""
+        """Count a launch as ended."""
         if record.trial in self.running:
             self.running.remove(record.trial)
         self.statuses[record.status] += 1
@@ -64,7 +64,7 @@ class Tally:
 
     @property
     def left(self) -> int:
-        """Launches that nobody has begun."""
+        """Launches that no process has begun."""
         return max(0, self.total - self.reused - self.elsewhere - self.ended - len(self.running))
 
     @property
@@ -74,7 +74,7 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the end, if what is left takes as long as what has ended; None before anything has."""
+        """Until the end, at the rate so far; None before a launch has ended."""
         unfinished = self.left + len(self.running)
         return self.elapsed_seconds / self.ended * unfinished if self.ended else None
 
@@ -94,7 +94,7 @@ class Tally:
 
 
 def summary(tally: Tally) -> str:
-    """Return in a line what runs, failed and is left, how fast it goes, when it will end, and what failed last."""
+    """Return the state, the rate, the expected end and the last failure of a sweep in a line."""
     parts = [f"{len(tally.running)} running", troubles(tally.statuses), f"{tally.left} left"]
     if tally.elsewhere:
         parts.append(f"{tally.elsewhere} by another process")
@@ -108,7 +108,7 @@ def summary(tally: Tally) -> str:
 
 
 def troubles(statuses: Mapping[str, int]) -> str:
-    """Return in words how many launches failed, and how many an engine does not run: that is no failure."""
+    """Return how many launches failed, and how many an engine does not run (no failure)."""
     failed = sum(count for status, count in statuses.items() if status not in _NO_FAILURE)
     unsupported = statuses.get("unsupported", 0)
     return f"{failed} failed" + (f", {unsupported} unsupported" if unsupported else "")

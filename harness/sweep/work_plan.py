@@ -1,4 +1,4 @@
-"""What a sweep has to measure, and what it finds in the store: nothing runs here, and nothing is written."""
+"""Compares a plan with the store: which launches are left. Nothing runs or is written here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Record, Trial
 from harness.contract.records.identity import Identity, differences
-from harness.contract.wording import are, counted
+from harness.contract.wording import are, counted, split_engine
 from harness.execute.settings import LocalSettings
 from harness.measure.machine.environment import machine_id
 from harness.plan.naming import varying
@@ -22,14 +22,14 @@ from harness.sweep.rounds import in_rounds
 
 if TYPE_CHECKING:
     from harness_results.store.ledger import Ledger, Mode
-    from harness_results.store.members import TrialProgress
+    from harness_results.store.members import Member, TrialProgress
 
 NO_IDENTITY = "stored without the versions that they were measured with"
 
 
 @dataclass(frozen=True)
 class WorkPlan:
-    """A plan as it stands.
+    """The launches of a plan that are left, and the records that the store has.
 
     Attributes:
         trials: of the plan.
@@ -67,74 +67,73 @@ class WorkPlan:
     @property
     def wanted(self) -> dict[str, str]:
         """Trial_id -> fingerprint of what it would be measured with."""
-        return {name: one.fingerprint for name, one in self.identities.items()}
+        return {name: identity.fingerprint for name, identity in self.identities.items()}
 
     @property
     def record_ids(self) -> list[int]:
         """The records that the store has."""
-        return [
-            one.record_id
-            for trial_progress in self.progress_by_trial.values()
-            for one in trial_progress.ended
-        ]
+        return [launch.record_id for launch in self._stored]
 
     @property
     def ended(self) -> list[str]:
         """The status of each launch that the store has."""
-        return [
-            one.status
-            for trial_progress in self.progress_by_trial.values()
-            for one in trial_progress.ended
-        ]
+        return [launch.status for launch in self._stored]
+
+    @property
+    def _stored(self) -> list[Member]:
+        return [launch for progress in self.progress_by_trial.values() for launch in progress.ended]
 
     def notes(self, store: str) -> Iterator[str]:
-        """Yield what a user must know before it begins: what was taken from the store, and what is not and why."""
+        """Yield what a user must know first: which records are reused, and why others are not."""
         for why, count in self.again.items():
             yield f"measured again: {why} ({counted(count, 'trial')})"
         for (engine, other), count in self.elsewhere.items():
-            what = f"{counted(count, 'trial')} as {other}: to go on with {'it' if count == 1 else 'them'}, name {other}"
-            yield f"-b {engine.partition(':')[0]} is {engine} here, and {store} has {what}"
-        done = sum(
-            len(self.progress_by_trial[trial.trial_id].ended) >= self.launches
-            for trial in self.trials
-        )
+            yield (
+                f"-b {split_engine(engine)[0]} is {engine} here, and {store} has "
+                f"{counted(count, 'trial')} as {other}: "
+                f"to go on with {_it(count)}, name {other}"
+            )
+        reused = len(self.ended)
         if not self.left:
+            progress = [self.progress_by_trial[trial.trial_id] for trial in self.trials]
+            done = sum(len(of_trial.ended) >= self.launches for of_trial in progress)
             which = {1: "the trial is", 2: "both trials are"}.get(
                 done, f"all {counted(done, 'trial')} are"
             )
-            yield f"{which} in {store} from {self._when()}; --fresh measures {'them' if done > 1 else 'it'} again"
-        elif self.ended:
-            had, whole = len(self.ended), len(self.ended) + len(self.left)
-            yield f"{had} of {counted(whole, 'launch')} {are(had)} taken from {store}; --fresh measures all again"
+            yield f"{which} in {store} from {self._when()}; --fresh measures {_it(done)} again"
+        elif reused:
+            launches = f"{reused} of {counted(reused + len(self.left), 'launch')} {are(reused)}"
+            yield f"{launches} taken from {store}; --fresh measures all again"
         if failed := sum(status != "ok" for status in self.ended):
-            yield f"{failed} of those did not end ok; --retry-failed measures {'it' if failed == 1 else 'them'} again"
+            yield f"{failed} of those did not end ok; --retry-failed measures {_it(failed)} again"
 
     def _when(self) -> str:
         """Return when the latest launch began, in local time: today's without the date."""
-        told = [
-            one.started_at
-            for trial_progress in self.progress_by_trial.values()
-            for one in trial_progress.ended
-            if one.started_at
-        ]
-        if not told:
+        starts = [launch.started_at for launch in self._stored if launch.started_at]
+        if not starts:
             return "earlier"
-        last = datetime.fromisoformat(max(told)).astimezone()
-        return (
-            f"{last:%H:%M}"
-            if last.date() == datetime.now().astimezone().date()
-            else f"{last:%Y-%m-%d %H:%M}"
-        )
+        last = datetime.fromisoformat(max(starts)).astimezone()
+        today = last.date() == datetime.now().astimezone().date()
+        return f"{last:%H:%M}" if today else f"{last:%Y-%m-%d %H:%M}"
+
+
+def _it(count: int) -> str:
+    return "them" if count > 1 else "it"
 
 
 def make_work_plan(
-    ledger: Ledger | None, trials: Sequence[Trial], launches: int, order_seed: int, identities: Mapping[str, Identity],
-    mode: Mode, chosen: Collection[str] = (),
-) -> WorkPlan:  # fmt: skip
+    ledger: Ledger | None,
+    trials: Sequence[Trial],
+    launches: int,
+    order_seed: int,
+    identities: Mapping[str, Identity],
+    mode: Mode,
+    chosen: Collection[str] = (),
+) -> WorkPlan:
     """Return what is to be measured of these trials, given what the store has.
 
     Args:
-        ledger: the store's; None where there is no store yet.
+        ledger: the store's; None: there is no store yet.
         trials: of the plan.
         launches: of each.
         order_seed: shuffles them.
@@ -145,17 +144,19 @@ def make_work_plan(
     """
     from harness_results.store.members import TrialProgress
 
-    wanted = {name: one.fingerprint for name, one in identities.items()}
-    nothing = dict.fromkeys(wanted, TrialProgress())
-    found = (
-        nothing
-        if ledger is None
-        else ledger.progress_by_trial(wanted, plan_digest(identities), mode)
+    wanted = {name: identity.fingerprint for name, identity in identities.items()}
+    again: Mapping[str, int] = {}
+    elsewhere: Mapping[tuple[str, str], int] = {}
+    if ledger is None:
+        progress = dict.fromkeys(wanted, TrialProgress())
+    else:
+        progress = ledger.progress_by_trial(wanted, plan_digest(identities), mode)
+        again = _again(ledger, progress, identities)
+        elsewhere = _elsewhere(ledger, trials, chosen) if chosen else {}
+    left = _left(in_rounds(trials, launches, order_seed), progress)
+    return WorkPlan(
+        trials, launches, order_seed, mode, identities, left, progress, again, elsewhere
     )
-    left = _left(in_rounds(trials, launches, order_seed), found)
-    again = _again(ledger, found, identities) if ledger is not None else {}
-    elsewhere = _elsewhere(ledger, trials, chosen) if ledger is not None and chosen else {}
-    return WorkPlan(trials, launches, order_seed, mode, identities, left, found, again, elsewhere)
 
 
 def look(
@@ -169,7 +170,7 @@ def look(
     mode: Mode = "resume",
     chosen: Collection[str] = (),
 ) -> WorkPlan:
-    """Return what is to be measured of ``trials``, as ``make_work_plan``; a missing store is not made."""
+    """Return the work plan of ``trials``; a store that does not exist is not made."""
     from harness_results.store.store import Store
 
     by_trial = identities(trials, plugins, settings)
@@ -205,25 +206,25 @@ def in_order(trials: Sequence[Trial], records: Iterable[Record]) -> list[Record]
     return [record for trial in trials for record in by_trial[trial.trial_id]]
 
 
-def _left(ordered: Sequence[Trial], found: Mapping[str, TrialProgress]) -> list[Trial]:
+def _left(ordered: Sequence[Trial], progress: Mapping[str, TrialProgress]) -> list[Trial]:
     """Leave out the first launches of each trial, as many as the store has."""
-    had = Counter({name: len(trial_progress.ended) for name, trial_progress in found.items()})
+    stored = Counter({name: len(of_trial.ended) for name, of_trial in progress.items()})
     left = []
     for trial in ordered:
-        had[trial.trial_id] -= 1
-        if had[trial.trial_id] < 0:
+        stored[trial.trial_id] -= 1
+        if stored[trial.trial_id] < 0:
             left.append(trial)
     return left
 
 
 def _again(
-    ledger: Ledger, found: Mapping[str, TrialProgress], identities: Mapping[str, Identity]
+    ledger: Ledger, progress: Mapping[str, TrialProgress], identities: Mapping[str, Identity]
 ) -> dict[str, int]:
     """Return why trials that have records are measured again -> how many."""
     others = {
-        name: trial_progress.other
-        for name, trial_progress in found.items()
-        if trial_progress.other and not trial_progress.ended
+        name: of_trial.other
+        for name, of_trial in progress.items()
+        if of_trial.other and not of_trial.ended
     }
     facts = ledger.facts(
         other.fingerprint for other in others.values() if other and other.fingerprint

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 import paths
 from harness.cli.main import NOT_OK, OK, cli
-from harness.cli.options.axes import _AXES
+from harness.cli.options.axes import AXES_IN_HELP
 from harness.plan import presets
 from harness.sweep.rounds import in_rounds
 from harness_results.store.store import Store
@@ -89,7 +89,7 @@ def _faulty_plugin(monkeypatch):
     monkeypatch.syspath_prepend(FAULTY)
 
 
-@pytest.mark.parametrize("name", [name for name, *_ in _AXES])
+@pytest.mark.parametrize("name", AXES_IN_HELP)
 def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(name, tmp_path, usual):
     if name == "threads" and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two processors")

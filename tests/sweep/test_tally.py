@@ -71,7 +71,7 @@ def test_a_duration_is_told_in_two_units(seconds, words):
 def test_an_estimate_is_the_median_of_the_same_network_and_engine_whatever_the_seed():
     history = [(trial(seed=seed).content(), seconds) for seed, seconds in enumerate((10, 20, 90))]
     found = estimate([trial(seed=7), trial(seed=7), trial(length=4)], history)
-    assert (found.seconds, found.known, found.unknown) == (40, 2, 1)
+    assert (found.seconds, found.timed, found.unknown) == (40, 2, 1)
     assert str(found) == "about 40 s for 2 launches; 1 more is like none that was measured here"
     assert str(estimate([trial()], history)) == "about 20 s for 1 launch"
     assert str(estimate([trial()], [])).startswith("no estimate")

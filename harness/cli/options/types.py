@@ -1,4 +1,4 @@
-"""What the values of options may look like: comma lists, ranges, durations, ``task.NAME.OPTION=VALUE``."""
+"""Parses the values of options: comma lists, ranges, durations, ``task.NAME.OPTION=VALUE``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST_FACTOR = 2
 
 
 class Written(click.ParamType[Any]):
-    """A type whose name stands in ``--help`` as written: click would show ``10m`` as ``10M``, which is refused."""
+    """A type whose name ``--help`` shows as written; click would show ``10m`` as ``10M``."""
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         """Return the name."""
@@ -46,7 +46,7 @@ class CommaList(Written):
 
 
 def _or_words(words: Mapping[str, Any], convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return ``convert``, which takes these words too, in any case, and names them in its error."""
+    """Return ``convert`` extended by these words, in any case; its error names them too."""
 
     def read(text: str) -> Any:
         if text.lower() in words:
@@ -88,7 +88,7 @@ CHECKPOINTS = CommaList("off|auto|N,...", _or_words({"off": "off", "auto": "auto
 
 
 class Lengths(Written):
-    """Lengths: ``25,50,100``, ``32:1024:x2`` (times 2) or ``10:50:10`` (plus 10), both ends included."""
+    """Lengths: ``25,50,100``, ``32:1024:x2`` (times 2) or ``10:50:10`` (plus 10), inclusive."""
 
     name = "25,50 | 32:1024:x2"
 
@@ -114,7 +114,8 @@ def _lengths(part: str) -> Sequence[int]:
     smallest = (1, _LEAST_FACTOR) if match[3] == "x" else (0, 1)
     if first > last or first < smallest[0] or step < smallest[1]:
         raise ValueError(
-            "a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, STEP >= 1"
+            "a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, "
+            "STEP >= 1"
         )
     lengths: list[int] = []
     while first <= last and len(lengths) <= MOST_VALUES:
@@ -161,11 +162,11 @@ class Run(click.ParamType[str]):
     name = "RUN"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text, once it is one."""
+        """Return the text if it names a run."""
         from harness_results.store.runs import RUN
 
         if not RUN.fullmatch(value):
-            self.fail(f"{value!r} is no run: write a number, last or last~1", param, ctx)
+            self.fail(f"{value!r} is not a run: write a number, last or last~1", param, ctx)
         return value
 
 
@@ -187,8 +188,8 @@ class Size(Written):
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
 
-    A value that is JSON (a number, true, false, null, a quoted text) is read as such, anything else
-    as text.
+    A value that is JSON (a number, true, false, null, a quoted text) is read as JSON, any other
+    value as text.
     """
     settings: dict[str, dict[str, Any]] = {}
     for text in values:

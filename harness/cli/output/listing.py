@@ -39,7 +39,7 @@ def print_trials(
     ended = sum(min(launches, count) for count in done.values())
     if ended:
         click.echo(f"{ended} of {counted(launches * len(trials), 'launch')} {are(ended)} done")
-    if estimate is not None and estimate.known + estimate.unknown:
+    if estimate is not None and estimate.timed + estimate.unknown:
         click.echo(str(estimate))
     click.echo(
         counted(len(trials), "trial") + (f", {launches} launches each" if launches > 1 else "")

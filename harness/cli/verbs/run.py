@@ -50,7 +50,7 @@ CONFIRM_ABOVE = 1000
 def command(
     blocked: tuple[str, ...], /, plan: Path | None, set_: tuple[str, ...], **options: Any
 ) -> int:
-    """Train and measure recurrent networks: every combination of the comma lists, or of a PLAN.toml.
+    """Train and measure recurrent networks: all combinations of comma lists, or of a PLAN.toml.
 
     What the store has of them is not measured again. Results go to stdout and to the store,
     progress to stderr. With no option: an LSTM on real text, with NumPy. One launch shows how a

@@ -357,7 +357,7 @@ def test_the_port_can_be_chosen(stored):
         (["--serve", "-f", "csv"], "--serve and --format exclude each other"),
         (["--serve", "-o", "x"], "--serve and --output exclude each other"),
         (["--serve", "--relative", "x"], "--serve and --relative exclude each other"),
-        (["--serve", "--run", "first"], "'first' is no run: write a number, last or last~1"),
+        (["--serve", "--run", "first"], "'first' is not a run: write a number, last or last~1"),
         (["--serve", "--port", "0"], "0 is not in the range"),
     ],
 )
