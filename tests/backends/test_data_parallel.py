@@ -27,6 +27,7 @@ from harness.measure.ranks import RankMeter
 from harness.measure.setup import check_backend, prepare
 from harness.plugins import load_plugins
 from harness_results.render.terminal import plain_table
+from harness_results.study.study import Study
 from harness_results.study.tables.data_parallel import data_parallel_table, scaled
 
 FAULTY = paths.FAULTY
@@ -373,14 +374,14 @@ def test_efficiency_is_unknown_without_the_same_trial_on_one_device(other):
 
 def test_the_report_has_a_table_of_its_own_where_devices_vary():
     records = [measured(100.0), measured(150.0, 2)]
-    table = data_parallel_table(records)
+    table = data_parallel_table(Study(records))
     assert table.axes == ("cell", "devices", "engine", "T")
     ((labels, cells),) = table.rows
     assert labels == ("lstm", "2", "torch:fused", "6")
     assert cells == ("150", "1.50", "75.0 %", "1.00 ms", "2.00 ms", "3.00 ms", "0.0e+00")
     assert "copy: data parallel" in plain_table(records)
-    assert data_parallel_table(records[:1]) is None
-    assert data_parallel_table(records[1:]).axes == ("cell", "engine", "T", "devices")
+    assert data_parallel_table(Study(records[:1])) is None
+    assert data_parallel_table(Study(records[1:])).axes == ("cell", "engine", "T", "devices")
     assert "2 devices" in plain_table(records[1:])
 
 

@@ -12,12 +12,17 @@ from harness_results.render.terminal import plain_table
 from harness_results.store.store import Store
 from harness_results.study.machines import legend, machine_names
 from harness_results.study.selection import Selection, with_groups
-from harness_results.study.tables.pivot import pivot
+from harness_results.study.study import Study
+from harness_results.study.tables import pivot as pivots
 from harness_results.study.tables.relative import relative
 
 CPUS = {"e1f0aa": {"cpu": {"model": "EPYC"}, "cores": {"logical": 2}, "memory_gibibytes": 24,
                    "system": {"name": "Linux", "release": "6.1"}, "python": {"version": "3.11.7"}},
         "b2c3dd": {"cpu": {"model": "M2"}, "cores": {"logical": 1}, "gpus": [{"name": "H100"}]}}  # fmt: skip
+
+
+def pivot(records):
+    return pivots.pivot(Study(records))
 
 
 def make(

@@ -14,6 +14,7 @@ from harness.plugins import load_plugins
 from harness_results.render.markup import markdown_of
 from harness_results.render.terminal import plain_table
 from harness_results.study.scaling import scaling
+from harness_results.study.study import Study
 from harness_results.study.tables.crossover import crossover_table
 from harness_results.study.tables.relative import relative
 from harness_results.study.tables.sections import relative_report
@@ -80,7 +81,7 @@ def test_the_table_of_the_work_items_is_made_again_from_their_records():
     ("name", "variant", "rows"), [("parallel-in-time", "parallel", 8), ("newton", "deer", 6)]
 )
 def test_the_crossover_in_the_docs_is_made_again_from_its_records(name, variant, rows):
-    grid = crossover_table(records(f"{name}.jsonl"))
+    grid = crossover_table(Study(records(f"{name}.jsonl")))
     assert grid is not None
     made = [f"| {' | '.join((*labels, *cells))} |" for labels, cells in grid.rows]
     told = (

@@ -33,7 +33,8 @@ from harness_results.charts.series import (
     reference_row,
 )
 from harness_results.study.curves import evaluations, points, series
-from harness_results.study.tables.pivot import SOLVED, agreed, baseline_at
+from harness_results.study.study import Study
+from harness_results.study.tables.pivot import SOLVED
 
 ZERO = "datum.value ? datum.label : '0'"  # "~s" would write it as 0k if other ticks are 1k
 STEP = alt.X(
@@ -111,10 +112,9 @@ def _references(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     A floor of zero is written as words, because a logarithmic axis cannot show it.
     """
     for group, members in _groups(entries).items():
-        records = [entry.record for entry in members]
-        lengths = sorted({record.trial.length for record in records})
-        baselines = {n: baseline_at(n, records) for n in lengths}
-        floors = {n: agreed("loss_floor", n, records) for n in lengths}
+        study = Study([entry.record for entry in members])
+        baselines = {n: study.baseline(n) for n in study.lengths}
+        floors = {n: study.agreed("loss_floor", n) for n in study.lengths}
         for name, values in (("baseline", baselines), ("floor", floors)):
             row = reference_row(members[0], name, Panel(group), "cell")
             drawn = {n: value for n, value in values.items() if value}
@@ -145,9 +145,9 @@ def _of_curve(entry: Labelled, name: str) -> dict[str, Any]:
 
 def _baselines(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     for group, members in _groups(entries).items():
-        records = [entry.record for entry in members]
-        for n in sorted({record.trial.length for record in records}):
-            value = baseline_at(n, records)
+        study = Study([entry.record for entry in members])
+        for n in study.lengths:
+            value = study.baseline(n)
             if value:
                 row = reference_row(members[0], "baseline", Panel(group, n), "cell")
                 yield row | {"length": n, "y": value}

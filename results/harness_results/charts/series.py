@@ -9,8 +9,8 @@ from typing import Any
 from harness.contract.records.record import Record, finite
 from harness_results.charts.data import thin_curves, thin_lines
 from harness_results.charts.panels import Group, Panel
-from harness_results.study.networks import SAME, networks
-from harness_results.study.tables.pivot import by_task
+from harness_results.study.networks import SAME
+from harness_results.study.study import Study, studies
 from harness_results.text.format import one_line
 
 # These axes distinguish lines within a panel; they do not make panels.
@@ -70,7 +70,7 @@ class Labelled:
 
 def labelled(records: Sequence[Record]) -> list[Labelled]:
     """Return every record with its labels, by task."""
-    return [entry for task in by_task(records) for entry in _of_task(task)]
+    return [entry for study in studies(records) for entry in _of_task(study)]
 
 
 def ended(records: Sequence[Record]) -> list[Labelled]:
@@ -123,12 +123,11 @@ def lines_of(entries: Iterable[Labelled]) -> list[list[Labelled]]:
     return [sorted(line, key=lambda entry: entry.record.trial.length) for line in lines.values()]
 
 
-def _of_task(records: Sequence[Record]) -> list[Labelled]:
-    labels_by_axis = networks(records)
-    axes = [one_line(axis) for axis in labels_by_axis.axes[1:-1]]
+def _of_task(study: Study) -> list[Labelled]:
+    axes = [one_line(axis) for axis in study.networks.axes[1:-1]]
     series: dict[tuple[str, ...], int] = {}
     entries = []
-    for record, labels in zip(records, labels_by_axis.labels, strict=True):
+    for labels, record in study.labelled:
         words = {axis: f"{axis} {value}" for axis, value in zip(axes, labels[1:-1], strict=True)}
         settings = tuple(text for axis, text in words.items() if axis not in REPEATS)
         network = " · ".join((record.trial.cell, *words.values()))

@@ -27,7 +27,7 @@ from harness_results.charts.panels import Group, Panel, rows_of
 from harness_results.charts.series import Labelled, drawn_lines, ended, measured, reference_row
 from harness_results.study.break_even import break_even
 from harness_results.study.scaling import Scaling, scaling, time_steps
-from harness_results.study.tables.pivot import by_task
+from harness_results.study.study import studies
 from harness_results.study.tables.relative import least_seconds
 
 LIMITS = {
@@ -68,8 +68,8 @@ def step_time(records: Sequence[Record]) -> Rows:
     )
     rows = [measured(entry, "step_seconds_median") for entry in entries]
     by_record = {id(entry.record): entry for entry in entries}
-    for task in by_task(records):
-        for fit in scaling(task):
+    for study in studies(records):
+        for fit in scaling(study.records):
             entry = by_record.get(id(fit.records[0]))
             rows += _fit(entry, fit) if entry else []
     return rows_of(records, rows, note)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from harness.contract.records.record import Record
-from harness_results.study.networks import networks
+from harness_results.study.study import Study, studies
 from harness_results.study.tables import notes
-from harness_results.study.tables.pivot import MEASURED, CellText, Pivot, Row, by_task
+from harness_results.study.tables.pivot import MEASURED, CellText, Pivot, Row
 from harness_results.study.tables.sections import of_task
 from harness_results.study.verdicts.fastest import fastest
 from harness_results.text.grid import Grid
 
 _LENGTH = re.compile(r"T=(\d+)")
-RecordsByRow = Mapping[tuple[tuple[str, ...], int], Record]  # by row labels and length
 
 
 def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -26,9 +25,9 @@ def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
     ``reference``, ``cells`` (a list for each group; each cell is a text, or a list of text, style
     and mark) and, in the first table of a task, ``values`` to sort by.
     """
-    tasks = by_task(records)
+    tasks = studies(records)
     bold = fastest(tasks)
-    return [table for task in tasks for table in _of_task(task, bold)]
+    return [table for study in tasks for table in _of_task(study, bold)]
 
 
 def reading(records: Sequence[Record]) -> str:
@@ -36,34 +35,33 @@ def reading(records: Sequence[Record]) -> str:
     return notes.reading(records)
 
 
-def _of_task(records: Sequence[Record], bold: Container[int]) -> Iterator[dict[str, Any]]:
-    labels = networks(records).labels
-    by_row = {(label, r.trial.length): r for label, r in zip(labels, records, strict=True)}
-    for table in of_task(records, bold):
-        content = _grid(table) if isinstance(table, Grid) else _pivot(table, by_row)
-        yield {"task": records[0].trial.task, "notes": list(table.notes), **content}
+def _of_task(study: Study, bold: Container[int]) -> Iterator[dict[str, Any]]:
+    for table in of_task(study, bold):
+        content = _grid(table) if isinstance(table, Grid) else _pivot(table, study)
+        yield {"task": study.task, "notes": list(table.notes), **content}
 
 
-def _pivot(pivot: Pivot, by_row: RecordsByRow) -> dict[str, Any]:
+def _pivot(pivot: Pivot, study: Study) -> dict[str, Any]:
     return {
         "title": pivot.task,
         "settings": pivot.settings,
         "minor": pivot.minor,
         "axes": list(pivot.axes),
         "groups": [{"length": length, "columns": list(pivot.measures)} for length in pivot.lengths],
-        "rows": [_row(row, pivot, {} if pivot.minor else by_row) for row in pivot.rows],
+        "rows": [_row(row, pivot, study) for row in pivot.rows],
     }
 
 
-def _row(row: Row, pivot: Pivot, by_row: RecordsByRow) -> dict[str, Any]:
+def _row(row: Row, pivot: Pivot, study: Study) -> dict[str, Any]:
     content: dict[str, Any] = {
         "labels": list(row.labels),
         "cells": [list(map(_cell, row.entries.get(length, ()))) for length in pivot.lengths],
     }
     if row.reference:
         content["reference"] = True
-    elif by_row:
-        content["values"] = [_values(by_row.get((row.labels, n))) for n in pivot.lengths]
+    elif not pivot.minor:
+        by_length = study.rows[row.labels]
+        content["values"] = [_values(by_length.get(length)) for length in pivot.lengths]
     return content
 
 

@@ -9,8 +9,8 @@ from harness.contract.records.record import Record
 from harness.contract.wording import are, counted
 from harness_results.page.words import listed, span
 from harness_results.study import findings
+from harness_results.study.study import Study, studies
 from harness_results.study.tables.notes import speed_in_words
-from harness_results.study.tables.pivot import by_task
 from harness_results.study.verdicts.fastest import Contest, comparable, contests, timed
 from harness_results.study.verdicts.floors import floor_of
 from harness_results.study.verdicts.statistics import ALPHA, DEFAULT_DRIFT, FAMILY, FEWEST
@@ -29,7 +29,7 @@ def who_is_fast(records: Sequence[Record], of_task: Sequence[Contest] | None = N
     same = comparable(records)
     if not same:
         return "no trial has a speed that can be compared"
-    of_task = contests([records])[0] if of_task is None else of_task
+    of_task = contests([Study(records)])[0] if of_task is None else of_task
     engines = {record.trial.engine for record in same}
     if len(engines) == 1:
         return f"one engine only, {one_line(engines.pop())}; {_sentence(of_task, 'cell')}"
@@ -94,7 +94,7 @@ def _apart(records: Sequence[Record]) -> str:
     """Return in how many of the comparisons the launches took no turns, in brackets."""
     judged = [
         contest
-        for task in contests(by_task(records))
+        for task in contests(studies(records))
         for contest in task
         if contest.effect.p_value is not None
     ]

@@ -9,7 +9,7 @@ from harness.contract.records.record import Record
 from harness.contract.wording import counted
 from harness_results.page import fast, learns, reaches
 from harness_results.page.words import listed, span
-from harness_results.study.tables.pivot import by_task
+from harness_results.study.study import Study, studies
 from harness_results.study.verdicts.fastest import contests
 from harness_results.text.format import one_line
 
@@ -36,11 +36,15 @@ class Answer:
 def headline(records: Sequence[Record]) -> list[Answer]:
     """Return the three answers; engines that compute another function are left out."""
     like = [record for record in records if not _is_unlike(record)]
-    tasks, others = by_task(like), _others(records)
-    speeds = {id(task): of_task for task, of_task in zip(tasks, contests(tasks), strict=True)}
+    tasks, others = studies(like), _others(records)
+    speeds = dict(zip((study.task for study in tasks), contests(tasks), strict=True))
     questions = (
         ("Who learns?", learns.who_learns, learns.basis),
-        ("Who is fast?", lambda task: fast.who_is_fast(task, speeds[id(task)]), fast.basis),
+        (
+            "Who is fast?",
+            lambda some: fast.who_is_fast(some, speeds[some[0].trial.task]),
+            fast.basis,
+        ),
         ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
     )
     more = ""
@@ -64,10 +68,10 @@ def _others(records: Sequence[Record]) -> str:
 
 
 def _sentences(
-    tasks: Sequence[Sequence[Record]], answer: Callable[[Sequence[Record]], str]
+    tasks: Sequence[Study], answer: Callable[[Sequence[Record]], str]
 ) -> Iterator[tuple[str, str]]:
-    for task in tasks[:MOST_TASKS]:
-        yield one_line(task[0].trial.task), f"{answer(task)}."
+    for study in tasks[:MOST_TASKS]:
+        yield one_line(study.task), f"{answer(study.records)}."
 
 
 def contents(records: Sequence[Record]) -> str:

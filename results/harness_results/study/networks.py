@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from harness.contract.records.record import Record
 from harness.contract.trial import Trial, steps_between_evaluations
-from harness_results.study.machines import MACHINE, machine_names
+from harness_results.study.machines import MACHINE
 from harness_results.text.format import UNKNOWN, one_line
 
 _FIRST = ("hidden", "layers", "batch", "steps", "optimizer", "learning_rate", "clip_norm", "seed")
 _LAST = ("dtype", "device", "threads", "devices")
 _BARE = ("optimizer", "dtype", "device")  # whose values speak for themselves
 _KEYS = ("task", "backend", "variant", "cell", "length")
+Labels = tuple[str, ...]  # of a row: the cell, the settings that vary, the engine
 OWN = "own"  # the harness's own interpreter
 _MISSING = object()
 SAME = (
@@ -37,14 +38,18 @@ class Networks:
     """
 
     axes: tuple[str, ...]
-    labels: tuple[tuple[str, ...], ...]
+    labels: tuple[Labels, ...]
     by_length: tuple[str, ...]
     words: str
 
 
-def networks(records: Sequence[Record]) -> Networks:
-    """Return the networks among the records of one task."""
-    machines = machine_names(records)
+def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> Networks:
+    """Return the networks among the records of one task.
+
+    Args:
+        records: of one task.
+        machines: environment_id -> name of the machine, if records must be told apart by it.
+    """
     settings = [_settings(record, machines) for record in records]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
@@ -52,10 +57,10 @@ def networks(records: Sequence[Record]) -> Networks:
         name for name in varying if name != MACHINE and _follows_length(name, records, settings)
     ]
     axes = [name for name in varying if name not in by_length]
-    usual = _usual(records)
+    usual = _usual(records, machines)
     shared = {name: settings[0][name] for name in names if name not in varying}
     unusual = {name: value for name, value in shared.items() if value != usual.get(name)}
-    labels: list[tuple[str, ...]] = [
+    labels: list[Labels] = [
         (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
         for record, setting in zip(records, settings, strict=True)
     ]
@@ -73,17 +78,19 @@ def networks(records: Sequence[Record]) -> Networks:
     )
 
 
-def in_order(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def in_order(labels: Iterable[Labels]) -> list[Labels]:
     """Return each label once, so that the engines of a network stand together; otherwise by first appearance."""
     unique = list(dict.fromkeys(labels))
     cells = {cell: n for n, cell in enumerate(dict.fromkeys(label[0] for label in unique))}
-    found = {network: n for n, network in enumerate(dict.fromkeys(label[:-1] for label in unique))}
-    return sorted(unique, key=lambda label: (cells[label[0]], found[label[:-1]]))
+    networks = {
+        network: n for n, network in enumerate(dict.fromkeys(label[:-1] for label in unique))
+    }
+    return sorted(unique, key=lambda label: (cells[label[0]], networks[label[:-1]]))
 
 
-def _numbers(records: Sequence[Record], labels: Sequence[tuple[str, ...]]) -> list[int]:
+def _numbers(records: Sequence[Record], labels: Sequence[Labels]) -> list[int]:
     """Number the records that share labels and length, from 1; all are 1 where the labels tell them apart."""
-    seen: Counter[tuple[tuple[str, ...], int]] = Counter()
+    seen: Counter[tuple[Labels, int]] = Counter()
     numbers = []
     for record, label in zip(records, labels, strict=True):
         seen[label, record.trial.length] += 1
@@ -109,7 +116,7 @@ def _option(name: str) -> str:
     return f"task.{name}" if name in Trial.model_fields and name not in _KEYS else name
 
 
-def _usual(records: Sequence[Record]) -> dict[str, str]:
+def _usual(records: Sequence[Record], machines: Mapping[str | None, str]) -> dict[str, str]:
     """Return the settings that a caption omits: the defaults of all but ``_FIRST`` and ``_LAST``, and the machine.
 
     The defaults of a task are those that its records hold. Older records hold none: all their task
@@ -132,7 +139,7 @@ def _usual(records: Sequence[Record]) -> dict[str, str]:
         for name, value in first.trial.task_options.items()
         if all(defaults.get(name, _MISSING) == value for defaults in of_tasks or [{name: None}])
     }
-    machine = machine_names(records).get(first.environment_id)
+    machine = machines.get(first.environment_id)
     return {
         _name(name): _setting(value)
         for name, value in {**usual, **options, MACHINE: machine}.items()

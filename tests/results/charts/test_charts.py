@@ -27,8 +27,8 @@ from harness_results.charts.data import (
 from harness_results.charts.panels import Panel, rows_of
 from harness_results.results import Results
 from harness_results.study.scaling import scaling
+from harness_results.study.study import Study
 from harness_results.study.tables.notes import KINDS
-from harness_results.study.tables.pivot import agreed
 from harness_results.study.tables.relative import least_seconds
 from harness_results.study.tables.scaling_table import scaling_tables
 from harness_results.study.theory import decay_at_start
@@ -154,7 +154,7 @@ def test_numbers_of_numpy_are_numbers_and_what_is_not_finite_is_left_out():
 def test_baseline_and_floor_are_those_of_the_table():
     records = [record for record in sweep() if record.trial.task == "adding"]
     drawn = {row["length"]: row["y"] for row in rows("loss", records, "baseline")}
-    assert drawn == {n: agreed("loss_baseline", n, records) for n in LENGTHS}
+    assert drawn == {n: Study(records).agreed("loss_baseline", n) for n in LENGTHS}
     assert [row["label"] for row in rows("loss", records, "words")] == ["floor: 0"]
     positive = [
         replace(record, figures={**record.figures, "loss_floor": 0.01}) for record in records
@@ -219,7 +219,7 @@ def test_compiling_is_paid_when_the_table_says_so():
         even.length: even.steps for even in jax.break_even
     }
     assert {row["against"] for row in drawn.values()} == {"torch:library"}
-    assert any(table for table in scaling_tables(records) if "compiling" in str(table))
+    assert any(table for table in scaling_tables(Study(records)) if "compiling" in str(table))
     assert {row["y"] for row in rows("compiling", records) if "seconds" in row["panel"]} == {0.5}
 
 

@@ -11,9 +11,14 @@ from harness.contract import Record, Trial
 from harness_results.render.layout import COLUMN_PRIORITY, Layout
 from harness_results.render.shortening import MOST_LENGTHS, MOST_NOTES, MOST_ROWS
 from harness_results.render.terminal import plain_table, rich_table
-from harness_results.study.tables.pivot import pivot
+from harness_results.study.study import Study
+from harness_results.study.tables import pivot as pivots
 from harness_results.study.tables.trends import NOTE
 from harness_results.text.format import bars
+
+
+def pivot(records):
+    return pivots.pivot(Study(records))
 
 
 def make(

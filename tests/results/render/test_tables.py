@@ -19,7 +19,8 @@ from harness_results.render.latex import to_latex
 from harness_results.render.markup import to_html, to_markdown
 from harness_results.render.terminal import plain_table, rich_table
 from harness_results.study import findings
-from harness_results.study.tables.pivot import pivot
+from harness_results.study.study import Study
+from harness_results.study.tables import pivot as pivots
 from harness_results.study.verdicts.fastest import LEGEND
 from harness_results.study.verdicts.order import each_launch
 from harness_results.text.format import interval, number, quantity, ratio, sparkline
@@ -37,6 +38,10 @@ OVER = {
     "best_step": 400,
     "steps_per_epoch": 31.25,
 }
+
+
+def pivot(records):
+    return pivots.pivot(Study(records))
 
 
 def make(

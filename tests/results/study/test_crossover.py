@@ -8,10 +8,16 @@ import pytest
 from harness.contract import Record, Trial
 from harness_results.render.markup import to_html, to_markdown
 from harness_results.render.terminal import plain_table
-from harness_results.study.tables.crossover import crossover_table, crossovers
+from harness_results.study.study import Study
+from harness_results.study.tables import crossover
+from harness_results.study.tables.crossover import crossover_table
 from launched import in_turns
 
 LENGTHS = (64, 256, 1024)
+
+
+def crossovers(records):
+    return crossover.crossovers(Study(records))
 
 
 def make(engine, length, seconds, status="ok", **trial):
@@ -118,5 +124,5 @@ def test_the_table_says_the_ratio_and_the_length():
 
 
 def test_there_is_no_table_where_nothing_was_measured_both_ways():
-    assert crossover_table(MEASURED[:6]) is None
+    assert crossover_table(Study(MEASURED[:6])) is None
     assert "serial against parallel" not in plain_table(MEASURED[:6])

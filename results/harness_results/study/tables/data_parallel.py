@@ -1,4 +1,4 @@
-"""Data-parallel trials beside those on one device: how much faster so many devices are. Nothing is run."""
+"""Data-parallel trials against the same trial on one device: how much faster, how efficient."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract.records.record import Record
-from harness_results.study.networks import networks
+from harness_results.study.study import Study
 from harness_results.text.format import UNKNOWN, number, quantity, seconds
 from harness_results.text.grid import Grid
 
 COLUMNS = ("tokens/s", "x one device", "efficiency", "ranks: min", "median", "max", "loss - one's")
 NOTE = (
-    "efficiency: tokens/s / (devices * tokens/s of the same trial on one device) · ranks: each one's seconds per step, "
-    "waiting for the others included · loss: final training loss less that of one device"
+    "efficiency: tokens/s / (devices * tokens/s of the same trial on one device) · ranks: each "
+    "one's seconds per step, waiting for the others included · loss: final training loss less that "
+    "of one device"
 )
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """A trial on several devices, and the same on one, where that was measured in the same environment."""
+    """A trial on several devices, and the same on one, if that was measured on the same machine."""
 
     record: Record
     alone: Record | None
@@ -29,11 +30,8 @@ class Scaled:
     @property
     def speedup(self) -> float | None:
         """Throughput as a multiple of one device's."""
-        several, one = (
-            self._figure(self.record, "tokens_per_second"),
-            self._figure(self.alone, "tokens_per_second"),
-        )
-        return several / one if several is not None and one else None
+        several, single = self._figures("tokens_per_second")
+        return several / single if several is not None and single else None
 
     @property
     def efficiency(self) -> float | None:
@@ -43,16 +41,27 @@ class Scaled:
     @property
     def loss_difference(self) -> float | None:
         """The final training loss less that of one device."""
-        several, one = (
-            self._figure(self.record, "loss_final"),
-            self._figure(self.alone, "loss_final"),
-        )
-        return None if several is None or one is None else several - one
+        several, single = self._figures("loss_final")
+        return None if several is None or single is None else several - single
 
-    @staticmethod
-    def _figure(record: Record | None, name: str) -> float | None:
-        value = None if record is None else record.figures.get(name)
-        return None if value is None else float(value)
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        difference = self.loss_difference
+        spread: Mapping[str, Any] = self.record.details.get("rank_step_seconds_spread") or {}
+        percent = None if self.efficiency is None else f"{number(100 * self.efficiency)} %"
+        return (
+            quantity(self.record.figures.get("tokens_per_second")),
+            number(self.speedup),
+            percent or UNKNOWN,
+            *(seconds(spread.get(name)) for name in ("min", "median", "max")),
+            UNKNOWN if difference is None else f"{difference:.1e}",
+        )
+
+    def _figures(self, name: str) -> tuple[float | None, float | None]:
+        """Return a figure on several devices and on one."""
+        several = self.record.figures.get(name)
+        return several, None if self.alone is None else self.alone.figures.get(name)
 
 
 def scaled(records: Sequence[Record]) -> list[Scaled]:
@@ -66,40 +75,22 @@ def scaled(records: Sequence[Record]) -> list[Scaled]:
     ]
 
 
-def data_parallel_table(records: Sequence[Record]) -> Grid | None:
-    """Return the table of the records of one task; None where no trial ran on several devices."""
-    found = {id(one.record): one for one in scaled(records)}
-    if not found:
+def data_parallel_table(study: Study) -> Grid | None:
+    """Return the table of a task; None if no trial ran on several devices."""
+    by_record = {id(trial.record): trial for trial in scaled(study.records)}
+    if not by_record:
         return None
-    named = networks(records)
-    axes = (*named.axes, "T") if "devices" in named.axes else (*named.axes, "T", "devices")
+    axes = study.networks.axes
+    further = ["T"] if "devices" in axes else ["T", "devices"]
     rows = []
-    for record, labels in zip(records, named.labels, strict=True):
-        if id(record) in found:
-            trial = record.trial
-            place = (
-                (str(trial.length),)
-                if "devices" in named.axes
-                else (str(trial.length), str(trial.devices))
-            )
-            rows.append(((*labels, *place), _cells(found[id(record)])))
-    title = f"{records[0].trial.task}: data parallel"
-    return Grid(title=title, axes=axes, columns=COLUMNS, rows=tuple(rows), notes=(NOTE,))
+    for labels, record in study.labelled:
+        if id(record) in by_record:
+            numbers = (str(record.trial.length), str(record.trial.devices))[: len(further)]
+            rows.append(((*labels, *numbers), by_record[id(record)].cells))
+    title = f"{study.task}: data parallel"
+    return Grid(title, (*axes, *further), COLUMNS, tuple(rows), (NOTE,))
 
 
 def _without_devices(record: Record) -> str:
     content = {name: value for name, value in record.trial.content().items() if name != "devices"}
     return json.dumps([content, record.environment_id], sort_keys=True)
-
-
-def _cells(one: Scaled) -> tuple[str, ...]:
-    speed, difference = one.record.figures.get("tokens_per_second"), one.loss_difference
-    spread: Mapping[str, Any] = one.record.details.get("rank_step_seconds_spread") or {}
-    efficiency = None if one.efficiency is None else 100 * one.efficiency
-    return (
-        quantity(speed),
-        number(one.speedup),
-        UNKNOWN if efficiency is None else f"{number(efficiency)} %",
-        *(seconds(spread.get(name)) for name in ("min", "median", "max")),
-        UNKNOWN if difference is None else f"{difference:.1e}",
-    )

@@ -1,56 +1,53 @@
-"""The limits table of one task: arithmetic per second, and its fractions of what the machine can do."""
+"""The limits table of one task: arithmetic per second, and fractions of what the machine can do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from harness.contract.records.columns import FIGURES
 from harness.contract.records.record import Record
-from harness_results.study.networks import in_order, networks
+from harness_results.study.networks import Labels
+from harness_results.study.study import Study
 from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.text.format import UNKNOWN, number
 
-LIMITS = tuple(column.label for column in FIGURES if column.table == "limits")
-FRACTIONS = ("fraction_of_peak", "fraction_of_serial_limit")
+LIMITS = tuple(column for column in FIGURES if column.table == "limits")
 NOTE = (
-    "GFLOP/s: matrix products of a training step · % peak: of one large product on the same threads · "
-    "% serial: of the chain of products of this shape that a recurrence cannot avoid"
+    "GFLOP/s: matrix products of a training step · % peak: of one large product on the same "
+    "threads · % serial: of the chain of products of this shape that a recurrence cannot avoid"
 )
 
 
-def limits(records: Sequence[Record]) -> Pivot | None:
-    """Return the table of the records of one task; None where no limit is known."""
-    known = [_is_known(record) for record in records]
-    if not any(known):
+def limits(study: Study) -> Pivot | None:
+    """Return the table of a task; None if no limit is known."""
+    entries: dict[Labels, dict[int, tuple[CellText, ...]]] = {}
+    for labels, by_length in study.rows.items():
+        known = {n: _entry(record) for n, record in by_length.items() if _has_limit(record)}
+        if known:
+            entries[labels] = known
+    if not entries:
         return None
-    found = networks(records)
-    entries: dict[tuple[str, ...], dict[int, tuple[CellText, ...]]] = {}
-    for record, labels, shown in zip(records, found.labels, known, strict=True):
-        if shown:
-            entries.setdefault(labels, {})[record.trial.length] = _entry(record)
     return Pivot(
-        task=f"{records[0].trial.task}: limits",
+        task=f"{study.task}: limits",
         settings="how near the engines come to what this machine can do",
-        axes=found.axes,
+        axes=study.networks.axes,
         lengths=tuple(sorted({length for row in entries.values() for length in row})),
-        rows=tuple(
-            Row(labels, entries[labels]) for labels in in_order(found.labels) if labels in entries
-        ),
+        rows=tuple(Row(labels, by_length) for labels, by_length in entries.items()),
         notes=(NOTE,),
-        measures=LIMITS,
+        measures=tuple(column.label for column in LIMITS),
         minor=True,
     )
 
 
-def _is_known(record: Record) -> bool:
-    return record.status == "ok" and any(record.figures.get(name) is not None for name in FRACTIONS)
+def _has_limit(record: Record) -> bool:
+    fractions = [column.name for column in LIMITS if column.unit == "fraction"]
+    return record.status == "ok" and any(record.figures.get(name) is not None for name in fractions)
 
 
 def _entry(record: Record) -> tuple[CellText, ...]:
-    speed = record.figures.get("flops_per_second")
-    fractions = (_percent(record.figures.get(name)) for name in FRACTIONS)
-    return tuple(map(CellText, (UNKNOWN if speed is None else number(speed / 1e9), *fractions)))
-
-
-def _percent(fraction: float | None) -> str:
-    return UNKNOWN if fraction is None else number(100.0 * fraction)
+    texts = []
+    for column in LIMITS:
+        value = record.figures.get(column.name)
+        if value is None:
+            texts.append(UNKNOWN)
+        else:
+            texts.append(number(value / 1e9 if column.unit == "FLOP/s" else 100.0 * value))
+    return tuple(map(CellText, texts))

@@ -8,8 +8,8 @@ from harness.contract.records.record import Record
 from harness_results.study import findings, versions
 from harness_results.study.engines import variant_legend
 from harness_results.study.explosions import explosion
-from harness_results.study.machines import legend, machine_names
-from harness_results.study.networks import Networks
+from harness_results.study.machines import legend
+from harness_results.study.study import Study
 from harness_results.study.theory import known_cells
 from harness_results.text.format import number, one_line
 
@@ -63,22 +63,21 @@ def speed_in_words(record: Record) -> str:
     return ", ".join([f"median of {launches} launches", *each, *([one_line(told)] if told else [])])
 
 
-def notes(records: Sequence[Record], marks: Iterable[str], shown: Networks) -> Iterator[str]:
-    """Yield the lines for one task's table, in which these marks occur and whose rows are labelled so."""
+def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
+    """Yield the lines for below the table of a task, in which these marks occur."""
+    records = study.records
     used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in set(marks)]
     if used:
         yield " · ".join(used)
     solved = (findings.criterion(record) for record in records if record.figures.get("solved"))
     yield from (f"solved: {one_line(told)}" for told in dict.fromkeys(solved) if told)
-    yield from legend(records, machine_names(records))
+    yield from legend(records, study.machines)
     yield from versions.legend(records)
     yield from variant_legend(records)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
-    named = [
-        (_name(record, label, shown.axes), record)
-        for record, label in zip(records, shown.labels, strict=True)
-    ]
+    axes = study.networks.axes
+    named = [(_name(record, labels, axes), record) for labels, record in study.labelled]
     yield from _scores(named)
     yield from _grouped(
         "n/a", ((_why(one), name, one) for name, one in named if one.status != "ok")

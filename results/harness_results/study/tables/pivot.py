@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.contract.records.columns import FIGURES, Column
 from harness.contract.records.record import Record
 from harness_results.study import findings
-from harness_results.study.networks import Networks, in_order, networks
+from harness_results.study.networks import Labels
+from harness_results.study.study import Study
 from harness_results.study.tables.notes import notes
 from harness_results.study.tables.trends import TRENDS, LossScale, trends
 from harness_results.study.verdicts.fastest import LEGEND, fastest
@@ -43,7 +44,7 @@ class Row:
         trends: its bars across the lengths, one for each of the table's ``trends``.
     """
 
-    labels: tuple[str, ...]
+    labels: Labels
     entries: dict[int, tuple[CellText, ...]]
     reference: bool = False
     trends: tuple[str, ...] = ()
@@ -77,71 +78,42 @@ class Pivot:
     trends: tuple[str, ...] = ()
 
 
-def by_task(records: Iterable[Record]) -> list[list[Record]]:
-    """Return the records of each task, in the order in which tasks appear."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(record.trial.task, []).append(record)
-    return list(found.values())
-
-
-def pivot(records: Sequence[Record], bold: Container[int] | None = None) -> Pivot:
-    """Return the table of the records of one task.
+def pivot(study: Study, bold: Container[int] | None = None) -> Pivot:
+    """Return the table of a task.
 
     Args:
-        records: of one task.
+        study: the task.
         bold: the ``id`` of the records that are the fastest; None: judged by these records alone.
     """
-    found, bold = networks(records), fastest([records]) if bold is None else bold
-    lengths = tuple(sorted({record.trial.length for record in records}))
-    bars, rows = _known_bars(_networks(records, found, bold))
-    rows = _references(records, lengths, len(found.axes)) + rows
-    marks = {shown.mark for row in rows for entry in row.entries.values() for shown in entry}
+    bold = fastest([study]) if bold is None else bold
+    bars, rows = _known_bars(_networks(study, bold))
+    rows = _references(study) + rows
+    marks = {cell.mark for row in rows for entry in row.entries.values() for cell in entry}
+    has_bold = any(id(record) in bold for record in study.records)
     return Pivot(
-        task=records[0].trial.task,
-        settings=found.words,
-        axes=found.axes,
-        lengths=lengths,
+        task=study.task,
+        settings=study.networks.words,
+        axes=study.networks.axes,
+        lengths=study.lengths,
         rows=tuple(rows),
-        notes=(
-            *notes(records, marks, found),
-            *([LEGEND] if any(id(record) in bold for record in records) else []),
-        ),
+        notes=(*notes(study, marks), *([LEGEND] if has_bold else [])),
         trends=bars,
     )
 
 
-def _references(records: Sequence[Record], lengths: Sequence[int], labels: int) -> list[Row]:
-    """Return the rows of the trivial and of the perfect predictor, at the lengths where all records agree on them."""
+def _references(study: Study) -> list[Row]:
+    """Return the rows of the trivial and of the perfect predictor, if all records agree on them."""
+    baselines = {length: study.baseline(length) for length in study.lengths}
+    floors = {length: study.agreed("loss_floor", length) for length in study.lengths}
     rows = []
-    baselines = {length: baseline_at(length, records) for length in lengths}
-    floors = {length: agreed("loss_floor", length, records) for length in lengths}
     for name, losses in (("baseline", baselines), ("floor", floors)):
-        found = {
+        entries = {
             n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None
         }
-        if found:
-            rows.append(Row((name, *[""] * (labels - 1)), found, reference=True))
+        if entries:
+            labels = (name, *[""] * (len(study.networks.axes) - 1))
+            rows.append(Row(labels, entries, reference=True))
     return rows
-
-
-def agreed(figure: str, length: int, records: Sequence[Record]) -> float | None:
-    """Return the one value of a figure at a length; None where the records differ on it, or none has it."""
-    return _agreed(
-        record.figures.get(figure) for record in records if record.trial.length == length
-    )
-
-
-def baseline_at(length: int, records: Sequence[Record]) -> float | None:
-    """Return the baseline at a length: on the validation batches if all records had the same, else the exact one."""
-    on_batches = agreed("loss_baseline", length, records)
-    exact = (findings.exact_baseline(record) for record in records if record.trial.length == length)
-    return _agreed(exact) if on_batches is None else on_batches
-
-
-def _agreed(values: Iterable[float | None]) -> float | None:
-    distinct = set(values) - {None}
-    return distinct.pop() if len({number(value, 6) for value in distinct}) == 1 else None
 
 
 def _reference(loss: float, baseline: float | None) -> tuple[CellText, ...]:
@@ -149,20 +121,14 @@ def _reference(loss: float, baseline: float | None) -> tuple[CellText, ...]:
     return (CellText(number(loss) + multiple, tone="dim"), *[CellText("")] * (len(MEASURES) - 1))
 
 
-def _networks(records: Sequence[Record], asked: Networks, bold: Container[int]) -> list[Row]:
-    """Return the rows by network, so that its engines stand together."""
-    found: dict[tuple[str, ...], dict[int, Record]] = {}
-    for record, labels in zip(records, asked.labels, strict=True):
-        found.setdefault(labels, {})[record.trial.length] = record
-    lengths, scale = sorted({r.trial.length for r in records}), LossScale.of(records)
-    return [
-        Row(
-            labels,
-            {length: _entry(r, best=id(r) in bold) for length, r in found[labels].items()},
-            trends=trends(found[labels], lengths, scale),
-        )
-        for labels in in_order(asked.labels)
-    ]
+def _networks(study: Study, bold: Container[int]) -> list[Row]:
+    """Return the rows by network, the engines of a network side by side."""
+    scale = LossScale.of(study.records)
+    rows = []
+    for labels, by_length in study.rows.items():
+        entries = {n: _entry(record, best=id(record) in bold) for n, record in by_length.items()}
+        rows.append(Row(labels, entries, trends=trends(by_length, study.lengths, scale)))
+    return rows
 
 
 def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:

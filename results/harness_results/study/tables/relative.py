@@ -7,10 +7,10 @@ from collections.abc import Container, Mapping, Sequence
 from harness.contract import Record, UnknownNameError
 from harness_results.study import versions
 from harness_results.study.engines import variant_legend
-from harness_results.study.machines import legend, machine_names
-from harness_results.study.networks import networks
+from harness_results.study.machines import legend
+from harness_results.study.study import Study, studies
 from harness_results.study.tables.notes import LEGEND
-from harness_results.study.tables.pivot import OTHER_FUNCTION, by_task
+from harness_results.study.tables.pivot import OTHER_FUNCTION
 from harness_results.study.verdicts.fastest import fastest
 from harness_results.study.verdicts.order import each_launch, interleaved
 from harness_results.text.format import UNKNOWN, number, seconds
@@ -42,7 +42,7 @@ def relative(records: Sequence[Record], base: str) -> list[Grid]:
     engines = list(dict.fromkeys(record.trial.engine for record in records))
     if base not in engines:
         raise UnknownNameError("engine of these records", base, engines)
-    return [_grid(task, base) for task in by_task(records)]
+    return [_grid(study, base) for study in studies(records)]
 
 
 def least_seconds(
@@ -60,24 +60,22 @@ def least_seconds(
     return min(found, default=None)
 
 
-def _grid(records: Sequence[Record], base: str) -> Grid:
-    found = networks(records)
-    bold = fastest([records])
+def _grid(study: Study, base: str) -> Grid:
+    records, bold = study.records, fastest([study])
     places: dict[Place, dict[str, Record]] = {}
-    for record, labels in zip(records, found.labels, strict=True):
-        places.setdefault((*labels[:-1], str(record.trial.length)), {})[record.trial.engine] = (
-            record
-        )
+    for labels, record in study.labelled:
+        engines_here = places.setdefault((*labels[:-1], str(record.trial.length)), {})
+        engines_here[record.trial.engine] = record
     engines = [base, *dict.fromkeys(r.trial.engine for r in records if r.trial.engine != base)]
     return Grid(
-        title=f"{records[0].trial.task}: throughput as a multiple of {base}   {found.words}",
-        axes=(*found.axes[:-1], "T"),
+        title=f"{study.task}: throughput as a multiple of {base}   {study.networks.words}",
+        axes=(*study.networks.axes[:-1], "T"),
         columns=("limit", base, *engines[1:], "fastest", "x limit"),
         rows=tuple((place, _cells(places[place], engines, bold)) for place in _by_network(places)),
         notes=(
             *_notes(records, base),
             *_apart(places, base, engines[1:]),
-            *legend(records, machine_names(records)),
+            *legend(records, study.machines),
             *versions.legend(records),
             *variant_legend(records),
         ),

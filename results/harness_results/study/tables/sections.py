@@ -6,11 +6,12 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from harness.contract.records.record import Record
+from harness_results.study.study import Study, studies
 from harness_results.study.tables.crossover import crossover_table
 from harness_results.study.tables.data_parallel import data_parallel_table
 from harness_results.study.tables.limits import limits
 from harness_results.study.tables.notes import reading
-from harness_results.study.tables.pivot import Pivot, by_task, pivot
+from harness_results.study.tables.pivot import Pivot, pivot
 from harness_results.study.tables.relative import relative
 from harness_results.study.tables.scaling_table import scaling_tables
 from harness_results.study.verdicts.fastest import fastest
@@ -27,9 +28,9 @@ class Report:
 
 def report(records: Sequence[Record]) -> Report:
     """Return the tables of these records; none of no records."""
-    tasks = by_task(records)
+    tasks = studies(records)
     bold = fastest(tasks)
-    tables = [table for task in tasks for table in of_task(task, bold)]
+    tables = [table for study in tasks for table in of_task(study, bold)]
     return Report(tuple(tables), reading(records))
 
 
@@ -42,16 +43,16 @@ def relative_report(records: Sequence[Record], base: str) -> Report:
     return Report(tuple(relative(records, base)), reading="")
 
 
-def of_task(records: Sequence[Record], bold: Container[int]) -> list[Pivot | Grid]:
+def of_task(study: Study, bold: Container[int]) -> list[Pivot | Grid]:
     """Return the tables of one task.
 
     Args:
-        records: of the task.
+        study: the task.
         bold: the ``id`` of the records that are the fastest of several.
     """
-    others = (crossover_table(records), data_parallel_table(records), limits(records))
+    others = (crossover_table(study), data_parallel_table(study), limits(study))
     return [
-        pivot(records, bold),
-        *scaling_tables(records),
+        pivot(study, bold),
+        *scaling_tables(study),
         *(table for table in others if table is not None),
     ]

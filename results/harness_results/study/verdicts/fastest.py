@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.contract.records.record import Record
 from harness_results.study import findings
-from harness_results.study.networks import networks
+from harness_results.study.study import Study
 from harness_results.study.verdicts.faster import TWO_RULES, effect_of, took_turns
 from harness_results.study.verdicts.multiple import corrected
 from harness_results.study.verdicts.statistics import FEWEST, Effect
@@ -56,20 +56,20 @@ class Contest:
         return _speed(self.records[0]) / _speed(self.records[1])
 
 
-def contests(tasks: Sequence[Sequence[Record]]) -> list[list[Contest]]:
+def contests(tasks: Sequence[Study]) -> list[list[Contest]]:
     """Return the contests of each task: of its engines, or of its cells where it has one engine.
 
     The verdicts are corrected for the number of all contests. Records that compute another function
     than their cell, or were not held against the reference, do not take part.
     """
-    groups = [list(_groups(comparable(records))) for records in tasks]
+    groups = [list(_groups(comparable(study.records))) for study in tasks]
     effects = iter(corrected([_least_sure(records) for group in groups for _, records in group]))
     return [
         [Contest(names, records, next(effects)) for names, records in group] for group in groups
     ]
 
 
-def fastest(tasks: Sequence[Sequence[Record]]) -> frozenset[int]:
+def fastest(tasks: Sequence[Study]) -> frozenset[int]:
     """Return the ``id`` of every record that is the fastest of several."""
     return frozenset(
         id(contest.records[0]) for task in contests(tasks) for contest in task if contest.is_clear
@@ -99,7 +99,7 @@ def _groups(records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], tuple[
         (lambda r: r.trial.cell) if one_engine else (lambda r: r.trial.engine)
     )
     groups: dict[Any, list[Record]] = {}
-    for record, label in zip(records, networks(records).labels, strict=True):
+    for label, record in Study(records).labelled:
         shared = label[1:] if one_engine else label[:-1]
         groups.setdefault((shared, record.trial.length, record.environment_id), []).append(record)
     for group in groups.values():
