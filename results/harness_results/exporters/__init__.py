@@ -1,12 +1,13 @@
-"""Targets of ``harness export``: one module each, loaded when it is asked for, that writes a store's trials as files.
+"""The targets of ``harness export``: one module each, loaded only when it is used.
 
-A further target is a module here with a class ``Exporter`` of the contract in ``contract.py``, and
-its name in TARGETS.
+A new target is a module here with a class ``Exporter`` that keeps the contract of ``contract.py``,
+and its name in TARGETS.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import cast
 
 from harness.contract.errors import UnknownNameError
 from harness_results.exporters.contract import TrialExporter
@@ -18,10 +19,9 @@ def exporter(target: str) -> TrialExporter:
     """Return the exporter to ``target``.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no such target.
         UnavailableError: its library is not installed.
     """
     if target not in TARGETS:
         raise UnknownNameError("target", target, TARGETS)
-    found: TrialExporter = importlib.import_module(f"{__name__}.{target}").Exporter()
-    return found
+    return cast("TrialExporter", importlib.import_module(f"{__name__}.{target}").Exporter())

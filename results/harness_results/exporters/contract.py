@@ -1,4 +1,4 @@
-"""What an exporter gets and must do. It sees trials as a report shows them, and no store; all numbers are finite."""
+"""The contract of exporters. They get trials as a report shows them, with finite numbers only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Series:
         name: ``curves/loss``, ``gradient_flow/final/median``: ASCII letters, digits, ``.``, ``_``,
             ``-`` and ``/``.
         steps: (n,) training steps, or lags, or launches.
-        values: (n,) finite; what was not finite, or not known, has no step here.
-        seconds: (n,) since the Unix epoch: when each step had been done, as far as that is known.
+        values: (n,) finite; steps whose value is unknown or not finite are left out.
+        seconds: (n,) since the Unix epoch: when each step ended, as far as that is known.
     """
 
     name: str
@@ -34,18 +34,16 @@ class SharedTrial:
     """A trial in one environment, as a report shows it.
 
     Attributes:
-        name: of one folder or run, unlike any other's; ASCII letters, digits, ``.``, ``_`` and
-            ``-``.
-        task: its task's name.
+        name: a unique name of a folder or run: ASCII letters, digits, ``.``, ``_`` and ``-``.
+        task: the name of its task.
         status: of its record.
-        settings: what was asked for, by name (``task_options.symbols``); what is unset is not in
-            it.
-        figures: the known figures by their columns; yes is 1.
+        settings: the values of its settings by name (``task_options.symbols``), without unset ones.
+        figures: the known figures by the names of their columns; 1 for yes.
         series: its curves.
         tags: text by name (``status``, ``reason``, ``environment_id``, ...), safe to show, of at
             most 2000 characters.
-        started: seconds since the Unix epoch; 0 where it is not known.
-        ended: likewise; None where it is not known.
+        started: seconds since the Unix epoch; 0: unknown.
+        ended: likewise; None: unknown.
     """
 
     name: str
@@ -60,12 +58,16 @@ class SharedTrial:
 
 
 class TrialExporter(ABC):
-    """Writes trials in the form of one tool. The constructor raises ``UnavailableError`` where its library lacks."""
+    """Writes trials in the format of one tool.
+
+    Raises:
+        UnavailableError: the library is not installed.
+    """
 
     @abstractmethod
     def write(self, trials: Iterable[SharedTrial], folder: Path, home: Path) -> None:
-        """Write all trials into ``folder``, empty now, whose content will be that of ``home``."""
+        """Write all trials into the empty ``folder``, whose content is then moved to ``home``."""
 
     @abstractmethod
     def how_to_look(self, home: Path) -> str:
-        """Return the command that shows what was written."""
+        """Return the command that shows the exported trials."""

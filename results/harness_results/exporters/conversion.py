@@ -1,11 +1,11 @@
-"""Records as the trials that exporters write: nothing is computed here but names and times."""
+"""Converts records to the trials that exporters write. Computes nothing but names and times."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
@@ -17,16 +17,17 @@ from harness.contract.records.record import Record
 from harness.contract.wording import shortened
 from harness_results.exporters.contract import Series, Setting, SharedTrial
 from harness_results.study.findings import flags, scores
-from harness_results.text.format import safe
+from harness_results.text.format import as_mapping, safe
 
-PART = 32  # characters of each word of a name: the whole fits a file system
-LONGEST_NAME = 100  # characters of a series' last word
+PART = 32  # characters of each word of a name, so that a file system takes the whole name
+LONGEST_NAME = 100  # characters of the last word of a series
 LARGEST_STEP = 2**63
 QUARTILES = ("median", "low", "high")
+TAGS = ("trial_id", *names_of("outcome", "origin", "launches"))  # columns of a record
 
 
 def shared(record: Record, *, alone: bool) -> SharedTrial:
-    """Return the trial of a record; ``alone``: no other environment has it."""
+    """Return the trial of a record; ``alone``: no other environment has this trial."""
     started, ended = _seconds(record.started_at), None
     wall_seconds = _number(record.details.get("wall_seconds"))
     if started and wall_seconds is not None:
@@ -37,7 +38,7 @@ def shared(record: Record, *, alone: bool) -> SharedTrial:
         status=record.status,
         settings=dict(_settings(record.trial.content())),
         figures=dict(_figures(record)),
-        series=tuple(one for one in _all_series(record, _Times(record, started)) if one.steps),
+        series=tuple(each for each in _all_series(record, _Times(record, started)) if each.steps),
         tags=dict(_tags(record)),
         started=started,
         ended=ended,
@@ -45,7 +46,7 @@ def shared(record: Record, *, alone: bool) -> SharedTrial:
 
 
 def _figures(record: Record) -> Iterator[tuple[str, float]]:
-    """Yield every known figure, then the task's further scores."""
+    """Yield every known figure, then the other scores of the task."""
     for name in FIGURE_NAMES:
         if (value := _number(record.figures.get(name))) is not None:
             yield name, value
@@ -55,29 +56,27 @@ def _figures(record: Record) -> Iterator[tuple[str, float]]:
 
 
 class _Times:
-    """When each training step had been done: the start of the launch, and the seconds of the timed blocks up to it."""
+    """When each training step ended: the start of the launch plus the timed blocks until then."""
 
     def __init__(self, record: Record, started: float) -> None:
         self.started = started
-        blocks = zip(
-            *(_numbers(record.curves.get(f"block_{name}")) for name in ("steps", "seconds")),
-            strict=False,
+        steps, seconds = (
+            _numbers(record.curves.get(name)) for name in ("block_steps", "block_seconds")
         )
-        known = [
-            (int(steps), seconds)
-            for steps, seconds in blocks
-            if 0 < steps < LARGEST_STEP and seconds >= 0
+        blocks = [
+            (int(count), duration)
+            for count, duration in zip(steps, seconds, strict=False)
+            if 0 < count < LARGEST_STEP and duration >= 0
         ]
-        self._ends = [0, *accumulate(steps for steps, _ in known)]
-        self._seconds = [0.0, *accumulate(seconds for _, seconds in known)]
-        self._untimed = max(
-            0, record.trial.steps - self._ends[-1]
-        )  # the first step and the warm-up
+        self._ends = [0, *accumulate(count for count, _ in blocks)]
+        self._seconds = [0.0, *accumulate(duration for _, duration in blocks)]
+        # the first step and the warm-up
+        self._untimed = max(0, record.trial.steps - self._ends[-1])
 
     def of(self, steps: Sequence[int]) -> list[float]:
-        """Return when each of these steps, in ascending order, had been done."""
+        """Return when each of these steps, in ascending order, ended."""
         timed = np.asarray(steps, dtype=float) - self._untimed
-        return [self.started + float(one) for one in np.interp(timed, self._ends, self._seconds)]
+        return (self.started + np.interp(timed, self._ends, self._seconds)).tolist()
 
 
 def _all_series(record: Record, times: _Times) -> Iterator[Series]:
@@ -85,42 +84,40 @@ def _all_series(record: Record, times: _Times) -> Iterator[Series]:
     for name in ("loss", "gradient_norm"):
         yield _series(f"curves/{name}", enumerate(_numbers(curves.get(name)), start=1), times)
     yield from _evaluations(curves.get("evaluations"), times)
-    flow = _mapping(curves.get("gradient_flow"))
+    flow = as_mapping(curves.get("gradient_flow"))
     for moment in ("initial", "final"):
-        yield from _flow(f"gradient_flow/{moment}", _mapping(flow.get(moment)), times.started)
+        yield from _flow(f"gradient_flow/{moment}", as_mapping(flow.get(moment)), times.started)
     launches = enumerate(_numbers(curves.get("launch_tokens_per_second")), start=1)
     yield _series("launches/tokens_per_second", launches, times.started)
 
 
-def _evaluations(found: Any, times: _Times) -> Iterator[Series]:
+def _evaluations(evaluations: Any, times: _Times) -> Iterator[Series]:
     points: dict[str, list[tuple[Any, float]]] = {}
-    for one in map(_mapping, _list(found)):
-        for name, value in {**_mapping(one.get("extra")), **one}.items():
+    for evaluation in map(as_mapping, _list(evaluations)):
+        step = evaluation.get("step")
+        for name, value in {**as_mapping(evaluation.get("extra")), **evaluation}.items():
             if name not in ("step", "extra"):
-                points.setdefault(f"evaluations/{_word(name)}", []).append(
-                    (one.get("step"), _number(value, math.nan))
-                )
+                points.setdefault(_word(name), []).append((step, _number(value, math.nan)))
     for name, values in points.items():
-        yield _series(name, values, times)
+        yield _series(f"evaluations/{name}", values, times)
 
 
 def _flow(name: str, part: Mapping[str, Any], started: float) -> Iterator[Series]:
-    lags = _list(part.get("lags"))
-    for each in QUARTILES:
-        yield _series(f"{name}/{each}", zip(lags, _numbers(part.get(each)), strict=False), started)
+    norms = [(quartile, part.get(quartile)) for quartile in QUARTILES]
     for number, layer in enumerate(_list(part.get("layers"))):
-        yield _series(f"{name}/layer_{number}", zip(lags, _numbers(layer), strict=False), started)
-    for state, norms in _mapping(part.get("states")).items():
-        yield _series(
-            f"{name}/state_{_word(state)}", zip(lags, _numbers(norms), strict=False), started
-        )
+        norms.append((f"layer_{number}", layer))
+    for state, values in as_mapping(part.get("states")).items():
+        norms.append((f"state_{_word(state)}", values))
+    lags = _list(part.get("lags"))
+    for word, values in norms:
+        yield _series(f"{name}/{word}", zip(lags, _numbers(values), strict=False), started)
 
 
-def _series(name: str, points: Any, when: _Times | float) -> Series:
-    known = [(step, value) for step, value in points if _is_step(step) and math.isfinite(value)]
-    steps = [step for step, _ in known]
+def _series(name: str, points: Iterable[tuple[Any, float]], when: _Times | float) -> Series:
+    finite = [(step, value) for step, value in points if _is_step(step) and math.isfinite(value)]
+    steps = [step for step, _ in finite]
     seconds = when.of(steps) if isinstance(when, _Times) else [when] * len(steps)
-    return Series(name, steps, [value for _, value in known], seconds)
+    return Series(name, steps, [value for _, value in finite], seconds)
 
 
 def _settings(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Setting]]:
@@ -133,9 +130,8 @@ def _settings(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 def _tags(record: Record) -> Iterator[tuple[str, str]]:
     columns = record.columns()
-    names = ("trial_id", *names_of("outcome", "origin", "launches"))
-    told = {name: columns[name] for name in names} | {"flags": "; ".join(flags(record)) or None}
-    for name, value in told.items():
+    texts = {name: columns[name] for name in TAGS} | {"flags": "; ".join(flags(record)) or None}
+    for name, value in texts.items():
         if value is not None:
             yield name, shortened(safe(value))
 
@@ -144,27 +140,20 @@ def _name(record: Record, *, alone: bool) -> str:
     trial = record.trial
     words = (trial.task, trial.cell, f"T{trial.length}", trial.backend, trial.variant)
     name = "-".join([*(word[:PART] for word in words), trial.trial_id])
-    return name if alone else f"{name}-on-{_place(record.environment_id)}"
+    return name if alone else f"{name}-on-{_environment(record.environment_id or 'unknown')}"
 
 
-def _place(environment_id: str | None) -> str:
-    known = environment_id or "unknown"
-    return (
-        known
-        if re.fullmatch("[0-9a-z]{1,32}", known)
-        else hashlib.sha256(repr(known).encode()).hexdigest()[:12]
-    )
+def _environment(environment_id: str) -> str:
+    """Return the id if a file's name may hold it, otherwise a hash of it."""
+    if re.fullmatch("[0-9a-z]{1,32}", environment_id):
+        return environment_id
+    return hashlib.sha256(repr(environment_id).encode()).hexdigest()[:12]
 
 
 def _word(name: str) -> str:
-    """Return a name with an escape for each character that not every tool takes."""
-    return re.sub(r"[^A-Za-z0-9.-]|_(?=[0-9a-f]+_)", lambda found: _escape(found.group()), name)[
-        :LONGEST_NAME
-    ]
-
-
-def _escape(character: str) -> str:
-    return character if character == "_" else f"_{ord(character):x}_"
+    """Return a name with ``_HEX_`` for each character that some tool refuses."""
+    pattern = r"[^A-Za-z0-9._-]"
+    return re.sub(pattern, lambda match: f"_{ord(match[0]):x}_", name)[:LONGEST_NAME]
 
 
 def _seconds(moment: str | None) -> float:
@@ -175,7 +164,7 @@ def _seconds(moment: str | None) -> float:
 
 
 def _number(value: Any, unknown: Any = None) -> Any:
-    """Return any finite number as a float; ``unknown`` for all else."""
+    """Return a finite number as a float; ``unknown`` for any other value."""
     try:
         number = float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:
@@ -193,7 +182,3 @@ def _is_step(step: Any) -> bool:
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Exports a store to a folder in the form of another tool: from what the store holds, never while a trial is timed."""
+"""Exports the records of a store to a folder in the format of another tool."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from harness_results.study.reported import each_reported
 
 
 def export(store: Store, target: TrialExporter, home: Path, run_id: int | None = None) -> int:
-    """Write what a report shows of all runs or one into the folder ``home``; return how many trials there were.
+    """Write the trials that a report shows into the folder ``home``; return their number.
+
+    Args:
+        store: whose records are exported.
+        target: writes the trials.
+        home: made if it is missing; an earlier export of this store to this target is replaced.
+        run_id: of the only run; None: all runs.
 
     Raises:
-        UsageError: the folder holds something else or cannot be written; the store holds no record.
-        StoreError: a record cannot be read; the folder is as it was.
+        UsageError: the folder holds something else or cannot be written; the store has no record.
+        StoreError: a record cannot be read; the folder is unchanged.
     """
     count = 0
 
@@ -31,13 +37,12 @@ def export(store: Store, target: TrialExporter, home: Path, run_id: int | None =
                 yield shared(record, alone=len(of_trial) == 1)
         if not count:
             raise UsageError(
-                f"store {store.name} holds no record: run something with `harness run`, or name another store"
+                f"store {store.name} holds no record: run something with `harness run`, "
+                "or name another store"
             )
 
-    digest = hashlib.sha256(
-        store.database.canonical_name.encode("utf-8", "backslashreplace")
-    ).hexdigest()[:12]
-    form = type(target).__module__.rpartition(".")[2]
-    with replaced(home, f"store {digest} to {form}") as folder:
+    name = store.database.canonical_name.encode("utf-8", "backslashreplace")
+    tool = type(target).__module__.rpartition(".")[2]
+    with replaced(home, f"store {hashlib.sha256(name).hexdigest()[:12]} to {tool}") as folder:
         target.write(counted(), folder, home)
     return count

@@ -1,6 +1,6 @@
-"""The folder of an export: never one that holds anything else; what an earlier export left there is replaced.
+"""The folder of an export. Replaces an earlier export there, but never anything else.
 
-A mark in it names the store and the target, and what the export put there.
+A mark in the folder names the store, the target and the entries of the export.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from harness.contract.errors import UsageError
 
 try:
     import fcntl
-except ImportError:  # Windows, where folders cannot be locked so
+except ImportError:  # Windows, where a folder cannot be locked in this way
     fcntl = None  # type: ignore[assignment]
 
 MARK = "harness-export.json"
-PART = ".part"  # where it is written until it is whole
+PART = ".part"  # the new content, until it is complete
 
 
 @contextmanager
 def replaced(home: Path, origin: str) -> Iterator[Path]:
-    """Give an empty folder, whose content takes the place of that of ``home`` when the block ends well.
+    """Give an empty folder. When the block ends without an error, its content replaces ``home``'s.
 
     Args:
-        home: made where it is missing.
-        origin: what is exported to what; an export of another origin is not replaced.
+        home: made if it is missing.
+        origin: the store and the target; an export of another origin is not replaced.
 
     Raises:
         UsageError: ``home`` holds something else, is being written to, or cannot be written.
@@ -59,25 +59,21 @@ def replaced(home: Path, origin: str) -> Iterator[Path]:
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """Refuse a folder that another export is writing to; the lock ends with the process, however that ends."""
+    """Refuse a folder that another export is writing to. The lock never outlives the process."""
     if fcntl is None:
         yield
         return
     descriptor = os.open(home, os.O_RDONLY)
     try:
-        _lock(descriptor, home)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another export is writing to {home}: wait for it, or choose another --output"
+            ) from None
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, home: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UsageError(
-            f"another export is writing to {home}: wait for it, or choose another --output"
-        ) from None
 
 
 def _replace(home: Path, origin: str, before: Iterable[str]) -> None:
@@ -91,45 +87,47 @@ def _replace(home: Path, origin: str, before: Iterable[str]) -> None:
 
 
 def _forget(home: Path, *, is_new: bool, is_empty: bool) -> None:
-    """Leave a folder as it was, if nothing was there before."""
+    """Remove the new content, and all that was made if the folder was missing or empty."""
     _remove(home / PART)
     if is_empty:
         _remove(home if is_new else home / MARK)
 
 
 def _entries(home: Path, origin: str) -> list[str]:
-    """Return what an earlier export of this origin put into the folder."""
+    """Return the names of what an earlier export of this origin put into the folder."""
     if not home.exists():
         return []
     if not home.is_dir():
         raise UsageError(f"{home} is not a folder: choose another --output")
-    found = {path.name for path in home.iterdir()} - {f"{MARK}{PART}"}
-    if not found:
+    names = {path.name for path in home.iterdir()} - {f"{MARK}{PART}"}
+    if not names:
         return []
     try:
         mark = json.loads((home / MARK).read_text(encoding="utf-8"))
-        known, of = {str(name) for name in mark["entries"]}, mark["origin"]
+        marked, marked_origin = {str(name) for name in mark["entries"]}, mark["origin"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(
-            f"{home} holds something that is no export: choose another --output, or an empty one"
+            f"{home} holds something that is not an export: "
+            "choose another --output, or an empty folder"
         ) from None
-    if of != origin:
+    if marked_origin != origin:
         raise UsageError(
-            f"{home} holds another export ({of}): choose another --output, or remove that one"
+            f"{home} holds another export ({marked_origin}): "
+            "choose another --output, or remove that export"
         )
-    others = sorted(found - known - {MARK})
+    others = sorted(names - marked - {MARK})
     if others:
         raise UsageError(
-            f"{home} holds {others[0]!r}, which no export put there: move it away, or choose another --output"
+            f"{home} holds {others[0]!r}, which no export put there: "
+            "move it away, or choose another --output"
         )
-    return sorted(found - {MARK, PART})
+    return sorted(names - {MARK, PART})
 
 
 def _mark(home: Path, origin: str, entries: Iterable[str]) -> None:
     part = home / f"{MARK}{PART}"
-    part.write_text(
-        json.dumps({"origin": origin, "entries": list(entries)}) + "\n", encoding="utf-8"
-    )
+    text = json.dumps({"origin": origin, "entries": list(entries)})
+    part.write_text(f"{text}\n", encoding="utf-8")
     part.replace(home / MARK)
 
 

@@ -1,6 +1,6 @@
 """MLflow: one SQLite file, an experiment per task and a run per trial. Nothing is sent anywhere.
 
-``mlflow`` is loaded here only, after it was told to keep its telemetry to itself.
+``mlflow`` is imported here only, after its telemetry was turned off.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-AT_ONCE = 1000  # metrics, at most
-RUN_STATUS = {"ok": "FINISHED", "interrupted": "KILLED"}  # all others: FAILED
-TROUBLE = frozenset("?#%")  # in a path, which MLflow takes as a URL
+AT_ONCE = 1000  # metrics in one call, MLflow's limit
+RUN_STATUS = {"ok": "FINISHED", "interrupted": "KILLED"}  # any other: FAILED
+REFUSED = frozenset("?#%")  # characters of a path, because MLflow reads it as a URL
 
 
 class Exporter(TrialExporter):
-    """Writes a SQLite file of MLflow."""
+    """Writes MLflow's SQLite file."""
 
     def __init__(self) -> None:
         os.environ.update(QUIET)
@@ -51,14 +51,13 @@ class Exporter(TrialExporter):
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        if TROUBLE & set(str(folder.absolute())):
+        if REFUSED & set(str(folder.absolute())):
             raise UsageError(f"MLflow cannot open {home}: choose an --output without any of ? # %")
-        part = (
-            folder / f"{uuid.uuid4().hex}.db"
-        )  # MLflow keeps what it opened, by name, until the process ends
-        place = _uri(part)
+        # A new name, because MLflow keeps every file that it opened until the process ends.
+        part = folder / f"{uuid.uuid4().hex}.db"
+        uri = _uri(part)
         try:
-            _write_all(MlflowClient(tracking_uri=place, registry_uri=place), trials, home)
+            _write_all(MlflowClient(tracking_uri=uri, registry_uri=uri), trials, home)
         except (MlflowException, SQLAlchemyError) as error:
             raise UsageError(
                 f"MLflow cannot write {home} ({_first_line(error)}); choose another --output"
@@ -66,7 +65,7 @@ class Exporter(TrialExporter):
         part.replace(folder / FILE)
 
     def how_to_look(self, home: Path) -> str:
-        """Return the command that shows what was written."""
+        """Return the command that shows the exported trials."""
         return f"mlflow ui --backend-store-uri {shlex.quote(_uri(home / FILE))}"
 
 
@@ -87,12 +86,11 @@ def _write_all(client: Any, trials: Iterable[SharedTrial], home: Path) -> None:
 
 
 def _experiment(client: Any, task: str, home: Path) -> str:
-    known = client.get_experiment_by_name(task)
-    if known is not None:
-        return str(known.experiment_id)
-    return str(
-        client.create_experiment(task, artifact_location=(home.absolute() / "artifacts").as_uri())
-    )
+    experiment = client.get_experiment_by_name(task)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    artifacts = (home.absolute() / "artifacts").as_uri()
+    return str(client.create_experiment(task, artifact_location=artifacts))
 
 
 def _write_run(client: Any, experiment_id: str, trial: SharedTrial) -> None:
@@ -102,12 +100,11 @@ def _write_run(client: Any, experiment_id: str, trial: SharedTrial) -> None:
         experiment_id, _milliseconds(trial.started), tags=dict(trial.tags), run_name=trial.name
     )
     run_id = run.info.run_id
-    client.log_batch(
-        run_id, params=[Param(name, str(value)) for name, value in trial.settings.items()]
-    )
+    params = [Param(name, str(value)) for name, value in trial.settings.items()]
+    client.log_batch(run_id, params=params)
     metrics = _metrics(trial)
-    while some := list(islice(metrics, AT_ONCE)):
-        client.log_batch(run_id, metrics=some)
+    while batch := list(islice(metrics, AT_ONCE)):
+        client.log_batch(run_id, metrics=batch)
     ended = trial.started if trial.ended is None else trial.ended
     client.set_terminated(run_id, RUN_STATUS.get(trial.status, "FAILED"), _milliseconds(ended))
 
@@ -117,10 +114,10 @@ def _metrics(trial: SharedTrial) -> Iterator[Any]:
 
     for name, value in trial.figures.items():
         yield Metric(name, value, _milliseconds(trial.started), 0)
-    for one in trial.series:
-        for step, value, seconds in zip(one.steps, one.values, one.seconds, strict=True):
-            yield Metric(one.name, value, _milliseconds(seconds), step)
+    for series in trial.series:
+        for step, value, seconds in zip(series.steps, series.values, series.seconds, strict=True):
+            yield Metric(series.name, value, _milliseconds(seconds), step)
 
 
 def _milliseconds(seconds: float) -> int:
-    return round(1000 * seconds) or 1  # MLflow takes 0 for now
+    return round(1000 * seconds) or 1  # for MLflow 0 is the present

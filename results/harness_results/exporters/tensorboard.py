@@ -1,7 +1,7 @@
-"""TensorBoard: one folder and one event file per trial, written with tensorboardX's records; the same bytes each time.
+"""TensorBoard: one folder with one event file per trial, written with tensorboardX.
 
-Numbers are single precision there, but for settings. Texts are code blocks: they are Markdown
-otherwise.
+The same trials give the same bytes. Numbers are single precision, except settings. Texts are code
+blocks, because TensorBoard would read them as Markdown.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from harness.contract.errors import UnavailableError
 from harness_results.exporters.contract import FIX, Setting, SharedTrial, TrialExporter
 
 FILE = "events.out.tfevents.0.harness"
-EXACT = 2**53  # settings are double precision: a larger whole number (a seed) is written as text
+EXACT = 2**53  # a setting is double precision: a larger whole number (a seed) is written as text
 PLUGIN = "hparams"
-SEEN_AT_MOST = 20  # values of a setting that are offered as a choice
+MOST_CHOICES = 20  # values of a setting that are offered as a choice
 
 
 class Exporter(TrialExporter):
@@ -33,7 +33,7 @@ class Exporter(TrialExporter):
             ) from error
 
     def write(self, trials: Iterable[SharedTrial], folder: Path, home: Path) -> None:
-        """Write a folder per trial, and at the top what their settings and figures are, for the page of all trials."""
+        """Write a folder per trial, and at the top the settings and figures of all trials."""
         choices: dict[str, set[Setting]] = {}
         figures: dict[str, None] = {}
         for trial in trials:
@@ -48,7 +48,7 @@ class Exporter(TrialExporter):
             write(_hparams_event("experiment", 0.0, experiment=_experiment(choices, figures)))
 
     def how_to_look(self, home: Path) -> str:
-        """Return the command that shows what was written."""
+        """Return the command that shows the exported trials."""
         return f"tensorboard --logdir {shlex.quote(str(home))}"
 
 
@@ -77,9 +77,9 @@ def _trial_events(trial: SharedTrial, settings: Mapping[str, Setting]) -> Iterat
         yield _text_event(name, text, trial.started)
     for name, value in trial.figures.items():
         yield _scalar_event(f"figures/{name}", 0, value, trial.started)
-    for one in trial.series:
-        for step, value, seconds in zip(one.steps, one.values, one.seconds, strict=True):
-            yield _scalar_event(one.name, step, value, seconds)
+    for series in trial.series:
+        for step, value, seconds in zip(series.steps, series.values, series.seconds, strict=True):
+            yield _scalar_event(series.name, step, value, seconds)
     yield _hparams_event("session_end_info", trial.started, session_end_info=end)
 
 
@@ -87,11 +87,8 @@ def _scalar_event(name: str, step: int, value: float, seconds: float) -> Any:
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
 
-    return Event(
-        wall_time=seconds,
-        step=step,
-        summary=Summary(value=[Summary.Value(tag=name, simple_value=value)]),
-    )
+    summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+    return Event(wall_time=seconds, step=step, summary=summary)
 
 
 def _text_event(name: str, text: str, seconds: float) -> Any:
@@ -115,7 +112,7 @@ def _hparams_event(name: str, seconds: float, **content: Any) -> Any:
 
 
 def _settings(trial: SharedTrial) -> dict[str, Setting]:
-    """Return the trial's settings, and the tags by which trials are worth choosing."""
+    """Return the trial's settings, and the tags by which a user may choose trials."""
     chosen = {name: trial.tags[name] for name in ("status", "environment_id") if name in trial.tags}
     return {name: _exact(value) for name, value in (dict(trial.settings) | chosen).items()}
 
@@ -152,12 +149,14 @@ def _info(name: str, values: set[Setting]) -> Any:
     kinds = {_kind(value) for value in values}
     kind = kinds.pop() if len(kinds) == 1 else "string"
     types = {
-        "string": api_pb2.DATA_TYPE_STRING, "number": api_pb2.DATA_TYPE_FLOAT64, "bool": api_pb2.DATA_TYPE_BOOL,
-    }  # fmt: skip
+        "string": api_pb2.DATA_TYPE_STRING,
+        "number": api_pb2.DATA_TYPE_FLOAT64,
+        "bool": api_pb2.DATA_TYPE_BOOL,
+    }
     info = api_pb2.HParamInfo(name=name, type=types[kind])
-    if len(values) <= SEEN_AT_MOST:
-        told = values if kind != "string" else set(map(str, values))
-        info.domain_discrete.extend(sorted(told))
+    if len(values) <= MOST_CHOICES:
+        choices = set(map(str, values)) if kind == "string" else values
+        info.domain_discrete.extend(sorted(choices))
     return info
 
 

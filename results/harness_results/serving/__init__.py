@@ -1,1 +1,1 @@
-"""The page of a report, served on a loopback address while a sweep runs: it reads stores, and writes nothing."""
+"""Serves the page of a report on this machine while a sweep runs. Reads stores, writes nothing."""

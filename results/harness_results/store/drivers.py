@@ -1,4 +1,4 @@
-"""The processes that measure into a store: who they are, how far they say they are, and whether they still live."""
+"""The processes that measure into a store: their names, their progress, and whether they run."""
 
 from __future__ import annotations
 
@@ -20,51 +20,57 @@ from harness_results.store.database.decoding import DamagedError
 from harness_results.store.database.schema import claims, drivers
 from harness_results.store.runs import now
 
-LEASE = timedelta(
-    minutes=30
-)  # one on another machine that was not heard of for so long is taken for gone
+LEASE = timedelta(minutes=30)  # after this silence a driver on another machine counts as dead
 _STATE, _BEGAN = 0, 19  # fields of /proc/PID/stat after the name
 
 
 class Process(TypedDict):
-    """What names a process."""
+    """Identifies a process on its machine: ``began`` tells it from a later one with its pid."""
 
     host: str
     pid: int
     began: str | None
 
 
-class Progress(TypedDict, total=False):
-    """What ``harness.sweep.tally`` tells of a sweep; nothing at its start."""
-
-    total: int
-    taken: int
-    elsewhere: int
-    ended: dict[str, int]
-    running: list[str]
-    left: int
-    failure: str | None
-    elapsed_seconds: float
-    seconds_left: float | None
-
-
+# The progress of a sweep, as ``harness.sweep.tally`` gives it; empty at its start.
+Progress = TypedDict(  # noqa: UP013 (keys are stored, not names here)
+    "Progress",
+    {
+        "total": int,
+        "taken": int,
+        "elsewhere": int,
+        "ended": dict[str, int],
+        "running": list[str],
+        "left": int,
+        "failure": str | None,
+        "elapsed_seconds": float,
+        "seconds_left": float | None,
+    },
+    total=False,
+)
 _PROCESS, _PROGRESS = TypeAdapter(Process), TypeAdapter(Progress)
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A process that measures, or was killed while it did."""
+    """A process that measures, or that was killed while it measured.
+
+    Attributes:
+        process: host, pid, and when it began.
+        started_at: ISO 8601 in UTC; so is ``updated_at``, its last heartbeat.
+        progress: the last progress that it reported.
+    """
 
     driver_id: int
     run_id: int
-    process: Mapping[str, Any]  # host, pid, and when it began
+    process: Mapping[str, Any]
     started_at: str
     updated_at: str
     progress: Mapping[str, Any]
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs; of one on another machine, whether it was heard of lately."""
+        """Whether it still runs; on another machine, whether its last heartbeat is recent."""
         if self.process["host"] != platform.node():
             return datetime.now(UTC) - datetime.fromisoformat(self.updated_at) < LEASE
         began = _began(int(self.process["pid"]))
@@ -75,15 +81,13 @@ class Driver:
 
 
 def read_drivers(connection: Connection) -> list[Driver]:
-    """Return all that are known, the oldest first.
+    """Return all drivers of the store, the oldest first.
 
     Raises:
-        DamagedError: a row is not what was written.
+        DamagedError: a row was altered.
     """
-    return [
-        _driver(row)
-        for row in connection.execute(select(drivers).order_by(drivers.c.driver_id)).mappings()
-    ]
+    rows = connection.execute(select(drivers).order_by(drivers.c.driver_id)).mappings()
+    return [_driver(row) for row in rows]
 
 
 def _driver(row: RowMapping) -> Driver:
@@ -98,7 +102,7 @@ def _driver(row: RowMapping) -> Driver:
 
 
 def enter(connection: Connection, run_id: int, progress: Mapping[str, Any]) -> int:
-    """Write down that this process works on a run; return the id of the row."""
+    """Insert a row for this process as a driver of a run; return its id."""
     process = {"host": platform.node(), "pid": os.getpid(), "began": _began(os.getpid())}
     row = {
         "run_id": run_id,
@@ -107,32 +111,31 @@ def enter(connection: Connection, run_id: int, progress: Mapping[str, Any]) -> i
         "updated_at": now(),
         "progress": dict(progress),
     }
-    return int(
-        connection.execute(insert(drivers).values(row).returning(drivers.c.driver_id)).scalar_one()
-    )
+    added = connection.execute(insert(drivers).values(row).returning(drivers.c.driver_id))
+    return int(added.scalar_one())
 
 
 def report(connection: Connection, driver_id: int, progress: Mapping[str, Any]) -> None:
-    """Write down how far it is."""
+    """Store a driver's progress and the time."""
     row = {"updated_at": now(), "progress": dict(progress)}
     connection.execute(update(drivers).where(drivers.c.driver_id == driver_id).values(row))
 
 
 def leave(connection: Connection, driver_id: int) -> None:
-    """Forget a driver and what it had begun."""
+    """Delete a driver and release its claims."""
     connection.execute(delete(claims).where(claims.c.driver_id == driver_id))
     connection.execute(delete(drivers).where(drivers.c.driver_id == driver_id))
 
 
 def reap_dead_drivers(connection: Connection) -> None:
-    """Forget every driver that is gone, and what it had begun: somebody else may begin it."""
+    """Delete drivers whose process has died and release their claims."""
     for driver in read_drivers(connection):
         if not driver.is_alive:
             leave(connection, driver.driver_id)
 
 
 def _began(pid: int) -> str | None:
-    """Return when a process began, in whatever unit does not move with the clock; None where there is none."""
+    """Return when a process began, in a unit that no clock change affects; None: it is gone."""
     with suppress(OSError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[_STATE] == "Z" else fields[_BEGAN]

@@ -1,4 +1,4 @@
-"""What names a run in every store that holds it, so that a merge finds it again."""
+"""The identity of a run: the same in every store that holds the run, so that a merge finds it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ from harness_results.store.runs import IDENTITY
 
 @dataclass(frozen=True)
 class KnownRun:
-    """A run of a store, as its database keeps it."""
+    """A run with its raw, undecoded values.
+
+    Attributes:
+        fields: the values of its row in the table ``runs``, without the run's id.
+        settings: JSON.
+        identity: None: the run has no record and is older than identities.
+    """
 
     run_id: int
     started_at: str
-    fields: Mapping[str, Any]  # of the table of runs, raw, without the run's id
-    settings: str  # raw
-    identity: str | None  # None: made before runs had one, and it holds no record
+    fields: Mapping[str, Any]
+    settings: str
+    identity: str | None
 
 
 def known_runs(connection: Connection, after: int = 0) -> list[KnownRun]:
@@ -31,28 +37,28 @@ def known_runs(connection: Connection, after: int = 0) -> list[KnownRun]:
     settings = {}
     if "run_settings" in raw.present(connection):
         table = raw.TABLES["run_settings"]
-        settings = {
-            row.run_id: row.content
-            for row in connection.execute(select(table).where(table.c.run_id > after))
-        }
+        rows = connection.execute(select(table).where(table.c.run_id > after))
+        settings = {row.run_id: row.content for row in rows}
     where = raw.TABLES["runs"].c.run_id > after
-    rows = [row for rows in raw.batches(connection, "runs", where) for row in rows]
-    return [_known(connection, row, settings.get(row.run_id, "{}")) for row in rows]
+    return [
+        _known_run(connection, row, settings.get(row.run_id, "{}"))
+        for row in [row for batch in raw.batches(connection, "runs", where) for row in batch]
+    ]
 
 
 def with_identity(run: KnownRun) -> str:
-    """Return the raw settings with the identity in them."""
+    """Return the raw settings of a run with its identity added."""
     return encode({**json.loads(run.settings), IDENTITY: run.identity})
 
 
-def _known(connection: Connection, row: Row[Any], settings: str) -> KnownRun:
+def _known_run(connection: Connection, row: Row[Any], settings: str) -> KnownRun:
     identity = json.loads(settings).get(IDENTITY) or _of_content(connection, row)
     fields = {name: value for name, value in row._mapping.items() if name != "run_id"}  # noqa: SLF001
     return KnownRun(row.run_id, row.started_at, fields, settings, identity)
 
 
 def _of_content(connection: Connection, run: Row[Any]) -> str | None:
-    """Return a hash of the run and its first record: neither ever changes, however many records follow."""
+    """Return a hash of the run and its first record, which never change; None: no record."""
     table = raw.TABLES["records"]
     mine = select(table).where(table.c.run_id == run.run_id).order_by(table.c.record_id).limit(1)
     first = connection.execute(mine).mappings().first()

@@ -1,4 +1,4 @@
-"""The records that belong to runs, in a few columns: which launches of a trial a sweep need not measure again."""
+"""The members of runs: the records, own and reused, that a sweep need not measure again."""
 
 from __future__ import annotations
 
@@ -21,25 +21,30 @@ INTERRUPTED = "interrupted"  # says nothing about a trial
 
 @dataclass(frozen=True)
 class Member:
-    """A record as a launch of a run, its own or taken from an earlier one."""
+    """A record as a launch of a run, measured by it or reused from an earlier run.
+
+    Attributes:
+        fingerprint: of what was measured; None: stored without an identity.
+        closed: whether only the run's own launches count, because it was begun to measure anew.
+    """
 
     run_id: int
     record_id: int
     trial_id: str
     status: str
     started_at: str | None
-    fingerprint: str | None  # None: stored without an identity
-    closed: bool = False  # the run was begun to measure anew
+    fingerprint: str | None
+    closed: bool = False
 
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """How far a trial is.
+    """The launches of a trial that are stored.
 
     Attributes:
-        ended: its launches that count: those since it was last measured anew.
-        other: its latest record where none counts, because it was measured with something else;
-            None: there is none.
+        ended: the launches that count: those since it was last measured anew.
+        other: if none counts, its latest record, which was measured with other code or settings;
+            None: there is no record.
     """
 
     ended: tuple[Member, ...] = ()
@@ -47,12 +52,15 @@ class TrialProgress:
 
 
 def membership(*, with_reused: bool, trial_ids: Sequence[str] | None = None) -> Subquery:
-    """Return the rows (run_id, record_id) of records, of some trials or all: in its run, and in those that took it."""
+    """Return a row (run_id, record_id) for each record and each run to which it belongs.
+
+    Args:
+        with_reused: also for the runs that reuse the record; the store must have that table.
+        trial_ids: the trials of the records; None: all.
+    """
     own = select(records.c.run_id, records.c.record_id)
     lent = select(reused.c.run_id, reused.c.record_id)
-    if (
-        trial_ids is not None
-    ):  # here and not outside, where a database would make the whole union first
+    if trial_ids is not None:  # outside, a database would first make the whole union
         own = own.where(records.c.trial_id.in_(trial_ids))
         lent = lent.join(records, records.c.record_id == reused.c.record_id).where(
             records.c.trial_id.in_(trial_ids)
@@ -61,11 +69,16 @@ def membership(*, with_reused: bool, trial_ids: Sequence[str] | None = None) -> 
 
 
 def members(connection: Connection, trial_id: str | None = None) -> dict[str, list[Member]]:
-    """Return trial_id -> its members of all runs but the doctor's, the oldest first; of one trial where it is named."""
+    """Return trial_id -> its members, the oldest first, of all runs except the doctor's.
+
+    Args:
+        connection: to the store.
+        trial_id: of the only trial; None: all trials.
+    """
     of = membership(with_reused=True, trial_ids=None if trial_id is None else [trial_id])
     query = (
-        select(of.c.run_id, records.c.record_id, records.c.trial_id, records.c.status, records.c.started_at,
-               record_identities.c.fingerprint)
+        select(of.c.run_id, records.c.record_id, records.c.trial_id, records.c.status,
+               records.c.started_at, record_identities.c.fingerprint)
         .join(records, records.c.record_id == of.c.record_id)
         .join(runs, runs.c.run_id == of.c.run_id)
         .join(record_identities, record_identities.c.record_id == records.c.record_id, isouter=True)
@@ -74,43 +87,45 @@ def members(connection: Connection, trial_id: str | None = None) -> dict[str, li
     )  # fmt: skip
     settings = connection.execute(select(run_settings))
     closed = {row.run_id for row in settings if row.content.get("closed")}
-    found: dict[str, list[Member]] = {}
+    by_trial: dict[str, list[Member]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.trial_id, []).append(Member(*row, closed=row.run_id in closed))
-    return found
+        by_trial.setdefault(row.trial_id, []).append(Member(*row, closed=row.run_id in closed))
+    return by_trial
 
 
 def trial_progress(
-    found: Sequence[Member], fingerprint: str, only_run: int | None = None
+    launches: Sequence[Member], fingerprint: str, only_run: int | None = None
 ) -> TrialProgress:
-    """Return how far the trial of these members is.
+    """Return the progress of one trial.
 
     Args:
-        found: the members of one trial, the oldest first.
+        launches: the members of the trial, the oldest first.
         fingerprint: of what would be measured now.
-        only_run: the run whose launches alone count; None: those of any.
+        only_run: the only run whose launches count; None: those of every run.
     """
-    known = [one for one in found if one.status != INTERRUPTED]
-    right = [
-        one for one in known if one.fingerprint == fingerprint and only_run in (None, one.run_id)
+    launches = [member for member in launches if member.status != INTERRUPTED]
+    matches = [
+        member
+        for member in launches
+        if member.fingerprint == fingerprint and only_run in (None, member.run_id)
     ]
-    if right:
-        since = max((one.run_id for one in right if one.closed), default=0)
-        ended = {one.record_id: one for one in right if one.run_id >= since}
+    if matches:
+        since = max((member.run_id for member in matches if member.closed), default=0)
+        ended = {member.record_id: member for member in matches if member.run_id >= since}
         return TrialProgress(ended=tuple(ended.values()))
-    return TrialProgress(other=known[-1] if known and only_run is None else None)
+    return TrialProgress(other=launches[-1] if launches and only_run is None else None)
 
 
 def progress_by_trial(
-    found: Mapping[str, Sequence[Member]], wanted: Mapping[str, str], only_run: int | None = None
+    by_trial: Mapping[str, Sequence[Member]], wanted: Mapping[str, str], only_run: int | None = None
 ) -> dict[str, TrialProgress]:
-    """Return trial_id -> how far it is, for each of ``wanted`` (trial_id -> fingerprint)."""
+    """Return trial_id -> its progress, for each of ``wanted`` (trial_id -> fingerprint)."""
     return {
-        name: trial_progress(found.get(name, ()), fingerprint, only_run)
-        for name, fingerprint in wanted.items()
+        trial_id: trial_progress(by_trial.get(trial_id, ()), fingerprint, only_run)
+        for trial_id, fingerprint in wanted.items()
     }
 
 
-def record_ids(found: Iterable[TrialProgress]) -> list[int]:
+def record_ids(progress: Iterable[TrialProgress]) -> list[int]:
     """Return the ids of the records that count."""
-    return [one.record_id for each in found for one in each.ended]
+    return [member.record_id for trial in progress for member in trial.ended]

@@ -1,8 +1,8 @@
-"""Brings the runs of several stores into one: nothing twice, nothing decoded and encoded again.
+"""Merges the runs of several stores into one, without duplicates and without decoding.
 
-A run is known by its identity, a record by its content and, of equal ones in a run, their count.
-Some records at a time are one transaction: after a crash the target is whole, and the same merge
-again adds what is missing.
+A run is recognised by its identity, a record by its content. Equal records of a run are counted.
+Each batch of records is one transaction: after a crash the target is whole, and the same merge
+adds what is missing.
 """
 
 from __future__ import annotations
@@ -32,18 +32,27 @@ from harness_results.store.store import Store
 
 @dataclass
 class Merged:
-    """What became of a source."""
+    """What a merge did with one source.
+
+    Attributes:
+        name: of the source.
+        runs: the number of runs added.
+        records: the number of records added.
+        present: the number of records that the target had already.
+        late: the number of runs added that began before the last run of the target.
+        damages: what is wrong with the records that were left out.
+    """
 
     name: str
-    runs: int = 0  # added
-    records: int = 0  # added
-    present: int = 0  # records that the target had
-    late: int = 0  # runs added that began before the last one that the target had
-    damages: list[Damage] = field(default_factory=list)  # records that were left out
+    runs: int = 0
+    records: int = 0
+    present: int = 0
+    late: int = 0
+    damages: list[Damage] = field(default_factory=list)
 
 
 def merge(target: Store, sources: Sequence[Store]) -> list[Merged]:
-    """Add to ``target`` what the others hold and it does not, run by run in the order in which they began.
+    """Add to ``target`` what it lacks of the sources, run by run in the order of their start.
 
     Raises:
         UsageError: a source is the target itself.
@@ -62,7 +71,7 @@ def merge(target: Store, sources: Sequence[Store]) -> list[Merged]:
         if run.identity is not None
     ]
     writer = _Writer(target)
-    for run, n in sorted(runs, key=lambda found: (found[0].started_at, found[1], found[0].run_id)):
+    for run, n in sorted(runs, key=lambda pair: (pair[0].started_at, pair[1], pair[0].run_id)):
         writer.add_run(run, sources[n], results[n])
     for source in sources:
         writer.add_reused(
@@ -77,32 +86,32 @@ def _runs(store: Store) -> list[KnownRun]:
 
 
 class _Writer:
-    """The target, and which of its runs has which identity."""
+    """Writes to the target, and remembers the identities of its runs."""
 
     def __init__(self, target: Store) -> None:
         self.database = target.database
         self.ids: dict[str, int] = {}  # identity -> run id
-        self.last = 0  # run id up to which they are known
+        self.last = 0  # the last run id that is in ``ids``
         self.moved: dict[str, dict[int, int]] = {}  # a source's name -> record id there -> here
         self.latest = max((run.started_at for run in _runs(target)), default="")
 
     def add_run(self, run: KnownRun, source: Store, result: Merged) -> None:
-        """Add the records of a run that are not there, and the run itself where it is new."""
+        """Add a run if it is new, and its records that are missing."""
         moved = self.moved.setdefault(source.name, {})
-        for some in checked_batches(source, run.run_id):
+        for checked in checked_batches(source, run.run_id):
             is_new, added = self.database.run(
-                lambda c, some=some: self._write(c, run, some, moved),  # type: ignore[misc]
+                lambda c, checked=checked: self._write(c, run, checked, moved),  # type: ignore[misc]
                 write=True,
             )
             result.runs += is_new
             result.late += is_new and run.started_at < self.latest
             result.records += added
-            result.present += len(some.keys) - added
-            result.damages += some.damages
+            result.present += len(checked.keys) - added
+            result.damages += checked.damages
 
     def add_reused(self, source: Store, identities: Mapping[int, str]) -> None:
-        """Let runs that took records of earlier runs have them here too."""
-        moved, run_ids = self.moved.get(source.name, {}), self.database.run(self._known)
+        """Let runs that reuse records of earlier runs reuse them here too."""
+        moved, run_ids = self.moved.get(source.name, {}), self.database.run(self._run_ids)
         rows = [
             {"run_id": run_ids[identities[run_id]], "record_id": moved[record_id]}
             for run_id, record_id in reused_records(source)
@@ -113,36 +122,37 @@ class _Writer:
         )
 
     def add_calibrations(self, source: Store) -> None:
-        """Add what was measured once of an environment, and replace what was measured before it."""
+        """Add the calibrations of environments, and replace earlier ones."""
         rows = source.database.run(
             lambda c: _calibrations(c) if "calibrations" in raw.present(c) else []
         )
         self.database.run(lambda connection: _calibrate(connection, rows), write=True)
 
     def _write(
-        self, connection: Connection, run: KnownRun, some: CheckedBatch, moved: dict[int, int]
+        self, connection: Connection, run: KnownRun, checked: CheckedBatch, moved: dict[int, int]
     ) -> tuple[bool, int]:
+        """Return whether the run is new, and how many records were added."""
         self.database.lock_schema(connection)  # one merge at a time
-        run_id = self._known(connection).get(str(run.identity))
+        run_id = self._run_ids(connection).get(str(run.identity))
         is_new = run_id is None
         run_id = _new_run(connection, run) if run_id is None else run_id
-        stored = _stored(connection, run_id, {key[0] for key, _ in some.keys})
-        have: dict[Key, list[int]] = {}
+        stored = _stored(connection, run_id, {key[0] for key, _ in checked.keys})
+        ids_by_key: dict[Key, list[int]] = {}
         for row in stored:
-            have.setdefault(key_of(row), []).append(row["record_id"])
-        found = list(zip(some.batch.records, some.keys, strict=True))
-        new = [row for row, (key, n) in found if n > len(have.get(key, ()))]
-        moved |= {
-            row["record_id"]: have[key][n - 1]
-            for row, (key, n) in found
-            if n <= len(have.get(key, ()))
-        }
-        moved |= _insert(
-            connection, run_id, new, some.batch, Counter(row["trial_id"] for row in stored)
-        )
+            ids_by_key.setdefault(key_of(row), []).append(row["record_id"])
+        new: Rows = []
+        for row, (key, number) in zip(checked.batch.records, checked.keys, strict=True):
+            ids = ids_by_key.get(key, [])
+            if number > len(ids):
+                new.append(row)
+            else:
+                moved[row["record_id"]] = ids[number - 1]
+        launches = Counter(row["trial_id"] for row in stored)
+        moved |= _insert(connection, run_id, new, checked.batch, launches)
         return is_new, len(new)
 
-    def _known(self, connection: Connection) -> dict[str, int]:
+    def _run_ids(self, connection: Connection) -> dict[str, int]:
+        """Return identity -> run id of the target's runs, with those added since the last call."""
         for run in known_runs(connection, after=self.last):
             self.last = run.run_id
             if run.identity is not None:
@@ -162,7 +172,7 @@ def _new_run(connection: Connection, run: KnownRun) -> int:
 
 
 def _stored(connection: Connection, run_id: int, trial_ids: set[str]) -> Rows:
-    """Return the raw records of these trials that a run has; nobody else adds any until the transaction ends."""
+    """Return the raw records of these trials in a run, and lock the run for this transaction."""
     table, runs = raw.TABLES["records"], raw.TABLES["runs"]
     connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update())
     mine = (table.c.run_id == run_id) & table.c.trial_id.in_(sorted(trial_ids))
@@ -172,14 +182,19 @@ def _stored(connection: Connection, run_id: int, trial_ids: set[str]) -> Rows:
 def _insert(
     connection: Connection, run_id: int, new: Rows, batch: Batch, launches: Counter[str]
 ) -> dict[int, int]:
-    """Add records with all that belongs to them; return the new id of each by its old one."""
+    """Insert records with all their rows; return old record id -> new record id."""
     if not new:
         return {}
     insert_new(connection, raw.TABLES["trials"], batch.trials)
     insert_new(connection, raw.TABLES["environments"], batch.environments)
     insert_new(connection, raw.TABLES["identities"], batch.identities)
     table = raw.TABLES["records"]
-    rows = [_moved(record, run_id, launches) for record in new]
+    rows = []
+    for record in new:
+        launches[record["trial_id"]] += 1
+        row = record | {"run_id": run_id, "launch": launches[record["trial_id"]]}
+        del row["record_id"]
+        rows.append(row)
     added = insert(table).returning(table.c.record_id, sort_by_parameter_order=True)
     ids = dict(
         zip((record["record_id"] for record in new), connection.scalars(added, rows), strict=True)
@@ -193,13 +208,6 @@ def _insert(
         if mine:
             connection.execute(insert(raw.TABLES[name]), mine)
     return ids
-
-
-def _moved(record: dict[str, object], run_id: int, launches: Counter[str]) -> dict[str, object]:
-    trial_id = str(record["trial_id"])
-    launches[trial_id] += 1
-    kept = {name: value for name, value in record.items() if name != "record_id"}
-    return kept | {"run_id": run_id, "launch": launches[trial_id]}
 
 
 def _calibrations(connection: Connection) -> Rows:

@@ -1,10 +1,10 @@
-"""What a merge takes from a store: the records of a run, some at a time, with all that belongs to them, undecoded."""
+"""Reads the records of a run for a merge: in batches, with all their rows, undecoded."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -19,7 +19,7 @@ Key = tuple[str, str]  # the trial's id, a hash of the record's content
 
 @dataclass(frozen=True)
 class Batch:
-    """Some records of one run."""
+    """Some records of one run, with the rows to which they refer and their children."""
 
     records: Rows
     trials: Rows
@@ -30,7 +30,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class CheckedBatch:
-    """The whole records of a batch, each with its key and the how-many-th with that key it is in its run."""
+    """A batch without its damaged records.
+
+    Attributes:
+        keys: for each record its key, and how many records of its run up to it have that key.
+        damages: what is wrong with the records that were left out.
+    """
 
     batch: Batch
     keys: list[tuple[Key, int]]
@@ -38,7 +43,10 @@ class CheckedBatch:
 
 
 def checked_batches(store: Store, run_id: int) -> Iterator[CheckedBatch]:
-    """Yield the run's records in the order in which they were stored; at least one batch, be it empty."""
+    """Yield the run's records in the order in which they were stored.
+
+    There is at least one batch. It may be empty.
+    """
     seen: Counter[Key] = Counter()
     last, more = 0, True
     while more:
@@ -48,23 +56,22 @@ def checked_batches(store: Store, run_id: int) -> Iterator[CheckedBatch]:
         more = len(batch.records) == raw.BATCH
         last = batch.records[-1]["record_id"] if batch.records else last
         damages = damages_of_batch(batch.records, batch.trials, batch.environments, batch.children)
-        whole = Batch(
-            [row for row in batch.records if row["record_id"] not in damages], *_others(batch)
-        )
-        yield CheckedBatch(whole, list(_numbered(whole.records, seen)), list(damages.values()))
+        whole = [row for row in batch.records if row["record_id"] not in damages]
+        keys = []
+        for record in whole:
+            key = key_of(record)
+            seen[key] += 1
+            keys.append((key, seen[key]))
+        yield CheckedBatch(replace(batch, records=whole), keys, list(damages.values()))
 
 
 def key_of(record: dict[str, Any]) -> Key:
-    """Return what a record is known by within its run."""
+    """Return the key of a record within its run."""
     return record["trial_id"], raw.digest(record)
 
 
-def _others(batch: Batch) -> tuple[Rows, Rows, Rows, dict[str, Rows]]:
-    return batch.trials, batch.environments, batch.identities, batch.children
-
-
 def reused_records(store: Store) -> list[tuple[int, int]]:
-    """Return run id and record id of the records that runs have taken from earlier ones."""
+    """Return (run id, record id) of the records that runs reuse from earlier runs."""
     table = raw.TABLES[raw.REUSED]
 
     def read(connection: Connection) -> list[tuple[int, int]]:
@@ -75,24 +82,13 @@ def reused_records(store: Store) -> list[tuple[int, int]]:
     return store.database.run(read)
 
 
-def _numbered(records: Rows, seen: Counter[Key]) -> Iterator[tuple[Key, int]]:
-    for record in records:
-        key = key_of(record)
-        seen[key] += 1
-        yield key, seen[key]
-
-
 def _read(store: Store, connection: Connection, run_id: int, after: int) -> Batch:
-    """Read in a transaction of its own, so that whoever writes to the source need not wait for the whole merge."""
+    """Read one batch in one transaction, so that writers to the source wait for no more."""
     store.database.read_damaged_text(connection)
     table = raw.TABLES["records"]
     mine = (table.c.run_id == run_id) & (table.c.record_id > after)
-    found = (
-        connection.execute(select(table).where(mine).order_by(table.c.record_id).limit(raw.BATCH))
-        .mappings()
-        .all()
-    )
-    records = [dict(row) for row in found]
+    query = select(table).where(mine).order_by(table.c.record_id).limit(raw.BATCH)
+    records = [dict(row) for row in connection.execute(query).mappings()]
     ids = [row["record_id"] for row in records]
     names = set(raw.present(connection))
     children = {

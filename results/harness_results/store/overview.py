@@ -1,4 +1,4 @@
-"""What a store holds, in numbers: quick for any size, as no record is decoded."""
+"""Counts what a store holds. Fast for any size, because no record is decoded."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from sqlalchemy import Connection, func, select
 from harness.contract.records.record import STATUSES
 from harness_results.store.database.schema import environments, records, runs, trials
 from harness_results.store.store import Store
+from harness_results.text.format import as_mapping
 
 
 def overview(store: Store) -> dict[str, Any]:
-    """Return the store's name, version, size and counts, and its environments with the records of each.
+    """Return the name, version, size and counts of the store, and its environments.
 
     Raises:
         StoreError: the store cannot be read.
@@ -22,8 +23,8 @@ def overview(store: Store) -> dict[str, Any]:
 
 def _overview(store: Store, connection: Connection) -> dict[str, Any]:
     counts = connection.execute(select(records.c.status, func.count()).group_by(records.c.status))
-    found: dict[str, int] = {row[0]: row[1] for row in counts}
-    known = {status: found.pop(status) for status in STATUSES if status in found}
+    by_status: dict[str, int] = {row[0]: row[1] for row in counts}
+    in_order = {status: by_status.pop(status) for status in STATUSES if status in by_status}
     began, last = connection.execute(
         select(func.min(runs.c.started_at), func.max(runs.c.started_at))
     ).one()
@@ -34,7 +35,7 @@ def _overview(store: Store, connection: Connection) -> dict[str, Any]:
         "runs": _count(connection, runs),
         "trials": _count(connection, trials),
         "records": _count(connection, records),
-        "statuses": known | found,
+        "statuses": in_order | by_status,
         "first_run_at": began,
         "last_run_at": last,
         "environments": _environments(connection),
@@ -46,7 +47,7 @@ def _count(connection: Connection, table: Any) -> int:
 
 
 def _environments(connection: Connection) -> list[dict[str, Any]]:
-    """Return each environment id with its records and what the machine is, the one with most records first."""
+    """Return each environment's id, number of records and machine, most records first."""
     mine = select(
         records.c.environment_id,
         func.count().label("records"),
@@ -56,9 +57,7 @@ def _environments(connection: Connection) -> list[dict[str, Any]]:
     query = select(groups, environments.c.content).join(
         environments, environments.c.digest == groups.c.digest, isouter=True
     )
-    rows = connection.execute(
-        query.order_by(groups.c.records.desc(), groups.c.environment_id)
-    ).all()
+    rows = connection.execute(query.order_by(groups.c.records.desc(), groups.c.environment_id))
     return [
         {"environment_id": row.environment_id, "records": row.records, **_machine(row.content)}
         for row in rows
@@ -66,14 +65,9 @@ def _environments(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _machine(content: Any) -> dict[str, Any]:
-    facts = _mapping(content)
-    cards = [str(_mapping(card).get("name")) for card in facts.get("gpus") or ()]
+    facts = as_mapping(content)
     return {
-        "cpu": _mapping(facts.get("cpu")).get("model"),
-        "system": _mapping(facts.get("system")).get("name"),
-        "gpus": cards,
+        "cpu": as_mapping(facts.get("cpu")).get("model"),
+        "system": as_mapping(facts.get("system")).get("name"),
+        "gpus": [str(as_mapping(gpu).get("name")) for gpu in facts.get("gpus") or ()],
     }
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""The rows of a store as its database keeps them: nothing is decoded, so that one damaged value costs no other."""
+"""The rows of a store without decoding, so that a damaged value does not hide the others."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from harness_results.store.database import schema
 BATCH = 500  # rows at a time: curves can be large
 DAMAGED = (ValueError,)  # what decoding raises
 _CONTENT = (
-    "trial_id", "status", "reason", "figures", "details", "environment", "environment_id", "started_at",
-    "harness_version",
+    "trial_id", "status", "reason", "figures", "details", "environment", "environment_id",
+    "started_at", "harness_version",
 )  # fmt: skip
 
 
@@ -39,8 +39,8 @@ def _raw_column(column: Column[Any]) -> Column[Any]:
 
 
 TABLES = {name: _raw(table) for name, table in schema.tables.tables.items()}
-REUSED = "taken"  # records that other runs than their own have: they belong to no one record, but to two runs
-CHILDREN = {  # tables of what belongs to a record, and their column that refers to it
+REUSED = "taken"  # table of the records that later runs reuse; not a child of a record
+CHILDREN = {  # tables whose rows belong to a record -> their column that refers to it
     table.name: key.parent.name
     for table in schema.tables.sorted_tables
     for key in table.foreign_keys
@@ -49,7 +49,7 @@ CHILDREN = {  # tables of what belongs to a record, and their column that refers
 
 
 def present(connection: Connection) -> list[str]:
-    """Return the names of the tables that this store has of those that it may have; parents before children."""
+    """Return the names of the tables that this store has, parents before children."""
     names = set(inspect(connection).get_table_names())
     return [table.name for table in schema.tables.sorted_tables if table.name in names]
 
@@ -57,7 +57,7 @@ def present(connection: Connection) -> list[str]:
 def batches(
     connection: Connection, name: str, where: ColumnElement[bool] | None = None
 ) -> Iterator[Sequence[Row[Any]]]:
-    """Yield the rows of a table in the order of its key, some at a time, and those that match ``where`` only."""
+    """Yield the rows of a table that match ``where`` in batches, in the order of the key."""
     table = TABLES[name]
     query = select(table).order_by(*table.primary_key).execution_options(yield_per=BATCH)
     with connection.execute(query if where is None else query.where(where)) as rows:
@@ -65,7 +65,7 @@ def batches(
 
 
 def decode(name: str, column: str, value: Any) -> Any:
-    """Return what a raw value of a table's column stands for.
+    """Return the decoded value of a table's column.
 
     Raises:
         ValueError: it is damaged.

@@ -1,4 +1,4 @@
-"""Records to rows and back."""
+"""Converts records to rows and back."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ from harness_results.store.database.upsert import insert_new
 from harness_results.store.members import membership
 
 Row = dict[str, Any]
+_FIELDS = (  # of a record: columns of its row with the same name
+    "status", "reason", "figures", "details", "environment_id", "started_at", "harness_version",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PackedRecord:
-    """The rows of one record, without the keys that only a transaction can give."""
+    """The rows of one record, without the keys that a transaction assigns."""
 
     trial: Row
     environment: Row
@@ -38,11 +41,15 @@ class PackedRecord:
 
 @dataclass(frozen=True)
 class Launch:
-    """A record with its place in the store."""
+    """A record with its keys in the store.
+
+    Attributes:
+        number: 1, 2, ...: counts how often this run has measured this trial.
+    """
 
     record_id: int
     run_id: int
-    number: int  # 1, 2, ...: how often this run has measured this trial
+    number: int
     record: Record
 
 
@@ -54,55 +61,42 @@ def pack(record: Record) -> PackedRecord:
         for name in ("trial_id", "backend", "variant", "task", "cell", "length")
     }
     digest = hashlib.sha256(encode(dict(record.environment)).encode()).hexdigest()[:16]
-    row = {
-        "trial_id": trial.trial_id,
-        "status": record.status,
-        "reason": record.reason,
-        "figures": dict(record.figures),
-        "details": dict(record.details),
-        "environment": digest,
-        "environment_id": record.environment_id,
-        "started_at": record.started_at,
-        "harness_version": record.harness_version,
-    }
+    fields = {name: getattr(record, name) for name in _FIELDS}
     return PackedRecord(
         trial=flat | {"content": trial.content()},
         environment={"digest": digest, "content": dict(record.environment)},
-        record=row,
+        record=fields | {"trial_id": trial.trial_id, "environment": digest},
         curves=[{"name": name, "content": content} for name, content in record.curves.items()],
     )
 
 
 def insert_record(connection: Connection, packed: PackedRecord, run_id: int) -> int:
-    """Write the rows, and those of the trial and the environment where they are new; return the record's id."""
-    connection.execute(
-        select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update()
-    )  # launches are counted
+    """Insert the rows of a record, and its trial and environment if they are new; return its id."""
+    # The lock keeps others from adding launches while they are counted.
+    connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id).with_for_update())
     insert_new(connection, trials, [packed.trial])
     insert_new(connection, environments, [packed.environment])
     same = (records.c.run_id == run_id) & (records.c.trial_id == packed.trial["trial_id"])
     launches = connection.scalar(select(func.count()).select_from(records).where(same)) or 0
     values = packed.record | {"run_id": run_id, "launch": launches + 1}
-    record_id = int(
-        connection.execute(
-            insert(records).values(values).returning(records.c.record_id)
-        ).scalar_one()
-    )
-    if packed.curves:
-        connection.execute(
-            insert(curves), [row | {"record_id": record_id} for row in packed.curves]
-        )
+    added = connection.execute(insert(records).values(values).returning(records.c.record_id))
+    record_id = int(added.scalar_one())
+    series = [row | {"record_id": record_id} for row in packed.curves]
+    if series:
+        connection.execute(insert(curves), series)
     return record_id
 
 
 def launches(
     run_id: int | None = None, trial_id: str | None = None, *, with_reused: bool = True
 ) -> Select[tuple[int]]:
-    """Return the query for the ids of the launches of all trials or one, in a run or the latest that has the trial.
+    """Return the query for the ids of launches, own and reused.
 
-    A run has its own launches and those that it took from earlier runs. One that was interrupted in
-    every launch of a trial has it only where no other run has. ``with_reused``: the store keeps what
-    runs have taken.
+    Args:
+        run_id: of the run; None: for each trial the latest run that has it. A run in which every
+            launch of the trial was interrupted counts only if no other run has the trial.
+        trial_id: of the only trial; None: all trials.
+        with_reused: whether the store has a table of reused records.
     """
     of = membership(with_reused=with_reused, trial_ids=None if trial_id is None else [trial_id])
     if run_id is not None:
@@ -117,7 +111,7 @@ def launches(
 
 
 def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:
-    """Return the query for the ids of at most so many records after one, of all runs or one."""
+    """Return the query for the next ``most`` ids after ``after``, of one run or of all (None)."""
     wanted = select(records.c.record_id).where(records.c.record_id > after)
     wanted = wanted if run_id is None else wanted.where(records.c.run_id == run_id)
     return wanted.order_by(records.c.record_id).limit(most)
@@ -126,17 +120,20 @@ def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:
 def read_launches(
     connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool
 ) -> list[Launch]:
-    """Return the wanted records in the order in which they were stored; what they share is read once."""
+    """Return the wanted records in the order in which they were stored.
+
+    Trials and environments that records share are read once.
+    """
     query = select(records).where(records.c.record_id.in_(wanted)).order_by(records.c.record_id)
-    found = connection.execute(query).mappings().all()
-    known_trials = _shared(connection, trials.c.trial_id, records.c.trial_id, wanted)
-    models = {trial_id: _model(content) for trial_id, content in known_trials.items()}
-    places = _shared(connection, environments.c.digest, records.c.environment, wanted)
+    rows = connection.execute(query).mappings().all()
+    contents = _shared(connection, trials.c.trial_id, records.c.trial_id, wanted)
+    models = {trial_id: _model(content) for trial_id, content in contents.items()}
+    machines = _shared(connection, environments.c.digest, records.c.environment, wanted)
     series = _read_curves(connection, wanted) if with_curves else {}
     launches = []
-    for row in found:
-        trial, environment = models.get(row["trial_id"]), places.get(row["environment"], {})
-        record = unpack(row, trial, environment, series.get(row["record_id"], {}))
+    for row in rows:
+        trial, machine = models.get(row["trial_id"]), machines.get(row["environment"], {})
+        record = unpack(row, trial, machine, series.get(row["record_id"], {}))
         launches.append(Launch(row["record_id"], row["run_id"], row["launch"], record))
     return launches
 
@@ -147,18 +144,9 @@ def unpack(
     """Return the record of a row of ``records``, its trial, its environment and its curves.
 
     Raises:
-        StoreError: its content is not what was written.
+        StoreError: its content was altered.
     """
-    same = (
-        "status",
-        "reason",
-        "figures",
-        "details",
-        "environment_id",
-        "started_at",
-        "harness_version",
-    )
-    content = {name: row[name] for name in same} | {"environment": environment or {}}
+    content = {name: row[name] for name in _FIELDS} | {"environment": environment or {}}
     damaged = [
         name
         for name in ("figures", "details", "environment")
@@ -167,8 +155,9 @@ def unpack(
     damaged += ["trial"] if trial is None else []
     if trial is None or damaged:
         raise StoreError(
-            f"record {row['record_id']} (trial {row['trial_id']}) of the store is damaged: {', '.join(damaged)} cannot "
-            "be read. Restore the store from a copy, or delete that record."
+            f"record {row['record_id']} (trial {row['trial_id']}) of the store is damaged: "
+            f"{', '.join(damaged)} cannot be read. Restore the store from a copy, or delete that "
+            "record."
         )
     return Record.read(trial, content | {"curves": series})
 
@@ -185,16 +174,13 @@ def _shared(
 ) -> Row:
     """Return key -> content of the rows of another table to which the wanted records refer."""
     used = select(column).where(records.c.record_id.in_(wanted))
-    return {
-        row[0]: row[1]
-        for row in connection.execute(select(key, key.table.c.content).where(key.in_(used)))
-    }
+    rows = connection.execute(select(key, key.table.c.content).where(key.in_(used)))
+    return {row[0]: row[1] for row in rows}
 
 
 def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, dict[str, Any]]:
     series: dict[int, dict[str, Any]] = {}
-    for record_id, name, content in connection.execute(
-        select(curves).where(curves.c.record_id.in_(wanted))
-    ):
+    rows = connection.execute(select(curves).where(curves.c.record_id.in_(wanted)))
+    for record_id, name, content in rows:
         series.setdefault(record_id, {})[name] = content
     return series

@@ -1,4 +1,4 @@
-"""Runs, each an invocation that stored records: from their rows, and by the name that a user gives them."""
+"""Runs: the invocations that stored records, and the names that users give to them."""
 
 from __future__ import annotations
 
@@ -20,32 +20,34 @@ from harness_results.text.passwords import without_password
 LAST = re.compile(r"last(?:~(\d+))?")
 RUN = re.compile(rf"\d+|{LAST.pattern}")
 DOCTOR = "harness doctor"  # the command of its runs
-IDENTITY = "identity"  # of a run's settings: what names it in every store into which it is merged
+IDENTITY = "identity"  # key of a run's settings: the same in every store that has the run
 
 
 @dataclass(frozen=True)
 class Run:
-    """One invocation that stored records."""
+    """One invocation that stored records.
+
+    Attributes:
+        started_at: ISO 8601 in UTC.
+        settings: the number of launches, the seed of their order, ...
+        identity: the same in every store that has this run; None: older than identities.
+    """
 
     run_id: int
-    started_at: str  # ISO 8601 in UTC
+    started_at: str
     command: str
     harness_version: str
-    settings: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # launches, the seed of their order, ...
-    identity: str | None = (
-        None  # the same in every store that has this run; None: made before runs had one
-    )
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    identity: str | None = None
 
     @property
     def is_of_doctor(self) -> bool:
-        """Whether it measured this machine's noise, and not what a user asked for."""
+        """Whether it measured the noise of this machine."""
         return self.command == DOCTOR
 
 
 def begin_run(connection: Connection, command: str, settings: Mapping[str, Any]) -> int:
-    """Write a run that starts now, with an identity of its own; return its id, larger than every earlier one."""
+    """Insert a run that starts now, with a new identity; return its id, larger than all others."""
     row = {
         "started_at": now(),
         "command": without_password(command),
@@ -58,17 +60,17 @@ def begin_run(connection: Connection, command: str, settings: Mapping[str, Any])
 
 
 def now() -> str:
-    """Return the time as stores keep it."""
+    """Return the time in UTC, in the form that stores keep."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def read_runs(connection: Connection, *, with_settings: bool) -> list[Run]:
-    """Return all runs, the oldest first; ``with_settings``: the store keeps them."""
-    found = connection.execute(select(runs).order_by(runs.c.run_id)).mappings().all()
+    """Return all runs, the oldest first; ``with_settings``: the store has a table of settings."""
+    rows = connection.execute(select(runs).order_by(runs.c.run_id)).mappings().all()
     if not with_settings:
-        return [Run(**row) for row in found]
-    kept = {row.run_id: row.content for row in connection.execute(select(run_settings))}
-    return [_with_settings(row, dict(kept.get(row["run_id"], {}))) for row in found]
+        return [Run(**row) for row in rows]
+    settings = {row.run_id: row.content for row in connection.execute(select(run_settings))}
+    return [_with_settings(row, dict(settings.get(row["run_id"], {}))) for row in rows]
 
 
 def _with_settings(row: RowMapping, settings: dict[str, Any]) -> Run:
@@ -78,19 +80,27 @@ def _with_settings(row: RowMapping, settings: dict[str, Any]) -> Run:
     return Run(**row, identity=settings.pop(IDENTITY, None), settings=settings)
 
 
-def run_id_of(text: str, known: Sequence[Run], location: str) -> int:
-    """Return the id of the run that ``3``, ``last`` or ``last~1`` names, of those that the store at ``location`` has.
+def run_id_of(text: str, all_runs: Sequence[Run], location: str) -> int:
+    """Return the id of the run that ``3``, ``last`` or ``last~1`` names.
 
-    Runs of the doctor have a number; ``last`` passes them over.
+    ``last`` skips the doctor's runs, but they have a number.
+
+    Args:
+        text: a number, or ``last`` with how many runs to go back.
+        all_runs: the runs of the store, the oldest first.
+        location: of the store, for the message.
 
     Raises:
-        UsageError: it has no such run.
+        UsageError: the store has no such run.
     """
     back = LAST.fullmatch(text)
-    ids = [run.run_id for run in known if back is None or not run.is_of_doctor]
-    wanted = int(text) if back is None else ([None, *ids][-1 - int(back[1] or 0) :] or [None])[0]
-    if wanted is None or wanted not in ids:
+    ids = [run.run_id for run in all_runs if back is None or not run.is_of_doctor]
+    if back is None:
+        matches = [run_id for run_id in ids if run_id == int(text)]
+    else:
+        matches = ids[::-1][int(back[1] or 0) :]
+    if not matches:
         raise UsageError(
             f"store {location} has no run {text}; its runs: {', '.join(map(str, ids)) or 'none'}"
         )
-    return wanted
+    return matches[0]

@@ -1,4 +1,4 @@
-"""The store of records: append-only, one transaction per record, no knowledge of tables or charts made from it."""
+"""The store of records: append-only, one transaction per record."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ from harness_results.store.database.upsert import insert_new
 from harness_results.store.ledger import Ledger
 from harness_results.store.rows import Launch
 from harness_results.store.runs import Run, begin_run, now, read_runs, run_id_of
+from harness_results.text.format import one_line
 
-BATCH = 500  # records at a time, where not all are wanted at once
+BATCH = 500  # records at a time, if not all are wanted at once
 
 
 class Store:
-    """A database of records; a context manager that closes it. Any number of processes may use one store at once."""
+    """A database of records; a context manager that closes it.
+
+    Any number of processes may use one store at the same time.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._version = 0  # of the tables found; 0: none
+        self._version = 0  # of the tables; 0: there are none
 
     @classmethod
     def open(cls, location: str | Path, *, create: bool = True) -> Self:
@@ -42,11 +46,11 @@ class Store:
 
         Args:
             location: the path or URL.
-            create: make it where it is missing, and make sure that it can be written. False: it
-                exists, and is read.
+            create: make it if it is missing, and check that it can be written. False: it must
+                exist, and is only read.
 
         Raises:
-            StoreError: it cannot be used; an existing file has not been altered.
+            StoreError: it cannot be used; an existing file was not altered.
         """
         store = cls(open_database(location, create=create))
         try:
@@ -61,7 +65,8 @@ class Store:
         self._check()
         if not self._version and not create:
             raise StoreError(
-                f"store {self.name} is empty: nothing was ever stored there. Run something, or {CHOOSE}."
+                f"store {self.name} is empty: nothing was ever stored there. "
+                f"Run something, or {CHOOSE}."
             )
         if create and self._version == schema.SCHEMA_VERSION:
             run(try_to_write, write=True)
@@ -75,10 +80,10 @@ class Store:
 
     @classmethod
     def find(cls, location: str | Path) -> Self | None:
-        """Open the store at a file's path or a URL to read it; None where none was made yet.
+        """Open the store at a file's path or a URL to read it; None if there is no store yet.
 
         Raises:
-            StoreError: it cannot be used; an existing file has not been altered.
+            StoreError: it cannot be used; an existing file was not altered.
         """
         if not is_there(location):
             return None
@@ -113,7 +118,7 @@ class Store:
 
     @property
     def database(self) -> Database:
-        """Where it is kept."""
+        """The database that holds the records."""
         return self._database
 
     @property
@@ -128,7 +133,7 @@ class Store:
 
     @property
     def ledger(self) -> Ledger | None:
-        """What sweeps ask and tell; None in an older store that was opened to be read."""
+        """The access of sweeps; None: an older store that was opened to be read."""
         return Ledger(self._database) if self._has_identities else None
 
     @property
@@ -136,7 +141,7 @@ class Store:
         return self._version >= schema.WITH_IDENTITIES
 
     def begin_run(self, command: str, settings: Mapping[str, Any] | None = None) -> int:
-        """Store that ``command`` starts now; return the run's id, larger than every earlier one.
+        """Store a run that starts now; return its id, larger than every earlier id.
 
         Args:
             command: what the user typed.
@@ -150,10 +155,10 @@ class Store:
         )
 
     def add(self, record: Record, run_id: int) -> None:
-        """Store a record; when this returns, it survives a crash of the process.
+        """Store a record. When this returns, the record survives a crash of the process.
 
         Raises:
-            StoreError: the store cannot be written; nothing of this record is in it.
+            StoreError: the store cannot be written; nothing of this record is stored.
         """
         packed = rows.pack(record)
         self._database.run(
@@ -161,7 +166,7 @@ class Store:
         )
 
     def calibrate(self, environment_id: str, name: str, content: Any) -> None:
-        """Keep what was measured once of an environment (a limit, a noise floor) in place of an earlier one.
+        """Store a calibration of an environment (a limit, a noise floor), and replace an older one.
 
         Raises:
             StoreError: the store cannot be written.
@@ -177,22 +182,20 @@ class Store:
         self._database.run(replace, write=True)
 
     def all_calibrations(self) -> dict[str, dict[str, Any]]:
-        """Return environment_id -> name -> content of all that was calibrated."""
+        """Return environment_id -> name -> content of all calibrations."""
         if self._version < schema.WITH_SETTINGS:
             return {}
-        found: dict[str, dict[str, Any]] = {}
+        calibrations: dict[str, dict[str, Any]] = {}
         for row in self._database.run(lambda c: c.execute(select(schema.calibrations)).all()):
-            found.setdefault(row.environment_id, {})[row.name] = row.content
-        return found
+            calibrations.setdefault(row.environment_id, {})[row.name] = row.content
+        return calibrations
 
     def launches(self, run_id: int | None = None, *, with_curves: bool = False) -> list[Record]:
-        """Return every launch of each trial, of one run or of the latest run that measured that trial.
-
-        A run that was interrupted while it measured a trial comes last: it counts where there is no
-        other.
+        """Return every launch of each trial.
 
         Args:
-            run_id: of this run only.
+            run_id: of the run; None: for each trial the latest run that has it. A run in which
+                every launch of the trial was interrupted counts only if no other run has the trial.
             with_curves: with their curves; otherwise ``curves`` is empty.
         """
         return self._read(
@@ -200,20 +203,23 @@ class Store:
         )
 
     def launches_of(self, trial_id: str) -> list[Record]:
-        """Return every launch, with its curves, of the trial whose id starts with ``trial_id``, of the latest run.
+        """Return every launch of one trial with its curves, of the latest run that has the trial.
+
+        Args:
+            trial_id: the id, or its first characters.
 
         Raises:
-            UnknownNameError: no trial's id starts so.
-            StoreError: several do.
+            UnknownNameError: no trial's id starts with these characters.
+            StoreError: the ids of several trials do.
         """
-        known = self._database.run(
+        ids = self._database.run(
             lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct()))
         )
-        matches = sorted(name for name in known if name.startswith(trial_id.lower()))
+        matches = sorted(name for name in ids if name.startswith(trial_id.lower()))
         if not matches:
-            near = difflib.get_close_matches(trial_id, known, n=10, cutoff=0.3)
+            near = difflib.get_close_matches(trial_id, ids, n=10, cutoff=0.3)
             raise UnknownNameError(
-                "trial", trial_id, near or known[-10:], f"harness report {self.name} --format csv"
+                "trial", trial_id, near or ids[-10:], f"harness report {self.name} --format csv"
             )
         if len(matches) > 1:
             some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
@@ -228,7 +234,7 @@ class Store:
         return self._database.run(lambda c: read_runs(c, with_settings=with_settings))
 
     def run_named(self, text: str | None) -> int | None:
-        """Return the id of the run that ``3``, ``last`` or ``last~1`` names; None stands for all.
+        """Return the id of the run that ``3``, ``last`` or ``last~1`` names; None (all runs) as is.
 
         Raises:
             UsageError: there is no such run.
@@ -238,27 +244,30 @@ class Store:
     def each_launch(
         self, run_id: int | None = None, *, with_curves: bool = False
     ) -> Iterator[Launch]:
-        """Yield every launch of all runs or one, in the order in which they were stored; few of them are in memory."""
+        """Yield every launch of one run or of all (None), in the order in which they were stored.
+
+        At most ``BATCH`` records are in memory.
+        """
         after = 0
-        while found := self.read(rows.some_of(run_id, after, BATCH), with_curves=with_curves):
-            yield from found
-            after = found[-1].record_id
+        while launches := self.read(rows.some_of(run_id, after, BATCH), with_curves=with_curves):
+            yield from launches
+            after = launches[-1].record_id
 
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
         return [launch.record for launch in self.read(wanted, with_curves=with_curves)]
 
     def read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
-        """Return the records of the wanted ids, in the order in which they were stored, in one transaction.
+        """Return the wanted records in the order in which they were stored, from one transaction.
 
         Raises:
-            StoreError: one cannot be read.
+            StoreError: a record cannot be read.
         """
         try:
             return self._database.run(
                 lambda c: rows.read_launches(c, wanted, with_curves=with_curves)
             )
         except ValueError as error:
-            said = " ".join(str(error).split())
+            said = one_line(error)
             raise StoreError(
                 f"store {self.name} holds a record that cannot be read: {said}. {CHECK}."
             ) from error

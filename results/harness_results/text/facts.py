@@ -1,4 +1,4 @@
-"""Facts as lines of a terminal: a heading, then a name and a value on each, nested mappings with dotted names."""
+"""Facts as lines for a terminal: one name and value per line, nested mappings with dotted names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.text import Text
 
 from harness_results.text.format import UNKNOWN, one_line
 
-WIDTH = 80  # of facts that take several lines
+WIDTH = 80  # of a fact that wraps over several lines
 NAME_WIDTH, MOST_NAME = 26, 44
 
 
 def section(title: str, facts: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield a heading and one line per fact, those of nested mappings with dotted names."""
+    """Yield a heading and one line per fact; nothing if there are no facts."""
     if not facts:
         return
     yield Text("")
@@ -25,15 +25,14 @@ def section(title: str, facts: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def lines_of(facts: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield one line per fact, the values below each other and indented where one takes several lines."""
-    known = [(name, one_line(_fact(value))) for name, value in _flat(facts)]
-    indent = (
-        max(NAME_WIDTH, min(MOST_NAME, max((cell_len(name) for name, _ in known), default=0))) + 3
-    )
-    for name, value in known:
+    """Yield one line per fact, with the values aligned; a long value wraps."""
+    pairs = [(name, one_line(_fact(value))) for name, value in _flat(facts)]
+    longest = max((cell_len(name) for name, _ in pairs), default=0)
+    indent = max(NAME_WIDTH, min(MOST_NAME, longest)) + 3
+    for name, value in pairs:
         lines = textwrap.wrap(value, WIDTH - indent, break_long_words=False, break_on_hyphens=False)
-        told = f"\n{' ' * indent}".join(lines)
-        yield Text.assemble((f"  {name} ".ljust(indent), "dim"), told)
+        text = f"\n{' ' * indent}".join(lines)
+        yield Text.assemble((f"  {name} ".ljust(indent), "dim"), text)
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,9 +48,8 @@ def _fact(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={_fact(one)}" for name, one in value.items())
+        return ", ".join(f"{name}={_fact(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
-        return ("; " if any(isinstance(one, Mapping) for one in value) else ", ").join(
-            map(_fact, value)
-        ) or UNKNOWN
+        separator = "; " if any(isinstance(item, Mapping) for item in value) else ", "
+        return separator.join(map(_fact, value)) or UNKNOWN
     return UNKNOWN if value is None or value == "" else str(value)

@@ -1,9 +1,10 @@
-"""Numbers and other people's words as short, safe text. Knows no renderer."""
+"""Numbers and untrusted words as short, safe text. Knows no renderer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from harness.contract.records.columns import Column
 from harness.contract.wording import printable
@@ -11,29 +12,37 @@ from harness.contract.wording import printable
 UNKNOWN = "-"
 _LEVELS = "▁▂▃▄▅▆▇█"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_ASCII = str.maketrans({
-    "✓": "*", "∇": "g", "≈": "=", "↓": "v", "↑": "^", "±": "~", "│": "|", "─": "-", "·": ";", "…": ".",
-    "✗": "x", "→": ">", "≠": "!", "‖": "|", "∂": "d", "┤": "+", "└": "+",
-} | dict(zip(_LEVELS, "_.,-=+*#", strict=True)))  # fmt: skip
+_ASCII = str.maketrans("✓∇≈↓↑±│─·…✗→≠‖∂┤└" + _LEVELS, "*g=v^~|-;.x>!|d++" + "_.,-=+*#")
 
 
 def safe(text: object) -> str:
-    """Return free text with control characters and lone surrogates made visible; lines and tabs are kept."""
+    """Return the text with control characters and lone surrogates escaped.
+
+    Line ends and tabs are kept.
+    """
     return printable(str(text)).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def one_line(text: object) -> str:
-    """Return free text on one line, safe to show."""
+    """Return the text of ``safe`` on one line."""
     return " ".join(safe(text).split())
 
 
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """Return a value of unknown type if it is a mapping, otherwise an empty mapping."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def to_ascii(text: str) -> str:
-    """Return ``text`` for a terminal that has ASCII only."""
+    """Return ``text`` for a terminal that shows ASCII only."""
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return three significant digits: ``0.167``, ``12.3``, ``4.1e-05``; an integer in full."""
+    """Return a number with ``digits`` significant digits; an integer in full.
+
+    Examples: ``0.167``, ``12.3``, ``4.1e-05``.
+    """
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if isinstance(value, int) or value == 0:
@@ -45,7 +54,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return a loss as a multiple of the baseline: ``0.97x``, ``0.004x``, ``499x``, ``1.2e+32x``."""
+    """Return a loss as a multiple of the baseline: ``0.97x``, ``0.004x``, ``1.2e+32x``."""
     if not math.isfinite(value):
         return UNKNOWN
     if value == 0:
@@ -82,23 +91,24 @@ def seconds(value: float | None) -> str:
 
 
 def interval(median: float | None, low: float | None, high: float | None) -> str:
-    """Return ``166k ±3%``: the median, and how far the interval's farther end is from it."""
+    """Return ``166k ±3%``: the median and the distance to the farther end of its interval."""
     if median is None or low is None or high is None or median <= 0:
         return quantity(median)
-    wider = max(median - low, high - median, 0.0) / median
-    return (
-        f"{quantity(median)} ±{max(1, math.ceil(100 * wider))}%"
-        if wider < 1
-        else f"{quantity(median)} ±>99%"
-    )
+    distance = max(median - low, high - median, 0.0) / median
+    percent = str(max(1, math.ceil(100 * distance))) if distance < 1 else ">99"
+    return f"{quantity(median)} ±{percent}%"
 
 
 def within(value: float, half: float) -> str:
-    """Return ``1.20 ±0.31``: as many decimals as the interval's two first digits need, and at most four digits."""
+    """Return a value with half the width of its interval: ``1.20 ±0.31``.
+
+    There are enough decimals for two digits of ``half``, but ``value`` has at most four digits.
+    """
     if not (math.isfinite(value) and math.isfinite(half)):
         return number(value)
-    decimals = 1 - _magnitude(half) if half else 4
-    decimals = max(0, min(decimals, 3 - _magnitude(value) if value else 3, 6))
+    wanted = 1 - _magnitude(half) if half else 4
+    most = 3 - _magnitude(value) if value else 3
+    decimals = max(0, min(wanted, most, 6))
     least = 10.0**-decimals
     median = f"{value:z.{decimals}f}"  # no -0.0
     return f"{median} ±{half:.{decimals}f}" if half >= least / 2 else f"{median} ±<{least:g}"
@@ -109,64 +119,65 @@ def _magnitude(value: float) -> int:
 
 
 def count(value: int) -> str:
-    """Return a whole number in full below a thousand, with a prefix above: ``310``, ``12.4k``."""
+    """Return a whole number, in full below a thousand: ``310``, ``12.4k``."""
     return str(value) if abs(value) < 1000 else quantity(value)  # noqa: PLR2004
 
 
 def sparkline(values: Sequence[float | None], width: int = 60, *, logarithmic: bool = False) -> str:
-    """Return the series as a line of blocks, each the mean of its values; a gap where all are unknown.
+    """Return the series as a line of blocks between its lowest and its highest mean.
 
     Args:
-        values: (n,), None where not known.
-        width: at most so many blocks.
+        values: (n,); None: unknown.
+        width: the largest number of blocks. A block shows the mean of its part of the values, and
+            a space if all of them are unknown.
         logarithmic: heights by order of magnitude.
     """
-    heights = [
-        _mean(_slice(values, index, width), logarithmic=logarithmic)
-        for index in range(min(width, len(values)))
-    ]
-    known = [height for height in heights if height is not None]
-    if not known:
+    heights = _means(values, width, logarithmic=logarithmic)
+    finite = [height for height in heights if height is not None]
+    if not finite:
         return ""
-    low, span = min(known), max(known) - min(known)
-    top = len(_LEVELS) - 1
-    return "".join(
-        " " if h is None else _LEVELS[round(top * (h - low) / span) if span else 0] for h in heights
-    )
+    low, span = min(finite), max(finite) - min(finite)
+
+    def level(height: float) -> int:
+        return round((len(_LEVELS) - 1) * (height - low) / span) if span else 0
+
+    return _blocks(heights, level)
 
 
 def bars(values: Sequence[float | None], top: float, width: int) -> str:
-    """Return the series as blocks from 0 to ``top``, at most so many; a gap where nothing is known.
+    """Return the series as a line of blocks from 0 to ``top``.
 
     Args:
-        values: (n,), None where not known; what is above ``top`` is as high as that.
+        values: (n,); None: unknown. A value above ``top`` is drawn as ``top``.
         top: the value of a full block.
-        width: at most so many blocks, each the mean of its values.
+        width: the largest number of blocks. A block shows the mean of its part of the values, and
+            a space if all of them are unknown.
     """
-    heights = [
-        _mean(_slice(values, index, width), logarithmic=False)
-        for index in range(min(width, len(values)))
-    ]
-    return "".join(
-        " " if height is None else _LEVELS[_level(height, top)] for height in heights
-    ).rstrip()
+
+    def level(height: float) -> int:
+        part = max(0.0, min(1.0, height / top)) if top > 0 else 0.0
+        return min(len(_LEVELS) - 1, int(part * len(_LEVELS)))
+
+    return _blocks(_means(values, width), level).rstrip()
 
 
-def _level(height: float, top: float) -> int:
-    part = max(0.0, min(1.0, height / top)) if top > 0 else 0.0
-    return min(len(_LEVELS) - 1, int(part * len(_LEVELS)))
+def _blocks(heights: Sequence[float | None], level: Callable[[float], int]) -> str:
+    return "".join(" " if height is None else _LEVELS[level(height)] for height in heights)
 
 
-def _slice(values: Sequence[float | None], index: int, width: int) -> Sequence[float | None]:
+def _means(
+    values: Sequence[float | None], width: int, *, logarithmic: bool = False
+) -> list[float | None]:
+    """Return the mean of each of at most ``width`` parts; None: nothing in it is finite."""
     parts = min(width, len(values))
-    return values[index * len(values) // parts : (index + 1) * len(values) // parts]
-
-
-def _mean(values: Sequence[float | None], *, logarithmic: bool) -> float | None:
-    known = [float(value) for value in values if value is not None and math.isfinite(value)]
-    if logarithmic:
-        known = [math.log10(value) for value in known if value > 0]
-    return sum(value / len(known) for value in known) if known else None
+    means: list[float | None] = []
+    for index in range(parts):
+        part = values[index * len(values) // parts : (index + 1) * len(values) // parts]
+        finite = [float(value) for value in part if value is not None and math.isfinite(value)]
+        if logarithmic:
+            finite = [math.log10(value) for value in finite if value > 0]
+        means.append(sum(value / len(finite) for value in finite) if finite else None)
+    return means
 
 
 def figure(column: Column, value: float | None) -> str:

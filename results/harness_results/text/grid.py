@@ -1,4 +1,4 @@
-"""A plain table before any renderer: labels, columns of text, notes. Its content is made elsewhere."""
+"""A plain table of text that any renderer can draw."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Grid:
-    """A table whose columns may stand in several blocks below each other, the labels repeated.
+    """A table of labels and cells. A narrow renderer may split its columns into several blocks.
 
     Attributes:
-        title: what it is about.
-        axes: the names of the labels.
+        title: the heading.
+        axes: the names of the label columns.
         columns: the names of the other columns.
-        rows: the labels of each row and its cells.
-        notes: lines for below the table.
+        rows: the labels and the cells of each row.
+        notes: lines below the table.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Lines of text for a terminal: what all tables share, and the lines of a plain grid."""
+"""Lines of a table for a terminal: parts that all tables share, and the lines of a grid."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ LEAST_LABEL = 8
 
 
 def joined(labels: Text, groups: Sequence[Text]) -> Text:
-    """Return one line: the labels, and each group after a divider."""
-    divider = Text(DIVIDER, style="dim")
-    line = Text("")
-    for part in (labels, *(piece for group in groups for piece in (divider, group))):
-        line.append_text(part)
+    """Return one line: the labels, then each group after a divider."""
+    line = Text("").append_text(labels)
+    for group in groups:
+        line.append(DIVIDER, style="dim").append_text(group)
     return line
 
 
 def unrepeated(labels: Sequence[str], before: Sequence[str]) -> list[str]:
-    """Return the labels, less those that repeat the line above; the last, the engine, is always kept."""
-    last = len(labels) - 1
-    return [
-        "" if index < last and tuple(before[: index + 1]) == tuple(labels[: index + 1]) else label
-        for index, label in enumerate(labels)
-    ]
+    """Return the labels with "" for those that repeat the line above; the last is always kept."""
+    same = 0
+    while same < min(len(labels) - 1, len(before)) and labels[same] == before[same]:
+        same += 1
+    return [*[""] * same, *labels[same:]]
 
 
 def left(text: str, width: int) -> str:
-    """Return the text, filled on the right to so many cells of the terminal."""
+    """Return the text padded on the right to ``width`` terminal cells."""
     return text + " " * (width - cell_len(text))
 
 
 def shortened(text: str, width: int) -> str:
-    """Return the text, cut to so many cells with an ellipsis."""
+    """Return the text, cut with an ellipsis if it takes more than ``width`` terminal cells."""
     if cell_len(text) <= width:
         return text
     return f"{set_cell_size(text, width - 1).rstrip()}…"
 
 
 def narrowed(labels: list[int], room: int) -> list[int]:
-    """Return the widths of the label columns, the widest made narrower until they fit, none below ``LEAST_LABEL``."""
+    """Return the widths of label columns that fit into ``room`` terminal cells.
+
+    The widest is made narrower first, and none below ``LEAST_LABEL``.
+    """
     widths = list(labels)
     while sum(widths) + len(GAP) * (len(widths) - 1) > room and max(widths) > LEAST_LABEL:
         widths[widths.index(max(widths))] -= 1
@@ -52,7 +53,7 @@ def narrowed(labels: list[int], room: int) -> list[int]:
 
 
 def fitted(line: Text, width: int) -> Text:
-    """Return the line, cut where it is wider than the terminal: a row is never broken."""
+    """Return the line, cut at the width of the terminal: a row never wraps."""
     line.truncate(width)
     return line
 
@@ -65,14 +66,9 @@ def note_lines(notes: Sequence[str]) -> Iterator[Text]:
 
 
 def grid_lines(grid: Grid, width: int) -> Iterator[Text]:
-    """Yield the lines of a grid: in blocks below each other where its columns do not fit side by side."""
-    labels = [
-        _widest(column) for column in zip(grid.axes, *(row for row, _ in grid.rows), strict=True)
-    ]
-    widths = [
-        _widest(column)
-        for column in zip(grid.columns, *(cells for _, cells in grid.rows), strict=True)
-    ]
+    """Yield the lines of a grid, in several blocks if its columns do not fit side by side."""
+    labels = _widths([grid.axes, *(row for row, _ in grid.rows)])
+    widths = _widths([grid.columns, *(cells for _, cells in grid.rows)])
     labels = narrowed(labels, width - len(DIVIDER) - max(widths))
     room = width - sum(labels) - len(GAP) * (len(labels) - 1) - len(DIVIDER)
     yield Text(grid.title, style="bold")
@@ -86,12 +82,12 @@ def grid_lines(grid: Grid, width: int) -> Iterator[Text]:
     yield from note_lines(grid.notes)
 
 
-def _widest(column: Iterable[str]) -> int:
-    return max(map(cell_len, column))
+def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
 
 
 def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Return the columns in blocks, each with as many as fit into the room."""
+    """Return the indices of the columns in blocks, each with as many as fit into the room."""
     blocks: list[list[int]] = []
     left_over = 0
     for index, width in enumerate(widths):
@@ -113,7 +109,7 @@ def _line(
     names = GAP.join(
         left(shortened(label, width), width) for label, width in zip(labels, widths[0], strict=True)
     )
-    shown = GAP.join(
+    values = GAP.join(
         " " * (widths[1][index] - cell_len(cells[index])) + cells[index] for index in block
     )
-    return joined(Text(names, style=style), [Text(shown, style=style)])
+    return joined(Text(names, style=style), [Text(values, style=style)])

@@ -1,12 +1,10 @@
-"""Keeps passwords out of what is shown or stored: in URLs, wherever they stand in a text."""
+"""Hides the passwords of URLs in any text that is shown or stored."""
 
 from __future__ import annotations
 
 import re
 
-_OF_USER = re.compile(
-    r"(://[^\s:/?#@]*):[^\s/]*@"
-)  # as the password is taken: up to the last @ before the path
+_OF_USER = re.compile(r"(://[^\s:/?#@]*):[^\s/]*@")  # a password ends at the last @ before the path
 _IN_QUERY = re.compile(r"([?&](?:password|passfile|sslpassword)=)[^&\s'\"]*", re.IGNORECASE)
 
 

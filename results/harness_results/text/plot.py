@@ -1,4 +1,4 @@
-"""Curves as lines of text: braille dots, or ASCII. It knows no record and no colour."""
+"""Curves as lines of text: braille dots, or ASCII. Knows no record and no colour."""
 
 from __future__ import annotations
 
@@ -10,28 +10,24 @@ from dataclasses import dataclass
 
 from harness_results.text.format import count, number
 
-DOTS = (
-    (0x01, 0x08),
-    (0x02, 0x10),
-    (0x04, 0x20),
-    (0x40, 0x80),
-)  # of a braille character, by row and column
+# The bits of a braille character's dots, by row and column.
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 BLANK = 0x2800
 LABEL = 9  # cells for a number at the axis
-MOST_EXPONENT = sys.float_info.max_10_exp  # 10 to it is a number, above it is none
+MOST_EXPONENT = sys.float_info.max_10_exp  # of the largest power of ten that a float holds
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One curve, and marks beside it.
+    """One curve and single marks.
 
     Attributes:
-        title: what is drawn, the vertical axis with its unit.
-        across: the horizontal axis with its unit.
-        curve: (x, y), drawn as a line, each column the mean of what falls into it.
-        marks: (x, y), drawn as ``o``.
-        logarithmic: whether the vertical axis is; then only y above 0 is drawn.
+        title: the name of the vertical axis with its unit.
+        across: the name of the horizontal axis with its unit.
+        curve: (n, 2), pairs (x, y), drawn as a line through the mean of each column.
+        marks: (n, 2), pairs (x, y), drawn as ``o``.
+        logarithmic: whether the vertical axis is logarithmic; then only y above 0 is drawn.
     """
 
     title: str
@@ -41,8 +37,8 @@ class Plot:
     logarithmic: bool = False
 
     def lines(self, width: int, height: int = 10, *, ascii_only: bool = False) -> Iterator[str]:
-        """Yield the lines of the drawing; none where there are not two points to be seen."""
-        curve, marks = self._seen(self.curve), self._seen(self.marks)
+        """Yield the lines of the drawing; none if fewer than two different x can be drawn."""
+        curve, marks = self._drawable(self.curve), self._drawable(self.marks)
         xs, ys = [x for x, _ in (*curve, *marks)], [y for _, y in (*curve, *marks)]
         if len(set(xs)) < 2:  # noqa: PLR2004
             return
@@ -50,35 +46,32 @@ class Plot:
         box = _Box(min(xs), max(xs), min(ys), max(ys), columns * wide, height * high)
         cells = [[" "] * columns for _ in range(height)]
         for column, row in _dots(curve, box):
-            old = cells[row // high][column // wide]
-            cells[row // high][column // wide] = (
-                "*" if ascii_only else _with_dot(old, row % high, column % wide)
-            )
+            line, index = cells[row // high], column // wide
+            line[index] = "*" if ascii_only else _with_dot(line[index], row % high, column % wide)
         for x, y in marks:
             cells[box.row(y) // high][box.column(x) // wide] = "o"
         yield self.title + " (log)" * self.logarithmic
-        values = {
-            row: box.value(1 - row / (height - 1)) for row in (0, (height - 1) // 2, height - 1)
-        }
+        ticks = {0, (height - 1) // 2, height - 1}
         for row, line in enumerate(cells):
-            tick = number(self._told(values[row])) if row in values else ""
+            value = box.value(1 - row / (height - 1))
+            tick = number(self._original(value)) if row in ticks else ""
             yield f"{tick:>{LABEL}} {'┤' if tick else '│'}{''.join(line)}".rstrip()
         yield " " * (LABEL + 1) + "└" + "─" * columns
         low, end = count(round(box.left)), count(round(box.right))
         yield " " * (LABEL + 2) + low + self.across.center(columns - len(low) - len(end)) + end
 
-    def _told(self, value: float) -> float:
-        """Return what stands at an axis: of a logarithm its number, or the largest power of ten."""
+    def _original(self, value: float) -> float:
+        """Return the y of a drawn value; of a logarithm at most the largest power of ten."""
         return 10.0 ** min(value, MOST_EXPONENT) if self.logarithmic else value
 
-    def _seen(self, points: Points) -> list[tuple[float, float]]:
-        known = [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not self.logarithmic)]
-        return [(x, math.log10(y)) for x, y in known] if self.logarithmic else known
+    def _drawable(self, points: Points) -> list[tuple[float, float]]:
+        finite = [(x, y) for x, y in points if math.isfinite(y)]
+        return [(x, math.log10(y)) for x, y in finite if y > 0] if self.logarithmic else finite
 
 
 @dataclass(frozen=True)
 class _Box:
-    """From values to dots: columns from the left, rows from the top."""
+    """Maps values to dots: columns from the left, rows from the top."""
 
     left: float
     right: float
@@ -91,9 +84,7 @@ class _Box:
         return round((x - self.left) / (self.right - self.left) * (self.columns - 1))
 
     def row(self, y: float) -> int:
-        half = (
-            self.top / 2 - self.bottom / 2
-        )  # of the range, which itself may be beyond what a float holds
+        half = self.top / 2 - self.bottom / 2  # the whole range may overflow
         part = (y / 2 - self.bottom / 2) / half if half else 0.5
         return round((1 - part) * (self.rows - 1))
 
@@ -102,7 +93,7 @@ class _Box:
 
 
 def _dots(curve: Points, box: _Box) -> Iterator[tuple[int, int]]:
-    """Yield the dots of a line through the means of the columns."""
+    """Yield the dots (column, row) of a line through the means of the columns."""
     columns: dict[int, list[float]] = {}
     for x, y in curve:
         columns.setdefault(box.column(x), []).append(y)

@@ -443,7 +443,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path, content):
     home = tmp_path / "tb"
     home.mkdir()
     (home / content).write_text("[1]")
-    with pytest.raises(UsageError, match="holds something that is no export"):
+    with pytest.raises(UsageError, match="holds something that is not an export"):
         export(store_of(tmp_path / "s.db", [record()]), "tensorboard", home)
     assert [path.name for path in home.iterdir()] == [content]
 

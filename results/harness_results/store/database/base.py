@@ -1,4 +1,4 @@
-"""Where a store lives: the seam between the store's tables and one kind of database."""
+"""The interface between a store and one kind of database: transactions, retries and errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from harness.contract.errors import StoreError
 from harness_results.store.database.decoding import DamagedError
+from harness_results.text.format import one_line
 
 CHOOSE = "name another store (--store, or the argument STORE)"
 CHECK = (
@@ -25,17 +26,23 @@ Result = TypeVar("Result")
 
 
 class Database(ABC):
-    """A database that holds a store. Subclasses know what is special about one kind."""
+    """A database that holds a store. Each subclass supports one kind.
+
+    Attributes:
+        attempts: how often a transaction is tried.
+        engine: SQLAlchemy's.
+        name: the path or URL as the user wrote it, without a password.
+    """
 
     attempts = ATTEMPTS
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine = engine
-        self.name = name  # as the user wrote it, less any password
+        self.name = name
 
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[Connection]:
-        """Give a connection; commit at the end, or roll back where an error escapes."""
+        """Give a connection; commit at the end, or roll back if an error escapes."""
         with (
             self.engine.connect().execution_options(harness_write=write) as connection,
             connection.begin(),
@@ -44,22 +51,22 @@ class Database(ABC):
 
     @property
     def canonical_name(self) -> str:
-        """Return what two names of the same database have in common."""
+        """The same for all names of one database."""
         return self.name
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
-        """Let no other process make or change tables until this transaction ends."""
+        """Keep other processes from making or changing tables until this transaction ends."""
 
     @abstractmethod
     def size_bytes(self, connection: Connection) -> int:
-        """Return what the store takes on its disk."""
+        """Return the size of the store on disk, in bytes."""
 
     def run(self, work: Callable[[Connection], Result], *, write: bool = False) -> Result:
-        """Do ``work`` in one transaction, again where another process was in the way.
+        """Return the result of ``work``, done in one transaction; retry after transient errors.
 
         Raises:
-            StoreError: the database cannot do it; nothing of ``work`` has been done.
+            StoreError: the database cannot do it; nothing of ``work`` is stored.
         """
         for attempt in range(1, self.attempts + 1):
             try:
@@ -71,31 +78,40 @@ class Database(ABC):
             except OSError as error:
                 raise self.explain(error) from error
             except (DamagedError, UnicodeDecodeError) as error:
-                said = " ".join(str(error).split())
                 raise StoreError(
-                    f"store {self.name} is damaged: a value cannot be read ({said}). {CHECK}."
+                    f"store {self.name} is damaged: a value cannot be read ({one_line(error)}). "
+                    f"{CHECK}."
                 ) from error
             self.pause(attempt)
         raise AssertionError("unreachable")
 
     @abstractmethod
     def problems(self, connection: Connection) -> list[str]:
-        """Return what the database finds wrong with itself, after a thorough look."""
+        """Return what a thorough check by the database itself finds wrong."""
 
     @abstractmethod
     def read_damaged_text(self, connection: Connection) -> None:
-        """Let this connection give text that is damaged with escapes, rather than refuse all that is read with it."""
+        """Make this connection return damaged text with escapes instead of raising an error."""
 
     def pause(self, attempt: int) -> None:
         """Wait before trying again."""
         time.sleep(PAUSE_SECONDS * attempt)
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Say whether the same transaction may succeed when tried again."""
+        """Return whether the same transaction may succeed when tried again."""
         return isinstance(error, IntegrityError) or error.connection_invalidated
 
     def explain(self, error: Exception) -> StoreError:
-        """Return what the user is told, with the fix."""
-        return StoreError(
-            f"store {self.name}: {getattr(error, 'orig', None) or error}. Mend that, or {CHOOSE}."
-        )
+        """Return the error that the user sees, with the fix."""
+        return StoreError(f"store {self.name}: {cause_of(error)}. Mend that, or {CHOOSE}.")
+
+
+def locked(name: str, seconds: float) -> StoreError:
+    """Return the error for a store that another process has held for ``seconds``."""
+    held = f"another process has held it for {seconds:g} seconds"
+    return StoreError(f"store {name} is locked: {held}. Wait for it, or {CHOOSE}.")
+
+
+def cause_of(error: Exception) -> str:
+    """Return the words of the database's own error, or of this one if there is no other."""
+    return str(getattr(error, "orig", None) or error)

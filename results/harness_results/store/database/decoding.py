@@ -1,4 +1,4 @@
-"""Stored text and bytes as values. Values that this program never writes are refused before they are unpacked."""
+"""Decodes stored text and bytes, and refuses values that this program never writes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import zlib
 from datetime import datetime
 from typing import Any, TypeVar
 
-MOST_BYTES = 2**28  # of one value: more than the curves of a training of ten million steps
+MOST_BYTES = 2**28  # of one value: more than the curves of ten million training steps
 MOST_LEVELS = 50
-LARGE_BYTES, MOST_TIMES = (
-    2**24,
-    100,
-)  # a larger value may not be this many times its packed size: curves shrink tenfold
-FEW_BRACKETS = 200  # the levels of a text with fewer are not counted
+# A value above LARGE_BYTES may be at most MOST_TIMES its packed size. Curves shrink about tenfold.
+LARGE_BYTES, MOST_TIMES = 2**24, 100
+FEW_BRACKETS = 200  # a text with at most this many is not checked for depth
 _WORDS: dict[type, str] = {str: "text", int: "a whole number"}
 Kind = TypeVar("Kind")
 
 
 class DamagedError(ValueError):
-    """A stored value is not what was written."""
+    """A stored value was altered after it was written."""
 
 
 def from_json(text: Any, kind: type | None = None) -> Any:
@@ -27,10 +25,10 @@ def from_json(text: Any, kind: type | None = None) -> Any:
 
     Args:
         text: as the database gives it.
-        kind: what it must be, such as ``dict``; None: any.
+        kind: the required type, such as ``dict``; None: any.
 
     Raises:
-        DamagedError: it is not JSON of that kind, is too large or too deep, or holds NaN or an
+        DamagedError: it is not JSON of that type, is too large or too deep, or holds NaN or an
             infinity.
     """
     if len(as_kind(text, str)) > MOST_BYTES:
@@ -74,10 +72,10 @@ def from_packed(content: Any) -> Any:
 
 
 def as_kind(value: Any, kind: type[Kind]) -> Kind:
-    """Return a value of this kind as it is.
+    """Return the value unchanged.
 
     Raises:
-        DamagedError: it is of another kind.
+        DamagedError: it has another type.
     """
     if not isinstance(value, kind):
         raise DamagedError(f"expected {_WORDS[kind]}, got {type(value).__name__}")
@@ -85,10 +83,10 @@ def as_kind(value: Any, kind: type[Kind]) -> Kind:
 
 
 def as_moment(value: Any) -> str:
-    """Return a moment in ISO 8601 as it is.
+    """Return a moment in ISO 8601 unchanged.
 
     Raises:
-        DamagedError: it is not one.
+        DamagedError: it is not a moment in ISO 8601.
     """
     try:
         datetime.fromisoformat(as_kind(value, str))
@@ -104,12 +102,11 @@ def _refused(word: str) -> None:
 def _check_levels(value: Any) -> None:
     level = [value]
     for _ in range(MOST_LEVELS):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
+        below: list[Any] = []
+        for outer in level:
+            parts = outer.values() if isinstance(outer, dict) else outer
+            below += [part for part in parts if isinstance(part, dict | list)]
+        if not below:
             return
+        level = below
     raise DamagedError("its JSON is too deep")
-
-
-def _inside(value: Any) -> list[Any]:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [part for part in parts if isinstance(part, dict | list)]

@@ -1,4 +1,4 @@
-"""Opens a store's database by a path or a URL."""
+"""Opens the database of a store by its path or URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def open_database(location: str | Path, *, create: bool) -> Database:
     """Return the database at a path or a SQLAlchemy URL.
 
     Raises:
-        StoreError: it cannot be used; nothing has been altered.
+        StoreError: it cannot be used; nothing was altered.
     """
     from harness_results.store.database.postgres import SCHEMES, open_postgres
     from harness_results.store.database.sqlite import open_sqlite
@@ -23,35 +23,33 @@ def open_database(location: str | Path, *, create: bool) -> Database:
     text = str(location)
     if "://" not in text:
         return open_sqlite(Path(location), create=create)
-    scheme = text.partition("://")[0]
+    hidden = f"{text.partition('://')[0]}://..."  # the rest may hold a password
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError) as error:
-        said = "it is no URL" if isinstance(error, ArgumentError) else error
-        raise StoreError(
-            f"store URL {scheme}://... cannot be used: {said}. Give a file's path to --store."
-        ) from error
+    except ArgumentError as error:
+        raise _unusable(hidden, "it is not a URL") from error
+    except ValueError as error:
+        raise _unusable(hidden, str(error)) from error
     if url.drivername.partition("+")[0] in SCHEMES:
         return open_postgres(url)
     if url.get_backend_name() != "sqlite":
-        raise StoreError(
-            f"store URL {scheme}://... cannot be used: {KINDS}. Give a file's path to --store."
-        )
+        raise _unusable(hidden, KINDS)
     if url.database in {None, "", ":memory:"}:
         raise StoreError(
             f"store {text} names no file: records must outlive the run. Name one with --store."
         )
     if url.query:
-        taken = f"a SQLite store takes no options ({', '.join(url.query)})"
-        raise StoreError(
-            f"store URL {text} cannot be used: {taken}. Give a file's path to --store."
-        )
+        raise _unusable(text, f"a SQLite store takes no options ({', '.join(url.query)})")
     return open_sqlite(Path(str(url.database)), create=create)
 
 
 def is_there(location: str | Path) -> bool:
-    """Say whether there may be a store at a path or URL: a file, or a server, which alone knows."""
+    """Return whether a store may exist at a path or URL; only a server knows what it holds."""
     text = str(location)
-    if "://" not in text:
-        return Path(text).exists()
-    return Path(text.removeprefix("sqlite:///")).exists() if text.startswith("sqlite:///") else True
+    if "://" in text and not text.startswith("sqlite:///"):
+        return True
+    return Path(text.removeprefix("sqlite:///")).exists()
+
+
+def _unusable(url: str, why: str) -> StoreError:
+    return StoreError(f"store URL {url} cannot be used: {why}. Give a file's path to --store.")

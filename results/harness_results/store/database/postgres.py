@@ -1,7 +1,7 @@
-"""A store in a PostgreSQL database: everything that is true of PostgreSQL only.
+"""A store in a PostgreSQL database.
 
-Reads see one snapshot and cannot write. A commit whose answer was lost is looked up by the number
-of its transaction before anything is tried again, so that no record is stored twice.
+A read sees one snapshot and cannot write. If the answer to a commit is lost, the transaction is
+looked up by its number before it is tried again, so that no record is stored twice.
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ DRIVER = "postgresql+psycopg"
 SCHEMES = ("postgresql", "postgres", DRIVER)
 FIX = 'pip install "rnn-harness[postgres]"'
 DEFAULTS = {"connect_timeout": 10, "application_name": "harness"}
-BEGIN_WRITE = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"  # not READ WRITE: a server may forbid that by default
+# Not READ WRITE: the default of a server may forbid writing, and then the user must hear of it.
+BEGIN_WRITE = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 BEGIN_READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-SCHEMA_LOCK = 0x6861726E657373  # "harness": held while tables are made, so that two processes do not make them at once
+SCHEMA_LOCK = 0x6861726E657373  # "harness" in ASCII: the advisory lock of whoever makes tables
 SYNCHRONOUS = """SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'"""
 SIZE = """SELECT sum(pg_total_relation_size(oid)) FROM pg_class
-    WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace AND relname = ANY(%(names)s)"""
+    WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+    AND relname = ANY(%(names)s)"""
 
 
 class PostgresDatabase(Database):
-    """A store in the database that ``url`` names, on a server that others may use at the same time."""
+    """A store in the database at ``url``. Other processes may use it at the same time."""
 
     attempts = 10
 
     def __init__(self, url: URL) -> None:
         self.url = url
-        self._reached = False  # a server that was there once may come back
+        self._reached = False  # a server that was reached once may come back
         options = {name: value for name, value in DEFAULTS.items() if name not in url.query}
         engine = create_engine(url, connect_args=options, pool_pre_ping=True)
         super().__init__(engine, without_password(url.render_as_string(hide_password=True)))
@@ -51,7 +53,7 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def transaction(self, *, write: bool) -> Iterator[Connection]:
-        """Give a connection; commit at the end, or roll back where an error escapes."""
+        """Give a connection; commit at the end, or roll back if an error escapes."""
         number, complete = None, False
         try:
             with super().transaction(write=write) as connection:
@@ -60,44 +62,40 @@ class PostgresDatabase(Database):
                 yield connection
                 complete = True
         except DBAPIError as error:
-            if not (
-                complete
-                and number is not None
-                and error.connection_invalidated
-                and self._was_committed(number)
-            ):
+            is_lost = complete and error.connection_invalidated
+            if number is None or not is_lost or not self._was_committed(number):
                 raise
 
     def lock_schema(self, connection: Connection) -> None:
-        """Let no other process make or change tables until this transaction ends."""
+        """Keep other processes from making or changing tables until this transaction ends."""
         connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
 
     def problems(self, connection: Connection) -> list[str]:
-        """Return nothing: a server watches over its own files."""
+        """Return nothing: a server checks its own files."""
         return []
 
     def read_damaged_text(self, connection: Connection) -> None:
-        """Do nothing: the server keeps no text that is not in its encoding."""
+        """Do nothing: the server stores no text that is not in its encoding."""
 
     def size_bytes(self, connection: Connection) -> int:
-        """Return what the tables take, with their indexes."""
+        """Return the size of the tables with their indexes, in bytes."""
         return int(connection.exec_driver_sql(SIZE, {"names": list(tables.tables)}).scalar() or 0)
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Say whether it is a conflict, or a server that was there before and may come back."""
-        lost = self._reached and postgres_errors.is_connection_failure(error)
-        return lost or postgres_errors.is_passing(error) or super().is_transient(error)
+        """Return whether it is a conflict, or a lost server that was reached before."""
+        is_lost = self._reached and postgres_errors.is_connection_failure(error)
+        return is_lost or postgres_errors.is_passing(error) or super().is_transient(error)
 
     def pause(self, attempt: int) -> None:
-        """Wait longer each time: in all most of a minute, which a server may take to start again."""
+        """Wait twice as long each time: most of a minute in all, enough for a server's restart."""
         time.sleep(database.PAUSE_SECONDS * 2 ** (attempt - 1))
 
     def explain(self, error: Exception) -> StoreError:
-        """Return what the user is told, with the fix."""
+        """Return the error that the user sees, with the fix."""
         return postgres_errors.explain(error, self.url, self.name)
 
     def _was_committed(self, number: int) -> bool:
-        """Say how the transaction ended whose connection was lost while it was committed.
+        """Return whether a transaction was committed, if the connection was lost at its commit.
 
         Raises:
             StoreError: the server does not come back, or does not tell.
@@ -111,9 +109,10 @@ class PostgresDatabase(Database):
                 status = str(self.explain(error))
             if status in {"committed", "aborted"}:
                 return bool(status == "committed")
-        lost = f"the connection was lost while transaction {number} was committed, and its end is not known ({status})"
         raise StoreError(
-            f"store {self.name}: {lost}. The last record may be missing: run the same command again."
+            f"store {self.name}: the connection was lost while transaction {number} was committed, "
+            f"and its end is not known ({status}). The last record may be missing: run the same "
+            "command again."
         )
 
 
@@ -121,11 +120,12 @@ def open_postgres(url: URL) -> PostgresDatabase:
     """Return the database, not yet connected.
 
     Raises:
-        StoreError: another driver is asked for, or psycopg is missing.
+        StoreError: the URL names another driver, or psycopg is missing.
     """
     if url.drivername not in SCHEMES:
         raise StoreError(
-            f"store URL {url.drivername}://... names another driver: write {DRIVER}://..., or {CHOOSE}."
+            f"store URL {url.drivername}://... names another driver: "
+            f"write {DRIVER}://..., or {CHOOSE}."
         )
     try:
         return PostgresDatabase(url.set(drivername=DRIVER))
@@ -136,7 +136,7 @@ def open_postgres(url: URL) -> PostgresDatabase:
 
 
 def _prepare(connection: Any, _: Any) -> None:
-    """Wait for locks no longer than for a file, and acknowledge only what is on the server's disk."""
+    """Limit how long a lock is awaited, and acknowledge only what is on the server's disk."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         cursor.execute(SYNCHRONOUS)

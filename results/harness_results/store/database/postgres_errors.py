@@ -1,4 +1,4 @@
-"""What a PostgreSQL server or its driver says, as what the user is told, with the fix and without a password."""
+"""Errors of a PostgreSQL server or its driver, with the fix and without a password."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from harness.contract.errors import StoreError
-from harness_results.store.database.base import CHOOSE
+from harness_results.store.database.base import CHOOSE, cause_of, locked
+from harness_results.text.format import one_line
 from harness_results.text.passwords import without_password
 
 LOCK_SECONDS = 30
 GRANT = "GRANT ALL on its schema, tables and sequences TO {user}"
-_PASSING = re.compile(
-    "08|40001|40P01|53300|57P0[123]"
-)  # lost or refused for now; a conflict with another transaction
-_FIXS = (  # of what the server says while a connection is made
+# The connection was lost or refused for now, or another transaction was in the way.
+_PASSING = re.compile("08|40001|40P01|53300|57P0[123]")
+_FIXES = (  # what the server says while a connection is made, and what helps
     (
         r"password|authentication|pg_hba",
         "Give the right user and password: in the URL, in PGPASSWORD or in ~/.pgpass",
@@ -28,25 +28,23 @@ _FIXS = (  # of what the server says while a connection is made
 
 
 def state_of(error: BaseException) -> str:
-    """Return the SQLSTATE, empty where there is none: while a connection is made, or after it was lost."""
+    """Return the SQLSTATE; empty if no connection could be made, or if it was lost."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
 def is_passing(error: DBAPIError) -> bool:
-    """Say whether the server reports something that may be over soon."""
+    """Return whether the server reports something that may be over soon."""
     return bool(_PASSING.match(state_of(error)))
 
 
 def is_connection_failure(error: Exception) -> bool:
-    """Say whether no connection could be made at all."""
+    """Return whether no connection could be made."""
     return isinstance(error, DBAPIError) and error.statement is None and not state_of(error)
 
 
 def explain(error: Exception, url: URL, name: str) -> StoreError:
     """Return the error for the store ``name`` at ``url``."""
-    said = without_password(" ".join(str(getattr(error, "orig", None) or error).split())).rstrip(
-        "."
-    )
+    said = without_password(one_line(cause_of(error))).rstrip(".")
     names = {"database": url.database or "NAME", "user": url.username or "the user"}
     state = state_of(error)
     if state in {"42501", "25006", "55000"}:
@@ -54,15 +52,14 @@ def explain(error: Exception, url: URL, name: str) -> StoreError:
             f"store {name} cannot be written ({said}): {GRANT.format(**names)}, or {CHOOSE}."
         )
     if state.startswith("53"):
-        kept = "what was stored before is kept"
         return StoreError(
-            f"store {name} cannot be written ({said}): {kept}. Give the server room, or {CHOOSE}."
+            f"store {name} cannot be written ({said}): what was stored before is kept. "
+            f"Give the server room, or {CHOOSE}."
         )
     if state == "55P03":
-        held = f"another process has held it for {LOCK_SECONDS} seconds"
-        return StoreError(f"store {name} is locked: {held}. Wait for it, or {CHOOSE}.")
+        return locked(name, LOCK_SECONDS)
     if is_connection_failure(error):
-        fix = next(fix for pattern, fix in _FIXS if re.search(pattern, said, re.IGNORECASE))
+        fix = next(fix for pattern, fix in _FIXES if re.search(pattern, said, re.IGNORECASE))
         return StoreError(
             f"store {name} cannot be reached: {said}. {fix.format(**names)}, or {CHOOSE}."
         )

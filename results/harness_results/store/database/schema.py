@@ -1,4 +1,4 @@
-"""The tables of a store, in SQLAlchemy Core. No SQL of one database only, and no knowledge of reports."""
+"""The tables of a store in SQLAlchemy Core, the same for every kind of database."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from harness_results.store.database.decoding import as_kind, as_moment, from_jso
 SCHEMA_VERSION = 3
 WITH_SETTINGS = 2  # from this version on there are calibrations and run_settings
 WITH_IDENTITIES = 3  # ... and identities, record_identities, taken, drivers and claims
-SINCE = "since"  # of a table's info: the version that brought it, if not the first
+SINCE = "since"  # key of a table's info: the version that added it, if not the first
 
 
 def _plain(value: Any) -> Any:
-    """Return NumPy's scalars and arrays as Python's numbers and lists, and anything else that JSON lacks as text."""
+    """Return NumPy scalars and arrays as numbers and lists, and any other object as text."""
     return finite(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def encode(value: Any) -> str:
-    """Return ``value`` as compact ASCII JSON, with None for numbers that are not finite."""
+    """Return ``value`` as compact ASCII JSON, with null for numbers that are not finite."""
     return json.dumps(finite(value), allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 class Json(TypeDecorator[Any]):
-    """JSON in a text column: lossless for any text, NUL and lone surrogates included.
+    """JSON in a text column: lossless for any text, including NUL and lone surrogates.
 
     Args:
-        kind: what a value must be, such as ``dict``; None: any.
+        kind: the required type of a value, such as ``dict``; None: any.
     """
 
     impl = Text
@@ -64,7 +64,7 @@ class Json(TypeDecorator[Any]):
 
 
 class Packed(TypeDecorator[Any]):
-    """Compressed JSON in a binary column, for curves: one value per step, each of which may be None."""
+    """Compressed JSON in a binary column, for curves: one value or None per step."""
 
     impl = LargeBinary
     cache_ok = True
@@ -79,7 +79,7 @@ class Packed(TypeDecorator[Any]):
 
 
 class Words(TypeDecorator[str]):
-    """Text, as SQLite alone does not promise it: there a column holds values of any type."""
+    """Text, checked when it is read: a column of SQLite may hold values of any type."""
 
     impl = String
     cache_ok = True
@@ -172,9 +172,8 @@ records = Table(
     Column("record_id", Whole, primary_key=True),
     Column("run_id", ForeignKey("runs.run_id"), nullable=False),
     Column("trial_id", ForeignKey("trials.trial_id"), nullable=False),
-    Column(
-        "launch", Whole, nullable=False
-    ),  # 1, 2, ...: how often this run has measured this trial
+    # 1, 2, ...: counts how often this run has measured this trial
+    Column("launch", Whole, nullable=False),
     Column("status", Words(32), nullable=False),
     Column("reason", Json(str)),
     Column("figures", Json, nullable=False),
@@ -211,7 +210,7 @@ record_identities = Table(
     info={SINCE: WITH_IDENTITIES},
 )
 
-reused = Table(  # records of earlier runs that stand for launches of this one
+reused = Table(  # records of earlier runs that count as launches of this run
     "taken",
     tables,
     Column("run_id", ForeignKey("runs.run_id"), primary_key=True),
@@ -220,7 +219,7 @@ reused = Table(  # records of earlier runs that stand for launches of this one
     info={SINCE: WITH_IDENTITIES},
 )
 
-drivers = Table(  # who measures now, or was killed while it did
+drivers = Table(  # processes that measure now, or that were killed while they measured
     "drivers",
     tables,
     Column("driver_id", Whole, primary_key=True),
@@ -232,12 +231,11 @@ drivers = Table(  # who measures now, or was killed while it did
     info={SINCE: WITH_IDENTITIES},
 )
 
-claims = Table(  # launches that a driver has begun and not stored yet
+claims = Table(  # launches that a driver has begun but not stored yet
     "claims",
     tables,
-    Column(
-        "scope", Words(64), primary_key=True
-    ),  # a fingerprint, or the run where none but its own launches count
+    # a fingerprint; "run N" if only the launches of run N count
+    Column("scope", Words(64), primary_key=True),
     Column("trial_id", Words(64), primary_key=True),
     Column("slot", Whole, primary_key=True),
     Column("driver_id", ForeignKey("drivers.driver_id"), nullable=False),

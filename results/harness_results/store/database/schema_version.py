@@ -1,4 +1,4 @@
-"""The versions of a store's tables: which one a database holds, and how it is made or brought up to date."""
+"""Reads, checks and updates the version of a store's tables."""
 
 from __future__ import annotations
 
@@ -15,45 +15,48 @@ _VERSION = re.compile(r"[1-9][0-9]{0,3}")
 
 
 def check_version(connection: Connection, name: str) -> int:
-    """Return the version of the tables, 0 where there are none, after refusing what is not ours or is newer.
+    """Return the version of the tables; 0: there are no tables.
 
     Raises:
-        StoreError: it is a database of something else, or a store of a newer harness.
+        StoreError: it is another program's database, a store of a newer harness, or it lacks a
+            table.
     """
     names = inspect(connection).get_table_names()
     if not names:
         return 0
-    found = None
+    text = None
     if schema.meta.name in names:
-        found = connection.scalar(
+        text = connection.scalar(
             select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
         )
-    if found is None or not _VERSION.fullmatch(found):
+    if text is None or not _VERSION.fullmatch(text):
         raise StoreError(
-            f"{name} is a database, but not a store of this program; it was left as it is: {CHOOSE}."
+            f"{name} is a database, but not a store of this program; "
+            f"it was left as it is: {CHOOSE}."
         )
-    version = int(found)
+    version = int(text)
     if version > schema.SCHEMA_VERSION:
-        made = f"has version {found}, made by a newer harness; this one reads up to {schema.SCHEMA_VERSION}"
         raise StoreError(
-            f"store {name} {made}. It was left as it is: update rnn-harness, or {CHOOSE}."
+            f"store {name} has version {version}, made by a newer harness; this one reads up to "
+            f"{schema.SCHEMA_VERSION}. It was left as it is: update rnn-harness, or {CHOOSE}."
         )
-    expected = [
+    missing = [
         table.name
         for table in schema.tables.sorted_tables
-        if table.info.get(schema.SINCE, 1) <= version
+        if table.info.get(schema.SINCE, 1) <= version and table.name not in names
     ]
-    if missing := [table for table in expected if table not in names]:
+    if missing:
         raise StoreError(
-            f"store {name} is damaged: it has no table {', '.join(missing)}. Restore it, or {CHOOSE}."
+            f"store {name} is damaged: it has no table {', '.join(missing)}. "
+            f"Restore it, or {CHOOSE}."
         )
     return version
 
 
 def bring_up_to_date(connection: Connection, name: str) -> None:
-    """Make the tables that are missing: all of them, or those that an older version lacks."""
-    if check_version(connection, name) == schema.SCHEMA_VERSION:  # another process was faster
-        return
+    """Make the missing tables: all, or those that an older version lacks."""
+    if check_version(connection, name) == schema.SCHEMA_VERSION:
+        return  # another process did it meanwhile
     schema.tables.create_all(connection)
     facts = {"schema_version": str(schema.SCHEMA_VERSION), "harness_version": __version__}
     connection.execute(delete(schema.meta).where(schema.meta.c.name.in_(facts)))
@@ -63,8 +66,7 @@ def bring_up_to_date(connection: Connection, name: str) -> None:
 
 
 def try_to_write(connection: Connection) -> None:
-    """Raise what the database raises where it cannot be written; nothing is changed."""
-    connection.execute(
-        insert(schema.meta).values(name="writable", value="")
-    )  # a real change, or nothing is tried
+    """Raise the database's error if it cannot be written. Nothing is changed."""
+    # Only a real change is checked by every database. It is taken back.
+    connection.execute(insert(schema.meta).values(name="writable", value=""))
     connection.rollback()

@@ -1,7 +1,7 @@
-"""A store in one SQLite file: everything that is true of SQLite only.
+"""A store in one SQLite file.
 
-Rollback journal (``TRUNCATE``) and ``synchronous=FULL``, so that what was acknowledged survives
-``kill -9``; not WAL, which fails on network file systems.
+A rollback journal (``TRUNCATE``) with ``synchronous=FULL``: what was acknowledged survives
+``kill -9``. Not WAL, because WAL fails on network file systems.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from harness.contract.errors import StoreError
-from harness_results.store.database.base import CHOOSE, Database
+from harness_results.store.database.base import CHOOSE, Database, cause_of, locked
 from harness_results.store.database.schema import tables
 
 MAGIC = b"SQLite format 3\x00"
 BUSY_SECONDS = 30.0
-WHOLE_BYTES = (
-    2**28
-)  # up to this size every page is looked at whenever the store is opened to write: half a second
+LOCKED, DAMAGED = ("SQLITE_BUSY", "SQLITE_LOCKED"), ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+# Up to this size every page is checked when the store is opened to write: half a second.
+WHOLE_BYTES = 2**28
 
 
 class SqliteFile(Database):
@@ -43,65 +43,58 @@ class SqliteFile(Database):
 
     @property
     def canonical_name(self) -> str:
-        """Return the path without symbolic links."""
+        """The absolute path without symbolic links."""
         return str(self.path.resolve())
 
     def lock_schema(self, connection: Connection) -> None:
-        """Do nothing: a transaction that writes has the file for itself."""
+        """Do nothing: a transaction that writes locks the whole file."""
 
     def problems(self, connection: Connection) -> list[str]:
-        """Return what the database finds wrong with itself, after a thorough look."""
-        found = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
+        """Return what a thorough check by the database itself finds wrong."""
+        lines = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
         foreign = [f"{kind} {name} is not of this program" for kind, name in _foreign(connection)]
-        return [line for line in found if line != "ok"] + foreign
+        return [line for line in lines if line != "ok"] + foreign
 
     def read_damaged_text(self, connection: Connection) -> None:
-        """Let this connection give text that is damaged with escapes, rather than refuse all that is read with it."""
+        """Make this connection return damaged text with escapes instead of raising an error."""
         raw: Any = connection.connection.dbapi_connection
         raw.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
 
     def size_bytes(self, connection: Connection) -> int:
-        """Return the file's size."""
+        """Return the size of the file, in bytes."""
         return self.path.stat().st_size
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Say whether another process was in the way."""
-        return _code(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or super().is_transient(
-            error
-        )
+        """Return whether another process was in the way."""
+        return _code(error).startswith(LOCKED) or super().is_transient(error)
 
     def explain(self, error: Exception) -> StoreError:
-        """Return what the user is told, with the fix."""
-        code = _code(error)
-        said = str(getattr(error, "orig", None) or error)
-        if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or said.startswith(
-            "Could not decode"
-        ):
+        """Return the error that the user sees, with the fix."""
+        code, said = _code(error), cause_of(error)
+        folder = self.path.absolute().parent
+        if code.startswith(DAMAGED) or said.startswith("Could not decode"):
             return damaged(self.path, said)
         if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-            return self._no_space(said)
-        if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-            place = self.path.absolute().parent
+            free = shutil.disk_usage(folder).free
             return StoreError(
-                f"store {self.path} cannot be written ({said}): make it and {place} writable, or {CHOOSE}."
+                f"store {self.path} cannot be written ({said}): {free} bytes are free; "
+                f"what was stored before is kept. Free some space, or {CHOOSE}."
             )
-        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            held = f"another process has held it for {self.busy_seconds:g} seconds"
-            return StoreError(f"store {self.path} is locked: {held}. Wait for it, or {CHOOSE}.")
+        if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            return StoreError(
+                f"store {self.path} cannot be written ({said}): "
+                f"make it and {folder} writable, or {CHOOSE}."
+            )
+        if code.startswith(LOCKED):
+            return locked(self.name, self.busy_seconds)
         return super().explain(error)
-
-    def _no_space(self, said: str) -> StoreError:
-        free = shutil.disk_usage(self.path.absolute().parent).free
-        kept = "what was stored before is kept"
-        return StoreError(f"store {self.path} cannot be written ({said}): {free} bytes are free; {kept}. "
-                          f"Free some space, or {CHOOSE}.")  # fmt: skip
 
 
 def open_sqlite(path: Path, *, create: bool) -> SqliteFile:
-    """Return the store's file, made where it is missing and ``create`` is true.
+    """Return the store's file; make it if it is missing and ``create`` is true.
 
     Raises:
-        StoreError: the file cannot be a store; it has not been altered.
+        StoreError: the file cannot be a store; it was not altered.
     """
     try:
         exists = _check_path(path, create=create)
@@ -118,17 +111,18 @@ def open_sqlite(path: Path, *, create: bool) -> SqliteFile:
 
 
 def damaged(path: Path, why: str) -> StoreError:
-    """Return the error for a file that is no store, or a broken one."""
+    """Return the error for a file that is damaged or not a store."""
     what = f"is damaged, or not a store of this program ({why}); it was left as it is"
     return StoreError(f"store {path} {what}. Move it away, or {CHOOSE}.")
 
 
 def _check_path(path: Path, *, create: bool) -> bool:
-    """Say whether the file exists, after refusing everything that cannot be a store by its path or first bytes."""
+    """Return whether the file exists; refuse what cannot be a store by its path or first bytes."""
     parent = path.absolute().parent
     if path.is_dir():
         raise StoreError(
-            f"store {path} is a directory: name a file, such as {path / 'harness.db'}, with --store."
+            f"store {path} is a directory: "
+            f"name a file, such as {path / 'harness.db'}, with --store."
         )
     if not parent.is_dir():
         raise StoreError(
@@ -137,7 +131,8 @@ def _check_path(path: Path, *, create: bool) -> bool:
     if not path.exists():
         if not create:
             raise StoreError(
-                f"there is no store {path}. Make one with 'harness run --store {path}', or {CHOOSE}."
+                f"there is no store {path}. "
+                f"Make one with 'harness run --store {path}', or {CHOOSE}."
             )
         return False
     if not path.is_file():
@@ -159,12 +154,10 @@ def _check_objects(database: SqliteFile) -> None:
 
 
 def _foreign(connection: Connection) -> list[tuple[str, str]]:
-    """Return kind and name of everything in the database that this program did not make."""
-    own = {
-        name
-        for table in tables.sorted_tables
-        for name in (table.name, *(index.name for index in table.indexes))
-    }
+    """Return the kind and name of everything in the database that this program did not make."""
+    own: set[str | None] = set()
+    for table in tables.sorted_tables:
+        own |= {table.name, *(index.name for index in table.indexes)}
     objects = connection.exec_driver_sql("SELECT type, name FROM sqlite_master ORDER BY name").all()
     return [
         (kind, name) for kind, name in objects if name not in own and not name.startswith("sqlite_")
@@ -172,7 +165,7 @@ def _foreign(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _check_pages(database: SqliteFile) -> None:
-    """Refuse a file with a damaged page; of a large file look at its length only (``store check`` reads all)."""
+    """Refuse a file with a damaged page; of a large file only the length is checked."""
     size = database.path.stat().st_size
     if size > WHOLE_BYTES:
         _check_length(database.path, size)
@@ -204,10 +197,10 @@ def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A writer takes its lock at once: two that first read and then write would refuse each other
-    # without waiting.
+    # A writer locks at once. Two that first read and then write would refuse each other without
+    # waiting.
     write = connection.get_execution_options().get("harness_write", False)
-    if not write:  # each transaction has a connection of its own
+    if not write:  # each transaction has its own connection
         connection.exec_driver_sql("PRAGMA query_only=ON")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 

@@ -1,4 +1,4 @@
-"""Insert what is not there yet, without a race: the one statement of SQLite and PostgreSQL that is no standard SQL."""
+"""Inserts only new rows, without a race. Standard SQL has no statement for this."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert the rows whose key the table lacks, and leave alone those that it has."""
-    if not rows:
-        return
-    if connection.dialect.name == "sqlite":
-        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
-    else:
-        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
+    """Insert the rows whose key the table lacks; leave the others unchanged."""
+    if rows:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
