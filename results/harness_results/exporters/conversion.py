@@ -76,7 +76,7 @@ class _Times:
     def of(self, steps: Sequence[int]) -> list[float]:
         """Return when each of these steps, in ascending order, ended."""
         timed = np.asarray(steps, dtype=float) - self._untimed
-        return (self.started + np.interp(timed, self._ends, self._seconds)).tolist()
+        return [self.started + float(t) for t in np.interp(timed, self._ends, self._seconds)]
 
 
 def _all_series(record: Record, times: _Times) -> Iterator[Series]:

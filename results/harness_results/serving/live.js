@@ -1,5 +1,5 @@
-// Asks for the digest of the stores; loads the page again when it has changed, and puts the reader back where they were:
-// place, filters, pressed buttons, sorting, what is unfolded.
+// Polls the digest of the stores, and reloads the page when it changes. Afterwards it restores what the reader had set:
+// scroll position, filters, pressed buttons, sorting, unfolded details.
 "use strict";
 (() => {
   const KEY = "harness-live";
@@ -14,32 +14,35 @@
   const controls = () => all("select, input:not([type=file]), textarea");
   const pressable = () => all("button[aria-pressed]");
   const focusable = () => all("a, button, input, select, textarea, summary, [tabindex]");
-  const isTicked = (one) => one.type === "checkbox" || one.type === "radio";
+  const isTicked = (element) => element.type === "checkbox" || element.type === "radio";
+  const valueOf = (element) => (isTicked(element) ? element.checked : element.value);
+  const pressedOf = (element) => element.getAttribute("aria-pressed");
+  const sortOf = (button) => button.parentElement.getAttribute("aria-sort");
 
-  // What an element is called: the same before and after, wherever it has moved to.
-  function nameOf(one) {
-    if (isTicked(one)) return `${one.id || one.name}=${one.value}`;
-    if (one.tagName === "SUMMARY") return [...folds()].find(([, fold]) => fold === one.parentElement)?.[0];
-    const own = one.id || one.name;
-    const around = one.closest("[role=group], table")?.getAttribute("aria-label") ?? "";
-    return own || `${around}|${one.getAttribute("aria-label") ?? one.textContent}`;
+  // Returns a name of an element that is the same after a reload, even if the element has moved.
+  function nameOf(element) {
+    if (isTicked(element)) return `${element.id || element.name}=${element.value}`;
+    if (element.tagName === "SUMMARY") return [...folds()].find(([, fold]) => fold === element.parentElement)?.[0];
+    const own = element.id || element.name;
+    const around = element.closest("[role=group], table")?.getAttribute("aria-label") ?? "";
+    return own || `${around}|${element.getAttribute("aria-label") ?? element.textContent}`;
   }
 
-  // Name -> what can be unfolded: by what stands above it, and its turn where several stand under the same.
+  // Returns name -> details element. The name is the headings above it, and a number if several have the same.
   function folds() {
-    const found = new Map();
-    for (const one of all("details")) {
-      const around = one.closest("article, section, form");
+    const byName = new Map();
+    for (const element of all("details")) {
+      const around = element.closest("article, section, form");
       const above = [...(around?.querySelectorAll("h2, h3, article > p") ?? [])].map((part) => part.textContent);
-      const name = one.id || above.join("|") || around?.getAttribute("aria-label") || "";
+      const name = element.id || above.join("|") || around?.getAttribute("aria-label") || "";
       let turn = 0;
-      while (found.has(`${name}#${turn}`)) turn += 1;
-      found.set(`${name}#${turn}`, one);
+      while (byName.has(`${name}#${turn}`)) turn += 1;
+      byName.set(`${name}#${turn}`, element);
     }
-    return found;
+    return byName;
   }
 
-  function say(words) { // a screen reader may read out whatever is set, even to the same
+  function say(words) { // a screen reader may read out each assignment, even of the same text
     if (badge.textContent !== words) badge.textContent = words;
   }
 
@@ -48,39 +51,40 @@
       x: scrollX,
       y: scrollY,
       focus: document.activeElement === document.body ? undefined : nameOf(document.activeElement),
-      controls: Object.fromEntries(controls().map((one) => [nameOf(one), isTicked(one) ? one.checked : one.value])),
-      pressed: Object.fromEntries(pressable().map((one) => [nameOf(one), one.getAttribute("aria-pressed")])),
-      sorted: all("th[aria-sort] .sorted").map((one) => [nameOf(one), one.parentElement.getAttribute("aria-sort")]),
-      unfolded: Object.fromEntries([...folds()].map(([name, one]) => [name, one.open])),
-      limits: Object.fromEntries(all("[data-limit]").map((one) => [titleOf(one), Number(one.dataset.limit)])),
+      controls: Object.fromEntries(controls().map((element) => [nameOf(element), valueOf(element)])),
+      pressed: Object.fromEntries(pressable().map((element) => [nameOf(element), pressedOf(element)])),
+      sorted: all("th[aria-sort] .sorted").map((button) => [nameOf(button), sortOf(button)]),
+      unfolded: Object.fromEntries([...folds()].map(([name, element]) => [name, element.open])),
+      limits: Object.fromEntries(all("[data-limit]").map((table) => [titleOf(table), Number(table.dataset.limit)])),
     };
     sessionStorage.setItem(KEY, JSON.stringify(state));
   }
 
-  function restoreControl(one, kept) {
-    const field = isTicked(one) ? "checked" : "value";
-    const before = one[field];
+  function restoreControl(element, kept) {
+    const field = isTicked(element) ? "checked" : "value";
+    const before = element[field];
     if (kept === undefined || kept === before) return;
-    one[field] = kept;
-    if (one[field] !== kept) one[field] = before; // that choice is gone
-    for (const event of ["input", "change"]) one.dispatchEvent(new Event(event, { bubbles: true }));
+    element[field] = kept;
+    if (element[field] !== kept) element[field] = before; // this choice no longer exists
+    for (const event of ["input", "change"]) element.dispatchEvent(new Event(event, { bubbles: true }));
   }
 
-  function press(one, kept) {
-    const isAlone = Boolean(one.id); // of several in a group only the pressed one is pressed again
-    if (kept !== undefined && kept !== one.getAttribute("aria-pressed") && (isAlone || kept === "true")) one.click();
+  function press(element, kept) {
+    const isAlone = Boolean(element.id); // in a group, only the pressed button is pressed again
+    if (kept !== undefined && kept !== pressedOf(element) && (isAlone || kept === "true")) element.click();
   }
 
-  function sort([name, direction]) { // the first click sorts up, the second down; each makes the heads anew
+  function sort([name, direction]) { // the first click sorts up, the second down; each rebuilds the heads
     for (let click = 0; click < (direction === "descending" ? 2 : 1); click += 1) {
-      all("th button").find((one) => nameOf(one) === name)?.click();
+      all("th button").find((element) => nameOf(element) === name)?.click();
     }
   }
 
   const titleOf = (table) => table.querySelector("[role=region]").getAttribute("aria-label");
 
-  function showMore(table, limit) { // of a long table as many rows as before
-    while (Number(table.dataset.limit) < limit && table.querySelector(".rest button")) table.querySelector(".rest button").click();
+  function showMore(table, limit) { // as many rows of a long table as before
+    const more = () => table.querySelector(".rest button");
+    while (Number(table.dataset.limit) < limit && more()) more().click();
   }
 
   function restore() {
@@ -88,17 +92,17 @@
     sessionStorage.removeItem(KEY);
     if (!kept) return;
     const state = JSON.parse(kept);
-    for (const one of controls()) restoreControl(one, state.controls[nameOf(one)]);
-    for (const one of pressable()) press(one, state.pressed[nameOf(one)]);
+    for (const element of controls()) restoreControl(element, state.controls[nameOf(element)]);
+    for (const element of pressable()) press(element, state.pressed[nameOf(element)]);
     state.sorted.forEach(sort);
     for (const table of all("[data-limit]")) showMore(table, state.limits[titleOf(table)] ?? 0);
-    for (const [name, one] of folds()) one.open = state.unfolded[name] ?? one.open;
+    for (const [name, element] of folds()) element.open = state.unfolded[name] ?? element.open;
     document.activeElement?.blur();
-    if (state.focus) focusable().find((one) => nameOf(one) === state.focus)?.focus({ preventScroll: true });
+    if (state.focus) focusable().find((element) => nameOf(element) === state.focus)?.focus({ preventScroll: true });
     holdPosition(state.x, state.y);
   }
 
-  function holdPosition(x, y) { // charts are drawn after the page is there, and make it longer
+  function holdPosition(x, y) { // charts are drawn after the page has loaded, and make it longer
     const hold = new ResizeObserver(() => scrollTo(x, y));
     const stop = () => hold.disconnect();
     hold.observe(document.documentElement);

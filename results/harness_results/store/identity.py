@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -37,13 +38,11 @@ def known_runs(connection: Connection, after: int = 0) -> list[KnownRun]:
     settings = {}
     if "run_settings" in raw.present(connection):
         table = raw.TABLES["run_settings"]
-        rows = connection.execute(select(table).where(table.c.run_id > after))
-        settings = {row.run_id: row.content for row in rows}
+        new = connection.execute(select(table).where(table.c.run_id > after))
+        settings = {row.run_id: row.content for row in new}
     where = raw.TABLES["runs"].c.run_id > after
-    return [
-        _known_run(connection, row, settings.get(row.run_id, "{}"))
-        for row in [row for batch in raw.batches(connection, "runs", where) for row in batch]
-    ]
+    rows = list(chain.from_iterable(raw.batches(connection, "runs", where)))
+    return [_known_run(connection, row, settings.get(row.run_id, "{}")) for row in rows]
 
 
 def with_identity(run: KnownRun) -> str:

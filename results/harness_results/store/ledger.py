@@ -65,14 +65,14 @@ class Ledger:
         """Return trial_id -> backend and variant of every trial."""
         table = schema.trials
         query = select(table.c.trial_id, table.c.backend, table.c.variant)
-        rows = self._database.run(lambda c: c.execute(query).all())
-        return {row.trial_id: (row.backend, row.variant) for row in rows}
+        stored = self._database.run(lambda c: c.execute(query).all())
+        return {row.trial_id: (row.backend, row.variant) for row in stored}
 
     def facts(self, fingerprints: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return fingerprint -> its facts, for those that the store has."""
         wanted, table = set(fingerprints), schema.identities
-        rows = self._database.run(lambda c: c.execute(select(table)).all()) if wanted else []
-        return {row.fingerprint: row.facts for row in rows if row.fingerprint in wanted}
+        stored = self._database.run(lambda c: c.execute(select(table)).all()) if wanted else []
+        return {row.fingerprint: row.facts for row in stored if row.fingerprint in wanted}
 
     def join(
         self, command: str, settings: Mapping[str, Any], wanted: Wanted, mode: Mode

@@ -1,4 +1,4 @@
-"""``harness export``: what TensorBoard and MLflow read back is what the records say, and nothing is sent anywhere."""
+"""``harness export``: TensorBoard and MLflow read back what the records say. Nothing is sent."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,11 +30,22 @@ from harness_results.exporters.folder import MARK, replaced
 from harness_results.store.store import Store
 from harness_results.study.launches import of_each_place
 
-HOSTILE = "</script><img src=x onerror=alert(1)> ![](http://evil.example/x.png) [bold] \x1b[31m \ud800 \x00\n# =cmd()"
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)> ![](http://evil.example/x.png) "
+    "[bold] \x1b[31m \ud800 \x00\n# =cmd()"
+)
 STARTED = "2026-01-01T00:00:00+00:00"
 EPOCH = 1767225600.0
-FLOW = {"lags": [0, 1, 2], "median": [1.0, 0.5, None], "low": [0.9, 0.4, 1e-30], "high": [2.0, 1.0, 0.1],
-        "layers": [[1.0, 0.5, 0.25]], "horizon": None, "censored": False, "decay": 0.5}  # fmt: skip
+FLOW = {
+    "lags": [0, 1, 2],
+    "median": [1.0, 0.5, None],
+    "low": [0.9, 0.4, 1e-30],
+    "high": [2.0, 1.0, 0.1],
+    "layers": [[1.0, 0.5, 0.25]],
+    "horizon": None,
+    "censored": False,
+    "decay": 0.5,
+}
 CURVES = {
     "loss": [2.5, 1.5, None, 0.1],
     "gradient_norm": [1e-42, 3.0, 4.0, 1e9],
@@ -69,30 +81,33 @@ FIGURES = {
 def record(length=20, status="ok", *, environment_id="e1", **fields) -> Record:
     options = {"symbols": 8, "text": HOSTILE}
     trial = Trial(
-        backend="numpy", variant="loop", task="copy", cell="lstm", length=length, task_options=options, steps=4,
-        seed=2**62 + 1,
+        backend="numpy", variant="loop", task="copy", cell="lstm", length=length,
+        task_options=options, steps=4, seed=2**62 + 1,
     )  # fmt: skip
-    known = {
+    defaults = {
         "figures": FIGURES,
         "curves": CURVES,
         "started_at": STARTED,
         "harness_version": "0.1.0",
     }
-    return Record(trial, status, environment_id=environment_id, **{**known, **fields})
+    return Record(trial, status, environment_id=environment_id, **{**defaults, **fields})
 
 
 def store_of(path: Path, *runs: list[Record]) -> Path:
     with Store.open(path) as store:
         for number, records in enumerate(runs):
             run_id = store.begin_run(f"harness run {number}")
-            for one in records:
-                store.add(one, run_id)
+            for each in records:
+                store.add(each, run_id)
     return path
 
 
 @pytest.fixture
 def stored(tmp_path) -> Path:
-    """A trial of two launches, one on two machines, a failure with a hostile reason, and one that was killed early."""
+    """A trial of two launches, one on two machines, a failed trial and one that was killed early.
+
+    The reason of the failure is hostile.
+    """
     faster = record(
         figures={**FIGURES, "tokens_per_second": 200000.0}, details={"flags": ["unsteady"]}
     )
@@ -120,11 +135,9 @@ def expected(stored) -> dict[str, object]:
     """Return name -> trial of all that a report of the store shows."""
     with Store.open(stored, create=False) as store:
         shown = of_each_place(store.launches(run.run_id, with_curves=True) for run in store.runs())
-    several = {
-        one.trial.trial_id for one in shown if [two.trial for two in shown].count(one.trial) > 1
-    }
-    trials = [shared(one, alone=one.trial.trial_id not in several) for one in shown]
-    return {one.name: one for one in trials}
+    number = Counter(each.trial.trial_id for each in shown)
+    trials = [shared(each, alone=number[each.trial.trial_id] == 1) for each in shown]
+    return {trial.name: trial for trial in trials}
 
 
 def test_a_trial_has_all_that_its_record_has_and_nothing_that_is_unknown():
@@ -138,7 +151,7 @@ def test_a_trial_has_all_that_its_record_has_and_nothing_that_is_unknown():
     }
     assert (trial.settings["hidden"], trial.settings["task_options.symbols"]) == (128, 8)
     assert "clip_norm" not in trial.settings
-    series = {one.name: list(zip(one.steps, one.values, strict=True)) for one in trial.series}
+    series = {each.name: list(zip(each.steps, each.values, strict=True)) for each in trial.series}
     assert series == {
         "curves/loss": [(1, 2.5), (2, 1.5), (4, 0.1)],
         "curves/gradient_norm": [(1, 1e-42), (2, 3.0), (3, 4.0), (4, 1e9)],
@@ -197,10 +210,10 @@ def test_odd_curves_of_a_foreign_store_do_no_harm(curves):
     trial = shared(record(curves=curves, figures={"loss_final": "odd"}), alone=True)
     assert trial.figures == {}
     assert all(
-        math.isfinite(value) for one in trial.series for value in (*one.values, *one.seconds)
+        math.isfinite(value) for each in trial.series for value in (*each.values, *each.seconds)
     )
     assert all(
-        type(step) is int and 0 <= step < 2**63 for one in trial.series for step in one.steps
+        type(step) is int and 0 <= step < 2**63 for each in trial.series for step in each.steps
     )
 
 
@@ -216,7 +229,7 @@ def test_names_stay_names():
 
 
 def tags_of(trial) -> set[str]:
-    series = {one.name for one in trial.series}
+    series = {each.name for each in trial.series}
     figures = {f"figures/{name}" for name in trial.figures}
     return series | figures
 
@@ -227,10 +240,10 @@ def test_tensorboard_reads_back_every_number(stored, tmp_path):
         "tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard"
     )
     pytest.importorskip("tensorboardX", reason="needs tensorboardX")
-    told = export(stored, "tensorboard", tmp_path / "tb").stderr
+    message = export(stored, "tensorboard", tmp_path / "tb").stderr
     assert (
         f"5 trials written to {tmp_path / 'tb'}. To look: tensorboard --logdir {tmp_path / 'tb'}"
-        in told
+        in message
     )
     wanted = expected(stored)
     assert len(wanted) == 5
@@ -242,12 +255,14 @@ def test_tensorboard_reads_back_every_number(stored, tmp_path):
         events.Reload()
         assert set(events.Tags()["scalars"]) == tags_of(trial)
         for tag, value in trial.figures.items():
-            assert [one.value for one in events.Scalars(f"figures/{tag}")] == [np.float32(value)]
-        for one in trial.series:
-            read = [(each.step, each.value, each.wall_time) for each in events.Scalars(one.name)]
-            assert read == list(
-                zip(one.steps, map(np.float32, one.values), one.seconds, strict=True)
-            )
+            assert [event.value for event in events.Scalars(f"figures/{tag}")] == [
+                np.float32(value)
+            ]
+        for series in trial.series:
+            scalars = events.Scalars(series.name)
+            read = [(scalar.step, scalar.value, scalar.wall_time) for scalar in scalars]
+            values = map(np.float32, series.values)
+            assert read == list(zip(series.steps, values, series.seconds, strict=True))
         texts = {
             tag: events.Tensors(f"tags/{tag}/text_summary")[0].tensor_proto.string_val[0]
             for tag in trial.tags
@@ -272,9 +287,9 @@ def test_tensorboard_shows_settings_and_status_of_all_trials(stored, tmp_path):
         return plugin_data.HParamsPluginData.FromString(content)
 
     for name, trial in expected(stored).items():
-        found = read(tmp_path / "tb" / name, "session_start_info").session_start_info
+        started = read(tmp_path / "tb" / name, "session_start_info").session_start_info
         values = {
-            key: getattr(value, value.WhichOneof("kind")) for key, value in found.hparams.items()
+            key: getattr(value, value.WhichOneof("kind")) for key, value in started.hparams.items()
         }
         assert values.pop("status") == trial.status
         assert values.pop("environment_id") == trial.tags["environment_id"]
@@ -287,7 +302,8 @@ def test_tensorboard_shows_settings_and_status_of_all_trials(stored, tmp_path):
     assert infos["status"] == ["failed", "interrupted", "ok"]
     assert {info.name.tag for info in experiment.metric_infos} == {
         "figures/loss_final", "figures/solved", "figures/parameters", "figures/loss_initial",
-        "figures/tokens_per_second", "figures/tokens_per_second_low", "figures/tokens_per_second_high",
+        "figures/tokens_per_second", "figures/tokens_per_second_low",
+        "figures/tokens_per_second_high",
     }  # fmt: skip
 
 
@@ -327,11 +343,11 @@ def mlflow():
 def test_mlflow_reads_back_every_number(stored, tmp_path, mlflow, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    told = export(stored, "mlflow", tmp_path / "ml").stderr
-    place = f"sqlite:///{tmp_path / 'ml' / 'mlflow.db'}"
-    assert f"To look: mlflow ui --backend-store-uri {place}" in told
+    message = export(stored, "mlflow", tmp_path / "ml").stderr
+    uri = f"sqlite:///{tmp_path / 'ml' / 'mlflow.db'}"
+    assert f"To look: mlflow ui --backend-store-uri {uri}" in message
     assert not list((tmp_path / "elsewhere").iterdir())
-    client = mlflow.MlflowClient(tracking_uri=place)
+    client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("copy")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     wanted = expected(stored)
@@ -340,14 +356,14 @@ def test_mlflow_reads_back_every_number(stored, tmp_path, mlflow, monkeypatch):
         run = runs[name]
         assert run.data.params == {key: str(value) for key, value in trial.settings.items()}
         assert run.data.tags == {**trial.tags, "mlflow.runName": name}
-        assert set(run.data.metrics) == {*trial.figures, *(one.name for one in trial.series)}
+        assert set(run.data.metrics) == {*trial.figures, *(series.name for series in trial.series)}
         for tag, value in trial.figures.items():
             assert run.data.metrics[tag] == value
-        for one in trial.series:
-            history = client.get_metric_history(run.info.run_id, one.name)
-            read = sorted((each.step, each.value, each.timestamp) for each in history)
-            times = [round(1000 * seconds) or 1 for seconds in one.seconds]
-            assert read == list(zip(one.steps, one.values, times, strict=True))
+        for series in trial.series:
+            history = client.get_metric_history(run.info.run_id, series.name)
+            read = sorted((metric.step, metric.value, metric.timestamp) for metric in history)
+            times = [round(1000 * seconds) or 1 for seconds in series.seconds]
+            assert read == list(zip(series.steps, series.values, times, strict=True))
         wanted_status = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}[
             trial.status
         ]
@@ -371,7 +387,8 @@ def test_repeating_an_export_to_mlflow_doubles_nothing(stored, tmp_path, mlflow)
 LISTENER = """
 import sys
 def hear(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"):
+    names = ("connect", "getaddrinfo", "gethostbyname", "sendto", "sendmsg")
+    if event in ["socket." + name for name in names]:
         sys.stderr.write(f"HEARD {event} {arguments[1:]}\\n")
 sys.addaudithook(hear)
 from harness.__main__ import main
@@ -547,7 +564,7 @@ def test_every_target_has_a_module_and_the_command_knows_it():
     helpers = {"__init__", "contract", "conversion", "export", "folder"}
     modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - helpers
     assert modules == set(TARGETS)
-    (choice,) = [one.type.choices for one in command.params if one.name == "target"]
+    (choice,) = [each.type.choices for each in command.params if each.name == "target"]
     assert set(choice) == set(TARGETS)
     with pytest.raises(UnknownNameError, match="Did you mean mlflow"):
         exporter("mlflw")

@@ -1,4 +1,4 @@
-"""``harness report --serve``: one page for this machine alone, as new as its stores, and nothing else."""
+"""``harness report --serve``: one page, as new as its stores, for this machine only."""
 
 import http.client
 import os
@@ -32,23 +32,29 @@ import sys, types
 POLICY = {POLICY!r}
 def page(records, title):
     row = "<p class='trial'>T = {{}} {{}} points</p>"
-    rows = "".join(row.format(one.trial.length, len(one.curves["loss"])) for one in records)
+    rows = "".join(row.format(r.trial.length, len(r.curves["loss"])) for r in records)
     part = "<article><h3>length {{}}</h3><details><summary>a trial</summary>x</details></article>"
-    rows += "".join(part.format(one.trial.length) for one in reversed(records))
-    tasks = "<label>task <select id='task'><option>all</option><option>copy</option></select></label>"
-    boxes = "".join(f"<input type='checkbox' name='T' value='{{one.trial.length}}' aria-label='T'>" for one in records)
+    rows += "".join(part.format(record.trial.length) for record in reversed(records))
+    tasks = "<label>task <select id='task'><option>all</option><option>copy</option></select>"
+    tasks += "</label>"
+    box = "<input type='checkbox' name='T' value='{{}}' aria-label='T'>"
+    boxes = "".join(box.format(record.trial.length) for record in records)
     table = "<table aria-label='t'><tr><th><button class='sorted'>T</button></table>"
     buttons = f"<button id='theme' aria-pressed='false'>Dark</button>{{table}}"
     fold = "<details id='fold'><summary>more</summary>more</details>"
     script = (
-        "document.getElementById('task').addEventListener('change', e => {{document.title = e.target.value}});"
-        "const theme = document.getElementById('theme'), head = document.querySelector('th'); let clicks = 0;"
-        "theme.addEventListener('click', () => theme.setAttribute('aria-pressed', theme.ariaPressed !== 'true'));"
+        "document.getElementById('task').addEventListener('change',"
+        " e => {{document.title = e.target.value}});"
+        "const theme = document.getElementById('theme'), head = document.querySelector('th');"
+        "let clicks = 0; theme.addEventListener('click',"
+        " () => theme.setAttribute('aria-pressed', theme.ariaPressed !== 'true'));"
         "head.firstChild.addEventListener('click', () => head.setAttribute('aria-sort',"
         " ['ascending', 'descending'][clicks++]));"
     )
-    return (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' "
-            f'content="{{POLICY}}"><link rel="icon" href="data:,"><title>{{title}}</title></head><body><main>'
+    return (f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+            f"<meta http-equiv='Content-Security-Policy' "
+            f'content="{{POLICY}}"><link rel="icon" href="data:,"><title>{{title}}</title></head>'
+            f"<body><main>"
             f"{{tasks}}{{boxes}}{{buttons}}{{fold}}{{rows}}<div style='height:5000px'></div></main>"
             f"<script>{{script}}</script></body></html>")
 sys.modules["harness_results.page"] = types.ModuleType("harness_results.page")
@@ -80,11 +86,11 @@ def serving(*arguments: object, program: str = STAND_IN):
     ) as process:
         try:
             first = process.stderr.readline()
-            found = re.fullmatch(
+            match = re.fullmatch(
                 r"the report of .+ is at http://127\.0\.0\.1:(\d+)/ until Ctrl-C\n", first
             )
-            assert found, first + process.stderr.read()
-            yield process, int(found[1])
+            assert match, first + process.stderr.read()
+            yield process, int(match[1])
         finally:
             process.kill()
 
@@ -127,11 +133,16 @@ def test_the_page_of_the_store_is_served(port, stored):
         == get(port, "/digest")[1]
     )
     assert dict(answer.headers) == {
-        "Server": "harness", "Date": answer.headers["Date"], "Content-Type": "text/html; charset=utf-8",
-        "Content-Length": str(len(page.encode())), "Cache-Control": "no-store",
-        "Content-Security-Policy": "frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
-    }  # fmt: skip
+        "Server": "harness",
+        "Date": answer.headers["Date"],
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Length": str(len(page.encode())),
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "frame-ancestors 'none'",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 def test_a_head_has_the_headers_alone(port):
@@ -143,9 +154,9 @@ def test_a_head_has_the_headers_alone(port):
 @pytest.mark.parametrize(
     "path",
     [
-        "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd", "//etc/passwd", "/etc/passwd",
-        "/s.db", "/?", "/digest/", "/index.html", "/live.js", "*", "http://127.0.0.1/", "/\\..\\..\\etc\\passwd", "/.",
-        "etc/passwd",
+        "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd",
+        "//etc/passwd", "/etc/passwd", "/s.db", "/?", "/digest/", "/index.html", "/live.js", "*",
+        "http://127.0.0.1/", "/\\..\\..\\etc\\passwd", "/.", "etc/passwd",
     ],
 )  # fmt: skip
 def test_nothing_else_is_there(port, path):
@@ -181,14 +192,13 @@ def test_this_machine_by_name_is_answered(port, host):
 
 
 def test_other_addresses_of_this_machine_refuse(port):
-    found = [
-        one.address
-        for each in psutil.net_if_addrs().values()
-        for one in each
-        if one.family == socket.AF_INET
-    ]
-    others = {"127.0.0.2", *found} - {"127.0.0.1"}
-    for address in others:
+    own = {
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET
+    }
+    for address in {"127.0.0.2", *own} - {"127.0.0.1"}:
         with pytest.raises(OSError, match=r"refused|unreachable"):
             socket.create_connection((address, port), timeout=10).close()
 
@@ -332,10 +342,10 @@ def invoke(*arguments):
 
 
 def test_a_port_that_is_taken_is_an_error():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        number = taken.getsockname()[1]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        number = other.getsockname()[1]
         with pytest.raises(
             UsageError, match=rf"port {number} of 127\.0\.0\.1 is in use: choose another --port"
         ):
@@ -351,7 +361,7 @@ def test_the_port_can_be_chosen(stored):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--port", "8000"], "--port is the port of --serve"),
         (["--serve", "-f", "csv"], "--serve and --format exclude each other"),
@@ -361,8 +371,8 @@ def test_the_port_can_be_chosen(stored):
         (["--serve", "--port", "0"], "0 is not in the range"),
     ],
 )
-def test_options_that_say_nothing_are_refused(stored, arguments, told):
-    with pytest.raises(Exception, match=told):
+def test_options_that_say_nothing_are_refused(stored, arguments, message):
+    with pytest.raises(Exception, match=message):
         invoke(stored, *arguments)
 
 
@@ -381,11 +391,11 @@ def test_a_password_is_not_shown(database):
     add(database, 20)
     command = [sys.executable, "-c", STAND_IN, "report", "--serve", database]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        told = process.stderr.readline()
-        page = get(int(re.search(r"127\.0\.0\.1:(\d+)/ until", told)[1]))[1]
+        line = process.stderr.readline()
+        page = get(int(re.search(r"127\.0\.0\.1:(\d+)/ until", line)[1]))[1]
         process.kill()
-    assert "s3cret" not in told + page
-    assert "harness:***@127.0.0.1" in told
+    assert "s3cret" not in line + page
+    assert "harness:***@127.0.0.1" in line
     assert "T = 20" in page
 
 
@@ -397,10 +407,10 @@ class Clock:
 
 
 def test_a_page_is_made_once_for_a_digest_and_not_too_often():
-    clock, state, made = Clock(), ["a"], []
+    clock, state, built = Clock(), ["a"], []
 
     def build(digest):
-        made.append(digest)
+        built.append(digest)
         clock.now += 1.0
         return digest
 
@@ -415,17 +425,17 @@ def test_a_page_is_made_once_for_a_digest_and_not_too_often():
         assert [watched.digest(), watched.page()] == [old, old.encode()]
         clock.now = ended + pause + 0.1
         assert [watched.digest(), watched.page()] == [new, new.encode()]
-    assert made == ["a", "b", "c"]
+    assert built == ["a", "b", "c"]
 
 
 def test_a_page_that_cannot_be_made_is_tried_again():
     pages = iter([StoreError("locked"), "page"])
 
     def build(_):
-        found = next(pages)
-        if isinstance(found, str):
-            return found
-        raise found
+        page = next(pages)
+        if isinstance(page, str):
+            return page
+        raise page
 
     watched = Watched(lambda: "a", build)
     with pytest.raises(StoreError, match="locked"):
@@ -464,7 +474,8 @@ def test_a_page_without_a_policy_or_an_end_is_not_served():
 
 
 def test_the_end_of_the_page_is_the_last_one():
-    page = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><pre>&lt;</body></pre></body></html>'
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    page = f"{policy}<pre>&lt;</body></pre></body></html>"
     assert live(page, "a").count("data-digest") == 1
     assert live(page, "a").rindex("</pre>") < live(page, "a").index("data-digest")
 
@@ -509,14 +520,16 @@ def test_a_browser_sees_a_new_trial_where_it_was(tmp_path, browser_page):
         assert browser_page.get_attribute("#theme", "aria-pressed") == "true"
         assert browser_page.get_attribute("th", "aria-sort") == "descending"
         assert browser_page.evaluate("document.getElementById('fold').open")
-        unfolded = "[...document.querySelectorAll('article')].map((one) => [one.innerText, one.lastChild.open])"
+        articles = "[...document.querySelectorAll('article')]"
+        unfolded = f"{articles}.map((each) => [each.innerText, each.lastChild.open])"
         open_ = {text.splitlines()[0]: state for text, state in browser_page.evaluate(unfolded)}
         assert open_ == {"length 40": False, "length 20": False, "length 30": True}
         assert browser_page.evaluate("document.activeElement.textContent") == "T"
         assert browser_page.inner_text("#live") == "live"
         browser_page.evaluate(
             "window.told = 0; new MutationObserver((some) => { window.told += some.length })"
-            ".observe(document.getElementById('live'), { childList: true, characterData: true, subtree: true }); null"
+            ".observe(document.getElementById('live'),"
+            " { childList: true, characterData: true, subtree: true }); null"
         )
         before = len(requests)
         while len(requests) < before + 2:

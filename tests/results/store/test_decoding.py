@@ -1,4 +1,4 @@
-"""Values of a store that this program never writes are refused before they cost memory or a stack."""
+"""Values that this program never writes are refused before they cost memory or a stack."""
 
 import json
 import sqlite3
@@ -106,12 +106,12 @@ def test_a_store_with_a_hostile_schema_is_refused(file, statement, message, crea
 def test_a_check_names_what_is_not_of_this_program(file):
     changed(file, "CREATE TABLE notes (a)", "CREATE INDEX odd ON notes (a)")
     with Store.open(file, create=False) as store:
-        found = [damage.what for damage in check_store(store).damages]
-    assert found == ["table notes is not of this program", "index odd is not of this program"]
+        damages = [damage.what for damage in check_store(store).damages]
+    assert damages == ["table notes is not of this program", "index odd is not of this program"]
 
 
 PROCESS = '{"host": "a", "pid": 1, "began": null}'
-ODD_PROGRESS = '{"total": "many"}'
+MANY = '{"total": "many"}'
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ ODD_PROGRESS = '{"total": "many"}'
             "driver 7: host",
         ),
         (
-            f"INSERT INTO drivers VALUES (7, 1, '{PROCESS}', '2026-01-01', '2026-01-01', '{ODD_PROGRESS}')",
+            f"INSERT INTO drivers VALUES (7, 1, '{PROCESS}', '2026-01-01', '2026-01-01', '{MANY}')",
             "driver 7: total",
         ),
         (

@@ -1,4 +1,4 @@
-"""Merging stores: nothing twice, nothing lost, in any order, again, and after a crash in the middle."""
+"""Merging stores: nothing twice, nothing lost, in any order, repeated, and after a crash."""
 
 import os
 import shutil
@@ -29,8 +29,8 @@ DUMPS = sorted(paths.DATA.glob("store-v*.sql"))
 
 def record(seed: int = 0, status: str = "ok", **details) -> Record:
     trial = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20, seed=seed)
-    place = {"host": details.pop("host", "h")}
-    return Record(trial, status, curves={"loss": [0.5, None]}, details=details, environment=place)
+    machine = {"host": details.pop("host", "h")}
+    return Record(trial, status, curves={"loss": [0.5, None]}, details=details, environment=machine)
 
 
 def fill(location, *runs: list[Record], at: str | None = None) -> None:
@@ -40,8 +40,8 @@ def fill(location, *runs: list[Record], at: str | None = None) -> None:
             patch.setattr(runs_module, "now", lambda: at)
         for records in runs:
             run_id = store.begin_run("harness run", {"launches": 2})
-            for one in records:
-                store.add(one, run_id)
+            for each in records:
+                store.add(each, run_id)
 
 
 def merged(target, *sources):
@@ -50,8 +50,8 @@ def merged(target, *sources):
         try:
             return merge(into, opened)
         finally:
-            for one in opened:
-                one.close()
+            for store in opened:
+                store.close()
 
 
 def content(location) -> list[tuple]:
@@ -75,22 +75,22 @@ def seeds(location) -> Counter:
 
 
 def counts(results) -> list[tuple[int, int, int]]:
-    return [(one.runs, one.records, one.present) for one in results]
+    return [(result.runs, result.records, result.present) for result in results]
 
 
 def test_a_merge_into_an_empty_store_holds_all_and_again_adds_nothing(tmp_path, location):
-    one, two = tmp_path / "one.db", tmp_path / "two.db"
+    first, second = tmp_path / "one.db", tmp_path / "two.db"
     fill(
-        one,
+        first,
         [record(0), record(0, "failed", n=1), record(1)],
         [record(2)],
         at="2026-01-02T00:00:00+00:00",
     )
-    fill(two, [record(3, host="other")], [], at="2026-01-01T00:00:00+00:00")
-    assert counts(merged(location, one, two)) == [(2, 4, 0), (2, 1, 0)]
-    assert content(location) == content(two) + content(one)
-    assert counts(merged(location, one, two)) == [(0, 0, 4), (0, 0, 1)]
-    assert content(location) == content(two) + content(one)
+    fill(second, [record(3, host="other")], [], at="2026-01-01T00:00:00+00:00")
+    assert counts(merged(location, first, second)) == [(2, 4, 0), (2, 1, 0)]
+    assert content(location) == content(second) + content(first)
+    assert counts(merged(location, first, second)) == [(0, 0, 4), (0, 0, 1)]
+    assert content(location) == content(second) + content(first)
     with Store.open(location) as store:
         assert check_store(store).damages == ()
         assert store.begin_run("next") > max(run.run_id for run in store.runs()[:-1])
@@ -146,11 +146,11 @@ def test_runs_that_were_made_before_they_had_an_identity_are_known_again(dump, t
 
 
 def test_the_younger_calibration_is_kept(tmp_path, location):
-    for place, at, value in (("one", "2026-01-02", 2), ("two", "2026-01-01", 1)):
-        with pytest.MonkeyPatch.context() as patch, Store.open(tmp_path / place) as store:
+    for name, at, value in (("one", "2026-01-02", 2), ("two", "2026-01-01", 1)):
+        with pytest.MonkeyPatch.context() as patch, Store.open(tmp_path / name) as store:
             patch.setattr("harness_results.store.store.now", lambda at=at: at)
             store.calibrate("e1", "peak", value)
-            store.calibrate(place, "peak", value)
+            store.calibrate(name, "peak", value)
     for sources in (("one", "two"), ("two", "one")):
         merged(location, *(tmp_path / name for name in sources))
         with Store.open(location, create=False) as store:

@@ -1,4 +1,4 @@
-"""Stores that older versions left: each opens, reports, and becomes the present one when something is stored in it.
+"""Stores of older versions: each opens, reports, and is brought up to date by the first write.
 
 ``data/store-v*.sql`` are dumps of stores that ``harness run`` of that time made.
 """
@@ -72,10 +72,10 @@ def test_an_old_store_is_read_and_reported_and_left_as_it_is(old):
 def test_an_old_store_is_brought_up_to_date_by_the_first_write_and_loses_nothing(old):
     before = rows(old)
     with Store.open(old, create=False) as store:
-        known = content(store)
+        old_content = content(store)
     with Store.open(old) as store:
-        assert content(store) == known
-        added = known[0][0]
+        assert content(store) == old_content
+        added = old_content[0][0]
         store.add(added, store.begin_run("harness run", {"launches": 1}))
         store.calibrate("somewhere", "peak", 1.5)
         assert store.launches_of(added.trial.trial_id) == [added]

@@ -1,4 +1,4 @@
-"""A store on a PostgreSQL server: what the user is told, and what happens when server, connection or rights go away."""
+"""A store on a PostgreSQL server: messages, and lost servers, connections and rights."""
 
 import contextlib
 import socket
@@ -90,7 +90,7 @@ def test_a_user_who_may_only_read_is_told_before_anything_runs_and_can_read(post
     ):
         Store.open(url)
     with Store.open(url, create=False) as store:
-        assert [found.status for found in store.launches()] == ["ok"]
+        assert [record.status for record in store.launches()] == ["ok"]
     postgres.execute("DROP OWNED BY reader", name)
 
 
@@ -159,7 +159,7 @@ def test_checkpoints_of_a_server_are_kept_here_and_of_a_file_beside_it(
 
 def seeds(url: str) -> list[int]:
     with Store.open(url, create=False) as store:
-        return [found.trial.seed for found in store.launches()]
+        return [record.trial.seed for record in store.launches()]
 
 
 def test_a_connection_that_was_cut_between_two_records_costs_nothing(postgres, stored):
@@ -167,7 +167,8 @@ def test_a_connection_that_was_cut_between_two_records_costs_nothing(postgres, s
         run_id = store.begin_run("x")
         for seed in (1, 2):
             postgres.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'harness'"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'harness'"
             )
             store.add(record(seed), run_id)
     assert seeds(stored) == [0, 1, 2]
@@ -219,16 +220,16 @@ class Proxy(threading.Thread):
 
     def serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(self.server) as server:
-            answers = threading.Thread(target=self.forward, args=(server, client), daemon=True)
-            answers.start()
+            replies = threading.Thread(target=self.forward, args=(server, client), daemon=True)
+            replies.start()
             while message := self.receive(client):
                 if self.armed and b"COMMIT\0" in message:
                     self.armed, self.lost = False, self.lost + 1
-                    self.cut(client, server, answers, message)
+                    self.cut(client, server, replies, message)
                     return
                 server.sendall(message)
 
-    def cut(self, client, server, answers, message) -> None:
+    def cut(self, client, server, replies, message) -> None:
         self.mute = client if self.loses == "answer" else None
         if self.loses == "answer":
             server.sendall(message)
@@ -236,7 +237,7 @@ class Proxy(threading.Thread):
             self.committed.wait(5)
         client.shutdown(socket.SHUT_RDWR)
         server.shutdown(socket.SHUT_RDWR)
-        answers.join()
+        replies.join()
 
     mute: socket.socket | None = None
     committed: threading.Event

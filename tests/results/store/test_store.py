@@ -1,4 +1,4 @@
-"""The store: what it was told, it finds again; what it cannot use, it refuses and leaves as it was."""
+"""The store: it returns what was stored, and refuses what it cannot use without altering it."""
 
 import contextlib
 import os
@@ -67,8 +67,8 @@ def execute(location: Path | str, *statements: str) -> list[tuple]:
 
     def work(connection):
         for statement in statements:
-            found = connection.exec_driver_sql(statement)
-        return [tuple(row) for row in found] if found.returns_rows else []
+            result = connection.exec_driver_sql(statement)
+        return [tuple(row) for row in result] if result.returns_rows else []
 
     try:
         return database.run(work, write=True)
@@ -124,8 +124,8 @@ def test_a_number_that_is_not_finite_is_stored_as_none(location, bad):
     )
     store_one(location, record)
     with Store.open(location, create=False) as store:
-        (found,) = store.launches_of(record.trial.trial_id)
-    assert (found.figures, found.curves, found.details) == (
+        (stored,) = store.launches_of(record.trial.trial_id)
+    assert (stored.figures, stored.curves, stored.details) == (
         {"loss_final": None}, {"loss": [1.0, None]}, {"x": {"y": None}},
     )  # fmt: skip
     assert "NaN" not in str(execute(location, "SELECT figures, details FROM records"))
@@ -151,8 +151,8 @@ def test_the_launches_of_the_latest_run_of_each_trial_are_found_and_older_ones_o
             store.add(record, first)
         second = store.begin_run("two")
         store.add(make_record("timeout", length=50), second)
-        found = [(r.trial.length, r.status) for r in store.launches()]
-        assert found == [(20, "failed"), (20, "ok"), (50, "timeout")]
+        launches = [(r.trial.length, r.status) for r in store.launches()]
+        assert launches == [(20, "failed"), (20, "ok"), (50, "timeout")]
         assert [r.status for r in store.launches(first)] == ["failed", "ok", "ok"]
         assert store.launches(second)[0].curves == {}
 
@@ -419,7 +419,8 @@ with Store.open(path) as store:
     run = store.begin_run(backend)
     for seed in count() if most < 0 else range(most):
         trial = Trial(backend=backend, variant="v", task="copy", cell="lstm", length=20, seed=seed)
-        store.add(Record(trial, "ok", curves={"loss": [0.1 * seed] * 500}, environment={"host": "same"}), run)
+        curves = {"loss": [0.1 * seed] * 500}
+        store.add(Record(trial, "ok", curves=curves, environment={"host": "same"}), run)
         print(seed, flush=True)
 """
 
@@ -435,8 +436,8 @@ def test_two_processes_that_make_and_write_one_store_at_once_lose_nothing(locati
     assert [len(writer.communicate()[0].split()) for writer in writers] == [20, 20]
     assert [writer.returncode for writer in writers] == [0, 0]
     with Store.open(location, create=False) as store:
-        found = {(record.trial.backend, record.trial.seed) for record in store.launches()}
-    assert found == {(name, seed) for name in ("one", "two") for seed in range(20)}
+        stored = {(record.trial.backend, record.trial.seed) for record in store.launches()}
+    assert stored == {(name, seed) for name in ("one", "two") for seed in range(20)}
 
 
 def test_launches_that_are_stored_at_once_in_one_run_are_numbered_without_a_gap(location):
@@ -463,12 +464,12 @@ def test_what_was_acknowledged_survives_kill_9(location):
         seen = writer.communicate()[0].split("\n")[:-1]
         acknowledged |= {(f"w{attempt}", int(seed)) for seed in ["0", *seen]}
         with Store.open(location) as store:
-            found = {
+            stored = {
                 (record.trial.backend, record.trial.seed)
                 for record in store.launches(with_curves=True)
             }
-        assert acknowledged <= found
-        acknowledged = found
+        assert acknowledged <= stored
+        acknowledged = stored
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
@@ -556,5 +557,5 @@ def test_a_record_whose_environment_is_gone_is_still_there(path):
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("delete from environments")
     with Store.open(path) as store:
-        [found] = store.launches()
-    assert (found.trial, dict(found.environment)) == (record.trial, {})
+        [stored] = store.launches()
+    assert (stored.trial, dict(stored.environment)) == (record.trial, {})

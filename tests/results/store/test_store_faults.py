@@ -1,4 +1,4 @@
-"""A store on a full disk, under a driver that is killed, and under two sweeps: each fault is really caused."""
+"""A store on a full disk, under a killed driver, and under two sweeps: each fault is caused."""
 
 import json
 import os
@@ -47,7 +47,8 @@ with Store.open(location) as store:
     run = store.begin_run("writer")
     for seed in count(first):
         trial = Trial(backend="numpy", variant="v", task="copy", cell="lstm", length=20, seed=seed)
-        record = Record(trial, "ok", curves={"loss": [0.1 * seed] * 500}, environment={"host": "same"})
+        curves = {"loss": [0.1 * seed] * 500}
+        record = Record(trial, "ok", curves=curves, environment={"host": "same"})
         try:
             store.add(record, run)
         except StoreError as error:
@@ -76,8 +77,7 @@ def harness(*arguments: str, **options) -> subprocess.Popen:
 def stored(location) -> Counter:
     """Return how often each seed is there, after a look at the whole store."""
     with Store.open(location, create=False) as store:
-        found = check_store(store)
-        assert found.damages == ()
+        assert check_store(store).damages == ()
         return Counter(launch.record.trial.seed for launch in store.each_launch(with_curves=True))
 
 
@@ -137,10 +137,10 @@ def test_a_writer_that_is_killed_again_and_again_loses_nothing_and_doubles_nothi
         writer.send_signal(signal.SIGKILL)
         out = first + writer.communicate()[0]
         acknowledged += Counter(map(int, out.split("\n")[:-1]))
-        found = stored(location)
-        assert set(found.values()) == {1}
-        assert len(found - acknowledged) <= attempt + 1  # stored, and killed before it could say so
-        assert not acknowledged - found
+        seeds = stored(location)
+        assert set(seeds.values()) == {1}
+        assert len(seeds - acknowledged) <= attempt + 1  # stored, and killed before it could say so
+        assert not acknowledged - seeds
 
 
 def test_two_sweeps_at_once_on_one_store_lose_nothing_and_double_nothing(location, tmp_path):
@@ -154,8 +154,10 @@ def test_two_sweeps_at_once_on_one_store_lose_nothing_and_double_nothing(locatio
     with Store.open(location, create=False) as opened:
         runs = [opened.launches(run.run_id) for run in opened.runs()]
         assert check_store(opened).damages == ()
-    found = sorted(sorted((one.trial.seed, one.trial.length) for one in run) for run in runs)
-    assert found == [[(s, t) for s in seeds for t in (4, 5)] for seeds in ((0, 1, 2), (2, 3))]
+    trials = [sorted((record.trial.seed, record.trial.length) for record in run) for run in runs]
+    assert sorted(trials) == [
+        [(s, t) for s in seeds for t in (4, 5)] for seeds in ((0, 1, 2), (2, 3))
+    ]
 
 
 def test_the_same_plan_on_a_file_and_on_a_server_gives_the_same_report(database, tmp_path):
@@ -184,8 +186,8 @@ def test_a_store_that_was_merged_into_a_server_gives_exactly_the_same_reports(da
     assert (sweep.returncode, merged.returncode) == (0, 0)
     for format_ in ("json", "table"):
         shown = [
-            harness("report", place, "--format", format_).communicate()[0]
-            for place in (str(path), database)
+            harness("report", location, "--format", format_).communicate()[0]
+            for location in (str(path), database)
         ]
         assert shown[0] == shown[1]
         assert "copy" in shown[0]

@@ -16,9 +16,7 @@ from harness_results.store.database.decoding import DamagedError
 from harness_results.text.format import one_line
 
 CHOOSE = "name another store (--store, or the argument STORE)"
-CHECK = (
-    "Name all that is damaged: harness store check; take over the rest: harness store merge NEW OLD"
-)
+CHECK = "List all damage: harness store check; copy the rest: harness store merge NEW OLD"
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 KINDS = "stores are SQLite files and PostgreSQL databases (postgresql+psycopg://USER@HOST/DATABASE)"
@@ -103,7 +101,7 @@ class Database(ABC):
 
     def explain(self, error: Exception) -> StoreError:
         """Return the error that the user sees, with the fix."""
-        return StoreError(f"store {self.name}: {cause_of(error)}. Mend that, or {CHOOSE}.")
+        return StoreError(f"store {self.name}: {cause_of(error)}. Fix this, or {CHOOSE}.")
 
 
 def locked(name: str, seconds: float) -> StoreError:

@@ -23,7 +23,7 @@ _FIXES = (  # what the server says while a connection is made, and what helps
     ),
     (r"database .* does not exist", "Make it (createdb {database}), name another"),
     (r"role .* does not exist", "Make that user (createuser {user}), name another in the URL"),
-    (r"", "Start the server, mend host and port in the URL"),
+    (r"", "Start the server, correct host and port in the URL"),
 )
 
 
@@ -63,4 +63,4 @@ def explain(error: Exception, url: URL, name: str) -> StoreError:
         return StoreError(
             f"store {name} cannot be reached: {said}. {fix.format(**names)}, or {CHOOSE}."
         )
-    return StoreError(f"store {name}: {said}. Mend that, or {CHOOSE}.")
+    return StoreError(f"store {name}: {said}. Fix this, or {CHOOSE}.")

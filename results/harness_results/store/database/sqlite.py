@@ -100,7 +100,7 @@ def open_sqlite(path: Path, *, create: bool) -> SqliteFile:
         exists = _check_path(path, create=create)
     except OSError as error:
         raise StoreError(
-            f"store {path} cannot be read: {error.strerror}. Mend that, or {CHOOSE}."
+            f"store {path} cannot be read: {error.strerror}. Fix this, or {CHOOSE}."
         ) from error
     database = SqliteFile(path, "rw" if exists else "rwc")
     if exists and create:
