@@ -11,7 +11,7 @@ from harness.contract.records.record import Record
 from harness.contract.wording import counted
 from harness_results.page.words import listed
 from harness_results.study.versions import versions
-from harness_results.text.format import UNKNOWN, number, one_line
+from harness_results.text.format import UNKNOWN, as_mapping, number, one_line
 
 MOST_LIBRARIES = 12  # listed for one environment
 
@@ -86,22 +86,18 @@ def _facts(records: Sequence[Record]) -> dict[str, str]:
 
 def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is known about the machine."""
-    cpu, cores = _mapping(environment.get("cpu")), _mapping(environment.get("cores"))
+    cpu, cores = as_mapping(environment.get("cpu")), as_mapping(environment.get("cores"))
     if cpu.get("model"):
         yield "processor", str(cpu["model"])
     if cores.get("physical"):
         yield "cores", f"{cores['physical']} ({cores.get('logical', UNKNOWN)} logical)"
     if isinstance(environment.get("memory_gibibytes"), int | float):
         yield "memory", f"{number(environment['memory_gibibytes'])} GiB"
-    gpus = [str(_mapping(gpu).get("name")) for gpu in environment.get("gpus") or ()]
+    gpus = [str(as_mapping(gpu).get("name")) for gpu in environment.get("gpus") or ()]
     if gpus:
         yield "GPUs", ", ".join(gpus)
-    system, python = _mapping(environment.get("system")), _mapping(environment.get("python"))
+    system, python = as_mapping(environment.get("system")), as_mapping(environment.get("python"))
     if system.get("name"):
         yield "system", f"{system['name']} {system.get('release', '')}".strip()
     if python.get("version"):
         yield "Python", str(python["version"])
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

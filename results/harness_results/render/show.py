@@ -14,7 +14,15 @@ from harness_results.study import findings
 from harness_results.study.curves import drawings, series
 from harness_results.study.samples import texts
 from harness_results.text.facts import NAME_WIDTH, lines_of, section
-from harness_results.text.format import figure, number, one_line, safe, sparkline, to_ascii
+from harness_results.text.format import (
+    as_mapping,
+    figure,
+    number,
+    one_line,
+    safe,
+    sparkline,
+    to_ascii,
+)
 
 SECTIONS = ("learning", "speed", "gradients", "proof")
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
@@ -131,7 +139,7 @@ def _evaluations(content: Any) -> Iterator[Text]:
         return
     yield Text("")
     yield Text("evaluations", style="bold")
-    extras = [_mapping(evaluation.get("extra")) for evaluation in evaluations]
+    extras = [as_mapping(evaluation.get("extra")) for evaluation in evaluations]
     scores = list(dict.fromkeys(str(name) for extra in extras for name in extra))[:MOST_SCORES]
     heads = ["step", "validation", "training", "accuracy"]
     heads += [one_line(name)[:WIDEST_SCORE] for name in scores]
@@ -153,10 +161,6 @@ def _evaluations(content: Any) -> Iterator[Text]:
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
     items = value if isinstance(value, list | tuple) else []
     return [item for item in items if isinstance(item, Mapping)]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _number(value: Any) -> float | None:

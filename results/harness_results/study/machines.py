@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.contract.records.record import Record, stable_facts
-from harness_results.text.format import UNKNOWN, one_line
+from harness_results.text.format import UNKNOWN, as_mapping, one_line
 
 MACHINE = "machine"  # the name of the row label
 SHORTEST = 4  # digits of an environment's id
@@ -65,12 +65,14 @@ def _hardware(record: Record) -> str:
 
 
 def _described(environment: Mapping[str, Any]) -> str:
-    cpu, system, python = (_mapping(environment.get(name)) for name in ("cpu", "system", "python"))
+    cpu, system, python = (
+        as_mapping(environment.get(name)) for name in ("cpu", "system", "python")
+    )
     cores, memory = (
-        _mapping(environment.get("cores")).get("logical"),
+        as_mapping(environment.get("cores")).get("logical"),
         environment.get("memory_gibibytes"),
     )
-    cards = [str(_mapping(card).get("name")) for card in environment.get("gpus") or ()]
+    cards = [str(as_mapping(card).get("name")) for card in environment.get("gpus") or ()]
     facts = [
         cpu.get("model"),
         cores and f"{cores} core{'s' * (cores != 1)}",
@@ -80,7 +82,3 @@ def _described(environment: Mapping[str, Any]) -> str:
         python.get("version") and f"Python {python['version']}",
     ]
     return one_line(", ".join(str(fact) for fact in facts if fact) or "not described")
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.contract.records.record import Record
 from harness_results.study.networks import OWN
-from harness_results.text.format import one_line
+from harness_results.text.format import as_mapping, one_line
 
 ABSENT = "none"
 MOST = 8  # libraries in one line
@@ -42,13 +42,13 @@ def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
 
 def _libraries(record: Record) -> dict[str, Any]:
     harness = {"harness": record.harness_version} if record.harness_version else {}
-    plugins = dict(_mapping(record.environment.get("plugins")))
+    plugins = dict(as_mapping(record.environment.get("plugins")))
     plugins.pop(DISTRIBUTION, None)
-    return {**harness, **_mapping(record.environment.get("libraries")), **plugins}
+    return {**harness, **as_mapping(record.environment.get("libraries")), **plugins}
 
 
 def _software(record: Record) -> dict[str, Any]:
-    python = _mapping(record.environment.get("python")).get("version")
+    python = as_mapping(record.environment.get("python")).get("version")
     commit = str(record.environment.get("commit") or "")[:DIGITS]
     software = {"Python": python, **_libraries(record), "commit": commit}
     return {name: version for name, version in software.items() if version}
@@ -60,10 +60,6 @@ def _united(versions_of_records: Iterable[Mapping[str, Any]]) -> dict[str, list[
         for name, version in versions_of_record.items():
             united.setdefault(one_line(name), {})[one_line(version)] = None
     return {name: list(distinct) for name, distinct in united.items()}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def in_words(names: Sequence[str], differences: Mapping[str, Sequence[str]]) -> list[str]:
