@@ -67,7 +67,7 @@ def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
                 f"--python {setting!r}: write NAME=PATH, as in base=venvs/base/bin/python"
             )
         elif name in interpreters:
-            errors.append(f"--python names {name!r} twice: give each interpreter a name of its own")
+            errors.append(f"--python names {name!r} twice: give each interpreter another name")
         else:
             try:
                 interpreters[name] = _asked(name, Path(path))

@@ -69,7 +69,7 @@ def outcome_of(
 
 
 def _most_telling(error: BaseException, backend: Backend | None) -> BaseException:
-    """Return the cause of a broken answer if the cause has a status of its own, else the error."""
+    """Return the cause of a broken answer if a status exists for the cause, else the error."""
     cause = error.__cause__ if isinstance(error, BrokenAnswerError) else None
     if cause is None or not words_of(cause):
         return error

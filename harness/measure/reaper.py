@@ -116,7 +116,7 @@ def _end_like(status: int) -> NoReturn:
     """End with the exit status or the signal of the worker."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has left its own, if any
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has left a core, if any
         with contextlib.suppress(OSError):  # of SIGKILL
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -41,7 +41,19 @@ ONE_DEVICE = "the limits are those of one device: not measured for a trial on se
 
 @dataclass
 class Training:
-    """Trains one trainer for all its steps, and yields the events."""
+    """Trains one trainer for all its steps, and yields the events.
+
+    Attributes:
+        setup: the trial and what it needs.
+        trainer: at the initial weights.
+        clock: times the blocks.
+        memory: measures the peak.
+        flags: of the trial; new ones are added.
+        known_limits: name -> content of limits that were measured before.
+        step: updates done so far.
+        ranks: times of the processes of a data-parallel trainer.
+        between_seconds: spent in the trainer between the steady blocks.
+    """
 
     setup: Setup
     trainer: Trainer
@@ -51,7 +63,7 @@ class Training:
     known_limits: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     ranks: RankMeter = field(default_factory=RankMeter)
-    beside_seconds: float = 0.0  # in the trainer, between the steady blocks
+    between_seconds: float = 0.0
 
     def events(self) -> Iterator[Event]:
         """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
@@ -95,7 +107,8 @@ class Training:
         placement = checked_placement(self.trainer, self.setup.trial, self.setup.label)
         if not placement:
             self.flags.append(
-                f"device and dtype are not verified: the engine does not tell; {self.setup.label}"
+                "device and dtype are not verified: the engine does not report them; "
+                f"{self.setup.label}"
             )
         self.ranks.add(checked_ranks(self.trainer, self.setup.trial, self.setup.label), 0)
         yield Facts(details={"placement": placement})
@@ -116,7 +129,7 @@ class Training:
         steady = bool(scheduler.steady) and scheduler.steady[-1] is block
         self.ranks.add(ranks, block.steps if steady else 0)
         if steady:
-            self.beside_seconds += before + watch.seconds()
+            self.between_seconds += before + watch.seconds()
         yield from self._progress(steps, block)
 
     def _progress(self, steps: Sequence[Step], block: Block) -> Iterator[Event]:
@@ -172,7 +185,7 @@ class Training:
         total, setup = scheduler.total, self.setup
         if total is None:
             return False
-        claim = Claim(total.steps, total.seconds, len(scheduler.steady), self.beside_seconds)
+        claim = Claim(total.steps, total.seconds, len(scheduler.steady), self.between_seconds)
         probe, rule = setup.flow_batch(), setup.trial.update_rule()
         try:
             auditor = Auditor(

@@ -113,7 +113,7 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's, or a system that cannot tell
+    except OSError:  # another user's process, or an unknown one
         return True
     return True
 

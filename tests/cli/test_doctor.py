@@ -144,7 +144,7 @@ def test_a_broken_engine_that_nobody_named_is_told_and_left_out(monkeypatch):
     loaded = load_plugins(("torch", "jax"))
     odd = type("Odd", (NumpyBackend,), {"name": "odd", "variants": lambda *_: 7})()
     monkeypatch.setattr(
-        "harness.plugins.load_plugins",
+        "harness.cli.work.doctor.load_plugins",
         lambda blocked: replace(loaded, backends={**loaded.backends, "odd": odd}),
     )
     result = CliRunner().invoke(cli, ["doctor", "--dry-run"], standalone_mode=False)

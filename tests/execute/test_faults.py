@@ -135,9 +135,8 @@ def test_one_bad_trial_does_not_cost_the_next():
 def test_a_hung_trial_times_out_with_its_grandchildren_and_keeps_its_curve():
     steps = []
 
-    def hurry(
-        which, event
-    ):  # the time-out falls due when the plugin hangs, however busy the machine is
+    # The time limit ends when the plugin hangs, even on a busy machine.
+    def hurry(which, event):
         steps.extend(event.losses if isinstance(event, Progress) else ())
         if len(steps) == 2:
             launch._end_within(1.0, *launch.late)

@@ -168,6 +168,5 @@ def test_sizes_are_read_with_their_units(text, count):
 )
 def test_the_nearer_the_limit_the_sooner_the_next_look(limit, left, seconds):
     found = MemoryWatch(limit, reserve_bytes=100, available_bytes=lambda: left)
-    assert found.look(2**22).next_seconds == pytest.approx(
-        seconds
-    )  # no process has that number: nothing is held
+    # No process has that number: nothing is held.
+    assert found.look(2**22).next_seconds == pytest.approx(seconds)

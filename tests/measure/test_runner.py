@@ -350,9 +350,8 @@ def test_gradient_flow_is_kept_before_and_after_training(plugins):
 
 def test_a_lazy_backend_is_charged_for_its_work(plugins):
     record = measure(plugins, variant="lazy")
-    assert (
-        record.figures["step_seconds_median"] >= 0.02
-    )  # what the fake sleeps; only a lower bound holds on a busy machine
+    # The fake sleeps so long; only a lower bound holds on a busy machine.
+    assert record.figures["step_seconds_median"] >= 0.02
     assert record.figures["first_step_seconds"] >= 0.02
 
 
@@ -726,7 +725,7 @@ def test_an_engine_that_does_not_tell_its_device_is_flagged(plugins):
     record = measure(plugins, variant="silent")
     assert (record.status, record.details["placement"]) == ("ok", {})
     flag = (
-        "device and dtype are not verified: the engine does not tell; "
+        "device and dtype are not verified: the engine does not report them; "
         "backend 'faulty' from faulty 1.0"
     )
     assert flag in record.details["flags"]

@@ -42,9 +42,8 @@ class RudeError:
 def plugins(monkeypatch):
     monkeypatch.syspath_prepend(FAULTY)
     monkeypatch.setattr(limits, "LARGE", 16)
-    monkeypatch.setattr(
-        Auditor, "finding", lambda *_: None
-    )  # of four steps on a busy machine it may find anything
+    # An audit of four steps is noise on a busy machine.
+    monkeypatch.setattr(Auditor, "finding", lambda *_: None)
     return load_plugins(block=("jax", "torch"))
 
 
