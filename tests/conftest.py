@@ -114,14 +114,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         shutil.rmtree(PROGRAMS)
 
 
-@pytest.fixture(autouse=True)
-def _keep_training_steps(request, monkeypatch) -> None:
-    """Keep JAX's training steps too, which the backend compiles anew because it times them."""
-    trainer = sys.modules.get("harness_jax.trainer")
-    if trainer is not None and "compiles" not in request.keywords:
-        monkeypatch.setattr(trainer, "uncached", contextlib.nullcontext)
-
-
 @dataclass
 class Server:
     """A PostgreSQL server for this test session only. It listens on loopback."""

@@ -85,7 +85,12 @@ ENGINES_WITH_CELLS = [
     if engine != LIBRARY or name not in ABSENT
 ]
 each_engine_and_cell = pytest.mark.parametrize(
-    ("engine", "cell"), [marked(*pair) for pair in ENGINES_WITH_CELLS]
+    ("engine", "cell"),  # jax:scan runs the equations of jax:fused
+    [
+        marked(*p)
+        for p in ENGINES_WITH_CELLS
+        if str(p[0]) != "jax:scan" or p[1] in {"lstm", "leaky"}
+    ],
 )
 
 
