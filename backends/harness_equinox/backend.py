@@ -1,4 +1,4 @@
-"""What the Equinox backend says of itself. No equinox import at the top."""
+"""The Equinox backend's metadata. No equinox import at the top."""
 
 from __future__ import annotations
 

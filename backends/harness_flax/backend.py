@@ -1,4 +1,4 @@
-"""What the Flax backend says of itself. No flax import at the top."""
+"""The Flax backend's metadata. No flax import at the top."""
 
 from __future__ import annotations
 

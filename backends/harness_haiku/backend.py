@@ -1,4 +1,4 @@
-"""What the Haiku backend says of itself. No haiku import at the top."""
+"""The Haiku backend's metadata. No haiku import at the top."""
 
 from __future__ import annotations
 

@@ -66,9 +66,9 @@ class JaxBackend(Backend):
         return {library: version(library) for library in LIBRARIES} | native_versions()
 
     def devices(self) -> tuple[str, ...]:
-        """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
+        """Return ``cuda`` (and ``cuda:1``, ... of several) if there is one, then ``cpu``.
 
-        Imports jax only where there can be a GPU.
+        Imports jax only if there can be a GPU.
         """
         if not may_have_accelerator():
             return ("cpu",)
@@ -139,7 +139,7 @@ class JaxBackend(Backend):
     def threads(self) -> int | None:
         """Return the threads of XLA's CPU pool per device into which the CPU is divided.
 
-        None before the pool exists and where it is unknown.
+        None if the pool does not exist yet, or is unknown.
         """
         pool = sum(_first_line(path) == POOL for path in Path("/proc/self/task").glob("*/comm"))
         return pool // int(os.environ.get(CPU_DEVICES, "1")) or None

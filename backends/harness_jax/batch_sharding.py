@@ -43,7 +43,7 @@ class BatchSharding:
     def of_batch(self, size: int) -> Location:
         """Return where arrays (T, B, ...) or (layers, B, ...) lie: on each device its share.
 
-        All of them on every device where they cannot be split evenly.
+        If they cannot be split evenly, all lie on every device.
         """
         if self._mesh is None or not self._splits(size):
             return self.everywhere

@@ -21,7 +21,7 @@ from harness_native import cpu_digest, known_folder, private_folder
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 BESIDES = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    # JAX's own bound reads what is known of each program whenever one is added: 0.3 s where there
+    # JAX's own bound reads the status of each program whenever one is added: 0.3 s if there
     # are thousands.
     "JAX_COMPILATION_CACHE_MAX_SIZE": "-1",
 }

@@ -24,7 +24,7 @@ class Conversion:
 
     Attributes:
         shares: for each weight, for how many of the core's entries each of its own stands: a number
-            where all agree.
+            if all agree.
     """
 
     def __init__(self, network: Traced) -> None:

@@ -49,7 +49,7 @@ def find_device(name: str) -> jax.Device:
 
 
 def find_devices(name: str, count: int) -> list[jax.Device]:
-    """Return so many devices of this name's kind, or the one that it names.
+    """Return ``count`` devices of this name's kind, or the one that it names.
 
     Raises:
         UsageError: there is none.
@@ -91,7 +91,7 @@ def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Say in one sentence what a step could not do, where XLA gives a traceback of its own.
+    """Replace XLA's traceback by one sentence that says what a step could not do.
 
     Raises:
         HarnessError: an iteration has not converged.

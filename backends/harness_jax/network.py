@@ -103,7 +103,7 @@ class Network(Traced):
 
         On a CPU projection, layers, readout and weight gradients of a few time steps find each
         other's arrays in the cache: measured 1.0 to 1.5 times as fast at 128/32 and 512/64, but 0.8
-        at batch 1, where loops cost more.
+        at batch 1, since loops cost more.
         """
         local = self._engine.in_blocks and self._execution.device == "cpu"
         if not local or steps < SHORTEST_IN_BLOCKS or size * self.model.hidden < SMALLEST_IN_BLOCKS:

@@ -62,7 +62,7 @@ class Stack:
     ) -> tuple[Tensor, States]:
         """Return outputs (T, B, K) and the final state, each (layers, B, H).
 
-        Keras takes batches first; turning the axes moves no memory where the layers turn them back.
+        Keras takes batches first; turning the axes moves no memory if the layers turn them back.
 
         Args:
             values: (T, B, D).

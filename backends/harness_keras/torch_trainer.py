@@ -117,7 +117,7 @@ class KerasStack:
     def __call__(
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
     ) -> tuple[Tensor, States]:
-        """Call Keras's layers; dropout is their own, and acts where its rate is given."""
+        """Call Keras's layers; they apply dropout themselves, if its rate is not 0."""
         if self._tokens is not None:
             inputs = functional.one_hot(inputs, self._tokens).to(state[0].dtype)
         return self._stack(inputs, state, training=dropout > 0, probes=probes)

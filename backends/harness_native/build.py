@@ -25,7 +25,7 @@ FLAGS = (
 TIMEOUT_SECONDS = 300
 FOLDER = "native"
 
-# By file name, why a build failed in this process: it is not tried again, also where the next
+# By file name, why a build failed in this process: it is not tried again, even if the next
 # process may succeed.
 _problems: dict[str, Missing] = {}
 
@@ -63,7 +63,7 @@ KERNEL = Recipe("kernel.c")
 
 
 def build(recipe: Recipe = KERNEL) -> Path:
-    """Return the shared library, built now where the cache has none.
+    """Return the shared library, built now if the cache has none.
 
     Raises:
         UnavailableError: there is no compiler, none could build it, or there is nowhere to put it.

@@ -21,7 +21,7 @@ NO_FOLDER = Missing(
 
 
 def private_folder(name: str) -> Path:
-    """Return the folder for one kind of compiled code, made where there is none.
+    """Return the folder for one kind of compiled code; make it if it does not exist.
 
     Raises:
         UnavailableError: none can be made, and no other may be used.
@@ -37,7 +37,7 @@ def private_folder(name: str) -> Path:
 
 
 def known_folder(name: str) -> Path | None:
-    """Return the folder where it is there already; nothing is made."""
+    """Return the folder if it exists; nothing is made."""
     for folder in _folders(name):
         with suppress(OSError):
             if _is_private(folder):

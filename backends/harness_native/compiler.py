@@ -47,7 +47,7 @@ def version_number(line: str) -> str:
 def compilers() -> tuple[Compiler, ...] | Missing:
     """Return the compilers, the preferred first: $CC if it is set, else PATH's; then the package's.
 
-    Missing where there is none, and where $CC names no program: another would not be what was asked
+    Missing if there is none, or if $CC names no program: another would not be what was asked
     for.
     """
     if sys.platform == "win32":
@@ -72,7 +72,7 @@ def compilers() -> tuple[Compiler, ...] | Missing:
 
 
 def fix() -> str:
-    """Return how to get a compiler that works, where one has failed."""
+    """Return how to get a compiler that works, after one has failed."""
     return (
         f"set ${VARIABLE} to another C compiler, or unset it" if os.environ.get(VARIABLE) else FIX
     )

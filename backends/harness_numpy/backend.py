@@ -1,4 +1,4 @@
-"""What the NumPy backend says of itself."""
+"""The NumPy backend's metadata."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class NativeRecurrence(Recurrence):
     def forward_tokens(
         self, table: Array, tokens: NDArray[np.intp], weight_hh: Array | None, bias_hh: Array
     ) -> None:
-        """Fill ``states``, where zx of each token (T*B,) is a row of ``table`` (V, G*H)."""
+        """Fill ``states``; zx of each token (T*B,) is a row of ``table`` (V, G*H)."""
         self._run(table, address(tokens), weight_hh, bias_hh)
 
     def _run(
@@ -232,7 +232,7 @@ _addresses: dict[int, tuple[ref[NDArray[Any]], int]] = {}
 
 
 def address(array: NDArray[Any] | None) -> int | None:
-    """Return where an array lies.
+    """Return the address of an array.
 
     Raises:
         ValueError: it is not C-contiguous, and the kernel would take one element for another.

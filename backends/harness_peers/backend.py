@@ -1,4 +1,4 @@
-"""What every peer says of itself. No library is imported here: ``harness list`` must stay fast."""
+"""The metadata of every peer. No library is imported here: ``harness list`` must stay fast."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Peer(Backend):
         return {distribution: version(distribution) for distribution in self.libraries.values()}
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return the library's own ways to run ``cell``; none where it has no such cell."""
+        """Return the library's own ways to run ``cell``; none if it has no such cell."""
         return self.cells.get(type(cell), ())
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:

@@ -63,9 +63,9 @@ class TorchBackend(Backend):
         return {"torch": version("torch"), **native_versions()}
 
     def devices(self) -> tuple[str, ...]:
-        """Return ``cuda`` (and ``cuda:1``, ... of several) where there is one, then ``cpu``.
+        """Return ``cuda`` (and ``cuda:1``, ... of several) if there is one, then ``cpu``.
 
-        Imports torch only where there can be a GPU.
+        Imports torch only if there can be a GPU.
         """
         if not may_have_accelerator():
             return ("cpu",)

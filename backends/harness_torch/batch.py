@@ -78,7 +78,7 @@ def device_batch(
     Args:
         batch: all sequences, or a share of them.
         model: says what inputs and targets are.
-        device: where to.
+        device: the target.
         dtype: of real values.
         counted: how many positions count in all shares together; None: this is the whole batch.
 

@@ -125,7 +125,7 @@ def _leaves(begins: States, index: int) -> States:
 
 
 def _draws(network: Network, start: States) -> Draws | None:
-    """Return the random state, where anything is drawn."""
+    """Return the random state, or None if nothing is drawn."""
     return Draws(start[0].device) if network.dropout else None
 
 

@@ -16,7 +16,7 @@ WARM_UPS = 3  # runs before capturing: libraries choose their algorithms and mak
 
 
 def cuda_capture(work: Callable[[], None]) -> Callable[[], None]:
-    """Warm up ``work`` beside the current stream, capture it, and return what replays it.
+    """Warm up ``work`` on another stream, capture it, and return its replay.
 
     Raises:
         RuntimeError: something in ``work`` cannot be captured.
@@ -34,7 +34,7 @@ def cuda_capture(work: Callable[[], None]) -> Callable[[], None]:
 
 
 class GraphedGradients:
-    """``differentiate`` for batches of one shape, on tensors that stay where they are.
+    """``differentiate`` for batches of one shape, on tensors with fixed addresses.
 
     Parameters are only read: the update is taken outside, so that warming up and capturing train
     nothing.

@@ -253,7 +253,7 @@ def _named(dtype: torch.dtype, precision: str) -> str:
 
 
 def _gradient(leaf: Tensor) -> Array:
-    """Return a copy of a leaf's gradient; zeros where nothing depends on it."""
+    """Return a copy of a leaf's gradient; zeros if nothing depends on it."""
     return _array(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
 
 

@@ -289,7 +289,7 @@ def test_launches_at_once_have_processors_for_every_device_and_no_card_is_split(
     with pytest.raises(UsageError, match="need 4 processors, there are 3"):
         read_slots(2, None, [trial("torch:fused", devices=2)], range(3))
     with pytest.raises(
-        UsageError, match="--gpus gives each launch one gpu, --devices 2 asks for more"
+        UsageError, match="--gpus gives each launch one GPU, --devices 2 asks for more"
     ):
         read_slots(1, "0", [trial("torch:fused", device="cuda", devices=2)], range(4))
 

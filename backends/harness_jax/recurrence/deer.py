@@ -6,7 +6,7 @@ numbers, O(S^2) memory and O(S^3 log T) work per time step and sequence. The gra
 reversed scan with the Jacobians at the solution, no iteration.
 
 A guess is kept in proportion to what the cell makes of the last one, or it may overflow. Newton's
-method need not converge, and where it has not, the step fails: nothing is ever trained on a wrong
+method may not converge, and then the step fails: nothing is ever trained on a wrong
 state. What is not finite to begin with, as weights that diverged, is no failure of the method:
 every state is then NaN.
 """
@@ -78,7 +78,7 @@ def deer(
     """Run one layer over all time steps; signature as ``harness_jax.recurrence.scan.scan``.
 
     Raises:
-        RuntimeError: while running, where Newton's method has not converged.
+        RuntimeError: while running, if Newton's method has not converged.
     """
     return _forward(cell, zx, weight_hh, bias_hh, state, probe)[0]
 

@@ -20,7 +20,7 @@ class DeviceBatch:
         size: B.
         inputs: (N,) token ids or (N, D) vectors.
         targets: (n,) classes or (n, K) values of the scored rows only.
-        rows: (n,) the scored rows, or None where every row is.
+        rows: (n,) the scored rows, or None if all are scored.
         carry: start from the carried state.
         scored: the rows that the mean loss is taken over: n, also in a chunk of time steps cut from
             a batch.

@@ -54,7 +54,7 @@ class FusedTimeLoop(Recurrence):
 
     @property
     def d_zh(self) -> Array:
-        """Return ``zx``, where zx and zh only meet in their sum."""
+        """Return ``zx``: the cell uses only the sum of zx and zh."""
         return self.zx
 
     def _start(self, bias_hh: Array) -> None:
@@ -66,7 +66,7 @@ class FusedTimeLoop(Recurrence):
 
     @abstractmethod
     def _start_back(self, d_final: Sequence[Array]) -> None:
-        """Get ready to go back, from the gradients of the final states beside h."""
+        """Get ready to go back, from the gradients of the final states other than h."""
 
     @abstractmethod
     def _step_back(self, t: int, d_hidden: Array, recurrent: Array) -> None:

@@ -20,14 +20,14 @@ class Masks:
         self._streams = [np.random.default_rng([seed, layer]) for layer in range(layers)]
 
     def factors(self, layer: int, shape: tuple[int, ...]) -> Array | None:
-        """Draw the next factors of ``layer``, time first; None where nothing is dropped."""
+        """Draw the next factors of ``layer``, time first; None if nothing is dropped."""
         if layer == 0 or self._dropout == 0:
             return None
         kept = self._streams[layer].random(shape, self._dtype) >= self._dropout
         return np.multiply(kept, 1 / (1 - self._dropout), dtype=self._dtype)
 
     def position(self) -> Position:
-        """Return where the streams are."""
+        """Return the states of the streams."""
         return [stream.bit_generator.state for stream in self._streams] if self._dropout else []
 
     def rewind(self, position: Position) -> None:

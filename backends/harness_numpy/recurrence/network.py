@@ -67,7 +67,7 @@ class Network(ABC, Generic[W]):
             d_final: d loss / d final state by what comes after these steps, each (layers, B, H);
                 None: nothing.
             d_others: to be filled with d loss / d state of the cell's states but h, each (layers,
-                T, B, H), where it ``keeps_states``; none: not wanted.
+                T, B, H), if it ``keeps_states``; none: not wanted.
 
         Returns:
             these steps' share of the mean loss, and d loss / d initial state, each (layers, B, H).

@@ -1,6 +1,6 @@
 """A matrix packed for products with few rows, in pieces that BLAS multiplies without copying.
 
-OpenBLAS copies both factors of a product into an order of its own, which costs half the time where
+OpenBLAS copies both factors of a product into an order of its own, which costs half the time if
 one has few rows. On processors with AVX-512 it skips that for products of at most a million
 multiplications (53 against 105 GFLOP/s, lstm 128/32 and 512/64): so the matrix is cut into pieces
 below that size, each contiguous.

@@ -109,7 +109,7 @@ class DataParallelTrainer(Trainer):
         return any(content["compiled"] for content, _ in replies)
 
     def put(self, batch: Batch) -> SplitBatch:
-        """Copy to each rank its share of a batch: equal ones where that is possible.
+        """Copy to each rank its share of a batch: equal shares if possible.
 
         Raises:
             PluginError: a token or class is outside its range.

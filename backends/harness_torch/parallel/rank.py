@@ -29,7 +29,7 @@ from harness_torch.parallel.wire import Arrays, Message, receive, send
 from harness_torch.parallel.wire_format import error_words, from_wire
 
 PR_SET_PDEATHSIG = 1
-COLLECTIVE = ("trainer", "step")  # where one rank fails in these, the others wait for it in vain
+COLLECTIVE = ("trainer", "step")  # if one rank fails in these, the others wait for it in vain
 Reply = tuple[dict[str, Any], Arrays]
 
 
@@ -44,7 +44,7 @@ class Service:
         self._baseline_bytes = 0
 
     def facts(self) -> dict[str, Any]:
-        """Return what the worker is told first."""
+        """Return the first message to the worker."""
         ranks = torch.distributed.get_world_size()
         threads = torch.get_num_threads()
         return {
@@ -55,7 +55,7 @@ class Service:
         }
 
     def answer(self, content: Mapping[str, Any], arrays: Arrays) -> Reply | None:
-        """Do what a message says; None where it asks for no answer."""
+        """Do what a message says; None if it asks for no answer."""
         for number in content.get("forget", ()):
             self._replicas.pop(number, None)
             self._batches.pop(number, None)
@@ -175,7 +175,7 @@ def main() -> NoReturn:
 
 
 def _end_with_parent() -> None:
-    """Let the kernel kill this process when torchrun ends: it may hang where it reads no socket."""
+    """Let the kernel kill this process when torchrun ends: it may hang outside of its socket."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

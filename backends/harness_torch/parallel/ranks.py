@@ -36,7 +36,7 @@ IN_LOG = "its own last words, and torchrun's, are in the log (`harness show`)"
 
 
 class Ranks:
-    """So many processes under torchrun, in one process group: gloo on the CPU, NCCL on GPUs.
+    """Processes under torchrun, in one process group: gloo on the CPU, NCCL on GPUs.
 
     Attributes:
         alive: whether they can still be asked.
@@ -95,7 +95,7 @@ class Ranks:
                 "forget": [self._forgotten.popleft() for _ in range(len(self._forgotten))],
             }
         for rank in only or range(len(self._connections)):
-            with contextlib.suppress(OSError):  # what has happened is found where answers are read
+            with contextlib.suppress(OSError):  # reading the answers finds what has happened
                 send(self._connections[rank], content, arrays[rank] if arrays else None)
 
     def ask(
@@ -216,7 +216,7 @@ _running: dict[tuple[int, str, int], Ranks] = {}
 
 
 def running(count: int, kind: str, threads: int) -> Ranks:
-    """Return the ranks of this process for so many devices of a kind; started where there are none.
+    """Return this process's ranks for ``count`` devices of a kind; start them if there are none.
 
     Raises:
         HarnessError: they cannot be started.

@@ -79,7 +79,7 @@ class Replica(TorchTrainer):
         self._results: list[StepResult] = []
 
     def put_share(self, batch: Batch, counted: int) -> DeviceBatch:
-        """Copy this rank's share of a batch in which so many positions count."""
+        """Copy this rank's share of a batch in which ``counted`` positions count."""
         return device_batch(batch, self._model, self._device, self._weight_dtype, counted)
 
     def queue_step(self, batch: DeviceBatch) -> None:

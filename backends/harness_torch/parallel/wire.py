@@ -32,7 +32,7 @@ def send(
 
 
 def receive(connection: socket.socket) -> Message | None:
-    """Return the next message, or None where the other side has gone."""
+    """Return the next message, or None if the other side has gone."""
     head = _exactly(connection, _SIZES.size)
     if head is None:
         return None
@@ -44,7 +44,7 @@ def receive(connection: socket.socket) -> Message | None:
 
 
 def _exactly(connection: socket.socket, size: int) -> bytearray | None:
-    """Return ``size`` bytes, or None where the other side goes before."""
+    """Return ``size`` bytes, or None if the other side goes before."""
     content = bytearray()
     while len(content) < size:
         try:

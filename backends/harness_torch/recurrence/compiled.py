@@ -1,7 +1,7 @@
 """Variant ``compiled``: a few time steps of any cell and their reverse by ``torch.compile``.
 
 The whole loop cannot be compiled: the time to compile it grows with T, to minutes at T = 1000. A
-program of ``STEPS`` time steps is as fast and is compiled once for all T; where T is no multiple,
+program of ``STEPS`` time steps is as fast and is compiled once for all T; if T is not a multiple,
 the first few steps get one of their own.
 """
 

@@ -19,7 +19,7 @@ class Derivatives:
     Attributes:
         zx: (T, B, G*H).
         weight_hh: (G*H, H), or None for a cell that is not recurrent.
-        bias_hh: of its shape, or None where there was none.
+        bias_hh: (G*H,), or None with it.
         hidden: (T, B, H), the total derivative d loss / d h_t.
         state: of the initial state, each (B, H).
     """

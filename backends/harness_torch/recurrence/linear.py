@@ -66,7 +66,7 @@ class LinearKernel(ABC):
 
 
 class SerialKernel(LinearKernel):
-    """One multiplication and addition per time step, where ``added`` lies."""
+    """One multiplication and addition per time step, in place in ``added``."""
 
     def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:
         """Return h of all time steps."""

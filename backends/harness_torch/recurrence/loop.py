@@ -29,7 +29,7 @@ def loop(
         cell: the equations.
         zx: (T, B, G*H) input products.
         weight_hh: (G*H, H); None for a cell that is not recurrent.
-        bias_hh: (G*H,); None likewise.
+        bias_hh: (G*H,), or None with it.
         state: the initial state, each (B, H).
         probe: (T, B, H) zeros added to each h_t, so that their gradient is d loss / d h_t; or None.
 
