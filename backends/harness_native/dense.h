@@ -1,8 +1,10 @@
-/* What is left of a training step beside products and recurrences: tokens, the cross-entropy, Adam. A template, as simd.h. */
+/* What is left of a training step beside products and recurrences: tokens, the cross-entropy, Adam.
+ * A template, as simd.h. */
 
-/* out (columns, rows) = the transpose of x (rows, columns), plus bias (rows) where it is not NULL; by squares that fit the
-   first-level cache. */
-static void NAME(transpose)(const real *x, ptrdiff_t rows, ptrdiff_t columns, const real *bias, real *out) {
+/* out (columns, rows) = the transpose of x (rows, columns), plus bias (rows) where it is not NULL;
+   by squares that fit the first-level cache. */
+static void NAME(transpose)(const real *x, ptrdiff_t rows, ptrdiff_t columns, const real *bias,
+                            real *out) {
     enum { SIDE = 32 };
     for (ptrdiff_t top = 0; top < rows; top += SIDE)
         for (ptrdiff_t left = 0; left < columns; left += SIDE)
@@ -11,10 +13,11 @@ static void NAME(transpose)(const real *x, ptrdiff_t rows, ptrdiff_t columns, co
                     out[j * rows + i] = x[i * columns + j] + (bias == NULL ? 0 : bias[i]);
 }
 
-/* d_weight (width, vocabulary): column v is the sum of the rows of x (rows, width) whose token is v. d_bias (width): the sum of
-   all. Summed run by run of BLOCK rows, so that rounding does not grow with the length of a sequence. */
-static int NAME(sum_by_token)(const real *x, const int64_t *tokens, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t vocabulary,
-                              real *d_weight, real *d_bias) {
+/* d_weight (width, vocabulary): column v is the sum of the rows of x (rows, width) whose token is
+   v. d_bias (width): the sum of all. Summed run by run of BLOCK rows, so that rounding does not
+   grow with the length of a sequence. */
+static int NAME(sum_by_token)(const real *x, const int64_t *tokens, ptrdiff_t rows, ptrdiff_t width,
+                              ptrdiff_t vocabulary, real *d_weight, real *d_bias) {
     enum { BLOCK = 1024 };
     ptrdiff_t size = vocabulary * width;
     real *total = calloc(2 * size, sizeof(real)), *run = total + size;
@@ -37,8 +40,10 @@ static int NAME(sum_by_token)(const real *x, const int64_t *tokens, ptrdiff_t ro
     return 0;
 }
 
-/* Softmax cross-entropy: logits (rows, classes) become their gradient for a mean over `scored` rows; returns the sum of losses. */
-static double NAME(cross_entropy)(real *logits, const int64_t *targets, ptrdiff_t rows, ptrdiff_t classes, double scored) {
+/* Softmax cross-entropy: logits (rows, classes) become their gradient for a mean over `scored`
+ * rows; returns the sum of losses. */
+static double NAME(cross_entropy)(real *logits, const int64_t *targets, ptrdiff_t rows,
+                                  ptrdiff_t classes, double scored) {
     double loss = 0;
     const real share = (real)(1 / scored);
     for (ptrdiff_t row = 0; row < rows; row++, logits += classes) {
@@ -48,7 +53,9 @@ static double NAME(cross_entropy)(real *logits, const int64_t *targets, ptrdiff_
         vec sums = {0};
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
             int n = (int)(classes - k < LANES ? classes - k : LANES);
-            vec scale, p = NAME(expm1_parts)(NAME(at_least)(NAME(load)(logits + k, n) - most, -LARGEST_EXPONENT), &scale);
+            vec scale,
+                p = NAME(expm1_parts)(
+                    NAME(at_least)(NAME(load)(logits + k, n) - most, -LARGEST_EXPONENT), &scale);
             vec e = scale * p + scale;
             NAME(store)(logits + k, e, n);
             sums += NAME(load)(logits + k, n);

@@ -1,6 +1,8 @@
-/* The recurrence of one layer, forward and reverse, for float and double. Called through ctypes and XLA's FFI; knows neither.
+/* The recurrence of one layer, forward and reverse, for float and double. Called through ctypes and
+   XLA's FFI; knows neither.
 
-   Plain C11 with GCC's vector extensions, for GCC and Clang on any CPU that has vectors; built on the machine that runs it. */
+   Plain C11 with GCC's vector extensions, for GCC and Clang on any CPU that has vectors; built on
+   the machine that runs it. */
 
 #include <math.h>
 #include <stddef.h>
@@ -32,7 +34,9 @@ typedef struct {
     ptrdiff_t row, column;
 } Matrix;
 
-static int gates_of(const Layer *layer) { return layer->cell == LSTM ? 4 : layer->cell == GRU ? 3 : 1; }
+static int gates_of(const Layer *layer) {
+    return layer->cell == LSTM ? 4 : layer->cell == GRU ? 3 : 1;
+}
 
 /* The rows of a tile that fit the registers beside the vectors of the panel and one of A. */
 static int most_rows(int vectors) {
@@ -44,7 +48,8 @@ static int most_rows(int vectors) {
 #define real float
 #define bits uint32_t
 #define NAME(name) name##_f32
-#define ROUND_BY 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, which is then in the low bits */
+/* 1.5 * 2^23: adding it rounds to an integer, which is then in the low bits */
+#define ROUND_BY 12582912.0f
 #define LN2_HIGH 0.693359375
 #define LN2_LOW -2.12194440054690583e-4
 #define EXPONENT_BIAS 127
@@ -73,36 +78,47 @@ static int most_rows(int vectors) {
 #define SATURATED 40.0
 #define SQUARE_ROOT sqrt
 #define LAST_COEFFICIENT (1.0 / 6227020800)
-#define TAYLOR_TERMS \
-    TERM(479001600) TERM(39916800) TERM(3628800) TERM(362880) TERM(40320) TERM(5040) TERM(720) TERM(120) TERM(24) TERM(6) TERM(2)
+#define TAYLOR_TERMS                                                                               \
+    TERM(479001600)                                                                                \
+    TERM(39916800) TERM(3628800) TERM(362880) TERM(40320) TERM(5040) TERM(720) TERM(120) TERM(24)  \
+        TERM(6) TERM(2)
 #include "simd.h"
 #include "product.h"
 #include "multiply.h"
 #include "layer.h"
 #include "dense.h"
 
-int harness_forward(const Layer *layer) { return layer->is_double ? run_f64(layer, 0) : run_f32(layer, 0); }
-
-int harness_reverse(const Layer *layer) { return layer->is_double ? run_f64(layer, 1) : run_f32(layer, 1); }
-
-int harness_multiply(const Product *product) { return product->is_double ? multiply_f64(product) : multiply_f32(product); }
-
-void harness_transpose(int64_t is_double, const void *x, int64_t rows, int64_t columns, const void *bias, void *out) {
-    is_double ? transpose_f64(x, rows, columns, bias, out) : transpose_f32(x, rows, columns, bias, out);
+int harness_forward(const Layer *layer) {
+    return layer->is_double ? run_f64(layer, 0) : run_f32(layer, 0);
 }
 
-int harness_sum_by_token(int64_t is_double, const void *x, const int64_t *tokens, int64_t rows, int64_t width,
-                         int64_t vocabulary, void *d_weight, void *d_bias) {
+int harness_reverse(const Layer *layer) {
+    return layer->is_double ? run_f64(layer, 1) : run_f32(layer, 1);
+}
+
+int harness_multiply(const Product *product) {
+    return product->is_double ? multiply_f64(product) : multiply_f32(product);
+}
+
+void harness_transpose(int64_t is_double, const void *x, int64_t rows, int64_t columns,
+                       const void *bias, void *out) {
+    is_double ? transpose_f64(x, rows, columns, bias, out)
+              : transpose_f32(x, rows, columns, bias, out);
+}
+
+int harness_sum_by_token(int64_t is_double, const void *x, const int64_t *tokens, int64_t rows,
+                         int64_t width, int64_t vocabulary, void *d_weight, void *d_bias) {
     return (is_double ? sum_by_token_f64(x, tokens, rows, width, vocabulary, d_weight, d_bias)
                       : sum_by_token_f32(x, tokens, rows, width, vocabulary, d_weight, d_bias));
 }
 
-void harness_column_sums(int64_t is_double, const void *x, int64_t rows, int64_t columns, void *out) {
+void harness_column_sums(int64_t is_double, const void *x, int64_t rows, int64_t columns,
+                         void *out) {
     is_double ? column_sums_f64(x, rows, columns, out) : column_sums_f32(x, rows, columns, out);
 }
 
-double harness_cross_entropy(int64_t is_double, void *logits, const int64_t *targets, int64_t rows, int64_t classes,
-                             double scored) {
+double harness_cross_entropy(int64_t is_double, void *logits, const int64_t *targets, int64_t rows,
+                             int64_t classes, double scored) {
     return is_double ? cross_entropy_f64(logits, targets, rows, classes, scored)
                      : cross_entropy_f32(logits, targets, rows, classes, scored);
 }

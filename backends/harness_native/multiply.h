@@ -1,9 +1,11 @@
-/* A large product on the same tiles: panels of B and blocks of rows of A are packed piece by piece. A template, as simd.h. */
+/* A large product on the same tiles: panels of B and blocks of rows of A are packed piece by piece.
+ * A template, as simd.h. */
 
 /* B (depth, columns) -> [panel][k][vector][lane], with zeros past the last column. */
 static void NAME(pack)(Matrix b, ptrdiff_t depth, ptrdiff_t columns, vec *packed) {
     for (ptrdiff_t from = 0; from < columns; from += MOST_VECTORS * LANES) {
-        ptrdiff_t left = columns - from, vectors = left < MOST_VECTORS * LANES ? (left + LANES - 1) / LANES : MOST_VECTORS;
+        ptrdiff_t left = columns - from,
+                  vectors = left < MOST_VECTORS * LANES ? (left + LANES - 1) / LANES : MOST_VECTORS;
         for (ptrdiff_t v = 0; v < vectors; v++) {
             const real *in = (const real *)b.data + (from + v * LANES) * b.column;
             int n = (int)(left - v * LANES < LANES ? left - v * LANES : LANES);
@@ -21,8 +23,8 @@ static void NAME(pack)(Matrix b, ptrdiff_t depth, ptrdiff_t columns, vec *packed
     }
 }
 
-/* A (rows, depth), given by columns, -> [block][k][row of the block]; a few columns at a time, which stay in the first-level
-   cache for all blocks. */
+/* A (rows, depth), given by columns, -> [block][k][row of the block]; a few columns at a time,
+   which stay in the first-level cache for all blocks. */
 static void NAME(pack_blocks)(Matrix a, ptrdiff_t rows, ptrdiff_t depth, int most, real *packed) {
     enum { COLUMNS = 16 };
     for (ptrdiff_t from = 0; from < depth; from += COLUMNS)
@@ -41,13 +43,15 @@ static void NAME(pack_blocks)(Matrix a, ptrdiff_t rows, ptrdiff_t depth, int mos
         }
 }
 
-/* C (rows, n) += a (rows, depth) times the packed b. The first piece of the depth begins at the bias, or at C. */
-static void NAME(multiply_piece)(const Product *product, real *c, Matrix a, ptrdiff_t rows, ptrdiff_t depth, const vec *b,
-                                 int first) {
+/* C (rows, n) += a (rows, depth) times the packed b. The first piece of the depth begins at the
+ * bias, or at C. */
+static void NAME(multiply_piece)(const Product *product, real *c, Matrix a, ptrdiff_t rows,
+                                 ptrdiff_t depth, const vec *b, int first) {
     vec tile[MOST_ROWS * MOST_VECTORS];
     for (ptrdiff_t column = 0; column < product->n; column += MOST_VECTORS * LANES) {
         ptrdiff_t left = product->n - column;
-        int vectors = (int)(left < MOST_VECTORS * LANES ? (left + LANES - 1) / LANES : MOST_VECTORS);
+        int vectors =
+            (int)(left < MOST_VECTORS * LANES ? (left + LANES - 1) / LANES : MOST_VECTORS);
         const real *block = a.data;
         int most = product->transpose_a ? most_rows(MOST_VECTORS) : most_rows(vectors);
         for (ptrdiff_t row = 0; row < rows; row += most) {
@@ -55,7 +59,8 @@ static void NAME(multiply_piece)(const Product *product, real *c, Matrix a, ptrd
             for (int i = 0; i < count; i++)
                 for (int v = 0; v < vectors; v++) {
                     int n = (int)(left - v * LANES < LANES ? left - v * LANES : LANES);
-                    const real *from = first && !product->accumulate ? NULL : c + (row + i) * product->n;
+                    const real *from =
+                        first && !product->accumulate ? NULL : c + (row + i) * product->n;
                     vec start = from == NULL ? (vec){0} : NAME(load)(from + column + v * LANES, n);
                     if (first && product->bias != NULL)
                         start += NAME(load)((const real *)product->bias + column + v * LANES, n);
@@ -70,7 +75,8 @@ static void NAME(multiply_piece)(const Product *product, real *c, Matrix a, ptrd
             for (int i = 0; i < count; i++)
                 for (int v = 0; v < vectors; v++) {
                     int n = (int)(left - v * LANES < LANES ? left - v * LANES : LANES);
-                    NAME(store)(c + (row + i) * product->n + column + v * LANES, tile[i * MOST_VECTORS + v], n);
+                    NAME(store)(c + (row + i) * product->n + column + v * LANES,
+                                tile[i * MOST_VECTORS + v], n);
                 }
         }
         b += depth * vectors;
@@ -87,13 +93,15 @@ typedef struct {
 static void NAME(multiply_rows)(void *argument, int part, int parts) {
     const NAME(Multiplication) *job = argument;
     const Product *product = job->product;
-    ptrdiff_t from = product->m * part / parts, to = product->m * (part + 1) / parts, m = product->m, k = product->k;
+    ptrdiff_t from = product->m * part / parts, to = product->m * (part + 1) / parts,
+              m = product->m, k = product->k;
     vec *b = job->scratch + job->size * part;
     real *blocks = (real *)(b + job->packed);
     for (ptrdiff_t at = 0; at < k || at == 0; at += DEPTH) {
         ptrdiff_t depth = k - at < DEPTH ? k - at : DEPTH;
-        Matrix right = product->transpose_b ? (Matrix){(const real *)product->b + at, 1, k}
-                                            : (Matrix){(const real *)product->b + at * product->n, product->n, 1};
+        Matrix right = product->transpose_b
+                           ? (Matrix){(const real *)product->b + at, 1, k}
+                           : (Matrix){(const real *)product->b + at * product->n, product->n, 1};
         NAME(pack)(right, depth, product->n, b);
         for (ptrdiff_t row = from; row < to; row += HEIGHT) {
             ptrdiff_t rows = to - row < HEIGHT ? to - row : HEIGHT;
@@ -103,13 +111,15 @@ static void NAME(multiply_rows)(void *argument, int part, int parts) {
                 NAME(pack_blocks)(left, rows, depth, most_rows(MOST_VECTORS), blocks);
                 left.data = blocks;
             }
-            NAME(multiply_piece)(product, (real *)product->c + row * product->n, left, rows, depth, b, at == 0);
+            NAME(multiply_piece)(product, (real *)product->c + row * product->n, left, rows, depth,
+                                 b, at == 0);
         }
     }
 }
 
 static int NAME(multiply)(const Product *product) {
-    ptrdiff_t vectors = (product->n + LANES - 1) / LANES, depth = product->k < DEPTH ? product->k : DEPTH;
+    ptrdiff_t vectors = (product->n + LANES - 1) / LANES,
+              depth = product->k < DEPTH ? product->k : DEPTH;
     NAME(Multiplication) job = {.product = product, .packed = vectors * depth};
     int parts = parts_of(product->threads, product->m);
     job.size = job.packed + (product->transpose_a ? HEIGHT * depth / LANES + 1 : 0);
@@ -121,7 +131,8 @@ static int NAME(multiply)(const Product *product) {
     return 0;
 }
 
-/* out (columns) = the sum of the rows of x (rows, columns), eight at a time, so that rounding grows with rows / 8. */
+/* out (columns) = the sum of the rows of x (rows, columns), eight at a time, so that rounding grows
+ * with rows / 8. */
 static void NAME(column_sums)(const real *x, ptrdiff_t rows, ptrdiff_t columns, real *out) {
     for (ptrdiff_t j = 0; j < columns; j++)
         out[j] = 0;
@@ -129,8 +140,10 @@ static void NAME(column_sums)(const real *x, ptrdiff_t rows, ptrdiff_t columns, 
         const real *from = x + row * columns;
         if (rows - row >= 8)
             for (ptrdiff_t j = 0; j < columns; j++)
-                out[j] += ((from[j] + from[j + columns]) + (from[j + 2 * columns] + from[j + 3 * columns])) +
-                          ((from[j + 4 * columns] + from[j + 5 * columns]) + (from[j + 6 * columns] + from[j + 7 * columns]));
+                out[j] += ((from[j] + from[j + columns]) +
+                           (from[j + 2 * columns] + from[j + 3 * columns])) +
+                          ((from[j + 4 * columns] + from[j + 5 * columns]) +
+                           (from[j + 6 * columns] + from[j + 7 * columns]));
         else
             for (ptrdiff_t i = row; i < rows; i++, from += columns)
                 for (ptrdiff_t j = 0; j < columns; j++)

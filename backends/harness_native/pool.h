@@ -1,4 +1,5 @@
-/* Threads that sleep until there is work. Created when first asked for; a forked child starts with none. */
+/* Threads that sleep until there is work. Created when first asked for; a forked child starts with
+ * none. */
 
 #include <pthread.h>
 
@@ -60,8 +61,9 @@ static int grow(int threads) {
     return 1;
 }
 
-/* Call work(argument, part, parts) for each of the parts that parts_of gave, each on a thread of its own; return when all have
-   ended. Where the pool is in use, or no thread can be had, the caller does every part. */
+/* Call work(argument, part, parts) for each of the parts that parts_of gave, each on a thread of
+   its own; return when all have ended. Where the pool is in use, or no thread can be had, the
+   caller does every part. */
 static void in_parallel(void (*work)(void *, int, int), void *argument, int parts) {
     if (parts > 1 && pthread_mutex_trylock(&pool.user) == 0) {
         pthread_mutex_lock(&pool.lock);
@@ -69,7 +71,8 @@ static void in_parallel(void (*work)(void *, int, int), void *argument, int part
         pool.parts = 0; /* a thread made now must not take an old call for its own */
         int grown = grow(parts - 1);
         if (grown) {
-            pool.work = work, pool.argument = argument, pool.parts = parts, pool.running = parts - 1;
+            pool.work = work, pool.argument = argument, pool.parts = parts,
+            pool.running = parts - 1;
             pthread_cond_broadcast(&pool.wake);
         }
         pthread_mutex_unlock(&pool.lock);

@@ -1,6 +1,7 @@
-/* Vectors of one element type, and exp, tanh and the logistic function on them. A template: included once for float and
-   once for double, by kernel.c, with `real`, `bits` and NAME defined. GCC's and Clang's vector extensions; intrinsics only
-   where a compiler makes poor code of the portable form, each beside that form. */
+/* Vectors of one element type, and exp, tanh and the logistic function on them. A template:
+   included once for float and once for double, by kernel.c, with `real`, `bits` and NAME defined.
+   GCC's and Clang's vector extensions; intrinsics only where a compiler makes poor code of the
+   portable form, each beside that form. */
 
 #define LANES ((int)(VECTOR_BYTES / sizeof(real)))
 #define vec NAME(vec)
@@ -68,7 +69,8 @@ static inline vec NAME(at_most)(vec x, real bound) {
 #endif
 }
 
-/* x / y. In float, where a division takes as long as ten products: an estimate of 1 / y and one step of Newton's. */
+/* x / y. In float, where a division takes as long as ten products: an estimate of 1 / y and one
+ * step of Newton's. */
 static inline vec NAME(divided)(vec x, vec y) {
 #ifdef __AVX512F__
     if (sizeof(real) == 4) {
@@ -79,8 +81,9 @@ static inline vec NAME(divided)(vec x, vec y) {
     return x / y;
 }
 
-/* e^x - 1 = scale * p + (scale - 1) with scale = 2^n and p = e^r - 1, r = x - n ln 2, |r| <= ln(2) / 2: Taylor's series, whose
-   remainder is below a fifth of the last place of p. x must lie where 2^n is a normal number. */
+/* e^x - 1 = scale * p + (scale - 1) with scale = 2^n and p = e^r - 1, r = x - n ln 2, |r| <= ln(2)
+   / 2: Taylor's series, whose remainder is below a fifth of the last place of p. x must lie where
+   2^n is a normal number. */
 static inline vec NAME(expm1_parts)(vec x, vec *scale) {
     vec n = x * (real)1.4426950408889634 + ROUND_BY;
     ivec exponent = (ivec)n;
@@ -97,13 +100,15 @@ static inline vec NAME(expm1_parts)(vec x, vec *scale) {
 
 /* 1 / (1 + e^-x). */
 static inline vec NAME(sigmoid)(vec x) {
-    vec scale, p = NAME(expm1_parts)(NAME(at_most)(NAME(at_least)(-x, -LARGEST_EXPONENT), LARGEST_EXPONENT), &scale);
+    vec scale, p = NAME(expm1_parts)(
+                   NAME(at_most)(NAME(at_least)(-x, -LARGEST_EXPONENT), LARGEST_EXPONENT), &scale);
     return NAME(divided)(NAME(splat)(1), 1 + (scale * p + scale));
 }
 
 /* (e^2x - 1) / (e^2x + 1): exact to a few units in the last place near 0 too, since e^2x - 1 is. */
 static inline vec NAME(tanh)(vec x) {
-    vec scale, p = NAME(expm1_parts)(NAME(at_most)(NAME(at_least)(x + x, -SATURATED), SATURATED), &scale);
+    vec scale,
+        p = NAME(expm1_parts)(NAME(at_most)(NAME(at_least)(x + x, -SATURATED), SATURATED), &scale);
     vec e = scale * p + (scale - 1);
     return NAME(divided)(e, e + 2);
 }

@@ -1,5 +1,5 @@
-/* The kernel as two custom calls of XLA, against its C API. Built apart from the kernel, whose functions it is given, since it
-   must fit the installed XLA's headers. */
+/* The kernel as two custom calls of XLA, against its C API. Built apart from the kernel, whose
+   functions it is given, since it must fit the installed XLA's headers. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -16,18 +16,24 @@ EXPORTED void harness_xla_connect(Function *forward, Function *reverse) {
     kernel_reverse = reverse;
 }
 
-static const XLA_FFI_Buffer *argument(const XLA_FFI_CallFrame *frame, int64_t index) { return frame->args.args[index]; }
+static const XLA_FFI_Buffer *argument(const XLA_FFI_CallFrame *frame, int64_t index) {
+    return frame->args.args[index];
+}
 
-static void *result(const XLA_FFI_CallFrame *frame, int64_t index) { return ((XLA_FFI_Buffer *)frame->rets.rets[index])->data; }
+static void *result(const XLA_FFI_CallFrame *frame, int64_t index) {
+    return ((XLA_FFI_Buffer *)frame->rets.rets[index])->data;
+}
 
 /* Attributes come sorted by name. */
 static int64_t attribute(const XLA_FFI_CallFrame *frame, int64_t index) {
     return *(const int64_t *)((const XLA_FFI_Scalar *)frame->attrs.attrs[index])->value;
 }
 
-/* XLA first asks every handler for the version of its interface, by this extension of the call frame. */
+/* XLA first asks every handler for the version of its interface, by this extension of the call
+ * frame. */
 static int asks_for_version(const XLA_FFI_CallFrame *frame) {
-    const XLA_FFI_Metadata_Extension *extension = (const XLA_FFI_Metadata_Extension *)frame->extension_start;
+    const XLA_FFI_Metadata_Extension *extension =
+        (const XLA_FFI_Metadata_Extension *)frame->extension_start;
     if (extension == NULL || extension->extension_base.type != XLA_FFI_Extension_Metadata)
         return 0;
     extension->metadata->api_version.major_version = XLA_FFI_API_MAJOR;
@@ -73,8 +79,8 @@ EXPORTED XLA_FFI_Error *harness_xla_forward(XLA_FFI_CallFrame *frame) {
     return ended(frame, kernel_forward(&layer));
 }
 
-/* gates, d_direct, weight_hh, initial states, states, d_final, a GRU's zh_n -> d_zx, d_total, d_weight_hh,
-   d_bias_hh, d_initial, a GRU's d_zh. */
+/* gates, d_direct, weight_hh, initial states, states, d_final, a GRU's zh_n -> d_zx, d_total,
+   d_weight_hh, d_bias_hh, d_initial, a GRU's d_zh. */
 EXPORTED XLA_FFI_Error *harness_xla_reverse(XLA_FFI_CallFrame *frame) {
     if (asks_for_version(frame))
         return NULL;
