@@ -36,7 +36,7 @@ def settle(request: PlanRequest, chosen: Mapping[str, Any]) -> tuple[PlanRequest
     if "rigorous" in values:
         if "launches" in values:
             raise UsageError(
-                "--rigorous would have no effect beside --launches: leave one of them out"
+                "--rigorous would have no effect with --launches: leave one of them out"
             )
         preset = {"launches": RIGOROUS_LAUNCHES}
     if "fast" in values:

@@ -31,21 +31,20 @@ class PlanRequest:
     """What a user asks for.
 
     Attributes:
-        axes: axis -> values, in the order in which they vary; an axis left out takes its default.
+        axes: axis -> values, in the order in which they vary; a missing axis takes its default.
         task_options: task -> option -> value.
-        include: further combinations; an axis left out takes the first value of its axis.
+        include: further combinations; a missing axis takes the first value of its axis.
         exclude: combinations to leave out; each matches on the axes that it names, which the plan
             must have. A list of values means any of them.
-        cases: axes of their own, each put in place of the same ones of ``axes``; the plan is one
-            product per case, or that of ``axes`` alone where there is none.
+        cases: axes that override those of ``axes``; the plan is one product per case, or that of
+            ``axes`` if there are no cases.
         options: field of ``harness.plan.options.RunOptions`` -> value, as the plan's file has it.
-        overridden: axes whose values took the place of the plan's own; excludes that name one may
-            exclude nothing.
-        backend_options: backend, engine or group -> axis -> value, in place of the plan's where one
-            of these runs.
-        problems: what is wrong with where this came from, to be told with everything else that is.
-        path: of the plan's file; empty where there is none.
-        set_tasks: tasks that have options beside those of the plan's file.
+        overridden: axes whose values replace the plan's; excludes that name one may exclude
+            nothing.
+        backend_options: backend, engine or group -> axis -> value, which overrides the plan's.
+        problems: of the plan's file, to be reported with all other problems.
+        path: of the plan's file; empty if there is none.
+        set_tasks: tasks with options from elsewhere than the plan's file.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)

@@ -29,7 +29,7 @@ from harness.sweep.tally import Tally, summary
 
 ROOM_FOR_A_BAR = 100  # columns
 LEAST_TO_SUM_UP = 5  # launches of a sweep
-TELL_SECONDS = 60.0  # between two lines about the whole sweep, where there is no terminal
+TELL_SECONDS = 60.0  # between two lines about the whole sweep, without a terminal
 _MARKS = {
     "ok": "[green]ok[/]",
     "unsupported": "[yellow]unsupported[/]",

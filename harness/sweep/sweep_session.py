@@ -25,9 +25,9 @@ class SweepSession:
     Attributes:
         ledger: the store's.
         handle: the run and this driver in it.
-        work_plan: what was to be measured when it began.
-        stop: where a signal handler asks to stop.
-        elsewhere: launches that another process had begun, to the end.
+        work_plan: the launches that were left when it began.
+        stop: a signal handler asks here to stop.
+        elsewhere: launches that another process began and did not end.
     """
 
     ledger: Ledger

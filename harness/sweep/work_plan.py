@@ -34,14 +34,13 @@ class WorkPlan:
     Attributes:
         trials: of the plan.
         launches: of each trial, in all.
-        order_seed: shuffles them.
-        mode: what counts of what the store has.
+        order_seed: shuffles the launches.
+        mode: which records of the store count.
         identities: trial_id -> what it would be measured with now.
         left: the launches to be measured, in their order.
-        progress_by_trial: trial_id -> what the store has of it.
-        again: why trials are measured again although there are records -> how many.
-        elsewhere: (engine that a backend chose, engine that the store has the same trial of) -> how
-            many.
+        progress_by_trial: trial_id -> the launches that the store has.
+        again: reason to measure a trial again although there are records -> number of trials.
+        elsewhere: (engine that a backend chose, engine of the stored trial) -> number of trials.
     """
 
     trials: Sequence[Trial]
@@ -61,7 +60,7 @@ class WorkPlan:
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """The settings that tell the trials apart, beside those that every line has."""
+        """The settings in which the trials differ, except those that every line has."""
         return tuple(varying(self.trials))
 
     @property
@@ -136,10 +135,10 @@ def make_work_plan(
         ledger: the store's; None: there is no store yet.
         trials: of the plan.
         launches: of each.
-        order_seed: shuffles them.
+        order_seed: shuffles the launches.
         identities: trial_id -> what it would be measured with now.
-        mode: what counts of what is there: all that ended (``resume``), what is ok, or nothing
-            (``fresh``).
+        mode: which records count: all (``resume``), those with status ok (``retry_failed``), or
+            none (``fresh``).
         chosen: backends that chose the variants of all their trials.
     """
     from harness_results.store.members import TrialProgress
