@@ -91,9 +91,11 @@ class Record:
 
     def exploding(self) -> bool | None:
         """Return whether the gradient exploded, as the trial told or, of an older record, by its figures and curves."""
-        told = self.details.get("gradient_exploding")
+        answer = self.details.get("gradient_exploding")
         return (
-            told if isinstance(told, bool) else is_exploding(self.status, self.figures, self.curves)
+            answer
+            if isinstance(answer, bool)
+            else is_exploding(self.status, self.figures, self.curves)
         )
 
     def horizon_step(self) -> int | None:
@@ -103,9 +105,9 @@ class Record:
             and self.figures.get("gradient_decay") is None
         ):
             return None
-        told = self.details.get("gradient_horizon_step")
-        if isinstance(told, int):
-            return told
+        step = self.details.get("gradient_horizon_step")
+        if isinstance(step, int):
+            return step
         return (
             self.trial.steps if self.status == "ok" else 0
         )  # of an older record, in which it is not told
@@ -128,12 +130,12 @@ class Record:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:
         """Return the record that ``to_json`` described; figures that only another version knows become details."""
-        known: dict[str, Figure] = {}
+        figures: dict[str, Figure] = {}
         others: dict[str, Any] = {}
         for name, value in content["figures"].items():
-            (known if name in FIGURE_NAMES else others)[name] = value
+            (figures if name in FIGURE_NAMES else others)[name] = value
         parts = {
-            "figures": known,
+            "figures": figures,
             "details": {**content["details"], **({"unknown_figures": others} if others else {})},
         }
         trial = Trial.model_validate(content["trial"])

@@ -115,8 +115,8 @@ class Comparison:
     @property
     def counts(self) -> dict[str, int]:
         """Verdict -> number of trials, in the order of ``VERDICTS``, those that occur."""
-        found = [row.verdict for row in self.rows]
-        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
+        verdicts = [row.verdict for row in self.rows]
+        return {verdict: verdicts.count(verdict) for verdict in VERDICTS if verdict in verdicts}
 
     @property
     def comparable(self) -> bool:

@@ -30,8 +30,8 @@ def different_facts(
         ignored: facts that may differ.
     """
     left, right = _places(base, key), _places(new, key)
-    told = (_differences(left[name], right[name], ignored) for name in left if name in right)
-    return list(dict.fromkeys(itertools.chain.from_iterable(told)))
+    texts = (_differences(left[name], right[name], ignored) for name in left if name in right)
+    return list(dict.fromkeys(itertools.chain.from_iterable(texts)))
 
 
 def _differences(left: Places, right: Places, ignored: Sequence[str]) -> list[str]:
@@ -53,12 +53,12 @@ def _of_one_side(places: Places, others: Places) -> Mapping[str, Any]:
 
 
 def _places(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key, Places]:
-    found: dict[Key, Places] = {}
+    by_trial: dict[Key, Places] = {}
     for record in records:
-        places = found.setdefault(key(record.trial), {})
+        places = by_trial.setdefault(key(record.trial), {})
         if record.environment_id is not None:
             places[record.environment_id] = record.environment
-    return found
+    return by_trial
 
 
 def _brief(value: Any) -> str:

@@ -67,12 +67,19 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
 
 def floors_of(base: Side, new: Side) -> dict[str, Floor]:
     """Return the noise floors, for as many launches as the two have, of where most of the base's records come from."""
-    places = [record.environment_id for record in base.records if record.environment_id is not None]
-    if not places:
+    environments = [
+        record.environment_id for record in base.records if record.environment_id is not None
+    ]
+    if not environments:
         return {}
-    place = max(dict.fromkeys(places), key=places.count)
-    known = {**new.calibrations.get(place, {}), **base.calibrations.get(place, {})}
-    return measured_floors(known, min(_launches_per_trial(side.records) for side in (base, new)))
+    environment = max(dict.fromkeys(environments), key=environments.count)
+    calibrations = {
+        **new.calibrations.get(environment, {}),
+        **base.calibrations.get(environment, {}),
+    }
+    return measured_floors(
+        calibrations, min(_launches_per_trial(side.records) for side in (base, new))
+    )
 
 
 def _launches_per_trial(records: Sequence[Record]) -> int:
@@ -90,8 +97,8 @@ def _launches(location: str, run: str) -> tuple[Sequence[Record], Calibrations]:
 def _with_value(records: Sequence[Record], axis: str, value: str) -> list[Record]:
     chosen = [record for record in records if value in _names_of_value(record.trial, axis)]
     if not chosen:
-        known = dict.fromkeys(_names_of_value(record.trial, axis)[-1] for record in records)
-        raise UnknownNameError(f"{axis} in this run", value, known)
+        names = dict.fromkeys(_names_of_value(record.trial, axis)[-1] for record in records)
+        raise UnknownNameError(f"{axis} in this run", value, names)
     return chosen
 
 

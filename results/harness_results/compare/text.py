@@ -84,8 +84,8 @@ class ComparisonTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         clean = to_ascii if options.ascii_only else str
-        found = zip(names(self.comparison, self.axis), self.comparison.rows, strict=True)
-        texts = [tuple(map(clean, (name, *_cells(row)))) for name, row in found]
+        named = zip(names(self.comparison, self.axis), self.comparison.rows, strict=True)
+        texts = [tuple(map(clean, (name, *_cells(row)))) for name, row in named]
         tones = [TONES.get(row.verdict, "") for row in self.comparison.rows]
         widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *texts, strict=True)]
         layout = (

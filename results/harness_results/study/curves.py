@@ -40,25 +40,28 @@ def drawings(record: Record) -> Iterator[Plot]:
 
 def series(values: Any) -> list[float | None]:
     """Return the finite numbers of a curve, None for all else in it; nothing where it is no curve."""
-    found = values if isinstance(values, Sequence) and not isinstance(values, str | bytes) else ()
-    return [value if _is_number(value) else None for value in found]
+    items = values if isinstance(values, Sequence) and not isinstance(values, str | bytes) else ()
+    return [value if _is_number(value) else None for value in items]
 
 
-def points(values: Any, places: Any = None) -> Points:
+def points(values: Any, positions: Any = None) -> Points:
     """Return the known values of a curve with their places, counted from 1 where none are given."""
-    known, at = series(values), series(places)
-    at = at if len(at) == len(known) else list(range(1, len(known) + 1))
-    return [(x, y) for x, y in zip(at, known, strict=True) if x is not None and y is not None]
+    numbers, at = series(values), series(positions)
+    at = at if len(at) == len(numbers) else list(range(1, len(numbers) + 1))
+    return [(x, y) for x, y in zip(at, numbers, strict=True) if x is not None and y is not None]
 
 
-def evaluations(found: Any) -> Points:
+def evaluations(content: Any) -> Points:
     """Return the validation losses that were taken during training, with their steps."""
-    known = (
-        [one for one in found if isinstance(one, Mapping)]
-        if isinstance(found, list | tuple)
+    entries = (
+        [entry for entry in content if isinstance(entry, Mapping)]
+        if isinstance(content, list | tuple)
         else []
     )
-    return points([one.get("loss_validation") for one in known], [one.get("step") for one in known])
+    return points(
+        [entry.get("loss_validation") for entry in entries],
+        [entry.get("step") for entry in entries],
+    )
 
 
 def _flow(part: Mapping[str, Any], when: str) -> Plot:

@@ -32,16 +32,16 @@ class Overfitting:
 
     def words(self) -> str:
         """Return it as part of a sentence."""
-        told = f"validation {number(self.validation)}, training data {number(self.training)}"
-        return f"{told}; validation was best at step {self.best_step}"
+        losses = f"validation {number(self.validation)}, training data {number(self.training)}"
+        return f"{losses}; validation was best at step {self.best_step}"
 
 
 def ngram_losses(record: Record) -> dict[str, float]:
     """Return the losses of the n-gram models of a text task, the simplest first; {} elsewhere."""
     facts = record.details.get("task")
     losses = facts.get("ngram_losses") if isinstance(facts, Mapping) else None
-    known = losses if isinstance(losses, Mapping) else {}
-    return {str(name): loss for name, loss in known.items() if isinstance(loss, int | float)}
+    by_name = losses if isinstance(losses, Mapping) else {}
+    return {str(name): loss for name, loss in by_name.items() if isinstance(loss, int | float)}
 
 
 def bits_per_character(record: Record) -> float | None:
@@ -65,9 +65,9 @@ def at_baseline(record: Record) -> bool:
 
 def is_censored(record: Record) -> bool:
     """Say whether the gradient never fell to 1 %, so that the true horizon is beyond the one measured."""
-    told = record.details.get("gradient_horizon_censored")
-    if isinstance(told, bool):
-        return told
+    censored = record.details.get("gradient_horizon_censored")
+    if isinstance(censored, bool):
+        return censored
     flow = record.curves.get("gradient_flow")
     measured = (flow.get("final") or flow.get("initial")) if isinstance(flow, Mapping) else None
     return bool(measured.get("censored")) if isinstance(measured, Mapping) else False
@@ -165,8 +165,8 @@ def lost_again(record: Record) -> str | None:
 
 def flags(record: Record) -> list[str]:
     """Return what a reader must know before believing the record."""
-    found = (record.details.get(name) for name in ("flags", "notes"))
-    return [str(flag) for some in found if isinstance(some, list | tuple) for flag in some]
+    lists = (record.details.get(name) for name in ("flags", "notes"))
+    return [str(flag) for some in lists if isinstance(some, list | tuple) for flag in some]
 
 
 def is_warming_up(record: Record) -> bool:

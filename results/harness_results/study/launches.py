@@ -51,16 +51,18 @@ def latest(records: Iterable[Record]) -> list[Record]:
 
     An interrupted record counts only where the trial has no other.
     """
-    known = list(records)
-    ended = {record.trial.trial_id for record in known if record.status != "interrupted"}
-    found: dict[tuple[str, str | None], Record] = {}
+    candidates = list(records)
+    ended = {record.trial.trial_id for record in candidates if record.status != "interrupted"}
+    newest: dict[tuple[str, str | None], Record] = {}
     for record in (
-        one for one in known if one.status != "interrupted" or one.trial.trial_id not in ended
+        record
+        for record in candidates
+        if record.status != "interrupted" or record.trial.trial_id not in ended
     ):
         key = (record.trial.trial_id, record.environment_id)
-        if key not in found or (found[key].started_at or "") <= (record.started_at or ""):
-            found[key] = record
-    return list(found.values())
+        if key not in newest or (newest[key].started_at or "") <= (record.started_at or ""):
+            newest[key] = record
+    return list(newest.values())
 
 
 def by_settings(trial: Trial) -> list[tuple[bool, bool, Any]]:
@@ -111,16 +113,16 @@ def _of_each_place(runs: Sequence[Launches]) -> Iterable[Launches]:
     ended = [run for run in runs if any(record.status != "interrupted" for record in run)] or runs[
         -1:
     ]
-    places = [
+    environments = [
         next((record.environment_id for record in run if record.environment_id), None)
         for run in ended
     ]
-    place = next(filter(None, places), None)
-    found: dict[str | None, Launches] = {}
-    for run, known in zip(ended, places, strict=True):
-        place = known or place
-        found[place] = run
-    return found.values()
+    current = next(filter(None, environments), None)
+    by_place: dict[str | None, Launches] = {}
+    for run, environment in zip(ended, environments, strict=True):
+        current = environment or current
+        by_place[current] = run
+    return by_place.values()
 
 
 def _combined(group: Sequence[Record]) -> Record:
@@ -184,8 +186,8 @@ def _like(
         }
         for record in group
     ]
-    for name, found in (("flags", extra), ("notes", ())):
-        merged = [*found, *_merged(name, group)]
+    for name, further in (("flags", extra), ("notes", ())):
+        merged = [*further, *_merged(name, group)]
         details |= {name: merged} if merged or name in details else {}
     origin = {
         name: getattr(first, name)
@@ -206,12 +208,12 @@ def _throughput(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]
     values = _values("tokens_per_second", group)
     if not values:
         return dict.fromkeys(THROUGHPUT), None
-    middle, found = median_of_launches(values)
-    if found is None:
+    middle, interval = median_of_launches(values)
+    if interval is None:
         return dict(zip(THROUGHPUT, (middle, None, None), strict=True)), None
     return dict(
-        zip(THROUGHPUT, (middle, found.low, found.high), strict=True)
-    ), f"launches-{found.kind}"
+        zip(THROUGHPUT, (middle, interval.low, interval.high), strict=True)
+    ), f"launches-{interval.kind}"
 
 
 def _median(column: Column, group: Sequence[Record]) -> float | None:
@@ -239,10 +241,10 @@ def _disagreements(group: Sequence[Record]) -> list[str]:
 
 
 def _agree(values: Sequence[Figure]) -> bool:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if len(known) < len(values):
-        return not known
-    return all(math.isclose(value, known[0], rel_tol=ROUNDING, abs_tol=1e-12) for value in known)
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if len(finite) < len(values):
+        return not finite
+    return all(math.isclose(value, finite[0], rel_tol=ROUNDING, abs_tol=1e-12) for value in finite)
 
 
 def _merged(name: str, group: Sequence[Record]) -> list[str]:

@@ -20,14 +20,23 @@ def machine_names(records: Sequence[Record]) -> dict[str | None, str]:
     more than Python, which has a label of its own. A name is the first digits of the id, as many as
     it takes.
     """
-    places = {record.environment_id: record for record in records}
-    known = [place for place in places if place is not None]
-    if not _a_trial_twice(records) and len({_hardware(places[place]) for place in known}) < 2:  # noqa: PLR2004
+    by_id = {record.environment_id: record for record in records}
+    ids = [environment for environment in by_id if environment is not None]
+    hardware = {_hardware(by_id[environment]) for environment in ids}
+    if len(hardware) <= 1 and not _a_trial_twice(records):
         return {}
     digits = next(
-        (n for n in range(SHORTEST, 64) if len({place[:n] for place in known}) == len(known)), 64
+        (
+            n
+            for n in range(SHORTEST, 64)
+            if len({environment[:n] for environment in ids}) == len(ids)
+        ),
+        64,
     )
-    return {place: UNKNOWN if place is None else one_line(place[:digits]) for place in places}
+    return {
+        environment: UNKNOWN if environment is None else one_line(environment[:digits])
+        for environment in by_id
+    }
 
 
 def legend(records: Iterable[Record], names: Mapping[str | None, str]) -> list[str]:
@@ -38,18 +47,18 @@ def legend(records: Iterable[Record], names: Mapping[str | None, str]) -> list[s
         if record.environment_id in names
     }
     lines = (
-        (name, first[place])
-        for place, name in names.items()
-        if place is not None and place in first
+        (name, first[environment])
+        for environment, name in names.items()
+        if environment is not None and environment in first
     )
     return [f"{MACHINE} {name}: {_described(record.environment)}" for name, record in lines]
 
 
 def _a_trial_twice(records: Iterable[Record]) -> bool:
-    places: dict[str, set[str | None]] = {}
+    environments: dict[str, set[str | None]] = {}
     for record in records:
-        places.setdefault(record.trial.trial_id, set()).add(record.environment_id)
-    return any(len(found) > 1 for found in places.values())
+        environments.setdefault(record.trial.trial_id, set()).add(record.environment_id)
+    return any(len(ids) > 1 for ids in environments.values())
 
 
 def _hardware(record: Record) -> str:
@@ -72,12 +81,12 @@ def _described(environment: Mapping[str, Any]) -> str:
         as_mapping(environment.get("cores")).get("logical"),
         environment.get("memory_gibibytes"),
     )
-    cards = [str(as_mapping(card).get("name")) for card in environment.get("gpus") or ()]
+    gpus = [str(as_mapping(gpu).get("name")) for gpu in environment.get("gpus") or ()]
     facts = [
         cpu.get("model"),
         cores and f"{cores} core{'s' * (cores != 1)}",
         memory and f"{memory} GiB",
-        *cards,
+        *gpus,
         " ".join(str(system[name]) for name in ("name", "release") if system.get(name)),
         python.get("version") and f"Python {python['version']}",
     ]

@@ -166,7 +166,7 @@ def _follows_length(
     values: dict[int, set[str | None]] = {}
     for record, setting in zip(records, settings, strict=True):
         values.setdefault(record.trial.length, set()).add(setting.get(name))
-    return all(len(found) == 1 for found in values.values())
+    return all(len(distinct) == 1 for distinct in values.values())
 
 
 def _in_words(settings: Mapping[str, str], by_length: Sequence[str]) -> str:

@@ -34,12 +34,12 @@ def reported(store: Store, run_id: int | None = None) -> list[Record]:
     Raises:
         StoreError: a record cannot be read.
     """
-    found: list[Record] = []
+    records_shown: list[Record] = []
     shuffled = False
     for runs in _portions(store, run_id):
-        found += of_each_place(runs)
+        records_shown += of_each_place(runs)
         shuffled = shuffled or any(map(were_shuffled, runs))
-    return with_floors(in_order(found, shuffled=shuffled), store.all_calibrations())
+    return with_floors(in_order(records_shown, shuffled=shuffled), store.all_calibrations())
 
 
 def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:
@@ -66,13 +66,13 @@ def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[li
     of = membership(with_reused=store.ledger is not None, trial_ids=trial_ids)
     wanted = select(of.c.run_id, of.c.record_id).order_by(of.c.run_id, of.c.record_id)
     wanted = wanted if run_id is None else wanted.where(of.c.run_id == run_id)
-    places = store.database.run(lambda connection: connection.execute(wanted).all())
-    found = {
-        one.record_id: one.record
-        for one in store.read(select(wanted.subquery().c.record_id), with_curves=True)
+    members = store.database.run(lambda connection: connection.execute(wanted).all())
+    by_id = {
+        stored.record_id: stored.record
+        for stored in store.read(select(wanted.subquery().c.record_id), with_curves=True)
     }
     runs: dict[int, list[Record]] = {}
-    for place in places:
-        if place.record_id in found:
-            runs.setdefault(place.run_id, []).append(found[place.record_id])
+    for member in members:
+        if member.record_id in by_id:
+            runs.setdefault(member.run_id, []).append(by_id[member.record_id])
     return list(runs.values())

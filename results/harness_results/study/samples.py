@@ -34,10 +34,10 @@ def _loss(record: Record) -> float:
 
 def texts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the temperature and the text of each sample among a record's details, safe to show."""
-    known = details.get("samples")
+    content = details.get("samples")
     samples = (
-        (sample for sample in known if isinstance(sample, Mapping))
-        if isinstance(known, list | tuple)
+        (sample for sample in content if isinstance(sample, Mapping))
+        if isinstance(content, list | tuple)
         else ()
     )
     return [

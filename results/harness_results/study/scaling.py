@@ -82,11 +82,11 @@ def time_steps(record: Record) -> int | None:
         _product(launch.get("tokens_per_second"), launch.get("step_seconds_median"))
         for launch in launches
     ]
-    known = [product for product in products if product is not None]
-    if not known:
+    products_known = [product for product in products if product is not None]
+    if not products_known:
         return None
     counted = record.details.get("tokens_per_step")
-    tokens = counted if isinstance(counted, int | float) else median(known)
+    tokens = counted if isinstance(counted, int | float) else median(products_known)
     return round(tokens / record.trial.batch) or None
 
 
@@ -97,12 +97,12 @@ def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Sca
     overhead, slope = line(steps, seconds, [1 / value for value in seconds])
     ends = (records[0], records[-1])
     peaks = {record.trial.length: peak for record in records if (peak := _peak(record)) is not None}
-    known = [
+    peaks_by_steps = [
         (t, peak)
         for t, record in zip(steps, records, strict=True)
         if (peak := _peak(record)) is not None
     ]
-    memory = dict(known) if len(dict(known)) >= FEWEST_LENGTHS else {}
+    memory = dict(peaks_by_steps) if len(dict(peaks_by_steps)) >= FEWEST_LENGTHS else {}
     return Scaling(
         records=tuple(records),
         time_steps=tuple(steps),
@@ -118,7 +118,7 @@ def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Sca
             ends[0].figures.get("compile_seconds"),
             ends[1].figures.get("compile_seconds"),
         ),
-        break_even=tuple(found for end in ends if (found := _overtakes(end, engines)) is not None),
+        break_even=tuple(event for end in ends if (event := _overtakes(end, engines)) is not None),
     )
 
 
@@ -157,10 +157,10 @@ def _following_length(records: Sequence[Record]) -> set[str]:
     for trial in (record.trial for record in records):
         for name in COSTLESS:
             values.setdefault((name, trial.task, trial.length), set()).add(getattr(trial, name))
-    return set(COSTLESS) - {name for (name, _, _), found in values.items() if len(found) > 1}
+    return set(COSTLESS) - {name for (name, _, _), settings in values.items() if len(settings) > 1}
 
 
 def _product(rate: object, seconds: object) -> float | None:
-    known = isinstance(rate, int | float) and isinstance(seconds, int | float) and seconds > 0
-    product = float(rate) * float(seconds) if known else math.nan  # type: ignore[arg-type]
+    is_known = isinstance(rate, int | float) and isinstance(seconds, int | float) and seconds > 0
+    product = float(rate) * float(seconds) if is_known else math.nan  # type: ignore[arg-type]
     return product if math.isfinite(product) else None

@@ -34,21 +34,21 @@ class Selection:
             UnknownNameError: no record has a name that is asked for.
             UsageError: no record has all of it.
         """
-        known = list(records)
-        _check("task", self.tasks, (record.trial.task for record in known))
-        _check("cell", self.cells, (record.trial.cell for record in known))
+        candidates = list(records)
+        _check("task", self.tasks, (record.trial.task for record in candidates))
+        _check("cell", self.cells, (record.trial.cell for record in candidates))
         _check(
             "backend",
             map(_engine, self.backends),
-            (name for record in known for name in _names(record)),
+            (name for record in candidates for name in _names(record)),
         )
-        found = [record for record in known if self._wants(record)]
-        if not found and known:
-            lengths = ", ".join(map(str, sorted({record.trial.length for record in known})))
+        chosen = [record for record in candidates if self._wants(record)]
+        if not chosen and candidates:
+            lengths = ", ".join(map(str, sorted({record.trial.length for record in candidates})))
             raise UsageError(
                 f"no record is all of what was asked for; take an option away. Lengths here: {lengths}"
             )
-        return found
+        return chosen
 
     def missing_lengths(self, records: Iterable[Record]) -> list[int]:
         """Return the lengths that are asked for and that none of the records has."""
@@ -84,7 +84,7 @@ def _engine(backend: str) -> str:
 
 
 def _check(kind: str, asked: Iterable[str], held: Iterable[str]) -> None:
-    known = dict.fromkeys(held)
+    names = dict.fromkeys(held)
     for name in asked:
-        if name not in known:
-            raise UnknownNameError(f"{kind} among these records", name, known)
+        if name not in names:
+            raise UnknownNameError(f"{kind} among these records", name, names)

@@ -20,9 +20,9 @@ def limits(study: Study) -> Pivot | None:
     """Return the table of a task; None if no limit is known."""
     entries: dict[Labels, dict[int, tuple[CellText, ...]]] = {}
     for labels, by_length in study.rows.items():
-        known = {n: _entry(record) for n, record in by_length.items() if _has_limit(record)}
-        if known:
-            entries[labels] = known
+        cells = {n: _entry(record) for n, record in by_length.items() if _has_limit(record)}
+        if cells:
+            entries[labels] = cells
     if not entries:
         return None
     return Pivot(

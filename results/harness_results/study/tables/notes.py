@@ -52,7 +52,7 @@ def speed_in_words(record: Record) -> str:
             else "mean"
         )
         return f"{average}, 95 % interval (within-process)"
-    told = KINDS.get(
+    kind_in_words = KINDS.get(
         str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None
     )
     each = (
@@ -60,7 +60,13 @@ def speed_in_words(record: Record) -> str:
         if findings.is_of_earlier_rules(record)
         else []
     )
-    return ", ".join([f"median of {launches} launches", *each, *([one_line(told)] if told else [])])
+    return ", ".join(
+        [
+            f"median of {launches} launches",
+            *each,
+            *([one_line(kind_in_words)] if kind_in_words else []),
+        ]
+    )
 
 
 def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
@@ -70,7 +76,7 @@ def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
     if used:
         yield " · ".join(used)
     solved = (findings.criterion(record) for record in records if record.figures.get("solved"))
-    yield from (f"solved: {one_line(told)}" for told in dict.fromkeys(solved) if told)
+    yield from (f"solved: {one_line(text)}" for text in dict.fromkeys(solved) if text)
     yield from legend(records, study.machines)
     yield from versions.legend(records)
     yield from variant_legend(records)
@@ -80,21 +86,28 @@ def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
     named = [(_name(record, labels, axes), record) for labels, record in study.labelled]
     yield from _scores(named)
     yield from _grouped(
-        "n/a", ((_why(one), name, one) for name, one in named if one.status != "ok")
+        "n/a", ((_why(record), name, record) for name, record in named if record.status != "ok")
     )
     yield from _grouped(
-        "exploding", ((told, name, one) for name, one in named if (told := explosion(one)))
+        "exploding", ((text, name, record) for name, record in named if (text := explosion(record)))
     )
     yield from _grouped(
-        "earlier version", ((H_ALONE, name, one) for name, one in named if _is_of_h_alone(one))
+        "earlier version",
+        ((H_ALONE, name, record) for name, record in named if _is_of_h_alone(record)),
     )
     yield from _grouped(
-        "over-fitting", ((told, name, one) for name, one in named for told in _overfitting(one))
+        "over-fitting",
+        ((text, name, record) for name, record in named for text in _overfitting(record)),
     )
-    lost = ((told, name, one) for name, one in named if (told := findings.lost_again(one)))
+    lost = ((text, name, record) for name, record in named if (text := findings.lost_again(record)))
     yield from _grouped("lost again", lost)
     yield from _grouped(
-        "flag", ((one_line(flag), name, one) for name, one in named for flag in findings.flags(one))
+        "flag",
+        (
+            (one_line(flag), name, record)
+            for name, record in named
+            for flag in findings.flags(record)
+        ),
     )
 
 
@@ -122,16 +135,16 @@ def _name(record: Record, label: Sequence[str], axes: Sequence[str]) -> str:
 
 def _scores(named: Iterable[tuple[str, Record]]) -> Iterator[str]:
     """Yield one line for each further score of the task, with the rows that have it."""
-    found: dict[str, dict[str, list[str]]] = {}
+    scores: dict[str, dict[str, list[str]]] = {}
     for name, record in named:
         for score, value in findings.scores(record).items():
-            found.setdefault(score, {}).setdefault(name, []).append(
+            scores.setdefault(score, {}).setdefault(name, []).append(
                 f"T={record.trial.length} {number(value)}"
             )
-    for score, rows in found.items():
-        told = [f"{name} {', '.join(values)}" for name, values in rows.items()]
-        more = f"; and {len(told) - PLACES} more" if len(told) > PLACES else ""
-        yield f"{one_line(score)}: {'; '.join(told[:PLACES])}{more}"
+    for score, rows in scores.items():
+        texts = [f"{name} {', '.join(values)}" for name, values in rows.items()]
+        more = f"; and {len(texts) - PLACES} more" if len(texts) > PLACES else ""
+        yield f"{one_line(score)}: {'; '.join(texts[:PLACES])}{more}"
 
 
 def _is_of_h_alone(record: Record) -> bool:
@@ -145,17 +158,17 @@ def _is_of_h_alone(record: Record) -> bool:
 
 
 def _overfitting(record: Record) -> Iterator[str]:
-    found = findings.overfitting(record)
-    if found:
-        yield found.words()
+    overfitting = findings.overfitting(record)
+    if overfitting:
+        yield overfitting.words()
 
 
-def _grouped(kind: str, found: Iterable[tuple[str, str, Record]]) -> Iterator[str]:
+def _grouped(kind: str, remarks: Iterable[tuple[str, str, Record]]) -> Iterator[str]:
     """Yield one line for each text, with the rows and lengths where it holds."""
-    places: dict[str, dict[str, list[int]]] = {}
-    for text, name, record in found:
-        places.setdefault(text, {}).setdefault(name, []).append(record.trial.length)
-    for text, networks in places.items():
+    rows: dict[str, dict[str, list[int]]] = {}
+    for text, name, record in remarks:
+        rows.setdefault(text, {}).setdefault(name, []).append(record.trial.length)
+    for text, networks in rows.items():
         named = [f"{name} T={_lengths(lengths)}" for name, lengths in networks.items()]
         more = f"; and {len(named) - PLACES} more" if len(named) > PLACES else ""
         yield f"{kind}: {'; '.join(named[:PLACES])}{more}: {text}"

@@ -56,25 +56,25 @@ def least_seconds(
             ``fraction_of_peak``.
     """
     pairs = ((_figure(r, fraction), _figure(r, "step_seconds_median")) for r in records)
-    found = [fraction * step for fraction, step in pairs if fraction and step]
-    return min(found, default=None)
+    limits = [fraction * step for fraction, step in pairs if fraction and step]
+    return min(limits, default=None)
 
 
 def _grid(study: Study, base: str) -> Grid:
     records, bold = study.records, fastest([study])
-    places: dict[Place, dict[str, Record]] = {}
+    rows: dict[Place, dict[str, Record]] = {}
     for labels, record in study.labelled:
-        engines_here = places.setdefault((*labels[:-1], str(record.trial.length)), {})
+        engines_here = rows.setdefault((*labels[:-1], str(record.trial.length)), {})
         engines_here[record.trial.engine] = record
     engines = [base, *dict.fromkeys(r.trial.engine for r in records if r.trial.engine != base)]
     return Grid(
         title=f"{study.task}: throughput as a multiple of {base}   {study.networks.words}",
         axes=(*study.networks.axes[:-1], "T"),
         columns=("limit", base, *engines[1:], "fastest", "x limit"),
-        rows=tuple((place, _cells(places[place], engines, bold)) for place in _by_network(places)),
+        rows=tuple((row, _cells(rows[row], engines, bold)) for row in _by_network(rows)),
         notes=(
             *_notes(records, base),
-            *_apart(places, base, engines[1:]),
+            *_apart(rows, base, engines[1:]),
             *legend(records, study.machines),
             *versions.legend(records),
             *variant_legend(records),
@@ -82,10 +82,10 @@ def _grid(study: Study, base: str) -> Grid:
     )
 
 
-def _by_network(places: Mapping[Place, Engines]) -> list[Place]:
+def _by_network(rows: Mapping[Place, Engines]) -> list[Place]:
     """Return the places so that the lengths of a network stand together, networks as they appear."""
-    order = list(dict.fromkeys(place[:-1] for place in places))
-    return sorted(places, key=lambda place: (order.index(place[:-1]), int(place[-1])))
+    order = list(dict.fromkeys(row[:-1] for row in rows))
+    return sorted(rows, key=lambda row: (order.index(row[:-1]), int(row[-1])))
 
 
 def _cells(engines: Engines, names: Sequence[str], bold: Container[int]) -> tuple[str, ...]:
@@ -137,20 +137,16 @@ def _of_limit(records: Sequence[Record], least: float | None) -> str:
     return number(shortest / least) if shortest and least else UNKNOWN
 
 
-def _apart(places: Mapping[Place, Engines], base: str, engines: Sequence[str]) -> list[str]:
+def _apart(rows: Mapping[Place, Engines], base: str, engines: Sequence[str]) -> list[str]:
     """Return a note on the engines whose launches took no turns with those of the base: drift is in their multiples."""
-    apart = [name for name in engines if not _in_turn(_timed(places, base, name))]
+    apart = [name for name in engines if not _in_turn(_timed(rows, base, name))]
     return [f"not interleaved with {base}: {', '.join(apart)}; {DRIFT}"] if apart else []
 
 
-def _timed(
-    places: Mapping[Place, Engines], base: str, name: str
-) -> list[tuple[Launches, Launches]]:
+def _timed(rows: Mapping[Place, Engines], base: str, name: str) -> list[tuple[Launches, Launches]]:
     """Return, for each network where both have a speed, the launches of each."""
-    both = (
-        place for place in places.values() if _speed(place.get(base)) and _speed(place.get(name))
-    )
-    return [(each_launch(place[base]), each_launch(place[name])) for place in both]
+    both = (row for row in rows.values() if _speed(row.get(base)) and _speed(row.get(name)))
+    return [(each_launch(row[base]), each_launch(row[name])) for row in both]
 
 
 def _in_turn(pairs: Sequence[tuple[Launches, Launches]]) -> bool:

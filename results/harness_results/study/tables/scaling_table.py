@@ -80,13 +80,13 @@ def _duration(estimate: Estimate) -> str:
 
 
 def _memory(study: Study, fits: Fits) -> Grid:
-    known = [(labels, fit) for labels, fit in fits if fit.memory_bytes]
-    lengths = sorted({length for _, fit in known for length in fit.memory_bytes})
+    rows = [(labels, fit) for labels, fit in fits if fit.memory_bytes]
+    lengths = sorted({length for _, fit in rows for length in fit.memory_bytes})
     return Grid(
         title=f"{study.task}: memory against T",
         axes=study.networks.axes,
         columns=(*(f"T={length}" for length in lengths), "B/time step", "log-log"),
-        rows=tuple((labels, _peaks(fit, lengths)) for labels, fit in known),
+        rows=tuple((labels, _peaks(fit, lengths)) for labels, fit in rows),
         notes=(MEMORY,),
     )
 

@@ -31,13 +31,15 @@ class LossScale:
     def of(cls, records: Sequence[Record]) -> LossScale:
         """Return the scale of a table: of loss ratios, or of losses where no record has a baseline."""
         for figure in ("loss_ratio", "loss_validation"):
-            known = [abs(value) for record in records if (value := _of(record, figure)) is not None]
-            if known:
+            values = [
+                abs(value) for record in records if (value := _of(record, figure)) is not None
+            ]
+            if values:
                 return cls(
                     figure,
-                    max(1.0, min(HIGHEST_RATIO, max(known)))
+                    max(1.0, min(HIGHEST_RATIO, max(values)))
                     if figure == "loss_ratio"
-                    else max(known),
+                    else max(values),
                 )
         return cls("loss_ratio", 1.0)
 

@@ -27,14 +27,14 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
             per step.
         launches: on each side of the comparison.
     """
-    found = {}
+    floors = {}
     for name, content in calibrations.items():
         if name.startswith("noise/"):
             a, b = content["seconds_per_step_a"], content["seconds_per_step_b"]
-            found[name.removeprefix("noise/")] = Floor(noise_floor(a, b, launches), measured=True)
-    if found:
-        found["*"] = Floor(median(floor.value for floor in found.values()))
-    return found
+            floors[name.removeprefix("noise/")] = Floor(noise_floor(a, b, launches), measured=True)
+    if floors:
+        floors["*"] = Floor(median(floor.value for floor in floors.values()))
+    return floors
 
 
 def with_floors(

@@ -31,7 +31,7 @@ def interleaved(base: Sequence[Record], new: Sequence[Record]) -> bool:
     unknown took no turns.
     """
     left, right = ([_start(record) for record in side] for side in (base, new))
-    starts = [one for one in left if one], [other for other in right if other]
+    starts = [start for start in left if start], [other for other in right if other]
     if not left or not right or None in left or None in right:
         return False
     return (
@@ -44,14 +44,17 @@ def interleaved(base: Sequence[Record], new: Sequence[Record]) -> bool:
 
 def _evenly(left: Starts, right: Starts) -> bool:
     pairs = list(itertools.product(left, right))
-    first = sum((one < other) + (one == other) / 2 for one, other in pairs) / len(pairs)
+    first = sum(
+        (first_start < second_start) + (first_start == second_start) / 2
+        for first_start, second_start in pairs
+    ) / len(pairs)
     return 1 - LOPSIDED <= first <= LOPSIDED
 
 
 def _by_turns(left: Starts, right: Starts) -> bool:
     """Say whether the sides changed often; of launches that began in one second, as often as they can have."""
     order = sorted([*_numbered(left, "base"), *_numbered(right, "new")])
-    turns = sum(one[-1] != other[-1] for one, other in itertools.pairwise(order))
+    turns = sum(before[-1] != after[-1] for before, after in itertools.pairwise(order))
     return turns >= FEWEST_TURNS * min(len(left), len(right))
 
 
@@ -78,12 +81,12 @@ def _machine(record: Record) -> str:
 def _at_once(base: Sequence[Record], new: Sequence[Record]) -> bool:
     """Say whether most launches of the smaller side ran beside one of the other, as in two runs on twin machines."""
     smaller, larger = sorted((base, new), key=len)
-    beside = sum(any(_beside(one, other) for other in larger) for one in smaller)
+    beside = sum(any(_beside(launch, other) for other in larger) for launch in smaller)
     return 2 * beside > len(smaller)
 
 
-def _beside(one: Record, other: Record) -> bool:
-    spans = [_span(record) for record in (one, other)]
+def _beside(launch: Record, other: Record) -> bool:
+    spans = [_span(record) for record in (launch, other)]
     began, ended = max(span[0] for span in spans), min(span[1] for span in spans)
     return ended - began > AT_ONCE
 
@@ -110,13 +113,17 @@ def _start(record: Record) -> datetime | None:
 def each_launch(record: Record) -> list[Record]:
     """Return the launches that a combined record is made from, as far as it holds them; itself where it is one."""
     launches = record.details.get("launch_figures")
-    return [_launch(record, one) for one in launches] if launches else [record]
+    return [_launch(record, content) for content in launches] if launches else [record]
 
 
-def _launch(record: Record, one: Mapping[str, Any]) -> Record:
-    figures = {name: one.get(name) for name in FIGURE_NAMES}
-    details = {**record.details, "wall_seconds": one.get("wall_seconds")}
-    started = one.get("started_at")
+def _launch(record: Record, content: Mapping[str, Any]) -> Record:
+    figures = {name: content.get(name) for name in FIGURE_NAMES}
+    details = {**record.details, "wall_seconds": content.get("wall_seconds")}
+    started = content.get("started_at")
     return replace(
-        record, status=one.get("status", "ok"), started_at=started, figures=figures, details=details
+        record,
+        status=content.get("status", "ok"),
+        started_at=started,
+        figures=figures,
+        details=details,
     )

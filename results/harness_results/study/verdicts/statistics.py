@@ -90,11 +90,11 @@ def _bca(values: Values) -> tuple[float, float]:
         warnings.simplefilter(
             "ignore"
         )  # a degenerate distribution warns and gives nan, which the caller guards
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             (np.asarray(values),), np.median, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa",
             rng=np.random.default_rng(_SEED),
         ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def _resampled_medians(values: Values, size: int, seed: int = _SEED) -> NDArray[np.float64]:
