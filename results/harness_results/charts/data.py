@@ -10,6 +10,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, TypeVar
 
+from harness_results.text.thinning import evenly_chosen
+
 Row = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -71,13 +73,6 @@ class Rows:
         """The number of panels that are drawn."""
         levels = self.levels
         return min(self.most, sum(level <= levels for level in self.panels.values()))
-
-
-def evenly_chosen(items: Sequence[T], most: int) -> list[T]:
-    """Return ``items``, or ``most`` of them at even distances, including the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(index * (len(items) - 1) / max(1, most - 1))] for index in range(most)]
 
 
 def thin_curves(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from harness.contract.records.record import HORIZON_FRACTION, Record
-from harness_results.charts.data import Rows, evenly_chosen, short, thin_curves
+from harness_results.charts.data import Rows, short, thin_curves
 from harness_results.charts.marks import (
     Looks,
     corner,
@@ -24,6 +24,7 @@ from harness_results.charts.panels import Panel, rows_of
 from harness_results.charts.series import Labelled, labelled, reference_row
 from harness_results.study.curves import series
 from harness_results.study.theory import decay_at_start
+from harness_results.text.thinning import evenly_chosen
 
 MOMENTS = {"initial": "at the start", "final": "after training"}
 MOST_PANELS = 8

@@ -11,13 +11,13 @@ from typing import Any
 
 from harness.contract.errors import UnavailableError
 from harness.contract.records.record import Record
+from harness_results.charts import FIX
 from harness_results.text.format import one_line
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
-FIX = 'pip install "rnn-harness[report]"'
 MOST_SAMPLES = 40
 MOST_ROWS = 100  # of a table, if scripts are not allowed
 IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what scripts need of a chart

@@ -9,6 +9,7 @@ from dataclasses import replace
 from harness_results.study.tables.pivot import Pivot, Row
 from harness_results.study.tables.sections import Report
 from harness_results.text.grid import Grid
+from harness_results.text.thinning import evenly_chosen
 
 MOST_ROWS = 24  # of one table
 MOST_LENGTHS = 8
@@ -51,8 +52,8 @@ def _cut(table: Pivot) -> list[str]:
 def _pivot(table: Pivot, cut: Sequence[str]) -> Pivot:
     identities = _representative([row for row in table.rows if not row.reference])
     rows = tuple(row for row in table.rows if row.reference or id(row) in identities)
-    lengths, notes = _evenly_chosen(table.lengths), _notes(cut, table.notes)
-    return replace(table, lengths=lengths, rows=rows, notes=notes)
+    lengths, notes = evenly_chosen(table.lengths, MOST_LENGTHS), _notes(cut, table.notes)
+    return replace(table, lengths=tuple(lengths), rows=rows, notes=notes)
 
 
 def _grid(table: Grid) -> Grid:
@@ -85,11 +86,3 @@ def _notes(cut: Sequence[str], notes: Sequence[str]) -> tuple[str, ...]:
     if len(notes) > MOST_NOTES:
         lines.append(f"and {len(notes) - MOST_NOTES:,} more notes")
     return tuple(lines)
-
-
-def _evenly_chosen(lengths: Sequence[int]) -> tuple[int, ...]:
-    """Return the first length, the last, and some between them."""
-    if len(lengths) <= MOST_LENGTHS:
-        return tuple(lengths)
-    step = (len(lengths) - 1) / (MOST_LENGTHS - 1)
-    return tuple(lengths[round(index * step)] for index in range(MOST_LENGTHS))

@@ -23,6 +23,7 @@ from harness_results.text.format import (
     sparkline,
     to_ascii,
 )
+from harness_results.text.thinning import evenly_chosen
 
 SECTIONS = ("learning", "speed", "gradients", "proof")
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
@@ -144,7 +145,7 @@ def _evaluations(content: Any) -> Iterator[Text]:
     heads = ["step", "validation", "training", "accuracy"]
     heads += [one_line(name)[:WIDEST_SCORE] for name in scores]
     yield Text("".join(f"  {head:>10}" for head in heads), style="dim")
-    chosen = _evenly_chosen(len(evaluations))
+    chosen = evenly_chosen(range(len(evaluations)), MOST_EVALUATIONS)
     for index in chosen:
         names = ("step", "loss_validation", "loss_train_eval", "accuracy")
         values = [evaluations[index].get(name) for name in names]
@@ -192,13 +193,6 @@ def _attempts(content: Any) -> Iterator[Text]:
     for attempt in attempts:
         status = one_line(attempt.get("status")).replace("_", " ")
         yield Text(f"  {status}: {one_line(attempt.get('reason'))}")
-
-
-def _evenly_chosen(count: int) -> list[int]:
-    if count <= MOST_EVALUATIONS:
-        return list(range(count))
-    step = (count - 1) / (MOST_EVALUATIONS - 1)
-    return [round(index * step) for index in range(MOST_EVALUATIONS)]
 
 
 def _judgement(record: Record) -> Iterator[Text]:

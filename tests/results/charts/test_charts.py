@@ -20,7 +20,6 @@ from harness_results.charts.data import (
     Rows,
     buckets,
     ends,
-    evenly_chosen,
     thin_curves,
     thin_lines,
 )
@@ -32,6 +31,7 @@ from harness_results.study.tables.notes import KINDS
 from harness_results.study.tables.relative import least_seconds
 from harness_results.study.tables.scaling_table import scaling_tables
 from harness_results.study.theory import decay_at_start
+from harness_results.text.thinning import evenly_chosen
 
 alt = pytest.importorskip("altair")
 NAMES = list(all_charts())
