@@ -103,7 +103,7 @@ class Results(Sequence[Record]):
         return rich_table(self.records)
 
     def chart(self, name: str, scheme: str = "light") -> alt.FacetChart:
-        """Return a chart, such as ``throughput`` or ``gradient-flow``, as an altair object; see docs/charts.md.
+        """Return a chart, such as ``throughput``, as an altair object; see docs/charts.md.
 
         Args:
             name: of the chart.

@@ -1,4 +1,4 @@
-"""When a gradient counts as exploding: by its norm over training, or by its growth on the way back through time."""
+"""When a gradient counts as exploding: by its norm in training or its growth through time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely
 
 
 def is_exploding(status: str, figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool | None:
-    """Say whether a record's gradient explodes: in training, or on its way back before or after it; None: unknown."""
+    """Say whether the gradient explodes in training or on its way back; None: unknown."""
     measured = [figures.get("gradient_norm_max"), figures.get("gradient_decay")]
     measured += [flow.get("decay") for flow in _flows(curves)]
     if status != "diverged" and all(value is None for value in measured):
@@ -52,7 +52,7 @@ def _flows(curves: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _reaches_up(flow: Mapping[str, Any]) -> bool:
-    """Say whether the norm at the largest lag shows growth by 1 % per step; True if the curve was not kept."""
+    """Say whether the norm at the largest lag has grown by 1 % per step; True if it is unknown."""
     norms, lags = flow.get("median"), flow.get("lags")
     if not (isinstance(norms, list) and isinstance(lags, list) and len(norms) == len(lags) > 0):
         return True

@@ -1,4 +1,4 @@
-"""What decides a record beside its trial: versions, code, machine and settings, as names and values."""
+"""What decides a record besides its trial: versions, code, machine and settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CODE = "code of "  # begins the name of a fact whose value is a digest
 
 @dataclass(frozen=True)
 class Identity:
-    """The facts of one record; two launches of a trial are launches of the same thing where these are equal."""
+    """The facts behind one record; launches with equal facts are launches of the same thing."""
 
     facts: Mapping[str, str]
 

@@ -26,7 +26,7 @@ _OUT = object()  # marks a value that is left out
 def readable(
     content: Mapping[str, Any], columns: Iterable[Column], statuses: Collection[str]
 ) -> dict[str, Any]:
-    """Return the parts of a record (``figures``, ``curves``, ``details``, ``environment``, texts) as they can be read.
+    """Return the parts of a record without the values that no reader expects.
 
     Args:
         content: the parts, of which the mappings are mappings.
@@ -55,7 +55,7 @@ def readable(
 
 
 def _status(statuses: Collection[str]) -> Read:
-    """Return a reader of a launch's status: it reads an odd one as ``failed``, so that the speed never counts."""
+    """Return a reader of a launch's status: an unknown one becomes ``failed``, without a speed."""
 
     def read(value: Any, left: list[str]) -> Any:
         if isinstance(value, str) and value in statuses:

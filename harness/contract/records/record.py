@@ -1,4 +1,4 @@
-"""A record: what one trial gave. A failed trial is a record too; unknown is None, never 0, and never NaN."""
+"""A record: the outcome of one trial, failed or not. Unknown is None, never 0 and never NaN."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Record:
         }
 
     def exploding(self) -> bool | None:
-        """Return whether the gradient exploded, as the trial told or, of an older record, by its figures and curves."""
+        """Return whether the gradient exploded; older records are judged by figures and curves."""
         answer = self.details.get("gradient_exploding")
         return (
             answer
@@ -99,7 +99,7 @@ class Record:
         )
 
     def horizon_step(self) -> int | None:
-        """Return after how many training steps horizon and decay were measured; None: they were not."""
+        """Return after how many training steps the horizon was measured; None: it was not."""
         if (
             self.figures.get("gradient_horizon") is None
             and self.figures.get("gradient_decay") is None
@@ -145,7 +145,7 @@ class Record:
 
     @classmethod
     def read(cls, trial: Trial, content: Mapping[str, Any]) -> Record:
-        """Return the record of this trial and these parts; values of a kind that no reader expects are left out."""
+        """Return the record of a trial and these parts, without values that no reader expects."""
         return cls(trial=trial, **readable(content, FIGURES, STATUSES))
 
 
@@ -159,7 +159,7 @@ def other_settings(trial: Trial) -> dict[str, Any]:
 
 
 def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes an environment's id: the machine, its gpus where it has any, the system and Python."""
+    """Return what makes an environment's id: machine, GPUs, system and Python."""
     facts = {name: environment.get(name) for name in STABLE_FACTS}
     facts["cores"] = {name: n for name, n in (facts["cores"] or {}).items() if name != "available"}
     gpus = sorted(str(gpu.get("name")) for gpu in environment.get("gpus") or ())
@@ -167,7 +167,7 @@ def stable_facts(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """Return ``value`` as JSON has it, at any depth: numbers of NumPy as Python's own, and None where not finite."""
+    """Return ``value`` for JSON: Python's own numbers at any depth, None if they are not finite."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

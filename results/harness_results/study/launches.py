@@ -1,4 +1,4 @@
-"""The launches of a trial as one record: medians over fresh processes, and what they disagree on."""
+"""The launches of a trial as one record: medians, and what the launches disagree on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def combine(records: Iterable[Record]) -> list[Record]:
 
 
 def of_each_place(runs: Iterable[Iterable[Record]]) -> list[Record]:
-    """Return one record per trial and environment of a store: over the launches of the last of its runs there.
+    """Return one record per trial and environment of a store, from the last of its runs there.
 
     A run that failed before its environment was known takes the place of the one before it. One
     that was interrupted in every launch of a trial takes none: it stands only where the trial has
@@ -47,7 +47,7 @@ def of_each_place(runs: Iterable[Iterable[Record]]) -> list[Record]:
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """Return, of each trial in each environment, the record that started last; in the order of first appearance.
+    """Return the record of each trial and environment that started last, by first appearance.
 
     An interrupted record counts only where the trial has no other.
     """
@@ -66,7 +66,7 @@ def latest(records: Iterable[Record]) -> list[Record]:
 
 
 def by_settings(trial: Trial) -> list[tuple[bool, bool, Any]]:
-    """Return the settings, comparable one by one: the task and the cell first, the length and the engine last.
+    """Return the settings, comparable one by one: task and cell first, length and engine last.
 
     Of one setting the unset come first, then numbers, then words (``checkpoint``: 64 before
     ``off``).
@@ -92,7 +92,7 @@ def _by_trial(records: Iterable[Record]) -> list[Launches]:
 
 
 def were_shuffled(records: Iterable[Record]) -> bool:
-    """Say whether a trial has several launches among those of one run: the trials then ran in no order of theirs."""
+    """Say whether a trial has several launches in a run: its trials then ran in shuffled order."""
     return any(len(group) > 1 for group in _by_trial(records))
 
 
@@ -102,7 +102,7 @@ def _in_order(groups: list[Launches]) -> list[Record]:
 
 
 def in_order(records: Sequence[Record], *, shuffled: bool) -> list[Record]:
-    """Return records of trials as they were given, or by their settings where launches ran shuffled."""
+    """Return records as they are, or sorted by their settings if launches ran shuffled."""
     return (
         sorted(records, key=lambda record: by_settings(record.trial)) if shuffled else list(records)
     )
@@ -126,7 +126,7 @@ def _of_each_place(runs: Sequence[Launches]) -> Iterable[Launches]:
 
 
 def _combined(group: Sequence[Record]) -> Record:
-    """Return one record; launches that somebody interrupted say nothing about the trial, and are only noted."""
+    """Return one record; interrupted launches are only noted."""
     ended = [record for record in group if record.status != "interrupted"]
     if ended and len(ended) < len(group):
         return _noted(
@@ -162,7 +162,7 @@ def _success(group: Sequence[Record]) -> Record:
 
 
 def _failure(group: Sequence[Record], failed: Sequence[Record]) -> Record:
-    """Return the first failure, without a speed: launches that survive are no fair sample of those that were begun."""
+    """Return the first failure without a speed: the launches that survived are no fair sample."""
     first = failed[0]
     figures = {name: value for name, value in first.figures.items() if name not in SPEED}
     reason = f"{len(failed)} of {len(group)} launches failed: {first.reason or first.status.replace('_', ' ')}"
@@ -175,7 +175,7 @@ def _like(
     first: Record, group: Sequence[Record], *, figures: dict[str, Figure], curves: Any, interval: str | None,
     extra: Sequence[str], reason: str | None = None,
 ) -> Record:  # fmt: skip
-    """Return a record with what all launches share from the first, and what each of them gave in its details."""
+    """Return a record with what all launches share, and the figures of each in its details."""
     details = dict(first.details) | {"interval": interval, "launches": len(group)}
     details["launch_figures"] = [
         {

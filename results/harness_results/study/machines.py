@@ -1,4 +1,4 @@
-"""Which machine a record is from, where a table has several: a short name for each, and what stands behind it."""
+"""Which machine a record is from: a short name for each, and a line that describes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells the networks of one task apart: the settings that vary, as row labels, and those they share, in words."""
+"""The networks of one task: settings that vary are row labels, shared ones a caption."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> N
 
 
 def in_order(labels: Iterable[Labels]) -> list[Labels]:
-    """Return each label once, so that the engines of a network stand together; otherwise by first appearance."""
+    """Return each label once, the engines of a network side by side, by first appearance."""
     unique = list(dict.fromkeys(labels))
     cells = {cell: n for n, cell in enumerate(dict.fromkeys(label[0] for label in unique))}
     networks = {
@@ -89,7 +89,7 @@ def in_order(labels: Iterable[Labels]) -> list[Labels]:
 
 
 def _numbers(records: Sequence[Record], labels: Sequence[Labels]) -> list[int]:
-    """Number the records that share labels and length, from 1; all are 1 where the labels tell them apart."""
+    """Number the records that share labels and length, from 1; all are 1 if labels are unique."""
     seen: Counter[tuple[Labels, int]] = Counter()
     numbers = []
     for record, label in zip(records, labels, strict=True):
@@ -99,7 +99,7 @@ def _numbers(records: Sequence[Record], labels: Sequence[Labels]) -> list[int]:
 
 
 def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, str]:
-    """Return what was asked of a trial besides the fixed axes, as text; task options by their own names."""
+    """Return the settings of a trial besides the fixed axes, as text, with its task options."""
     content = record.trial.content()
     options = content.pop("task_options")
     settings = {name: value for name, value in content.items() if name not in _KEYS}
@@ -117,7 +117,7 @@ def _option(name: str) -> str:
 
 
 def _usual(records: Sequence[Record], machines: Mapping[str | None, str]) -> dict[str, str]:
-    """Return the settings that a caption omits: the defaults of all but ``_FIRST`` and ``_LAST``, and the machine.
+    """Return the settings that a caption omits: defaults and the machine.
 
     The defaults of a task are those that its records hold. Older records hold none: all their task
     options are shown.
@@ -170,7 +170,7 @@ def _follows_length(
 
 
 def _in_words(settings: Mapping[str, str], by_length: Sequence[str]) -> str:
-    """Return settings in words, in the order of a trial's fields between the first and the last ones."""
+    """Return settings in words, in the order of a trial's fields."""
     order = [*_FIRST, *(name for name in settings if name not in (*_FIRST, *_LAST)), *_LAST]
     words = [_word(name, settings) for name in order if name in settings]
     return " · ".join(

@@ -1,4 +1,4 @@
-"""Which of two sets of launches is faster: one rule for ``harness compare``, tables, charts and the page."""
+"""Which of two sets of launches is faster: one rule for all tables, charts and commands."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def with_speed(records: Iterable[Record]) -> list[Record]:
 
 
 def launch_seconds(records: Iterable[Record]) -> list[float]:
-    """Return the seconds per token of every launch that ended well: a step may hold more tokens on one side."""
+    """Return the seconds per token of every launch that ended well."""
     return [1 / float(record.figures["tokens_per_second"] or 0) for record in with_speed(records)]
 
 
 def effect_of_launches(
     base: Sequence[Record], new: Sequence[Record], floor: Floor, drift: float, comparisons: int = 1
 ) -> tuple[Effect, float | None]:
-    """Return how the launches of ``new`` compare with those of ``base``, and the drift that the interval is widened by.
+    """Return how ``new`` compares with ``base``, and the drift that widens the interval.
 
     Args:
         base: launches with a speed.
@@ -48,7 +48,7 @@ def effect_of_launches(
 
 
 def effect_of(base: Record, new: Record) -> Effect:
-    """Return how a record with a speed, of one or several launches, compares with another, before any correction.
+    """Return how a record with a speed compares with another, before any correction.
 
     Nothing can be told if an earlier version measured one of them: its speeds follow another rule.
     """

@@ -1,4 +1,4 @@
-"""Who is the fastest, by the rule of ``harness compare``: on one network, length and machine, against every other."""
+"""Which engine is the fastest on a network, length and machine, by the rule of compare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEGEND = "bold tokens/s: the fastest, by the rule of harness compare"
 
 @dataclass(frozen=True)
 class Contest:
-    """What was measured on one network, length and machine; the rivals by their throughput, the highest first.
+    """What was measured on one network, length and machine; the rivals by falling throughput.
 
     Attributes:
         names: of the rivals.
@@ -42,12 +42,12 @@ class Contest:
 
     @property
     def of_two_rules(self) -> bool:
-        """Whether nothing can be told because an earlier version measured one of the speeds, by another rule."""
+        """Whether nothing can be told because an earlier version measured one of the speeds."""
         return self.effect.reason == TWO_RULES
 
     @property
     def took_turns(self) -> bool:
-        """Whether the launches of the first took turns with those of every other, so that drift hit all alike."""
+        """Whether the launches of the first took turns with those of every other."""
         return all(took_turns(self.records[0], record) for record in self.records[1:])
 
     @property
@@ -82,7 +82,7 @@ def timed(records: Sequence[Record]) -> list[Record]:
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:
-    """Return what has a speed, was held against the reference and computes the function of its cell."""
+    """Return the verified records with a speed that compute the function of their cell."""
     return [
         record
         for record in timed(records)
@@ -91,7 +91,7 @@ def comparable(records: Sequence[Record]) -> list[Record]:
 
 
 def _groups(records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], tuple[Record, ...]]]:
-    """Yield the names and records of the rivals on each network, length and machine that has several."""
+    """Yield the names and records of the rivals on each network, length and machine."""
     if not records:
         return
     one_engine = len({record.trial.engine for record in records}) == 1

@@ -1,4 +1,4 @@
-"""The line through a few points, with the intervals of its intercept and slope. scipy is imported on use."""
+"""The line through a few points, with intervals of intercept and slope."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Estimate:
 
 
 def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate, Estimate]:
-    """Return intercept and slope of the line that minimises ``sum (w (y - a - b t))^2``, with Student intervals.
+    """Return intercept and slope that minimise ``sum (w (y - a - b t))^2``, with intervals.
 
     Args:
         t: (n,), three points or more.

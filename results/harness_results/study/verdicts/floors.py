@@ -1,4 +1,4 @@
-"""Noise floors: the relative change that equal code reaches by itself, as measured by ``harness doctor`` or assumed."""
+"""Noise floors: the relative change of equal code, measured by ``harness doctor`` or assumed."""
 
 from __future__ import annotations
 
