@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from harness.contract import Record, Trial
+from builders import trial_of
+from harness.contract import Record
 
 LENGTHS = (10, 20, 40)
 ENGINES = {"numpy:loop": 1.0, "torch:library": 0.6, "jax:scan": 0.3}  # seconds per step, relative
@@ -45,16 +46,8 @@ def make(
     trial=None,
     **figures,
 ):
-    backend, variant = engine.split(":")
-    asked = {
-        "backend": backend,
-        "variant": variant,
-        "task": task,
-        "cell": cell,
-        "length": length,
-        "steps": steps,
-    }
-    asked |= {"batch": 4, "hidden": 8, "clip_norm": 1.0}
+    asked = {"task": task, "cell": cell, "length": length, "steps": steps}
+    asked |= {"batch": 4, "hidden": 8, "clip_norm": 1.0} | (trial or {})
     seconds = (1e-3 + 1e-4 * length) * ENGINES.get(engine, 1.0)
     factor, loss = (0.99, 1e-3) if cell == "lstm" else (0.7, 0.17)
     speed = 4 * length / seconds
@@ -71,9 +64,8 @@ def make(
         "parity_tolerance": 1e-5, **compiles,
     }  # fmt: skip
     details = {"gradient_horizon_censored": flow(length, factor)["censored"]}
-    asked |= trial or {}
     return Record(
-        Trial(**asked),
+        trial_of(engine, **asked),
         status,
         figures=usual | figures,
         curves=curves(length, factor, steps, loss),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import paths
-from import_graph import assert_no_circle, files, import_graph, imported_names
+from import_graph import assert_no_circle, bindings, files, import_graph, imported_names, tree_of
 
 FRAMEWORKS = re.compile(r"\b(torch|jax|cuda|tensorflow|keras)\b")
 # "torch" is also the field's name for a convention (parameter names, shapes, an initialisation),
@@ -161,3 +161,22 @@ HEAVY = "torch jax jaxlib flax haiku equinox keras pandas scipy sqlalchemy ray a
 )
 def test_quick_verbs_import_nothing_heavy(arguments):
     assert not modules_after(arguments) & set(HEAVY.split())
+
+
+# Names that say nothing about a value, and names that the glossary replaced.
+EMPTY = "found one ones told known place thing made had given"
+REPLACED = (
+    "standing standings bury beat taken agenda sweeping answers keeper honesty concerns draft pace"
+    " described remade places card cards cure Place Taken Agenda Sweeping Standing Keeper Concern"
+    " Draft Pace Spread Chain Shown Tone KEPT Places CURE"
+)
+
+
+def test_names_say_what_they_name():
+    forbidden = {*EMPTY.split(), *REPLACED.split()}
+    wrong = []
+    for path in [*files(), *sorted((paths.BENCHMARKS).rglob("*.py"))]:
+        for name, line in bindings(tree_of(path)):
+            if name in forbidden:
+                wrong.append(f"{path.relative_to(paths.ROOT)}:{line}: {name}")
+    assert sorted(set(wrong)) == []

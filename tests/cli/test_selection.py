@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import COLUMNS, Record, Trial, UnknownNameError, UsageError
+from builders import trial_of
+from harness.contract import COLUMNS, Record, UnknownNameError, UsageError
 from harness_results.render.terminal import plain_table
 from harness_results.store.store import Store
 from harness_results.study.machines import legend, machine_names
@@ -34,14 +35,7 @@ def make(
     start="2026-01-01T00:00:00",
     **trial,
 ):
-    backend, variant = engine.split(":")
-    asked = {
-        "backend": backend,
-        "variant": variant,
-        "task": task,
-        "cell": cell,
-        "length": length,
-    } | trial
+    asked = {"task": task, "cell": cell, "length": length} | trial
     figures = {
         "loss_validation": 0.5,
         "tokens_per_second": 1e3,
@@ -49,7 +43,7 @@ def make(
         "step_seconds_median": 0.01,
     }
     known = {"environment_id": place, "environment": CPUS.get(place, {}), "started_at": start}
-    return Record(Trial(**asked), "ok", figures=figures, **known)
+    return Record(trial_of(engine, **asked), "ok", figures=figures, **known)
 
 
 RECORDS = [

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from harness.contract import Trial, UsageError
+from builders import small_trial
+from harness.contract import UsageError
 from harness.execute.affinity import read_affinity
 from harness.execute.local import run_trials
 from harness.execute.settings import LocalSettings
@@ -13,10 +14,7 @@ FIRST, LAST = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 
 
 def trial(**changes):
-    small = {"backend": "numpy", "variant": "vectorised", "task": "copy", "cell": "rnn"}
-    return Trial(
-        **(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes)
-    )
+    return small_trial(**({"optimizer": "sgd"} | changes))
 
 
 def test_processors_are_read_from_lists_and_ranges():

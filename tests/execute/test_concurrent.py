@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 import paths
+from builders import small_trial
 from harness.cli.main import OK, cli
-from harness.contract import Record, Trial, UsageError
+from harness.contract import Record, UsageError
 from harness.execute.concurrent import AtOnce
 from harness.execute.local import run_trials
 from harness.execute.settings import LocalSettings
@@ -35,8 +36,7 @@ def plugins(monkeypatch):
 
 
 def trial(variant="good", **changes):
-    small = {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "cell": "rnn", "task": "echo"}
-    return Trial(backend="faulty", variant=variant, **(small | changes))
+    return small_trial(f"faulty:{variant}", **({"task": "echo"} | changes))
 
 
 def test_launches_run_side_by_side_and_records_come_as_they_end(plugins):

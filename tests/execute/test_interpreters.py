@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from builders import small_trial
 from harness.cli.main import cli
-from harness.contract import Record, Trial, UnknownNameError, UsageError
+from harness.contract import Record, UnknownNameError, UsageError
 from harness.execute.interpreters import Interpreter, read_interpreters, with_interpreters
 from harness.execute.local import run_trials
 from harness.execute.process import worker_environment
@@ -21,10 +22,7 @@ FIRST = min(os.sched_getaffinity(0))
 
 
 def trial(**changes):
-    small = {"backend": "numpy", "variant": "vectorised", "task": "copy", "cell": "rnn"}
-    return Trial(
-        **(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes)
-    )
+    return small_trial(**({"optimizer": "sgd"} | changes))
 
 
 @pytest.fixture

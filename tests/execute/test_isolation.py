@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 import paths
+from builders import small_trial
 from harness.cli.main import cli
-from harness.contract import Trial, UsageError
+from harness.contract import UsageError
 from harness.execute.launch import LOG_TEXT
 from harness.execute.local import run_trials
 from harness.execute.settings import LocalSettings
@@ -31,8 +32,7 @@ def plugins(monkeypatch):
 
 
 def trial(variant="tells_process", **changes):
-    small = {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "cell": "rnn", "task": "echo"}
-    return Trial(backend="faulty", variant=variant, **(small | changes))
+    return small_trial(f"faulty:{variant}", **({"task": "echo"} | changes))
 
 
 def process_of(record):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import paths
-from harness.contract import Trial
+from builders import small_trial
 from harness.execute import workers
 from harness.execute.ending import exit_outcome
 from harness.execute.interpreters import Interpreter
@@ -34,8 +34,7 @@ def plugins(monkeypatch):
 
 
 def trial(**changes):
-    small = {"backend": "faulty", "variant": "good", "task": "echo", "cell": "rnn"}
-    return Trial(**(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8} | changes))
+    return small_trial("faulty:good", **({"task": "echo"} | changes))
 
 
 def run(plugins, *trials, **options):

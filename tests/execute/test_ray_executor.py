@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import paths
-from harness.contract import Trial
+from builders import small_trial
 from harness.execute.local import run_trials
 from harness.execute.ray.executor import RayExecutor
 from harness.execute.ray.needs import Wishes
@@ -128,8 +128,7 @@ def run(connection, plugins, nodes):
 
 
 def trial(**changes):
-    small = {"backend": "faulty", "variant": "good", "task": "echo", "cell": "rnn"}
-    return Trial(**(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8} | changes))
+    return small_trial("faulty:good", **({"task": "echo"} | changes))
 
 
 def is_worker(process):

@@ -2,20 +2,13 @@
 
 import pytest
 
-from harness.contract import Trial, UsageError
+from builders import small_trial
+from harness.contract import UsageError
 from harness.execute.slots import Slots, as_asked, one_per_core_first, read_slots
 
 
 def trial(threads=1, device="cpu"):
-    return Trial(
-        backend="faulty",
-        variant="good",
-        task="echo",
-        cell="rnn",
-        length=3,
-        threads=threads,
-        device=device,
-    )
+    return small_trial("faulty:good", task="echo", threads=threads, device=device)
 
 
 def test_one_launch_at_a_time_is_bound_to_nothing():

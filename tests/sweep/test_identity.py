@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract import Task, TaskOptions, Trial, UnavailableError
+from builders import trial_of
+from harness.contract import Task, TaskOptions, UnavailableError
 from harness.execute.interpreters import Interpreter
 from harness.execute.settings import LocalSettings
 from harness.execute.slots import Slots
@@ -21,10 +22,7 @@ PEERS = ("flax", "haiku", "equinox", "keras")
 
 
 def trial(**changes):
-    return Trial(
-        **{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "rnn", "length": 3}
-        | changes
-    )
+    return trial_of(**({"cell": "rnn", "length": 3} | changes))
 
 
 @pytest.fixture(scope="module")

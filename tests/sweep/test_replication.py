@@ -7,7 +7,8 @@ import pytest
 
 import harness
 import paths
-from harness.contract import Trial, UsageError
+from builders import small_trial
+from harness.contract import UsageError
 from harness.execute.launch import Launch
 from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
@@ -20,10 +21,7 @@ from harness_results.store.store import Store
 
 
 def trial(**changes):
-    small = {"backend": "numpy", "variant": "vectorised", "task": "copy", "cell": "rnn"}
-    return Trial(
-        **(small | {"length": 3, "hidden": 4, "batch": 2, "steps": 8, "optimizer": "sgd"} | changes)
-    )
+    return small_trial(**({"optimizer": "sgd"} | changes))
 
 
 TRIALS = [trial(seed=seed) for seed in range(6)]

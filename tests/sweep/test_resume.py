@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import Record, Trial
+from builders import trial_of
+from harness.contract import Record
 from harness.contract.records.identity import Identity, differences
 from harness.execute.settings import LocalSettings
 from harness.execute.slots import Slots
@@ -25,14 +26,7 @@ PEERS = ("torch", "jax", "flax", "haiku", "equinox", "keras")
 
 
 def trial(**changes):
-    small = {
-        "backend": "numpy",
-        "variant": "vectorised",
-        "task": "copy",
-        "cell": "rnn",
-        "length": 3,
-    }
-    return Trial(**(small | changes))
+    return trial_of("numpy:vectorised", **({"cell": "rnn", "length": 3} | changes))
 
 
 TRIALS = [trial(seed=seed) for seed in range(4)]

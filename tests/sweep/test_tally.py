@@ -2,16 +2,14 @@
 
 import pytest
 
-from harness.contract import Record, Trial
+from builders import trial_of
+from harness.contract import Record
 from harness.sweep.estimate import estimate
 from harness.sweep.tally import Tally, span, summary
 
 
 def trial(**changes):
-    return Trial(
-        **{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 3}
-        | changes
-    )
+    return trial_of(**({"length": 3} | changes))
 
 
 class Clock:

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from rich.console import Console
 from scipy.stats import mannwhitneyu
 
+from builders import trial_of
 from harness.cli.main import cli
-from harness.contract import Record, Trial, UnknownNameError, UsageError
+from harness.contract import Record, UnknownNameError, UsageError
 from harness_results.compare import text as compare_text
 from harness_results.compare.comparison import Comparison
 from harness_results.compare.environments import different_facts
@@ -39,10 +40,7 @@ PROCESSES = itertools.count()  # no two launches that are made here are the same
 
 
 def trial(**fields):
-    return Trial(
-        **{"backend": "numpy", "variant": "loop", "task": "copy", "cell": "lstm", "length": 20}
-        | fields
-    )
+    return trial_of(**fields)
 
 
 def launches(

@@ -7,7 +7,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from harness.contract import Record, Trial
+from builders import trial_of
+from harness.contract import Record
 from harness_results.render.layout import COLUMN_PRIORITY, Layout
 from harness_results.render.shortening import MOST_LENGTHS, MOST_NOTES, MOST_ROWS
 from harness_results.render.terminal import plain_table, rich_table
@@ -31,14 +32,7 @@ def make(
     base=1 / 6,
     **trial,
 ):
-    backend, variant = engine.split(":")
-    asked = {
-        "backend": backend,
-        "variant": variant,
-        "task": "adding",
-        "cell": cell,
-        "length": length,
-    } | trial
+    asked = {"task": "adding", "cell": cell, "length": length} | trial
     figures = {
         "loss_validation": loss, "loss_baseline": base,
         "loss_ratio": None if base is None else loss / base, "tokens_per_second": speed,
@@ -46,7 +40,9 @@ def make(
         "gradient_norm_median": 0.834, "gradient_horizon": length, "gradient_decay": 0.9,
         "parity_error": 1e-7,
     }  # fmt: skip
-    return Record(Trial(**asked), status, None if status == "ok" else "no memory", figures=figures)
+    return Record(
+        trial_of(engine, **asked), status, None if status == "ok" else "no memory", figures=figures
+    )
 
 
 def sweep(**trial) -> list[Record]:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import Record, Trial
+from builders import trial_of
+from harness.contract import Record
 from harness_results.render.markup import to_html, to_markdown
 from harness_results.render.terminal import plain_table
 from harness_results.study.study import Study
@@ -21,16 +22,8 @@ def crossovers(records):
 
 
 def make(engine, length, seconds, status="ok", **trial):
-    backend, variant = engine.split(":")
-    asked = {
-        "backend": backend,
-        "variant": variant,
-        "task": "copy",
-        "cell": "mingru",
-        "length": length,
-    } | trial
     return Record(
-        Trial(**asked),
+        trial_of(engine, **({"cell": "mingru", "length": length} | trial)),
         status,
         figures={"step_seconds_median": seconds, "tokens_per_second": 1 / seconds},
     )

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.contract import Record, Trial, UsageError
+from builders import trial_of
+from harness.contract import Record, UsageError
 from harness_results.render.terminal import ReportTables, plain_text
 from harness_results.study.tables.relative import least_seconds, relative
 from harness_results.study.tables.sections import relative_report
@@ -12,16 +13,7 @@ from launched import in_turns
 
 
 def make(engine, length=64, hidden=128, step=0.010, status="ok", fraction=0.5, details=None):
-    backend, variant = engine.split(":")
-    trial = Trial(
-        backend=backend,
-        variant=variant,
-        task="char",
-        cell="lstm",
-        length=length,
-        hidden=hidden,
-        batch=32,
-    )
+    trial = trial_of(engine, task="char", length=length, hidden=hidden, batch=32)
     figures = {
         "tokens_per_second": 32 * length / step,
         "step_seconds_median": step,
