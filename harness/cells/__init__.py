@@ -1,4 +1,4 @@
-"""The cells that come with the harness, offered as a plugin like any other. No framework import here."""
+"""The cells of the harness, offered as a plugin like any other. No framework is imported here."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The GRU (Cho et al. 2014) as in cuDNN and ``torch.nn.GRU``: the reset gate acts *after* the recurrent product."""
+"""The GRU (Cho et al. 2014) as in cuDNN and ``torch.nn.GRU``: reset *after* the product with h."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class GRU(Cell):
         n = tanh(zx_n + r * zh_n)
         h' = (1 - z) * n + z * h
 
-    Deviation from Cho et al.: they reset h before the product, ``W_hn (r * h)``; here it is ``r *
-    (W_hn h + b_hn)``.
+    Deviation from Cho et al.: they reset h before the product, ``W_hn (r * h)``. Here it is
+    ``r * (W_hn h + b_hn)``.
     """
 
     name = "gru"
@@ -47,7 +47,7 @@ class GRU(Cell):
         return ops.concatenate([d_r, d_z, d_n]), ops.concatenate([d_r, d_z, d_n * r]), (d_h * z,)
 
     def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
-        """Return z."""
+        """Return z, the share of h that one step keeps."""
         return ops.sigmoid(biases["z"])
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The LSTM (Hochreiter & Schmidhuber 1997) with a forget gate (Gers, Schmidhuber & Cummins 2000)."""
+"""The LSTM (Hochreiter & Schmidhuber 1997) with a forget gate (Gers et al. 2000)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class LSTM(Cell):
 
     All (B, H), with z = zx + zh (B, 4H)::
 
-    i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)        g = tanh(z_g)
-    c' = f * c + i * g
-    h' = o * tanh(c')
+        i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)        g = tanh(z_g)
+        c' = f * c + i * g
+        h' = o * tanh(c')
     """
 
     name = "lstm"
@@ -38,7 +38,7 @@ class LSTM(Cell):
         new_state: CellState,
         d_new_state: CellState,
     ) -> tuple[Tensor, Tensor, CellState]:
-        """Return the gradient; the cell state's total derivative is d_c' + d_h' * o * (1 - tanh(c')^2)."""
+        """Return the gradient; in total, d c' = d_c' + d_h' * o * (1 - tanh(c')^2)."""
         (_, c_old), (_, c), (d_h, d_c) = state, new_state, d_new_state
         i, f, g, o = self._gates(ops, zx + zh)
         tanh_c = ops.tanh(c)
@@ -54,7 +54,7 @@ class LSTM(Cell):
         return d_z, d_z, (0.0, d_c * f)
 
     def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
-        """Return f, which keeps c."""
+        """Return f, the share of c that one step keeps."""
         return ops.sigmoid(biases["f"])
 
     @staticmethod

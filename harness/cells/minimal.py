@@ -1,4 +1,4 @@
-"""The minimal GRU and LSTM (Feng et al. 2024), whose gates see the input alone: linear in the state."""
+"""The minimal GRU and LSTM (Feng et al. 2024): gates see only the input; linear in the state."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class MinGRU(LinearCell):
         h' = (1 - z) * h + z * g
 
     Feng et al. 2024, "Were RNNs All We Needed?" (arXiv:2410.01201), section 3.1, without their
-    log-space form, which replaces g by a positive function of zx_h. Deviation in letters only: z is
-    the share of the *new* value.
+    log-space form, which replaces g by a positive function of zx_h. As in that paper, and unlike
+    in ``gru``, z is the share of the *new* value.
     """
 
     name = "mingru"
@@ -67,7 +67,7 @@ class MinLSTM(LinearCell):
         return f, i * g
 
     def coefficients_gradient(self, ops: Ops, zx: Tensor, d_a: Tensor, d_b: Tensor) -> Tensor:
-        """Return d_zx, by way of d f' / d zx_f = f' i' (1 - f) and d f' / d zx_i = -f' i' (1 - i)."""
+        """Return d_zx, from d f' / d zx_f = f' i' (1 - f) and d f' / d zx_i = -f' i' (1 - i)."""
         zx_f, zx_i, g = ops.split(zx, 3)
         f, i = self._shares(ops, zx_f, zx_i)
         d_share = (d_a - d_b * g) * f * i
@@ -83,13 +83,13 @@ class MinLSTM(LinearCell):
     def _shares(ops: Ops, zx_f: Tensor, zx_i: Tensor) -> tuple[Tensor, Tensor]:
         """Return f' and i'.
 
-        ``f / (f + i)`` is 0 / 0 once both gates round to 0. Multiplied through by ``(1 + e^-zx_f)
-        (1 + e^-zx_i) e^m``, with m = min(0, zx_f, zx_i), no exponent is positive and the sum below
-        the line is at least 1.
+        ``f / (f + i)`` is 0 / 0 if both gates round to 0. Numerator and denominator are therefore
+        multiplied by ``(1 + e^-zx_f) (1 + e^-zx_i) e^m``, with m = min(0, zx_f, zx_i). Then no
+        exponent is positive, and the denominator is at least 1.
         """
         lower = -ops.relu(-zx_f)
         m = lower - ops.relu(lower - zx_i)
         scale = ops.exp(m)
-        of_f, of_i = scale + ops.exp(m - zx_i), scale + ops.exp(m - zx_f)
-        total = of_f + of_i
-        return of_f / total, of_i / total
+        weight_f, weight_i = scale + ops.exp(m - zx_i), scale + ops.exp(m - zx_f)
+        total = weight_f + weight_i
+        return weight_f / total, weight_i / total

@@ -1,4 +1,4 @@
-"""The array operations of a cell on plain NumPy arrays: exact rather than fast, to hold cells and engines against."""
+"""The array operations of a cell in plain NumPy: exact rather than fast, for reference results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NumpyOps:
     """``harness.contract.Ops`` on NumPy arrays, in the dtype of its arguments."""
 
     def sigmoid(self, x: Tensor) -> Tensor:
-        """Return 1 / (1 + exp(-x)); no exponent is positive, and a small result keeps all its digits."""
+        """Return 1 / (1 + exp(-x)), without overflow; a small result keeps all its digits."""
         small = np.exp(-np.abs(x))
         return np.where(x < 0, small, np.ones_like(small)) / (1 + small)
 

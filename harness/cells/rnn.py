@@ -1,4 +1,4 @@
-"""The plain recurrent cell (Elman 1990) with tanh, and with a rectifier (Le, Jaitly & Hinton 2015)."""
+"""The plain recurrent cell (Elman 1990), with tanh or a rectifier (Le, Jaitly & Hinton 2015)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words that the core and every plugin speak. No framework import here."""
+"""The interface between the core and every plugin. No framework is imported here."""
 
 from harness.contract.accelerators import may_have_accelerator
 from harness.contract.backend import (

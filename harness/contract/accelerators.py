@@ -1,4 +1,4 @@
-"""Accelerators as the system's drivers know them: whether there is one, and which to use. No framework is imported."""
+"""Accelerators as the system's drivers show them. No framework is imported here."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 
 
 def device_file() -> Path | None:
-    """Return an accelerator driver's device file, if there is one."""
+    """Return the device file of an accelerator driver; None if there is no such file."""
     return next((path for path in DEVICE_FILES if path.exists()), None)
 
 
 def may_have_accelerator() -> bool:
-    """Return False only where no framework could find an accelerator: on Linux without any driver's device file."""
+    """Return False only if there cannot be an accelerator: on Linux without a device file."""
     return sys.platform != "linux" or device_file() is not None
 
 
 def gpu_variables(gpu: str) -> dict[str, str]:
-    """Return the variables by which NVIDIA's and AMD's drivers show a new process one GPU alone.
+    """Return the environment variables that limit a new process to one NVIDIA or AMD GPU.
 
-    ``gpu`` is the number that the driver's own listing gives it.
+    Args:
+        gpu: its number in the listing of the driver.
     """
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

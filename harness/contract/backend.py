@@ -1,7 +1,7 @@
-"""What a backend implements: two small classes. The runner calls these methods and nothing else.
+"""A backend: two small classes, ``Backend`` and ``Trainer``. The core calls only their methods.
 
 A backend owns tensors, the time loop, differentiation, the optimizer's arithmetic and the device.
-The core owns weights, batches, the update rule's definition, the clock and the statistics.
+The core owns weights, batches, the definition of the update rule, the clock and the statistics.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DeviceBatch = Any  # whatever ``put`` returns
 Scalar = Any  # a lazy scalar: ``float(x)`` waits for it
 Checkpoint = Literal["off", "auto"] | int
-SHORTEST_CHUNK = 128  # time steps that ``auto`` takes at least: what a chunk costs whatever its length is then little
+SHORTEST_CHUNK = 128  # time steps: in a chunk this long, the fixed cost of a chunk is small
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Available:
 
 @dataclass(frozen=True)
 class Missing:
-    """The backend cannot run here: ``reason`` says what is missing, ``fix`` the command that helps."""
+    """The backend cannot run here: ``reason`` says what is missing, ``fix`` which command helps."""
 
     reason: str
     fix: str
@@ -42,21 +42,21 @@ class Missing:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a model is to be executed: everything that may change speed, memory or exactness but not the function.
+    """How a model is executed: all that may change speed, memory or rounding, but not the function.
 
     Attributes:
         variant: how the backend executes the cell.
-        device: where.
+        device: where, such as ``cpu`` or ``cuda``.
         dtype: the number format.
         dropout_seed: seed of the dropout masks.
-        threads: how many the engine may use; the worker's environment is set accordingly before
+        threads: how many threads the engine may use; the worker's environment is set before
             anything is imported.
-        checkpoint: how many time steps make a chunk of checkpointed BPTT (Chen et al. 2016):
-            forwards only the states between chunks are kept, backwards each chunk is run again.
-            ``auto`` takes about sqrt(T), 128 at least.
-        devices: over how many devices of this kind each batch is split, B / devices sequences on
-            each, with the same weights on all. The loss stays the mean over the positions that
-            count in the whole batch.
+        checkpoint: time steps per chunk of checkpointed BPTT (Chen et al. 2016). The forward pass
+            keeps only the states between chunks; the backward pass runs each chunk again.
+            ``auto`` takes about sqrt(T), at least 128.
+        devices: the number of devices over which each batch is split, B / devices sequences on
+            each, with the same weights on all. The loss is the mean over the positions that count
+            in the whole batch.
     """
 
     variant: str
@@ -68,7 +68,7 @@ class Execution:
     devices: int = 1
 
     def chunk(self, time_steps: int) -> int | None:
-        """Return the time steps per chunk for a batch of ``time_steps``; None where everything is kept."""
+        """Return the time steps per chunk for a batch of ``time_steps``; None: no checkpointing."""
         if self.checkpoint == "off":
             return None
         if self.checkpoint != "auto":
@@ -79,10 +79,12 @@ class Execution:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one training step gives, as lazy scalars: fetching may wait for the device.
+    """The result of one training step, as lazy scalars: fetching one may wait for the device.
 
-    ``loss`` is the mean loss before the update; ``gradient_norm`` the global L2 norm over all
-    parameters before clipping; ``clipped`` is true (or 1) where clipping changed any gradient.
+    Attributes:
+        loss: the mean loss before the update.
+        gradient_norm: the global L2 norm over all parameters, before clipping.
+        clipped: true (or 1) if clipping changed a gradient.
     """
 
     loss: Scalar
@@ -99,11 +101,11 @@ class Gradients:
         parameters: d loss / d parameter by name, in the shapes of ``Model.parameter_shapes``.
         hidden: (layers, T, B, H), d loss / d h_t: the *total* derivative, through all later time
             steps and layers.
-        states: the same of each of ``Cell.states``, each (layers, T, B, H), the first being
-            ``hidden``. Every state after step t is a variable of its own: for an lstm d loss / d
-            c_t goes through c_{t+1} alone, since h_t is another variable. It is what
-            ``step_gradient`` gets as ``d_new_state``. None: the engine gives that of h alone, and
-            the harness takes the others from its reference.
+        states: the same for each of ``Cell.states``, each (layers, T, B, H); the first is
+            ``hidden``. Each state after step t is a separate variable: for an lstm, d loss / d c_t
+            goes through c_{t+1} only, because h_t is another variable. This is the
+            ``d_new_state`` of ``step_gradient``. None: the engine gives only ``hidden``; the
+            harness takes the others from its reference.
     """
 
     loss: float
@@ -114,11 +116,14 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how a trainer really computes, read off its own tensors and the engine's settings.
+    """Where and how a trainer really computes, read from its tensors and the engine's settings.
 
-    ``device`` is what a trial would call it, ``dtype`` the parameters' own, ``matmul_precision``
-    the engine's word for how exact a float32 matrix product is; None where there is only one way.
-    ``devices`` is over how many devices the last batch was really split.
+    Attributes:
+        device: the device of the tensors, named as in a trial.
+        dtype: of the parameters.
+        matmul_precision: the engine's name for the precision of a float32 matrix product; None if
+            the engine has only one.
+        devices: the number of devices over which the last batch was really split.
     """
 
     device: str
@@ -129,13 +134,13 @@ class Placement:
 
 @dataclass(frozen=True)
 class Rank:
-    """One of the processes that train a data-parallel trial together, as it tells of itself.
+    """One process of a data-parallel trial, as it reports about itself.
 
     Attributes:
         device: where it computes.
-        threads: how many its engine really uses; None where it cannot tell.
-        seconds: spent in training steps since the trainer was made, waiting for the other ranks
-            included.
+        threads: the number of threads that its engine really uses; None if it cannot tell.
+        seconds: spent in training steps since the trainer was built, including waits for the other
+            ranks.
     """
 
     device: str
@@ -144,35 +149,35 @@ class Rank:
 
 
 class Trainer(ABC):
-    """One model with its optimizer on one device, or on several alike that each take a share of every batch.
+    """One model with its optimizer, on one device or split over several equal devices.
 
-    Every NumPy array given back is a copy in the trainer's dtype: changing it, or training on,
-    changes nothing else.
+    Every NumPy array returned is a copy in the trainer's dtype (``array_dtype``). Changing it does
+    not change the trainer, and further training does not change it.
     """
 
     def compile(self, batch: DeviceBatch) -> bool:
-        """Compile the training step for the shape of ``batch``; return False where there is nothing to compile."""
+        """Compile the training step for the shape of ``batch``; False: nothing needs compiling."""
         return False
 
     @abstractmethod
     def put(self, batch: Batch) -> DeviceBatch:
-        """Copy a batch to the device, in the trainer's dtype. Called outside the timed region."""
+        """Copy a batch to the device in the trainer's dtype. Called outside the timed region."""
 
     @abstractmethod
     def train_step(self, batch: DeviceBatch) -> StepResult:
-        """Do one update; may return before the work is done. Leaves the final state carried."""
+        """Do one update; may return before the work is done. The final state is then carried."""
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Return when all queued work is done."""
+        """Wait until all queued work is done."""
 
     @abstractmethod
     def outputs(self, batch: DeviceBatch) -> Array:
-        """Return logits or predictions (T, B, K), dropout off. Leaves the final state carried."""
+        """Return logits or predictions (T, B, K), dropout off. The final state is then carried."""
 
     @abstractmethod
     def gradients(self, batch: DeviceBatch) -> Gradients:
-        """Return loss and gradients, dropout off, no update; the carried state stays as it was."""
+        """Return loss and gradients, dropout off, no update. The carried state does not change."""
 
     @abstractmethod
     def parameters(self) -> Parameters:
@@ -180,127 +185,137 @@ class Trainer(ABC):
 
     @abstractmethod
     def load(self, parameters: Parameters) -> None:
-        """Replace the parameters by copies of these; optimizer state and step count start afresh."""
+        """Replace the parameters by copies of these; reset the optimizer's state and step count."""
 
     @abstractmethod
     def state(self) -> State | None:
-        """Return a copy of the carried state, each (layers, B, H), or None where nothing is carried (zeros)."""
+        """Return a copy of the carried state, each (layers, B, H); None means zeros."""
 
     @abstractmethod
     def load_state(self, state: State | None) -> None:
-        """Carry this state into the next batch that asks for it; None means zeros."""
+        """Set the state that the next batch with ``carry=True`` starts from; None means zeros."""
 
     def peak_memory(self) -> int | None:
-        """Return the peak of device memory since the process began, in bytes; None where the process's own serves."""
+        """Return the peak of device memory since the process began, in bytes.
+
+        None: the device has no memory of its own; the harness then measures the process.
+        """
         return None
 
     def placement(self) -> Placement | None:
-        """Return where the work is really done; None where the engine cannot tell."""
+        """Return where the work is really done; None if the engine cannot tell."""
         return None
 
     def compilations(self) -> int | None:
-        """Return how often this process has compiled since it began; None for an engine that compiles nothing."""
+        """Return how often this process has compiled so far; None if the engine never compiles."""
         return None
 
     def ranks(self) -> tuple[Rank, ...]:
-        """Return what each process of a data-parallel trainer tells; none where this process does all the work."""
+        """Return a report of each process of a data-parallel trainer; () if there is only one."""
         return ()
 
 
 class Backend(ABC):
-    """A framework that trains models. Constructing one and asking ``availability`` imports nothing heavy."""
+    """A framework that trains models. ``__init__`` and ``availability`` import nothing heavy.
+
+    Attributes:
+        groups: names of groups of backends that this backend belongs to, such as ``peers``.
+        checkpoints: whether its trainers support ``Execution.checkpoint``.
+        data_parallel: whether its trainers support ``Execution.devices``.
+        own_layers: the variant that runs the framework's own layers.
+    """
 
     name: ClassVar[str]
-    groups: ClassVar[
-        tuple[str, ...]
-    ] = ()  # names that stand for several backends, such as ``peers``
-    checkpoints: ClassVar[bool] = False  # whether its trainers honour ``Execution.checkpoint``
-    data_parallel: ClassVar[bool] = False  # whether its trainers honour ``Execution.devices``
-    own_layers: ClassVar[str | None] = None  # the variant that runs the framework's own layers
+    groups: ClassVar[tuple[str, ...]] = ()
+    checkpoints: ClassVar[bool] = False
+    data_parallel: ClassVar[bool] = False
+    own_layers: ClassVar[str | None] = None
 
     @abstractmethod
     def availability(self) -> Available | Missing:
-        """Say whether this backend can run here; no heavy import to answer ``Missing``."""
+        """Return whether this backend can run here; import nothing heavy to answer ``Missing``."""
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """Return the version of each library that does the work, by distribution name."""
+        """Return distribution name -> version of each library that does the work."""
 
     def devices(self) -> tuple[str, ...]:
-        """Return the usable devices, the preferred one first (``--device auto`` takes it)."""
+        """Return the usable devices; ``--device auto`` takes the first."""
         return ("cpu",)
 
     @abstractmethod
     def variants(self, cell: Cell) -> tuple[str, ...]:
-        """Return the ways in which this backend can execute ``cell`` here, the plainest first."""
+        """Return the variants that can execute ``cell`` here, the plainest first."""
 
     def missing_variants(self) -> Mapping[str, Missing]:
-        """Return the variants that this backend knows but cannot offer here, each with the reason and the fix."""
+        """Return the variants that exist but cannot run here, each with the reason and the fix."""
         return {}
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the variant to take if none is named: what users of the framework have.
+        """Return the variant to take if none is named: what users of the framework would run.
 
-        ``trial`` tells hidden, batch, layers, length, device, dtype and threads; its variant means
-        nothing yet.
+        Args:
+            cell: the cell to execute.
+            trial: hidden, batch, layers, length, device, dtype and threads; its variant is not set
+                yet.
         """
         return self.variants(cell)[0]
 
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the variant that ``BACKEND:fastest`` takes: the fastest that is known for this cell and size.
+        """Return the fastest variant for this cell and size, for ``BACKEND:fastest``.
 
-        ``trial`` tells the same.
+        The arguments are those of ``default_variant``.
         """
         return self.default_variant(cell, trial)
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
-        """Return the number formats that trainers on ``device`` can compute in."""
+        """Return the dtypes that trainers on ``device`` support."""
         return ("float32", "float64")
 
     def deviation(self, cell: Cell, variant: str) -> str | None:
-        """Return in one sentence how this variant's function differs from the cell's equations; None where it is equal.
+        """Return one sentence: how this variant differs from the cell's equations. None: it agrees.
 
-        A trial of such a variant is marked: its gradients are not compared with the reference,
-        since they differ.
+        A trial of a variant that differs is marked, and its gradients are not compared with the
+        reference.
         """
         return None
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Return why this model or trial cannot run here, or None where it can."""
+        """Return why this model or trial cannot run here; None if it can."""
         return None
 
     @abstractmethod
     def trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> Trainer:
-        """Return a trainer that starts from ``parameters`` (float64 arrays, to be copied and cast)."""
+        """Return a trainer that starts from ``parameters`` (float64), copied and cast."""
 
     def product_chain(
         self, start: Array, matrices: Sequence[Array], execution: Execution
     ) -> Callable[[int], Array] | None:
-        """Return a function ``run(rounds)`` that takes matrix products one after the other and returns the last.
+        """Return a function ``run(rounds)`` that computes a chain of matrix products.
 
-        A round multiplies x, at first ``start`` (B, K), by each of ``matrices`` in turn from the
-        right, so that no product can begin before the one before it has ended; the last one's
-        columns are K again. ``run`` returns a copy of the final x in the execution's dtype. The
-        harness times it to find what large products, and the chain of products that a recurrence
-        cannot avoid, reach on this engine. None: these limits stay unknown.
+        x begins as ``start`` (B, K). A round multiplies x by each of ``matrices`` in turn from the
+        right, so each product must wait for the previous product; the last matrix has K columns.
+        ``run`` returns a copy of the final x in the execution's dtype. The harness times it to
+        measure the engine's rate of large products, and of the chain of products that a recurrence
+        cannot avoid. None: these limits stay unknown.
         """
         return None
 
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
-        """Return environment variables to set in the worker before anything is imported, to bound its threads.
+        """Return the environment variables that limit a worker's threads; set before any import.
 
         The core sets the OpenMP, OpenBLAS and MKL counts for every backend itself. ``devices`` is
-        given to a backend that is ``data_parallel``, and only where it is not 1. Launches side by
-        side ask at the same time, each in a thread.
+        passed only to a ``data_parallel`` backend, and only if it is not 1. Several threads may
+        call this method at the same time.
         """
         return {}
 
     def threads(self) -> int | None:
-        """Return the number of threads per device that the engine really uses; None lets the core look at its BLAS."""
+        """Return the threads per device that the engine really uses; None: the core asks BLAS."""
         return None
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Say whether ``error`` means that memory ran out."""
+        """Return whether ``error`` means that memory ran out."""
         return isinstance(error, MemoryError)

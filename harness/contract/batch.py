@@ -1,4 +1,4 @@
-"""A batch: what a task generates and a trainer consumes. Time-major, NumPy only."""
+"""A batch: a task generates it, a trainer consumes it. Time-major, NumPy only."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Sequences with targets and the positions that count.
+    """Sequences with their targets and the positions that count.
 
     Attributes:
         inputs: (T, B) int32 token ids, or (T, B, D) float64 vectors.
         targets: (T, B) int32 classes for cross-entropy, or (T, B, K) float64 values for squared
-            error. Entries where the mask is False are ignored but valid (class 0, value 0).
+            error. Entries where the mask is False are ignored, but are valid (class 0, value 0).
         mask: (T, B) bool, True at the positions whose loss counts; at least one is True.
-        carry: start from the state in which the trainer's last batch ended (a stream's next
-            window); otherwise from zeros. The gradient never crosses the boundary (truncated BPTT).
+        carry: True: start from the final state of the trainer's last batch (the next window of a
+            stream). False: start from zeros. The gradient never crosses the boundary (truncated
+            BPTT).
     """
 
     inputs: NDArray[np.int32] | NDArray[np.float64]
@@ -28,7 +29,7 @@ class Batch:
 
     @property
     def time_steps(self) -> int:
-        """T, the steps that the network really runs."""
+        """T, the number of time steps."""
         return int(self.mask.shape[0])
 
     @property
@@ -37,12 +38,15 @@ class Batch:
         return int(self.mask.shape[1])
 
     def first(self, sequences: int) -> Batch:
-        """Return the batch cut to its first ``sequences`` sequences, starting from a zero state."""
+        """Return the first ``sequences`` sequences as a batch that starts from zeros."""
         cut = slice(0, sequences)
         return Batch(self.inputs[:, cut], self.targets[:, cut], self.mask[:, cut])
 
     def last_scored(self) -> Batch:
-        """Return the batch with the loss masked to each sequence's last scored position (for gradient flow)."""
+        """Return the batch with a mask that is True only at each sequence's last scored position.
+
+        It is used to measure gradient flow.
+        """
         last = np.zeros_like(self.mask)
         steps = self.time_steps - 1 - np.argmax(self.mask[::-1], axis=0)
         columns = np.flatnonzero(self.mask.any(axis=0))

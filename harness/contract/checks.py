@@ -1,4 +1,4 @@
-"""What every backend must refuse in the same words, before it builds or changes anything."""
+"""Checks that every backend makes before it builds or changes anything, with the same messages."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import numpy as np
 
 from harness.contract.backend import Backend, Execution, Missing
 from harness.contract.cell import Cell
-from harness.contract.errors import UnavailableError, UnknownNameError, UsageError
+from harness.contract.errors import UnavailableError, UnknownNameError, UsageError, with_fix
 from harness.contract.model import Model, State
 
 
 def check_variant(backend: Backend, cell: Cell, variant: str) -> None:
-    """Check that the backend can execute ``cell`` so, here.
+    """Check that the backend can execute ``cell`` with this variant here.
 
     Raises:
-        UnavailableError: it knows the variant but cannot offer it here; with the reason and the
-            fix.
-        UnknownNameError: there is no such variant.
+        UnavailableError: the variant exists but cannot run here; with the reason and the fix.
+        UnknownNameError: the variant does not exist.
     """
     offered = backend.variants(cell)
     if variant not in offered:
@@ -28,34 +27,31 @@ def check_variant(backend: Backend, cell: Cell, variant: str) -> None:
 def variant_error(
     backend: str, variant: str, offered: Iterable[str], missing: Mapping[str, Missing]
 ) -> UsageError:
-    """Return why a variant is none of those on offer: it is missing here, with the fix, or there is none such."""
+    """Return the error for a variant that is not offered: it cannot run here, or is unknown."""
     if (absent := missing.get(variant)) is not None:
-        return UnavailableError(
-            f"{backend}:{variant} cannot run here: {absent.reason}. Fix: {absent.fix}"
-        )
-    known = {*offered, *missing}
-    return UnknownNameError(
-        f"variant of backend {backend!r}:", variant, known, "harness list backends"
-    )
+        problem = f"{backend}:{variant} cannot run here: {absent.reason}"
+        return UnavailableError(with_fix(problem, absent.fix))
+    kind = f"variant of backend {backend!r}:"
+    return UnknownNameError(kind, variant, {*offered, *missing}, "harness list backends")
 
 
 def check_dtype(backend: Backend, execution: Execution) -> None:
-    """Check that the backend computes in the execution's number format on its device.
+    """Check that the backend supports the execution's dtype on the execution's device.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it does not; the message lists the dtypes that it supports.
     """
-    known = backend.dtypes(execution.device)
-    if execution.dtype not in known:
-        what = f"{backend.name} has no dtype {execution.dtype!r} on {execution.device}"
-        raise UsageError(f"{what}; it has: {', '.join(known)}")
+    dtypes = backend.dtypes(execution.device)
+    if execution.dtype not in dtypes:
+        problem = f"{backend.name} has no dtype {execution.dtype!r} on {execution.device}"
+        raise UsageError(f"{problem}; it has: {', '.join(dtypes)}")
 
 
 def check_state(model: Model, state: State) -> None:
-    """Check that ``state`` can be carried: an array (layers, B, H) for each state of the cell, all of one B.
+    """Check that ``state`` has one array (layers, B, H) for each state of the cell, with one B.
 
     Raises:
-        UsageError: a shape is another, or their number is.
+        UsageError: the number of arrays or one of their shapes is wrong.
     """
     shapes = [np.shape(part) for part in state]
     sizes = {shape[1] for shape in shapes if len(shape) > 1}
@@ -63,5 +59,6 @@ def check_state(model: Model, state: State) -> None:
     if len(shapes) != len(model.cell.states) or len(expected) != 1 or set(shapes) != expected:
         names = ", ".join(model.cell.states)
         raise UsageError(
-            f"a state of {model.cell.name} is ({names}), each ({model.layers}, B, {model.hidden}), not {shapes}"
+            f"a state of {model.cell.name} is ({names}), "
+            f"each ({model.layers}, B, {model.hidden}), not {shapes}"
         )

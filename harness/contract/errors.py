@@ -1,4 +1,4 @@
-"""The error tree. A message says *what* is wrong, *which* thing it concerns and *the fix*.
+"""The error tree. A message says *what* is wrong, *which* name or file it concerns and *the fix*.
 
 HarnessError
 ├── UsageError                 bad option, plan, name or file: exit 2, before any trial runs
@@ -8,7 +8,7 @@ HarnessError
 │   └── StoreError             a store that cannot be opened, read or written
 ├── PluginError                a plugin broke the contract (wrong shape, dtype, None); named
 ├── UnsupportedError           a combination that cannot run: status ``unsupported``
-├── ParityError                a loss or gradient that is not the reference's: status ``parity_failed``
+├── ParityError                a loss or gradient differs from the reference: ``parity_failed``
 ├── DivergedError              a loss or gradient that is not finite: status ``diverged``
 └── DeviceMemoryError          the device is out of memory: status ``out_of_memory``
 
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 
 def with_fix(problem: str, fix: str) -> str:
-    """Return the words of an error: the problem, and what the user can do about it."""
+    """Return the message of an error: the problem, and what the user can do about it."""
     return f"{problem}. Fix: {fix}"
 
 
@@ -35,28 +35,35 @@ class UsageError(HarnessError):
 
 
 class UnknownNameError(UsageError):
-    """No thing of that kind has this name; lists the nearest names and where to see all."""
+    """No such name; the message lists the nearest names.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+    Args:
+        kind: what the name is for, such as ``backend``.
+        name: the unknown name.
+        available: the names that exist.
+        command: a command that lists them.
+    """
+
+    def __init__(self, kind: str, name: str, available: Iterable[str], command: str = "") -> None:
         self.kind, self.name = kind, name
-        names = sorted(known)
+        names = sorted(available)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         did_you_mean = f" Did you mean {' or '.join(near)}?" if near else ""
-        available = f" Available: {', '.join(names)}." if names else " None is available."
-        listing = f" List them with: {where}" if where else ""
-        super().__init__(f"unknown {kind} {name!r}.{did_you_mean}{available}{listing}")
+        choices = f" Available: {', '.join(names)}." if names else " None is available."
+        listing = f" List them with: {command}" if command else ""
+        super().__init__(f"unknown {kind} {name!r}.{did_you_mean}{choices}{listing}")
 
 
 class UnavailableError(UsageError):
-    """The thing exists but cannot be used here; the message carries the reason and the fix."""
+    """It exists but cannot be used here; the message gives the reason and the fix."""
 
 
 class BrokenAnswerError(UnavailableError):
-    """A backend fails to answer a question; the message names it, the question and the fix."""
+    """A method of a backend fails; the message names the backend, the method and the fix."""
 
 
 class CorpusError(UsageError):
-    """A text corpus cannot be used; the message names the file, the place and the fix."""
+    """A text corpus cannot be used; the message names the file, the position and the fix."""
 
 
 class StoreError(UsageError):

@@ -1,4 +1,7 @@
-"""What is trained: input encoding -> stacked cells -> linear readout, with a loss. No framework import here."""
+"""The trained function: input encoding -> stacked cells -> linear readout -> loss.
+
+No framework is imported here.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ Loss = Literal["cross_entropy", "squared_error"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """How inputs come: ``token`` ids (T, B), read as one-hot of ``size`` classes, or ``real`` vectors (T, B, D).
+    """The input encoding: ``token`` ids (T, B), one-hot of ``size`` classes, or ``real`` (T, B, D).
 
-    A token's one-hot product may be taken as a gather of columns of ``weight_ih``: the same
-    function.
+    A backend may replace the product with a one-hot vector by a gather of columns of
+    ``weight_ih``: it is the same function.
     """
 
     kind: Literal["token", "real"]
@@ -31,12 +34,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Model:
-    """One function, pinned: the same for every backend and variant.
+    """One fully specified function, the same for every backend and variant.
 
-    The loss is the mean over the positions that the batch's mask counts: cross-entropy in nats from
-    logits, or the squared error averaged over the K outputs. Dropout (training only) acts on the
-    outputs of every layer but the last, each kept value scaled by 1 / (1 - dropout), as in
-    ``torch.nn.LSTM``.
+    The loss is the mean over the positions where the batch's mask is True: cross-entropy in nats
+    from logits, or the squared error averaged over the K outputs. Dropout (training only) acts on
+    the outputs of every layer but the last. The values that remain are scaled by
+    1 / (1 - dropout), as in ``torch.nn.LSTM``.
     """
 
     cell: Cell
@@ -48,9 +51,10 @@ class Model:
     dropout: float = 0.0
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return name -> shape in torch.nn's order: per layer weight_ih, weight_hh, bias_ih, bias_hh; readout last.
+        """Return name -> shape in the order of ``torch.nn``.
 
-        A cell that is not recurrent has no ``weight_hh`` and no ``bias_hh``.
+        Each layer has weight_ih, weight_hh, bias_ih and bias_hh; the readout comes last. A cell
+        that is not recurrent has no ``weight_hh`` and no ``bias_hh``.
         """
         rows = len(self.cell.gates) * self.hidden
         shapes: dict[str, tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""What a task implements: batches of one length, a score, and the loss of trivial and perfect predictors."""
+"""A task: batches of one length, a score, and the losses of the trivial and perfect predictors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from harness.contract.vocabulary import Vocabulary
 
 
 class TaskOptions(BaseModel):
-    """Base of a task's options, filled by ``--set task.NAME.OPTION=VALUE``; unknown keys and wrong types are errors."""
+    """Base class of a task's options, set by ``--set task.NAME.OPTION=VALUE``.
+
+    Unknown keys and wrong types are errors.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)
 class TaskDefaults:
-    """The published training set-up of a task, the same for every backend; a command-line option overrides each."""
+    """The published training setup of a task, the same for every backend.
+
+    Each field can be overridden by an option of the command line.
+    """
 
     hidden: int = 128
     batch: int = 32
@@ -36,10 +42,12 @@ class TaskDefaults:
 
 @dataclass(frozen=True)
 class Score:
-    """What ``Task.score`` finds in outputs, as sums that add up over batches.
+    """The score of outputs, as sums that can be added over batches.
 
-    ``hits`` of ``total`` positions (or sequences) that carry information were right. ``extra``
-    holds further pairs ``name -> (sum, count)``, such as the exact-match rate.
+    Attributes:
+        hits: how many of the positions (or sequences) that carry information were right.
+        total: how many carry information.
+        extra: further rates, name -> (sum, count), such as the exact-match rate.
     """
 
     hits: float
@@ -49,15 +57,22 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Validation figures at one moment of training.
+    """Validation figures after one step of training.
 
-    The standard errors are those of the two losses over sequences; None for fewer than two
-    sequences.
+    Attributes:
+        step: the number of training steps done.
+        loss_validation: mean loss on held-out data.
+        loss_train_eval: mean loss on as many batches of training data, dropout off.
+        accuracy: hits / total of the scores.
+        extra: further rates by name.
+        standard_error_validation: of ``loss_validation`` over sequences; None for fewer than two
+            sequences.
+        standard_error_train_eval: of ``loss_train_eval``, likewise.
     """
 
     step: int
     loss_validation: float
-    loss_train_eval: float | None = None  # training data, dropout off, on equally many batches
+    loss_train_eval: float | None = None
     accuracy: float | None = None
     extra: Mapping[str, float] = field(default_factory=dict)
     standard_error_validation: float | None = None
@@ -65,14 +80,15 @@ class Evaluation:
 
 
 class Task(ABC):
-    """One task at one length. The class is what a plugin offers; an instance generates batches of ``length``.
+    """One task at one length. A plugin offers the class; an instance generates batches.
 
     Args:
         options: an instance of the class's ``Options``.
-        length: the length axis; what it means is the task's to say (copy: the delay).
+        length: the length axis; each task defines its meaning (for ``copy``, the delay).
 
-    ``__init__`` must be cheap enough to validate a plan (no generation, no reading of files); work
-    goes into ``prepare``, which the worker calls once, outside every timed region.
+    ``__init__`` must be cheap, because it is called to validate a plan: it must not generate data
+    or read files. That belongs in ``prepare``, which the worker calls once, outside all timed
+    regions.
     """
 
     name: ClassVar[str]
@@ -85,112 +101,116 @@ class Task(ABC):
         self.length = length
 
     def check(self) -> None:  # noqa: B027
-        """Find cheaply, before any trial runs, what ``prepare`` would refuse (a corpus that is missing or empty).
+        """Check the options cheaply before any trial runs.
 
         Raises:
-            UsageError: the options name something that cannot be used.
+            UsageError: ``prepare`` would fail, for example because a corpus is missing or empty.
         """
 
     def files(self) -> Sequence[Path]:
-        """Return the files that ``prepare`` reads: their content is part of what decides a record.
+        """Return the files that ``prepare`` reads. If their content changes, trials run again.
 
-        The default names each text option that is the path of a file; ``~`` stands for the home
-        folder.
+        The default returns each text option that is the path of a file. ``~`` is the home folder.
         """
-        texts = [
-            value
-            for value in self.options.model_dump().values()
-            if isinstance(value, str) and value
-        ]
+        values = self.options.model_dump().values()
+        texts = [value for value in values if isinstance(value, str) and value]
         return [path for path in map(expanded_path, texts) if _is_file(path)]
 
     def prepare(self, data_seed: np.random.SeedSequence) -> None:  # noqa: B027
-        """Read or draw what every batch needs (a corpus, a ``fixed`` set of sequences).
+        """Read or draw the data that all batches need (a corpus, a ``fixed`` set of sequences).
+
+        Args:
+            data_seed: the root of all randomness of the data.
 
         Raises:
-            UsageError: the options name something that cannot be used (a corpus that is missing,
-                empty, ...).
+            UsageError: the options name data that cannot be used, such as a missing corpus.
         """
 
     @property
     @abstractmethod
     def inputs(self) -> Inputs:
-        """How inputs are encoded; known after ``prepare``."""
+        """How inputs are encoded; available after ``prepare``."""
 
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """K, the width of the readout; known after ``prepare``."""
+        """K, the width of the readout; available after ``prepare``."""
 
     @property
     @abstractmethod
     def loss(self) -> Loss:
-        """The loss."""
+        """The name of the loss: ``cross_entropy`` or ``squared_error``."""
 
     @abstractmethod
     def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """Yield training batches of ``batch`` sequences without end; equal generators give equal batches."""
+        """Yield training batches of ``batch`` sequences forever; equal ``rng``, equal batches."""
 
     @abstractmethod
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
-        """Return held-out batches; for a stream, in order (the first has ``carry=False``)."""
+        """Return held-out batches; those of a stream in order (the first with ``carry=False``)."""
 
     @abstractmethod
     def training_sample(
         self, rng: np.random.Generator, batch: int, batches: int
     ) -> Sequence[Batch]:
-        """Return ``batches`` batches of *training* data for evaluation (``loss_train_eval``), drawn like validation."""
+        """Return ``batches`` batches of *training* data, drawn like those of ``validation``.
+
+        ``loss_train_eval`` is measured on them.
+        """
 
     @abstractmethod
     def baseline(self) -> float:
-        """Return the loss of the best trivial predictor at this length, computed, never typed in."""
+        """Return the loss of the best trivial predictor at this length. Compute it; never type it.
+
+        For example, the entropy of the symbols, or the variance of the target.
+        """
 
     def baseline_outputs(self, batch: Batch) -> Array | None:
-        """Return what that predictor puts out for a batch: (T, B, K) logits or predictions.
+        """Return the outputs of that predictor for a batch: (T, B, K) logits or predictions.
 
-        Losses are compared with the loss of these outputs on the very validation batches. The
-        predictor is fixed: the mean of the distribution, say, never that of the batch. None (the
-        default): losses are compared with ``baseline()`` itself.
+        Losses are compared with the loss of these outputs on the same validation batches. The
+        predictor is fixed: for example the mean of the distribution, never the mean of the batch.
+        None (the default): losses are compared with ``baseline()`` itself.
         """
         return None
 
     def floor(self) -> float | None:
-        """Return the loss of a perfect predictor, where it is known."""
+        """Return the loss of a perfect predictor; None if it is not known."""
         return None
 
     @abstractmethod
     def score(self, batch: Batch, outputs: Array) -> Score:
-        """Count what is right in ``outputs`` (T, B, K)."""
+        """Count the correct predictions in ``outputs`` (T, B, K)."""
 
     @abstractmethod
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether validation has reached the task's criterion."""
+        """Return whether the evaluation meets the task's criterion."""
 
     @property
     def criterion(self) -> str:
-        """Say in one line what ``solved`` asks for and whose criterion that is; empty: the task does not say."""
+        """One line: what ``solved`` requires and the source of the criterion; may be empty."""
         return ""
 
     def steps_per_epoch(self, batch: int) -> float | None:
-        """Return after how many steps of ``batch`` sequences the training data come again.
+        """Return the number of steps of ``batch`` sequences after which training data repeat.
 
-        None (the default): every batch is drawn anew, or this is not known; nothing is then called
-        over-fitting.
+        None (the default): every batch is new, or the number is not known; the harness then reports
+        no overfitting.
         """
         return None
 
     def facts(self) -> dict[str, Any]:
-        """Return JSON-able facts for the record: corpus digest, n-gram baselines, variant, ..."""
+        """Return JSON-able facts for the record, such as a corpus digest or n-gram baselines."""
         return {}
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """Return the vocabulary of a text task, so that text can be sampled; None elsewhere."""
+        """The vocabulary of a text task, needed to sample text; None for other tasks."""
         return None
 
 
 def expanded_path(text: str) -> Path:
-    """Return the path that an option names; ``~`` stands for the home folder, if there is one."""
+    """Return the path that an option names; ``~`` is replaced by the home folder if it exists."""
     path = Path(text)
     try:
         return path.expanduser()

@@ -1,4 +1,4 @@
-"""Text to token ids and back. No pickle, no framework: a vocabulary is plain JSON in a checkpoint."""
+"""Text to token ids and back. A vocabulary is stored as plain JSON: no pickle, no framework."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from harness.contract.errors import UsageError
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The distinct characters of a text in sorted order, or, with ``symbols=None``, the 256 bytes of UTF-8."""
+    """The distinct characters of a text, sorted; or all 256 byte values if ``symbols`` is None."""
 
     symbols: str | None
 
     @property
     def size(self) -> int:
-        """V."""
+        """V, the number of token ids."""
         return 256 if self.symbols is None else len(self.symbols)
 
     @property
     def prime(self) -> str:
-        """The text from which samples start unless told otherwise: a line break, where the text has any."""
+        """The default start of a sample: a line break if the text has one, else a symbol of it."""
         return "\n" if self.symbols is None or "\n" in self.symbols else self.symbols[0]
 
     @cached_property
@@ -42,12 +42,13 @@ class Vocabulary:
         unknown = sorted(set(text) - self._ids.keys())
         if unknown:
             raise UsageError(
-                f"character {unknown[0]!r} does not occur in the training text; it has {self.symbols!r}"
+                f"character {unknown[0]!r} does not occur in the training text; "
+                f"it has {self.symbols!r}"
             )
         return np.array([self._ids[symbol] for symbol in text], dtype=np.int32)
 
     def decode(self, tokens: NDArray[np.int32]) -> str:
-        """Return the text of ids (n,); byte sequences that are not UTF-8 become replacement characters."""
+        """Return the text of ids (n,); invalid UTF-8 becomes replacement characters."""
         if self.symbols is None:
             return bytes(tokens.astype(np.uint8)).decode("utf-8", errors="replace")
         return "".join(self.symbols[token] for token in tokens)

@@ -230,7 +230,7 @@ class Training:
         for _ in range(PEAK_TRIES):
             if (figures.get("fraction_of_peak") or 0) <= PEAK_NOISE:
                 break
-            again, measured = replace(meter, known={}).measure(setup.model, trial.batch)
+            again, measured = replace(meter, stored={}).measure(setup.model, trial.batch)
             if (again.peak_flops_per_second or 0) > (limits.peak_flops_per_second or 0):
                 limits, new = again, measured
                 figures = self._fractions(limits, total)

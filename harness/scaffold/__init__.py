@@ -1,10 +1,9 @@
-"""``harness new``: writes a small plugin package that installs with pip and passes its conformance tests."""
+"""``harness new``: writes a small plugin package that installs and passes its conformance tests."""
 
 from __future__ import annotations
 
 import importlib.util
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 from typing import Literal, get_args
@@ -17,10 +16,10 @@ Kind = Literal["backend", "task", "cell"]
 
 
 def create(kind: str, name: str, directory: Path) -> Path:
-    """Write the package of a new ``kind`` (backend, task or cell) into ``directory`` and return its folder.
+    """Write a new package of ``kind`` (backend, task, cell) into ``directory``; return its folder.
 
     Raises:
-        UsageError: the kind or name is not allowed, the name is taken, or the folder exists and is
+        UsageError: the kind or name is not allowed, the name is in use, or the folder exists and is
             not empty.
     """
     values = _values(kind, name)
@@ -28,7 +27,8 @@ def create(kind: str, name: str, directory: Path) -> Path:
     package = directory / values["distribution"]
     if package.exists() and (not package.is_dir() or any(package.iterdir())):
         raise UsageError(
-            f"{package} exists already and is not an empty folder: choose another name or --directory"
+            f"{package} exists already and is not an empty folder: "
+            "choose another name or --directory"
         )
     try:
         for path, text in rendered(kind, name).items():
@@ -43,18 +43,23 @@ def create(kind: str, name: str, directory: Path) -> Path:
 
 
 def rendered(kind: str, name: str) -> dict[str, str]:
-    """Return the files of the package: path within it -> text.
+    """Return the files of the package, path within it -> text.
 
     Raises:
         UsageError: the kind or name is not allowed.
     """
     values = _values(kind, name)
     module = values["module"]
+    templates = files("harness.scaffold") / "templates"
+    paths = {
+        "pyproject.toml": templates / "pyproject.toml.tmpl",
+        "README.md": templates / kind / "README.md.tmpl",
+        f"{module}/__init__.py": templates / kind / "module.py.tmpl",
+        f"tests/test_{module}.py": templates / kind / "test.py.tmpl",
+    }
     return {
-        "pyproject.toml": _fill(_templates() / "pyproject.toml.tmpl", values),
-        "README.md": _fill(_templates() / kind / "README.md.tmpl", values),
-        f"{module}/__init__.py": _fill(_templates() / kind / "module.py.tmpl", values),
-        f"tests/test_{module}.py": _fill(_templates() / kind / "test.py.tmpl", values),
+        path: Template(template.read_text(encoding="utf-8")).substitute(values)
+        for path, template in paths.items()
     }
 
 
@@ -65,7 +70,8 @@ def _values(kind: str, name: str) -> dict[str, str]:
     camel = "".join(part[:1].upper() + part[1:] for part in identifier.split("_"))
     if not (identifier.isidentifier() and name[0].isalpha()):
         raise UsageError(
-            f"{kind} name {name!r} is not allowed here: start with a letter, then letters, digits, '-', '_'"
+            f"{kind} name {name!r} is not allowed here: "
+            "start with a letter, then letters, digits, '-', '_'"
         )
     return {
         "kind": kind,
@@ -78,18 +84,11 @@ def _values(kind: str, name: str) -> dict[str, str]:
 
 
 def _check_free(kind: str, name: str, module: str, plugins: Plugins) -> None:
-    taken = {"backend": plugins.backends, "task": plugins.tasks, "cell": plugins.cells}[kind]
-    if name in taken or name in (plugin.name for plugin in plugins.broken):
+    installed = {"backend": plugins.backends, "task": plugins.tasks, "cell": plugins.cells}[kind]
+    if name in installed or name in (plugin.name for plugin in plugins.broken):
         raise UsageError(f"{kind} name {name!r} is taken by an installed plugin: choose another")
     if importlib.util.find_spec(module) is not None:
         raise UsageError(
-            f"{kind} name {name!r} is not free: a module {module} is installed already; choose another"
+            f"{kind} name {name!r} is not free: "
+            f"a module {module} is installed already; choose another"
         )
-
-
-def _templates() -> Traversable:
-    return files("harness.scaffold") / "templates"
-
-
-def _fill(template: Traversable, values: dict[str, str]) -> str:
-    return Template(template.read_text(encoding="utf-8")).substitute(values)

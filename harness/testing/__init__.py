@@ -1,8 +1,8 @@
-"""The conformance kit: what a plugin must do, as tests to subclass in pytest and as checks that ``harness check`` runs.
+"""The conformance kit: checks of what a plugin must do.
 
-``BackendConformance``, ``TaskConformance`` and ``CellConformance`` are for pytest;
-``checks_for_backend``, ``checks_for_task``, ``checks_for_cell`` and ``run_check`` need no pytest.
-No framework import here.
+``BackendConformance``, ``TaskConformance`` and ``CellConformance`` are classes to subclass in
+pytest. ``checks_for_backend``, ``checks_for_task``, ``checks_for_cell`` and ``run_check`` need no
+pytest; ``harness check`` runs them. No framework is imported here.
 """
 
 from harness.cells.operations import NumpyOps

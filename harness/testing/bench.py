@@ -1,4 +1,4 @@
-"""Small models and batches, and the bench on which one variant of one cell is compared with the reference."""
+"""Small models and batches, and the bench that compares a variant of a cell with the reference."""
 
 from __future__ import annotations
 
@@ -50,46 +50,34 @@ class Case:
 
     def model(self, cell: Cell) -> Model:
         """Return the model."""
-        size = self.tokens if self.inputs == "token" else 2
-        return Model(
-            cell,
-            Inputs(self.inputs, size),
-            self.hidden,
-            self.layers,
-            self.outputs,
-            self.loss,
-            self.dropout,
-        )
+        inputs = Inputs(self.inputs, self.tokens if self.inputs == "token" else 2)
+        return Model(cell, inputs, self.hidden, self.layers, self.outputs, self.loss, self.dropout)
 
     def parameters(self, cell: Cell) -> Parameters:
-        """Return float64 parameters from U(-1, 1) / sqrt(H), every one of its own value."""
+        """Return float64 parameters, each drawn from U(-1, 1) / sqrt(H)."""
         rng, scale = np.random.default_rng(1), self.hidden**-0.5
-        return {
-            n: rng.uniform(-scale, scale, shape)
-            for n, shape in self.model(cell).parameter_shapes().items()
-        }
+        shapes = self.model(cell).parameter_shapes()
+        return {name: rng.uniform(-scale, scale, shape) for name, shape in shapes.items()}
 
     def make_batch(self, seed: int = 2, *, carry: bool = False) -> Batch:
-        """Return a batch; with a mask, about half the positions count, and always the last."""
+        """Return a batch; if masked, the last position and about half of the others count."""
         rng, shape = np.random.default_rng(seed), (self.time_steps, self.batch)
-        inputs = (
-            _tokens(rng, shape, self.tokens)
-            if self.inputs == "token"
-            else rng.normal(size=(*shape, 2))
-        )
-        classes = self.loss == "cross_entropy"
-        targets = (
-            _tokens(rng, shape, self.outputs)
-            if classes
-            else rng.normal(size=(*shape, self.outputs))
-        )
+
+        def draw(classes: bool, size: int) -> NDArray[np.int32] | NDArray[np.float64]:
+            if classes:
+                return rng.integers(size, size=shape, dtype=np.int32)
+            return rng.normal(size=(*shape, size))
+
+        tokens = self.inputs == "token"
+        inputs = draw(tokens, self.tokens if tokens else 2)
+        targets = draw(self.loss == "cross_entropy", self.outputs)
         mask = rng.integers(2, size=shape) == 1 if self.masked else np.ones(shape, bool)
         mask[-1] = True
         return Batch(inputs, targets, mask, carry)
 
 
-# T = 1, 7, 64, 100; batch 1 and 5; one and two layers; both encodings and both losses. An error
-# that sets in at 64 steps shows in the last two.
+# T = 1, 7, 64, 100; batch 1 and 5; one and two layers; both encodings and both losses. The last two
+# show an error that begins at 64 steps.
 GRADIENT_CASES = (
     Case(1, batch=1, masked=False),
     Case(7, layers=2, inputs="real", loss="squared_error"),
@@ -103,10 +91,10 @@ SGD = Optimizer("sgd", learning_rate=0.1)
 
 @dataclass
 class Bench:
-    """One variant of one cell of a backend, beside the float64 reference.
+    """One variant of one cell of a backend, and the float64 reference to compare it with.
 
-    A variant that computes another function by its own word is held against itself: its reference
-    is its own float64 (or the most exact dtype that it has).
+    A variant that declares a deviation is compared with itself: its reference is its own float64
+    (or the most exact dtype that it has).
     """
 
     backend: Backend
@@ -121,13 +109,13 @@ class Bench:
 
     @cached_property
     def deviation(self) -> str | None:
-        """How this variant's function differs from the cell's equations, by the backend's word; None: not at all."""
+        """The declared deviation of this variant from the cell's equations; None: there is none."""
         return query.deviation(self.backend, self.cell, self.variant)
 
     def why_unsupported(
         self, case: Case, dtype: Dtype, rule: Optimizer = SGD, checkpoint: Checkpoint = "off"
     ) -> str | None:
-        """Return the backend's reason for not running this, or None."""
+        """Return the backend's reason not to run this; None if it can."""
         if dtype not in self.offered_dtypes:
             return f"{self.backend.name} has no {dtype} on {self.device}"
         trial = Trial(
@@ -155,21 +143,21 @@ class Bench:
 
     @cached_property
     def device(self) -> str:
-        """The device that everything runs on: the backend's first unless another was wanted."""
+        """The device that everything runs on: the wanted device, or the backend's first."""
         return self.wanted_device or query.devices(self.backend)[0]
 
     @cached_property
     def offered_dtypes(self) -> tuple[Dtype, ...]:
-        """The dtypes to be checked that the backend has on this device: every check asks for these alone."""
-        known = query.dtypes(self.backend, self.device)
-        return tuple(dtype for dtype in self.dtypes if dtype in known)
+        """The dtypes to check that the backend has on this device; checks use no others."""
+        offered = query.dtypes(self.backend, self.device)
+        return tuple(dtype for dtype in self.dtypes if dtype in offered)
 
     @cached_property
     def usable_dtypes(self) -> tuple[Dtype, ...]:
         """The dtypes that this variant runs in, at least one.
 
         Raises:
-            NotApplicable: it runs in none.
+            NotApplicable: it runs in none of them.
         """
         usable = tuple(
             dtype for dtype in self.offered_dtypes if self.why_unsupported(SMALL, dtype) is None
@@ -195,13 +183,12 @@ class Bench:
     def trainer(
         self, case: Case, optimizer: Optimizer = SGD, dtype: Dtype | None = None
     ) -> Trainer:
-        """Return the backend's trainer for ``case``, at its initial parameters and with nothing carried.
+        """Return the backend's trainer for ``case``, at its initial parameters and zero state.
 
-        A trainer is made once and loaded anew for each check, so that what a backend compiles is
-        compiled once.
+        A trainer is built once and reloaded for each check, so that a backend compiles once.
 
         Raises:
-            NotApplicable: the backend says that it does not support this.
+            NotApplicable: the backend declares that it does not support this.
         """
         key = (case, optimizer, dtype or self.dtype)
         if key not in self._trainers:
@@ -221,7 +208,11 @@ class Bench:
         dropout_seed: int = 0,
         checkpoint: Checkpoint = "off",
     ) -> Trainer:
-        """Return a trainer of the check's own, from the case's parameters unless others are given."""
+        """Return a new trainer that starts from ``parameters``, or from those of the case.
+
+        Raises:
+            NotApplicable: the backend declares that it does not support this.
+        """
         dtype = dtype or self.dtype
         if reason := self.why_unsupported(case, dtype, optimizer, checkpoint):
             raise NotApplicable(reason)
@@ -236,7 +227,7 @@ class Bench:
         return self.equations_trainer(case)
 
     def equations_trainer(self, case: Case) -> Trainer:
-        """Return a trainer of the cell's equations, whatever the variant says of itself."""
+        """Return a trainer of the cell's equations, even if the variant declares a deviation."""
         execution = Execution(self.reference.variants(self.cell)[0], "cpu", "float64")
         return self.reference.trainer(
             case.model(self.cell), SGD, case.parameters(self.cell), execution
@@ -246,15 +237,11 @@ class Bench:
         """Return the backend's gradients and the reference's, computed once."""
         if case not in self._gradients:
             trainer = self.trainer(case)
-            found = trainer.gradients(trainer.put(case.make_batch()))
-            self._gradients[case] = (found, self.reference_gradients(case))
+            gradients = trainer.gradients(trainer.put(case.make_batch()))
+            self._gradients[case] = (gradients, self.reference_gradients(case))
         return self._gradients[case]
 
     def reference_gradients(self, case: Case) -> Gradients:
         """Return the reference's gradients."""
         trainer = self.reference_trainer(case)
         return trainer.gradients(trainer.put(case.make_batch()))
-
-
-def _tokens(rng: np.random.Generator, shape: tuple[int, ...], below: int) -> NDArray[np.int32]:
-    return rng.integers(below, size=shape, dtype=np.int32)

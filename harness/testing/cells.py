@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,12 @@ from harness.testing.compare import Check, NotApplicable, agree, is_array
 B, H = 3, 4
 STEP = 1e-6
 EXACT = 1e-12
-LINEAR = 1e-9  # of a difference of two states
-TOLERANCE = 1e-7  # central differences of functions near 1: rounding about 1e-10
+LINEAR = 1e-9  # for a difference of two states
+TOLERANCE = 1e-7  # for central differences of values near 1, whose rounding is about 1e-10
 
 
 def checks_for_cell(cell: Cell, reference: Backend | None = None) -> Iterator[Check]:
-    """Yield every check of a cell; with a reference backend, also the gradients of whole networks made of it."""
+    """Yield every check of a cell; with a reference backend, also those of whole networks."""
     for function in CHECKS:
         yield Check(function.__name__, partial(function, cell), cell=cell.name)
     if reference is not None:
@@ -41,7 +41,7 @@ def checks_for_cell(cell: Cell, reference: Backend | None = None) -> Iterator[Ch
 
 
 def it_declares_itself_sanely(cell: Cell) -> None:
-    """Names are allowed and distinct; h comes first; the named gates exist."""
+    """Names are valid and distinct, h comes first, and the named gates exist."""
     check_declaration("cell", cell)
     for kind, names in (("gates", cell.gates), ("states", cell.states)):
         assert isinstance(names, tuple), f"{kind}: expected a tuple of names, got {names!r}"
@@ -51,17 +51,17 @@ def it_declares_itself_sanely(cell: Cell) -> None:
             "recurrent: a LinearCell takes no product with h, so it must be False"
         )
         assert cell.states == ("h",), f"states: a LinearCell has the one state h, got {cell.states}"
-    kept = cell.retention(NumpyOps(), dict.fromkeys(cell.gates, np.zeros(H)))
-    if kept is not None:
-        is_array("retention", np.array(kept), (H,), "float64")
+    retention = cell.retention(NumpyOps(), dict.fromkeys(cell.gates, np.zeros(H)))
+    if retention is not None:
+        is_array("retention", np.array(retention), (H,), "float64")
 
 
 def step_keeps_shapes_and_dtypes(cell: Cell) -> None:
-    """``step`` and ``step_gradient`` return arrays in the dtype of their arguments, and change none."""
+    """``step`` and ``step_gradient`` return arrays of their arguments' dtype and change none."""
     for dtype in ("float64", "float32"):
         zx, zh, state, d_new = _arguments(cell, dtype)
         arguments = _present((zx, zh, *state, *d_new))
-        kept = [array.copy() for array in arguments]
+        copies = [array.copy() for array in arguments]
         new = cell.step(NumpyOps(), zx, zh, state)
         _has_one_array_per_state(cell, "step", new)
         for name, array in zip(cell.states, new, strict=True):
@@ -73,19 +73,20 @@ def step_keeps_shapes_and_dtypes(cell: Cell) -> None:
             is_array("d_zh", d_zh, zx.shape, dtype)
         else:
             assert d_zh is None, (
-                f"d_zh: expected None for a cell without recurrent product, got {type(d_zh).__name__}"
+                "d_zh: expected None for a cell without recurrent product, "
+                f"got {type(d_zh).__name__}"
             )
         for name, array in zip(cell.states, d_state, strict=True):
             if not isinstance(array, float):
                 is_array(f"d_state {name}", array, (B, H), dtype)
-        for before, after in zip(kept, arguments, strict=True):
+        for before, after in zip(copies, arguments, strict=True):
             assert np.array_equal(before, after), (
                 "step or step_gradient changed one of its arguments in place"
             )
 
 
 def step_gradient_equals_finite_differences(cell: Cell) -> None:
-    """Every entry of d_zx, d_zh and d_state equals the central difference of ``step`` in float64."""
+    """Each entry of d_zx, d_zh and d_state equals the central difference of ``step`` in float64."""
     zx, zh, state, d_new = _arguments(cell, "float64")
     new = cell.step(NumpyOps(), zx, zh, state)
     d_zx, d_zh, d_state = cell.step_gradient(NumpyOps(), zx, zh, state, new, d_new)
@@ -95,37 +96,32 @@ def step_gradient_equals_finite_differences(cell: Cell) -> None:
         result = cell.step(NumpyOps(), zx, zh, states)
         return float(sum(np.sum(d * part) for d, part in zip(d_new, result, strict=True)))
 
-    names = [
-        "d_zx",
-        *(["d_zh"] if cell.recurrent else []),
-        *(f"d_state {name}" for name in cell.states),
-    ]
-    gradients = [d_zx, *([d_zh] if cell.recurrent else []), *d_state]
-    _agree_with_differences(names, gradients, loss, _present((zx, zh, *state)))
+    gradients = {"d_zx": d_zx}
+    if cell.recurrent:
+        gradients["d_zh"] = d_zh
+    for name, gradient in zip(cell.states, d_state, strict=True):
+        gradients[f"d_state {name}"] = gradient
+    _agree_with_differences(gradients, loss, _present((zx, zh, *state)))
 
 
 def coefficients_equal_the_step(cell: Cell) -> None:
-    """``step`` is ``a * h + b`` with (a, b) = ``coefficients``, taken of one step or of all (T, B, G*H) at once."""
+    """``step`` is ``a * h + b`` with (a, b) = ``coefficients``, of one step or of all at once."""
     linear, zx, d_new = _linear(cell)
     _, _, (h,), _ = _arguments(cell, "float64")
-    every = np.stack([zx, -zx])
-    for name, whole, single in zip(
-        "ab",
-        linear.coefficients(NumpyOps(), every),
-        linear.coefficients(NumpyOps(), zx),
-        strict=True,
-    ):
+    all_steps = linear.coefficients(NumpyOps(), np.stack([zx, -zx]))  # (T, B, H)
+    one_step = linear.coefficients(NumpyOps(), zx)
+    for name, whole, single in zip("ab", all_steps, one_step, strict=True):
         is_array(f"coefficient {name}", whole, (2, B, H), "float64")
         agree(f"coefficient {name}", whole[0], single, EXACT, "one time step alone")
-    a, b = linear.coefficients(NumpyOps(), zx)
-    (found,) = linear.step(NumpyOps(), zx, None, (h,))
-    agree("new state h", found, a * h + b, EXACT, "step against a * h + b")
+    a, b = one_step
+    (new_h,) = linear.step(NumpyOps(), zx, None, (h,))
+    agree("new state h", new_h, a * h + b, EXACT, "step against a * h + b")
     (moved,) = linear.step(NumpyOps(), zx, None, (h + d_new,))
-    agree("new state h", moved - found, a * d_new, LINEAR, "it is not linear in h")
+    agree("new state h", moved - new_h, a * d_new, LINEAR, "it is not linear in h")
 
 
 def coefficients_gradient_equals_finite_differences(cell: Cell) -> None:
-    """Every entry of d_zx of ``coefficients_gradient`` equals the central difference of ``coefficients`` in float64."""
+    """Every entry of d_zx equals the central difference of ``coefficients`` in float64."""
     linear, zx, d_a = _linear(cell)
     d_b = np.random.default_rng(1).normal(size=d_a.shape)
 
@@ -134,22 +130,21 @@ def coefficients_gradient_equals_finite_differences(cell: Cell) -> None:
         return float(np.sum(d_a * a) + np.sum(d_b * b))
 
     d_zx = linear.coefficients_gradient(NumpyOps(), zx, d_a, d_b)
-    _agree_with_differences(["d_zx of coefficients_gradient"], [d_zx], loss, [zx])
+    _agree_with_differences({"d_zx of coefficients_gradient": d_zx}, loss, [zx])
 
 
 def sequences_do_not_mix(cell: Cell) -> None:
     """A sequence's next state does not depend on the others in its batch."""
     zx, zh, state, _ = _arguments(cell, "float64")
     whole = cell.step(NumpyOps(), zx, zh, state)
-    alone = cell.step(
-        NumpyOps(), zx[:1], None if zh is None else zh[:1], tuple(part[:1] for part in state)
-    )
+    first_zh = None if zh is None else zh[:1]
+    alone = cell.step(NumpyOps(), zx[:1], first_zh, tuple(part[:1] for part in state))
     for name, together, single in zip(cell.states, whole, alone, strict=True):
         agree(f"new state {name}", single, together[:1], 1e-12, "one sequence alone")
 
 
 def it_uses_nothing_but_ops_and_arithmetic(cell: Cell) -> None:
-    """Equations touch arrays only through ``Ops`` and ``+ - * /``, so that every engine can run them."""
+    """Equations touch arrays only through ``Ops`` and ``+ - * /``, so every engine can run them."""
     zx, zh, state, d_new = (_sealed(argument) for argument in _arguments(cell, "float64"))
     ops = _SealedOps()
     try:
@@ -173,7 +168,7 @@ CHECKS: tuple[Callable[[Cell], None], ...] = (
 
 
 class _Sealed:
-    """An array of an engine nobody knows: it can be added, subtracted, multiplied, divided and negated, no more."""
+    """An array of an unknown engine: it supports only ``+ - * /`` and negation."""
 
     __array_ufunc__ = None  # NumPy's functions refuse it
     __hash__ = None  # type: ignore[assignment]
@@ -230,17 +225,13 @@ def _opened(other: Any) -> Any:
 
 
 def _sealed(argument: Array | CellState | None) -> Any:
-    if argument is None:
-        return None
-    return (
-        tuple(_Sealed(part) for part in argument)
-        if isinstance(argument, tuple)
-        else _Sealed(argument)
-    )
+    if isinstance(argument, tuple):
+        return tuple(_Sealed(part) for part in argument)
+    return None if argument is None else _Sealed(argument)
 
 
 def _arguments(cell: Cell, dtype: str) -> tuple[Array, Array | None, CellState, CellState]:
-    """Return zx, zh (B, G*H; None without recurrent product), state and d_new_state, each (B, H), from a fixed seed."""
+    """Return random zx, zh (B, G*H), state and d_new_state, each (B, H); zh may be None."""
     rng = np.random.default_rng(0)
 
     def draw(width: int) -> Array:
@@ -263,28 +254,21 @@ def _present(arrays: Sequence[Array | None]) -> list[Array]:
     return [array for array in arrays if array is not None]
 
 
-def _has_one_array_per_state(cell: Cell, what: str, found: object) -> None:
-    assert isinstance(found, tuple), f"{what}: expected a tuple, got {type(found).__name__}"
-    assert len(found) == len(cell.states), (
-        f"{what}: expected one per state {cell.states}, got {len(found)}"
+def _has_one_array_per_state(cell: Cell, what: str, states: object) -> None:
+    assert isinstance(states, tuple), f"{what}: expected a tuple, got {type(states).__name__}"
+    assert len(states) == len(cell.states), (
+        f"{what}: expected one per state {cell.states}, got {len(states)}"
     )
 
 
 def _agree_with_differences(
-    names: Sequence[str],
-    gradients: Sequence[Array | float],
-    loss: Callable[..., float],
-    arguments: list[Array],
+    gradients: Mapping[str, Array | float], loss: Callable[..., float], arguments: list[Array]
 ) -> None:
-    for index, (name, found) in enumerate(zip(names, gradients, strict=True)):
+    """Compare each gradient with central differences of ``loss``, in the order of ``arguments``."""
+    for index, (name, gradient) in enumerate(gradients.items()):
         expected = _differences(loss, arguments, index)
-        agree(
-            name,
-            np.broadcast_to(found, expected.shape),
-            expected,
-            TOLERANCE,
-            "against finite differences",
-        )
+        actual = np.broadcast_to(gradient, expected.shape)
+        agree(name, actual, expected, TOLERANCE, "against finite differences")
 
 
 def _differences(loss: Callable[..., float], arguments: list[Array], index: int) -> Array:

@@ -1,4 +1,4 @@
-"""How a check passes, fails or does not apply. Messages name the tensor and the size of its error."""
+"""How a check passes, fails or does not apply. Messages name the tensor and its error."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.contract import Dtype
-from harness.contract.model import Array
+from harness.contract import Array, Dtype, Gradients
 from harness.contract.wording import error_text, words_of
 
-# Rounding of a few hundred float64 operations stays below 1e-12; 1e-9 leaves room for another order
-# of summation. In float32 the same argument gives 1e-4 of the tensor's largest entry.
+# The rounding of a few hundred float64 operations stays below 1e-12; 1e-9 allows another order of
+# summation. In float32 the same argument gives 1e-4 of the tensor's largest entry.
 TOLERANCE: dict[Dtype, float] = {"float64": 1e-9, "float32": 1e-3}
-# Errors are relative to the largest entry of the expected tensor; below this size they are absolute
-# in its unit.
+# Errors are relative to the largest entry of the expected tensor, or to this size if it is larger.
 SMALLEST_SCALE = 1e-3
 
 
 class NotApplicable(Exception):  # noqa: N818 - an outcome, not an error
-    """The check has nothing to test here; the text says why."""
+    """The check does not apply here; the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to verify; ``function`` raises ``AssertionError`` with a message that says what is wrong.
+    """One check; ``function`` raises ``AssertionError`` with a message that says what is wrong.
 
-    ``variant`` and ``cell`` are empty where a check concerns the whole plugin.
+    ``variant`` and ``cell`` are empty if a check concerns the whole plugin.
     """
 
     name: str
@@ -44,7 +42,17 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found. ``skipped`` results count as passed; ``message`` says why, or what is wrong."""
+    """The result of a check.
+
+    Attributes:
+        name: of the check.
+        variant: that was checked, or empty.
+        cell: that was checked, or empty.
+        passed: True also if the check was skipped.
+        message: what is wrong, or why the check was skipped.
+        seconds: that it took.
+        skipped: the check does not apply.
+    """
 
     name: str
     variant: str
@@ -56,7 +64,7 @@ class CheckResult:
 
 
 def run_check(check: Check) -> CheckResult:
-    """Run one check; an exception of any kind is a failure of the plugin, told in the message."""
+    """Run one check; any exception is a failure of the plugin and becomes the message."""
     begin = time.perf_counter()
     passed, message, skipped = True, "", False
     try:
@@ -74,41 +82,53 @@ def run_check(check: Check) -> CheckResult:
     )
 
 
-def error_of(found: Array, expected: Array) -> float:
-    """Return the largest difference, relative to the largest entry of ``expected``; infinite where not finite."""
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    if not found.size:
+def error_of(actual: Array, expected: Array) -> float:
+    """Return the largest difference relative to the largest entry of ``expected``, or infinity."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    if not actual.size:
         return 0.0
-    difference = float(np.max(np.abs(found - expected)))
-    return (
-        difference / max(float(np.max(np.abs(expected))), SMALLEST_SCALE)
-        if np.isfinite(difference)
-        else np.inf
-    )
+    difference = float(np.max(np.abs(actual - expected)))
+    if not np.isfinite(difference):
+        return np.inf
+    return difference / max(float(np.max(np.abs(expected))), SMALLEST_SCALE)
 
 
 def agree(
-    tensor: str, found: Array | float, expected: Array | float, tolerance: float, where: object = ""
+    tensor: str,
+    actual: Array | float,
+    expected: Array | float,
+    tolerance: float,
+    where: object = "",
 ) -> None:
-    """Require equal shapes and an error below ``tolerance``."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape, (
-        f"{tensor}: expected shape {expected.shape}, got {found.shape}{_at(where)}"
+    """Require equal shapes and a relative error of at most ``tolerance``."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape, (
+        f"{tensor}: expected shape {expected.shape}, got {actual.shape}{_at(where)}"
     )
-    error = error_of(found, expected)
+    error = error_of(actual, expected)
     assert error <= tolerance, (
         f"{tensor}: relative error {error:.2e} exceeds {tolerance:.0e}{_at(where)}"
     )
 
 
-def is_array(tensor: str, found: object, shape: tuple[int, ...], dtype: str) -> None:
+def gradients_agree(
+    actual: Gradients, expected: Gradients, tolerance: float, where: object = ""
+) -> None:
+    """Require that loss, hidden gradient and all parameter gradients agree."""
+    agree("loss", actual.loss, expected.loss, tolerance, where)
+    agree("hidden gradient", actual.hidden, expected.hidden, tolerance, where)
+    for name, gradient in expected.parameters.items():
+        agree(f"gradient of {name}", actual.parameters[name], gradient, tolerance, where)
+
+
+def is_array(tensor: str, actual: object, shape: tuple[int, ...], dtype: str) -> None:
     """Require a writable NumPy array of this shape and dtype."""
-    assert isinstance(found, np.ndarray), (
-        f"{tensor}: expected a NumPy array, got {type(found).__name__}"
+    assert isinstance(actual, np.ndarray), (
+        f"{tensor}: expected a NumPy array, got {type(actual).__name__}"
     )
-    assert found.shape == shape, f"{tensor}: expected shape {shape}, got {found.shape}"
-    assert found.dtype == dtype, f"{tensor}: expected dtype {dtype}, got {found.dtype}"
-    assert found.flags.writeable, f"{tensor}: not a copy of its own (the array is read-only)"
+    assert actual.shape == shape, f"{tensor}: expected shape {shape}, got {actual.shape}"
+    assert actual.dtype == dtype, f"{tensor}: expected dtype {dtype}, got {actual.dtype}"
+    assert actual.flags.writeable, f"{tensor}: not a copy of its own (the array is read-only)"
 
 
 def _at(where: object) -> str:

@@ -1,4 +1,4 @@
-"""Classes that plugin authors subclass in pytest. pytest is needed only when one of their tests runs."""
+"""Classes that plugin authors subclass in pytest. pytest is imported only when a test runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from harness.contract import Backend, Cell, Dtype, Missing, Task
+from harness.contract.errors import with_fix
 from harness.plugins import load_plugins
 from harness.testing.backend.grid import Grid
 from harness.testing.backend.suite import DTYPES, checks_for_backend
@@ -20,9 +21,9 @@ class Conformance:
     """One test per check. Subclass one of the three classes below, not this one.
 
     Attributes:
-        exceptions: pattern of ``variant-cell-check`` -> reason, for what a plugin cannot do. Each
-            is reported with its reason, and must really fail: an exception that is no longer needed
-            is an error.
+        exceptions: pattern of ``variant-cell-check`` -> reason, for checks that a plugin cannot
+            pass. Each is reported with its reason. It must really fail: an exception that is no
+            longer needed is an error.
     """
 
     exceptions: ClassVar[Mapping[str, str]] = {}
@@ -65,13 +66,13 @@ class BackendConformance(Conformance):
             backend = Tortoise()
 
     Attributes:
-        backend: what is tested.
-        reference: the backend whose float64 results count as right; None means ``numpy``.
-        cells: the cells to run; None means those that come with the harness.
-        variants: only these variants; None means all.
-        dtypes: only these.
-        lengths: only these of 1, 7, 64 and 100 time steps; None means all.
-        device: None means the backend's first.
+        backend: the backend to test.
+        reference: the backend whose float64 results count as correct; None means ``numpy``.
+        cells: the cells to run; None means those of the harness.
+        variants: the variants to run; None means all.
+        dtypes: the dtypes to run.
+        lengths: the time steps to run, out of 1, 7, 64 and 100; None means all.
+        device: the device to run on; None means the backend's first.
         grid: the shapes at which every tensor is compared: ``cover`` (a dozen), ``full`` (all) or
             ``none``.
     """
@@ -86,7 +87,7 @@ class BackendConformance(Conformance):
     grid: ClassVar[Grid] = "cover"
 
     def checks(self) -> Iterator[Check]:
-        """Yield the checks of ``checks_for_backend``, and that the backend's library is there."""
+        """Yield the checks of ``checks_for_backend``, and one that its library is installed."""
         yield Check("its_library_is_installed", partial(_its_library_is_installed, self.backend))
         yield from checks_for_backend(
             self.backend,
@@ -107,11 +108,11 @@ class TaskConformance(Conformance):
             task = Echo
 
     Attributes:
-        task: the class.
+        task: the class to test.
         options: values of its options.
-        lengths: the lengths to try; None means the task's minimum and 20 more.
-        constant_baseline: the baseline is the best *constant* predictor's loss, as it is for most
-            synthetic tasks.
+        lengths: the lengths to try; None means the task's minimum, and the minimum plus 20.
+        constant_baseline: True if the baseline is the loss of the best *constant* predictor, as for
+            most synthetic tasks.
     """
 
     task: ClassVar[type[Task]]
@@ -133,7 +134,7 @@ class CellConformance(Conformance):
             cell = Leaky()
 
     Attributes:
-        cell: what is tested.
+        cell: the cell to test.
         reference: the backend that trains networks of it; None means ``numpy``.
     """
 
@@ -148,4 +149,4 @@ class CellConformance(Conformance):
 def _its_library_is_installed(backend: Backend) -> None:
     answer = backend.availability()
     if isinstance(answer, Missing):
-        raise NotApplicable(f"{answer.reason}. Fix: {answer.fix}")
+        raise NotApplicable(with_fix(answer.reason, answer.fix))

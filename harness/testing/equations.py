@@ -1,4 +1,4 @@
-"""The contract's mathematics in the plainest NumPy, forward only and slow: what every backend is held against."""
+"""The mathematics of the contract in plain NumPy, forward only and slow, to check backends with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.contract.cell import CellState
 
 @dataclass(frozen=True, eq=False)
 class Nudge:
-    """A change ``delta`` (B, H) added to h of one layer after one time step, to differentiate by h_t."""
+    """A change ``delta`` (B, H) of h in one layer after one time step, to differentiate by h_t."""
 
     layer: int
     step: int
@@ -22,7 +22,7 @@ class Nudge:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One forward pass: outputs (T, B, K), the mean loss, and the final state, each (layers, B, H)."""
+    """One forward pass: outputs (T, B, K), mean loss, and final state, each (layers, B, H)."""
 
     outputs: Array
     loss: float
@@ -40,34 +40,27 @@ def run_equations(
     x = _encoded(model, batch)
     finals: list[CellState] = []
     for layer in range(model.layers):
-        start = _start(model, batch, state, layer)
+        start, end = _start(model, batch, state, layer), f"_l{layer}"
         weights = {
-            name.removesuffix(f"_l{layer}"): p
-            for name, p in parameters.items()
-            if name.endswith(f"_l{layer}")
+            name.removesuffix(end): p for name, p in parameters.items() if name.endswith(end)
         }
-        x, final = _layer(
-            model.cell, weights, x, start, nudge if nudge and nudge.layer == layer else None
-        )
+        layer_nudge = nudge if nudge and nudge.layer == layer else None
+        x, final = _layer(model.cell, weights, x, start, layer_nudge)
         finals.append(final)
     outputs = x @ parameters["weight_out"].T + parameters["bias_out"]
-    return Outcome(
-        outputs,
-        mean_loss(model, outputs, batch),
-        tuple(np.stack(part) for part in zip(*finals, strict=True)),
-    )
+    final_state = tuple(np.stack(part) for part in zip(*finals, strict=True))
+    return Outcome(outputs, mean_loss(model, outputs, batch), final_state)
 
 
 def mean_loss(model: Model, outputs: Array, batch: Batch) -> float:
-    """Return the mean loss over the positions that the mask counts; cross-entropy in nats."""
+    """Return the mean loss over the positions where the mask is True; cross-entropy in nats."""
     if model.loss == "squared_error":
         per_position = np.mean((outputs - batch.targets) ** 2, axis=-1)
     else:
         shifted = outputs - outputs.max(axis=-1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        per_position = -np.take_along_axis(
-            log_p, batch.targets[..., None].astype(np.int64), axis=-1
-        )[..., 0]
+        classes = batch.targets[..., None].astype(np.int64)
+        per_position = -np.take_along_axis(log_p, classes, axis=-1)[..., 0]
     return float(per_position[batch.mask].mean())
 
 
@@ -84,7 +77,7 @@ class Updates:
         self._count = 0
 
     def step(self, gradients: Parameters) -> tuple[float, bool]:
-        """Update in place; return the global norm before clipping and whether clipping changed anything."""
+        """Update in place; return the global norm before clipping, and whether clipping acted."""
         norm = float(np.sqrt(sum(np.sum(np.square(g)) for g in gradients.values())))
         clipped = {name: self._clip(g, norm) for name, g in gradients.items()}
         rate = self.optimizer.learning_rate_at(self._count)

@@ -1,4 +1,4 @@
-"""The best predictor that looks at no input: one fixed answer per time step, fitted and scored on separate samples."""
+"""The best constant predictor: one fixed output per time step, fitted and scored on two samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SAMPLE_BATCHES, SAMPLE_SIZE = 16, 64  # about a thousand sequences for each half
 
 
 def constant_predictor(task: Task) -> tuple[float, float, float]:
-    """Return the loss of the best constant predictor per time step, four standard errors, and what fitting may cost."""
+    """Return the loss of the best constant predictor, four standard errors, and the fit's bias."""
     batches = list(islice(task.training(np.random.default_rng(5), SAMPLE_SIZE), 2 * SAMPLE_BATCHES))
     fitted, scored = batches[:SAMPLE_BATCHES], batches[SAMPLE_BATCHES:]
     steps = max(batch.time_steps for batch in batches)
@@ -23,9 +23,8 @@ def constant_predictor(task: Task) -> tuple[float, float, float]:
         np.add.at(sums, t, _as_values(task, batch)[batch.mask])
         np.add.at(counts, t, 1.0)
     overall = sums.sum(axis=0) / counts.sum()
-    means = (sums + 0.1 * overall) / (
-        counts + 0.1
-    )  # a tenth of an imaginary observation of the overall mean
+    # The overall mean counts as a tenth of an observation.
+    means = (sums + 0.1 * overall) / (counts + 0.1)
     losses = [_losses(task, means, batch) for batch in scored]
     total = sum(float(part.sum()) for part in losses) / sum(part.size for part in losses)
     error = 4.0 * np.std([part.mean() for part in losses], ddof=1) / math.sqrt(len(losses)) + 1e-9
@@ -35,11 +34,9 @@ def constant_predictor(task: Task) -> tuple[float, float, float]:
 
 
 def _as_values(task: Task, batch: Batch) -> Array:
-    return (
-        np.eye(task.outputs)[batch.targets]
-        if task.loss == "cross_entropy"
-        else np.asarray(batch.targets, np.float64)
-    )
+    if task.loss == "cross_entropy":
+        return np.eye(task.outputs)[batch.targets]
+    return np.asarray(batch.targets, np.float64)
 
 
 def _losses(task: Task, means: Array, batch: Batch) -> Array:

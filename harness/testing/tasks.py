@@ -20,8 +20,8 @@ from harness.testing.compare import Check, NotApplicable
 from harness.testing.predictor import constant_predictor
 
 BATCH = 8
-SAMPLES = 4  # of validation, each with a seed of its own
-CERTAIN = 30.0  # a logit that leaves 1e-13 of probability to all other classes
+SAMPLES = 4  # of validation, each with another seed
+CERTAIN = 30.0  # a logit that leaves a probability of 1e-13 to each other class
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ def checks_for_task(
     Args:
         task: the class that the plugin offers.
         options: values of its options; None means the defaults.
-        lengths: the lengths to try; None means the task's minimum and 20 more.
-        constant_baseline: the baseline is the best *constant* predictor's loss, so a fitted one
-            must reach it. Leave it out where the baseline is a better predictor than that (n-grams
-            of a text).
+        lengths: the lengths to try; None means the task's minimum, and the minimum plus 20.
+        constant_baseline: True if the baseline is the loss of the best *constant* predictor; a
+            fitted one must then reach it. Leave it False if the baseline is a better predictor
+            (n-grams of a text).
     """
-    tried = tuple(lengths or (task.minimum_length, task.minimum_length + 20))
-    bench = TaskBench(task, options or {}, tried, constant_baseline)
+    lengths = tuple(lengths or (task.minimum_length, task.minimum_length + 20))
+    bench = TaskBench(task, options or {}, lengths, constant_baseline)
     return (Check(function.__name__, partial(function, bench)) for function in CHECKS)
 
 
 def it_declares_itself_sanely(bench: TaskBench) -> None:
-    """The name is allowed, the defaults are positive, and facts can be stored."""
+    """The name is valid, the defaults are positive, and the facts can be stored."""
     check_name("task", bench.task.name)
     defaults = bench.task.defaults
     for name in ("hidden", "batch", "steps", "learning_rate"):
@@ -88,7 +88,7 @@ def it_declares_itself_sanely(bench: TaskBench) -> None:
 
 
 def batches_are_well_formed(bench: TaskBench) -> None:
-    """Training, validation and sample batches have the contract's shapes, dtypes and ranges, and score something."""
+    """Batches have the contract's shapes, dtypes and ranges, and at least one position counts."""
     for task in bench.each_length():
         training = list(islice(task.training(_rng(), BATCH), 3))
         validation = list(task.validation(_rng(), BATCH))
@@ -109,9 +109,9 @@ def equal_generators_give_equal_batches(bench: TaskBench) -> None:
     """Two instances with equal seeds give equal batches, byte for byte."""
     for length in bench.lengths:
         first, second = (_drawn(bench.prepared(length)) for _ in range(2))
-        for one, other in zip(first, second, strict=True):
+        for batch, other in zip(first, second, strict=True):
             for name in ("inputs", "targets", "mask"):
-                same = np.array_equal(getattr(one, name), getattr(other, name))
+                same = np.array_equal(getattr(batch, name), getattr(other, name))
                 assert same, f"{name}: equal generators gave different batches (length {length})"
 
 
@@ -124,7 +124,7 @@ def training_batches_differ(bench: TaskBench) -> None:
 
 
 def validation_differs_from_training(bench: TaskBench) -> None:
-    """Drawn from a stream of its own, as the runner does, validation does not repeat the training batches."""
+    """Validation from another random stream, as in a trial, does not repeat training batches."""
     task = bench.longest()
     seen = list(islice(task.training(_rng(), BATCH), 3))
     for batch in islice(task.validation(_rng(1), BATCH), 3):
@@ -133,7 +133,7 @@ def validation_differs_from_training(bench: TaskBench) -> None:
 
 
 def baseline_is_that_of_a_trivial_predictor(bench: TaskBench) -> None:
-    """No constant predictor beats the baseline; where ``constant_baseline`` is set, the best of them reaches it."""
+    """No constant predictor beats the baseline; with ``constant_baseline``, the best reaches it."""
     for task in bench.each_length():
         baseline, floor = task.baseline(), task.floor()
         assert math.isfinite(baseline), f"baseline: must be a positive number, got {baseline}"
@@ -142,14 +142,17 @@ def baseline_is_that_of_a_trivial_predictor(bench: TaskBench) -> None:
             f"floor: {floor} is not between 0 and the baseline {baseline}"
         )
         loss, error, bias = constant_predictor(task)
-        where = f"at length {task.length}: a constant predictor has the loss {loss:.4f} +- {error + bias:.4f}"
+        where = (
+            f"at length {task.length}: "
+            f"a constant predictor has the loss {loss:.4f} +- {error + bias:.4f}"
+        )
         assert loss >= baseline - error, f"baseline: {baseline:.4f} is too high {where}"
         if bench.constant_baseline:
             assert loss <= baseline + error + bias, f"baseline: {baseline:.4f} is too low {where}"
 
 
 def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
-    """The trivial predictor does not look at the targets, and its loss over many batches is the baseline."""
+    """The trivial predictor ignores the targets, and its loss over many batches is the baseline."""
     for task in bench.each_length():
         batches = [batch for seed in range(SAMPLES) for batch in task.validation(_rng(seed), BATCH)]
         where, baseline = f"at length {task.length}", task.baseline()
@@ -165,13 +168,13 @@ def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
         )
         loss, error = mean.value(), 5.0 * (mean.standard_error() or 0.0) + 1e-6 * baseline
         assert abs(loss - baseline) <= error, (
-            f"baseline_outputs: over {len(batches)} validation batches their loss is {loss:.6g} +- {error:.2g}, "
-            f"but baseline() is {baseline:.6g} {where}"
+            f"baseline_outputs: over {len(batches)} validation batches their loss is {loss:.6g} "
+            f"+- {error:.2g}, but baseline() is {baseline:.6g} {where}"
         )
 
 
 def criterion_and_epoch_are_sane(bench: TaskBench) -> None:
-    """The criterion is a text; training data come again after a positive number of steps, or not at all."""
+    """The criterion is a text; training data repeat after a positive number of steps, or never."""
     task = bench.longest()
     checked_criterion(task, "criterion")
     checked_steps_per_epoch(task, BATCH, "steps_per_epoch")
@@ -195,7 +198,7 @@ def perfect_outputs_score_full_marks(bench: TaskBench) -> None:
 
 
 def wrong_outputs_score_less(bench: TaskBench) -> None:
-    """Outputs far from the targets hit less than perfect ones, and the baseline does not solve the task."""
+    """Wrong outputs hit less than perfect outputs, and the baseline does not solve the task."""
     task = bench.longest()
     batch = task.validation(_rng(), BATCH)[0]
     right = _perfect(task, batch)
@@ -204,9 +207,10 @@ def wrong_outputs_score_less(bench: TaskBench) -> None:
     assert bad.hits < good.hits, (
         f"score: wrong outputs hit {bad.hits} of {bad.total}, as many as perfect ones"
     )
-    assert not task.solved(
-        Evaluation(0, task.baseline(), accuracy=0.0, extra=dict.fromkeys(bad.extra, 0.0))
-    ), "solved: the loss of the baseline with accuracy 0 counts as solved"
+    extra = dict.fromkeys(bad.extra, 0.0)
+    assert not task.solved(Evaluation(0, task.baseline(), accuracy=0.0, extra=extra)), (
+        "solved: the loss of the baseline with accuracy 0 counts as solved"
+    )
 
 
 def score_ignores_masked_positions(bench: TaskBench) -> None:
@@ -219,7 +223,8 @@ def score_ignores_masked_positions(bench: TaskBench) -> None:
     spoilt = np.where(batch.mask[..., None], outputs, -outputs - 1.0)
     before, after = task.score(batch, outputs), task.score(batch, spoilt)
     assert (before.hits, before.total) == (after.hits, after.total), (
-        f"score: outputs at masked positions change it from {before.hits}/{before.total} to {after.hits}/{after.total}"
+        "score: outputs at masked positions change it "
+        f"from {before.hits}/{before.total} to {after.hits}/{after.total}"
     )
 
 
@@ -243,12 +248,11 @@ def _rng(seed: int = 0) -> np.random.Generator:
 
 
 def _drawn(task: Task) -> list[Batch]:
-    drawn = list(islice(task.training(_rng(), BATCH), 2))
-    return (
-        drawn
-        + list(task.validation(_rng(1), BATCH)[:2])
-        + list(task.training_sample(_rng(2), BATCH, 1))
-    )
+    return [
+        *islice(task.training(_rng(), BATCH), 2),
+        *task.validation(_rng(1), BATCH)[:2],
+        *task.training_sample(_rng(2), BATCH, 1),
+    ]
 
 
 def _well_formed(task: Task, batch: Batch, where: str) -> None:
@@ -257,33 +261,30 @@ def _well_formed(task: Task, batch: Batch, where: str) -> None:
     assert batch.mask.any(), f"mask: no position counts ({where})"
     assert T > 0, f"mask: no time steps ({where})"
     assert B == BATCH, f"mask: expected {BATCH} sequences, got {B} ({where})"
-    size = task.inputs.size
-    _array(
-        "inputs", batch.inputs, (T, B), size if task.inputs.kind == "token" else None, size, where
-    )
-    _array(
-        "targets",
-        batch.targets,
-        (T, B),
-        task.outputs if task.loss == "cross_entropy" else None,
-        task.outputs,
-        where,
-    )
+    inputs, targets = ("inputs", batch.inputs), ("targets", batch.targets)
+    check_inputs = _check_classes if task.inputs.kind == "token" else _check_vectors
+    check_inputs(*inputs, (T, B), task.inputs.size, where)
+    check_targets = _check_classes if task.loss == "cross_entropy" else _check_vectors
+    check_targets(*targets, (T, B), task.outputs, where)
 
 
-def _array(
-    name: str, array: Any, steps: tuple[int, int], classes: int | None, width: int, where: str
-) -> None:
-    """Require classes below ``classes`` (T, B) int32, or, where it is None, finite values (T, B, width) float64."""
-    shape, dtype = (steps, "int32") if classes is not None else ((*steps, width), "float64")
+def _check_classes(name: str, array: Any, shape: tuple[int, int], classes: int, where: str) -> None:
+    """Require int32 classes (T, B) below ``classes``."""
+    _check_array(name, array, shape, "int32", where)
+    low, high = int(array.min()), int(array.max())
+    assert low >= 0, f"{name}: {low} is not a class 0..{classes - 1} ({where})"
+    assert high < classes, f"{name}: {high} is not a class 0..{classes - 1} ({where})"
+
+
+def _check_vectors(name: str, array: Any, steps: tuple[int, int], width: int, where: str) -> None:
+    """Require finite float64 values (T, B, width)."""
+    _check_array(name, array, (*steps, width), "float64", where)
+    assert np.isfinite(array).all(), f"{name}: not finite ({where})"
+
+
+def _check_array(name: str, array: Any, shape: tuple[int, ...], dtype: str, where: str) -> None:
     assert array.shape == shape, f"{name}: expected shape {shape}, got {array.shape} ({where})"
     assert array.dtype == dtype, f"{name}: expected dtype {dtype}, got {array.dtype} ({where})"
-    if classes is None:
-        assert np.isfinite(array).all(), f"{name}: not finite ({where})"
-    else:
-        low, high = int(array.min()), int(array.max())
-        assert low >= 0, f"{name}: {low} is not a class 0..{classes - 1} ({where})"
-        assert high < classes, f"{name}: {high} is not a class 0..{classes - 1} ({where})"
 
 
 def _perfect(task: Task, batch: Batch) -> Array:

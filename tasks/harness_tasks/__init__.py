@@ -1,4 +1,4 @@
-"""The tasks that come with the harness, offered as a plugin like any other. No framework import here."""
+"""The tasks of the harness, offered as a plugin like any other. No framework is imported here."""
 
 from collections.abc import Sequence
 

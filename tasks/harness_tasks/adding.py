@@ -1,4 +1,4 @@
-"""The adding problem in its four published forms: two numbers are marked, their sum is asked for at the end.
+"""The adding problem in four forms: add the two marked numbers of a sequence.
 
 Sources: Hochreiter & Schmidhuber 1997, experiment 4; Pascanu, Mikolov & Bengio 2013; Arjovsky, Shah
 & Bengio 2016.
@@ -36,7 +36,7 @@ FIRST_PAIRS = 10  # hs97: the first marked position is among the first ten
 
 @dataclass(frozen=True)
 class Pairs:
-    """Where a batch's sequences end and which two positions are marked; each (B,)."""
+    """The lengths of a batch's sequences and their two marked positions; each (B,)."""
 
     lengths: Indices
     first: Indices
@@ -44,7 +44,7 @@ class Pairs:
 
 
 class Variant(ABC):
-    """One published form. y = ``offset`` + ``scale`` * (u_i + u_j), with u uniform in [``low``, ``high``)."""
+    """One form of the task: y = ``offset`` + ``scale`` * (u_i + u_j), u ~ U[``low``, ``high``)."""
 
     minimum_length: ClassVar[int] = 2
     low: ClassVar[float] = 0.0
@@ -57,7 +57,7 @@ class Variant(ABC):
     )
 
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether the criterion holds."""
+        """Return whether the criterion holds."""
         return evaluation.loss_validation < SOLVED_LOSS
 
     def mean(self) -> float:
@@ -73,12 +73,12 @@ class Variant(ABC):
         return length
 
     def variance(self) -> float:
-        """Return Var y = scale^2 * 2 Var u, with Var u = (high - low)^2 / 12; the markers say nothing about it."""
+        """Return Var y = scale^2 * 2 Var u, with Var u = (high - low)^2 / 12."""
         return self.scale**2 * 2 * (self.high - self.low) ** 2 / 12
 
 
 class Halves(Variant):
-    """One marker uniform in the first half, one in the second; y = u_i + u_j (Arjovsky et al. 2016)."""
+    """One marker in each half, both uniform; y = u_i + u_j (Arjovsky et al. 2016)."""
 
     def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
         """Draw i from [0, T/2), j from [T/2, T)."""
@@ -91,14 +91,17 @@ class Anywhere(Variant):
     """Two distinct positions uniform over T; y = u_i + u_j."""
 
     def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
-        """Draw i from [0, T), j from the T - 1 others."""
+        """Draw i from [0, T), j from the other T - 1 positions."""
         first = rng.integers(0, length, size=sequences)
         second = rng.integers(0, length - 1, size=sequences)
         return Pairs(np.full(sequences, length), first, second + (second >= first))
 
 
 class Pascanu(Variant):
-    """Length l = T + U{0..T/10}; i ~ U[0, l/10), j ~ U[l/10, l/2); y = (u_i + u_j) / 2 (Pascanu et al. 2013)."""
+    """Length l = T + U{0..T/10}, i ~ U[0, l/10), j ~ U[l/10, l/2), y = (u_i + u_j) / 2.
+
+    Source: Pascanu et al. 2013.
+    """
 
     minimum_length = 10
     scale = 0.5
@@ -108,7 +111,7 @@ class Pascanu(Variant):
     )
 
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether the criterion holds."""
+        """Return whether the criterion holds."""
         return evaluation.accuracy is not None and evaluation.accuracy >= PASCANU_ACCURACY
 
     def longest(self, length: int) -> int:
@@ -123,11 +126,12 @@ class Pascanu(Variant):
 
 
 class HochreiterSchmidhuber(Variant):
-    """Length U{T..1.1 T}; u ~ U[-1, 1]; +1 marks the pair, -1 the first and last position; y = 0.5 + (X1 + X2) / 4.
+    """Length U{T..1.1 T}, u ~ U[-1, 1], y = 0.5 + (X1 + X2) / 4.
 
-    X1 is among the first ten positions, X2 among the first T/2 - 1 other than X1. In the paper the
-    first position may be drawn, and then counts as 0; here it is not drawn, so that it always
-    carries -1 and the baseline is exactly 1/24.
+    The marker is +1 at X1 and X2, and -1 at the first and last position. X1 is among the first ten
+    positions, X2 among the first T/2 - 1, other than X1. Deviation from the paper: there the first
+    position may be drawn and then counts as 0. Here it is never drawn, so its marker is always -1
+    and the baseline is exactly 1/24.
     """
 
     minimum_length = 11
@@ -139,7 +143,7 @@ class HochreiterSchmidhuber(Variant):
     )
 
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether the criterion holds."""
+        """Return whether the criterion holds."""
         return evaluation.accuracy == 1.0
 
     def longest(self, length: int) -> int:
@@ -169,17 +173,18 @@ class AddingOptions(SequenceOptions):
 
 
 class Adding(SequenceTask):
-    """Add the two marked numbers of a sequence x_t = (u_t, m_t), T = ``length``; squared error at its last step.
+    """Add the two marked numbers of a sequence x_t = (u_t, m_t), t = 1..T, T = ``length``.
 
-    Where lengths vary, a batch is as long as the longest possible sequence; what follows a
-    sequence's end is zeros and is not counted. Accuracy counts |error| < 0.04.
+    The loss is the squared error at the last step. If lengths vary, a batch is as long as the
+    longest possible sequence: after the end of a sequence come zeros, which do not count. Accuracy
+    counts |error| < 0.04.
     """
 
     name = "adding"
     Options: ClassVar[type[TaskOptions]] = AddingOptions
     minimum_length = 2
-    # With Adam at 2e-3 an LSTM solves T = 50 within these steps, while the tanh network stays at
-    # the baseline.
+    # With Adam at 2e-3, an LSTM solves T = 50 within these steps; a tanh network does not leave the
+    # baseline.
     defaults = TaskDefaults(
         hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
     )
@@ -191,17 +196,18 @@ class Adding(SequenceTask):
         if length < self.variant.minimum_length:
             allowed = f"{self.variant.minimum_length} to {self.maximum_length:,}"
             raise UsageError(
-                f"task adding, variant {self.options.variant}: length {length} is out of range; use {allowed}"
+                f"task adding, variant {self.options.variant}: "
+                f"length {length} is out of range; use {allowed}"
             )
 
     @property
     def time_steps(self) -> int:
-        """T, or the longest of varying lengths."""
+        """T, or the longest length if lengths vary."""
         return self.variant.longest(self.length)
 
     @property
     def inputs(self) -> Inputs:
-        """Vectors of the number and its marker."""
+        """Vectors of a number and its marker."""
         return Inputs("real", 2)
 
     @property
@@ -237,7 +243,7 @@ class Adding(SequenceTask):
         return markers
 
     def baseline(self) -> float:
-        """Return the variance of y: the loss of always predicting its mean (1/6; 1/24 for ``pascanu`` and ``hs97``)."""
+        """Return Var y, the loss of always predicting E y: 1/6, or 1/24 (``pascanu``, ``hs97``)."""
         return self.variant.variance()
 
     def baseline_outputs(self, batch: Batch) -> Array:
@@ -245,12 +251,12 @@ class Adding(SequenceTask):
         return np.broadcast_to(self.variant.mean(), batch.targets.shape)
 
     def score(self, batch: Batch, outputs: Array) -> Score:
-        """Count sequences whose answer is within 0.04."""
+        """Count sequences with an error below 0.04."""
         error = np.abs(outputs[batch.mask] - batch.targets[batch.mask])
         return Score(float(np.count_nonzero(error < ACCURATE_WITHIN)), float(error.size))
 
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether the variant's criterion holds."""
+        """Return whether the variant's criterion holds."""
         return self.variant.solved(evaluation)
 
     @property
@@ -259,7 +265,7 @@ class Adding(SequenceTask):
         return self.variant.criterion
 
     def facts(self) -> dict[str, Any]:
-        """Return the variant and what the mean predictor says."""
+        """Return the variant, E y, and whether data are fresh or fixed."""
         return {
             "variant": self.options.variant,
             "mean_target": self.variant.mean(),

@@ -37,14 +37,14 @@ class CharOptions(TaskOptions):
 
     Attributes:
         corpus: ``stdlib``, ``grammar``, the name of a download, or a path.
-        vocabulary: the distinct ``characters`` of the text, or the 256 ``bytes`` (any file, of any
-            size).
-        limit: only the first so many characters (to over-fit); for ``grammar``, how many to
-            generate.
-        split: the fraction of the text, from its start, that is trained on; the rest validates.
-        validation_characters: only the first so many characters of the rest are used, by network
-            and n-grams alike, so that evaluating stays cheap. The default leaves tinyshakespeare's
-            whole tenth.
+        vocabulary: the distinct ``characters`` of the text, or the 256 ``bytes`` (for any file of
+            any size).
+        limit: use only this many characters from the start (to overfit); for ``grammar``, generate
+            this many.
+        split: the fraction of the text, from its start, to train on; the rest is for validation.
+        validation_characters: use only this many characters of the rest, for network and n-grams
+            alike, so that an evaluation stays cheap. The default covers the whole last tenth of
+            tinyshakespeare.
     """
 
     corpus: str = Field(default="stdlib", min_length=1, max_length=4096)
@@ -55,18 +55,18 @@ class CharOptions(TaskOptions):
 
 
 class Char(Task):
-    """Predict the next character of a text; T = ``length`` is the window through which the gradient flows.
+    """Predict the next character of a text. T = ``length`` is the window of truncated BPTT.
 
-    The training split is B contiguous parallel streams (what exceeds whole windows is dropped);
-    windows follow one another with the state carried, and when the streams end they start again
-    from a zero state. Validation has streams of its own. The loss is the mean cross-entropy per
-    character in nats; the floor is known for ``grammar`` alone.
+    The training text is split into B contiguous parallel streams of whole windows; the rest is
+    dropped. The state is carried from window to window. At the end, the streams start again from a
+    zero state. Validation has separate streams. The loss is the mean cross-entropy per character in
+    nats; the floor is known only for ``grammar``.
     """
 
     name = "char"
     Options: ClassVar[type[TaskOptions]] = CharOptions
-    # The size and rate of char-rnn (128 units, 2e-3) with Adam. 250 steps are a first look, below
-    # the bigram model; a thousand steps of 32 x 50 characters take an LSTM below the trigram model.
+    # Size and rate of char-rnn (128 units, 2e-3), with Adam. 250 steps give a first look: a loss
+    # below the bigram model. 1000 steps of 32 x 50 characters bring an LSTM below the trigrams.
     defaults = TaskDefaults(
         hidden=128, batch=32, steps=250, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
     )
@@ -80,10 +80,11 @@ class Char(Task):
         self._ngrams: dict[str, float] = {}
 
     def check(self) -> None:
-        """Find a corpus that is missing, is not a file, cannot be fetched, is not UTF-8, or is too short.
+        """Check the corpus.
 
         Raises:
-            UsageError: what is wrong with it, and the fix.
+            UsageError: it is missing, is not a file, cannot be downloaded, is not UTF-8, or is too
+                short; with the fix.
         """
         source = locate(self.options.corpus)
         size = self.options.limit
@@ -104,13 +105,11 @@ class Char(Task):
             CorpusError: the text cannot be used, or is shorter than one window.
         """
         self._source = locate(self.options.corpus)
-        raw = self._source.read(data_seed, self.options.limit)
-        self._text = read_text(
-            self.options.corpus, raw, as_bytes=self._as_bytes, limit=self.options.limit
-        )
-        self._ngrams = ngram_losses(
-            self._training_text, self._validation_text, self._text.vocabulary.size
-        )
+        corpus, limit = self.options.corpus, self.options.limit
+        raw = self._source.read(data_seed, limit)
+        self._text = read_text(corpus, raw, as_bytes=self._as_bytes, limit=limit)
+        size = self._text.vocabulary.size
+        self._ngrams = ngram_losses(self._training_text, self._validation_text, size)
 
     @property
     def _as_bytes(self) -> bool:
@@ -118,19 +117,24 @@ class Char(Task):
 
     @property
     def text(self) -> Text:
-        """The whole text; known after ``prepare``."""
+        """The whole text; available after ``prepare``."""
         if self._text is None:
             raise UsageError("task char: call prepare() first, it reads the text")
         return self._text
 
     def _split(self, characters: int) -> int:
-        """Return how many characters are trained on; at least one window and one to validate on must be there."""
+        """Return the number of training characters.
+
+        Raises:
+            CorpusError: there is not one window to train on and one character to validate on.
+        """
         training = int(self.options.split * characters)
         if training < self.length + 1 or characters - training < 2:  # noqa: PLR2004
             raise CorpusError(
-                f"corpus {self.options.corpus!r} is too short: {characters:,} characters give {training:,} to train on "
-                f"(split {self.options.split:g}) and {characters - training:,} to validate on, but length "
-                f"{self.length:,} needs {self.length + 1:,} and 2; use a longer text (or limit) or a shorter length"
+                f"corpus {self.options.corpus!r} is too short: {characters:,} characters give "
+                f"{training:,} to train on (split {self.options.split:g}) and "
+                f"{characters - training:,} to validate on, but length {self.length:,} needs "
+                f"{self.length + 1:,} and 2; use a longer text (or limit) or a shorter length"
             )
         return training
 
@@ -140,9 +144,8 @@ class Char(Task):
 
     @property
     def _validation_text(self) -> NDArray[np.integer]:
-        return self.text.tokens[self._split(len(self.text.tokens)) :][
-            : self.options.validation_characters
-        ]
+        start = self._split(len(self.text.tokens))
+        return self.text.tokens[start : start + self.options.validation_characters]
 
     @property
     def inputs(self) -> Inputs:
@@ -151,7 +154,7 @@ class Char(Task):
 
     @property
     def outputs(self) -> int:
-        """V."""
+        """V, the size of the vocabulary."""
         return self.text.vocabulary.size
 
     @property
@@ -160,7 +163,7 @@ class Char(Task):
         return "cross_entropy"
 
     def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """Yield the windows of the training streams, epoch after epoch; the order is the text's, ``rng`` is not used.
+        """Yield the windows of the training streams in order, epoch after epoch, without ``rng``.
 
         Raises:
             CorpusError: the text does not fill ``batch`` streams with one window each.
@@ -169,61 +172,62 @@ class Char(Task):
         if stream_length(text, batch) < self.length:
             possible = affordable_streams(text, batch, self.length)
             raise CorpusError(
-                f"corpus {self.options.corpus!r} is too short: its {len(text):,} training characters do not fill "
-                f"{batch:,} streams of {self.length:,}; use at most batch {possible:,}, or a shorter length"
+                f"corpus {self.options.corpus!r} is too short: its {len(text):,} training "
+                f"characters do not fill {batch:,} streams of {self.length:,}; "
+                f"use at most batch {possible:,}, or a shorter length"
             )
         return chain.from_iterable(windows(text, batch, self.length) for _ in repeat(None))
 
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
-        """Return the validation text as at most ``batch`` streams (fewer where it is short), in order, to its end."""
+        """Return the whole validation text in order, as up to ``batch`` streams."""
         text = self._validation_text
-        return list(
-            windows(text, affordable_streams(text, batch, self.length), self.length, pad=True)
-        )
+        streams = affordable_streams(text, batch, self.length)
+        return list(windows(text, streams, self.length, pad=True))
 
     def training_sample(
         self, rng: np.random.Generator, batch: int, batches: int
     ) -> Sequence[Batch]:
-        """Return consecutive windows from a random place of the training text; a short text repeats."""
+        """Return consecutive windows from a random start; a short training text repeats."""
         text = self._training_text
-        streams = affordable_streams(
-            self._validation_text, min(batch, (len(text) - 1) // self.length), self.length
-        )
+        most = min(batch, (len(text) - 1) // self.length)
+        streams = affordable_streams(self._validation_text, most, self.length)
         wanted = streams * self.length * batches + 1
         start = int(rng.integers(0, max(1, len(text) - wanted + 1)))
-        return list(
-            islice(cycle(windows(text[start : start + wanted], streams, self.length)), batches)
-        )
+        sample = windows(text[start : start + wanted], streams, self.length)
+        return list(islice(cycle(sample), batches))
 
     def baseline(self) -> float:
-        """Return the loss of the best of the uniform, unigram, bigram and trigram models on the validation text."""
+        """Return the loss of the best n-gram model (up to trigrams) on the validation text."""
         return self._ngrams[self._best_ngram()]
 
     def _best_ngram(self) -> str:
-        self.text  # noqa: B018  says what is missing before prepare
+        self.text  # noqa: B018  raises an error before prepare
         return min(self._ngrams, key=lambda name: self._ngrams[name])
 
     def floor(self) -> float | None:
-        """Return the grammar's entropy rate, exact; None for real text."""
+        """Return the exact entropy rate of ``grammar``; None for real text."""
         rate: float | None = self._source.facts().get("entropy_rate") if self._source else None
         return rate
 
     def score(self, batch: Batch, outputs: Array) -> Score:
-        """Count next characters that are predicted right."""
+        """Count correct predictions of the next character."""
         right = (np.argmax(outputs, axis=-1) == batch.targets) & batch.mask
         return Score(float(np.count_nonzero(right)), float(np.count_nonzero(batch.mask)))
 
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether validation loss is below the best n-gram model's."""
+        """Return whether the validation loss is below that of the best n-gram model."""
         return evaluation.loss_validation < self.baseline()
 
     @property
     def criterion(self) -> str:
         """The criterion, in words."""
-        return "validation loss below that of the best n-gram model up to trigrams (this project's criterion)"
+        return (
+            "validation loss below that of the best n-gram model up to trigrams "
+            "(this project's criterion)"
+        )
 
     def steps_per_epoch(self, batch: int) -> float | None:
-        """Return how many windows a stream of the training text holds."""
+        """Return the number of windows in a stream of the training text."""
         return max(1, stream_length(self._training_text, batch) // self.length)
 
     @property
@@ -232,7 +236,7 @@ class Char(Task):
         return self.text.vocabulary
 
     def facts(self) -> dict[str, Any]:
-        """Return the corpus's identity, sizes and n-gram losses."""
+        """Return the identity of the corpus, its sizes, and the n-gram losses."""
         options, text = self.options, self.text
         return {
             "corpus": options.corpus,

@@ -23,7 +23,7 @@ SOLVED_ACCURACY = 0.99
 
 
 class CopyOptions(SequenceOptions):
-    """Options of ``copy``: K symbols from an alphabet of A."""
+    """Options of ``copy``: ``symbols`` is K, ``alphabet`` is A."""
 
     symbols: int = Field(default=10, ge=1, le=10_000)
     alphabet: int = Field(default=8, ge=2, le=10_000)
@@ -39,9 +39,9 @@ class Copy(SequenceTask):
 
     name = "copy"
     Options: ClassVar[type[TaskOptions]] = CopyOptions
-    # The paper's RMSprop at 1e-3 needs many thousand steps. With Adam at 2e-3 an LSTM leaves the
-    # baseline within these steps at T = 25 (at 5e-3 it does not); the norm is clipped because the
-    # gradient is spiky once recall sets in.
+    # The paper's RMSprop at 1e-3 needs many thousand steps. With Adam at 2e-3, an LSTM leaves the
+    # baseline within these steps at T = 25 (at 5e-3 it does not). The norm is clipped because the
+    # gradient has spikes once recall begins.
     defaults = TaskDefaults(
         hidden=128, batch=32, steps=2000, optimizer="adam", learning_rate=2e-3, clip_norm=1.0
     )
@@ -77,34 +77,37 @@ class Copy(SequenceTask):
         return Batch(inputs, targets, np.ones(shape, dtype=np.bool_))
 
     def baseline(self) -> float:
-        """Return K ln A / (T + 2 K): blanks are known, recall is a guess among A."""
+        """Return K ln A / (T + 2 K): blanks are certain, recall is a guess among A symbols."""
         return float(self.options.symbols * np.log(self.options.alphabet) / self.time_steps)
 
     def baseline_outputs(self, batch: Batch) -> Array:
-        """Return logits: blanks for certain, then every symbol of the alphabet as likely as any other."""
+        """Return logits: certain blanks, then equal probability for all symbols of the alphabet."""
         logits = np.full((self.time_steps, 1, self.outputs), -np.inf)
         logits[: -self.options.symbols, :, 0] = 0.0
         logits[-self.options.symbols :, :, 1:] = 0.0
         return np.broadcast_to(logits, (self.time_steps, batch.size, self.outputs))
 
     def score(self, batch: Batch, outputs: Array) -> Score:
-        """Count right symbols at the recall positions; ``exact_match`` counts sequences recalled whole."""
+        """Count correct symbols at the recall positions; ``exact_match`` counts whole sequences."""
         K = self.options.symbols
         right = np.argmax(outputs[-K:], axis=-1) == batch.targets[-K:]
         exact = (float(np.count_nonzero(right.all(axis=0))), float(batch.size))
         return Score(float(np.count_nonzero(right)), float(right.size), {"exact_match": exact})
 
     def solved(self, evaluation: Evaluation) -> bool:
-        """Say whether recall accuracy is at least 0.99."""
+        """Return whether recall accuracy is at least 0.99."""
         return evaluation.accuracy is not None and evaluation.accuracy >= SOLVED_ACCURACY
 
     @property
     def criterion(self) -> str:
         """The criterion, in words."""
-        return f"recall accuracy of at least {SOLVED_ACCURACY:g} on validation data (this project's criterion)"
+        return (
+            f"recall accuracy of at least {SOLVED_ACCURACY:g} on validation data "
+            "(this project's criterion)"
+        )
 
     def facts(self) -> dict[str, Any]:
-        """Return the sizes that the baseline follows from."""
+        """Return the sizes that determine the baseline."""
         options = self.options
         return {
             "symbols": options.symbols,

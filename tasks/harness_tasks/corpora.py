@@ -1,6 +1,6 @@
-"""Where text comes from: Python's own library, the grammar, a named download or a file. Gives raw bytes, nothing else.
+"""The sources of text: Python's library, the grammar, a named download or a file. All give bytes.
 
-``locate`` is cheap and finds what is wrong with a name; ``Source.read`` does the work.
+``locate`` is cheap and checks a name; ``Source.read`` does the work.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from harness.contract import CorpusError, UnknownNameError, expanded_path
 from harness_tasks import grammar
 from harness_tasks.downloads import DOWNLOADS, Download, check_available, fetch, unzip
 
-GRAMMAR_CHARACTERS = 500_000  # of the grammar's endless text, unless `limit` says otherwise
+GRAMMAR_CHARACTERS = 500_000  # of the grammar's endless text, unless `limit` is set
 
-# Plain modules of CPython since 3.11: about 1 MB. Fixed in order, so that the last tenth is always
+# Modules of CPython since 3.11: about 1 MB. The order is fixed, so that the last tenth is always
 # the same modules.
 _MODULES = """
-textwrap heapq copy bisect random statistics fractions calendar csv contextlib functools shutil tempfile threading queue
-sched selectors socket subprocess traceback warnings weakref optparse cmd pprint tokenize configparser argparse difflib
+textwrap heapq copy bisect random statistics fractions calendar csv contextlib functools shutil
+tempfile threading queue sched selectors socket subprocess traceback warnings weakref optparse cmd
+pprint tokenize configparser argparse difflib
 """
 STDLIB_MODULES = tuple(_MODULES.split())
 
 
 class Source(ABC):
-    """One place that text comes from."""
+    """One source of text."""
 
     name: str
 
@@ -39,18 +40,18 @@ class Source(ABC):
         """Return the text as bytes of UTF-8, or the path of a file that holds them."""
 
     def facts(self) -> dict[str, Any]:
-        """Return what else the record should say about this source."""
+        """Return further facts about this source for the record."""
         return {}
 
 
 @dataclass(frozen=True)
 class Library(Source):
-    """The source of some modules of Python's standard library, one after the other; it differs between versions."""
+    """The source code of some modules of Python's standard library; it differs between versions."""
 
     name: str = "stdlib"
 
     def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes:
-        """Return the modules' text, in ASCII ("?" for the rest) so that the vocabulary is small."""
+        """Return the modules' text in ASCII, with "?" for other characters: a small vocabulary."""
         folder = Path(sysconfig.get_path("stdlib"))
         try:
             texts = [(folder / f"{name}.py").read_text(encoding="utf-8") for name in STDLIB_MODULES]
@@ -62,7 +63,7 @@ class Library(Source):
         return "\n".join(texts).encode("ascii", errors="replace")
 
     def facts(self) -> dict[str, Any]:
-        """Return whose library it is."""
+        """Return the version of Python."""
         return {"python": platform.python_version()}
 
 
@@ -93,7 +94,7 @@ class Named(Source):
         return self.download.name
 
     def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes | Path:
-        """Fetch, check and unpack it."""
+        """Download, check and unpack the corpus."""
         path = fetch(self.download)
         return unzip(self.download, path) if self.download.member else path
 
@@ -115,12 +116,12 @@ class File(Source):
 
 
 def locate(corpus: str) -> Source:
-    """Return the source that ``corpus`` names: a known name first, then an existing file.
+    """Return the source that ``corpus`` names: a built-in name, a download, or a file.
 
     Raises:
-        UnknownNameError: no such name, and no such file.
-        CorpusError: a path to something that is missing, or not a readable file.
-        UnavailableError: a download that is neither at hand nor possible here.
+        UnknownNameError: there is no such name and no such file.
+        CorpusError: the path does not exist, or is not a readable file.
+        UnavailableError: a download that is not in the cache and not possible here.
     """
     if corpus in DOWNLOADS:
         check_available(DOWNLOADS[corpus])
@@ -135,12 +136,12 @@ def _file(corpus: str, names: list[str]) -> File:
         if path.is_file():
             path.open("rb").close()
             return File(path)
-        there = path.exists()
+        exists = path.exists()
     except OSError as error:
         raise CorpusError(f"corpus {corpus!r} cannot be read: {error}") from error
-    if there:
+    if exists:
         kind = "a directory" if path.is_dir() else "not a regular file"
         raise CorpusError(f"corpus {corpus!r} is {kind}; give the path of one text file")
     if path.name == corpus and not path.suffix:
-        raise UnknownNameError("corpus", corpus, names, where="")
+        raise UnknownNameError("corpus", corpus, names)
     raise CorpusError(f"corpus {corpus!r}: no such file (looked for {path.absolute()})")

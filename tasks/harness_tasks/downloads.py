@@ -1,7 +1,7 @@
-"""Named corpora: fetched once into a cache folder, checked against a known SHA-256. No network unless one is asked for.
+"""Named corpora: downloaded once into a cache folder and checked against a SHA-256.
 
-A file that was put into the folder by hand is accepted if its hash is right, without pooch and
-without a network.
+The network is used only if a corpus is requested that is not in the folder. A file that was put
+there by hand is accepted if its hash is correct, without pooch and without a network.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.contract import CorpusError, UnavailableError
+from harness.contract.errors import with_fix
 
 CACHE_VARIABLE = "HARNESS_CACHE"
 _TIMEOUT_SECONDS = 30
@@ -23,12 +24,14 @@ _TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Download:
-    """One corpus on the net.
+    """One corpus on the internet.
 
     Attributes:
+        name: of the corpus, for the option ``corpus``.
         file: its name in the cache folder.
-        sha256: of the file as it comes, in hexadecimal digits.
-        member: the text inside a zip file, or None where the file is the text.
+        url: where it is downloaded from.
+        sha256: of the downloaded file, in hexadecimal digits.
+        member: the text inside a zip file; None if the file is the text.
     """
 
     name: str
@@ -65,7 +68,7 @@ DOWNLOADS = {
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads: ``HARNESS_CACHE``, or the platform's place for caches.
+    """Return the folder for downloads: ``HARNESS_CACHE``, or the cache folder of the platform.
 
     Raises:
         CorpusError: there is no home directory and ``HARNESS_CACHE`` is not set.
@@ -86,7 +89,7 @@ def cache_folder() -> Path:
 
 
 def check_available(download: Download) -> None:
-    """Make sure that the corpus is at hand or can be fetched; opens no connection.
+    """Check that the corpus is in the cache or can be downloaded; open no connection.
 
     Raises:
         UnavailableError: it is not in the cache and pooch is missing.
@@ -100,11 +103,11 @@ def check_available(download: Download) -> None:
 
 
 def fetch(download: Download) -> Path:
-    """Return the path of the checked file, fetched if it is not in the cache.
+    """Return the path of the checked file; download it if it is not in the cache.
 
     Raises:
         UnavailableError: it is not in the cache and pooch is missing.
-        CorpusError: no connection, a folder that cannot be written, or a wrong hash.
+        CorpusError: there is no connection, the folder cannot be written, or the hash is wrong.
     """
     check_available(download)
     path = cache_folder() / download.file
@@ -117,8 +120,9 @@ def fetch(download: Download) -> Path:
             return _fetch_into(download, Path(folder) / download.file, path)
     except OSError as error:
         raise CorpusError(
-            f"corpus {download.name!r} could not be fetched from {download.url} into {path}: {error}. "
-            f"Check the connection and the folder (set {CACHE_VARIABLE} to another), or {_by_hand(download, path)}"
+            f"corpus {download.name!r} could not be fetched from {download.url} into {path}: "
+            f"{error}. Check the connection and the folder (set {CACHE_VARIABLE} to another), "
+            f"or {_by_hand(download, path)}"
         ) from error
 
 
@@ -132,13 +136,13 @@ def _fetch_into(download: Download, partial: Path, path: Path) -> Path:
 
 def _check_hash(download: Download, path: Path, fix: str) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != download.sha256:
-        size = f"{path.stat().st_size:,} bytes"
-        raise CorpusError(
-            f"corpus {download.name!r}: {download.file} ({size}) has SHA-256 {found}, expected {download.sha256}; "
-            f"it is incomplete or another file. Fix: {fix}"
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != download.sha256:
+        problem = (
+            f"corpus {download.name!r}: {download.file} ({path.stat().st_size:,} bytes) "
+            f"has SHA-256 {digest}, expected {download.sha256}; it is incomplete or another file"
         )
+        raise CorpusError(with_fix(problem, fix))
 
 
 def _by_hand(download: Download, path: Path) -> str:
@@ -146,6 +150,6 @@ def _by_hand(download: Download, path: Path) -> str:
 
 
 def unzip(download: Download, path: Path) -> bytes:
-    """Return the text inside a fetched zip file (whose hash is known, so whose content is)."""
+    """Return the text inside a zip file whose hash was checked."""
     with zipfile.ZipFile(path) as archive:
         return archive.read(download.member or download.name)

@@ -1,11 +1,11 @@
-"""The corpus ``grammar``: a seeded probabilistic grammar of indented code, and its exact entropy rate.
+"""The corpus ``grammar``: a probabilistic grammar of indented code, with its exact entropy rate.
 
 A pushdown generator of bounded depth (brackets, quotes, indentation) is a finite Markov chain over
-states; each state offers tokens, no one the beginning of another, so that the characters decide the
-next state (the chain is unifilar) and the entropy of a token is the sum of the entropies of its
-characters. Hence, with the stationary distribution pi,
+states. Each state offers tokens, and no token is a prefix of another. So the characters determine
+the next state (the chain is unifilar), and the entropy of a token is the sum of the entropies of
+its characters. With the stationary distribution pi::
 
-    entropy rate per character = sum_s pi_s H_s / sum_s pi_s E[characters of a token in s].
+    entropy rate per character = sum_s pi_s H_s / sum_s pi_s E[characters of a token in s]
 """
 
 from __future__ import annotations
@@ -22,47 +22,38 @@ from numpy.typing import NDArray
 DEEPEST_INDENT = 3
 DEEPEST_BRACKET = 3
 CLOSING = {"(": ")", "[": "]"}
+# fmt: off
 NAMES = (
-    "alpha",
-    "beta",
-    "count",
-    "delta",
-    "gate",
-    "hidden",
-    "loss",
-    "norm",
-    "output",
-    "state",
-    "token",
-    "weight",
+    "alpha", "beta", "count", "delta", "gate", "hidden",
+    "loss", "norm", "output", "state", "token", "weight",
 )
 WORDS = (
-    "a cell",
-    "deep",
-    "forgets",
-    "gradient",
-    "keeps",
-    "learns",
-    "memory",
-    "the input",
-    "vanishes",
-    "yesterday",
+    "a cell", "deep", "forgets", "gradient", "keeps",
+    "learns", "memory", "the input", "vanishes", "yesterday",
 )
+# fmt: on
 
 
 class State(NamedTuple):
-    """Where the generator is: everything that decides what may come next."""
+    """The state of the generator: everything that determines which tokens may follow.
 
-    phase: str  # line, operand, number, operator, or the quote that is open, with or without " after it
-    indent: int = 0  # of this statement; in phase line, the deepest that the next one may have
-    statement: str = (
-        ""  # plain, header (opens a block) or return (closes one); in phase line, the one before
-    )
-    brackets: str = ""  # those that are open
+    Attributes:
+        phase: ``line``, ``operand``, ``number`` or ``operator``. Inside quotes: the quote (a word
+            follows), or the quote and a space (a word is complete).
+        indent: of this statement; in phase ``line``, the largest indent of the next statement.
+        statement: ``plain``, ``header`` (opens a block) or ``return`` (closes a block); in phase
+            ``line``, that of the previous statement.
+        brackets: the open brackets.
+    """
+
+    phase: str
+    indent: int = 0
+    statement: str = ""
+    brackets: str = ""
 
 
 class Choice(NamedTuple):
-    """One token that may come next, how probable it is, and where it leads."""
+    """One possible next token, its probability, and the state after it."""
 
     token: str
     probability: float
@@ -73,7 +64,7 @@ START = State("line", statement="plain")
 
 
 def choices(state: State) -> list[Choice]:
-    """Return what may come next; the probabilities sum to 1 and no token begins another."""
+    """Return the possible next tokens. Probabilities sum to 1; no token is a prefix of another."""
     if state.phase == "line":
         return _line(state)
     if state.phase == "operand":
@@ -90,20 +81,18 @@ def _names(probability: float) -> list[tuple[str, float]]:
 
 
 def _line(state: State) -> list[Choice]:
-    """A line is indented and begins with a name, a header's keyword or ``return``; after a header, one level deeper."""
+    """Begin a line: indent, then a name, a keyword or ``return``; after a header, indent more."""
     shallowest = state.indent if state.statement == "header" else 0
     weights = {
         indent: 3.0 ** (indent - state.indent) for indent in range(shallowest, state.indent + 1)
     }
-    return [
-        Choice(
-            "  " * indent + word,
-            p * weight / sum(weights.values()),
-            State("operand", indent, statement),
-        )
-        for indent, weight in weights.items()
-        for word, p, statement in _openings(indent)
-    ]
+    total = sum(weights.values())
+    offered = []
+    for indent, weight in weights.items():
+        for word, p, statement in _openings(indent):
+            after = State("operand", indent, statement)
+            offered.append(Choice("  " * indent + word, p * weight / total, after))
+    return offered
 
 
 def _openings(indent: int) -> list[tuple[str, float, str]]:
@@ -123,16 +112,12 @@ def _operand(state: State) -> list[Choice]:
     quoted = [Choice(quote, 0.08, state._replace(phase=quote)) for quote in "\"'"]
     digits = [Choice(digit, 0.02, state._replace(phase="number")) for digit in "0123456789"]
     rest = 1 - sum(choice.probability for choice in opened + quoted + digits)
-    return [
-        *opened,
-        *quoted,
-        *digits,
-        *(Choice(n, p, state._replace(phase="operator")) for n, p in _names(rest)),
-    ]
+    after = state._replace(phase="operator")
+    return [*opened, *quoted, *digits, *(Choice(name, p, after) for name, p in _names(rest))]
 
 
 def _quoted(state: State) -> list[Choice]:
-    """Inside quotes: words of equal probability, each followed by a space or by the quote that was opened."""
+    """Inside quotes: words of equal probability, each followed by a space or the closing quote."""
     quote = state.phase[0]
     if state.phase == quote:
         return [Choice(word, 1 / len(WORDS), state._replace(phase=f"{quote} ")) for word in WORDS]
@@ -143,7 +128,7 @@ def _quoted(state: State) -> list[Choice]:
 
 
 def _continuation(state: State) -> list[Choice]:
-    """After an operand: another digit of a number, an operator, or the end of a bracket or of the statement."""
+    """After an operand: a further digit, an operator, or the end of a bracket or statement."""
     digits = [
         Choice(digit, 0.04, state._replace(phase="number"))
         for digit in "0123456789"
@@ -160,23 +145,20 @@ def _continuation(state: State) -> list[Choice]:
 
 
 def _end(state: State, probability: float) -> Choice:
-    deepest = {"header": state.indent + 1, "return": state.indent - 1}.get(
-        state.statement, state.indent
-    )
-    before = "header" if state.statement == "header" else "plain"
-    return Choice(
-        ":\n" if before == "header" else "\n", probability, State("line", deepest, before)
-    )
+    if state.statement == "header":
+        return Choice(":\n", probability, State("line", state.indent + 1, "header"))
+    deepest = state.indent - 1 if state.statement == "return" else state.indent
+    return Choice("\n", probability, State("line", deepest, "plain"))
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
-    """All states that are reached, with what each offers; and per state the entropy and length of its token."""
+class MarkovChain:
+    """All reachable states with the tokens that each offers."""
 
     offers: dict[State, list[Choice]]
 
     def transition_matrix(self) -> NDArray[np.float64]:
-        """Return P (S, S), the token chain's."""
+        """Return P (S, S), the transition probabilities from token to token."""
         index = {state: number for number, state in enumerate(self.offers)}
         P = np.zeros((len(index), len(index)))
         for state, offered in self.offers.items():
@@ -185,13 +167,8 @@ class Chain:
         return P
 
     def entropies(self) -> NDArray[np.float64]:
-        """Return H_s (S,) in nats."""
-        return np.array(
-            [
-                -sum(c.probability * np.log(c.probability) for c in row)
-                for row in self.offers.values()
-            ]
-        )
+        """Return H_s (S,), the entropy of the next token in nats."""
+        return np.array([_entropy(row) for row in self.offers.values()])
 
     def characters(self) -> NDArray[np.float64]:
         """Return the expected length (S,) of the next token."""
@@ -200,9 +177,13 @@ class Chain:
         )
 
 
+def _entropy(row: list[Choice]) -> float:
+    return -sum(choice.probability * float(np.log(choice.probability)) for choice in row)
+
+
 @cache
-def chain() -> Chain:
-    """Return the chain, built once."""
+def chain() -> MarkovChain:
+    """Return the Markov chain, built once."""
     offers: dict[State, list[Choice]] = {}
     ahead = [START]
     while ahead:
@@ -210,7 +191,7 @@ def chain() -> Chain:
         if state not in offers:
             offers[state] = choices(state)
             ahead.extend(choice.state for choice in offers[state])
-    return Chain(offers)
+    return MarkovChain(offers)
 
 
 @cache
@@ -218,21 +199,22 @@ def entropy_rate() -> float:
     """Return the exact entropy rate in nats per character."""
     P = chain().transition_matrix()
     equations = P.T - np.eye(len(P))
-    equations[-1] = 1.0  # one balance equation follows from the others; the distribution sums to 1
+    equations[-1] = 1.0  # replaces a redundant balance equation: the distribution sums to 1
     stationary = np.linalg.solve(equations, np.eye(len(P))[-1])
     return float(stationary @ chain().entropies() / (stationary @ chain().characters()))
 
 
 def generate(rng: np.random.Generator, characters: int) -> str:
-    """Return the first ``characters`` characters of one random text."""
+    """Return the first ``characters`` characters of a random text."""
+    offers = chain().offers
     cumulative = {
-        state: list(accumulate(c.probability for c in row)) for state, row in chain().offers.items()
+        state: list(accumulate(c.probability for c in row)) for state, row in offers.items()
     }
     tokens: list[str] = []
     state, written = START, 0
     while written < characters:
         for draw in rng.random(1024).tolist():
-            row = chain().offers[state]
+            row = offers[state]
             choice = row[min(bisect(cumulative[state], draw), len(row) - 1)]
             tokens.append(choice.token)
             written += len(choice.token)

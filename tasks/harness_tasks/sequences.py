@@ -1,4 +1,4 @@
-"""What tasks of independent sequences share: ``fresh`` data or a ``fixed`` set, held-out batches. No equations here."""
+"""The base of tasks of independent sequences: ``fresh`` data or a ``fixed`` set, validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from harness.contract import Batch, Task, TaskOptions, UsageError
 
 VALIDATION_SEQUENCES = 1024  # the standard error of a mean over these is about 4 % on `adding`
-VALIDATION_TIME_STEPS = 100_000  # ... but long sequences are fewer, so that evaluating stays cheap
+VALIDATION_TIME_STEPS = 100_000  # with long sequences there are fewer: an evaluation stays cheap
 VALIDATION_SEQUENCES_AT_LEAST = 128
 
 
@@ -23,11 +23,11 @@ class SequenceOptions(TaskOptions):
 
     Attributes:
         data: ``fresh`` draws every batch anew; ``fixed`` trains on shuffled epochs over one set of
-            sequences, drawn once (to reproduce papers, and to over-fit). Validation is fresh either
-            way.
-        sequences: N, the size of the fixed set; of no effect with ``fresh``.
-        validation_sequences: held-out sequences per evaluation; None: as many as hold 100,000 time
-            steps, but no fewer than 128 and no more than 1024.
+            sequences that is drawn once (to reproduce papers, and to overfit). Validation is always
+            fresh.
+        sequences: N, the size of the fixed set; no effect with ``fresh``.
+        validation_sequences: held-out sequences per evaluation; None: about 100,000 time steps, but
+            at least 128 and at most 1024 sequences.
     """
 
     data: Literal["fresh", "fixed"] = "fresh"
@@ -36,7 +36,7 @@ class SequenceOptions(TaskOptions):
 
 
 class SequenceTask(Task):
-    """A task whose sequences are independent of each other; a subclass draws them.
+    """A task of independent sequences; a subclass draws them.
 
     Raises:
         UsageError: the length is outside ``minimum_length`` .. ``maximum_length``.
@@ -58,15 +58,15 @@ class SequenceTask(Task):
     @property
     @abstractmethod
     def time_steps(self) -> int:
-        """T of a batch: the steps that the network runs."""
+        """T of a batch, the time steps that the network runs."""
 
     def prepare(self, data_seed: np.random.SeedSequence) -> None:
-        """Draw the fixed set, where one is asked for."""
+        """Draw the fixed set if ``data`` is ``fixed``."""
         if self.options.data == "fixed":
             self._fixed = self.draw(np.random.default_rng(data_seed), self.options.sequences)
 
     def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """Yield fresh batches, or shuffled epochs over the fixed set; a batch may span two epochs."""
+        """Yield fresh batches, or shuffled epochs of the fixed set; a batch may span two epochs."""
         if self.options.data == "fresh":
             while True:
                 yield self.draw(rng, batch)
@@ -76,7 +76,7 @@ class SequenceTask(Task):
             yield take(self._fixed, columns)
 
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
-        """Return fresh batches with at least the wanted number of sequences (see ``SequenceOptions``)."""
+        """Return fresh batches with at least ``validation_sequences`` sequences in total."""
         sequences = self.options.validation_sequences or self._affordable_sequences()
         size = min(batch, sequences)
         return [self.draw(rng, size) for _ in range(-(-sequences // size))]
@@ -96,12 +96,12 @@ class SequenceTask(Task):
         return self.options.sequences / batch if self.options.data == "fixed" else None
 
     def floor(self) -> float:
-        """Return 0: nothing in the targets is random given the inputs."""
+        """Return 0: the inputs determine the targets."""
         return 0.0
 
 
 def check_length(task: Task, length: int, maximum: int = SequenceTask.maximum_length) -> None:
-    """Raise UsageError where ``length`` is outside the task's range."""
+    """Raise UsageError if ``length`` is outside the task's range."""
     if not task.minimum_length <= length <= maximum:
         allowed = f"{task.minimum_length} to {maximum:,}"
         raise UsageError(f"task {task.name}: length {length:,} is out of range; use {allowed}")
@@ -110,7 +110,7 @@ def check_length(task: Task, length: int, maximum: int = SequenceTask.maximum_le
 def shuffled_epochs(
     rng: np.random.Generator, sequences: int, batch: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield indices (batch,) from one random permutation of ``range(sequences)`` after the other, without end."""
+    """Yield indices (batch,) forever, from successive random permutations of the sequences."""
     queue = np.empty(0, dtype=np.int64)
     while True:
         epochs = max(0, -(-(batch - len(queue)) // sequences))

@@ -1,7 +1,7 @@
-"""From raw bytes to token ids: vocabulary, digest, and what is wrong with a text, with its byte offset and the fix.
+"""From raw bytes to token ids: vocabulary, digest, and errors with a byte offset and the fix.
 
-``characters``: strict UTF-8; a byte order mark at the start is not text and is dropped; everything
-else, CR LF too, is kept as it is. ``bytes``: the file exactly, memory-mapped, of any size.
+``characters`` means strict UTF-8. A byte order mark at the start is dropped; everything else is
+kept, CR LF too. ``bytes`` means the exact file, memory-mapped, of any size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.contract import CorpusError, Vocabulary
 
-LARGEST_CHARACTER_FILE_BYTES = 256 * 1024 * 1024  # decoding takes some eight times as much memory
+LARGEST_CHARACTER_FILE_BYTES = 256 * 1024 * 1024  # decoding needs about eight times as much memory
 BYTES_FIX = "set the option vocabulary to bytes"
 TEXT_FIX = "give a text of at least some thousand characters"
 BYTES = Vocabulary(None)
@@ -30,7 +30,14 @@ Tokens = NDArray[np.integer]  # (n,)
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A text as numbers: ``tokens`` (n,) unsigned, ``digest`` the SHA-256 of the source's bytes, ``distinct`` of V."""
+    """A text as token ids.
+
+    Attributes:
+        tokens: (n,) unsigned.
+        vocabulary: of V tokens.
+        digest: the SHA-256 of the source's bytes.
+        distinct: how many of the V tokens occur.
+    """
 
     tokens: Tokens
     vocabulary: Vocabulary
@@ -42,7 +49,8 @@ def read_text(name: str, raw: bytes | Path, *, as_bytes: bool, limit: int | None
     """Return the text of a source, cut to its first ``limit`` characters (or bytes).
 
     Raises:
-        CorpusError: empty, one distinct character, not UTF-8, with NUL, or too large to be decoded.
+        CorpusError: it is empty, has one distinct character, is not UTF-8, contains NUL, or is too
+            large to decode.
     """
     content = _content(name, raw)
     digest = hashlib.sha256(content.data).hexdigest()
@@ -55,10 +63,10 @@ def read_text(name: str, raw: bytes | Path, *, as_bytes: bool, limit: int | None
 
 
 def check_text(name: str, path: Path, *, as_bytes: bool, limit: int | None) -> int:
-    """Return the number of characters (or bytes) that ``read_text`` would return, in a few megabytes of memory.
+    """Return the number of characters (or bytes) of ``read_text``, with a few megabytes of memory.
 
     Raises:
-        CorpusError: what ``read_text`` raises.
+        CorpusError: as in ``read_text``.
     """
     try:
         status = path.stat()
@@ -69,15 +77,15 @@ def check_text(name: str, path: Path, *, as_bytes: bool, limit: int | None) -> i
 
 @cache
 def _checked(name: str, path: Path, as_bytes: bool, limit: int | None, *_state: int) -> int:
-    """Examine a file once for each state of it: a plan names it once for each length."""
+    """Examine a file once per size and time of change, because a plan checks it for each length."""
     return _examine(name, _content(name, path), as_bytes=as_bytes, limit=limit)
 
 
 def _examine(name: str, content: NDArray[np.uint8], *, as_bytes: bool, limit: int | None) -> int:
-    """Return the number of characters (or bytes) of a text that can be used.
+    """Return the number of characters (or bytes) of a text.
 
     Raises:
-        CorpusError: it cannot be.
+        CorpusError: the text cannot be used.
     """
     count, distinct = 0, set[str]()
     for piece in _bytes(content[:limit]) if as_bytes else _texts(name, content, limit):
@@ -89,35 +97,35 @@ def _examine(name: str, content: NDArray[np.uint8], *, as_bytes: bool, limit: in
     if len(distinct) == 1:
         (only,) = distinct
         raise CorpusError(
-            f"corpus {name!r} holds only one distinct character, {only!r}: there is nothing to predict"
+            f"corpus {name!r} holds only one distinct character, {only!r}: "
+            "there is nothing to predict"
         )
     return count
 
 
 def _bytes(content: NDArray[np.uint8]) -> Iterator[str]:
-    """Yield the bytes as characters of the same number."""
+    """Yield the bytes as characters of the same code."""
     for start in range(0, len(content), _CHUNK):
         yield content[start : start + _CHUNK].tobytes().decode("latin-1")
 
 
 def _texts(name: str, content: NDArray[np.uint8], limit: int | None) -> Iterator[str]:
-    """Yield the characters of a text piece by piece, at most ``limit`` in all.
+    """Yield the characters of a text in pieces, at most ``limit`` in total.
 
     Raises:
-        CorpusError: it is not UTF-8, has a NUL, or is too large to be decoded.
+        CorpusError: it is not UTF-8, contains NUL, or is too large to decode.
     """
     window, mark, whole = _window(name, content, limit)
     decoder, left = codecs.getincrementaldecoder("utf-8")("strict"), limit
     for start in range(0, len(window), _CHUNK):
         piece = window[start : start + _CHUNK].tobytes()
-        begin = mark + start - len(decoder.getstate()[0])  # of what this call decodes
+        begin = mark + start - len(decoder.getstate()[0])  # of the bytes that this call decodes
         try:
             text = decoder.decode(piece, final=whole and start + _CHUNK >= len(window))[:left]
         except UnicodeDecodeError as error:
             head = content[:2].tobytes()
-            raise CorpusError(
-                _not_utf8(name, head, error.object[error.start], begin + error.start)
-            ) from error
+            problem = _not_utf8(name, head, error.object[error.start], begin + error.start)
+            raise CorpusError(problem) from error
         if (at := text.find("\0")) >= 0:
             offset = begin + len(text[:at].encode())
             raise CorpusError(
@@ -142,37 +150,37 @@ def _map(raw: bytes | Path) -> NDArray[np.uint8]:
 
 
 def _distinct(tokens: Tokens) -> int:
-    seen = sum(
+    counts = sum(
         np.bincount(tokens[start : start + _CHUNK], minlength=256)
         for start in range(0, len(tokens), _CHUNK)
     )
-    return int(np.count_nonzero(seen))
+    return int(np.count_nonzero(counts))
 
 
 def _window(
     name: str, content: NDArray[np.uint8], limit: int | None
 ) -> tuple[NDArray[np.uint8], int, bool]:
-    """Return the bytes that ``limit`` characters can take, where they begin, and whether they end the text."""
+    """Return the bytes that ``limit`` characters can need, their offset, and if the text ends."""
     mark = len(codecs.BOM_UTF8) if content[:3].tobytes() == codecs.BOM_UTF8 else 0
     stop = len(content) if limit is None else min(len(content), mark + 4 * limit)
     if stop > LARGEST_CHARACTER_FILE_BYTES:
         largest = f"{LARGEST_CHARACTER_FILE_BYTES:,}"
         raise CorpusError(
-            f"corpus {name!r}: {stop:,} bytes are more than {largest} to decode; {BYTES_FIX}, or a limit"
+            f"corpus {name!r}: {stop:,} bytes are more than {largest} to decode; "
+            f"{BYTES_FIX}, or a limit"
         )
     return content[mark:stop], mark, stop == len(content)
 
 
 def _not_utf8(name: str, head: bytes, byte: int, offset: int) -> str:
     utf16 = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    convert = (
-        f"convert it (iconv -f {'UTF-16' if utf16 else 'ITS-ENCODING'} -t UTF-8), or {BYTES_FIX}"
-    )
+    encoding = "UTF-16" if utf16 else "ITS-ENCODING"
+    convert = f"convert it (iconv -f {encoding} -t UTF-8), or {BYTES_FIX}"
     return f"corpus {name!r} is not UTF-8: byte 0x{byte:02x} at byte {offset:,}; {convert}"
 
 
 def _characters(text: str) -> tuple[Tokens, Vocabulary]:
-    """Return the tokens over the distinct characters, in sorted order."""
+    """Return the tokens and the vocabulary of the distinct characters in sorted order."""
     encoding, dtype = ("ascii", np.uint8) if text.isascii() else ("utf-32-le", np.uint32)
     codes: Tokens = np.frombuffer(text.encode(encoding), dtype=dtype)
     present = np.zeros(_UNICODE, dtype=np.bool_)

@@ -396,7 +396,7 @@ WRONG = {
     "step not finite": (NotFinite(), "step is not finite"),
     "coefficients": (ParallelOnly(), "d_zx of coefficients_gradient"),
     "another step": (AnotherStep(), r"new state h of step is not a \* h \+ b"),
-    "one step": (OneStepOnly(), "b of coefficients is another for one time step"),
+    "one step": (OneStepOnly(), "b of coefficients differs between one time step"),
 }
 
 

@@ -1,1 +1,1 @@
-"""Proof that an engine computes the reference's function: parity, gradient flow, cell proof, initial weights."""
+"""Proof that an engine computes the reference's function: parity, gradients, initial weights."""

@@ -1,4 +1,4 @@
-"""A cell's equations as functions from arrays to arrays. Each call is checked, and errors name the cell."""
+"""A cell's equations as functions of arrays. Each call is checked; errors name the cell."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Arrays = Sequence[Array]
 
 @dataclass(frozen=True)
 class Function:
-    """One function of a cell, and the vector-Jacobian product that the cell states for it.
+    """One function of a cell, and the cell's vector-Jacobian product of it.
 
     Attributes:
         label: the cell, with its distribution.
         name: the method.
-        gradient_name: the method that states the gradient.
-        arguments: ``zx``, ``zh`` and ``state`` with its name, as far as the method has them.
-        results: by name, each (B, H).
-        gates: their number.
+        gradient_name: the method that computes the gradient.
+        arguments: the names of its arguments, such as ``zx``, ``zh`` and ``state h``.
+        results: the names of its results, each (B, H).
+        gates: the number of gates.
         hidden: H.
-        forwards: from arguments to results.
-        backwards: from arguments, results and their cotangents to the arguments' cotangents.
+        forwards: arguments -> results.
+        backwards: arguments, results, cotangents of the results -> cotangents of the arguments.
     """
 
     label: str
@@ -63,7 +63,7 @@ class Function:
         ]
 
     def gradient(self, arguments: Arrays, values: Arrays, cotangents: Arrays) -> list[Array]:
-        """Return the gradient by each argument, each checked; a plain number becomes an array."""
+        """Return the gradient for each argument, checked; a plain number becomes an array."""
         parts = self._call(self.gradient_name, self.backwards, arguments, values, cotangents)
         self._check_count(self.gradient_name, parts, self.arguments)
         names, gradient = self.tensors[len(self.results) :], list[Array]()
@@ -75,7 +75,8 @@ class Function:
         return gradient
 
     def _call(self, name: str, function: Callable[..., Any], *groups: Arrays) -> Any:
-        before = [array.copy() for group in groups for array in group]
+        arrays = [array for group in groups for array in group]
+        before = [array.copy() for array in arrays]
         try:
             with np.errstate(all="ignore"):
                 results = function(*groups)
@@ -86,13 +87,11 @@ class Function:
             raise PluginError(
                 f"{self.label}: {name} raised {why} (hidden {self.hidden})"
             ) from error
-        after = [array for group in groups for array in group]
-        if not all(
-            np.array_equal(*pair, equal_nan=True) for pair in zip(before, after, strict=True)
-        ):
-            raise ParityError(
-                f"{self.label}: {name} changes its arguments in place. Return new arrays"
-            )
+        for old, new in zip(before, arrays, strict=True):
+            if not np.array_equal(old, new, equal_nan=True):
+                raise ParityError(
+                    f"{self.label}: {name} changes its arguments in place. Return new arrays"
+                )
         return results
 
     def _check_count(self, what: str, results: Any, names: tuple[str, ...]) -> None:
@@ -112,7 +111,7 @@ class Function:
 
 
 def step_of(cell: Cell, label: str, hidden: int) -> Function:
-    """Return ``step`` with ``step_gradient``."""
+    """Return ``step`` and ``step_gradient`` as a function."""
     products = ("zx", "zh") if cell.recurrent else ("zx",)
     states = tuple(f"state {name}" for name in cell.states)
 
@@ -145,7 +144,10 @@ def step_of(cell: Cell, label: str, hidden: int) -> Function:
 def coefficients_of(
     cell: LinearCell, label: str, hidden: int, *, of_all_steps: bool = False
 ) -> Function:
-    """Return ``coefficients`` with ``coefficients_gradient``; called with (T, B, G*H) if ``of_all_steps``."""
+    """Return ``coefficients`` and ``coefficients_gradient`` as a function.
+
+    If ``of_all_steps``, the cell is called with (T, B, G*H) instead of (B, G*H).
+    """
 
     def forwards(arguments: Arrays) -> Any:
         if of_all_steps:

@@ -1,4 +1,4 @@
-"""Initial weights, drawn once in float64 for every backend. Each tensor has its own random stream."""
+"""Initial weights, drawn in float64, the same for all backends. Each tensor has a random stream."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from harness.contract import Array, Cell, Model, Parameters, UnsupportedError, U
 from harness.measure.proof.streams import generator
 
 Scheme = Literal["torch", "glorot", "identity"]
-Draw = Callable[
-    [np.random.Generator, str, tuple[int, ...], Model], Array
-]  # every scheme reads what it needs
+Draw = Callable[[np.random.Generator, str, tuple[int, ...], Model], Array]
 
 IRNN_DEVIATION = 0.001  # Le, Jaitly & Hinton 2015, section 3
 
@@ -29,23 +27,23 @@ def initial_parameters(
     """Return float64 parameters by name, in the order of ``Model.parameter_shapes``.
 
     Args:
-        model: whose parameters.
+        model: gives names and shapes.
         seed: the model seed; tensor NAME is drawn from the stream ``("model", NAME)``.
         scheme: ``torch``: U(-1/sqrt(H), 1/sqrt(H)) for every tensor, as ``torch.nn`` does;
             ``glorot``: per gate, Glorot-uniform input weights and orthogonal recurrent weights,
             Glorot-uniform readout, zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
             ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights
             and readout, zero biases (IRNN: Le, Jaitly & Hinton 2015).
-        forget_bias: sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1); with the
-            other sign for a gate that keeps the state when it is near 0, so that a larger number
-            always means a longer memory.
-        chrono: T_max, the longest dependency expected: the memory gate's bias is log U(1, T_max -
-            1) and a separate input gate's is minus that (Tallec & Ollivier 2018); the sign as for
-            ``forget_bias``.
+        forget_bias: the sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1). The
+            sign is reversed for a gate that keeps the state when it is near 0, so that a larger
+            number always means a longer memory.
+        chrono: T_max, the longest expected dependency. The memory gate's bias is
+            log U(1, T_max - 1); that of a separate input gate is its negative (Tallec & Ollivier
+            2018). The sign is as for ``forget_bias``.
 
     Raises:
         UnsupportedError: the cell has no memory gate to set.
-        UsageError: both of the gate's settings are given.
+        UsageError: both ``forget_bias`` and ``chrono`` are set.
     """
     if forget_bias is not None and chrono is not None:
         raise UsageError("forget_bias and chrono both set the memory gate's bias: give one of them")
@@ -59,13 +57,8 @@ def initial_parameters(
             gate = _memory_gate(model.cell, "forget_bias")
             _set_bias(parameters, model, layer, gate, model.cell.memory_sign * forget_bias)
         if chrono is not None:
-            _set_chrono(
-                parameters,
-                model,
-                layer,
-                chrono,
-                generator(seed, "model", f"bias_ih_l{layer}", "chrono"),
-            )
+            rng = generator(seed, "model", f"bias_ih_l{layer}", "chrono")
+            _set_chrono(parameters, model, layer, chrono, rng)
     return parameters
 
 
@@ -102,13 +95,14 @@ def _glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     q, r = np.linalg.qr(rng.normal(size=shape))
     signs: Array = np.where(np.diagonal(r) < 0, -1.0, 1.0)
-    return q * signs  # makes the distribution uniform over orthogonal matrices (Mezzadri 2007)
+    return q * signs  # uniform over orthogonal matrices (Mezzadri 2007)
 
 
 def _memory_gate(cell: Cell, option: str) -> str:
     if cell.memory_gate is None:
         raise UnsupportedError(
-            f"{option} needs a cell with a memory gate (as lstm and gru have): {cell.name} names none"
+            f"{option} needs a cell with a memory gate (as lstm and gru have): "
+            f"{cell.name} names none"
         )
     return cell.memory_gate
 

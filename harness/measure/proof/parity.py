@@ -1,7 +1,7 @@
-"""The proof that goes with every speed figure: loss and every gradient agree with the float64 reference.
+"""Parity: the loss and every gradient of an engine agree with the float64 reference.
 
-Those of ``gradients()`` and those of ``train_step()``, which is what the clock times: an engine may
-compute them apart.
+This proof goes with every speed figure. It covers ``gradients()`` and also ``train_step()``, which
+is what the clock times, because an engine may compute the two differently.
 """
 
 from __future__ import annotations
@@ -36,29 +36,26 @@ from harness.measure.proof.streams import generator
 from harness.plugins.validation import check_step
 
 SEQUENCES = 4
-ROUNDING_FACTOR = 10.0  # times what rounding weights and inputs alone does to the reference
-# In bfloat16 ten times rounding is more than the gradient itself over long sequences, and would
-# prove nothing; honest engines were measured at up to 0.15.
+ROUNDING_FACTOR = 10.0  # times the effect of rounding weights and inputs on the reference
+# In bfloat16, ten times the rounding effect is larger than the gradient itself over long sequences
+# and would prove nothing. Correct engines were measured at up to 0.15.
 LARGEST_TOLERANCE = 0.25
-# Never an error. An engine may sum over time one step after the other: where most steps look alike
-# (the blanks of ``copy``), honest float32 was measured at up to 0.41 epsilons per time step, T =
-# 200..3000.
+# Differences below this floor are never an error. An engine may sum over time step by step. If most
+# steps are alike (the blanks of ``copy``), correct float32 was measured at up to 0.41 epsilons per
+# time step, T = 200..3000.
 FLOOR_EPSILONS = 64.0
 FLOOR_EPSILONS_PER_STEP = 1.0
-# Of the norm only, times the fourth root of the number of parameters n: a sum in blocks of sqrt(n)
-# adds sqrt(n) numbers twice, one after the other, and roundings add up as the square root of their
-# number. For n = 10 million it allows 56 epsilons; one float32 sum was off by 1,500 to 3,000, since
-# small squares are lost beside a large sum.
+# Of the norm only, times the fourth root of the number of parameters n. A sum in blocks of sqrt(n)
+# adds sqrt(n) numbers one by one, twice, and rounding errors grow with the square root of the
+# number of additions. For n = 10 million it allows 56 epsilons. A single float32 sum was off by
+# 1,500 to 3,000, because a large sum loses small squares.
 FLOOR_EPSILONS_OF_NORM = 1.0
-STEP = Optimizer(
-    "sgd", learning_rate=2.0**30
-)  # so large that the weights' own rounding is nothing beside the update
-TRAIN_STEP = " (train_step)"  # behind the names of what is taken from a training step
-LONG = 2048  # more time steps than this, and the reference keeps only the states between chunks of them
+# The rate is so large that the rounding of the weights is negligible compared with the update.
+STEP = Optimizer("sgd", learning_rate=2.0**30)
+TRAIN_STEP = " (train_step)"  # suffix of the names of tensors from a training step
+LONG = 2048  # time steps beyond which the reference checkpoints
 PIECE = 2**20  # elements of two tensors that are compared at a time
-SMALLEST_SCALE = (
-    1e-4  # of the largest gradient element: a tensor that all but vanishes is judged on this scale
-)
+SMALLEST_SCALE = 1e-4  # of the largest gradient element: the least scale for vanishing tensors
 
 
 @dataclass(frozen=True)
@@ -66,12 +63,12 @@ class Parity:
     """How far one backend is from the reference at one model, shape, dtype and variant.
 
     Attributes:
-        error: max |a - b| / scale of the worst tensor (furthest beyond, or nearest to, its tolerance).
+        error: max |a - b| / scale of the worst tensor (largest error / tolerance).
         tolerance: of that tensor.
-        tensor: its name: a parameter's, ``loss``, ``hidden`` or ``gradient_norm``; with ``
-            (train_step)`` where that gave it.
+        tensor: its name: a parameter's, ``loss``, ``hidden`` or ``gradient_norm``; followed by
+            `` (train_step)`` if it comes from a training step.
         passed: every tensor's error is within its tolerance.
-        errors: by tensor; infinite where a value is not finite.
+        errors: by tensor; infinite if a value is not finite.
         tolerances: by tensor.
     """
 
@@ -100,18 +97,18 @@ def measure_parity(
     batch: Batch,
     execution: Execution,
 ) -> Parity:
-    """Compare ``backend`` with ``reference`` in float64, on the first sequences of ``batch``, dropout off.
+    """Compare ``backend`` with the float64 ``reference`` on sequences of ``batch``, no dropout.
 
-    There are four of them, or as many more as can be split evenly over the execution's devices.
+    The first four sequences are taken, or the next multiple of the execution's devices.
 
-    The reference gets weights and inputs already rounded to the trial's dtype, so that only the
-    arithmetic differs. A tensor's tolerance is ten times what a change of every weight and input by
-    half an epsilon of that dtype, the most that rounding can do, does to the reference itself, plus
-    a floor of 64 epsilons and one per time step; but no more than a quarter of the tensor's largest
-    element, whatever the format. The norm's floor grows with the number of parameters, as the
-    rounding of a sum in blocks does.
+    The reference gets weights and inputs that are already rounded to the trial's dtype, so that
+    only the arithmetic differs. The tolerance of a tensor comes from the reference itself: change
+    every weight and input by half an epsilon of that dtype, the most that rounding can do. The
+    tolerance is ten times the change of the tensor, plus a floor of 64 epsilons and one per time
+    step, but at most a quarter of the tensor's largest element. The floor of the norm grows with
+    the number of parameters, as the rounding of a sum in blocks does.
 
-    The gradients of ``train_step`` are read off the weights before and after one step of plain
+    The gradients of ``train_step`` are computed from the weights before and after one step of plain
     gradient descent.
 
     Args:
@@ -124,29 +121,28 @@ def measure_parity(
         execution: of the trial.
 
     Raises:
-        PluginError: a tensor is missing or has another shape or dtype than the contract asks for.
+        PluginError: a tensor is missing, or its shape or dtype is not that of the contract.
         DivergedError: the reference itself is not finite here.
     """
     sequences = -(-SEQUENCES // execution.devices) * execution.devices
     start = _Start(parameters, batch.first(sequences)).rounded(execution.dtype)
-    equations = _Reference(reference, model, _kept(reference, execution, batch.time_steps))
+    checkpoint = _reference_checkpoint(reference, execution, batch.time_steps)
+    equations = _Reference(reference, model, checkpoint)
     exact = equations.tensors(start)
     moved = _distances(equations.tensors(start.nudged(epsilon(execution.dtype) / 2)), exact)
-    found = _candidate_distances(backend, model, start, execution, exact)
+    distances = _candidate_distances(backend, model, start, execution, exact)
     scales = _scales(exact)
     epsilons = dict.fromkeys(scales, FLOOR_EPSILONS + FLOOR_EPSILONS_PER_STEP * batch.time_steps)
     numbers = sum(np.size(value) for value in parameters.values())
     epsilons["gradient_norm"] += FLOOR_EPSILONS_OF_NORM * numbers**0.25
-    tolerances = {
-        name: min(
-            ROUNDING_FACTOR * moved[name] / scale + epsilons[name] * epsilon(execution.dtype),
-            LARGEST_TOLERANCE,
-        )
-        for name, scale in scales.items()
-    }
-    compared = {name: name.removesuffix(TRAIN_STEP) for name in found}
-    errors = {name: found[name] / scales[own] for name, own in compared.items()}
-    tolerances = {name: tolerances[own] for name, own in compared.items()}
+    errors, tolerances = dict[str, float](), dict[str, float]()
+    for name, distance in distances.items():
+        exact_name = name.removesuffix(TRAIN_STEP)
+        scale = scales[exact_name]
+        rounding = ROUNDING_FACTOR * moved[exact_name] / scale
+        floor = epsilons[exact_name] * epsilon(execution.dtype)
+        errors[name] = distance / scale
+        tolerances[name] = min(rounding + floor, LARGEST_TOLERANCE)
     worst = max(errors, key=lambda name: errors[name] / tolerances[name])
     passed = errors[worst] <= tolerances[worst]
     return Parity(
@@ -162,7 +158,7 @@ class _Start:
     batch: Batch
 
     def rounded(self, dtype: Dtype) -> _Start:
-        """Return both as they are in ``dtype``, in float64."""
+        """Return both rounded to ``dtype``, as float64."""
         return self._changed(lambda array: rounded(array, dtype))
 
     def nudged(self, relative: float) -> _Start:
@@ -174,10 +170,10 @@ class _Start:
 
     def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> _Start:
         batch = self.batch
-        inputs, targets = (
+        inputs, targets = (  # token ids and classes stay
             change(part) if np.issubdtype(part.dtype, np.floating) else part
             for part in (batch.inputs, batch.targets)
-        )  # token ids and classes stay
+        )
         parameters = {
             name: change(np.asarray(value, np.float64)) for name, value in self.parameters.items()
         }
@@ -205,13 +201,14 @@ class _Reference:
         for name, tensor in tensors.items():
             if not np.isfinite(tensor).all():
                 raise DivergedError(
-                    f"{name} of the float64 reference is not finite at these weights: nothing to compare with"
+                    f"{name} of the float64 reference is not finite at these weights: "
+                    "nothing to compare with"
                 )
         return tensors
 
 
-def _kept(reference: Backend, execution: Execution, time_steps: int) -> Checkpoint:
-    """Return how the reference keeps its states: checkpointed where the trial is, or where all would be too many."""
+def _reference_checkpoint(reference: Backend, execution: Execution, time_steps: int) -> Checkpoint:
+    """Return ``auto`` if the trial is checkpointed or long, and the reference can checkpoint."""
     long = execution.checkpoint != "off" or time_steps > LONG
     return "auto" if long and reference.checkpoints else "off"
 
@@ -219,18 +216,17 @@ def _kept(reference: Backend, execution: Execution, time_steps: int) -> Checkpoi
 def _candidate_distances(
     backend: Backend, model: Model, start: _Start, execution: Execution, exact: Mapping[str, Array]
 ) -> dict[str, float]:
-    """Return how far from ``exact`` the tensors of ``gradients`` and of ``train_step`` are.
+    """Return the distance from ``exact`` of each tensor of ``gradients`` and of ``train_step``.
 
-    ``outputs`` is left to the first evaluation, which checks it and needs no shape of its own to be
-    compiled.
+    ``outputs`` is checked by the first evaluation, which does not compile another shape for it.
     """
     trainer = backend.trainer(replace(model, dropout=0.0), STEP, start.parameters, execution)
     batch = trainer.put(start.batch)
     dtype = array_dtype(execution.dtype)
-    found = _distances(
+    distances = _distances(
         _checked_gradients(backend.name, trainer.gradients(batch), model, start.batch, dtype), exact
     )
-    return found | _distances(_train_step_tensors(trainer, batch, backend.name), exact)
+    return distances | _distances(_train_step_tensors(trainer, batch, backend.name), exact)
 
 
 def _checked_gradients(
@@ -244,16 +240,16 @@ def _checked_gradients(
         raise PluginError(
             f"{name}: invalid gradients: expected Gradients, got {type(gradients).__name__}"
         )
-    given = {**gradients.parameters, "hidden": gradients.hidden}
-    if odd := sorted(given.keys() - expected.keys()):
-        raise PluginError(f"{name}: invalid gradients: unexpected {', '.join(odd)}")
+    tensors = {**gradients.parameters, "hidden": gradients.hidden}
+    if unexpected := sorted(tensors.keys() - expected.keys()):
+        raise PluginError(f"{name}: invalid gradients: unexpected {', '.join(unexpected)}")
     for key, shape in expected.items():
-        _check(f"{name}: invalid gradients", key, given.get(key), shape, dtype)
+        _check(f"{name}: invalid gradients", key, tensors.get(key), shape, dtype)
     return _tensors(gradients)
 
 
 def applied_gradients(before: Parameters, after: Parameters) -> dict[str, Array]:
-    """Return the gradients that one training step under ``STEP`` has applied: (before - after) / learning rate."""
+    """Return the gradients that a step under ``STEP`` applied: (before - after) / learning rate."""
     return {
         name: (value.astype(np.float64) - after[name]) / STEP.learning_rate
         for name, value in before.items()
@@ -261,7 +257,7 @@ def applied_gradients(before: Parameters, after: Parameters) -> dict[str, Array]
 
 
 def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Array]:
-    """Return what one training step under ``STEP`` says and does."""
+    """Return the loss, norm and gradients of one training step under ``STEP``."""
     before = trainer.parameters()
     step = check_step(trainer.train_step(batch), name)
     trainer.synchronize()
@@ -274,7 +270,7 @@ def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Ar
 
 
 def _tensors(gradients: Gradients) -> dict[str, Array]:
-    """Return all tensors by name, the small ones in float64; ``hidden`` is the only one that grows with T."""
+    """Return all tensors by name, in float64 except ``hidden``, which grows with T."""
     small: dict[str, Any] = {"loss": gradients.loss, **gradients.parameters}
     exact = {name: np.asarray(tensor, np.float64) for name, tensor in small.items()}
     largest = max(float(np.max(np.abs(exact[name]))) for name in gradients.parameters)
@@ -285,36 +281,34 @@ def _tensors(gradients: Gradients) -> dict[str, Array]:
     return exact | {"hidden": gradients.hidden, "gradient_norm": np.asarray(norm)}
 
 
-def _check(what: str, name: str, found: object, shape: tuple[int, ...], dtype: str) -> None:
-    """Raise PluginError unless ``found`` is a NumPy array of this shape and dtype."""
-    got = f"{found.shape} {found.dtype}" if isinstance(found, np.ndarray) else type(found).__name__
+def _check(problem: str, name: str, value: object, shape: tuple[int, ...], dtype: str) -> None:
+    """Raise PluginError unless ``value`` is a NumPy array of this shape and dtype."""
+    got = f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     if got != f"{shape} {dtype}":
-        raise PluginError(f"{what}: expected {name} {shape} {dtype}, got {got}")
+        raise PluginError(f"{problem}: expected {name} {shape} {dtype}, got {got}")
 
 
 def _scales(exact: Mapping[str, Array]) -> dict[str, float]:
-    """Return what each tensor's error is divided by: its largest element, or a little where all of it has vanished."""
+    """Return the scale of each tensor's error: its largest element, or a small positive least."""
     largest = {
         name: max(float(np.max(tensor)), -float(np.min(tensor))) for name, tensor in exact.items()
     }
-    least = SMALLEST_SCALE * max(
-        size for name, size in largest.items() if name not in {"loss", "hidden", "gradient_norm"}
-    )
-    return {
-        name: max(size, least, float(np.finfo(np.float64).tiny)) for name, size in largest.items()
-    }
+    others = {"loss", "hidden", "gradient_norm"}
+    least = SMALLEST_SCALE * max(size for name, size in largest.items() if name not in others)
+    least = max(least, float(np.finfo(np.float64).tiny))
+    return {name: max(size, least) for name, size in largest.items()}
 
 
-def _distances(found: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
-    """Return max |a - b| of each tensor found, against the exact one that it stands for."""
+def _distances(tensors: Mapping[str, Array], exact: Mapping[str, Array]) -> dict[str, float]:
+    """Return max |a - b| of each tensor from the exact tensor of the same name."""
     return {
         name: _distance(tensor, exact[name.removesuffix(TRAIN_STEP)])
-        for name, tensor in found.items()
+        for name, tensor in tensors.items()
     }
 
 
 def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return max |a - b| in float64, infinite where either is not finite; in pieces, so that no copy is made."""
+    """Return max |a - b| in float64, infinite if not finite; in pieces, to avoid whole copies."""
     flat_a, flat_b = np.reshape(a, -1), np.reshape(b, -1)
     largest = 0.0
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""Named random streams: each thing that is drawn has its own, so that changing one changes no other."""
+"""Named random streams, one for each purpose: a change to one does not change the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WORDS_PER_NAME = 4  # 128 bits of the SHA-256 of each name
 
 
 def seed_sequence(seed: int, *names: str) -> np.random.SeedSequence:
-    """Return the seed sequence of the stream ``names`` under ``seed``: the same on every platform, for good.
+    """Return the seed sequence of the stream ``names``, the same on every platform and version.
 
     Args:
         seed: the root, 0 or above.
@@ -24,5 +24,5 @@ def seed_sequence(seed: int, *names: str) -> np.random.SeedSequence:
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """Return a PCG64 generator on the stream ``names`` under ``seed``."""
+    """Return a PCG64 generator of the stream ``names`` under ``seed``."""
     return np.random.Generator(np.random.PCG64(seed_sequence(seed, *names)))

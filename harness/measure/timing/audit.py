@@ -1,10 +1,10 @@
 """The audit of a speed: was all work of the timed blocks done inside them?
 
 After training, the engine trains one more block. Then each method that is called around training is
-called twice. If the first call takes longer than the second one, it paid for work that the block
-still owed. The same steps are then done one at a time: each must move the weights, and both ways
-must end at about the same weights. A busy machine can look like work that is owed. A finding
-therefore counts only if it comes back in each of several rounds.
+called twice. If the first call takes longer than the second, it did work that the block still owed.
+The same steps are then done one at a time: each must change the weights, and both ways must end at
+about the same weights. A busy machine can look like owed work. A finding therefore counts only if
+it appears in each of several rounds.
 """
 
 from __future__ import annotations
@@ -22,36 +22,33 @@ from harness.contract import Batch, Optimizer, Parameters, State, Trainer
 from harness.measure.timing.clock import Clock, Stopwatch, time_steps
 from harness.plugins.validation import Step
 
-ROUNDS = 5  # a finding counts only if each of them has it
-BLOCK_SECONDS = 0.02  # of a block by the published speed ...
-FEWEST, MOST = 2, 32  # ... in steps
-WAIT_FACTOR, WAIT_SECONDS = 1.5, 1e-3  # a first answer may take this much longer than the second
-SLOWER, SLOWER_SECONDS = 4.0, 5e-3  # a block of the audit, beside the published speed
-AHEAD, AHEAD_SECONDS = 2.0, 1e-3  # copying a batch, beside a training step
-IDLE, SHARE, BESIDE_SECONDS = (
-    3.0,
-    0.25,
-    0.02,
-)  # time outside the blocks: idle calls, share of the blocks, and slack
-PARTED = 0.25  # of the distance that the steps moved the weights
+ROUNDS = 5  # a finding counts only if it appears in all of them
+BLOCK_SECONDS = 0.02  # of a block of the audit, by the published speed
+FEWEST, MOST = 2, 32  # steps of such a block
+WAIT_FACTOR, WAIT_SECONDS = 1.5, 1e-3  # a first call may take this much longer than a second call
+SLOWER, SLOWER_SECONDS = 4.0, 5e-3  # a block of the audit, compared with the published speed
+AHEAD, AHEAD_SECONDS = 2.0, 1e-3  # copying a batch, compared with a training step
+# Time outside the blocks: times that of idle calls, share of the blocks, and slack.
+IDLE, SHARE, OUTSIDE_SECONDS = 3.0, 0.25, 0.02
+PARTED = 0.25  # of the distance by which the steps moved the weights
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the timed blocks say, and the time that was spent in the trainer between them.
+    """The claimed speed: the steady blocks, and the time spent in the trainer between them.
 
     Attributes:
         steps: in the steady blocks.
         seconds: inside these blocks.
-        blocks: their number.
-        beside_seconds: spent in the trainer between them: copying batches, and questions after each
-            block.
+        blocks: the number of blocks.
+        outside_seconds: spent in the trainer between the blocks: copies of batches, and queries
+            after each block.
     """
 
     steps: int
     seconds: float
     blocks: int = 1
-    beside_seconds: float = 0.0
+    outside_seconds: float = 0.0
 
     @property
     def step_seconds(self) -> float:
@@ -61,14 +58,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Auditor:
-    """Holds a trainer against its own speed.
+    """Checks a trainer against its claimed speed.
 
     Attributes:
-        trainer: at its trained weights; they are loaded again at the end, and its optimizer starts
-            afresh.
+        trainer: at its trained weights; they are loaded again at the end, which resets its
+            optimizer.
         rule: its optimizer.
         clock: times the calls.
-        label: the backend's.
+        label: of the backend, for errors.
         held_out: a batch for ``outputs``.
         probe: a batch for ``gradients``.
     """
@@ -81,15 +78,15 @@ class Auditor:
     probe: Batch
 
     def finding(self, claim: Claim, batches: Iterator[Batch]) -> str | None:
-        """Return why the claim cannot be true; None if nothing speaks against it."""
+        """Return why the claim cannot be true; None if there is no finding."""
         steps = round(BLOCK_SECONDS / max(claim.step_seconds, 1e-9))
-        taken = [next(batches) for _ in range(min(MOST, max(FEWEST, steps)))]
+        block = [next(batches) for _ in range(min(MOST, max(FEWEST, steps)))]
         weights, state = self.trainer.parameters(), self.trainer.state()
         try:
-            findings = self._round(claim, taken, weights, state)
+            findings = self._round(claim, block, weights, state)
             for _ in range(1, ROUNDS):
                 if findings:
-                    again = self._round(claim, taken, weights, state)
+                    again = self._round(claim, block, weights, state)
                     findings = {kind: why for kind, why in again.items() if kind in findings}
             return next(iter(findings.values()), None)
         finally:
@@ -98,11 +95,11 @@ class Auditor:
     def _round(
         self, claim: Claim, batches: Sequence[Batch], weights: Parameters, state: State | None
     ) -> dict[str, str]:
-        """Return what speaks against the claim: kind of finding -> in words."""
+        """Return the findings of one round: kind -> message."""
         trainer, n = self.trainer, len(batches)
         self._begin(weights, state)
         held_out, probe = trainer.put(self.held_out), trainer.put(self.probe)
-        questions: dict[str, Callable[[], Any]] = {
+        calls: dict[str, Callable[[], Any]] = {
             "parameters": trainer.parameters,
             "synchronize": trainer.synchronize,
             "compilations": trainer.compilations,
@@ -115,41 +112,35 @@ class Auditor:
             "outputs": lambda: trainer.outputs(held_out),
             "gradients": lambda: trainer.gradients(probe),
         }
-        for _ in range(2):  # the first of these passes takes what is still owed for earlier steps
-            usual = {name: self._timed(question)[0] for name, question in questions.items()}
+        for _ in range(2):  # the first pass does the work that is still owed for earlier steps
+            usual = {name: self._timed(call)[0] for name, call in calls.items()}
         self._begin(weights, state)
         spare = [self._timed(partial(trainer.put, batch)) for batch in batches]
-        put, trained = self._timed(lambda: [trainer.put(batch) for batch in batches])
-        seconds, _ = self._timed(lambda: time_steps(trainer, trained, self.clock, self.label))
+        put_seconds, trained = self._timed(lambda: [trainer.put(batch) for batch in batches])
+        block_seconds, _ = self._timed(lambda: time_steps(trainer, trained, self.clock, self.label))
         waits: dict[str, tuple[float, float]] = {}
         reached = weights
-        for name, question in questions.items():
-            (first, answer), (second, _) = self._timed(question), self._timed(question)
+        for name, call in calls.items():
+            (first, answer), (second, _) = self._timed(call), self._timed(call)
             waits[f"{name}()"] = (first, max(second, usual[name]))
             reached = answer if name == "parameters" else reached
         waits["load()"] = self._loading(weights, batches[0])
-        copied = median(seconds for seconds, _ in spare)
-        waits["the end of its batches"] = (
-            self._timed(trained.clear)[0],
-            self._timed(spare.clear)[0],
-        )
-        asked = [
-            waits[f"{name}()"][1]
-            for name in ("compilations", "compilations", "ranks", "peak_memory")
-        ]
-        idle = claim.steps * copied + claim.blocks * (
-            sum(asked) + waits["the end of its batches"][1]
-        )
+        copy_seconds = median(seconds for seconds, _ in spare)
+        release, usual_release = self._timed(trained.clear)[0], self._timed(spare.clear)[0]
+        waits["the end of its batches"] = (release, usual_release)
+        after_block = ("compilations", "compilations", "ranks", "peak_memory")
+        query_seconds = sum(waits[f"{name}()"][1] for name in after_block)
+        idle = claim.steps * copy_seconds + claim.blocks * (query_seconds + usual_release)
         return (
             _owed(waits)
-            | _too_slow(claim, n, seconds + put)
-            | _ahead(claim, copied)
-            | _beside(claim, idle)
+            | _too_slow(claim, n, block_seconds + put_seconds)
+            | _ahead(claim, copy_seconds)
+            | _outside(claim, idle)
             | self._alone(batches, weights, state, reached)
         )
 
     def _loading(self, weights: Parameters, batch: Batch) -> tuple[float, float]:
-        """Return the seconds of loading weights after a block, and after one step: both drop an optimizer's state."""
+        """Return the seconds of ``load`` after a block and after one step (both reset a rule)."""
         first, _ = self._timed(partial(self.trainer.load, weights))
         time_steps(self.trainer, [self.trainer.put(batch)], self.clock, self.label)
         return first, self._timed(partial(self.trainer.load, weights))[0]
@@ -161,26 +152,29 @@ class Auditor:
         state: State | None,
         reached: Parameters,
     ) -> dict[str, str]:
-        """Do the steps one at a time, and compare their weights with those that a block ``reached``."""
+        """Do the steps one at a time; compare the weights with those that the block ``reached``."""
         own, still = self._one_by_one(batches, weights, state)
         if still:
-            return {
-                "still": f"{still} of {len(batches)} training steps left the weights as they were"
-            }
-        way, parted = _distance(own, weights), _distance(reached, own)
-        if not parted > PARTED * way:  # also where something is not finite
+            problem = f"{still} of {len(batches)} training steps left the weights as they were"
+            return {"still": problem}
+        change, difference = _distance(own, weights), _distance(reached, own)
+        if not difference > PARTED * change:  # also if a weight is not finite
             return {}
         again, _ = self._one_by_one(batches, weights, state)
-        if not _distance(again, own) < PARTED * parted:
+        if not _distance(again, own) < PARTED * difference:
             return {}  # this engine does not repeat itself
-        ends = f"{len(batches)} steps in a block end at other weights than the same steps one at a time"
-        share = f" (the difference is {parted / way:.2f} of the whole change)" if way else ""
-        return {"parted": ends + share}
+        problem = (
+            f"{len(batches)} steps in a block end at other weights "
+            "than the same steps one at a time"
+        )
+        if change:
+            problem += f" (the difference is {difference / change:.2f} of the whole change)"
+        return {"parted": problem}
 
     def _one_by_one(
         self, batches: Sequence[Batch], weights: Parameters, state: State | None
     ) -> tuple[Parameters, int]:
-        """Return the weights after steps that were each waited for, and how many failed to move them."""
+        """Return the weights after single steps, and how many steps failed to move them."""
         self._begin(weights, state)
         before, still = weights, 0
         for number, batch in enumerate(batches):
@@ -196,18 +190,18 @@ class Auditor:
         self.trainer.load_state(state)
 
     def _timed(self, call: Callable[[], Any]) -> tuple[float, Any]:
-        """Return the seconds of a call, less those in which the machine was busy with others, and its answer."""
+        """Return the seconds of a call, without waits for a processor, and its result."""
         watch = Stopwatch(self.clock)
         answer = call()
         return watch.seconds(), answer
 
 
 def must_move(rule: Optimizer, update: int, step: Step, weights: Parameters) -> bool:
-    """Say whether update number ``update`` surely changes a weight in its own dtype.
+    """Return whether update number ``update`` must change a weight in its dtype.
 
-    With plain gradient descent it does if the whole update is larger than one rounding of all
-    weights together. The other rules change every weight by about the learning rate, unless its
-    gradient is as small as epsilon.
+    Plain gradient descent must if the whole update is larger than one rounding of all weights
+    together. The other rules change every weight by about the learning rate, unless its gradient is
+    as small as epsilon.
     """
     rate, count = rule.learning_rate_at(update), sum(array.size for array in weights.values())
     norm = min(limit for limit in (step.norm, rule.clip_norm, rule.clip_value) if limit is not None)
@@ -219,17 +213,21 @@ def must_move(rule: Optimizer, update: int, step: Step, weights: Parameters) -> 
 
 
 def _owed(waits: Mapping[str, tuple[float, float]]) -> dict[str, str]:
-    return {
-        name: f"work was still owed after a block: {name} took {1e3 * first:.1f} ms, and then {1e3 * second:.1f} ms"
-        for name, (first, second) in waits.items()
-        if first > WAIT_FACTOR * second + WAIT_SECONDS
-    }
+    findings = {}
+    for name, (first, second) in waits.items():
+        if first > WAIT_FACTOR * second + WAIT_SECONDS:
+            times = f"{name} took {1e3 * first:.1f} ms, and then {1e3 * second:.1f} ms"
+            findings[name] = f"work was still owed after a block: {times}"
+    return findings
 
 
 def _too_slow(claim: Claim, steps: int, seconds: float) -> dict[str, str]:
     if seconds <= SLOWER * steps * claim.step_seconds + SLOWER_SECONDS:
         return {}
-    times = f"{1e3 * claim.step_seconds:.3g} ms per step were timed, {1e3 * seconds / steps:.3g} ms are needed"
+    times = (
+        f"{1e3 * claim.step_seconds:.3g} ms per step were timed, "
+        f"{1e3 * seconds / steps:.3g} ms are needed"
+    )
     return {"slow": f"a block after training is far slower than those that were timed: {times}"}
 
 
@@ -242,11 +240,11 @@ def _ahead(claim: Claim, put_seconds: float) -> dict[str, str]:
     return {"ahead": f"put() does more than copy: it takes {times}"}
 
 
-def _beside(claim: Claim, idle: float) -> dict[str, str]:
-    if claim.beside_seconds <= IDLE * idle + SHARE * claim.seconds + BESIDE_SECONDS:
+def _outside(claim: Claim, idle: float) -> dict[str, str]:
+    if claim.outside_seconds <= IDLE * idle + SHARE * claim.seconds + OUTSIDE_SECONDS:
         return {}
-    times = f"{claim.beside_seconds:.3g} s, and {idle:.3g} s are needed where nothing is owed"
-    return {"beside": f"work was done outside the timed blocks: calls between them took {times}"}
+    times = f"{claim.outside_seconds:.3g} s, and {idle:.3g} s are needed if nothing is owed"
+    return {"outside": f"work was done outside the timed blocks: calls between them took {times}"}
 
 
 def _distance(left: Parameters, right: Parameters) -> float:

@@ -1,7 +1,7 @@
-"""The only place that times anything: blocks of training steps, and warm-up.
+"""The only module that times training: blocks of training steps, and warm-up.
 
-A block ends when the backend says that it is idle *and* all scalars of all of its steps have been
-fetched and let go.
+A block ends when the backend is idle *and* all scalars of all its steps have been fetched and
+released.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ import numpy as np
 from harness.contract import Trainer
 from harness.plugins.validation import Step, check_step
 
-BLOCK_SECONDS = 0.1  # a block is calibrated to at least this long where the steps allow
-MINIMUM_BLOCKS = (
-    6  # timed blocks that are kept even where they become shorter: fewer have no 95 % interval
-)
-WINDOW = 5  # blocks over which the slope of the warm-up is judged
-FLAT = 0.1  # a relative change over the window that counts as flat
-WARM_UP_FRACTION = 4  # at most one in so many steps is spent on warming up ...
-WARM_UP_BLOCKS = 30  # ... and at most so many blocks
+BLOCK_SECONDS = 0.1  # the shortest block, if there are enough steps
+MINIMUM_BLOCKS = 6  # timed blocks, even if that makes them shorter: a 95 % interval needs 6
+WINDOW = 5  # blocks over which the slope of the warm-up is fitted
+FLAT = 0.1  # the largest relative change over the window that counts as flat
+WARM_UP_FRACTION = 4  # warm-up takes at most one step in 4
+WARM_UP_BLOCKS = 30  # and at most 30 blocks
 SLOW = 3.0  # times the median step time: slower steady blocks are flagged
 
 
@@ -36,7 +34,7 @@ class Clock(Protocol):
     """Where durations come from."""
 
     def now(self) -> float:
-        """Return seconds since some fixed moment; never goes back."""
+        """Return seconds since some fixed moment; they never decrease."""
 
 
 class MonotonicClock:
@@ -48,11 +46,11 @@ class MonotonicClock:
 
 
 class Stopwatch:
-    """Seconds since it was made, less those in which a thread of this process was ready to run and had no processor.
+    """Seconds since it started, minus those in which a thread was ready but had no processor.
 
-    Of several threads the one that waited longest counts: threads that keep each other waiting do
-    work all the time. For what a busy machine must not be blamed on an engine, not for speeds. A
-    clock that a test drives has no such seconds.
+    Of several threads, the one that waited longest for a processor counts. The stopwatch is for
+    checks that must not blame an engine for a busy machine, not for speeds. With a test's clock
+    there are no such waits.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -60,7 +58,7 @@ class Stopwatch:
         self._waits, self._start = self._waited(), clock.now()
 
     def seconds(self) -> float:
-        """Return them so far."""
+        """Return the seconds so far."""
         seconds = self._clock.now() - self._start
         waits = [wait - self._waits.get(thread, 0) for thread, wait in self._waited().items()]
         return max(0.0, seconds - max(waits, default=0) / 1e9)
@@ -70,23 +68,23 @@ class Stopwatch:
 
 
 def waits_for_a_processor() -> dict[str, int]:
-    """Return thread -> nanoseconds in which it was ready to run without a processor; {} if the system cannot tell.
+    """Return thread -> nanoseconds ready to run but without a processor; {} if unknown.
 
-    Sleeping and waiting for another thread are not part of it.
+    Sleeping and waiting for another thread do not count.
     """
     waits: dict[str, int] = {}
     with suppress(OSError):
         for task in os.scandir("/proc/self/task"):
-            with suppress(OSError, ValueError, IndexError):  # a thread that has ended meanwhile
+            with suppress(OSError, ValueError, IndexError):  # the thread has ended
                 waits[task.name] = int(Path(task.path, "schedstat").read_text().split()[1])
     return waits
 
 
 @dataclass(frozen=True)
 class Block:
-    """One timed block: its number of steps, tokens (time steps x sequences) and seconds.
+    """One timed block: its number of steps, tokens (T x B per step) and seconds.
 
-    ``compilations``: how often the engine compiled during the block; 0 if it does not tell.
+    ``compilations`` is how often the engine compiled during the block; 0 if it does not tell.
     """
 
     steps: int
@@ -108,10 +106,10 @@ class Block:
 def time_steps(
     trainer: Trainer, batches: Sequence[Any], clock: Clock, label: str
 ) -> tuple[list[Step], float]:
-    """Train on batches that are on the device already; return the steps and the seconds until all work was done.
+    """Train on batches that are on the device; return the steps and the seconds until all is done.
 
-    The second wait is for engines that work on what the fetch asked for, or that wait only at every
-    other call.
+    The second ``synchronize`` is for engines that do work after a fetch, or that wait only at every
+    second call.
     """
     start = clock.now()
     results = [trainer.train_step(batch) for batch in batches]
@@ -127,8 +125,11 @@ class BlockScheduler:
     """Decides how many steps the next block has, and when warm-up is over.
 
     Args:
-        steps: the training steps to spend, all but the first.
-        first_step_seconds: how long that one took (compiling included), for the first guess.
+        steps: the training steps to schedule, without the first.
+        first_step_seconds: duration of the first step (with compiling), for the first guess.
+        warm_up: the blocks of the warm-up.
+        steady: the timed blocks after it.
+        flat: whether block times were flat at the end of the warm-up.
     """
 
     steps: int
@@ -143,15 +144,14 @@ class BlockScheduler:
         self._warm = self._budget == 0
 
     def next_steps(self, limit: int) -> int:
-        """Return the length of the next block, at least 1 and at most ``limit`` (steps to the next interruption)."""
+        """Return the steps of the next block, 1 to ``limit`` (steps to the next interruption)."""
         wanted = math.ceil(1.05 * BLOCK_SECONDS / max(self._step_seconds(), 1e-9))
-        room = (
-            (self.steps - self._warm_up_steps) // MINIMUM_BLOCKS
-            if self._warm
-            else self._budget // WINDOW
-        )
-        length = max(1, min(wanted, room))
-        return limit if limit < 1.5 * length else length
+        if self._warm:
+            most = (self.steps - self._warm_up_steps) // MINIMUM_BLOCKS
+        else:
+            most = self._budget // WINDOW
+        steps = max(1, min(wanted, most))
+        return limit if limit < 1.5 * steps else steps
 
     def add(self, block: Block) -> None:
         """Count a finished block as warm-up or as steady."""
@@ -172,7 +172,7 @@ class BlockScheduler:
         return median(block.step_seconds for block in blocks) if blocks else self.first_step_seconds
 
     def flags(self) -> list[str]:
-        """Return what a reader must know before believing the speed."""
+        """Return warnings about the speed for its readers."""
         if not self.steady:
             return ["no timed block: raise --steps"]
         flags = []
@@ -182,41 +182,41 @@ class BlockScheduler:
             flags.append(f"blocks shorter than {1000 * BLOCK_SECONDS:.0f} ms: raise --steps")
         if self.recompilations:
             flags.append(
-                f"compiled {self.recompilations} times while it was timed: the speed holds compiling"
+                f"compiled {self.recompilations} times while it was timed: "
+                "the speed holds compiling"
             )
         typical = median(block.step_seconds for block in self.steady)
         slow = sum(block.step_seconds > SLOW * typical for block in self.steady)
         if slow:
             flags.append(
-                f"{slow} of {len(self.steady)} blocks took over {SLOW:.0f} times the median: recompiled, or busy"
+                f"{slow} of {len(self.steady)} blocks took over {SLOW:.0f} times the median: "
+                "recompiled, or busy"
             )
         drift = self._drift()
         if abs(drift) > FLAT:
             flags.append(
-                f"step times drifted by {100 * drift:+.0f} % from the first half of the blocks to the second"
+                f"step times drifted by {100 * drift:+.0f} % "
+                "from the first half of the blocks to the second"
             )
         return flags
 
     @property
     def recompilations(self) -> int:
-        """Compilations during the steady blocks: there should be none."""
+        """Compilations during the steady blocks; there should be none."""
         return sum(block.compilations for block in self.steady)
 
     @property
     def total(self) -> Block | None:
-        """All steady blocks as one; None before there is any."""
+        """All steady blocks as one block; None if there are none."""
         if not self.steady:
             return None
-        steps, tokens = (
-            sum(block.steps for block in self.steady),
-            sum(block.tokens for block in self.steady),
-        )
-        return Block(
-            steps, tokens, math.fsum(block.seconds for block in self.steady), self.recompilations
-        )
+        steps = sum(block.steps for block in self.steady)
+        tokens = sum(block.tokens for block in self.steady)
+        seconds = math.fsum(block.seconds for block in self.steady)
+        return Block(steps, tokens, seconds, self.recompilations)
 
     def _drift(self) -> float:
-        """Return the relative change of the median step time between the halves of the steady blocks."""
+        """Return the relative change of the median step time from the first half to the second."""
         if len(self.steady) < 2 * WINDOW:
             return 0.0
         times = [block.step_seconds for block in self.steady]
@@ -225,7 +225,10 @@ class BlockScheduler:
 
 
 def is_flat(seconds: Sequence[float]) -> bool:
-    """Say whether a full window of block times (n,) changes by at most ``FLAT`` of its mean, by least squares."""
+    """Return whether a full window of step times changes by at most ``FLAT`` of its mean.
+
+    The change is that of a line fitted by least squares.
+    """
     if len(seconds) < WINDOW:
         return False
     slope = float(np.polyfit(np.arange(len(seconds)), np.asarray(seconds), 1)[0])

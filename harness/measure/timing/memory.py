@@ -1,4 +1,4 @@
-"""Memory of this process: what it holds, the peak since a moment, and what the kernel killed. Unknown is None."""
+"""Memory of this process: what it holds now, its peak, and kills by the kernel. Unknown is None."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ def resident_bytes() -> int:
 
 
 class PeakMemory:
-    """The peak of this process, above what it held after imports, while the meter runs.
+    """The peak memory of this process while the meter runs, above what it held after imports.
 
-    On Linux the kernel's high-water mark is reset at ``start``, so that what came before (parity,
-    evaluations) does not count. Where it cannot be reset, the peak is known only if it rose
-    meanwhile: else it is that of something else.
+    On Linux, ``start`` resets the kernel's high-water mark, so that earlier work (parity,
+    evaluations) does not count. If it cannot be reset, the peak is known only if it rises while the
+    meter runs; otherwise it may belong to earlier work.
     """
 
     def __init__(self) -> None:
         self._baseline_bytes: int | None = None
         self._peak_bytes: int | None = None
-        self._before_bytes = 0  # the mark at ``start`` where it cannot be reset
+        self._before_bytes = 0  # the high-water mark at ``start`` if it cannot be reset
 
     def set_baseline(self, allocated_bytes: int = 0) -> None:
-        """Take what the process holds now, less what the trial has allocated of it, as its size after imports."""
+        """Set the size after imports: what the process holds now, minus ``allocated_bytes``."""
         self._baseline_bytes = max(0, resident_bytes() - allocated_bytes)
 
     def start(self) -> None:
-        """Watch from here."""
+        """Start the meter."""
         self._before_bytes = 0 if reset_high_water() else high_water_bytes() or 0
 
     def pause(self) -> None:
-        """Take the peak since ``start`` into account, and no longer what follows."""
+        """Read the peak since ``start`` and stop the meter."""
         peak = high_water_bytes()
         if peak is not None and peak > self._before_bytes:
             self._peak_bytes = max(peak, self._peak_bytes or 0)
 
     def peak_bytes(self) -> int | None:
-        """Return the peak less the baseline, or None where it is unknown."""
+        """Return the peak minus the baseline; None if unknown."""
         if self._peak_bytes is None or self._baseline_bytes is None:
             return None
         return max(0, self._peak_bytes - self._baseline_bytes)
 
 
 def release_unused() -> None:
-    """Give the kernel back what is free but still held, so that what came before does not count as training's memory.
+    """Return freed memory to the kernel, so that earlier work does not count as training's memory.
 
-    Without it the buffers of parity and gradient flow stay in the C library's heap (glibc):
-    measured at half as much again as the training itself needs.
+    Otherwise the buffers of parity and gradient flow stay in the heap of the C library (glibc): as
+    measured, half as much again as training itself needs.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
@@ -66,7 +66,7 @@ def release_unused() -> None:
 
 
 def reset_high_water() -> bool:
-    """Make the kernel forget the peak; return whether it did."""
+    """Reset the kernel's high-water mark; return whether that worked."""
     try:
         (_PROC / "clear_refs").write_text("5")
     except OSError:
@@ -75,7 +75,7 @@ def reset_high_water() -> bool:
 
 
 def high_water_bytes() -> int | None:
-    """Return the most that this process held in memory since the last reset."""
+    """Return the most bytes that this process held since the last reset."""
     try:
         match = re.search(r"^VmHWM:\s+(\d+) kB", (_PROC / "status").read_text(), re.MULTILINE)
     except OSError:
@@ -87,15 +87,15 @@ def high_water_bytes() -> int | None:
 
 
 def out_of_memory_kills(root: Path = Path("/")) -> int:
-    """Return how many processes the kernel has killed for memory: machine-wide, and in this process's control group.
+    """Return how many processes the kernel killed for memory: on the machine plus in our cgroup.
 
-    Only the difference of two calls means anything; 0 where the kernel does not tell.
+    Only the difference of two calls is meaningful. It is 0 if the kernel does not tell.
     """
     return sum(_count(path, "oom_kill") for path in (root / "proc/vmstat", *_group_files(root)))
 
 
 def _group_files(root: Path) -> list[Path]:
-    """Return where the control group counts kills: memory.events in version 2, memory.oom_control in version 1."""
+    """Return the files in which the control groups (version 2 and 1) count kills."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Speed figures from timed blocks: all their tokens over all their seconds, and the arithmetic of a training step."""
+"""Speed figures from timed blocks (total tokens over total seconds); FLOPs of a training step."""
 
 from __future__ import annotations
 
@@ -11,33 +11,31 @@ from harness.contract import Model
 from harness.contract.records.record import Figure
 from harness.measure.timing.clock import Block, BlockScheduler
 
-FEWEST_BLOCKS = 6  # fewer have no interval
+FEWEST_BLOCKS = 6  # for an interval
 SPEED_CURVES = ("block_seconds", "block_steps")
-# Details from which a speed could be read.
+# Details that reveal a speed.
 SPEED_DETAILS = ("block_tokens_per_second", "rank_step_seconds", "rank_step_seconds_spread")
 
 
 def training_flops_per_token(model: Model) -> int:
     """Return the floating-point operations of one training step per time step and sequence.
 
-    Matrix products only, a multiplication and an addition each counted, forward and twice that backward::
+    Only matrix products count: a multiplication and an addition per element forward, and twice that
+    backward. The sum of
 
-        sum over layers of 6 G H^2, again 6 G H^2 for each layer above the first (its input
-        product), 6 H K (readout), and 4 G H D for real inputs (no gradient of the input is needed);
-        a token's gather counts as nothing. A cell that is not recurrent lacks the first sum.
+    - 6 G H^2 for each layer (the product with h; not for a cell that is not recurrent),
+    - 6 G H^2 for each layer above the first (its input product),
+    - 4 G H D for real inputs (their gradient is not needed); a gather of tokens counts 0,
+    - 6 H K for the readout.
     """
-    square = 6 * len(model.cell.gates) * model.hidden**2
-    first = (
-        4 * len(model.cell.gates) * model.hidden * model.inputs.size
-        if model.inputs.kind == "real"
-        else 0
-    )
+    rows = len(model.cell.gates) * model.hidden
+    first = 4 * rows * model.inputs.size if model.inputs.kind == "real" else 0
     products = model.layers * model.cell.recurrent + model.layers - 1
-    return first + square * products + 6 * model.hidden * model.outputs
+    return first + 6 * rows * model.hidden * products + 6 * model.hidden * model.outputs
 
 
 def speed_figures(scheduler: BlockScheduler, flops_per_token: int) -> dict[str, Figure]:
-    """Return the speed columns from the steady blocks; {} where there are none, no interval where there are few."""
+    """Return the speed columns from the steady blocks; {} if there are none."""
     total = scheduler.total
     if total is None:
         return {}
@@ -52,11 +50,11 @@ def speed_figures(scheduler: BlockScheduler, flops_per_token: int) -> dict[str, 
 
 
 def rate_interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
-    """Return the 95 % interval of all tokens over all seconds, a ratio estimator; None of fewer than 6 blocks.
+    """Return the 95 % interval of total tokens over total seconds; None for fewer than 6 blocks.
 
-    Its variance is the usual linearised one, with the deviations e = tokens - rate * seconds of the
-    blocks; the interval is Student's, symmetric on the logarithm, so that it holds the rate and
-    stays positive.
+    The rate is a ratio estimator. Its variance is linearised, from the deviations
+    tokens - rate * seconds of the blocks. The interval is Student's, symmetric on the logarithm, so
+    it contains the rate and stays positive.
     """
     n, seconds = len(blocks), math.fsum(block.seconds for block in blocks)
     if n < FEWEST_BLOCKS or seconds <= 0:
@@ -69,7 +67,10 @@ def rate_interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
 
 
 def student(degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's t, by its expansion about the normal one (to 0.2 % from 5 degrees on)."""
+    """Return the 97.5 % quantile of Student's t, expanded about the normal quantile.
+
+    It is accurate to 0.2 % from 5 degrees of freedom on.
+    """
     z = NormalDist().inv_cdf(0.975)
     terms = (
         (z**3 + z) / 4,
@@ -88,7 +89,7 @@ def speed_curves(scheduler: BlockScheduler) -> dict[str, Any]:
 
 
 def speed_details(scheduler: BlockScheduler) -> dict[str, Any]:
-    """Return what kind of interval it is, the tokens of a step, the spread of the blocks, and how the warm-up went."""
+    """Return the kind of interval, tokens per step, spread of the blocks, and the warm-up."""
     steps, total = sum(block.steps for block in scheduler.warm_up), scheduler.total
     return {
         "interval": "within-process",
@@ -103,8 +104,5 @@ def _spread(rates: Sequence[float]) -> dict[str, float]:
     if not rates:
         return {}
     quarters = quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else [rates[0]] * 3
-    return dict(
-        zip(
-            ("min", "q25", "median", "q75", "max"), (min(rates), *quarters, max(rates)), strict=True
-        )
-    )
+    values = (min(rates), *quarters, max(rates))
+    return dict(zip(("min", "q25", "median", "q75", "max"), values, strict=True))

@@ -1,4 +1,4 @@
-"""Checks of checkpointed BPTT: the same function and gradients as without, whatever the chunk."""
+"""Checks of checkpointed BPTT: function and gradients are the same for every chunk length."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from harness.contract.backend import Checkpoint
 from harness.measure.proof.parity import STEP
 from harness.testing.backend.grid import trained_gradients
 from harness.testing.bench import DEEP, LONG, SGD, Bench, Case
-from harness.testing.compare import NotApplicable, agree
+from harness.testing.compare import NotApplicable, agree, gradients_agree
 
-# Chunks that do not divide T, and one longer than the batch; ``auto`` keeps everything at lengths
-# as short as these.
+# Chunks that do not divide T, and one longer than T. ``auto`` does not checkpoint such short T.
 CHUNKS: tuple[tuple[Case, Checkpoint], ...] = ((DEEP, 3), (LONG, 10), (DEEP, 100))
 DROPPED = replace(DEEP, dropout=0.5)
 DIFFERENCE = 1e-6
@@ -22,13 +21,11 @@ DIFFERENCE_TOLERANCE = 1e-6
 
 
 def checkpointed_bptt_equals_plain_bptt(bench: Bench) -> None:
-    """Outputs, loss, every gradient, hidden gradients and the final state of two windows, the second with ``carry``."""
+    """All results of two windows, the second with ``carry``, equal those of plain BPTT."""
     _needs_checkpoints(bench)
     for case, checkpoint in CHUNKS:
-        chunked, plain = (
-            bench.new_trainer(case, STEP, checkpoint=checkpoint),
-            bench.new_trainer(case, STEP),
-        )
+        chunked = bench.new_trainer(case, STEP, checkpoint=checkpoint)
+        plain = bench.new_trainer(case, STEP)
         for carry in (False, True):
             where = f"checkpoint {checkpoint}, {case}" + (", carried state" if carry else "")
             _agree(bench, case, (chunked, plain), carry=carry, where=where)
@@ -42,20 +39,12 @@ def _agree(
         trainer.load(case.parameters(bench.cell))
     batch = case.make_batch(7 if carry else 2, carry=carry)
     ours, theirs = chunked.put(batch), plain.put(batch)
-    found, expected = chunked.gradients(ours), plain.gradients(theirs)
-    agree("loss", found.loss, expected.loss, bench.tolerance, where)
-    agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, where)
+    gradients_agree(chunked.gradients(ours), plain.gradients(theirs), bench.tolerance, where)
     before = plain.state()
-    trained, trained_plain = trained_gradients(chunked, ours), trained_gradients(plain, theirs)
-    for name, gradient in expected.parameters.items():
-        agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, where)
-        agree(
-            f"gradient of {name} in train_step",
-            trained[name],
-            trained_plain[name],
-            bench.tolerance,
-            where,
-        )
+    trained = trained_gradients(chunked, ours)
+    for name, gradient in trained_gradients(plain, theirs).items():
+        tensor = f"gradient of {name} in train_step"
+        agree(tensor, trained[name], gradient, bench.tolerance, where)
     _states_agree(bench, trainers, f"{where}, after train_step")
     for trainer in trainers:
         trainer.load(case.parameters(bench.cell))
@@ -65,10 +54,10 @@ def _agree(
 
 
 def dropout_is_repeated_when_a_chunk_is_run_again(bench: Bench) -> None:
-    """The gradient of a training step with dropout is that of the loss it reports, with the masks that it drew.
+    """The gradient of a training step with dropout is that of its loss, with the same masks.
 
-    Two trainers of one dropout seed draw the same masks: the difference of their losses along a
-    direction is the gradient's.
+    Two trainers with one dropout seed draw the same masks, so the difference of their losses along
+    a direction gives the gradient.
     """
     _needs_checkpoints(bench)
     if bench.dtype != "float64":
@@ -87,22 +76,17 @@ def dropout_is_repeated_when_a_chunk_is_run_again(bench: Bench) -> None:
             losses.append(float(trainer.train_step(trainer.put(DROPPED.make_batch())).loss))
         expected = (losses[0] - losses[1]) / (2 * DIFFERENCE)
         along = float(np.sum(gradients[name] * direction))
-        agree(
-            f"gradient of {name} along a direction",
-            along,
-            expected,
-            DIFFERENCE_TOLERANCE,
-            "dropout, checkpoint 3",
-        )
+        tensor = f"gradient of {name} along a direction"
+        agree(tensor, along, expected, DIFFERENCE_TOLERANCE, "dropout, checkpoint 3")
 
 
 def _states_agree(bench: Bench, trainers: tuple[Trainer, Trainer], where: str) -> None:
-    found, expected = (trainer.state() for trainer in trainers)
-    assert found is not None, f"state: expected the carried state, got None ({where})"
+    state, expected = (trainer.state() for trainer in trainers)
+    assert state is not None, f"state: expected the carried state, got None ({where})"
     assert expected is not None, (
         f"state: expected the carried state without checkpoints, got None ({where})"
     )
-    for name, ours, theirs in zip(bench.cell.states, found, expected, strict=True):
+    for name, ours, theirs in zip(bench.cell.states, state, expected, strict=True):
         agree(f"state {name}", ours, theirs, bench.tolerance, where)
 
 

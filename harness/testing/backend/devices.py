@@ -1,44 +1,39 @@
-"""Checks of data-parallel trainers: several devices train what one does, and say how many they are."""
+"""Checks of data-parallel trainers: several devices train as one, and report their number."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from harness.contract import Execution, Optimizer, Trainer, UnavailableError
 from harness.testing.bench import Bench, Case
-from harness.testing.compare import NotApplicable, agree
+from harness.testing.compare import NotApplicable, agree, gradients_agree
 
 DEVICES = 2
 STEPS = 4
 RULE = Optimizer("adam", learning_rate=0.01, clip_norm=0.1)
-# Masks make the shares of the mean loss unequal; the batch can be split evenly.
+# Masks make the devices' shares of the mean loss unequal; the batch can be split evenly.
 CASES = (Case(7, batch=4), Case(7, batch=6, layers=2, inputs="real", loss="squared_error"))
 
 
 def several_devices_train_as_one(bench: Bench) -> None:
-    """Losses, norms, clipping, weights, outputs, gradients and the carried state of a stream equal one device's."""
+    """All results of a stream on several devices equal those on one device."""
     for case in CASES:
-        one, several = (_trainer(bench, case, devices) for devices in (1, DEVICES))
+        single, several = (_trainer(bench, case, devices) for devices in (1, DEVICES))
         where = f"{DEVICES} devices, {case}"
         for step in range(STEPS):
             batch = case.make_batch(step, carry=step > 0)
-            expected, found = (trainer.train_step(trainer.put(batch)) for trainer in (one, several))
-            agree("loss", float(found.loss), float(expected.loss), bench.tolerance, where)
-            agree(
-                "gradient_norm",
-                float(found.gradient_norm),
-                float(expected.gradient_norm),
-                bench.tolerance,
-                where,
+            expected, actual = (
+                trainer.train_step(trainer.put(batch)) for trainer in (single, several)
             )
-            assert bool(found.clipped) == bool(expected.clipped), (
+            for name in ("loss", "gradient_norm"):
+                value, right = float(getattr(actual, name)), float(getattr(expected, name))
+                agree(name, value, right, bench.tolerance, where)
+            assert bool(actual.clipped) == bool(expected.clipped), (
                 f"clipped: expected {expected.clipped} ({where})"
             )
-        _agree(bench, case, (one, several), where)
+        _agree(bench, case, (single, several), where)
 
 
 def it_says_over_how_many_devices_it_trained(bench: Bench) -> None:
-    """``placement().devices`` is that of the last training step; the ranks, where there are any, are as many."""
+    """``placement().devices`` and the number of ranks are those of the last training step."""
     (case, *_), used = CASES, {}
     for devices in (1, DEVICES):
         trainer = _trainer(bench, case, devices)
@@ -52,32 +47,24 @@ def it_says_over_how_many_devices_it_trained(bench: Bench) -> None:
 
 
 def _agree(bench: Bench, case: Case, trainers: tuple[Trainer, Trainer], where: str) -> None:
-    one, several = trainers
-    for name, value in one.parameters().items():
+    single, several = trainers
+    for name, value in single.parameters().items():
         agree(name, several.parameters()[name], value, bench.tolerance, where)
-    state, expected_state = several.state(), one.state()
-    for batch in (
-        case.make_batch(9, carry=True),
-        replace(case.make_batch(9), carry=False).first(3),
-    ):
-        expected, found = (trainer.gradients(trainer.put(batch)) for trainer in trainers)
-        agree("loss of gradients", found.loss, expected.loss, bench.tolerance, where)
-        agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, where)
-        for name, gradient in expected.parameters.items():
-            agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, where)
-        outputs, expected_outputs = (
-            trainer.outputs(trainer.put(batch)) for trainer in (several, one)
-        )
+    state, expected_state = several.state(), single.state()
+    for batch in (case.make_batch(9, carry=True), case.make_batch(9).first(3)):
+        expected, actual = (trainer.gradients(trainer.put(batch)) for trainer in trainers)
+        gradients_agree(actual, expected, bench.tolerance, f"gradients(), {where}")
+        expected_outputs, outputs = (trainer.outputs(trainer.put(batch)) for trainer in trainers)
         agree("outputs", outputs, expected_outputs, bench.tolerance, where)
-    for ours, theirs in zip(state or (), expected_state or (), strict=True):
-        agree("state", ours, theirs, bench.tolerance, where)
+    for part, expected_part in zip(state or (), expected_state or (), strict=True):
+        agree("state", part, expected_part, bench.tolerance, where)
 
 
 def _trainer(bench: Bench, case: Case, devices: int) -> Trainer:
-    """Return a trainer on so many devices.
+    """Return a trainer on ``devices`` devices.
 
     Raises:
-        NotApplicable: the backend has one device only, or cannot run this.
+        NotApplicable: the backend supports one device only, or cannot run this.
     """
     backend = bench.backend
     if not backend.data_parallel:
@@ -90,5 +77,5 @@ def _trainer(bench: Bench, case: Case, devices: int) -> Trainer:
     execution = Execution(bench.variant, bench.device, bench.dtype, devices=devices)
     try:
         return backend.trainer(case.model(bench.cell), RULE, case.parameters(bench.cell), execution)
-    except UnavailableError as error:  # this process was not started for several
+    except UnavailableError as error:  # this process was not started for several devices
         raise NotApplicable(str(error)) from error

@@ -1,4 +1,4 @@
-"""Checks of the function and its gradients: against the equations, finite differences and the reference."""
+"""Checks of function and gradients: against equations, finite differences and the reference."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from harness.contract import Dtype, Parameters, Trainer
 from harness.contract.backend import DeviceBatch
 from harness.contract.model import Array
 from harness.testing.bench import DEEP, LONG, Bench, Case
-from harness.testing.compare import NotApplicable, agree, is_array
+from harness.testing.compare import NotApplicable, agree, gradients_agree, is_array
 from harness.testing.equations import Nudge, run_equations
 
-STEP = (
-    1e-6  # of a central difference: truncation about 1e-12, rounding about 1e-10 of a loss near 1
-)
-# exp(1000) overflows in float64; in float32 exp(100) does, and sums of 1000 and less have few
-# digits left.
+# Of a central difference. For a loss near 1, truncation is about 1e-12 and rounding about 1e-10.
+STEP = 1e-6
+# exp(1000) overflows in float64, exp(100) in float32. In float32, sums of 1000 and small numbers
+# have few digits left.
 SATURATED: dict[Dtype, tuple[float, ...]] = {
     "float64": (-1000.0, -100.0, -20.0, 20.0, 100.0, 1000.0),
     "float32": (-100.0, -20.0, 20.0, 100.0),
 }
-DIFFERENCE_TOLERANCE = 1e-6  # of a directional derivative, relative to the gradient's norm
+DIFFERENCE_TOLERANCE = 1e-6  # of a directional derivative, relative to the norm of the gradient
 
 
 def arrays_have_the_shapes_and_dtype_of_the_contract(bench: Bench) -> None:
@@ -51,46 +50,42 @@ def arrays_have_the_shapes_and_dtype_of_the_contract(bench: Bench) -> None:
 
 
 def loss_and_outputs_follow_the_equations(bench: Bench) -> None:
-    """The initial loss and the outputs equal those of the cell's equations, taken step by step in float64."""
+    """Initial loss and outputs equal those of the cell's equations, step by step in float64."""
     for case in bench.cases:
         trainer, batch = bench.trainer(case), case.make_batch()
         expected = run_equations(case.model(bench.cell), case.parameters(bench.cell), batch)
-        agree(
-            "outputs", trainer.outputs(trainer.put(batch)), expected.outputs, bench.tolerance, case
-        )
-        agree(
-            "loss", trainer.gradients(trainer.put(batch)).loss, expected.loss, bench.tolerance, case
-        )
+        outputs = trainer.outputs(trainer.put(batch))
+        agree("outputs", outputs, expected.outputs, bench.tolerance, case)
+        loss = trainer.gradients(trainer.put(batch)).loss
+        agree("loss", loss, expected.loss, bench.tolerance, case)
 
 
 def parameter_gradients_equal_the_reference(bench: Bench) -> None:
     """Every entry of every parameter's gradient equals the float64 reference."""
     for case in bench.cases:
-        found, expected = bench.gradients(case)
-        agree("loss", found.loss, expected.loss, bench.tolerance, case)
+        actual, expected = bench.gradients(case)
+        agree("loss", actual.loss, expected.loss, bench.tolerance, case)
         for name, gradient in expected.parameters.items():
-            agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, case)
+            agree(f"gradient of {name}", actual.parameters[name], gradient, bench.tolerance, case)
 
 
 def hidden_gradients_equal_the_reference(bench: Bench) -> None:
-    """Every entry of d loss / d h_t, and of each state's where they are given, equals the float64 reference."""
+    """Every entry of d loss / d h_t, and of the other states if given, equals the reference."""
     for case in bench.cases:
-        found, expected = bench.gradients(case)
-        agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, case)
-        if found.states is not None:
-            assert len(found.states) == len(bench.cell.states), (
-                f"states: expected one of {bench.cell.states}, {case}"
-            )
-            for name, own, right in zip(
-                bench.cell.states, found.states, expected.states or (), strict=False
-            ):
-                agree(f"gradient of state {name}", own, right, bench.tolerance, case)
+        actual, expected = bench.gradients(case)
+        agree("hidden gradient", actual.hidden, expected.hidden, bench.tolerance, case)
+        if actual.states is not None:
+            names = bench.cell.states
+            assert len(actual.states) == len(names), f"states: expected one of {names}, {case}"
+            parts = zip(names, actual.states, expected.states or (), strict=False)
+            for name, part, expected_part in parts:
+                agree(f"gradient of state {name}", part, expected_part, bench.tolerance, case)
 
 
 def saturated_gates_equal_the_reference(bench: Bench) -> None:
-    """Outputs and gradients are the reference's, and so finite, however far the gates' biases are from 0.
+    """Outputs and gradients equal the reference (so they are finite) for very large gate biases.
 
-    First all biases have the same value, then each has a random one.
+    First all biases have the same value, then each has a random value.
     """
     case, rng, levels = DEEP, np.random.default_rng(4), SATURATED[bench.dtype]
     trainer, reference = bench.trainer(case), bench.reference_trainer(case)
@@ -104,21 +99,16 @@ def saturated_gates_equal_the_reference(bench: Bench) -> None:
         reference.load(start)
         where = "gates' biases at random" if level is None else f"gates' biases at {level:g}"
         expected, outputs = reference.gradients(exact), reference.outputs(exact)
-        if not all(
-            np.isfinite(array).all()
-            for array in (outputs, expected.hidden, *expected.parameters.values())
-        ):
-            continue  # the cell itself has no value here, as one whose gate is an exponential
-        found = trainer.gradients(batch)
+        tensors = (outputs, expected.hidden, *expected.parameters.values())
+        if not all(np.isfinite(tensor).all() for tensor in tensors):
+            continue  # the cell itself is not finite here, for example with an exponential gate
+        actual = trainer.gradients(batch)
         agree("outputs", trainer.outputs(batch), outputs, bench.tolerance, where)
-        agree("loss", found.loss, expected.loss, bench.tolerance, where)
-        agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, where)
-        for name, gradient in expected.parameters.items():
-            agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, where)
+        gradients_agree(actual, expected, bench.tolerance, where)
 
 
 def parameter_gradients_equal_finite_differences(bench: Bench) -> None:
-    """The derivative of the backend's own loss along a random direction of each parameter is its gradient's."""
+    """Each parameter's gradient equals a directional difference of the backend's own loss."""
     _needs_float64(bench)
     for case in _short_and_long(bench):
         trainer, start = bench.trainer(case), case.parameters(bench.cell)
@@ -127,13 +117,8 @@ def parameter_gradients_equal_finite_differences(bench: Bench) -> None:
         for name, direction in _directions(start):
             ahead = _loss_at(trainer, batch, start | {name: start[name] + STEP * direction})
             behind = _loss_at(trainer, batch, start | {name: start[name] - STEP * direction})
-            _agree_along(
-                f"gradient of {name}",
-                gradients[name],
-                direction,
-                (ahead - behind) / (2 * STEP),
-                case,
-            )
+            slope = (ahead - behind) / (2 * STEP)
+            _agree_along(f"gradient of {name}", gradients[name], direction, slope, case)
 
 
 def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
@@ -144,14 +129,11 @@ def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
         parameters, batch = case.parameters(bench.cell), case.make_batch()
         for layer in range(case.layers):
             for t in sorted({0, case.time_steps // 2, case.time_steps - 1}):
-                direction = np.random.default_rng(t).choice(
-                    [-1.0, 1.0], size=hidden[layer, t].shape
-                )
+                shape = hidden[layer, t].shape
+                direction = np.random.default_rng(t).choice([-1.0, 1.0], size=shape)
+                nudges = [Nudge(layer, t, sign * STEP * direction) for sign in (1, -1)]
                 ahead, behind = (
-                    run_equations(
-                        model, parameters, batch, nudge=Nudge(layer, t, sign * STEP * direction)
-                    ).loss
-                    for sign in (1, -1)
+                    run_equations(model, parameters, batch, nudge=nudge).loss for nudge in nudges
                 )
                 name = f"hidden gradient of layer {layer} at step {t}"
                 _agree_along(name, hidden[layer, t], direction, (ahead - behind) / (2 * STEP), case)
@@ -180,8 +162,9 @@ def _loss_at(trainer: Trainer, batch: DeviceBatch, parameters: Parameters) -> fl
 def _agree_along(
     tensor: str, gradient: Array, direction: Array, expected: float, case: Case
 ) -> None:
-    found = float(np.sum(gradient * direction))
     scale = max(float(np.linalg.norm(gradient)), abs(expected), 1e-3)
-    error = abs(found - expected) / scale
-    message = f"{tensor}: relative error {error:.2e} against finite differences exceeds {DIFFERENCE_TOLERANCE:.0e}"
-    assert error <= DIFFERENCE_TOLERANCE, f"{message} ({case})"
+    error = abs(float(np.sum(gradient * direction)) - expected) / scale
+    assert error <= DIFFERENCE_TOLERANCE, (
+        f"{tensor}: relative error {error:.2e} against finite differences "
+        f"exceeds {DIFFERENCE_TOLERANCE:.0e} ({case})"
+    )

@@ -1,4 +1,4 @@
-"""Checks that no array is shared between trainer and caller, and that dropout acts in training only."""
+"""Checks that trainer and caller share no array, and that dropout acts only in training."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 from harness.contract import Parameters, State, Trainer
 from harness.contract.model import Array
 from harness.testing.bench import DEEP, SMALL, Bench
-from harness.testing.compare import NotApplicable, agree
+from harness.testing.compare import NotApplicable, agree, gradients_agree
 
 DROPPED = replace(DEEP, dropout=0.5)
 
 
 def arrays_given_back_are_copies(bench: Bench) -> None:
-    """Changing a returned array changes nothing in the trainer, and training on changes no returned array."""
+    """Changing a returned array does not change the trainer; training changes no returned array."""
     trainer = bench.trainer(SMALL)
     batch = trainer.put(SMALL.make_batch())
     trainer.outputs(batch)
     for name, get in _getters(trainer, batch).items():
-        taken = get()
-        kept = taken.copy()
+        array = get()
+        copy = array.copy()
         trainer.train_step(batch)
         trainer.synchronize()
-        assert np.array_equal(taken, kept), (
+        assert np.array_equal(array, copy), (
             f"{name}: an array given back earlier changed while training went on"
         )
         trainer.load(SMALL.parameters(bench.cell))
@@ -39,7 +39,7 @@ def arrays_given_back_are_copies(bench: Bench) -> None:
 
 
 def arrays_taken_in_are_copied(bench: Bench) -> None:
-    """Parameters, batches and states may be changed by the caller afterwards; the trainer alters none of them."""
+    """The caller may change its arrays afterwards, and the trainer never changes them."""
     parameters = SMALL.parameters(bench.cell)
     trainer, host = bench.trainer(SMALL), SMALL.make_batch()
     trainer.load(parameters)
@@ -61,7 +61,7 @@ def arrays_taken_in_are_copied(bench: Bench) -> None:
 
 
 def constructor_copies_its_parameters(bench: Bench) -> None:
-    """The parameters given to ``Backend.trainer`` may be changed afterwards, even in the trainer's own dtype."""
+    """The caller may change the parameters given to ``Backend.trainer``, even of the same dtype."""
     own = {name: value.astype(bench.dtype) for name, value in SMALL.parameters(bench.cell).items()}
     trainer = bench.new_trainer(SMALL, parameters=own)
     before = trainer.parameters()
@@ -72,20 +72,13 @@ def constructor_copies_its_parameters(bench: Bench) -> None:
 
 
 def dropout_acts_in_training_only(bench: Bench) -> None:
-    """``outputs`` and ``gradients`` ignore dropout; ``train_step`` applies it, from the execution's seed."""
+    """``outputs`` and ``gradients`` ignore dropout; ``train_step`` applies it with its seed."""
     dropped, plain = bench.trainer(DROPPED), bench.trainer(DEEP)
-    batch = DEEP.make_batch()
-    agree(
-        "outputs",
-        dropped.outputs(dropped.put(batch)),
-        plain.outputs(plain.put(batch)),
-        bench.tolerance,
-        "dropout",
-    )
-    expected = plain.gradients(plain.put(batch))
-    found = dropped.gradients(dropped.put(batch))
-    for name, gradient in expected.parameters.items():
-        agree(f"gradient of {name}", found.parameters[name], gradient, bench.tolerance, "dropout")
+    batch, plain_batch = dropped.put(DEEP.make_batch()), plain.put(DEEP.make_batch())
+    expected_outputs = plain.outputs(plain_batch)
+    agree("outputs", dropped.outputs(batch), expected_outputs, bench.tolerance, "dropout")
+    expected = plain.gradients(plain_batch)
+    gradients_agree(dropped.gradients(batch), expected, bench.tolerance, "dropout")
     losses = [_training_loss(bench, seed) for seed in (1, 1, 2)]
     agree("loss", losses[1], losses[0], bench.tolerance, "the same dropout seed twice")
     assert losses[2] != losses[0], (
@@ -118,29 +111,26 @@ def _state_of(trainer: Trainer) -> State:
 
 
 def _state_is_copied(bench: Bench, trainer: Trainer) -> None:
-    mine = tuple(
-        np.full((1, SMALL.batch, SMALL.hidden), 0.5, bench.dtype) for _ in bench.cell.states
-    )
-    trainer.load_state(mine)
-    _spoil(list(mine))
+    shape = (1, SMALL.batch, SMALL.hidden)
+    state = tuple(np.full(shape, 0.5, bench.dtype) for _ in bench.cell.states)
+    trainer.load_state(state)
+    _spoil(list(state))
     for name, array in zip(bench.cell.states, _state_of(trainer), strict=True):
         assert np.all(array == 0.5), (  # noqa: PLR2004
             f"state {name}: shares memory with the arrays given to load_state()"
         )
 
 
-def _unchanged(found: Parameters, expected: Parameters, why: str) -> None:
+def _unchanged(actual: Parameters, expected: Parameters, why: str) -> None:
     for name, value in expected.items():
-        assert np.array_equal(found[name], value), f"{name}: changed {why}"
+        assert np.array_equal(actual[name], value), f"{name}: changed {why}"
 
 
 def _spoil(arrays: list[Any]) -> None:
     for array in arrays:
-        array[...] = array.dtype == bool  # an empty mask would have no loss at all
+        array[...] = array.dtype == bool  # True in masks, because an empty mask has no loss
 
 
 def _same_loss(trainer: Trainer, batch: Any, expected: float, why: str) -> None:
-    found = trainer.gradients(batch).loss
-    assert abs(found - expected) <= 1e-6 * abs(expected), (
-        f"loss: changed by {abs(found - expected):.2e}: {why}"
-    )
+    change = abs(trainer.gradients(batch).loss - expected)
+    assert change <= 1e-6 * abs(expected), f"loss: changed by {change:.2e}: {why}"

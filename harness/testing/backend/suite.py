@@ -15,16 +15,16 @@ from harness.testing.backend import (
     gradients,
     isolation,
     updates,
+    verification,
     windows,
 )
-from harness.testing.backend import verification as honesty
 from harness.testing.backend.grid import Grid, grid_checks
 from harness.testing.bench import GRADIENT_CASES, Bench
 from harness.testing.compare import Check
 
 DTYPES: tuple[Dtype, ...] = ("float64", "float32")
 
-# What depends on the cell's equations, for every variant and cell.
+# Checks that depend on the cell's equations: they run for every variant and cell.
 CELL_CHECKS: tuple[Callable[[Bench], None], ...] = (
     gradients.arrays_have_the_shapes_and_dtype_of_the_contract,
     gradients.loss_and_outputs_follow_the_equations,
@@ -39,11 +39,11 @@ CELL_CHECKS: tuple[Callable[[Bench], None], ...] = (
     windows.a_batch_without_carry_starts_from_zeros,
     windows.training_leaves_the_final_state_carried,
     windows.state_survives_a_round_trip,
-    honesty.float64_is_computed_in_float64,
-    honesty.float32_is_computed_in_float32,
+    verification.float64_is_computed_in_float64,
+    verification.float32_is_computed_in_float32,
     checkpoints.checkpointed_bptt_equals_plain_bptt,
 )
-# What does not, for every variant, on the first cell that it runs.
+# The other checks: they run for every variant, on the first cell that it supports.
 VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     updates.optimizer_steps_equal_the_update_rules,
     updates.clipping_acts_before_the_update_and_is_reported,
@@ -59,19 +59,18 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     checkpoints.dropout_is_repeated_when_a_chunk_is_run_again,
     devices.several_devices_train_as_one,
     devices.it_says_over_how_many_devices_it_trained,
-    honesty.unknown_devices_and_variants_are_refused,
-    honesty.results_lie_where_they_were_asked_for,
-    honesty.synchronize_waits_for_the_work,
-    honesty.a_block_of_steps_takes_as_long_as_it_says,
+    verification.unknown_devices_and_variants_are_refused,
+    verification.results_lie_where_they_were_asked_for,
+    verification.synchronize_waits_for_the_work,
+    verification.a_block_of_steps_takes_as_long_as_it_says,
 )
-# What holds a variant against the cell's equations themselves, and so cannot be asked of one that
-# deviates from them.
+# Checks against the cell's equations themselves; a variant with a deviation is not asked to pass.
 EQUATIONS = {
     gradients.loss_and_outputs_follow_the_equations,
     gradients.hidden_gradients_equal_finite_differences,
     windows.a_carried_state_continues_the_stream,
     windows.training_leaves_the_final_state_carried,
-    honesty.float64_is_computed_in_float64,  # its reference is its own float64
+    verification.float64_is_computed_in_float64,  # its reference is its own float64
 }
 
 
@@ -86,27 +85,28 @@ def checks_for_backend(
     lengths: Sequence[int] | None = None,
     grid: Grid = "cover",
 ) -> Iterator[Check]:
-    """Yield every check of a backend; only the first where it is ``Missing``. Nothing runs until a check is run.
+    """Yield every check of a backend; only the first check if it is ``Missing``.
+
+    Nothing runs until a check is run.
 
     Args:
-        backend: what is checked.
-        reference: the backend whose float64 results count as right.
-        cells: the cells to run; None means those that come with the harness.
-        variants: only these; None means all.
+        backend: the backend to check.
+        reference: the backend whose float64 results count as correct.
+        cells: the cells to run; None means those of the harness.
+        variants: the variants to run; None means all.
         device: the device to run on; None means the backend's first.
-        dtypes: only these.
-        lengths: only these of the time steps 1, 7, 64 and 100 at which gradients are compared; None
-            means all.
-        grid: the shapes at which every tensor is compared in every dtype: ``cover`` takes a dozen
-            in which all pairs of values meet, ``full`` all of them, ``none`` none.
+        dtypes: the dtypes to run.
+        lengths: the time steps at which gradients are compared, out of 1, 7, 64 and 100; None means
+            all.
+        grid: the shapes at which every tensor is compared in every dtype: ``cover`` (a dozen, in
+            which all pairs of values meet), ``full`` (all) or ``none``.
 
     Raises:
-        BrokenAnswerError: the backend fails to answer which variants and devices it has.
+        BrokenAnswerError: the backend fails to list its variants or devices.
     """
     cells = tuple(harness_cells() if cells is None else cells)
-    yield Check(
-        "it_declares_itself_sanely", partial(honesty.it_declares_itself_sanely, backend, cells)
-    )
+    declaration = partial(verification.it_declares_itself_sanely, backend, cells)
+    yield Check("it_declares_itself_sanely", declaration)
     if isinstance(query.available_or_missing(backend), Missing):
         return
     cases = tuple(case for case in GRADIENT_CASES if lengths is None or case.time_steps in lengths)
@@ -117,7 +117,7 @@ def checks_for_backend(
                 bench = Bench(backend, reference, cell, variant, device, dtypes, cases)
                 try:
                     deviates = bench.deviation is not None
-                except BrokenAnswerError as error:  # and so nobody knows what to hold it against
+                except BrokenAnswerError as error:  # its reference is then unknown
                     yield _failure("it_says_whether_it_deviates", bench, str(error))
                     continue
                 functions = CELL_CHECKS + (() if variant in seen else VARIANT_CHECKS)
@@ -126,9 +126,9 @@ def checks_for_backend(
                     functions += (updates.gradients_that_explode_over_400_steps_are_clipped,)
                 if deviates:
                     yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
-                yield from (
-                    _check(one, bench) for one in functions if not (deviates and one in EQUATIONS)
-                )
+                for function in functions:
+                    if not (deviates and function in EQUATIONS):
+                        yield _check(function, bench)
                 yield from grid_checks(bench, grid)
 
 

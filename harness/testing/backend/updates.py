@@ -1,4 +1,4 @@
-"""Checks of training: update rules, clipping, schedules, repetition, and what may change weights."""
+"""Checks of training: update rules, clipping, schedules, repetition, and changes of weights."""
 
 from __future__ import annotations
 
@@ -18,30 +18,28 @@ RULES = {
     "adagrad": Optimizer("adagrad", learning_rate=0.1, epsilon=1e-10),
     "adam": Optimizer("adam", learning_rate=0.01),
 }
+EXPONENTIAL = Optimizer(
+    "sgd",
+    learning_rate=0.1,
+    schedule="exponential",
+    schedule_steps=2,
+    schedule_factor=0.5,
+    clip_norm=100.0,
+)
+COSINE = Optimizer("rmsprop", learning_rate=0.01, schedule="cosine", schedule_steps=3)
 CLIPPING = {
     "sgd, clip_norm that acts": Optimizer("sgd", learning_rate=0.1, clip_norm=0.01),
     "adam, clip_value": Optimizer("adam", learning_rate=0.01, clip_value=0.005),
-    "sgd, exponential schedule, clip_norm that does not act": Optimizer(
-        "sgd",
-        learning_rate=0.1,
-        schedule="exponential",
-        schedule_steps=2,
-        schedule_factor=0.5,
-        clip_norm=100.0,
-    ),
+    "sgd, exponential schedule, clip_norm that does not act": EXPONENTIAL,
 }
 SCHEDULES = {
-    "sgd, exponential schedule, clip_norm that does not act": CLIPPING[
-        "sgd, exponential schedule, clip_norm that does not act"
-    ],
-    "rmsprop, cosine schedule": Optimizer(
-        "rmsprop", learning_rate=0.01, schedule="cosine", schedule_steps=3
-    ),
+    "sgd, exponential schedule, clip_norm that does not act": EXPONENTIAL,
+    "rmsprop, cosine schedule": COSINE,
 }
 
 
 def one_step_follows_the_gradient(bench: Bench) -> None:
-    """One step of plain SGD moves every parameter by the learning rate times the reference's gradient."""
+    """A step of plain SGD moves every parameter by learning rate times the reference's gradient."""
     trainer, expected = bench.trainer(DEEP), bench.reference_gradients(DEEP)
     result = trainer.train_step(trainer.put(DEEP.make_batch()))
     agree("loss of train_step", float(result.loss), expected.loss, bench.tolerance, DEEP)
@@ -52,21 +50,21 @@ def one_step_follows_the_gradient(bench: Bench) -> None:
 
 
 def optimizer_steps_equal_the_update_rules(bench: Bench) -> None:
-    """After each of a few steps of every optimizer, every parameter is where the rule puts it."""
+    """After each of a few steps of every optimizer, every parameter has the value of the rule."""
     for title, rule in RULES.items():
         follows_the_rule(bench, title, rule)
 
 
 def clipping_acts_before_the_update_and_is_reported(bench: Bench) -> None:
-    """The norm is reported before clipping; ``clipped`` tells whether clipping changed a gradient."""
+    """The reported norm is that before clipping; ``clipped`` says whether a gradient changed."""
     for title, rule in CLIPPING.items():
         follows_the_rule(bench, title, rule)
 
 
 def norms_that_float32_cannot_square_are_right(bench: Bench) -> None:
-    """Gradients of 1e24 and of 1e-25 are finite in float32 and their squares are not: norm, clipping and update.
+    """Norm, clipping and update are right for gradients of 1e24 and 1e-25.
 
-    The gradient's size is the readout's.
+    They fit into float32, but their squares do not. The readout sets the size of the gradient.
     """
     case = replace(SMALL, inputs="real", loss="squared_error")
     for size, targets in ((1e12, 1.0), (1e-25, 0.0)):
@@ -78,7 +76,10 @@ def norms_that_float32_cannot_square_are_right(bench: Bench) -> None:
 
 
 def gradients_that_explode_over_400_steps_are_clipped(bench: Bench) -> None:
-    """A ReLU network whose recurrent weights are 1.1 times the identity: float32 cannot square its gradient."""
+    """A ReLU network with recurrent weights of 1.1 times the identity is clipped correctly.
+
+    Float32 cannot hold the square of its gradient.
+    """
     case = Case(400, batch=4, hidden=8, inputs="real", loss="squared_error")
     parameters = case.parameters(bench.cell)
     parameters["weight_hh_l0"] = 1.1 * np.eye(case.hidden)
@@ -87,24 +88,16 @@ def gradients_that_explode_over_400_steps_are_clipped(bench: Bench) -> None:
 
 
 def _clips_in_float32(bench: Bench, case: Case, parameters: Parameters, batch: Batch) -> None:
-    """Do one step of gradient descent that clips to a norm of 1, and compare with the reference."""
-    reference = (
-        bench.equations_trainer(case)
-        if bench.deviation is None
-        else bench.new_trainer(case, dtype=bench.dtype)
-    )
+    """Do one step of gradient descent that clips to a norm of 1; compare with the reference."""
+    reference, tolerance = bench.reference_trainer(case), bench.tolerance_of("float32")
     reference.load(parameters)
-    gradients, tolerance = (
-        reference.gradients(reference.put(batch)).parameters,
-        bench.tolerance_of("float32"),
-    )
+    gradients = reference.gradients(reference.put(batch)).parameters
     updates = Updates(Optimizer("sgd", learning_rate=1.0, clip_norm=1.0), parameters)
     norm, clipped = updates.step(gradients)
     trainer = bench.new_trainer(case, updates.optimizer, "float32", parameters=parameters)
     result, where = trainer.train_step(trainer.put(batch)), f"a norm of {norm:.1e}"
-    agree(
-        "gradient_norm / its reference", float(result.gradient_norm) / norm, 1.0, tolerance, where
-    )
+    ratio = float(result.gradient_norm) / norm
+    agree("gradient_norm / its reference", ratio, 1.0, tolerance, where)
     assert bool(result.clipped) == clipped, (
         f"clipped: expected {clipped}, got {bool(result.clipped)} ({where})"
     )
@@ -120,18 +113,18 @@ def schedules_set_the_learning_rate_of_each_step(bench: Bench) -> None:
 
 
 def follows_the_rule(bench: Bench, title: str, rule: Optimizer) -> None:
-    """Train a few steps and compare with the rule, fed with the reference's gradients at its own parameters."""
+    """Train a few steps; compare with the rule applied to the reference's gradients."""
     trainer, reference = bench.trainer(SMALL, rule), bench.reference_trainer(SMALL)
     updates = Updates(rule, SMALL.parameters(bench.cell))
     for step in range(STEPS):
         batch, where = SMALL.make_batch(seed=step), f"{title}, after step {step + 1}"
         expected = reference.gradients(reference.put(batch))
-        found = trainer.train_step(trainer.put(batch))
+        actual = trainer.train_step(trainer.put(batch))
         norm, clipped = updates.step(expected.parameters)
-        agree("loss", float(found.loss), expected.loss, bench.tolerance, where)
-        agree("gradient_norm", float(found.gradient_norm), norm, bench.tolerance, where)
-        assert bool(found.clipped) == clipped, (
-            f"clipped: expected {clipped}, got {bool(found.clipped)} ({where})"
+        agree("loss", float(actual.loss), expected.loss, bench.tolerance, where)
+        agree("gradient_norm", float(actual.gradient_norm), norm, bench.tolerance, where)
+        assert bool(actual.clipped) == clipped, (
+            f"clipped: expected {clipped}, got {bool(actual.clipped)} ({where})"
         )
         trained = trainer.parameters()
         for name, value in updates.parameters.items():
@@ -140,8 +133,8 @@ def follows_the_rule(bench: Bench, title: str, rule: Optimizer) -> None:
 
 
 def load_starts_the_optimizer_afresh(bench: Bench) -> None:
-    """After ``load`` the same steps give the same parameters: moments and step count are forgotten."""
-    trainer, batch = bench.trainer(SMALL, SCHEDULES["rmsprop, cosine schedule"]), SMALL.make_batch()
+    """After ``load`` the same steps give the same parameters: moments and step count are reset."""
+    trainer, batch = bench.trainer(SMALL, COSINE), SMALL.make_batch()
     runs = []
     for _ in range(2):
         trainer.load(SMALL.parameters(bench.cell))
@@ -170,5 +163,5 @@ def the_same_trial_twice_gives_the_same_losses(bench: Bench) -> None:
     for trainer in (bench.trainer(SMALL, RULES["adam"]), bench.new_trainer(SMALL, RULES["adam"])):
         results = [trainer.train_step(trainer.put(SMALL.make_batch(seed))) for seed in range(STEPS)]
         losses.append([float(result.loss) for result in results])
-    # Parallel sums may be ordered anew in each run: rounding may differ, no more.
+    # Parallel sums may have another order in each run, so only rounding may differ.
     agree("losses of the second run", np.array(losses[1]), np.array(losses[0]), bench.tolerance)

@@ -1,4 +1,4 @@
-"""Checks that a backend is what it says: its name, devices and dtypes, and that its work is done when it says so."""
+"""Checks of what a backend claims: names, devices, dtypes, and that its work is done in time."""
 
 from __future__ import annotations
 
@@ -35,27 +35,20 @@ from harness.plugins.declarations import check_declaration
 from harness.testing.bench import LONG, SGD, SMALL, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
-FLOAT32_TOLERANCE = (
-    5e-5  # some hundred roundings of 6e-8 each; reduced-precision products miss it by far
-)
+# Some hundred roundings of 6e-8 each. Products of reduced precision exceed it by far.
+FLOAT32_TOLERANCE = 5e-5
 EXACT = 1e-9
-WORK = Case(
-    32, batch=16, hidden=32
-)  # some megaflops: a few milliseconds of work, and more where that is too little
-SIZES = (
-    (1, 1),
-    (100, 1),
-    (128, 32),
-    (512, 64),
-)  # hidden, batch: at each the default variant must be one that exists
+WORK = Case(32, batch=16, hidden=32)  # some megaflops: a few milliseconds of work
+# (hidden, batch) at which the default variant must exist.
+SIZES = ((1, 1), (100, 1), (128, 32), (512, 64))
 BLOCKS, BLOCK_STEPS = 5, 8  # timed before the audit
 ENOUGH_SECONDS = 0.005
 FETCH_SECONDS = 0.002  # a fetch this short proves nothing
-FETCH_SHARE = 0.25  # of the step: fetching after synchronize() is a copy, not work
+FETCH_SHARE = 0.25  # of the step: a fetch after synchronize() is a copy, not work
 
 
 def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None:
-    """Name, availability, versions, devices and variants have the types and values of the contract."""
+    """Name, availability, versions, devices and variants are as in the contract."""
     check_declaration("backend", backend)
     answer = backend.availability()
     assert isinstance(answer, (Available, Missing)), (
@@ -101,11 +94,9 @@ def _variants_are_sane(backend: Backend, cells: tuple[Cell, ...]) -> None:
         assert not both, f"variants of {cell.name}: {both} are offered and missing at the same time"
         for hidden, batch in SIZES:
             trial = _trial(backend, cell, names[0], hidden, batch)
-            for question in ("default_variant", "fastest_variant"):
-                chosen = getattr(backend, question)(cell, trial)
-                assert chosen in names, (
-                    f"{question} of {cell.name}: {chosen!r} is not one of {names}"
-                )
+            for method in ("default_variant", "fastest_variant"):
+                chosen = getattr(backend, method)(cell, trial)
+                assert chosen in names, f"{method} of {cell.name}: {chosen!r} is not one of {names}"
 
 
 def _trial(backend: Backend, cell: Cell, variant: str, hidden: int, batch: int) -> Trial:
@@ -128,28 +119,26 @@ def unknown_devices_and_variants_are_refused(bench: Bench) -> None:
                 f"{what}: the message does not name what was asked for: {error}"
             )
         except Exception as error:
-            raise AssertionError(
-                f"{what}: expected a HarnessError, got {error_text(error)}"
-            ) from error
+            problem = f"{what}: expected a HarnessError, got {error_text(error)}"
+            raise AssertionError(problem) from error
         else:
-            raise AssertionError(
-                f"{what}: 'no-such-{what}' was accepted; it must raise a HarnessError"
-            )
+            problem = f"{what}: 'no-such-{what}' was accepted; it must raise a HarnessError"
+            raise AssertionError(problem)
 
 
 def float64_is_computed_in_float64(bench: Bench) -> None:
-    """Outputs agree with the float64 reference to the last digits, and are float64."""
+    """Outputs are float64 and agree with the float64 reference to the last digits."""
     if bench.why_unsupported(LONG, "float64"):
         raise NotApplicable("this variant does not support float64")
     trainer, reference = bench.trainer(LONG, dtype="float64"), bench.reference_trainer(LONG)
     batch = LONG.make_batch()
-    found = trainer.outputs(trainer.put(batch))
-    assert found.dtype == "float64", f"outputs: expected dtype float64, got {found.dtype}"
-    agree("outputs", found, reference.outputs(reference.put(batch)), EXACT, "float64")
+    outputs = trainer.outputs(trainer.put(batch))
+    assert outputs.dtype == "float64", f"outputs: expected dtype float64, got {outputs.dtype}"
+    agree("outputs", outputs, reference.outputs(reference.put(batch)), EXACT, "float64")
 
 
 def float32_is_computed_in_float32(bench: Bench) -> None:
-    """From weights and inputs that float32 holds exactly, float32 and float64 differ, by rounding only."""
+    """Float32 and float64 differ, but by rounding only, for exact float32 weights and inputs."""
     if bench.why_unsupported(LONG, "float32"):
         raise NotApplicable("this variant does not support float32")
     case = replace(LONG, inputs="real")
@@ -158,33 +147,31 @@ def float32_is_computed_in_float32(bench: Bench) -> None:
     }
     batch = case.make_batch()
     batch = Batch(_rounded(batch.inputs), batch.targets, batch.mask)
-    trainer, reference = (
-        bench.new_trainer(case, dtype="float32", parameters=rounded),
-        bench.reference_trainer(case),
-    )
+    trainer = bench.new_trainer(case, dtype="float32", parameters=rounded)
+    reference = bench.reference_trainer(case)
     reference.load(rounded)
-    found, exact = trainer.outputs(trainer.put(batch)), reference.outputs(reference.put(batch))
-    _all_float32(found, trainer.parameters())
-    agree("outputs", found, exact, FLOAT32_TOLERANCE, "float32")
-    same = np.array_equal(found, exact.astype(np.float32))
+    outputs, exact = trainer.outputs(trainer.put(batch)), reference.outputs(reference.put(batch))
+    _all_float32(outputs, trainer.parameters())
+    agree("outputs", outputs, exact, FLOAT32_TOLERANCE, "float32")
+    same = np.array_equal(outputs, exact.astype(np.float32))
     assert not same, (
         "outputs: equal to the float64 result rounded to float32: float32 was computed in float64"
     )
 
 
 def results_lie_where_they_were_asked_for(bench: Bench) -> None:
-    """After a training step ``placement()`` names the device and dtype that were asked for."""
+    """After a training step, ``placement()`` names the requested device and dtype."""
     for dtype in bench.usable_dtypes:
         trainer = bench.new_trainer(SMALL, dtype=dtype)
         trainer.train_step(trainer.put(SMALL.make_batch()))
         placement = trainer.placement()
         if placement is None:
             raise NotApplicable(
-                "placement() does not tell: every trial is flagged, since nobody can verify its device"
+                "placement() does not tell: every trial is flagged, "
+                "because its device cannot be verified"
             )
         device = bench.device
-        places = (placement.device, placement.device.partition(":")[0])
-        assert device in places, (
+        assert device in (placement.device, placement.device.partition(":")[0]), (
             f"placement: {device} was asked for, the results lie on {placement.device}"
         )
         assert placement.dtype == dtype, (
@@ -193,21 +180,18 @@ def results_lie_where_they_were_asked_for(bench: Bench) -> None:
 
 
 def synchronize_waits_for_the_work(bench: Bench) -> None:
-    """After ``synchronize()`` the loss and the parameters are there: fetching them takes no share of the step's time.
+    """After ``synchronize()`` the loss and the parameters are ready: a fetch takes little time.
 
-    The time of ``train_step`` and ``synchronize`` is compared with the time that the first fetch
-    then takes. Medians of repeated steps decide, and only a verdict that comes three times in a row
-    fails: a busy machine cannot cause it.
+    The time of ``train_step`` and ``synchronize`` is compared with the time of the first fetch.
+    Medians of repeated steps decide, and the check fails only after three failures in a row, so
+    that a busy machine does not cause it.
     """
     trainer, batch = _enough_work(bench)
-    verdicts = []
     for _ in range(3):
         samples = [_step_and_fetch(trainer, batch) for _ in range(5)]
         step, fetch = (statistics.median(column) for column in zip(*samples, strict=True))
         if fetch <= max(FETCH_SHARE * step, FETCH_SECONDS):
             return
-        verdicts.append((fetch, step))
-    fetch, step = verdicts[-1]
     raise AssertionError(
         "loss and parameters: not ready after synchronize(): fetching them took "
         f"{fetch * 1e3:.1f} ms, train_step() and synchronize() {step * 1e3:.1f} ms"
@@ -215,7 +199,7 @@ def synchronize_waits_for_the_work(bench: Bench) -> None:
 
 
 def a_block_of_steps_takes_as_long_as_it_says(bench: Bench) -> None:
-    """Nothing is owed after a block of many steps, and each step was done: the audit of every trial's speed."""
+    """After a block of many steps all work is done: the audit of every trial's speed."""
     trainer, clock, host = bench.trainer(SMALL), MonotonicClock(), SMALL.make_batch()
     label = f"backend {bench.backend.name!r}"
     time_steps(trainer, [trainer.put(host)], clock, label)  # compiles
@@ -223,9 +207,9 @@ def a_block_of_steps_takes_as_long_as_it_says(bench: Bench) -> None:
     trainer.gradients(trainer.put(host))
     inside, begin = 0.0, clock.now()
     for _ in range(BLOCKS):
-        inside += time_steps(
-            trainer, [trainer.put(host) for _ in range(BLOCK_STEPS)], clock, label
-        )[1]
+        batches = [trainer.put(host) for _ in range(BLOCK_STEPS)]
+        inside += time_steps(trainer, batches, clock, label)[1]
+        del batches
     claim = Claim(BLOCKS * BLOCK_STEPS, inside, BLOCKS, clock.now() - begin - inside)
     finding = Auditor(trainer, SGD, clock, label, host, host).finding(claim, itertools.repeat(host))
     assert finding is None, f"speed: {finding}"
@@ -238,9 +222,8 @@ def _enough_work(bench: Bench) -> tuple[Trainer, DeviceBatch]:
         trainer = bench.new_trainer(case, dtype=dtype)
         batch = trainer.put(case.make_batch())
         _step_and_fetch(trainer, batch)  # compiles
-        if (
-            min(sum(_step_and_fetch(trainer, batch)) for _ in range(3)) > ENOUGH_SECONDS
-        ):  # not one that was disturbed
+        fastest = min(sum(_step_and_fetch(trainer, batch)) for _ in range(3))
+        if fastest > ENOUGH_SECONDS:
             break
     return trainer, batch
 

@@ -1,14 +1,12 @@
-"""Checks of masks and of the state that is carried from one window of a stream to the next."""
+"""Checks of masks, and of the state that is carried from one window of a stream to the next."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from harness.contract import State, Trainer
 from harness.testing.bench import DEEP, SMALL, Bench
-from harness.testing.compare import agree
+from harness.testing.compare import agree, gradients_agree
 from harness.testing.equations import run_equations
 
 STREAM = DEEP
@@ -20,43 +18,25 @@ def masked_positions_change_nothing(bench: Bench) -> None:
         trainer, batch = bench.trainer(case), case.make_batch()
         targets = batch.targets.copy()
         targets[~batch.mask] = 1 - targets[~batch.mask] if case.loss == "squared_error" else 0
-        found = trainer.gradients(trainer.put(replace(batch, targets=targets)))
+        actual = trainer.gradients(trainer.put(replace(batch, targets=targets)))
         expected = trainer.gradients(trainer.put(batch))
-        agree(
-            "loss", found.loss, expected.loss, bench.tolerance, "other targets at masked positions"
-        )
-        for name, gradient in expected.parameters.items():
-            agree(
-                f"gradient of {name}",
-                found.parameters[name],
-                gradient,
-                bench.tolerance,
-                "masked targets",
-            )
+        where = "other targets at masked positions"
+        gradients_agree(actual, expected, bench.tolerance, where)
 
 
 def a_carried_state_continues_the_stream(bench: Bench) -> None:
-    """Outputs, loss and gradients of a second window with ``carry`` start from the first window's final state."""
+    """A second window with ``carry`` starts from the final state of the first window."""
     trainer, reference = bench.trainer(STREAM), bench.reference_trainer(STREAM)
     first, second = STREAM.make_batch(4), STREAM.make_batch(5, carry=True)
     _agree_with_equations(bench, trainer, None, "first window")
     reference.outputs(reference.put(first))
-    found, expected = (each.gradients(each.put(second)) for each in (trainer, reference))
-    agree("loss", found.loss, expected.loss, bench.tolerance, "carried state")
-    agree("hidden gradient", found.hidden, expected.hidden, bench.tolerance, "carried state")
-    for name, gradient in expected.parameters.items():
-        agree(
-            f"gradient of {name}",
-            found.parameters[name],
-            gradient,
-            bench.tolerance,
-            "carried state",
-        )
+    actual, expected = (each.gradients(each.put(second)) for each in (trainer, reference))
+    gradients_agree(actual, expected, bench.tolerance, "carried state")
     _agree_with_equations(bench, trainer, _final_state(bench), "second window")
 
 
 def a_batch_without_carry_starts_from_zeros(bench: Bench) -> None:
-    """``carry=False`` forgets the carried state."""
+    """``carry=False`` ignores the carried state."""
     trainer, batch = bench.trainer(STREAM), STREAM.make_batch(4)
     fresh = trainer.outputs(trainer.put(batch))
     again = trainer.outputs(trainer.put(batch))
@@ -64,7 +44,7 @@ def a_batch_without_carry_starts_from_zeros(bench: Bench) -> None:
 
 
 def training_leaves_the_final_state_carried(bench: Bench) -> None:
-    """``train_step`` carries its final state, with or without ``carry`` on the batch; ``gradients`` does not."""
+    """``train_step`` carries its final state, with or without ``carry``; ``gradients`` does not."""
     trainer = bench.trainer(STREAM)
     trainer.train_step(trainer.put(STREAM.make_batch(4)))
     expected = _final_state(bench)
@@ -74,7 +54,7 @@ def training_leaves_the_final_state_carried(bench: Bench) -> None:
 
 
 def state_survives_a_round_trip(bench: Bench) -> None:
-    """``load_state`` of an earlier ``state`` continues from there; ``load_state(None)`` means zeros."""
+    """``load_state`` of an earlier ``state`` continues from there; None means zeros."""
     trainer = bench.trainer(STREAM)
     second = trainer.put(STREAM.make_batch(5, carry=True))
     from_zeros = trainer.outputs(second)
@@ -95,13 +75,12 @@ def _agree_with_equations(bench: Bench, trainer: Trainer, state: State | None, w
 
 
 def _final_state(bench: Bench) -> State:
-    return run_equations(
-        STREAM.model(bench.cell), STREAM.parameters(bench.cell), STREAM.make_batch(4)
-    ).state
+    model, parameters = STREAM.model(bench.cell), STREAM.parameters(bench.cell)
+    return run_equations(model, parameters, STREAM.make_batch(4)).state
 
 
 def _states_agree(bench: Bench, trainer: Trainer, expected: State, where: str) -> None:
-    found = trainer.state()
-    assert found is not None, f"state: expected the carried state, got None ({where})"
-    for name, ours, theirs in zip(bench.cell.states, found, expected, strict=True):
-        agree(f"state {name}", np.asarray(ours), theirs, bench.tolerance, where)
+    state = trainer.state()
+    assert state is not None, f"state: expected the carried state, got None ({where})"
+    for name, actual_part, expected_part in zip(bench.cell.states, state, expected, strict=True):
+        agree(f"state {name}", actual_part, expected_part, bench.tolerance, where)
