@@ -108,7 +108,7 @@ def run(*command, cwd, **environment):
 
 @pytest.fixture
 def python(tmp_path):
-    """The interpreter of a new environment that sees the packages of this one, its editable installs included."""
+    """The interpreter of a new environment that also sees the packages of this one."""
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     interpreter = tmp_path / "venv" / "bin" / "python"
     purelib = run(

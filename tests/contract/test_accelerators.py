@@ -27,7 +27,8 @@ def test_planning_on_a_machine_without_accelerator_imports_no_framework(tmp_path
     code = (
         "import sys\nfrom harness.cli.main import _status\n"
         f"status = _status(['run', '-b', {name!r}, '-t', 'copy', '--dry-run'])\n"
-        "assert status == 0 and not {'torch', 'jax'} & set(sys.modules), (status, sorted(sys.modules))"
+        "loaded = {'torch', 'jax'} & set(sys.modules)\n"
+        "assert status == 0 and not loaded, (status, loaded)"
     )
     pytest.importorskip(name)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

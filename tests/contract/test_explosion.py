@@ -1,4 +1,4 @@
-"""An exploding gradient has its mark, its largest norm and the step of its horizon, and so has a diverged network."""
+"""A record marks an exploding gradient, with its largest norm and the step of its horizon."""
 
 import json
 
@@ -121,8 +121,9 @@ RATES = {0.0003: None, 0.003: "dead", 30.0: "diverged"}
 
 @pytest.mark.parametrize("rate", RATES)
 def test_a_network_that_explodes_in_training_is_recorded_as_exploding(rate):
-    trial = Trial(backend="numpy", variant="vectorised", task="adding", cell="rnn_relu", length=50, hidden=32, steps=40,
-                  optimizer="sgd", learning_rate=rate, clip_norm=None, initialisation="identity")  # fmt: skip
+    trial = Trial(backend="numpy", variant="vectorised", task="adding", cell="rnn_relu",
+                  length=50, hidden=32, steps=40, optimizer="sgd", learning_rate=rate,
+                  clip_norm=None, initialisation="identity")  # fmt: skip
     *_, last = run_trial(trial, plugins=load_plugins(("torch", "jax")))
     found = last.record
     assert findings.is_exploding(found) is (RATES[rate] is not None)
@@ -135,8 +136,8 @@ def test_a_network_that_explodes_in_training_is_recorded_as_exploding(rate):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("task", ["adding", "copy"])
 def test_ordinary_training_does_not_explode(cell, task):
-    trial = Trial(backend="numpy", variant="vectorised", task=task, cell=cell, length=20, hidden=16, batch=16,
-                  steps=150, learning_rate=0.005, clip_norm=1.0)  # fmt: skip
+    trial = Trial(backend="numpy", variant="vectorised", task=task, cell=cell, length=20,
+                  hidden=16, batch=16, steps=150, learning_rate=0.005, clip_norm=1.0)  # fmt: skip
     *_, last = run_trial(trial, plugins=load_plugins(("torch", "jax")))
     assert last.record.status == "ok"
     assert not findings.is_exploding(last.record)

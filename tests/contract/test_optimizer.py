@@ -1,4 +1,4 @@
-"""The update rules, clipping and schedules: NumPy's arithmetic against ``torch.optim``, and the definition's edges."""
+"""Update rules, clipping and schedules: NumPy against ``torch.optim``, and edge cases."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""No engine of a family that hides its work publishes a false speed; an honest one reads true; noise accuses nobody."""
+"""The audit rejects every engine that hides its work, and no honest engine, even under noise."""
 
 import importlib.util
 import json
@@ -179,7 +179,7 @@ def test_a_peak_that_was_disturbed_is_measured_again(plugins, monkeypatch):
 
 
 class Noisy:
-    """A clock of an honest engine on a machine that stops everything for 50 ms, half of all times."""
+    """A clock of an honest engine on a machine that stops for 50 ms, half of the time."""
 
     def __init__(self, seed):
         self.seconds, self.random = 0.0, random.Random(seed)
@@ -258,8 +258,9 @@ def test_a_plugin_that_replaces_the_clock_does_not_move_the_harness(tmp_path):
         "20",
     ]
     where = {"PYTHONPATH": f"{tmp_path}:{FAULTY}", "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "harness", "run", *asked, "--format", "json"]
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", *asked, "--format", "json", "--store", str(tmp_path / "store.sqlite")],
+        [*command, "--store", str(tmp_path / "store.sqlite")],
         capture_output=True, text=True, check=False, env=os.environ | where, cwd=tmp_path,
     )  # fmt: skip
     row = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""No cell is a reference before its gradient has been held against its own ``step``, and the blame is the cell's."""
+"""No cell is a reference before its gradient is proven; errors blame the cell."""
 
 import re
 from dataclasses import replace
@@ -106,7 +106,7 @@ class FourHeads(Leaky):
 
 
 class Steep(Cell):
-    """A gate that is all but a switch: no step of a finite difference is short enough where it turns."""
+    """A gate that is almost a switch: no finite difference has a step short enough for it."""
 
     name = "steep"
     gates = ("z", "h")
@@ -196,7 +196,7 @@ def test_a_cell_is_proven_once_for_each_shape():
 
 
 def of(base, change):
-    """Return a cell whose gradient is ``change`` of the right one: (d_zx, d_zh, d_state), then the arguments."""
+    """Return a cell that applies ``change`` to its correct (d_zx, d_zh, d_state)."""
 
     class Wrong(base):
         def step_gradient(self, *arguments):

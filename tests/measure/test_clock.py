@@ -94,7 +94,7 @@ def test_a_step_without_a_result_names_the_plugin():
 
 
 def simulate(steps, step_seconds):
-    """Run a scheduler to the end with ``step_seconds(step)`` and return it with the block lengths."""
+    """Run a scheduler to the end with ``step_seconds(step)``; return it and the block lengths."""
     scheduler, done, lengths = BlockScheduler(steps, step_seconds(0)), 0, []
     while done < steps:
         length = scheduler.next_steps(steps - done)

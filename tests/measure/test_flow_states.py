@@ -1,4 +1,4 @@
-"""The gradient flow of the whole state: h and c as variables of their own, on engines that give both and h alone."""
+"""The gradient flow of the whole state, on engines that give h and c, or h alone."""
 
 from dataclasses import replace
 
@@ -188,10 +188,8 @@ def test_a_gradient_of_h_that_is_not_the_references_is_flagged():
     setup, flags = prepared(), []
     measure_flow(Alone(setup.trainer(), 1.1), setup.flow_batch(), NAMES, WholeState(setup, flags))
     (flag,) = flags
-    assert (
-        "dL/dh is off by a factor of 1.1 against the float64 reference; backend 'numpy' from numpy 1.0"
-        in flag
-    )
+    assert "dL/dh is off by a factor of 1.1 against the float64 reference; " in flag
+    assert "; backend 'numpy' from numpy 1.0" in flag
 
 
 def test_a_difference_that_rounding_explains_is_not_flagged():
@@ -228,8 +226,8 @@ def test_an_lstm_with_chrono_initialisation_reaches_back_on_every_engine(engine)
     plugins = load_plugins()
     if backend not in plugins.backends or variant not in plugins.backend(backend).variants(LSTM()):
         pytest.skip(f"{engine} cannot run here")
-    trial = Trial(backend=backend, variant=variant, task="adding", cell="lstm", length=100, hidden=8, batch=4,
-                  chrono=100, steps=1)  # fmt: skip
+    trial = Trial(backend=backend, variant=variant, task="adding", cell="lstm",
+                  length=100, hidden=8, batch=4, chrono=100, steps=1)  # fmt: skip
     *_, last = run_trial(trial, plugins=plugins)
     record = last.record
     assert (record.status, record.figures["gradient_horizon"]) == ("ok", 100)

@@ -1,4 +1,4 @@
-"""Limits: the chains compute what they say, their clock is exact, and what is known is not measured again."""
+"""Limits: the chains compute what they claim, and stored limits are not measured again."""
 
 from dataclasses import replace
 

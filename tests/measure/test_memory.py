@@ -18,7 +18,7 @@ MIB = 2**20
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")
 def test_the_peak_is_what_was_held_between_start_and_pause_above_the_baseline():
     memory = PeakMemory()
-    release_unused()  # what earlier tests left and the process gives back meanwhile would count as negative
+    release_unused()  # memory that earlier tests left, if released later, would count as negative
     memory.set_baseline()
     np.ones(100 * MIB, dtype=np.uint8)  # before: does not count
     memory.start()

@@ -249,7 +249,7 @@ def test_honest_float32_passes_where_thousands_of_steps_look_alike():
 
 
 class OtherStep(NumpyBackend):
-    """NumPy whose training step is not what ``gradients`` shows: ``change`` is applied to its weights or result."""
+    """NumPy with a wrong training step: ``change`` is applied to its weights or result."""
 
     def __init__(self, change):
         self.change = change
@@ -382,7 +382,7 @@ def test_the_verdict_is_the_same_each_time_and_json_able():
 
 
 def test_long_sequences_are_compared_without_keeping_copies():
-    """One exact hidden gradient in float64, one other, and pieces: not the states of every step, nor copies of both."""
+    """Two hidden gradients in float64, and pieces: not the states of all steps, nor copies."""
     model, parameters, batch = case(RNN(), steps=24_000)
     execution = Execution("vectorised", checkpoint="auto")
     hidden_bytes = 24_000 * 4 * H * 8

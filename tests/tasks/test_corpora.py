@@ -234,7 +234,7 @@ def test_brackets_quotes_and_indentation_are_matched():
 
 
 def character_log_probability(written):
-    """Return ln p of a text, one character at a time, by following the tokens that are still possible."""
+    """Return ln p of a text by following the tokens that are possible, character by character."""
     state, prefix, total = grammar.START, "", 0.0
     for character in written:
         possible = [c for c in grammar.chain().offers[state] if c.token.startswith(prefix)]

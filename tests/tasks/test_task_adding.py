@@ -28,7 +28,7 @@ def rng(seed=0):
 
 
 def drawn(variant, above=30, seed=0, sequences=8):
-    """Return the task, a batch, and per sequence its length, its marked positions and its numbers."""
+    """Return the task, a batch, and each sequence's length, marked positions and numbers."""
     task = adding(MINIMUM[variant] + above, variant=variant)
     batch = task.draw(rng(seed), sequences)
     lengths = np.argmax(batch.mask, axis=0) + 1

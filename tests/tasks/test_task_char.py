@@ -44,7 +44,7 @@ def counting(tmp_path):
 
 
 def texts(task, batches):
-    """Return, per stream, the inputs and the targets of successive batches as text, masked steps left out."""
+    """Return inputs and targets of successive batches as text per stream, without masked steps."""
     decode = task.vocabulary.decode
     return [
         tuple(

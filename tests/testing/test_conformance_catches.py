@@ -1,4 +1,4 @@
-"""The conformance kit fails for wrong backends, tasks and cells, and its message names the tensor and the error."""
+"""The kit fails for wrong backends, tasks and cells; its message names the tensor and the error."""
 
 import math
 import re
@@ -32,7 +32,7 @@ ERROR = r"error \d\.\d\de[+-]\d\d"
 
 
 class Fake(NumpyBackend):
-    """The NumPy backend with another trainer, and whatever ``change`` makes of (model, optimizer, execution)."""
+    """NumPy with another trainer, and with ``change`` applied to (model, optimizer, execution)."""
 
     def __init__(self, trainer=NumpyTrainer, change=lambda *arguments: arguments):
         self.trainer_class, self.change = trainer, change

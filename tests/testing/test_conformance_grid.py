@@ -1,4 +1,4 @@
-"""The kit's grid of shapes, checkpointed BPTT, and variants that compute another function by their own word."""
+"""The kit's grid of shapes, checkpointed BPTT, and variants that declare a deviation."""
 
 import gc
 import itertools
@@ -274,7 +274,7 @@ def test_a_deviation_that_is_none_fails():
 
 
 @pytest.mark.parametrize("answer", [" ", 7])
-def test_where_nobody_knows_whether_a_variant_deviates_that_fails_and_its_other_variants_are_checked(
+def test_an_unknown_deviation_of_a_variant_fails_and_its_other_variants_are_checked(
     answer,
 ):
     class Unsure(Fake):
@@ -472,7 +472,7 @@ def typed(*arguments):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Run ``harness check`` with fakes and return which variants and cells were checked, and how it ended."""
+    """Run ``harness check`` with fakes; return the checked variants and cells, and its result."""
     check_with(monkeypatch, NumpyBackend(), Fast(), Narrow())
     seen = set()
 
@@ -840,7 +840,8 @@ def test_a_backend_that_fails_for_a_cell_that_nobody_asked_for_is_checked(monkey
     [
         (
             ("-b", "refusing:vectorised"),
-            f"nothing was checked of refusing:vectorised: all checks of refusing:vectorised {TOO_LARGE}",
+            "nothing was checked of refusing:vectorised: all checks of refusing:vectorised "
+            + TOO_LARGE,
         ),
         (
             ("--variant", "vectorised"),
