@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from differences import STEP, central_differences
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import Batch, Cell, Execution, Inputs, Model, Optimizer
 from harness_numpy import NumpyBackend
 
 T, B, D, H, K = 4, 3, 2, 3, 3
-STEP = 1e-6
 FINITE_DIFFERENCE_TOLERANCE = 1e-8  # central differences in float64 at this step
 TORCH_TOLERANCE = 1e-10  # float64, another order of summation
 
@@ -96,16 +96,10 @@ def trainer_of(model, weights, optimizer=None, **execution):
 
 def differences(loss, weights):
     """Central differences of ``loss(weights)`` by every element."""
-    found = {name: np.zeros_like(array) for name, array in weights.items()}
-    for name, array in weights.items():
-        for index in np.ndindex(array.shape):
-            sides = []
-            for sign in (1, -1):
-                moved = weights | {name: array.copy()}
-                moved[name][index] += sign * STEP
-                sides.append(loss(moved))
-            found[name][index] = (sides[0] - sides[1]) / (2 * STEP)
-    return found
+    copies = {name: array.copy() for name, array in weights.items()}
+    return {
+        name: central_differences(lambda: loss(copies), array) for name, array in copies.items()
+    }
 
 
 def assert_close(found, expected, tolerance):

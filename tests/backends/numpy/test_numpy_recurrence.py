@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from differences import central_differences
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness_numpy.recurrence.layer import Shape, Stepwise
@@ -14,7 +15,6 @@ from harness_numpy.variants import VARIANTS
 CELLS = {cell.name: cell for cell in [*harness_cells(), MinGRU(), MinLSTM()]}
 COMPILED_CELLS = VARIANTS["numba"].cells
 T, B, H = 3, 2, 3
-STEP = 1e-6
 TOLERANCE = 1e-8  # central differences in float64 at this step
 
 
@@ -64,16 +64,7 @@ class Problem:
         return float(np.sum(self.by_hidden * layer.states[0][1:]) + by_final)
 
     def differences(self, array):
-        found = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            value = array[index]
-            sides = []
-            for sign in (1, -1):
-                array[index] = value + sign * STEP
-                sides.append(self.loss())
-            array[index] = value
-            found[index] = (sides[0] - sides[1]) / (2 * STEP)
-        return found
+        return central_differences(self.loss, array)
 
 
 @pytest.mark.parametrize("batch", [B, 5])  # numba runs few sequences in another loop
