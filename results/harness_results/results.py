@@ -58,7 +58,7 @@ class Results(Sequence[Record]):
         return iter(self.records)
 
     def filter(self, **columns: Any) -> Results:
-        """Return the records whose columns have these values; a list, tuple or set means any of its values.
+        """Return the records whose columns have these values, or any of several.
 
         Raises:
             UnknownNameError: a record has no such column.
@@ -69,7 +69,7 @@ class Results(Sequence[Record]):
         return Results(record for record in self.records if _matches(record.columns(), columns))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one flat mapping per record, each with exactly the columns of a record; unknown is None."""
+        """Return one flat mapping per record with exactly the columns of a record."""
         return [record.columns() for record in self.records]
 
     def to_pandas(self) -> pd.DataFrame:
@@ -91,7 +91,7 @@ class Results(Sequence[Record]):
         return frame.astype({name: TYPES[type_] for name, type_ in types.items() if type_ in TYPES})
 
     def scaling(self) -> list[Scaling]:
-        """Return how the time of a step grows with T, for each network and engine with three lengths or more."""
+        """Return how the time of a step grows with T, for each network and engine."""
         from harness_results.study.scaling import scaling
 
         return scaling(self.records)

@@ -19,7 +19,7 @@ def is_exploding(status: str, figures: Mapping[str, Any], curves: Mapping[str, A
 
 
 def norm_explodes(status: str, figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool:
-    """Say whether the largest norm is 100 times both the first and the median, or the last one is not finite."""
+    """Say whether the largest norm is 100 times first and median, or the last not finite."""
     norms = curves.get("gradient_norm")
     if status == "diverged" and isinstance(norms, Sequence) and len(norms) and norms[-1] is None:
         return True

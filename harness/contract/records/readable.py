@@ -108,7 +108,7 @@ def _items(
 
 
 def _mapping(names: Mapping[str, Read], other: Read | None = None) -> Read:
-    """Return a reader of mappings: it reads each of ``names`` by its own reader, and all else by ``other``."""
+    """Return a reader of mappings: ``names`` have readers, ``other`` reads the rest."""
 
     def read(value: Any, left: list[str]) -> Any:
         if not isinstance(value, Mapping):

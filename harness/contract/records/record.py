@@ -73,7 +73,7 @@ class Record:
             raise ValueError(f"figures {', '.join(unknown)} are not columns of a record")
 
     def columns(self) -> dict[str, Any]:
-        """Return one flat mapping with exactly ``COLUMNS``, in order; not-finite numbers become None."""
+        """Return one flat mapping with exactly ``COLUMNS``; no number is infinite or NaN."""
         row: dict[str, Any] = dict.fromkeys(COLUMNS)
         row |= {name: getattr(self.trial, name) for name in TRIAL}
         row |= {name: getattr(self, name) for name in ATTRIBUTES}
@@ -129,7 +129,7 @@ class Record:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:
-        """Return the record that ``to_json`` described; figures that only another version knows become details."""
+        """Return the record of ``to_json``; figures of other versions become details."""
         figures: dict[str, Figure] = {}
         others: dict[str, Any] = {}
         for name, value in content["figures"].items():
@@ -150,7 +150,7 @@ class Record:
 
 
 def other_settings(trial: Trial) -> dict[str, Any]:
-    """Return what was asked of a trial that has no column of its own, where it is not the default; its task's options.
+    """Return the settings of a trial that have no column and are not the default.
 
     Together with the columns it is the whole trial.
     """

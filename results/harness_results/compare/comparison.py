@@ -1,4 +1,4 @@
-"""What a comparison found: a row with a verdict for each trial, and the whole. Plain facts; nothing is judged here."""
+"""What a comparison found: a row with a verdict for each trial, and the whole."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Row:
 
     @property
     def both_ok(self) -> bool:
-        """Whether the trial ended well on both sides, so that all of its figures can be compared."""
+        """Whether the trial ended well on both sides, so that all figures can be compared."""
         return all(side is not None and side.status == "ok" for side in (self.base, self.new))
 
     @property
@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows, and the geometric mean of the throughput ratios of those where both sides have a speed.
+    """All rows, and the geometric mean of the throughput ratios.
 
     Attributes:
         rows: one per trial.

@@ -21,7 +21,7 @@ def different_facts(
     key: Callable[[Trial], Key] = same_trial,
     ignored: Sequence[str] = (),
 ) -> list[str]:
-    """Return which stable facts differ between the environments that the two sides of any trial ran in, as text.
+    """Return the stable facts that differ between the environments of the two sides, as text.
 
     Args:
         base: every launch of the one side.

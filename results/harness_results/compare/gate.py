@@ -19,7 +19,7 @@ _RULE = re.compile(r"(?P<metric>[a-z_]+):(?P<value>\d+(?:\.\d+)?)(?P<percent>%?)
 
 @dataclass(frozen=True)
 class Rule:
-    """A figure may get worse by so much and no more; ``relative`` to the base's value, or in its own unit."""
+    """How much worse a figure may get, ``relative`` to the base or in its own unit."""
 
     metric: str
     threshold: float
@@ -42,7 +42,7 @@ class Rule:
         return base.figures.get(self.figure) is not None
 
     def broken(self, base: Record, new: Record, *, slower: bool) -> bool:
-        """Say whether ``new`` is worse than allowed; a throughput only where the launches prove it (``slower``).
+        """Say whether ``new`` is worse than allowed; a throughput must be proven ``slower``.
 
         A figure that was known and is no longer (a task no longer solved, a loss not finite) breaks
         the rule.

@@ -1,4 +1,4 @@
-"""The two sides of a comparison as a user names them: stores, runs of a store, or two values of a field in one run."""
+"""The two sides of a comparison: stores, runs of a store, or two values of a field."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Side:
 
 
 def is_store_or_run(text: str) -> bool:
-    """Say whether ``text`` names a store (PATH, PATH@3, a URL) or a run (3, last, last~1), and no value of a field."""
+    """Say whether ``text`` names a store (PATH, PATH@3, a URL) or a run (3, last, last~1)."""
     path = text.rpartition("@")[0] or text
     looks = "/" in text or path.endswith(STORES)
     return looks or Path(text).is_file() or Path(path).is_file() or bool(RUN.fullmatch(text))
@@ -66,7 +66,7 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
 
 
 def floors_of(base: Side, new: Side) -> dict[str, Floor]:
-    """Return the noise floors, for as many launches as the two have, of where most of the base's records come from."""
+    """Return the noise floors of the environment that most of the base's records come from."""
     environments = [
         record.environment_id for record in base.records if record.environment_id is not None
     ]
@@ -88,7 +88,7 @@ def _launches_per_trial(records: Sequence[Record]) -> int:
 
 
 def _launches(location: str, run: str) -> tuple[Sequence[Record], Calibrations]:
-    """Return every launch of a run (a number, ``last``, ``last~1``) or of the latest run of each trial (``all``)."""
+    """Return the launches of a run, or (``all``) of the latest run of each trial."""
     with Store.open(location, create=False) as store:
         run_id = store.run_named(None if run == "all" else run)
         return store.launches(run_id), store.all_calibrations()

@@ -36,7 +36,7 @@ READING = (
 
 
 def names(comparison: Comparison, axis: str | None = None) -> list[str]:
-    """Return what tells the trials apart: task, cell, length and engine, and whatever else differs between them.
+    """Return what tells the trials apart: task, cell, length, engine, and what else differs.
 
     Args:
         comparison: the rows to be named.
@@ -77,7 +77,7 @@ def to_table(comparison: Comparison, axis: str | None = None) -> ComparisonTable
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A table that lays itself out for the console: a trial on one line, or on two where that is too wide."""
+    """A table for the console: a trial on one line, or on two if that is too wide."""
 
     comparison: Comparison
     axis: str | None = None

@@ -1,4 +1,4 @@
-"""Two sets of launches side by side: a verdict for each trial, and what of it is a regression. No rendering here."""
+"""Two sets of launches: a verdict for each trial, and which rows are regressions."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def same_but(*axes: str) -> Callable[[Trial], Key]:
 
 
 def matching(axis: str | None) -> Callable[[Trial], Key]:
-    """Return the key of trials that are to differ in this field (``backend``: in the engine), or in none."""
+    """Return the key of trials that differ in this field (``backend``: the engine), or in none."""
     return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
 
 
 def other_differences(one: Trial, other: Trial, axis: str) -> str:
-    """Return in words what else two trials differ in, where one field was to be compared; "" where nothing."""
+    """Return in words what else two trials differ in; empty if nothing."""
     contents, ignored = (one.content(), other.content()), ENGINE if axis == "backend" else (axis,)
     names = [
         name
@@ -65,7 +65,7 @@ def compare(
     allowed: Sequence[str] = (),
     fail_on_doubt: bool = False,
 ) -> Comparison:
-    """Compare the launches of two sides, trial by trial, in the order of ``base``, or by settings after shuffling.
+    """Compare the launches of two sides, trial by trial.
 
     Args:
         base: every launch of the one side.
@@ -147,7 +147,7 @@ def _row(
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with verdicts that are corrected for the number of comparisons in the table."""
+    """Return the rows with verdicts corrected for the number of comparisons."""
     effects = iter(corrected([row.effect for row in rows if row.effect is not None]))
     return [row if row.effect is None else _with_effect(row, next(effects)) for row in rows]
 
@@ -170,7 +170,7 @@ def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
 
 
 def _shared(base: Sequence[Record], new: Sequence[Record]) -> bool:
-    """Say whether the launches of one side are all among those of the other: a run takes over what still counts."""
+    """Say whether the launches of one side are all among those of the other."""
     one, other = ({_content(record) for record in side} for side in (base, new))
     return one <= other or other <= one
 

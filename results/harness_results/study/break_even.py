@@ -27,7 +27,7 @@ class BreakEven:
 
 
 def break_even(compiling: Record, others: Iterable[Record]) -> BreakEven | None:
-    """Return when ``compiling`` overtakes the next engine with a longer median step; None where it is alone.
+    """Return when ``compiling`` overtakes the next slower engine; None if it has no rival.
 
     The start-up of an engine is compiling and the first step, less one steady step. What computes
     another function than the network neither overtakes nor is overtaken.

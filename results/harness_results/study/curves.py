@@ -1,4 +1,4 @@
-"""The curves of a record, whatever a store holds of them, and their drawings: loss over training, gradient over lag."""
+"""The curves of a record as points and drawings, whatever a store holds of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def drawings(record: Record) -> Iterator[Plot]:
 
 
 def series(values: Any) -> list[float | None]:
-    """Return the finite numbers of a curve, None for all else in it; nothing where it is no curve."""
+    """Return the finite numbers of a curve, None for all else; empty if it is not a curve."""
     items = values if isinstance(values, Sequence) and not isinstance(values, str | bytes) else ()
     return [value if _is_number(value) else None for value in items]
 
@@ -65,7 +65,7 @@ def evaluations(content: Any) -> Points:
 
 
 def _flow(part: Mapping[str, Any], when: str) -> Plot:
-    """Return the drawing of a gradient flow, with marks for the share of h if the cell has further states."""
+    """Return the drawing of a gradient flow; marks show h alone if the cell has more states."""
     decay, states = part.get("decay"), part.get("states")
     suffix = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
     norms = points(part.get("median"), part.get("lags"))

@@ -1,4 +1,4 @@
-"""Variants that run this project's own code under the name of a framework, and what that code is."""
+"""Variants that run this project's own code under the name of a framework."""
 
 from __future__ import annotations
 

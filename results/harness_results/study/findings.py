@@ -1,4 +1,4 @@
-"""What a record says about its network: does it learn, does its gradient reach back, does it over-fit. No rendering."""
+"""What a record says about its network: learning, gradients, over-fitting."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bits_per_character(record: Record) -> float | None:
 
 
 def loss_unit(record: Record) -> str:
-    """Return the unit of the losses; both that there are where the record, an older one, does not say which."""
+    """Return the unit of the losses; both units if an older record does not say."""
     if ngram_losses(record):
         return "nats per character"
     return LOSS_UNITS.get(str(record.details.get("loss")), "nats, or squared error")
@@ -64,7 +64,7 @@ def at_baseline(record: Record) -> bool:
 
 
 def is_censored(record: Record) -> bool:
-    """Say whether the gradient never fell to 1 %, so that the true horizon is beyond the one measured."""
+    """Say whether the gradient never fell to 1 %: the true horizon is longer."""
     censored = record.details.get("gradient_horizon_censored")
     if isinstance(censored, bool):
         return censored
@@ -74,7 +74,7 @@ def is_censored(record: Record) -> bool:
 
 
 def is_vanishing(record: Record) -> bool:
-    """Say whether the trained network's gradient is gone before half of the length, and did not explode."""
+    """Say whether the trained network's gradient is gone before half of the length."""
     horizon = record.figures.get("gradient_horizon")
     if record.status != "ok" or is_exploding(record):
         return False
@@ -86,22 +86,22 @@ def is_vanishing(record: Record) -> bool:
 
 
 def is_exploding(record: Record) -> bool:
-    """Say whether the gradient explodes: its norm in training, or on its way back, before or after training."""
+    """Say whether the gradient explodes in training or on its way back."""
     return bool(record.exploding())
 
 
 def is_of_earlier_rules(record: Record) -> bool:
-    """Say whether an earlier version measured it: its speed is the median of blocks, its horizon that of h alone."""
+    """Say whether an earlier version measured it, by other rules of speed and horizon."""
     return "phase_seconds" in record.details and "gradient_horizon_step" not in record.details
 
 
 def is_verified(record: Record) -> bool:
-    """Say whether loss and gradients were held against the reference, so that the speed is that of this function."""
+    """Say whether loss and gradients were compared with the reference."""
     return record.figures.get("parity_error") is not None
 
 
 def overfitting(record: Record) -> Overfitting | None:
-    """Return the over-fitting if it is notable: a gap, and a validation loss that was better before the end.
+    """Return the over-fitting if it is notable: a gap, and a better validation loss before.
 
     A gap alone is none: held-out text may simply be harder than the text that was trained on. Data
     that never come again cannot be over-fitted. Records that lack ``steps_per_epoch`` or the noise
@@ -136,7 +136,7 @@ def detail(record: Record, name: str) -> float | None:
 
 
 def exact_baseline(record: Record) -> float | None:
-    """Return the baseline's loss over all sequences, not over batches; older records have no other."""
+    """Return the baseline's loss over all sequences; older records have that of batches."""
     exact = detail(record, "loss_baseline_exact")
     return record.figures.get("loss_baseline") if exact is None else exact
 
@@ -149,13 +149,13 @@ def scores(record: Record) -> dict[str, float]:
 
 
 def criterion(record: Record) -> str:
-    """Return what ``solved`` asks for and whose criterion that is; empty if the task does not say."""
+    """Return what ``solved`` asks for; empty if the task does not say."""
     text = record.details.get("criterion")
     return text if isinstance(text, str) else ""
 
 
 def lost_again(record: Record) -> str | None:
-    """Return when the task was solved first and when no longer, as part of a sentence; None if it stayed so."""
+    """Return when the task was solved and when no longer, in words; None if it stayed solved."""
     first, lost = record.figures.get("steps_to_solve"), record.details.get("solved_lost_at")
     if first is None or not isinstance(lost, int):
         return None

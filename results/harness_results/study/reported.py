@@ -1,4 +1,4 @@
-"""What a report shows of a store, with curves: some trials at a time, so that no reading holds a writer up for long."""
+"""What a report shows of a store, with curves, read some trials at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIALS = 20  # at a time: few curves are in memory, and each reading is a short 
 
 
 def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Record]]:
-    """Yield, of each trial of all runs or one, the records that a report shows: one for each environment, with curves.
+    """Yield the records of each trial that a report shows, one for each environment.
 
     Raises:
         StoreError: a record cannot be read.

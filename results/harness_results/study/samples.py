@@ -11,7 +11,7 @@ from harness_results.text.format import one_line, safe
 
 
 def worth_showing(records: Iterable[Record]) -> list[Record]:
-    """Return, of each task, engine, interpreter and cell, the network of lowest validation loss that wrote a text.
+    """Return the record of lowest validation loss with a text, of each task, engine and cell.
 
     A task with other options, such as another corpus, is another one: losses on two texts do not
     compare.

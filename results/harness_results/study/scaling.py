@@ -1,4 +1,4 @@
-"""How the time of a training step grows with the sequence: a fit per network and engine. Nothing is run."""
+"""How the time of a training step grows with the sequence: a fit per network and engine."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Scaling:
 
 
 def scaling(records: Iterable[Record]) -> list[Scaling]:
-    """Return the scaling of each network and engine with three lengths or more that are ok, in order of appearance."""
+    """Return the scaling of each network and engine with three lengths or more."""
     timed = [record for record in records if record.status == "ok" and time_steps(record)]
     free = _following_length(timed)
     networks: dict[Key, dict[str, list[Record]]] = {}
@@ -71,7 +71,7 @@ def scaling(records: Iterable[Record]) -> list[Scaling]:
 
 
 def time_steps(record: Record) -> int | None:
-    """Return the time steps that the network really runs; None where that, or how long they take, is not known.
+    """Return the time steps that the network really runs; None if they are unknown.
 
     The record counts its tokens per step. One that is older has ``tokens_per_second *
     step_seconds_median`` of each launch, a product of two medians: near the count where the blocks
@@ -91,7 +91,7 @@ def time_steps(record: Record) -> int | None:
 
 
 def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Scaling:
-    """Return the scaling of one engine's records, by length; ``engines``: those of the same network."""
+    """Return the scaling of one engine; ``engines``: the records of the same network."""
     steps = [time_steps(record) or 0 for record in records]
     seconds = [float(record.figures["step_seconds_median"] or 0.0) for record in records]
     overhead, slope = line(steps, seconds, [1 / value for value in seconds])
@@ -146,7 +146,7 @@ def _overtakes(record: Record, engines: dict[str, list[Record]]) -> BreakEven | 
 
 
 def _network(record: Record, free: set[str]) -> Key:
-    """Return all settings but the engine, the length and what follows the length; and where it ran."""
+    """Return all settings but engine, length and what follows the length; and where it ran."""
     content = record.trial.model_dump(mode="json", exclude={"backend", "variant", "length", *free})
     return json.dumps(content, sort_keys=True), record.environment_id
 

@@ -1,4 +1,4 @@
-"""Some of the records, by task, cell, engine and length; a name that none of them has is an error."""
+"""Some of the records, by task, cell, engine and length; unknown names are errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Selection:
 def with_groups(
     backends: Iterable[str], records: Iterable[Record], groups: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return the backends with each group replaced by its members, of which at least one record is here."""
+    """Return the backends with each group replaced by its members among the records."""
     here = {record.trial.backend for record in records}
     members = {
         group: [name for name in names if name in here]

@@ -1,4 +1,4 @@
-"""What theory says of gradient flow at the start, from the settings of a trial alone. Nothing is measured here."""
+"""What theory says of gradient flow at the start, from the settings of a trial alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNIFORM = 1 / math.sqrt(
 
 
 def decay_at_start(trial: Trial) -> float | None:
-    """Return the factor per step back that the initial weights lead one to expect; None where no simple law is known.
+    """Return the factor per step back that theory expects; None if no simple law is known.
 
     Plain cells: the spectral radius of the recurrent weights. It is reached where no unit
     saturates, and each that does makes the gradient smaller. Other cells: the share of the state
@@ -41,7 +41,7 @@ def known_cells() -> dict[str, Cell]:
 
 
 def _retention(cell: Cell, forget_bias: float) -> float | None:
-    """Return what the cell keeps at mean biases: of all gates 0, but for the one that ``forget_bias`` sets."""
+    """Return what the cell keeps at mean biases: all gates 0, but for ``forget_bias``."""
     biases = dict.fromkeys(cell.gates, np.zeros(1))
     if cell.memory_gate is not None:
         biases[cell.memory_gate] = np.full(1, cell.memory_sign * forget_bias)

@@ -1,4 +1,4 @@
-"""Versions of libraries that records were measured with, and which of them differ between two sides or interpreters."""
+"""Versions of libraries, and which differ between two sides or interpreters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DISTRIBUTION = "rnn-harness"  # whose version is the harness's
 
 
 def versions(records: Iterable[Record]) -> dict[str, list[str]]:
-    """Return name -> versions, of the harness and of the libraries and plugins that the records were measured with."""
+    """Return name -> versions of the harness, libraries and plugins of the records."""
     return _united(map(_libraries, records))
 
 
 def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
-    """Return name -> version on each side of whatever differs, Python and the harness's commit included.
+    """Return name -> version on each side, for all that differs.
 
     A library that one side lacks counts only if all sides ran the same backends: a record lists
     those of its backend.
@@ -73,7 +73,7 @@ def in_words(names: Sequence[str], differences: Mapping[str, Sequence[str]]) -> 
 
 
 def legend(records: Sequence[Record]) -> list[str]:
-    """Return a line for each interpreter of the records with its versions; none where there is one or all agree."""
+    """Return a line of versions for each interpreter, if they differ."""
     sides: dict[str, list[Record]] = {}
     for record in records:
         sides.setdefault(record.trial.python or OWN, []).append(record)

@@ -1,4 +1,4 @@
-"""The lines below a table: the marks in use, what is n/a and why, the n-gram ladder, over-fitting, flags."""
+"""The lines below a table: marks, reasons, n-gram losses, over-fitting, flags."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLACES = 6  # shown before "and n more"
 
 
 def reading(records: Iterable[Record]) -> str:
-    """Return how to read the tables of these records: what each column is, and what its interval means."""
+    """Return how to read the columns of these records' tables."""
     speeds = dict.fromkeys(
         speed_in_words(record)
         for record in records

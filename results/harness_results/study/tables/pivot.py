@@ -1,4 +1,4 @@
-"""A task's records as a table, before any renderer: rows by network and engine, column groups by length."""
+"""A task's records as a table: rows by network and engine, column groups by length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines side by side on one network after another: throughput as a multiple of one engine's, beside the limit."""
+"""Engines side by side: throughput as a multiple of one engine's, and the limit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def relative(records: Sequence[Record], base: str) -> list[Grid]:
 def least_seconds(
     records: Sequence[Record], fraction: str = "fraction_of_serial_limit"
 ) -> float | None:
-    """Return the limit of a training step, the lowest that any engine's products allow; None where unknown.
+    """Return the limit of a training step by the fastest engine's products; None if unknown.
 
     Args:
         records: one network and length on its engines.
@@ -83,7 +83,7 @@ def _grid(study: Study, base: str) -> Grid:
 
 
 def _by_network(rows: Mapping[Place, Engines]) -> list[Place]:
-    """Return the places so that the lengths of a network stand together, networks as they appear."""
+    """Return the rows by network, so that its lengths are adjacent."""
     order = list(dict.fromkeys(row[:-1] for row in rows))
     return sorted(rows, key=lambda row: (order.index(row[:-1]), int(row[-1])))
 
@@ -127,7 +127,7 @@ def _multiple(record: Record | None, base: float | None) -> str:
 
 
 def _of_limit(records: Sequence[Record], least: float | None) -> str:
-    """Return the shortest step of the engines that compute the same function, as a multiple of the limit."""
+    """Return the shortest step of the same function, as a multiple of the limit."""
     steps = [
         _figure(record, "step_seconds_median")
         for record in records
@@ -138,7 +138,7 @@ def _of_limit(records: Sequence[Record], least: float | None) -> str:
 
 
 def _apart(rows: Mapping[Place, Engines], base: str, engines: Sequence[str]) -> list[str]:
-    """Return a note on the engines whose launches took no turns with those of the base: drift is in their multiples."""
+    """Return a note on the engines whose launches took no turns with those of the base."""
     apart = [name for name in engines if not _in_turn(_timed(rows, base, name))]
     return [f"not interleaved with {base}: {', '.join(apart)}; {DRIFT}"] if apart else []
 
@@ -150,7 +150,7 @@ def _timed(rows: Mapping[Place, Engines], base: str, name: str) -> list[tuple[La
 
 
 def _in_turn(pairs: Sequence[tuple[Launches, Launches]]) -> bool:
-    """Say whether the launches took turns: on each network that has several, and over all, for those that have one."""
+    """Say whether launches took turns: on each network with several, and over all."""
     each = all(interleaved(*pair) for pair in pairs if min(map(len, pair)) > 1)
     whole = [[launch for pair in pairs for launch in pair[side]] for side in (0, 1)]
     return not pairs or (each and interleaved(*whole))

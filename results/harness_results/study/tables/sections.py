@@ -1,4 +1,4 @@
-"""All tables of a report, in order: of each task networks, scaling, serial against parallel, devices, limits."""
+"""All tables of a report, in order of tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness_results.text.grid import Grid
 
 @dataclass(frozen=True)
 class Report:
-    """The tables, and how to read their columns; no word of that where notes below each table say it."""
+    """The tables, and how to read their columns; empty if the notes say it."""
 
     tables: tuple[Pivot | Grid, ...]
     reading: str

@@ -1,4 +1,4 @@
-"""Small bars across lengths, for each row of a table one line of blocks per figure. Knows no renderer."""
+"""Small bars across lengths: one line of blocks per row and figure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ NOTE = (
 
 @dataclass(frozen=True)
 class LossScale:
-    """The figure that the bars of loss show, and the value of a full one: the same for every row of a table."""
+    """The figure that the bars of loss show, and the value of a full bar."""
 
     figure: str
     top: float
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> LossScale:
-        """Return the scale of a table: of loss ratios, or of losses where no record has a baseline."""
+        """Return the scale of a table: loss ratios, or losses if no record has a baseline."""
         for figure in ("loss_ratio", "loss_validation"):
             values = [
                 abs(value) for record in records if (value := _of(record, figure)) is not None
@@ -47,7 +47,7 @@ class LossScale:
 def trends(
     by_length: Mapping[int, Record], lengths: Sequence[int], scale: LossScale
 ) -> tuple[str, ...]:
-    """Return the bars of one row, in the order of ``TRENDS``; a gap at a length without that figure.
+    """Return the bars of one row, in the order of ``TRENDS``; a gap if a figure is unknown.
 
     They are empty where there are too few lengths.
     """

@@ -13,14 +13,14 @@ from harness_results.study.verdicts.statistics import DEFAULT_FLOOR, noise_floor
 
 @dataclass(frozen=True)
 class Floor:
-    """The relative change that equal code reaches by itself; ``measured``: of this very engine, not assumed."""
+    """The relative change of equal code; ``measured`` on this engine, or else assumed."""
 
     value: float = DEFAULT_FLOOR
     measured: bool = False
 
 
 def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str, Floor]:
-    """Return engine -> noise floor of A-against-A runs kept in a store; ``"*"``: their median, assumed of others.
+    """Return engine -> noise floor; the key ``*`` holds their median, for other engines.
 
     Args:
         calibrations: name -> content of one environment; those named ``noise/ENGINE`` hold seconds
@@ -40,7 +40,7 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
 def with_floors(
     records: Sequence[Record], calibrations: Mapping[str, Mapping[str, Any]]
 ) -> list[Record]:
-    """Return the records with the noise floor of their engine, environment and launches, where the store knows it.
+    """Return the records with their noise floors, if the store knows them.
 
     Args:
         records: one per trial and environment.

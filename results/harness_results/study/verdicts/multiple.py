@@ -1,4 +1,4 @@
-"""Many comparisons at once: p-values by Holm's method, so that a table's chance of any false verdict stays small."""
+"""Many comparisons at once: p-values by Holm's method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness_results.study.verdicts.statistics import FAMILY, Effect, enough_lau
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return the p-values that Holm's step-down method adjusts for their number; None where there is none."""
+    """Return the p-values adjusted by Holm's step-down method; None if there is none."""
     ordered = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
@@ -20,7 +20,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def corrected(effects: Sequence[Effect]) -> list[Effect]:
-    """Return the effects with adjusted p-values; verdicts that these no longer support are withdrawn."""
+    """Return the effects with adjusted p-values; verdicts without support are withdrawn."""
     adjusted = holm([effect.p_value for effect in effects])
     total = sum(p is not None for p in adjusted)
     return [

@@ -1,4 +1,4 @@
-"""When and where launches were made: whether two sets of them took turns, so that the drift hit both alike."""
+"""Whether two sets of launches took turns, so that drift affects both alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Starts = Sequence[datetime]
 
 
 def interleaved(base: Sequence[Record], new: Sequence[Record]) -> bool:
-    """Say whether the launches of two sides took turns on one machine: neither came first in most pairs of launches.
+    """Say whether the launches of two sides took turns on one machine.
 
     Shuffled rounds of n launches give a share of 0.5 +- 0.5/n and change sides n times or more; two
     runs one after the other give 0 or 1, and a run between two halves of another changes sides
@@ -52,7 +52,7 @@ def _evenly(left: Starts, right: Starts) -> bool:
 
 
 def _by_turns(left: Starts, right: Starts) -> bool:
-    """Say whether the sides changed often; of launches that began in one second, as often as they can have."""
+    """Say whether the sides changed often enough."""
     order = sorted([*_numbered(left, "base"), *_numbered(right, "new")])
     turns = sum(before[-1] != after[-1] for before, after in itertools.pairwise(order))
     return turns >= FEWEST_TURNS * min(len(left), len(right))
@@ -66,7 +66,7 @@ def _numbered(starts: Starts, side: str) -> Iterator[tuple[datetime, int, str]]:
 
 
 def _on_one_machine(base: Sequence[Record], new: Sequence[Record]) -> bool:
-    """Say whether any launches of the two sides may share a machine; its Python may be what is compared."""
+    """Say whether any launches of the two sides may share a machine."""
     left, right = ({_machine(record) for record in side} for side in (base, new))
     return bool(left & right)
 
@@ -79,7 +79,7 @@ def _machine(record: Record) -> str:
 
 
 def _at_once(base: Sequence[Record], new: Sequence[Record]) -> bool:
-    """Say whether most launches of the smaller side ran beside one of the other, as in two runs on twin machines."""
+    """Say whether most launches of the smaller side overlapped with one of the other."""
     smaller, larger = sorted((base, new), key=len)
     beside = sum(any(_beside(launch, other) for other in larger) for launch in smaller)
     return 2 * beside > len(smaller)
@@ -92,7 +92,7 @@ def _beside(launch: Record, other: Record) -> bool:
 
 
 def _span(record: Record) -> tuple[float, float]:
-    """Return when a launch began and ended, in seconds; no time at all where it had company by order."""
+    """Return when a launch began and ended, in seconds; no time if it was sent out at once."""
     start, sent_out = (
         _start(record),
         "node" in record.details or int(record.details.get("jobs", 1)) > 1,
@@ -111,7 +111,7 @@ def _start(record: Record) -> datetime | None:
 
 
 def each_launch(record: Record) -> list[Record]:
-    """Return the launches that a combined record is made from, as far as it holds them; itself where it is one."""
+    """Return the launches of a combined record, or the record if it is one launch."""
     launches = record.details.get("launch_figures")
     return [_launch(record, content) for content in launches] if launches else [record]
 

@@ -1,4 +1,4 @@
-"""What launches of fresh processes can prove: medians with intervals, and whether two sets of launches differ.
+"""What launches of fresh processes can prove: medians, intervals, differences.
 
 The unit is the launch: blocks within a process share its memory layout, its caches and its luck, so
 they are no sample of anything but that process. scipy is imported on use.
@@ -34,7 +34,7 @@ Values = Sequence[float]
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of a median, and how it was found: ``bootstrap-bca``, ``bootstrap-percentile`` or ``range``."""
+    """An interval of a median, and its kind: bootstrap (BCa or percentile) or range."""
 
     low: float
     high: float
@@ -170,7 +170,7 @@ def is_same(effect: Effect) -> bool:
 
 
 def enough_launches(comparisons: int) -> int:
-    """Return how many launches on each side can show a difference in a table of this many comparisons."""
+    """Return how many launches on each side can show a difference among these comparisons."""
     level = min(ALPHA, FAMILY / max(1, comparisons))
     return next(
         n for n in count(FEWEST) if 2 / comb(2 * n, n) <= level
@@ -198,7 +198,7 @@ def _mann_whitney(base: Values, new: Values) -> float:
 
 
 def noise_floor(a: Values, b: Values, launches: int) -> float:
-    """Return the relative change that equal code reaches by chance in 1 of 100 comparisons of so many launches each.
+    """Return the relative change that equal code exceeds in 1 of 100 comparisons.
 
     Args:
         a: seconds per step of launches of some code.
