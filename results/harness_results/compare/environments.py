@@ -11,7 +11,7 @@ from harness.contract.records.record import Record, stable_facts
 from harness.contract.trial import Trial
 from harness_results.compare.verdicts import Key, same_trial
 
-Places = dict[str, Mapping[str, Any]]  # environment_id -> environment
+Environments = dict[str, Mapping[str, Any]]  # environment_id -> environment
 
 
 def different_facts(
@@ -29,35 +29,39 @@ def different_facts(
         key: what two records must share to be compared.
         ignored: facts that may differ.
     """
-    left, right = _places(base, key), _places(new, key)
+    left, right = _by_trial(base, key), _by_trial(new, key)
     texts = (_differences(left[name], right[name], ignored) for name in left if name in right)
     return list(dict.fromkeys(itertools.chain.from_iterable(texts)))
 
 
-def _differences(left: Places, right: Places, ignored: Sequence[str]) -> list[str]:
+def _differences(left: Environments, right: Environments, ignored: Sequence[str]) -> list[str]:
     if set(left) == set(right) or not left or not right:
         return []
-    one, other = stable_facts(_of_one_side(left, right)), stable_facts(_of_one_side(right, left))
+    first, second = stable_facts(_of_one_side(left, right)), stable_facts(_of_one_side(right, left))
     names = [
-        name for name in one | other if name not in ignored and one.get(name) != other.get(name)
+        name
+        for name in first | second
+        if name not in ignored and first.get(name) != second.get(name)
     ]
     if not names and not ignored:
         return [f"environment {', '.join(sorted(left))} against {', '.join(sorted(right))}"]
-    return [f"{name}: {_brief(one.get(name))} against {_brief(other.get(name))}" for name in names]
+    return [
+        f"{name}: {_brief(first.get(name))} against {_brief(second.get(name))}" for name in names
+    ]
 
 
-def _of_one_side(places: Places, others: Places) -> Mapping[str, Any]:
+def _of_one_side(environments: Environments, others: Environments) -> Mapping[str, Any]:
     """Return an environment of the one side that the other lacks, if any."""
-    chosen = next((name for name in places if name not in others), next(iter(places)))
-    return places[chosen] if isinstance(places[chosen], Mapping) else {}
+    chosen = next((name for name in environments if name not in others), next(iter(environments)))
+    return environments[chosen] if isinstance(environments[chosen], Mapping) else {}
 
 
-def _places(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key, Places]:
-    by_trial: dict[Key, Places] = {}
+def _by_trial(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key, Environments]:
+    by_trial: dict[Key, Environments] = {}
     for record in records:
-        places = by_trial.setdefault(key(record.trial), {})
+        environments = by_trial.setdefault(key(record.trial), {})
         if record.environment_id is not None:
-            places[record.environment_id] = record.environment
+            environments[record.environment_id] = record.environment
     return by_trial
 
 

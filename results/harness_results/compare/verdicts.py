@@ -43,9 +43,12 @@ def matching(axis: str | None) -> Callable[[Trial], Key]:
     return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
 
 
-def other_differences(one: Trial, other: Trial, axis: str) -> str:
+def other_differences(first: Trial, second: Trial, axis: str) -> str:
     """Return in words what else two trials differ in; empty if nothing."""
-    contents, ignored = (one.content(), other.content()), ENGINE if axis == "backend" else (axis,)
+    contents, ignored = (
+        (first.content(), second.content()),
+        ENGINE if axis == "backend" else (axis,),
+    )
     names = [
         name
         for name, value in contents[0].items()
@@ -99,9 +102,9 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
         groups.setdefault(key(record.trial), []).append(record)
     for launches in groups.values():
         if len({record.trial for record in launches}) > 1:
-            one, other = list(dict.fromkeys(record.trial.trial_id for record in launches))[:2]
+            first, second = list(dict.fromkeys(record.trial.trial_id for record in launches))[:2]
             raise UsageError(
-                f"trials {one} and {other} cannot be told apart here: name BACKEND:VARIANT, or compare runs"
+                f"trials {first} and {second} cannot be told apart here: name BACKEND:VARIANT, or compare runs"
             )
     return groups
 
@@ -171,8 +174,8 @@ def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
 
 def _shared(base: Sequence[Record], new: Sequence[Record]) -> bool:
     """Say whether the launches of one side are all among those of the other."""
-    one, other = ({_content(record) for record in side} for side in (base, new))
-    return one <= other or other <= one
+    first, second = ({_content(record) for record in side} for side in (base, new))
+    return first <= second or second <= first
 
 
 def _content(record: Record) -> str:

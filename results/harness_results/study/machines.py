@@ -51,7 +51,7 @@ def legend(records: Iterable[Record], names: Mapping[str | None, str]) -> list[s
         for environment, name in names.items()
         if environment is not None and environment in first
     )
-    return [f"{MACHINE} {name}: {_described(record.environment)}" for name, record in lines]
+    return [f"{MACHINE} {name}: {_in_words(record.environment)}" for name, record in lines]
 
 
 def _a_trial_twice(records: Iterable[Record]) -> bool:
@@ -73,7 +73,7 @@ def _hardware(record: Record) -> str:
     )
 
 
-def _described(environment: Mapping[str, Any]) -> str:
+def _in_words(environment: Mapping[str, Any]) -> str:
     cpu, system, python = (
         as_mapping(environment.get(name)) for name in ("cpu", "system", "python")
     )

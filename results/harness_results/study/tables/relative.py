@@ -24,7 +24,7 @@ DRIFT = (
     "their launches came before or after, or are too few to tell, so the multiples hold the machine's drift; better "
     "measure all in one run, with --launches 5"
 )
-Place = tuple[str, ...]  # a network's labels and its length
+RowKey = tuple[str, ...]  # a network's labels and its length
 Engines = Mapping[str, Record]
 Launches = Sequence[Record]
 
@@ -62,7 +62,7 @@ def least_seconds(
 
 def _grid(study: Study, base: str) -> Grid:
     records, bold = study.records, fastest([study])
-    rows: dict[Place, dict[str, Record]] = {}
+    rows: dict[RowKey, dict[str, Record]] = {}
     for labels, record in study.labelled:
         engines_here = rows.setdefault((*labels[:-1], str(record.trial.length)), {})
         engines_here[record.trial.engine] = record
@@ -82,7 +82,7 @@ def _grid(study: Study, base: str) -> Grid:
     )
 
 
-def _by_network(rows: Mapping[Place, Engines]) -> list[Place]:
+def _by_network(rows: Mapping[RowKey, Engines]) -> list[RowKey]:
     """Return the rows by network, so that its lengths are adjacent."""
     order = list(dict.fromkeys(row[:-1] for row in rows))
     return sorted(rows, key=lambda row: (order.index(row[:-1]), int(row[-1])))
@@ -137,13 +137,13 @@ def _of_limit(records: Sequence[Record], least: float | None) -> str:
     return number(shortest / least) if shortest and least else UNKNOWN
 
 
-def _apart(rows: Mapping[Place, Engines], base: str, engines: Sequence[str]) -> list[str]:
+def _apart(rows: Mapping[RowKey, Engines], base: str, engines: Sequence[str]) -> list[str]:
     """Return a note on the engines whose launches took no turns with those of the base."""
     apart = [name for name in engines if not _in_turn(_timed(rows, base, name))]
     return [f"not interleaved with {base}: {', '.join(apart)}; {DRIFT}"] if apart else []
 
 
-def _timed(rows: Mapping[Place, Engines], base: str, name: str) -> list[tuple[Launches, Launches]]:
+def _timed(rows: Mapping[RowKey, Engines], base: str, name: str) -> list[tuple[Launches, Launches]]:
     """Return, for each network where both have a speed, the launches of each."""
     both = (row for row in rows.values() if _speed(row.get(base)) and _speed(row.get(name)))
     return [(each_launch(row[base]), each_launch(row[name])) for row in both]
