@@ -169,7 +169,8 @@ def test_a_dry_run_prints_the_trials_and_measures_nothing(tmp_path):
 
 def test_a_plan_file_runs_and_flags_override_it(tmp_path):
     (tmp_path / "plan.toml").write_text(
-        '[matrix]\ntask = ["copy"]\nlength = [3, 4]\nhidden = [4]\nsteps = [3]\n[task.copy]\nsymbols = 2\n'
+        '[matrix]\ntask = ["copy"]\nlength = [3, 4]\nhidden = [4]\nsteps = [3]\n'
+        "[task.copy]\nsymbols = 2\n"
     )
     done = harness(
         "run", "plan.toml", "--threads", "1", "-T", "6", "--format", "json", cwd=tmp_path
@@ -313,7 +314,8 @@ def test_listing_says_what_is_missing_and_the_fix(tmp_path):
     """A folder whose ``torch`` cannot be found stands for a machine without it."""
     code = (
         "import importlib.util as u, sys\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name in ('torch', 'jax') else find(name, *rest)\n"
+        "missing = ('torch', 'jax')\n"
+        "u.find_spec = lambda name, *rest: None if name in missing else find(name, *rest)\n"
         "from harness.cli.main import main\nmain(sys.argv[1:])"
     )
     environment = {**os.environ, "COLUMNS": "200"}

@@ -1,4 +1,4 @@
-"""``harness list backends``: groups, variants that cannot be had here with the fix, and other functions."""
+"""``harness list backends``: groups, missing variants with the fix, and other functions."""
 
 import json
 from dataclasses import replace

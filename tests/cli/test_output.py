@@ -1,4 +1,4 @@
-"""Where results are written: a file is whole or not there, a store is never overwritten, a pipe stays a pipe."""
+"""Output files: whole or absent, never over a store, and a pipe stays a pipe."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""``harness report``: which records, in which format; machines told apart, launches that took no turns named."""
+"""``harness report``: filters, formats, several machines, launches that are not interleaved."""
 
 import json
 import subprocess
@@ -171,7 +171,8 @@ def test_single_launches_of_many_networks_took_turns_where_the_engines_alternate
 
     turns = [at("a:x", 1, 0), at("b:x", 1, 1), at("b:x", 2, 2), at("a:x", 2, 3)]
     rows = [at("a:x", 1, 0), at("a:x", 2, 1), at("b:x", 1, 2), at("b:x", 2, 3)]
-    assert [any("not interleaved" in note for note in relative(some, "a:x")[0].notes) for some in (turns, rows)] == [
+    notes = [relative(records, "a:x")[0].notes for records in (turns, rows)]
+    assert [any("not interleaved" in note for note in each) for each in notes] == [
         False, True
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Signals that end a run, really sent: while it starts, while trials run, and by a terminal that hangs up."""
+"""Real signals that end a run: at its start, during trials, and by a terminal that hangs up."""
 
 import fcntl
 import io
@@ -91,7 +91,7 @@ def test_a_signal_lets_the_running_trial_finish_and_says_how_to_go_on(name, tmp_
 
 
 def test_a_signal_that_comes_while_the_progress_is_written_breaks_nothing(capfd):
-    """Python's buffered streams refuse a second writer in the same thread, which a handler would be."""
+    """A buffered stream refuses a second writer in the same thread, as a handler would be."""
 
     class Interrupted(io.FileIO):
         def write(self, data):

@@ -1,4 +1,4 @@
-"""Every committed table is made again from the committed records, and what README quotes are their figures."""
+"""Committed tables come from the committed records, and README quotes their figures."""
 
 import json
 import re
@@ -114,13 +114,14 @@ def test_a_table_of_the_readme_is_made_again_from_its_records(name):
 
 
 NETWORK = re.compile(
-    r"\| (\w+) (\d+)/(\d+), T = (\d+) \| 1 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) `([\w:-]+)` \|"
+    r"\| (\w+) (\d+)/(\d+), T = (\d+) \| 1 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) "
+    r"`([\w:-]+)` \|"
 )
 PEERS = ("flax", "haiku", "equinox", "keras-jax")
 
 
 def multiples() -> dict[tuple[str, ...], dict[str, str]]:
-    """Return (cell, hidden, batch, T), one layer -> engine -> its multiple, as the committed table has it."""
+    """Return (cell, hidden, batch, T) -> engine -> its multiple, from the committed table."""
     (grid,) = relative(records("work-items.jsonl"), "torch:library")
     at = {name: index for index, name in enumerate(grid.axes)}
     return {
@@ -183,7 +184,8 @@ def test_what_is_said_of_newtons_method_is_so():
 
 def test_what_is_said_of_tinyshakespeare_is_so():
     loss, trigram = claim(
-        r"validation loss ([\d.]+) nats per character on each backend, below the trigram model's ([\d.]+)"
+        r"validation loss ([\d.]+) nats per character on each backend, "
+        r"below the trigram model's ([\d.]+)"
     )
     for row in rows("tinyshakespeare.jsonl"):
         assert written(row["loss_validation"], loss)
@@ -192,7 +194,8 @@ def test_what_is_said_of_tinyshakespeare_is_so():
 
 def test_what_is_said_of_long_range_addition_is_so():
     low, high, ratio = claim(
-        r"gradient horizon of (\d+) to (\d+) steps; .* and it is at ([\d.]+) of the baseline at T = 200"
+        r"gradient horizon of (\d+) to (\d+) steps; .* "
+        r"and it is at ([\d.]+) of the baseline at T = 200"
     )
     by_cell = {(row["cell"], row["length"]): row for row in rows("adding.jsonl")}
     horizons = [by_cell["rnn", length]["gradient_horizon"] for length in (50, 100, 200)]
@@ -203,7 +206,8 @@ def test_what_is_said_of_long_range_addition_is_so():
 
 def test_what_is_said_of_over_fitting_is_so():
     ends, falls, ratio = claim(
-        r"ends at ([\d.]+) nats while training falls to ([\d.]+).*validation ends at ([\d.]+) of the baseline"
+        r"ends at ([\d.]+) nats while training falls to ([\d.]+).*"
+        r"validation ends at ([\d.]+) of the baseline"
     )
     by_task = {row["task"]: row for row in rows("over-fitting.jsonl")}
     assert written(by_task["char"]["loss_validation"], ends)
@@ -213,7 +217,8 @@ def test_what_is_said_of_over_fitting_is_so():
 
 def test_what_is_said_of_long_sequences_is_so():
     most, *told = claim(
-        r"at most (\d+) MB of memory.*`numpy:vectorised` ([\d.]+) and ([\d.]+), `torch:native` ([\d.]+) and ([\d.]+), "
+        r"at most (\d+) MB of memory.*`numpy:vectorised` ([\d.]+) and ([\d.]+), "
+        r"`torch:native` ([\d.]+) and ([\d.]+), "
         r"`jax:native` ([\d.]+) and ([\d.]+)"
     )
     found = {(one.records[0].trial.engine, one.records[0].trial.batch): one.exponent.value

@@ -1,4 +1,4 @@
-"""The docs site builds without a warning, asks no other host, and its references say what the code says."""
+"""The docs site builds without a warning, asks no other host, and its references are true."""
 
 import importlib
 import os
@@ -156,7 +156,7 @@ HELPS = list(helps())
 
 
 def options(told):
-    """Return the options that stand at the beginning of a line of ``--help``; a star marks what must be given."""
+    """Return the options that begin a line of ``--help``; a star marks the required ones."""
     return set(re.findall(r"^│ \*?\s*(--[a-z-]+)", told, re.MULTILINE))
 
 
@@ -184,7 +184,8 @@ def test_there_are_many_options_to_compare():
 
 def test_links_lead_to_the_pages_that_stand_for_other_files(pages, tmp_path):
     filled = pages("site_pages.filled")
-    text = "[a](../results/measured/README.md) [b](plans.md#x) [c](https://a.b/c) [d](#here) [e](decisions)"
+    text = "[a](../results/measured/README.md) [b](plans.md#x) [c](https://a.b/c) "
+    text += "[d](#here) [e](decisions)"
     told = "[a](measured.md) [b](plans.md#x) [c](https://a.b/c) [d](#here) [e](decisions/index.md)"
     assert filled.linked(text, DOCS, DOCS) == told
     assert filled.linked("[a](docs/plans.md)", ROOT, DOCS) == "[a](plans.md)"
@@ -195,7 +196,8 @@ def test_links_lead_to_the_pages_that_stand_for_other_files(pages, tmp_path):
 
 def test_the_tour_pastes_what_its_commands_print(pages, tmp_path):
     tour = pages("make_tour")
-    page = "a\n```bash\nharness --version\n```\n\nb\n\n<!-- output: 1 lines -->\n```text\nold\n```\nc\n"
+    page = "a\n```bash\nharness --version\n```\n\nb\n\n"
+    page += "<!-- output: 1 lines -->\n```text\nold\n```\nc\n"
     assert re.search(r"```text\nharness, version [\d.]+\n```\nc\n$", tour.retold(page, tmp_path))
     assert tour.excerpt("a\nbc \nd\ne", "b", 2) == "...\nbc\nd\n...\n"
     with pytest.raises(SystemExit, match="no line of the output begins with 'x'"):

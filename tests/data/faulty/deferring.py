@@ -1,4 +1,4 @@
-"""Engines that hide 20 ms a step from a clock that believes them, each in its own way, and one that hides nothing."""
+"""Engines that hide 20 ms a step from a trusting clock, each in another way, and an honest one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def paying_in(*methods):
 
 
 def paying_at(field):
-    """Return a class of engine whose steps each pay for themselves when one of their scalars is fetched."""
+    """Return an engine class whose steps do their work when one of their scalars is fetched."""
 
     class PaysAt(Plain):
         def train_step(self, batch):
@@ -100,7 +100,7 @@ class PaysAtLoading(Owes):
 
 
 class PaysForTheLast(Owes):
-    """Only the scalars of the newest step wait for its work; what else is owed shows in the weights."""
+    """Only the scalars of the newest step wait for its work. The other debt shows in the weights."""
 
     newest = None
 

@@ -1,4 +1,4 @@
-"""A plugin for fault tests: the NumPy backend, one fault per variant at the third training step, and a tiny task."""
+"""A plugin for fault tests: NumPy with one fault per variant at step 3, and a tiny task."""
 
 from __future__ import annotations
 
@@ -118,7 +118,10 @@ def hang(result):
     time.sleep(1000)
 
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "print('ready', flush=True); time.sleep(1000)"
+)
 
 
 def eat(result):
@@ -156,7 +159,7 @@ def leave_child(result, *others):
 
 
 def start_daemon():
-    """Return the pid of a process that has left for good: a session, a parent and an environment of its own."""
+    """Return the pid of a detached process: another session, parent and environment."""
     code = "env -i setsid sleep 1000 >/dev/null 2>&1 & echo $!"
     return int(subprocess.run(["sh", "-c", code], capture_output=True, check=True).stdout)
 
@@ -238,7 +241,7 @@ class Faulty(NumpyBackend):
 
 
 class Echo(Task):
-    """Say the token that is heard, as a stream: every batch but the first carries the state of the one before."""
+    """Repeat the input token, as a stream: every batch but the first carries the state."""
 
     name = "echo"
     inputs = Inputs("token", 3)
