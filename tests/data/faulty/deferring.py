@@ -100,7 +100,7 @@ class PaysAtLoading(Owes):
 
 
 class PaysForTheLast(Owes):
-    """Only the scalars of the newest step wait for its work. The other debt shows in the weights."""
+    """Only the scalars of the newest step wait for its work. The rest shows in the weights."""
 
     newest = None
 
