@@ -111,8 +111,10 @@ def test_a_whole_store_is_found_whole(stored):
             r"record 2 .*: its trial cannot be read",
         ),
         (
-            "UPDATE trials SET content = "
-            "replace(content, '\"hidden\":128', '\"hidden\":64') WHERE length = 50",
+            (
+                "UPDATE trials SET content = "
+                "replace(content, '\"hidden\":128', '\"hidden\":64') WHERE length = 50"
+            ),
             r"record 2 .*: its trial was altered: it hashes to \w+",
         ),
         (
