@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from itertools import count
 from pathlib import Path
 from textwrap import dedent
@@ -26,7 +27,6 @@ from threadpoolctl import threadpool_limits
 
 import paths
 from harness_native import cpu_digest
-from import_graph import imported_names
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -70,40 +70,63 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         gc.freeze()
 
 
-FRAMEWORKS = "torch jax flax haiku equinox keras ray"
+FRAMEWORKS = {"torch", "jax", "flax", "haiku", "equinox", "keras", "ray"}
+NOT_QUICK = "it starts a Python process or imports a framework"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--quick",
-        action="store_true",
-        help="only tests that start no Python process and import no framework but NumPy",
-    )
+    parser.addoption("--quick", action="store_true", help=f"skip a test if {NOT_QUICK}")
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files that import a framework, or a backend that runs on one, if ``--quick``."""
-    if not config.getoption("--quick") or collection_path.suffix != ".py":
-        return None
-    heavy = FRAMEWORKS.split()
-    heavy += [f"harness_{name}" for name in heavy]
-    packages = {name.partition(".")[0] for name in imported_names(collection_path)}
-    return True if packages & set(heavy) else None
+class Quick:
+    """With ``--quick``, whatever starts a Python process or imports a framework is skipped.
+
+    Code of the harness may catch the exception that skips: a test that fails afterwards is skipped
+    too, and so are the tests of its file whose fixtures fail.
+    """
+
+    def __init__(self) -> None:
+        self.refused = False  # in the test of the moment
+        self.files: set[Path] = set()  # in which something was refused
+        start = subprocess.Popen.__init__
+
+        def start_or_skip(process, command, *arguments, **options):
+            if sys.executable in command:
+                self.refuse()
+            start(process, command, *arguments, **options)
+
+        subprocess.Popen.__init__ = start_or_skip
+        sys.meta_path.insert(0, self)
+
+    def refuse(self) -> None:
+        self.refused = True
+        pytest.skip(NOT_QUICK, allow_module_level=True)
+
+    def find_spec(self, name, path=None, target=None):
+        """Find a framework, whose loading is refused: it may be asked for, but not imported."""
+        if name not in FRAMEWORKS:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None:
+            spec.loader.exec_module = lambda module: self.refuse()
+        return spec
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = yield
+        if self.refused:
+            self.files.add(item.path)
+        refused = item.path in self.files if call.when == "setup" else self.refused
+        if report.failed and refused:
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, NOT_QUICK)
+        self.refused = self.refused and call.when != "teardown"
+        return report
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_python_process(request) -> None:
-    """Skip whatever test or fixture starts a Python process, if ``--quick``."""
-    if not request.config.getoption("--quick"):
-        return
-    start = subprocess.Popen.__init__
-
-    def start_or_skip(process, command, *arguments, **options):
-        if sys.executable in command:
-            pytest.skip("it starts a Python process")
-        start(process, command, *arguments, **options)
-
-    subprocess.Popen.__init__ = start_or_skip
+def pytest_configure(config: pytest.Config) -> None:
+    controller = bool(getattr(config.option, "numprocesses", None))  # which starts its workers
+    if config.getoption("--quick") and not controller:
+        config.pluginmanager.register(Quick(), "quick")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
