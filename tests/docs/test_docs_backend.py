@@ -60,6 +60,7 @@ def test_the_page_shows_the_test_of_the_template(kind):
     assert rendered(kind, name)[f"tests/test_harness_{name}.py"].startswith(page(kind)[1][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", conformance_checks(), ids=lambda check: check.label)
 def test_the_code_of_the_page_conforms(check):
     result = run_check(check)

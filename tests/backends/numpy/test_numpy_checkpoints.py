@@ -115,6 +115,7 @@ def peak_bytes(trainer, steps):
     return peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", NumpyBackend().variants(CELLS["lstm"]))
 def test_memory_grows_with_the_root_of_the_length(variant):
     model = model_of(CELLS["lstm"], layers=1, hidden=32)

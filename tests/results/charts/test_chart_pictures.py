@@ -148,6 +148,7 @@ def test_without_vl_convert_the_fix_is_named(monkeypatch):
         picture(chart, "png")
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_a_picture(store, tmp_path):
     for form, start in (("png", b"\x89PNG"), ("svg", b"<svg")):
         file = tmp_path / f"flow.{form}"

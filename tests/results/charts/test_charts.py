@@ -446,6 +446,7 @@ def test_every_network_has_a_curve_before_an_engine_has_its_second():
     assert {engine for _, engine in kept} == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_ten_thousand_records_stay_small():
     record = make(steps=200)
     trials = [

@@ -339,6 +339,7 @@ def mlflow():
     return pytest.importorskip("mlflow", reason="needs mlflow-skinny")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_reads_back_every_number(stored, tmp_path, mlflow, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
@@ -375,6 +376,7 @@ def test_mlflow_reads_back_every_number(stored, tmp_path, mlflow, monkeypatch):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_repeating_an_export_to_mlflow_doubles_nothing(stored, tmp_path, mlflow):
     for _ in range(2):

@@ -71,6 +71,7 @@ def two_stores(tmp_path):
     return paths
 
 
+@pytest.mark.slow
 def test_the_page_of_two_stores_of_unlike_environments_warns_first_and_where_they_are_described(
     two_stores, tmp_path
 ):

@@ -117,6 +117,7 @@ def write(path, contents):
                 file.execute("INSERT INTO curves VALUES (?, ?, ?)", (record, name, packed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "huge", "minus", "list"])
 def test_no_odd_value_ends_a_verb(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -180,6 +181,7 @@ def test_a_loss_or_gradient_norm_is_kept_up_to_the_largest_float(name):
     assert name not in beyond.figures
 
 
+@pytest.mark.slow
 def test_the_largest_figures_end_no_verb(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     largest = [parts(length) for length in (8, 16, 32)]
