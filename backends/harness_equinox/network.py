@@ -24,16 +24,14 @@ CELLS: dict[type[Cell], type[eqx.nn.LSTMCell | eqx.nn.GRUCell]] = {
 
 
 class Stack(eqx.Module):
-    """Stacked cells and a linear readout: arrays alone, since all of it is trained."""
+    """Stacked cells and a linear readout. It holds arrays only: all of it is trained."""
 
     cells: list[Any]
     readout: eqx.nn.Linear
 
     def __init__(self, model: Model, key: Array) -> None:
-        kind, widths = (
-            CELLS[type(model.cell)],
-            [model.inputs.size] + [model.hidden] * (model.layers - 1),
-        )
+        kind = CELLS[type(model.cell)]
+        widths = [model.inputs.size] + [model.hidden] * (model.layers - 1)
         self.cells = [kind(width, model.hidden, key=key) for width in widths]
         self.readout = eqx.nn.Linear(model.hidden, model.outputs, key=key)
 
@@ -44,9 +42,8 @@ class Stack(eqx.Module):
         finals = []
         for index, cell in enumerate(self.cells):
             start = tuple(part[index] for part in state)
-            values, final = _unrolled(
-                cell, values, start, None if probes is None else probes[index]
-            )
+            probe = None if probes is None else probes[index]
+            values, final = _unrolled(cell, values, start, probe)
             finals.append(final)
             if index < len(self.cells) - 1:
                 values = dropout(values, index)
@@ -124,19 +121,12 @@ def _tuple(state: Any) -> States:
 
 
 def _lstm(layer: LayerParameters) -> dict[str, Array]:
-    return {
-        "weight_ih": layer.weight_ih,
-        "weight_hh": layer.weight_hh,
-        "bias": layer.bias_ih + layer.bias_hh,
-    }
+    bias = layer.bias_ih + layer.bias_hh
+    return {"weight_ih": layer.weight_ih, "weight_hh": layer.weight_hh, "bias": bias}
 
 
 def _gru(layer: LayerParameters) -> dict[str, Array]:
     r, z, n = layer.gates(3)
     bias = jnp.concatenate([r.bias_ih + r.bias_hh, z.bias_ih + z.bias_hh, n.bias_ih])
-    return {
-        "weight_ih": layer.weight_ih,
-        "weight_hh": layer.weight_hh,
-        "bias": bias,
-        "bias_n": n.bias_hh,
-    }
+    weights = {"weight_ih": layer.weight_ih, "weight_hh": layer.weight_hh}
+    return weights | {"bias": bias, "bias_n": n.bias_hh}

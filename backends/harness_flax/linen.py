@@ -66,21 +66,15 @@ class LinenNetwork(Traced):
     def _cell(self, layer: LayerParameters) -> Tree:
         gates = layer.gates(len(self.model.cell.gates))
         if type(self.model.cell) is LSTM:
-            inputs = {
-                f"i{name}": {"kernel": gate.weight_ih.T}
-                for name, gate in zip("ifgo", gates, strict=True)
-            }
-            hidden = {
-                f"h{name}": {"kernel": gate.weight_hh.T, "bias": gate.bias_ih + gate.bias_hh}
-                for name, gate in zip("ifgo", gates, strict=True)
-            }
-            return inputs | hidden
+            kernels: Tree = {}
+            for name, gate in zip("ifgo", gates, strict=True):
+                kernels[f"i{name}"] = _kernel(gate.weight_ih)
+                kernels[f"h{name}"] = _kernel(gate.weight_hh, gate.bias_ih + gate.bias_hh)
+            return kernels
         if type(self.model.cell) is GRU:
             return _gru(*gates)
-        return {
-            "i": _kernel(layer.weight_ih, layer.bias_ih + layer.bias_hh),
-            "h": _kernel(layer.weight_hh),
-        }
+        bias = layer.bias_ih + layer.bias_hh
+        return {"i": _kernel(layer.weight_ih, bias), "h": _kernel(layer.weight_hh)}
 
 
 class Stack(nn.Module):

@@ -1,4 +1,4 @@
-"""Variant ``nnx``: a stack of ``flax.nnx.RNN``, taken apart and put together while it is traced."""
+"""Variant ``nnx``: a stack of ``flax.nnx.RNN``, split into arrays and merged again in the trace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CELLS: dict[type[Cell], Callable[..., nnx.RNNCellBase]] = {
     LSTM: nnx.OptimizedLSTMCell,
     GRU: nnx.GRUCell,
 }
-ZEROS = nnx.initializers.zeros_init()  # the core's weights come in their place
+ZEROS = nnx.initializers.zeros_init()  # the core's weights replace them
 
 
 class NnxNetwork(Traced):
@@ -53,7 +53,7 @@ class NnxNetwork(Traced):
         key: Array | None = None,
         probes: Array | None = None,
     ) -> tuple[Array, States]:
-        """Put the stack together and call it."""
+        """Merge the stack and call it."""
         parameters = jax.tree.map(lambda array: array, self._start)  # copied: it is written to
         nnx.replace_by_pure_dict(parameters, weights)
         stack = nnx.merge(self._graph, parameters, self._rest)

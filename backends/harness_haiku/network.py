@@ -19,8 +19,8 @@ CORES: dict[type[Cell], Callable[..., hk.RNNCore]] = {
     LSTM: hk.LSTM,
     GRU: hk.GRU,
 }
-unroll: Callable[..., tuple[Array, Any]] = hk.dynamic_unroll  # which has no annotations of its own
-FORGET_BIAS = 1.0  # what haiku.LSTM adds to the forget gate, besides its bias
+unroll: Callable[..., tuple[Array, Any]] = hk.dynamic_unroll  # it has no annotations
+FORGET_BIAS = 1.0  # haiku.LSTM adds it to the forget gate, in addition to the trained bias
 
 
 class HaikuNetwork(Traced):
@@ -106,13 +106,8 @@ def _lstm(layer: LayerParameters) -> Tree:
 
 
 def _gru(layer: LayerParameters) -> Tree:
-    """Return gates z, r, a. Haiku's z admits the new, the core's keeps the old: its negative."""
+    """Return gates z, r, a. Haiku's z weights the new state, the core's the old: its negative."""
     r, z, n = layer.gates(3)
     ordered = joined([LayerParameters(*(-part for part in z)), r, n])
-    return {
-        "": {
-            "w_i": ordered.weight_ih.T,
-            "w_h": ordered.weight_hh.T,
-            "b": ordered.bias_ih + ordered.bias_hh,
-        }
-    }
+    bias = ordered.bias_ih + ordered.bias_hh
+    return {"": {"w_i": ordered.weight_ih.T, "w_h": ordered.weight_hh.T, "b": bias}}

@@ -82,9 +82,9 @@ class JaxBackend(Backend):
         return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
 
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the variant that is held to be fastest for this cell and size; it may be built."""
+        """Return the variant expected to be fastest for this cell and size; build it if needed."""
         chosen = fastest(trial, self.variants(cell))
-        if VARIANTS[chosen].is_built():
+        if VARIANTS[chosen].build():
             return chosen
         return fastest(trial, self.variants(cell))  # now without the chosen one
 
@@ -111,13 +111,13 @@ class JaxBackend(Backend):
             UnknownNameError: there is no such variant.
             UnsupportedError: the variant cannot run this model, on this device or in this dtype.
             UsageError: the device is not there, or the parameters do not fit the model.
-            UnavailableError: jax or optax cannot be imported, or the variant cannot be had here.
+            UnavailableError: jax or optax cannot be imported, or the variant is not available.
         """
         variant = execution.variant
         if reason := _why_unsupported(model, variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         if variant in self.variants(model.cell):
-            VARIANTS[variant].is_built()  # if that fails, the check says why
+            VARIANTS[variant].build()  # if that fails, the check says why
         check_variant(self, model.cell, variant)
         _check_import()
         from harness_jax.network import Network
@@ -128,16 +128,15 @@ class JaxBackend(Backend):
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
         """Set XLA's threads, preallocation of GPU memory, log level and program cache.
 
-        ``NPROC`` is what works (measured): the OpenMP count and
-        ``--xla_cpu_multi_thread_eigen=false`` change nothing. The pool is shared by the devices
-        into which the CPU is divided.
+        Only ``NPROC`` has an effect (measured), not the OpenMP count or
+        ``--xla_cpu_multi_thread_eigen=false``. All devices of a divided CPU share the pool.
         """
         pool = {"NPROC": str(threads * devices), CPU_DEVICES: str(devices)}
         fixed = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "2"}
         return pool | fixed | cache_variables()
 
     def threads(self) -> int | None:
-        """Return the threads of XLA's CPU pool per device into which the CPU is divided.
+        """Return the threads of XLA's CPU pool, per device of a divided CPU.
 
         None if the pool does not exist yet, or is unknown.
         """
@@ -154,7 +153,7 @@ class JaxBackend(Backend):
         return product_chain(start, matrices, execution)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Recognise XLA's RESOURCE_EXHAUSTED, besides ``MemoryError``."""
+        """Recognise ``MemoryError`` and XLA's RESOURCE_EXHAUSTED."""
         full = isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
         return isinstance(error, MemoryError) or full
 

@@ -14,7 +14,7 @@ from harness_jax.device import put
 
 
 class Arrays(NamedTuple):
-    """What a compiled function reads.
+    """The arrays that a compiled function reads.
 
     Attributes:
         inputs: (T, B) int32 token ids or (T, B, D) vectors.
@@ -35,7 +35,7 @@ class DeviceBatch(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(T, B), which decides what must be compiled."""
+        """(T, B); every shape needs its own compiled step."""
         steps, size = self.arrays.weights.shape
         return steps, size
 
@@ -43,10 +43,10 @@ class DeviceBatch(NamedTuple):
 def device_batch(batch: Batch, model: Model, sharding: BatchSharding, dtype: Dtype) -> DeviceBatch:
     """Copy a batch, to each device its share, and wait; real values are cast to ``dtype``.
 
-    To be called inside ``harness_jax.device.settings``.
+    Call it inside ``harness_jax.device.settings``.
 
     Raises:
-        PluginError: a token or class is outside its range; XLA would clamp it without a word.
+        PluginError: a token or class is outside its range; XLA would clamp it silently.
     """
     inputs, targets = batch.inputs, batch.targets
     if model.inputs.kind == "token":
@@ -60,7 +60,7 @@ def device_batch(batch: Batch, model: Model, sharding: BatchSharding, dtype: Dty
         weights=put(batch.mask / batch.mask.sum(), dtype, device),
     )
     for array in arrays:
-        array.block_until_ready()  # on a GPU the copy would else end inside a timed step
+        array.block_until_ready()  # otherwise a copy to a GPU may end inside a timed step
     return DeviceBatch(arrays, batch.carry)
 
 

@@ -1,4 +1,4 @@
-"""One device, or several alike: weights lie on each of them, and every batch is split over them."""
+"""One or several devices: the weights are copied to each, and batches are split over them."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class BatchSharding:
 
     @property
     def everywhere(self) -> Location:
-        """Where weights, moments and rates lie: on every device."""
+        """The location of weights, moments and rates: every device."""
         return self.devices[0] if self._mesh is None else NamedSharding(self._mesh, WHOLE)
 
     def of_batch(self, size: int) -> Location:
-        """Return where arrays (T, B, ...) or (layers, B, ...) lie: on each device its share.
+        """Return the location of arrays (T, B, ...) or (layers, B, ...): each device has a share.
 
-        If they cannot be split evenly, all lie on every device.
+        If they cannot be split evenly, every device has all of them.
         """
         if self._mesh is None or not self._splits(size):
             return self.everywhere
         return NamedSharding(self._mesh, OVER_BATCH)
 
     def shares(self, size: int) -> jax.Array | None:
-        """Return the numbers of a batch's shares, to be split as ``SHARE``; None if not split."""
+        """Return the numbers of a batch's shares, split as ``SHARE``; None if not split."""
         return jax.numpy.arange(len(self.devices)) if self._splits(size) else None
 
     def over_batch(
@@ -90,7 +90,7 @@ def parts(array: jax.Array) -> int:
 
 
 def _shard_map(function: Function, mesh: Mesh, in_specs: Any, out_specs: Any) -> Function:
-    """Call JAX's function, which left ``jax.experimental``; its check knows no sums here."""
+    """Call JAX's function, once in ``jax.experimental``; its check rejects the sums here."""
     if hasattr(jax, "shard_map"):
         new: Function = jax.shard_map(
             function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False

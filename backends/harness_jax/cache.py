@@ -1,7 +1,7 @@
 """JAX's cache of compiled programs: for the programs of the proof, never for the timed step.
 
-Parity, gradient flow and evaluation need programs that every launch of a trial would compile again.
-They are kept. The training step is compiled each time, or its compile time would be that of reading
+Parity, gradient flow and evaluation need the same programs in every launch of a trial, so these are
+cached. The training step is compiled each time: otherwise its compile time would be that of reading
 a file.
 """
 
@@ -19,10 +19,9 @@ from harness.contract import UnavailableError
 from harness_native import cpu_digest, known_folder, private_folder
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
-BESIDES = {
+CACHE_SETTINGS = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    # JAX's own bound reads the status of each program whenever one is added: 0.3 s if there
-    # are thousands.
+    # JAX's own bound reads the status of every program when it adds one: 0.3 s for thousands.
     "JAX_COMPILATION_CACHE_MAX_SIZE": "-1",
 }
 MOST_BYTES = 256 * 2**20
@@ -31,13 +30,13 @@ MOST_BYTES = 256 * 2**20
 def cache_variables() -> dict[str, str]:
     """Return the variables that make a process keep its programs in the user's cache, if any.
 
-    A folder that the user has set is left as it is. XLA's programs fit one kind of CPU, so each has
-    a folder of its own.
+    A folder that the user has set is not changed. XLA's programs fit one kind of CPU, so each kind
+    has its own folder.
     """
     if FOLDER in os.environ:
         return {}
     try:
-        return BESIDES | {FOLDER: str(private_folder(_name()))}
+        return CACHE_SETTINGS | {FOLDER: str(private_folder(_name()))}
     except UnavailableError:
         return {}
 
@@ -46,8 +45,7 @@ def cache_variables() -> dict[str, str]:
 def bound_cache() -> None:
     """Shrink the user's cache to ``MOST_BYTES``, once per process, least recently used first.
 
-    When a program was used is known as well as the file system keeps it: most note no second
-    reading within a day.
+    The time of use is the file system's: most record at most one reading per day.
     """
     folder = known_folder(_name())
     if folder is None or os.environ.get(FOLDER) != str(folder):
@@ -88,7 +86,7 @@ def _name() -> str:
 
 @contextmanager
 def uncached() -> Iterator[None]:
-    """Compile anew what is compiled inside, and keep nothing of it."""
+    """Compile without the cache inside this context: nothing is read from it or written to it."""
     import jax
     from jax.experimental.compilation_cache.compilation_cache import reset_cache
 

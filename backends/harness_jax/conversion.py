@@ -1,8 +1,8 @@
-"""Between the core's parameters and a library's weights, derived from ``Traced.weights`` alone.
+"""Conversion between the core's parameters and a library's weights, from ``Traced.weights`` alone.
 
-Where the library keeps one bias b for the core's b_ih + b_hh, both have the gradient of b, so the
-global norm counts it twice, and an update of b is the sum of two equal updates. For how many
-entries a weight stands is its *share*.
+If the library has one bias b for the core's b_ih + b_hh, both have the gradient of b. So the global
+norm counts it twice, and an update of b is the sum of two equal updates. The *share* of a weight is
+the number of the core's entries that it replaces.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -23,20 +24,14 @@ class Conversion:
     """The linear map from the core's parameters to a library's weights, and back.
 
     Attributes:
-        shares: for each weight, for how many of the core's entries each of its own stands: a number
-            if all agree.
+        shares: for each weight, the share of each of its entries; one number if all agree.
     """
 
     def __init__(self, network: Traced) -> None:
-        """Probe the map; to be called inside ``harness_jax.device.settings``."""
-        self._network = network
+        """Probe the map; call it inside ``harness_jax.device.settings``."""
+        self._network, shapes = network, network.model.parameter_shapes()
         from_ones, from_zeros = (
-            network.weights(
-                {
-                    name: _full(shape, value)
-                    for name, shape in network.model.parameter_shapes().items()
-                }
-            )
+            network.weights({name: jnp.full(shape, value) for name, shape in shapes.items()})
             for value in (1.0, 0.0)
         )
         self._parameters = jax.jit(self._moved)
@@ -44,14 +39,9 @@ class Conversion:
 
     def gradients(self, weights: Tree) -> Named:
         """Return d loss / d parameter by name from d loss / d weight: the map's VJP."""
-        start = {
-            name: _full(shape, 0.0)
-            for name, shape in self._network.model.parameter_shapes().items()
-        }
-        dtype = jax.tree.leaves(weights)[0].dtype
-        _, pull = jax.vjp(
-            self._network.weights, {name: array.astype(dtype) for name, array in start.items()}
-        )
+        shapes, dtype = self._network.model.parameter_shapes(), jax.tree.leaves(weights)[0].dtype
+        start = {name: jnp.zeros(shape, dtype) for name, shape in shapes.items()}
+        _, pull = jax.vjp(self._network.weights, start)
         named: Named = pull(weights)[0]
         return named
 
@@ -67,10 +57,6 @@ class Conversion:
         )
         changes = self.gradients(moved)
         return {name: before + changes[name] for name, before in loaded.items()}
-
-
-def _full(shape: tuple[int, ...], value: float) -> Any:
-    return jax.numpy.full(shape, value)
 
 
 def _share(from_one: Array, from_zero: Array) -> Any:

@@ -1,4 +1,4 @@
-"""Devices by name, and the numeric settings of one trainer, which must not reach another."""
+"""Devices by name, and the numeric settings of one trainer, which must not affect another."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def find_device(name: str) -> jax.Device:
 
 
 def find_devices(name: str, count: int) -> list[jax.Device]:
-    """Return ``count`` devices of this name's kind, or the one that it names.
+    """Return ``count`` devices of the kind ``name``, or the one device of this name.
 
     Raises:
         UsageError: there is none.
@@ -72,8 +72,7 @@ def put(
 ) -> jax.Array:
     """Copy to the device, or to all of a sharding, as ``dtype``; for 64 bits, inside ``settings``.
 
-    The host's copy is made here because JAX on a CPU may keep, and reuse, the very buffer that it
-    is given.
+    The host's copy is made here, because JAX on a CPU may keep and reuse the buffer it is given.
     """
     array: jax.Array = jax.device_put(np.array(values, dtype), device)
     return array
@@ -81,7 +80,7 @@ def put(
 
 @contextmanager
 def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
-    """Use ``device``, 64-bit numbers for float64 only, and TF32 only if it is asked for."""
+    """Use ``device``, 64-bit numbers for float64 only, and TF32 only on request."""
     with ExitStack() as stack:
         stack.enter_context(_x64(dtype == "float64"))
         stack.enter_context(jax.default_device(device))
@@ -91,7 +90,7 @@ def settings(device: jax.Device, dtype: Dtype) -> Iterator[None]:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Replace XLA's traceback by one sentence that says what a step could not do.
+    """Replace XLA's traceback by one sentence about the failed step.
 
     Raises:
         HarnessError: an iteration has not converged.

@@ -35,8 +35,8 @@ class Figures(NamedTuple):
 class Functions:
     """Pure functions of one network and rule. Every array among their arguments is traced.
 
-    Losses and gradients are sums over the shares of a batch: each position has its share in the
-    mean of all.
+    Losses and gradients are sums over the shares of a batch: each position is weighted by its share
+    in the mean.
     """
 
     def __init__(
@@ -74,9 +74,8 @@ class Functions:
     def outputs(self, weights: Tree, inputs: Array, state: States) -> tuple[Array, States]:
         """Return logits or predictions (T, B, K) and the final state, dropout off."""
         in_specs, out_specs = (WHOLE, OVER_BATCH, OVER_BATCH), (OVER_BATCH, OVER_BATCH)
-        outputs, final = self._sharding.over_batch(
-            self._network.outputs, inputs.shape[1], in_specs, out_specs
-        )(weights, inputs, state)
+        run = self._sharding.over_batch(self._network.outputs, inputs.shape[1], in_specs, out_specs)
+        outputs, final = run(weights, inputs, state)
         return outputs, final
 
     def parameters(self, weights: Tree, loaded: Parameters) -> Named:
@@ -86,15 +85,16 @@ class Functions:
     def gradients(self, weights: Tree, arrays: Arrays, state: States) -> tuple[Array, Named, Array]:
         """Return the loss, gradients by parameter, and d loss / d h_t (layers, T, B, H)."""
         in_specs, out_specs = (WHOLE, OVER_BATCH, OVER_BATCH), (WHOLE, WHOLE, OVER_HIDDEN_BATCH)
-        loss, named, d_hidden = self._sharding.over_batch(
+        run = self._sharding.over_batch(
             self._all_gradients, arrays.weights.shape[1], in_specs, out_specs
-        )(weights, arrays, state)
+        )
+        loss, named, d_hidden = run(weights, arrays, state)
         return loss, named, d_hidden
 
     def _differentiate(
         self, weights: Tree, arrays: Arrays, state: States, key: Array | None, share: Array | None
     ) -> tuple[Array, States, Tree]:
-        """Return loss, final state and gradients of a share, its dropout masks its own."""
+        """Return loss, final state and gradients of a share, with its own dropout masks."""
         if key is not None and share is not None:
             key = jax.random.fold_in(key, share[0])
         differentiate = jax.value_and_grad(self._network.loss, has_aux=True)

@@ -76,8 +76,7 @@ class Network(Traced):
     ) -> tuple[Array, States]:
         """Return the mean loss over the positions that count, and the final state.
 
-        The gradient reaches the first time step of the batch and ends there: ``state`` is not
-        differentiated for.
+        The gradient ends at the first time step of the batch: it is not taken by ``state``.
         """
 
         def advance(state: States, now: tuple[Window, Arrays]) -> tuple[States, Array]:
@@ -86,8 +85,7 @@ class Network(Traced):
             return state, mean_loss(self.model, outputs, arrays)[None]
 
         chunk = self._chunk(arrays.weights)
-        # Not prevent_cse: a loop's body is out of reach of the elimination that would undo the
-        # checkpoint.
+        # No prevent_cse: the elimination that would undo a checkpoint does not enter loops.
         body = advance if chunk is None else jax.checkpoint(advance, prevent_cse=False)
         over = _window(arrays.inputs, probes), arrays
         final, losses = _in_chunks(
@@ -101,14 +99,14 @@ class Network(Traced):
     def _block(self, steps: int, size: int) -> int | None:
         """Return the time steps per block for a variant that trains in blocks; None: all at once.
 
-        On a CPU projection, layers, readout and weight gradients of a few time steps find each
-        other's arrays in the cache: measured 1.0 to 1.5 times as fast at 128/32 and 512/64, but 0.8
-        at batch 1, since loops cost more.
+        On a CPU the arrays of a few time steps stay in the cache from projection to weight
+        gradients: measured 1.0 to 1.5 times as fast at 128/32 and 512/64, but 0.8 at batch 1, where
+        loops cost more.
         """
         local = self._engine.in_blocks and self._execution.device == "cpu"
         if not local or steps < SHORTEST_IN_BLOCKS or size * self.model.hidden < SMALLEST_IN_BLOCKS:
             return None
-        # Where none divides T, the rest is compiled once more.
+        # If none divides T, the rest needs a second program.
         return next((block for block in BLOCKS if steps % block == 0), BLOCKS[-1])
 
     def _run(
@@ -167,9 +165,8 @@ def _in_chunks(
 def _input_product(inputs: Array, weight_ih: Array, bias_ih: Array, kind: Any) -> Array:
     """Return zx (T, B, G*H) for all time steps at once; for tokens, a gather of biased columns."""
     if jnp.issubdtype(inputs.dtype, jnp.floating):
-        return (_product(inputs.astype(kind), weight_ih).astype(bias_ih.dtype) + bias_ih).astype(
-            kind
-        )
+        product = _product(inputs.astype(kind), weight_ih)
+        return (product.astype(bias_ih.dtype) + bias_ih).astype(kind)
     return embedded(weight_ih.T + bias_ih, inputs).astype(kind)
 
 

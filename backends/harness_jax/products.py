@@ -30,17 +30,14 @@ def product_chain(
         return last
 
     with settings(device, dtype):
-        x, weights = (
-            put(start, numbers, device),
-            [put(matrix, numbers, device) for matrix in matrices],
-        )
+        x = put(start, numbers, device)
+        weights = [put(matrix, numbers, device) for matrix in matrices]
         compiled = jax.jit(chain).lower(put(0, np.int32, device), x, weights).compile()
 
     def run(rounds: int) -> Array:
         with settings(device, dtype):
-            last: Array = np.array(
-                compiled(put(rounds, np.int32, device), x, weights), array_dtype(dtype)
-            )
-        return last
+            last = compiled(put(rounds, np.int32, device), x, weights)
+            array: Array = np.array(last, array_dtype(dtype))
+        return array
 
     return run

@@ -1,4 +1,4 @@
-"""What a trainer trains: a pure function of weights, ours or another library's, to be traced."""
+"""The interface of a network that the trainer traces: a pure function of weights."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Traced(ABC):
 
     Attributes:
         model: the function.
-        own_weights: whether ``weights`` is another arrangement than the core's names; then
-            ``Conversion`` translates.
+        own_weights: whether ``weights`` differs from the core's arrays by name; then ``Conversion``
+            translates.
     """
 
     model: Model
@@ -70,5 +70,5 @@ def mean_loss(model: Model, outputs: Array, arrays: Arrays) -> Array:
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, arrays.targets)
     else:
         losses = jnp.square(outputs - arrays.targets).mean(-1)
-    # A dot product: a sum, once fused, may add one by one, and was seen to lose two digits.
+    # A dot product: a fused sum may add one number at a time, and lost two digits when measured.
     return jnp.vdot(losses, arrays.weights)

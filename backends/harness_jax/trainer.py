@@ -52,8 +52,8 @@ class Scalar:
 class JaxTrainer(Trainer):
     """One network on one device or several alike.
 
-    The training step is compiled once per shape, ahead of time, with or without carry.
-    The network may be another library's: whatever ``harness_jax.traced.Traced`` describes.
+    The training step is compiled once per shape, ahead of time, with or without carry. The network
+    may be another library's: any ``harness_jax.traced.Traced``.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class JaxTrainer(Trainer):
     def compile(self, batch: DeviceBatch) -> bool:
         """Compile the training step for (T, B) of ``batch``; every ``train_step`` uses it.
 
-        It is never taken from JAX's cache of compiled programs.
+        JAX's cache of compiled programs is not used.
         """
         with uncached():
             self._compile(batch)
@@ -97,8 +97,7 @@ class JaxTrainer(Trainer):
         """Do one update; return before it is done, unless it may fail.
 
         Raises:
-            HarnessError: an iteration has not converged; the weights are lost, and must be loaded
-                again.
+            HarnessError: an iteration has not converged; the weights are lost: load them again.
         """
         if batch.shape not in self._steps:
             self._compile(batch)

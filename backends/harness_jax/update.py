@@ -29,18 +29,15 @@ def direction(rule: Optimizer) -> optax.GradientTransformation:
 def clip(rule: Optimizer, gradients: Tree, shares: Tree | None = None) -> tuple[Tree, Array, Array]:
     """Return clipped gradients, their global norm before clipping, and whether clipping acted.
 
-    ``shares`` tells how often each entry counts in the norm; None means once.
+    ``shares`` is how often each entry counts in the norm; None means once.
     """
     largest = jnp.stack([jnp.max(jnp.abs(g)) for g in jax.tree.leaves(gradients)]).max()
     norm = _norm(gradients, largest, shares)
     if rule.clip_norm is not None:
         clipped, limit = norm > rule.clip_norm, rule.clip_norm
-        # clip_norm / norm may be too small for float32, and XLA takes such a number for 0.
-        return (
-            jax.tree.map(lambda g: jnp.where(clipped, g / norm * limit, g), gradients),
-            norm,
-            clipped,
-        )
+        # clip_norm / norm may be too small for float32, and XLA would then use 0.
+        scaled = jax.tree.map(lambda g: jnp.where(clipped, g / norm * limit, g), gradients)
+        return scaled, norm, clipped
     if rule.clip_value is not None:
         limit = rule.clip_value
         return jax.tree.map(lambda g: jnp.clip(g, -limit, limit), gradients), norm, largest > limit
@@ -60,7 +57,7 @@ def _norm(gradients: Tree, largest: Array, shares: Tree | None) -> Array:
 
 
 def moved(weights: Tree, change: Tree, rate: Array, shares: Tree | None = None) -> Tree:
-    """Return the weights after one update; a weight that stands for two moves by both updates."""
+    """Return the weights after one update; a weight that replaces two moves by both updates."""
     steps = _weighted(lambda c, share: _times(share, rate * c), change, shares)
     return jax.tree.map(lambda p, step: p - step, weights, steps)
 

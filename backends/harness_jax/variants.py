@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.cells import GRU, LSTM, RNN
 from harness.contract import Cell, Dtype, LinearCell, Missing, Model, Trial
-from harness_native import CELLS, native_is_built, native_missing, native_unsupported, xla_recipe
+from harness_native import CELLS, build_native, native_missing, native_unsupported, xla_recipe
 
 if TYPE_CHECKING:
     from jax import Array
@@ -33,7 +33,7 @@ class Engine:
     Attributes:
         layer: makes the function of a layer, for a number of threads.
         may_fail: whether a step may fail while it runs, so that the trainer waits for each.
-        in_blocks: whether a CPU trains faster on a few time steps after the other.
+        in_blocks: whether a CPU trains faster if it takes a few time steps at once.
     """
 
     layer: Callable[[int], Layer]
@@ -50,17 +50,17 @@ class Variant:
         takes: whether it has the equations of a cell.
         unsupported: says why it cannot run a model on a device in a dtype, or returns None.
         missing: says why it is not available here, without importing it, or returns None.
-        is_built: builds what it needs; False if that failed: then ``missing`` says why.
+        build: builds what it needs; False if that failed: then ``missing`` says why.
     """
 
     engine: Callable[[], Engine]
     takes: Callable[[Cell], bool] = lambda _cell: True
     unsupported: Callable[[Model, str, Dtype], str | None] = lambda _model, _device, _dtype: None
     missing: Callable[[], Missing | None] = lambda: None
-    is_built: Callable[[], bool] = lambda: True
+    build: Callable[[], bool] = lambda: True
 
     def runs(self, cell: Cell) -> bool:
-        """Say whether ``cell`` can be executed so, here."""
+        """Say whether the variant can execute ``cell`` here."""
         return self.takes(cell) and self.missing() is None
 
 
@@ -138,7 +138,7 @@ VARIANTS: Mapping[str, Variant] = {  # the plainest first
         lambda cell: type(cell) in CELLS,
         lambda _model, device, dtype: native_unsupported(device, dtype),
         lambda: native_missing(xla_recipe()),
-        lambda: native_is_built(xla_recipe()),
+        lambda: build_native(xla_recipe()),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What the two Keras backends say of themselves. No keras import at the top.
+"""The metadata of the two Keras backends. No keras import at the top.
 
 Keras reads its engine from ``KERAS_BACKEND`` when it is first imported, and keeps it: one engine
 per process. A worker gets the variable from ``environment``.
@@ -23,7 +23,6 @@ from harness.contract import (
     Trial,
     UnavailableError,
     UnsupportedError,
-    UsageError,
 )
 from harness_peers import JaxPeer, Peer
 from harness_peers.jax_peer import JAX
@@ -44,7 +43,7 @@ class KerasPeer(Peer):
     """Keras's layers: ``SimpleRNN``, ``LSTM``, ``GRU`` (reset after the product, its default).
 
     Attributes:
-        engine: what Keras calls the library that it runs on.
+        engine: Keras's name for the library that it runs on.
     """
 
     engine: ClassVar[str]
@@ -52,7 +51,7 @@ class KerasPeer(Peer):
     cells = CELLS
 
     def environment(self, threads: int, devices: int = 1) -> dict[str, str]:
-        """Choose the engine, besides what that needs itself."""
+        """Return the variables of the engine, and the one that chooses it."""
         return super().environment(threads, devices) | {ENGINE: self.engine}
 
     def dtypes(self, device: str) -> tuple[Dtype, ...]:
@@ -153,13 +152,7 @@ class KerasTorchBackend(KerasPeer):
     def _trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> Trainer:
-        devices = self.devices()
-        if execution.device not in devices and not (
-            execution.device == "cuda:0" and "cuda" in devices
-        ):
-            raise UsageError(
-                f"torch has no device {execution.device!r} here; it has: {', '.join(devices)}"
-            )
+        self._torch.check_device(execution.device)
         from harness_keras.torch_trainer import KerasTorchTrainer
 
         return KerasTorchTrainer(model, optimizer, parameters, execution)

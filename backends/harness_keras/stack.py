@@ -22,10 +22,8 @@ LAYERS: dict[type[Cell], Callable[..., Any]] = {
     GRU: keras.layers.GRU,
 }
 WHOLE = {"return_sequences": True, "return_state": True, "dtype": "float32"}
-ZEROS = {
-    "kernel_initializer": "zeros",
-    "recurrent_initializer": "zeros",
-}  # the core's weights come in their place
+# The core's weights replace them.
+ZEROS = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
 
 
 class Stack:
@@ -62,7 +60,7 @@ class Stack:
     ) -> tuple[Tensor, States]:
         """Return outputs (T, B, K) and the final state, each (layers, B, H).
 
-        Keras takes batches first; turning the axes moves no memory if the layers turn them back.
+        Keras takes batches first. Swapping axes copies nothing, because the layers swap them back.
 
         Args:
             values: (T, B, D).

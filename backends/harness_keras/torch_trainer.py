@@ -19,7 +19,6 @@ from harness.contract import (
     Optimizer,
     Parameters,
     StepResult,
-    UsageError,
 )
 from harness_keras.stack import Stack, weights_of
 from harness_torch.batch import DeviceBatch
@@ -41,15 +40,10 @@ class KerasTorchTrainer(TorchTrainer):
         super().__init__(model, optimizer, parameters, replace(execution, variant="loop"))
         self._weights = self._keras.weights  # in place of the core's, and of their loop over time
         self._network = replace(self._network, stack=self._keras, weights=self._weights)
-        merged = self._conversion.merged
-        once, twice = (
-            [
-                weight
-                for weight, own in zip(self._weights.values(), merged, strict=True)
-                if own is wanted
-            ]
-            for wanted in (False, True)
-        )
+        once: list[Tensor] = []
+        twice: list[Tensor] = []
+        for weight, merged in zip(self._weights.values(), self._conversion.merged, strict=True):
+            (twice if merged else once).append(weight)
         self._update = Update(optimizer, once, twice)
 
     def train_step(self, batch: DeviceBatch) -> StepResult:
@@ -90,16 +84,11 @@ class KerasTorchTrainer(TorchTrainer):
         Raises:
             UsageError: a name or shape is not the model's.
         """
-        shapes = {name: np.shape(value) for name, value in parameters.items()}
-        if odd := sorted(
-            {name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}
-        ):
-            raise UsageError(f"parameters do not fit the model: {', '.join(odd)}")
+        self._check_shapes(parameters)
         self._loaded = {name: np.array(value, np.float32) for name, value in parameters.items()}
         with torch.no_grad():
-            for weight, value in zip(
-                self._keras.weights.values(), self._conversion.weights(self._loaded), strict=True
-            ):
+            values = self._conversion.weights(self._loaded)
+            for weight, value in zip(self._keras.weights.values(), values, strict=True):
                 weight.copy_(value)
         self._update.reset()
 
@@ -127,7 +116,7 @@ class Conversion:
     """The linear map from the core's parameters to Keras's weights, and back.
 
     Attributes:
-        merged: for each weight, whether it is a bias that stands for b_ih + b_hh.
+        merged: for each weight, whether it is a bias that replaces b_ih + b_hh.
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:

@@ -18,7 +18,7 @@ from harness_native.library import (
 )
 from harness_native.offer import (
     CELLS,
-    native_is_built,
+    build_native,
     native_missing,
     native_unsupported,
     native_versions,
@@ -32,12 +32,12 @@ __all__ = [
     "Layer",
     "Library",
     "Product",
+    "build_native",
     "cpu_digest",
     "keeps_product",
     "known_folder",
     "layer",
     "library",
-    "native_is_built",
     "native_missing",
     "native_unsupported",
     "native_versions",

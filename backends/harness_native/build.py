@@ -25,8 +25,7 @@ FLAGS = (
 TIMEOUT_SECONDS = 300
 FOLDER = "native"
 
-# By file name, why a build failed in this process: it is not tried again, even if the next
-# process may succeed.
+# By file name, why a build failed. This process does not try it again; the next one may.
 _problems: dict[str, Missing] = {}
 
 
@@ -40,7 +39,7 @@ class Recipe:
     flags: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Return a hash of all that is compiled, and how; places do not count.
+        """Return a hash of all sources and flags; the folders do not count.
 
         Raises:
             OSError: a file cannot be read.
@@ -66,7 +65,7 @@ def build(recipe: Recipe = KERNEL) -> Path:
     """Return the shared library, built now if the cache has none.
 
     Raises:
-        UnavailableError: there is no compiler, none could build it, or there is nowhere to put it.
+        UnavailableError: there is no compiler, none could build it, or no folder can hold it.
     """
     attempts = _attempts(recipe)
     if isinstance(attempts, Missing):
@@ -77,8 +76,13 @@ def build(recipe: Recipe = KERNEL) -> Path:
         _problems.update({name: NO_FOLDER for _, name in attempts})
         raise
     for compiler, name in attempts:
-        if _problem(name) is None and _is_built(recipe.command(compiler), folder / name):
-            return folder / name
+        target = folder / name
+        if _problem(name) is not None:
+            continue
+        if not target.exists():
+            _compile(recipe.command(compiler), target)
+        if target.exists():  # perhaps by another process's work
+            return target
     raise _unavailable(recipe, missing(recipe) or Missing("it was built and is gone", "try again"))
 
 
@@ -137,18 +141,11 @@ def _problem(name: str) -> Missing | None:
     return _problems.get(name)
 
 
-def _is_built(command: Sequence[str], target: Path) -> bool:
-    """Build what is not there; say whether it is there now, perhaps by another process's work."""
-    if not target.exists():
-        _compile(command, target)
-    return target.exists()
-
-
 def _compile(command: Sequence[str], target: Path) -> None:
     """Build under a private name, then rename: another process sees all of it or nothing.
 
-    A compiler that ends with an error will do so again, and that is written down for others; a disk
-    that is full, or a compiler that is too slow or killed, is a problem of this process.
+    A compiler's error would occur again, so it is written to a file for other processes. A full
+    disk, or a compiler that is too slow or killed, is a problem of this process alone.
     """
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:

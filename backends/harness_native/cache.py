@@ -37,7 +37,7 @@ def private_folder(name: str) -> Path:
 
 
 def known_folder(name: str) -> Path | None:
-    """Return the folder if it exists; nothing is made."""
+    """Return the folder if it exists; make nothing."""
     for folder in _folders(name):
         with suppress(OSError):
             if _is_private(folder):

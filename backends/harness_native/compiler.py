@@ -1,4 +1,4 @@
-"""C compilers: the one of $CC, or those on PATH, or the one that is a Python package."""
+"""C compilers: the one in $CC, or those on PATH, or the one in a Python package."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ def version_number(line: str) -> str:
 def compilers() -> tuple[Compiler, ...] | Missing:
     """Return the compilers, the preferred first: $CC if it is set, else PATH's; then the package's.
 
-    Missing if there is none, or if $CC names no program: another would not be what was asked
-    for.
+    Missing if there is none, or if $CC names no program: no other compiler replaces it.
     """
     if sys.platform == "win32":
         return Missing("the kernel is for Linux and macOS", "choose another variant")
@@ -57,15 +56,14 @@ def compilers() -> tuple[Compiler, ...] | Missing:
         return commands
     by_identity: dict[str, Compiler] = {}
     for command in commands:
-        with suppress(OSError):  # it is gone again, or cannot be looked at
+        with suppress(OSError):  # the file has gone meanwhile, or cannot be read
             path = shutil.which(command[0])
             if path is None:
                 continue
             real = Path(path).resolve()
             status = real.stat()
-            identity = " ".join(
-                (str(real), str(status.st_size), str(status.st_mtime_ns), *command[1:])
-            )
+            words = (str(real), str(status.st_size), str(status.st_mtime_ns), *command[1:])
+            identity = " ".join(words)
             by_identity.setdefault(identity, Compiler((path, *command[1:]), identity))
     usable = (*by_identity.values(), *_packaged())
     return usable or Missing("there is no C compiler", FIX)
@@ -73,13 +71,13 @@ def compilers() -> tuple[Compiler, ...] | Missing:
 
 def fix() -> str:
     """Return how to get a compiler that works, after one has failed."""
-    return (
-        f"set ${VARIABLE} to another C compiler, or unset it" if os.environ.get(VARIABLE) else FIX
-    )
+    if os.environ.get(VARIABLE):
+        return f"set ${VARIABLE} to another C compiler, or unset it"
+    return FIX
 
 
 def _commands() -> list[list[str]] | Missing:
-    """Return the commands to look for: the one in $CC with its options, or each that is usual."""
+    """Return the commands to look for: the one in $CC with its options, or the usual ones."""
     named = os.environ.get(VARIABLE)
     if not named:
         return [[name] for name in ON_PATH]

@@ -1,8 +1,8 @@
-/* What is left of a training step beside products and recurrences: tokens, the cross-entropy, Adam.
- * A template, as simd.h. */
+/* The rest of a training step, without products and recurrences: tokens, the cross-entropy, Adam.
+   A template, as simd.h. */
 
-/* out (columns, rows) = the transpose of x (rows, columns), plus bias (rows) where it is not NULL;
-   by squares that fit the first-level cache. */
+/* out (columns, rows) = the transpose of x (rows, columns), plus bias (rows) if it is not NULL; by
+   squares that fit the first-level cache. */
 static void NAME(transpose)(const real *x, ptrdiff_t rows, ptrdiff_t columns, const real *bias,
                             real *out) {
     enum { SIDE = 32 };

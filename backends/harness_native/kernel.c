@@ -1,7 +1,7 @@
 /* The recurrence of one layer, forward and reverse, for float and double. Called through ctypes and
    XLA's FFI; knows neither.
 
-   Plain C11 with GCC's vector extensions, for GCC and Clang on any CPU that has vectors; built on
+   Plain C11 with GCC's vector extensions, for GCC and Clang on any CPU with vectors. It is built on
    the machine that runs it. */
 
 #include <math.h>
@@ -38,7 +38,7 @@ static int gates_of(const Layer *layer) {
     return layer->cell == LSTM ? 4 : layer->cell == GRU ? 3 : 1;
 }
 
-/* The rows of a tile that fit the registers beside the vectors of the panel and one of A. */
+/* The rows of a tile that fit the registers together with the panel's vectors and one of A. */
 static int most_rows(int vectors) {
     if (REGISTERS == 16)
         return vectors == 4 ? 3 : vectors == 3 ? 4 : 6;

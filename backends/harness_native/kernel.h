@@ -1,12 +1,11 @@
-/* What a caller of the kernel passes. `harness_native.library` mirrors the struct for ctypes. */
+/* The kernel's interface. `harness_native.library` mirrors the structs for ctypes. */
 
 #include <stdint.h>
 
 enum { RNN, RNN_RELU, LSTM, GRU };
 
 /* One layer. Arrays are contiguous, of float or double, time-major: T = steps, B = batch, H =
-   hidden, G gates in the order of torch.nn. Where two may be the same array, it says so; no others
-   may overlap. */
+   hidden, G gates in the order of torch.nn. Two arrays may overlap only if a comment says so. */
 typedef struct {
     int64_t cell, is_double, steps, batch, hidden, threads;
     const void *weight, *bias; /* weight_hh (G * H, H), bias_hh (G * H) */
@@ -21,19 +20,18 @@ typedef struct {
     /* Backwards only. */
     const void *d_direct;   /* (T, B, H), d loss / d h_t past this layer's recurrence */
     const void *d_final[2]; /* (B, H) per state, d loss / d final state, or NULL for 0 */
-    void *d_total; /* (T, B, H), d loss / d h_t; may be d_direct, or NULL where it is not wanted */
+    void *d_total; /* (T, B, H), d loss / d h_t; may be d_direct, or NULL if not wanted */
     void *d_zx, *d_zh;  /* (T, B, G * H); d_zx may be gates; the same array for all but a GRU */
-    void *d_initial[2]; /* (B, H) per state, d loss / d initial state, or NULL where it is not
-                           wanted */
+    void *d_initial[2]; /* (B, H) per state, d loss / d initial state, or NULL if not wanted */
     void *d_weight, *d_bias; /* (G * H, H) and (G * H), the gradients of weight_hh and bias_hh; each
                                 may be NULL */
 } Layer;
 
-/* C (m, n) = A (m, k) B (k, n), contiguous, plus bias (n) where it is not NULL, plus what C holds
- * where `accumulate` is 1. */
+/* C (m, n) = A (m, k) B (k, n), contiguous, plus bias (n) if it is not NULL, plus the old C if
+ * `accumulate` is 1. */
 typedef struct {
     int64_t is_double, threads, m, n, k;
-    int64_t transpose_a, transpose_b; /* 1 where A is given as (k, m), B as (n, k) */
+    int64_t transpose_a, transpose_b; /* 1 if A is given as (k, m), B as (n, k) */
     int64_t accumulate;
     const void *a, *b, *bias;
     void *c;
@@ -47,12 +45,12 @@ typedef struct {
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* Return 0, or -1 where memory ran out. */
+/* Return 0, or -1 if memory ran out. */
 EXPORTED int harness_forward(const Layer *layer);
 EXPORTED int harness_reverse(const Layer *layer);
 EXPORTED int harness_multiply(const Product *product);
 
-/* Each for float, or for double where is_double is 1; as its template says. */
+/* Each for float, or for double if is_double is 1; as its template says. */
 EXPORTED void harness_transpose(int64_t is_double, const void *x, int64_t rows, int64_t columns,
                                 const void *bias, void *out);
 EXPORTED int harness_sum_by_token(int64_t is_double, const void *x, const int64_t *tokens,

@@ -36,19 +36,8 @@ class Product(Structure):
     """``Product`` of kernel.h, which says what each field is."""
 
     _fields_ = (
-        *(
-            (name, c_int64)
-            for name in (
-                "is_double",
-                "threads",
-                "m",
-                "n",
-                "k",
-                "transpose_a",
-                "transpose_b",
-                "accumulate",
-            )
-        ),
+        *((name, c_int64) for name in ("is_double", "threads", "m", "n", "k")),
+        *((name, c_int64) for name in ("transpose_a", "transpose_b", "accumulate")),
         *((name, c_void_p) for name in ("a", "b", "bias", "c")),
     )
 
@@ -135,21 +124,13 @@ def number(cell: Cell) -> int:
 
 
 def keeps_product(cell: Cell) -> bool:
-    """Say whether the kernel keeps ``zh_n`` and gives d_zh apart from d_zx: so for a GRU."""
+    """Say whether the kernel keeps ``zh_n`` and gives d_zh apart from d_zx, as for a GRU."""
     return isinstance(cell, GRU)
 
 
 def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int) -> Layer:
     """Return a layer of ``shape`` (T, B, H) without arrays."""
-    steps, batch, hidden = shape
-    return Layer(
-        cell=number(cell),
-        is_double=double,
-        steps=steps,
-        batch=batch,
-        hidden=hidden,
-        threads=threads,
-    )
+    return Layer(number(cell), double, *shape, threads)
 
 
 def _check(status: int) -> None:

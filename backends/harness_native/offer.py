@@ -1,6 +1,6 @@
-"""What a backend says of its variant ``native``.
+"""A backend's answers about its variant ``native``.
 
-Only ``native_is_built`` builds; the others may run ``cc --version``.
+Only ``build_native`` builds; the others may run ``cc --version``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Cell, Dtype, Missing, UnavailableError
 from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
 
-# Whose equations the kernel has, in the order of their numbers in kernel.h.
+# The cells that the kernel runs, in the order of their numbers in kernel.h.
 CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)
 
 
@@ -19,7 +19,7 @@ def native_missing(*others: Recipe) -> Missing | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def native_is_built(*others: Recipe) -> bool:
+def build_native(*others: Recipe) -> bool:
     """Build the kernel and the ``others``; False if one failed: it is missing from then on."""
     try:
         for recipe in (KERNEL, *others):
@@ -30,7 +30,7 @@ def native_is_built(*others: Recipe) -> bool:
 
 
 def native_versions() -> dict[str, str]:
-    """Return which compiler the kernel is built by, if it can be had."""
+    """Return the compiler that builds the kernel, if it is available."""
     compiler = compiled_by()
     return {} if compiler is None else {"native": compiler}
 

@@ -5,7 +5,7 @@
 
 enum { MOST_THREADS = 64 };
 
-/* How many parts to make of so many items: one per thread. Scratch space is measured by it. */
+/* The number of parts into which to split `items`: one per thread. It sizes the scratch space. */
 static int parts_of(int64_t threads, int64_t items) {
     int64_t parts = threads < items ? threads : items;
     return (int)(parts < MOST_THREADS ? parts : MOST_THREADS);
@@ -61,9 +61,9 @@ static int grow(int threads) {
     return 1;
 }
 
-/* Call work(argument, part, parts) for each of the parts that parts_of gave, each on a thread of
-   its own; return when all have ended. Where the pool is in use, or no thread can be had, the
-   caller does every part. */
+/* Call work(argument, part, parts) for each of the parts of parts_of, each on its own thread;
+   return when all have ended. If the pool is in use, or no thread can be created, the caller does
+   every part. */
 static void in_parallel(void (*work)(void *, int, int), void *argument, int parts) {
     if (parts > 1 && pthread_mutex_trylock(&pool.user) == 0) {
         pthread_mutex_lock(&pool.lock);

@@ -1,7 +1,7 @@
 /* Vectors of one element type, and exp, tanh and the logistic function on them. A template:
    included once for float and once for double, by kernel.c, with `real`, `bits` and NAME defined.
-   GCC's and Clang's vector extensions; intrinsics only where a compiler makes poor code of the
-   portable form, each beside that form. */
+   GCC's and Clang's vector extensions; intrinsics only if a compiler makes poor code of the
+   portable form, which follows each. */
 
 #define LANES ((int)(VECTOR_BYTES / sizeof(real)))
 #define vec NAME(vec)
@@ -69,9 +69,9 @@ static inline vec NAME(at_most)(vec x, real bound) {
 #endif
 }
 
-/* x / y. In float, where a division takes as long as ten products: x times an estimate of 1 / y, and
- * one step of Newton's on the quotient. The residual is exact, so that the error stays below one unit
- * in the last place however a processor rounds its estimate. */
+/* x / y. A division of floats takes as long as ten products, so float uses x times an estimate of
+ * 1 / y, and one Newton step on the quotient. The residual is exact: the error stays below one unit
+ * in the last place, however a processor rounds its estimate. */
 static inline vec NAME(divided)(vec x, vec y) {
 #ifdef __AVX512F__
     if (sizeof(real) == 4) {

@@ -64,7 +64,7 @@ class NumpyBackend(Backend):
         """
         if compiled_pays(trial):
             for name in COMPILED:
-                if name in self.variants(cell) and VARIANTS[name].is_built():
+                if name in self.variants(cell) and VARIANTS[name].build():
                     return name
         return "vectorised"
 
@@ -75,14 +75,14 @@ class NumpyBackend(Backend):
 
         Raises:
             UnknownNameError: there is no such variant.
-            UnavailableError: there is, but not here.
+            UnavailableError: the variant cannot run here.
             UnsupportedError: the device is not ``cpu``.
             UsageError: it does not compute in this dtype.
         """
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
         if execution.variant in self.variants(model.cell):
-            VARIANTS[execution.variant].is_built()  # if that fails, the check says why
+            VARIANTS[execution.variant].build()  # if that fails, the check says why
         check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)

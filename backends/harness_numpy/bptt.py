@@ -36,8 +36,8 @@ def backpropagate(
         chunk: how many are kept at a time.
         state: to start from; None means zeros.
         training: dropout on.
-        states: to be filled with the total derivatives d loss / d h_t and, behind them, those of
-            the cell's further states, each (layers, T, B, H); as many as are wanted.
+        states: filled with the total derivatives d loss / d h_t, then those of the cell's further
+            states, each (layers, T, B, H); only the given ones are computed.
 
     Returns:
         the mean loss and the final state.
@@ -49,17 +49,15 @@ def backpropagate(
         state = network.forward(part, state, training=training).final()
     work = network.forward(chunks[-1], state, training=training)
     final, end = work.final(), network.masks.position()
-    loss, d_state = _backward(
-        network, chunks[-1], work, None, _until(states, batch.steps, chunks[-1].steps)
-    )
+    last = _until(states, batch.steps, chunks[-1].steps)
+    loss, d_state = _backward(network, chunks[-1], work, None, last)
     if starts:
         total, stop = network.gradients.vector.copy(), batch.steps - chunks[-1].steps
         for part, (state, position) in zip(reversed(chunks[:-1]), reversed(starts), strict=True):
             network.masks.rewind(position)
             work = network.forward(part, state, training=training)
-            share, d_state = _backward(
-                network, part, work, d_state, _until(states, stop, part.steps)
-            )
+            now = _until(states, stop, part.steps)
+            share, d_state = _backward(network, part, work, d_state, now)
             loss += share
             total += network.gradients.vector
             stop -= part.steps

@@ -37,10 +37,8 @@ class NativeRecurrence(Recurrence):
         self._layer.gates = self._layer.d_zx = address(self.zx)
         self._layer.d_zh, self._layer.zh_n = address(self._d_zh), address(self._zh_n)
         for index, (states, d_initial) in enumerate(zip(self.states, self._d_initial, strict=True)):
-            self._layer.initial[index], self._layer.states[index] = (
-                address(states),
-                address(states[1:]),
-            )
+            self._layer.initial[index] = address(states)
+            self._layer.states[index] = address(states[1:])
             self._layer.d_initial[index] = address(d_initial)
 
     def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
@@ -66,11 +64,9 @@ class NativeRecurrence(Recurrence):
         """Go back through time."""
         self._layer.weight = address(weight_hh)
         self._layer.d_direct = self._layer.d_total = address(d_hidden)
-        final = (
-            [None] * len(self.states)
-            if d_final is None
-            else [np.ascontiguousarray(part) for part in d_final]
-        )
+        final: list[Array | None] = [None] * len(self.states)
+        if d_final is not None:
+            final = [np.ascontiguousarray(part) for part in d_final]
         for index, part in enumerate(final):
             self._layer.d_final[index] = address(part)
         self._kernel.reverse(self._layer)
@@ -188,22 +184,15 @@ class NativeNetwork(HoistedNetwork):
             self._double, self.threads, *out.shape, a.shape[0 if transposed == "a" else 1]
         )
         product.transpose_a, product.transpose_b = transposed == "a", transposed == "b"
-        product.a, product.b, product.bias, product.c = (
-            address(a),
-            address(b),
-            address(bias),
-            address(out),
-        )
+        product.a, product.b = address(a), address(b)
+        product.bias, product.c = address(bias), address(out)
         self._kernel.multiply(product)
 
 
 def native_update(optimizer: Optimizer, parameters: Array) -> Update:
     """Return the kernel's Adam, or NumPy's other rules."""
-    return (
-        NativeAdam(optimizer, parameters)
-        if optimizer.name == "adam"
-        else Update(optimizer, parameters)
-    )
+    kind = NativeAdam if optimizer.name == "adam" else Update
+    return kind(optimizer, parameters)
 
 
 class NativeAdam(Update):
@@ -226,8 +215,7 @@ class NativeAdam(Update):
         self._kernel.adam(self._native, *(address(vector) for vector in vectors))
 
 
-# By the identity of an array that lives: NumPy takes longer to tell an address than the kernel for
-# a small product.
+# By the identity of a living array: asking NumPy for an address takes longer than a small product.
 _addresses: dict[int, tuple[ref[NDArray[Any]], int]] = {}
 
 
@@ -235,7 +223,7 @@ def address(array: NDArray[Any] | None) -> int | None:
     """Return the address of an array.
 
     Raises:
-        ValueError: it is not C-contiguous, and the kernel would take one element for another.
+        ValueError: it is not C-contiguous, so the kernel would read the wrong elements.
     """
     if array is None:
         return None

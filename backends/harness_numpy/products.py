@@ -14,7 +14,7 @@ def product_chain(start: Array, matrices: Sequence[Array], dtype: Dtype) -> Call
     x = np.array(start, dtype)
     weights = [np.array(matrix, dtype) for matrix in matrices]
     buffers = [np.empty((len(x), matrix.shape[1]), dtype) for matrix in weights]
-    spare = np.empty_like(x)  # a lone square matrix may not write into what it reads
+    spare = np.empty_like(x)  # one square matrix alone must not overwrite its own input
 
     def run(rounds: int) -> Array:
         current = x

@@ -56,7 +56,7 @@ class NumpyTrainer(Trainer):
         return self._engine.network(self._model, self._parameters, self._gradients, masks, threads)
 
     def compile(self, batch: DeviceBatch) -> bool:
-        """Compile or load what a training step calls, by training one time step for nothing."""
+        """Compile or load what a training step calls, by a step whose result is discarded."""
         if self._engine.compilations is None:
             return False
         with np.errstate(all="ignore"):
@@ -92,9 +92,8 @@ class NumpyTrainer(Trainer):
     def outputs(self, batch: DeviceBatch) -> Array:
         """Return logits or predictions (T, B, K), dropout off."""
         with np.errstate(all="ignore"):
-            values, self._state = outputs(
-                self._network, batch, self._chunk(batch), self._carried(batch)
-            )
+            state, chunk = self._carried(batch), self._chunk(batch)
+            values, self._state = outputs(self._network, batch, chunk, state)
         return values
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
@@ -139,11 +138,11 @@ class NumpyTrainer(Trainer):
         Raises:
             UsageError: a shape is not (layers, B, H), or their number is not the cell's.
         """
-        if state is not None:
-            check_state(self._model, state)
-        self._state = (
-            None if state is None else tuple(np.array(part, dtype=self._dtype) for part in state)
-        )
+        if state is None:
+            self._state = None
+            return
+        check_state(self._model, state)
+        self._state = tuple(np.array(part, dtype=self._dtype) for part in state)
 
     def placement(self) -> Placement:
         """Return the CPU, and the dtype of the parameters."""

@@ -10,7 +10,7 @@ import numpy as np
 from harness.contract import Array, Optimizer
 
 BLOCK = 16_384  # elements: six arrays of float32 then fit a second-level cache of 512 kB
-SAFE_SQUARE = 1e-24  # a sum of float32 squares below this may have lost some to underflow
+SAFE_SQUARE = 1e-24  # in a smaller sum of float32 squares, some may have underflowed
 
 
 def global_norm(gradient: Array) -> float:
@@ -28,7 +28,7 @@ def clip(optimizer: Optimizer, gradient: Array, norm: float) -> bool:
     """Clip (n,) in place; return whether anything changed."""
     if optimizer.clip_norm is not None and norm > optimizer.clip_norm:
         factor = optimizer.clip_norm / norm
-        if factor < np.finfo(gradient.dtype).tiny:  # the product is not too small, the factor is
+        if factor < np.finfo(gradient.dtype).tiny:  # the factor is too small; the product is not
             gradient /= norm
             factor = optimizer.clip_norm
         gradient *= factor
@@ -113,7 +113,7 @@ def _average_squares(s: Array, g: Array, decay: float, scratch: Array) -> None:
 
 
 def _sum_of_squares(vector: Array) -> float:
-    """Return it in float64 from sums of blocks: float32 loses digits from a million numbers on."""
+    """Return it in float64, from sums of blocks: float32 loses digits over a million numbers."""
     return sum(float(vector[block].dot(vector[block])) for block in _blocks(vector.size))
 
 

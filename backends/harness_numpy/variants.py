@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial
-from harness_native import CELLS, native_is_built, native_missing
+from harness_native import CELLS, build_native, native_missing
 from harness_numpy.recurrence.flat import Flat
 from harness_numpy.recurrence.hoisted import HoistedNetwork
 from harness_numpy.recurrence.loop import LoopNetwork
@@ -48,16 +48,16 @@ class Variant:
         engine: imports what the variant needs, and returns the parts.
         cells: the cells that it has the equations of; None: any.
         missing: says why it is not available here, without importing it, or returns None.
-        is_built: builds what it needs; False if that failed: then ``missing`` says why.
+        build: builds what it needs; False if that failed: then ``missing`` says why.
     """
 
     engine: Callable[[], Engine]
     cells: tuple[type[Cell], ...] | None = None
     missing: Callable[[], Missing | None] = lambda: None
-    is_built: Callable[[], bool] = lambda: True
+    build: Callable[[], bool] = lambda: True
 
     def runs(self, cell: Cell) -> bool:
-        """Say whether ``cell`` can be executed so, here."""
+        """Say whether the variant can execute ``cell`` here."""
         return (self.cells is None or type(cell) in self.cells) and self.missing() is None
 
 
@@ -87,7 +87,7 @@ VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "vectorised": Variant(lambda: Engine(partial(HoistedNetwork, recurrence=vectorised))),
     "loop": Variant(lambda: Engine(LoopNetwork)),
     "numba": Variant(_numba, (RNN, ReluRNN, LSTM, GRU), _no_numba),
-    "native": Variant(_native, CELLS, native_missing, native_is_built),
+    "native": Variant(_native, CELLS, native_missing, build_native),
 }
 COMPILED = ("native", "numba")  # the faster first
 # What a compiled variant saves against ``vectorised`` per time step, at least. LSTM, hidden/batch:

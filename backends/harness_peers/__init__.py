@@ -1,10 +1,10 @@
-"""What the peers share: other libraries' layers as backends. Importing this imports no library.
+"""The base of the peers: other libraries' layers as backends. Importing this imports no library.
 
 A peer runs the library's own layers, unmodified, with weights converted from the core's when they
-are loaded. Each is a package of its own that depends on this one; nothing of the core does.
+are loaded. Each peer is a separate package that depends on this one; the core does not.
 """
 
-from harness_peers.backend import Peer, why_not
+from harness_peers.backend import Peer
 from harness_peers.jax_peer import JaxPeer
 
-__all__ = ["JaxPeer", "Peer", "why_not"]
+__all__ = ["JaxPeer", "Peer"]

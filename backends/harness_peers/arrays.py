@@ -29,9 +29,8 @@ class LayerParameters(NamedTuple):
     @staticmethod
     def of(parameters: dict[str, Array], layer: int) -> LayerParameters:
         """Return those of ``layer``."""
-        return LayerParameters(
-            *(parameters[f"{name}_l{layer}"] for name in LayerParameters._fields)
-        )
+        names = LayerParameters._fields
+        return LayerParameters(*(parameters[f"{name}_l{layer}"] for name in names))
 
 
 def joined(gates: list[LayerParameters]) -> LayerParameters:
@@ -41,11 +40,9 @@ def joined(gates: list[LayerParameters]) -> LayerParameters:
 
 def encoded(model: Model, inputs: Array, dtype: jnp.dtype) -> Array:
     """Return vectors (T, B, D): tokens one-hot, as the libraries' layers take vectors only."""
-    return (
-        jax.nn.one_hot(inputs, model.inputs.size, dtype=dtype)
-        if model.inputs.kind == "token"
-        else inputs
-    )
+    if model.inputs.kind != "token":
+        return inputs
+    return jax.nn.one_hot(inputs, model.inputs.size, dtype=dtype)
 
 
 def stacked(finals: list[tuple[Array, ...]]) -> tuple[Array, ...]:

@@ -34,9 +34,9 @@ class Peer(Backend):
     """A library of recurrent layers.
 
     Attributes:
-        title: what the library is called in messages.
-        libraries: import name -> distribution name of all that does the work.
-        cells: what runs each cell -> the variants that it has in the library.
+        title: the library's name in messages.
+        libraries: import name -> distribution name of everything it runs on.
+        cells: cell -> the library's variants that run it.
         fix: the command that installs the libraries.
     """
 
@@ -85,7 +85,7 @@ class Peer(Backend):
     def _trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> Trainer:
-        """Return a trainer of a variant that is there; the libraries are imported."""
+        """Return a trainer of a checked variant; the libraries are imported."""
 
     def _why_no_variant(self, cell: Cell, variant: str) -> str | None:
         own = self.variants(cell)

@@ -78,9 +78,9 @@ class TorchBackend(Backend):
         return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
 
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
-        """Return the variant that was measured fastest for this cell and size; it may be built."""
+        """Return the variant measured fastest for this cell and size; build it if needed."""
         chosen = fastest(cell, trial, self.variants(cell))
-        if VARIANTS[chosen].is_built():
+        if VARIANTS[chosen].build():
             return chosen
         return fastest(cell, trial, self.variants(cell))  # now without the chosen one
 
@@ -107,17 +107,16 @@ class TorchBackend(Backend):
             UnknownNameError: there is no such variant.
             UnsupportedError: the variant cannot run this model, on this device or in this dtype.
             UsageError: the device or dtype is not there, or the parameters do not fit the model.
-            UnavailableError: torch cannot be imported, or the variant cannot be had here.
+            UnavailableError: torch cannot be imported, or the variant is not available here.
         """
         _torch()
-        variant, device, devices = execution.variant, execution.device, self.devices()
-        if reason := _why_unsupported(model, variant, device, execution.dtype):
+        variant = execution.variant
+        if reason := _why_unsupported(model, variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         if variant in self.variants(model.cell):
-            VARIANTS[variant].is_built()  # if that fails, the check says why
+            VARIANTS[variant].build()  # if that fails, the check says why
         check_variant(self, model.cell, variant)
-        if device not in devices and not (device == "cuda:0" and "cuda" in devices):
-            raise UsageError(f"torch has no device {device!r} here; it has: {', '.join(devices)}")
+        self.check_device(execution.device)
         check_dtype(self, execution)
         if execution.devices > 1:
             from harness_torch.parallel.data_parallel import DataParallelTrainer
@@ -126,6 +125,16 @@ class TorchBackend(Backend):
         from harness_torch.trainer import TorchTrainer
 
         return TorchTrainer(model, optimizer, parameters, execution)
+
+    def check_device(self, device: str) -> None:
+        """Check that torch has this device; ``cuda:0`` is ``cuda``.
+
+        Raises:
+            UsageError: it has not.
+        """
+        devices = self.devices()
+        if device not in devices and not (device == "cuda:0" and "cuda" in devices):
+            raise UsageError(f"torch has no device {device!r} here; it has: {', '.join(devices)}")
 
     def threads(self) -> int:
         """Return the number of threads of torch's CPU operations."""
@@ -141,14 +150,12 @@ class TorchBackend(Backend):
         return product_chain(start, matrices, execution)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Recognise the errors of the caching and the CPU allocator, besides ``MemoryError``."""
+        """Recognise ``MemoryError`` and the errors of torch's allocators on GPU and CPU."""
         names = {kind.__name__ for kind in type(error).__mro__}
-        full = (
-            isinstance(error, RuntimeError)
-            and "DefaultCPUAllocator: " in str(error)
-            and "memory" in str(error)
-        )
-        return isinstance(error, MemoryError) or "OutOfMemoryError" in names or full
+        if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
+            return True
+        message = str(error) if isinstance(error, RuntimeError) else ""
+        return "DefaultCPUAllocator: " in message and "memory" in message
 
 
 def _why_unsupported(model: Model, variant: str, device: str, dtype: Dtype) -> str | None:

@@ -17,15 +17,15 @@ IGNORED = -100  # the class that torch's cross-entropy leaves out of the mean
 
 @dataclass(frozen=True, eq=False)
 class DeviceBatch:
-    """A batch as the network wants it, or a chunk of its time steps.
+    """A batch as the network reads it, or a chunk of its time steps.
 
     Attributes:
         inputs: (T, B) int64 token ids or (T, B, D) vectors.
         targets: (T, B) int64 classes, ``IGNORED`` where the mask is False; or (T, B, K) values.
         weights: (T, B, 1) share of each position in the mean over positions and outputs; None for
             cross-entropy.
-        counted: (), the number of positions in the whole batch, of which this may be a share, whose
-            loss counts.
+        counted: (), the number of positions whose loss counts, in the whole batch (this may be a
+            share of it).
         carry: start from the carried state.
     """
 

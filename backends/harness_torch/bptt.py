@@ -2,8 +2,8 @@
 
 In chunks (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), forwards only the
 states between chunks are kept; backwards each chunk is run again with its input product, readout
-and loss, so that nothing of size T*H is ever there at once. The derivative of a chunk's final state
-is that of the initial state of the chunk after it.
+and loss, so that no array of size T*H ever exists. The derivative of a chunk's final state is that
+of the next chunk's initial state.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class Network:
     def readout(self, hidden: Tensor) -> Tensor:
         """Return outputs (T, B, K) in the weights' dtype; the product is in that of ``hidden``."""
         weight, bias = self.weights["weight_out"], self.weights["bias_out"]
-        return functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype)).to(
-            weight.dtype
-        )
+        product = functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype))
+        return product.to(weight.dtype)
 
     def loss(
         self, batch: DeviceBatch, start: States, probes: Tensor | None = None
@@ -46,7 +45,7 @@ class Network:
         return batch.loss(self.readout(hidden)), final
 
     def unfinished(self) -> AbstractContextManager[Any]:
-        """Enclose what is differentiated while more is still to be added to the gradients."""
+        """Return the context of a backward pass that is not the last of its batch."""
         return nullcontext()
 
 

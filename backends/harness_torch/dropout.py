@@ -1,4 +1,4 @@
-"""Where dropout masks come from."""
+"""The random states from which dropout masks are drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class Draws:
-    """The process's random state at one moment; ``restore`` lets the same masks be drawn again."""
+    """The process's random state at one moment; after ``restore`` the same masks follow again."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device if device.type == "cuda" else None
@@ -34,7 +34,7 @@ class Randomness:
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
-        """Draw from this state inside the block, and leave the process's state as it was."""
+        """Draw from this state inside the block; the process's own state does not change."""
         with self._forked():
             self._next.restore()
             yield

@@ -15,7 +15,7 @@ from harness_torch.recurrence.layer import Layer, LayerWeights, States
 
 Weights = dict[str, Tensor]
 LAYER_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")  # the fields of ``LayerWeights``
-# Makes one layer of a model: each has an object of its own, which may keep buffers.
+# Makes one layer of a model. Layers share no object, because each may keep buffers.
 MakeLayer = Callable[[Cell], Layer]
 
 
@@ -108,9 +108,7 @@ class LibraryStack:
 
 def _module(model: Model, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:
     kind = type(model.cell)
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # its own initialisation is overwritten and must not be felt
+    with torch.random.fork_rng(devices=[]):  # the initialisation must not move the random state
         if kind is LSTM:
             module: nn.RNNBase = nn.LSTM(model.inputs.size, model.hidden, model.layers)
         elif kind is GRU:

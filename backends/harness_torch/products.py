@@ -21,7 +21,7 @@ def product_chain(
     buffers = [
         torch.empty((len(x), weight.shape[1]), dtype=dtype, device=device) for weight in weights
     ]
-    spare = torch.empty_like(x)  # a lone square matrix may not write into what it reads
+    spare = torch.empty_like(x)  # one square matrix alone must not overwrite its own input
 
     def run(rounds: int) -> Array:
         current = x
@@ -30,11 +30,9 @@ def product_chain(
                 for weight, buffer in zip(weights, buffers, strict=True):
                     into = spare if len(weights) == 1 and number % 2 else buffer
                     current = torch.mm(current, weight, out=into)
-        last: Array = (
-            current.float().cpu().numpy().copy()
-            if dtype == torch.bfloat16
-            else current.cpu().numpy().copy()
-        )
+        if dtype == torch.bfloat16:
+            current = current.float()
+        last: Array = current.cpu().numpy().copy()
         return last
 
     return run

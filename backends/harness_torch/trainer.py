@@ -135,10 +135,7 @@ class TorchTrainer(Trainer):
         Raises:
             UsageError: a name or shape is not the model's.
         """
-        shapes = {name: np.shape(value) for name, value in parameters.items()}
-        expected = self._model.parameter_shapes()
-        if odd := sorted(name for name, _ in shapes.items() ^ expected.items()):
-            raise UsageError(f"parameters do not fit the model: {', '.join(dict.fromkeys(odd))}")
+        self._check_shapes(parameters)
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(torch.tensor(parameters[name], dtype=weight.dtype))
@@ -164,9 +161,9 @@ class TorchTrainer(Trainer):
 
     def peak_memory(self) -> int | None:
         """Return the peak of the caching allocator in bytes, or None on the CPU."""
-        return (
-            torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
-        )
+        if self._device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_allocated(self._device)
 
     def placement(self) -> Placement:
         """Return device and dtype of the carried state, and the precision of products."""
@@ -181,6 +178,12 @@ class TorchTrainer(Trainer):
     @property
     def _weight_dtype(self) -> torch.dtype:
         return DTYPES[array_dtype(self._execution.dtype)]
+
+    def _check_shapes(self, parameters: Parameters) -> None:
+        shapes = {name: np.shape(value) for name, value in parameters.items()}
+        odd = {name for name, _ in shapes.items() ^ self._model.parameter_shapes().items()}
+        if odd:
+            raise UsageError(f"parameters do not fit the model: {', '.join(sorted(odd))}")
 
     def _trained(self) -> Network:
         """Return the network that a training step differentiates, dropout on."""
@@ -243,7 +246,7 @@ class TorchTrainer(Trainer):
 
 
 def _named(dtype: torch.dtype, precision: str) -> str:
-    """Return the contract's name of what is computed."""
+    """Return the contract's name of the dtype of products."""
     if dtype == torch.float32 and precision != "highest":
         return "tf32"
     names: dict[torch.dtype, Dtype] = {

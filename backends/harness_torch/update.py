@@ -11,19 +11,17 @@ from torch import Tensor
 from harness.contract import Optimizer
 
 SMALL = 2**15  # numbers; copying 4,600 halved the time of the norm, copying 68,000 saved none
-PIECE = (
-    2**12
-)  # numbers that are summed at a time: 10 million float32 squares in one sum were off by 4e-4
-SAFE_NORM = 1e-12  # a norm of float32 numbers below this may have lost some squares to underflow
-SMALL_CLIP = 0.1  # from here on up, clip_norm / norm is no number that float32 cuts short
+PIECE = 2**12  # numbers per sum: 10 million float32 squares in one sum were off by 4e-4
+SAFE_NORM = 1e-12  # in a smaller norm of float32 numbers, some squares may have underflowed
+SMALL_CLIP = 0.1  # with a smaller clip_norm, clip_norm / norm may be too small for float32
 _NEVER = torch.zeros((), dtype=torch.bool)  # of a rule that does not clip
 
 
 class Update:
     """Clips gradients and applies the rule; counts its updates from 0.
 
-    ``twice`` are further parameters, each of which stands for two of the model's that have equal
-    gradients, and is their sum: it counts twice in the norm, and moves by both updates.
+    ``twice`` are further parameters. Each is the sum of two parameters of the model with equal
+    gradients, so it counts twice in the norm and moves by both updates.
     """
 
     def __init__(
@@ -74,9 +72,7 @@ def _norm(gradients: list[Tensor]) -> Tensor:
         norm = _quick_norm(gradients)
         if SAFE_NORM < norm.item() < torch.inf:
             return norm
-    elif (
-        dtype == torch.float32
-    ):  # nothing here waits for the device, and its float64 holds all squares
+    elif dtype == torch.float32:  # float64 holds all squares, and nothing waits for the device
         norms = torch.stack(torch._foreach_norm(gradients, 2, torch.float64))  # noqa: SLF001
         whole: Tensor = torch.linalg.vector_norm(norms)
         return whole.to(dtype)
@@ -89,8 +85,7 @@ def _norm(gradients: list[Tensor]) -> Tensor:
 def _quick_norm(gradients: list[Tensor]) -> Tensor:
     """Return the L2 norm of all together, if no sum of squares leaves their dtype.
 
-    Few numbers are copied into one vector first, which takes two operations in place of one for
-    each tensor.
+    Few numbers are copied into one vector first: two operations instead of one per tensor.
     """
     if sum(gradient.numel() for gradient in gradients) < SMALL:
         flatten = torch._utils._flatten_dense_tensors  # noqa: SLF001
@@ -104,7 +99,7 @@ def _quick_norm(gradients: list[Tensor]) -> Tensor:
 
 
 def _norms_of_pieces(vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the norms of all pieces that are whole, and of the rest."""
+    """Return the norms of all whole pieces, and of the rest."""
     whole = vector.numel() // PIECE * PIECE
     rest = torch.linalg.vector_norm(vector[whole:], keepdim=True)
     return torch.linalg.vector_norm(vector[:whole].view(-1, PIECE), dim=1), rest

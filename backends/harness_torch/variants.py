@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Cell, Dtype, LinearCell, Missing, Model, Trial
-from harness_native import CELLS, native_is_built, native_missing, native_unsupported
+from harness_native import CELLS, build_native, native_missing, native_unsupported
 from harness_torch.recurrence.toolchain import COMPILER_FIX, why_no_compiler
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Variant:
         takes: whether it has the equations of a cell.
         unsupported: says why it cannot run a model on a device in a dtype, or returns None.
         missing: says why it is not available here, without importing it, or returns None.
-        is_built: builds what it needs; False if that failed: then ``missing`` says why.
+        build: builds what it needs; False if that failed: then ``missing`` says why.
         library_layers: whether it runs the layers of ``torch.nn``, not this project's code.
     """
 
@@ -59,11 +59,11 @@ class Variant:
     takes: Callable[[Cell], bool] = lambda _cell: True
     unsupported: Callable[[Model, str, Dtype], str | None] = lambda _model, _device, _dtype: None
     missing: Callable[[], Missing | None] = lambda: None
-    is_built: Callable[[], bool] = lambda: True
+    build: Callable[[], bool] = lambda: True
     library_layers: bool = False
 
     def runs(self, cell: Cell) -> bool:
-        """Say whether ``cell`` can be executed so, here."""
+        """Say whether the variant can execute ``cell`` here."""
         return self.takes(cell) and self.missing() is None
 
 
@@ -150,13 +150,13 @@ VARIANTS: Mapping[str, Variant] = {  # the plainest first
         lambda cell: type(cell) in CELLS,
         lambda _model, device, dtype: native_unsupported(device, dtype),
         native_missing,
-        native_is_built,
+        build_native,
     ),
 }
 
-# Up to here the parallel scan is faster than T small steps (twice at 100, no longer at 4096; T =
-# 1024 and 100).
-NARROW = 512  # values of h in one time step
+# Up to this many values of h in one time step, the parallel scan is faster than T small steps
+# (twice as fast at 100, not at 4096; T = 1024 and 100).
+NARROW = 512
 
 
 def _on_gpu(trial: Trial) -> bool:

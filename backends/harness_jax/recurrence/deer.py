@@ -5,10 +5,10 @@ f(s'_{t-1}) + J_t (s_{t-1} - s'_{t-1}), with an associative scan over pairs (J, 
 numbers, O(S^2) memory and O(S^3 log T) work per time step and sequence. The gradient is one
 reversed scan with the Jacobians at the solution, no iteration.
 
-A guess is kept in proportion to what the cell makes of the last one, or it may overflow. Newton's
-method may not converge, and then the step fails: nothing is ever trained on a wrong
-state. What is not finite to begin with, as weights that diverged, is no failure of the method:
-every state is then NaN.
+A guess is bounded by the states that the cell computes from the last guess; otherwise it may
+overflow. If Newton's method does not converge, the step fails: a wrong state is never trained on.
+Weights that are not finite (they diverged) are not a failure of the method: every state is then
+NaN.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Solution(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """A guess of all states, and what the cell makes of it.
+    """A guess of all states, and the cell's answer to it.
 
     Attributes:
         states: (T, B, S).
-        jacobians: (T, B, S, S) of each state by the one before it.
-        following: (T, B, S), each what the cell makes of the state before it.
-        solved: whether both are equal, within the tolerance.
-        iterations: how many led here.
+        jacobians: (T, B, S, S) of each state by the state before it.
+        following: (T, B, S), the cell's next state after the state before it.
+        solved: whether ``following`` equals ``states``, within the tolerance.
+        iterations: done so far.
     """
 
     states: Array
@@ -61,7 +61,7 @@ class Guess(NamedTuple):
 
 
 class Residuals(NamedTuple):
-    """What the gradient needs."""
+    """The arrays that the gradient needs."""
 
     zx: Array
     weight_hh: Array
@@ -108,12 +108,12 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
     def evaluated(states: Array, iterations: Array) -> Guess:
         jacobians, following = linearised(zx, jnp.concatenate([start[None], states[:-1]]))
-        # Compared one by one: XLA's maximum may lose what is not a number.
+        # Compared one by one: XLA's maximum may lose a NaN.
         near = jnp.abs(following - states) <= _tolerance(following)
         return Guess(states, jacobians, following, near.all(), iterations)
 
     def improved(guess: Guess) -> Guess:
-        # There is no change before the first time step.
+        # The state before the first time step does not change.
         change = _linear_scan(guess.jacobians, guess.following - guess.states)
         return evaluated(_contained(guess.states + change, guess.following), guess.iterations + 1)
 
@@ -124,18 +124,18 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
         lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first
     )
     solved = lax.cond(last.solved | ~finite, lambda guess: guess.solved, _fail, last)
-    # The answer must depend on the check, or XLA leaves it out. Of what is not finite nothing is
-    # solved: all is NaN.
+    # The answer must depend on the check, or XLA leaves it out. Inputs that are not finite have no
+    # solution: all is NaN.
     return Solution(jnp.where(solved, last.following, jnp.nan), last.jacobians)
 
 
 def _contained(states: Array, following: Array) -> Array:
-    """Bound the new guess by 1 plus twice the largest number that the cell makes of the old one.
+    """Bound the new guess by 1 plus twice the largest number that the cell made of the old guess.
 
     Linearised around a wrong guess, a recurrence may expand at every time step, and overflow after
-    some hundred. The first states are right and stay so, one more with each iteration at least
-    (Gonzalez et al. 2024, arXiv:2407.19115), and from a contained guess the others mostly come
-    close in a few. States that do grow (an lstm that counts) are reached by doubling.
+    some hundred. Each iteration makes at least one more of the first states right for good
+    (Gonzalez et al. 2024, arXiv:2407.19115); from a bounded guess, the others mostly converge in a
+    few iterations. States that really grow (an lstm that counts) are reached by doubling.
     """
     bound = 1.0 + 2.0 * jnp.abs(following).max()
     return jnp.where(jnp.isnan(states), following, jnp.clip(states, -bound, bound))
@@ -199,8 +199,8 @@ def _tolerance(following: Array) -> Array:
 def _raise(states: int, odd: np.ndarray[Any, Any], iterations: np.ndarray[Any, Any]) -> np.bool_:
     raise RuntimeError(
         f"{NOT_CONVERGED}: after {int(iterations)} Newton iterations, {int(odd)} of {states} "
-        "states (T x B) are not "
-        "what the cell makes of the state before. Choose a serial variant: jax:fused"
+        "states (T x B) are not what the cell makes of the state before. "
+        "Choose a serial variant: jax:fused"
     )
 
 

@@ -1,8 +1,8 @@
 """Variant ``fused``: the hand-derived BPTT of any cell as one ``custom_vjp`` per layer.
 
-The forward scan keeps what the kernel asks for; the reverse scan gives d_zx and d_zh, from which
-the weight's gradient is one product over all time steps, and d loss / d h_t, which travels as the
-cotangent of the probe.
+The forward scan keeps the arrays that the kernel needs. The reverse scan gives d_zx, d_zh and d
+loss / d h_t (the cotangent of the probe). The weight's gradient is then one product over all time
+steps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def fused(
 ) -> Result:
     """Run one layer over all time steps; signature as ``harness_jax.recurrence.scan.scan``.
 
-    The probe is not added, only differentiated for.
+    The probe is not added; it only receives the gradient d loss / d h_t.
     """
     return _forward(cell, zx, weight_hh, bias_hh, state, probe)[0]
 
@@ -78,9 +78,8 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
         return d_state, (d_parts, d_zh, None if probe is None else d_h)
 
     d_outputs, d_final = cotangent
-    d_start, (d_parts, d_zh, d_probe) = lax.scan(
-        retreat, d_final, (factors, d_outputs), reverse=True
-    )
+    over = (factors, d_outputs)
+    d_start, (d_parts, d_zh, d_probe) = lax.scan(retreat, d_final, over, reverse=True)
     d_weight, d_bias = _weight_gradients(before[0], d_zh, weight_hh, bias_hh)
     return kernel.d_zx(factors, d_parts, d_zh), d_weight, d_bias, d_start, d_probe
 

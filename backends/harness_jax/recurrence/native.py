@@ -21,8 +21,8 @@ Kept = tuple[Array, Array, States, States, tuple[Array, ...], Array | None]
 def native_on(threads: int) -> Callable[..., Result]:
     """Return the layer on ``threads``; signature as ``harness_jax.recurrence.scan.scan``.
 
-    Differentiable in the initial and the final state. The probe is not added, only differentiated
-    for.
+    Differentiable in the initial and the final state. The probe is not added; it only receives the
+    gradient d loss / d h_t.
     """
     return partial(_native, threads)
 
@@ -57,14 +57,8 @@ def _forward(
     call = jax.ffi.ffi_call("harness_native_forward", results, input_output_aliases={0: count})
     outcome = call(zx, bias_hh, weight_hh, *state, **_attributes(threads, cell))
     states, kept = tuple(outcome[:count]), tuple(outcome[count:])
-    return (states[0], tuple(part[-1] for part in states)), (
-        weight_hh,
-        bias_hh,
-        state,
-        states,
-        kept,
-        probe,
-    )
+    residuals = (weight_hh, bias_hh, state, states, kept, probe)
+    return (states[0], tuple(part[-1] for part in states)), residuals
 
 
 def _backward(
@@ -72,14 +66,8 @@ def _backward(
 ) -> tuple[Any, ...]:
     weight_hh, bias_hh, start, states, (gates, *zh_n), probe = kept
     d_hidden, d_final = cotangent
-    results = (
-        _like(gates),
-        _like(d_hidden),
-        _like(weight_hh),
-        _like(bias_hh),
-        *(_like(part) for part in start),
-    )
-    results = (*results, *(_like(gates) for _ in zh_n))
+    shaped_as = (gates, d_hidden, weight_hh, bias_hh, *start, *(gates for _ in zh_n))
+    results = tuple(_like(array) for array in shaped_as)
     call = jax.ffi.ffi_call("harness_native_reverse", results, input_output_aliases={0: 0, 1: 1})
     arguments = (gates, d_hidden, weight_hh, *start, *states, *d_final, *zh_n)
     d_zx, d_total, d_weight, d_bias, *rest = call(*arguments, **_attributes(threads, cell))
@@ -95,7 +83,7 @@ def _like(array: Array, width: int | None = None) -> jax.ShapeDtypeStruct:
 
 
 def _extra(cell: Cell, h: Array, zx: Array) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Return what the kernel keeps besides the gates: a GRU's recurrent product of n."""
+    """Return the results kept in addition to the gates: a GRU's recurrent product of n."""
     return (_like(zx, h.shape[-1]),) if harness_native.keeps_product(cell) else ()
 
 

@@ -49,7 +49,7 @@ def barred(array: Array) -> Array:
 
 @jax.custom_vjp
 def transposed(weight: Array) -> Array:
-    """Return ``weight.T`` as an array of its own.
+    """Return ``weight.T`` as a separate array.
 
     Without the barrier XLA folds the transposition into the product of every time step, up to three
     times slower.

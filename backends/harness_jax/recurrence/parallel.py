@@ -58,7 +58,7 @@ def _backward(
 ) -> tuple[Array, States, Array | None]:
     zx, a, before, probe = residuals
     d_outputs, (d_final,) = cotangent
-    after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])  # the last time step has none after it
+    after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])  # no step follows the last
     d_h = _linear_scan(after, d_outputs.at[-1].add(d_final), reverse=True)
     d_zx = cell.coefficients_gradient(OPS, zx, d_h * before, d_h)
     return d_zx, (d_h[0] * a[0],), None if probe is None else d_h

@@ -1,4 +1,4 @@
-"""A batch as the time loop wants it: flat rows, the trainer's dtype, only the scored targets."""
+"""A batch as the time loop reads it: flat rows, the trainer's dtype, only the scored targets."""
 
 from __future__ import annotations
 
@@ -63,15 +63,12 @@ def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
     rows = np.flatnonzero(batch.mask)
     inputs = batch.inputs.reshape(steps * size, *batch.inputs.shape[2:])
     targets = batch.targets.reshape(steps * size, *batch.targets.shape[2:])[rows]
+    tokens, classes = model.inputs.kind == "token", model.loss == "cross_entropy"
     return DeviceBatch(
         steps=steps,
         size=size,
-        inputs=_ids("token", inputs, model.inputs.size)
-        if model.inputs.kind == "token"
-        else _values(inputs, dtype),
-        targets=_ids("class", targets, model.outputs)
-        if model.loss == "cross_entropy"
-        else _values(targets, dtype),
+        inputs=_ids("token", inputs, model.inputs.size) if tokens else _values(inputs, dtype),
+        targets=_ids("class", targets, model.outputs) if classes else _values(targets, dtype),
         rows=None if len(rows) == steps * size else rows,
         carry=batch.carry,
         scored=len(rows),
@@ -79,7 +76,7 @@ def device_batch(batch: Batch, model: Model, dtype: Dtype) -> DeviceBatch:
 
 
 def _values(values: NDArray[Any], dtype: Dtype) -> Array:
-    """Return a copy in C order, whatever the order of the argument: the kernel reads addresses."""
+    """Return a copy in C order: the kernel reads addresses."""
     return values.astype(dtype, order="C")
 
 

@@ -14,9 +14,8 @@ from harness.contract import Array
 def input_product(inputs: NDArray[Any], weight: Array, bias: Array, out: Array) -> None:
     """Write ``inputs @ weight.T + bias`` (N, G*H); tokens (N,) gather columns of ``weight``."""
     if inputs.ndim == 1:
-        np.take(
-            weight.T + bias, inputs, axis=0, out=out, mode="clip"
-        )  # ids were checked; "clip" spares a buffer
+        # The ids were checked; "clip" spares a buffer.
+        np.take(weight.T + bias, inputs, axis=0, out=out, mode="clip")
         return
     np.matmul(inputs, weight.T, out=out)
     out += bias

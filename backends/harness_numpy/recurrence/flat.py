@@ -14,8 +14,7 @@ class Flat:
 
     Attributes:
         vector: (n,), zeros at first.
-        views: name -> view of ``vector`` in the tensor's shape; the views stay the same objects for
-            good.
+        views: name -> view of ``vector`` in the tensor's shape; these objects are never replaced.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: ArrayDtype) -> None:

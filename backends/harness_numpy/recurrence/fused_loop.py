@@ -17,7 +17,7 @@ class FusedTimeLoop(Recurrence):
 
     Args:
         cell, shape: as in ``Recurrence``.
-        blocks: in how many pieces ``_step`` wants the columns of zh.
+        blocks: the number of pieces into which ``_step`` needs the columns of zh split.
     """
 
     def __init__(self, cell: Cell, shape: Shape, *, blocks: int = 1) -> None:

@@ -71,11 +71,9 @@ class HoistedNetwork(Network[Workspace]):
 
     def _dropout(self, work: Workspace, layer: int, *, training: bool) -> None:
         shape = work.layers[layer].shape
-        factors = (
-            self.masks.factors(layer, (shape.steps * shape.batch, shape.hidden))
-            if training
-            else None
-        )
+        factors = None
+        if training:
+            factors = self.masks.factors(layer, (shape.steps * shape.batch, shape.hidden))
         work.factors[layer] = factors
         work.dropped[layer] = None if factors is None else work.hidden(layer - 1) * factors
 
@@ -100,11 +98,8 @@ class HoistedNetwork(Network[Workspace]):
             recurrence = work.layers[layer]
             recurrence.d_others = [other[layer] for other in d_others]
             above = None if d_final is None else [part[layer] for part in d_final]
-            d_initial.append(
-                recurrence.backward(
-                    self._p.get(f"weight_hh_l{layer}"), work.d_hidden_of(layer), above
-                )
-            )
+            weight_hh = self._p.get(f"weight_hh_l{layer}")
+            d_initial.append(recurrence.backward(weight_hh, work.d_hidden_of(layer), above))
             self._weight_gradients(batch, work, layer)
             if layer > 0:
                 self._to_layer_below(work, layer)

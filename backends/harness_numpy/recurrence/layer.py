@@ -29,10 +29,10 @@ class Recurrence(ABC):
     """One layer unrolled over T steps, with buffers for one shape.
 
     Attributes:
-        zx: (T, B, G*H) input products; after ``backward``, d loss / d zx. In between it is the
-            recurrence's own.
+        zx: (T, B, G*H) input products; after ``backward``, d loss / d zx. In between, the
+            recurrence may use it for anything.
         states: (T + 1, B, H) per state of the cell; entry 0 is the state before the first step.
-        d_others: (T, B, H) per state but h, which the loops in NumPy alone fill in ``backward``
+        d_others: (T, B, H) per state except h. ``backward`` of the loops in plain NumPy fills them
             with the total derivative d loss / d state; empty: not wanted.
     """
 
@@ -47,9 +47,9 @@ class Recurrence(ABC):
         self.d_others: Sequence[Array] = ()
 
     def input_bias(self, bias_ih: Array, bias_hh: Array | None) -> Array:
-        """Return (G*H,), what is to be added to the input products before ``forward``.
+        """Return the bias (G*H,) that is added to the input products before ``forward``.
 
-        A recurrence whose gates only see zx + zh may add ``bias_hh`` here, once for all steps.
+        A recurrence whose gates use only zx + zh may add ``bias_hh`` here, once for all steps.
         """
         return bias_ih
 
@@ -66,7 +66,7 @@ class Recurrence(ABC):
         Args:
             weight_hh: (G*H, H), as in ``forward``.
             d_hidden: (T, B, H), d loss / d h_t without this layer's recurrence; changed in place.
-            d_final: d loss / d final state by what comes after these steps, each (B, H), never
+            d_final: d loss / d final state through the steps after these, each (B, H), never
                 changed; None: zero.
 
         Returns:
@@ -96,9 +96,8 @@ class Stepwise(Recurrence):
 
     def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
         """Step through time."""
-        transposed = (
-            None if weight_hh is None else np.ascontiguousarray(weight_hh.T)
-        )  # half the time of a view
+        # A contiguous copy takes half the time of a view.
+        transposed = None if weight_hh is None else np.ascontiguousarray(weight_hh.T)
         for t, zh in enumerate(self._zh_at):
             before = self._states_at[t]
             if zh is not None and transposed is not None and bias_hh is not None:

@@ -1,7 +1,7 @@
-"""The lesson: BPTT one time step after the other, as in textbooks and Karpathy's min-char-rnn.
+"""Variant ``loop``: BPTT one time step after the other, as in textbooks and min-char-rnn.
 
 Forwards W x + U h per step; backwards one outer product per step and weight. Nothing is hoisted,
-packed or reused: what each variant does to be faster than this is what it is worth.
+packed or reused, so a comparison shows what the other variants gain by doing so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Moment:
     zh: Array | None  # U h + b, (B, G*H); None for a cell that is not recurrent
     before: CellState  # each (B, H)
     after: CellState
-    kept: Array | float  # what dropout made of x: a factor for each element
+    kept: Array | float  # the dropout factor of each element of x
 
 
 class Tape:

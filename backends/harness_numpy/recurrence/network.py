@@ -1,4 +1,4 @@
-"""What every way of executing a model offers: its function and gradient over some time steps."""
+"""The interface of every way to execute a model: its function and gradient over time steps."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Network(ABC, Generic[W]):
         threads: of BLAS.
 
     Attributes:
-        keeps_states: whether ``backward`` can give the gradient of every state of the cell, not
-            that of h alone.
+        keeps_states: whether ``backward`` can give the gradient of every state of the cell; if not,
+            it gives that of h.
     """
 
     keeps_states: ClassVar[bool] = True
@@ -64,10 +64,10 @@ class Network(ABC, Generic[W]):
         Args:
             batch: as in ``forward``.
             work: what ``forward`` returned.
-            d_final: d loss / d final state by what comes after these steps, each (layers, B, H);
-                None: nothing.
-            d_others: to be filled with d loss / d state of the cell's states but h, each (layers,
-                T, B, H), if it ``keeps_states``; none: not wanted.
+            d_final: d loss / d final state through the steps after these, each (layers, B, H);
+                None: zero.
+            d_others: filled with d loss / d state of the cell's states except h, each (layers, T,
+                B, H), if it ``keeps_states``; empty: not wanted.
 
         Returns:
             these steps' share of the mean loss, and d loss / d initial state, each (layers, B, H).

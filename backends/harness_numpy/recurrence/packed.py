@@ -1,9 +1,9 @@
 """A matrix packed for products with few rows, in pieces that BLAS multiplies without copying.
 
-OpenBLAS copies both factors of a product into an order of its own, which costs half the time if
-one has few rows. On processors with AVX-512 it skips that for products of at most a million
-multiplications (53 against 105 GFLOP/s, lstm 128/32 and 512/64): so the matrix is cut into pieces
-below that size, each contiguous.
+OpenBLAS copies both factors of a product into its own order. If one factor has few rows, this takes
+half the time. On processors with AVX-512 it skips the copy for products of at most a million
+multiplications (53 against 105 GFLOP/s, lstm 128/32 and 512/64). The matrix is therefore cut into
+contiguous pieces below that size.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from harness.contract import Array, ArrayDtype
 
 SMALL = 1_000_000  # OpenBLAS 0.3.17 and later, ``sgemm_small_matrix_permit`` of SKYLAKEX
-ARCHITECTURES = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # those that have the small kernels
+ARCHITECTURES = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # with the small kernels
 WIDTH = 16  # columns of a piece: a multiple of what one AVX-512 register holds
-MOST_ROWS = 64  # beyond, copying is paid back
+MOST_ROWS = 64  # with more rows, the copy pays
 DEEPEST_CUT = 8
 
 

@@ -16,7 +16,7 @@ def loss_and_gradient(
     """Return the share of ``outputs`` (n, K) in the mean loss; they become d loss / d outputs.
 
     ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error;
-    ``scored`` is the number of rows that the mean is taken over, n and those of other chunks.
+    ``scored`` is the number of rows in the mean: n, and the rows of other chunks.
     """
     if loss == "cross_entropy":
         return _cross_entropy(outputs, targets, scored)

@@ -13,17 +13,15 @@ from harness_numpy.recurrence.layer import Recurrence
 
 
 class Workspace:
-    """The layers for one shape (T, B). What is only needed backwards is made when first needed."""
+    """The layers for one shape (T, B). Buffers for ``backward`` are made when first needed."""
 
     def __init__(self, layers: Sequence[Recurrence]) -> None:
         self.layers = layers
-        self.dropped: list[Array | None] = [None] * len(
-            layers
-        )  # per layer, what dropout made of its inputs
-        self.factors: list[Array | None] = [None] * len(layers)  # per layer, 0 or 1 / (1 - dropout)
-        self._views: dict[
-            tuple[str, int], Array
-        ] = {}  # made once: each costs as much as a small product
+        # Per layer: its inputs after dropout, and the factors 0 or 1 / (1 - dropout).
+        self.dropped: list[Array | None] = [None] * len(layers)
+        self.factors: list[Array | None] = [None] * len(layers)
+        # Made once: each takes as long as a small product.
+        self._views: dict[tuple[str, int], Array] = {}
 
     @cached_property
     def d_hidden(self) -> Array:
@@ -44,7 +42,7 @@ class Workspace:
         return self._rows("zx", layer, lambda: self.layers[layer].zx)
 
     def d_zh(self, layer: int) -> Array:
-        """Return d_zh (T*B, G*H), a view, of a recurrent layer that always gives the same array."""
+        """Return d_zh (T*B, G*H), a view, of a recurrent layer whose array never changes."""
         return self._rows("d_zh", layer, lambda: cast("Array", self.layers[layer].d_zh))
 
     def d_rows(self, layer: int) -> Array:
@@ -86,5 +84,5 @@ class Workspace:
 
 
 def stacked(by_layer: Sequence[Sequence[Array]]) -> State:
-    """Return copies, each (layers, B, H), of what is given layer by layer, each (B, H)."""
+    """Return copies, each (layers, B, H), of states given layer by layer, each (B, H)."""
     return tuple(np.array(parts) for parts in zip(*by_layer, strict=True))

@@ -44,7 +44,7 @@ class SplitBatch:
     """A batch that lies on the ranks.
 
     Attributes:
-        number: by which they know it.
+        number: its number in messages.
         sizes: sequences on each rank.
     """
 
@@ -54,12 +54,12 @@ class SplitBatch:
     @property
     def holders(self) -> list[int]:
         """The ranks that have any of it."""
-        return [rank for rank, size in enumerate(self.sizes) if size]
+        return _holders(self.sizes)
 
 
 @dataclass(eq=False)
 class _Step:
-    """A training step whose figures are not known before the ranks have been waited for."""
+    """A training step; its figures arrive with ``synchronize``."""
 
     trainer: DataParallelTrainer
     figures: dict[str, float] | None = None
@@ -228,12 +228,8 @@ class DataParallelTrainer(Trainer):
             {str(i): part[rank] for i, part in enumerate(shares)} for rank in range(self._count)
         ]
         sizes = None if state is None else tuple(each["0"].shape[1] for each in arrays)
-        self._ask(
-            "load_state",
-            None if sizes is None else _holders(sizes),
-            arrays,
-            carried=state is not None,
-        )
+        holders = None if sizes is None else _holders(sizes)
+        self._ask("load_state", holders, arrays, carried=state is not None)
         self._carried = sizes
 
     def peak_memory(self) -> int | None:
@@ -271,7 +267,7 @@ class DataParallelTrainer(Trainer):
         arrays: Sequence[Arrays] | None = None,
         **content: Any,
     ) -> Any:
-        """Ask the ranks that are meant, or all."""
+        """Ask the ranks in ``only``, or all."""
         return self._ranks.ask({"do": do, "replica": self._number, **content}, arrays, only or ())
 
 

@@ -1,7 +1,7 @@
 """One rank of a data-parallel trainer: ``torchrun -m harness_torch.parallel.rank SOCKET KIND``.
 
-It makes replicas and does what the worker asks of it. It ends with the worker: when its socket
-closes, or, on Linux, by a signal of the kernel when torchrun has gone.
+It makes replicas and does what the worker asks. It ends with the worker: when its socket closes, or
+on Linux by a signal of the kernel when torchrun has ended.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Reply = tuple[dict[str, Any], Arrays]
 
 
 class Service:
-    """The replicas of one rank, and the batches that they were given, by number."""
+    """The replicas of one rank and their batches, by number."""
 
     def __init__(self, kind: str) -> None:
         number = int(os.environ["LOCAL_RANK"])
@@ -45,14 +45,9 @@ class Service:
 
     def facts(self) -> dict[str, Any]:
         """Return the first message to the worker."""
-        ranks = torch.distributed.get_world_size()
+        rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
         threads = torch.get_num_threads()
-        return {
-            "rank": torch.distributed.get_rank(),
-            "ranks": ranks,
-            "device": self.device,
-            "threads": threads,
-        }
+        return {"rank": rank, "ranks": ranks, "device": self.device, "threads": threads}
 
     def answer(self, content: Mapping[str, Any], arrays: Arrays) -> Reply | None:
         """Do what a message says; None if it asks for no answer."""
@@ -71,9 +66,8 @@ class Service:
 
     def _put(self, content: Mapping[str, Any], arrays: Arrays) -> Reply:
         batch = Batch(arrays["inputs"], arrays["targets"], arrays["mask"], content["carry"])
-        self._batches[content["number"]] = self._replica(content).put_share(
-            batch, content["counted"]
-        )
+        share = self._replica(content).put_share(batch, content["counted"])
+        self._batches[content["number"]] = share
         return {}, {}
 
     def _compile(self, content: Mapping[str, Any], _: Arrays) -> Reply:
@@ -106,17 +100,12 @@ class Service:
 
     def _state(self, content: Mapping[str, Any], _: Arrays) -> Reply:
         state = self._replica(content).state()
-        return {"carried": state is not None}, {
-            str(index): part for index, part in enumerate(state or ())
-        }
+        parts = {str(index): part for index, part in enumerate(state or ())}
+        return {"carried": state is not None}, parts
 
     def _load_state(self, content: Mapping[str, Any], arrays: Arrays) -> Reply:
-        state = (
-            tuple(arrays[str(index)] for index in range(len(arrays)))
-            if content["carried"]
-            else None
-        )
-        self._replica(content).load_state(state)
+        state = tuple(arrays[str(index)] for index in range(len(arrays)))
+        self._replica(content).load_state(state if content["carried"] else None)
         return {}, {}
 
     def _placement(self, content: Mapping[str, Any], _: Arrays) -> Reply:
@@ -132,9 +121,8 @@ class Service:
         if device is not None:
             return device
         unit = 1 if sys.platform == "darwin" else 1024
-        return max(
-            0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - self._baseline_bytes
-        )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return max(0, peak - self._baseline_bytes)
 
 
 def serve(connection: socket.socket, service: Service) -> None:
@@ -171,7 +159,7 @@ def main() -> NoReturn:
         serve(connection, service)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # no collective is waited for, and no thread of the engine
+    os._exit(0)  # waits for no collective and no thread of the engine
 
 
 def _end_with_parent() -> None:

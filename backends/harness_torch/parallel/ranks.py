@@ -1,7 +1,7 @@
-"""The ranks as the worker sees them: torchrun starts them, a socket to each tells them what to do.
+"""The worker's side of the ranks: torchrun starts them, and each gets its orders through a socket.
 
-They live as long as this process, and serve every data-parallel trainer that it makes. No torch
-import here.
+They live as long as this process, and serve every data-parallel trainer in it. No torch import
+here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ranks:
 
     Attributes:
         alive: whether they can still be asked.
-        facts: what each told of itself when it joined: rank, ranks, device and threads.
+        facts: the first message of each: rank, ranks, device and threads.
     """
 
     def __init__(self, count: int, kind: str, threads: int) -> None:
@@ -69,7 +69,7 @@ class Ranks:
         return self.alive and self._torchrun.poll() is None and not self._gone()
 
     def number(self) -> int:
-        """Return a number that nothing has yet."""
+        """Return a new number."""
         self._numbers += 1
         return self._numbers
 
@@ -83,19 +83,17 @@ class Ranks:
         arrays: Sequence[Arrays | None] | None = None,
         only: Sequence[int] = (),
     ) -> None:
-        """Send a message, to some or all, each with arrays of its own.
+        """Send a message to some or all, to each with its own arrays.
 
         Raises:
             HarnessError: the ranks have ended.
         """
         self._check_alive()
         if not only and self._forgotten:
-            content = {
-                **content,
-                "forget": [self._forgotten.popleft() for _ in range(len(self._forgotten))],
-            }
+            forget = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
+            content = {**content, "forget": forget}
         for rank in only or range(len(self._connections)):
-            with contextlib.suppress(OSError):  # reading the answers finds what has happened
+            with contextlib.suppress(OSError):  # reading the answers reports the cause
                 send(self._connections[rank], content, arrays[rank] if arrays else None)
 
     def ask(
@@ -107,7 +105,7 @@ class Ranks:
         """Send a message and return the answers of some or all, in the order of the ranks.
 
         Raises:
-            HarnessError: a rank is gone, or met such an error.
+            HarnessError: a rank is gone, or met a ``HarnessError``.
             MemoryError, RuntimeError: a rank met another error.
         """
         self.tell(content, arrays, only)
@@ -123,16 +121,14 @@ class Ranks:
         if torchrun is None:
             return
         with contextlib.suppress(psutil.Error):
-            for process in [
-                *psutil.Process(torchrun.pid).children(recursive=True),
-                psutil.Process(torchrun.pid),
-            ]:
+            parent = psutil.Process(torchrun.pid)
+            for process in [*parent.children(recursive=True), parent]:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
         torchrun.wait()
 
     def _joined(self, listener: socket.socket, count: int) -> list[dict[str, Any]]:
-        """Accept every rank, and return what each tells, in order."""
+        """Accept every rank; return their first messages, in order."""
         by_rank: dict[int, tuple[socket.socket, dict[str, Any]]] = {}
         deadline = time.monotonic() + START_SECONDS
         while len(by_rank) < count:
@@ -236,16 +232,8 @@ def _command(count: int, path: str, kind: str) -> list[str]:
         "rdzv-backend": "c10d", "rdzv-endpoint": "127.0.0.1:0", "local-addr": "127.0.0.1",
     }  # fmt: skip
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        *arguments,
-        "-m",
-        "harness_torch.parallel.rank",
-        path,
-        kind,
-    ]
+    launcher = (sys.executable, "-m", "torch.distributed.run", *arguments)
+    return [*launcher, "-m", "harness_torch.parallel.rank", path, kind]
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -51,7 +51,7 @@ class SharedNetwork(Network):
         return result
 
     def unfinished(self) -> AbstractContextManager[Any]:
-        """Keep to this rank what more will be added to: the sum over all ranks is taken once."""
+        """Keep gradients on this rank until the last chunk: they are summed over ranks once."""
         return super().unfinished() if self.shared is None else self.shared.no_sync()
 
 

@@ -22,12 +22,9 @@ def send(
 ) -> None:
     """Send one message; returns when the system has taken it."""
     text = json.dumps(content).encode()
-    # In C order: safetensors writes the memory as it lies.
-    packed = (
-        save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-        if arrays
-        else b""
-    )
+    packed = b""
+    if arrays:  # in C order: safetensors writes the memory as it is
+        packed = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     connection.sendall(_SIZES.pack(len(text), len(packed)) + text + packed)
 
 

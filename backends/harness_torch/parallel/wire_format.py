@@ -42,7 +42,7 @@ def to_wire(model: Model, optimizer: Optimizer, execution: Execution) -> dict[st
 
 
 def from_wire(content: dict[str, Any]) -> tuple[Model, Optimizer, Execution]:
-    """Return what ``to_wire`` was given."""
+    """Return the model, optimizer and execution that ``to_wire`` was given."""
     model = dict(content["model"])
     cell, inputs = _cell(**model.pop("cell")), Inputs(**model.pop("inputs"))
     return (
@@ -70,7 +70,7 @@ def error_of(words: ErrorWords, rank: int) -> Exception:
         if isinstance(kind, type) and issubclass(kind, HarnessError):
             try:
                 return kind(message)
-            except TypeError:  # one that is made of more than a message
+            except TypeError:  # this kind needs more than a message
                 continue
     return RuntimeError(f"{words['kinds'][0]}: {message}")
 

@@ -2,7 +2,7 @@
 
 The whole loop cannot be compiled: the time to compile it grows with T, to minutes at T = 1000. A
 program of ``STEPS`` time steps is as fast and is compiled once for all T; if T is not a multiple,
-the first few steps get one of their own.
+the first few steps get another program.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _program(
 ) -> Callable[..., Any]:
     """Return ``function`` for this cell and shape, compiled when it is first called.
 
-    It gets a code object of its own: the compiler counts its programs, and gives up at a limit, per
+    The function's code object is copied, because the compiler limits the number of programs per
     code object.
     """
     keep_programs_private()

@@ -34,9 +34,8 @@ class GenericKernel:
             state = self._cell.step(OPS, zx_t, zh, state)
             self._zh.append(zh)
             self._states.append(state)
-        return torch.stack([each[0] for each in self._states[1:]]), tuple(
-            part.clone() for part in state
-        )
+        hidden = torch.stack([each[0] for each in self._states[1:]])
+        return hidden, tuple(part.clone() for part in state)
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
         """Run ``step_gradient`` from the last time step to the first."""
@@ -58,23 +57,16 @@ class GenericKernel:
         totals, d_zx, d_zh = [], [], []
         for t in reversed(range(len(d_hidden))):
             d_h = d_state[0] + d_hidden[t]
+            before, after = self._states[t], self._states[t + 1]
             d_zx_t, d_zh_t, parts = self._cell.step_gradient(
-                OPS,
-                self._zx[t],
-                self._zh[t],
-                self._states[t],
-                self._states[t + 1],
-                (d_h, *d_state[1:]),
+                OPS, self._zx[t], self._zh[t], before, after, (d_h, *d_state[1:])
             )
             totals.append(d_h)
             d_zx.append(d_zx_t)
             d_zh.append(d_zh_t)
-            parts = tuple(
+            d_state = tuple(
                 part if isinstance(part, Tensor) else torch.zeros_like(d_h) for part in parts
             )
-            d_state = (
-                parts
-                if self._weight is None
-                else (torch.addmm(parts[0], d_zh_t, self._weight), *parts[1:])
-            )
+            if self._weight is not None:
+                d_state = (torch.addmm(d_state[0], d_zh_t, self._weight), *d_state[1:])
         return totals, d_zx, d_zh, d_state

@@ -14,7 +14,7 @@ from harness_torch.recurrence.layer import LayerWeights, States
 
 @dataclass(frozen=True, eq=False)
 class Derivatives:
-    """What the reverse loop of one layer gives.
+    """The results of the reverse loop of one layer: derivatives of the loss.
 
     Attributes:
         zx: (T, B, G*H).
@@ -38,7 +38,7 @@ class Kernel(Protocol):
     buffers: Buffers
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
-        """Return the weights as this kernel wants them; autograd takes the gradients back."""
+        """Return the weights in this kernel's form; autograd converts the gradients back."""
 
     def forward(
         self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
@@ -60,19 +60,9 @@ class KernelLayer:
     ) -> tuple[Tensor, States]:
         """Run the layer over all time steps."""
         folded = self._kernel.fold(weights)
-        hidden, *final = cast(
-            "States",
-            _Node.apply(  # type: ignore[no-untyped-call]
-                self._kernel,
-                values,
-                folded.weight_ih,
-                folded.bias_ih,
-                folded.weight_hh,
-                folded.bias_hh,
-                probe,
-                *state,
-            ),
-        )
+        tensors = (folded.weight_ih, folded.bias_ih, folded.weight_hh, folded.bias_hh, probe)
+        outcome = _Node.apply(self._kernel, values, *tensors, *state)  # type: ignore[no-untyped-call]
+        hidden, *final = cast("States", outcome)
         return hidden, tuple(final)
 
 
@@ -113,15 +103,8 @@ class _Node(torch.autograd.Function):
         d_values = derivatives.zx @ weight_ih if ctx.needs_input_grad[1] else None
         d_probe = derivatives.hidden if ctx.needs_input_grad[6] else None
         d_inputs = _input_gradients(values, weight_ih, derivatives.zx)
-        return (
-            None,
-            d_values,
-            *d_inputs,
-            derivatives.weight_hh,
-            derivatives.bias_hh,
-            d_probe,
-            *derivatives.state,
-        )
+        d_recurrent = (derivatives.weight_hh, derivatives.bias_hh)
+        return None, d_values, *d_inputs, *d_recurrent, d_probe, *derivatives.state
 
 
 def _input_product(buffers: Buffers, values: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> None:

@@ -27,8 +27,8 @@ def native(
 ) -> tuple[Tensor, States]:
     """Run one layer over all time steps; signature as ``harness_torch.recurrence.loop.loop``.
 
-    Differentiable in the initial and the final state. The probe is not added, only differentiated
-    for. Every cell that the kernel has is recurrent.
+    Differentiable in the initial and the final state. The probe is not added; it only receives the
+    gradient d loss / d h_t. Every cell of the kernel is recurrent.
     """
     hidden, *final = cast(
         "tuple[Tensor, ...]",
@@ -81,7 +81,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 class _Buffers:
-    """What the kernel fills forwards and needs backwards, for one call.
+    """The arrays of one call, which the kernel fills forwards and reads backwards.
 
     Attributes:
         states: (T + 1, B, H) per state of the cell; entry 0 is the initial state.
@@ -102,10 +102,8 @@ class _Buffers:
         )
         for index, (states, start) in enumerate(zip(self.states, state, strict=True)):
             states[0] = start
-            self._layer.initial[index], self._layer.states[index] = (
-                states.data_ptr(),
-                states[1:].data_ptr(),
-            )
+            self._layer.initial[index] = states.data_ptr()
+            self._layer.states[index] = states[1:].data_ptr()
 
     @property
     def hidden(self) -> Tensor:
@@ -116,11 +114,8 @@ class _Buffers:
         """Fill the states."""
         layer = self._layer
         layer.weight, layer.bias = weight_hh.data_ptr(), bias_hh.data_ptr()
-        layer.zx, layer.gates, layer.zh_n = (
-            self._zx.data_ptr(),
-            self._gates.data_ptr(),
-            self._zh_n.data_ptr(),
-        )
+        layer.zx, layer.gates = self._zx.data_ptr(), self._gates.data_ptr()
+        layer.zh_n = self._zh_n.data_ptr()
         self._kernel.forward(layer)
         del self._zx
 
@@ -136,11 +131,8 @@ class _Buffers:
         layer = self._layer
         direct = torch.zeros_like(self.hidden) if d_hidden is None else d_hidden.contiguous()
         final = [None if part is None else part.contiguous() for part in d_final]
-        layer.weight, layer.d_direct, layer.d_total = (
-            weight_hh.data_ptr(),
-            direct.data_ptr(),
-            _address(d_total),
-        )
+        layer.weight, layer.d_direct = weight_hh.data_ptr(), direct.data_ptr()
+        layer.d_total = _address(d_total)
         layer.d_zx, layer.d_zh = self._gates.data_ptr(), self._d_zh.data_ptr()
         for index, (d_last, d_first) in enumerate(zip(final, d_state, strict=True)):
             layer.d_final[index], layer.d_initial[index] = _address(d_last), _address(d_first)

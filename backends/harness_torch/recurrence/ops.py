@@ -1,4 +1,4 @@
-"""The array operations of a cell, in PyTorch, and what each dtype of the contract means."""
+"""The array operations of a cell, and the contract's dtypes, in PyTorch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from harness.contract import Dtype
 
-# Of products and activations, the carried state among them; weights, optimizer and loss are as
-# ``array_dtype`` says.
+# Of products and activations, including the carried state. ``array_dtype`` gives the dtype of
+# weights, optimizer and loss.
 DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
     "float64": torch.float64,

@@ -26,16 +26,16 @@ def why_no_compiler() -> str | None:
     if not any(shutil.which(name) for name in compilers):
         return f"torch.compile needs a C++ compiler: {' or '.join(compilers)} is not on the path"
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    return (
-        None if header.exists() else f"torch.compile needs Python's headers: {header} is not there"
-    )
+    if header.exists():
+        return None
+    return f"torch.compile needs Python's headers: {header} is not there"
 
 
 def keep_programs_private() -> None:
     """Let ``torch.compile`` keep its programs in the user's private folder, unless one is set.
 
-    By default it loads them, pickles among them, from a folder of a known name among the temporary
-    files, which another user may have made.
+    By default it loads them, pickles included, from a temporary folder of a fixed name, which
+    another user may have made.
 
     Raises:
         UnsupportedError: there is no such folder.

@@ -28,7 +28,7 @@ from harness.plan.request import PlanRequest
 from harness.plugins import load_plugins
 from harness_jax.backend import JaxBackend
 from harness_native import build as building
-from harness_native import native_is_built, xla_recipe
+from harness_native import build_native, xla_recipe
 from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
 from harness_native.compiler import Compiler, compilers
 from harness_numpy import NumpyBackend
@@ -279,7 +279,7 @@ def test_a_full_disk_makes_it_unavailable(compiler, monkeypatch):
     monkeypatch.setattr(building.tempfile, "TemporaryDirectory", full)
     with pytest.raises(UnavailableError, match="No space left"):
         build()
-    assert not native_is_built()
+    assert not build_native()
 
 
 def test_without_a_folder_of_ones_own_it_is_missing(compiler, elsewhere, monkeypatch):
@@ -349,8 +349,8 @@ def test_a_trainer_of_jax_builds_the_shim_too_before_anything_else(compiler):
 @pytest.mark.skipif(find_spec("jaxlib") is None, reason="no jaxlib here")
 def test_a_shim_that_cannot_be_built_is_missing_in_jax_alone(compiler):
     compiler(f"sys.argv[-3].endswith('xla.c') and sys.exit('odd headers'); {WORKING}")
-    assert native_is_built()
-    assert not native_is_built(xla_recipe())
+    assert build_native()
+    assert not build_native(xla_recipe())
     assert "odd headers" in JaxBackend().missing_variants()["native"].reason
     assert "native" not in JaxBackend().variants(LSTM())
     assert "native" in NumpyBackend().variants(LSTM())

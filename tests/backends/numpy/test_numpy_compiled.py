@@ -189,7 +189,7 @@ def test_the_fastest_is_a_compiled_one_on_offer_where_it_pays(
     offered, is_built, fastest, monkeypatch
 ):
     backend = NumpyBackend()
-    native = replace(variants.VARIANTS["native"], is_built=lambda: is_built)
+    native = replace(variants.VARIANTS["native"], build=lambda: is_built)
     monkeypatch.setitem(variants.VARIANTS, "native", native)
     monkeypatch.setattr(backend, "variants", lambda cell: offered)
     large = Trial(backend="numpy", variant="any", task="char", cell="lstm", length=64, steps=1000)
