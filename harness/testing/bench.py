@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -84,7 +84,8 @@ GRADIENT_CASES = (
     Case(64, inputs="token"),
     Case(100, batch=1, layers=2, inputs="real"),
 )
-SHORT, DEEP, LONG = GRADIENT_CASES[0], GRADIENT_CASES[1], GRADIENT_CASES[2]
+DEEP, LONG = GRADIENT_CASES[1], GRADIENT_CASES[2]
+DROPPED = replace(DEEP, dropout=0.5)
 SMALL = Case(7)
 SGD = Optimizer("sgd", learning_rate=0.1)
 
@@ -109,7 +110,7 @@ class Bench:
 
     @cached_property
     def deviation(self) -> str | None:
-        """The declared deviation of this variant from the cell's equations; None: there is none."""
+        """The declared deviation of this variant from the cell's equations, or None."""
         return query.deviation(self.backend, self.cell, self.variant)
 
     def why_unsupported(
@@ -174,11 +175,7 @@ class Bench:
     @property
     def tolerance(self) -> float:
         """The largest relative error allowed in ``dtype``."""
-        return self.tolerance_of(self.dtype)
-
-    def tolerance_of(self, dtype: Dtype) -> float:
-        """Return the largest relative error allowed in ``dtype``."""
-        return TOLERANCE[dtype]
+        return TOLERANCE[self.dtype]
 
     def trainer(
         self, case: Case, optimizer: Optimizer = SGD, dtype: Dtype | None = None

@@ -140,7 +140,7 @@ def sequences_do_not_mix(cell: Cell) -> None:
     first_zh = None if zh is None else zh[:1]
     alone = cell.step(NumpyOps(), zx[:1], first_zh, tuple(part[:1] for part in state))
     for name, together, single in zip(cell.states, whole, alone, strict=True):
-        agree(f"new state {name}", single, together[:1], 1e-12, "one sequence alone")
+        agree(f"new state {name}", single, together[:1], EXACT, "one sequence alone")
 
 
 def it_uses_nothing_but_ops_and_arithmetic(cell: Cell) -> None:

@@ -24,7 +24,7 @@ class NotApplicable(Exception):  # noqa: N818 - an outcome, not an error
 
 @dataclass(frozen=True)
 class Check:
-    """One check; ``function`` raises ``AssertionError`` with a message that says what is wrong.
+    """One check; ``function`` raises ``AssertionError``, whose message names the problem.
 
     ``variant`` and ``cell`` are empty if a check concerns the whole plugin.
     """
@@ -128,7 +128,7 @@ def is_array(tensor: str, actual: object, shape: tuple[int, ...], dtype: str) ->
     )
     assert actual.shape == shape, f"{tensor}: expected shape {shape}, got {actual.shape}"
     assert actual.dtype == dtype, f"{tensor}: expected dtype {dtype}, got {actual.dtype}"
-    assert actual.flags.writeable, f"{tensor}: not a copy of its own (the array is read-only)"
+    assert actual.flags.writeable, f"{tensor}: not a separate copy (the array is read-only)"
 
 
 def _at(where: object) -> str:

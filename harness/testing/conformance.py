@@ -43,19 +43,17 @@ class Conformance:
 
         __tracebackhide__ = True
         result = run_check(check)
-        reason = next(
-            (why for pattern, why in self.exceptions.items() if fnmatchcase(check.label, pattern)),
-            None,
-        )
+        patterns = (each for each in self.exceptions if fnmatchcase(check.label, each))
+        reason = self.exceptions.get(next(patterns, ""))
         if result.skipped:
             pytest.skip(result.message)
-        if reason is None and not result.passed:
-            pytest.fail(f"{check.label}: {result.message}", pytrace=False)
-        if reason is not None and result.passed:
-            pytest.fail(
-                f"{check.label} passes: its exception ({reason}) is no longer needed", pytrace=False
-            )
-        if reason is not None:
+        if reason is None:
+            if not result.passed:
+                pytest.fail(f"{check.label}: {result.message}", pytrace=False)
+        elif result.passed:
+            problem = f"{check.label} passes: its exception ({reason}) is no longer needed"
+            pytest.fail(problem, pytrace=False)
+        else:
             pytest.xfail(f"{reason}: {result.message}")
 
 

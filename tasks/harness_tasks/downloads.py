@@ -29,7 +29,7 @@ class Download:
     Attributes:
         name: of the corpus, for the option ``corpus``.
         file: its name in the cache folder.
-        url: where it is downloaded from.
+        url: of the file.
         sha256: of the downloaded file, in hexadecimal digits.
         member: the text inside a zip file; None if the file is the text.
     """

@@ -1,4 +1,4 @@
-"""The base of tasks of independent sequences: ``fresh`` data or a ``fixed`` set, validation."""
+"""The base of tasks with independent sequences: ``fresh`` data or a ``fixed`` set, validation."""
 
 from __future__ import annotations
 

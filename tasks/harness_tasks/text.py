@@ -137,16 +137,14 @@ def _texts(name: str, content: NDArray[np.uint8], limit: int | None) -> Iterator
 
 
 def _content(name: str, raw: bytes | Path) -> NDArray[np.uint8]:
+    if isinstance(raw, bytes):
+        return np.frombuffer(raw, dtype=np.uint8)
     try:
-        return _map(raw)
+        if raw.stat().st_size == 0:  # an empty file cannot be mapped
+            return np.empty(0, dtype=np.uint8)
+        return np.memmap(raw, dtype=np.uint8, mode="r")
     except OSError as error:
         raise CorpusError(f"corpus {name!r} cannot be read: {error}") from error
-
-
-def _map(raw: bytes | Path) -> NDArray[np.uint8]:
-    if isinstance(raw, Path) and raw.stat().st_size:
-        return np.memmap(raw, dtype=np.uint8, mode="r")
-    return np.frombuffer(b"" if isinstance(raw, Path) else raw, dtype=np.uint8)
 
 
 def _distinct(tokens: Tokens) -> int:
@@ -160,7 +158,7 @@ def _distinct(tokens: Tokens) -> int:
 def _window(
     name: str, content: NDArray[np.uint8], limit: int | None
 ) -> tuple[NDArray[np.uint8], int, bool]:
-    """Return the bytes that ``limit`` characters can need, their offset, and if the text ends."""
+    """Return the bytes that ``limit`` characters may need, their offset, and if they are all."""
     mark = len(codecs.BOM_UTF8) if content[:3].tobytes() == codecs.BOM_UTF8 else 0
     stop = len(content) if limit is None else min(len(content), mark + 4 * limit)
     if stop > LARGEST_CHARACTER_FILE_BYTES:

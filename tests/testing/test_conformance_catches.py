@@ -651,7 +651,7 @@ def test_a_backend_that_trains_on_one_device_where_two_were_asked_for_is_caught(
     result = run_check(check_named(checks, "it_says_over_how_many_devices_it_trained"))
     assert (result.passed, result.message) == (
         False,
-        "placement: devices asked for and told: {1: 1, 2: 1}",
+        "placement: devices asked for and reported: {1: 1, 2: 1}",
     )
 
 

@@ -74,7 +74,7 @@ def _joined(parts: Iterable[Iterable[str]]) -> list[str]:
 def _bound_threads(plugins: Plugins) -> dict[str, BrokenAnswerError]:
     """Give every engine one thread: two pools on a busy machine would wait for each other.
 
-    Returns the backends that cannot say how, each with its error.
+    Returns the backends that failed to name their variables, each with its error.
     """
     broken = {}
     for name, backend in plugins.backends.items():
@@ -112,8 +112,8 @@ def _check(
 ) -> tuple[list[CheckResult], set[tuple[str, str]]]:
     """Run the checks; print those that fail, and the sum.
 
-    Returns the results, and each variant with its cell that turned out to be missing, for example
-    because it cannot be built. Such a variant has no results.
+    Returns the results, and each (variant, cell) that turned out to be missing, for example because
+    the variant cannot be built. Such a variant has no results.
     """
     name, reported_at = selection.backend.name, time.monotonic()
     results: list[CheckResult] = []

@@ -1,4 +1,4 @@
-"""What ``harness check`` was asked for and did not run. That must not look like a pass."""
+"""The requests of ``harness check`` that did not run: they must not look like a pass."""
 
 from __future__ import annotations
 
@@ -36,35 +36,24 @@ class Checked:
     @property
     def ran(self) -> set[tuple[str, str]]:
         """Every (variant, cell) with at least one check."""
-        return {
-            (result.variant, result.cell)
-            for result in self.results
-            if result.variant and not result.skipped
-        }
+        results = [each for each in self.results if each.variant and not each.skipped]
+        return {(each.variant, each.cell) for each in results}
 
     def why_not(self, variant: str | None = None, cell: str | None = None) -> Iterator[str]:
         """Yield why this backend ran nothing of a variant, a cell, or at all: lost, or all n/a."""
-        lost = {
-            name
-            for name, of_cell in self.lost
-            if name in self.missing and _fits(name, of_cell, variant, cell)
-        }
+
+        def fits(name: str, of_cell: str) -> bool:
+            return variant in (None, name) and cell in (None, of_cell)
+
+        lost = {name for name, of_cell in self.lost if name in self.missing and fits(name, of_cell)}
         yield from (str(self.missing[name]) for name in sorted(lost))
-        results = [
-            result
-            for result in self.results
-            if result.variant and _fits(result.variant, result.cell, variant, cell)
-        ]
+        results = [each for each in self.results if each.variant and fits(each.variant, each.cell)]
         if results and not lost and all(result.skipped for result in results):
             first, *others = dict.fromkeys(result.message for result in results)
             engine = self.selection.backend.name + (f":{variant}" if variant else "")
             on_cell = f" on {cell}" if cell else ""
             more = f" (and {counted(len(others), 'other reason')})" if others else ""
             yield f"all checks of {engine}{on_cell} are n/a: {first}{more}"
-
-
-def _fits(variant: str, cell: str, asked: str | None, asked_cell: str | None) -> bool:
-    return asked in (None, variant) and asked_cell in (None, cell)
 
 
 def failures(results: Sequence[CheckResult]) -> int:
@@ -75,7 +64,9 @@ def failures(results: Sequence[CheckResult]) -> int:
 def not_run(
     checked: Sequence[Checked], variants: Sequence[str], cells: Sequence[Cell], *, whole: bool
 ) -> list[str]:
-    """Return what was named but did not run, each with its reason, or that nothing was checked.
+    """Return the named variants and cells that did not run, each with its reason.
+
+    If nothing was named, return that nothing was checked, if so.
 
     Args:
         checked: the backends that answered.

@@ -70,10 +70,8 @@ def selected_backends(
     for variant in variants:
         if not _may_run(backends, cells, variant):
             what = f"variant of backend {backends[0].name!r}:" if len(backends) == 1 else "variant"
-            variants_of_all = set[str]().union(
-                *(_all_variants(backend, cells) for backend in backends)
-            )
-            raise UnknownNameError(what, variant, variants_of_all, "harness list backends")
+            offered = set[str]().union(*(_all_variants(each, cells) for each in backends))
+            raise UnknownNameError(what, variant, offered, "harness list backends")
     return [_of_backend(backend, asked.get(backend.name, set()), variants) for backend in backends]
 
 
@@ -88,16 +86,14 @@ def _offered(backend: Backend, cells: Sequence[Cell]) -> set[str]:
 
 
 def _all_variants(backend: Backend, cells: Sequence[Cell]) -> set[str]:
-    """Return the variants that a backend offers, and those that it lacks here."""
+    """Return the variants that a backend offers, and those that are missing here."""
     return _offered(backend, cells).union(query.missing_variants(backend))
 
 
 def _may_run(backends: Sequence[Backend], cells: Sequence[Cell], variant: str) -> bool:
-    """Say whether a backend may have the variant. One that fails to answer may."""
+    """Say whether a backend may have the variant. A backend that fails to answer may."""
     try:
-        return variant == ALL or any(
-            variant in _all_variants(backend, cells) for backend in backends
-        )
+        return variant == ALL or any(variant in _all_variants(each, cells) for each in backends)
     except BrokenAnswerError:  # reported when the backend is checked
         return True
 
@@ -120,7 +116,7 @@ def why_nothing(selection: Selection, cells: Sequence[Cell], plugins: Plugins) -
 
 
 def print_skipped(console: Console, what: str) -> None:
-    """Print what is not checked, and why."""
+    """Print the reason for a check that is skipped."""
     console.print(f"[yellow]skipped[/] {escape(printable(what))}", soft_wrap=True)
 
 

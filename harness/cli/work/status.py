@@ -49,7 +49,7 @@ def _sweep(store: Store, driver: Driver) -> dict[str, Any]:
 
 
 def _stopped(progress: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the progress of a dead driver: what was running is left, and no end is in sight."""
+    """Return the progress of a dead driver: its running launches count as left."""
     if "total" not in progress:
         return dict(progress)
     left = progress["left"] + len(progress["running"])
@@ -57,7 +57,10 @@ def _stopped(progress: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _last_run(store: Store) -> dict[str, Any] | None:
-    """Return the launches of the last run by status, and how many are left; no doctor's run."""
+    """Return the launches of the last run by status, and how many are left.
+
+    Runs of ``harness doctor`` do not count.
+    """
     runs = [run for run in store.runs() if not run.is_of_doctor]
     if not runs:
         return None
@@ -118,7 +121,7 @@ def _sweep_lines(sweep: Sweep) -> Iterator[str]:
 
 
 def _continuation(run: Mapping[str, Any]) -> str:
-    """Return how to continue a run. With an option that measures anew, a new run would begin."""
+    """Return how to continue a run: without the options that would begin a new run."""
     words = run["command"].split()
     anew = [option for option in ("--fresh", "--retry-failed") if option in words]
     return " without ".join(["the same command", *anew])

@@ -56,10 +56,8 @@ def print_overview(location: str, format_: str) -> int:
 def merge_and_print(sources: Sequence[str], target: str) -> int:
     """Merge stores into one, and print what was added and what was left out."""
     with ExitStack() as stack:
-        stores = [
-            stack.enter_context(Store.open(source, create=False))
-            for source in dict.fromkeys(sources)
-        ]
+        distinct = dict.fromkeys(sources)
+        stores = [stack.enter_context(Store.open(name, create=False)) for name in distinct]
         results = merge(stack.enter_context(Store.open(target)), stores)
     for result in results:
         _print_merged(result)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from harness.contract import Trainer
 from harness.contract.backend import Checkpoint
 from harness.measure.proof.parity import STEP
+from harness.testing.backend.gradients import DIFFERENCE, DIFFERENCE_TOLERANCE, needs_float64
 from harness.testing.backend.grid import trained_gradients
-from harness.testing.bench import DEEP, LONG, SGD, Bench, Case
+from harness.testing.backend.windows import states_agree
+from harness.testing.bench import DEEP, DROPPED, LONG, SGD, Bench, Case
 from harness.testing.compare import NotApplicable, agree, gradients_agree
 
 # Chunks that do not divide T, and one longer than T. ``auto`` does not checkpoint such short T.
 CHUNKS: tuple[tuple[Case, Checkpoint], ...] = ((DEEP, 3), (LONG, 10), (DEEP, 100))
-DROPPED = replace(DEEP, dropout=0.5)
-DIFFERENCE = 1e-6
-DIFFERENCE_TOLERANCE = 1e-6
 
 
 def checkpointed_bptt_equals_plain_bptt(bench: Bench) -> None:
@@ -60,8 +57,7 @@ def dropout_is_repeated_when_a_chunk_is_run_again(bench: Bench) -> None:
     a direction gives the gradient.
     """
     _needs_checkpoints(bench)
-    if bench.dtype != "float64":
-        raise NotApplicable("finite differences need float64, which this variant does not support")
+    needs_float64(bench)
     start = DROPPED.parameters(bench.cell)
     stepped = bench.new_trainer(DROPPED, STEP, dropout_seed=1, checkpoint=3)
     gradients = trained_gradients(stepped, stepped.put(DROPPED.make_batch()))
@@ -81,13 +77,12 @@ def dropout_is_repeated_when_a_chunk_is_run_again(bench: Bench) -> None:
 
 
 def _states_agree(bench: Bench, trainers: tuple[Trainer, Trainer], where: str) -> None:
-    state, expected = (trainer.state() for trainer in trainers)
-    assert state is not None, f"state: expected the carried state, got None ({where})"
+    chunked, plain = trainers
+    expected = plain.state()
     assert expected is not None, (
         f"state: expected the carried state without checkpoints, got None ({where})"
     )
-    for name, ours, theirs in zip(bench.cell.states, state, expected, strict=True):
-        agree(f"state {name}", ours, theirs, bench.tolerance, where)
+    states_agree(bench, chunked, expected, where)
 
 
 def _needs_checkpoints(bench: Bench) -> None:

@@ -34,7 +34,7 @@ def several_devices_train_as_one(bench: Bench) -> None:
 
 def it_says_over_how_many_devices_it_trained(bench: Bench) -> None:
     """``placement().devices`` and the number of ranks are those of the last training step."""
-    (case, *_), used = CASES, {}
+    case, used = CASES[0], {}
     for devices in (1, DEVICES):
         trainer = _trainer(bench, case, devices)
         trainer.train_step(trainer.put(case.make_batch()))
@@ -43,7 +43,7 @@ def it_says_over_how_many_devices_it_trained(bench: Bench) -> None:
         used[devices] = None if placement is None else placement.devices
         ranks = trainer.ranks()
         assert len(ranks) in {0, devices}, f"ranks: expected none or {devices}, got {len(ranks)}"
-    assert used == {1: 1, DEVICES: DEVICES}, f"placement: devices asked for and told: {used}"
+    assert used == {1: 1, DEVICES: DEVICES}, f"placement: devices asked for and reported: {used}"
 
 
 def _agree(bench: Bench, case: Case, trainers: tuple[Trainer, Trainer], where: str) -> None:

@@ -14,7 +14,7 @@ from harness.testing.compare import NotApplicable, agree, gradients_agree, is_ar
 from harness.testing.equations import Nudge, run_equations
 
 # Of a central difference. For a loss near 1, truncation is about 1e-12 and rounding about 1e-10.
-STEP = 1e-6
+DIFFERENCE = 1e-6
 # exp(1000) overflows in float64, exp(100) in float32. In float32, sums of 1000 and small numbers
 # have few digits left.
 SATURATED: dict[Dtype, tuple[float, ...]] = {
@@ -109,21 +109,21 @@ def saturated_gates_equal_the_reference(bench: Bench) -> None:
 
 def parameter_gradients_equal_finite_differences(bench: Bench) -> None:
     """Each parameter's gradient equals a directional difference of the backend's own loss."""
-    _needs_float64(bench)
+    needs_float64(bench)
     for case in _short_and_long(bench):
         trainer, start = bench.trainer(case), case.parameters(bench.cell)
         batch = trainer.put(case.make_batch())
         gradients = trainer.gradients(batch).parameters
         for name, direction in _directions(start):
-            ahead = _loss_at(trainer, batch, start | {name: start[name] + STEP * direction})
-            behind = _loss_at(trainer, batch, start | {name: start[name] - STEP * direction})
-            slope = (ahead - behind) / (2 * STEP)
+            ahead = _loss_at(trainer, batch, start | {name: start[name] + DIFFERENCE * direction})
+            behind = _loss_at(trainer, batch, start | {name: start[name] - DIFFERENCE * direction})
+            slope = (ahead - behind) / (2 * DIFFERENCE)
             _agree_along(f"gradient of {name}", gradients[name], direction, slope, case)
 
 
 def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
     """The gradient of h_t is the total derivative: through all later time steps and layers."""
-    _needs_float64(bench)
+    needs_float64(bench)
     for case in _short_and_long(bench):
         hidden, model = bench.gradients(case)[0].hidden, case.model(bench.cell)
         parameters, batch = case.parameters(bench.cell), case.make_batch()
@@ -131,19 +131,22 @@ def hidden_gradients_equal_finite_differences(bench: Bench) -> None:
             for t in sorted({0, case.time_steps // 2, case.time_steps - 1}):
                 shape = hidden[layer, t].shape
                 direction = np.random.default_rng(t).choice([-1.0, 1.0], size=shape)
-                nudges = [Nudge(layer, t, sign * STEP * direction) for sign in (1, -1)]
+                nudges = [Nudge(layer, t, sign * DIFFERENCE * direction) for sign in (1, -1)]
                 ahead, behind = (
                     run_equations(model, parameters, batch, nudge=nudge).loss for nudge in nudges
                 )
                 name = f"hidden gradient of layer {layer} at step {t}"
-                _agree_along(name, hidden[layer, t], direction, (ahead - behind) / (2 * STEP), case)
+                _agree_along(
+                    name, hidden[layer, t], direction, (ahead - behind) / (2 * DIFFERENCE), case
+                )
 
 
 def _short_and_long(bench: Bench) -> list[Case]:
     return [case for case in (DEEP, LONG) if case in bench.cases]
 
 
-def _needs_float64(bench: Bench) -> None:
+def needs_float64(bench: Bench) -> None:
+    """Raise NotApplicable if the variant has no float64, which finite differences need."""
     if bench.dtype != "float64":
         raise NotApplicable("finite differences need float64, which this variant does not support")
 

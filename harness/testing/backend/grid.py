@@ -12,7 +12,7 @@ from harness.contract import Dtype, Loss
 from harness.contract.backend import DeviceBatch, Trainer
 from harness.measure.proof.parity import STEP, applied_gradients
 from harness.testing.bench import Bench, Case
-from harness.testing.compare import Check, NotApplicable, agree, gradients_agree
+from harness.testing.compare import TOLERANCE, Check, NotApplicable, agree, gradients_agree
 
 Grid = Literal["cover", "full", "none"]
 AXES: Mapping[str, Sequence[Any]] = {
@@ -83,7 +83,7 @@ def cover(dtypes: Sequence[Dtype]) -> list[Point]:
 def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
     """Yield one check per point of the grid, for one variant and cell.
 
-    A mask is data: a masked batch uses the trainer of the unmasked case, which is compiled already.
+    A mask is data: a masked batch uses the trainer of the unmasked case, already compiled.
     """
     if grid == "none":
         return
@@ -92,10 +92,8 @@ def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
     # there are no twins.
     cached = 2 * len(dtypes) if grid == "full" else 0
     trainer_of = lru_cache(cached)(partial(stepping_trainer, bench))
-    cases = [
-        (str(point), point.case(), point.dtype)
-        for point in (cover(dtypes) if grid == "cover" else product(dtypes))
-    ]
+    points = cover(dtypes) if grid == "cover" else product(dtypes)
+    cases = [(str(point), point.case(), point.dtype) for point in points]
     if "float32" in dtypes:
         cases.append((f"V={VOCABULARY.tokens} float32", VOCABULARY, "float32"))
     for label, case, dtype in cases:
@@ -113,7 +111,7 @@ def every_tensor_equals_the_reference(
     bench: Bench, case: Case, dtype: Dtype, trainer_of: Callable[[Case, Dtype], Trainer]
 ) -> None:
     """Outputs, loss, all gradients, and the update of one training step equal the reference."""
-    tolerance = bench.tolerance_of(dtype)
+    tolerance = TOLERANCE[dtype]
     if reason := bench.why_unsupported(case, dtype, STEP):
         raise NotApplicable(reason)
     reference = bench.reference_trainer(case)

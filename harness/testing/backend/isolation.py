@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from harness.contract import Parameters, State, Trainer
 from harness.contract.model import Array
-from harness.testing.bench import DEEP, SMALL, Bench
+from harness.testing.bench import DEEP, DROPPED, SMALL, Bench
 from harness.testing.compare import NotApplicable, agree, gradients_agree
-
-DROPPED = replace(DEEP, dropout=0.5)
 
 
 def arrays_given_back_are_copies(bench: Bench) -> None:

@@ -64,7 +64,7 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     verification.synchronize_waits_for_the_work,
     verification.a_block_of_steps_takes_as_long_as_it_says,
 )
-# Checks against the cell's equations themselves; a variant with a deviation is not asked to pass.
+# Checks against the cell's equations themselves; a variant with a deviation skips them.
 EQUATIONS = {
     gradients.loss_and_outputs_follow_the_equations,
     gradients.hidden_gradients_equal_finite_differences,

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.contract import Batch, Optimizer, Parameters
 from harness.testing.bench import DEEP, SGD, SMALL, Bench, Case
-from harness.testing.compare import agree
+from harness.testing.compare import TOLERANCE, agree
 from harness.testing.equations import Updates
 
 STEPS = 4
@@ -18,24 +18,23 @@ RULES = {
     "adagrad": Optimizer("adagrad", learning_rate=0.1, epsilon=1e-10),
     "adam": Optimizer("adam", learning_rate=0.01),
 }
-EXPONENTIAL = Optimizer(
-    "sgd",
-    learning_rate=0.1,
-    schedule="exponential",
-    schedule_steps=2,
-    schedule_factor=0.5,
-    clip_norm=100.0,
-)
+EXPONENTIAL = {
+    "sgd, exponential schedule, clip_norm that does not act": Optimizer(
+        "sgd",
+        learning_rate=0.1,
+        schedule="exponential",
+        schedule_steps=2,
+        schedule_factor=0.5,
+        clip_norm=100.0,
+    )
+}
 COSINE = Optimizer("rmsprop", learning_rate=0.01, schedule="cosine", schedule_steps=3)
 CLIPPING = {
     "sgd, clip_norm that acts": Optimizer("sgd", learning_rate=0.1, clip_norm=0.01),
     "adam, clip_value": Optimizer("adam", learning_rate=0.01, clip_value=0.005),
-    "sgd, exponential schedule, clip_norm that does not act": EXPONENTIAL,
+    **EXPONENTIAL,
 }
-SCHEDULES = {
-    "sgd, exponential schedule, clip_norm that does not act": EXPONENTIAL,
-    "rmsprop, cosine schedule": COSINE,
-}
+SCHEDULES = {**EXPONENTIAL, "rmsprop, cosine schedule": COSINE}
 
 
 def one_step_follows_the_gradient(bench: Bench) -> None:
@@ -89,7 +88,7 @@ def gradients_that_explode_over_400_steps_are_clipped(bench: Bench) -> None:
 
 def _clips_in_float32(bench: Bench, case: Case, parameters: Parameters, batch: Batch) -> None:
     """Do one step of gradient descent that clips to a norm of 1; compare with the reference."""
-    reference, tolerance = bench.reference_trainer(case), bench.tolerance_of("float32")
+    reference, tolerance = bench.reference_trainer(case), TOLERANCE["float32"]
     reference.load(parameters)
     gradients = reference.gradients(reference.put(batch)).parameters
     updates = Updates(Optimizer("sgd", learning_rate=1.0, clip_norm=1.0), parameters)
@@ -146,7 +145,7 @@ def load_starts_the_optimizer_afresh(bench: Bench) -> None:
 
 
 def only_train_step_and_load_change_parameters(bench: Bench) -> None:
-    """``put``, ``outputs``, ``gradients`` and ``load_state`` leave every parameter as it was."""
+    """``put``, ``outputs``, ``gradients`` and ``load_state`` change no parameter."""
     trainer = bench.trainer(SMALL)
     before = trainer.parameters()
     batch = trainer.put(SMALL.make_batch())

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import (
-    Array,
     Available,
     Backend,
     Batch,
@@ -72,7 +71,7 @@ def it_declares_itself_sanely(backend: Backend, cells: tuple[Cell, ...]) -> None
     )
     for device in backend.devices():
         dtypes = backend.dtypes(device)
-        assert set(dtypes) <= set(get_args(Dtype)), f"dtypes: unknown ones in {dtypes}"
+        assert set(dtypes) <= set(get_args(Dtype)), f"dtypes: unknown names in {dtypes}"
         _distinct_names(f"dtype on {device}", dtypes, r"\w+")
     _variants_are_sane(backend, cells)
 
@@ -142,16 +141,16 @@ def float32_is_computed_in_float32(bench: Bench) -> None:
     if bench.why_unsupported(LONG, "float32"):
         raise NotApplicable("this variant does not support float32")
     case = replace(LONG, inputs="real")
-    rounded: Parameters = {
-        name: _rounded(value) for name, value in case.parameters(bench.cell).items()
-    }
+    start = case.parameters(bench.cell)
+    rounded: Parameters = {name: _rounded(value) for name, value in start.items()}
     batch = case.make_batch()
     batch = Batch(_rounded(batch.inputs), batch.targets, batch.mask)
     trainer = bench.new_trainer(case, dtype="float32", parameters=rounded)
     reference = bench.reference_trainer(case)
     reference.load(rounded)
     outputs, exact = trainer.outputs(trainer.put(batch)), reference.outputs(reference.put(batch))
-    _all_float32(outputs, trainer.parameters())
+    for name, array in {"outputs": outputs, **trainer.parameters()}.items():
+        assert array.dtype == "float32", f"{name}: expected dtype float32, got {array.dtype}"
     agree("outputs", outputs, exact, FLOAT32_TOLERANCE, "float32")
     same = np.array_equal(outputs, exact.astype(np.float32))
     assert not same, (
@@ -167,8 +166,8 @@ def results_lie_where_they_were_asked_for(bench: Bench) -> None:
         placement = trainer.placement()
         if placement is None:
             raise NotApplicable(
-                "placement() does not tell: every trial is flagged, "
-                "because its device cannot be verified"
+                "placement() returns None: every trial is flagged, because its device cannot be "
+                "verified"
             )
         device = bench.device
         assert device in (placement.device, placement.device.partition(":")[0]), (
@@ -240,11 +239,6 @@ def _step_and_fetch(trainer: Trainer, batch: DeviceBatch) -> tuple[float, float]
 
 def _rounded(array: NDArray[Any]) -> NDArray[np.float64]:
     return array.astype(np.float32).astype(np.float64)
-
-
-def _all_float32(outputs: Array, parameters: Parameters) -> None:
-    for name, array in {"outputs": outputs, **parameters}.items():
-        assert array.dtype == "float32", f"{name}: expected dtype float32, got {array.dtype}"
 
 
 def _distinct_names(kind: str, names: tuple[str, ...], pattern: str) -> None:

@@ -48,9 +48,9 @@ def training_leaves_the_final_state_carried(bench: Bench) -> None:
     trainer = bench.trainer(STREAM)
     trainer.train_step(trainer.put(STREAM.make_batch(4)))
     expected = _final_state(bench)
-    _states_agree(bench, trainer, expected, "after train_step")
+    states_agree(bench, trainer, expected, "after train_step")
     trainer.gradients(trainer.put(STREAM.make_batch(6)))
-    _states_agree(bench, trainer, expected, "after gradients, which must not carry")
+    states_agree(bench, trainer, expected, "after gradients, which must not carry")
 
 
 def state_survives_a_round_trip(bench: Bench) -> None:
@@ -71,7 +71,7 @@ def _agree_with_equations(bench: Bench, trainer: Trainer, state: State | None, w
     batch = STREAM.make_batch(4) if state is None else STREAM.make_batch(5, carry=True)
     expected = run_equations(STREAM.model(bench.cell), STREAM.parameters(bench.cell), batch, state)
     agree("outputs", trainer.outputs(trainer.put(batch)), expected.outputs, bench.tolerance, where)
-    _states_agree(bench, trainer, expected.state, where)
+    states_agree(bench, trainer, expected.state, where)
 
 
 def _final_state(bench: Bench) -> State:
@@ -79,7 +79,8 @@ def _final_state(bench: Bench) -> State:
     return run_equations(model, parameters, STREAM.make_batch(4)).state
 
 
-def _states_agree(bench: Bench, trainer: Trainer, expected: State, where: str) -> None:
+def states_agree(bench: Bench, trainer: Trainer, expected: State, where: str) -> None:
+    """Require that a trainer carries the expected state, each (layers, B, H)."""
     state = trainer.state()
     assert state is not None, f"state: expected the carried state, got None ({where})"
     for name, actual_part, expected_part in zip(bench.cell.states, state, expected, strict=True):
