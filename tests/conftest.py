@@ -91,7 +91,8 @@ class Quick:
         start = subprocess.Popen.__init__
 
         def start_or_skip(process, command, *arguments, **options):
-            if sys.executable in command:
+            program = command if isinstance(command, (str, os.PathLike)) else command[0]
+            if Path(program).name.startswith("python"):
                 self.refuse()
             start(process, command, *arguments, **options)
 
