@@ -11,15 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.contract import (
-    Array,
-    Execution,
-    Gradients,
-    Model,
-    Optimizer,
-    Parameters,
-    StepResult,
-)
+from harness.contract import Array, Execution, Gradients, Model, Optimizer, Parameters, StepResult
 from harness_keras.stack import Stack, weights_of
 from harness_torch.batch import DeviceBatch
 from harness_torch.network import Weights

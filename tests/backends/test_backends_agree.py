@@ -203,10 +203,8 @@ CLIPS = {
 def assert_same_training(engine, model, optimizer, tolerance, dtype="float64"):
     """Five steps, every second one carried: losses, norms, clipping, state and parameters."""
     weights = weights_of(model)
-    trainer, reference = (
-        engine.trainer(model, optimizer, weights, dtype),
-        reference_of(model, optimizer, weights),
-    )
+    trainer = engine.trainer(model, optimizer, weights, dtype)
+    reference = reference_of(model, optimizer, weights)
     for step in range(5):
         batch = batch_of(model, seed=step, carry=step % 2 == 1)
         found, expected = (one.train_step(one.put(batch)) for one in (trainer, reference))
@@ -261,10 +259,8 @@ def test_a_schedule_acts_at_every_step(engine, schedule):
 @each_engine
 def test_two_windows_with_carried_state_equal_one_long_sequence(engine):
     model = token_model("gru", layers=2)
-    trainer, long = (
-        engine.trainer(model, Optimizer(), weights_of(model)),
-        batch_of(model, steps=2 * T),
-    )
+    trainer = engine.trainer(model, Optimizer(), weights_of(model))
+    long = batch_of(model, steps=2 * T)
     expected = trainer.outputs(trainer.put(long))
     halves = [
         Batch(long.inputs[part], long.targets[part], long.mask[part], carry=index > 0)

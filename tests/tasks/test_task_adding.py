@@ -45,9 +45,8 @@ def test_targets_are_the_sums_of_the_two_marked_numbers(variant, above, seed):
         assert len(places) == 2
         total = numbers[places, b].sum()
         wanted = {"pascanu": total / 2, "hs97": 0.5 + total / 4}.get(variant, total)
-        assert batch.targets[lengths[b] - 1, b, 0] == pytest.approx(
-            wanted, abs=1e-15
-        )  # the order of one addition
+        # The order of one addition.
+        assert batch.targets[lengths[b] - 1, b, 0] == pytest.approx(wanted, abs=1e-15)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

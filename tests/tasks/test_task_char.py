@@ -87,9 +87,8 @@ def test_windows_follow_one_another_through_each_stream(size, count, length, pad
 
 def test_an_epoch_reproduces_the_training_text_and_then_starts_again(counting):
     task = counting(length=10)
-    batches = list(
-        islice(task.training(rng(), 3), 2 * 59)
-    )  # 1800 characters: streams of 599, 59 windows
+    # 1800 characters: streams of 599, 59 windows.
+    batches = list(islice(task.training(rng(), 3), 2 * 59))
     assert [place for place, batch in enumerate(batches) if not batch.carry] == [0, 59]
     for b, (inputs, targets) in enumerate(texts(task, batches[:59])):
         assert inputs == counting.text[b * 599 : b * 599 + 590]
@@ -118,9 +117,8 @@ def test_validation_reads_the_last_tenth_in_fewer_streams_where_it_is_short(
     assert [inputs for inputs, _ in read] == [
         held_out[at:][:n] for at, n in zip(starts, steps, strict=True)
     ]
-    assert (
-        "".join(targets for _, targets in read) == held_out[1:]
-    )  # what the n-gram models are scored on
+    # What the n-gram models are scored on.
+    assert "".join(targets for _, targets in read) == held_out[1:]
 
 
 def test_the_baseline_is_that_of_the_very_characters_that_validation_scores(counting):
@@ -209,12 +207,10 @@ def test_ngram_losses_equal_a_brute_force_count(dense, chunk, text, order):
 
 def test_ngrams_of_thousands_of_characters_need_no_cubic_table():
     text = rng().integers(0, 20_000, size=5_000)
-    losses = ngrams.ngram_losses(
-        text[:4_000], text[4_000:], 20_000
-    )  # 20,000^3 counts would be 64 TB
-    assert losses["trigram"] == pytest.approx(
-        losses["uniform"], rel=0.01
-    )  # nothing repeats: nothing is learnt
+    # 20,000^3 counts would be 64 TB.
+    losses = ngrams.ngram_losses(text[:4_000], text[4_000:], 20_000)
+    # Nothing repeats: nothing is learnt.
+    assert losses["trigram"] == pytest.approx(losses["uniform"], rel=0.01)
 
 
 @pytest.mark.skipif(

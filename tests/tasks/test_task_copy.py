@@ -70,9 +70,8 @@ def test_baseline_is_the_loss_of_guessing_among_the_symbols():
     probabilities[-3:, 1:] = 1 / 4
     targets = task.draw(rng(), 50).targets
     losses = -np.log(probabilities[np.arange(len(targets))[:, None], targets])
-    assert losses.mean() == pytest.approx(
-        task.baseline(), rel=1e-12
-    )  # every symbol costs the same: no sampling error
+    # Every symbol costs the same: no sampling error.
+    assert losses.mean() == pytest.approx(task.baseline(), rel=1e-12)
     assert task.floor() == 0
 
 

@@ -17,7 +17,7 @@ class TestNumpyBackend(BackendConformance):
 
 
 class TestTorchBackend(BackendConformance):
-    """Without ``compiled``, each of whose many shapes compiles for seconds: ``test_torch_variants`` has it."""
+    """Without ``compiled``, which takes seconds per shape: ``test_torch_variants`` has it."""
 
     backend = torch_backends()[0]
     variants = ("library", "fused", "loop", "parallel", "native")
@@ -26,10 +26,10 @@ class TestTorchBackend(BackendConformance):
 class TestJaxBackend(BackendConformance):
     """``lstm`` in every variant, ``rnn`` and ``gru`` in all but ``scan``.
 
-    ``scan`` and ``fused`` run the same equations of a cell, and ``rnn_relu`` is ``rnn`` with another
-    operation. What compiles longest, the grid of shapes and checkpoints, is for ``lstm`` alone.
-    ``test_jax_variants`` has ``parallel``, ``deer``, and the parity and checkpoints of all; the class
-    below has every check.
+    ``scan`` and ``fused`` run the same equations of a cell, and ``rnn_relu`` is ``rnn`` with
+    another operation. The grid of shapes and checkpoints compiles longest, so it is for ``lstm``
+    alone. ``test_jax_variants`` has ``parallel``, ``deer``, and the parity and checkpoints of all;
+    the class below has every check.
     """
 
     backend = jax_backends()[0]

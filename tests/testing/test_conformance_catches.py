@@ -543,13 +543,8 @@ def test_a_backend_that_does_wait_is_not_accused():
 
 FAULTY = paths.FAULTY / "deferring.py"
 FAMILY = runpy.run_path(str(FAULTY))
-INSIDE = (
-    "owes_loss",
-    "owes_norm",
-    "owes_clipped",
-    "owes_every_other_wait",
-    "owes_the_dead",
-)  # paid in the block
+# Paid in the block.
+INSIDE = ("owes_loss", "owes_norm", "owes_clipped", "owes_every_other_wait", "owes_the_dead")
 
 
 @pytest.mark.parametrize("name", [*FAMILY["DEFERRING"], *FAMILY["HONEST"]])

@@ -150,11 +150,8 @@ def test_what_a_variant_does_not_support_is_skipped():
     for check in checks(Narrow(WrongInWideLayers)):
         result = run_check(check)
         assert result.passed, result
-        without = (
-            "checkpoint",
-            "linear",
-            "one device",
-        )  # what the reference's variant lacks in any case
+        # What the reference's variant lacks in any case.
+        without = ("checkpoint", "linear", "one device")
         assert result.skipped == (
             "H=128" in check.name or any(word in result.message for word in without)
         )
@@ -274,9 +271,7 @@ def test_a_deviation_that_is_none_fails():
 
 
 @pytest.mark.parametrize("answer", [" ", 7])
-def test_an_unknown_deviation_of_a_variant_fails_and_its_other_variants_are_checked(
-    answer,
-):
+def test_an_unknown_deviation_of_a_variant_fails_and_its_other_variants_are_checked(answer):
     class Unsure(Fake):
         def variants(self, cell):
             return ("vectorised", "loop")
@@ -878,9 +873,8 @@ def test_a_cell_that_was_named_and_runs_nowhere_is_an_error(asked):
     seen, result = asked("-b", "narrow", "-c", "lstm,gru")
     assert seen == {("plain", "lstm")}
     assert str(result.exception).startswith("nothing was checked of the cell gru: ")
-    assert (
-        asked("-b", "narrow")[1].return_value == 0
-    )  # of the cells that nobody named it may run what it can
+    # Of the cells that nobody named it may run what it can.
+    assert asked("-b", "narrow")[1].return_value == 0
 
 
 def test_what_was_asked_for_twice_is_told_once(asked):

@@ -12,9 +12,10 @@ from torch.nn import functional
 from harness.contract import Cell
 
 States = tuple[Tensor, ...]
+# See ``harness_torch.recurrence.loop.loop``.
 Recurrence = Callable[
     [Cell, Tensor, Tensor | None, Tensor | None, States, Tensor | None], tuple[Tensor, States]
-]  # see ``harness_torch.recurrence.loop.loop``
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,13 +14,7 @@ from harness.contract import UnknownNameError, UsageError
 from harness_results.compare.comparison import Comparison, Row
 from harness_results.compare.environments import different_facts
 from harness_results.compare.gate import Rule, read_rule
-from harness_results.compare.sides import (
-    Side,
-    floors_of,
-    is_store_or_run,
-    store_or_run,
-    values_of,
-)
+from harness_results.compare.sides import Side, floors_of, is_store_or_run, store_or_run, values_of
 from harness_results.compare.text import plain, to_json_lines, to_markdown, to_table
 from harness_results.compare.verdicts import compare, matching, other_differences
 from harness_results.study.verdicts.statistics import DEFAULT_DRIFT

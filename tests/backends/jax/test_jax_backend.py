@@ -232,9 +232,8 @@ def test_a_gpu_computes_the_same(variant):
     )
     one, other = (trainer.gradients(trainer.put(batch_of())) for trainer in (found, expected))
     for name, array in other.parameters.items():
-        np.testing.assert_allclose(
-            one.parameters[name], array, rtol=0, atol=1e-10
-        )  # another order of summation
+        # Another order of summation.
+        np.testing.assert_allclose(one.parameters[name], array, rtol=0, atol=1e-10)
     np.testing.assert_allclose(one.hidden, other.hidden, rtol=0, atol=1e-10)
     assert found.peak_memory() > 0
 

@@ -25,10 +25,8 @@ from harness_torch.backend import TorchBackend
 pytestmark = pytest.mark.skipif(bool(harness_native.native_missing()), reason="no C compiler here")
 
 CELLS = (RNN(), ReluRNN(), LSTM(), GRU())
-TOLERANCE = {
-    "float32": 3e-5,
-    "float64": 1e-12,
-}  # relative to the largest element; sums over T steps of unit weights
+# Relative to the largest element; sums over T steps of unit weights.
+TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
 
 def layer(make, cell, shape, seed=0):
@@ -177,11 +175,9 @@ def test_large_products(m, n, k, transposed, dtype):
 
 def test_long_sums_by_token_keep_their_digits():
     rows = np.full((200_000, 1), 0.1, "float32")
-    tokens, weight, bias = (
-        np.zeros(len(rows), np.int64),
-        np.empty((1, 2), "float32"),
-        np.empty(1, "float32"),
-    )
+    tokens = np.zeros(len(rows), np.int64)
+    weight = np.empty((1, 2), "float32")
+    bias = np.empty(1, "float32")
     library().sum_by_token(
         0, address(rows), address(tokens), len(rows), 1, 2, address(weight), address(bias)
     )

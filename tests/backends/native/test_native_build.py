@@ -181,8 +181,7 @@ def test_asking_what_there_is_builds_nothing_and_leaves_nothing(compiler, backen
 @each_backend
 def test_a_variant_that_cannot_be_had_here_is_refused_with_the_fix(elsewhere, backend):
     with pytest.raises(
-        UnavailableError,
-        match=r"native cannot run here: there is no C compiler\. Fix: pip install",
+        UnavailableError, match=r"native cannot run here: there is no C compiler\. Fix: pip install"
     ):
         backend.trainer(SMALL, Optimizer(), {}, Execution("native"))
 

@@ -43,12 +43,10 @@ class Perturbed(Cell):
 
     def __init__(self, cell):
         self.cell, self.call, self.at, self.delta = cell, 0, -1, 0.0
-        self.name, self.gates, self.states, self.recurrent = (
-            cell.name,
-            cell.gates,
-            cell.states,
-            cell.recurrent,
-        )
+        self.name = cell.name
+        self.gates = cell.gates
+        self.states = cell.states
+        self.recurrent = cell.recurrent
 
     def step(self, ops, zx, zh, state):
         h, *others = self.cell.step(ops, zx, zh, state)

@@ -49,10 +49,8 @@ class Problem:
             (rng.normal(size=(rows, H)), rng.normal(size=rows)) if cell.recurrent else (None, None)
         )
         self.initial = rng.normal(size=(len(cell.states), B, H))
-        self.by_hidden, self.by_final = (
-            rng.normal(size=(T, B, H)),
-            rng.normal(size=(len(cell.states), B, H)),
-        )
+        self.by_hidden = rng.normal(size=(T, B, H))
+        self.by_final = rng.normal(size=(len(cell.states), B, H))
 
     def loss(self):
         layer = self.layer
@@ -71,10 +69,8 @@ class Problem:
 @pytest.mark.parametrize(("cell", "make"), kinds())
 def test_gradients_flow_from_the_final_to_the_initial_state(cell, make, batch):
     problem = Problem(cell, make, batch)
-    expected_initial, expected_zx = (
-        problem.differences(problem.initial),
-        problem.differences(problem.zx),
-    )
+    expected_initial = problem.differences(problem.initial)
+    expected_zx = problem.differences(problem.zx)
     problem.loss()
     d_hidden, by_final = problem.by_hidden.copy(), problem.by_final.copy()
     d_initial = problem.layer.backward(problem.weight, d_hidden, tuple(by_final))

@@ -285,11 +285,9 @@ def test_cross_entropy_of_huge_logits_is_finite():
 def test_gathered_tokens_equal_one_hot_products(tokens, seed):
     rng = np.random.default_rng(seed)
     ids, one_hot = np.array(tokens), np.eye(10)[tokens]
-    weight, bias, d_zx = (
-        rng.normal(size=(6, 10)),
-        rng.normal(size=6),
-        rng.normal(size=(len(ids), 6)),
-    )
+    weight = rng.normal(size=(6, 10))
+    bias = rng.normal(size=6)
+    d_zx = rng.normal(size=(len(ids), 6))
     gathered, gradient = np.empty((len(ids), 6)), np.empty((6, 10))
     input_product(ids, weight, bias, gathered)
     input_weight_gradient(ids, d_zx, gradient)

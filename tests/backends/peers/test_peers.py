@@ -183,10 +183,8 @@ def reset_first(parameters, x, h):
 def no_recurrent_bias(parameters, x, h):
     """flax.nnx.GRUCell, as its deviation says."""
     zx = x @ parameters["weight_ih_l0"].T + parameters["bias_ih_l0"] + parameters["bias_hh_l0"]
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = (
-        np.split(zx, 3, -1),
-        np.split(h @ parameters["weight_hh_l0"].T, 3, -1),
-    )
+    (x_r, x_z, x_n) = np.split(zx, 3, -1)
+    (h_r, h_z, h_n) = np.split(h @ parameters["weight_hh_l0"].T, 3, -1)
     r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
     return (1 - z) * np.tanh(x_n + r * h_n) + z * h
 

@@ -12,9 +12,8 @@ from harness.cells import GRU, LSTM
 from harness.contract import Inputs, Model, Trial
 from harness_keras import KerasJaxBackend, KerasTorchBackend
 
-missing = [
-    name for name in ("keras", "torch", "jax") if find_spec(name) is None
-]  # importing would choose an engine
+# Importing would choose an engine.
+missing = [name for name in ("keras", "torch", "jax") if find_spec(name) is None]
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 CHECK = "import sys\nfrom harness.cli.main import main\nsys.exit(main(sys.argv[1:]))"

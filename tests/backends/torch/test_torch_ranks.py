@@ -61,10 +61,8 @@ def test_arrays_of_any_shape_and_order_arrive_as_they_were():
 
 def test_a_model_is_made_again_from_its_description():
     model = Model(LSTM(), Inputs("real", 2), 4, 2, 3, "squared_error", 0.5)
-    rule, execution = (
-        Optimizer("sgd", learning_rate=0.1, clip_norm=1.0),
-        Execution("loop", checkpoint=3, devices=2),
-    )
+    rule = Optimizer("sgd", learning_rate=0.1, clip_norm=1.0)
+    execution = Execution("loop", checkpoint=3, devices=2)
     found, *others = from_wire(to_wire(model, rule, execution))
     assert others == [rule, execution]
     assert (found.parameter_shapes(), found.dropout, found.loss) == (

@@ -185,9 +185,8 @@ def test_checkpoints_run_no_more_than_a_chunk_at_once(variant, monkeypatch):
     batch = trainer.put(batch_of(trainer._model, 100))
     trainer.train_step(batch)
     trainer.outputs(batch)
-    assert lengths == [10] * (
-        19 + 10
-    )  # nine forwards alone, ten with their reverse; ten for the outputs
+    # Nine forwards alone, ten with their reverse; ten for the outputs.
+    assert lengths == [10] * (19 + 10)
 
 
 @pytest.mark.parametrize("kind", ["token", "real"])
@@ -242,19 +241,16 @@ def test_a_cuda_graph_trains_as_without_it():
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU here")
     model = model_of(LSTM())
-    graphed, plain = (
-        trainer_of(model, "fused", device="cuda"),
-        trainer_of(model, "fused", device="cuda"),
-    )
+    graphed = trainer_of(model, "fused", device="cuda")
+    plain = trainer_of(model, "fused", device="cuda")
     plain._wants_graph = False
     for _ in range(3):
         losses = [
             float(one.train_step(one.put(batch_of(model, 6, carry=True))).loss)
             for one in (graphed, plain)
         ]
-        assert losses[0] == pytest.approx(
-            losses[1], abs=1e-10
-        )  # atomic additions come in any order
+        # Atomic additions come in any order.
+        assert losses[0] == pytest.approx(losses[1], abs=1e-10)
     assert graphed._captured is not None
 
 
@@ -294,9 +290,8 @@ def test_bfloat16_agrees_within_its_rounding(cell, variant):
         BACKEND, _Loop(), model, weights_of(model), batch_of(model, 50), execution
     )
     assert parity.passed, str(parity)
-    assert (
-        max(parity.tolerances.values()) <= 0.25
-    )  # ten times rounding is more than that at this length
+    # Ten times rounding is more than that at this length.
+    assert max(parity.tolerances.values()) <= 0.25
     trainer = BACKEND.trainer(model, Optimizer(learning_rate=1e-2), weights_of(model), execution)
     batch = trainer.put(batch_of(model, 50))
     losses = [float(trainer.train_step(batch).loss) for _ in range(10)]
