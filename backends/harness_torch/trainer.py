@@ -47,12 +47,10 @@ class TorchTrainer(Trainer):
         set_precision(execution.dtype)
         self._model, self._execution = model, execution
         self._device, self._dtype = torch.device(execution.device), DTYPES[execution.dtype]
-        self._weights: Weights = {
-            name: torch.nn.Parameter(
-                torch.zeros(shape, dtype=self._weight_dtype, device=self._device)
-            )
-            for name, shape in model.parameter_shapes().items()
-        }
+        self._weights: Weights = {}
+        for name, shape in model.parameter_shapes().items():
+            zeros = torch.zeros(shape, dtype=self._weight_dtype, device=self._device)
+            self._weights[name] = torch.nn.Parameter(zeros)
         self._engine = VARIANTS[execution.variant].engine()
         self._network = self._network_of(self._engine)
         self._update = Update(optimizer, list(self._weights.values()))

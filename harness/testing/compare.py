@@ -128,7 +128,7 @@ def is_array(tensor: str, actual: object, shape: tuple[int, ...], dtype: str) ->
     )
     assert actual.shape == shape, f"{tensor}: expected shape {shape}, got {actual.shape}"
     assert actual.dtype == dtype, f"{tensor}: expected dtype {dtype}, got {actual.dtype}"
-    assert actual.flags.writeable, f"{tensor}: not a separate copy (the array is read-only)"
+    assert actual.flags.writeable, f"{tensor}: not a copy (the array is read-only)"
 
 
 def _at(where: object) -> str:

@@ -353,11 +353,9 @@ def test_ranks_are_averaged_over_the_steps_that_count():
 
 def measured(speed, devices=1, status="ok", loss=0.5, **changes):
     figures = {"tokens_per_second": speed, "loss_final": loss}
-    details = (
-        {"rank_step_seconds_spread": {"min": 0.001, "median": 0.002, "max": 0.003}}
-        if devices > 1
-        else {}
-    )
+    details = {}
+    if devices > 1:
+        details["rank_step_seconds_spread"] = {"min": 0.001, "median": 0.002, "max": 0.003}
     asked = trial("torch:fused", **{"devices": devices, "cell": "lstm"} | changes)
     return Record(asked, status, figures=figures, details=details, environment_id="here")
 
@@ -396,21 +394,8 @@ def test_the_report_has_a_table_of_its_own_where_devices_vary():
 
 
 def test_the_option_reaches_the_plan(tmp_path):
-    asked = [
-        "run",
-        "-b",
-        "numpy",
-        "-t",
-        "copy",
-        "-T",
-        "5",
-        "--devices",
-        "1,2",
-        "--dry-run",
-        "--format",
-        "json",
-    ]
-    found = CliRunner().invoke(main_command(), asked, standalone_mode=False)
+    asked = "run -b numpy -t copy -T 5 --devices 1,2 --dry-run --format json"
+    found = CliRunner().invoke(main_command(), asked.split(), standalone_mode=False)
     assert found.return_value == OK
     assert [line.count('"devices": 2') for line in found.stdout.splitlines()] == [0, 1]
 

@@ -125,12 +125,11 @@ def test_the_norm_of_zeros_is_zero(engine):
 @pytest.mark.parametrize("kind", ["equal", "random"])
 def test_the_norm_of_ten_million_numbers_is_right(engine, kind):
     rng = np.random.default_rng(0)
-    draw = (
-        (lambda shape: np.full(shape, 0.1))
-        if kind == "equal"
-        else (lambda shape: rng.normal(size=shape))
-    )
-    arrays = [draw(shape).astype(np.float32) for shape in ((800, 10_000), (MANY - 8_000_000,))]
+    shapes = ((800, 10_000), (MANY - 8_000_000,))
+    if kind == "equal":
+        arrays = [np.full(shape, 0.1, np.float32) for shape in shapes]
+    else:
+        arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
     norm, _, _ = ENGINES[engine](Optimizer(), arrays)
     assert norm == pytest.approx(float(exact_norm(arrays)), rel=4e-6)
 

@@ -45,20 +45,12 @@ def counting(tmp_path):
 
 def texts(task, batches):
     """Return inputs and targets of successive batches as text per stream, without masked steps."""
-    decode = task.vocabulary.decode
-    return [
-        tuple(
-            "".join(
-                decode(tokens[:, b][batch.mask[:, b]])
-                for batch, tokens in zip(batches, arrays, strict=True)
-            )
-            for arrays in (
-                [batch.inputs for batch in batches],
-                [batch.targets for batch in batches],
-            )
-        )
-        for b in range(batches[0].size)
-    ]
+
+    def text(name, b):
+        pieces = [getattr(batch, name)[:, b][batch.mask[:, b]] for batch in batches]
+        return "".join(map(task.vocabulary.decode, pieces))
+
+    return [(text("inputs", b), text("targets", b)) for b in range(batches[0].size)]
 
 
 @settings(max_examples=50, deadline=None)

@@ -43,11 +43,8 @@ class Buffers:
 
     def gates(self, name: str, count: int) -> list[tuple[Tensor, ...]]:
         """Return the views by time step of each of ``count`` equal parts of the last axis."""
-        return [
-            self.steps(
-                name,
-                f"{gate}/{count}",
-                lambda whole, gate=gate: whole.chunk(count, -1)[gate],  # type: ignore[misc]
-            )
-            for gate in range(count)
-        ]
+
+        def view(gate: int) -> Callable[[Tensor], Tensor]:
+            return lambda whole: whole.chunk(count, -1)[gate]
+
+        return [self.steps(name, f"{gate}/{count}", view(gate)) for gate in range(count)]

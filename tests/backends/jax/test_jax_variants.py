@@ -60,12 +60,10 @@ def weights_of(model, scale=1.0, seed=0):
 
 def batch_of(model, steps, size=2, seed=1, *, carry=False):
     rng, shape = np.random.default_rng(seed), (steps, size)
-    tokens = model.inputs.kind == "token"
-    inputs = (
-        rng.integers(0, 5, shape, dtype=np.int32)
-        if tokens
-        else rng.normal(size=(*shape, model.inputs.size))
-    )
+    if model.inputs.kind == "token":
+        inputs = rng.integers(0, 5, shape, dtype=np.int32)
+    else:
+        inputs = rng.normal(size=(*shape, model.inputs.size))
     classes = model.loss == "cross_entropy"
     targets = rng.integers(0, 4, shape, dtype=np.int32) if classes else rng.normal(size=(*shape, 4))
     mask = rng.integers(2, size=shape) == 1

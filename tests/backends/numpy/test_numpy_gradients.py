@@ -176,11 +176,9 @@ def torch_loss(torch, model, outputs, batch):
 
 def torch_inputs(torch, model, batch):
     inputs = torch.from_numpy(batch.inputs)
-    return (
-        torch.nn.functional.one_hot(inputs.long(), 5).double()
-        if model.inputs.kind == "token"
-        else inputs
-    )
+    if model.inputs.kind == "token":
+        return torch.nn.functional.one_hot(inputs.long(), 5).double()
+    return inputs
 
 
 @pytest.mark.parametrize("name", ["rnn", "rnn_relu", "lstm", "gru"])

@@ -60,11 +60,10 @@ def model_of(cell=None, dropout=0.0, kind="real"):
 
 def batch_of(kind="real"):
     rng = np.random.default_rng(1)
-    inputs = (
-        rng.normal(size=(T, B, D))
-        if kind == "real"
-        else rng.integers(0, D, (T, B)).astype(np.int32)
-    )
+    if kind == "real":
+        inputs = rng.normal(size=(T, B, D))
+    else:
+        inputs = rng.integers(0, D, (T, B)).astype(np.int32)
     return Batch(inputs, rng.integers(0, K, (T, B)).astype(np.int32), np.ones((T, B), bool))
 
 

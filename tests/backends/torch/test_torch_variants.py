@@ -60,17 +60,10 @@ def batch_of(model, steps, size=3, *, carry=False):
     rng = np.random.default_rng(1)
     mask = rng.random((steps, size)) < 0.6
     mask[-1] = True
-    token = model.inputs.kind == "token"
-    inputs = (
-        rng.integers(0, 5, (steps, size)).astype(np.int32)
-        if token
-        else rng.normal(size=(steps, size, 5))
-    )
-    targets = (
-        rng.integers(0, 3, (steps, size)).astype(np.int32)
-        if token
-        else rng.normal(size=(steps, size, 3))
-    )
+    if model.inputs.kind == "token":
+        inputs, targets = (rng.integers(0, n, (steps, size)).astype(np.int32) for n in (5, 3))
+    else:
+        inputs, targets = (rng.normal(size=(steps, size, n)) for n in (5, 3))
     return Batch(inputs, targets, mask, carry)
 
 
