@@ -28,7 +28,7 @@ from harness.sweep.settings import executor_of, settings_of
 from harness.sweep.work_plan import WorkPlan, look
 from harness_results.store.store import Store
 from harness_results.study.launches import combine
-from harness_results.study.verdicts.floors import with_floors
+from harness_results.study.reported import with_floors
 
 Say = Callable[[str], None]
 
@@ -192,7 +192,7 @@ def _measure(
             launches = f"{counted(session.elsewhere, 'launch')} {are(session.elsewhere)}"
             view.note(f"note: {launches} left to another process: harness status {run.store}")
         launches_of_plan = session.results(work_plan, with_curves=with_curves)
-        records = with_floors(combine(launches_of_plan), store.all_calibrations())
+        records = with_floors(combine(launches_of_plan), store)
     return Outcome(records, interrupted, error)
 
 

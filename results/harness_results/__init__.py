@@ -1,5 +1,4 @@
-"""Stored results and what is made from them: the store, tables, exports. A report never runs anything.
+"""Stored results and what is made from them: store, tables, exports. A report measures nothing.
 
-Nothing is imported here, so that asking for one part never loads another (SQLAlchemy and pandas are
-slow to import).
+Nothing is imported here: SQLAlchemy and pandas are slow to import, and not every part needs them.
 """

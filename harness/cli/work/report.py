@@ -21,10 +21,9 @@ from harness_results.render.latex import latex_of
 from harness_results.render.markup import markdown_of
 from harness_results.render.terminal import ReportTables, plain_text
 from harness_results.store.store import Store
-from harness_results.study.launches import latest, of_each_place
-from harness_results.study.reported import reported
+from harness_results.study.launches import latest, of_each_environment
+from harness_results.study.reported import reported, with_floors
 from harness_results.study.tables.sections import relative_report
-from harness_results.study.verdicts.floors import with_floors
 
 
 def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
@@ -70,7 +69,7 @@ def _records(location: str, run: str | None, *, with_curves: bool) -> list[Recor
         if with_curves:
             return reported(store, run_id)
         runs = [each.run_id for each in store.runs()] if run_id is None else [run_id]
-        return with_floors(of_each_place(map(store.launches, runs)), store.all_calibrations())
+        return with_floors(of_each_environment(map(store.launches, runs)), store)
 
 
 def _relative(records: list[Record], base: str, format_: str) -> str:

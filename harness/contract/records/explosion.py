@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-EXPLODING_NORM = 100.0  # times the first and the median norm; trainings that learn well stay below 50 with clipping
+# times the first and the median norm; with clipping, trainings that learn well stay below 50
+EXPLODING_NORM = 100.0
 EXPLODING_DECAY = 1.01  # per step back; fits of a flat gradient scatter closely around 1
 
 
@@ -32,22 +33,21 @@ def norm_explodes(status: str, figures: Mapping[str, Any], curves: Mapping[str, 
 def flow_explodes(figures: Mapping[str, Any], curves: Mapping[str, Any]) -> bool:
     """Say whether the gradient grows by more than 1 % per step back, before or after training.
 
-    Both the fitted factor and the first time step's norm must say so: a curve that falls and rises
-    again is no growth.
+    Both the fitted factor and the norm at the largest lag must show it: a curve that falls and
+    rises again does not count.
     """
     flows = _flows(curves)
-    decays = [(flow.get("decay"), flow) for flow in flows] + [
-        (figures.get("gradient_decay"), (*flows, {})[0])
-    ]
+    decays = [(flow.get("decay"), flow) for flow in flows]
+    decays.append((figures.get("gradient_decay"), flows[0] if flows else {}))
     return any(_is_above(decay, EXPLODING_DECAY) and _reaches_up(flow) for decay, flow in decays)
 
 
 def _flows(curves: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the flows that a record has, the last one first."""
+    """Return the gradient flows of a record, that of the trained network first."""
     curve = curves.get("gradient_flow")
-    flows = (
-        [curve.get(moment) for moment in ("final", "initial")] if isinstance(curve, Mapping) else []
-    )
+    if not isinstance(curve, Mapping):
+        return []
+    flows = (curve.get(moment) for moment in ("final", "initial"))
     return [flow for flow in flows if isinstance(flow, Mapping)]
 
 
@@ -59,9 +59,8 @@ def _reaches_up(flow: Mapping[str, Any]) -> bool:
     first, last, lag = norms[0], norms[-1], lags[-1]
     if not _is_above(first, 0.0) or not _is_above(lag, 0.0):
         return False
-    return last is None or _is_above(
-        last, first * EXPLODING_DECAY ** min(lag, 10_000)
-    )  # None: beyond any number
+    # None: not finite
+    return last is None or _is_above(last, first * EXPLODING_DECAY ** min(lag, 10_000))
 
 
 def _is_above(value: Any, bound: float) -> bool:

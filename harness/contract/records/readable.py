@@ -17,9 +17,8 @@ LONGEST = 100  # characters of a name in the flag
 NAMED = 8  # of the values that cannot be read, in the flag
 UNREADABLE = "the stored record holds values that cannot be read: {}"
 
-Read = Callable[
-    [Any, list[str]], Any
-]  # (value, names of the values left out so far) -> the value, or _OUT
+# (value, names of the values left out so far) -> the value, or _OUT
+Read = Callable[[Any, list[str]], Any]
 _OUT = object()  # marks a value that is left out
 
 
@@ -29,9 +28,9 @@ def readable(
     """Return the parts of a record without the values that no reader expects.
 
     Args:
-        content: the parts, of which the mappings are mappings.
+        content: name -> part of a record.
         columns: of the figures.
-        statuses: that a launch may end with.
+        statuses: with which a launch may end.
     """
     left: list[str] = []
     kinds = {
@@ -43,9 +42,7 @@ def readable(
     details = _mapping({**_DETAILS, "launch_figures": _list(_mapping(launch))})
     readers = {"figures": figures, "curves": _MANY, "details": details, "environment": _ENVIRONMENT}
     items = _items(content, readers, _TEXT, left)
-    parts: dict[str, Any] = {
-        name: None if value is _OUT else value for name, value in items.items()
-    }
+    parts: dict[str, Any] = {name: None if v is _OUT else v for name, v in items.items()}
     if left:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         flag = UNREADABLE.format(", ".join(name[1:LONGEST] for name in left[:NAMED]) + more)
@@ -68,19 +65,15 @@ def _status(statuses: Collection[str]) -> Read:
 
 def _within(least: float, most: float) -> Read:
     def read(value: Any, left: list[str]) -> Any:
-        good = (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and least <= value <= most
-        )
-        return value if good else _without(left)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if is_number and least <= value <= most else _without(left)
 
     return read
 
 
 def _count(value: Any, left: list[str]) -> Any:
-    good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
-    return value if good else _without(left)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and 1 <= value <= LARGEST else _without(left)
 
 
 def _bool(value: Any, left: list[str]) -> Any:
@@ -143,9 +136,8 @@ def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
 
 
 def _list_of_any(values: Any, left: list[str], levels: int) -> Any:
-    if (
-        set(map(type, values)) == {float} and abs(sum(values)) <= LARGEST
-    ):  # a long curve, at the speed of C
+    # a long curve, at the speed of C
+    if set(map(type, values)) == {float} and abs(sum(values)) <= LARGEST:
         return values
     return [None if (read := _any(item, left, levels - 1)) is _OUT else read for item in values]
 
@@ -161,23 +153,26 @@ _TEXTS, _MANY = _none_or(_list(_text)), _none_or(_mapping({}))
 _TIMES = _none_or(_mapping({}, _within(*POSITIVE)))
 _DETAILS: Mapping[str, Read] = {
     **dict.fromkeys(("launches", "jobs"), _count),
-    **dict.fromkeys(("isolation", "interval", "deviation", "loss", "distribution", "node", "card"), _TEXT),
+    **dict.fromkeys(("isolation", "interval", "deviation", "loss", "distribution"), _TEXT),
+    **dict.fromkeys(("node", "card"), _TEXT),
     **dict.fromkeys(("checkpoint", "log", "log_tail", "traceback"), _TEXT),
     **dict.fromkeys(("flags", "notes"), _TEXTS),
-    **dict.fromkeys(("wall_seconds", "tokens_per_step", "recompilations", "best_step", "effective_threads"), _LEAST),
+    **dict.fromkeys(("wall_seconds", "tokens_per_step", "recompilations", "best_step"), _LEAST),
+    "effective_threads": _LEAST,
     **dict.fromkeys(("overfitting_gap", "best_loss_validation"), _NUMBER),
     **dict.fromkeys(("task", "task_defaults", "parity", "placement", "warm_up"), _MANY),
     **dict.fromkeys(("calibrations", "phase_seconds", "rank_step_seconds_spread"), _TIMES),
     "gradient_horizon_censored": _none_or(_bool),
     "versions": _none_or(_mapping({}, _text)),
-    "limits": _none_or(_mapping({"peak_flops_per_second": _LEAST, "chain_seconds": _LEAST, "reason": _TEXT})),
+    "limits": _none_or(
+        _mapping({"peak_flops_per_second": _LEAST, "chain_seconds": _LEAST, "reason": _TEXT})
+    ),
     "samples": _none_or(_list(_mapping({}))),
 }  # fmt: skip
 _ENVIRONMENT = _mapping(
     {
-        **dict.fromkeys(
-            ("cpu", "cores", "system", "python", "settings", "devices", "plugins"), _MANY
-        ),
+        **dict.fromkeys(("cpu", "cores", "system", "python"), _MANY),
+        **dict.fromkeys(("settings", "devices", "plugins"), _MANY),
         **dict.fromkeys(("libraries", "variables"), _none_or(_mapping({}, _TEXT))),
         "gpus": _none_or(_list(_mapping({}))),
         "memory_gibibytes": _NUMBER,

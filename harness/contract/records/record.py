@@ -17,14 +17,17 @@ from harness.contract.records.readable import readable
 from harness.contract.trial import Trial
 
 STATUSES = (
-    "ok", "failed", "crashed", "timeout", "out_of_memory", "diverged", "unsupported", "parity_failed", "interrupted",
+    "ok", "failed", "crashed", "timeout", "out_of_memory",
+    "diverged", "unsupported", "parity_failed", "interrupted",
 )  # fmt: skip
 
 TRIAL = names_of("trial")
 ATTRIBUTES = names_of("outcome", "origin")
 DETAILS = ("interval", "gradient_horizon_censored", "deviation")
 NUMBERS = ("loss_baseline_exact", "solved_lost_at")
-HORIZON_FRACTION = 0.01  # of its value at lag 0: below it the gradient counts as gone, where ``gradient_horizon`` is
+HORIZON_FRACTION = (
+    0.01  # of its norm at lag 0: ``gradient_horizon`` is where the gradient falls below
+)
 STABLE_FACTS = ("cpu", "cores", "memory_gibibytes", "system", "python")  # of every environment
 
 Figure = float | int | bool | None
@@ -37,20 +40,18 @@ class Record:
     Attributes:
         trial: what was asked for.
         status: one of ``STATUSES``.
-        reason: why it is not ``ok``; None where it is.
+        reason: why it is not ``ok``; None if it is.
         figures: name (of ``FIGURE_NAMES``) -> value; missing names are unknown.
-        curves: JSON-able series kept beside the figures: ``loss`` and ``gradient_norm`` (one value
-            per step, None where not finite), ``evaluations`` (a list of ``Evaluation`` fields),
+        curves: JSON-able series: ``loss`` and ``gradient_norm`` (one value per step, None if it is
+            not finite), ``evaluations`` (a list of ``Evaluation`` fields),
             ``gradient_flow`` (``initial`` and ``final``, each with ``lags``, ``median``, ``low``,
             ``high``, per-layer medians), ``block_seconds`` and ``block_steps``.
         details: JSON-able facts that are not figures: task facts, over-fitting gap, samples of
             text, flags, versions, effective threads, the tail of a failed worker's log, the
-            checkpoint's path; ``interval``, the kind of the throughput's interval, and
-            ``launches``, how many fresh processes the figures come from (1 where it is missing).
-        environment: the environment record of the worker ({} if it never came so far).
+            checkpoint's path; ``interval``, the kind of the throughput's interval.
+        environment: the environment record of the worker ({} if it never sent one).
         environment_id: a hash of the environment's stable facts.
-        started_at: ISO 8601 in UTC; tells whether launches took turns, and never how long anything
-            took.
+        started_at: ISO 8601 in UTC; it tells whether launches took turns, never a duration.
         harness_version: the version of the harness.
     """
 
@@ -82,35 +83,34 @@ class Record:
         row |= {name: _number_or_none(self.details.get(name)) for name in NUMBERS}
         scores = self.details.get("scores")
         return row | {
-            "launches": self.details.get("launches", 1),
+            "launches": self.launches,
             "settings": json.dumps(other_settings(self.trial), sort_keys=True),
             "scores": json.dumps(finite(scores)) if isinstance(scores, Mapping) else None,
             "gradient_horizon_step": self.horizon_step(),
             "gradient_exploding": self.exploding(),
         }
 
+    @property
+    def launches(self) -> int:
+        """How many fresh processes the figures come from."""
+        return int(self.details.get("launches", 1))
+
     def exploding(self) -> bool | None:
         """Return whether the gradient exploded; older records are judged by figures and curves."""
         answer = self.details.get("gradient_exploding")
-        return (
-            answer
-            if isinstance(answer, bool)
-            else is_exploding(self.status, self.figures, self.curves)
-        )
+        if isinstance(answer, bool):
+            return answer
+        return is_exploding(self.status, self.figures, self.curves)
 
     def horizon_step(self) -> int | None:
         """Return after how many training steps the horizon was measured; None: it was not."""
-        if (
-            self.figures.get("gradient_horizon") is None
-            and self.figures.get("gradient_decay") is None
-        ):
+        measured = (self.figures.get(name) for name in ("gradient_horizon", "gradient_decay"))
+        if all(value is None for value in measured):
             return None
         step = self.details.get("gradient_horizon_step")
         if isinstance(step, int):
             return step
-        return (
-            self.trial.steps if self.status == "ok" else 0
-        )  # of an older record, in which it is not told
+        return self.trial.steps if self.status == "ok" else 0  # older records do not say it
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""
@@ -134,14 +134,9 @@ class Record:
         others: dict[str, Any] = {}
         for name, value in content["figures"].items():
             (figures if name in FIGURE_NAMES else others)[name] = value
-        parts = {
-            "figures": figures,
-            "details": {**content["details"], **({"unknown_figures": others} if others else {})},
-        }
-        trial = Trial.model_validate(content["trial"])
-        return cls.read(
-            trial, {name: value for name, value in content.items() if name != "trial"} | parts
-        )
+        details = {**content["details"], **({"unknown_figures": others} if others else {})}
+        parts = {**content, "figures": figures, "details": details}
+        return cls.read(Trial.model_validate(parts.pop("trial")), parts)
 
     @classmethod
     def read(cls, trial: Trial, content: Mapping[str, Any]) -> Record:

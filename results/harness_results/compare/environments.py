@@ -1,4 +1,4 @@
-"""Where two sets of records were measured, and what tells these places apart."""
+"""The environments of two sets of records, and the facts in which they differ."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def different_facts(
     Args:
         base: every launch of the one side.
         new: every launch of the other.
-        key: what two records must share to be compared.
+        key: two records are compared if their trials have the same key.
         ignored: facts that may differ.
     """
     left, right = _by_trial(base, key), _by_trial(new, key)
@@ -38,16 +38,14 @@ def _differences(left: Environments, right: Environments, ignored: Sequence[str]
     if set(left) == set(right) or not left or not right:
         return []
     first, second = stable_facts(_of_one_side(left, right)), stable_facts(_of_one_side(right, left))
-    names = [
-        name
-        for name in first | second
-        if name not in ignored and first.get(name) != second.get(name)
-    ]
-    if not names and not ignored:
+    texts = []
+    for name in first | second:
+        before, after = first.get(name), second.get(name)
+        if name not in ignored and before != after:
+            texts.append(f"{name}: {_brief(before)} against {_brief(after)}")
+    if not texts and not ignored:
         return [f"environment {', '.join(sorted(left))} against {', '.join(sorted(right))}"]
-    return [
-        f"{name}: {_brief(first.get(name))} against {_brief(second.get(name))}" for name in names
-    ]
+    return texts
 
 
 def _of_one_side(environments: Environments, others: Environments) -> Mapping[str, Any]:

@@ -26,15 +26,12 @@ class Rule:
     relative: bool
 
     def __str__(self) -> str:
-        return (
-            f"{self.metric}:{100 * self.threshold:g}%"
-            if self.relative
-            else f"{self.metric}:{self.threshold:g}"
-        )
+        value = f"{100 * self.threshold:g}%" if self.relative else f"{self.threshold:g}"
+        return f"{self.metric}:{value}"
 
     @property
     def figure(self) -> str:
-        """The figure of a record that the metric is."""
+        """The name of the figure that the metric names."""
         return ALIASES.get(self.metric, self.metric)
 
     def checks(self, base: Record) -> bool:
@@ -44,8 +41,7 @@ class Rule:
     def broken(self, base: Record, new: Record, *, slower: bool) -> bool:
         """Say whether ``new`` is worse than allowed; a throughput must be proven ``slower``.
 
-        A figure that was known and is no longer (a task no longer solved, a loss not finite) breaks
-        the rule.
+        A figure that ``new`` lacks (a task not solved again, a loss not finite) breaks the rule.
         """
         name = self.figure
         before, after = base.figures.get(name), new.figures.get(name)
@@ -53,11 +49,8 @@ class Rule:
             return False
         if after is None:
             return True
-        worse = (
-            float(before) - float(after)
-            if name in HIGHER_IS_BETTER
-            else float(after) - float(before)
-        )
+        worse = float(after) - float(before)
+        worse = -worse if name in HIGHER_IS_BETTER else worse
         limit = self.threshold * abs(float(before)) if self.relative else self.threshold
         proved = slower or name != "tokens_per_second"
         return proved and (worse > limit or math.isnan(worse))
@@ -67,7 +60,7 @@ def read_rule(text: str) -> Rule:
     """Return the rule ``METRIC:5%`` or ``METRIC:0.02``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a rule, or the rule could never fail.
         UnknownNameError: no record has such a figure.
     """
     match = _RULE.fullmatch(text.strip())
@@ -81,10 +74,12 @@ def read_rule(text: str) -> Rule:
     rule = Rule(match["metric"], value / 100 if relative else value, relative)
     if relative and rule.threshold >= 1 and rule.figure in HIGHER_IS_BETTER:
         raise UsageError(
-            f"--fail-on {text!r} would never fail: what is better higher gets worse by less than 100%"
+            f"--fail-on {text!r} would never fail: "
+            "what is better higher gets worse by less than 100%"
         )
     if not relative and value < 1 and rule.figure in RATES:
         raise UsageError(
-            f"--fail-on {text!r} is {value:g} per second; as a fraction: {rule.metric}:{100 * value:g}%"
+            f"--fail-on {text!r} is {value:g} per second; "
+            f"as a fraction: {rule.metric}:{100 * value:g}%"
         )
     return rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,13 @@ from harness_results.store.store import Store
 from harness_results.study.verdicts.floors import Floor, measured_floors
 from harness_results.text.passwords import without_password
 
-STORES = (".sqlite", ".sqlite3", ".db")  # names that look like a store, whether it is there or not
+STORES = (".sqlite", ".sqlite3", ".db")  # a name with such an end is a store, even if none exists
 Calibrations = Mapping[str, Mapping[str, Any]]  # environment_id -> name -> content
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the comparison: its launches, and what was calibrated where they ran."""
+    """One side of the comparison: its launches, and the calibrations of its store."""
 
     name: str
     records: Sequence[Record]
@@ -36,7 +37,7 @@ def is_store_or_run(text: str) -> bool:
 
 
 def store_or_run(text: str, store: str) -> Side:
-    """Return the side that a store or a run of ``store`` is.
+    """Return a side: another store, or a run of ``store``.
 
     Raises:
         UsageError: there is no such store or run.
@@ -66,20 +67,14 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
 
 
 def floors_of(base: Side, new: Side) -> dict[str, Floor]:
-    """Return the noise floors of the environment that most of the base's records come from."""
-    environments = [
-        record.environment_id for record in base.records if record.environment_id is not None
-    ]
-    if not environments:
+    """Return the noise floors of the most frequent environment of the base's records."""
+    counts = Counter(r.environment_id for r in base.records if r.environment_id is not None)
+    if not counts:
         return {}
-    environment = max(dict.fromkeys(environments), key=environments.count)
-    calibrations = {
-        **new.calibrations.get(environment, {}),
-        **base.calibrations.get(environment, {}),
-    }
-    return measured_floors(
-        calibrations, min(_launches_per_trial(side.records) for side in (base, new))
-    )
+    [(environment, _)] = counts.most_common(1)
+    of_new, of_base = (side.calibrations.get(environment, {}) for side in (new, base))
+    launches = min(_launches_per_trial(side.records) for side in (base, new))
+    return measured_floors({**of_new, **of_base}, launches)
 
 
 def _launches_per_trial(records: Sequence[Record]) -> int:
@@ -103,7 +98,7 @@ def _with_value(records: Sequence[Record], axis: str, value: str) -> list[Record
 
 
 def _names_of_value(trial: Trial, axis: str) -> tuple[str, str]:
-    """Return what a user may call the trial's value of an axis, the most exact last."""
+    """Return the names that a user may give to the trial's value of an axis, the exact one last."""
     if axis == "backend":
         return trial.backend, trial.engine
     text = str(getattr(trial, axis))

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from harness.contract.records.record import finite
+from harness.contract.records.record import Record, finite
 from harness_results.compare.comparison import Comparison, Row
 from harness_results.study.findings import is_of_earlier_rules
 from harness_results.study.verdicts.statistics import FAMILY
@@ -19,28 +19,49 @@ from harness_results.study.versions import in_words
 from harness_results.text.format import UNKNOWN, number, one_line, quantity, to_ascii
 from harness_results.text.lines import GAP, left
 
-BESIDE = "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; measure one at a time"
-WARM = "processes that other trials used before (--isolation backend) are no launches: measure again without it"
+AT_ONCE = (
+    "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; "
+    "measure one at a time"
+)
+WARM = (
+    "processes that other trials used before (--isolation backend) are no launches: "
+    "measure again without it"
+)
 WARMING_UP = "warm-up ended before block times were flat: raise --steps"
-EARLIER = "{}'s speeds are medians of blocks, by an earlier version; the other side's are all tokens over all seconds"
-HOLM = f"{{}} p-values, adjusted by Holm's method: chance alone shows a difference in at most {FAMILY:.0%} of such tables"
+EARLIER = (
+    "{}'s speeds are medians of blocks, by an earlier version; "
+    "the other side's are all tokens over all seconds"
+)
+HOLM = (
+    "{} p-values, adjusted by Holm's method: "
+    f"chance alone shows a difference in at most {FAMILY:.0%} of such tables"
+)
+# keys of an object of ``to_json_lines``
+OF_TRIAL = ("trial_id", "task", "cell", "length", "backend", "variant")
+OF_EFFECT = ("change", "low", "high", "p_value", "p_adjusted")
+OF_SIDE = (
+    "trial_id", "status", "launches", "tokens_per_second", "loss_validation", "gradient_norm_max",
+)  # fmt: skip
 HEADINGS = ("trial", "base", "new", "change", "95 % interval", "noise", "loss", "verdict")
-TONES = {
-    "faster": "green", "fixed": "green", "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
+MOST_NAMED = 4  # trials below the table, before "and n more"
+STYLES = {
+    "faster": "green", "fixed": "green",
+    "slower": "bold red", "newly_failing": "bold red", "missing": "bold red",
     "cannot_tell": "yellow", "not_comparable": "yellow",
 }  # fmt: skip
 READING = (
-    "base, new: tokens/s, median over launches · change: of the throughput · noise: what equal code reaches by chance "
-    "(99 of 100 comparisons; ~ assumed, measure it with `harness doctor`) · loss: validation, base to new"
+    "base, new: tokens/s, median over launches · change: of the throughput · noise: what equal "
+    "code reaches by chance (99 of 100 comparisons; ~ assumed, measure it with `harness doctor`) · "
+    "loss: validation, base to new"
 )
 
 
 def names(comparison: Comparison, axis: str | None = None) -> list[str]:
-    """Return what tells the trials apart: task, cell, length, engine, and what else differs.
+    """Return a name for each row: task, cell, length, engine and whatever else differs.
 
     Args:
         comparison: the rows to be named.
-        axis: a field of the trial that the two sides differ in, and that therefore names nothing.
+        axis: the field in which the two sides differ; names leave it out.
     """
     contents = [row.trial.content() | row.trial.task_options for row in comparison.rows]
     usual = {"task", "cell", "length", "backend", "variant", "task_options", "python", axis}
@@ -55,23 +76,16 @@ def _name(row: Row, varying: list[str], axis: str | None) -> str:
     trial = row.trial
     content = trial.content() | trial.task_options
     engine = trial.backend if axis == "variant" else trial.engine
-    named = {
-        "task": trial.task,
-        "cell": trial.cell,
-        "length": f"T={trial.length}",
-        "backend": engine,
-    }
-    parts = [text for name, text in named.items() if name != axis]
+    texts = {"task": trial.task, "cell": trial.cell, "length": f"T={trial.length}"}
+    parts = [text for name, text in (texts | {"backend": engine}).items() if name != axis]
     parts += [f"{key}={content[key]}" for key in varying if key in content]
-    return one_line(
-        " ".join(
-            [*parts, *([f"python={trial.python}"] if trial.python and axis != "python" else [])]
-        )
-    )
+    if trial.python and axis != "python":
+        parts.append(f"python={trial.python}")
+    return one_line(" ".join(parts))
 
 
 def to_table(comparison: Comparison, axis: str | None = None) -> ComparisonTable:
-    """Return the table with what must be known below it."""
+    """Return the table with the notes below it."""
     return ComparisonTable(comparison, axis)
 
 
@@ -86,14 +100,13 @@ class ComparisonTable:
         clean = to_ascii if options.ascii_only else str
         named = zip(names(self.comparison, self.axis), self.comparison.rows, strict=True)
         texts = [tuple(map(clean, (name, *_cells(row)))) for name, row in named]
-        tones = [TONES.get(row.verdict, "") for row in self.comparison.rows]
+        styles = [STYLES.get(row.verdict, "") for row in self.comparison.rows]
         widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *texts, strict=True)]
-        layout = (
-            _wide if sum(widths) + len(GAP) * (len(widths) - 1) <= options.max_width else _narrow
-        )
+        is_wide = sum(widths) + len(GAP) * (len(widths) - 1) > options.max_width
+        layout = _narrow if is_wide else _wide
         yield from layout(HEADINGS, widths, ("bold", "bold"))
-        for cells, tone in zip(texts, tones, strict=True):
-            yield from layout(cells, widths, ("", tone))
+        for cells, style in zip(texts, styles, strict=True):
+            yield from layout(cells, widths, ("", style))
         yield Text("")
         yield from (Text(clean(line)) for line in _lines(self.comparison, self.axis))
         yield Text(clean(READING), style="dim")
@@ -102,13 +115,8 @@ class ComparisonTable:
 def _wide(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
     """Yield one line: the trial, the figures, the verdict."""
     name, *figures, verdict = cells
-    yield Text.assemble(
-        (left(name, widths[0]), styles[0]),
-        GAP,
-        (_figures(figures, widths[1:-1]), styles[0]),
-        GAP,
-        (verdict, styles[1]),
-    )
+    texts = f"{left(name, widths[0])}{GAP}{_figures(figures, widths[1:-1])}"
+    yield Text.assemble((texts, styles[0]), GAP, (verdict, styles[1]))
 
 
 def _narrow(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
@@ -136,15 +144,13 @@ def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> 
 
 def to_markdown(comparison: Comparison, axis: str | None = None) -> str:
     """Return a Markdown table and the lines below it."""
-    rows = [HEADINGS, tuple("---" for _ in HEADINGS)]
-    rows += [
-        (name, *_cells(row))
-        for name, row in zip(names(comparison, axis), comparison.rows, strict=True)
-    ]
-    table = "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
-    )
-    return f"{table}\n\n" + "".join(f"- {line}\n" for line in _lines(comparison, axis))
+    rows = [HEADINGS, ("---",) * len(HEADINGS)]
+    for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
+        rows.append((name, *_cells(row)))
+    table = ""
+    for cells in rows:
+        table += "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return f"{table}\n" + "".join(f"- {line}\n" for line in _lines(comparison, axis))
 
 
 def to_json_lines(comparison: Comparison) -> str:
@@ -167,61 +173,38 @@ def to_json_lines(comparison: Comparison) -> str:
 def _flat(row: Row) -> dict[str, Any]:
     trial, effect = row.trial, row.effect
     sides = {"base": row.base, "new": row.new}
-    flat: dict[str, Any] = {
-        "verdict": row.verdict,
-        "reason": row.reason,
-        "regressions": list(row.regressions),
-    }
-    flat["unchecked"] = list(row.unchecked)
-    flat |= {
-        name: getattr(trial, name)
-        for name in ("trial_id", "task", "cell", "length", "backend", "variant")
-    }
-    flat |= {
-        name: getattr(effect, name, None)
-        for name in ("change", "low", "high", "p_value", "p_adjusted")
-    }
+    flat: dict[str, Any] = {"verdict": row.verdict, "reason": row.reason}
+    flat |= {"regressions": list(row.regressions), "unchecked": list(row.unchecked)}
+    flat |= {name: getattr(trial, name) for name in OF_TRIAL}
+    flat |= {name: getattr(effect, name, None) for name in OF_EFFECT}
     flat |= {"noise_floor": row.floor.value, "noise_floor_measured": row.floor.measured}
     compared = effect is not None and effect.low is not None
     flat |= {"interleaved": row.drift is None if compared else None, "drift": row.drift}
     for side, record in sides.items():
         columns = record.columns() if record else {}
-        wanted = (
-            "trial_id",
-            "status",
-            "launches",
-            "tokens_per_second",
-            "loss_validation",
-            "gradient_norm_max",
-        )
-        flat |= {f"{side}_{name}": columns.get(name) for name in wanted}
+        flat |= {f"{side}_{name}": columns.get(name) for name in OF_SIDE}
     flat |= dict(zip(("base_jobs", "new_jobs"), row.jobs, strict=True))
     return flat
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    speeds = tuple(_speed(record) for record in (row.base, row.new))
+    speeds = (_speed(row.base), _speed(row.new))
     verdict = row.verdict.replace("_", " ") + (" ✗" if row.regressions else "")
     if row.effect is None:
         return (*speeds, UNKNOWN, UNKNOWN, UNKNOWN, _losses(row), verdict)
-    effect = row.effect
-    interval = (
-        UNKNOWN
-        if effect.low is None or effect.high is None
-        else f"{effect.low:+.1%} .. {effect.high:+.1%}"
-    )
+    effect, interval = row.effect, UNKNOWN
+    if effect.low is not None and effect.high is not None:
+        interval = f"{effect.low:+.1%} .. {effect.high:+.1%}"
     noise = f"{'' if row.floor.measured else '~'}{row.floor.value:.1%}"
     return (*speeds, f"{effect.change:+.1%}", interval, noise, _losses(row), verdict)
 
 
-def _speed(record: Any) -> str:
+def _speed(record: Record | None) -> str:
     if record is None:
         return UNKNOWN
-    return (
-        quantity(record.figures.get("tokens_per_second"))
-        if record.status == "ok"
-        else record.status
-    )
+    if record.status != "ok":
+        return record.status
+    return quantity(record.figures.get("tokens_per_second"))
 
 
 def _losses(row: Row) -> str:
@@ -243,12 +226,13 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
         yield HOLM.format(comparison.tests)
     if comparison.versions:
         yield f"versions: {' · '.join(in_words(comparison.sides, comparison.versions))}"
-    trials: dict[str, list[str]] = {}
+    trials_by_remark: dict[str, list[str]] = {}
     for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
         for remark in _remarks(row):
-            trials.setdefault(remark, []).append(name)
-    for reason, where in trials.items():
-        yield f"{reason} [{'; '.join(where[:4])}{f'; and {len(where) - 4} more' if len(where) > 4 else ''}]"  # noqa: PLR2004
+            trials_by_remark.setdefault(remark, []).append(name)
+    for remark, trials in trials_by_remark.items():
+        more = f"; and {len(trials) - MOST_NAMED} more" if len(trials) > MOST_NAMED else ""
+        yield f"{remark} [{'; '.join(trials[:MOST_NAMED])}{more}]"
 
 
 def _remarks(row: Row) -> Iterator[str]:
@@ -271,7 +255,7 @@ def _remarks(row: Row) -> Iterator[str]:
 def _conditions(row: Row) -> Iterator[str]:
     """Yield under which conditions the speeds were measured."""
     if max(row.jobs) > 1:
-        yield BESIDE.format(*row.jobs)
+        yield AT_ONCE.format(*row.jobs)
     if row.warm:
         yield WARM
     if row.warming_up:
@@ -283,7 +267,10 @@ def _conditions(row: Row) -> Iterator[str]:
 
 
 def _apart(drift: float) -> str:
-    widened = f"the machine may drift by {drift:.1%} between runs (--drift), and intervals are widened by that"
-    if not drift:
-        widened = "the machine is taken to have stood still between runs (--drift 0%)"
+    widened = "the machine is taken to have stood still between runs (--drift 0%)"
+    if drift:
+        widened = (
+            f"the machine may drift by {drift:.1%} between runs (--drift), "
+            "and intervals are widened by that"
+        )
     return f"not interleaved: {widened}; better measure both sides in one run"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from harness.contract.errors import UsageError
 from harness.contract.records.record import Record
@@ -15,7 +16,7 @@ from harness_results.study.launches import by_settings, combine
 from harness_results.study.verdicts.faster import effect_of_launches, with_speed
 from harness_results.study.verdicts.floors import Floor
 from harness_results.study.verdicts.multiple import corrected
-from harness_results.study.verdicts.statistics import DEFAULT_DRIFT, Effect
+from harness_results.study.verdicts.statistics import DEFAULT_DRIFT
 from harness_results.study.versions import differing
 
 REGRESSIONS = ("slower", "newly_failing", "missing")
@@ -24,12 +25,12 @@ Key = tuple[str, ...]
 
 
 def same_trial(trial: Trial) -> Key:
-    """Return what must be equal for two records to be of one trial."""
+    """Return the key of a trial: its id."""
     return (trial.trial_id,)
 
 
 def same_but(*axes: str) -> Callable[[Trial], Key]:
-    """Return a key by which trials match that differ only in these fields."""
+    """Return a function whose key is equal for trials that differ only in these fields."""
 
     def key(trial: Trial) -> Key:
         content = {name: value for name, value in trial.content().items() if name not in axes}
@@ -39,21 +40,15 @@ def same_but(*axes: str) -> Callable[[Trial], Key]:
 
 
 def matching(axis: str | None) -> Callable[[Trial], Key]:
-    """Return the key of trials that differ in this field (``backend``: the engine), or in none."""
+    """Return the function whose key ignores this field (``backend``: the engine), or none."""
     return same_trial if axis is None else same_but(*(ENGINE if axis == "backend" else (axis,)))
 
 
 def other_differences(first: Trial, second: Trial, axis: str) -> str:
-    """Return in words what else two trials differ in; empty if nothing."""
-    contents, ignored = (
-        (first.content(), second.content()),
-        ENGINE if axis == "backend" else (axis,),
-    )
-    names = [
-        name
-        for name, value in contents[0].items()
-        if name not in ignored and contents[1].get(name) != value
-    ]
+    """Return in words the other fields in which two trials differ; empty if there are none."""
+    ignored, other = ENGINE if axis == "backend" else (axis,), second.content()
+    names = [name for name, value in first.content().items() if other.get(name) != value]
+    names = [name for name in names if name not in ignored]
     return f"; they differ in {', '.join(names)} too" if names else ""
 
 
@@ -73,11 +68,11 @@ def compare(
     Args:
         base: every launch of the one side.
         new: every launch of the other.
-        key: what two records must share to be compared.
-        floors: engine (``backend:variant``) -> noise floor; ``"*"`` stands for all others.
-        drift: of the machine between the two sides, which counts where the launches of a trial took
-            no turns.
-        rules: what fails besides a missing trial and a new failure; none: every ``slower``.
+        key: two records are compared if their trials have the same key.
+        floors: engine (``backend:variant``) -> noise floor; ``"*"``: of all others.
+        drift: of the machine between the two sides; it counts for trials whose launches took no
+            turns.
+        rules: of regressions, besides a missing trial and a new failure; none: every ``slower``.
         allowed: verdicts that do not count as regressions.
         fail_on_doubt: whether ``cannot_tell`` counts as a regression.
 
@@ -104,7 +99,8 @@ def _grouped(records: Iterable[Record], key: Callable[[Trial], Key]) -> dict[Key
         if len({record.trial for record in launches}) > 1:
             first, second = list(dict.fromkeys(record.trial.trial_id for record in launches))[:2]
             raise UsageError(
-                f"trials {first} and {second} cannot be told apart here: name BACKEND:VARIANT, or compare runs"
+                f"trials {first} and {second} cannot be told apart here: "
+                "name BACKEND:VARIANT, or compare runs"
             )
     return groups
 
@@ -116,58 +112,45 @@ def _row(
     drift: float,
     total: int,
 ) -> Row:
-    left, right = _as_one_record(base), _as_one_record(new)
+    left, right = (combine(side)[0] if side else None for side in (base, new))
     if left is None or right is None or "interrupted" in (left.status, right.status):
         return _one_sided((*base, *new)[0].trial, left, right)
-    fails = (left.status != "ok", right.status != "ok")
-    if any(fails):
-        verdict = {
-            (True, True): "not_comparable",
-            (False, True): "newly_failing",
-            (True, False): "fixed",
-        }[fails]
-        reason = right.reason if fails[1] else left.reason
-        return Row(
-            left.trial,
-            verdict,
-            left,
-            right,
-            reason=f"{'fails on both sides: ' * all(fails)}{reason}",
-        )
+    row = partial(Row, left.trial, base=left, new=right)
+    if left.status != "ok" and right.status != "ok":
+        return row("not_comparable", reason=f"fails on both sides: {right.reason}")
+    if left.status != "ok" or right.status != "ok":
+        verdict, failure = ("fixed", left) if right.status == "ok" else ("newly_failing", right)
+        return row(verdict, reason=str(failure.reason))
     timed = with_speed(base), with_speed(new)
     if not all(timed):
-        return Row(
-            left.trial, "not_comparable", left, right, reason="no speed was measured: raise --steps"
-        )
+        return row("not_comparable", reason="no speed was measured: raise --steps")
     if _shared(*timed):
-        return Row(left.trial, "same", left, right, reason="the same launches on both sides")
-    floor = max(
-        (_floor(floors, record.trial.engine) for record in (left, right)),
-        key=lambda floor: floor.value,
-    )
+        return row("same", reason="the same launches on both sides")
+    of_sides = [_floor(floors, record.trial.engine) for record in (left, right)]
+    floor = max(of_sides, key=lambda floor: floor.value)
     effect, widened = effect_of_launches(*timed, floor, drift, total)
-    return Row(left.trial, effect.verdict, left, right, effect, floor, widened, effect.reason)
+    return row(effect.verdict, effect=effect, floor=floor, drift=widened, reason=effect.reason)
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with verdicts corrected for the number of comparisons."""
     effects = iter(corrected([row.effect for row in rows if row.effect is not None]))
-    return [row if row.effect is None else _with_effect(row, next(effects)) for row in rows]
-
-
-def _with_effect(row: Row, effect: Effect) -> Row:
-    return replace(row, effect=effect, verdict=effect.verdict, reason=effect.reason)
+    rows = list(rows)
+    for n, row in enumerate(rows):
+        if row.effect is not None:
+            effect = next(effects)
+            rows[n] = replace(row, effect=effect, verdict=effect.verdict, reason=effect.reason)
+    return rows
 
 
 def _one_sided(trial: Trial, left: Record | None, right: Record | None) -> Row:
-    """Return the row of a trial that is not there, or was interrupted, on one side at least."""
-    ended = [side is not None and side.status != "interrupted" for side in (left, right)]
-    verdict = "missing" if ended[0] else "new" if ended[1] else "not_comparable"
-    stopped = [
-        name
-        for name, side in (("base", left), ("new", right))
-        if side and side.status == "interrupted"
-    ]
+    """Return the row of a trial that is missing, or was interrupted, on at least one side."""
+    sides = {"base": left, "new": right}
+    stopped = [name for name, side in sides.items() if side and side.status == "interrupted"]
+    ended = [name for name, side in sides.items() if side and name not in stopped]
+    verdict = "not_comparable"
+    if ended:
+        verdict = "missing" if ended == ["base"] else "new"
     reason = f"interrupted in {' and '.join(stopped)}: run it again" if stopped else None
     return Row(trial, verdict, left, right, reason=reason)
 
@@ -183,26 +166,20 @@ def _content(record: Record) -> str:
     return json.dumps(facts, sort_keys=True, default=str)
 
 
-def _as_one_record(launches: Sequence[Record]) -> Record | None:
-    return combine(launches)[0] if launches else None
-
-
 def _floor(floors: Mapping[str, Floor], engine: str) -> Floor:
     return floors.get(engine) or floors.get("*") or Floor()
 
 
 def _judged(row: Row, rules: Sequence[Rule], allowed: Sequence[str], *, fail_on_doubt: bool) -> Row:
     fatal = (*REGRESSIONS, "cannot_tell") if fail_on_doubt else REGRESSIONS
-    broken = (
-        [row.verdict] if row.verdict in fatal and not (rules and row.verdict == "slower") else []
-    )
+    is_slower = row.verdict == "slower"
+    broken = [row.verdict] if row.verdict in fatal and not (rules and is_slower) else []
     unchecked = []
     if row.both_ok and row.base is not None and row.new is not None:
-        broken += [
-            str(rule)
-            for rule in rules
-            if rule.broken(row.base, row.new, slower=row.verdict == "slower")
-        ]
-        unchecked = [str(rule) for rule in rules if not rule.checks(row.base)]
+        for rule in rules:
+            if rule.broken(row.base, row.new, slower=is_slower):
+                broken.append(str(rule))
+            if not rule.checks(row.base):
+                unchecked.append(str(rule))
     regressions = tuple(name for name in broken if name not in allowed)
     return replace(row, regressions=regressions, unchecked=tuple(unchecked))

@@ -66,7 +66,7 @@ def _row(row: Row, pivot: Pivot, study: Study) -> dict[str, Any]:
 
 
 def _cell(cell: CellText) -> str | list[str]:
-    return [cell.text, cell.tone, cell.mark] if cell.tone or cell.mark else cell.text
+    return [cell.text, cell.style, cell.mark] if cell.style or cell.mark else cell.text
 
 
 def _values(record: Record | None) -> list[float | None]:

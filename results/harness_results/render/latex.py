@@ -211,7 +211,7 @@ def _cells(pivot: Pivot, row: Row, lengths: Sequence[int]) -> list[str]:
 
 def _cell(cell: CellText) -> str:
     text = escaped(f"{cell.text} {cell.mark}".rstrip())
-    return rf"\textbf{{{text}}}" if cell.tone == "best" else text
+    return rf"\textbf{{{text}}}" if cell.style == "best" else text
 
 
 def _grid_blocks(grid: Grid) -> Iterator[Block]:

@@ -127,7 +127,7 @@ class Layout:
     def _group(self, row: Row, length: int) -> Text:
         entry = row.entries.get(length, (CellText(""),) * len(self.pivot.measures))
         return Text(GAP).join(
-            self._padded(entry[index], index, STYLES[entry[index].tone]) for index in self.measures
+            self._padded(entry[index], index, STYLES[entry[index].style]) for index in self.measures
         )
 
     def _padded(self, cell: CellText, index: int, style: str) -> Text:

@@ -80,7 +80,7 @@ def _cells(pivot: Pivot, row: Row, write: Callable[[CellText], str]) -> list[str
 
 def _markdown_cell(cell: CellText) -> str:
     text = _escaped(f"{cell.text} {cell.mark}".rstrip())
-    return f"**{text}**" if cell.tone == "best" else text
+    return f"**{text}**" if cell.style == "best" else text
 
 
 def _html(table: Pivot | Grid) -> Iterator[str]:
@@ -116,4 +116,4 @@ def _html_row(tag: str, cells: Iterable[str]) -> str:
 
 def _html_cell(cell: CellText) -> str:
     text = escape(f"{cell.text} {cell.mark}".rstrip())
-    return f"<strong>{text}</strong>" if cell.tone == "best" else text
+    return f"<strong>{text}</strong>" if cell.style == "best" else text

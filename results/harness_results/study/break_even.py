@@ -15,10 +15,8 @@ class BreakEven:
 
     Attributes:
         length: T.
-        steps: at least 0; ``math.inf``: never, for no engine of the same network has a longer
-            median step.
-        against: of the engines with a longer median step the one with the shortest; None where
-            there is none.
+        steps: at least 0; ``math.inf``: never, because no engine has a longer median step.
+        against: the engine with the next longer median step; None if there is none.
     """
 
     length: int
@@ -29,8 +27,8 @@ class BreakEven:
 def break_even(compiling: Record, others: Iterable[Record]) -> BreakEven | None:
     """Return when ``compiling`` overtakes the next slower engine; None if it has no rival.
 
-    The start-up of an engine is compiling and the first step, less one steady step. What computes
-    another function than the network neither overtakes nor is overtaken.
+    The start-up of an engine is compiling and the first step, less one steady step. Engines that
+    compute another function than the network are left out.
     """
     own = _cost(compiling)
     rivals = [cost for cost in map(_cost, others) if cost is not None]

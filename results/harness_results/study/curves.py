@@ -1,4 +1,4 @@
-"""The curves of a record as points and drawings, whatever a store holds of them."""
+"""The curves of a record as points and drawings; values of the wrong kind are left out."""
 
 from __future__ import annotations
 
@@ -20,17 +20,10 @@ def drawings(record: Record) -> Iterator[Plot]:
     loss = points(record.curves.get("loss"))
     checks = evaluations(record.curves.get("evaluations"))
     values = [y for _, y in (*loss, *checks) if y > 0]
-    wide = (
-        bool(values) and max(values) > WIDE * min(values) and len(values) == len(loss) + len(checks)
-    )
-    unit = findings.loss_unit(record)
-    yield Plot(
-        f"loss on training data, o: validation; {unit}",
-        "training step",
-        loss,
-        checks,
-        logarithmic=wide,
-    )
+    all_positive = bool(values) and len(values) == len(loss) + len(checks)
+    wide = all_positive and max(values) > WIDE * min(values)
+    title = f"loss on training data, o: validation; {findings.loss_unit(record)}"
+    yield Plot(title, "training step", loss, checks, logarithmic=wide)
     flow = record.curves.get("gradient_flow")
     for moment, when in (("final", "trained"), ("initial", "untrained")):
         part = flow.get(moment) if isinstance(flow, Mapping) else None
@@ -45,23 +38,18 @@ def series(values: Any) -> list[float | None]:
 
 
 def points(values: Any, positions: Any = None) -> Points:
-    """Return the known values of a curve with their places, counted from 1 where none are given."""
+    """Return the known values of a curve with their positions; by default 1, 2, ..."""
     numbers, at = series(values), series(positions)
     at = at if len(at) == len(numbers) else list(range(1, len(numbers) + 1))
     return [(x, y) for x, y in zip(at, numbers, strict=True) if x is not None and y is not None]
 
 
 def evaluations(content: Any) -> Points:
-    """Return the validation losses that were taken during training, with their steps."""
-    entries = (
-        [entry for entry in content if isinstance(entry, Mapping)]
-        if isinstance(content, list | tuple)
-        else []
-    )
-    return points(
-        [entry.get("loss_validation") for entry in entries],
-        [entry.get("step") for entry in entries],
-    )
+    """Return the validation losses during training, with their steps."""
+    entries = content if isinstance(content, list | tuple) else ()
+    entries = [entry for entry in entries if isinstance(entry, Mapping)]
+    losses = [entry.get("loss_validation") for entry in entries]
+    return points(losses, [entry.get("step") for entry in entries])
 
 
 def _flow(part: Mapping[str, Any], when: str) -> Plot:
@@ -70,19 +58,14 @@ def _flow(part: Mapping[str, Any], when: str) -> Plot:
     suffix = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
     norms = points(part.get("median"), part.get("lags"))
     names = [one_line(name) for name in states] if isinstance(states, Mapping) else []
-    what, alone = "h", list[tuple[float, float]]()
+    wrt, alone = "h", list[tuple[float, float]]()
     if isinstance(states, Mapping) and len(names) > 1:
-        what, suffix = f"({', '.join(names)})", f", o: by {names[0]} alone{suffix}"
-        least = min(
-            (norm for _, norm in norms if norm > 0), default=0.0
-        )  # nothing below it, so that the axis stays
-        alone = [
-            point
-            for point in points(next(iter(states.values())), part.get("lags"))
-            if point[1] >= least
-        ]
+        wrt, suffix = f"({', '.join(names)})", f", o: by {names[0]} alone{suffix}"
+        least = min((norm for _, norm in norms if norm > 0), default=0.0)  # keeps the axis
+        of_h = points(next(iter(states.values())), part.get("lags"))
+        alone = [(lag, norm) for lag, norm in of_h if norm >= least]
         alone = alone[:: max(1, len(norms) // MARKS)]
-    title = f"gradient flow, {when}: norm of dL/d{what}{suffix}"
+    title = f"gradient flow, {when}: norm of dL/d{wrt}{suffix}"
     return Plot(title, "lag (time steps back)", norms, alone, logarithmic=True)
 
 

@@ -11,14 +11,16 @@ from harness.contract.records.record import HORIZON_FRACTION, Record
 from harness_results.text.format import number
 
 LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
-AT_BASELINE = 0.05  # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
+# |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
+AT_BASELINE = 0.05
 HORIZON = f"{100 * HORIZON_FRACTION:g} %"  # of its value at lag 0, in words
 VANISHING_FRACTION = 0.5  # of T: a shorter horizon cannot carry what the task needs
-EXPLODES = f"by over {EXPLODING_DECAY - 1:.0%} per step back, or its norm {EXPLODING_NORM:g}-fold in training"
-NOTABLE_GAP = 0.05  # of the training loss
-NOTABLE_OF_BASELINE = (
-    0.01  # a gap below this fraction of the baseline is noise around a solved task
+EXPLODES = (
+    f"by over {EXPLODING_DECAY - 1:.0%} per step back, or its norm {EXPLODING_NORM:g}-fold "
+    "in training"
 )
+NOTABLE_GAP = 0.05  # of the training loss
+NOTABLE_OF_BASELINE = 0.01  # a smaller gap, as a fraction of the baseline, is noise
 NOTABLE_ERRORS = 3.0  # standard errors of the gap: below it the two samples may differ by chance
 
 
@@ -76,13 +78,9 @@ def is_censored(record: Record) -> bool:
 def is_vanishing(record: Record) -> bool:
     """Say whether the trained network's gradient is gone before half of the length."""
     horizon = record.figures.get("gradient_horizon")
-    if record.status != "ok" or is_exploding(record):
+    if record.status != "ok" or horizon is None or is_exploding(record) or is_censored(record):
         return False
-    return (
-        horizon is not None
-        and not is_censored(record)
-        and horizon < VANISHING_FRACTION * record.trial.length
-    )
+    return horizon < VANISHING_FRACTION * record.trial.length
 
 
 def is_exploding(record: Record) -> bool:
@@ -103,24 +101,19 @@ def is_verified(record: Record) -> bool:
 def overfitting(record: Record) -> Overfitting | None:
     """Return the over-fitting if it is notable: a gap, and a better validation loss before.
 
-    A gap alone is none: held-out text may simply be harder than the text that was trained on. Data
-    that never come again cannot be over-fitted. Records that lack ``steps_per_epoch`` or the noise
-    of the gap have none.
+    A gap alone is not over-fitting: held-out text may be harder than the training text. Data that
+    never repeat cannot be over-fitted. None for records without ``steps_per_epoch`` or without the
+    standard error of the gap.
     """
     gap, error = (detail(record, name) for name in ("overfitting_gap", "overfitting_gap_error"))
     epoch, validation = detail(record, "steps_per_epoch"), record.figures.get("loss_validation")
-    if (
-        gap is None
-        or error is None
-        or epoch is None
-        or validation is None
-        or record.trial.steps <= epoch
-    ):
+    if gap is None or error is None or epoch is None or validation is None:
+        return None
+    if record.trial.steps <= epoch:
         return None
     training = validation - gap
-    noise = max(
-        NOTABLE_ERRORS * error, NOTABLE_OF_BASELINE * (record.figures.get("loss_baseline") or 0.0)
-    )
+    baseline = record.figures.get("loss_baseline") or 0.0
+    noise = max(NOTABLE_ERRORS * error, NOTABLE_OF_BASELINE * baseline)
     if training <= 0 or gap <= max(NOTABLE_GAP * training, noise):
         return None
     best = record.details.get("best_step")
@@ -130,13 +123,13 @@ def overfitting(record: Record) -> Overfitting | None:
 
 
 def detail(record: Record, name: str) -> float | None:
-    """Return a detail that is a finite number; None for all else."""
+    """Return a detail if it is a finite number; None otherwise."""
     value = record.details.get(name)
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def exact_baseline(record: Record) -> float | None:
-    """Return the baseline's loss over all sequences; older records have that of batches."""
+    """Return the baseline's loss over all sequences; older records have the loss on batches."""
     exact = detail(record, "loss_baseline_exact")
     return record.figures.get("loss_baseline") if exact is None else exact
 
@@ -155,7 +148,7 @@ def criterion(record: Record) -> str:
 
 
 def lost_again(record: Record) -> str | None:
-    """Return when the task was solved and when no longer, in words; None if it stayed solved."""
+    """Return in words when the task was solved and then lost again; None if it stayed solved."""
     first, lost = record.figures.get("steps_to_solve"), record.details.get("solved_lost_at")
     if first is None or not isinstance(lost, int):
         return None

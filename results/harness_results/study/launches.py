@@ -19,46 +19,46 @@ MEASURED = [column for column in FIGURES if column.over_launches == "median"]
 REPEATED = [column.name for column in FIGURES if column.over_launches == "equal"]
 SPEED = names_of("speed")
 ROUNDING = 1e-6  # relative; what float32 keeps
-_LAST = ("length", "backend", "variant")
+_FIRST, _LAST = ("task", "cell"), ("length", "backend", "variant")
 Launches = list[Record]  # of one trial in one run
 
 
 def combine(records: Iterable[Record]) -> list[Record]:
     """Return one record per trial: that of its only launch, or the medians over its launches.
 
-    The order is that of the records. Where a trial has several launches they ran shuffled, and the
-    trials are sorted by their settings instead, the length and the engine last.
+    The records keep their order. If a trial has several launches, they ran in shuffled order: then
+    the trials are sorted by their settings, the length and the engine last.
     """
     return _in_order(_by_trial(records))
 
 
-def of_each_place(runs: Iterable[Iterable[Record]]) -> list[Record]:
+def of_each_environment(runs: Iterable[Iterable[Record]]) -> list[Record]:
     """Return one record per trial and environment of a store, from the last of its runs there.
 
-    A run that failed before its environment was known takes the place of the one before it. One
-    that was interrupted in every launch of a trial takes none: it stands only where the trial has
-    no other.
+    A run that failed before its environment was known counts as the next run in the environment of
+    the run before it. A run in which every launch of a trial was interrupted counts only if the
+    trial has no other.
     """
     trials: dict[str, list[Launches]] = {}
     for run in runs:
         for group in _by_trial(run):
             trials.setdefault(group[0].trial.trial_id, []).append(group)
-    return _in_order([group for groups in trials.values() for group in _of_each_place(groups)])
+    return _in_order(
+        [group for groups in trials.values() for group in _of_each_environment(groups)]
+    )
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
     """Return the record of each trial and environment that started last, by first appearance.
 
-    An interrupted record counts only where the trial has no other.
+    An interrupted record counts only if the trial has no other.
     """
     candidates = list(records)
     ended = {record.trial.trial_id for record in candidates if record.status != "interrupted"}
     newest: dict[tuple[str, str | None], Record] = {}
-    for record in (
-        record
-        for record in candidates
-        if record.status != "interrupted" or record.trial.trial_id not in ended
-    ):
+    for record in candidates:
+        if record.status == "interrupted" and record.trial.trial_id in ended:
+            continue
         key = (record.trial.trial_id, record.environment_id)
         if key not in newest or (newest[key].started_at or "") <= (record.started_at or ""):
             newest[key] = record
@@ -66,22 +66,16 @@ def latest(records: Iterable[Record]) -> list[Record]:
 
 
 def by_settings(trial: Trial) -> list[tuple[bool, bool, Any]]:
-    """Return the settings, comparable one by one: task and cell first, length and engine last.
+    """Return a key that sorts trials by their settings: task, cell, others, length, engine.
 
-    Of one setting the unset come first, then numbers, then words (``checkpoint``: 64 before
+    Within one setting None comes first, then numbers, then text (``checkpoint``: 64 before
     ``off``).
     """
     content = {name: getattr(trial, name) for name in Trial.model_fields}
     content["task_options"] = json.dumps(content["task_options"])
-    names = [
-        "task",
-        "cell",
-        *(name for name in content if name not in ("task", "cell", *_LAST)),
-        *_LAST,
-    ]
-    return [
-        (content[name] is not None, isinstance(content[name], str), content[name]) for name in names
-    ]
+    others = [name for name in content if name not in (*_FIRST, *_LAST)]
+    values = [content[name] for name in (*_FIRST, *others, *_LAST)]
+    return [(value is not None, isinstance(value, str), value) for value in values]
 
 
 def _by_trial(records: Iterable[Record]) -> list[Launches]:
@@ -102,103 +96,82 @@ def _in_order(groups: list[Launches]) -> list[Record]:
 
 
 def in_order(records: Sequence[Record], *, shuffled: bool) -> list[Record]:
-    """Return records as they are, or sorted by their settings if launches ran shuffled."""
-    return (
-        sorted(records, key=lambda record: by_settings(record.trial)) if shuffled else list(records)
-    )
+    """Return the records in their order, or sorted by their settings if launches ran shuffled."""
+    if not shuffled:
+        return list(records)
+    return sorted(records, key=lambda record: by_settings(record.trial))
 
 
-def _of_each_place(runs: Sequence[Launches]) -> Iterable[Launches]:
+def _of_each_environment(runs: Sequence[Launches]) -> Iterable[Launches]:
     """Return the launches of the last run of a trial in each environment."""
-    ended = [run for run in runs if any(record.status != "interrupted" for record in run)] or runs[
-        -1:
-    ]
+    ended = [run for run in runs if any(record.status != "interrupted" for record in run)]
+    ended = ended or list(runs[-1:])
     environments = [
         next((record.environment_id for record in run if record.environment_id), None)
         for run in ended
     ]
     current = next(filter(None, environments), None)
-    by_place: dict[str | None, Launches] = {}
-    for run, environment in zip(ended, environments, strict=True):
-        current = environment or current
-        by_place[current] = run
-    return by_place.values()
+    by_environment: dict[str | None, Launches] = {}
+    for run, environment_id in zip(ended, environments, strict=True):
+        current = environment_id or current
+        by_environment[current] = run
+    return by_environment.values()
 
 
 def _combined(group: Sequence[Record]) -> Record:
     """Return one record; interrupted launches are only noted."""
     ended = [record for record in group if record.status != "interrupted"]
     if ended and len(ended) < len(group):
-        return _noted(
-            _combined(ended),
-            f"{len(group) - len(ended)} of {len(group)} launches: interrupted, not counted",
-        )
+        record = _combined(ended)
+        note = f"{len(group) - len(ended)} of {len(group)} launches: interrupted, not counted"
+        notes = [*(record.details.get("notes") or ()), note]
+        return replace(record, details={**record.details, "notes": notes})
     if len(group) == 1:
         return group[0]
     failed = [record for record in group if record.status != "ok"]
     return _failure(group, failed) if failed else _success(group)
 
 
-def _noted(record: Record, note: str) -> Record:
-    return replace(
-        record, details={**record.details, "notes": [*(record.details.get("notes") or ()), note]}
-    )
-
-
 def _success(group: Sequence[Record]) -> Record:
     """Return the medians; what does not depend on the clock comes from the first launch."""
     first = group[0]
     throughput, kind = _throughput(group)
-    figures = (
-        dict(first.figures)
-        | {column.name: _median(column, group) for column in MEASURED}
-        | throughput
-    )
+    medians = {column.name: _median(column, group) for column in MEASURED}
     speeds = [record.figures.get("tokens_per_second") for record in group]
     curves = {**first.curves, "launch_tokens_per_second": speeds} if first.curves else {}
-    return _like(
-        first, group, figures=figures, curves=curves, interval=kind, extra=_disagreements(group)
-    )
+    record = replace(first, figures={**first.figures, **medians, **throughput}, curves=curves)
+    return _with_launches(record, group, interval=kind, flags=_disagreements(group))
 
 
 def _failure(group: Sequence[Record], failed: Sequence[Record]) -> Record:
-    """Return the first failure without a speed: the launches that survived are no fair sample."""
+    """Return the first failure without a speed: the launches that survived are a biased sample."""
     first = failed[0]
     figures = {name: value for name, value in first.figures.items() if name not in SPEED}
-    reason = f"{len(failed)} of {len(group)} launches failed: {first.reason or first.status.replace('_', ' ')}"
-    return _like(
-        first, group, figures=figures, curves=first.curves, interval=None, extra=(), reason=reason
-    )
+    why = first.reason or first.status.replace("_", " ")
+    reason = f"{len(failed)} of {len(group)} launches failed: {why}"
+    return _with_launches(replace(first, figures=figures, reason=reason), group)
 
 
-def _like(
-    first: Record, group: Sequence[Record], *, figures: dict[str, Figure], curves: Any, interval: str | None,
-    extra: Sequence[str], reason: str | None = None,
-) -> Record:  # fmt: skip
-    """Return a record with what all launches share, and the figures of each in its details."""
-    details = dict(first.details) | {"interval": interval, "launches": len(group)}
-    details["launch_figures"] = [
-        {
-            "status": record.status,
-            "started_at": record.started_at,
-            **_timing(record),
-            **record.figures,
-        }
-        for record in group
-    ]
-    for name, further in (("flags", extra), ("notes", ())):
+def _with_launches(
+    record: Record,
+    group: Sequence[Record],
+    interval: str | None = None,
+    flags: Sequence[str] = (),
+) -> Record:
+    """Return the record with the figures, flags and notes of all launches in its details."""
+    details = dict(record.details) | {"interval": interval, "launches": len(group)}
+    details["launch_figures"] = [_launch_figures(launch) for launch in group]
+    for name, further in (("flags", flags), ("notes", ())):
         merged = [*further, *_merged(name, group)]
         details |= {name: merged} if merged or name in details else {}
-    origin = {
-        name: getattr(first, name)
-        for name in ("environment", "environment_id", "started_at", "harness_version")
-    }
-    return Record(first.trial, first.status, reason, figures, curves, details, **origin)
+    return replace(record, details=details)
 
 
-def _timing(record: Record) -> dict[str, Any]:
-    wall = record.details.get("wall_seconds")
-    return {} if wall is None else {"wall_seconds": wall}
+def _launch_figures(launch: Record) -> dict[str, Any]:
+    wall = launch.details.get("wall_seconds")
+    timing = {} if wall is None else {"wall_seconds": wall}
+    origin = {"status": launch.status, "started_at": launch.started_at}
+    return {**origin, **timing, **launch.figures}
 
 
 def _throughput(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]:
@@ -209,11 +182,9 @@ def _throughput(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]
     if not values:
         return dict.fromkeys(THROUGHPUT), None
     middle, interval = median_of_launches(values)
-    if interval is None:
-        return dict(zip(THROUGHPUT, (middle, None, None), strict=True)), None
-    return dict(
-        zip(THROUGHPUT, (middle, interval.low, interval.high), strict=True)
-    ), f"launches-{interval.kind}"
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    kind = f"launches-{interval.kind}" if interval else None
+    return dict(zip(THROUGHPUT, (middle, low, high), strict=True)), kind
 
 
 def _median(column: Column, group: Sequence[Record]) -> float | None:
@@ -233,11 +204,9 @@ def _disagreements(group: Sequence[Record]) -> list[str]:
     names = [
         name for name in REPEATED if not _agree([record.figures.get(name) for record in group])
     ]
-    return (
-        [f"launches disagree on {', '.join(names)}: the engine is not deterministic"]
-        if names
-        else []
-    )
+    if not names:
+        return []
+    return [f"launches disagree on {', '.join(names)}: the engine is not deterministic"]
 
 
 def _agree(values: Sequence[Figure]) -> bool:
@@ -248,14 +217,12 @@ def _agree(values: Sequence[Figure]) -> bool:
 
 
 def _merged(name: str, group: Sequence[Record]) -> list[str]:
-    """Return every flag once, with how many launches have it where not all do."""
-    lists = (record.details.get(name) for record in group)
-    counts = Counter(
-        flag
-        for some in lists
-        if isinstance(some, list | tuple)
-        for flag in dict.fromkeys(map(str, some))
-    )
+    """Return every flag once; if not all launches have it, with the number that do."""
+    counts: Counter[str] = Counter()
+    for record in group:
+        flags = record.details.get(name)
+        if isinstance(flags, list | tuple):
+            counts.update(dict.fromkeys(map(str, flags), 1))
     total = len(group)
     return [
         flag if count == total else f"{count} of {total} launches: {flag}"

@@ -10,48 +10,38 @@ from harness.contract.records.record import Record, stable_facts
 from harness_results.text.format import UNKNOWN, as_mapping, one_line
 
 MACHINE = "machine"  # the name of the row label
-SHORTEST = 4  # digits of an environment's id
+SHORTEST, LONGEST = 4, 64  # digits of an environment's id in a name
 
 
 def machine_names(records: Sequence[Record]) -> dict[str | None, str]:
-    """Return environment_id -> name where the records must be told apart by machine, {} where not.
+    """Return environment_id -> name if records must be told apart by machine, otherwise {}.
 
-    They must where a trial stands there from several environments, or where environments differ in
-    more than Python, which has a label of its own. A name is the first digits of the id, as many as
-    it takes.
+    They must if a trial was measured in several environments, or if environments differ in more
+    than Python, which has a label of its own. A name is the shortest unique start of the id.
     """
     by_id = {record.environment_id: record for record in records}
-    ids = [environment for environment in by_id if environment is not None]
-    hardware = {_hardware(by_id[environment]) for environment in ids}
-    if len(hardware) <= 1 and not _a_trial_twice(records):
-        return {}
-    digits = next(
-        (
-            n
-            for n in range(SHORTEST, 64)
-            if len({environment[:n] for environment in ids}) == len(ids)
-        ),
-        64,
-    )
-    return {
-        environment: UNKNOWN if environment is None else one_line(environment[:digits])
-        for environment in by_id
+    ids = [environment_id for environment_id in by_id if environment_id is not None]
+    machines = {
+        hardware(by_id[each].environment) if by_id[each].environment else each for each in ids
     }
+    if len(machines) <= 1 and not _a_trial_twice(records):
+        return {}
+    digits = SHORTEST
+    while digits < LONGEST and len({each[:digits] for each in ids}) < len(ids):
+        digits += 1
+    return {each: UNKNOWN if each is None else one_line(each[:digits]) for each in by_id}
 
 
 def legend(records: Iterable[Record], names: Mapping[str | None, str]) -> list[str]:
-    """Return one line per machine: its name, its processor, and what else its environment is."""
-    first = {
-        record.environment_id: record
-        for record in reversed(list(records))
-        if record.environment_id in names
-    }
-    lines = (
-        (name, first[environment])
-        for environment, name in names.items()
-        if environment is not None and environment in first
-    )
-    return [f"{MACHINE} {name}: {_in_words(record.environment)}" for name, record in lines]
+    """Return one line per machine: its name, its processor and other facts of its environment."""
+    first: dict[str | None, Record] = {}
+    for record in records:
+        first.setdefault(record.environment_id, record)
+    return [
+        f"{MACHINE} {name}: {_in_words(first[environment_id].environment)}"
+        for environment_id, name in names.items()
+        if environment_id is not None and environment_id in first
+    ]
 
 
 def _a_trial_twice(records: Iterable[Record]) -> bool:
@@ -61,26 +51,18 @@ def _a_trial_twice(records: Iterable[Record]) -> bool:
     return any(len(ids) > 1 for ids in environments.values())
 
 
-def _hardware(record: Record) -> str:
-    """Return the environment without its Python, comparable; its id where it is not described."""
-    if not record.environment:
-        return str(record.environment_id)
-    facts = stable_facts(record.environment)
-    return json.dumps(
-        {name: fact for name, fact in facts.items() if name != "python"},
-        sort_keys=True,
-        default=str,
-    )
+def hardware(environment: Mapping[str, Any]) -> str:
+    """Return the stable facts of an environment without its Python, as text to be compared."""
+    facts = stable_facts(environment)
+    facts.pop("python")
+    return json.dumps(facts, sort_keys=True, default=str)
 
 
 def _in_words(environment: Mapping[str, Any]) -> str:
-    cpu, system, python = (
-        as_mapping(environment.get(name)) for name in ("cpu", "system", "python")
+    cpu, system, python, counts = (
+        as_mapping(environment.get(name)) for name in ("cpu", "system", "python", "cores")
     )
-    cores, memory = (
-        as_mapping(environment.get("cores")).get("logical"),
-        environment.get("memory_gibibytes"),
-    )
+    cores, memory = counts.get("logical"), environment.get("memory_gibibytes")
     gpus = [str(as_mapping(gpu).get("name")) for gpu in environment.get("gpus") or ()]
     facts = [
         cpu.get("model"),

@@ -15,14 +15,12 @@ from harness_results.text.format import UNKNOWN, one_line
 
 _FIRST = ("hidden", "layers", "batch", "steps", "optimizer", "learning_rate", "clip_norm", "seed")
 _LAST = ("dtype", "device", "threads", "devices")
-_BARE = ("optimizer", "dtype", "device")  # whose values speak for themselves
+_BARE = ("dtype", "device")  # shown without their names
 _KEYS = ("task", "backend", "variant", "cell", "length")
 Labels = tuple[str, ...]  # of a row: the cell, the settings that vary, the engine
 OWN = "own"  # the harness's own interpreter
 _MISSING = object()
-SAME = (
-    "record"  # numbers the records that no setting tells apart: none may take the place of another
-)
+SAME = "record"  # axis that numbers the records with equal settings, so that each has its own row
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,10 @@ class Networks:
     """The records of one task by network and engine.
 
     Attributes:
-        axes: the names of the row labels: the cell, whatever varies, the engine.
-        labels: the labels of each record; the last is the engine, those before it are the
-            network's.
+        axes: the names of the row labels: the cell, the settings that vary, the engine.
+        labels: the labels of each record; the last is the engine, the others are the network's.
         by_length: the settings that vary only with the length.
-        words: what all share.
+        words: the settings that all share.
     """
 
     axes: tuple[str, ...]
@@ -82,10 +79,9 @@ def in_order(labels: Iterable[Labels]) -> list[Labels]:
     """Return each label once, the engines of a network side by side, by first appearance."""
     unique = list(dict.fromkeys(labels))
     cells = {cell: n for n, cell in enumerate(dict.fromkeys(label[0] for label in unique))}
-    networks = {
-        network: n for n, network in enumerate(dict.fromkeys(label[:-1] for label in unique))
-    }
-    return sorted(unique, key=lambda label: (cells[label[0]], networks[label[:-1]]))
+    networks = list(dict.fromkeys(label[:-1] for label in unique))
+    order = {network: n for n, network in enumerate(networks)}
+    return sorted(unique, key=lambda label: (cells[label[0]], order[label[:-1]]))
 
 
 def _numbers(records: Sequence[Record], labels: Sequence[Labels]) -> list[int]:
@@ -104,23 +100,22 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     options = content.pop("task_options")
     settings = {name: value for name, value in content.items() if name not in _KEYS}
     settings |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
-    settings |= {"devices": record.trial.devices} | {
-        _option(name): value for name, value in options.items()
-    }
+    settings["devices"] = record.trial.devices
+    settings |= {_option(name): value for name, value in options.items()}
     settings |= {MACHINE: machines[record.environment_id]} if machines else {}
     return {_name(name): _setting(value) for name, value in settings.items()}
 
 
 def _option(name: str) -> str:
-    """Return what an option of a task is called beside the fields of a trial."""
+    """Return the label of a task's option; ``task.`` tells it from a field of the trial."""
     return f"task.{name}" if name in Trial.model_fields and name not in _KEYS else name
 
 
 def _usual(records: Sequence[Record], machines: Mapping[str | None, str]) -> dict[str, str]:
     """Return the settings that a caption omits: defaults and the machine.
 
-    The defaults of a task are those that its records hold. Older records hold none: all their task
-    options are shown.
+    The records hold the defaults of their task. Older records hold none: all their task options
+    are shown.
     """
     first = records[0]
     fields = {
@@ -139,11 +134,8 @@ def _usual(records: Sequence[Record], machines: Mapping[str | None, str]) -> dic
         for name, value in first.trial.task_options.items()
         if all(defaults.get(name, _MISSING) == value for defaults in of_tasks or [{name: None}])
     }
-    machine = machines.get(first.environment_id)
-    return {
-        _name(name): _setting(value)
-        for name, value in {**usual, **options, MACHINE: machine}.items()
-    }
+    usual |= {**options, MACHINE: machines.get(first.environment_id)}
+    return {_name(name): _setting(value) for name, value in usual.items()}
 
 
 _name = lru_cache(maxsize=None)(one_line)
@@ -151,7 +143,7 @@ _name = lru_cache(maxsize=None)(one_line)
 
 @lru_cache(maxsize=10_000, typed=True)
 def _setting(value: Any) -> str:
-    """Return a value as text, no shorter than it takes to tell it from any other."""
+    """Return a value as text, with enough digits to tell it from any other."""
     if isinstance(value, str):
         return one_line(value)
     if isinstance(value, bool) or value is None:
@@ -173,19 +165,18 @@ def _in_words(settings: Mapping[str, str], by_length: Sequence[str]) -> str:
     """Return settings in words, in the order of a trial's fields."""
     order = [*_FIRST, *(name for name in settings if name not in (*_FIRST, *_LAST)), *_LAST]
     words = [_word(name, settings) for name in order if name in settings]
-    return " · ".join(
-        [*filter(None, words), *(f"{name.replace('_', ' ')} by length" for name in by_length)]
-    )
+    words += [f"{name.replace('_', ' ')} by length" for name in by_length]
+    return " · ".join(filter(None, words))
 
 
 def _word(name: str, settings: Mapping[str, str]) -> str:
     value = settings[name]
     if name == "learning_rate" and "optimizer" in settings:
-        return ""  # stands with the optimizer
+        return ""  # the word of the optimizer says it
+    if name == "optimizer":
+        return f"{value} {settings.get('learning_rate', '')}".strip()
     if name in _BARE:
-        return (
-            f"{value} {settings.get('learning_rate', '')}".strip() if name == "optimizer" else value
-        )
+        return value
     if name in ("threads", "devices"):
         return f"{value} {name if value != '1' else name[:-1]}"
     return f"{'clip' if name == 'clip_norm' else name.replace('_', ' ')} {value}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import groupby
 
 from sqlalchemy import Connection, func, select
@@ -11,8 +12,8 @@ from harness.contract.records.record import Record
 from harness_results.store.database.schema import records
 from harness_results.store.members import membership
 from harness_results.store.store import Store
-from harness_results.study.launches import in_order, of_each_place, were_shuffled
-from harness_results.study.verdicts.floors import with_floors
+from harness_results.study.launches import in_order, of_each_environment, were_shuffled
+from harness_results.study.verdicts.floors import Floor, measured_floors
 
 TRIALS = 20  # at a time: few curves are in memory, and each reading is a short transaction
 
@@ -24,7 +25,9 @@ def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Reco
         StoreError: a record cannot be read.
     """
     for runs in _portions(store, run_id):
-        for _, of_trial in groupby(of_each_place(runs), key=lambda record: record.trial.trial_id):
+        for _, of_trial in groupby(
+            of_each_environment(runs), key=lambda record: record.trial.trial_id
+        ):
             yield list(of_trial)
 
 
@@ -37,9 +40,25 @@ def reported(store: Store, run_id: int | None = None) -> list[Record]:
     records_shown: list[Record] = []
     shuffled = False
     for runs in _portions(store, run_id):
-        records_shown += of_each_place(runs)
+        records_shown += of_each_environment(runs)
         shuffled = shuffled or any(map(were_shuffled, runs))
-    return with_floors(in_order(records_shown, shuffled=shuffled), store.all_calibrations())
+    return with_floors(in_order(records_shown, shuffled=shuffled), store)
+
+
+def with_floors(records: Sequence[Record], store: Store) -> list[Record]:
+    """Return the records, one per trial and environment, with the noise floors of the store."""
+    calibrations = store.all_calibrations()
+    floors: dict[tuple[str, int], dict[str, Floor]] = {}
+    with_floor = []
+    for record in records:
+        key = environment_id, launches = record.environment_id or "", record.launches
+        if key not in floors:
+            floors[key] = measured_floors(calibrations.get(environment_id, {}), launches)
+        floor = floors[key].get(record.trial.engine) or floors[key].get("*")
+        if floor is not None:
+            record = replace(record, details={**record.details, "noise_floor": asdict(floor)})  # noqa: PLW2901
+        with_floor.append(record)
+    return with_floor
 
 
 def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:

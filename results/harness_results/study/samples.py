@@ -13,8 +13,8 @@ from harness_results.text.format import one_line, safe
 def worth_showing(records: Iterable[Record]) -> list[Record]:
     """Return the record of lowest validation loss with a text, of each task, engine and cell.
 
-    A task with other options, such as another corpus, is another one: losses on two texts do not
-    compare.
+    A task with other options, such as another corpus, counts as another task, because losses on
+    two texts do not compare.
     """
     best: dict[tuple[str | None, ...], Record] = {}
     for record in records:
@@ -35,12 +35,8 @@ def _loss(record: Record) -> float:
 def texts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the temperature and the text of each sample among a record's details, safe to show."""
     content = details.get("samples")
-    samples = (
-        (sample for sample in content if isinstance(sample, Mapping))
-        if isinstance(content, list | tuple)
-        else ()
-    )
     return [
         (one_line(sample.get("temperature")), safe(sample.get("text")).strip("\n"))
-        for sample in samples
+        for sample in (content if isinstance(content, list | tuple) else ())
+        if isinstance(sample, Mapping)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from harness_results.study.verdicts.fit import Estimate, line
 Key = tuple[str, str | None]  # of a network
 
 FEWEST_LENGTHS = 3
-COSTLESS = (  # settings that change no step's time, and so may follow the length
+COSTLESS = (  # settings that do not change the time of a step, so they may vary with the length
     "chrono", "steps", "evaluate_every", "seed", "data_seed", "evaluation_seed", "learning_rate",
     "schedule_steps", "schedule_factor", "forget_bias",
 )  # fmt: skip
@@ -26,20 +27,20 @@ class Scaling:
     """One network on one engine over its lengths.
 
     Attributes:
-        records: those it is made of, by length.
-        time_steps: those that the network really runs at each length (``copy``: T + 2K).
-        step_overhead_seconds: a of ``seconds per step = a + b t``: what a step costs whatever its
-            length.
-        time_step_seconds: b: what each time step of the whole batch adds.
+        records: one per length, the shortest first.
+        time_steps: t, the time steps that the network runs at each length (``copy``: T + 2K).
+        step_overhead_seconds: a of ``seconds per step = a + b t``: the cost that does not depend on
+            the length.
+        time_step_seconds: b: the cost of each time step of the whole batch.
         exponent: slope of log seconds over log t.
-        memory_bytes_per_time_step: slope of the peak memory; None where it is not known.
-        memory_exponent: slope of log peak memory over log t: 1 where all states are kept, less with
+        memory_bytes_per_time_step: slope of the peak memory; None if it is unknown.
+        memory_exponent: slope of log peak memory over log t: 1 if all states are kept, less with
             checkpointed BPTT.
-        memory_bytes: the peak by length, where it is known.
-        compile_seconds: at the shortest and at the longest length; None where the engine does not
+        memory_bytes: length -> peak, for the lengths at which it is known.
+        compile_seconds: at the shortest and at the longest length; None if the engine does not
             compile.
-        break_even: at the shortest and at the longest length; empty where the engine does not
-            compile or is alone.
+        break_even: at the shortest and at the longest length; empty if the engine does not compile
+            or has no rival.
     """
 
     records: tuple[Record, ...]
@@ -50,7 +51,7 @@ class Scaling:
     memory_bytes_per_time_step: Estimate | None
     memory_exponent: Estimate | None
     memory_bytes: Mapping[int, float]
-    compile_seconds: tuple[float | None, float | None]
+    compile_seconds: tuple[float | None, ...]
     break_even: tuple[BreakEven, ...]
 
 
@@ -71,60 +72,52 @@ def scaling(records: Iterable[Record]) -> list[Scaling]:
 
 
 def time_steps(record: Record) -> int | None:
-    """Return the time steps that the network really runs; None if they are unknown.
+    """Return the time steps that the network runs; None if they are unknown.
 
-    The record counts its tokens per step. One that is older has ``tokens_per_second *
-    step_seconds_median`` of each launch, a product of two medians: near the count where the blocks
-    of a launch are alike, and no more than that.
+    A record counts its tokens per step. For an older record they are estimated as
+    ``tokens_per_second * step_seconds_median`` of each launch. Both are medians over blocks, so the
+    estimate is good only if the blocks of a launch are alike.
     """
-    launches = record.details.get("launch_figures") or [record.figures]
-    products = [
-        _product(launch.get("tokens_per_second"), launch.get("step_seconds_median"))
-        for launch in launches
-    ]
-    products_known = [product for product in products if product is not None]
-    if not products_known:
+    products = []
+    for launch in record.details.get("launch_figures") or [record.figures]:
+        rate, seconds = launch.get("tokens_per_second"), launch.get("step_seconds_median")
+        if isinstance(rate, int | float) and isinstance(seconds, int | float) and seconds > 0:
+            products.append(float(rate) * float(seconds))
+    products = list(filter(math.isfinite, products))
+    if not products:
         return None
     counted = record.details.get("tokens_per_step")
-    tokens = counted if isinstance(counted, int | float) else median(products_known)
+    tokens = counted if isinstance(counted, int | float) else median(products)
     return round(tokens / record.trial.batch) or None
 
 
 def _scaling(records: Sequence[Record], engines: dict[str, list[Record]]) -> Scaling:
-    """Return the scaling of one engine; ``engines``: the records of the same network."""
+    """Return the scaling of one engine; ``engines``: all records of the same network, by engine."""
     steps = [time_steps(record) or 0 for record in records]
     seconds = [float(record.figures["step_seconds_median"] or 0.0) for record in records]
     overhead, slope = line(steps, seconds, [1 / value for value in seconds])
     ends = (records[0], records[-1])
-    peaks = {record.trial.length: peak for record in records if (peak := _peak(record)) is not None}
-    peaks_by_steps = [
-        (t, peak)
-        for t, record in zip(steps, records, strict=True)
-        if (peak := _peak(record)) is not None
-    ]
-    memory = dict(peaks_by_steps) if len(dict(peaks_by_steps)) >= FEWEST_LENGTHS else {}
+    peaks: dict[int, float] = {}  # by length
+    memory: dict[int, float] = {}  # by time steps
+    for t, record in zip(steps, records, strict=True):
+        peak = record.figures.get("peak_memory_bytes")
+        if peak is not None:
+            peaks[record.trial.length] = memory[t] = float(peak)
+    if len(memory) < FEWEST_LENGTHS:
+        memory = {}
+    bytes_ = list(memory.values())
     return Scaling(
         records=tuple(records),
         time_steps=tuple(steps),
         step_overhead_seconds=overhead,
         time_step_seconds=slope,
         exponent=_exponent(steps, seconds),
-        memory_bytes_per_time_step=line(list(memory), list(memory.values()))[1] if memory else None,
-        memory_exponent=_exponent(list(memory), list(memory.values()))
-        if all(memory.values()) and memory
-        else None,
+        memory_bytes_per_time_step=line(list(memory), bytes_)[1] if memory else None,
+        memory_exponent=_exponent(list(memory), bytes_) if memory and all(bytes_) else None,
         memory_bytes=peaks,
-        compile_seconds=(
-            ends[0].figures.get("compile_seconds"),
-            ends[1].figures.get("compile_seconds"),
-        ),
+        compile_seconds=tuple(end.figures.get("compile_seconds") for end in ends),
         break_even=tuple(event for end in ends if (event := _overtakes(end, engines)) is not None),
     )
-
-
-def _peak(record: Record) -> float | None:
-    peak = record.figures.get("peak_memory_bytes")
-    return None if peak is None else float(peak)
 
 
 def _exponent(steps: Sequence[int], values: Sequence[float]) -> Estimate:
@@ -134,19 +127,14 @@ def _exponent(steps: Sequence[int], values: Sequence[float]) -> Estimate:
 def _overtakes(record: Record, engines: dict[str, list[Record]]) -> BreakEven | None:
     if record.figures.get("compile_seconds") is None:
         return None
-    others = (
-        other
-        for name, members in engines.items()
-        if name != record.trial.engine
-        for other in members
+    rivals = itertools.chain.from_iterable(
+        members for engine, members in engines.items() if engine != record.trial.engine
     )
-    return break_even(
-        record, [other for other in others if other.trial.length == record.trial.length]
-    )
+    return break_even(record, [r for r in rivals if r.trial.length == record.trial.length])
 
 
 def _network(record: Record, free: set[str]) -> Key:
-    """Return all settings but engine, length and what follows the length; and where it ran."""
+    """Return the environment and all settings except engine, length and those in ``free``."""
     content = record.trial.model_dump(mode="json", exclude={"backend", "variant", "length", *free})
     return json.dumps(content, sort_keys=True), record.environment_id
 
@@ -158,9 +146,3 @@ def _following_length(records: Sequence[Record]) -> set[str]:
         for name in COSTLESS:
             values.setdefault((name, trial.task, trial.length), set()).add(getattr(trial, name))
     return set(COSTLESS) - {name for (name, _, _), settings in values.items() if len(settings) > 1}
-
-
-def _product(rate: object, seconds: object) -> float | None:
-    is_known = isinstance(rate, int | float) and isinstance(seconds, int | float) and seconds > 0
-    product = float(rate) * float(seconds) if is_known else math.nan  # type: ignore[arg-type]
-    return product if math.isfinite(product) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,13 @@ ALL = "all"  # BACKEND:all
 
 @dataclass(frozen=True)
 class Selection:
-    """What is wanted of each axis; nothing means everything.
+    """The wanted values of each axis; an empty axis means all values.
 
     Attributes:
         tasks: names.
         cells: names.
         backends: BACKEND (all its variants), BACKEND:VARIANT or BACKEND:all.
-        lengths: those that are wanted; it is enough that one of them is there.
+        lengths: T; unlike a name, a length that no record has is not an error.
     """
 
     tasks: Sequence[str] = ()
@@ -31,35 +32,32 @@ class Selection:
         """Return the records that are wanted, in their order.
 
         Raises:
-            UnknownNameError: no record has a name that is asked for.
-            UsageError: no record has all of it.
+            UnknownNameError: no record has one of the names.
+            UsageError: no record matches all axes.
         """
         candidates = list(records)
         _check("task", self.tasks, (record.trial.task for record in candidates))
         _check("cell", self.cells, (record.trial.cell for record in candidates))
-        _check(
-            "backend",
-            map(_engine, self.backends),
-            (name for record in candidates for name in _names(record)),
-        )
+        engines = itertools.chain.from_iterable(map(_names, candidates))
+        _check("backend", map(_engine, self.backends), engines)
         chosen = [record for record in candidates if self._wants(record)]
         if not chosen and candidates:
             lengths = ", ".join(map(str, sorted({record.trial.length for record in candidates})))
             raise UsageError(
-                f"no record is all of what was asked for; take an option away. Lengths here: {lengths}"
+                "no record is all of what was asked for; take an option away. "
+                f"Lengths here: {lengths}"
             )
         return chosen
 
     def missing_lengths(self, records: Iterable[Record]) -> list[int]:
-        """Return the lengths that are asked for and that none of the records has."""
+        """Return the wanted lengths that no record has."""
         return sorted(set(self.lengths) - {record.trial.length for record in records})
 
     def _wants(self, record: Record) -> bool:
         trial, engines = record.trial, set(map(_engine, self.backends))
         wanted = ((trial.task, self.tasks), (trial.cell, self.cells), (trial.length, self.lengths))
-        return all(not names or value in names for value, names in wanted) and (
-            not engines or not engines.isdisjoint(_names(record))
-        )
+        matches = all(not names or value in names for value, names in wanted)
+        return matches and (not engines or not engines.isdisjoint(_names(record)))
 
 
 def with_groups(

@@ -1,4 +1,4 @@
-"""The records of one task, with what its tables, charts and verdicts need of them computed once."""
+"""The records of one task; what tables, charts and verdicts need is computed once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Study:
     """One task's records; at least one.
 
     Attributes:
-        records: of one task, in the order in which a report shows them.
+        records: in the order of a report.
     """
 
     records: Sequence[Record]
@@ -59,11 +59,11 @@ class Study:
         return rows
 
     def agreed(self, figure: str, length: int) -> float | None:
-        """Return the value of a figure at a length; None if records differ on it or none has it."""
+        """Return a figure at a length; None if the records differ or none has it."""
         return _agreed(record.figures.get(figure) for record in self._at(length))
 
     def baseline(self, length: int) -> float | None:
-        """Return the baseline's loss on the validation batches, or the exact one if those differ."""
+        """Return the baseline's loss on the validation batches; the exact one if those differ."""
         on_batches = self.agreed("loss_baseline", length)
         if on_batches is not None:
             return on_batches

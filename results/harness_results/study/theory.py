@@ -12,19 +12,18 @@ from harness.contract import Cell
 from harness.contract.trial import Trial
 from harness.plugins import load_plugins
 
-PLAIN = ("rnn", "rnn_relu")  # the recurrent weights are the whole way back
-UNIFORM = 1 / math.sqrt(
-    3
-)  # spectral radius of H x H weights from U(-1/sqrt H, 1/sqrt H) as H grows: the circular law
+PLAIN = ("rnn", "rnn_relu")  # gradients flow back through the recurrent weights alone
+# spectral radius of H x H weights from U(-1/sqrt H, 1/sqrt H) as H grows: the circular law
+UNIFORM = 1 / math.sqrt(3)
 
 
 def decay_at_start(trial: Trial) -> float | None:
     """Return the factor per step back that theory expects; None if no simple law is known.
 
-    Plain cells: the spectral radius of the recurrent weights. It is reached where no unit
-    saturates, and each that does makes the gradient smaller. Other cells: the share of the state
-    that they say they keep, with every gate at its mean bias: the straight way back through the
-    state. Under chrono initialisation no unit is like the other.
+    Plain cells: the spectral radius of the recurrent weights, an upper bound because saturated
+    units shrink the gradient. Other cells: the share of the state that ``Cell.retention`` says they
+    keep with every gate at its mean bias. Chrono initialisation has no simple law: each unit keeps
+    another share.
     """
     if trial.cell in PLAIN:
         return UNIFORM if trial.initialisation == "torch" else 1.0
@@ -48,5 +47,5 @@ def _retention(cell: Cell, forget_bias: float) -> float | None:
     try:
         kept = cell.retention(OPS, biases)
         return None if kept is None or not np.isfinite(kept).all() else float(np.mean(kept))
-    except Exception:  # noqa: BLE001 (a plugin's own: its line is left out)
+    except Exception:  # noqa: BLE001 (code of a plugin: its line is left out)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from harness_results.study.networks import OWN
 from harness_results.text.format import as_mapping, one_line
 
 ABSENT = "none"
-MOST = 8  # libraries in one line
+MOST = 8  # libraries on one line
 DIGITS = 12  # of a commit
 DISTRIBUTION = "rnn-harness"  # whose version is the harness's
 
@@ -21,23 +22,20 @@ def versions(records: Iterable[Record]) -> dict[str, list[str]]:
 
 
 def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
-    """Return name -> version on each side, for all that differs.
+    """Return name -> version on each side, for every name whose versions differ.
 
-    A library that one side lacks counts only if all sides ran the same backends: a record lists
-    those of its backend.
+    A record lists only the libraries of its backend. So a library that one side lacks counts only
+    if all sides ran the same backends.
     """
     software = [_united(map(_software, side)) for side in sides]
     backends = [{record.trial.backend for record in side if record.environment} for side in sides]
     alike = all(names == backends[0] for names in backends)
-    names = dict.fromkeys(name for side in software for name in side)
-    texts = {
-        name: tuple(" or ".join(side.get(name, [ABSENT])) for side in software) for name in names
-    }
-    return {
-        name: each
-        for name, each in texts.items()
-        if len(set(each)) > 1 and (alike or ABSENT not in each)
-    }
+    differences = {}
+    for name in dict.fromkeys(itertools.chain.from_iterable(software)):
+        texts = tuple(" or ".join(side.get(name, [ABSENT])) for side in software)
+        if len(set(texts)) > 1 and (alike or ABSENT not in texts):
+            differences[name] = texts
+    return differences
 
 
 def _libraries(record: Record) -> dict[str, Any]:
@@ -63,13 +61,14 @@ def _united(versions_of_records: Iterable[Mapping[str, Any]]) -> dict[str, list[
 
 
 def in_words(names: Sequence[str], differences: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return one text for each side: its name, and its versions of what differs."""
+    """Return one text for each side: its name and its versions of the libraries that differ."""
     shown = list(differences.items())[:MOST]
     more = f" and {len(differences) - MOST} more" if len(differences) > MOST else ""
-    return [
-        f"{one_line(name)}: {', '.join(f'{library} {texts[side]}' for library, texts in shown)}{more}"
-        for side, name in enumerate(names)
-    ]
+    words = []
+    for side, name in enumerate(names):
+        libraries = ", ".join(f"{library} {texts[side]}" for library, texts in shown)
+        words.append(f"{one_line(name)}: {libraries}{more}")
+    return words
 
 
 def legend(records: Sequence[Record]) -> list[str]:
@@ -78,6 +77,4 @@ def legend(records: Sequence[Record]) -> list[str]:
     for record in records:
         sides.setdefault(record.trial.python or OWN, []).append(record)
     differences = differing(list(sides.values())) if len(sides) > 1 else {}
-    return (
-        [f"python {words}" for words in in_words(list(sides), differences)] if differences else []
-    )
+    return [f"python {words}" for words in in_words(list(sides), differences) if differences]

@@ -28,7 +28,7 @@ from harness_results.exporters import TARGETS, exporter
 from harness_results.exporters.conversion import shared
 from harness_results.exporters.folder import MARK, replaced
 from harness_results.store.store import Store
-from harness_results.study.launches import of_each_place
+from harness_results.study.launches import of_each_environment
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)> ![](http://evil.example/x.png) "
@@ -134,7 +134,9 @@ def export(store, target, home, *more):
 def expected(stored) -> dict[str, object]:
     """Return name -> trial of all that a report of the store shows."""
     with Store.open(stored, create=False) as store:
-        shown = of_each_place(store.launches(run.run_id, with_curves=True) for run in store.runs())
+        shown = of_each_environment(
+            store.launches(run.run_id, with_curves=True) for run in store.runs()
+        )
     number = Counter(each.trial.trial_id for each in shown)
     trials = [shared(each, alone=number[each.trial.trial_id] == 1) for each in shown]
     return {trial.name: trial for trial in trials}

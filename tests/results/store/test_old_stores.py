@@ -15,7 +15,7 @@ from harness.contract import StoreError
 from harness_results.results import Results
 from harness_results.store.database import schema
 from harness_results.store.store import Store
-from harness_results.study.launches import of_each_place
+from harness_results.study.launches import of_each_environment
 
 DUMPS = sorted(paths.DATA.glob("store-v*.sql"))
 OUTDATED = [dump for dump in DUMPS if dump.stem != f"store-v{schema.SCHEMA_VERSION}"]
@@ -58,7 +58,7 @@ def test_an_old_store_is_read_and_reported_and_left_as_it_is(old):
     before = old.read_bytes()
     with Store.open(old, create=False) as store:
         launches, runs, calibrations = content(store)
-        table = repr(Results(of_each_place(store.launches(run.run_id) for run in runs)))
+        table = repr(Results(of_each_environment(store.launches(run.run_id) for run in runs)))
     trials = {(record.trial.task, record.trial.cell) for record in launches}
     assert trials == {("copy", "rnn"), ("copy", "lstm"), ("adding", "rnn")}
     assert {record.status for record in launches} == {"ok"}

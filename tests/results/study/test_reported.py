@@ -9,7 +9,7 @@ from harness.contract import Record, Trial
 from harness_results.store.database.schema import reused
 from harness_results.store.store import Store
 from harness_results.study import reported as module
-from harness_results.study.launches import combine, of_each_place
+from harness_results.study.launches import combine, of_each_environment
 from harness_results.study.reported import each_reported, reported
 
 
@@ -43,7 +43,9 @@ def store(location):
 @pytest.mark.parametrize("at_once", [1, 2, 20])
 def test_it_is_what_a_report_shows(store, monkeypatch, at_once):
     monkeypatch.setattr(module, "TRIALS", at_once)
-    shown = of_each_place(store.launches(run.run_id, with_curves=True) for run in store.runs())
+    shown = of_each_environment(
+        store.launches(run.run_id, with_curves=True) for run in store.runs()
+    )
     assert reported(store) == shown
     assert [one.trial.length for one in shown] == [20, 30, 30, 40, 50, 60]
     assert shown[0].curves == {"loss": [1.0, 0.5], "launch_tokens_per_second": [None, None]}
@@ -61,7 +63,7 @@ def test_a_launch_that_was_interrupted_leaves_the_order(tmp_path):
         run = store.begin_run("x")
         for one in (record(30), record(20), record(30, "interrupted")):
             store.add(one, run)
-        shown = of_each_place([store.launches(run, with_curves=True)])
+        shown = of_each_environment([store.launches(run, with_curves=True)])
         assert reported(store) == shown
         assert [one.trial.length for one in shown] == [20, 30]
 

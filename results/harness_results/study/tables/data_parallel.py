@@ -68,11 +68,8 @@ def scaled(records: Sequence[Record]) -> list[Scaled]:
     """Return one for each trial on several devices that ended well."""
     ended = [record for record in records if record.status == "ok"]
     alone = {_without_devices(record): record for record in ended if record.trial.devices == 1}
-    return [
-        Scaled(record, alone.get(_without_devices(record)))
-        for record in ended
-        if record.trial.devices > 1
-    ]
+    several = [record for record in ended if record.trial.devices > 1]
+    return [Scaled(record, alone.get(_without_devices(record))) for record in several]
 
 
 def data_parallel_table(study: Study) -> Grid | None:

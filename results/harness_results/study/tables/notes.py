@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from harness.contract.records.record import Record
 from harness_results.study import findings, versions
@@ -22,14 +22,18 @@ LEGEND = {
     "?": "unverified: its gradients were not held against the reference",
 }
 LOSS = "loss: validation (x baseline)"
-GRADIENT = f"∇ norm: gradient norm, median before clipping · horizon: lag at which the gradient falls to {findings.HORIZON}"
+GRADIENT = (
+    "∇ norm: gradient norm, median before clipping · "
+    f"horizon: lag at which the gradient falls to {findings.HORIZON}"
+)
 KINDS = {
     "launches-bootstrap-bca": "95 % bootstrap interval",
     "launches-bootstrap-percentile": "95 % bootstrap interval",
     "launches-range": "their range",
 }
+EARLIER = "median of blocks, by an earlier version"
 H_ALONE = "horizon of h alone, not of the whole state"
-PLACES = 6  # shown before "and n more"
+MOST_ROWS = 6  # named before "and n more"
 
 
 def reading(records: Iterable[Record]) -> str:
@@ -43,36 +47,24 @@ def reading(records: Iterable[Record]) -> str:
 
 
 def speed_in_words(record: Record) -> str:
-    """Return what a record's throughput and its interval are."""
-    launches, kind = record.details.get("launches", 1), record.details.get("interval")
-    if launches == 1:
-        average = (
-            "median of blocks, by an earlier version"
-            if findings.is_of_earlier_rules(record)
-            else "mean"
-        )
-        return f"{average}, 95 % interval (within-process)"
-    kind_in_words = KINDS.get(
-        str(kind), str(kind).removeprefix("launches-").replace("-", " ") if kind else None
-    )
-    each = (
-        ["each the median of blocks, by an earlier version"]
-        if findings.is_of_earlier_rules(record)
-        else []
-    )
-    return ", ".join(
-        [
-            f"median of {launches} launches",
-            *each,
-            *([one_line(kind_in_words)] if kind_in_words else []),
-        ]
-    )
+    """Return how a record's throughput and its interval were computed."""
+    kind, is_old = record.details.get("interval"), findings.is_of_earlier_rules(record)
+    if record.launches == 1:
+        return f"{EARLIER if is_old else 'mean'}, 95 % interval (within-process)"
+    words = [f"median of {record.launches} launches"]
+    if is_old:
+        words.append(f"each the {EARLIER}")
+    if kind:
+        readable = str(kind).removeprefix("launches-").replace("-", " ")
+        words.append(one_line(KINDS.get(str(kind), readable)))
+    return ", ".join(words)
 
 
 def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
-    """Yield the lines for below the table of a task, in which these marks occur."""
+    """Yield the lines below the table of a task in which these marks occur."""
     records = study.records
-    used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in set(marks)]
+    in_use = set(marks)
+    used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in in_use]
     if used:
         yield " · ".join(used)
     solved = (findings.criterion(record) for record in records if record.figures.get("solved"))
@@ -85,30 +77,8 @@ def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
     axes = study.networks.axes
     named = [(_name(record, labels, axes), record) for labels, record in study.labelled]
     yield from _scores(named)
-    yield from _grouped(
-        "n/a", ((_why(record), name, record) for name, record in named if record.status != "ok")
-    )
-    yield from _grouped(
-        "exploding", ((text, name, record) for name, record in named if (text := explosion(record)))
-    )
-    yield from _grouped(
-        "earlier version",
-        ((H_ALONE, name, record) for name, record in named if _is_of_h_alone(record)),
-    )
-    yield from _grouped(
-        "over-fitting",
-        ((text, name, record) for name, record in named for text in _overfitting(record)),
-    )
-    lost = ((text, name, record) for name, record in named if (text := findings.lost_again(record)))
-    yield from _grouped("lost again", lost)
-    yield from _grouped(
-        "flag",
-        (
-            (one_line(flag), name, record)
-            for name, record in named
-            for flag in findings.flags(record)
-        ),
-    )
+    for kind, remarks_of in REMARKS.items():
+        yield from _grouped(kind, named, remarks_of)
 
 
 def _ladder(record: Record) -> str:
@@ -118,19 +88,22 @@ def _ladder(record: Record) -> str:
     )
 
 
-def _why(record: Record) -> str:
+def _why(record: Record) -> str | None:
+    """Return why a trial did not end well; None if it did."""
+    if record.status == "ok":
+        return None
     reason = one_line(record.reason or "no reason was given")
     words = record.status.replace("_", " ")
     return reason if reason.startswith((record.status, words)) else f"{words}: {reason}"
 
 
 def _name(record: Record, label: Sequence[str], axes: Sequence[str]) -> str:
-    """Return what tells the row of a record from the others, but for the length."""
-    python = (
-        [f"python={record.trial.python}"] if record.trial.python and "python" not in axes else []
-    )
-    varying = [f"{axis}={value}" for axis, value in zip(axes[1:-1], label[1:-1], strict=True)]
-    return " ".join((record.trial.cell, record.trial.engine, *python, *varying))
+    """Return the name of a record's row: cell, engine and the settings that vary."""
+    words = [record.trial.cell, record.trial.engine]
+    if record.trial.python and "python" not in axes:
+        words.append(f"python={record.trial.python}")
+    words += [f"{axis}={value}" for axis, value in zip(axes[1:-1], label[1:-1], strict=True)]
+    return " ".join(words)
 
 
 def _scores(named: Iterable[tuple[str, Record]]) -> Iterator[str]:
@@ -138,41 +111,57 @@ def _scores(named: Iterable[tuple[str, Record]]) -> Iterator[str]:
     scores: dict[str, dict[str, list[str]]] = {}
     for name, record in named:
         for score, value in findings.scores(record).items():
-            scores.setdefault(score, {}).setdefault(name, []).append(
-                f"T={record.trial.length} {number(value)}"
-            )
+            text = f"T={record.trial.length} {number(value)}"
+            scores.setdefault(score, {}).setdefault(name, []).append(text)
     for score, rows in scores.items():
         texts = [f"{name} {', '.join(values)}" for name, values in rows.items()]
-        more = f"; and {len(texts) - PLACES} more" if len(texts) > PLACES else ""
-        yield f"{one_line(score)}: {'; '.join(texts[:PLACES])}{more}"
+        yield f"{one_line(score)}: {_some(texts)}"
 
 
-def _is_of_h_alone(record: Record) -> bool:
-    """Say whether an earlier version measured the horizon of a cell that has more states than h."""
-    cell = known_cells().get(record.trial.cell) if findings.is_of_earlier_rules(record) else None
-    return (
-        cell is not None
-        and len(cell.states) > 1
-        and record.figures.get("gradient_horizon") is not None
-    )
+def _h_alone(record: Record) -> str | None:
+    """Return a remark if an earlier version measured the horizon of one state of several."""
+    if not findings.is_of_earlier_rules(record) or record.figures.get("gradient_horizon") is None:
+        return None
+    cell = known_cells().get(record.trial.cell)
+    return H_ALONE if cell is not None and len(cell.states) > 1 else None
 
 
-def _overfitting(record: Record) -> Iterator[str]:
+def _overfitting(record: Record) -> str | None:
     overfitting = findings.overfitting(record)
-    if overfitting:
-        yield overfitting.words()
+    return overfitting.words() if overfitting else None
 
 
-def _grouped(kind: str, remarks: Iterable[tuple[str, str, Record]]) -> Iterator[str]:
-    """Yield one line for each text, with the rows and lengths where it holds."""
-    rows: dict[str, dict[str, list[int]]] = {}
-    for text, name, record in remarks:
-        rows.setdefault(text, {}).setdefault(name, []).append(record.trial.length)
-    for text, networks in rows.items():
-        named = [f"{name} T={_lengths(lengths)}" for name, lengths in networks.items()]
-        more = f"; and {len(named) - PLACES} more" if len(named) > PLACES else ""
-        yield f"{kind}: {'; '.join(named[:PLACES])}{more}: {text}"
+def _flags(record: Record) -> list[str]:
+    return list(map(one_line, findings.flags(record)))
 
 
-def _lengths(lengths: Iterable[int]) -> str:
-    return ",".join(map(str, sorted(set(lengths))))
+# kind -> function that returns the remarks on a record
+REMARKS: Mapping[str, Callable[[Record], str | list[str] | None]] = {
+    "n/a": _why,
+    "exploding": explosion,
+    "earlier version": _h_alone,
+    "over-fitting": _overfitting,
+    "lost again": findings.lost_again,
+    "flag": _flags,
+}
+
+
+def _grouped(
+    kind: str,
+    named: Iterable[tuple[str, Record]],
+    remarks_of: Callable[[Record], str | list[str] | None],
+) -> Iterator[str]:
+    """Yield one line for each remark, with the rows and lengths that it is about."""
+    lengths: dict[str, dict[str, set[int]]] = {}  # remark -> name of the row -> its lengths
+    for name, record in named:
+        remarks = remarks_of(record) or []
+        for remark in [remarks] if isinstance(remarks, str) else remarks:
+            lengths.setdefault(remark, {}).setdefault(name, set()).add(record.trial.length)
+    for remark, rows in lengths.items():
+        texts = [f"{name} T={','.join(map(str, sorted(of)))}" for name, of in rows.items()]
+        yield f"{kind}: {_some(texts)}: {remark}"
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f"; and {len(texts) - MOST_ROWS} more" if len(texts) > MOST_ROWS else ""
+    return "; ".join(texts[:MOST_ROWS]) + more

@@ -26,11 +26,11 @@ _MILD = ("unsupported", "interrupted")
 
 @dataclass(frozen=True)
 class CellText:
-    """One cell of a table: its text, the mark behind it, and how it is meant."""
+    """One cell of a table: its text, the mark behind it, and its style."""
 
     text: str
     mark: str = ""
-    tone: CellStyle = ""
+    style: CellStyle = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Row:
     """One network on one engine (or a reference), at each length.
 
     Attributes:
-        labels: what tells it from the other rows.
+        labels: the text of the label columns.
         entries: ``MEASURES`` by length.
         reference: whether it is the baseline or the floor.
         trends: its bars across the lengths, one for each of the table's ``trends``.
@@ -56,15 +56,14 @@ class Pivot:
 
     Attributes:
         task: its name.
-        settings: what all its trials share, in words.
+        settings: the settings that all its trials share, in words.
         axes: the names of the row labels.
         lengths: the column groups.
         rows: the references (baseline, floor), then the networks.
-        notes: lines for below the table: marks in use, what is n/a and why, over-fitting, flags.
+        notes: lines below the table: marks in use, failed trials and why, over-fitting, flags.
         measures: the names of the columns of each group.
-        minor: whether it stands below the table of the same task.
-        trends: the names of the bars across lengths, for a terminal; none where there is one
-            length.
+        minor: whether it belongs below the main table of the same task.
+        trends: the names of the bars across lengths, for a terminal; empty if there is one length.
     """
 
     task: str
@@ -83,7 +82,7 @@ def pivot(study: Study, bold: Container[int] | None = None) -> Pivot:
 
     Args:
         study: the task.
-        bold: the ``id`` of the records that are the fastest; None: judged by these records alone.
+        bold: the ``id`` of the fastest records; None: judged by these records alone.
     """
     bold = fastest([study]) if bold is None else bold
     bars, rows = _known_bars(_networks(study, bold))
@@ -118,7 +117,7 @@ def _references(study: Study) -> list[Row]:
 
 def _reference(loss: float, baseline: float | None) -> tuple[CellText, ...]:
     multiple = f" ({ratio(loss / baseline)})" if baseline else ""
-    return (CellText(number(loss) + multiple, tone="dim"), *[CellText("")] * (len(MEASURES) - 1))
+    return (CellText(number(loss) + multiple, style="dim"), *[CellText("")] * (len(MEASURES) - 1))
 
 
 def _networks(study: Study, bold: Container[int]) -> list[Row]:
@@ -132,12 +131,8 @@ def _networks(study: Study, bold: Container[int]) -> list[Row]:
 
 
 def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
-    """Return the names of the bars of which any row has one, and the rows with those alone."""
-    kept = [
-        index
-        for index in range(len(TRENDS))
-        if any(row.trends and row.trends[index] for row in rows)
-    ]
+    """Return the names of the bars that any row has, and the rows with those bars alone."""
+    kept = [n for n in range(len(TRENDS)) if any(row.trends and row.trends[n] for row in rows)]
     few = [replace(row, trends=tuple(row.trends[index] for index in kept)) for row in rows]
     return tuple(TRENDS[index] for index in kept), few
 
@@ -163,44 +158,38 @@ def _norm(record: Record) -> CellText:
     median, largest = (record.figures.get(f"gradient_norm_{name}") for name in ("median", "max"))
     if not findings.is_exploding(record) or largest is None:
         return CellText(number(median))
-    return CellText(f"{number(median)} (max {number(largest)})", tone="bad")
+    return CellText(f"{number(median)} (max {number(largest)})", style="bad")
 
 
 def _speed(record: Record, *, best: bool) -> CellText:
     if record.status != "ok":
-        return CellText(UNKNOWN, tone="dim")
+        return CellText(UNKNOWN, style="dim")
     names = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
-    shown = CellText(
-        interval(*(record.figures.get(name) for name in names)), tone="best" if best else ""
-    )
+    text = interval(*(record.figures.get(name) for name in names))
     if "deviation" in record.details:
-        return replace(shown, mark=OTHER_FUNCTION, tone="warn")
-    return (
-        shown
-        if findings.is_verified(record)
-        else replace(shown, mark=UNVERIFIED, tone=shown.tone or "warn")
-    )
+        return CellText(text, OTHER_FUNCTION, "warn")
+    if findings.is_verified(record):
+        return CellText(text, style="best" if best else "")
+    return CellText(text, UNVERIFIED, "best" if best else "warn")
 
 
 def _loss(record: Record) -> CellText:
     if record.status != "ok":
-        return CellText(
-            record.status.replace("_", " "), tone="warn" if record.status in _MILD else "bad"
-        )
+        style: CellStyle = "warn" if record.status in _MILD else "bad"
+        return CellText(record.status.replace("_", " "), style=style)
     loss, multiple = record.figures.get("loss_validation"), record.figures.get("loss_ratio")
-    shown = CellText(number(loss) if multiple is None else f"{number(loss)} ({ratio(multiple)})")
+    text = number(loss) if multiple is None else f"{number(loss)} ({ratio(multiple)})"
     if record.figures.get("solved"):
-        return replace(shown, mark=SOLVED, tone="good")
-    return replace(shown, mark=BASELINE, tone="warn") if findings.at_baseline(record) else shown
+        return CellText(text, SOLVED, "good")
+    return CellText(text, BASELINE, "warn") if findings.at_baseline(record) else CellText(text)
 
 
 def _horizon(record: Record) -> CellText:
-    horizon = record.figures.get("gradient_horizon")
-    shown = CellText(
-        UNKNOWN if horizon is None else f"{'>' * findings.is_censored(record)}{horizon:g}"
-    )
-    if horizon is not None and record.status != "ok":
-        shown = replace(shown, text=f"{shown.text} (step {record.horizon_step()})")
+    horizon, text = record.figures.get("gradient_horizon"), UNKNOWN
+    if horizon is not None:
+        text = f"{'>' * findings.is_censored(record)}{horizon:g}"
+        if record.status != "ok":
+            text += f" (step {record.horizon_step()})"
     if findings.is_exploding(record):
-        return replace(shown, mark=EXPLODING, tone="bad")
-    return replace(shown, mark=VANISHING, tone="bad") if findings.is_vanishing(record) else shown
+        return CellText(text, EXPLODING, "bad")
+    return CellText(text, VANISHING, "bad") if findings.is_vanishing(record) else CellText(text)

@@ -17,12 +17,12 @@ from harness_results.text.format import UNKNOWN, number, seconds
 from harness_results.text.grid import Grid
 
 LIMIT = (
-    "limit: products of this shape that a recurrence must take one after the other, and the others at the rate of "
-    "large ones, by the fastest engine's products"
+    "limit: products of this shape that a recurrence must take one after the other, and the others "
+    "at the rate of large ones, by the fastest engine's products"
 )
 DRIFT = (
-    "their launches came before or after, or are too few to tell, so the multiples hold the machine's drift; better "
-    "measure all in one run, with --launches 5"
+    "their launches came before or after, or are too few to tell, so the multiples hold the "
+    "machine's drift; better measure all in one run, with --launches 5"
 )
 RowKey = tuple[str, ...]  # a network's labels and its length
 Engines = Mapping[str, Record]
@@ -33,7 +33,7 @@ def relative(records: Sequence[Record], base: str) -> list[Grid]:
     """Return one table per task: a row per network and length, a column per engine.
 
     Args:
-        records: one per trial, of one run where the multiples are to mean anything.
+        records: one per trial. Multiples compare engines fairly only within one run.
         base: the engine whose throughput counts as 1.
 
     Raises:
@@ -56,8 +56,7 @@ def least_seconds(
             ``fraction_of_peak``.
     """
     pairs = ((_figure(r, fraction), _figure(r, "step_seconds_median")) for r in records)
-    limits = [fraction * step for fraction, step in pairs if fraction and step]
-    return min(limits, default=None)
+    return min((share * step for share, step in pairs if share and step), default=None)
 
 
 def _grid(study: Study, base: str) -> Grid:
@@ -94,13 +93,8 @@ def _cells(engines: Engines, names: Sequence[str], bold: Container[int]) -> tupl
     multiples = (_multiple(engines.get(name), speed) for name in names[1:])
     least = least_seconds(list(engines.values()))
     clear = next((name for name, record in engines.items() if id(record) in bold), "cannot tell")
-    return (
-        seconds(least),
-        seconds(step),
-        *multiples,
-        clear,
-        _of_limit(list(engines.values()), least),
-    )
+    of_limit = _of_limit(list(engines.values()), least)
+    return (seconds(least), seconds(step), *multiples, clear, of_limit)
 
 
 def _figure(record: Record, name: str) -> float | None:
@@ -109,11 +103,9 @@ def _figure(record: Record, name: str) -> float | None:
 
 
 def _speed(record: Record | None) -> float | None:
-    return (
-        _figure(record, "tokens_per_second")
-        if record is not None and record.status == "ok"
-        else None
-    )
+    if record is None or record.status != "ok":
+        return None
+    return _figure(record, "tokens_per_second")
 
 
 def _multiple(record: Record | None, base: float | None) -> str:
@@ -144,7 +136,7 @@ def _apart(rows: Mapping[RowKey, Engines], base: str, engines: Sequence[str]) ->
 
 
 def _timed(rows: Mapping[RowKey, Engines], base: str, name: str) -> list[tuple[Launches, Launches]]:
-    """Return, for each network where both have a speed, the launches of each."""
+    """Return the launches of both engines on each network on which both have a speed."""
     both = (row for row in rows.values() if _speed(row.get(base)) and _speed(row.get(name)))
     return [(each_launch(row[base]), each_launch(row[name])) for row in both]
 
@@ -157,14 +149,13 @@ def _in_turn(pairs: Sequence[tuple[Launches, Launches]]) -> bool:
 
 
 def _notes(records: Sequence[Record], base: str) -> list[str]:
-    launches = sorted({int(record.details.get("launches", 1)) for record in records})
-    many = (
-        f"medians of {launches[0]} launches"
-        if len(launches) == 1 and launches[0] > 1
-        else "medians"
-    )
+    launches = {record.launches for record in records}
+    many = "medians"
+    if len(launches) == 1 and launches != {1}:
+        many = f"medians of {max(launches)} launches"
+    multiples = f"others: throughput over that of {base}, {many}; above 1 is more"
     notes = [
-        f"limit, {base}: time of a training step · others: throughput over that of {base}, {many}; above 1 is more",
+        f"limit, {base}: time of a training step · {multiples}",
         "fastest: by the rule of harness compare · x limit: the shortest step over the limit",
         LIMIT,
     ]

@@ -51,8 +51,5 @@ def of_task(study: Study, bold: Container[int]) -> list[Pivot | Grid]:
         bold: the ``id`` of the records that are the fastest of several.
     """
     others = (crossover_table(study), data_parallel_table(study), limits(study))
-    return [
-        pivot(study, bold),
-        *scaling_tables(study),
-        *(table for table in others if table is not None),
-    ]
+    further = [table for table in others if table is not None]
+    return [pivot(study, bold), *scaling_tables(study), *further]

@@ -11,7 +11,10 @@ from harness_results.study.verdicts.floors import Floor, floor_of
 from harness_results.study.verdicts.order import each_launch, interleaved
 from harness_results.study.verdicts.statistics import DEFAULT_DRIFT, Effect, compare_speed
 
-TWO_RULES = "one speed is the median of blocks, by an earlier version, the other all tokens over all seconds: measure again"
+TWO_RULES = (
+    "one speed is the median of blocks, by an earlier version, the other all tokens over all "
+    "seconds: measure again"
+)
 
 
 def with_speed(records: Iterable[Record]) -> list[Record]:
@@ -37,13 +40,12 @@ def effect_of_launches(
         base: launches with a speed.
         new: launches with a speed.
         floor: the noise floor of both.
-        drift: of the machine, which counts where the launches took no turns.
-        comparisons: how many the table holds.
+        drift: of the machine; it counts only if the launches took no turns.
+        comparisons: the number in the table.
     """
     apart = None if interleaved(base, new) else drift
-    effect = compare_speed(
-        launch_seconds(base), launch_seconds(new), floor.value, apart or 0.0, comparisons
-    )
+    seconds = launch_seconds(base), launch_seconds(new)
+    effect = compare_speed(*seconds, floor.value, apart or 0.0, comparisons)
     return effect, None if effect.low is None else apart
 
 
@@ -52,9 +54,8 @@ def effect_of(base: Record, new: Record) -> Effect:
 
     Nothing can be told if an earlier version measured one of them: its speeds follow another rule.
     """
-    left, right = (
-        with_speed(each_launch(record)) or [record] for record in (base, new)
-    )  # launches may keep no speed
+    # the stored launches may lack a speed
+    left, right = (with_speed(each_launch(record)) or [record] for record in (base, new))
     floor = max(map(floor_of, (base, new)), key=lambda floor: floor.value)
     effect = effect_of_launches(left, right, floor, DEFAULT_DRIFT)[0]
     if is_of_earlier_rules(base) == is_of_earlier_rules(new):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from harness.contract.records.record import Record
@@ -23,7 +24,7 @@ class Contest:
     Attributes:
         names: of the rivals.
         records: of the rivals.
-        effect: how the first compares with the rival that it is the least surely faster than.
+        effect: how the first compares with the rival against which its lead is the least sure.
     """
 
     names: tuple[str, ...]
@@ -57,10 +58,10 @@ class Contest:
 
 
 def contests(tasks: Sequence[Study]) -> list[list[Contest]]:
-    """Return the contests of each task: of its engines, or of its cells where it has one engine.
+    """Return the contests of each task: of its engines, or of its cells if it has one engine.
 
-    The verdicts are corrected for the number of all contests. Records that compute another function
-    than their cell, or were not held against the reference, do not take part.
+    The verdicts are corrected for the number of all contests. Only the ``comparable`` records take
+    part.
     """
     groups = [list(_groups(comparable(study.records))) for study in tasks]
     effects = iter(corrected([_least_sure(records) for group in groups for _, records in group]))
@@ -77,7 +78,7 @@ def fastest(tasks: Sequence[Study]) -> frozenset[int]:
 
 
 def timed(records: Sequence[Record]) -> list[Record]:
-    """Return what ended well and has a speed."""
+    """Return the records that ended well and have a speed."""
     return [record for record in records if record.status == "ok" and _speed(record) > 0]
 
 
@@ -95,9 +96,7 @@ def _groups(records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], tuple[
     if not records:
         return
     one_engine = len({record.trial.engine for record in records}) == 1
-    name: Callable[[Record], str] = (
-        (lambda r: r.trial.cell) if one_engine else (lambda r: r.trial.engine)
-    )
+    name = attrgetter("trial.cell" if one_engine else "trial.engine")
     groups: dict[Any, list[Record]] = {}
     for label, record in Study(records).labelled:
         shared = label[1:] if one_engine else label[:-1]
@@ -111,10 +110,8 @@ def _groups(records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], tuple[
 def _least_sure(records: Sequence[Record]) -> Effect:
     """Return how the first compares with the rival against which its lead is the least sure."""
     first, *others = records
-    if min(int(record.details.get("launches", 1)) for record in records) < FEWEST:
-        return effect_of(
-            min(others, key=lambda record: int(record.details.get("launches", 1))), first
-        )
+    if min(record.launches for record in records) < FEWEST:
+        return effect_of(min(others, key=attrgetter("launches")), first)
     effects = [effect_of(other, first) for other in others]
     return max(effects, key=lambda effect: (effect.verdict != "faster", effect.p_value or 0.0))
 

@@ -24,26 +24,21 @@ def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate,
     Args:
         t: (n,), three points or more.
         y: (n,).
-        weights: (n,) factors of the residuals, 1 / y where errors are proportional to y; None: all
-            1.
+        weights: (n,) factors w of the residuals: 1 / y if errors are proportional to y; None: 1.
     """
     import numpy as np
     from scipy import stats
 
-    scale, factors = (
-        max(map(abs, t)),
-        np.ones(len(t)) if weights is None else np.asarray(weights, float),
-    )
-    columns = np.stack(
-        [factors, factors * np.asarray(t, float) / scale], axis=1
-    )  # (n, 2), of similar size
+    scale = max(map(abs, t))
+    factors = np.ones(len(t)) if weights is None else np.asarray(weights, float)
+    # (n, 2), of similar size
+    columns = np.stack([factors, factors * np.asarray(t, float) / scale], axis=1)
     target = factors * np.asarray(y, float)
     inverse = np.linalg.pinv(columns)  # (2, n)
     fitted, freedom = inverse @ target, len(t) - 2
     variance = np.sum((target - columns @ fitted) ** 2) / freedom
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(
-        variance * np.sum(inverse**2, axis=1)
-    )
+    errors = np.sqrt(variance * np.sum(inverse**2, axis=1))
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * errors
     intercept, slope = (
         Estimate(*(float(end / unit) for end in (middle, middle - wide, middle + wide)))
         for middle, wide, unit in zip(fitted, half, (1.0, scale), strict=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -37,41 +37,9 @@ def measured_floors(calibrations: Mapping[str, Any], launches: int) -> dict[str,
     return floors
 
 
-def with_floors(
-    records: Sequence[Record], calibrations: Mapping[str, Mapping[str, Any]]
-) -> list[Record]:
-    """Return the records with their noise floors, if the store knows them.
-
-    Args:
-        records: one per trial and environment.
-        calibrations: environment_id -> name -> content.
-    """
-    floors: dict[tuple[str, int], dict[str, Floor]] = {}
-    return [_with_floor(record, calibrations, floors) for record in records]
-
-
-def _with_floor(
-    record: Record,
-    calibrations: Mapping[str, Mapping[str, Any]],
-    floors: dict[tuple[str, int], dict[str, Floor]],
-) -> Record:
-    environment, launches = record.environment_id or "", int(record.details.get("launches", 1))
-    if (environment, launches) not in floors:
-        floors[environment, launches] = measured_floors(calibrations.get(environment, {}), launches)
-    by_engine = floors[environment, launches]
-    floor = by_engine.get(record.trial.engine) or by_engine.get("*")
-    return (
-        record
-        if floor is None
-        else replace(record, details={**record.details, "noise_floor": asdict(floor)})
-    )
-
-
 def floor_of(record: Record) -> Floor:
     """Return the noise floor that a record holds, or the assumed one."""
     content = record.details.get("noise_floor")
-    return (
-        Floor(float(content["value"]), bool(content["measured"]))
-        if isinstance(content, Mapping)
-        else Floor()
-    )
+    if not isinstance(content, Mapping):
+        return Floor()
+    return Floor(float(content["value"]), bool(content["measured"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness_results.study.verdicts.statistics import FAMILY, Effect, enough_launches, is_same
+from harness_results.study.verdicts.statistics import FAMILY, Effect, is_same, more_launches
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -30,16 +30,12 @@ def corrected(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def _corrected(effect: Effect, total: int) -> Effect:
-    if (
-        effect.verdict not in ("faster", "slower")
-        or effect.p_adjusted is None
-        or effect.p_adjusted <= FAMILY
-    ):
+    if effect.verdict not in ("faster", "slower") or (effect.p_adjusted or 0.0) <= FAMILY:
         return effect
     if is_same(effect):
         return replace(effect, verdict="same")
     reason = (
         f"{total} comparisons raise the p-value above {FAMILY} by Holm's method: "
-        f"measure with --launches {enough_launches(total)} or more"
+        f"{more_launches(total)}"
     )
     return replace(effect, verdict="cannot_tell", reason=reason)

@@ -1,7 +1,7 @@
 """What launches of fresh processes can prove: medians, intervals, differences.
 
-The unit is the launch: blocks within a process share its memory layout, its caches and its luck, so
-they are no sample of anything but that process. scipy is imported on use.
+The unit is the launch: blocks within a process share its memory layout and its caches, so they are
+a sample of that process alone. scipy is imported on use.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
-FEWEST = 5  # launches on each side below which no difference is significant at ``ALPHA``
-ALPHA = 0.02  # two-sided Mann-Whitney: of 5 against 5 launches, at most one pair may be in the wrong order (p = 0.016)
+FEWEST = 5  # launches on each side; with fewer, no difference is significant at ``ALPHA``
+# two-sided Mann-Whitney: of 5 against 5 launches at most one pair is in the wrong order (p = 0.016)
+ALPHA = 0.02
 MOST_EXACT = 30  # launches on a side up to which the p-value is computed exactly
 EQUIVALENCE = 0.05  # a difference that is surely below this is called "same"
-FAMILY = 0.05  # the chance of a false difference anywhere in a table of equal code, at most
+FAMILY = 0.05  # the largest chance of any false difference in a table of equal code
 FLOOR_QUANTILE = 0.99
-DEFAULT_FLOOR = 0.03  # assumed where no noise floor has been measured
+DEFAULT_FLOOR = 0.03  # assumed if no noise floor has been measured
 DEFAULT_DRIFT = 0.10  # of the machine, assumed between runs made one after the other
 _SEED = 20_061  # of every resampling here: the same data give the same interval
 
@@ -50,9 +51,9 @@ class Effect:
         change: relative change of the median throughput; -0.1 is a tenth less.
         low: lower end of its 95 % bootstrap interval; None with a single launch on both sides.
         high: upper end.
-        p_value: two-sided Mann-Whitney; None where there are too few launches to mean anything.
+        p_value: two-sided Mann-Whitney; None if there are too few launches.
         p_adjusted: the same, by Holm's method for all comparisons of a table; None before.
-        reason: why nothing can be told; None where it can.
+        reason: why nothing can be told; None if a verdict was reached.
     """
 
     verdict: str
@@ -67,8 +68,8 @@ class Effect:
 def median_of_launches(values: Values) -> tuple[float, Interval | None]:
     """Return the median of one value per launch, with its 95 % interval.
 
-    The interval is the bootstrap's (BCa; percentile where BCa is not a number, as with ties); of 2
-    to 4 launches their range; of one launch there is none.
+    The interval is by bootstrap (BCa, or percentile if BCa gives nan, as with ties). Of 2 to 4
+    launches it is their range. One launch has none.
     """
     middle = float(median(values))
     if len(values) == 1:
@@ -78,21 +79,18 @@ def median_of_launches(values: Values) -> tuple[float, Interval | None]:
     low, high = _bca(values)
     if np.isfinite([low, high]).all():
         return middle, Interval(low, high, "bootstrap-bca")
-    return middle, Interval(
-        *_percentiles(_resampled_medians(values, len(values))), "bootstrap-percentile"
-    )
+    low, high = _percentiles(_resampled_medians(values, len(values)))
+    return middle, Interval(low, high, "bootstrap-percentile")
 
 
 def _bca(values: Values) -> tuple[float, float]:
     from scipy import stats
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # a degenerate distribution warns and gives nan, which the caller guards
+        warnings.simplefilter("ignore")  # a degenerate distribution gives nan: the caller checks it
         interval = stats.bootstrap(
-            (np.asarray(values),), np.median, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa",
-            rng=np.random.default_rng(_SEED),
+            (np.asarray(values),), np.median, confidence_level=CONFIDENCE,
+            n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(_SEED),
         ).confidence_interval  # fmt: skip
     return float(interval.low), float(interval.high)
 
@@ -122,37 +120,32 @@ def compare_speed(
     Args:
         base: seconds per step or per token, one median per launch.
         new: the same of what is compared with it.
-        floor: the relative change that A against A reaches by itself.
-        drift: what the machine may have changed by between the two, by which the interval is
+        floor: the relative change that equal code reaches by chance.
+        drift: the relative change of the machine between the two sides, by which the interval is
             widened; 0: interleaved.
-        comparisons: how many the table holds: the more, the more launches it takes to tell.
+        comparisons: the number in the table: the more, the more launches a verdict needs.
     """
-    base, new = (
-        [1 / seconds for seconds in base],
-        [1 / seconds for seconds in new],
-    )  # medians of an even number differ
+    # Throughputs: of an even number, the median of the reciprocals is not that of the seconds.
+    base, new = [1 / seconds for seconds in base], [1 / seconds for seconds in new]
     change = float(median(new) / median(base)) - 1
-    fewest = min(len(base), len(new))
     if max(len(base), len(new)) == 1:
-        return Effect(
-            "cannot_tell", change, reason=f"one launch each: {_more_launches(comparisons)}"
-        )
-    ratios = _percentiles(
-        _resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base))
-    )
+        reason = f"one launch each: {more_launches(comparisons)}"
+        return Effect("cannot_tell", change, reason=reason)
+    resampled = _resampled_medians(new, len(new), _SEED + 1) / _resampled_medians(base, len(base))
+    ratios = _percentiles(resampled)
     low, high = ratios[0] / (1 + drift) - 1, ratios[1] * (1 + drift) - 1
-    if fewest < FEWEST:
-        few = f"{len(base)} and {len(new)} launches: {_more_launches(comparisons)}"
-        return Effect("cannot_tell", change, low, high, reason=few)
+    if min(len(base), len(new)) < FEWEST:
+        reason = f"{len(base)} and {len(new)} launches: {more_launches(comparisons)}"
+        return Effect("cannot_tell", change, low, high, reason=reason)
     effect = Effect("cannot_tell", change, low, high, _mann_whitney(base, new))
     verdict = _verdict(effect, floor)
     if verdict != "cannot_tell":
         return replace(effect, verdict=verdict)
     steady = replace(effect, low=ratios[0] - 1, high=ratios[1] - 1)
-    hidden = f"the machine may drift by {drift:.1%} between sides that are not interleaved"
-    return replace(
-        effect, reason=hidden if _verdict(steady, floor) != verdict else _doubt(effect, floor)
-    )
+    reason = _doubt(effect, floor)
+    if _verdict(steady, floor) != verdict:
+        reason = f"the machine may drift by {drift:.1%} between sides that are not interleaved"
+    return replace(effect, reason=reason)
 
 
 def _verdict(effect: Effect, floor: float) -> str:
@@ -172,24 +165,27 @@ def is_same(effect: Effect) -> bool:
 def enough_launches(comparisons: int) -> int:
     """Return how many launches on each side can show a difference among these comparisons."""
     level = min(ALPHA, FAMILY / max(1, comparisons))
-    return next(
-        n for n in count(FEWEST) if 2 / comb(2 * n, n) <= level
-    )  # p where every launch of one side is ahead
+    # the p-value if every launch of one side is ahead: 2 / comb(2n, n)
+    return next(n for n in count(FEWEST) if 2 / comb(2 * n, n) <= level)
 
 
-def _more_launches(comparisons: int) -> str:
+def more_launches(comparisons: int) -> str:
+    """Return the advice to measure with enough launches."""
     return f"measure with --launches {enough_launches(comparisons)} or more"
 
 
 def _doubt(effect: Effect, floor: float) -> str:
     low, high, p_value = effect.low or 0.0, effect.high or 0.0, effect.p_value or 0.0
     if p_value > ALPHA or low <= 0 <= high:
-        return f"the launches scatter too widely to tell ({low:+.1%} to {high:+.1%}): add launches, quieten the machine"
+        return (
+            f"the launches scatter too widely to tell ({low:+.1%} to {high:+.1%}): "
+            "add launches, quieten the machine"
+        )
     return f"a change of {effect.change:+.1%} does not rise above the noise floor of {floor:.1%}"
 
 
 def _mann_whitney(base: Values, new: Values) -> float:
-    """Return the exact p-value, the asymptotic one where values are tied or too many."""
+    """Return the exact p-value; the asymptotic one if values are tied or many."""
     from scipy import stats
 
     tied = len({*base, *new}) < len(base) + len(new)
