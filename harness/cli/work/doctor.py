@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -150,7 +149,9 @@ def _diagnostics(report: Report, options: Options) -> list[dict[str, str]]:
         variables=os.environ,
         floors={row["engine"]: row["floors"][str(LAUNCHES[0])] for row in measured},
     )
-    return [asdict(diagnostic) for diagnostic in diagnose(facts)]
+    return [
+        {"problem": diagnostic.problem, "cure": diagnostic.fix} for diagnostic in diagnose(facts)
+    ]
 
 
 def _print(report: Report, format_: str) -> None:
@@ -198,5 +199,5 @@ def _diagnostic_lines(report: Report) -> list[str]:
         return ["This machine is ready to measure: no source of noise was found."]
     lines = ["Sources of noise on this machine, and what to do:"]
     for diagnostic in report["concerns"]:
-        lines += [f"  - {diagnostic['problem']}", f"    -> {diagnostic['fix']}"]
+        lines += [f"  - {diagnostic['problem']}", f"    -> {diagnostic['cure']}"]
     return lines
