@@ -14,11 +14,11 @@ from harness_numpy import NumpyBackend
 T, B, D, H, K = 6, 3, 5, 4, 3
 EXACT = 1e-12  # float64: a few hundred roundings of numbers near 1
 SINGLE = 2e-5  # float32: the same count of roundings, 5e8 times larger
-FIVE_STEPS = 1e-10  # float64: what five updates, some divided by a small root, make of EXACT
+FIVE_STEPS = 1e-10  # float64: EXACT after five updates, some divided by a small root
 
 
 class Leaky(Cell):
-    """A third party's cell: a leaky integrator with an input gate that looks at no recurrence."""
+    """A third party's cell: a leaky integrator whose input gate ignores the recurrence."""
 
     name, gates, states = "leaky", ("a", "b"), ("h", "memory")
 

@@ -173,7 +173,7 @@ def test_a_record_says_on_how_many_devices_it_trained(engine):
 
 
 def ranks_below(process):
-    """Return the ranks that live below a process, but for those that its own trainers use."""
+    """Return the ranks that are children of a process, except those of its own trainers."""
     from harness_torch.parallel.ranks import _running
 
     own = {ranks._torchrun.pid for ranks in _running.values()}

@@ -32,7 +32,7 @@ def char(length=5, **options):
 
 @pytest.fixture
 def counting(tmp_path):
-    """A task factory over a text in which every place is recognisable: the numbers from 1000 up."""
+    """Make tasks over the text of the numbers from 1000 up: every position is recognisable."""
     path = tmp_path / "numbers.txt"
     path.write_text("".join(f"{n} " for n in range(1000, 1400)))  # 2000 characters
 

@@ -83,7 +83,7 @@ class Later:
 
 
 class ReturnsEarly(NumpyTrainer):
-    """Works in a thread; everything waits for it but ``synchronize``."""
+    """Works in a thread; every method except ``synchronize`` waits for it."""
 
     def __init__(self, *arguments):
         self.pool, self.future = ThreadPoolExecutor(1), None
@@ -777,7 +777,7 @@ def test_a_backend_of_one_dtype_is_asked_for_no_other(backend):
 
 
 class HalfTanhShares(MinLSTM):
-    """f / (f + i) as it stands: 0 / 0 where both round to 0."""
+    """f / (f + i) without a guard: 0 / 0 if both round to 0."""
 
     def coefficients(self, ops, zx):
         zx_f, zx_i, g = ops.split(zx, 3)

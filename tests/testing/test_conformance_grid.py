@@ -455,7 +455,7 @@ class Narrow(Fast):
 
 
 def check_with(monkeypatch, *backends):
-    """Let ``harness check`` know these backends only, in this process as it is."""
+    """Let ``harness check`` load these backends only, and set no threads in this process."""
     loaded = replace(load_plugins(("torch", "jax")), backends={one.name: one for one in backends})
     monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
     monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: {})
@@ -527,7 +527,7 @@ def test_a_variant_of_other_cells_is_no_unknown_one(asked):
 
 
 class Losing(NumpyBackend):
-    """``native`` turns out to be missing when it is first taken."""
+    """``native`` turns out to be missing when it is first used."""
 
     lost = False
 

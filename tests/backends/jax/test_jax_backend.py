@@ -1,4 +1,4 @@
-"""The JAX backend besides equal gradients: one compilation, bounded threads, no float64 leak."""
+"""The JAX backend, gradients apart: one compilation, bounded threads, no float64 leak."""
 
 import json
 import logging

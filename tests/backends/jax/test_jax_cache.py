@@ -1,4 +1,4 @@
-"""Programs of the proof are kept between processes; the timed training step never is."""
+"""Programs of the proof are cached between processes; the timed training step never is."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def told(variables, names):
 
 @pytest.fixture(autouse=True)
 def new_process():
-    """Nothing has been looked at yet."""
+    """A process that has not looked at its cache yet."""
     cache_module.bound_cache.cache_clear()
     yield
     cache_module.bound_cache.cache_clear()
@@ -61,7 +61,7 @@ def new_process():
 
 @pytest.fixture
 def variables(tmp_path, monkeypatch):
-    """What the JAX backend sets for a worker of a user whose cache is empty."""
+    """The variables that the JAX backend sets for a worker; the user's cache is empty."""
     monkeypatch.delenv(cache_module.FOLDER, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return JaxBackend().environment(1)
@@ -114,7 +114,7 @@ def test_without_a_folder_of_ones_own_there_is_no_cache(monkeypatch):
 
 
 def test_programs_that_were_not_used_for_longest_go_first(filled):
-    """Read is used, too."""
+    """Reading counts as use."""
     trained()
     assert {path.name for path in filled.iterdir()} == {"2", "3", "4", "read"}
 
@@ -141,7 +141,7 @@ def test_a_cache_of_the_users_is_not_touched_and_none_is_made(tmp_path, monkeypa
 
 
 def test_folders_and_links_in_the_cache_stay_and_do_no_harm(filled, tmp_path):
-    """XLA keeps folders of its own there on GPUs."""
+    """On GPUs XLA has its own folders there."""
     kept = filled / "xla_gpu_per_fusion_autotune_cache_dir"
     kept.mkdir()
     (kept / "of XLA").write_bytes(bytes(100))

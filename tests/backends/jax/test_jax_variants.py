@@ -139,7 +139,7 @@ class TestDeer(BackendConformance):
 
 @pytest.mark.full
 class TestLongestChecks(BackendConformance):
-    """What the two classes above leave out."""
+    """The checks that the two classes above leave out."""
 
     backend = JAX
     cells = (MinGRU(), RNN())

@@ -76,7 +76,7 @@ def test_threads_change_nothing_but_rounding_and_repeat_to_the_bit(cell):
 
 
 def test_more_threads_than_the_pool_has_are_as_many_as_it_has():
-    """In a process of its own, whose threads are counted."""
+    """Run in a new process, whose threads are counted."""
     if not Path("/proc/self/task").exists():
         pytest.skip("threads are counted in /proc")
     code = (

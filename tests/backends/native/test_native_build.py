@@ -49,7 +49,7 @@ CALLED = "open(sys.argv[0] + '.calls', 'a').write('x'); "
 
 @pytest.fixture
 def elsewhere(monkeypatch, tmp_path):
-    """An empty cache, and no compiler but what a test names."""
+    """An empty cache, and no compiler except the one that a test names."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.delenv("CC", raising=False)
@@ -76,7 +76,7 @@ def compiler(elsewhere, monkeypatch):
 
 @pytest.fixture
 def next_process(monkeypatch):
-    """Forget what this process alone remembers."""
+    """Return a function that forgets the failed builds of this process."""
     return lambda: monkeypatch.setattr(building, "_problems", {})
 
 

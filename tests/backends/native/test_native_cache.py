@@ -13,7 +13,7 @@ from harness_native.cache import known_folder, private_folder
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch, tmp_path):
-    """A home and a temporary folder of the test's own."""
+    """A new home and a new folder for temporary files."""
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))

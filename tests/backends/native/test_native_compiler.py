@@ -1,4 +1,4 @@
-"""Which C compiler is taken, and what is said of it."""
+"""The choice of the C compiler, and its version."""
 
 import re
 import sys

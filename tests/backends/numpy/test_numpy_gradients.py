@@ -15,7 +15,7 @@ TORCH_TOLERANCE = 1e-10  # float64, another order of summation
 
 
 class Leaky(Cell):
-    """A third party's cell: a pointwise path through h, separate products, a state besides h."""
+    """A third party's cell: a pointwise path through h, separate products, a second state."""
 
     name, gates, states = "leaky", ("a", "b"), ("h", "s")
 

@@ -51,7 +51,7 @@ class Echo(Cell):
 
 
 class OtherLSTM(LSTM):
-    """Of the same name, with equations that nn.LSTM may not share."""
+    """A cell of the same name, with other equations than nn.LSTM."""
 
 
 def model_of(cell=None, dropout=0.0, kind="real"):
