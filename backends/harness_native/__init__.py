@@ -6,16 +6,7 @@ and loads nothing.
 
 from harness_native.build import cpu_digest
 from harness_native.cache import known_folder, private_folder
-from harness_native.library import (
-    Adam,
-    Layer,
-    Library,
-    Product,
-    keeps_product,
-    layer,
-    library,
-    number,
-)
+from harness_native.library import Adam, Library, Product, keeps_product, layer, library, number
 from harness_native.offer import (
     CELLS,
     build_native,
@@ -23,13 +14,11 @@ from harness_native.offer import (
     native_unsupported,
     native_versions,
 )
-from harness_native.xla import Handlers, xla_handlers, xla_recipe
+from harness_native.xla import xla_handlers, xla_recipe
 
 __all__ = [
     "CELLS",
     "Adam",
-    "Handlers",
-    "Layer",
     "Library",
     "Product",
     "build_native",

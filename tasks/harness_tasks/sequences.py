@@ -100,8 +100,9 @@ class SequenceTask(Task):
         return 0.0
 
 
-def check_length(task: Task, length: int, maximum: int = SequenceTask.maximum_length) -> None:
+def check_length(task: Task, length: int) -> None:
     """Raise UsageError if ``length`` is outside the task's range."""
+    maximum = SequenceTask.maximum_length
     if not task.minimum_length <= length <= maximum:
         allowed = f"{task.minimum_length} to {maximum:,}"
         raise UsageError(f"task {task.name}: length {length:,} is out of range; use {allowed}")
