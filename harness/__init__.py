@@ -1,4 +1,4 @@
-"""Measure how recurrent networks behave: loss, throughput and gradient norm across sequence lengths.
+"""Measure recurrent networks: loss, throughput and gradient norm across sequence lengths.
 
 ``harness.run(...)`` is the Python entrance; ``harness.contract`` holds what plugins implement.
 Nothing heavy is imported here.

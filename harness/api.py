@@ -63,7 +63,7 @@ def run(
             store=store,
             plugins=load_plugins(),
             command="harness.run(...)",
-            say=_note if progress else _silent,
+            say=_note if progress else lambda _: None,
             quiet=not progress,
             with_curves=True,
         )
@@ -81,10 +81,6 @@ def _values(value: Any) -> Sequence[Any]:
 
 def _note(text: str) -> None:
     sys.stderr.write(printable(f"note: {text}\n"))
-
-
-def _silent(text: str) -> None:
-    pass
 
 
 def _declare_options() -> None:

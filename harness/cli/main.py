@@ -123,17 +123,13 @@ def _end(status: int) -> NoReturn:
     names = [
         thread.name
         for thread in threading.enumerate()
-        if not thread.daemon and not _is_main(thread)
+        if not thread.daemon and thread is not threading.main_thread()
     ]
     with contextlib.suppress(OSError, ValueError):
         running = f"threads {', '.join(names)}" if names else "an exit handler"
         sys.stderr.write(f"note: ended after {END_SECONDS:.0f} s while still running: {running}\n")
         sys.stderr.flush()
     os._exit(status)
-
-
-def _is_main(thread: threading.Thread) -> bool:
-    return thread is threading.main_thread()
 
 
 def _status(arguments: Sequence[str] | None) -> int:

@@ -53,6 +53,5 @@ class _Terminal(io.FileIO):
 def _of_terminal(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     stream.flush()
     raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
-    return io.TextIOWrapper(
-        raw, encoding=stream.encoding, errors=stream.errors, line_buffering=True
-    )
+    encoding, errors = stream.encoding, stream.errors
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, line_buffering=True)

@@ -93,9 +93,8 @@ class Trial(BaseModel):
                 "or set it to none"
             )
         if self.forget_bias is not None and self.chrono is not None:
-            raise ValueError(
-                "forget_bias and chrono exclude each other: both set the memory gate's bias"
-            )
+            problem = "forget_bias and chrono exclude each other"
+            raise ValueError(f"{problem}: both set the memory gate's bias")
         return self
 
     @model_validator(mode="after")
@@ -110,13 +109,11 @@ class Trial(BaseModel):
         )
         for name, is_set, need, is_met in needs:
             if is_set and not is_met:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)} would have no effect: it needs {need}"
-                )
-        if self.schedule == "exponential" and self.schedule_factor == 1:
-            raise ValueError(
-                "schedule exponential would have no effect: it needs a schedule_factor below 1"
-            )
+                problem = f"{name} = {getattr(self, name)} would have no effect"
+                raise ValueError(f"{problem}: it needs {need}")
+        if exponential and self.schedule_factor == 1:
+            need = "a schedule_factor below 1"
+            raise ValueError(f"schedule exponential would have no effect: it needs {need}")
         return self
 
     @model_validator(mode="after")
@@ -134,7 +131,7 @@ class Trial(BaseModel):
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with other values, and so with another id."""
+        """Return a copy with other values and its own id."""
         copy = super().model_copy(update=update, deep=deep)
         copy.__dict__.pop("trial_id", None)
         return copy

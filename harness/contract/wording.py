@@ -66,6 +66,11 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what if number == 1 else plural}"
 
 
+def mebibytes(count: float) -> str:
+    """Return a number of bytes as text in MiB."""
+    return f"{count / 2**20:.0f} MiB"
+
+
 def are(number: int) -> str:
     """Return the verb after a number: ``is`` or ``are``."""
     return "is" if number == 1 else "are"

@@ -23,9 +23,8 @@ def read_affinity(text: str, threads: Sequence[int]) -> tuple[int, ...]:
             too few for a trial.
     """
     if not hasattr(os, "sched_setaffinity"):
-        raise UsageError(
-            "--affinity: this system cannot bind a process to processors; leave it out"
-        )
+        problem = "this system cannot bind a process to processors"
+        raise UsageError(f"--affinity: {problem}; leave it out")
     wanted = set[int]()
     for piece in text.split(","):
         match = _PIECE.fullmatch(piece.strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from harness.execute.memory_watch import mebibytes
+from harness.contract.wording import mebibytes
 from harness.execute.worker_log import CappedLog
 
 

@@ -63,9 +63,8 @@ def read_interpreters(settings: Sequence[str]) -> dict[str, Interpreter]:
     for setting in settings:
         name, equals, path = setting.partition("=")
         if not (equals and path and NAME_PATTERN.fullmatch(name)):
-            errors.append(
-                f"--python {setting!r}: write NAME=PATH, as in base=venvs/base/bin/python"
-            )
+            example = "base=venvs/base/bin/python"
+            errors.append(f"--python {setting!r}: write NAME=PATH, as in {example}")
         elif name in interpreters:
             errors.append(f"--python names {name!r} twice: give each interpreter another name")
         else:
@@ -112,6 +111,5 @@ def _asked(name: str, path: Path) -> Interpreter:
         version, settings = json.loads(result.stdout.splitlines()[-1])
         return Interpreter(name, absolute, str(version), frozenset(map(str, settings)))
     except (ValueError, TypeError, IndexError) as error:
-        raise UsageError(
-            f"{setting}: it does not answer as a Python does; give the path of one"
-        ) from error
+        problem = f"{setting}: it does not answer as a Python does"
+        raise UsageError(f"{problem}; give the path of one") from error

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.contract import Record, Trial
+from harness.contract.wording import mebibytes
 from harness.execute.ending import exit_outcome
-from harness.execute.memory_watch import OFTEN_SECONDS, MemoryWatch, mebibytes
+from harness.execute.memory_watch import OFTEN_SECONDS, MemoryWatch
 from harness.execute.process import Worker, worker_environment
 from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
@@ -32,6 +33,10 @@ OnEvent = Callable[[Trial, Event], None]
 CHUNK_BYTES = 1 << 16
 LOG_TEXT = "log_text"  # detail of a record on its way to where logs are kept
 LAST_CHUNKS = 64  # read after the worker's end, at most: another process may hold its pipe
+
+
+def ignore(trial: Trial, event: Event) -> None:
+    """Do nothing with an event."""
 
 
 @dataclass
@@ -87,9 +92,8 @@ class Launch:
             self._follow(worker)
             status = 0 if worker.reusable else worker.reap()
             self._drain(worker)
-            record = self.record or self._without_record(
-                status, out_of_memory_kills() - kills, worker
-            )
+            kills = out_of_memory_kills() - kills
+            record = self.record or self._without_record(status, kills, worker)
         return self._marked(record)
 
     def _worker(
@@ -214,9 +218,8 @@ class Launch:
                     break
 
     def _without_record(self, status: int, kills: int, worker: Worker) -> Record:
-        ended, reason = self.killed or exit_outcome(
-            status, kills, self.peak_bytes or None, self.log
-        )
+        peak_bytes = self.peak_bytes or None
+        ended, reason = self.killed or exit_outcome(status, kills, peak_bytes, self.log)
         if loading := who_ended(worker.process.pid):
             reason = f"{reason}; while it loaded {loading}"
         return self.builder.record(ended, reason)

@@ -12,13 +12,12 @@ from functools import partial
 
 from harness.contract import Record, Trial
 from harness.execute.concurrent import AtOnce
-from harness.execute.launch import Launch, OnEvent
+from harness.execute.launch import Launch, OnEvent, ignore
 from harness.execute.memory_watch import MemoryWatch
 from harness.execute.retries import tried
 from harness.execute.settings import ISOLATIONS, LocalSettings
 from harness.execute.stop import StopRequest
 from harness.execute.workers import Workers
-from harness.measure.events import Event
 from harness.plugins import Plugins, load_plugins
 
 
@@ -46,12 +45,12 @@ def run_trials(
     with StopRequest() as never, Workers(warm=warm) as workers:
         run = partial(_run, plugins, MemoryWatch(settings.memory_limit_bytes), workers)
         if settings.slots.jobs > 1:
-            yield from AtOnce(run, settings, on_event or _ignore, stop or never).records(trials)
+            yield from AtOnce(run, settings, on_event or ignore, stop or never).records(trials)
             return
         for trial in trials:
             if stop is not None and stop.count:
                 return
-            yield run(trial, settings.on_first_gpu(trial), on_event or _ignore, stop or never)
+            yield run(trial, settings.on_first_gpu(trial), on_event or ignore, stop or never)
 
 
 def _run(
@@ -62,7 +61,3 @@ def _run(
         return Launch(trial, settings, on_event, stop, memory=memory, workers=workers).run(plugins)
 
     return tried(launch, settings.retries, stop)
-
-
-def _ignore(trial: Trial, event: Event) -> None:
-    pass

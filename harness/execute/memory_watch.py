@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 import psutil
 
+from harness.contract.wording import mebibytes
+from harness.measure.timing.memory import group_path
+
 OFTEN_SECONDS, SELDOM_SECONDS = 0.2, 2.0  # between looks; a look takes about 0.1 ms on Linux
 _FASTEST_BYTES_PER_SECOND = 2**33  # that memory is first touched
 _LEAST_RESERVE_BYTES, _MOST_RESERVE_BYTES, _RESERVE_FRACTION = 2**28, 2**30, 0.03
@@ -29,11 +32,6 @@ def default_reserve_bytes() -> int:
     """Return the memory that must stay free on this machine: a fraction, within bounds."""
     reserve = round(_RESERVE_FRACTION * psutil.virtual_memory().total)
     return max(_LEAST_RESERVE_BYTES, min(_MOST_RESERVE_BYTES, reserve))
-
-
-def mebibytes(count: float) -> str:
-    """Return bytes as text in MiB."""
-    return f"{count / 2**20:.0f} MiB"
 
 
 def _as_written(count: int) -> str:
@@ -103,11 +101,10 @@ class _Group:
     reclaimable: bytes  # the statistic that the kernel can reclaim at once
 
     def available_bytes(self) -> int:
+        pattern = rb"^%s (\d+)" % self.reclaimable
         try:
             used = int(self.usage.read_bytes())
-            match = re.search(
-                rb"^%s (\d+)" % self.reclaimable, self.statistics.read_bytes(), re.MULTILINE
-            )
+            match = re.search(pattern, self.statistics.read_bytes(), re.MULTILINE)
         except OSError:
             return self.limit_bytes
         return self.limit_bytes - used + (int(match[1]) if match else 0)
@@ -126,9 +123,8 @@ class Available:
 
     def _on_machine(self) -> int:
         with contextlib.suppress(OSError):
-            if match := re.search(
-                rb"^MemAvailable:\s+(\d+) kB", self._machine.read_bytes(), re.MULTILINE
-            ):
+            text = self._machine.read_bytes()
+            if match := re.search(rb"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE):
                 return 1024 * int(match[1])
         return int(psutil.virtual_memory().available)
 
@@ -145,20 +141,11 @@ def _limiting_groups(root: Path) -> Iterator[_Group]:
         b"total_inactive_file",
     )
     for mount, controller, limit, usage, key in (version_2, version_1):
-        own = mount / _path_of_group(root, controller)
+        own = mount / (group_path(root, controller) or "")
         for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
             with contextlib.suppress(OSError, ValueError):  # ValueError: "max", no limit
                 if (count := int((folder / limit).read_text())) < psutil.virtual_memory().total:
                     yield _Group(count, folder / usage, folder / "memory.stat", key)
-
-
-def _path_of_group(root: Path, controller: str) -> str:
-    with contextlib.suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controller in controllers.split(","):
-                return path.lstrip("/")
-    return ""
 
 
 class Look(NamedTuple):

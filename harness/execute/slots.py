@@ -36,20 +36,15 @@ class Slots:
         """Return the processors of a launch of ``trial`` in slot ``number``; (): any."""
         if not self.processors:
             return ()
-        return tuple(sorted(self.processors[number][: processors_needed(trial)]))
+        return tuple(sorted(self.processors[number][: trial.processors]))
 
 
 ALONE = Slots()
 
 
 def needs_gpu(trial: Trial) -> bool:
-    """Say whether a trial runs on an accelerator."""
+    """Return whether a trial runs on an accelerator."""
     return trial.device != HOST
-
-
-def processors_needed(trial: Trial) -> int:
-    """Return how many processors a trial keeps busy."""
-    return trial.processors
 
 
 def read_slots(
@@ -69,7 +64,8 @@ def read_slots(
     numbers = _gpus(gpus, jobs, trials)
     if jobs == 1:
         return Slots(gpus=numbers)
-    return Slots(_split(processors, jobs, max(map(processors_needed, trials), default=1)), numbers)
+    threads = max((trial.processors for trial in trials), default=1)
+    return Slots(_split(processors, jobs, threads), numbers)
 
 
 def as_asked(

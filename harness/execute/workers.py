@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import select
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Self
 
 from harness.execute.process import Worker
@@ -64,12 +64,7 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for worker in [worker for idle in self._idle.values() for worker in idle]:
+    def __exit__(self, *_error: object) -> None:
+        for worker in itertools.chain(*self._idle.values()):
             worker.close()
         self._idle.clear()

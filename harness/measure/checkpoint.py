@@ -51,9 +51,8 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         _replace(path, content)
     except OSError as error:
-        raise StoreError(
-            f"cannot write the checkpoint {path}: {error.strerror or error}"
-        ) from error
+        why = error.strerror or error
+        raise StoreError(f"cannot write the checkpoint {path}: {why}") from error
 
 
 def load(path: Path) -> Checkpoint:
@@ -69,18 +68,15 @@ def load(path: Path) -> Checkpoint:
         trial = Trial.model_validate_json(metadata["trial"])
         vocabulary = _vocabulary(json.loads(metadata["vocabulary"]))
     except FileNotFoundError as error:
-        raise StoreError(
-            f"there is no checkpoint {path}; run its trial again to make it"
-        ) from error
+        problem = f"there is no checkpoint {path}"
+        raise StoreError(f"{problem}; run its trial again to make it") from error
     except (OSError, SafetensorError) as error:
-        raise StoreError(
-            f"the checkpoint {path} is damaged ({error}); run the trial again to replace it"
-        ) from error
+        problem = f"the checkpoint {path} is damaged ({error})"
+        raise StoreError(f"{problem}; run the trial again to replace it") from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        said = shortened(" ".join(str(error).split()), 200)
-        raise StoreError(
-            f"{path} holds tensors, but is not a checkpoint of the harness: {said}"
-        ) from error
+        why = shortened(" ".join(str(error).split()), 200)
+        problem = f"{path} holds tensors, but is not a checkpoint of the harness"
+        raise StoreError(f"{problem}: {why}") from error
     return Checkpoint(parameters, trial, vocabulary)
 
 

@@ -16,7 +16,7 @@ from harness.contract import (
     UnsupportedError,
 )
 from harness.contract.errors import ParityError
-from harness.contract.wording import error_text, shortened, words_of
+from harness.contract.wording import error_text, mebibytes, shortened, words_of
 
 LONGEST_MESSAGE = 1500  # characters of a plugin's message, so that our own words are not cut off
 LONGEST_TRACEBACK = 16_384
@@ -51,7 +51,7 @@ def outcome_of(
     """
     error = _most_telling(error, backend)
     if _is_out_of_memory(error, backend):
-        seen = "unknown" if peak_bytes is None else f"{peak_bytes / 2**20:.0f} MiB"
+        seen = "unknown" if peak_bytes is None else mebibytes(peak_bytes)
         return Outcome("out_of_memory", f"out of memory: {_message(error)}; peak seen: {seen}")
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):

@@ -108,9 +108,8 @@ class RecordBuilder:
 
     def _final_figures(self) -> dict[str, Figure]:
         last = self.losses[-max(1, round(FINAL_FRACTION * len(self.losses))) :]
-        figures: dict[str, Figure] = {
-            "loss_final": fmean(loss for loss in last if loss is not None)
-        }
+        loss_final = fmean(loss for loss in last if loss is not None)
+        figures: dict[str, Figure] = {"loss_final": loss_final}
         if self.evaluations:
             final, baseline = self.evaluations[-1], self.figures.get("loss_baseline")
             loss = final.evaluation.loss_validation

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.contract import (
+    ArrayDtype,
     Backend,
     Batch,
     Checkpoint,
@@ -98,20 +99,24 @@ class Setup:
 
     def reference_trainer(self, parameters: Parameters) -> Trainer:
         """Return the reference's trainer at these weights, in the trial's dtype."""
-        variant = self.reference.variants(self.model.cell)[0]
-        execution = Execution(variant, dtype=array_dtype(self.trial.dtype))
-        return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
+        return self._reference_trainer(parameters, array_dtype(self.trial.dtype), "off")
 
     def exact_trainer(self, parameters: Parameters) -> Trainer:
         """Return the reference's trainer at these weights, in float64, with checkpoints."""
-        variant = self.reference.variants(self.model.cell)[0]
         checkpoint: Checkpoint = "auto" if self.reference.checkpoints else "off"
-        execution = Execution(variant, dtype="float64", checkpoint=checkpoint)
+        return self._reference_trainer(parameters, "float64", checkpoint)
+
+    def _reference_trainer(
+        self, parameters: Parameters, dtype: ArrayDtype, checkpoint: Checkpoint
+    ) -> Trainer:
+        variant = self.reference.variants(self.model.cell)[0]
+        execution = Execution(variant, dtype=dtype, checkpoint=checkpoint)
         return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
 
     def training(self) -> Iterator[Batch]:
         """Yield the training batches without end. They are the same for every backend."""
-        batches = self.task.training(generator(self._data_seed, "data"), self.trial.batch)
+        rng = generator(data_seed(self.trial), "data")
+        batches = self.task.training(rng, self.trial.batch)
         return checked_batches(batches, self.trial.batch, self.task, self.task_label)
 
     def flow_batch(self) -> Batch:
@@ -136,7 +141,7 @@ class Setup:
         seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
         validation = self.task.validation(generator(seed, "evaluation"), trial.batch)
         check_evaluation("validation", validation, self.task, self.task_label)
-        rng = generator(self._data_seed, "training_sample")
+        rng = generator(data_seed(trial), "training_sample")
         sample = self.task.training_sample(rng, trial.batch, len(validation))
         check_evaluation("training_sample", sample, self.task, self.task_label)
         mean = baseline_loss(self.task, validation, self.task_label)
@@ -144,10 +149,6 @@ class Setup:
         return Evaluator(
             self.task, self.model, dtype, validation, sample, self.label, self.task_label, baseline
         )
-
-    @property
-    def _data_seed(self) -> int:
-        return data_seed(self.trial)
 
 
 def text_trainer(

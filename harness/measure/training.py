@@ -139,6 +139,7 @@ class Training:
             steps = steps[: finite_steps.index(False) + 1]
         self.step += len(steps)
         self.memory.pause()
+        device_bytes = checked_peak_memory(self.trainer, self.setup.label)
         yield Progress(
             step=self.step,
             steps=self.setup.trial.steps,
@@ -147,14 +148,10 @@ class Training:
             clipped=tuple(step.clipped for step in steps),
             seconds=block.seconds,
             tokens=block.tokens,
-            peak_memory_bytes=self._peak_memory(),
+            peak_memory_bytes=self.memory.peak_bytes() if device_bytes is None else device_bytes,
         )
         if diverged:
             raise DivergedError(f"diverged at step {self.step}")
-
-    def _peak_memory(self) -> int | None:
-        device = checked_peak_memory(self.trainer, self.setup.label)
-        return self.memory.peak_bytes() if device is None else device
 
     def _evaluation_due(self) -> bool:
         every = self.setup.trial.evaluate_every
@@ -168,9 +165,8 @@ class Training:
         yield Phase("evaluate")
         evaluation = evaluator.evaluate(self.trainer, self.step)
         self.memory.start()
-        yield Evaluated(
-            evaluation, checked_solved(self.setup.task.solved(evaluation), self.setup.task_label)
-        )
+        solved = checked_solved(self.setup.task.solved(evaluation), self.setup.task_label)
+        yield Evaluated(evaluation, solved)
         if not math.isfinite(evaluation.loss_validation):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
 
@@ -207,9 +203,8 @@ class Training:
         self.flags += scheduler.flags()
         details = speed_details(scheduler) | self.ranks.details(self.setup.trial.devices)
         if not published:
-            return Facts(
-                details={name: fact for name, fact in details.items() if name not in SPEED_DETAILS}
-            )
+            kept = {name: fact for name, fact in details.items() if name not in SPEED_DETAILS}
+            return Facts(details=kept)
         figures = speed_figures(scheduler, training_flops_per_token(self.setup.model))
         return Facts(figures=figures, curves=speed_curves(scheduler), details=details)
 

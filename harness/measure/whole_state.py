@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from harness.contract import Array, Batch, Gradients, Parameters, epsilon, rounded
 from harness.measure.proof.flow import Series, median_norms
+from harness.measure.proof.parity import changed_batch
 from harness.measure.proof.streams import generator
 from harness.measure.setup import Setup
 
@@ -37,7 +37,9 @@ class WholeState:
         weights: Parameters = {
             name: np.asarray(value, np.float64) for name, value in parameters.items()
         }
-        exact = self._gradients(weights, _changed(batch, lambda values: rounded(values, dtype)))
+        exact = self._gradients(
+            weights, changed_batch(batch, lambda values: rounded(values, dtype))
+        )
         off = _difference(median_norms(hidden, batch), median_norms(exact.hidden, batch))
         if off > TOLERANCE and off > ROUNDING_FACTOR * self._rounding(weights, batch, exact):
             self.flags.append(
@@ -55,22 +57,12 @@ class WholeState:
             return changed
 
         nudged_weights: Parameters = {name: nudged(value) for name, value in weights.items()}
-        moved = self._gradients(nudged_weights, _changed(batch, nudged))
+        moved = self._gradients(nudged_weights, changed_batch(batch, nudged))
         return _difference(median_norms(moved.hidden, batch), median_norms(exact.hidden, batch))
 
     def _gradients(self, weights: Parameters, batch: Batch) -> Gradients:
         trainer = self.setup.exact_trainer(weights)
         return trainer.gradients(trainer.put(batch))
-
-
-def _changed(batch: Batch, change: Callable[[Array], Array]) -> Batch:
-    """Return the batch with ``change`` applied to real inputs and targets, not to ids."""
-
-    def changed(part: Any) -> Any:
-        is_real = np.issubdtype(part.dtype, np.floating)
-        return change(part).astype(np.float64) if is_real else part
-
-    return replace(batch, inputs=changed(batch.inputs), targets=changed(batch.targets))
 
 
 def _difference(own: Series, exact: Series) -> float:

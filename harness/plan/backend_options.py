@@ -30,13 +30,12 @@ class BackendOptions:
         for engine, options in self._options.items():
             if self._covers(engine, asked):
                 self._used.add(engine)
-                combination = combination | {
-                    axis: value for axis, value in options.items() if axis in EXECUTION_AXES
-                }
+                own = {axis: value for axis, value in options.items() if axis in EXECUTION_AXES}
+                combination = combination | own
         return combination
 
     def has(self, engine: str) -> bool:
-        """Say whether there are options of this BACKEND:VARIANT alone."""
+        """Return whether there are options of this BACKEND:VARIANT alone."""
         return engine in self._options
 
     def problems(self) -> Iterator[str]:
@@ -56,10 +55,8 @@ class BackendOptions:
             return
         for engine in self._options:
             if self._exists(engine) and engine not in self._used:
-                yield (
-                    f"backend.{engine}: the plan does not run {engine!r}: "
-                    "add it to backend, or drop its options"
-                )
+                problem = f"backend.{engine}: the plan does not run {engine!r}"
+                yield f"{problem}: add it to backend, or drop its options"
 
     def _exists(self, engine: str) -> bool:
         return split_engine(engine)[0] in self._names

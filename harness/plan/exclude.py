@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.contract import Missing, UnknownNameError
+from harness.contract import Missing, Trial, UnknownNameError
 from harness.contract.wording import split_engine
 from harness.plan.request import FASTEST, Combination
 from harness.plugins import Plugins, query
@@ -59,8 +59,14 @@ class Excludes:
         self._plugins = plugins
 
     def cover(self, combination: Combination) -> bool:
-        """Say whether a rule leaves this out; its backend has a variant once that is resolved."""
+        """Return whether a rule leaves out this combination."""
         return any(rule.hits(combination, self._plugins.groups) for rule in self._rules)
+
+    def without(self, combination: Combination, trials: Iterable[Trial]) -> Iterator[Trial]:
+        """Yield the trials of a combination that no rule leaves out."""
+        for trial in trials:
+            if not self.cover(combination | {"backend": trial.engine}):
+                yield trial
 
     def idle(self, combinations: Iterable[Combination], overridden: Collection[str]) -> list[str]:
         """Return a problem for each rule, or alternative of a rule, that excludes nothing.
@@ -76,10 +82,8 @@ class Excludes:
 
     def _problems(self, rule: _Rule) -> Iterator[str]:
         if not rule.matched:
-            yield (
-                f"exclude {rule} would exclude nothing: "
-                f"no combination of the plan matches it; {FIX}"
-            )
+            why = "no combination of the plan matches it"
+            yield f"exclude {rule} would exclude nothing: {why}; {FIX}"
             return
         for axis, index, value in rule.alternatives():
             if (axis, index) not in rule.matched:
@@ -106,16 +110,13 @@ class Excludes:
 
 
 def _same(axis: str, asked: Any, value: Any, groups: Groups, *, loosely: bool) -> bool:
+    """Return whether ``value`` covers ``asked``: a group its members, a backend its variants."""
     if axis != "backend":
         return bool(asked == value)
-    return _same_engine(str(asked), str(value), groups, loosely=loosely)
-
-
-def _same_engine(asked: str, value: str, groups: Groups, *, loosely: bool) -> bool:
-    """Say whether ``value`` covers ``asked``: a group its members, a backend all its variants."""
-    (name, variant), (excluded, excluded_variant) = split_engine(asked), split_engine(value)
-    names = set(groups.get(name, (name,))) if loosely else {name}
+    name, variant = split_engine(str(asked))
+    excluded, excluded_variant = split_engine(str(value))
+    names = groups.get(name, (name,)) if loosely else (name,)
+    if set(names).isdisjoint(groups.get(excluded, (excluded,))):
+        return False
     any_variant = excluded_variant in ANY or (loosely and variant in {*ANY, FASTEST})
-    return bool(names & set(groups.get(excluded, (excluded,)))) and (
-        any_variant or excluded_variant == variant
-    )
+    return any_variant or excluded_variant == variant

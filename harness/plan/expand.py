@@ -51,24 +51,15 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         [*request.problems, *_unknown_axes(request), *_bad_excludes(request), *shape]
     )
     errors.update(dict.fromkeys(values.problems))
-    for combination, rules in (
-        [] if shape else _combinations(request, every, excludes, Excludes((), plugins))
-    ):
+    combinations = _combinations(request, every, excludes, Excludes((), plugins))
+    for combination, rules in () if shape else combinations:
         asked = options.applied(combination)
         if faulty := values.faulty(asked):
             errors.update(dict.fromkeys(resolver.rest(asked, faulty)))
             continue
         try:
-            resolved = [
-                variant
-                for trial in resolver.trials(asked)
-                for variant in _with_own(trial, combination, options, resolver)
-            ]
-            kept = (
-                trial
-                for trial in resolved
-                if not rules.cover(combination | {"backend": trial.engine})
-            )
+            resolved = _resolved(asked, combination, options, resolver)
+            kept = rules.without(combination, resolved)
             trials.update((trial.trial_id, trial) for trial in kept)
         except UsageError as error:
             errors.update(dict.fromkeys(str(error).splitlines()))
@@ -83,29 +74,29 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
     if errors:
         raise UsageError(listed(list(errors)))
     if not trials:
-        raise UsageError(
-            "the plan holds no trial: every combination is excluded; loosen [[exclude]]"
-        )
+        problem = "the plan holds no trial: every combination is excluded"
+        raise UsageError(f"{problem}; loosen [[exclude]]")
     notes = variant_notes(resolver.lost_variants()) + layer_notes(resolver.without_layer)
     return list(trials.values()), notes + device_notes(request, trials.values(), plugins.backends)
 
 
-def _with_own(
-    trial: Trial, combination: Combination, options: BackendOptions, resolver: Resolver
-) -> list[Trial]:
-    """Return the trial, with the options of its variant if the combination names no variant."""
-    if not options.has(trial.engine) or combination["backend"] == trial.engine:
-        return [trial]
-    return resolver.trials(options.applied(combination | {"backend": trial.engine}))
+def _resolved(
+    asked: Combination, combination: Combination, options: BackendOptions, resolver: Resolver
+) -> Iterator[Trial]:
+    """Yield the trials, with the options of their variant if the combination names no variant."""
+    for trial in resolver.trials(asked):
+        if not options.has(trial.engine) or combination["backend"] == trial.engine:
+            yield trial
+        else:
+            yield from resolver.trials(options.applied(combination | {"backend": trial.engine}))
 
 
 def _products(request: PlanRequest) -> list[Combination]:
-    products = [_axes_only(axes) for axes in request.products()]
-    return [
-        dict(zip(axes, values, strict=True))
-        for axes in products
-        for values in itertools.product(*axes.values())
-    ]
+    combinations = []
+    for axes in map(_axes_only, request.products()):
+        products = itertools.product(*axes.values())
+        combinations += [dict(zip(axes, values, strict=True)) for values in products]
+    return combinations
 
 
 def _combinations(

@@ -19,19 +19,15 @@ from harness.plugins import query
 def device_notes(
     request: PlanRequest, trials: Iterable[Trial], backends: Mapping[str, Backend]
 ) -> list[str]:
-    """Return a note for each backend that ``auto`` leaves on the CPU if there is a driver."""
+    """Return a note for each backend that ``auto`` leaves on the CPU although a driver exists."""
     file = device_file()
     if file is None or not _asks_for_auto(request):
         return []
-    fallen = [
-        name
-        for name in dict.fromkeys(trial.backend for trial in trials)
-        if _finds_none(backends[name])
-    ]
     fix = "install its library for this accelerator, or give --device cpu"
     return [
         f"{name} runs on the CPU: it finds no accelerator, although there is {file}; {fix}"
-        for name in fallen
+        for name in dict.fromkeys(trial.backend for trial in trials)
+        if _finds_none(backends[name])
     ]
 
 
@@ -41,11 +37,12 @@ def variant_notes(lost: Mapping[str, Mapping[str, Missing]]) -> list[str]:
     for backend, variants in lost.items():
         for variant, why in variants.items():
             backends.setdefault((variant, why), []).append(backend)
-    return [
-        f"{variant} cannot be had by {', '.join(names)}, so trials that would have taken it run as "
-        f"another variant: {with_fix(_one_line(why.reason), why.fix)}"
-        for (variant, why), names in backends.items()
-    ]
+    notes, trials = [], "trials that would have taken it"
+    for (variant, why), names in backends.items():
+        reason = with_fix(" ".join(why.reason.split()), why.fix)
+        problem = f"{variant} is not available to {', '.join(names)}"
+        notes.append(f"{problem}, so {trials} run as another variant: {reason}")
+    return notes
 
 
 def layer_notes(without_layer: Mapping[str, Iterable[str]]) -> list[str]:
@@ -56,15 +53,11 @@ def layer_notes(without_layer: Mapping[str, Iterable[str]]) -> list[str]:
     ]
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _asks_for_auto(request: PlanRequest) -> bool:
     asked = {device for axes in request.products() for device in axes.get("device", ("auto",))}
     return "auto" in asked or any(extra.get("device") == "auto" for extra in request.include)
 
 
 def _finds_none(backend: Backend) -> bool:
-    """Say whether the backend looks for devices and finds the CPU alone."""
+    """Return whether the backend looks for devices and finds the CPU alone."""
     return type(backend).devices is not Backend.devices and query.devices(backend) == ("cpu",)

@@ -99,24 +99,19 @@ def read_plan(path: Path) -> PlanRequest:
         ) from None
     plan, problems = _validated(content)
     if _is_empty(content):
-        problems.append(
-            "the plan is empty: give [matrix] an axis, as in length = [25, 50], "
-            "or leave the file out"
-        )
+        fix = "give [matrix] an axis, as in length = [25, 50], or leave the file out"
+        problems.append(f"the plan is empty: {fix}")
     for name, table in _tables(plan).items():
         problems += _odd(name, table)
     include, exclude = [*map(_read, plan.include)], [*map(_read, plan.exclude)]
+    options = {option.name: getattr(plan, key) for key, option in PLAN_KEYS.items()}
     return PlanRequest(
         _axes(plan.matrix),
         plan.task,
         include,
         exclude,
         cases=[_axes(case) for case in plan.case],
-        options={
-            option.name: getattr(plan, key)
-            for key, option in PLAN_KEYS.items()
-            if getattr(plan, key) is not None
-        },
+        options={name: value for name, value in options.items() if value is not None},
         backend_options={name: _read(options) for name, options in plan.backend.items()},
         problems=[f"{path}: {problem}" for problem in problems],
         path=str(path),
@@ -124,7 +119,7 @@ def read_plan(path: Path) -> PlanRequest:
 
 
 def _is_empty(content: dict[str, Any]) -> bool:
-    """Say whether a file holds nothing, or a matrix without an axis and no other combination."""
+    """Return whether a file holds nothing, or a matrix without an axis and no other combination."""
     return not content or (
         content.get("matrix") == {} and not content.get("case") and not content.get("include")
     )
@@ -137,9 +132,8 @@ def _validated(content: dict[str, Any]) -> tuple[_Tables, list[str]]:
     except ValidationError as error:
         bad = {item["loc"][0] for item in error.errors()}
         problems = validation_lines(error, names=tuple(PlanFile.model_fields))
-    return PlanFile.model_validate(
-        {name: value for name, value in content.items() if name not in bad}
-    ), problems
+    usable = {name: value for name, value in content.items() if name not in bad}
+    return PlanFile.model_validate(usable), problems
 
 
 def _tables(plan: _Tables) -> dict[str, Axes]:

@@ -63,10 +63,9 @@ class Whole:
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if is_whole and self.least <= value <= most:
             return int(value)
-        limits = (
-            f"of at least {self.least}" if self.most is None else f"from {self.least} to {most}"
-        )
-        raise ValueError(f"a whole number {limits}")
+        if self.most is None:
+            raise ValueError(f"a whole number of at least {self.least}")
+        raise ValueError(f"a whole number from {self.least} to {most}")
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,9 @@ class Text:
 
     def read(self, value: Any) -> str | None:
         """Return the text."""
-        return (
-            ",".join(map(str, value)) if isinstance(value, list | tuple) else _optional(str, value)
-        )
+        if isinstance(value, list | tuple):
+            return ",".join(map(str, value))
+        return None if value is None else str(value)
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class Seconds:
     metavar: ClassVar[str] = "10m"
 
     def read(self, value: Any) -> float | None:
-        """Return the seconds if there are more than none and at most 30 days."""
+        """Return the seconds if they are above 0 and at most 30 days."""
         seconds = parse_duration(value) if isinstance(value, str) else _optional(float, value)
         if seconds is not None and not 0 < seconds <= LONGEST_SECONDS:
             raise ValueError("not a duration between 0 and 30 days; write 90s, 10m or 2h")
@@ -129,7 +128,7 @@ class Memory:
     metavar: ClassVar[str] = "2GB"
 
     def read(self, value: Any) -> int | None:
-        """Return the bytes if a process can live with them."""
+        """Return the bytes if a process can start with so much memory."""
         size = parse_memory(value) if isinstance(value, str) else _optional(int, value)
         if size is not None and size < _LEAST_MEMORY_BYTES:
             raise ValueError("less than any launch takes; the least is 16MiB")

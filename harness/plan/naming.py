@@ -20,10 +20,10 @@ def varying(trials: Sequence[Trial]) -> Iterator[str]:
     for trial in trials:
         by_task.setdefault(trial.task, []).append(trial)
     for option in dict.fromkeys(name for trial in trials for name in trial.task_options):
-        if any(
-            _differ(trial.task_options.get(option) for trial in same) for same in by_task.values()
-        ):
-            yield f"task.{option}"
+        for same in by_task.values():
+            if _differ(trial.task_options.get(option) for trial in same):
+                yield f"task.{option}"
+                break
 
 
 def line(trial: Trial, names: Sequence[str]) -> str:

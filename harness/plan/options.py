@@ -130,10 +130,7 @@ class RunOptions:
         only_on_cluster=True,
     )
     labels: tuple[str, ...] = _option(
-        (),
-        Pairs("NAME=VALUE"),
-        "Labels that the cluster's nodes must carry.",
-        only_on_cluster=True,
+        (), Pairs("NAME=VALUE"), "Labels that the cluster's nodes must carry.", only_on_cluster=True
     )
     timeout_seconds: float | None = _option(
         None,
@@ -180,9 +177,8 @@ class RunOptions:
             raise UsageError("\n".join(problems))
         self._check_executor()
         if self.fresh and self.retry_failed:
-            raise UsageError(
-                "--fresh measures all again, what failed included: leave --retry-failed out"
-            )
+            fix = "leave --retry-failed out"
+            raise UsageError(f"--fresh measures all again, what failed included: {fix}")
         if self.isolation != "launch" and self.launches > 1:
             raise UsageError(
                 "--launches counts fresh processes, --isolation backend reuses them: "
@@ -194,12 +190,9 @@ class RunOptions:
             option for name, option in OPTIONS.items() if getattr(self, name) != option.default
         ]
         if self.executor == HERE:
-            flags = [option.flag for option in changed if option.only_on_cluster]
-            if flags:
-                raise UsageError(
-                    f"{', '.join(flags)}: only a cluster has that; "
-                    "add --executor ray, or leave it out"
-                )
+            if flags := [option.flag for option in changed if option.only_on_cluster]:
+                fix = "add --executor ray, or leave it out"
+                raise UsageError(f"{', '.join(flags)}: only a cluster has that; {fix}")
             return
         for option in changed:
             if option.refused_on_cluster:

@@ -35,9 +35,8 @@ def settle(request: PlanRequest, chosen: Mapping[str, Any]) -> tuple[PlanRequest
     preset: dict[str, Any] = {}
     if "rigorous" in values:
         if "launches" in values:
-            raise UsageError(
-                "--rigorous would have no effect with --launches: leave one of them out"
-            )
+            problem = "--rigorous would have no effect with --launches"
+            raise UsageError(f"{problem}: leave one of them out")
         preset = {"launches": RIGOROUS_LAUNCHES}
     if "fast" in values:
         preset = {"launches": 1, "sample_length": 0}

@@ -53,7 +53,7 @@ def validation_lines(
 
 
 def _is_unquoted(item: Any) -> bool:
-    """Say whether a number or a truth value came for a text."""
+    """Return whether a number or a truth value came for a text."""
     return item["type"] == "string_type" and isinstance(item["input"], (bool, int, float))
 
 
@@ -65,11 +65,8 @@ def _joined(errors: Sequence[Any]) -> list[Any]:
         if not in_branch:
             joined += same
             continue
-        said = [
-            same[0]["msg"],
-            *(item["msg"].removeprefix("Input should be ") for item in same[1:]),
-        ]
-        joined.append({**same[0], "loc": loc, "msg": " or ".join(said)})
+        others = [item["msg"].removeprefix("Input should be ") for item in same[1:]]
+        joined.append({**same[0], "loc": loc, "msg": " or ".join([same[0]["msg"], *others])})
     return joined
 
 

@@ -64,7 +64,7 @@ class PlanRequest:
         return f"{self.path}: {problem}" if self.path else problem
 
     def writes_task(self, name: str) -> bool:
-        """Say whether the options of this task are those of the plan's file alone."""
+        """Return whether the options of this task are those of the plan's file alone."""
         return bool(self.path) and name not in self.set_tasks
 
     def left_to_backends(self) -> set[str]:
@@ -113,6 +113,5 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
 
 def count(request: PlanRequest) -> int:
     """Return the number of combinations before excludes, without making them."""
-    return sum(math.prod(map(len, axes.values())) for axes in request.products()) + len(
-        request.include
-    )
+    products = (math.prod(map(len, axes.values())) for axes in request.products())
+    return sum(products) + len(request.include)

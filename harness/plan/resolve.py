@@ -74,11 +74,12 @@ class Resolver:
 
     def task_problems(self, request: PlanRequest) -> tuple[list[str], list[str]]:
         """Return the problems with the options of tasks, and the names of these tasks."""
-        problems, unusable = [], []
+        problems, unusable = list[str](), list[str]()
         for name in self._task_options:
             lines = self._option_problems(name)
-            problems += [request.at(line) if request.writes_task(name) else line for line in lines]
-            unusable += [name] if lines else []
+            problems += map(request.at, lines) if request.writes_task(name) else lines
+            if lines:
+                unusable.append(name)
         return problems, unusable
 
     def _option_problems(self, name: str) -> list[str]:
@@ -93,7 +94,7 @@ class Resolver:
         return []
 
     def rest(self, combination: Combination, faulty: Collection[str]) -> list[str]:
-        """Return the other problems of a combination of which some axes are ``faulty``."""
+        """Return the other problems of a combination some of whose axes are ``faulty``."""
         checks = {("backend", "device"): self._check_device, ("task", "length"): self._check_length}
         self._tasks_seen.add(str(combination["task"]))
         problems = []
@@ -125,16 +126,13 @@ class Resolver:
         cell = self._plugins.cell(str(combination["cell"]))
         task_class = self._plugins.task(str(combination["task"]))
         backends = self._plugins.usable_backends(name)
-        fields = {
-            key: value for key, value in combination.items() if key not in {"backend", "device"}
-        }
+        left_out = {"backend", "device"}
+        fields = {key: value for key, value in combination.items() if key not in left_out}
         fields = published(task_class, fields) | fields
         device = str(combination.get("device", "auto"))
-        trials = [
-            trial
-            for backend in backends
-            for trial in self._of_backend(backend, variant, cell, fields, device)
-        ]
+        trials: list[Trial] = []
+        for backend in backends:
+            trials += self._of_backend(backend, variant, cell, fields, device)
         options = self._options(task_class, trials[0].length)
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
 
@@ -178,11 +176,8 @@ class Resolver:
         if key not in self._chosen:
             self._chosen[key] = CHOICES[wanted](backend, cell, trial)
         chosen = self._chosen[key]
-        if (
-            not wanted
-            and backend.own_layers
-            and backend.own_layers not in self._variants(backend, cell)[0]
-        ):
+        layers = backend.own_layers
+        if not wanted and layers and layers not in self._variants(backend, cell)[0]:
             self.without_layer.setdefault(f"{backend.name}:{chosen}", {})[cell.name] = None
         return chosen
 
@@ -205,24 +200,15 @@ class Resolver:
         """Return the variants that run this cell, and all of the backend's with those first."""
         key = (backend.name, cell.name)
         if key not in self._all_variants:
-            self._all_variants[key] = self._asked_variants(backend, cell)
+            own = query.variants(backend, cell)
+            variants = dict.fromkeys(own)
+            for other in self._plugins.cells.values():
+                variants |= dict.fromkeys(query.variants(backend, other))
+            if not variants:
+                problem = f"backend {backend.name!r} runs no cell that is installed"
+                raise UnavailableError(f"{problem}; choose another")
+            self._all_variants[key] = own, tuple(variants)
         return self._all_variants[key]
-
-    def _asked_variants(
-        self, backend: Backend, cell: Cell
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        own = query.variants(backend, cell)
-        others = (
-            name
-            for other in self._plugins.cells.values()
-            for name in query.variants(backend, other)
-        )
-        variants = tuple(dict.fromkeys((*own, *others)))
-        if not variants:
-            raise UnavailableError(
-                f"backend {backend.name!r} runs no cell that is installed; choose another"
-            )
-        return own, variants
 
     def _device(self, backend: Backend, wanted: str) -> str:
         if wanted == "cpu":
@@ -233,10 +219,8 @@ class Resolver:
         if wanted == "auto":
             return devices[0]
         if wanted not in devices:
-            raise UsageError(
-                f"device {wanted!r} cannot be used by backend {backend.name!r} here; "
-                f"usable: {', '.join(devices)}"
-            )
+            problem = f"device {wanted!r} cannot be used by backend {backend.name!r} here"
+            raise UsageError(f"{problem}; usable: {', '.join(devices)}")
         return wanted
 
     def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
@@ -271,9 +255,8 @@ def _check_reference(plugins: Plugins) -> None:
     try:
         plugins.backend(REFERENCE_BACKEND)
     except UsageError as error:
-        raise UsageError(
-            f"every trial is proved against backend {REFERENCE_BACKEND!r}: {error}"
-        ) from error
+        problem = f"every trial is proved against backend {REFERENCE_BACKEND!r}"
+        raise UsageError(f"{problem}: {error}") from error
 
 
 def _validated(fields: Mapping[str, Any]) -> Trial:

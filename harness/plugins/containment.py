@@ -154,9 +154,8 @@ def _signals(changes: list[str]) -> Iterator[None]:
             if (handler := before[number]) is not None:
                 signal.signal(number, handler)
         if changed:
-            changes.append(
-                f"changed the handlers of signals ({', '.join(map(str, sorted(changed)))})"
-            )
+            numbers = ", ".join(map(str, sorted(changed)))
+            changes.append(f"changed the handlers of signals ({numbers})")
 
 
 def _alarm_seconds() -> float:
@@ -181,9 +180,8 @@ def _functions(changes: list[str]) -> Iterator[None]:
             for name in replaced:
                 setattr(module, name, names[name])
             if replaced:
-                changes.append(
-                    f"replaced {', '.join(f'{module.__name__}.{name}' for name in replaced)}"
-                )
+                names_in_full = ", ".join(f"{module.__name__}.{name}" for name in replaced)
+                changes.append(f"replaced {names_in_full}")
 
 
 @contextlib.contextmanager

@@ -135,9 +135,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}) while it was loaded"
     if isinstance(error, pluggy.PluginValidationError):
-        return (
-            f"it declares a hook that the harness does not know, or with another signature: {error}"
-        )
+        problem = "it declares a hook that the harness does not know, or with another signature"
+        return f"{problem}: {error}"
     if isinstance(error, HarnessError):
         return str(error)
     return error_text(error)
@@ -148,9 +147,7 @@ def _fix(error: BaseException, distribution: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"install the missing module {error.name!r} ({upgrade})"
     if isinstance(error, pluggy.PluginValidationError):
-        return (
-            "use the hooks of harness.contract.hooks: "
-            "harness_backends, harness_tasks, harness_cells"
-        )
+        names = "harness_backends, harness_tasks, harness_cells"
+        return f"use the hooks of harness.contract.hooks: {names}"
     remove = f"pip uninstall {distribution}"
     return f"upgrade it ({upgrade}), remove it ({remove}), or report it to its author"

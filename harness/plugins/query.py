@@ -170,13 +170,11 @@ def _ask(backend: Backend, question: str, read: Callable[[Any], Answer], *argume
     except KeyboardInterrupt:
         raise
     except _UnfitError:
-        raise _broken(
-            backend, f"{question}() returned {shortened(text_of(answer), LONGEST)}"
-        ) from None
+        returned = shortened(text_of(answer), LONGEST)
+        raise _broken(backend, f"{question}() returned {returned}") from None
     except BaseException as error:
-        raise _broken(
-            backend, f"{question}() raised {shortened(error_text(error), LONGEST)}"
-        ) from error
+        raised = shortened(error_text(error), LONGEST)
+        raise _broken(backend, f"{question}() raised {raised}") from error
 
 
 def _stdout_for_results() -> contextlib.AbstractContextManager[Any]:

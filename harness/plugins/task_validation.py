@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from harness.contract import Batch, Inputs, Loss, PluginError, Score, Task, Vocabulary
 from harness.contract.records.record import finite
-from harness.contract.wording import error_text, shortened, text_of
-from harness.plugins.validation import LONGEST, finite_number, invalid_answer, shape_and_dtype
+from harness.contract.wording import error_text, shortened
+from harness.plugins.validation import (
+    LONGEST,
+    answer_text,
+    finite_number,
+    invalid,
+    invalid_answer,
+    shape_and_dtype,
+)
 
 
 def check_declared(task: Task, label: str) -> None:
@@ -51,14 +58,12 @@ def checked_batches(
     """
     for batch in batches if isinstance(batches, Iterable) else ():
         if not isinstance(batch, Batch) or batch.size != sequences or not batch.mask.any():
-            raise PluginError(
-                f"invalid batch: expected {sequences} sequences with a scored position; {label}"
-            )
+            expected = f"{sequences} sequences with a scored position"
+            raise PluginError(f"invalid batch: expected {expected}; {label}")
         _check_arrays("batch", batch, task, label)
         yield batch
-    raise PluginError(
-        f"invalid batches: training data ended, but it must go on without end; {label}"
-    )
+    problem = "training data ended, but it must go on without end"
+    raise PluginError(f"invalid batches: {problem}; {label}")
 
 
 def checked_loss(name: str, loss: Any, label: str) -> float:
@@ -86,7 +91,7 @@ def check_baseline_outputs(outputs: Any, batch: Batch, width: int, label: str) -
         or outputs.dtype.kind not in "fiu"
     ):
         expected, got = f"(T, B, K) = {shape} or None", shape_and_dtype(outputs)
-        raise PluginError(f"invalid baseline_outputs: expected {expected}, got {got}; {label}")
+        raise invalid("baseline_outputs", expected, got, label)
 
 
 def checked_criterion(task: Task, label: str) -> str:
@@ -127,9 +132,8 @@ def checked_facts(task: Task, label: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(json.dumps(finite(dict(facts)), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         why = shortened(error_text(error), LONGEST)
-        raise PluginError(
-            f"invalid facts: expected a dict of JSON values ({why}); {label}"
-        ) from error
+        problem = f"invalid facts: expected a dict of JSON values ({why})"
+        raise PluginError(f"{problem}; {label}") from error
     return content
 
 
@@ -158,9 +162,8 @@ def checked_score(score: Any, label: str) -> Score:
     hits, total = finite_number(score.hits), finite_number(score.total)
     if hits is None or total is None or not 0 <= hits <= total:
         raise invalid_answer("score", "0 <= hits <= total", score, label)
-    return Score(
-        hits, total, {name: _pair(name, pair, label) for name, pair in score.extra.items()}
-    )
+    extra = {name: _pair(name, pair, label) for name, pair in score.extra.items()}
+    return Score(hits, total, extra)
 
 
 def checked_solved(answer: Any, label: str) -> bool:
@@ -181,16 +184,15 @@ def checked_solved(answer: Any, label: str) -> bool:
 def _pair(name: Any, pair: Any, label: str) -> tuple[float, float]:
     numbers = [finite_number(each) for each in pair] if isinstance(pair, tuple | list) else []
     if not isinstance(name, str) or len(numbers) != 2 or None in numbers or numbers[1] < 0:  # type: ignore[operator]  # noqa: PLR2004
-        raise invalid_answer(
-            f"score.extra[{shortened(text_of(name), LONGEST)}]", "a pair (sum, count)", pair, label
-        )
+        what = f"score.extra[{answer_text(name)}]"
+        raise invalid_answer(what, "a pair (sum, count)", pair, label)
     return numbers[0] or 0.0, numbers[1] or 0.0
 
 
 def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
     """Check shapes, kinds and ranges.
 
-    An engine may clamp a token id that is out of range, and so train on another task.
+    An engine may clamp a token id that is out of range. It then trains on another task.
     """
     shape = batch.mask.shape
     token = task.inputs.kind == "token"
@@ -198,9 +200,7 @@ def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
     classes = task.loss == "cross_entropy"
     _check_array(f"{what}: targets", batch.targets, shape, task.outputs, label, classes=classes)
     if len(shape) != 2 or batch.mask.dtype != np.bool_:  # noqa: PLR2004
-        raise PluginError(
-            f"invalid {what}: expected a mask (T, B) bool, got {shape} {batch.mask.dtype}; {label}"
-        )
+        raise invalid(what, "a mask (T, B) bool", f"{shape} {batch.mask.dtype}", label)
 
 
 def _check_array(
@@ -210,13 +210,9 @@ def _check_array(
     shape = mask_shape if classes else (*mask_shape, size)
     kinds, expected = ("iu", f"ids below {size}") if classes else ("f", "finite floats")
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in kinds:
-        raise PluginError(
-            f"invalid {what}: expected {expected} {shape}, got {shape_and_dtype(array)}; {label}"
-        )
+        raise invalid(what, f"{expected} {shape}", shape_and_dtype(array), label)
     if not (_in_range(array, size) if classes else np.isfinite(array).all()):
-        raise PluginError(
-            f"invalid {what}: expected {expected}, got {array.min()} to {array.max()}; {label}"
-        )
+        raise invalid(what, expected, f"{array.min()} to {array.max()}", label)
 
 
 def _in_range(ids: NDArray[Any], size: int) -> bool:

@@ -47,15 +47,12 @@ def check_step(result: Any, label: str) -> Step:
         PluginError: it is not a ``StepResult`` of numbers.
     """
     if not isinstance(result, StepResult):
-        raise PluginError(
-            f"invalid step: expected a StepResult, got {type(result).__name__}; {label}"
-        )
+        raise invalid("step", "a StepResult", type(result).__name__, label)
     try:
         step = Step(float(result.loss), float(result.gradient_norm), bool(result.clipped))
     except (TypeError, ValueError, OverflowError) as error:
-        raise PluginError(
-            f"invalid step: loss and gradient norm must be scalars ({error}); {label}"
-        ) from error
+        problem = f"loss and gradient norm must be scalars ({error})"
+        raise PluginError(f"invalid step: {problem}; {label}") from error
     if step.norm < 0:
         raise PluginError(f"invalid step: a gradient norm is 0 or more, got {step.norm}; {label}")
     return step
@@ -73,9 +70,7 @@ def checked_outputs(
     shape = (batch.time_steps, batch.size, model.outputs)
     if not isinstance(outputs, np.ndarray) or outputs.shape != shape or outputs.dtype != dtype:
         expected = f"(T, B, K) = {shape} {dtype}"
-        raise PluginError(
-            f"invalid output: expected {expected}, got {shape_and_dtype(outputs)}; {label}"
-        )
+        raise invalid("output", expected, shape_and_dtype(outputs), label)
     return outputs
 
 
@@ -87,8 +82,7 @@ def check_parameters(trainer: Trainer, model: Model, dtype: Dtype, label: str) -
     """
     parameters = trainer.parameters()
     if not isinstance(parameters, dict):
-        got = shape_and_dtype(parameters)
-        raise PluginError(f"invalid parameters: expected a dict of arrays, got {got}; {label}")
+        raise invalid("parameters", "a dict of arrays", shape_and_dtype(parameters), label)
     if problems := parameter_problems(parameters, model, dtype):
         raise PluginError(f"invalid parameters: {'; '.join(problems)}; {label}")
     return parameters
@@ -164,11 +158,7 @@ def checked_chain(
     """
     product = chain(1)
     exact, dtype_name = np.linalg.multi_dot([start, *matrices]), array_dtype(dtype)
-    fits = (
-        isinstance(product, np.ndarray)
-        and product.shape == exact.shape
-        and product.dtype == dtype_name
-    )
+    fits = shape_and_dtype(product) == f"{exact.shape} {dtype_name}"
     if not fits or not np.abs(product - exact).max() <= CHAIN_TOLERANCE * np.abs(exact).max():
         expected = f"the product {exact.shape} {dtype_name}"
         raise invalid_answer("product_chain(1)", expected, product, label)
@@ -216,4 +206,9 @@ def shape_and_dtype(value: Any) -> str:
 
 def invalid_answer(what: str, expected: str, answer: Any, label: str) -> PluginError:
     """Return the error for an answer that is not what the contract says."""
-    return PluginError(f"invalid {what}: expected {expected}, got {answer_text(answer)}; {label}")
+    return invalid(what, expected, answer_text(answer), label)
+
+
+def invalid(what: str, expected: str, got: str, label: str) -> PluginError:
+    """Return the error for an answer that is described by ``got``."""
+    return PluginError(f"invalid {what}: expected {expected}, got {got}; {label}")

@@ -36,9 +36,8 @@ def create(kind: str, name: str, directory: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"cannot write {package}: {error}. Choose another folder with --directory"
-        ) from error
+        problem = f"cannot write {package}: {error}"
+        raise UsageError(f"{problem}. Choose another folder with --directory") from error
     return package
 
 

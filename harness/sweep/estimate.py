@@ -31,11 +31,9 @@ class Estimate:
 
     def __str__(self) -> str:
         if not self.timed:
-            which = (
-                "this launch is not"
-                if self.unknown == 1
-                else f"none of these {self.unknown} launches is"
-            )
+            which = f"none of these {self.unknown} launches is"
+            if self.unknown == 1:
+                which = "this launch is not"
             return f"no estimate: {which} like one that was measured here"
         text = f"about {span(self.seconds)} for {counted(self.timed, 'launch')}"
         if self.unknown:
@@ -59,6 +57,5 @@ def estimate(left: Iterable[Trial], history: Iterable[tuple[Mapping[str, Any], f
 
 
 def _kind(content: Mapping[str, Any]) -> str:
-    return json.dumps(
-        {name: value for name, value in content.items() if name not in NOT_TIMED}, sort_keys=True
-    )
+    timed = {name: value for name, value in content.items() if name not in NOT_TIMED}
+    return json.dumps(timed, sort_keys=True)

@@ -86,12 +86,7 @@ def _here(keys: Sequence[Key], plugins: Plugins) -> list[Facts]:
 def _software(key: Key, plugins: Plugins) -> Facts:
     backend, task, cell = plugins.backend(key[0]), plugins.task(key[1]), plugins.cell(key[2])
     reference = plugins.backend(REFERENCE_BACKEND)
-    classes = [
-        *type(backend).__mro__,
-        *task.__mro__,
-        *type(cell).__mro__,
-        *type(reference).__mro__,
-    ]
+    classes = [*type(backend).__mro__, *task.__mro__, *type(cell).__mro__, *type(reference).__mro__]
     packages = {kind.__module__.partition(".")[0] for kind in classes} - sys.stdlib_module_names
     facts = {CODE + name: digest for name, digest in digests(sorted(packages)).items()}
     for kind, name in zip(("backend", "task", "cell"), key, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -30,9 +29,8 @@ def keep_log(record: Record, folder: Path | None, run_id: int) -> Record:
     if text and folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            details["log"] = _write(
-                folder, f"{record.trial.trial_id}-{run_id}", text.encode("utf-8")
-            )
+            stem = f"{record.trial.trial_id}-{run_id}"
+            details["log"] = _write(folder, stem, text.encode("utf-8"))
         except OSError as error:
             note = f"its log could not be kept in {folder}: {error.strerror or error}"
             details["notes"] = [*(details.get("notes") or ()), note]
@@ -51,20 +49,20 @@ def read_log(record: Record, folder: Path | None) -> str:
     path = folder / Path(str(name)).name
     try:
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode(
-            "utf-8", "replace"
-        )
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
     except (OSError, EOFError) as error:  # gzip's BadGzipFile is an OSError
-        raise UsageError(
-            f"cannot read the log {path}: {error}; it stays with the store that it was made for"
-        ) from error
+        problem = f"cannot read the log {path}: {error}"
+        raise UsageError(f"{problem}; it stays with the store that it was made for") from error
+    return content.decode("utf-8", "replace")
 
 
 def _write(folder: Path, stem: str, content: bytes) -> str:
     """Write a new file and return its name; other processes may write logs of the same run."""
     long = len(content) >= LONG_BYTES
-    for name in _names(stem, ".log.gz" if long else ".log"):
-        path = folder / name
+    suffix = ".log.gz" if long else ".log"
+    for number in count(1):
+        path = folder / f"{stem}-{number}{suffix}"
         with contextlib.suppress(FileExistsError), path.open("xb") as file:
             try:
                 file.write(gzip.compress(content) if long else content)
@@ -72,9 +70,5 @@ def _write(folder: Path, stem: str, content: bytes) -> str:
             except OSError:
                 path.unlink(missing_ok=True)
                 raise
-            return name
-    raise AssertionError("names do not end")
-
-
-def _names(stem: str, suffix: str) -> Iterator[str]:
-    return (f"{stem}-{number}{suffix}" for number in count(1))
+            return path.name
+    raise AssertionError("numbers do not end")

@@ -21,16 +21,9 @@ def same_trials(
     Raises:
         UsageError: an engine is unknown or unavailable.
     """
-    axes = {
-        "task": ("copy",),
-        "cell": ("lstm",),
-        "length": (50,),
-        "steps": (STEPS,),
-        "evaluate_every": (0,),
-    }
-    return expand_with_notes(
-        PlanRequest({"backend": tuple(engines), "threads": (threads,), **axes}), plugins
-    )
+    axes = {"backend": tuple(engines), "threads": (threads,), "task": ("copy",), "cell": ("lstm",)}
+    axes |= {"length": (50,), "steps": (STEPS,), "evaluate_every": (0,)}
+    return expand_with_notes(PlanRequest(axes), plugins)
 
 
 def split(launches: Sequence[Record], order_seed: int) -> tuple[list[float], list[float]]:

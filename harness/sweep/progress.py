@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
@@ -68,16 +67,11 @@ class ProgressView:
         ]
 
     def __enter__(self) -> Self:
-        self._bars.__enter__()
+        self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._bars.__exit__(kind, error, at)
+    def __exit__(self, *_error: object) -> None:
+        self._bars.stop()
 
     def event(self, trial: Trial, event: events.Event) -> None:
         """Show an event of a running trial; the first event begins it."""
@@ -113,9 +107,8 @@ class ProgressView:
         if bar is not None:
             self._bars.remove_task(bar)
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
-        label = escape(
-            f"[{self._number}/{self._tally.total}] {line(record.trial, self._tally.names)}"
-        )
+        name = line(record.trial, self._tally.names)
+        label = escape(f"[{self._number}/{self._tally.total}] {name}")
         seconds = f"[dim]{time.monotonic() - began:.1f} s[/]"
         text = f"{label}  {status}  {escape(_outcome(record))}  {seconds}"
         # A terminal would break a soft-wrapped line within words.

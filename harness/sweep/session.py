@@ -108,9 +108,8 @@ class Session:
     def _records(
         self, sweep: SweepSession, settings: LocalSettings, watcher: Watcher
     ) -> Iterator[Record]:
-        calibrations = {
-            name: dict(content) for name, content in self.store.all_calibrations().items()
-        }
+        stored_limits = self.store.all_calibrations()
+        calibrations = {name: dict(content) for name, content in stored_limits.items()}
         settings = replace(
             settings,
             checkpoints=self.checkpoints,

@@ -70,9 +70,8 @@ def executor_of(options: RunOptions) -> Executor:
         return run_trials
     address = options.address or AUTO
     check_ray(address)
-    resources = {
-        name: _amount(name, text) for name, text in _pairs("--resources", options.resources).items()
-    }
+    amounts = _pairs("--resources", options.resources)
+    resources = {name: _amount(name, text) for name, text in amounts.items()}
     return RayExecutor(address, Wishes(resources, _pairs("--labels", options.labels)))
 
 

@@ -77,12 +77,8 @@ class SweepSession:
         """Store a record durably."""
         self.tally.end(record)
         self._reported = time.monotonic()
-        self.ledger.add(
-            self.handle,
-            record,
-            self.work_plan.identities[record.trial.trial_id],
-            self.tally.facts(),
-        )
+        identity = self.work_plan.identities[record.trial.trial_id]
+        self.ledger.add(self.handle, record, identity, self.tally.facts())
 
     def heartbeat(self) -> None:
         """Report that this process lives, if it has not done so for a while."""

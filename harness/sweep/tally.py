@@ -53,9 +53,8 @@ class Tally:
         self.statuses[record.status] += 1
         if record.status not in _NO_FAILURE:
             reason = " ".join((record.reason or "").split())
-            self.failure = (
-                f"{line(record.trial, self.names)}: {record.status.replace('_', ' ')}: {reason}"
-            )
+            status = record.status.replace("_", " ")
+            self.failure = f"{line(record.trial, self.names)}: {status}: {reason}"
 
     @property
     def ended(self) -> int:

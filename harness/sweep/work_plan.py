@@ -87,18 +87,15 @@ class WorkPlan:
         for why, count in self.again.items():
             yield f"measured again: {why} ({counted(count, 'trial')})"
         for (engine, other), count in self.elsewhere.items():
-            yield (
-                f"-b {split_engine(engine)[0]} is {engine} here, and {store} has "
-                f"{counted(count, 'trial')} as {other}: "
-                f"to go on with {_it(count)}, name {other}"
-            )
+            backend, trials = split_engine(engine)[0], counted(count, "trial")
+            problem = f"-b {backend} is {engine} here, and {store} has {trials} as {other}"
+            yield f"{problem}: to go on with {_it(count)}, name {other}"
         reused = len(self.ended)
         if not self.left:
             progress = [self.progress_by_trial[trial.trial_id] for trial in self.trials]
             done = sum(len(of_trial.ended) >= self.launches for of_trial in progress)
-            which = {1: "the trial is", 2: "both trials are"}.get(
-                done, f"all {counted(done, 'trial')} are"
-            )
+            all_are = f"all {counted(done, 'trial')} are"
+            which = {1: "the trial is", 2: "both trials are"}.get(done, all_are)
             yield f"{which} in {store} from {self._when()}; --fresh measures {_it(done)} again"
         elif reused:
             launches = f"{reused} of {counted(reused + len(self.left), 'launch')} {are(reused)}"
@@ -225,9 +222,8 @@ def _again(
         for name, of_trial in progress.items()
         if of_trial.other and not of_trial.ended
     }
-    facts = ledger.facts(
-        other.fingerprint for other in others.values() if other and other.fingerprint
-    )
+    fingerprints = (other.fingerprint for other in others.values() if other)
+    facts = ledger.facts(filter(None, fingerprints))
     reasons = Counter[str]()
     for name, other in others.items():
         before = facts.get(other.fingerprint or "") if other else None
@@ -243,13 +239,10 @@ def _elsewhere(
     engines = sorted(set(stored.values()))
     counts = Counter[tuple[str, str]]()
     for trial in trials:
-        if trial.backend in chosen and trial.trial_id not in stored:
-            others = (
-                trial.model_copy(update={"variant": v})
-                for backend, v in engines
-                if backend == trial.backend
-            )
-            counts.update(
-                (trial.engine, other.engine) for other in others if other.trial_id in stored
-            )
+        if trial.backend not in chosen or trial.trial_id in stored:
+            continue
+        for backend, variant in engines:
+            other = trial.model_copy(update={"variant": variant})
+            if backend == trial.backend and other.trial_id in stored:
+                counts[trial.engine, other.engine] += 1
     return dict(counts)

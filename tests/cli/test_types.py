@@ -7,6 +7,9 @@ from click.testing import CliRunner
 
 from harness.cli.options import types
 from harness.cli.verbs.run import command
+from harness.plan.kinds import Memory, Seconds
+
+DURATION, SIZE = types.Quantity(Seconds()), types.Quantity(Memory())
 
 
 def convert(kind, text):
@@ -42,7 +45,7 @@ def test_numbers_may_be_none_where_an_option_can_be_switched_off():
         convert(types.NUMBERS, "none")
 
 
-def test_words_beside_numbers_are_taken_in_any_case_and_named_in_the_error():
+def test_words_among_numbers_are_taken_in_any_case_and_named_in_the_error():
     assert convert(types.CHECKPOINTS, "off,AUTO,64") == ("off", "auto", 64)
     with pytest.raises(
         click.BadParameter, match="whole numbers, separated by commas, or off or auto"
@@ -58,20 +61,20 @@ def test_a_not_a_number_is_left_to_the_trial_to_refuse():
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
 def test_durations_are_seconds(text, seconds):
-    assert convert(types.Duration(), text) == seconds
+    assert convert(DURATION, text) == seconds
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "1d", "99999h"])
 def test_durations_refuse_what_is_no_duration(text):
     with pytest.raises(click.BadParameter, match="duration"):
-        convert(types.Duration(), text)
+        convert(DURATION, text)
 
 
 @pytest.mark.parametrize(
     ("text", "size"), [("16MiB", 2**24), ("500MB", 5 * 10**8), ("1.5GiB", 3 * 2**29)]
 )
 def test_amounts_of_memory_are_bytes(text, size):
-    assert convert(types.Size(), text) == size
+    assert convert(SIZE, text) == size
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_amounts_of_memory_are_bytes(text, size):
 )
 def test_amounts_of_memory_refuse_what_no_launch_can_do_with(text, reason):
     with pytest.raises(click.BadParameter, match=reason):
-        convert(types.Size(), text)
+        convert(SIZE, text)
 
 
 def test_settings_are_json_where_they_can_be_and_text_elsewhere():
@@ -108,7 +111,7 @@ def test_settings_refuse_another_form(text):
 
 def test_help_shows_values_that_are_understood():
     told = CliRunner().invoke(command, ["--help"], env={"COLUMNS": "200"}).output
-    for option, kind in {"--timeout": types.Duration(), "--memory-limit": types.Size()}.items():
+    for option, kind in {"--timeout": DURATION, "--memory-limit": SIZE}.items():
         example = re.search(rf"{option} +(\S+)", told)[1]
         assert convert(kind, example) > 0
     assert "off|auto|N,..." in told

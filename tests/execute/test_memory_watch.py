@@ -7,7 +7,6 @@ import sys
 import psutil
 import pytest
 
-from harness.cli.options.types import Size
 from harness.execute import memory_watch
 from harness.execute.memory_watch import (
     Available,
@@ -16,6 +15,7 @@ from harness.execute.memory_watch import (
     proportional_bytes,
     resident_bytes,
 )
+from harness.plan.kinds import Memory
 
 GROUP_2 = {
     "proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    5000 kB\n",
@@ -153,7 +153,7 @@ def test_a_process_that_has_ended_holds_nothing_and_has_nobody_below():
     ("text", "count"), [("2GB", 2 * 10**9), ("1.5GiB", 3 * 2**29), ("500 mb", 5 * 10**8)]
 )
 def test_sizes_are_read_with_their_units(text, count):
-    assert Size().convert(text, None, None) == count
+    assert Memory().read(text) == count
 
 
 @pytest.mark.parametrize(

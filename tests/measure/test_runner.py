@@ -25,12 +25,7 @@ from harness.measure import checkpoint, runner, sampling
 from harness.measure.events import Evaluated, Finished, Phase, Progress, from_json, to_json
 from harness.measure.proof import flow
 from harness.measure.record_builder import RecordBuilder
-from harness.measure.runner import (
-    DROPOUT_NOTE,
-    IDLE_DROPOUT_NOTE,
-    Settings,
-    run_trial,
-)
+from harness.measure.runner import DROPOUT_NOTE, IDLE_DROPOUT_NOTE, Settings, run_trial
 from harness.measure.sampling import TEMPERATURES
 from harness.plugins import load_plugins
 from harness.plugins.catalog import Loaded

@@ -63,8 +63,9 @@ def test_a_variant_that_was_never_on_offer_is_not_noted_as_lost():
     request = PlanRequest({"backend": ["losing", "lacking"], "task": ["copy"], "length": [5]})
     trials, found = expand_with_notes(request, replace(plugins, backends=backends))
     assert [trial.engine for trial in trials] == ["losing:loop", "lacking:loop"]
-    told = "quick cannot be had by losing, so trials that would have taken it run as another variant: it cannot be built. "
-    assert found == [told + "Fix: mend it"]
+    problem = "quick is not available to losing"
+    another = "trials that would have taken it run as another variant"
+    assert found == [f"{problem}, so {another}: it cannot be built. Fix: mend it"]
 
 
 @pytest.fixture

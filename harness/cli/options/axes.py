@@ -14,15 +14,17 @@ from harness.contract import Trial
 from harness.plan.request import AXES
 from harness.sweep.folders import DEFAULT_STORE
 
+_BACKEND = (
+    "BACKEND (what its users run), BACKEND:VARIANT, :fastest, :all or GROUP.  "
+    "[default: numpy:fastest]"
+)
+_CHECKPOINT = (
+    "Checkpointed BPTT: off, auto (chunks of sqrt T, at least 128) or N time steps per chunk.  "
+    "[default: off]"
+)
 # axis -> short flag, help. The values that an axis takes are those of its field in ``Trial``.
 _HELP: Mapping[str, tuple[str, str]] = {
-    "backend": (
-        "-b",
-        (
-            "BACKEND (what its users run), BACKEND:VARIANT, :fastest, :all or "
-            "GROUP.  [default: numpy:fastest]"
-        ),
-    ),
+    "backend": ("-b", _BACKEND),
     "task": ("-t", "Task.  [default: char]"),
     "cell": ("-c", "Recurrence.  [default: lstm]"),
     "length": ("-T", "Sequence lengths, or ranges FIRST:LAST:xFACTOR.  [default: 25,50,100]"),
@@ -39,10 +41,7 @@ _HELP: Mapping[str, tuple[str, str]] = {
     "momentum": ("", "Momentum of sgd.  [default: 0]"),
     "decay": ("", "Decay of rmsprop.  [default: 0.99]"),
     "schedule": ("", "constant, exponential or cosine.  [default: constant]"),
-    "schedule_steps": (
-        "",
-        "Period of the schedule.  [default: all steps; exponential: a tenth]",
-    ),
+    "schedule_steps": ("", "Period of the schedule.  [default: all steps; exponential: a tenth]"),
     "schedule_factor": ("", "Factor per period of the exponential schedule.  [default: 1]"),
     "clip_norm": ("", "Clip the gradient's global norm.  [default: the task's]"),
     "clip_value": ("", "Clip each element of the gradient instead."),
@@ -54,13 +53,7 @@ _HELP: Mapping[str, tuple[str, str]] = {
     "device": ("", "Device of the backend, or auto.  [default: auto]"),
     "threads": ("", "Threads for every backend alike.  [default: 1]"),
     "devices": ("", "Devices over which each batch is split, data-parallel.  [default: 1]"),
-    "checkpoint": (
-        "",
-        (
-            "Checkpointed BPTT: off, auto (chunks of sqrt T, at least 128) or N "
-            "time steps per chunk.  [default: off]"
-        ),
-    ),
+    "checkpoint": ("", _CHECKPOINT),
 }
 _KINDS: Mapping[str, click.ParamType[Any]] = {
     "backend": types.Named("backends"),

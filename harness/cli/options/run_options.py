@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from harness.cli.options.types import Duration, Size
+from harness.cli.options.types import Quantity
 from harness.plan.kinds import Choice, Kind, Memory, Pairs, Seconds, Switch, Text, Whole
 from harness.plan.options import OPTIONS, Option
 
@@ -33,10 +33,8 @@ def _settings(kind: Kind) -> dict[str, Any]:
             settings["type"] = click.IntRange(least, most)
         case Choice(words):
             settings["type"] = click.Choice(words)
-        case Seconds():
-            settings["type"] = Duration()
-        case Memory():
-            settings["type"] = Size()
+        case Seconds() | Memory():
+            settings["type"] = Quantity(kind)
         case Text(metavar):
             settings["metavar"] = metavar
         case Pairs(metavar):

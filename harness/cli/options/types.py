@@ -15,7 +15,6 @@ from harness.plan.kinds import Memory, Seconds
 _RANGE = re.compile(r"(\d+):(\d+):(x|\+)?(\d+)")
 _SETTING = re.compile(r"task\.(?P<task>[A-Za-z0-9._-]+)\.(?P<option>[A-Za-z0-9_-]+)")
 MOST_VALUES = 10_000
-_LEAST_FACTOR = 2
 
 
 class Written(click.ParamType[Any]):
@@ -98,12 +97,13 @@ class Lengths(Written):
         """Return the lengths of one comma list of numbers and ranges."""
         if isinstance(value, tuple):
             return value
+        lengths: list[int] = []
         try:
-            return tuple(
-                length for part in str(value).split(",") for length in _lengths(part.strip())
-            )
+            for part in str(value).split(","):
+                lengths += _lengths(part.strip())
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
+        return tuple(lengths)
 
 
 def _lengths(part: str) -> Sequence[int]:
@@ -111,8 +111,9 @@ def _lengths(part: str) -> Sequence[int]:
     if not match:
         return [_integer(part)]
     first, last, step = int(match[1]), int(match[2]), int(match[4])
-    smallest = (1, _LEAST_FACTOR) if match[3] == "x" else (0, 1)
-    if first > last or first < smallest[0] or step < smallest[1]:
+    multiplies = match[3] == "x"
+    least_first, least_step = (1, 2) if multiplies else (0, 1)
+    if first > last or first < least_first or step < least_step:
         raise ValueError(
             "a range is FIRST:LAST:xFACTOR or FIRST:LAST:STEP with FIRST <= LAST, FACTOR >= 2, "
             "STEP >= 1"
@@ -120,23 +121,25 @@ def _lengths(part: str) -> Sequence[int]:
     lengths: list[int] = []
     while first <= last and len(lengths) <= MOST_VALUES:
         lengths.append(first)
-        first = first * step if match[3] == "x" else first + step
+        first = first * step if multiplies else first + step
     if len(lengths) > MOST_VALUES:
         raise ValueError(f"a range of more than {MOST_VALUES:,} lengths; take a larger step")
     return lengths
 
 
-class Duration(Written):
-    """A duration, ``90``, ``90s``, ``10m`` or ``2h``; in seconds."""
+class Quantity(Written):
+    """A duration in seconds, or an amount of memory in bytes, as its kind reads it."""
 
-    name = Seconds.metavar
+    def __init__(self, kind: Seconds | Memory) -> None:
+        self.name = kind.metavar
+        self._kind = kind
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float | None:
-        """Return seconds."""
+        """Return seconds or bytes."""
         try:
-            return Seconds().read(value)
+            return self._kind.read(value)
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
@@ -170,21 +173,6 @@ class Run(click.ParamType[str]):
         return value
 
 
-class Size(Written):
-    """An amount of memory, ``500MB``, ``2GB`` or ``1.5GiB``; in bytes."""
-
-    name = Memory.metavar
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        """Return bytes."""
-        try:
-            return Memory().read(value)
-        except ValueError as error:
-            self.fail(f"{value!r}: {error}", param, ctx)
-
-
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
 
@@ -207,9 +195,8 @@ def _value(text: str) -> Any:
     except ValueError:
         return text
     except RecursionError:
-        raise click.BadParameter(
-            f"{text[:20]}... is nested too deeply", param_hint="--set"
-        ) from None
+        problem = f"{text[:20]}... is nested too deeply"
+        raise click.BadParameter(problem, param_hint="--set") from None
     return text if isinstance(value, list | dict) else value
 
 
@@ -229,8 +216,7 @@ class Named(CommaList):
         before, comma, last = incomplete.rpartition(",")
         blocked = ctx.find_root().params.get("plugin") or ()
         plugins = load_plugins(word.removeprefix("no:") for word in blocked)
-        names = [
-            *getattr(plugins, self._kind),
-            *(plugins.groups if self._kind == "backends" else ()),
-        ]
+        names = list(getattr(plugins, self._kind))
+        if self._kind == "backends":
+            names += plugins.groups
         return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]

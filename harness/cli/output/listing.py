@@ -31,9 +31,8 @@ def print_trials(
         return
     names = list(varying(trials))
     for trial in trials:
-        ended = done.get(trial.trial_id, 0)
         state = ""
-        if ended:
+        if ended := done.get(trial.trial_id, 0):
             state = "  done" if ended >= launches else f"  {ended} of {launches} done"
         click.echo(f"{trial.trial_id}  {line(trial, names)}{state}")
     ended = sum(min(launches, count) for count in done.values())
@@ -41,6 +40,5 @@ def print_trials(
         click.echo(f"{ended} of {counted(launches * len(trials), 'launch')} {are(ended)} done")
     if estimate is not None and estimate.timed + estimate.unknown:
         click.echo(str(estimate))
-    click.echo(
-        counted(len(trials), "trial") + (f", {launches} launches each" if launches > 1 else "")
-    )
+    each = f", {launches} launches each" if launches > 1 else ""
+    click.echo(f"{counted(len(trials), 'trial')}{each}")

@@ -1,4 +1,4 @@
-"""Results on stdout or in a file: text, and the tables with a sample of text where there is one."""
+"""Results on stdout or in a file: text, tables and samples of text."""
 
 from __future__ import annotations
 
@@ -78,9 +78,8 @@ def written(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {output}: {error.strerror}; choose another --output"
-        ) from error
+        problem = f"cannot write {output}: {error.strerror}"
+        raise UsageError(f"{problem}; choose another --output") from error
 
 
 def _check_no_store(path: Path) -> None:

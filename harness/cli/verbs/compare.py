@@ -46,7 +46,7 @@ def command(base: str, new: str, **options: Any) -> int:
 
     A side is a store (PATH, its last run; PATH@3, run 3; PATH@all), a run of --store (3, last,
     last~1), an engine (numpy, torch:fused), or, with --by, any value of that field. Exit: 4 on a
-    regression, 5 where nothing compares.
+    regression, 5 if nothing compares.
     """
     from harness.cli.work.compare import compare_sides
 

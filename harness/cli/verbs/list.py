@@ -33,7 +33,7 @@ _BELOW = ("missing_variants", "deviations")  # sentences, printed below the tabl
 @format_option("table", "json")
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
-    """List backends, tasks, cells or plugins; nothing heavy is imported to answer."""
+    """List backends, tasks, cells or plugins. Nothing heavy is imported."""
     plugins = load_plugins(blocked)
     console = Console()
     for title in [kind] if kind else KINDS:
@@ -118,28 +118,19 @@ def _backend_notes(rows: list[Row]) -> Iterator[str]:
 
 
 def _tasks(plugins: Plugins) -> list[Row]:
-    return [
-        {
-            "name": name,
-            "summary": _summary(task),
-            "options": [
-                f"{key}={field.default}" for key, field in task.Options.model_fields.items()
-            ],
-        }
-        for name, task in plugins.tasks.items()
-    ]
+    rows: list[Row] = []
+    for name, task in plugins.tasks.items():
+        options = [f"{key}={field.default}" for key, field in task.Options.model_fields.items()]
+        rows.append({"name": name, "summary": _summary(task), "options": options})
+    return rows
 
 
 def _cells(plugins: Plugins) -> list[Row]:
-    return [
-        {
-            "name": name,
-            "gates": list(cell.gates),
-            "states": list(cell.states),
-            "summary": _summary(type(cell)),
-        }
-        for name, cell in plugins.cells.items()
-    ]
+    rows: list[Row] = []
+    for name, cell in plugins.cells.items():
+        parts = {"gates": list(cell.gates), "states": list(cell.states)}
+        rows.append({"name": name, **parts, "summary": _summary(type(cell))})
+    return rows
 
 
 def _plugins(plugins: Plugins) -> list[Row]:

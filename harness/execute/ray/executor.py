@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from harness.contract import Record, Trial
-from harness.execute.launch import OnEvent
+from harness.execute.launch import OnEvent, ignore
 from harness.execute.ray.cluster import AUTO, connected
 from harness.execute.ray.needs import Wishes
 from harness.execute.ray.window import Window
 from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
-from harness.measure.events import Event
 from harness.plugins import Plugins
 
 
@@ -58,9 +57,5 @@ class RayExecutor:
         blocked = (*settings.block, *(plugins.blocked if plugins else ()))
         settings = replace(settings, block=tuple(dict.fromkeys(blocked)))
         with StopRequest() as never, connected(self.address) as ray:
-            window = Window(ray, self.wishes, settings, on_event or _ignore, stop or never)
+            window = Window(ray, self.wishes, settings, on_event or ignore, stop or never)
             yield from window.records(trials)
-
-
-def _ignore(trial: Trial, event: Event) -> None:
-    pass

@@ -62,10 +62,8 @@ class Needs:
         words += [f"{name}={value}" for name, value in self.labels.items()]
         have = "; ".join(sorted(self._words(node) for node in nodes)) or "there is none"
         fix = "start a node that can, or ask for less (--threads, --device, --resources, --labels)"
-        needs = ", ".join(words)
-        return (
-            f"no node of the cluster can hold it: it needs {needs}; the nodes have: {have}; {fix}"
-        )
+        problem = f"no node of the cluster can hold it: it needs {', '.join(words)}"
+        return f"{problem}; the nodes have: {have}; {fix}"
 
     def _amounts(self) -> dict[str, float]:
         amounts = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}

@@ -52,11 +52,8 @@ def run_on_node(request: str) -> Iterator[Answer]:
     node_id = ray.get_runtime_context().get_node_id()
     yield json.dumps({"node": platform.node(), "node_id": node_id}), None
     content = json.loads(request)
-    trial, settings, version = (
-        Trial.model_validate(content["trial"]),
-        content["settings"],
-        content["version"],
-    )
+    settings, version = content["settings"], content["version"]
+    trial = Trial.model_validate(content["trial"])
     if version != __version__:
         problem = f"node {platform.node()} runs harness {__version__}, this sweep {version}"
         reason = f"{problem}: install the same version on every node"

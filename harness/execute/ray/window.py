@@ -146,14 +146,10 @@ class Window:
     def _finished(self, flight: Flight, record: Record) -> Record:
         """Add node, duration and earlier tries to the record, and report the end."""
         seconds = None if flight.began is None else time.monotonic() - flight.began
-        facts = {
-            "node": flight.node,
-            "node_id": flight.node_id,
-            "wall_seconds": seconds,
-            "attempts": flight.attempts,
-        }
-        details = {**record.details, **{name: value for name, value in facts.items() if value}}
-        record = replace(record, details=details)
+        facts: dict[str, Any] = {"node": flight.node, "node_id": flight.node_id}
+        facts |= {"wall_seconds": seconds, "attempts": flight.attempts}
+        facts = {name: value for name, value in facts.items() if value}
+        record = replace(record, details={**record.details, **facts})
         self.on_event(flight.trial, Finished(record))
         return record
 
@@ -182,9 +178,8 @@ class Window:
         if self.stop.count > 1 or time.monotonic() >= self.deadline:
             for stream in list(self.flights):
                 flight = self._cancel(stream)
-                yield self._finished(
-                    flight, flight.builder.record("interrupted", "interrupted on request")
-                )
+                record = flight.builder.record("interrupted", "interrupted on request")
+                yield self._finished(flight, record)
 
     def _look_at_nodes(self) -> Iterator[Record]:
         """Update how many launches fit, and give up those that no node can hold."""
@@ -201,6 +196,5 @@ class Window:
             flight.homeless_since = flight.homeless_since or now
             if now - flight.homeless_since >= self.wishes.patience_seconds:
                 self._cancel(stream)
-                yield self._finished(
-                    flight, flight.builder.record("failed", flight.needs.lacking(nodes))
-                )
+                record = flight.builder.record("failed", flight.needs.lacking(nodes))
+                yield self._finished(flight, record)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.contract.wording import mebibytes
 from harness.measure.machine.verification import THREAD_VARIABLES
 
 IDLE_LOAD = 0.1  # per core, averaged over a minute; above it other processes are at work
@@ -55,22 +56,15 @@ class Facts:
 
 def diagnose(facts: Facts) -> list[Diagnostic]:
     """Return the reasons not to trust figures from this machine, each with its fix."""
-    problems = [
-        *_of_the_cpu(facts),
-        *_of_now(facts),
-        *_of_the_request(facts),
-        *_of_the_floors(facts),
-    ]
-    return [Diagnostic(problem, fix) for problem, fix in problems]
+    parts = (_of_the_cpu, _of_now, _of_the_request, _of_the_floors)
+    return [Diagnostic(problem, fix) for part in parts for problem, fix in part(facts)]
 
 
 def _of_the_cpu(facts: Facts) -> Iterator[tuple[str, str]]:
-    governors = [
-        name for name in facts.settings.get("governors") or () if name not in STEADY_GOVERNORS
-    ]
-    if governors:
+    governors = [*(facts.settings.get("governors") or ())]
+    if unsteady := [name for name in governors if name not in STEADY_GOVERNORS]:
         yield (
-            f"the frequency governor is {', '.join(governors)}: the clock follows the load",
+            f"the frequency governor is {', '.join(unsteady)}: the clock follows the load",
             "sudo cpupower frequency-set --governor performance",
         )
     if facts.settings.get("turbo"):
@@ -101,11 +95,11 @@ def _of_now(facts: Facts) -> Iterator[tuple[str, str]]:
         )
     free = now.get("free_memory_bytes")
     if free is not None and free < LITTLE_MEMORY:
-        yield f"only {free / 2**20:.0f} MiB of memory are free", "end what holds memory"
+        yield f"only {mebibytes(free)} of memory are free", "end what holds memory"
     swap = now.get("used_swap_bytes")
     if swap is not None and swap > SOME_SWAP:
         yield (
-            f"{swap / 2**20:.0f} MiB are swapped out",
+            f"{mebibytes(swap)} are swapped out",
             "end what holds memory, then swapoff -a && swapon -a",
         )
     if facts.foreign:

@@ -57,7 +57,7 @@ def environment_record(backends: Iterable[Backend] = ()) -> dict[str, Any]:
         "python": _python(),
         "libraries": dict(sorted(libraries.items())),
         "devices": devices,
-        "blas": _blas(),
+        "blas": [{name: pool.get(name) for name in _POOL_FACTS} for pool in threadpool_info()],
         "plugins": _plugins(),
         "variables": engine_variables(variables),
         "commit": _commit(Path(__file__).parents[3]),
@@ -95,32 +95,23 @@ def effective_threads(backend: Backend) -> int | None:
 
 
 def _cpu() -> dict[str, Any]:
-    facts: dict[str, Any] = {"model": _cpu_model()}
+    match = _search_cpuinfo(r"^model name\s*:\s*(.+)$")
+    model = match.group(1).strip() if match else platform.processor() or platform.machine()
+    facts: dict[str, Any] = {"model": model}
     try:
         import archspec.cpu
 
         host = archspec.cpu.host()
     except Exception:  # noqa: BLE001 (archspec does not know every machine)
         return facts
-    return facts | {
-        "vendor": host.vendor,
-        "architecture": host.name,
-        "features": sorted(host.features),
-    }
-
-
-def _cpu_model() -> str:
-    match = _search_cpuinfo(r"^model name\s*:\s*(.+)$")
-    return match.group(1).strip() if match else platform.processor() or platform.machine()
+    features = sorted(host.features)
+    return facts | {"vendor": host.vendor, "architecture": host.name, "features": features}
 
 
 def _cores() -> dict[str, int | None]:
+    physical, logical = psutil.cpu_count(logical=False), psutil.cpu_count()
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return {
-        "physical": psutil.cpu_count(logical=False),
-        "logical": psutil.cpu_count(),
-        "available": available,
-    }
+    return {"physical": physical, "logical": logical, "available": available}
 
 
 def _memory_gibibytes() -> int:
@@ -135,19 +126,16 @@ def _python() -> dict[str, str]:
 
 
 def _system() -> dict[str, Any]:
-    facts = {
+    virtual = None  # unknown
+    if _CPUINFO.exists():
+        virtual = _search_cpuinfo(r"^flags\s*:.*\bhypervisor\b") is not None
+    return {
         "name": platform.system(),
         "release": platform.release(),
         "machine": platform.machine(),
+        "libc": " ".join(platform.libc_ver()).strip() or None,
+        "virtual": virtual,
     }
-    return facts | {"libc": " ".join(platform.libc_ver()).strip() or None, "virtual": _virtual()}
-
-
-def _virtual() -> bool | None:
-    """Return whether a hypervisor runs this machine, by the processor's flag; None: unknown."""
-    if not _CPUINFO.exists():
-        return None
-    return _search_cpuinfo(r"^flags\s*:.*\bhypervisor\b") is not None
 
 
 def _search_cpuinfo(pattern: str) -> re.Match[str] | None:
@@ -163,10 +151,6 @@ def _core_versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
     return versions
-
-
-def _blas() -> list[dict[str, Any]]:
-    return [{name: pool.get(name) for name in _POOL_FACTS} for pool in threadpool_info()]
 
 
 def _plugins() -> dict[str, str]:

@@ -33,7 +33,7 @@ from harness.contract import (
 )
 from harness.contract.backend import Checkpoint
 from harness.measure.proof.streams import generator
-from harness.plugins.validation import check_step
+from harness.plugins.validation import check_step, shape_and_dtype
 
 SEQUENCES = 4
 ROUNDING_FACTOR = 10.0  # times the effect of rounding weights and inputs on the reference
@@ -56,6 +56,8 @@ TRAIN_STEP = " (train_step)"  # suffix of the names of tensors from a training s
 LONG = 2048  # time steps beyond which the reference checkpoints
 PIECE = 2**20  # elements of two tensors that are compared at a time
 SMALLEST_SCALE = 1e-4  # of the largest gradient element: the least scale for vanishing tensors
+
+Change = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -168,16 +170,22 @@ class _Start:
             lambda array: array * (1 + relative * rng.choice([-1.0, 1.0], array.shape))
         )
 
-    def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> _Start:
-        batch = self.batch
-        inputs, targets = (  # token ids and classes stay
-            change(part) if np.issubdtype(part.dtype, np.floating) else part
-            for part in (batch.inputs, batch.targets)
-        )
+    def _changed(self, change: Change) -> _Start:
+        batch = changed_batch(self.batch, change)
         parameters = {
             name: change(np.asarray(value, np.float64)) for name, value in self.parameters.items()
         }
-        return _Start(parameters, Batch(inputs, targets, batch.mask))
+        return _Start(parameters, batch)
+
+
+def changed_batch(batch: Batch, change: Change) -> Batch:
+    """Return the batch with ``change`` applied to real inputs and targets, not to ids."""
+
+    def changed(part: Any) -> Any:
+        is_real = np.issubdtype(part.dtype, np.floating)
+        return change(part).astype(np.float64) if is_real else part
+
+    return replace(batch, inputs=changed(batch.inputs), targets=changed(batch.targets))
 
 
 @dataclass(frozen=True)
@@ -223,23 +231,20 @@ def _candidate_distances(
     trainer = backend.trainer(replace(model, dropout=0.0), STEP, start.parameters, execution)
     batch = trainer.put(start.batch)
     dtype = array_dtype(execution.dtype)
-    distances = _distances(
-        _checked_gradients(backend.name, trainer.gradients(batch), model, start.batch, dtype), exact
-    )
+    gradients = trainer.gradients(batch)
+    tensors = _checked_gradients(backend.name, gradients, model, start.batch, dtype)
+    distances = _distances(tensors, exact)
     return distances | _distances(_train_step_tensors(trainer, batch, backend.name), exact)
 
 
 def _checked_gradients(
     name: str, gradients: object, model: Model, batch: Batch, dtype: ArrayDtype
 ) -> dict[str, Array]:
-    expected = {
-        **model.parameter_shapes(),
-        "hidden": (model.layers, *batch.mask.shape, model.hidden),
-    }
+    hidden_shape = (model.layers, *batch.mask.shape, model.hidden)
+    expected = {**model.parameter_shapes(), "hidden": hidden_shape}
     if not isinstance(gradients, Gradients):
-        raise PluginError(
-            f"{name}: invalid gradients: expected Gradients, got {type(gradients).__name__}"
-        )
+        got = type(gradients).__name__
+        raise PluginError(f"{name}: invalid gradients: expected Gradients, got {got}")
     tensors = {**gradients.parameters, "hidden": gradients.hidden}
     if unexpected := sorted(tensors.keys() - expected.keys()):
         raise PluginError(f"{name}: invalid gradients: unexpected {', '.join(unexpected)}")
@@ -262,10 +267,8 @@ def _train_step_tensors(trainer: Trainer, batch: Any, name: str) -> dict[str, Ar
     step = check_step(trainer.train_step(batch), name)
     trainer.synchronize()
     tensors = applied_gradients(before, trainer.parameters())
-    tensors |= {
-        "loss": np.asarray(step.loss, np.float64),
-        "gradient_norm": np.asarray(step.norm, np.float64),
-    }
+    tensors["loss"] = np.asarray(step.loss, np.float64)
+    tensors["gradient_norm"] = np.asarray(step.norm, np.float64)
     return {key + TRAIN_STEP: tensor for key, tensor in tensors.items()}
 
 
@@ -275,15 +278,14 @@ def _tensors(gradients: Gradients) -> dict[str, Array]:
     exact = {name: np.asarray(tensor, np.float64) for name, tensor in small.items()}
     largest = max(float(np.max(np.abs(exact[name]))) for name in gradients.parameters)
     scale = largest if 0 < largest < np.inf else 1.0
-    norm = scale * np.sqrt(
-        sum(np.sum(np.square(exact[name] / scale)) for name in gradients.parameters)
-    )
-    return exact | {"hidden": gradients.hidden, "gradient_norm": np.asarray(norm)}
+    squares = sum(np.sum(np.square(exact[name] / scale)) for name in gradients.parameters)
+    norm = np.asarray(scale * np.sqrt(squares))
+    return exact | {"hidden": gradients.hidden, "gradient_norm": norm}
 
 
 def _check(problem: str, name: str, value: object, shape: tuple[int, ...], dtype: str) -> None:
     """Raise PluginError unless ``value`` is a NumPy array of this shape and dtype."""
-    got = f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    got = shape_and_dtype(value)
     if got != f"{shape} {dtype}":
         raise PluginError(f"{problem}: expected {name} {shape} {dtype}, got {got}")
 

@@ -224,19 +224,16 @@ def _owed(waits: Mapping[str, tuple[float, float]]) -> dict[str, str]:
 def _too_slow(claim: Claim, steps: int, seconds: float) -> dict[str, str]:
     if seconds <= SLOWER * steps * claim.step_seconds + SLOWER_SECONDS:
         return {}
-    times = (
-        f"{1e3 * claim.step_seconds:.3g} ms per step were timed, "
-        f"{1e3 * seconds / steps:.3g} ms are needed"
-    )
+    timed, needed = 1e3 * claim.step_seconds, 1e3 * seconds / steps
+    times = f"{timed:.3g} ms per step were timed, {needed:.3g} ms are needed"
     return {"slow": f"a block after training is far slower than those that were timed: {times}"}
 
 
 def _ahead(claim: Claim, put_seconds: float) -> dict[str, str]:
     if put_seconds <= AHEAD * claim.step_seconds + AHEAD_SECONDS:
         return {}
-    times = (
-        f"{1e3 * put_seconds:.3g} ms per batch, a training step {1e3 * claim.step_seconds:.3g} ms"
-    )
+    put, step = 1e3 * put_seconds, 1e3 * claim.step_seconds
+    times = f"{put:.3g} ms per batch, a training step {step:.3g} ms"
     return {"ahead": f"put() does more than copy: it takes {times}"}
 
 
@@ -252,6 +249,5 @@ def _distance(left: Parameters, right: Parameters) -> float:
 
 
 def _norm(arrays: Mapping[str, Any]) -> float:
-    return math.sqrt(
-        sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays.values())
-    )
+    squares = (float(np.square(array, dtype=np.float64).sum()) for array in arrays.values())
+    return math.sqrt(sum(squares))

@@ -129,9 +129,8 @@ def limit_figures(
     if step_seconds <= 0 or limits.peak_flops_per_second is None:
         return {}
     flops = training_flops_per_token(model) * batch * time_steps
-    figures: dict[str, Figure] = {
-        "fraction_of_peak": flops / step_seconds / limits.peak_flops_per_second
-    }
+    fraction = flops / step_seconds / limits.peak_flops_per_second
+    figures: dict[str, Figure] = {"fraction_of_peak": fraction}
     if limits.chain_seconds is not None:
         rounds = model.layers * time_steps
         serial_flops = rounds * 4 * len(model.cell.gates) * model.hidden**2 * batch

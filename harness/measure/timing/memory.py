@@ -7,6 +7,8 @@ import gc
 import re
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -94,21 +96,28 @@ def out_of_memory_kills(root: Path = Path("/")) -> int:
     return sum(_count(path, "oom_kill") for path in (root / "proc/vmstat", *_group_files(root)))
 
 
-def _group_files(root: Path) -> list[Path]:
-    """Return the files in which the control groups (version 2 and 1) count kills."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    groups = [line.split(":", 2) for line in lines if line.count(":") >= 2]  # noqa: PLR2004 (number:controllers:path)
+def _group_files(root: Path) -> Iterator[Path]:
+    """Yield the files in which the control groups (version 2 and 1) count kills."""
     mounts = root / "sys/fs/cgroup"
-    files = []
-    for _, controllers, path in groups:
-        if controllers == "":
-            files.append(mounts / path.lstrip("/") / "memory.events")
-        elif "memory" in controllers.split(","):
-            files.append(mounts / "memory" / path.lstrip("/") / "memory.oom_control")
-    return files
+    if (path := group_path(root, "")) is not None:
+        yield mounts / path / "memory.events"
+    if (path := group_path(root, "memory")) is not None:
+        yield mounts / "memory" / path / "memory.oom_control"
+
+
+def group_path(root: Path, controller: str) -> str | None:
+    """Return this process's control group; None if it is in none.
+
+    Args:
+        root: of the file system.
+        controller: of version 1; empty: version 2.
+    """
+    with suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                return path.lstrip("/")
+    return None
 
 
 def _count(path: Path, key: str) -> int:

@@ -125,7 +125,7 @@ def test_a_plan_notes_once_that_the_kernel_could_not_be_built_for_all_that_would
     trials, (note,) = expand_with_notes(PlanRequest(axes), plugins)
     assert "native" not in {trial.variant for trial in trials}
     assert note.startswith(
-        "native cannot be had by numpy, torch, so trials that would have taken it run as "
+        "native is not available to numpy, torch, so trials that would have taken it run as "
         "another variant: the C "
     )
     assert re.search(r"broken in two lines\. Fix: set \$CC to another", note)
@@ -155,7 +155,7 @@ def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(
     assert done.returncode == 0, done.stderr
     (note,) = (line for line in done.stderr.splitlines() if "native" in line)
     assert note.startswith(
-        "note: native cannot be had by numpy, so trials that would have taken it run as "
+        "note: native is not available to numpy, so trials that would have taken it run as "
         "another variant: the C "
     )
     assert ":native" not in done.stdout
