@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -245,17 +246,7 @@ def test_a_trial_that_diverges_ends_with_three_and_is_shown(tmp_path):
 def test_interrupting_stores_what_is_done_and_ends_with_130(tmp_path):
     command = [
         sys.executable,
-        "-m",
-        "harness",
-        "run",
-        "-t",
-        "copy",
-        "-T",
-        "5,6",
-        "--threads",
-        "1",
-        "--hidden",
-        "8",
+        *shlex.split("-m harness run -t copy -T 5,6 --threads 1 --hidden 8"),
     ]
     command += ["--steps", "100000000"]
     with subprocess.Popen(
@@ -311,7 +302,7 @@ def test_names_are_completed_from_what_is_installed(tmp_path):
 
 
 def test_listing_says_what_is_missing_and_the_fix(tmp_path):
-    """A folder whose ``torch`` cannot be found stands for a machine without it."""
+    """A folder whose ``torch`` cannot be found simulates a machine without it."""
     code = (
         "import importlib.util as u, sys\nfind = u.find_spec\n"
         "missing = ('torch', 'jax')\n"
@@ -363,7 +354,7 @@ def test_a_closed_stdout_is_no_crash(measured):
 
 
 def test_a_store_that_cannot_grow_keeps_and_shows_what_it_acknowledged(tmp_path):
-    """A limit on the size of files stands for a full disk."""
+    """A limit on the size of files simulates a full disk."""
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, 130_000))\n"
     code = limit + "from harness.cli.main import main\nmain(sys.argv[1:])"
     command = [

@@ -1,4 +1,4 @@
-"""What makes a machine noisy is seen and told with a fix; the noise floor is measured and kept."""
+"""Reasons for noise are reported with a fix; the noise floor is measured and kept."""
 
 import json
 from dataclasses import replace
@@ -36,9 +36,11 @@ def machine(tmp_path):
 
 def test_governors_turbo_and_multithreading_are_read(machine):
     root = machine(
-        cpu0__cpufreq__scaling_governor="powersave\n", cpu1__cpufreq__scaling_governor="performance\n",
-        intel_pstate__no_turbo="0\n", smt__active="1\n",
-    )  # fmt: skip
+        cpu0__cpufreq__scaling_governor="powersave\n",
+        cpu1__cpufreq__scaling_governor="performance\n",
+        intel_pstate__no_turbo="0\n",
+        smt__active="1\n",
+    )
     expected = {"governors": ["performance", "powersave"], "turbo": True, "multithreading": True}
     assert cpu_settings(root) == expected
 

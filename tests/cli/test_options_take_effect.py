@@ -1,4 +1,4 @@
-"""Every option of a trial is followed to the worker, and changes what it does there; so are those of a whole run."""
+"""Every option of a trial or a run reaches the worker and changes what it does."""
 
 import os
 
@@ -15,16 +15,19 @@ from harness_results.store.store import Store
 FAULTY = paths.FAULTY
 
 CHANGES = {
-    "hidden": "6", "layers": "2", "dropout": "0.5", "initialisation": "glorot", "forget_bias": "1", "chrono": "9",
-    "batch": "3", "steps": "7", "optimizer": "sgd", "learning_rate": "0.25", "momentum": "0.5", "decay": "0.5",
-    "schedule": "cosine", "schedule_steps": "3", "schedule_factor": "0.5", "clip_norm": "0.125", "clip_value": "0.25",
-    "evaluate_every": "2", "seed": "3", "data_seed": "4", "evaluation_seed": "5", "dtype": "float64", "threads": "2",
+    "hidden": "6", "layers": "2", "dropout": "0.5", "initialisation": "glorot",
+    "forget_bias": "1", "chrono": "9", "batch": "3", "steps": "7",
+    "optimizer": "sgd", "learning_rate": "0.25", "momentum": "0.5", "decay": "0.5",
+    "schedule": "cosine", "schedule_steps": "3", "schedule_factor": "0.5",
+    "clip_norm": "0.125", "clip_value": "0.25", "evaluate_every": "2",
+    "seed": "3", "data_seed": "4", "evaluation_seed": "5", "dtype": "float64", "threads": "2",
     "backend": "faulty:good", "task": "echo", "cell": "gru", "length": "4", "device": "cpu",
     "checkpoint": "2", "devices": "2",
 }  # fmt: skip
 
 NEEDS = {
-    "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"), "dropout": ("--layers", "2"),
+    "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"),
+    "dropout": ("--layers", "2"),
     "schedule_steps": ("--schedule", "cosine"), "schedule_factor": ("--schedule", "exponential"),
 }  # fmt: skip
 

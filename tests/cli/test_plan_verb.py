@@ -173,8 +173,10 @@ def test_a_dry_run_tells_what_is_done_and_how_long_the_rest_may_take(harness, tm
         )
         store.add(record, store.begin_run("x"))
     lines = harness("run", "plan.toml", "--dry-run").stdout.splitlines()
-    assert lines[-2:] == ["about 2 min for 4 launches; 12 more are like none that was measured here",
-                          "8 trials, 2 launches each"]  # fmt: skip
+    assert lines[-2:] == [
+        "about 2 min for 4 launches; 12 more are like none that was measured here",
+        "8 trials, 2 launches each",
+    ]
 
 
 def test_one_launch_that_is_done_is_counted_in_the_singular(capsys):

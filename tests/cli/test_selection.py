@@ -1,6 +1,7 @@
 """``harness report``: filters, formats, several machines, launches that are not interleaved."""
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,9 +18,13 @@ from harness_results.study.study import Study
 from harness_results.study.tables import pivot as pivots
 from harness_results.study.tables.relative import relative
 
-CPUS = {"e1f0aa": {"cpu": {"model": "EPYC"}, "cores": {"logical": 2}, "memory_gibibytes": 24,
-                   "system": {"name": "Linux", "release": "6.1"}, "python": {"version": "3.11.7"}},
-        "b2c3dd": {"cpu": {"model": "M2"}, "cores": {"logical": 1}, "gpus": [{"name": "H100"}]}}  # fmt: skip
+CPUS = {
+    "e1f0aa": {
+        "cpu": {"model": "EPYC"}, "cores": {"logical": 2}, "memory_gibibytes": 24,
+        "system": {"name": "Linux", "release": "6.1"}, "python": {"version": "3.11.7"},
+    },
+    "b2c3dd": {"cpu": {"model": "M2"}, "cores": {"logical": 1}, "gpus": [{"name": "H100"}]},
+}  # fmt: skip
 
 
 def pivot(records):
@@ -201,18 +206,7 @@ def report(*arguments):
 def test_the_command_takes_the_filters_as_run_takes_its_axes(store):
     done = report(
         store,
-        "-t",
-        "copy",
-        "-c",
-        "rnn,lstm",
-        "-b",
-        "numpy:loop",
-        "-b",
-        "torch",
-        "-T",
-        "25:100:x2",
-        "-f",
-        "json",
+        *shlex.split("-t copy -c rnn,lstm -b numpy:loop -b torch -T 25:100:x2 -f json"),
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {(row["task"], row["variant"]) for row in rows} == {

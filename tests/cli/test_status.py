@@ -1,4 +1,4 @@
-"""``harness status``: from another terminal, how far a sweep is."""
+"""``harness status``: the progress of a sweep, from another terminal."""
 
 import json
 

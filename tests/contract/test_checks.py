@@ -36,7 +36,7 @@ ENGINES = [
 
 
 class Tortoise(NumpyBackend):
-    """A backend with a variant that cannot be had here."""
+    """A backend with a variant that is missing here."""
 
     name = "tortoise"
 

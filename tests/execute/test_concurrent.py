@@ -1,13 +1,13 @@
 """Several launches at once: in real workers, and with fake launches if the order matters."""
 
 import os
+import shlex
 import threading
 import time
 
 import pytest
 from click.testing import CliRunner
 
-import paths
 from builders import small_trial
 from harness.cli.main import OK, cli
 from harness.contract import Record, UsageError
@@ -17,22 +17,11 @@ from harness.execute.settings import LocalSettings
 from harness.execute.slots import Slots
 from harness.execute.stop import StopRequest
 from harness.measure.events import Finished, Phase, Progress
-from harness.plugins import load_plugins
 from harness_results.store.store import Store
 
-FAULTY = paths.FAULTY
 LAST = max(os.sched_getaffinity(0))
 TWO = LocalSettings(slots=Slots(((), ())), kill_seconds=0.5)  # side by side even on one processor
 WAIT_SECONDS = 60.0
-
-
-@pytest.fixture
-def plugins(monkeypatch):
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
-    )
-    monkeypatch.syspath_prepend(FAULTY)
-    return load_plugins(block=("torch", "jax"))
 
 
 def trial(variant="good", **changes):
@@ -204,20 +193,7 @@ def test_who_follows_a_request_to_stop_learns_of_earlier_and_later_ones():
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two launches need two processors")
 def test_the_command_line_runs_several_on_disjoint_processors(plugins, tmp_path):
     store = str(tmp_path / "s.sqlite")
-    words = [
-        "-b",
-        "faulty:good",
-        "-t",
-        "echo",
-        "-T",
-        "3",
-        "--hidden",
-        "4",
-        "--batch",
-        "2",
-        "--steps",
-        "8",
-    ]
+    words = shlex.split("-b faulty:good -t echo -T 3 --hidden 4 --batch 2 --steps 8")
     arguments = ["run", *words, "--seed", "0,1,2,3", "--jobs", "2", "--store", store, "-q"]
     result = CliRunner().invoke(
         cli, ["-p", "no:torch", "-p", "no:jax", *arguments], standalone_mode=False

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -118,14 +119,7 @@ def test_an_older_harness_is_refused_for_what_it_cannot_do_before_anything_runs(
         "harness.execute.interpreters.read_interpreters", lambda settings: {"base": old}
     )
     asked = [
-        "run",
-        "-t",
-        "copy",
-        "-T",
-        "3",
-        "--python",
-        "base=old/python",
-        "--affinity",
+        *shlex.split("run -t copy -T 3 --python base=old/python --affinity"),
         str(FIRST),
     ]
     result = CliRunner().invoke(

@@ -1,13 +1,12 @@
 """Warm workers: a process is reused for its kind of trial, but never after a failure."""
 
-import os
 import re
+import shlex
 
 import psutil
 import pytest
 from click.testing import CliRunner
 
-import paths
 from builders import small_trial
 from harness.cli.main import cli
 from harness.contract import UsageError
@@ -16,19 +15,8 @@ from harness.execute.local import run_trials
 from harness.execute.settings import LocalSettings
 from harness.execute.slots import Slots
 from harness.measure.events import Finished, Progress
-from harness.plugins import load_plugins
 
-FAULTY = paths.FAULTY
 WARM = LocalSettings(isolation="backend", keep_logs=True, kill_seconds=0.5)
-
-
-@pytest.fixture
-def plugins(monkeypatch):
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
-    )
-    monkeypatch.syspath_prepend(FAULTY)
-    return load_plugins(block=("torch", "jax"))
 
 
 def trial(variant="tells_process", **changes):
@@ -145,18 +133,7 @@ def test_a_caller_that_goes_away_takes_idle_workers_along(plugins, children):
 
 
 def test_launches_to_be_replicated_must_be_fresh(plugins, tmp_path):
-    arguments = [
-        "-b",
-        "faulty:good",
-        "-t",
-        "echo",
-        "-T",
-        "3",
-        "--isolation",
-        "backend",
-        "--launches",
-        "2",
-    ]
+    arguments = shlex.split("-b faulty:good -t echo -T 3 --isolation backend --launches 2")
     result = CliRunner().invoke(
         cli, ["run", *arguments, "--store", str(tmp_path / "s.sqlite")], standalone_mode=False
     )

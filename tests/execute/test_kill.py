@@ -65,7 +65,7 @@ class Sweep:
             )
 
     def acknowledged(self):
-        """Count the records that this driver has told about."""
+        """Count the records that this driver has reported."""
         return len(ACKNOWLEDGED.findall(self.told.read_text()))
 
     def wait_for(self, records, at_most=120):
@@ -75,12 +75,12 @@ class Sweep:
             time.sleep(0.02)
 
     def kill(self):
-        """Kill the driver; say whether it had not ended before."""
+        """Kill the driver; return whether it still ran."""
         self.driver.send_signal(signal.SIGKILL)
         return self.driver.wait() == -signal.SIGKILL
 
     def kill_worker(self):
-        """Kill the worker of the moment, if there is one; say whether there was."""
+        """Kill the running worker; return whether there was one."""
         try:
             family = psutil.Process(self.driver.pid).children()
             workers = [
@@ -93,7 +93,7 @@ class Sweep:
         return bool(workers)
 
     def processes(self):
-        """Return what runs of this sweep: all that inherited its diary."""
+        """Return the processes of this sweep: all that inherited its diary."""
         found = []
         for process in psutil.process_iter():
             try:

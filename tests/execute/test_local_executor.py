@@ -19,18 +19,6 @@ from harness.execute.stop import StopRequest
 from harness.execute.worker_log import TAIL_BYTES, CappedLog
 from harness.measure.events import Finished, Phase, Progress
 from harness.measure.machine.verification import THREAD_VARIABLES
-from harness.plugins import load_plugins
-
-FAULTY = paths.FAULTY
-
-
-@pytest.fixture
-def plugins(monkeypatch):
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
-    )
-    monkeypatch.syspath_prepend(FAULTY)
-    return load_plugins(block=("torch", "jax"))
 
 
 def trial(**changes):
@@ -77,7 +65,7 @@ def test_an_empty_entry_of_the_python_path_does_not_let_the_working_directory_in
 
 def test_a_plugin_is_never_resolved_from_the_working_directory(plugins, monkeypatch):
     monkeypatch.delenv("PYTHONPATH")
-    monkeypatch.chdir(FAULTY)
+    monkeypatch.chdir(paths.FAULTY)
     (record,) = run(plugins, trial())
     assert record.status == "failed"
     assert "unknown backend 'faulty'" in record.reason

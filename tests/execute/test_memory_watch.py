@@ -58,7 +58,7 @@ def test_where_nothing_is_told_the_system_is_asked_otherwise(tmp_path):
 
 
 def watch(held, **options):
-    """Return a watch of workers that hold so many bytes, by pid."""
+    """Return a watch of workers that hold these bytes, by pid."""
     found = MemoryWatch(reserve_bytes=100, **options)
     found._held.update(held)
     return found

@@ -1,9 +1,10 @@
-"""Launches on a real cluster: two nodes of Ray on this machine, one of which dies in the end."""
+"""Launches on a real cluster: two nodes of Ray on this machine. One dies in the end."""
 
 import json
 import os
 import platform
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -354,16 +355,7 @@ def sweep(variant, store, address):
     axes = [
         "-b",
         f"faulty:{variant}",
-        "-t",
-        "echo",
-        "-c",
-        "rnn",
-        "-T",
-        "3",
-        "--hidden",
-        "4",
-        "--batch",
-        "2",
+        *shlex.split("-t echo -c rnn -T 3 --hidden 4 --batch 2"),
     ]
     where = ["--executor", "ray", "--address", address, "--store", str(store)]
     return harness(

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import time
@@ -241,22 +242,7 @@ def test_a_plugin_that_replaces_the_clock_does_not_move_the_harness(tmp_path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: doubling\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[harness]\ndoubling = doubling\n")
-    asked = [
-        "-b",
-        "faulty:sleeps",
-        "-t",
-        "echo",
-        "-c",
-        "rnn",
-        "-T",
-        "3",
-        "--hidden",
-        "4",
-        "--batch",
-        "2",
-        "--steps",
-        "20",
-    ]
+    asked = shlex.split("-b faulty:sleeps -t echo -c rnn -T 3 --hidden 4 --batch 2 --steps 20")
     where = {"PYTHONPATH": f"{tmp_path}:{FAULTY}", "HOME": str(tmp_path)}
     command = [sys.executable, "-m", "harness", "run", *asked, "--format", "json"]
     done = subprocess.run(

@@ -459,7 +459,7 @@ def test_an_answer_of_the_wrong_kind_fails_the_trial_with_the_question_and_the_f
 
 
 class FullError(Exception):
-    """What an engine says where its device is full."""
+    """The error of an engine whose device is full."""
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,10 @@ def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
     ("text", "places"),
     [
         (
-            "bogus = 1\n[[includ]]\n[matrix]\nseed = []\nlenght = [5]\nbackend = 'engin'\ntask = 'ecco'",
+            (
+                "bogus = 1\n[[includ]]\n[matrix]\nseed = []\nlenght = [5]\n"
+                "backend = 'engin'\ntask = 'ecco'"
+            ),
             [
                 "unknown option 'bogus'",
                 "unknown option 'includ'",
@@ -425,7 +428,10 @@ def test_a_bad_plan_file_is_refused_with_the_place(tmp_path, text, message):
             ],
         ),
         (
-            "[matrix]\nbackend='engine:fats'\ntask='echo'\nseed=[0, -1, -2]\n[task.ecco]\n[task.echo]\nsymbols='x'",
+            (
+                "[matrix]\nbackend='engine:fats'\ntask='echo'\nseed=[0, -1, -2]\n"
+                "[task.ecco]\n[task.echo]\nsymbols='x'"
+            ),
             [
                 "matrix.backend: unknown variant of backend 'engine': 'fats'",
                 "matrix.seed = -1",
@@ -574,7 +580,7 @@ def test_a_plan_without_the_reference_backend_is_refused():
 
 
 class Sized(Engine):
-    """Its default depends on the size, one variant cannot be had here, and it cannot run the GRU."""
+    """Its default depends on the size, one variant is missing, and it cannot run the GRU."""
 
     name = "sized"
     groups = ("friends",)
@@ -646,8 +652,8 @@ def engines(*arguments, **named):
 
 
 def test_a_backend_alone_is_what_its_users_have_and_its_fastest_is_asked_for_by_that_word():
-    assert engines(["quick", "quick:fastest"], hidden=[64, 128]) == ["quick:layer", "quick:layer", "quick:plain",
-                                                                   "quick:kernel"]  # fmt: skip
+    own_and_fastest = ["quick:layer", "quick:layer", "quick:plain", "quick:kernel"]
+    assert engines(["quick", "quick:fastest"], hidden=[64, 128]) == own_and_fastest
     assert engines(["quick:all"]) == ["quick:layer", "quick:plain", "quick:kernel"]
 
 
@@ -753,8 +759,8 @@ def test_a_group_that_is_not_whole_names_who_is_missing_and_how_to_go_on():
     with pytest.raises(UsageError) as caught:
         grouped(backend=["others"])
     assert str(caught.value) == (
-        "group 'others' cannot run whole here: gone: its library is not installed. Fix: pip install engine; "
-        "or name those that are here: friend"
+        "group 'others' cannot run whole here: gone: its library is not installed. "
+        "Fix: pip install engine; or name those that are here: friend"
     )
 
 

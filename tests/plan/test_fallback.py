@@ -1,4 +1,4 @@
-"""A backend that is left on the CPU although the machine has an accelerator's driver is told of."""
+"""A note names each backend that runs on the CPU although an accelerator's driver exists."""
 
 from dataclasses import replace
 from pathlib import Path

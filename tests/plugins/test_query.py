@@ -95,7 +95,7 @@ def test_a_sentence_says_something(question, answer):
 
 
 class UnspeakableError(Exception):
-    """Neither its words nor what it is can be told."""
+    """Neither its message nor its ``repr`` can be shown."""
 
     def __repr__(self):
         raise ValueError("no words")

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shlex
 
 import pytest
 from click.testing import CliRunner
@@ -84,20 +85,7 @@ def test_a_run_keeps_the_log_of_each_launch_and_show_prints_it(tmp_path, monkeyp
     )
     monkeypatch.syspath_prepend(FAULTY)
     store = str(tmp_path / "s.sqlite")
-    words = [
-        "-b",
-        "faulty:tells_process",
-        "-t",
-        "echo",
-        "-c",
-        "rnn",
-        "-T",
-        "3",
-        "--hidden",
-        "4",
-        "--batch",
-        "2",
-    ]
+    words = shlex.split("-b faulty:tells_process -t echo -c rnn -T 3 --hidden 4 --batch 2")
     runner = CliRunner()
     runner.invoke(cli, ["run", *words, "--steps", "3", "--launches", "2", "--store", store, "-q"])
     names = sorted(path.name for path in log_folder(store).iterdir())

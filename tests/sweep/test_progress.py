@@ -12,8 +12,8 @@ from harness.sweep.progress import ProgressView
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20, steps=8)
 STEPS = Progress(
-    step=4, steps=8, losses=(0.5, 0.25), norms=(1.0, 1.0), clipped=(False, False), seconds=0.1, tokens=800,
-    peak_memory_bytes=None,
+    step=4, steps=8, losses=(0.5, 0.25), norms=(1.0, 1.0), clipped=(False, False),
+    seconds=0.1, tokens=800, peak_memory_bytes=None,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Launches: fresh processes in shuffled rounds, each stored; all engines get what the task publishes."""
+"""Launches are fresh processes in shuffled rounds; all engines get the task's settings."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Resuming: what the store has is not measured again, what differs is told, and a sweep of many goes is one run."""
+"""Resuming: stored launches are not measured again; differences are reported."""
 
 import contextlib
 from collections import Counter
@@ -41,7 +41,7 @@ class Silent:
 
 
 class Fake:
-    """An executor that runs nothing: every launch ends as ``statuses`` say, ``ok`` where they say nothing."""
+    """An executor that runs nothing: every launch ends as ``statuses`` say, by default ``ok``."""
 
     def __init__(self, **statuses):
         self.statuses, self.begun = (
@@ -64,7 +64,7 @@ def plugins():
 
 @pytest.fixture
 def sweep(location, plugins):
-    """Return a function that does a sweep on one store: (seeds in the order begun, its work_plan, its records)."""
+    """Return a function that sweeps on one store: (seeds as begun, work plan, records)."""
     path = location
 
     def run(
@@ -128,8 +128,12 @@ def test_a_sweep_that_was_cut_goes_on_in_its_own_run_with_what_is_left(sweep):
     )
 
 
-@pytest.mark.parametrize("status", ["unsupported", "diverged", "parity_failed", "failed", "crashed", "timeout",
-                                    "out_of_memory"])  # fmt: skip
+@pytest.mark.parametrize(
+    "status",
+    [
+        "unsupported", "diverged", "parity_failed", "failed", "crashed", "timeout", "out_of_memory",
+    ],
+)  # fmt: skip
 def test_what_ended_badly_is_a_result_and_measured_again_only_on_request(sweep, status):
     sweep(fake=Fake(seed1=status))
     begun, found, records = sweep()

@@ -1,4 +1,4 @@
-"""How far a sweep is, in numbers and in words."""
+"""The progress of a sweep, in numbers and in words."""
 
 import pytest
 
