@@ -115,9 +115,7 @@ def test_an_older_harness_is_refused_for_what_it_cannot_do_before_anything_runs(
     tmp_path, monkeypatch
 ):
     old = Interpreter("base", Path("old/python"), "0.1.0", FIRST_SETTINGS)
-    monkeypatch.setattr(
-        "harness.execute.interpreters.read_interpreters", lambda settings: {"base": old}
-    )
+    monkeypatch.setattr("harness.sweep.run.read_interpreters", lambda settings: {"base": old})
     asked = [
         *shlex.split("run -t copy -T 3 --python base=old/python --affinity"),
         str(FIRST),
