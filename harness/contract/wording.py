@@ -66,9 +66,9 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what if number == 1 else plural}"
 
 
-def mebibytes(count: float) -> str:
-    """Return a number of bytes as text in MiB."""
-    return f"{count / 2**20:.0f} MiB"
+def mebibytes(count: float | None) -> str:
+    """Return a number of bytes as text in MiB; ``unknown`` for None."""
+    return "unknown" if count is None else f"{count / 2**20:.0f} MiB"
 
 
 def are(number: int) -> str:

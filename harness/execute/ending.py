@@ -22,7 +22,7 @@ def exit_outcome(
     if status >= 0:
         reason, last = f"crashed (exit status {status} and no record)", log.tail(1).strip()
         return "crashed", f"{reason}: {last}" if last else reason
-    seen = "peak memory seen: " + ("unknown" if peak_bytes is None else mebibytes(peak_bytes))
+    seen = f"peak memory seen: {mebibytes(peak_bytes)}"
     if -status != signal.SIGKILL:
         return "crashed", f"crashed ({_signal_name(-status)})"
     if kills:

@@ -13,7 +13,7 @@ from harness.contract import Trial, UsageError
 from harness.contract.wording import NAME_PATTERN
 
 CHECK_SECONDS = 60.0
-OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME")  # another interpreter must find its own packages
+OWN_VARIABLES = ("PYTHONPATH", "PYTHONHOME")  # they name the packages of one interpreter
 _QUESTION = """
 import dataclasses, harness, harness.measure.worker, json
 from harness.measure.runner import Settings
@@ -86,6 +86,11 @@ def with_interpreters(
     return [trial.model_copy(update={"python": name}) for trial in trials for name in interpreters]
 
 
+def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for another interpreter, which must find its own packages."""
+    return {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
+
+
 def _asked(name: str, path: Path) -> Interpreter:
     absolute = path.expanduser().absolute()  # an environment's python is a link: do not resolve it
     setting = f"--python {name}={path}"
@@ -97,7 +102,7 @@ def _asked(name: str, path: Path) -> Interpreter:
             timeout=CHECK_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name not in OWN_VARIABLES},
+            env=foreign_environment(os.environ),
         )
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or f"no answer within {CHECK_SECONDS:g} s"

@@ -15,9 +15,10 @@ from harness.execute.concurrent import AtOnce
 from harness.execute.launch import Launch, OnEvent, ignore
 from harness.execute.memory_watch import MemoryWatch
 from harness.execute.retries import tried
-from harness.execute.settings import ISOLATIONS, LocalSettings
+from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
 from harness.execute.workers import Workers
+from harness.measure import ISOLATIONS
 from harness.plugins import Plugins, load_plugins
 
 
@@ -31,12 +32,7 @@ def run_trials(
 ) -> Iterator[Record]:
     """Run trials in order and yield one record for each that was started, as they end.
 
-    Args:
-        trials: what to run.
-        settings: limits and directories (which exist).
-        on_event: called with each event of the running trial, in this process.
-        stop: a signal handler requests a stop with it; trials not started then have no record.
-        plugins: if they are loaded already.
+    The arguments are those of ``Executor``.
     """
     settings = settings or LocalSettings()
     plugins = plugins or load_plugins(settings.block)

@@ -15,7 +15,7 @@ import psutil
 
 from harness.contract import Backend, Trial
 from harness.contract.accelerators import gpu_variables
-from harness.execute.interpreters import OWN_VARIABLES
+from harness.execute.interpreters import foreign_environment
 from harness.measure.machine.verification import THREAD_VARIABLES
 from harness.plugins import Plugins, query
 
@@ -31,8 +31,7 @@ def worker_environment(trial: Trial, plugins: Plugins, gpu: str | None = None) -
     if gpu is not None:
         environment |= gpu_variables(gpu)
     if trial.python is not None:
-        for name in OWN_VARIABLES:
-            environment.pop(name, None)
+        environment = foreign_environment(environment)
     if "PYTHONPATH" in environment:  # an empty entry would mean the working directory
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, entries))

@@ -11,11 +11,11 @@ from typing import Any
 from harness.contract import Trial, UnknownNameError
 from harness.execute.interpreters import Interpreter
 from harness.execute.slots import ALONE, Slots, needs_gpu
-from harness.measure import REFERENCE_BACKEND
+from harness.measure import ISOLATIONS, REFERENCE_BACKEND
+from harness.measure.checkpoint import checkpoint_file
 from harness.measure.runner import Settings
 from harness.plugins import Plugins
 
-ISOLATIONS = ("launch", "backend")  # what has its own process; the first is the default
 BESIDE = "measured while others ran (--jobs {}): its speed does not compare with one measured alone"
 WARM = "measured in a process that others used before (--isolation backend): only to explore"
 FACTS = "facts"  # metadata of a field: stored name -> the fact's text, given the field's value
@@ -96,7 +96,7 @@ class LocalSettings:
         takes_calibrations = other is None or "calibrations" in other.settings
         checkpoint = None
         if self.checkpoints is not None:
-            checkpoint = str(self.checkpoints / f"{trial.trial_id}.safetensors")
+            checkpoint = str(checkpoint_file(self.checkpoints, trial))
         calibrations = dict(self.calibrations) if takes_calibrations else {}
         return Settings(
             checkpoint=checkpoint,

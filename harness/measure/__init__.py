@@ -2,3 +2,4 @@
 
 # Every gradient is compared with that of its default variant in float64.
 REFERENCE_BACKEND = "numpy"
+ISOLATIONS = ("launch", "backend")  # what has its own process; the first is the default

@@ -26,6 +26,11 @@ class Checkpoint(NamedTuple):
     vocabulary: Vocabulary | None
 
 
+def checkpoint_file(folder: Path, trial: Trial) -> Path:
+    """Return the file of a trial's checkpoint."""
+    return folder / f"{trial.trial_id}.safetensors"
+
+
 def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabulary | None) -> None:
     """Write a checkpoint, whole or not at all.
 

@@ -51,7 +51,7 @@ def outcome_of(
     """
     error = _most_telling(error, backend)
     if _is_out_of_memory(error, backend):
-        seen = "unknown" if peak_bytes is None else mebibytes(peak_bytes)
+        seen = mebibytes(peak_bytes)
         return Outcome("out_of_memory", f"out of memory: {_message(error)}; peak seen: {seen}")
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):

@@ -45,12 +45,17 @@ def start_reaper(*pipes: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.close(woken)
     os.close(wake)
-    _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    die_with_parent()
     if os.getppid() != reaper:  # it had ended before the line above
         os._exit(1)
     # If memory runs out, the kernel ends the worker and not the executor.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends (on Linux)."""
+    _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def end_descendants() -> None:

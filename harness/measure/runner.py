@@ -10,6 +10,7 @@ from typing import Any
 from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
 from harness.contract.errors import ParityError
 from harness.contract.wording import error_text, shortened, words_of
+from harness.measure import ISOLATIONS
 from harness.measure.checkpoint import save
 from harness.measure.events import Event, Facts, Finished, Phase, Progress
 from harness.measure.machine.environment import environment_id, environment_record
@@ -61,7 +62,7 @@ class Settings:
     block: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
-    isolation: str = "launch"
+    isolation: str = ISOLATIONS[0]
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -76,7 +77,7 @@ def run_trial(
     run = _Run(trial, settings or Settings(), clock or MonotonicClock(), plugins)
     builder = RecordBuilder(trial)
     status, reason, trace = "ok", None, {}
-    owns_process = run.settings.isolation == "launch"
+    owns_process = run.settings.isolation == ISOLATIONS[0]
     try:
         for event in run.events():
             if isinstance(event, Progress) and not owns_process:

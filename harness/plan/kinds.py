@@ -128,7 +128,7 @@ class Memory:
     metavar: ClassVar[str] = "2GB"
 
     def read(self, value: Any) -> int | None:
-        """Return the bytes if a process can start with so much memory."""
+        """Return the bytes if they suffice for a process."""
         size = parse_memory(value) if isinstance(value, str) else _optional(int, value)
         if size is not None and size < _LEAST_MEMORY_BYTES:
             raise ValueError("less than any launch takes; the least is 16MiB")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from harness.contract import UsageError
+from harness.measure import ISOLATIONS
 from harness.plan.kinds import Choice, Kind, Memory, Pairs, Seconds, Switch, Text, Whole
 
 HERE = "local"  # the executor that runs launches on this machine
@@ -97,8 +98,8 @@ class RunOptions:
         refused_on_cluster=_PLACED_BY_CLUSTER,
     )
     isolation: str = _option(
-        "launch",
-        Choice(("launch", "backend")),
+        ISOLATIONS[0],
+        Choice(ISOLATIONS),
         "What has a process of its own; backend: quicker, to explore.",
         refused_on_cluster=_PLACED_BY_CLUSTER,
     )
@@ -179,7 +180,7 @@ class RunOptions:
         if self.fresh and self.retry_failed:
             fix = "leave --retry-failed out"
             raise UsageError(f"--fresh measures all again, what failed included: {fix}")
-        if self.isolation != "launch" and self.launches > 1:
+        if self.isolation != ISOLATIONS[0] and self.launches > 1:
             raise UsageError(
                 "--launches counts fresh processes, --isolation backend reuses them: "
                 "leave one of them out"

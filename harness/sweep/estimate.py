@@ -10,9 +10,10 @@ from typing import Any
 
 from harness.contract import Trial
 from harness.contract.wording import are, counted
+from harness.plan.resolve import SEEDS
 from harness.sweep.tally import span
 
-NOT_TIMED = ("seed", "data_seed", "evaluation_seed", "python")  # fields that change no time
+NOT_TIMED = (*SEEDS, "python")  # fields that change no time
 
 
 @dataclass(frozen=True)

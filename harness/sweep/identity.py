@@ -22,7 +22,7 @@ from harness.contract import HarnessError, Trial, UnavailableError
 from harness.contract.errors import with_fix
 from harness.contract.records.identity import CODE, Identity
 from harness.contract.wording import error_text
-from harness.execute.interpreters import CHECK_SECONDS, OWN_VARIABLES, Interpreter
+from harness.execute.interpreters import CHECK_SECONDS, Interpreter, foreign_environment
 from harness.execute.process import PYTHON_VARIABLES
 from harness.execute.settings import LocalSettings
 from harness.measure import REFERENCE_BACKEND
@@ -107,7 +107,7 @@ def _elsewhere(keys: Sequence[Key], python: Interpreter, blocked: Sequence[str])
     If its harness is too old to answer, its facts are unique, so its trials are measured again.
     """
     question = json.dumps([list(keys), list(blocked)])
-    environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
+    environment = foreign_environment(os.environ)
     command = [str(python.path), "-P", "-m", "harness.sweep.identity"]
     try:
         # A file, because an interpreter that does not read a pipe would end us with SIGPIPE.

@@ -13,8 +13,9 @@ from harness.execute.local import run_trials
 from harness.execute.ray.cluster import AUTO, check_ray
 from harness.execute.ray.executor import RayExecutor
 from harness.execute.ray.needs import Wishes
-from harness.execute.settings import ISOLATIONS, LocalSettings
+from harness.execute.settings import LocalSettings
 from harness.execute.slots import as_asked, read_slots, usable
+from harness.measure import ISOLATIONS
 from harness.plan.options import HERE, RunOptions
 
 

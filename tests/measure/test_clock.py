@@ -14,7 +14,7 @@ from harness.measure.timing.clock import (
     time_steps,
 )
 from harness.measure.timing.speed import (
-    FEWEST_BLOCKS,
+    MINIMUM_BLOCKS,
     rate_interval,
     speed_details,
     speed_figures,
@@ -197,7 +197,7 @@ def test_the_speed_is_all_tokens_over_all_seconds_after_warm_up():
     assert any("drifted" in flag for flag in scheduler.flags())
 
 
-@pytest.mark.parametrize("n", [1, FEWEST_BLOCKS - 1])
+@pytest.mark.parametrize("n", [1, MINIMUM_BLOCKS - 1])
 def test_too_few_blocks_have_no_interval(n):
     assert rate_interval([Block(1, 1, 0.1)] * n) is None
 

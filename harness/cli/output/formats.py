@@ -2,5 +2,6 @@
 
 TEXTS = ("markdown", "latex", "csv", "json")
 PARQUET = "parquet"
+PARQUET_NEEDS_FILE = "Parquet is not text: name a file with --output"
 PICTURES = ("png", "svg")
 FORMATS = ("table", *TEXTS, PARQUET, "html", *PICTURES)

@@ -40,5 +40,10 @@ def print_trials(
         click.echo(f"{ended} of {counted(launches * len(trials), 'launch')} {are(ended)} done")
     if estimate is not None and estimate.timed + estimate.unknown:
         click.echo(str(estimate))
+    click.echo(size_of(trials, launches))
+
+
+def size_of(trials: Sequence[Trial], launches: int) -> str:
+    """Return the number of trials and, if there are several, of launches each."""
     each = f", {launches} launches each" if launches > 1 else ""
-    click.echo(f"{counted(len(trials), 'trial')}{each}")
+    return f"{counted(len(trials), 'trial')}{each}"

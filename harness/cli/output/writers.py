@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from harness.cli.output.formats import PARQUET
+from harness.cli.output.formats import PARQUET, PARQUET_NEEDS_FILE
 from harness.cli.output.results import file_console, print_results, stdout_console, written
 from harness.contract import COLUMNS, Record
 from harness_results.render.flat import to_csv, to_json_lines
@@ -31,7 +31,7 @@ def write_report(records: Sequence[Record], format_: str, output: Path | None) -
     """
     if format_ == PARQUET:
         if output is None:
-            raise click.UsageError("Parquet is not text: name a file with --output")
+            raise click.UsageError(PARQUET_NEEDS_FILE)
         with written(output, binary=True) as file:
             write_parquet((record.columns() for record in records), file, COLUMNS)
     elif format_ != "table":

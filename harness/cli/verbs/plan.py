@@ -42,12 +42,12 @@ def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
 @click.pass_obj
 def validate(blocked: tuple[str, ...], plan: Path) -> int:
     """Check a PLAN.toml: print every error with its place, or the number of trials."""
-    from harness.contract.wording import counted, printable
+    from harness.cli.output.listing import size_of
+    from harness.contract.wording import printable
 
     request, trials = _read(plan, blocked)
-    launches = request.options.get("launches", 1)
-    each = f", {launches} launches each" if launches > 1 else ""
-    click.echo(printable(f"{plan}: {counted(len(trials), 'trial')}{each}"))
+    size = size_of(trials, request.options.get("launches", 1))
+    click.echo(printable(f"{plan}: {size}"))
     return OK
 
 

@@ -13,6 +13,7 @@ from harness.cli.main import OK
 from harness.cli.options.axes import store_option
 from harness.cli.options.trial_id import not_empty
 from harness.contract import UsageError
+from harness.measure.checkpoint import checkpoint_file
 from harness.sweep.folders import checkpoint_folder
 from harness_results.store.store import Store
 from harness_results.text.format import safe
@@ -56,13 +57,11 @@ def command(
 def _stored(trial: str, store: str) -> Path:
     with Store.open(store, create=False) as opened:
         record = opened.launches_of(trial)[-1]
-    trial_id = record.trial.trial_id
-    checkpoint = checkpoint_folder(store) / f"{trial_id}.safetensors"
+    checkpoint = checkpoint_file(checkpoint_folder(store), record.trial)
     if checkpoint.exists():
         return checkpoint
     recorded = record.details.get("checkpoint")
     if not recorded:
-        raise UsageError(
-            f"trial {trial_id} ({record.status}) left no checkpoint: only trained trials do"
-        )
+        name = f"trial {record.trial.trial_id} ({record.status})"
+        raise UsageError(f"{name} left no checkpoint: only trained trials do")
     return Path(str(recorded))

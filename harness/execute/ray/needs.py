@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.contract import Trial
-
-NO_ACCELERATOR = "cpu"
+from harness.execute.slots import HOST
 
 
 @dataclass(frozen=True)
@@ -79,5 +78,5 @@ class Needs:
 
 def needs_of(trial: Trial, wishes: Wishes) -> Needs:
     """Return what a trial needs: a processor per thread, and its accelerators if it has any."""
-    gpus = 0 if trial.device.split(":")[0] == NO_ACCELERATOR else trial.devices
+    gpus = 0 if trial.device.split(":")[0] == HOST else trial.devices
     return Needs(trial.processors, gpus, wishes.resources, wishes.labels)

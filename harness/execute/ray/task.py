@@ -7,12 +7,9 @@ its libraries are set already.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import platform
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
@@ -23,13 +20,13 @@ from harness.contract import HarnessError, Record, Trial
 from harness.execute.launch import Launch
 from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
+from harness.measure.reaper import die_with_parent
 from harness.measure.record_builder import RecordBuilder
 from harness.plugins import load_plugins
 from harness.version import __version__
 
 Answer = tuple[str, bytes | None]
 _SENT = (bool, int, float, str, tuple, Mapping)  # types of the settings that are sent to a node
-_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 SLOWED = "ran at a lower priority (nice {}): start the nodes with RAY_worker_niceness=0"
 
 
@@ -48,7 +45,8 @@ def run_on_node(request: str) -> Iterator[Answer]:
     """Yield the node before the launch starts; then its record, with its checkpoint's bytes."""
     import ray
 
-    _die_with_the_node()
+    # Else this launch would go on after the node's end, when another node runs it again.
+    die_with_parent()
     node_id = ray.get_runtime_context().get_node_id()
     yield json.dumps({"node": platform.node(), "node_id": node_id}), None
     content = json.loads(request)
@@ -65,15 +63,6 @@ def run_on_node(request: str) -> Iterator[Answer]:
     with temporary as folder:
         record = _launched(trial, _settings(settings, folder))
         yield _answer(record, folder)
-
-
-def _die_with_the_node() -> None:
-    """Let the kernel end this process, and the worker with it, when the node's process ends.
-
-    Otherwise it would finish its launch, while another node already runs that launch.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _settings(content: dict[str, Any], folder: str | None) -> LocalSettings:

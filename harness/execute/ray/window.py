@@ -17,7 +17,7 @@ from harness.execute.ray.task import request_of, run_on_node
 from harness.execute.retries import RETRIED
 from harness.execute.settings import LocalSettings
 from harness.execute.stop import StopRequest
-from harness.measure.checkpoint import write_whole
+from harness.measure.checkpoint import checkpoint_file, write_whole
 from harness.measure.events import Finished, Phase
 from harness.measure.record_builder import RecordBuilder
 
@@ -159,7 +159,7 @@ class Window:
         """Write the checkpoint here. If that fails, the record gets a flag, as from a worker."""
         if weights is None or self.settings.checkpoints is None:
             return {}
-        path = self.settings.checkpoints / f"{trial.trial_id}.safetensors"
+        path = checkpoint_file(self.settings.checkpoints, trial)
         try:
             write_whole(path, weights)
         except StoreError as error:

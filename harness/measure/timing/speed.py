@@ -9,9 +9,8 @@ from typing import Any
 
 from harness.contract import Model
 from harness.contract.records.record import Figure
-from harness.measure.timing.clock import Block, BlockScheduler
+from harness.measure.timing.clock import MINIMUM_BLOCKS, Block, BlockScheduler
 
-FEWEST_BLOCKS = 6  # for an interval
 SPEED_CURVES = ("block_seconds", "block_steps")
 # Details that reveal a speed.
 SPEED_DETAILS = ("block_tokens_per_second", "rank_step_seconds", "rank_step_seconds_spread")
@@ -57,7 +56,7 @@ def rate_interval(blocks: Sequence[Block]) -> tuple[float, float] | None:
     it contains the rate and stays positive.
     """
     n, seconds = len(blocks), math.fsum(block.seconds for block in blocks)
-    if n < FEWEST_BLOCKS or seconds <= 0:
+    if n < MINIMUM_BLOCKS or seconds <= 0:
         return None
     rate = sum(block.tokens for block in blocks) / seconds
     squares = math.fsum((block.tokens - rate * block.seconds) ** 2 for block in blocks)
