@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from harness.contract.errors import UnavailableError, UnknownNameError
 from harness.contract.records.columns import COLUMNS, FIGURES, TABLE
 from harness.contract.records.record import Record
+from harness_results.charts import FIX
 
 if TYPE_CHECKING:
     import altair as alt
@@ -30,8 +31,8 @@ class Results(Sequence[Record]):
     def from_store(cls, location: str | Path, run: int | None = None) -> Results:
         """Return what ``harness report`` shows of a store, or of one of its runs, with curves.
 
-        That is one record per trial and environment. Of a trial measured more than once there it is
-        that of the latest run; of several launches it holds the medians.
+        That is one record per trial and environment, from the latest run there. Of several launches
+        it holds the medians.
 
         Raises:
             StoreError: the store cannot be read.
@@ -81,9 +82,8 @@ class Results(Sequence[Record]):
         try:
             import pandas as pd
         except ImportError as error:
-            fix = 'pip install "rnn-harness[report]"'
             raise UnavailableError(
-                f"a data frame needs pandas, which is not installed. Install it: {fix}"
+                f"a data frame needs pandas, which is not installed. Install it: {FIX}"
             ) from error
         frame = pd.DataFrame(self.rows(), columns=list(COLUMNS))
         readings = [column for column in TABLE if column.group == "reading"]

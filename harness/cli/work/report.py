@@ -19,11 +19,12 @@ from harness.cli.work.serving import check_alone, serve_report
 from harness.contract import Record, UsageError
 from harness_results.render.latex import latex_of
 from harness_results.render.markup import markdown_of
-from harness_results.render.terminal import ReportTables, plain_text
+from harness_results.render.terminal import ReportTables
 from harness_results.store.store import Store
 from harness_results.study.launches import latest, of_each_environment
 from harness_results.study.reported import reported, with_floors
 from harness_results.study.tables.sections import relative_report
+from harness_results.text.lines import plain_text
 
 
 def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What decides a record besides its trial: versions, code, machine and settings."""
+"""The facts that a record depends on, besides its trial: versions, code, machine, settings."""
 
 from __future__ import annotations
 

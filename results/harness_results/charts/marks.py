@@ -14,18 +14,11 @@ from harness_results.charts.theme import NEUTRAL, Look, looks
 MOST_TICKS = 8
 DASHED, DOTTED = [5, 4], [1, 3]
 REFERENCES = {
-    "serial": DASHED,
-    "peak": DOTTED,
-    "baseline": DASHED,
-    "floor": DOTTED,
-    "half": DASHED,
-    "whole": DOTTED,
+    **dict.fromkeys(("serial", "baseline", "half"), DASHED),
+    **dict.fromkeys(("peak", "floor", "whole"), DOTTED),
 }
-SIZES = {
-    1: (560, 300),
-    2: (320, 210),
-    3: (200, 165),
-}  # (width, height) of a panel by panels in a row
+# panels in a row -> (width, height) of a panel
+SIZES = {1: (560, 300), 2: (320, 210), 3: (200, 165)}
 LOW = 150  # height of a panel if there are more than two rows of them
 LINES = "split(datum.label, '\\n')"  # of a heading
 LEGEND_COLUMNS = {"engine": 4, "cell": 6}
@@ -234,9 +227,8 @@ def panels(
         spacing={"row": ROW + LINE * heading_lines(rows), "column": COLUMN},
     )
     scales: dict[str, Any] = dict.fromkeys(free, "independent")
-    resolved: alt.FacetChart = faceted.resolve_axis(x="independent", y="independent").resolve_scale(
-        **scales
-    )
+    faceted = faceted.resolve_axis(x="independent", y="independent")
+    resolved: alt.FacetChart = faceted.resolve_scale(**scales)
     return resolved
 
 

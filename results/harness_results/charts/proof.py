@@ -33,11 +33,8 @@ def memory(records: Sequence[Record]) -> Rows:
 
 def draw_memory(rows: Rows) -> alt.FacetChart:
     """Return lines by engine."""
-    look, x, y = (
-        Looks(rows, "engine", "shape"),
-        length_axis(rows),
-        logarithmic("peak memory, bytes"),
-    )
+    look, x = Looks(rows, "engine", "shape"), length_axis(rows)
+    y = logarithmic("peak memory, bytes")
     tips = tooltips(("y", "bytes", ".4~s"))
     layers = [*against_length(rows, look, y, tips), *edge("bottom", x, look, tips)]
     return panels(layers, rows, y=y)

@@ -17,7 +17,7 @@ from harness_results.study.findings import is_of_earlier_rules
 from harness_results.study.verdicts.statistics import FAMILY
 from harness_results.study.versions import in_words
 from harness_results.text.format import UNKNOWN, number, one_line, quantity, to_ascii
-from harness_results.text.lines import GAP, left
+from harness_results.text.lines import GAP, left, plain_text
 
 AT_ONCE = (
     "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; "
@@ -134,12 +134,7 @@ def _figures(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> str:
     """Return the table as text without colours."""
-    console = Console(
-        width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False
-    )
-    with console.capture() as captured:
-        console.print(to_table(comparison, axis))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+    return plain_text(to_table(comparison, axis), width)
 
 
 def to_markdown(comparison: Comparison, axis: str | None = None) -> str:

@@ -74,7 +74,7 @@ def _unverified(records: Sequence[Record]) -> Iterator[str]:
 def _conditions(records: Sequence[Record]) -> Iterator[str]:
     """Yield what limits the speeds: one launch, a short warm-up, other work, a used process."""
     details = [record.details for record in records]
-    if any(int(detail.get("launches", 1)) == 1 for detail in details):
+    if any(record.launches == 1 for record in records):
         yield (
             "A within-process interval does not capture variation between launches, "
             "which may be larger."

@@ -79,14 +79,9 @@ def contents(records: Sequence[Record]) -> str:
     trials = [record.trial for record in records]
     ok = sum(record.status == "ok" for record in records)
     ended = "all ended well" if ok == len(records) else f"{ok:,} ended well"
-    axes = {
-        "task": [trial.task for trial in trials],
-        "cell": [trial.cell for trial in trials],
-        "engine": [trial.engine for trial in trials],
-    }
-    parts = [
-        f"{counted(len(set(names)), axis)} ({listed(map(one_line, dict.fromkeys(names)))})"
-        for axis, names in axes.items()
-    ]
+    parts = []
+    for axis in ("task", "cell", "engine"):
+        names = dict.fromkeys(getattr(trial, axis) for trial in trials)
+        parts.append(f"{counted(len(names), axis)} ({listed(map(one_line, names))})")
     lengths = span([str(length) for length in sorted({trial.length for trial in trials})])
     return f"{counted(len(records), 'trial')}, {ended}: {listed(parts)}, T = {lengths}."

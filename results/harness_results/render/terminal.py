@@ -16,7 +16,9 @@ from harness_results.study.tables.pivot import MEASURES, Pivot
 from harness_results.study.tables.sections import Report, report
 from harness_results.study.tables.trends import NOTE
 from harness_results.text.format import to_ascii
-from harness_results.text.lines import grid_lines, note_lines
+from harness_results.text.lines import grid_lines, note_lines, plain_text
+
+WIDTH = 100  # of tables as plain text
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,7 +41,7 @@ class ReportTables:
                 yield text  # Rich wraps it
 
     def __repr__(self) -> str:
-        return plain_text(self).rstrip("\n") if self.report.tables else "no records"
+        return plain_text(self, WIDTH).rstrip("\n") if self.report.tables else "no records"
 
     def _repr_html_(self) -> str:
         return html_of(self.report)
@@ -50,19 +52,9 @@ def rich_table(records: Iterable[Record]) -> ReportTables:
     return ReportTables(report(list(records)))
 
 
-def plain_table(records: Iterable[Record], width: int = 100) -> str:
+def plain_table(records: Iterable[Record], width: int = WIDTH) -> str:
     """Return the tables as text without colours."""
     return plain_text(rich_table(records), width)
-
-
-def plain_text(tables: ReportTables, width: int = 100) -> str:
-    """Return tables as text without colours."""
-    console = Console(
-        width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False
-    )
-    with console.capture() as captured:
-        console.print(tables)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
 def _lines(content: Report, width: int) -> Iterator[Text]:

@@ -11,7 +11,7 @@ from harness.contract.errors import HarnessError
 from harness.contract.records.record import Record
 
 POLICY = re.compile(r"""(<meta\s[^>]*Content-Security-Policy[^>]*\scontent=["'])""")
-ALLOWED = "connect-src 'self'; "  # the first rule counts: this stands before the page's own
+ALLOWED = "connect-src 'self'; "  # comes before the page's own rules, because the first rule counts
 BODY_END = "</body>"
 AGAIN_SECONDS = 3
 STRICT = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"

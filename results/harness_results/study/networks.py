@@ -95,7 +95,7 @@ def _numbers(records: Sequence[Record], labels: Sequence[Labels]) -> list[int]:
 
 
 def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, str]:
-    """Return the settings of a trial besides the fixed axes, as text, with its task options."""
+    """Return the settings of a trial that are not fixed axes, and its task options, as text."""
     content = record.trial.content()
     options = content.pop("task_options")
     settings = {name: value for name, value in content.items() if name not in _KEYS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from harness_results.text.grid import Grid
@@ -63,6 +64,16 @@ def note_lines(notes: Sequence[str]) -> Iterator[Text]:
     yield from map(Text, notes)
     if notes:
         yield Text("")
+
+
+def plain_text(renderable: RenderableType, width: int) -> str:
+    """Return what Rich prints, without colours and without spaces at the ends of lines."""
+    console = Console(
+        width=width, color_system=None, highlight=False, force_terminal=False, force_jupyter=False
+    )
+    with console.capture() as captured:
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
 def grid_lines(grid: Grid, width: int) -> Iterator[Text]:

@@ -52,13 +52,14 @@ def launches(
             "step_seconds_median": factor * seconds,
             "tokens_per_second": 640 / (factor * seconds),
         }
-        known = {"loss_validation": 0.5, "gradient_norm_max": 2.0, **figures}
+        others = {"loss_validation": 0.5, "gradient_norm_max": 2.0, **figures}
+        start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at + 10 * round_)
         made.append(
             Record(
-                which or trial(), status, None if status == "ok" else "no luck", figures=known | speed,
-                details={"process": next(PROCESSES)},
+                which or trial(), status, None if status == "ok" else "no luck",
+                figures=others | speed, details={"process": next(PROCESSES)},
                 environment=HERE if environment is None else environment, environment_id=place,
-                started_at=(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at + 10 * round_)).isoformat(),
+                started_at=start.isoformat(),
             )
         )  # fmt: skip
     return made
@@ -667,8 +668,9 @@ def test_a_run_between_the_halves_of_another_took_no_turns():
     halves, between = launches() + launches(at=2 * HOUR), launches(at=HOUR) + launches(at=HOUR + 60)
     assert not interleaved(halves, between)
     assert not interleaved(between, halves)
-    row = verdict(halves, [replace(one, figures=other.figures) for one, other in zip(between, launches(factor=1.08) * 2,
-                                                                                      strict=True)])  # fmt: skip
+    slower = launches(factor=1.08) * 2
+    pairs = zip(between, slower, strict=True)
+    row = verdict(halves, [replace(launch, figures=other.figures) for launch, other in pairs])
     assert (row.verdict, row.drift) == ("cannot_tell", 0.10)
 
 
@@ -761,7 +763,7 @@ def test_a_drift_is_a_percentage(text):
 
 
 def separate(count, factor=1.25, **fields):
-    """Two sides of so many trials, each launch of the one ahead of all of the other: p = 0.008 in every trial."""
+    """Two sides of ``count`` trials; one side is ahead in every launch: p = 0.008 in each trial."""
     trials = [trial(seed=seed, **fields) for seed in range(count)]
     return [one for t in trials for one in launches(t)], [
         one for t in trials for one in launches(t, factor)
@@ -816,7 +818,7 @@ def test_as_many_launches_as_are_asked_for_are_enough():
 
 
 def test_tables_of_equal_code_rarely_show_a_difference():
-    """A thousand tables of twenty comparisons: without the correction every fifth would show one, and more."""
+    """A thousand tables of twenty comparisons: uncorrected, over a fifth would show one."""
     base, new = np.random.default_rng(3).lognormal(0, 0.2, (2, 1000, 20, 6))
     p_values = mannwhitneyu(base, new, axis=-1, method="exact").pvalue
     tables = [

@@ -1,4 +1,4 @@
-"""Serial against parallel in time: the ratio at each length, and from where on parallel is faster."""
+"""Serial against parallel in time: ratios by length, and from which length parallel is faster."""
 
 import re
 from dataclasses import replace

@@ -27,8 +27,9 @@ def launch(speed=100e3, status="ok", reason=None, *, details=None, trial=None, *
         "length": 20,
     } | (trial or {})
     known = {
-        "loss_validation": 0.25, "loss_baseline": 0.5, "loss_ratio": 0.5, "solved": False, "gradient_norm_max": 2.0,
-        "tokens_per_second": speed, "tokens_per_second_low": 0.9 * speed, "tokens_per_second_high": 1.1 * speed,
+        "loss_validation": 0.25, "loss_baseline": 0.5, "loss_ratio": 0.5, "solved": False,
+        "gradient_norm_max": 2.0, "tokens_per_second": speed,
+        "tokens_per_second_low": 0.9 * speed, "tokens_per_second_high": 1.1 * speed,
         "step_seconds_median": 3200 / speed, "peak_memory_bytes": round(speed),
     }  # fmt: skip
     details = {"interval": "within-process"} | (details or {})
@@ -77,10 +78,8 @@ def test_learning_that_differs_between_launches_is_flagged():
     assert "flags" not in same.details
     (record,) = combine([launch(), launch(loss_validation=0.26, gradient_norm_max=None)])
     (flag,) = record.details["flags"]
-    assert (
-        flag
-        == "launches disagree on loss_validation, gradient_norm_max: the engine is not deterministic"
-    )
+    names = "loss_validation, gradient_norm_max"
+    assert flag == f"launches disagree on {names}: the engine is not deterministic"
     assert record.figures["loss_validation"] == 0.25
 
 

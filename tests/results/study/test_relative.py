@@ -6,9 +6,10 @@ import pytest
 
 from builders import trial_of
 from harness.contract import Record, UsageError
-from harness_results.render.terminal import ReportTables, plain_text
+from harness_results.render.terminal import ReportTables
 from harness_results.study.tables.relative import least_seconds, relative
 from harness_results.study.tables.sections import relative_report
+from harness_results.text.lines import plain_text
 from launched import in_turns
 
 

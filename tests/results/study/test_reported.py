@@ -23,7 +23,7 @@ def record(length, status="ok", *, environment_id="e1", loss=0.5) -> Record:
 
 @pytest.fixture
 def store(location):
-    """Three runs: launches of one trial that come apart, another machine, an interruption, and one that was taken."""
+    """Three runs: launches of one trial, another machine, an interruption, a reused launch."""
     with Store.open(location) as store:
         runs = [store.begin_run(f"run {number}") for number in range(3)]
         for one in (record(30), record(20), record(40), record(20, loss=0.25), record(50)):

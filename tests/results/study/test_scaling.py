@@ -1,4 +1,4 @@
-"""Scaling in T: the fit finds what is there, its interval covers what it should, and compiling pays when it does."""
+"""Scaling in T: the fit and its interval are right, and compiling pays after the right steps."""
 
 import math
 import re
@@ -46,7 +46,8 @@ def make(
     steps = length + EXTRA
     seconds = overhead + slope * steps if step is None else step
     known = {
-        "tokens_per_second": BATCH * steps / seconds, "step_seconds_median": seconds, "compile_seconds": compiling,
+        "tokens_per_second": BATCH * steps / seconds,
+        "step_seconds_median": seconds, "compile_seconds": compiling,
         "first_step_seconds": 3 * seconds, "peak_memory_bytes": 1_000_000 + 4096 * steps,
         "parity_error": 1e-7,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Verdicts on real runs of equal code made one after the other: the machine drifts between them, and no run knows."""
+"""Verdicts on real runs of equal code, one after the other: the machine drifts between them."""
 
 import itertools
 import json

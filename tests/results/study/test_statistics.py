@@ -1,4 +1,4 @@
-"""Verdicts on real launches: false alarms are rare, a real slowdown is found, and nothing is called more than it is."""
+"""Verdicts on real launches: false alarms are rare, and real slowdowns are found."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ COVERAGE = 0.93  # of 95 % intervals, in 200 comparisons: 1.3 standard deviation
 
 
 def verdicts(engine, slowdown):
-    """Return the effects of 200 comparisons of resampled launches, the one side slower by so much."""
+    """Return the effects of 200 comparisons of resampled launches; one side has the slowdown."""
     recorded = np.asarray(RECORDED[engine])
     floor = noise_floor(recorded, recorded, LAUNCHES)
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from harness.contract.records.record import Record
 from harness_results.text.format import bars
 
 TRENDS = ("loss", "tok/s")
-FEWEST_LENGTHS = 2  # of which a trend can be seen
+FEWEST_LENGTHS = 2  # that show a trend
 MOST_BARS = 16
 HIGHEST_RATIO = 2.0  # a full bar at most, so that a loss that diverges does not flatten the others
 NOTE = (
