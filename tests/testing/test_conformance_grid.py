@@ -346,7 +346,7 @@ SANE = "it_declares_itself_sanely"
         ({"variants": ()}, "variants: none for any of the cells lstm"),
         ({"groups": ("a b",)}, "group"),
         ({"checkpoints": "auto"}, "checkpoints: expected a bool"),
-        ({"dtypes": ("float16",)}, "dtypes: unknown ones"),
+        ({"dtypes": ("float16",)}, "dtypes: unknown names"),
         ({"dtypes": ()}, "dtype on cpu: expected at least one"),
     ],
 )
