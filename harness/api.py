@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ def run(
             runs.
         StoreError: a record could not be stored; those before it are.
     """
+    if not isinstance(store, str | os.PathLike):
+        raise UsageError(f"store = {store!r}: write a path or a URL")
     chosen = {name: keywords.pop(name) for name in OPTIONS if name in keywords}
     axes = {name: _values(value) for name, value in keywords.items()}
     try:

@@ -38,6 +38,12 @@ def test_options_of_resuming_that_cannot_be_are_refused_before_any_trial_runs(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("store", [3, None, b"store.sqlite"])
+def test_a_store_that_is_neither_path_nor_url_is_refused(store):
+    with pytest.raises(UsageError, match=r"store = .*: write a path or a URL"):
+        harness.run(store=store, **TINY)
+
+
 def test_progress_names_what_varies(tmp_path, capsys):
     harness.run(
         store=tmp_path / "s.sqlite",
