@@ -4,6 +4,7 @@ HarnessError
 ├── UsageError                 bad option, plan, name or file: exit 2, before any trial runs
 │   ├── UnknownNameError       no such backend, task, cell, variant, option
 │   ├── UnavailableError       a backend whose library is missing, a broken plugin asked for by name
+│   │   └── BrokenAnswerError  a backend that fails to answer a question
 │   ├── CorpusError            a text that cannot be used
 │   └── StoreError             a store that cannot be opened, read or written
 ├── PluginError                a plugin broke the contract (wrong shape, dtype, None); named

@@ -127,7 +127,7 @@ class LocalSettings:
         """Return the details of a record that say how its launch was run; {} by default."""
         marks: dict[str, Any] = {}
         if self.gpu is not None:
-            marks["card"] = self.gpu
+            marks["card"] = self.gpu  # a stored name, kept
         if self.isolation != ISOLATIONS[0]:
             marks["isolation"] = self.isolation
         if self.slots.jobs > 1:

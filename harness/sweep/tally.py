@@ -81,7 +81,7 @@ class Tally:
         """Return everything as JSON-able values."""
         return {
             "total": self.total,
-            "taken": self.reused,
+            "taken": self.reused,  # a stored name, kept
             "elsewhere": self.elsewhere,
             "ended": dict(self.statuses),
             "running": [line(trial, self.names) for trial in self.running],

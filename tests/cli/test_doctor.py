@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from harness.cli.main import cli
 from harness.contract import Record
-from harness.measure.machine.diagnostics import Facts, diagnose
+from harness.measure.machine.diagnostics import MachineFacts, diagnose
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.hardware import conditions, cpu_settings, gpu_processes, gpus
 from harness.plugins import load_plugins
@@ -76,7 +76,7 @@ def test_a_tool_that_fails_or_hangs_is_no_gpu(monkeypatch, tmp_path):
     assert gpus() == []
 
 
-QUIET = Facts(cores=4, usable=4, virtual=False)
+QUIET = MachineFacts(cores=4, usable=4, virtual=False)
 
 
 def test_a_quiet_machine_gives_no_concern():

@@ -9,16 +9,14 @@ import rich_click as click
 from harness.cli.main import OK
 from harness.cli.options.axes import default_store, run_option
 from harness.contract.wording import counted, printable
-from harness_results.exporters import exporter
+from harness_results.exporters import TARGETS, exporter
 from harness_results.exporters.export import export
 from harness_results.store.store import Store
 
 
 @click.command("export")
 @click.argument("store", default=default_store, metavar="[STORE]")
-@click.option(
-    "--to", "target", type=click.Choice(["tensorboard", "mlflow"]), required=True, help="The tool."
-)
+@click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="The tool.")
 @click.option(
     "--output",
     "-o",

@@ -16,7 +16,7 @@ from harness.contract import HarnessError, Missing, Record, Trial
 from harness.contract.errors import with_fix
 from harness.contract.wording import printable
 from harness.execute.settings import LocalSettings
-from harness.measure.machine.diagnostics import Facts, diagnose
+from harness.measure.machine.diagnostics import MachineFacts, diagnose
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.hardware import conditions, gpu_processes
 from harness.plugins import Plugins, load_plugins, query
@@ -137,7 +137,7 @@ def _engine(trial: Trial, launches: Sequence[Record], seed: int) -> dict[str, An
 def _diagnostics(report: Report, options: Options) -> list[dict[str, str]]:
     machine = report["machine"]
     measured = [row for row in report["engines"] if "floors" in row]
-    facts = Facts(
+    facts = MachineFacts(
         settings=machine["settings"],
         conditions=machine,
         virtual=machine["system"].get("virtual"),

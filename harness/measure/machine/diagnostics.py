@@ -10,8 +10,8 @@ from harness.contract.wording import mebibytes
 from harness.measure.machine.verification import THREAD_VARIABLES
 
 IDLE_LOAD = 0.1  # per core, averaged over a minute; above it other processes are at work
-LITTLE_MEMORY = 2**30
-SOME_SWAP = 64 * 2**20
+LITTLE_MEMORY_BYTES = 2**30
+SOME_SWAP_BYTES = 64 * 2**20
 STEADY_GOVERNORS = ("performance",)
 ENOUGH_LAUNCHES = 5
 NOISY_FLOOR = 0.05
@@ -26,7 +26,7 @@ class Diagnostic:
 
 
 @dataclass(frozen=True)
-class Facts:
+class MachineFacts:
     """The facts for the diagnostics.
 
     Attributes:
@@ -54,13 +54,13 @@ class Facts:
     floors: Mapping[str, float] = field(default_factory=dict)
 
 
-def diagnose(facts: Facts) -> list[Diagnostic]:
+def diagnose(facts: MachineFacts) -> list[Diagnostic]:
     """Return the reasons not to trust figures from this machine, each with its fix."""
     parts = (_of_the_cpu, _of_now, _of_the_request, _of_the_floors)
     return [Diagnostic(problem, fix) for part in parts for problem, fix in part(facts)]
 
 
-def _of_the_cpu(facts: Facts) -> Iterator[tuple[str, str]]:
+def _of_the_cpu(facts: MachineFacts) -> Iterator[tuple[str, str]]:
     governors = [*(facts.settings.get("governors") or ())]
     if unsteady := [name for name in governors if name not in STEADY_GOVERNORS]:
         yield (
@@ -85,7 +85,7 @@ def _of_the_cpu(facts: Facts) -> Iterator[tuple[str, str]]:
         )
 
 
-def _of_now(facts: Facts) -> Iterator[tuple[str, str]]:
+def _of_now(facts: MachineFacts) -> Iterator[tuple[str, str]]:
     now = facts.conditions
     load = now.get("load_per_core")
     if load is not None and load > IDLE_LOAD:
@@ -94,10 +94,10 @@ def _of_now(facts: Facts) -> Iterator[tuple[str, str]]:
             "end what else is running, and wait a minute",
         )
     free = now.get("free_memory_bytes")
-    if free is not None and free < LITTLE_MEMORY:
+    if free is not None and free < LITTLE_MEMORY_BYTES:
         yield f"only {mebibytes(free)} of memory are free", "end what holds memory"
     swap = now.get("used_swap_bytes")
-    if swap is not None and swap > SOME_SWAP:
+    if swap is not None and swap > SOME_SWAP_BYTES:
         yield (
             f"{mebibytes(swap)} are swapped out",
             "end what holds memory, then swapoff -a && swapon -a",
@@ -110,7 +110,7 @@ def _of_now(facts: Facts) -> Iterator[tuple[str, str]]:
         )
 
 
-def _of_the_request(facts: Facts) -> Iterator[tuple[str, str]]:
+def _of_the_request(facts: MachineFacts) -> Iterator[tuple[str, str]]:
     threads, usable, cores = facts.threads, facts.usable, facts.cores
     if usable is not None and threads > usable:
         yield f"{threads} threads share {usable} processors", f"--threads {usable} or fewer"
@@ -130,7 +130,7 @@ def _of_the_request(facts: Facts) -> Iterator[tuple[str, str]]:
             )
 
 
-def _of_the_floors(facts: Facts) -> Iterator[tuple[str, str]]:
+def _of_the_floors(facts: MachineFacts) -> Iterator[tuple[str, str]]:
     for engine, floor in facts.floors.items():
         if floor > NOISY_FLOOR:
             yield (

@@ -96,11 +96,10 @@ def _numbers(records: Sequence[Record], labels: Sequence[Labels]) -> list[int]:
 
 def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, str]:
     """Return the settings of a trial that are not fixed axes, and its task options, as text."""
-    content = record.trial.content()
-    options = content.pop("task_options")
-    settings = {name: value for name, value in content.items() if name not in _KEYS}
-    settings |= {"checkpoint": record.trial.checkpoint, "python": record.trial.python or OWN}
-    settings["devices"] = record.trial.devices
+    fields = record.trial.model_dump(mode="json")
+    options = fields.pop("task_options")
+    settings = {name: value for name, value in fields.items() if name not in _KEYS}
+    settings["python"] = record.trial.python or OWN
     settings |= {_option(name): value for name, value in options.items()}
     settings |= {MACHINE: machines[record.environment_id]} if machines else {}
     return {_name(name): _setting(value) for name, value in settings.items()}

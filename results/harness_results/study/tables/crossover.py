@@ -13,7 +13,7 @@ from harness_results.study.verdicts.multiple import corrected
 from harness_results.text.format import UNKNOWN, number
 from harness_results.text.grid import Grid
 
-# how the names of variants begin that take all time steps at once
+# Variants whose names begin like this compute all time steps at once.
 PARALLEL = ("parallel", "deer")
 NOTE = (
     "seconds per step of the backend's serial variant with the shortest step / of the parallel "
@@ -66,7 +66,7 @@ def is_parallel(variant: str) -> bool:
 
 
 def crossovers(study: Study) -> list[Crossover]:
-    """Return one for each network and parallel variant that has a serial variant to compare."""
+    """Return a crossover per network and parallel variant that has a serial variant to compare."""
     if not any(is_parallel(record.trial.variant) for record in study.records):
         return []
     serial: dict[tuple[Labels, str, int], Record] = {}
