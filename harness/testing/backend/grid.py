@@ -85,9 +85,9 @@ def grid_checks(bench: Bench, grid: Grid) -> Iterator[Check]:
 
     A mask is data: a masked batch uses the trainer of the unmasked case, already compiled.
     """
+    dtypes = bench.offered_dtypes  # asked for every grid: a wrong answer ends the list of checks
     if grid == "none":
         return
-    dtypes = bench.offered_dtypes
     # In ``full``, two inputs and all dtypes lie between a point and its masked twin. In ``cover``
     # there are no twins.
     cached = 2 * len(dtypes) if grid == "full" else 0
