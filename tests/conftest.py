@@ -25,7 +25,6 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_limits
 
-import paths
 from harness_native import cpu_digest
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -42,7 +41,8 @@ os.environ.setdefault(
 
 # Programs that JAX has compiled are kept for the other workers of pytest-xdist, for the processes
 # that tests start, and for the next session. XLA's programs fit one kind of CPU.
-PROGRAMS = paths.ROOT / ".pytest_cache" / f"xla-{cpu_digest()[:12]}"
+_CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+PROGRAMS = _CACHES / "rnn-harness-tests" / f"xla-{cpu_digest()[:12]}"
 MOST_PROGRAM_BYTES = 2 * 2**30
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -105,7 +105,9 @@ trial = dict(backend="numpy", variant="loop", task="copy", cell="lstm", length=3
 assert last.record.status == "ok", last.record.reason
 print(*(sys.modules[name].__file__ for name in sorted(sys.modules) if name.startswith("harness.")))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
     imported = set(map(Path, done.stdout.split()))
     assert len(imported) > 50
     assert imported <= sources.core_files(CORE)
