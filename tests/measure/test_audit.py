@@ -25,6 +25,8 @@ from harness.plugins import load_plugins
 from harness.plugins.validation import Step
 from harness_numpy import NumpyBackend
 
+pytestmark = pytest.mark.slow
+
 FAULTY = paths.FAULTY
 LENGTH, BATCH = 3, 10
 

@@ -15,6 +15,8 @@ from harness.measure.runner import run_trial
 from harness.plugins import load_plugins, query
 from harness.plugins.catalog import Loaded
 
+pytestmark = pytest.mark.slow
+
 LABEL = "cell 'mine' from harness-mine 2.1"
 NUMBERS = r"\d(\.\d+)?(e[+-]\d+)?"
 

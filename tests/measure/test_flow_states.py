@@ -26,6 +26,8 @@ from harness.plugins import load_plugins
 from harness_numpy import NumpyBackend
 from harness_numpy.recurrence.ops import NumpyOps
 
+pytestmark = pytest.mark.slow
+
 T, B, H = 7, 3, 4
 NAMES = ("h", "c")
 VARIANTS = [("vectorised", "off"), ("loop", "off"), ("vectorised", 3), ("loop", 2)]

@@ -33,6 +33,8 @@ from harness_numpy.trainer import NumpyTrainer
 from harness_results.study import findings
 from harness_tasks import Copy
 
+pytestmark = pytest.mark.slow
+
 FAULTY = paths.FAULTY
 
 

@@ -28,6 +28,8 @@ from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
 from harness_tasks import harness_tasks
 
+pytestmark = pytest.mark.slow
+
 ERROR = r"error \d\.\d\de[+-]\d\d"
 
 

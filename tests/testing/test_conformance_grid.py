@@ -23,6 +23,8 @@ from harness.testing.compare import NotApplicable
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
 
+pytestmark = pytest.mark.slow
+
 ERROR = r"error \d\.\d\de[+-]\d\d"
 BOTH = ("float64", "float32")
 TOO_LARGE = "are n/a: too large"

@@ -5,8 +5,12 @@ import json
 from collections import Counter
 from functools import cache
 
+import pytest
+
 import paths
 from harness_results.study.verdicts.statistics import DEFAULT_DRIFT, DEFAULT_FLOOR, compare_speed
+
+pytestmark = pytest.mark.slow
 
 MEASURED = paths.ROOT / "results" / "measured" / "sequential.json"
 RUNS = json.loads(MEASURED.read_text())[
