@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from textwrap import dedent
 
 import psutil
 import pytest
@@ -41,8 +42,11 @@ HERE = paths.TESTS
 FAULTY = paths.FAULTY
 WAIT_SECONDS = 60.0  # generous: the machine may be busy
 BLOCK = ("torch", "jax", "flax", "haiku", "equinox", "keras")
-CLOSED = {  # read by Ray when it is imported
+# Ray reads these once in a process, but the fixtures of this module may be made twice in it: a
+# worker of pytest-xdist that takes over tests of another comes back to a module.
+CLOSED = {
     "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(16),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback alone
@@ -91,7 +95,6 @@ def environment():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CLOSED.items():
             patch.setenv(name, value)
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
         patch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")]))
         patch.syspath_prepend(FAULTY)
         yield patch
@@ -403,6 +406,19 @@ def test_an_interrupted_sweep_on_a_cluster_of_its_own_leaves_nothing(environment
     assert {json.loads(line)["status"] for line in out.splitlines()} == {"ok"}
     assert "go on: the same command" in err
     assert_gone(family)
+
+
+@pytest.mark.full
+def test_a_process_starts_a_cluster_of_its_own_twice():
+    lines = """
+        from harness.execute.ray.cluster import connected
+        for _ in range(2):
+            with connected("local") as ray:
+                print(len(ray.nodes()))
+    """
+    command = [sys.executable, "-c", dedent(lines)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.stdout.split() == ["1", "1"], done.stderr
 
 
 def test_a_sweep_outlives_a_node(connection, nodes, plugins, tmp_path, capfd):

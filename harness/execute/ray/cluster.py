@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +18,12 @@ from harness.contract import UnavailableError, UsageError
 
 LOCAL, AUTO = "local", "auto"
 REACH_SECONDS = 5.0
+_imported_closed = False  # whether Ray was imported with the settings of ``_CLOSED``
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system, despite its name
+# Ray reads these once in a process: a second cluster of it has the same token.
+_CLOSED = {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0", **_LOOPBACK_ONLY}
+_TOKEN = secrets.token_hex(32)
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray prints news of nodes on stdout, which is for results: skip every line.
@@ -56,16 +61,19 @@ def connected(address: str) -> Iterator[Any]:
     """Connect, and yield Ray. An existing connection is used; a cluster started here is ended.
 
     Raises:
-        UsageError: there is no cluster, or it refuses the connection.
+        UsageError: there is no cluster, or it refuses the connection; or one is to start here, and
+            Ray was imported before its settings could be made.
     """
     check_ray(address)
     _reach(address)
+    imported = "ray" in sys.modules
     with _environment(address):
         import ray
 
         if ray.is_initialized():
             yield ray
             return
+        _check_closed(address, imported=imported)
         try:
             with _own_handlers():
                 ray.init(**_init_options(address))
@@ -81,6 +89,18 @@ def connected(address: str) -> Iterator[Any]:
 def living_nodes(ray: Any) -> list[dict[str, Any]]:
     """Return the nodes that are alive."""
     return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _check_closed(address: str, *, imported: bool) -> None:
+    """Check that Ray, if it was imported before, was imported with the settings of ``local``."""
+    global _imported_closed  # noqa: PLW0603 (Ray reads them once in a process)
+    if address == LOCAL and not imported:
+        _imported_closed = True
+    if address == LOCAL and not _imported_closed:
+        raise UsageError(
+            "Ray was imported before --address local could close the cluster to others: "
+            "start it from a process that has not imported Ray, or connect to a cluster of your own"
+        )
 
 
 def _init_options(address: str) -> dict[str, Any]:
@@ -107,9 +127,9 @@ def _environment(address: str) -> Iterator[None]:
     """Set what Ray reads when it starts: no usage reports; a cluster started here is private."""
     wanted = dict(_QUIET)
     if address == LOCAL:
-        wanted |= {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0", **_LOOPBACK_ONLY}
+        wanted |= _CLOSED
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
-            wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            wanted["RAY_AUTH_TOKEN"] = _TOKEN
     with _changed(wanted):
         yield
 
