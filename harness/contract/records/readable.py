@@ -167,7 +167,7 @@ _DETAILS: Mapping[str, Read] = {
     "limits": _none_or(
         _mapping({"peak_flops_per_second": _LEAST, "chain_seconds": _LEAST, "reason": _TEXT})
     ),
-    "samples": _none_or(_list(_mapping({}))),
+    **dict.fromkeys(("samples", "samples_over_training"), _none_or(_list(_mapping({})))),
 }  # fmt: skip
 _ENVIRONMENT = _mapping(
     {

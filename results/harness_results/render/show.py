@@ -35,7 +35,8 @@ LEARNING = ("scores", "loss_baseline_exact", "criterion", "solved_lost_at")
 # Details that have a section of their own, or none.
 APART = (
     *LOGS, *GAP, *LEARNING,
-    "samples", "flags", "notes", "launch_figures", "attempts", "task_defaults",
+    "samples", "samples_over_training", "flags", "notes", "launch_figures", "attempts",
+    "task_defaults",
 )  # fmt: skip
 LAUNCH = [
     column

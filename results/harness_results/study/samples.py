@@ -40,3 +40,18 @@ def texts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
         for sample in (content if isinstance(content, list | tuple) else ())
         if isinstance(sample, Mapping)
     ]
+
+
+def texts_over_training(details: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return the training step and the text of each sample taken during training, safe to show.
+
+    The steps ascend. The last sample is that of the trained weights, unless the trial failed.
+    Records of text tasks have such samples since version 0.2, at temperature 0.5.
+    """
+    content = details.get("samples_over_training")
+    by_step: dict[int, str] = {}
+    for sample in content if isinstance(content, list | tuple) else ():
+        step = sample.get("step") if isinstance(sample, Mapping) else None
+        if isinstance(step, int) and not isinstance(step, bool):
+            by_step[step] = safe(sample.get("text")).strip("\n")
+    return sorted(by_step.items())
