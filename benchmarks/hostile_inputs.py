@@ -154,7 +154,7 @@ def lay(folder: Path) -> Ground:
             f"the run that fills the undamaged store failed with exit status {status}: "
             "run its plan by hand to see why"
         )
-    trial = json.loads(quiet.getvalue().splitlines()[-1])["trial_id"]
+    trial = json.loads(quiet.getvalue())[-1]["trial_id"]
     return Ground(folder, store, plan, trial)
 
 

@@ -119,10 +119,10 @@ class Results(Sequence[Record]):
         return chart_of(self.records, name, scheme)
 
     def to_json(self) -> str:
-        """Return JSON lines: one flat object per record."""
-        from harness_results.render.flat import to_json_lines
+        """Return a JSON array: one flat object per record, as ``harness report -f json``."""
+        from harness_results.render.flat import to_json
 
-        return to_json_lines(self.records)
+        return to_json(self.records)
 
     def to_csv(self) -> str:
         """Return the columns as CSV with a header."""

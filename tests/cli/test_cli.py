@@ -39,7 +39,7 @@ def measured(tmp_path_factory):
 
 
 def rows(stdout):
-    return [json.loads(line) for line in stdout.splitlines()]
+    return json.loads(stdout)
 
 
 def test_json_is_one_flat_object_per_trial_with_exactly_the_columns(measured):
@@ -50,7 +50,14 @@ def test_json_is_one_flat_object_per_trial_with_exactly_the_columns(measured):
         ("lstm", 5, "ok"),
         ("lstm", 8, "ok"),
     ]
-    assert all(tuple(row) == COLUMNS for row in records)
+    assert all(tuple(row) == (*COLUMNS, "versions") for row in records)
+    assert {"harness", "Python", "numpy"} <= set(records[0]["versions"])
+
+
+def test_json_lines_have_the_objects_of_the_array(measured):
+    folder, copy, _ = measured
+    lines = harness("report", "-f", "jsonl", "--run", "1", cwd=folder).stdout.splitlines()
+    assert list(map(json.loads, lines)) == rows(copy.stdout)
 
 
 def test_progress_goes_to_stderr_in_plain_lines_where_there_is_no_terminal(measured):

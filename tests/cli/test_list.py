@@ -64,7 +64,7 @@ def test_without_any_group_there_is_no_such_column(plugins):
 
 
 def test_json_has_all_of_it(plugins):
-    row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
+    row = json.loads(listed("backends", "--format", "json"))[-1]
     assert row["groups"] == ["peers"]
     assert row["missing_variants"] == {"native": "no compiler was found. Fix: pip install compiler"}
     assert row["deviations"] == dict.fromkeys(
@@ -77,12 +77,12 @@ def test_where_the_library_is_missing_that_is_the_status_whatever_else_fails(plu
         raise ModuleNotFoundError("No module named 'libpeer'")
 
     plugins.backends["peer"].variants = needs_it
-    row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
+    row = json.loads(listed("backends", "--format", "json"))[-1]
     assert row["status"].startswith("broken: variants() raised ModuleNotFoundError")
     plugins.backends["peer"].availability = lambda: Missing(
         "libpeer is not installed", "pip install libpeer"
     )
-    row = json.loads(listed("backends", "--format", "json").splitlines()[-1])
+    row = json.loads(listed("backends", "--format", "json"))[-1]
     assert row["status"] == "missing: libpeer is not installed. Fix: pip install libpeer"
 
 

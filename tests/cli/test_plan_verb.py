@@ -160,10 +160,7 @@ def test_a_flag_takes_the_place_of_a_backends_own_option(harness):
 
 
 def test_a_dry_run_tells_what_is_done_and_how_long_the_rest_may_take(harness, tmp_path):
-    rows = [
-        json.loads(line)
-        for line in harness("run", "plan.toml", "--dry-run", "--format", "json").stdout.splitlines()
-    ]
+    rows = json.loads(harness("run", "plan.toml", "--dry-run", "--format", "json").stdout)
     assert {(row["launches"], row["launches_done"]) for row in rows} == {(2, 0)}
     assert not (tmp_path / "harness.sqlite").exists()
     trial = {name: value for name, value in rows[0].items() if name in Trial.model_fields}

@@ -208,7 +208,7 @@ def test_the_command_takes_the_filters_as_run_takes_its_axes(store):
         store,
         *shlex.split("-t copy -c rnn,lstm -b numpy:loop -b torch -T 25:100:x2 -f json"),
     )
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = json.loads(done.stdout)
     assert {(row["task"], row["variant"]) for row in rows} == {
         ("copy", "loop"),
         ("copy", "library"),

@@ -251,7 +251,7 @@ def test_a_plugin_that_replaces_the_clock_does_not_move_the_harness(tmp_path):
         [*command, "--store", str(tmp_path / "store.sqlite")],
         capture_output=True, text=True, check=False, env=os.environ | where, cwd=tmp_path,
     )  # fmt: skip
-    row = json.loads(done.stdout)
+    (row,) = json.loads(done.stdout)
     assert row["status"] == "ok", done.stderr
     assert row["step_seconds_median"] >= FAMILY.SECONDS
 

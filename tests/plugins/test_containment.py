@@ -240,7 +240,7 @@ def test_plugins_are_left_out_until_the_end_of_the_command(install):
 def test_what_a_plugin_writes_past_sys_stdout_is_no_result(install, tmp_path, source):
     install("fake_writing", source + HOOK)
     found = command(tmp_path, "list", "cells", "-f", "json")
-    assert "mine" in [json.loads(line)["name"] for line in found.stdout.splitlines()]
+    assert "mine" in [row["name"] for row in json.loads(found.stdout)]
     assert "{noise" in found.stderr
 
 
@@ -251,7 +251,7 @@ def test_a_closed_stream_costs_no_output(install, tmp_path, source):
     install("fake_closing", f"import sys; {source}" + HOOK)
     found = command(tmp_path, "list", "cells", "-f", "json")
     assert found.returncode == 0
-    assert "mine" in [json.loads(line)["name"] for line in found.stdout.splitlines()]
+    assert "mine" in [row["name"] for row in json.loads(found.stdout)]
 
 
 def test_a_store_lies_where_the_command_was_given(install, tmp_path):
@@ -339,7 +339,7 @@ def test_a_worker_that_ends_while_it_loads_a_plugin_names_it_and_costs_its_own_t
         cwd=tmp_path,
         check=False,
     )
-    found = {row["cell"]: row for row in map(json.loads, done.stdout.splitlines())}
+    found = {row["cell"]: row for row in json.loads(done.stdout)}
     assert (found["rnn"]["status"], found["mine"]["status"]) == ("ok", "crashed"), done.stderr
     assert "while it loaded plugin 'dying' (from fake-dying 1.0)" in found["mine"]["reason"]
     assert "dying" not in command(tmp_path, "-p", "no:dying", "list", "cells").stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import rich_click as click
 
@@ -11,6 +12,7 @@ from harness.contract import Trial
 from harness.contract.wording import are, counted
 from harness.plan.naming import line, varying
 from harness.sweep.estimate import Estimate
+from harness_results.text.json_text import JSON_FORMATS, json_text
 
 
 def print_trials(
@@ -20,14 +22,10 @@ def print_trials(
     done: Mapping[str, int],
     estimate: Estimate | None = None,
 ) -> None:
-    """Print one line or object per trial, then the progress, the estimated time and the count."""
-    if format_ == "json":
-        for trial in trials:
-            facts = {
-                "launches": launches,
-                "launches_done": min(launches, done.get(trial.trial_id, 0)),
-            }
-            click.echo(json.dumps({"trial_id": trial.trial_id, **trial.content(), **facts}))
+    """Print the trials, then the progress, the estimated time and the count; JSON: the trials."""
+    if format_ in JSON_FORMATS:
+        rows = [_row(trial, launches, done) for trial in trials]
+        sys.stdout.write(json_text(rows, format_))
         return
     names = list(varying(trials))
     for trial in trials:
@@ -41,6 +39,12 @@ def print_trials(
     if estimate is not None and estimate.timed + estimate.unknown:
         click.echo(str(estimate))
     click.echo(size_of(trials, launches))
+
+
+def _row(trial: Trial, launches: int, done: Mapping[str, int]) -> dict[str, Any]:
+    launches_done = min(launches, done.get(trial.trial_id, 0))
+    facts = {"launches": launches, "launches_done": launches_done}
+    return {"trial_id": trial.trial_id, **trial.content(), **facts}
 
 
 def size_of(trials: Sequence[Trial], launches: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import rich_click as click
@@ -10,7 +11,7 @@ import rich_click as click
 from harness.cli.output.formats import PARQUET, PARQUET_NEEDS_FILE
 from harness.cli.output.results import file_console, print_results, stdout_console, written
 from harness.contract import COLUMNS, Record
-from harness_results.render.flat import to_csv, to_json_lines
+from harness_results.render.flat import to_csv, to_json
 from harness_results.render.latex import to_latex
 from harness_results.render.markup import to_markdown
 from harness_results.render.parquet import write_parquet
@@ -19,7 +20,8 @@ TO_TEXT: dict[str, Callable[[Sequence[Record]], str]] = {
     "markdown": to_markdown,
     "latex": to_latex,
     "csv": to_csv,
-    "json": to_json_lines,
+    "json": to_json,
+    "jsonl": partial(to_json, format_="jsonl"),
 }
 
 

@@ -9,6 +9,7 @@ import rich_click as click
 from harness.cli.options.axes import run_option, store_option
 from harness.cli.options.common import ALLOWED_VERDICTS, format_option, output_option
 from harness.cli.options.types import Percentage
+from harness_results.text.json_text import JSON_FORMATS
 
 
 @click.command("compare")
@@ -39,7 +40,7 @@ from harness.cli.options.types import Percentage
     help="Of the machine, between sides not interleaved.  [default: 10%]",
 )
 @click.option("--allow-mixed", is_flag=True, help="Compare although the environments differ.")
-@format_option("table", "markdown", "json")
+@format_option("table", "markdown", *JSON_FORMATS)
 @output_option()
 def command(base: str, new: str, **options: Any) -> int:
     """Compare BASE with NEW: two stores, runs of a store, or engines or interpreters of one run.

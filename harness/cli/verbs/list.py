@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from harness.contract import Backend, BrokenAnswerError, Missing
 from harness.contract.errors import with_fix
 from harness.contract.wording import printable
 from harness.plugins import Plugins, load_plugins, query
+from harness_results.text.json_text import JSON_FORMATS, json_text
 
 KINDS = ("backends", "tasks", "cells", "plugins")
 Row = dict[str, Any]
@@ -30,18 +30,19 @@ _BELOW = ("missing_variants", "deviations")  # sentences, printed below the tabl
 
 @click.command("list")
 @click.argument("kind", required=False, type=click.Choice(KINDS))
-@format_option("table", "json")
+@format_option("table", *JSON_FORMATS)
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
     """List backends, tasks, cells or plugins. Nothing heavy is imported."""
     plugins = load_plugins(blocked)
+    tables = {title: _ROWS[title](plugins) for title in ([kind] if kind else KINDS)}
+    if format_ in JSON_FORMATS:
+        kinds = {title: {"kind": title.removesuffix("s")} for title in tables}
+        objects = [kinds[title] | row for title, rows in tables.items() for row in rows]
+        sys.stdout.write(json_text(objects, format_))
+        return OK
     console = Console()
-    for title in [kind] if kind else KINDS:
-        rows = _ROWS[title](plugins)
-        if format_ == "json":
-            for row in rows:
-                sys.stdout.write(json.dumps({"kind": title.removesuffix("s"), **row}) + "\n")
-            continue
+    for title, rows in tables.items():
         console.print(_table(title, rows))
         for note in _backend_notes(rows) if title == "backends" else ():
             console.print(escape(printable(note)))

@@ -11,6 +11,7 @@ import rich_click as click
 from harness.cli import streams
 from harness.cli.main import OK
 from harness.cli.options.common import format_option
+from harness_results.text.json_text import JSON_FORMATS
 
 if TYPE_CHECKING:
     from harness.contract import Trial
@@ -26,7 +27,7 @@ def command() -> None:
 
 @command.command("show")
 @PLAN
-@format_option("table", "json")
+@format_option("table", *JSON_FORMATS)
 @click.pass_obj
 def show(blocked: tuple[str, ...], plan: Path, format_: str) -> int:
     """Print the trials of a PLAN.toml: the settings in which they differ, one trial per line."""

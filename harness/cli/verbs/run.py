@@ -16,6 +16,7 @@ from harness.cli.options.run_options import run_options
 from harness.cli.options.types import task_settings
 from harness.contract import Record, UsageError
 from harness.plan.options import OPTIONS
+from harness_results.text.json_text import JSON_FORMATS
 
 if TYPE_CHECKING:
     from harness.sweep.work_plan import WorkPlan
@@ -39,7 +40,7 @@ CONFIRM_ABOVE = 1000
     "--format",
     "-f",
     "format_",
-    type=click.Choice(["table", "json"]),
+    type=click.Choice(["table", *JSON_FORMATS]),
     default="table",
     help="What to print.",
 )
@@ -113,11 +114,11 @@ def _dry_run(work_plan: WorkPlan, store: str, format_: str) -> int:
 
 
 def render(records: list[Record], format_: str) -> None:
-    """Print results on stdout: an object per trial and line, or the table and a sample of text."""
-    if format_ == "json":
-        from harness_results.render.flat import to_json_lines
+    """Print results on stdout: an object per trial, or the table and samples of text."""
+    if format_ in JSON_FORMATS:
+        from harness_results.render.flat import to_json
 
-        sys.stdout.write(to_json_lines(records))
+        sys.stdout.write(to_json(records, format_))
     elif records:
         from harness.cli.output.results import print_results, stdout_console
 

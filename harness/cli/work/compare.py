@@ -15,9 +15,10 @@ from harness_results.compare.comparison import Comparison, Row
 from harness_results.compare.environments import different_facts
 from harness_results.compare.gate import Rule, read_rule
 from harness_results.compare.sides import Side, floors_of, is_store_or_run, store_or_run, values_of
-from harness_results.compare.text import plain, to_json_lines, to_markdown, to_table
+from harness_results.compare.text import json_rows, plain, to_markdown, to_table
 from harness_results.compare.verdicts import compare, matching, other_differences
 from harness_results.study.verdicts.statistics import DEFAULT_DRIFT
+from harness_results.text.json_text import JSON_FORMATS, json_text
 
 DOUBT = ("cannot-tell", "cannot_tell")  # of --fail-on
 UNDECIDED = ("missing", "new", "not_comparable")
@@ -87,8 +88,8 @@ def _print(comparison: Comparison, axis: str | None, options: Mapping[str, Any])
     format_, output = options["format_"], options["output"]
     if format_ == "table" and output is None:
         stdout_console().print(to_table(comparison, axis))
-    elif format_ == "json":
-        write_text(to_json_lines(comparison), output)
+    elif format_ in JSON_FORMATS:
+        write_text(json_text(json_rows(comparison), format_), output)
     else:
         to_text = to_markdown if format_ == "markdown" else plain
         write_text(to_text(comparison, axis), output)

@@ -36,7 +36,7 @@ HOLM = (
     "{} p-values, adjusted by Holm's method: "
     f"chance alone shows a difference in at most {FAMILY:.0%} of such tables"
 )
-# keys of an object of ``to_json_lines``
+# keys of an object of ``json_rows``
 OF_TRIAL = ("trial_id", "task", "cell", "length", "backend", "variant")
 OF_EFFECT = ("change", "low", "high", "p_value", "p_adjusted")
 OF_SIDE = (
@@ -148,8 +148,8 @@ def to_markdown(comparison: Comparison, axis: str | None = None) -> str:
     return f"{table}\n" + "".join(f"- {line}\n" for line in _lines(comparison, axis))
 
 
-def to_json_lines(comparison: Comparison) -> str:
-    """Return one object per trial and line, and a last one, ``{"suite": ...}``, with the whole."""
+def json_rows(comparison: Comparison) -> list[Any]:
+    """Return one object per trial, and a last one, ``{"suite": ...}``, with the whole."""
     suite = {
         "geometric_mean": comparison.geometric_mean,
         "n": len(comparison.ratios),
@@ -161,8 +161,7 @@ def to_json_lines(comparison: Comparison) -> str:
         },
         "regressions": sum(bool(row.regressions) for row in comparison.rows),
     }
-    objects = [*map(_flat, comparison.rows), {"suite": suite}]
-    return "".join(json.dumps(finite(item), allow_nan=False) + "\n" for item in objects)
+    return [finite(item) for item in (*map(_flat, comparison.rows), {"suite": suite})]
 
 
 def _flat(row: Row) -> dict[str, Any]:

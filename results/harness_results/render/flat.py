@@ -1,11 +1,10 @@
-"""Flat rows as CSV and JSON Lines: one row per trial, or one per launch of a store."""
+"""Flat rows as CSV and JSON: one row per trial, or one per launch of a store."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from harness.contract.records.columns import COLUMNS
@@ -13,21 +12,26 @@ from harness.contract.records.record import Record
 from harness_results.store.database.schema import encode
 from harness_results.store.rows import Launch
 from harness_results.store.store import Store
+from harness_results.study.versions import software
 from harness_results.text.format import safe
+from harness_results.text.json_text import Rows, json_parts, json_text
 
 CONTENTS = ("trial", "details", "environment")  # JSON: everything that has no column
 FLAT_COLUMNS = ("run_id", "launch", *COLUMNS, *CONTENTS)
 # A spreadsheet would run a text that starts so: with one of four signs, also in full width, or
 # with white space, which may come before a sign.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
-Rows = Iterable[Mapping[str, Any]]
 
 
-def to_json_lines(records: Iterable[Record]) -> str:
-    """Return one flat object per record and line, in ASCII; unknown is null."""
-    lines = io.StringIO()
-    write_json_lines((record.columns() for record in records), lines)
-    return lines.getvalue()
+def to_json(records: Iterable[Record], format_: str = "json") -> str:
+    """Return one flat object per record: the columns, and the versions of the software.
+
+    Args:
+        records: in the order of the objects.
+        format_: ``json``, one array; or ``jsonl``, an object per line.
+    """
+    rows = (record.columns() | {"versions": software(record)} for record in records)
+    return json_text(rows, format_)
 
 
 def to_csv(records: Iterable[Record]) -> str:
@@ -45,7 +49,7 @@ def flat_rows(store: Store, run_id: int | None, *, with_curves: bool) -> Iterato
 
 def write_json_lines(rows: Rows, file: IO[str]) -> None:
     """Write one object per row and line, in ASCII; unknown is null."""
-    file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    file.writelines(json_parts(rows, "jsonl"))
 
 
 def write_csv(rows: Rows, file: IO[str], columns: Sequence[str] = FLAT_COLUMNS) -> None:

@@ -27,12 +27,12 @@ def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
     A record lists only the libraries of its backend. So a library that one side lacks counts only
     if all sides ran the same backends.
     """
-    software = [_united(map(_software, side)) for side in sides]
+    of_sides = [_united(map(software, side)) for side in sides]
     backends = [{record.trial.backend for record in side if record.environment} for side in sides]
     alike = all(names == backends[0] for names in backends)
     differences = {}
-    for name in dict.fromkeys(itertools.chain.from_iterable(software)):
-        texts = tuple(" or ".join(side.get(name, [ABSENT])) for side in software)
+    for name in dict.fromkeys(itertools.chain.from_iterable(of_sides)):
+        texts = tuple(" or ".join(side.get(name, [ABSENT])) for side in of_sides)
         if len(set(texts)) > 1 and (alike or ABSENT not in texts):
             differences[name] = texts
     return differences
@@ -45,7 +45,8 @@ def _libraries(record: Record) -> dict[str, Any]:
     return {**harness, **as_mapping(record.environment.get("libraries")), **plugins}
 
 
-def _software(record: Record) -> dict[str, Any]:
+def software(record: Record) -> dict[str, Any]:
+    """Return the versions of Python, the harness, libraries and plugins, and the commit."""
     python = as_mapping(record.environment.get("python")).get("version")
     commit = str(record.environment.get("commit") or "")[:DIGITS]
     software = {"Python": python, **_libraries(record), "commit": commit}

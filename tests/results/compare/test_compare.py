@@ -90,7 +90,7 @@ def test_launches_that_are_on_both_sides_are_the_same_and_no_evidence(kept):
     for text in (compare_text.plain(found), compare_text.to_markdown(found)):
         assert "throughput: 0.800 (n = 1)" in text
         assert "same: the same launches on both sides [" in text
-    row, _, suite = map(json.loads, compare_text.to_json_lines(found).splitlines())
+    row, _, suite = compare_text.json_rows(found)
     assert (row["verdict"], row["change"], row["low"], row["interleaved"]) == (
         "same",
         None,
@@ -113,7 +113,8 @@ def test_speeds_measured_beside_other_launches_are_compared_with_a_note():
     crowded = [replace(record, details={"jobs": 4}) for record in launches()]
     found = Comparison((verdict(launches(), crowded),))
     assert "base was measured with --jobs 1, new with --jobs 4" in compare_text.plain(found)
-    assert '"base_jobs": 1, "new_jobs": 4' in compare_text.to_json_lines(found)
+    row = compare_text.json_rows(found)[0]
+    assert (row["base_jobs"], row["new_jobs"]) == (1, 4)
     assert "--jobs" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
 
 
@@ -366,7 +367,7 @@ def test_a_failing_a_missing_a_slower_and_an_unchanged_trial_get_four_verdicts_a
     slower, unchanged = launches(trial(length=40), factor=1.3), launches(trial(length=50))
     new = store(tmp_path / "new.sqlite", *failing, *slower, *unchanged)
     result = run(base, new, "--format", "json")
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    rows = json.loads(result.stdout)
     found = {row["length"]: row["verdict"] for row in rows[:-1]}
     assert found == {20: "newly_failing", 30: "missing", 40: "slower", 50: "same"}
     assert rows[-1]["suite"]["regressions"] == 3
@@ -394,7 +395,7 @@ def test_runs_of_one_store_are_compared(tmp_path):
     path = store(tmp_path / "s.sqlite", *launches(), runs=2)
     for pair in (("1", "2"), ("last~1", "last"), (f"{path}@1", f"{path}@2"), (f"{path}@all", path)):
         result = run(*pair, "--store", path, "--format", "json")
-        assert (status(result), json.loads(result.stdout.splitlines()[0])["verdict"]) == (
+        assert (status(result), json.loads(result.stdout)[0]["verdict"]) == (
             0,
             "same",
         ), pair
@@ -410,10 +411,7 @@ def test_runs_of_one_store_on_two_machines_are_refused_and_all_takes_the_latest_
     result = run("1", "2", "--store", str(path))
     assert (status(result), "the environments differ" in result.stderr) == (5, True)
     assert status(run(f"{path}@all", f"{path}@1")) == 5
-    rows = [
-        json.loads(line)
-        for line in run(f"{path}@all", f"{path}@2", "-f", "json").stdout.splitlines()
-    ]
+    rows = json.loads(run(f"{path}@all", f"{path}@2", "-f", "json").stdout)
     assert {row["length"]: row["verdict"] for row in rows[:-1]} == {20: "same", 30: "missing"}
 
 
@@ -430,13 +428,12 @@ def test_engines_and_interpreters_of_one_run_are_compared(tmp_path):
     path = store(tmp_path / "engines.sqlite", *engines)
     for pair in (("numpy", "torch"), ("numpy:loop", "torch:library")):
         assert (
-            json.loads(run(*pair, "--store", path, "-f", "json").stdout.splitlines()[0])["verdict"]
-            == "faster"
+            json.loads(run(*pair, "--store", path, "-f", "json").stdout)[0]["verdict"] == "faster"
         )
     named = launches(trial(python="base")) + launches(trial(python="candidate"))
     path = store(tmp_path / "pythons.sqlite", *named)
     result = run("--by", "python", "base", "candidate", "--store", path, "-f", "json")
-    assert json.loads(result.stdout.splitlines()[0])["verdict"] == "same"
+    assert json.loads(result.stdout)[0]["verdict"] == "same"
 
 
 @pytest.mark.parametrize(
@@ -477,7 +474,7 @@ def test_lengths_are_compared_by_their_throughput_and_not_by_the_time_of_a_step(
     ]
     path = store(tmp_path / "s.sqlite", *launches(), *long)
     result = run("--by", "length", "20", "40", "--store", path, "-f", "json")
-    assert json.loads(result.stdout.splitlines()[0])["verdict"] == "same"
+    assert json.loads(result.stdout)[0]["verdict"] == "same"
     assert "T=" not in run("--by", "length", "20", "40", "--store", path).stdout
 
 
@@ -537,7 +534,7 @@ def test_a_rule_on_a_figure_that_base_lacks_is_told_and_is_no_judgement(tmp_path
     assert "not checked (accuracy:0.1): base has no such figure [copy lstm" in compare_text.plain(
         found
     )
-    assert '"unchecked": ["accuracy:0.1"]' in compare_text.to_json_lines(found)
+    assert compare_text.json_rows(found)[0]["unchecked"] == ["accuracy:0.1"]
     path = store(
         tmp_path / "silent.sqlite",
         *[replace(one, figures={"loss_validation": 0.5}) for one in launches()],
@@ -556,17 +553,14 @@ def test_the_last_run_is_never_one_of_the_doctors(tmp_path):
     with Store.open(path) as opened:
         run_id = opened.begin_run("harness doctor")
         opened.add(launches(trial(length=99))[0], run_id)
-    rows = [
-        json.loads(line)
-        for line in run("numpy", "torch", "--store", path, "-f", "json").stdout.splitlines()
-    ]
+    rows = json.loads(run("numpy", "torch", "--store", path, "-f", "json").stdout)
     assert (rows[0]["verdict"], rows[0]["length"]) == ("same", 20)
     assert status(run("1", "last", "--store", path)) == 0
     assert status(run("1", "2", "--store", path)) == 5  # by its number it can be had
     reported = CliRunner().invoke(
         cli, ["report", path, "--run", "last", "-f", "json"], standalone_mode=False
     )
-    assert {json.loads(line)["length"] for line in reported.stdout.splitlines()} == {20}
+    assert {row["length"] for row in json.loads(reported.stdout)} == {20}
 
 
 def test_a_store_that_is_not_there_is_no_engine(tmp_path):
@@ -734,7 +728,7 @@ def test_only_launches_that_count_take_turns():
 def test_of_single_launches_nothing_is_said_about_turns(tmp_path):
     single = launches()[:1] + launches(trial(backend="torch", variant="library"), at=9)[:1]
     result = run("numpy", "torch", "--store", store(tmp_path / "s.sqlite", *single), "-f", "json")
-    found = json.loads(result.stdout.splitlines()[0])
+    found = json.loads(result.stdout)[0]
     assert (found["verdict"], found["interleaved"], found["drift"]) == ("cannot_tell", None, None)
 
 
@@ -748,9 +742,7 @@ def test_runs_one_after_the_other_are_told_and_their_drift_can_be_given(tmp_path
     )
     still = run("1", "2", "--store", path, "--drift", "0%").stdout
     assert "stood still between runs (--drift 0%)" in " ".join(still.split())
-    found = json.loads(
-        run("1", "2", "--store", path, "--drift", "2.5%", "-f", "json").stdout.splitlines()[0]
-    )
+    found = json.loads(run("1", "2", "--store", path, "--drift", "2.5%", "-f", "json").stdout)[0]
     assert (found["verdict"], found["interleaved"], found["drift"]) == ("slower", False, 0.025)
     assert "not interleaved" not in run("1", "1", "--store", path).stdout
 
@@ -796,7 +788,7 @@ def test_the_more_trials_a_table_has_the_more_it_takes(count, told):
             "\n", " "
         )
         assert enough_launches(count) == (6 if count == 7 else 7)
-    row, *_, suite = map(json.loads, compare_text.to_json_lines(found).splitlines())
+    row, *_, suite = compare_text.json_rows(found)
     assert row["p_adjusted"] == pytest.approx(min(1, count * row["p_value"]))
     assert suite["suite"]["tests"] == count
 
@@ -846,7 +838,7 @@ def test_a_build_may_fail_where_nothing_can_be_told(base, tmp_path):
     mixed = run(
         base, new, "--fail-on", "throughput:5%", "--fail-on", "cannot-tell", "--format", "json"
     )
-    assert json.loads(mixed.stdout.splitlines()[0])["regressions"] == ["cannot_tell"]
+    assert json.loads(mixed.stdout)[0]["regressions"] == ["cannot_tell"]
     slower = store(tmp_path / "slower.sqlite", *launches(trial(length=20), factor=1.3))
     assert status(run(base, slower, "--fail-on", "cannot-tell", "--allow", "missing")) == 4
     assert "or cannot-tell" in str(run(base, new, "--fail-on", "cannot-say").exception)
@@ -871,7 +863,7 @@ def test_versions_that_differ_stand_beside_the_names_of_the_sides(tmp_path):
     assert "versions: base: numpy 2.4.6 · cand: numpy 2.2.6\n" in result.stdout
     assert "pluggy" not in result.stdout
     result = run("base", "cand", "--by", "python", "--store", path, "-f", "json")
-    suite = json.loads(result.stdout.splitlines()[-1])["suite"]
+    suite = json.loads(result.stdout)[-1]["suite"]
     assert suite["versions"] == {"numpy": {"base": "2.4.6", "new": "2.2.6"}}
     table = CliRunner().invoke(cli, ["report", path, "-f", "markdown"]).stdout
     assert "- python base: numpy 2.4.6\n- python cand: numpy 2.2.6\n" in table

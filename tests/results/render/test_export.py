@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.contract import COLUMNS, Record, Trial
 from harness.contract.records.columns import names_of
-from harness_results.render.flat import to_csv, to_json_lines
+from harness_results.render.flat import to_csv, to_json
 
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
 hostile = st.one_of(
@@ -23,13 +23,12 @@ def read_csv(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def test_json_lines_have_exactly_the_columns_and_null_for_unknown():
+def test_json_has_exactly_the_columns_and_versions_and_null_for_unknown():
     record = Record(
         TRIAL, "ok", figures={"loss_final": float("nan"), "solved": True, "steps_to_solve": 7}
     )
-    (line,) = to_json_lines([record]).splitlines()
-    row = json.loads(line)
-    assert list(row) == list(COLUMNS)
+    (row,) = json.loads(to_json([record]))
+    assert list(row) == [*COLUMNS, "versions"]
     assert (row["loss_final"], row["solved"], row["steps_to_solve"], row["accuracy"]) == (
         None,
         True,
@@ -49,7 +48,7 @@ def test_csv_has_exactly_the_columns_and_nothing_for_unknown():
 
 def test_no_records_give_a_header_or_nothing():
     assert to_csv([]) == ",".join(COLUMNS) + "\n"
-    assert to_json_lines([]) == ""
+    assert (to_json([]), to_json([], "jsonl")) == ("[]\n", "")
 
 
 @pytest.mark.parametrize(
@@ -64,11 +63,11 @@ def test_a_cell_that_a_spreadsheet_would_run_is_quoted(start):
 @given(reason=hostile, environment=hostile)
 def test_any_text_survives_as_one_row(reason, environment):
     records = [Record(TRIAL, "failed", reason, environment_id=environment)] * 2
-    assert [json.loads(line)["reason"] for line in to_json_lines(records).splitlines()] == [
+    assert [row["reason"] for row in json.loads(to_json(records))] == [
         reason,
         reason,
     ]
-    assert to_json_lines(records).isascii()
+    assert to_json(records).isascii()
     text = to_csv(records)
     text.encode()
     assert "\x1b" not in text
@@ -93,7 +92,7 @@ def test_any_text_survives_as_one_row(reason, environment):
 )
 def test_a_row_with_its_settings_is_the_whole_trial(settings_):
     trial = TRIAL.model_copy(update=settings_)
-    (row,) = map(json.loads, to_json_lines([Record(trial, "ok")]).splitlines())
+    (row,) = json.loads(to_json([Record(trial, "ok")]))
     others = json.loads(row["settings"])
     assert (others == {}) == (not settings_)
     asked = {name: row[name] for name in names_of("trial")[1:]} | others

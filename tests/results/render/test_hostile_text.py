@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness.cli.output.results import print_results, stdout_console
 from harness.contract import Record, Trial
-from harness_results.render.flat import FORMULA_STARTS, to_csv, to_json_lines
+from harness_results.render.flat import FORMULA_STARTS, to_csv, to_json
 from harness_results.render.latex import escaped, to_latex
 from harness_results.render.markup import to_html, to_markdown
 from harness_results.render.show import show_record
@@ -151,9 +151,9 @@ def test_no_cell_of_a_spreadsheet_is_a_formula_and_every_record_is_one_row(text)
 @settings(max_examples=100, deadline=None)
 @given(hostile)
 def test_json_keeps_every_text_as_it_is_in_ascii(text):
-    written = to_json_lines(records(text))
+    written = to_json(records(text))
     assert written.isascii()
-    rows = [json.loads(line) for line in written.splitlines()]
+    rows = json.loads(written)
     assert json.loads(rows[0]["settings"])["task_options"] == {"corpus": text}
     assert rows[1]["reason"] == text
 

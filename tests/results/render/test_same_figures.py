@@ -8,7 +8,7 @@ import pytest
 
 from harness.contract import Record, Trial
 from harness_results.page.content import tables
-from harness_results.render.flat import to_json_lines
+from harness_results.render.flat import to_json
 from harness_results.render.latex import MATHS, WORDS, to_latex
 from harness_results.render.markup import to_html, to_markdown
 from harness_results.render.terminal import plain_table
@@ -51,7 +51,7 @@ def records() -> list[Record]:
 def expected() -> dict[tuple[str, str], list[str]]:
     """Return (cell, engine) -> the texts of all lengths, made from the JSON rows alone."""
     texts_by_row: dict[tuple[str, str], list[str]] = {}
-    for row in map(json.loads, to_json_lines(records()).splitlines()):
+    for row in json.loads(to_json(records())):
         texts = texts_by_row.setdefault((row["cell"], f"{row['backend']}:{row['variant']}"), [])
         if row["status"] != "ok":
             texts += [row["status"].replace("_", " "), "-", "-", "-"]

@@ -168,7 +168,7 @@ def test_the_same_plan_on_a_file_and_on_a_server_gives_the_same_report(database,
         assert sweep.communicate(timeout=240) is not None
         assert sweep.returncode == 0
         report = harness("report", location, "--format", "json", cwd=tmp_path).communicate()[0]
-        rows = [json.loads(line) for line in report.splitlines()]
+        rows = json.loads(report)
         reports.append(
             [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
         )

@@ -194,9 +194,9 @@ def test_results_and_report_read_every_launch_of_the_latest_run(tmp_path):
     (record,) = Results.from_store(path)
     assert (record.figures["tokens_per_second"], record.details["launches"]) == (101e3, 5)
     assert record.curves["launch_tokens_per_second"] == list(SPEEDS)
-    (row,) = map(json.loads, report(path, "-f", "json").splitlines())
+    (row,) = json.loads(report(path, "-f", "json"))
     assert (row["tokens_per_second"], row["launches"]) == (101e3, 5)
-    (row,) = map(json.loads, report(path, "-f", "json", "--run", "1").splitlines())
+    (row,) = json.loads(report(path, "-f", "json", "--run", "1"))
     assert (row["tokens_per_second"], row["launches"]) == (1.0, 3)
 
 
@@ -204,7 +204,7 @@ def test_a_trial_in_two_stores_is_shown_by_its_latest_record(tmp_path):
     newer = replace(launch(2e3), started_at="2026-01-02T00:00:00")
     first, second = stored(tmp_path / "a.db", [newer]), stored(tmp_path / "b.db", [launch(1e3)])
     for places in ((first, second), (second, first), (first, first)):
-        (row,) = map(json.loads, report(*places, "-f", "json").splitlines())
+        (row,) = json.loads(report(*places, "-f", "json"))
         assert row["tokens_per_second"] == 2e3
 
 
@@ -229,7 +229,7 @@ def test_a_trial_on_two_machines_in_one_store_is_shown_once_for_each_by_its_late
 
     def shown(*runs):
         path.unlink(missing_ok=True)
-        rows = map(json.loads, report(stored(path, *runs), "-f", "json").splitlines())
+        rows = json.loads(report(stored(path, *runs), "-f", "json"))
         return [(row["environment_id"], row["status"], row["tokens_per_second"]) for row in rows]
 
     path = tmp_path / "store.db"
@@ -250,11 +250,11 @@ def test_an_interrupted_run_hides_no_other_in_a_report(tmp_path):
         stored(tmp_path / "b.db", [newer]),
     )
     for places in ((first,), (first, second), (second, first)):
-        (row,) = map(json.loads, report(*places, "-f", "json").splitlines())
+        (row,) = json.loads(report(*places, "-f", "json"))
         assert (row["status"], row["launches"]) == ("ok", 5)
     (record,) = Results.from_store(first)
     assert record.status == "ok"
-    (row,) = map(json.loads, report(second, "-f", "json").splitlines())
+    (row,) = json.loads(report(second, "-f", "json"))
     assert row["status"] == "interrupted"
 
 
