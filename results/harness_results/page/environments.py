@@ -9,9 +9,9 @@ from typing import Any
 
 from harness.contract.records.record import Record
 from harness.contract.wording import counted
-from harness_results.page.words import listed
 from harness_results.study.versions import versions
 from harness_results.text.format import UNKNOWN, as_mapping, number, one_line
+from harness_results.text.words import listed
 
 MOST_LIBRARIES = 12  # listed for one environment
 

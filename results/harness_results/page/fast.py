@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from harness.contract.records.record import Record
 from harness.contract.wording import are, counted
-from harness_results.page.words import listed, span
 from harness_results.study import findings
 from harness_results.study.study import Study, studies
 from harness_results.study.tables.notes import speed_in_words
@@ -15,6 +14,7 @@ from harness_results.study.verdicts.fastest import Contest, comparable, contests
 from harness_results.study.verdicts.floors import floor_of
 from harness_results.study.verdicts.statistics import ALPHA, DEFAULT_DRIFT, FAMILY, FEWEST
 from harness_results.text.format import number, one_line
+from harness_results.text.words import listed, span
 
 MOST_WINNERS = 4
 

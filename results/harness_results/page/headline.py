@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from harness.contract.records.record import Record
 from harness.contract.wording import counted
 from harness_results.page import fast, learns, reaches
-from harness_results.page.words import listed, span
 from harness_results.study.study import Study, studies
 from harness_results.study.verdicts.fastest import contests
 from harness_results.text.format import one_line
+from harness_results.text.words import listed, span
 
 MOST_TASKS = 8
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from harness.contract.records.record import Record
 from harness.contract.wording import are, counted
-from harness_results.page.words import at_lengths, listed
 from harness_results.study import findings
 from harness_results.text.format import number, one_line
+from harness_results.text.words import at_lengths, listed
 
 MOST_CELLS = 6
 CLOSE = 0.01  # relative; another seed moves a validation loss by more

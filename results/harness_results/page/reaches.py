@@ -10,9 +10,9 @@ from statistics import median_low
 from harness.contract.records.record import Record
 from harness.contract.wording import counted
 from harness_results.page.learns import by_cell
-from harness_results.page.words import listed
 from harness_results.study import findings
 from harness_results.text.format import one_line
+from harness_results.text.words import listed
 
 
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:

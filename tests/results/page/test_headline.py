@@ -5,7 +5,7 @@ import pytest
 from harness.contract import Record, Trial
 from harness_results.page import fast, learns, reaches
 from harness_results.page.headline import contents, headline
-from harness_results.page.words import at_lengths, listed
+from harness_results.text.words import at_lengths, listed
 from launched import launched
 
 
