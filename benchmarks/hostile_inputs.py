@@ -290,11 +290,11 @@ def command_lines(ground: Ground, count: int, seed: int) -> Iterator[Case]:
 
 def options_of(verb: str) -> tuple[list[str], list[str]]:
     """Return the options of a verb, and a subcommand if it has any."""
-    import importlib
-
     import click
 
-    command = importlib.import_module(f"harness.cli.verbs.{verb}").command
+    from harness.cli.main import command_of
+
+    command = command_of(verb)
     first: list[str] = []
     if isinstance(command, click.Group):
         first = [next(iter(command.commands))]

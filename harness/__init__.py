@@ -10,11 +10,11 @@ from typing import Any
 
 from harness.version import __version__
 
-__all__ = ["__version__", "run", "sample"]
+__all__ = ["__version__", "run", "sample", "units"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"run", "sample"}:
+    if name in {"run", "sample", "units"}:
         from harness import api
 
         return getattr(api, name)

@@ -20,8 +20,10 @@ from harness.plan.file import read_plan
 from harness.plan.options import OPTIONS, with_keywords
 from harness.plan.request import PlanRequest, merge
 from harness.plugins import load_plugins
+from harness.probing.units import CHARACTERS, UnitStudy, study_units
 from harness.sweep.folders import DEFAULT_STORE
 from harness.sweep.run import execute
+from harness.sweep.trained import checkpoint_of
 from harness_results.results import Results
 
 
@@ -137,3 +139,32 @@ def sample(
     return sample_text(
         trainer, stored.vocabulary, prime=prime, length=length, temperature=temperature, rng=rng
     )
+
+
+def units(
+    trial: str | Path,
+    *,
+    store: str | Path = DEFAULT_STORE,
+    text: str | None = None,
+    characters: int = CHARACTERS,
+) -> UnitStudy:
+    """Return what the hidden units of a trained text network respond to.
+
+    Example::
+
+        study = harness.units("3f9a")
+        study.classes[0].units[0]     # the best unit for the first class, with its AUC
+        study.values[:, study.number("h0.17")]
+
+    Args:
+        trial: a trial's id, its first digits, or a ``.safetensors`` file that a run left.
+        store: the store of the trial.
+        text: what the network reads; None: the validation text of its trial.
+        characters: the most characters to read, from the start.
+
+    Raises:
+        UsageError: there is no such trial, it left no checkpoint, it is not a text model, or the
+            text cannot be used.
+    """
+    checkpoint = checkpoint_of(str(trial), store)
+    return study_units(load_plugins(), checkpoint, text=text, characters=characters)

@@ -32,15 +32,16 @@ ARROWS = {
     "measure.timing": "contract plugins",
     "measure.proof": "contract cells plugins",
     "measure": "contract plugins version measure.machine measure.proof measure.timing",
+    "probing": "contract plugins measure",
     "plan": "contract plugins measure",
     "execute": "contract plugins measure measure.machine measure.timing",
     "execute.ray": "contract plugins version measure execute",
     "sweep": "contract plugins version measure measure.machine measure.proof plan execute"
     " execute.ray results.store results.study",
-    "api": "contract plugins measure measure.proof plan sweep results",
+    "api": "contract plugins measure measure.proof probing plan sweep results",
     "testing": "contract cells plugins measure measure.proof measure.timing",
     "scaffold": "contract plugins",
-    "cli": "contract plugins version measure measure.machine plan execute"
+    "cli": "contract plugins version measure measure.machine probing plan execute"
     " sweep api testing scaffold results.store results.study results.text"
     " results.compare results.render results.charts results.exporters results.page results.serving",
     "tasks": "contract",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 
 import click
 
-from harness.cli.main import VERBS, cli
+from harness.cli.main import VERBS, cli, command_of
 
 Named = tuple[str, click.Command]
 
@@ -22,9 +21,7 @@ def commands() -> Iterator[Named]:
     """Yield the whole command's name and command: the group, each verb, and the verbs of a verb."""
     yield "harness", cli
     for verb in VERBS:
-        yield from _with_verbs(
-            f"harness {verb}", importlib.import_module(f"harness.cli.verbs.{verb}").command
-        )
+        yield from _with_verbs(f"harness {verb}", command_of(verb))
 
 
 def _with_verbs(name: str, command: click.Command) -> Iterator[Named]:

@@ -36,11 +36,13 @@ VERBS = {
     "store": "check, describe, merge and export stores",
     "show": "show one trial in full: figures, curves, samples, environment, log",
     "sample": "draw text from a trained network",
+    "units": "show what the hidden units of a trained network respond to",
     "doctor": "measure this machine's limits and noise floor, and say what makes it noisy",
     "env": "print the environment record of this machine, for bug reports",
     "new": "write a small plugin package: a backend, a task or a cell",
     "completion": "print the completion script of a shell",
 }
+_OF_TRAINED = {"sample", "units"}  # in a folder of their own
 
 
 class LazyGroup(click.RichGroup):
@@ -65,7 +67,14 @@ class LazyGroup(click.RichGroup):
         name, stand_in, rest = super().resolve_command(ctx, args)
         if stand_in is None:
             return name, None, rest
-        return name, importlib.import_module(f"harness.cli.verbs.{stand_in.name}").command, rest
+        return name, command_of(str(stand_in.name)), rest
+
+
+def command_of(verb: str) -> click.Command:
+    """Return the command of a verb. It is imported now."""
+    folder = "verbs.trained" if verb in _OF_TRAINED else "verbs"
+    command: click.Command = importlib.import_module(f"harness.cli.{folder}.{verb}").command
+    return command
 
 
 def _blocked(values: Sequence[str]) -> tuple[str, ...]:

@@ -138,9 +138,7 @@ class Setup:
     def evaluator(self) -> Evaluator:
         """Return the evaluator on held-out batches and as many batches of training data."""
         trial = self.trial
-        seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
-        validation = self.task.validation(generator(seed, "evaluation"), trial.batch)
-        check_evaluation("validation", validation, self.task, self.task_label)
+        validation = validation_batches(self.task, trial, self.task_label, trial.batch)
         rng = generator(data_seed(trial), "training_sample")
         sample = self.task.training_sample(rng, trial.batch, len(validation))
         check_evaluation("training_sample", sample, self.task, self.task_label)
@@ -152,19 +150,25 @@ class Setup:
 
 
 def text_trainer(
-    plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vocabulary
+    plugins: Plugins,
+    path: Path,
+    stored: StoredModel,
+    vocabulary: Vocabulary,
+    dtype: ArrayDtype | None = None,
 ) -> Trainer:
     """Return the reference's trainer of a text model that was read from ``path``.
+
+    It computes in ``dtype``; None: in the trial's.
 
     Raises:
         StoreError: the tensors are not those of its trial.
     """
-    trial, size, dtype = stored.trial, vocabulary.size, array_dtype(stored.trial.dtype)
+    trial, size = stored.trial, vocabulary.size
     cell = plugins.cell(trial.cell)
     model = Model(cell, Inputs("token", size), trial.hidden, trial.layers, size, "cross_entropy")
-    check_fit(path, stored.parameters, model, dtype)
+    check_fit(path, stored.parameters, model, array_dtype(trial.dtype))
     reference = plugins.backend(REFERENCE_BACKEND)
-    execution = Execution(reference.variants(cell)[0], dtype=dtype)
+    execution = Execution(reference.variants(cell)[0], dtype=dtype or array_dtype(trial.dtype))
     return reference.trainer(model, trial.update_rule(), stored.parameters, execution)
 
 
@@ -236,9 +240,7 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
         UnsupportedError: the backend cannot run this model.
         UsageError: an option of the task cannot be used.
     """
-    task_class = plugins.task(trial.task)
-    task = task_class(task_class.Options(**trial.task_options), trial.length)
-    task.prepare(seed_sequence(data_seed(trial), "prepare"))
+    task = prepared_task(trial, plugins)
     task_label = plugins.label("task", trial.task)
     check_declared(task, task_label)
     cell = plugins.cell(trial.cell)
@@ -266,6 +268,26 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
         devices=trial.devices,
     )
     return Setup(trial, plugins, backend, task, model, parameters, execution, label, task_label)
+
+
+def prepared_task(trial: Trial, plugins: Plugins) -> Task:
+    """Return the task of a trial, with its data.
+
+    Raises:
+        UsageError: an option of the task cannot be used.
+    """
+    task_class = plugins.task(trial.task)
+    task = task_class(task_class.Options(**trial.task_options), trial.length)
+    task.prepare(seed_sequence(data_seed(trial), "prepare"))
+    return task
+
+
+def validation_batches(task: Task, trial: Trial, label: str, batch: int) -> Sequence[Batch]:
+    """Return the trial's held-out batches, of ``batch`` sequences. They are checked."""
+    seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
+    batches = task.validation(generator(seed, "evaluation"), batch)
+    check_evaluation("validation", batches, task, label)
+    return batches
 
 
 def default_options(task: type[Task]) -> dict[str, OptionValue]:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import paths
-from harness.cli.main import VERBS, cli
+from harness.cli.main import VERBS, cli, command_of
 from harness.contract import COLUMNS
 
 ROOT = paths.ROOT
@@ -145,10 +145,7 @@ def helps(command=cli, name=()):
     below = list(VERBS) if not name else list(getattr(command, "commands", ()))
     for verb in below:
         words = (*name, verb)
-        under = (
-            getattr(command, "commands", {}).get(verb)
-            or importlib.import_module(f"harness.cli.verbs.{verb}").command
-        )
+        under = getattr(command, "commands", {}).get(verb) or command_of(verb)
         yield from helps(under, words)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-from pathlib import Path
 
 import rich_click as click
 
@@ -12,10 +11,7 @@ from harness.api import sample
 from harness.cli.main import OK
 from harness.cli.options.axes import store_option
 from harness.cli.options.trial_id import not_empty
-from harness.contract import UsageError
-from harness.measure.checkpoint import checkpoint_file
-from harness.sweep.folders import checkpoint_folder
-from harness_results.store.store import Store
+from harness.sweep.trained import checkpoint_of
 from harness_results.text.format import safe
 
 
@@ -47,21 +43,8 @@ def command(
     trial: str, store: str, length: int, temperature: float, prime: str | None, seed: int | None
 ) -> int:
     """Draw text from the network that TRIAL (id, first digits or .safetensors file) trained."""
-    checkpoint = Path(trial) if trial.endswith(".safetensors") else _stored(trial, store)
+    checkpoint = checkpoint_of(trial, store)
     seed = secrets.randbits(31) if seed is None else seed
     text = sample(checkpoint, prime=prime, length=length, temperature=temperature, seed=seed)
     sys.stdout.write(safe((prime or "") + text) + "\n")
     return OK
-
-
-def _stored(trial: str, store: str) -> Path:
-    with Store.open(store, create=False) as opened:
-        record = opened.launches_of(trial)[-1]
-    checkpoint = checkpoint_file(checkpoint_folder(store), record.trial)
-    if checkpoint.exists():
-        return checkpoint
-    recorded = record.details.get("checkpoint")
-    if not recorded:
-        name = f"trial {record.trial.trial_id} ({record.status})"
-        raise UsageError(f"{name} left no checkpoint: only trained trials do")
-    return Path(str(recorded))

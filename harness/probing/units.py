@@ -1,0 +1,294 @@
+"""The states of a trained text network over a text, and which classes of characters they predict.
+
+The network reads the text from a zero state with the NumPy reference in float64. The value of a
+unit at a character is its state after the network has read that character.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import (
+    Array,
+    Batch,
+    DivergedError,
+    Trainer,
+    Trial,
+    UnknownNameError,
+    UsageError,
+    Vocabulary,
+)
+from harness.contract.errors import with_fix
+from harness.measure.checkpoint import load
+from harness.measure.setup import prepared_task, text_trainer, validation_batches
+from harness.plugins import Plugins
+from harness.probing.auc import areas, character_scores
+from harness.probing.classes import CLASSES, Mask, class_masks
+
+CHARACTERS = 20_000  # of a text, unless more or fewer are asked for
+MOST_VALUES = 2**26  # of all units over a text, as float64: half a gigabyte
+LEVELS = 10
+_TAIL = 1.0  # percent of the values that are below the range, and above it
+
+
+@dataclass(frozen=True)
+class UnitScore:
+    """How well one unit predicts one class.
+
+    Attributes:
+        unit: its name, such as ``c0.17``: state c, layer 0, unit 17.
+        auc: the area under the ROC curve on the second half of the text, in the direction that the
+            first half shows; 0.5 is chance, below it the direction did not hold.
+        gain: ``auc`` minus that of the current character alone.
+        high_inside: True: the value is higher inside the class than outside, in the first half.
+    """
+
+    unit: str
+    auc: float
+    gain: float
+    high_inside: bool
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The units that predict one class of characters.
+
+    Attributes:
+        name: the class.
+        positives: characters of the second half inside the class.
+        negatives: characters of the second half outside.
+        runs: unbroken runs of positives; the characters of one run are not independent.
+        character_auc: the area of the best predictor from the current character alone, fitted on
+            the first half and scored on the second; None if ``missing``.
+        units: the best first, in the order of the first half.
+        missing: why the class has no figures; empty if it has.
+    """
+
+    name: str
+    positives: int
+    negatives: int
+    runs: int
+    character_auc: float | None
+    units: tuple[UnitScore, ...]
+    missing: str = ""
+
+    def first(self, most: int) -> ClassScore:
+        """Return the class with its first units only."""
+        return replace(self, units=self.units[:most])
+
+
+@dataclass(frozen=True, eq=False)
+class UnitStudy:
+    """All units of a network over a text.
+
+    Attributes:
+        trial: the trial that trained the network.
+        text: the n characters that the network read.
+        source: what the text is.
+        skipped: characters that were left out, because the network does not know them.
+        names: the U units, such as ``h0.5``: state h, layer 0, unit 5.
+        values: (n, U) float64, the units after each character.
+    """
+
+    trial: Trial
+    text: str
+    source: str
+    skipped: int
+    names: tuple[str, ...]
+    values: Array
+
+    @property
+    def half(self) -> int:
+        """The characters of the first half, on which units are chosen."""
+        return len(self.text) // 2
+
+    @cached_property
+    def masks(self) -> dict[str, Mask]:
+        """Class -> mask (n,)."""
+        return class_masks(self.text)
+
+    @cached_property
+    def classes(self) -> tuple[ClassScore, ...]:
+        """The scores of all units for each class."""
+        half, masks = self.half, [self.masks[name] for name in CLASSES]
+        early = [areas(unit[:half], [mask[:half] for mask in masks]) for unit in self.values.T]
+        late = [areas(unit[half:], [mask[half:] for mask in masks]) for unit in self.values.T]
+        columns = zip(CLASSES, np.array(early).T, np.array(late).T, strict=True)
+        return tuple(self._class_score(*column) for column in columns)
+
+    def scores_of(self, unit: str) -> tuple[ClassScore, ...]:
+        """Return the scores of one unit alone for each class."""
+        self.number(unit)
+        return tuple(
+            replace(score, units=tuple(each for each in score.units if each.unit == unit))
+            for score in self.classes
+        )
+
+    def number(self, unit: str) -> int:
+        """Return the column of a unit in ``values``.
+
+        Raises:
+            UnknownNameError: there is no such unit.
+        """
+        if unit not in self.names:
+            raise UnknownNameError("unit", unit, (self.names[0], "…", self.names[-1]))
+        return self.names.index(unit)
+
+    def levels(self, unit: str) -> tuple[NDArray[np.integer], float, float]:
+        """Return a unit's values as levels (n,) from 0 to ``LEVELS`` - 1, and the range.
+
+        The levels divide the range equally. One percent of the values is at or below the lowest
+        bound, and one percent at or above the highest.
+        """
+        values = self.values[:, self.number(unit)]
+        low, high = (float(bound) for bound in np.percentile(values, [_TAIL, 100 - _TAIL]))
+        shares = (values - low) / ((high - low) or 1.0)
+        return np.clip((shares * LEVELS).astype(int), 0, LEVELS - 1), low, high
+
+    def excerpt(self, class_name: str | None, length: int) -> slice:
+        """Return where to look: the lines of the second half with most changes of a class.
+
+        The choice depends on the text alone. None: the start of the second half.
+        """
+        breaks = [i + 1 for i in range(self.half, len(self.text)) if self.text[i] == "\n"]
+        starts = [start for start in breaks if start + length <= len(self.text)]
+        if not starts or class_name is None:
+            start = starts[0] if starts else max(self.half, len(self.text) - length)
+            return slice(start, start + length)
+        changes = np.cumsum(np.diff(self.masks[class_name], prepend=False))
+        start = max(starts, key=lambda start: changes[start + length - 1] - changes[start])
+        return slice(start, start + length)
+
+    def _class_score(self, name: str, early: Array, late: Array) -> ClassScore:
+        half, mask = self.half, self.masks[name]
+        scored = mask[half:]
+        positives = int(np.count_nonzero(scored))
+        counts = (
+            name,
+            positives,
+            len(scored) - positives,
+            int(np.count_nonzero(scored & ~np.roll(mask, 1)[half:])),
+        )
+        if np.isnan([*early, *late]).any():
+            return ClassScore(*counts, None, (), missing=_missing(mask, half))
+        _, characters = np.unique(list(self.text), return_inverse=True)
+        guesses = character_scores(characters, mask, half)[half:]
+        (alone,) = areas(guesses, [scored])
+        distances = np.abs(early - 0.5)
+        order = np.argsort(-distances, kind="stable")
+        late = np.where(early >= 0.5, late, 1 - late)  # noqa: PLR2004
+        units = tuple(
+            UnitScore(self.names[i], float(late[i]), float(late[i]) - alone, bool(early[i] >= 0.5))  # noqa: PLR2004
+            for i in order
+        )
+        return ClassScore(*counts, alone, units)
+
+
+def study_units(
+    plugins: Plugins, checkpoint: Path, *, text: str | None = None, characters: int = CHARACTERS
+) -> UnitStudy:
+    """Let a trained network read a text, and keep the states of all units.
+
+    Args:
+        plugins: all plugins.
+        checkpoint: a ``.safetensors`` file that a run left.
+        text: what it reads; None: the validation text of its trial.
+        characters: the most to read, from the start.
+
+    Raises:
+        UsageError: the file is not a checkpoint of a text model, or the text cannot be used.
+        DivergedError: a state is not finite.
+    """
+    stored = load(checkpoint)
+    trial, vocabulary = stored.trial, stored.vocabulary
+    if vocabulary is None:
+        raise UsageError(
+            with_fix(
+                f"{checkpoint} was trained on task {trial.task!r}, which is not text: its units "
+                "have no characters to respond to",
+                "name a trial of a text task, such as char",
+            )
+        )
+    states = plugins.cell(trial.cell).states
+    names = tuple(
+        f"{state}{layer}.{unit}"
+        for state in states
+        for layer in range(trial.layers)
+        for unit in range(trial.hidden)
+    )
+    most = min(characters, MOST_VALUES // len(names))
+    source = "the text given"
+    if text is None:
+        text, source = _validation_text(plugins, trial, most), "its validation text"
+    text = text[:most]
+    readable = _readable(text, vocabulary)
+    trainer = text_trainer(plugins, checkpoint, stored, vocabulary, "float64")
+    values = _values(trainer, vocabulary, readable, len(names))
+    return UnitStudy(trial, readable, source, len(text) - len(readable), names, values)
+
+
+def _validation_text(plugins: Plugins, trial: Trial, characters: int) -> str:
+    """Return the start of the text on which the trial was validated."""
+    task = prepared_task(trial, plugins)
+    if task.vocabulary is None:
+        raise UsageError(f"task {trial.task!r} no longer has a text: give one with --text FILE")
+    tokens: list[NDArray[np.int32]] = []
+    length = 0
+    for batch in validation_batches(task, trial, plugins.label("task", trial.task), 1):
+        tokens.append(batch.inputs[batch.mask].astype(np.int32))
+        length += len(tokens[-1])
+        if length >= characters:
+            break
+    return task.vocabulary.decode(np.concatenate(tokens))[:characters]
+
+
+def _readable(text: str, vocabulary: Vocabulary) -> str:
+    """Return the characters that the network knows.
+
+    Raises:
+        UsageError: fewer than two are left.
+    """
+    symbols = vocabulary.symbols
+    readable = text if symbols is None else "".join(c for c in text if c in symbols)
+    if len(readable) < 2:  # noqa: PLR2004
+        raise UsageError(
+            f"the text has {len(text)} characters, and the network knows {len(readable)} of them: "
+            f"give a longer text of its characters {symbols or 'as UTF-8'!r}"
+        )
+    return readable
+
+
+def _values(trainer: Trainer, vocabulary: Vocabulary, text: str, units: int) -> Array:
+    """Return the states (n, units) after each of the n characters, read from zeros.
+
+    A character of several bytes is read byte by byte.
+    """
+    values = np.empty((len(text), units))
+    one_step = np.ones((1, 1), dtype=np.bool_)
+    no_target = np.zeros((1, 1), dtype=np.int32)
+    carry = False
+    for index, character in enumerate(text):
+        for token in vocabulary.encode(character):
+            inputs = np.full((1, 1), token, dtype=np.int32)
+            trainer.outputs(trainer.put(Batch(inputs, no_target, one_step, carry=carry)))
+            carry = True
+        state = trainer.state() or ()
+        values[index] = np.concatenate([part.ravel() for part in state])
+    if not np.isfinite(values).all():
+        raise DivergedError("a state of the network is not finite: its units cannot be compared")
+    return values
+
+
+def _missing(mask: Mask, half: int) -> str:
+    """Return why a class has no figures."""
+    for name, part in (("first", mask[:half]), ("second", mask[half:])):
+        if not part.any():
+            return f"no such character in the {name} half"
+        if part.all():
+            return f"only such characters in the {name} half"
+    return ""

@@ -1,0 +1,39 @@
+"""The checkpoint of a stored trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.contract import Record, UsageError
+from harness.measure.checkpoint import checkpoint_file
+from harness.sweep.folders import checkpoint_folder
+from harness_results.store.store import Store
+
+
+def checkpoint_of(trial: str, store: str | Path) -> Path:
+    """Return the checkpoint of a trial, named by its id, its first digits or the file itself.
+
+    Raises:
+        UsageError: there is no such trial, or it left no checkpoint.
+    """
+    if trial.endswith(".safetensors"):
+        return Path(trial)
+    with Store.open(store, create=False) as opened:
+        record = opened.launches_of(trial)[-1]
+    checkpoint = stored_checkpoint(record, store)
+    if checkpoint is None:
+        name = f"trial {record.trial.trial_id} ({record.status})"
+        raise UsageError(f"{name} left no checkpoint: only trained trials do")
+    return checkpoint
+
+
+def stored_checkpoint(record: Record, store: str | Path) -> Path | None:
+    """Return the file with the weights of a record, whether it exists or not; None: it left none.
+
+    It is next to the store, or else where the run wrote it.
+    """
+    checkpoint = checkpoint_file(checkpoint_folder(store), record.trial)
+    if checkpoint.exists():
+        return checkpoint
+    recorded = record.details.get("checkpoint")
+    return Path(str(recorded)) if recorded else None
