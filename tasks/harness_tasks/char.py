@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.contract import (
     Array,
@@ -28,7 +28,12 @@ from harness.contract import (
 from harness_tasks.corpora import File, Source, locate
 from harness_tasks.ngrams import FITTED_CHARACTERS, ngram_losses
 from harness_tasks.sequences import check_length
-from harness_tasks.streams import affordable_streams, stream_length, windows
+from harness_tasks.streams import (
+    affordable_streams,
+    shuffled_windows,
+    stream_length,
+    windows,
+)
 from harness_tasks.text import Text, check_text, read_text
 
 
@@ -45,6 +50,9 @@ class CharOptions(TaskOptions):
         validation_characters: use only this many characters of the rest, for network and n-grams
             alike, so that an evaluation stays cheap. The default covers the whole last tenth of
             tinyshakespeare.
+        order: of the training windows. ``carried``: one after the other through each stream, each
+            from the state of the one before. ``shuffled``: in random order, each from a zero
+            state. Validation carries the state either way.
     """
 
     corpus: str = Field(default="stdlib", min_length=1, max_length=4096)
@@ -52,6 +60,15 @@ class CharOptions(TaskOptions):
     limit: int | None = Field(default=None, ge=2)
     split: float = Field(default=0.9, gt=0, lt=1)
     validation_characters: int = Field(default=120_000, ge=2)
+    order: Literal["carried", "shuffled"] = "carried"
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``order`` at its default, so that the ids of stored trials stay."""
+        options: dict[str, Any] = handler(self)
+        if self.order == "carried":
+            del options["order"]
+        return options
 
 
 class Char(Task):
@@ -59,8 +76,9 @@ class Char(Task):
 
     The training text is split into B contiguous parallel streams of whole windows; the rest is
     dropped. The state is carried from window to window. At the end, the streams start again from a
-    zero state. Validation has separate streams. The loss is the mean cross-entropy per character in
-    nats; the floor is known only for ``grammar``.
+    zero state. The option ``order`` shuffles the windows instead. Validation has its own streams.
+    The loss is the mean cross-entropy per character in nats; the floor is known only for
+    ``grammar``.
     """
 
     name = "char"
@@ -163,7 +181,9 @@ class Char(Task):
         return "cross_entropy"
 
     def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:
-        """Yield the windows of the training streams in order, epoch after epoch, without ``rng``.
+        """Yield the training windows epoch after epoch, in the option's ``order``.
+
+        Only ``shuffled`` draws from ``rng``: a new order in each epoch.
 
         Raises:
             CorpusError: the text does not fill ``batch`` streams with one window each.
@@ -175,6 +195,10 @@ class Char(Task):
                 f"corpus {self.options.corpus!r} is too short: its {len(text):,} training "
                 f"characters do not fill {batch:,} streams of {self.length:,}; "
                 f"use at most batch {possible:,}, or a shorter length"
+            )
+        if self.options.order == "shuffled":
+            return chain.from_iterable(
+                shuffled_windows(text, batch, self.length, rng) for _ in repeat(None)
             )
         return chain.from_iterable(windows(text, batch, self.length) for _ in repeat(None))
 
@@ -227,7 +251,7 @@ class Char(Task):
         )
 
     def steps_per_epoch(self, batch: int) -> float | None:
-        """Return the number of windows in a stream of the training text."""
+        """Return the number of batches in one pass through the training text."""
         return max(1, stream_length(self._training_text, batch) // self.length)
 
     @property

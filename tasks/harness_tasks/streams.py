@@ -39,6 +39,21 @@ def windows(text: Text, streams: int, length: int, *, pad: bool = False) -> Iter
         yield _window(text, starts + start, lengths - start, length, carry=start > 0)
 
 
+def shuffled_windows(
+    text: Text, batch: int, length: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Yield the windows of ``windows`` once, in random order, all with ``carry=False``.
+
+    The number of batches is that of ``windows``, so that both orders see the same characters.
+    """
+    steps = stream_length(text, batch)
+    in_stream = np.arange(0, steps - length + 1, length)
+    starts = rng.permutation((steps * np.arange(batch)[:, None] + in_stream).ravel())
+    whole = np.full(batch, length)
+    for first in range(0, len(starts), batch):
+        yield _window(text, starts[first : first + batch], whole, length, carry=False)
+
+
 def _window(
     text: Text, starts: NDArray[np.int64], lengths: NDArray[np.int64], length: int, *, carry: bool
 ) -> Batch:

@@ -88,6 +88,34 @@ def test_an_epoch_reproduces_the_training_text_and_then_starts_again(counting):
     np.testing.assert_array_equal(batches[0].inputs, batches[59].inputs)
 
 
+def test_shuffled_windows_are_those_of_the_streams_in_another_order_from_a_zero_state(counting):
+    length, batch, epoch = 10, 3, 59
+    carried = list(islice(counting(length).training(rng(), batch), epoch))
+    shuffled = list(islice(counting(length, order="shuffled").training(rng(), batch), 2 * epoch))
+    assert not any(batch.carry for batch in shuffled)
+
+    def pairs(batches):
+        return [(*b.inputs[:, n], *b.targets[:, n]) for b in batches for n in range(batch)]
+
+    first, second = pairs(shuffled[:epoch]), pairs(shuffled[epoch:])
+    assert sorted(first) == sorted(second) == sorted(pairs(carried))
+    assert first != second != pairs(carried)
+
+
+def test_equal_generators_shuffle_equally(counting):
+    first, again, other = (
+        next(counting(order="shuffled").training(rng(seed), 4)).inputs for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_usual_order_is_left_out_of_what_trials_store():
+    assert "order" not in Char.Options().model_dump(mode="json")
+    stored = Char.Options(order="shuffled").model_dump(mode="json")
+    assert Char.Options(**stored).order == "shuffled"
+
+
 def test_batches_are_time_major_tokens_of_the_vocabulary(counting):
     task = counting()
     batch = next(task.training(rng(), 4))
