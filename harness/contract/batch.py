@@ -37,6 +37,11 @@ class Batch:
         """B, the number of sequences."""
         return int(self.mask.shape[1])
 
+    @property
+    def tokens(self) -> int:
+        """T times B, the time steps of all sequences."""
+        return self.time_steps * self.size
+
     def first(self, sequences: int) -> Batch:
         """Return the first ``sequences`` sequences as a batch that starts from zeros."""
         cut = slice(0, sequences)

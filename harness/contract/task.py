@@ -68,6 +68,9 @@ class Evaluation:
         standard_error_validation: of ``loss_validation`` over sequences; None for fewer than two
             sequences.
         standard_error_train_eval: of ``loss_train_eval``, likewise.
+        tokens_validation: time steps x sequences of the held-out data that were read. During
+            training only a sample of the batches is read; losses compare if this is equal.
+        tokens_train_eval: of the training data, likewise.
     """
 
     step: int
@@ -77,6 +80,8 @@ class Evaluation:
     extra: Mapping[str, float] = field(default_factory=dict)
     standard_error_validation: float | None = None
     standard_error_train_eval: float | None = None
+    tokens_validation: int | None = None
+    tokens_train_eval: int | None = None
 
 
 class Task(ABC):

@@ -17,7 +17,7 @@ from harness.contract.wording import NAME_PATTERN
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _DECAY = 0.99
-LEAST_BETWEEN_EVALUATIONS = 150  # steps; an evaluation costs about as much as thirty
+LEAST_BETWEEN_EVALUATIONS = 150  # steps
 OptionValue = str | int | float | bool | None
 OMITTED_AT_DEFAULT = "omitted from the content at its default"  # marks a field
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task, Trainer
+from harness.contract import Array, Batch, Dtype, Evaluation, Loss, Model, Task, Trainer, Trial
 from harness.plugins.task_validation import check_baseline_outputs, checked_loss, checked_score
 from harness.plugins.validation import checked_outputs
 
 PIECE = 2**20  # outputs that are converted to float64 at a time
+TRAINED_PER_EVALUATED = 4  # tokens trained on for each that evaluations before the end read
+FEWEST_BATCHES = 8  # of an evaluation before the end, however often it is asked for
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Figures:
         error: standard error of the loss, over sequences.
         accuracy: the fraction of hits; None if the task has none.
         extra: further scores of the task.
+        tokens: time steps x sequences that were read.
     """
 
     loss: float
     error: float | None
     accuracy: float | None
     extra: Mapping[str, float]
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Evaluator:
         task_label: of the task, for errors in its scores.
         baseline: the loss of the task's trivial predictor on ``validation``; None if only its
             exact value is known.
+        sampled_batches: how many of the batches an evaluation before the end reads; None: all.
     """
 
     task: Task
@@ -58,41 +64,80 @@ class Evaluator:
     label: str
     task_label: str = "the task"
     baseline: float | None = None
+    sampled_batches: int | None = None
 
-    def evaluate(self, trainer: Trainer, step: int) -> Evaluation:
+    def evaluate(self, trainer: Trainer, step: int, *, full: bool = False) -> list[Evaluation]:
         """Return the figures after ``step`` updates. The trainer's carried state is restored.
 
-        Before the first update the trainer has seen no data, so the sample is not run.
+        They are those of the sampled batches; with ``full``, those of all batches follow, unless
+        the sample is all. Before the first update the trainer has seen no data, so the training
+        data are not run.
         """
+        most = max(len(self.validation), len(self.sample))
+        sampled = min(self.sampled_batches or most, most)
+        ends = sorted({sampled, most}) if full else [sampled]
         state = trainer.state()
         try:
-            held_out = self._pass(trainer, self.validation)
-            seen = self._pass(trainer, self.sample) if step else None
+            held_out = self._pass(trainer, self.validation, ends)
+            seen = self._pass(trainer, self.sample, ends) if step else [None] * len(ends)
         finally:
             trainer.load_state(state)
-        return Evaluation(
-            step,
-            held_out.loss,
-            seen.loss if seen else None,
-            held_out.accuracy,
-            held_out.extra,
-            held_out.error,
-            seen.error if seen else None,
-        )
+        return [
+            Evaluation(
+                step,
+                loss_validation=new.loss,
+                loss_train_eval=old.loss if old else None,
+                accuracy=new.accuracy,
+                extra=new.extra,
+                standard_error_validation=new.error,
+                standard_error_train_eval=old.error if old else None,
+                tokens_validation=new.tokens,
+                tokens_train_eval=old.tokens if old else None,
+            )
+            for new, old in zip(held_out, seen, strict=True)
+        ]
 
-    def _pass(self, trainer: Trainer, batches: Sequence[Batch]) -> Figures:
-        mean, hits, total = MeanLoss(self.model.loss), 0.0, 0.0
+    def _pass(
+        self, trainer: Trainer, batches: Sequence[Batch], ends: Sequence[int]
+    ) -> list[Figures]:
+        """Run the batches in order; return the figures of the first ``end``, for each end."""
+        mean, hits, total, tokens = MeanLoss(self.model.loss), 0.0, 0.0, 0
         sums: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+        figures = []
         trainer.load_state(None)
-        for batch in batches:
-            outputs = checked_outputs(trainer, batch, self.model, self.dtype, self.label)
-            mean.add(outputs, batch)
-            score = checked_score(self.task.score(batch, outputs), self.task_label)
-            hits, total = hits + score.hits, total + score.total
-            for name, (value, count) in score.extra.items():
-                sums[name] = (sums[name][0] + value, sums[name][1] + count)
-        extra = {name: value / count for name, (value, count) in sums.items() if count}
-        return Figures(mean.value(), mean.standard_error(), hits / total if total else None, extra)
+        for start, end in pairwise((0, *ends)):
+            for batch in batches[start:end]:
+                outputs = checked_outputs(trainer, batch, self.model, self.dtype, self.label)
+                mean.add(outputs, batch)
+                score = checked_score(self.task.score(batch, outputs), self.task_label)
+                hits, total, tokens = hits + score.hits, total + score.total, tokens + batch.tokens
+                for name, (value, count) in score.extra.items():
+                    sums[name] = (sums[name][0] + value, sums[name][1] + count)
+            extra = {name: value / count for name, (value, count) in sums.items() if count}
+            accuracy, error = hits / total if total else None, mean.standard_error()
+            figures.append(Figures(mean.value(), error, accuracy, extra, tokens))
+        return figures
+
+
+def batches_to_sample(
+    trial: Trial, training: Batch, validation: Sequence[Batch], sample: Sequence[Batch]
+) -> int:
+    """Return how many batches an evaluation before the end reads, of each kind of data.
+
+    All these evaluations together then read at most a quarter of the tokens that were trained on
+    so far, or ``FEWEST_BATCHES`` of each kind if ``evaluate_every`` leaves less. The number is the
+    same for every engine, because it depends on the trial and its batches alone.
+
+    Args:
+        trial: says after how many steps an evaluation comes.
+        training: the first batch to train on.
+        validation: held-out batches.
+        sample: batches of training data.
+    """
+    between = min(trial.evaluate_every or trial.steps, trial.steps)
+    budget = between * training.tokens // TRAINED_PER_EVALUATED
+    read = accumulate(new.tokens + old.tokens for new, old in zip(validation, sample, strict=False))
+    return max(FEWEST_BATCHES, sum(tokens <= budget for tokens in read))
 
 
 def baseline_loss(task: Task, batches: Sequence[Batch], label: str) -> MeanLoss | None:

@@ -113,7 +113,7 @@ class RecordBuilder:
         if self.evaluations:
             final, baseline = self.evaluations[-1], self.figures.get("loss_baseline")
             loss = final.evaluation.loss_validation
-            solved_steps = [item.evaluation.step for item in self.evaluations if item.solved]
+            solved_steps = [step for step, solved in self._verdicts() if solved]
             figures["loss_validation"] = loss
             figures["loss_ratio"] = loss / baseline if baseline else None
             figures["accuracy"] = final.evaluation.accuracy
@@ -122,11 +122,16 @@ class RecordBuilder:
         return figures
 
     def _learning(self) -> dict[str, Any]:
-        """Return the overfitting gap and its error, the best validation, and the scores."""
+        """Return the overfitting gap and its error, the best validation, and the scores.
+
+        The best is of evaluations on the same data.
+        """
         if not self.evaluations:
             return {}
         last = self.evaluations[-1].evaluation
-        best = min((item.evaluation for item in self.evaluations), key=_validation)
+        entries = [item.evaluation for item in self.evaluations]
+        alike = [item for item in entries if item.tokens_validation == entries[0].tokens_validation]
+        best = min(alike, key=_validation)
         gap = None if last.loss_train_eval is None else _validation(last) - last.loss_train_eval
         errors = (last.standard_error_validation, last.standard_error_train_eval)
         gap_error = None if None in errors else math.hypot(*filter(None, errors))
@@ -141,8 +146,21 @@ class RecordBuilder:
 
     def _lost_at(self) -> int | None:
         """Return the step of the first unsolved evaluation after ``steps_to_solve``, if any."""
-        solved = dropwhile(lambda item: not item.solved, self.evaluations)
-        return next((item.evaluation.step for item in solved if not item.solved), None)
+        since = dropwhile(lambda verdict: not verdict[1], self._verdicts())
+        return next((step for step, solved in since if not solved), None)
+
+    def _verdicts(self) -> list[tuple[int, bool]]:
+        """Return the steps of evaluations, and whether they solved the task.
+
+        At the end the evaluation in full decides. If it contradicts a sample that was solved, the
+        verdicts on the samples before do not count either.
+        """
+        verdicts: dict[int, bool] = {}
+        for item in self.evaluations:
+            if verdicts.get(item.evaluation.step) and not item.solved:
+                verdicts.clear()
+            verdicts[item.evaluation.step] = item.solved
+        return list(verdicts.items())
 
 
 def _validation(evaluation: Evaluation) -> float:

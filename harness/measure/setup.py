@@ -32,7 +32,7 @@ from harness.contract.trial import OptionValue
 from harness.measure import REFERENCE_BACKEND
 from harness.measure.checkpoint import Checkpoint as StoredModel
 from harness.measure.checkpoint import check_fit
-from harness.measure.evaluate import Evaluator, baseline_loss
+from harness.measure.evaluate import Evaluator, baseline_loss, batches_to_sample
 from harness.measure.proof.initialise import initial_parameters
 from harness.measure.proof.streams import generator, seed_sequence
 from harness.measure.timing.speed import training_flops_per_token
@@ -144,9 +144,11 @@ class Setup:
         check_evaluation("training_sample", sample, self.task, self.task_label)
         mean = baseline_loss(self.task, validation, self.task_label)
         baseline, dtype = mean.value() if mean else None, array_dtype(trial.dtype)
+        sampled = batches_to_sample(trial, next(self.training()), validation, sample)
         return Evaluator(
-            self.task, self.model, dtype, validation, sample, self.label, self.task_label, baseline
-        )
+            self.task, self.model, dtype, validation, sample, self.label, self.task_label,
+            baseline, sampled,
+        )  # fmt: skip
 
 
 def text_trainer(

@@ -86,7 +86,7 @@ class Training:
                 yield Phase("train")
             length = scheduler.next_steps(self._until_evaluation())
             yield from self._block([next(batches) for _ in range(length)], scheduler)
-        yield from self._evaluate(evaluator)
+        yield from self._evaluate(evaluator, full=True)
         yield Phase("audit")
         total = scheduler.total if self._audited(scheduler, evaluator, batches) else None
         yield self._speed(scheduler, published=total is not None)
@@ -161,13 +161,14 @@ class Training:
         every, left = self.setup.trial.evaluate_every, self.setup.trial.steps - self.step
         return min(left, every - self.step % every) if every else left
 
-    def _evaluate(self, evaluator: Evaluator) -> Iterator[Event]:
+    def _evaluate(self, evaluator: Evaluator, *, full: bool = False) -> Iterator[Event]:
         yield Phase("evaluate")
-        evaluation = evaluator.evaluate(self.trainer, self.step)
+        evaluations = evaluator.evaluate(self.trainer, self.step, full=full)
         self.memory.start()
-        solved = checked_solved(self.setup.task.solved(evaluation), self.setup.task_label)
-        yield Evaluated(evaluation, solved)
-        if not math.isfinite(evaluation.loss_validation):
+        for evaluation in evaluations:
+            solved = checked_solved(self.setup.task.solved(evaluation), self.setup.task_label)
+            yield Evaluated(evaluation, solved)
+        if not all(math.isfinite(evaluation.loss_validation) for evaluation in evaluations):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
 
     def _audited(
@@ -243,4 +244,4 @@ class Training:
 
 
 def _tokens(batches: Sequence[Batch]) -> int:
-    return sum(batch.time_steps * batch.size for batch in batches)
+    return sum(batch.tokens for batch in batches)

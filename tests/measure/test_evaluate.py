@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from builders import trial_of
 from harness.cells import RNN
 from harness.contract import Batch, Inputs, Model, Score, Trial
 from harness.measure import evaluate
-from harness.measure.evaluate import Evaluator, MeanLoss, sums_of_losses
+from harness.measure.evaluate import Evaluator, MeanLoss, batches_to_sample, sums_of_losses
 from harness.measure.setup import prepare
 from harness.plugins import load_plugins
 
@@ -76,9 +77,8 @@ def test_batches_are_a_stream_from_a_zero_state_and_training_goes_on_where_it_wa
         batch(np.zeros((1, 1, 1)), np.ones((1, 1))),
     ]
     model, trainer = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error"), Counter()
-    evaluation = Evaluator(Zero(), model, "float64", zeros, zeros[:1], "the counter").evaluate(
-        trainer, 3
-    )
+    evaluator = Evaluator(Zero(), model, "float64", zeros, zeros[:1], "the counter")
+    (evaluation,) = evaluator.evaluate(trainer, 3, full=True)
     assert trainer.seen == 5
     assert evaluation.step == 3
     assert evaluation.loss_validation == pytest.approx(
@@ -87,6 +87,37 @@ def test_batches_are_a_stream_from_a_zero_state_and_training_goes_on_where_it_wa
     assert evaluation.loss_train_eval == 1.0
     assert evaluation.accuracy == 0.25
     assert evaluation.extra == {"first": 0.5}
+
+
+def test_a_sample_is_the_start_of_all_batches_which_are_run_once():
+    batches = [batch(np.zeros((2, 1, 1)), np.ones((2, 1)))] * 5
+    model, trainer = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error"), Counter()
+    evaluator = Evaluator(
+        Zero(), model, "float64", batches, batches[:4], "the counter", sampled_batches=2
+    )
+    (between,) = evaluator.evaluate(trainer, 3)
+    again, full = evaluator.evaluate(trainer, 3, full=True)
+    assert between == again
+    losses = (between.loss_validation, full.loss_validation, full.loss_train_eval)
+    assert losses == pytest.approx((5 / 2, 55 / 5, 30 / 4))
+    assert (between.tokens_validation, between.tokens_train_eval) == (4, 4)
+    assert (full.tokens_validation, full.tokens_train_eval) == (10, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sampled"),
+    [
+        ({"steps": 800, "evaluate_every": 80}, 10),  # 80 steps / 4, for both kinds of data
+        ({"steps": 800, "evaluate_every": 0}, 100),  # at the start and the end only
+        ({"steps": 800, "evaluate_every": 8000}, 100),
+        ({"steps": 8000, "evaluate_every": 8000}, 200),  # all there are
+        ({"steps": 800, "evaluate_every": 1}, 8),
+    ],
+)
+def test_a_sample_reads_at_most_a_quarter_of_the_tokens_trained_on(settings, sampled):
+    trial = trial_of(**settings)
+    one = batch(np.zeros((5, 2)), np.ones((5, 2)))
+    assert batches_to_sample(trial, one, [one] * 200, [one] * 200) == sampled
 
 
 def test_a_sequence_has_its_own_sum():
@@ -166,7 +197,8 @@ def test_the_distributions_mean_is_at_the_baseline_of_every_validation_sample(
         )  # fmt: skip
         setup = prepare(trial, PLUGINS, PLUGINS.backend("numpy"), "numpy")
         evaluator = setup.evaluator()
-        loss = evaluator.evaluate(DistributionsMean(setup.task), 0).loss_validation
+        *_, full = evaluator.evaluate(DistributionsMean(setup.task), 0, full=True)
+        loss = full.loss_validation
         ratios.append(loss / evaluator.baseline)
         exact.append(evaluator.baseline / setup.task.baseline())
     assert ratios == pytest.approx([1.0] * 40, abs=5e-4)
@@ -185,9 +217,9 @@ def test_before_the_first_update_no_training_data_are_evaluated():
     model, trainer = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error"), Counter()
     put, trainer.put = [], lambda one: put.append(one) or one
     evaluator = Evaluator(Zero(), model, "float64", [zeros], [ones], "the counter")
-    assert evaluator.evaluate(trainer, 0).loss_train_eval is None
+    assert evaluator.evaluate(trainer, 0)[0].loss_train_eval is None
     assert put == [zeros]
-    assert evaluator.evaluate(trainer, 1).loss_train_eval is not None
+    assert evaluator.evaluate(trainer, 1)[0].loss_train_eval is not None
     assert put == [zeros, zeros, ones]
 
 

@@ -193,6 +193,45 @@ def test_evaluations_come_at_the_start_every_so_often_and_at_the_end(plugins):
     assert record.details["overfitting_gap"] == last["loss_validation"] - last["loss_train_eval"]
 
 
+@pytest.mark.parametrize("variant", ["good", "lazy"])
+def test_evaluations_before_the_end_read_a_sample_and_the_last_reads_all(plugins, variant):
+    validation = {"task": "copy", "task_options": {"validation_sequences": 40}}
+    record = measure(plugins, **validation, variant=variant, evaluate_every=3)
+    entries = record.curves["evaluations"]
+    of_batch = record.details["tokens_per_step"]
+    assert [(entry["step"], entry["tokens_validation"] / of_batch) for entry in entries] == [
+        (0, 8), (3, 8), (6, 8), (8, 8), (8, 20),
+    ]  # fmt: skip
+    assert [entry["tokens_train_eval"] for entry in entries[:2]] == [None, 8 * of_batch]
+    assert record.figures["loss_validation"] == entries[-1]["loss_validation"]
+    best = min(entry["loss_validation"] for entry in entries[:-1])
+    assert record.details["best_loss_validation"] == best
+    gap = entries[-1]["loss_validation"] - entries[-1]["loss_train_eval"]
+    assert record.details["overfitting_gap"] == gap
+
+
+@pytest.mark.parametrize(
+    ("sample", "full", "first", "lost"),
+    [
+        ([False, True, True], True, 10, None),
+        ([False, True, True], False, None, None),  # the sample was too easy
+        ([False, True, False], False, 10, 20),
+        ([False, False, False], True, 20, None),
+        ([False, True, False], True, 10, None),
+    ],
+)
+def test_the_evaluation_in_full_decides_whether_the_task_is_solved(sample, full, first, lost):
+    builder = RecordBuilder(trial(), losses=[1.0])
+    for number, held in enumerate(sample):
+        builder.add(Evaluated(Evaluation(10 * number, 1.0, 0.5, tokens_validation=5), held))
+    builder.add(Evaluated(Evaluation(20, 0.9, 0.5, tokens_validation=50), full))
+    record = builder.record("ok")
+    figures = record.figures
+    assert (figures["solved"], figures["steps_to_solve"]) == (full, first)
+    assert record.details["solved_lost_at"] == lost
+    assert (figures["loss_validation"], record.details["best_loss_validation"]) == (0.9, 1.0)
+
+
 def test_seeds_are_separate(plugins):
     base, data, evaluation = (
         measure(plugins),

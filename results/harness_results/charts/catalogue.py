@@ -70,7 +70,7 @@ _ALL = (
         name="loss-curves",
         title="Loss over training",
         shows="The training loss by cell (lines), and the validation loss at each validation "
-        "(points).",
+        "(points), always on the same batches.",
         measured="Loss of every training step. If there are more steps than points, each point is "
         "the mean of several neighbouring steps. Diverged and interrupted trials are drawn as far "
         "as they got.",

@@ -16,6 +16,7 @@ from harness.contract.records.columns import FIGURE_NAMES, names_of
 from harness.contract.records.record import Record
 from harness.contract.wording import shortened
 from harness_results.exporters.contract import Series, Setting, SharedTrial
+from harness_results.study.curves import alike
 from harness_results.study.findings import flags, scores
 from harness_results.text.format import as_mapping, safe
 
@@ -92,8 +93,9 @@ def _all_series(record: Record, times: _Times) -> Iterator[Series]:
 
 
 def _evaluations(evaluations: Any, times: _Times) -> Iterator[Series]:
+    """Yield the figures of evaluations on the same data; those in full at the end are figures."""
     points: dict[str, list[tuple[Any, float]]] = {}
-    for evaluation in map(as_mapping, _list(evaluations)):
+    for evaluation in alike(evaluations):
         step = evaluation.get("step")
         for name, value in {**as_mapping(evaluation.get("extra")), **evaluation}.items():
             if name not in ("step", "extra"):

@@ -144,11 +144,14 @@ def _evaluations(content: Any) -> Iterator[Text]:
     extras = [as_mapping(evaluation.get("extra")) for evaluation in evaluations]
     scores = list(dict.fromkeys(str(name) for extra in extras for name in extra))[:MOST_SCORES]
     heads = ["step", "validation", "training", "accuracy"]
+    names = ["step", "loss_validation", "loss_train_eval", "accuracy"]
+    if any("tokens_validation" in evaluation for evaluation in evaluations):
+        heads.insert(1, "tokens")  # of validation; losses on different tokens do not compare
+        names.insert(1, "tokens_validation")
     heads += [one_line(name)[:WIDEST_SCORE] for name in scores]
     yield Text("".join(f"  {head:>10}" for head in heads), style="dim")
     chosen = evenly_chosen(range(len(evaluations)), MOST_EVALUATIONS)
     for index in chosen:
-        names = ("step", "loss_validation", "loss_train_eval", "accuracy")
         values = [evaluations[index].get(name) for name in names]
         values += [extras[index].get(name) for name in scores]
         line = ""

@@ -22,7 +22,10 @@ def drawings(record: Record) -> Iterator[Plot]:
     values = [y for _, y in (*loss, *checks) if y > 0]
     all_positive = bool(values) and len(values) == len(loss) + len(checks)
     wide = all_positive and max(values) > WIDE * min(values)
-    title = f"loss on training data, o: validation; {findings.loss_unit(record)}"
+    content = record.curves.get("evaluations")
+    sampled = len(alike(content)) < len(_entries(content))
+    data = "sample of validation" if sampled else "validation"
+    title = f"loss on training data, o: {data}; {findings.loss_unit(record)}"
     yield Plot(title, "training step", loss, checks, logarithmic=wide)
     flow = record.curves.get("gradient_flow")
     for moment, when in (("final", "trained"), ("initial", "untrained")):
@@ -44,12 +47,23 @@ def points(values: Any, positions: Any = None) -> Points:
     return [(x, y) for x, y in zip(at, numbers, strict=True) if x is not None and y is not None]
 
 
+def alike(content: Any) -> list[Mapping[str, Any]]:
+    """Return the evaluations on the same data: all but the one in full, if others are samples."""
+    entries = _entries(content)
+    tokens = entries[0].get("tokens_validation") if entries else None
+    return [entry for entry in entries if entry.get("tokens_validation") == tokens]
+
+
 def evaluations(content: Any) -> Points:
-    """Return the validation losses during training, with their steps."""
-    entries = content if isinstance(content, list | tuple) else ()
-    entries = [entry for entry in entries if isinstance(entry, Mapping)]
+    """Return the validation losses during training on the same data, with their steps."""
+    entries = alike(content)
     losses = [entry.get("loss_validation") for entry in entries]
     return points(losses, [entry.get("step") for entry in entries])
+
+
+def _entries(content: Any) -> list[Mapping[str, Any]]:
+    entries = content if isinstance(content, list | tuple) else ()
+    return [entry for entry in entries if isinstance(entry, Mapping)]
 
 
 def _flow(part: Mapping[str, Any], when: str) -> Plot:
