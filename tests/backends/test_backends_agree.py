@@ -58,11 +58,12 @@ class Engine:
         return f"{self.backend}:{self.variant}"
 
 
-def marked(engine, *rest):
+def marked(engine, *rest, full=False):
     missing = pytest.mark.skipif(
         find_spec(engine.backend) is None, reason=f"{engine.backend} is not installed"
     )
-    return pytest.param(engine, *rest, marks=missing, id="-".join(map(str, [engine, *rest])))
+    marks = [missing, pytest.mark.full] if full else [missing]
+    return pytest.param(engine, *rest, marks=marks, id="-".join(map(str, [engine, *rest])))
 
 
 GENERIC = [
@@ -87,9 +88,8 @@ ENGINES_WITH_CELLS = [
 each_engine_and_cell = pytest.mark.parametrize(
     ("engine", "cell"),  # jax:scan runs the equations of jax:fused
     [
-        marked(*p)
+        marked(*p, full=str(p[0]) == "jax:scan" and p[1] not in {"lstm", "leaky"})
         for p in ENGINES_WITH_CELLS
-        if str(p[0]) != "jax:scan" or p[1] in {"lstm", "leaky"}
     ],
 )
 

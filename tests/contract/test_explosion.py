@@ -135,6 +135,7 @@ def test_a_network_that_explodes_in_training_is_recorded_as_exploding(rate):
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("task", ["adding", "copy"])
+@pytest.mark.slow
 def test_ordinary_training_does_not_explode(cell, task):
     trial = Trial(backend="numpy", variant="vectorised", task=task, cell=cell, length=20,
                   hidden=16, batch=16, steps=150, learning_rate=0.005, clip_norm=1.0)  # fmt: skip

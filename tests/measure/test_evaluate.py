@@ -185,6 +185,7 @@ class DistributionsMean:
     [(name, options) for name, some in MEANS.items() for options in some],
     ids=str,
 )
+@pytest.mark.slow
 def test_the_distributions_mean_is_at_the_baseline_of_every_validation_sample(
     task, options, length
 ):

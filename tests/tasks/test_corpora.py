@@ -89,6 +89,7 @@ def test_the_bytes_vocabulary_is_a_way_out(written, content):
     assert bytes(read(written(content), as_bytes=True).tokens) == content
 
 
+@pytest.mark.slow
 def test_a_file_too_large_to_decode_is_refused_at_once_but_not_as_bytes(tmp_path):
     path = tmp_path / "sparse.txt"
     with path.open("wb") as file:  # a hole: takes no room on the disk

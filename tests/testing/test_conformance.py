@@ -12,10 +12,12 @@ from harness_torch import harness_backends as torch_backends
 TASKS = {task.name: task for task in harness_tasks()}
 
 
+@pytest.mark.slow
 class TestNumpyBackend(BackendConformance):
     backend = NumpyBackend()
 
 
+@pytest.mark.slow
 class TestTorchBackend(BackendConformance):
     """Without ``compiled``, which takes seconds per shape: ``test_torch_variants`` has it."""
 
@@ -23,6 +25,7 @@ class TestTorchBackend(BackendConformance):
     variants = ("library", "fused", "loop", "parallel", "native")
 
 
+@pytest.mark.slow
 class TestJaxBackend(BackendConformance):
     """``lstm`` in every variant, ``rnn`` and ``gru`` in all but ``scan``.
 

@@ -150,6 +150,7 @@ def test_hidden_gradients_are_total_derivatives(cell, layers):
         assert hidden[layer, t, b, unit] == pytest.approx(expected, abs=FINITE_DIFFERENCE_TOLERANCE)
 
 
+@pytest.mark.slow
 def test_gradients_under_dropout_belong_to_the_mask_that_was_drawn():
     model = model_of(CELLS["lstm"], layers=3, dropout=0.5)
     weights, batch = weights_of(model), batch_of(model)

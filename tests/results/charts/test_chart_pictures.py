@@ -18,6 +18,7 @@ from harness_results.store.store import Store
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
+pytestmark = pytest.mark.slow
 
 SVG = "{http://www.w3.org/2000/svg}"
 

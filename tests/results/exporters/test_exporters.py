@@ -532,6 +532,7 @@ main()
 @pytest.mark.parametrize(
     ("target", "module"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")]
 )
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_told_and_nothing_is_left(tmp_path, target, module):
     pytest.importorskip(module, reason=f"needs {module}")
     long = {"loss": [1.0] * 3000}

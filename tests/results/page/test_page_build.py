@@ -12,6 +12,7 @@ FIX = r'pip install "rnn-harness\[report\]"'
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "altair", "vl_convert"])
+@pytest.mark.slow
 def test_a_library_that_is_not_installed_is_named_with_its_fix(monkeypatch, missing):
     for name in [
         name

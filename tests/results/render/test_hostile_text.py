@@ -118,6 +118,7 @@ def controls(text: str) -> set[str]:
 
 @settings(max_examples=60, deadline=None)
 @given(hostile)
+@pytest.mark.slow
 def test_nothing_moves_the_cursor_or_changes_a_colour(text):
     hostile = records(text)
     for shown in (

@@ -188,6 +188,7 @@ def many(seeds, lengths=(50,)) -> list[Record]:
     return [make(length=n, seed=seed) for seed in range(seeds) for n in lengths]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_some_rows_of_a_long_table_and_how_to_see_all():
     text = on_a_terminal(many(10_000))
     assert text.count("numpy:native") == MOST_ROWS

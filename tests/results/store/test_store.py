@@ -101,6 +101,7 @@ def store_one(location: Path | str, record: Record | None = None) -> Record:
     loss=numbers,
     status=st.sampled_from(["ok", "failed", "diverged"]),
 )
+@pytest.mark.slow
 def test_a_record_comes_back_as_it_was(
     location, reason, details, curves, environment, loss, status
 ):
