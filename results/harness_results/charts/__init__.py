@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import altair as alt
 
     from harness_results.charts.catalogue import Chart
+    from harness_results.charts.series import Labelled
 
 FIX = 'pip install "rnn-harness[report]"'
 
@@ -47,14 +48,20 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
         UnknownNameError: the chart or the scheme does not exist.
         UsageError: no record has what the chart needs.
     """
-    from harness_results.charts import marks, theme
+    from harness_results.charts import theme
 
     if scheme not in theme.PAPER:
         raise UnknownNameError("scheme", scheme, theme.PAPER)
-    records, chart = list(records), chart_named(name)
-    rows = chart.rows(records)
+    chart = chart_named(name)
+    import altair as alt
+
+    from harness_results.charts import marks
+    from harness_results.charts.series import labelled
+
+    entries = labelled(list(records))
+    rows = chart.rows(entries)
     if not rows.values:
-        raise UsageError(_no_data(chart, records))
+        raise UsageError(_no_data(chart, entries))
     title = {
         "text": chart.title,
         "subtitle": [line for line in (chart.key, rows.note) if line],
@@ -63,6 +70,7 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
     drawn: alt.FacetChart = (
         chart.draw(rows).properties(title=title).configure(**theme.config(scheme))
     )
+    drawn.data = alt.InlineData(values=list(rows.values), name="rows")
     return drawn
 
 
@@ -79,8 +87,8 @@ def chart_named(name: str) -> Chart:
     return charts[name]
 
 
-def _no_data(chart: Chart, records: Sequence[Record]) -> str:
-    others = [other.name for other in all_charts().values() if other.rows(records).values]
+def _no_data(chart: Chart, entries: Sequence[Labelled]) -> str:
+    others = [other.name for other in all_charts().values() if other.rows(entries).values]
     hint = (
         f"Charts with data: {', '.join(others)}" if others else "No chart of these records has data"
     )

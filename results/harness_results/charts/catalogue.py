@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from harness.contract.records.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.flow import draw_gradient_flow, gradient_flow
 from harness_results.charts.gradients import draw_horizon, draw_norm, horizon, norm
 from harness_results.charts.learning import draw_loss, draw_loss_curves, loss, loss_curves
 from harness_results.charts.proof import draw_memory, draw_parity, memory, parity
+from harness_results.charts.series import Labelled
 from harness_results.charts.speed import (
     compiling,
     draw_compiling,
@@ -37,7 +37,7 @@ class Chart:
         measured: how it was measured.
         key: what its marks mean, for the line below the title; "" if the legend says it.
         needs: what a record needs to be drawn, after the words "no trial ...".
-        rows: the rows of these records; empty if no record has what it needs.
+        rows: the rows of records with their labels; empty if no record has what it needs.
         draw: the specification of such rows: one dataset named ``rows``, no title and no theme.
     """
 
@@ -47,7 +47,7 @@ class Chart:
     measured: str
     key: str
     needs: str
-    rows: Callable[[Sequence[Record]], Rows]
+    rows: Callable[[Sequence[Labelled]], Rows]
     draw: Callable[[Rows], alt.FacetChart]
 
 

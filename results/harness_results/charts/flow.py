@@ -20,8 +20,8 @@ from harness_results.charts.marks import (
     rule_across,
     tooltips,
 )
-from harness_results.charts.panels import Panel, rows_of
-from harness_results.charts.series import Labelled, labelled, reference_row
+from harness_results.charts.panels import Panel
+from harness_results.charts.series import Labelled, reference_row, rows_of
 from harness_results.study.curves import series
 from harness_results.study.theory import decay_at_start
 from harness_results.text.thinning import evenly_chosen
@@ -68,16 +68,14 @@ class Curve(NamedTuple):
         return self.entry.record.trial.cell
 
 
-def gradient_flow(records: Sequence[Record]) -> Rows:
+def gradient_flow(entries: Sequence[Labelled]) -> Rows:
     """Return the norm of dL/ds_t by lag, relative to lag 0, for every record that has one."""
     curves = [
-        Curve(entry, moment, flow)
-        for entry in labelled(records)
-        for moment, flow in _flows(entry.record)
+        Curve(entry, moment, flow) for entry in entries for moment, flow in _flows(entry.record)
     ]
     curves, points, note = thin_curves(curves, lambda curve: (curve.panel, curve.cell))
     rows = [row for curve in curves for row in _rows(curve, points)]
-    return rows_of(records, [*rows, *_theories(curves), *_horizons(curves)], note, MOST_PANELS)
+    return rows_of(entries, [*rows, *_theories(curves), *_horizons(curves)], note, MOST_PANELS)
 
 
 def draw_gradient_flow(rows: Rows) -> alt.FacetChart:

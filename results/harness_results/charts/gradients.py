@@ -9,7 +9,6 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.records.record import Record
 from harness_results.charts.data import Rows, buckets, ends
 from harness_results.charts.learning import STEP
 from harness_results.charts.marks import (
@@ -23,14 +22,14 @@ from harness_results.charts.marks import (
     rule_across,
     tooltips,
 )
-from harness_results.charts.panels import Group, Panel, rows_of
+from harness_results.charts.panels import Group, Panel
 from harness_results.charts.series import (
     Labelled,
     drawn_curves,
     drawn_lines,
     ended,
-    labelled,
     reference_row,
+    rows_of,
 )
 from harness_results.study.curves import points, series
 from harness_results.study.findings import VANISHING_FRACTION, is_censored, is_exploding
@@ -38,15 +37,13 @@ from harness_results.study.findings import VANISHING_FRACTION, is_censored, is_e
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
 
 
-def horizon(records: Sequence[Record]) -> Rows:
+def horizon(entries: Sequence[Labelled]) -> Rows:
     """Return the gradient horizon of every trial that ended ok, and the lines T and T/2.
 
     A trial that did not end ok has the horizon of the start only.
     """
-    entries, note = drawn_lines(
-        entry for entry in ended(records) if entry.figure("gradient_horizon")
-    )
-    return rows_of(records, [*map(_horizon, entries), *_bounds(entries)], note)
+    drawn, note = drawn_lines(entry for entry in ended(entries) if entry.figure("gradient_horizon"))
+    return rows_of(entries, [*map(_horizon, drawn), *_bounds(drawn)], note)
 
 
 def draw_horizon(rows: Rows) -> alt.FacetChart:
@@ -66,13 +63,13 @@ def draw_horizon(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y)
 
 
-def norm(records: Sequence[Record]) -> Rows:
+def norm(entries: Sequence[Labelled]) -> Rows:
     """Return the gradient norm over the steps: median, smallest and largest of each bucket."""
-    entries, most, note = drawn_curves(
-        entry for entry in labelled(records) if points(entry.record.curves.get("gradient_norm"))
+    drawn, most, note = drawn_curves(
+        entry for entry in entries if points(entry.record.curves.get("gradient_norm"))
     )
-    rows = [row for entry in entries for row in _norms(entry, most)]
-    return rows_of(records, [*rows, *_clips(entries)], note)
+    rows = [row for entry in drawn for row in _norms(entry, most)]
+    return rows_of(entries, [*rows, *_clips(drawn)], note)
 
 
 def draw_norm(rows: Rows) -> alt.FacetChart:

@@ -9,7 +9,6 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.records.record import Record
 from harness_results.charts.data import Rows, buckets, ends
 from harness_results.charts.marks import (
     Looks,
@@ -23,14 +22,14 @@ from harness_results.charts.marks import (
     rule_across,
     tooltips,
 )
-from harness_results.charts.panels import Group, Panel, rows_of
+from harness_results.charts.panels import Group, Panel
 from harness_results.charts.series import (
     Labelled,
     drawn_curves,
     drawn_lines,
     ended,
-    labelled,
     reference_row,
+    rows_of,
 )
 from harness_results.study.curves import evaluations, points, series
 from harness_results.study.study import Study
@@ -44,15 +43,13 @@ STEP = alt.X(
 )
 
 
-def loss(records: Sequence[Record]) -> Rows:
+def loss(entries: Sequence[Labelled]) -> Rows:
     """Return the validation loss of every trial that ended ok, and baseline and floor.
 
     A baseline or floor is drawn if the records agree on it.
     """
-    entries, note = drawn_lines(
-        entry for entry in ended(records) if entry.figure("loss_validation")
-    )
-    return rows_of(records, [*map(_validation, entries), *_references(entries)], note)
+    drawn, note = drawn_lines(entry for entry in ended(entries) if entry.figure("loss_validation"))
+    return rows_of(entries, [*map(_validation, drawn), *_references(drawn)], note)
 
 
 def draw_loss(rows: Rows) -> alt.FacetChart:
@@ -70,15 +67,15 @@ def draw_loss(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y)
 
 
-def loss_curves(records: Sequence[Record]) -> Rows:
+def loss_curves(entries: Sequence[Labelled]) -> Rows:
     """Return the training loss over the steps (means of buckets) and the validation losses."""
-    entries, most, note = drawn_curves(
-        entry for entry in labelled(records) if points(entry.record.curves.get("loss"))
+    drawn, most, note = drawn_curves(
+        entry for entry in entries if points(entry.record.curves.get("loss"))
     )
     rows: list[dict[str, Any]] = []
-    for entry in entries:
+    for entry in drawn:
         rows += [*_training(entry, most), *_evaluations(entry, most)]
-    return rows_of(records, [*rows, *_baselines(entries)], note)
+    return rows_of(entries, [*rows, *_baselines(drawn)], note)
 
 
 def draw_loss_curves(rows: Rows) -> alt.FacetChart:

@@ -217,7 +217,7 @@ def panels(
     side = min(count, columns or (3 if count == 3 or count > 4 else 2))  # noqa: PLR2004
     width, height = SIZES[side]
     height = min(height, LOW) if count > 2 * side else height
-    data = alt.InlineData(values=list(rows.values), name="rows")
+    data = alt.NamedData(name="rows")  # the values are added once, to the whole chart
     panel = alt.layer(margins(rows, y), *layers, data=data).properties(width=width, height=height)
     header = alt.Header(title=None, labelAnchor="start", labelExpr=LINES)
     facet = alt.Facet("panel:N", header=header, sort=alt.EncodingSortField("order", op="min"))

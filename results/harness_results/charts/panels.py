@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-
-from harness.contract.records.record import Record
-from harness_results.charts.data import MOST_PANELS, Rows
 
 Group = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -35,36 +32,7 @@ class Panel:
         return "\n".join(filter(None, (first, " · ".join(settings))))
 
 
-def rows_of(
-    records: Sequence[Record],
-    values: Iterable[Mapping[str, Any]],
-    note: str | None = None,
-    most: int = MOST_PANELS,
-) -> Rows:
-    """Return the rows of a chart.
-
-    Args:
-        records: all records, for the names of engines and cells.
-        values: rows whose ``panel`` is a ``Panel``.
-        note: what was left out.
-        most: the largest number of panels to draw.
-    """
-    values = list(values)
-    columns = _panel_columns(list(dict.fromkeys(row["panel"] for row in values)))
-    rows = Rows(
-        values=tuple({**row, **columns[row["panel"]]} for row in values),
-        engines=tuple(sorted({record.trial.engine for record in records})),
-        cells=tuple(sorted({record.trial.cell for record in records})),
-        thinned=note,
-        most=most,
-    )
-    notes = [note] if note else []
-    if rows.drawn < len(rows.panels):
-        notes.append(f"{rows.drawn} of {len(rows.panels)} panels are drawn")
-    return replace(rows, note="; ".join(notes) or None)
-
-
-def _panel_columns(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:
+def panel_columns(panels: Sequence[Panel]) -> dict[Panel, dict[str, Any]]:
     """Return each panel's heading, order and level.
 
     Groups and aspects are ordered as they appear, lengths ascend. The longest length of a group has

@@ -7,7 +7,6 @@ from typing import Any
 
 import altair as alt
 
-from harness.contract.records.record import Record
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import (
     Looks,
@@ -18,17 +17,16 @@ from harness_results.charts.marks import (
     panels,
     tooltips,
 )
-from harness_results.charts.panels import rows_of
-from harness_results.charts.series import Labelled, drawn_lines, ended, labelled, measured
+from harness_results.charts.series import Labelled, drawn_lines, ended, measured, rows_of
 
 
-def memory(records: Sequence[Record]) -> Rows:
+def memory(entries: Sequence[Labelled]) -> Rows:
     """Return the peak memory of every trial that ended ok."""
-    entries, note = drawn_lines(
-        entry for entry in ended(records) if entry.figure("peak_memory_bytes") is not None
+    drawn, note = drawn_lines(
+        entry for entry in ended(entries) if entry.figure("peak_memory_bytes") is not None
     )
-    rows = [_or_zero(measured(entry, "peak_memory_bytes")) for entry in entries]
-    return rows_of(records, rows, note)
+    rows = [_or_zero(measured(entry, "peak_memory_bytes")) for entry in drawn]
+    return rows_of(entries, rows, note)
 
 
 def draw_memory(rows: Rows) -> alt.FacetChart:
@@ -40,12 +38,12 @@ def draw_memory(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y)
 
 
-def parity(records: Sequence[Record]) -> Rows:
+def parity(entries: Sequence[Labelled]) -> Rows:
     """Return the parity error and its tolerance of every trial compared with the reference."""
-    entries, note = drawn_lines(
-        entry for entry in labelled(records) if entry.figure("parity_error") is not None
+    drawn, note = drawn_lines(
+        entry for entry in entries if entry.figure("parity_error") is not None
     )
-    return rows_of(records, map(_error, entries), note)
+    return rows_of(entries, map(_error, drawn), note)
 
 
 def draw_parity(rows: Rows) -> alt.FacetChart:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.contract.records.record import Record, finite
-from harness_results.charts.data import thin_curves, thin_lines
-from harness_results.charts.panels import Group, Panel
+from harness_results.charts.data import MOST_PANELS, Rows, thin_curves, thin_lines
+from harness_results.charts.panels import Group, Panel, panel_columns
 from harness_results.study.networks import SAME
 from harness_results.study.study import Study, studies
 from harness_results.text.format import one_line
@@ -73,9 +73,9 @@ def labelled(records: Sequence[Record]) -> list[Labelled]:
     return [entry for study in studies(records) for entry in _of_task(study)]
 
 
-def ended(records: Sequence[Record]) -> list[Labelled]:
-    """Return the records of the trials that ended ok, with their labels."""
-    return [entry for entry in labelled(records) if entry.record.status == "ok"]
+def ended(entries: Iterable[Labelled]) -> list[Labelled]:
+    """Return the records of the trials that ended ok."""
+    return [entry for entry in entries if entry.record.status == "ok"]
 
 
 def measured(entry: Labelled, name: str, aspect: str = "") -> dict[str, Any]:
@@ -121,6 +121,35 @@ def lines_of(entries: Iterable[Labelled]) -> list[list[Labelled]]:
     for entry in entries:
         lines.setdefault((entry.record.trial.task, entry.series), []).append(entry)
     return [sorted(line, key=lambda entry: entry.record.trial.length) for line in lines.values()]
+
+
+def rows_of(
+    entries: Sequence[Labelled],
+    values: Iterable[Mapping[str, Any]],
+    note: str | None = None,
+    most: int = MOST_PANELS,
+) -> Rows:
+    """Return the rows of a chart.
+
+    Args:
+        entries: all records, for the names of engines and cells.
+        values: rows whose ``panel`` is a ``Panel``.
+        note: what was left out.
+        most: the largest number of panels to draw.
+    """
+    values = list(values)
+    columns = panel_columns(list(dict.fromkeys(row["panel"] for row in values)))
+    rows = Rows(
+        values=tuple({**row, **columns[row["panel"]]} for row in values),
+        engines=tuple(sorted({entry.record.trial.engine for entry in entries})),
+        cells=tuple(sorted({entry.record.trial.cell for entry in entries})),
+        thinned=note,
+        most=most,
+    )
+    notes = [note] if note else []
+    if rows.drawn < len(rows.panels):
+        notes.append(f"{rows.drawn} of {len(rows.panels)} panels are drawn")
+    return replace(rows, note="; ".join(notes) or None)
 
 
 def _of_task(study: Study) -> list[Labelled]:

@@ -23,8 +23,15 @@ from harness_results.charts.marks import (
     reference,
     tooltips,
 )
-from harness_results.charts.panels import Group, Panel, rows_of
-from harness_results.charts.series import Labelled, drawn_lines, ended, measured, reference_row
+from harness_results.charts.panels import Group, Panel
+from harness_results.charts.series import (
+    Labelled,
+    drawn_lines,
+    ended,
+    measured,
+    reference_row,
+    rows_of,
+)
 from harness_results.study.break_even import break_even
 from harness_results.study.scaling import Scaling, scaling, time_steps
 from harness_results.study.study import studies
@@ -38,12 +45,12 @@ BETWEEN = 4  # points of a fitted line from one length to the next
 COSTS = ("compiling, seconds", "steps until it has paid")
 
 
-def throughput(records: Sequence[Record]) -> Rows:
+def throughput(entries: Sequence[Labelled]) -> Rows:
     """Return the throughput of every trial that ended ok, and the limits of its network."""
-    entries, note = drawn_lines(
-        entry for entry in ended(records) if entry.figure("tokens_per_second")
+    drawn, note = drawn_lines(
+        entry for entry in ended(entries) if entry.figure("tokens_per_second")
     )
-    return rows_of(records, [*map(_throughput, entries), *_limits(entries)], note)
+    return rows_of(entries, [*map(_throughput, drawn), *_limits(drawn)], note)
 
 
 def draw_throughput(rows: Rows) -> alt.FacetChart:
@@ -61,18 +68,18 @@ def draw_throughput(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y)
 
 
-def step_time(records: Sequence[Record]) -> Rows:
+def step_time(entries: Sequence[Labelled]) -> Rows:
     """Return the median seconds of a step of every trial that ended ok, and the fits."""
-    entries, note = drawn_lines(
-        entry for entry in ended(records) if entry.figure("step_seconds_median")
+    drawn, note = drawn_lines(
+        entry for entry in ended(entries) if entry.figure("step_seconds_median")
     )
-    rows = [measured(entry, "step_seconds_median") for entry in entries]
-    by_record = {id(entry.record): entry for entry in entries}
-    for study in studies(records):
+    rows = [measured(entry, "step_seconds_median") for entry in drawn]
+    by_record = {id(entry.record): entry for entry in drawn}
+    for study in studies(entry.record for entry in entries):
         for fit in scaling(study.records):
             entry = by_record.get(id(fit.records[0]))
             rows += _fit(entry, fit) if entry else []
-    return rows_of(records, rows, note)
+    return rows_of(entries, rows, note)
 
 
 def draw_step_time(rows: Rows) -> alt.FacetChart:
@@ -90,16 +97,16 @@ def draw_step_time(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y)
 
 
-def compiling(records: Sequence[Record]) -> Rows:
+def compiling(entries: Sequence[Labelled]) -> Rows:
     """Return the seconds of compiling of every engine that compiles, and when it has paid."""
-    candidates = ended(records)
-    entries, note = drawn_lines(entry for entry in candidates if entry.figure("compile_seconds"))
+    candidates = ended(entries)
+    drawn, note = drawn_lines(entry for entry in candidates if entry.figure("compile_seconds"))
     rivals: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
     for entry in candidates:
         rivals[_network_at_length(entry)].append(entry.record)
-    costs = [measured(entry, "compile_seconds", COSTS[0]) for entry in entries]
-    paid = [row for entry in entries for row in _paid(entry, rivals[_network_at_length(entry)])]
-    return rows_of(records, [*costs, *paid], note)
+    costs = [measured(entry, "compile_seconds", COSTS[0]) for entry in drawn]
+    paid = [row for entry in drawn for row in _paid(entry, rivals[_network_at_length(entry)])]
+    return rows_of(entries, [*costs, *paid], note)
 
 
 def draw_compiling(rows: Rows) -> alt.FacetChart:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +23,10 @@ POLICY = (
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
 MOST_SAMPLES = 40
 MOST_ROWS = 100  # of a table, if scripts are not allowed
+BUNDLE = """
+import sys, vl_convert
+sys.stdout.buffer.write(vl_convert.javascript_bundle().encode("utf-8"))
+"""
 IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what scripts need of a chart
 _ENDS = re.compile(r"<(/script|/style|!--)", re.IGNORECASE)
 
@@ -114,11 +121,13 @@ def _trials(records: Sequence[Record]) -> list[list[Any]]:
 
 @cache
 def _vega() -> Any:
-    """Return Vega, Vega-Lite and Vega-Embed as the code of one module; bundling takes a second."""
-    import vl_convert
+    """Return Vega, Vega-Lite and Vega-Embed as the code of one module.
 
-    # The stub of vl_convert lacks the default argument.
-    return _inline(vl_convert.javascript_bundle())  # type: ignore[call-arg]
+    A process of its own makes it: bundling takes more than 100 MB, which would not come back.
+    """
+    importlib.import_module("vl_convert")  # tells whether it is installed
+    bundling = subprocess.run([sys.executable, "-c", BUNDLE], capture_output=True, check=True)
+    return _inline(bundling.stdout.decode("utf-8"))
 
 
 def _file(name: str) -> str:

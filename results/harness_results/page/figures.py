@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract.records.record import Record
 from harness_results.charts import all_charts
+from harness_results.charts.series import Labelled, labelled
 from harness_results.charts.theme import config
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ def figures(records: Sequence[Record]) -> list[dict[str, Any]]:
     Raises:
         UnavailableError: altair is not installed.
     """
-    drawn = (_figure(chart, records) for chart in all_charts().values())
+    charts = all_charts().values()
+    from altair.utils.schemapi import debug_mode
+
+    entries = labelled(records)
+    with debug_mode(False):  # altair would check every part of every chart against its schema
+        drawn = [_figure(chart, entries) for chart in charts]
     return [figure for figure in drawn if figure is not None]
 
 
@@ -40,19 +46,16 @@ def schemes() -> dict[str, Any]:
     return {scheme: config(scheme) for scheme in ("light", "dark")}
 
 
-def _figure(chart: Chart, records: Sequence[Record]) -> dict[str, Any] | None:
-    from altair import NamedData
-
-    rows = chart.rows(records)
+def _figure(chart: Chart, entries: Sequence[Labelled]) -> dict[str, Any] | None:
+    rows = chart.rows(entries)
     if not rows.values:
         return None
-    drawn = chart.draw(rows)
-    drawn.data = NamedData(name="rows")  # the page adds the rows from ``columns``
+    specification = chart.draw(rows).to_dict(validate=False)
     return {
         **{name: getattr(chart, name) for name in WORDS},
         "thinned": rows.thinned or "",
         "most": rows.most,
-        "spec": {name: part for name, part in drawn.to_dict().items() if name not in LEFT_OUT},
+        "spec": {name: part for name, part in specification.items() if name not in LEFT_OUT},
         "columns": _by_column(rows.values),
     }
 

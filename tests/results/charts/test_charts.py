@@ -23,7 +23,8 @@ from harness_results.charts.data import (
     thin_curves,
     thin_lines,
 )
-from harness_results.charts.panels import Panel, rows_of
+from harness_results.charts.panels import Panel
+from harness_results.charts.series import labelled, rows_of
 from harness_results.results import Results
 from harness_results.study.scaling import scaling
 from harness_results.study.study import Study
@@ -42,7 +43,7 @@ COMMON = {
 
 
 def rows(name, records=None, part="measured"):
-    drawn = all_charts()[name].rows(sweep() if records is None else records)
+    drawn = all_charts()[name].rows(labelled(sweep() if records is None else records))
     return [row for row in drawn if row["part"] == part]
 
 
@@ -135,7 +136,7 @@ def test_what_is_drawn_against_the_length_is_the_figure_of_each_record(name, col
 def test_what_did_not_end_well_has_no_loss_speed_memory_and_horizon_but_its_parity_error():
     records = [*sweep(), make(length=80, status="parity_failed", parity_error=0.5)]
     for name in ("loss", "throughput", "step-time", "compiling", "memory", "gradient-horizon"):
-        assert 80 not in {row["length"] for row in all_charts()[name].rows(records)}
+        assert 80 not in {row["length"] for row in all_charts()[name].rows(labelled(records))}
     assert [row["y"] for row in rows("parity", records) if row["length"] == 80] == [0.5]
 
 
@@ -337,7 +338,7 @@ def odd_curves(odd):
 def test_odd_curves_of_a_foreign_store_harm_no_chart(odd):
     records = [replace(make(), curves=curves) for curves in odd_curves(odd)]
     for chart in all_charts().values():
-        drawn = list(chart.rows([*records, make(cell="gru")]))
+        drawn = list(chart.rows(labelled([*records, make(cell="gru")])))
         assert any(row["cell"] == "gru" for row in drawn) or chart.name == "compiling"
         assert json.loads(json.dumps(drawn, allow_nan=False)) == drawn
 
@@ -424,12 +425,14 @@ def test_the_panels_of_many_settings_are_counted_once():
 
 def test_a_thousand_settings_are_drawn_with_a_note():
     many = [make(trial={"learning_rate": 1e-3 * (1 + n)}) for n in range(1000)]
-    assert all_charts()["throughput"].rows(many).note.endswith("12 of 1000 panels are drawn")
+    assert (
+        all_charts()["throughput"].rows(labelled(many)).note.endswith("12 of 1000 panels are drawn")
+    )
 
 
 def test_what_was_left_out_is_said_and_the_lines_stay_whole():
     many = [make(length=n, trial={"seed": seed}) for seed in range(600) for n in LENGTHS]
-    drawn = all_charts()["throughput"].rows(many)
+    drawn = all_charts()["throughput"].rows(labelled(many))
     measured = [row for row in drawn if row["part"] == "measured"]
     assert drawn.note == "500 of 600 lines are drawn"
     assert len(measured) == MOST_ROWS
@@ -454,7 +457,7 @@ def test_ten_thousand_records_stay_small():
         for n in range(10_000)
     ]
     many = [replace(record, trial=trial) for trial in trials]
-    charts = {name: chart.rows(many) for name, chart in all_charts().items()}
+    charts = {name: chart.rows(labelled(many)) for name, chart in all_charts().items()}
     sizes = [len(json.dumps(list(drawn))) for drawn in charts.values()]
     assert max(sizes) < 1_000_000
     assert sum(sizes) < 6_000_000

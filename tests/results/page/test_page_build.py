@@ -5,7 +5,7 @@ from itertools import islice, product
 
 import pytest
 
-from chart_records import ENGINES, make
+from chart_records import ENGINES, make, sweep
 from harness.contract import UnavailableError
 
 FIX = r'pip install "rnn-harness\[report\]"'
@@ -27,6 +27,24 @@ def test_a_library_that_is_not_installed_is_named_with_its_fix(monkeypatch, miss
         UnavailableError, match=rf"needs? {missing}, which is not installed. Install it: {FIX}"
     ):
         page([make()], "s.sqlite")
+
+
+def test_the_labels_are_computed_once_and_no_chart_is_checked_against_its_schema(monkeypatch):
+    schemapi = pytest.importorskip("altair.utils.schemapi")
+    from harness_results.page.figures import figures
+    from harness_results.study import study
+
+    figures(sweep())  # imports
+    counted, networks = [], study.networks
+    monkeypatch.setattr(
+        schemapi.SchemaBase, "validate", lambda *_, **__: counted.append("a chart is checked")
+    )
+    monkeypatch.setattr(
+        study, "networks", lambda *given: counted.append("labels") or networks(*given)
+    )
+    assert len(figures(sweep())) == 10
+    assert counted == ["labels"] * 2  # once for each task
+    assert schemapi.DEBUG_MODE
 
 
 def many(count):
