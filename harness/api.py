@@ -157,7 +157,7 @@ def units(
         study.values[:, study.number("h0.17")]
 
     Args:
-        trial: a trial's id, its first digits, or a ``.safetensors`` file that a run left.
+        trial: a trial's id, its first digits, ``last``, or a ``.safetensors`` file that a run left.
         store: the store of the trial.
         text: what the network reads; None: the validation text of its trial.
         characters: the most characters to read, from the start.

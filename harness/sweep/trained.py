@@ -11,7 +11,9 @@ from harness_results.store.store import Store
 
 
 def checkpoint_of(trial: str, store: str | Path) -> Path:
-    """Return the checkpoint of a trial, named by its id, its first digits or the file itself.
+    """Return the checkpoint of a trial, named by its id, its first digits, ``last`` or the file.
+
+    ``last`` is the trial of the last run.
 
     Raises:
         UsageError: there is no such trial, or it left no checkpoint.

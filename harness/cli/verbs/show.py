@@ -29,7 +29,7 @@ from harness_results.text.format import safe
 @format_option("table", "json")
 @click.option("--log", is_flag=True, help="Only what its workers printed.")
 def command(trial: str, store: str, format_: str, *, log: bool) -> int:
-    """Show a TRIAL (its id or first digits): figures, curves, samples, environment, log."""
+    """Show a TRIAL (id, first digits or last): figures, curves, samples, environment, log."""
     with Store.open(store, create=False) as opened:
         launches = opened.launches_of(trial)
     if log:

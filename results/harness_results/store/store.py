@@ -206,16 +206,21 @@ class Store:
         """Return every launch of one trial with its curves, of the latest run that has the trial.
 
         Args:
-            trial_id: the id, or its first characters.
+            trial_id: the id, or its first characters; or ``last``, the trial of the last run.
 
         Raises:
             UnknownNameError: no trial's id starts with these characters.
-            StoreError: the ids of several trials do.
+            UsageError: ``last``, but there is no run.
+            StoreError: the ids of several trials do, or the last run has several.
         """
         ids = self._database.run(
             lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct()))
         )
-        matches = sorted(name for name in ids if name.startswith(trial_id.lower()))
+        if trial_id == "last":
+            last = self.launches(self.run_named("last"))
+            matches = sorted({record.trial.trial_id for record in last})
+        else:
+            matches = sorted(name for name in ids if name.startswith(trial_id.lower()))
         if not matches:
             near = difflib.get_close_matches(trial_id, ids, n=10, cutoff=0.3)
             raise UnknownNameError(

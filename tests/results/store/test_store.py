@@ -190,6 +190,17 @@ def test_a_record_is_found_by_the_first_digits_of_its_trial(location):
         assert store.launches_of(record.trial.trial_id[:5].upper()) == [record]
 
 
+def test_last_is_the_trial_of_the_last_run(location):
+    older, newer = store_one(location), store_one(location, make_record(length=50))
+    with Store.open(location) as store:
+        assert store.launches_of("last") == [newer]
+        run_id = store.begin_run("harness run")
+        for record in (older, newer):
+            store.add(record, run_id)
+        with pytest.raises(StoreError, match=f"could be any of.*{older.trial.trial_id}"):
+            store.launches_of("last")
+
+
 def test_an_unknown_or_ambiguous_trial_is_an_error_that_lists_candidates(location):
     record = store_one(location)
     store_one(location, make_record(length=50))

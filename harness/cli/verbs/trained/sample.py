@@ -42,7 +42,7 @@ from harness_results.text.format import safe
 def command(
     trial: str, store: str, length: int, temperature: float, prime: str | None, seed: int | None
 ) -> int:
-    """Draw text from the network that TRIAL (id, first digits or .safetensors file) trained."""
+    """Draw text from the network that TRIAL (id, first digits, last, .safetensors file) trained."""
     checkpoint = checkpoint_of(trial, store)
     seed = secrets.randbits(31) if seed is None else seed
     text = sample(checkpoint, prime=prime, length=length, temperature=temperature, seed=seed)

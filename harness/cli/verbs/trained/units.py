@@ -52,7 +52,7 @@ def command(
     class_name: str | None,
     unit: str | None,
 ) -> int:
-    """Rank the hidden units of TRIAL (id, first digits or .safetensors file) by what they predict.
+    """Rank the hidden units of TRIAL (id, first digits, last, file) by what they predict.
 
     For each class of characters (inside quotes, inside brackets, near the end of a line,
     indentation): the units that predict it best, next to what the current character alone
