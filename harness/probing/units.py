@@ -6,6 +6,7 @@ unit at a character is its state after the network has read that character.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ from harness.probing.classes import CLASSES, Mask, class_masks
 CHARACTERS = 20_000  # of a text, unless more or fewer are asked for
 MOST_VALUES = 2**26  # of all units over a text, as float64: half a gigabyte
 LEVELS = 10
+_LINE = re.compile(r"^.*\S", re.MULTILINE)  # that is not blank
 _TAIL = 1.0  # percent of the values that are below the range, and above it
 
 
@@ -155,8 +157,8 @@ class UnitStudy:
 
         The choice depends on the text alone. None: the start of the second half.
         """
-        breaks = [i + 1 for i in range(self.half, len(self.text)) if self.text[i] == "\n"]
-        starts = [start for start in breaks if start + length <= len(self.text)]
+        lines = (line.start() for line in _LINE.finditer(self.text, self.half))
+        starts = [start for start in lines if start + length <= len(self.text)]
         if not starts or class_name is None:
             start = starts[0] if starts else max(self.half, len(self.text) - length)
             return slice(start, start + length)

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.cli.output.results import write_text
 from harness.contract import Record, UsageError
 from harness_results.page.build import page
+from harness_results.page.units import Units
 from harness_results.text.passwords import without_password
 
 
@@ -28,14 +29,16 @@ def check_page(format_: str, output: Path | None) -> bool:
     return True
 
 
-def write_page(records: Sequence[Record], stores: Iterable[str], output: Path | None) -> None:
+def write_page(
+    records: Sequence[Record], stores: Iterable[str], output: Path | None, units: Units
+) -> None:
     """Write the page of these records, named by their stores, to a file, or to stdout.
 
     Raises:
         UnavailableError: a library that the page needs is not installed.
         UsageError: the file cannot be written.
     """
-    write_text(page(records, ", ".join(map(title_of, stores))), output)
+    write_text(page(records, ", ".join(map(title_of, stores)), units), output)
 
 
 def title_of(location: str) -> str:

@@ -19,8 +19,10 @@ from harness_results.text.grid import Grid
 from harness_results.text.lines import grid_lines
 
 EXCERPT = 600  # characters
+_LEAST_GAIN = 0.005  # it is shown as +0.01
 FEW, MORE = 3, 10  # units of each class, of one class
 _LOW, _MIDDLE, _HIGH = (90, 155, 235), (252, 252, 252), (245, 150, 50)
+_INK = Color.from_rgb(16, 16, 16)
 _NOTES = (
     "AUC: how well a unit's value predicts the class: 0.5 is chance, 1 is perfect.",
     "character: the AUC of the current character alone. gain: the difference.",
@@ -66,6 +68,14 @@ class View:
         shown = tuple(score.first(most) for score in scores)
         return cls(study, shown, unit, class_name, study.excerpt(class_name, length))
 
+    def remarks(self) -> list[str]:
+        """Return which classes have no figures, and whether the best units have no gain."""
+        remarks = [f"{score.name}: {score.missing}." for score in self.scores if score.missing]
+        gains = [score.units[0].gain for score in self.scores if score.units]
+        if gains and max(gains) < _LEAST_GAIN:
+            remarks.append("The best units tell no more than the current character alone.")
+        return remarks
+
 
 def print_units(view: View, console: Console) -> None:
     """Print the table of units, then a part of the text coloured by one unit.
@@ -106,11 +116,9 @@ def _grid(view: View) -> Grid:
     study, trial = view.study, view.study.trial
     rows: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     size = f"{len(study.names):,} units over {len(study.text):,} characters of {study.source}."
-    notes = [size, *_NOTES]
+    notes = [size, *_NOTES, *view.remarks()]
     for score in view.scores:
         rows += _rows(score)
-        if score.missing:
-            notes.append(f"{score.name}: {score.missing}.")
     if study.skipped:
         notes.append(f"{study.skipped:,} characters were left out: the network does not know them.")
     title = f"{trial.task} {trial.cell} T={trial.length} {trial.engine}, trial {trial.trial_id}"
@@ -193,4 +201,4 @@ def _style(level: int) -> Style:
         round(middle + abs(distance) * (far - middle))
         for middle, far in zip(_MIDDLE, end, strict=True)
     )
-    return Style(color="black", bgcolor=Color.from_rgb(*mixed))
+    return Style(color=_INK, bgcolor=Color.from_rgb(*mixed))

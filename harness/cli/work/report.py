@@ -16,6 +16,7 @@ from harness.cli.output.pictures import check_picture, write_picture
 from harness.cli.output.results import stdout_console, write_text
 from harness.cli.output.writers import write_report
 from harness.cli.work.serving import check_alone, serve_report
+from harness.cli.work.units import units_of
 from harness.contract import Record, UsageError
 from harness_results.render.latex import latex_of
 from harness_results.render.markup import markdown_of
@@ -42,7 +43,7 @@ def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
     if is_picture:
         write_picture(records, str(chart), format_, output)
     elif is_page:
-        write_page(records, stores, output)
+        write_page(records, stores, output, units_of(records, stores))
     elif relative is not None:
         write_text(_relative(records, relative, format_), output)
     else:

@@ -15,6 +15,7 @@ from typing import Any
 from harness.contract.errors import UnavailableError
 from harness.contract.records.record import Record
 from harness_results.charts import FIX
+from harness_results.page.units import COLUMNS, Units
 from harness_results.text.format import one_line
 
 POLICY = (
@@ -31,12 +32,13 @@ IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what scri
 _ENDS = re.compile(r"<(/script|/style|!--)", re.IGNORECASE)
 
 
-def page(records: Sequence[Record], title: str) -> str:
+def page(records: Sequence[Record], title: str, units: Units | None = None) -> str:
     """Return the page of these records, one per trial and with their curves.
 
     Args:
         records: at least one.
         title: what the records are, such as the names of their stores; any text.
+        units: what hidden units respond to, if it is known.
 
     Raises:
         UnavailableError: jinja2, altair or vl-convert is not installed.
@@ -61,11 +63,22 @@ def page(records: Sequence[Record], title: str) -> str:
     return template.render(
         policy=POLICY,
         title=one_line(title),
-        style=_inline(_file("page.css")),
+        style=_inline(_file("page.css") + _file("units.css")),
+        units=_units(environment, units),
         vega=vega,
         script=_inline("\n".join(map(_file, SCRIPTS))),
         **_content(list(records)),
     )
+
+
+def _units(environment: Any, units: Units | None) -> Any:
+    """Return the section on hidden units as HTML; empty without a network."""
+    from markupsafe import Markup
+
+    if units is None or not units.networks:
+        return ""
+    template = environment.from_string(_file("units.html.jinja"))
+    return Markup(template.render(units=units, unit_columns=COLUMNS))  # noqa: S704
 
 
 def _content(records: list[Record]) -> dict[str, Any]:
