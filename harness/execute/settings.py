@@ -52,6 +52,7 @@ class LocalSettings:
         keep_logs: whether records carry the kept output, as the detail ``log_text``.
         checkpoints: directory for ``TRIAL_ID.safetensors``; None: nothing is saved.
         sample_length: characters of text to sample at each temperature.
+        sample_every: training steps between samples of text; None: one, after a tenth of training.
         block: names of plugins that are not loaded.
         affinity: the processors that workers may use; empty: all of this process's.
         isolation: one of ``ISOLATIONS``.
@@ -72,6 +73,9 @@ class LocalSettings:
     keep_logs: bool = False
     checkpoints: Path | None = None
     sample_length: int = field(default=0, metadata=_stored_as(sample_length=str))
+    sample_every: int | None = field(
+        default=None, metadata=_stored_as(sample_every=lambda every: str(every or ""))
+    )
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = field(default=(), metadata=_stored_as(affinity=_listed))
     isolation: str = field(default=ISOLATIONS[0], metadata=_stored_as(isolation=_unless_default))
@@ -101,6 +105,7 @@ class LocalSettings:
         return Settings(
             checkpoint=checkpoint,
             sample_length=self.sample_length,
+            sample_every=self.sample_every,
             block=self.block,
             only=() if plugins is None or trial.python is not None else needed_by(trial, plugins),
             affinity=self.affinity,

@@ -97,6 +97,15 @@ class Evaluator:
             for new, old in zip(held_out, seen, strict=True)
         ]
 
+    def can_claim(self, evaluation: Evaluation) -> bool:
+        """Say whether the figures can show that the task is solved.
+
+        A sample of independent sequences can. The first windows of a stream may be easier than
+        the rest, so only all of them can.
+        """
+        read, whole = evaluation.tokens_validation, sum(batch.tokens for batch in self.validation)
+        return read == whole or not any(batch.carry for batch in self.validation)
+
     def _pass(
         self, trainer: Trainer, batches: Sequence[Batch], ends: Sequence[int]
     ) -> list[Figures]:

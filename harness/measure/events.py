@@ -14,8 +14,8 @@ from harness.contract.records.record import Figure, finite
 class Phase:
     """The trial enters a phase.
 
-    The phases are load, prepare, build, parity, flow, evaluate, compile, first_step, train, audit,
-    limits and finish.
+    The phases are load, prepare, build, parity, flow, evaluate, compile, first_step, sample, train,
+    audit, limits and finish.
     """
 
     name: str
@@ -66,17 +66,28 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """A text that the model writes after ``step`` updates."""
+
+    step: int
+    temperature: float
+    prime: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The trial is over. It is always the last event, with the record."""
 
     record: Record
 
 
-Event = Phase | Facts | Progress | Evaluated | Finished
-_KINDS: dict[str, type[Phase | Facts | Progress]] = {
+Event = Phase | Facts | Progress | Evaluated | Sampled | Finished
+_KINDS: dict[str, type[Phase | Facts | Progress | Sampled]] = {
     "phase": Phase,
     "facts": Facts,
     "progress": Progress,
+    "sampled": Sampled,
 }
 
 

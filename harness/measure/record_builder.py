@@ -14,7 +14,7 @@ from harness.contract.records.columns import names_of
 from harness.contract.records.explosion import is_exploding
 from harness.contract.records.record import Figure, finite
 from harness.contract.wording import shortened
-from harness.measure.events import Evaluated, Event, Facts, Progress
+from harness.measure.events import Evaluated, Event, Facts, Progress, Sampled
 from harness.measure.timing.speed import SPEED_CURVES, SPEED_DETAILS
 from harness.version import __version__
 
@@ -53,6 +53,8 @@ class RecordBuilder:
             self.figures["peak_memory_bytes"] = event.peak_memory_bytes
         elif isinstance(event, Evaluated):
             self.evaluations.append(event)
+        elif isinstance(event, Sampled):
+            self.details.setdefault("samples_over_training", []).append(asdict(event))
         elif isinstance(event, Facts):
             self.figures |= event.figures
             self.curves |= event.curves

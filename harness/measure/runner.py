@@ -20,7 +20,7 @@ from harness.measure.proof.cell_proof import prove
 from harness.measure.proof.flow import measure_flow
 from harness.measure.proof.parity import measure_parity
 from harness.measure.record_builder import RecordBuilder
-from harness.measure.sampling import sample_texts
+from harness.measure.sampling import TextOverTraining
 from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.timing.clock import Clock, MonotonicClock
 from harness.measure.timing.memory import PeakMemory, release_unused
@@ -39,6 +39,7 @@ H_ALONE = (
     "gradient flow and horizon are those of h alone: "
     "the engine gives no gradient of the other states"
 )
+TEXT = "a sample of text"
 DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
 IDLE_DROPOUT_NOTE = "dropout acts between layers: with one layer it does nothing"
 
@@ -50,6 +51,7 @@ class Settings:
     Attributes:
         checkpoint: path to write the trained weights to; None: they are not written.
         sample_length: characters of text to sample from a text model at each temperature.
+        sample_every: training steps between samples of text; None: one, after a tenth of training.
         block: names of plugins that are not loaded.
         only: names of the only plugins that are loaded; empty: all.
         affinity: the processors on which this process must run; empty: any.
@@ -59,6 +61,7 @@ class Settings:
 
     checkpoint: str | None = None
     sample_length: int = 0
+    sample_every: int | None = None
     block: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
@@ -160,15 +163,33 @@ class _Run:
         yield Phase("flow")
         yield self._flow(setup, trainer, "initial", 0)
         limits = self.settings.calibrations.get(self.environment_id or "", {})
-        training = Training(setup, trainer, self.clock, self.memory, self.flags, limits)
-        yield from training.events()
+        text = TextOverTraining(setup, self.settings.sample_length, self.settings.sample_every)
+        training = Training(
+            setup, trainer, self.clock, self.memory, self.flags, limits, next_stop=text.next_step
+        )
+        yield from self._train(training, text)
         yield Phase("finish")
         flow = self._final_flow(setup, trainer, training.step)
         yield from self._extra("gradient flow after training", flow)
         dtype = array_dtype(self.trial.dtype)
         parameters = check_parameters(trainer, setup.model, dtype, self.label)
         yield from self._extra("the checkpoint", self._checkpoint(setup, parameters))
-        yield from self._extra("a sample of text", self._samples(setup, parameters))
+        yield from self._extra(TEXT, text.at_end(parameters, training.step))
+
+    def _train(self, training: Training, text: TextOverTraining) -> Iterator[Event]:
+        """Yield the events of training, and the samples of text between its blocks."""
+        due = text.next_step(0)
+        for event in training.events():
+            yield event
+            if not isinstance(event, Progress) or event.step != due or event.step == event.steps:
+                continue
+            if event.losses[-1] is None or event.norms[-1] is None:
+                continue  # it diverged
+            yield Phase("sample")
+            yield from self._extra(TEXT, text.during(training.trainer, due))
+            self.memory.start()
+            yield Phase("train")
+            due = text.next_step(due)
 
     def _setup(self) -> Generator[Event, None, Setup]:
         trial = self.trial
@@ -227,16 +248,20 @@ class _Run:
             )
 
     def _extra(self, what: str, events: Iterator[Event]) -> Iterator[Event]:
-        """Yield events after the measurement. A failure is a flag, and the figures stay."""
+        """Yield events beside the measurement. A failure is a flag, and the figures stay."""
         try:
             yield from events
         except HarnessError as error:
-            self.flags.append(shortened(str(error)))
+            self._flag(shortened(str(error)))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 (a plugin may raise anything)
             problem = f"{what} failed: {shortened(error_text(error))}"
-            self.flags.append(f"{problem}; {self.blamed(error)}")
+            self._flag(f"{problem}; {self.blamed(error)}")
+
+    def _flag(self, flag: str) -> None:
+        if flag not in self.flags:
+            self.flags.append(flag)
 
     def _final_flow(self, setup: Setup, trainer: Trainer, step: int) -> Iterator[Event]:
         # The figures of the start no longer hold, even if the next call fails.
@@ -267,11 +292,3 @@ class _Run:
         if self.settings.checkpoint is not None:
             save(Path(self.settings.checkpoint), parameters, self.trial, setup.task.vocabulary)
             yield Facts(details={"checkpoint": self.settings.checkpoint})
-
-    def _samples(self, setup: Setup, parameters: Parameters) -> Iterator[Event]:
-        """Yield text from the reference at the trained weights: no engine compiles a batch of 1."""
-        vocabulary, length = setup.task.vocabulary, self.settings.sample_length
-        if vocabulary is not None and length:
-            trainer = setup.reference_trainer(parameters)
-            samples = sample_texts(trainer, vocabulary, length, self.trial.seed)
-            yield Facts(details={"samples": samples})

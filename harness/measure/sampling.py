@@ -2,25 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Array, Batch, DivergedError, Trainer, UsageError, Vocabulary
+from harness.contract import (
+    Array,
+    Batch,
+    DivergedError,
+    Parameters,
+    Trainer,
+    UsageError,
+    Vocabulary,
+    array_dtype,
+)
+from harness.measure.events import Event, Facts, Sampled
 from harness.measure.proof.streams import generator
+from harness.measure.setup import Setup
+from harness.plugins.validation import check_parameters
 
 TEMPERATURES = (0.5, 0.8, 1.0)
+OVER_TRAINING = TEMPERATURES[0]
+
+
+@dataclass(frozen=True)
+class TextOverTraining:
+    """Samples text while a model trains: after step 1, every some steps, and at the end.
+
+    The steps are the same for every engine. The random numbers are the same each time, so that
+    the texts differ by the weights alone.
+
+    Attributes:
+        setup: of the trial.
+        length: of a text, in tokens; 0: no text is sampled.
+        every: training steps between two texts; None: one text, after a tenth of training.
+    """
+
+    setup: Setup
+    length: int
+    every: int | None = None
+
+    def next_step(self, step: int) -> int:
+        """Return the first step after ``step`` at which to sample, or the last of training."""
+        steps = self.setup.trial.steps
+        if not self.length or self.setup.task.vocabulary is None:
+            return steps
+        if step < 1:
+            return 1
+        if self.every is None:
+            tenth = max(1, steps // 10)
+            return tenth if step < tenth else steps
+        return min(steps, step - step % self.every + self.every)
+
+    def during(self, trainer: Trainer, step: int) -> Iterator[Event]:
+        """Yield the text after ``step`` updates."""
+        dtype = array_dtype(self.setup.trial.dtype)
+        parameters = check_parameters(trainer, self.setup.model, dtype, self.setup.label)
+        for sample in self._texts(parameters, (OVER_TRAINING,)):
+            yield Sampled(step, **sample)
+
+    def at_end(self, parameters: Parameters, step: int) -> Iterator[Event]:
+        """Yield the texts of the trained weights at each temperature."""
+        if samples := self._texts(parameters, TEMPERATURES):
+            yield Sampled(step, **samples[0])
+            yield Facts(details={"samples": samples})
+
+    def _texts(self, parameters: Parameters, temperatures: Sequence[float]) -> list[dict[str, Any]]:
+        """Return texts of the reference at these weights: no engine compiles a batch of 1."""
+        vocabulary = self.setup.task.vocabulary
+        if vocabulary is None or not self.length:
+            return []
+        trainer = self.setup.reference_trainer(parameters)
+        seed = self.setup.trial.seed
+        return sample_texts(trainer, vocabulary, self.length, seed, temperatures)
 
 
 def sample_texts(
-    trainer: Trainer, vocabulary: Vocabulary, length: int, seed: int
-) -> list[dict[str, object]]:
+    trainer: Trainer,
+    vocabulary: Vocabulary,
+    length: int,
+    seed: int,
+    temperatures: Sequence[float] = TEMPERATURES,
+) -> list[dict[str, Any]]:
     """Return a text of ``length`` tokens at each temperature, for a record.
 
     Raises:
         DivergedError: a logit is not finite.
     """
     samples = []
-    for temperature in TEMPERATURES:
+    for temperature in temperatures:
         text = sample_text(
             trainer,
             vocabulary,

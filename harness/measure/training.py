@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -53,6 +53,7 @@ class Training:
         step: updates done so far.
         ranks: times of the processes of a data-parallel trainer.
         between_seconds: spent in the trainer between the steady blocks.
+        next_stop: gives the next step after which a block must end, or the last of training.
     """
 
     setup: Setup
@@ -64,6 +65,7 @@ class Training:
     step: int = 0
     ranks: RankMeter = field(default_factory=RankMeter)
     between_seconds: float = 0.0
+    next_stop: Callable[[int], int] | None = None
 
     def events(self) -> Iterator[Event]:
         """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
@@ -84,7 +86,7 @@ class Training:
             if self._evaluation_due():
                 yield from self._evaluate(evaluator)
                 yield Phase("train")
-            length = scheduler.next_steps(self._until_evaluation())
+            length = scheduler.next_steps(self._until_interruption())
             yield from self._block([next(batches) for _ in range(length)], scheduler)
         yield from self._evaluate(evaluator, full=True)
         yield Phase("audit")
@@ -157,8 +159,10 @@ class Training:
         every = self.setup.trial.evaluate_every
         return every > 0 and self.step % every == 0
 
-    def _until_evaluation(self) -> int:
+    def _until_interruption(self) -> int:
         every, left = self.setup.trial.evaluate_every, self.setup.trial.steps - self.step
+        if self.next_stop is not None:
+            left = min(left, self.next_stop(self.step) - self.step)
         return min(left, every - self.step % every) if every else left
 
     def _evaluate(self, evaluator: Evaluator, *, full: bool = False) -> Iterator[Event]:
@@ -167,7 +171,7 @@ class Training:
         self.memory.start()
         for evaluation in evaluations:
             solved = checked_solved(self.setup.task.solved(evaluation), self.setup.task_label)
-            yield Evaluated(evaluation, solved)
+            yield Evaluated(evaluation, solved and evaluator.can_claim(evaluation))
         if not all(math.isfinite(evaluation.loss_validation) for evaluation in evaluations):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
 

@@ -165,11 +165,21 @@ class RunOptions:
         "Characters of text to sample from each text model.",
         flag="--sample",
     )
+    sample_every: int | None = _option(
+        None,
+        Whole(1),
+        "Training steps between samples of text, which show how it learns.",
+        default_words="after step 1, a tenth, and at the end",
+        plan_key="sample_every",
+        plan_help="Training steps between samples of text.",
+    )
 
     def __post_init__(self) -> None:
         problems = []
         for option in OPTIONS.values():
             value = getattr(self, option.name)
+            if value is None and option.default is None:
+                continue
             try:
                 object.__setattr__(self, option.name, option.kind.read(value))
             except (TypeError, ValueError) as error:
@@ -177,6 +187,9 @@ class RunOptions:
         if problems:
             raise UsageError("\n".join(problems))
         self._check_executor()
+        if self.sample_every is not None and not self.sample_length:
+            fix = "leave it out, or give --sample a length"
+            raise UsageError(f"--sample-every would have no effect without a sample: {fix}")
         if self.fresh and self.retry_failed:
             fix = "leave --retry-failed out"
             raise UsageError(f"--fresh measures all again, what failed included: {fix}")

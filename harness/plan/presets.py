@@ -39,7 +39,7 @@ def settle(request: PlanRequest, chosen: Mapping[str, Any]) -> tuple[PlanRequest
             raise UsageError(f"{problem}: leave one of them out")
         preset = {"launches": RIGOROUS_LAUNCHES}
     if "fast" in values:
-        preset = {"launches": 1, "sample_length": 0}
+        preset = {"launches": 1, "sample_length": 0, "sample_every": None}
         request = replace(request, axes={"evaluate_every": (0,), **request.axes})
     options = RunOptions(**{**request.options, **preset, **values})
     if options.launches == 1 and "order_seed" in values:

@@ -44,6 +44,8 @@ def settings_of(
             interpreter.need("affinity", "--jobs")
         if options.isolation != ISOLATIONS[0]:
             interpreter.need("isolation", "--isolation")
+        if options.sample_every is not None:
+            interpreter.need("sample_every", "--sample-every")
     threads = [trial.processors for trial in trials]
     affinity = read_affinity(options.affinity, threads) if options.affinity else ()
     processors = usable(affinity) if options.jobs > 1 else affinity
@@ -52,6 +54,7 @@ def settings_of(
         timeout_seconds=options.timeout_seconds,
         memory_limit_bytes=options.memory_limit_bytes,
         sample_length=options.sample_length,
+        sample_every=options.sample_every,
         affinity=affinity,
         isolation=options.isolation,
         slots=slots(options.jobs, options.gpus, trials, processors),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,19 @@ def test_a_sample_is_the_start_of_all_batches_which_are_run_once():
     assert losses == pytest.approx((5 / 2, 55 / 5, 30 / 4))
     assert (between.tokens_validation, between.tokens_train_eval) == (4, 4)
     assert (full.tokens_validation, full.tokens_train_eval) == (10, 8)
+
+
+@pytest.mark.parametrize("carry", [False, True])
+def test_the_start_of_a_stream_cannot_show_that_a_task_is_solved(carry):
+    zeros = batch(np.zeros((2, 1, 1)), np.ones((2, 1)))
+    batches = [zeros, replace(zeros, carry=carry)]
+    model = Model(RNN(), Inputs("real", 1), 1, 1, 1, "squared_error")
+    evaluator = Evaluator(
+        Zero(), model, "float64", batches, batches, "the counter", sampled_batches=1
+    )
+    sample, full = evaluator.evaluate(Counter(), 3, full=True)
+    assert evaluator.can_claim(sample) is not carry
+    assert evaluator.can_claim(full)
 
 
 @pytest.mark.parametrize(

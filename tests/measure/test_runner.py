@@ -806,6 +806,55 @@ def test_a_checkpoint_that_cannot_be_written_is_flagged_and_costs_no_figure(plug
     assert any("cannot write the checkpoint" in flag for flag in record.details["flags"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps", "sampled"),
+    [
+        ({}, 40, [1, 4, 40]),
+        ({"sample_every": 15}, 40, [1, 15, 30, 40]),
+        ({"sample_every": 20}, 40, [1, 20, 40]),
+        ({"sample_every": 1}, 3, [1, 2, 3]),
+        ({}, 9, [1, 9]),
+        ({}, 1, [1]),
+    ],
+)
+@pytest.mark.parametrize("variant", ["good", "lazy"])
+def test_text_is_sampled_over_training_at_the_same_steps(
+    plugins, variant, settings, steps, sampled
+):
+    record = measure(plugins, Settings(sample_length=5, **settings), variant=variant, steps=steps)
+    samples = record.details["samples_over_training"]
+    assert [sample["step"] for sample in samples] == sampled
+    assert {sample["temperature"] for sample in samples} == {0.5}
+    assert all(set(sample["text"]) <= set("abc") for sample in samples)
+    assert samples[-1]["text"] == record.details["samples"][0]["text"]
+    plain = measure(plugins, variant=variant, steps=steps)
+    assert plain.curves["loss"] == record.curves["loss"]
+    assert "samples_over_training" not in plain.details
+
+
+def test_samples_over_training_go_through_the_pipe_and_stay_if_the_worker_is_lost(plugins):
+    builder = RecordBuilder(trial())
+    for event in run_trial(trial(), Settings(sample_length=5, sample_every=4), plugins=plugins):
+        builder.add(from_json(json.loads(json.dumps(to_json(event)))))
+        if isinstance(event, Progress) and event.step > 4:
+            break
+    samples = builder.record("timeout", "timeout after 1 s").details["samples_over_training"]
+    assert [sample["step"] for sample in samples] == [1, 4]
+
+
+def test_no_text_is_sampled_after_the_step_that_diverged(plugins):
+    class Diverging(type(plugins.backend("faulty"))):
+        def trainer(self, model, optimizer, parameters, execution):
+            execution = replace(execution, variant="vectorised")
+            return DivergesInABlock(model, optimizer, parameters, execution)
+
+    settings = Settings(sample_length=5, sample_every=11)
+    record = measure(having(plugins, Diverging()), settings, steps=200)
+    assert record.status == "diverged"
+    assert [sample["step"] for sample in record.details["samples_over_training"]] == [1]
+    assert not any("sample" in flag for flag in record.details["flags"])
+
+
 def test_a_sample_that_cannot_be_drawn_is_flagged_and_costs_no_figure(plugins, monkeypatch):
     monkeypatch.setattr(sampling, "sample_text", lambda *_, **__: {}["missing"])
     record = measure(plugins, Settings(sample_length=5), steps=40)

@@ -27,6 +27,15 @@ def test_presets_fill_in_only_what_was_not_given():
         settle(PlanRequest(), {"fast": True, "rigorous": True})
 
 
+def test_samples_over_training_need_a_length():
+    in_plan = PlanRequest(options={"sample_every": 20})
+    assert settle(in_plan, NOT_CHOSEN)[1].sample_every == 20
+    assert settle(in_plan, {"fast": True})[1].sample_every is None
+    for chosen in ({"fast": True, "sample_every": 20}, {"sample_length": 0, "sample_every": 20}):
+        with pytest.raises(UsageError, match="--sample-every would have no effect"):
+            settle(PlanRequest(), chosen)
+
+
 @pytest.mark.parametrize("idle", IDLE)
 def test_options_of_replication_that_would_have_no_effect_are_refused(idle):
     with pytest.raises(UsageError, match="would have no effect"):

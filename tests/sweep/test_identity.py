@@ -141,6 +141,7 @@ def test_imports_inside_functions_and_of_packages_are_followed(tmp_path):
         ({"affinity": (0, 2), "sample_length": 5}, {"affinity": "0,2", "sample_length": "5"}),
         ({"slots": Slots(((0,), (1,)), ("0", "3"))}, {"jobs": "2", "cards": "0,3"}),
         ({"slots": Slots(((0,),))}, {}),
+        ({"sample_every": 20}, {"sample_every": "20"}),
         ({"isolation": "backend", "cluster": "ray"}, {"isolation": "backend", "cluster": "ray"}),
     ],
 )
