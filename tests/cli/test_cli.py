@@ -69,12 +69,16 @@ def test_progress_goes_to_stderr_in_plain_lines_where_there_is_no_terminal(measu
     assert "\x1b" not in copy.stderr + copy.stdout
 
 
-def test_the_table_and_a_sample_of_text_go_to_stdout(measured):
+def test_text_while_it_learns_the_table_and_what_to_type_next_go_to_stdout(measured):
     out = measured[2].stdout
-    assert "char   hidden 8" in out
-    assert "T = 10" in out
-    assert "n-gram losses: uniform" in out
-    assert "\n\nsample: char lstm T=10 numpy:vectorised, temperature" in out
+    title = "lstm T=10 numpy:vectorised: text that it writes while it learns"
+    parts = [title, "\nstep 12  ", "\nchar   hidden 8", "T = 10", "\ntrigram ", "Loss against the"]
+    assert all(part in out for part in parts)
+    assert sorted(parts, key=out.index) == parts
+    next_command = re.search(r"\nnext: (harness show [0-9a-f]{4}) ", out)[1]
+    shown = harness(*next_command.split()[1:], cwd=measured[0])
+    assert (shown.returncode, "lstm  T=10" in shown.stdout) == (0, True)
+    assert "n-gram losses" in harness("report", cwd=measured[0]).stdout
 
 
 def test_a_report_in_a_file_is_that_in_a_pipe(measured):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from harness.cli import streams
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options.axes import axis_options, given_axes, store_option
 from harness.cli.options.run_options import run_options
-from harness.cli.options.types import task_settings
+from harness.cli.options.tables import ASKED, further_table
+from harness.cli.options.types import CommaList, task_settings
 from harness.contract import Record, UsageError
 from harness.plan.options import OPTIONS
 from harness_results.text.json_text import JSON_FORMATS
@@ -43,6 +45,12 @@ CONFIRM_ABOVE = 1000
     type=click.Choice(["table", *JSON_FORMATS]),
     default="table",
     help="What to print.",
+)
+@click.option(
+    "--tables",
+    type=CommaList("TABLE,...", further_table),
+    default=(),
+    help=f"Further tables: {', '.join(ASKED)} or all; harness report shows them too.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the trials and run nothing.")
 @click.option("--yes", is_flag=True, help=f"Run more than {CONFIRM_ABOVE} launches without asking.")
@@ -81,7 +89,7 @@ def command(
         approve=None if options["yes"] else _confirm,
         signals=stopping_on_signals,
     )
-    render(outcome.records, options["format_"])
+    render(outcome.records, options["format_"], store=store, tables=options["tables"])
     if outcome.interrupted:
         return INTERRUPTED
     failed = outcome.error or any(record.status != "ok" for record in outcome.records)
@@ -113,13 +121,13 @@ def _dry_run(work_plan: WorkPlan, store: str, format_: str) -> int:
     return OK
 
 
-def render(records: list[Record], format_: str) -> None:
-    """Print results on stdout: an object per trial, or the table and samples of text."""
+def render(records: list[Record], format_: str, *, store: str, tables: Sequence[str]) -> None:
+    """Print results on stdout: an object per trial, or text, tables and what to type next."""
     if format_ in JSON_FORMATS:
         from harness_results.render.flat import to_json
 
         sys.stdout.write(to_json(records, format_))
     elif records:
-        from harness.cli.output.results import print_results, stdout_console
+        from harness.cli.output.run import print_run
 
-        print_results(records, stdout_console())
+        print_run(records, store, tables)

@@ -1,7 +1,8 @@
 """Which columns of a pivot fit a terminal, and how wide each is. A row is never broken.
 
-Columns are added in the order of ``COLUMN_PRIORITY`` while they fit next to the labels at one
-length. The first column is shown at any width.
+Several lengths are side by side if all columns fit. Otherwise each row of the pivot has a line for
+each length. Columns are added in the order of ``COLUMN_PRIORITY`` while they fit next to the
+labels. The first column is shown at any width.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
+from harness_results.render.shapes import ID, STACKED, id_lines, shapes
 from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.text.lines import (
     DIVIDER,
@@ -25,7 +27,7 @@ from harness_results.text.lines import (
 )
 
 BARS = "bars"  # the columns of bars over the lengths
-COLUMN_PRIORITY = ("loss", "tokens/s", "horizon", BARS, "∇ norm")
+COLUMN_PRIORITY = ("loss", "tokens/s", ID, "horizon", BARS, "∇ norm")
 TITLE = "over T "
 STYLES = {"": "", "good": "green", "warn": "yellow", "bad": "red", "dim": "dim", "best": "bold"}
 
@@ -51,16 +53,28 @@ class Layout:
     marked: frozenset[int]
 
     @classmethod
-    def of(cls, pivot: Pivot, width: int) -> Layout:
-        """Return the layout for a terminal of this width."""
+    def of(cls, pivot: Pivot, width: int, *, side_by_side: bool = True) -> Layout:
+        """Return the layout for a terminal of this width.
+
+        Args:
+            pivot: the table.
+            width: of the terminal.
+            side_by_side: whether several lengths may be side by side.
+        """
+        layouts = (cls._of(shape, width) for shape in shapes(pivot, side_by_side=side_by_side))
+        for layout in layouts:
+            if layout.is_whole:
+                break
+        return layout
+
+    @classmethod
+    def _of(cls, pivot: Pivot, width: int) -> Layout:
         marked = _marked(pivot)
         measures = _measures(pivot, marked)
         bars = []
         for index, name in enumerate(pivot.trends):
             bars.append(_widest([name, *(row.trends[index] for row in pivot.rows if row.trends)]))
-        widths = []
-        for index, name in enumerate(pivot.axes):
-            widths.append(_widest([name, *(row.labels[index] for row in pivot.rows)]))
+        widths = _label_widths(pivot)
         labels = narrowed(widths, width - len(DIVIDER) - measures[0])
         names = _visible(pivot, measures, bars, width - _across(labels) - len(DIVIDER) + len(GAP))
         visible = {i: measures[i] for i, name in enumerate(pivot.measures) if name in names}
@@ -69,42 +83,48 @@ class Layout:
         )
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all labels and columns fit, at every length side by side."""
+        groups = len(self.pivot.lengths) * (self._group_width + len(DIVIDER))
+        bars = len(DIVIDER) + _across(self.bars) if self.bars else 0
+        return (
+            not set(self.left_out) - {BARS}
+            and list(self.labels) == _label_widths(self.pivot)
+            and _across(self.labels) + bars + groups <= self.width
+        )
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """The columns that do not fit."""
         names = [name for i, name in enumerate(self.pivot.measures) if i not in self.measures]
         return (*names, *((BARS,) if self.pivot.trends and not self.bars else ()))
 
-    def blocks(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Yield the lengths of each block; the first has fewer, because the bars are in it."""
-        room = self.width - _across(self.labels)
-        first = room - (len(DIVIDER) + _across(self.bars) if self.bars else 0)
-        start = 0
-        while start < len(lengths):
-            count = max(1, (room if start else first) // (self._group_width + len(DIVIDER)))
-            yield list(lengths[start : start + count])
-            start += count
+    @property
+    def id_lines(self) -> list[str]:
+        """The ids of the trials, if there is no column for them."""
+        return list(id_lines(self.pivot))
 
-    def block(self, lengths: Sequence[int], rows: Sequence[Row], *, first: bool) -> Iterator[Text]:
-        """Yield the lines of the table for some of its lengths; the first block has the bars."""
-        bars = self.bars if first else ()
+    def lines(self) -> Iterator[Text]:
+        """Yield the lines of the table."""
+        lengths, bars = self.pivot.lengths, self.bars
         titles = [Text(TITLE.ljust(_across(bars), "─"), style="dim")] if bars else []
         titles += [
             Text(f"T = {length} ".ljust(self._group_width, "─"), style="dim") for length in lengths
         ]
-        yield self._line(self._labels([""] * len(self.labels)), titles)
+        if lengths != (STACKED,):
+            yield self._line(self._labels([""] * len(self.labels)), titles)
         names = [CellText(name) for name in self.pivot.measures]
         header = Text(GAP).join(self._padded(names[i], i, "bold") for i in self.measures)
         over = [self._bars(self.pivot.trends, "bold")] if bars else []
         yield self._line(self._labels(self.pivot.axes, "bold"), [*over, *[header] * len(lengths)])
         before: tuple[str, ...] = ()
-        for row in rows:
-            if any(length in row.entries for length in lengths):
-                over = [self._bars(row.trends, "cyan")] if bars else []
-                groups = [self._group(row, length) for length in lengths]
-                labels = unrepeated(row.labels, before)
-                style = "dim" if row.reference else ""
-                yield self._line(self._labels(labels, style), [*over, *groups])
-                before = row.labels
+        for row in self.pivot.rows:
+            over = [self._bars(row.trends, "cyan")] if bars else []
+            groups = [self._group(row, length) for length in lengths]
+            labels = unrepeated(row.labels, before)
+            style = "dim" if row.reference else ""
+            yield self._line(self._labels(labels, style), [*over, *groups])
+            before = row.labels
 
     @property
     def _group_width(self) -> int:
@@ -139,6 +159,11 @@ class Layout:
 def _marked(pivot: Pivot) -> frozenset[int]:
     entries = [entry for row in pivot.rows for entry in row.entries.values()]
     return frozenset(index for entry in entries for index, cell in enumerate(entry) if cell.mark)
+
+
+def _label_widths(pivot: Pivot) -> list[int]:
+    columns = zip(pivot.axes, *(row.labels for row in pivot.rows), strict=True)
+    return [_widest(column) for column in columns]
 
 
 def _measures(pivot: Pivot, marked: Container[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -13,7 +13,7 @@ from harness_results.render.layout import BARS, Layout
 from harness_results.render.markup import html_of
 from harness_results.render.shortening import shortened
 from harness_results.study.tables.pivot import MEASURES, Pivot
-from harness_results.study.tables.sections import Report, report
+from harness_results.study.tables.sections import Report, report, run_report
 from harness_results.study.tables.trends import NOTE
 from harness_results.text.format import to_ascii
 from harness_results.text.lines import grid_lines, note_lines, plain_text
@@ -52,6 +52,11 @@ def rich_table(records: Iterable[Record]) -> ReportTables:
     return ReportTables(report(list(records)))
 
 
+def run_table(records: Iterable[Record], further: Collection[str]) -> ReportTables:
+    """Return the tables that a run prints; see ``run_report``."""
+    return ReportTables(run_report(list(records), further))
+
+
 def plain_table(records: Iterable[Record], width: int = WIDTH) -> str:
     """Return the tables as text without colours."""
     return plain_text(rich_table(records), width)
@@ -59,12 +64,17 @@ def plain_table(records: Iterable[Record], width: int = WIDTH) -> str:
 
 def _lines(content: Report, width: int) -> Iterator[Text]:
     visible: set[str] = set()  # columns
+    side_by_side = all(
+        Layout.of(table, width).pivot.lengths == table.lengths
+        for table in content.tables
+        if isinstance(table, Pivot) and not table.minor
+    )
     for table in content.tables:
         if isinstance(table, Pivot):
-            layout = Layout.of(table, width)
+            layout = Layout.of(table, width, side_by_side=side_by_side or table.minor)
             visible |= set(table.measures) - set(layout.left_out)
             visible |= {BARS} if layout.bars else set()
-            yield from _pivot_lines(table, layout)
+            yield from _pivot_lines(layout)
         else:
             yield from grid_lines(table, width)
     if content.tables and content.reading:
@@ -80,13 +90,14 @@ def _of_columns(reading: str, visible: Container[str]) -> Iterator[str]:
             yield explanation
 
 
-def _pivot_lines(pivot: Pivot, layout: Layout) -> Iterator[Text]:
+def _pivot_lines(layout: Layout) -> Iterator[Text]:
+    pivot = layout.pivot
     yield Text.assemble((pivot.task, "bold"), (f"   {pivot.settings}", "dim"))
-    for number, lengths in enumerate(layout.blocks(pivot.lengths)):
-        yield from layout.block(lengths, pivot.rows, first=number == 0)
-        yield Text("")
+    yield from layout.lines()
+    yield Text("")
     narrow = f"no room at this width for {', '.join(layout.left_out)}; -f markdown has every figure"
-    yield from note_lines([*([narrow] if layout.left_out else []), *pivot.notes])
+    room = [narrow] if layout.left_out else []
+    yield from note_lines([*layout.id_lines, *room, *pivot.notes])
 
 
 def _in_ascii(line: Text) -> Text:

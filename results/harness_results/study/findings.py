@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.contract.records.explosion import EXPLODING_DECAY, EXPLODING_NORM
 from harness.contract.records.record import HORIZON_FRACTION, Record
-from harness_results.text.format import number
+from harness_results.text.format import number, one_line
 
 LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
 # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
@@ -44,6 +44,16 @@ def ngram_losses(record: Record) -> dict[str, float]:
     losses = facts.get("ngram_losses") if isinstance(facts, Mapping) else None
     by_name = losses if isinstance(losses, Mapping) else {}
     return {str(name): loss for name, loss in by_name.items() if isinstance(loss, int | float)}
+
+
+def baseline_name(record: Record) -> str:
+    """Return what the baseline is: ``trigram`` on a text, ``baseline`` if the task has no name."""
+    losses = ngram_losses(record)
+    facts = record.details.get("task")
+    name = facts.get("baseline_name") if isinstance(facts, Mapping) else None
+    if isinstance(name, str) and name:
+        return one_line(name)
+    return one_line(min(losses, key=losses.__getitem__)) if losses else "baseline"
 
 
 def bits_per_character(record: Record) -> float | None:

@@ -55,3 +55,16 @@ def texts_over_training(details: Mapping[str, Any]) -> list[tuple[int, str]]:
         if isinstance(step, int) and not isinstance(step, bool):
             by_step[step] = safe(sample.get("text")).strip("\n")
     return sorted(by_step.items())
+
+
+def moments(record: Record) -> list[tuple[int, str]]:
+    """Return the step and the text of samples at the start, a tenth and the end of training.
+
+    A record without samples over training has its middle sample of the end.
+    """
+    samples = texts_over_training(record.details)
+    if not samples:
+        of_end = texts(record.details)
+        return [(record.trial.steps, of_end[len(of_end) // 2][1])] if of_end else []
+    tenth = min(samples, key=lambda sample: abs(sample[0] - record.trial.steps / 10))
+    return sorted({samples[0], tenth, samples[-1]})

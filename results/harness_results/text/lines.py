@@ -54,8 +54,8 @@ def narrowed(labels: list[int], room: int) -> list[int]:
 
 
 def fitted(line: Text, width: int) -> Text:
-    """Return the line, cut at the width of the terminal: a row never wraps."""
-    line.truncate(width)
+    """Return the line, cut with an ellipsis at the width of the terminal: a row never wraps."""
+    line.truncate(width, overflow="ellipsis")
     return line
 
 

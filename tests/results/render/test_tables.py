@@ -114,11 +114,11 @@ def test_a_loss_far_above_the_baseline_costs_no_column():
     shown = plain_table([make(length=8, loss=2.0e36), make(length=16, loss=456.0)], 80)
     assert "2.0e+36 (1.2e+37x)" in shown
     assert "456 (2736x)" in shown
-    assert "tokens/s" in shown.splitlines()[3]
+    assert "tokens/s" in shown.splitlines()[2]
 
 
 def test_only_columns_that_are_shown_are_explained():
-    wide, narrow = plain_table(sweep(), 120), plain_table(sweep(), 60)
+    wide, narrow = plain_table(sweep(), 120), plain_table(sweep(), 64)
     assert all(words in wide for words in ("loss: validation", "∇ norm: gradient", "horizon: lag"))
     assert "loss: validation" in narrow
     assert "tokens/s: mean" in narrow
@@ -475,7 +475,7 @@ def printed(renderable, encoding="utf-8") -> str:
 def test_a_terminal_without_unicode_gets_ascii():
     text = printed(rich_table(sweep()), "ascii")
     assert "solved" in text
-    assert "| T = 50 ---" in text
+    assert re.search(r" 50 \| +0\.167", text)
 
 
 def test_hostile_text_is_shown_and_never_acted_upon():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from harness.contract.records.record import Record
@@ -34,6 +35,8 @@ KINDS = {
 EARLIER = "median of blocks, by an earlier version"
 H_ALONE = "horizon of h alone, not of the whole state"
 MOST_ROWS = 6  # named before "and n more"
+FLAG = "flag"
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w.])")  # not a part of a name or version
 
 
 def reading(records: Iterable[Record]) -> str:
@@ -74,11 +77,20 @@ def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
     yield from variant_legend(records)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
+    yield from _scores(_named(study))
+    yield from remarks(study, REMARKS)
+
+
+def remarks(study: Study, kinds: Iterable[str]) -> Iterator[str]:
+    """Yield the remarks of these kinds in ``REMARKS`` on a task, each with its trials."""
+    named = _named(study)
+    for kind in kinds:
+        yield from _grouped(kind, named, REMARKS[kind])
+
+
+def _named(study: Study) -> list[tuple[str, Record]]:
     axes = study.networks.axes
-    named = [(_name(record, labels, axes), record) for labels, record in study.labelled]
-    yield from _scores(named)
-    for kind, remarks_of in REMARKS.items():
-        yield from _grouped(kind, named, remarks_of)
+    return [(_name(record, labels, axes), record) for labels, record in study.labelled]
 
 
 def _ladder(record: Record) -> str:
@@ -142,7 +154,7 @@ REMARKS: Mapping[str, Callable[[Record], str | list[str] | None]] = {
     "earlier version": _h_alone,
     "over-fitting": _overfitting,
     "lost again": findings.lost_again,
-    "flag": _flags,
+    FLAG: _flags,
 }
 
 
@@ -151,15 +163,31 @@ def _grouped(
     named: Iterable[tuple[str, Record]],
     remarks_of: Callable[[Record], str | list[str] | None],
 ) -> Iterator[str]:
-    """Yield one line for each remark, with the rows and lengths that it is about."""
+    """Yield one line for each remark, with the rows and lengths that it is about.
+
+    Flags that differ only in their numbers are one remark.
+    """
     lengths: dict[str, dict[str, set[int]]] = {}  # remark -> name of the row -> its lengths
+    texts_of: dict[str, list[str]] = {}  # remark -> its texts
     for name, record in named:
-        remarks = remarks_of(record) or []
-        for remark in [remarks] if isinstance(remarks, str) else remarks:
+        texts = remarks_of(record) or []
+        for text in [texts] if isinstance(texts, str) else texts:
+            remark = NUMBER.sub("#", text) if kind == FLAG else text
+            texts_of.setdefault(remark, []).append(text)
             lengths.setdefault(remark, {}).setdefault(name, set()).add(record.trial.length)
     for remark, rows in lengths.items():
-        texts = [f"{name} T={','.join(map(str, sorted(of)))}" for name, of in rows.items()]
-        yield f"{kind}: {_some(texts)}: {remark}"
+        trials = [f"{name} T={','.join(map(str, sorted(of)))}" for name, of in rows.items()]
+        yield f"{kind}: {_some(trials)}: {_united(texts_of[remark])}"
+
+
+def _united(texts: Sequence[str]) -> str:
+    """Return one text for texts that differ in their numbers; a number that varies as a range."""
+    ranges = []
+    for numbers in zip(*map(NUMBER.findall, texts), strict=True):
+        ordered = sorted(set(numbers), key=float)
+        ranges.append(ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}")
+    united = iter(ranges)
+    return NUMBER.sub(lambda _: next(united), texts[0])
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -42,12 +42,14 @@ class Row:
         entries: ``MEASURES`` by length.
         reference: whether it is the baseline or the floor.
         trends: its bars across the lengths, one for each of the table's ``trends``.
+        ids: the first digits of the trial's id, by length.
     """
 
     labels: Labels
     entries: dict[int, tuple[CellText, ...]]
     reference: bool = False
     trends: tuple[str, ...] = ()
+    ids: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,16 @@ class Pivot:
     trends: tuple[str, ...] = ()
 
 
-def pivot(study: Study, bold: Container[int] | None = None) -> Pivot:
+def pivot(study: Study, bold: Container[int] | None = None, digits: int = 0) -> Pivot:
     """Return the table of a task.
 
     Args:
         study: the task.
         bold: the ``id`` of the fastest records; None: judged by these records alone.
+        digits: how many digits of each trial's id the rows keep.
     """
     bold = fastest([study]) if bold is None else bold
-    bars, rows = _known_bars(_networks(study, bold))
+    bars, rows = _known_bars(_networks(study, bold, digits))
     rows = _references(study) + rows
     marks = {cell.mark for row in rows for entry in row.entries.values() for cell in entry}
     has_bold = any(id(record) in bold for record in study.records)
@@ -105,7 +108,9 @@ def _references(study: Study) -> list[Row]:
     baselines = {length: study.baseline(length) for length in study.lengths}
     floors = {length: study.agreed("loss_floor", length) for length in study.lengths}
     rows = []
-    for name, losses in (("baseline", baselines), ("floor", floors)):
+    names = {findings.baseline_name(record) for record in study.records}
+    baseline = names.pop() if len(names) == 1 else "baseline"
+    for name, losses in ((baseline, baselines), ("floor", floors)):
         entries = {
             n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None
         }
@@ -120,13 +125,15 @@ def _reference(loss: float, baseline: float | None) -> tuple[CellText, ...]:
     return (CellText(number(loss) + multiple, style="dim"), *[CellText("")] * (len(MEASURES) - 1))
 
 
-def _networks(study: Study, bold: Container[int]) -> list[Row]:
+def _networks(study: Study, bold: Container[int], digits: int) -> list[Row]:
     """Return the rows by network, the engines of a network side by side."""
     scale = LossScale.of(study.records)
     rows = []
     for labels, by_length in study.rows.items():
         entries = {n: _entry(record, best=id(record) in bold) for n, record in by_length.items()}
-        rows.append(Row(labels, entries, trends=trends(by_length, study.lengths, scale)))
+        ids = {n: record.trial.trial_id[:digits] for n, record in by_length.items() if digits}
+        bars = trends(by_length, study.lengths, scale)
+        rows.append(Row(labels, entries, trends=bars, ids=ids))
     return rows
 
 

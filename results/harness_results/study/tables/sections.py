@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from harness.contract.records.record import Record
 from harness_results.study.study import Study, studies
+from harness_results.study.tables.brief import brief_notes
 from harness_results.study.tables.crossover import crossover_table
 from harness_results.study.tables.data_parallel import data_parallel_table
 from harness_results.study.tables.limits import limits
@@ -16,6 +17,16 @@ from harness_results.study.tables.relative import relative
 from harness_results.study.tables.scaling_table import scaling_tables
 from harness_results.study.verdicts.fastest import fastest
 from harness_results.text.grid import Grid
+
+FEWEST_DIGITS, MORE_DIGITS = 4, 2  # of ids; digits more than tell the trials apart
+Tables = Iterable[Pivot | Grid | None]
+FURTHER: dict[str, Callable[[Study], Tables]] = {
+    "scaling": scaling_tables,
+    "crossover": lambda study: (crossover_table(study),),
+    "devices": lambda study: (data_parallel_table(study),),
+    "limits": lambda study: (limits(study),),
+}
+OF_A_RUN = ("crossover", "devices")  # they answer what the axes of the run ask
 
 
 @dataclass(frozen=True)
@@ -29,9 +40,25 @@ class Report:
 def report(records: Sequence[Record]) -> Report:
     """Return the tables of these records; none of no records."""
     tasks = studies(records)
-    bold = fastest(tasks)
-    tables = [table for study in tasks for table in of_task(study, bold)]
+    bold, digits = fastest(tasks), id_digits(records)
+    tables = [table for study in tasks for table in of_task(study, bold, digits)]
     return Report(tuple(tables), reading(records))
+
+
+def run_report(records: Sequence[Record], further: Collection[str] = OF_A_RUN) -> Report:
+    """Return the tables that a run prints, with short notes.
+
+    Args:
+        records: of the run.
+        further: the names in ``FURTHER`` of the tables below the main one of each task.
+    """
+    tasks = studies(records)
+    bold, digits = fastest(tasks), id_digits(records)
+    tables: list[Pivot | Grid] = []
+    for study in tasks:
+        main = pivot(study, bold, digits)
+        tables += [replace(main, notes=brief_notes(study, main)), *further_tables(study, further)]
+    return Report(tuple(tables), reading="")
 
 
 def relative_report(records: Sequence[Record], base: str) -> Report:
@@ -43,13 +70,28 @@ def relative_report(records: Sequence[Record], base: str) -> Report:
     return Report(tuple(relative(records, base)), reading="")
 
 
-def of_task(study: Study, bold: Container[int]) -> list[Pivot | Grid]:
+def of_task(study: Study, bold: Container[int], digits: int = 0) -> list[Pivot | Grid]:
     """Return the tables of one task.
 
     Args:
         study: the task.
         bold: the ``id`` of the records that are the fastest of several.
+        digits: how many digits of each trial's id the rows keep.
     """
-    others = (crossover_table(study), data_parallel_table(study), limits(study))
-    further = [table for table in others if table is not None]
-    return [pivot(study, bold), *scaling_tables(study), *further]
+    return [pivot(study, bold, digits), *further_tables(study, FURTHER)]
+
+
+def further_tables(study: Study, names: Collection[str]) -> list[Pivot | Grid]:
+    """Return the tables of these names in ``FURTHER``, if the records have what they need."""
+    makers = [tables_of for name, tables_of in FURTHER.items() if name in names]
+    tables = [table for tables_of in makers for table in tables_of(study)]
+    return [table for table in tables if table is not None]
+
+
+def id_digits(records: Sequence[Record]) -> int:
+    """Return how many digits of the ids of these trials to show."""
+    ids = {record.trial.trial_id for record in records}
+    digits = 1
+    while len({id_[:digits] for id_ in ids}) < len(ids):
+        digits += 1
+    return max(FEWEST_DIGITS, digits + MORE_DIGITS)

@@ -1,0 +1,90 @@
+"""What ``harness run`` prints at its end: text while it learns, tables, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from harness.cli.main import VERBS
+from harness.cli.options.axes import default_store
+from harness.cli.options.tables import ALL
+from harness.cli.output.results import stdout_console
+from harness.contract import Record
+from harness_results.render.terminal import run_table
+from harness_results.study.samples import moments, worth_showing
+from harness_results.study.study import studies
+from harness_results.study.tables.sections import FURTHER, OF_A_RUN, id_digits
+from harness_results.study.tables.summary import summary
+
+TEXT_LINES = 3  # of one sample
+STEP_WIDTH = 12
+
+
+def print_run(records: Sequence[Record], store: str, tables: Sequence[str]) -> None:
+    """Print the outcome of a run.
+
+    Args:
+        records: one per trial.
+        store: where they are stored.
+        tables: which further tables to print; ``all`` or their names.
+    """
+    console = stdout_console()
+    further = FURTHER if ALL in tables else (*OF_A_RUN, *tables)
+    for line in _texts(records, console.width):
+        console.print(line)
+    console.print(run_table(records, further))
+    for study in studies(records):
+        if sentences := summary(study):
+            console.print(sentences, markup=False)
+    console.print()
+    for command in _next(records, store):
+        console.print(Text(command), soft_wrap=True)
+
+
+def _texts(records: Sequence[Record], width: int) -> Iterator[Text]:
+    """Yield samples at three moments of training, for one text network of each cell."""
+    best: dict[tuple[str, str], Record] = {}
+    for record in worth_showing(records):
+        best.setdefault((record.trial.task, record.trial.cell), record)
+    for record in best.values():
+        trial = record.trial
+        title = f"{trial.cell} T={trial.length} {trial.engine}: text that it writes while it learns"
+        yield Text(title, style="bold")
+        for step, text in moments(record):
+            yield from _wrapped(f"step {step:,}", text, width)
+        yield Text("")
+
+
+def _wrapped(name: str, text: str, width: int) -> Iterator[Text]:
+    text, room = " ".join(text.split()), max(20, width - STEP_WIDTH)
+    wrapped = textwrap.wrap(text, room, max_lines=TEXT_LINES, placeholder=" …")
+    for number, line in enumerate(wrapped or [""]):
+        label = "" if number else name
+        yield Text.assemble((f"{label:<{STEP_WIDTH}}", "dim"), line)
+
+
+def _next(records: Sequence[Record], store: str) -> Iterator[str]:
+    """Yield commands that show more of the best trial, with its id."""
+    trained = [record for record in records if record.status == "ok"]
+    first = min(trained or records, key=_loss)
+    id_ = first.trial.trial_id[: id_digits(records)]
+    is_text = bool(worth_showing([first]))
+    where = "" if store == default_store() else f" --store {shlex.quote(store)}"
+    stored = "" if not where else f" {shlex.quote(store)}"
+    commands = [(f"harness show {id_}{where}", f"loss and gradient flow of {first.trial.cell}")]
+    if is_text and "units" in VERBS:
+        commands.append((f"harness units {id_}{where}", "which units follow quotes and brackets"))
+    elif is_text:
+        commands.append((f"harness sample {id_}{where}", "more text"))
+    commands.append((f"harness report{stored} -f html -o report.html", "everything, on a page"))
+    widest = max(len(command) for command, _ in commands)
+    for number, (command, says) in enumerate(commands):
+        yield f"{'' if number else 'next:':<6}{command:<{widest}}  {says}"
+
+
+def _loss(record: Record) -> float:
+    ratio = record.figures.get("loss_ratio")
+    return float("inf") if ratio is None else float(ratio)

@@ -1,0 +1,60 @@
+"""The lines below a table that a run prints: only what this table needs. A report has all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.contract.wording import counted
+from harness_results.study import findings, versions
+from harness_results.study.machines import legend
+from harness_results.study.study import Study
+from harness_results.study.tables.notes import FLAG, REMARKS, remarks
+from harness_results.study.tables.pivot import (
+    BASELINE,
+    EXPLODING,
+    OTHER_FUNCTION,
+    SOLVED,
+    UNVERIFIED,
+    VANISHING,
+    Pivot,
+)
+
+OF_LOSS = {SOLVED: "✓ solved", BASELINE: "≈ has learnt nothing"}
+OF_SPEED = {OTHER_FUNCTION: "≠ another function", UNVERIFIED: "? unverified"}
+OF_HORIZON = {VANISHING: "↓ below T/2", EXPLODING: "↑ explodes"}
+
+
+def brief_notes(study: Study, table: Pivot) -> tuple[str, ...]:
+    """Return how to read the columns and marks of a table, what failed, and the count of flags."""
+    lines = [_reading(study, table), *legend(study.records, study.machines)]
+    lines += [*versions.legend(study.records), *remarks(study, [k for k in REMARKS if k != FLAG])]
+    flagged = sum(bool(findings.flags(record)) for record in study.records)
+    if flagged:
+        trials = counted(len(study.records), "trial")
+        lines.append(f"flags: on {flagged} of {trials}; harness report names them")
+    return tuple(lines)
+
+
+def _reading(study: Study, table: Pivot) -> str:
+    cells = [cell for row in table.rows for entry in row.entries.values() for cell in entry]
+    marks = {cell.mark for cell in cells}
+    first = study.records[0]
+    unit, baseline = findings.loss_unit(first), findings.baseline_name(first)
+    speed = "tokens/s: in training, with its interval"
+    if any(cell.style == "best" for cell in cells):
+        speed += ", bold if surely the fastest"
+    horizon = f"horizon: steps back until the gradient is {findings.HORIZON}"
+    if any(cell.text.startswith(">") for cell in cells):
+        horizon += ", > at least"
+    return " · ".join(
+        [
+            ", ".join([f"loss: held-out data, {unit} (x {baseline})", *_used(OF_LOSS, marks)]),
+            ", ".join([speed, *_used(OF_SPEED, marks)]),
+            "∇ norm: median",
+            ", ".join([horizon, *_used(OF_HORIZON, marks)]),
+        ]
+    )
+
+
+def _used(legend_of: dict[str, str], marks: set[str]) -> Iterator[str]:
+    return (words for mark, words in legend_of.items() if mark in marks)

@@ -1,0 +1,137 @@
+"""What a run shows, in a sentence or two: who learns, and how far back the gradient reaches.
+
+The sentences state what was measured. They claim nothing about other seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median_low
+
+from harness.contract.records.record import Record
+from harness.contract.wording import counted
+from harness_results.study import findings
+from harness_results.study.study import Study
+from harness_results.text.format import one_line
+from harness_results.text.words import at_lengths, listed
+
+CLOSE = 0.01  # of the loss; losses that differ by less are called equal
+SEES = {"unigram": "no", "bigram": "the last", "trigram": "the last two"}
+Cells = Mapping[str, Sequence[Record]]
+
+
+def summary(study: Study) -> str:
+    """Return the sentences about one task; empty if no trial ended well."""
+    cells: dict[str, list[Record]] = {}
+    for record in study.records:
+        if record.status == "ok" and "deviation" not in record.details:
+            cells.setdefault(one_line(record.trial.cell), []).append(record)
+    if not cells:
+        return ""
+    sentences = [_learning(study, cells), _reach(cells)]
+    sentences = [sentence for sentence in sentences if sentence]
+    if sentences and len({record.trial.seed for record in study.records}) == 1:
+        sentences.append("One seed: another may give other numbers.")
+    return " ".join(sentences)
+
+
+def _learning(study: Study, cells: Cells) -> str:
+    if any(findings.ngram_losses(record) for record in study.records):
+        return _against_model(cells)
+    solved = {cell: _solved(records) for cell, records in cells.items()}
+    words = [f"{cell} {text}" for cell, text in solved.items() if text]
+    return f"{'; '.join(words)}." if words else ""
+
+
+def _against_model(cells: Cells) -> str:
+    """Return how far the loss of each cell is from the n-gram model, the lowest first."""
+    ratios: dict[str, list[float]] = {}
+    for cell, records in cells.items():
+        values = [record.figures.get("loss_ratio") for record in records]
+        numbers = [value for value in values if value is not None]
+        if numbers:
+            ratios[cell] = numbers
+    if not ratios:
+        return ""
+    name = findings.baseline_name(next(iter(cells.values()))[0])
+    sees = f", which sees {SEES[name]} character{'s' * (name == 'trigram')}" if name in SEES else ""
+    order = sorted(ratios, key=lambda cell: min(ratios[cell]))
+    texts = [f"{cell} {_distance(ratios[cell])}" for cell in order]
+    return f"Loss against the {name} model{sees}: {', '.join(texts)}."
+
+
+def _distance(ratios: Sequence[float]) -> str:
+    """Return ``21 to 27 % below``, ``3 % above`` or ``12 % below to 3 % above``."""
+    low, high = min(ratios), max(ratios)
+    ends = [_percent(high), _percent(low)]
+    if low < 1 < high:
+        return " to ".join(dict.fromkeys(f"{end} {side}" for end, side in _ends(low, high)))
+    side = "below" if high <= 1 else "above"
+    ordered = ends if side == "below" else ends[::-1]
+    if max(abs(1 - low), abs(1 - high)) < CLOSE:
+        return "equal to it"
+    return f"{' to '.join(dict.fromkeys(ordered))} % {side}"
+
+
+def _ends(low: float, high: float) -> list[tuple[str, str]]:
+    return [(f"{_percent(low)} %", "below"), (f"{_percent(high)} %", "above")]
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * abs(1 - ratio):.0f}"
+
+
+def _solved(records: Sequence[Record]) -> str:
+    """Return at which lengths a cell solves the task; empty if the task has no criterion."""
+    by_length: dict[int, list[bool]] = {}
+    for record in sorted(records, key=lambda record: record.trial.length):
+        solved = record.figures.get("solved")
+        if solved is not None:
+            by_length.setdefault(record.trial.length, []).append(bool(solved))
+    if not by_length:
+        return ""
+    lengths = list(by_length)
+    always = [length for length in lengths if all(by_length[length])]
+    never = [length for length in lengths if not any(by_length[length])]
+    parts = [f"solves the task {at_lengths(always, lengths)}"] if always else []
+    for length, trials in by_length.items():
+        if length not in (*always, *never):
+            parts.append(f"in {sum(trials)} of {counted(len(trials), 'trial')} at T = {length}")
+    if never and parts:
+        parts.append(f"not {at_lengths(never, lengths)}")
+    elif never:
+        parts.append(f"does not solve the task {at_lengths(never, lengths)}")
+    stuck = [record.trial.length for record in records if findings.at_baseline(record)]
+    learnt = f" (learns nothing {at_lengths(stuck, lengths)})" if stuck else ""
+    return f"{', '.join(parts)}{learnt}"
+
+
+def _reach(cells: Cells) -> str:
+    """Return how far the gradient reaches back at the longest length that all cells have."""
+    common = set.intersection(*({_length(r) for r in records} for records in cells.values()))
+    lengths = sorted(common - {None}, key=lambda length: length or 0)
+    if not lengths:
+        return ""
+    reaches: dict[str, float] = {}
+    for cell, records in cells.items():
+        steps = [_steps(record) for record in records if _length(record) == lengths[-1]]
+        reaches[cell] = median_low(steps)
+    order = sorted(reaches, key=lambda cell: -reaches[cell])
+    texts = [f"{_words(reaches[cell])} in {cell}" for cell in order]
+    return f"At T = {lengths[-1]} the gradient reaches back {listed(texts)}."
+
+
+def _length(record: Record) -> int | None:
+    is_measured = record.figures.get("gradient_horizon") is not None
+    return record.trial.length if is_measured else None
+
+
+def _steps(record: Record) -> float:
+    if findings.is_censored(record):
+        return math.inf
+    return float(record.figures.get("gradient_horizon") or 0.0)
+
+
+def _words(steps: float) -> str:
+    return "all the way" if math.isinf(steps) else counted(round(steps), "step")

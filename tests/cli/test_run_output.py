@@ -1,0 +1,120 @@
+"""What ``harness run`` prints at its end: short, true for the records, with ids to go on."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from builders import trial_of
+from harness.cli.main import cli
+from harness.cli.output import run as output
+from harness.contract import Record
+from harness_results.study.samples import moments
+from harness_results.study.study import Study
+from harness_results.study.tables.notes import remarks
+from harness_results.study.tables.summary import summary
+
+LADDER = {"task": {"ngram_losses": {"uniform": 4.2, "bigram": 2.5, "trigram": 2.0}}}
+SAMPLES = [{"step": step, "text": f"text\n of  step {step} " * 30} for step in (1, 90, 260, 900)]
+TEXT = LADDER | {"samples": [{"temperature": 0.5, "text": "end"}], "samples_over_training": SAMPLES}
+
+
+def make(cell="lstm", length=50, ratio=0.8, horizon=18, details=TEXT, **trial):
+    asked = {"task": "char", "cell": cell, "length": length, "steps": 900} | trial
+    solved = ratio < 1
+    figures = {
+        "loss_validation": 2.0 * ratio, "loss_baseline": 2.0, "loss_ratio": ratio, "solved": solved,
+        "tokens_per_second": 28.8e3, "tokens_per_second_low": 25e3, "tokens_per_second_high": 30e3,
+        "gradient_norm_median": 0.257, "gradient_horizon": horizon, "gradient_decay": 0.9,
+        "parity_error": 1e-7, "step_seconds_median": 0.001 * length,
+    }  # fmt: skip
+    return Record(trial_of("numpy:native", **asked), "ok", figures=figures, details=details)
+
+
+def first_run():
+    lengths = (25, 50, 100)
+    lstm = [make(length=n, ratio=0.79 - n / 1000) for n in lengths]
+    return [*(make("rnn", n, 0.95 - n / 1000, 15) for n in lengths), *lstm]
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    def printed(records, tables=(), store="harness.sqlite", width=80):
+        monkeypatch.setattr(output, "stdout_console", lambda: Console(width=width))
+        output.print_run(records, store, tables)
+        return capsys.readouterr().out
+
+    return printed
+
+
+def test_a_run_prints_24_lines_of_80_columns_and_three_texts_of_each_cell(printed):
+    records = first_run()
+    text = printed(records)
+    samples, _, rest = text.partition("\nchar   ")
+    assert len(rest.splitlines()) + 1 <= 24
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.findall(r"\n(step [\d,]+)", samples) == ["step 1", "step 90", "step 900"] * 2
+    assert len(samples.splitlines()) == 2 * (1 + 3 * 3 + 1) - 1
+    assert all(record.trial.trial_id[:4] in rest for record in records)
+    assert "scaling in T" not in text
+
+
+def test_further_tables_come_when_they_are_asked_for(printed):
+    records = first_run()
+    assert "scaling in T" in printed(records, ["all"])
+    assert "scaling in T" in printed(records, ["scaling"])
+    assert "scaling in T" not in printed(records, ["limits"])
+    result = CliRunner().invoke(cli, ["run", "--tables", "sizes"], standalone_mode=False)
+    assert "'sizes': no such table; write scaling, limits or all" in str(result.exception)
+
+
+def test_the_next_commands_name_the_best_trial_and_the_store(printed):
+    records = first_run()
+    best = records[-1].trial.trial_id[:4]
+    assert f"next: harness show {best}  " in printed(records)
+    other = printed(records, store="my store.sqlite")
+    assert f"harness show {best} --store 'my store.sqlite'" in other
+    assert "harness report 'my store.sqlite' -f html" in other
+
+
+def test_the_sentences_say_how_far_each_cell_is_from_the_model_and_the_gradient_reaches():
+    words = summary(Study(first_run()))
+    assert words == (
+        "Loss against the trigram model, which sees the last two characters: lstm 24 to 31 % "
+        "below, rnn 8 to 15 % below. At T = 100 the gradient reaches back 18 steps in lstm and 15 "
+        "steps in rnn. One seed: another may give other numbers."
+    )
+    mixed = [make("rnn", 25, 1.04), make("rnn", 50, 0.97), make("lstm", 50, 1.002), make("gru")]
+    assert "gru 20 % below, rnn 3 % below to 4 % above, lstm equal to it." in summary(Study(mixed))
+    seeds = [make(seed=seed) for seed in (0, 1)]
+    assert "One seed" not in summary(Study(seeds))
+    assert summary(Study([Record(make().trial, "failed", "no memory")])) == ""
+
+
+def test_of_other_tasks_they_say_where_each_cell_solves_it():
+    def copied(cell, length, ratio, seed=0):
+        return make(cell, length, ratio, details={}, task="copy", seed=seed)
+
+    records = [copied("lstm", 10, 0.01), copied("lstm", 100, 1.001), copied("rnn", 10, 1.02)]
+    records[1].figures["solved"] = records[2].figures["solved"] = False
+    assert summary(Study(records)).startswith(
+        "lstm solves the task at T = 10, not at T = 100 (learns nothing at T = 100); "
+        "rnn does not solve the task at T = 10 (learns nothing at T = 10)."
+    )
+
+
+def test_flags_of_a_kind_share_a_line_and_numbers_that_vary_are_a_range():
+    drift = "step times drifted by {} % from the first half of the blocks to the second"
+    flags = {25: [drift.format("-16")], 50: [drift.format("+20"), "it has 2 of float32"], 100: []}
+    records = [make(length=n, details={"flags": texts}) for n, texts in flags.items()]
+    assert list(remarks(Study(records), ["flag"])) == [
+        f"flag: lstm numpy:native T=25,50: {drift.format('-16 to +20')}",
+        "flag: lstm numpy:native T=50: it has 2 of float32",
+    ]
+
+
+def test_moments_are_the_start_a_tenth_and_the_end():
+    assert [step for step, _ in moments(make())] == [1, 90, 900]
+    assert moments(make(details={"samples": TEXT["samples"]})) == [(900, "end")]
+    assert moments(make(details={})) == []
