@@ -152,8 +152,9 @@ def units(
 
     Example::
 
-        study = harness.units("3f9a")
-        study.classes[0].units[0]     # the best unit for the first class, with its AUC
+        study = harness.units("3f9a")  # in a notebook: the table and the coloured text
+        study.view("brackets")         # of one class
+        study.classes[0].units[0]      # the best unit for the first class, with its AUC
         study.values[:, study.number("h0.17")]
 
     Args:

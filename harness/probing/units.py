@@ -30,58 +30,14 @@ from harness.measure.setup import prepared_task, text_trainer, validation_batche
 from harness.plugins import Plugins
 from harness.probing.auc import areas, character_scores
 from harness.probing.classes import CLASSES, Mask, class_masks
+from harness.probing.view import LEVELS, ClassScore, UnitScore, View
 
 CHARACTERS = 20_000  # of a text, unless more or fewer are asked for
 MOST_VALUES = 2**26  # of all units over a text, as float64: half a gigabyte
-LEVELS = 10
+EXCERPT = 600  # characters of the coloured text
+_FEW, _MORE = 3, 10  # units to show of each class, of one class
 _LINE = re.compile(r"^.*\S", re.MULTILINE)  # that is not blank
 _TAIL = 1.0  # percent of the values that are below the range, and above it
-
-
-@dataclass(frozen=True)
-class UnitScore:
-    """How well one unit predicts one class.
-
-    Attributes:
-        unit: its name, such as ``c0.17``: state c, layer 0, unit 17.
-        auc: the area under the ROC curve on the second half of the text, in the direction that the
-            first half shows; 0.5 is chance, below it the direction did not hold.
-        gain: ``auc`` minus that of the current character alone.
-        high_inside: True: the value is higher inside the class than outside, in the first half.
-    """
-
-    unit: str
-    auc: float
-    gain: float
-    high_inside: bool
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """The units that predict one class of characters.
-
-    Attributes:
-        name: the class.
-        positives: characters of the second half inside the class.
-        negatives: characters of the second half outside.
-        runs: unbroken runs of positives; the characters of one run are not independent.
-        character_auc: the area of the best predictor from the current character alone, fitted on
-            the first half and scored on the second; None if ``missing``.
-        units: the best first, in the order of the first half.
-        missing: why the class has no figures; empty if it has.
-    """
-
-    name: str
-    positives: int
-    negatives: int
-    runs: int
-    character_auc: float | None
-    units: tuple[UnitScore, ...]
-    missing: str = ""
-
-    def first(self, most: int) -> ClassScore:
-        """Return the class with its first units only."""
-        return replace(self, units=self.units[:most])
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +117,59 @@ class UnitStudy:
         starts = [start for start in lines if start + length <= len(self.text)]
         if not starts or class_name is None:
             start = starts[0] if starts else max(self.half, len(self.text) - length)
-            return slice(start, start + length)
+            return slice(start, min(start + length, len(self.text)))
         changes = np.cumsum(np.diff(self.masks[class_name], prepend=False))
         start = max(starts, key=lambda start: changes[start + length - 1] - changes[start])
         return slice(start, start + length)
+
+    def view(
+        self, class_name: str | None = None, unit: str | None = None, length: int = EXCERPT
+    ) -> View:
+        """Return what to show: the best units, and a part of the text coloured by one.
+
+        Args:
+            class_name: only this class; None: every class, and the one with the largest gain for
+                the coloured text.
+            unit: only this unit; None: the best of each class.
+            length: characters of the coloured text.
+
+        Raises:
+            UnknownNameError: there is no such class or unit.
+        """
+        if class_name is not None and class_name not in CLASSES:
+            raise UnknownNameError("class of characters", class_name, CLASSES)
+        classes = self.classes if unit is None else self.scores_of(unit)
+        scores = [score for score in classes if class_name in {None, score.name}]
+        with_units = [score for score in scores if score.units]
+        if with_units:
+            best = max(with_units, key=lambda score: score.units[0].gain)
+            class_name, unit = best.name, best.units[0].unit
+        most = _FEW if len(scores) > 1 else _MORE
+        part = self.excerpt(class_name, length)
+        number = self.number(unit or self.names[0])
+        levels, low, high = self.levels(self.names[number])
+        size = f"{len(self.names):,} units over {len(self.text):,} characters of {self.source}."
+        if self.skipped:
+            size += f" {self.skipped:,} characters that the network does not know were left out."
+        return View(
+            self.trial,
+            size,
+            tuple(score.first(most) for score in scores),
+            unit,
+            class_name,
+            part.start,
+            self.text[part],
+            self.values[part, number],
+            levels[part].tolist(),
+            low,
+            high,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.view().title}: {self.view().size}>"
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
 
     def _class_score(self, name: str, early: Array, late: Array) -> ClassScore:
         half, mask = self.half, self.masks[name]

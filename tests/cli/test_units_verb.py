@@ -6,7 +6,7 @@ from rich.console import Console
 
 from builders import CLASSES_TEXT, bracket_counter, trial_of
 from harness.cli.main import main
-from harness.cli.output.units import View, print_units
+from harness.cli.output.units import print_units
 from harness.measure.checkpoint import save
 from harness.plugins import load_plugins
 from harness.probing.units import study_units
@@ -21,7 +21,7 @@ def arguments(tmp_path):
 @pytest.fixture
 def view(tmp_path):
     study = study_units(load_plugins(), bracket_counter(tmp_path), text=CLASSES_TEXT)
-    return View.of(study, "brackets", None, 90)
+    return study.view("brackets", length=90)
 
 
 def run(arguments, capsys):

@@ -152,3 +152,32 @@ def test_without_a_text_the_network_reads_the_start_of_its_validation_text(tmp_p
     assert found.source == "its validation text"
     assert found.text == CLASSES_TEXT[:300]
     assert len(harness.units(path).text) == len(CLASSES_TEXT) - 1
+
+
+def test_a_study_is_short_as_text_and_has_its_table_and_colours_in_a_notebook(counter):
+    found = study(counter)
+    assert repr(found).endswith(f"3 units over {len(CLASSES_TEXT)} characters of the text given.>")
+    html = found._repr_html_()
+    assert "<td>brackets</td><td>h0.1</td><td>1.00</td>" in html
+    assert 'background: rgb(245, 150, 50); color: rgb(16, 16, 16)">(a, b</span>' in html
+
+
+def test_a_view_of_a_text_without_any_class_has_no_unit(counter):
+    view = study(counter, "do not stop " * 20).view()
+    assert view.unit is None
+    assert "<pre" not in view._repr_html_()
+    assert len(view.remarks()) == 4
+
+
+def test_a_view_says_if_the_best_units_tell_no_more_than_the_character(tmp_path):
+    vocabulary = Vocabulary(SYMBOLS)
+    parameters = zero_weights(ReluRNN(), vocabulary, 1)
+    path = saved_network(tmp_path, parameters, vocabulary, cell="rnn_relu", hidden=1)
+    remark = "The best units tell no more than the current character alone."
+    assert study(path).view().remarks() == [remark]
+    assert remark not in study(bracket_counter(tmp_path)).view().remarks()
+
+
+def test_an_unknown_class_is_refused_with_the_names_there_are(counter):
+    with pytest.raises(UnknownNameError, match=r"unknown class of characters 'quote'.*quotes"):
+        study(counter).view("quote")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-from harness.cli.output.units import View
 from harness.contract import Record
 from harness.contract.errors import HarnessError
 from harness.plugins import load_plugins
-from harness.probing.units import ClassScore, study_units
+from harness.probing.units import study_units
 from harness.sweep.trained import stored_checkpoint
 from harness_results.page.units import NetworkUnits, Units
 from harness_results.study.samples import worth_showing
-from harness_results.text.format import UNKNOWN, number, one_line, safe
+from harness_results.text.format import number, one_line, safe
 
 MOST_NETWORKS = 4
 MOST_PARAMETERS = 500_000
@@ -75,37 +73,17 @@ def _checkpoint(record: Record, stores: Sequence[str]) -> Path | None:
 
 def _network(checkpoint: Path) -> NetworkUnits:
     study = study_units(load_plugins(), checkpoint, characters=CHARACTERS)
-    view = View.of(study, None, None, EXCERPT)
+    view = study.view(length=EXCERPT)
     network = NetworkUnits(
-        study.trial,
-        f"{len(study.names):,} units over {len(study.text):,} characters of {study.source}.",
-        [_row(score) for score in view.scores],
-        view.remarks(),
+        study.trial, view.size, [score.rows()[0] for score in view.scores], view.remarks()
     )
     if view.unit is None:
         return network
-    levels, low, high = study.levels(view.unit)
     return replace(
         network,
         unit=view.unit,
         class_name=view.class_name or "",
-        low=number(low),
-        high=number(high),
-        spans=list(_spans(study.text[view.part], levels[view.part].tolist())),
+        low=number(view.low),
+        high=number(view.high),
+        spans=[(level, safe(text)) for level, text in view.spans()],
     )
-
-
-def _row(score: ClassScore) -> tuple[str, ...]:
-    counts = (f"{score.positives:,}", f"{score.runs:,}")
-    if not score.units:
-        return (score.name, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, *counts)
-    best = score.units[0]
-    gain = f"{round(best.gain, 2) + 0.0:+.2f}"
-    return (score.name, best.unit, f"{best.auc:.2f}", f"{score.character_auc:.2f}", gain, *counts)
-
-
-def _spans(text: str, levels: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Yield pieces of the text that have one level."""
-    changes = [i for i, (a, b) in enumerate(pairwise(levels), start=1) if a != b]
-    for start, end in pairwise([0, *changes, len(levels)]):
-        yield levels[start], safe(text[start:end])

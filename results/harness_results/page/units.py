@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.contract.trial import Trial
 
-COLUMNS = ("class", "unit", "AUC", "character", "gain", "characters", "runs")
+COLUMNS = ("class", "unit", "AUC", "character", "gain", "inside", "characters", "runs")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'rnn-
 pytest.importorskip("altair", reason="altair is not installed: pip install 'rnn-harness[report]'")
 pytest.importorskip("vl_convert", reason="vl-convert is not installed")
 
-ROWS = (("quotes", "h0.1", "0.95", "0.60", "+0.35", "120", "9"),)
+ROWS = (("quotes", "h0.1", "0.95", "0.60", "+0.35", "high", "120", "9"),)
 
 
 def network(**changes):

@@ -14,7 +14,7 @@ from harness.cli.options.axes import store_option
 from harness.cli.options.common import format_option
 from harness.cli.options.trial_id import not_empty
 from harness.cli.output.results import stdout_console
-from harness.cli.output.units import View, as_json, print_units
+from harness.cli.output.units import as_json, print_units
 from harness.contract import UsageError
 from harness.contract.errors import with_fix
 from harness.probing.classes import CLASSES
@@ -60,9 +60,9 @@ def command(
     """
     content = None if text is None else _content(text, characters)
     study = units(trial, store=store, text=content, characters=characters)
-    view = View.of(study, class_name, unit)
+    view = study.view(class_name, unit)
     if format_ == "json":
-        sys.stdout.write(json.dumps(as_json(view), allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(as_json(study, view), allow_nan=False) + "\n")
     else:
         print_units(view, stdout_console())
     return OK
