@@ -72,7 +72,14 @@ def test_progress_goes_to_stderr_in_plain_lines_where_there_is_no_terminal(measu
 def test_text_while_it_learns_the_table_and_what_to_type_next_go_to_stdout(measured):
     out = measured[2].stdout
     title = "lstm T=10 numpy:vectorised: text that it writes while it learns"
-    parts = [title, "\nstep 12  ", "\nchar   hidden 8", "T = 10", "\ntrigram ", "Loss against the"]
+    parts = [
+        title,
+        "\n  step 12  ",
+        "\nchar   hidden 8",
+        "T = 10",
+        "\ntrigram ",
+        "Loss against the",
+    ]
     assert all(part in out for part in parts)
     assert sorted(parts, key=out.index) == parts
     next_command = re.search(r"\nnext: (harness show [0-9a-f]{4}) ", out)[1]
@@ -130,7 +137,7 @@ def test_the_same_command_again_gives_the_table_at_once_and_says_where_it_is_fro
 def test_show_gives_everything_about_a_trial_by_its_first_digits(measured):
     folder, copy, _ = measured
     trial_id = rows(copy.stdout)[-1]["trial_id"]
-    shown = harness("show", trial_id[:8], cwd=folder)
+    shown = harness("show", trial_id[:8], "--all", cwd=folder)
     assert shown.returncode == 0, shown.stderr
     assert all(word in shown.stdout for word in (trial_id, "gradient", "parity", "environment"))
     whole = json.loads(harness("show", trial_id, "--format", "json", cwd=folder).stdout)

@@ -54,7 +54,7 @@ def test_a_run_prints_24_lines_of_80_columns_and_three_texts_of_each_cell(printe
     samples, _, rest = text.partition("\nchar   ")
     assert len(rest.splitlines()) + 1 <= 24
     assert max(map(len, text.splitlines())) <= 80
-    assert re.findall(r"\n(step [\d,]+)", samples) == ["step 1", "step 90", "step 900"] * 2
+    assert re.findall(r"\n  (step [\d,]+)", samples) == ["step 1", "step 90", "step 900"] * 2
     assert len(samples.splitlines()) == 2 * (1 + 3 * 3 + 1) - 1
     assert all(record.trial.trial_id[:4] in rest for record in records)
     assert "scaling in T" not in text

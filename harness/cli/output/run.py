@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
@@ -13,14 +12,12 @@ from harness.cli.options.axes import default_store
 from harness.cli.options.tables import ALL
 from harness.cli.output.results import stdout_console
 from harness.contract import Record
+from harness_results.render.samples import sample_lines
 from harness_results.render.terminal import run_table
 from harness_results.study.samples import moments, worth_showing
 from harness_results.study.study import studies
 from harness_results.study.tables.sections import FURTHER, OF_A_RUN, id_digits
 from harness_results.study.tables.summary import summary
-
-TEXT_LINES = 3  # of one sample
-STEP_WIDTH = 12
 
 
 def print_run(records: Sequence[Record], store: str, tables: Sequence[str]) -> None:
@@ -53,17 +50,8 @@ def _texts(records: Sequence[Record], width: int) -> Iterator[Text]:
         trial = record.trial
         title = f"{trial.cell} T={trial.length} {trial.engine}: text that it writes while it learns"
         yield Text(title, style="bold")
-        for step, text in moments(record):
-            yield from _wrapped(f"step {step:,}", text, width)
+        yield from sample_lines(moments(record), width)
         yield Text("")
-
-
-def _wrapped(name: str, text: str, width: int) -> Iterator[Text]:
-    text, room = " ".join(text.split()), max(20, width - STEP_WIDTH)
-    wrapped = textwrap.wrap(text, room, max_lines=TEXT_LINES, placeholder=" …")
-    for number, line in enumerate(wrapped or [""]):
-        label = "" if number else name
-        yield Text.assemble((f"{label:<{STEP_WIDTH}}", "dim"), line)
 
 
 def _next(records: Sequence[Record], store: str) -> Iterator[str]:
@@ -76,7 +64,7 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     stored = "" if not where else f" {shlex.quote(store)}"
     commands = [(f"harness show {id_}{where}", f"loss and gradient flow of {first.trial.cell}")]
     if is_text and "units" in VERBS:
-        commands.append((f"harness units {id_}{where}", "which units follow quotes and brackets"))
+        commands.append((f"harness units {id_}{where}", "units that follow quotes, brackets"))
     elif is_text:
         commands.append((f"harness sample {id_}{where}", "more text"))
     commands.append((f"harness report{stored} -f html -o report.html", "everything, on a page"))

@@ -27,9 +27,10 @@ from harness_results.text.format import safe
 @click.argument("trial", callback=not_empty)
 @store_option
 @format_option("table", "json")
+@click.option("--all", "all_", is_flag=True, help="Everything that is known about it.")
 @click.option("--log", is_flag=True, help="Only what its workers printed.")
-def command(trial: str, store: str, format_: str, *, log: bool) -> int:
-    """Show a TRIAL (id, first digits or last): figures, curves, samples, environment, log."""
+def command(trial: str, store: str, format_: str, *, all_: bool, log: bool) -> int:
+    """Show a TRIAL (id, first digits or last): its curves and main figures; --all: everything."""
     with Store.open(store, create=False) as opened:
         launches = opened.launches_of(trial)
     if log:
@@ -39,7 +40,7 @@ def command(trial: str, store: str, format_: str, *, log: bool) -> int:
     if format_ == "json":
         sys.stdout.write(json.dumps(record.to_json(), allow_nan=False) + "\n")
     else:
-        stdout_console().print(show_record(record))
+        stdout_console().print(show_record(record, whole=all_))
     return OK
 
 

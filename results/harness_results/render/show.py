@@ -1,8 +1,8 @@
-"""One record in full, for the terminal: figures, curves, samples, details, environment, log."""
+"""One record for the terminal: drawings and the main figures, or everything that is known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -10,21 +10,31 @@ from rich.text import Text
 
 from harness.contract.records.columns import FIGURES
 from harness.contract.records.record import Record
+from harness_results.render.samples import sample_lines
 from harness_results.study import findings
 from harness_results.study.curves import drawings, series
-from harness_results.study.samples import texts
+from harness_results.study.samples import texts, texts_over_training
 from harness_results.text.facts import NAME_WIDTH, lines_of, section
 from harness_results.text.format import (
     as_mapping,
     figure,
+    interval,
     number,
     one_line,
     safe,
     sparkline,
     to_ascii,
 )
+from harness_results.text.plot import Plot
 from harness_results.text.thinning import evenly_chosen
 
+MAIN = (
+    "loss_validation", "loss_ratio", "loss_final", "accuracy", "solved", "gradient_horizon",
+    "gradient_norm_median", "gradient_norm_max", "tokens_per_second", "parity_error",
+)  # fmt: skip
+MAIN_DRAWINGS = 2  # the loss, and the gradient flow after training
+MOST_SAMPLES = 8
+REST = "--all: settings, all figures, evaluations, samples, details, environment"
 SECTIONS = ("learning", "speed", "gradients", "proof")
 LOGS = ("log_tail", "traceback")  # long texts of a failure, shown last and in full
 GAP = (
@@ -49,32 +59,83 @@ MOST_SCORES, WIDEST_SCORE = 4, 16  # scores in the table of evaluations; the JSO
 
 
 class RecordView:
-    """A record as a Rich renderable."""
+    """A record as a Rich renderable, in full or only what matters most."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, *, whole: bool) -> None:
         self.record = record
+        self.whole = whole
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, 100)
-        for line in _lines(self.record, width, ascii_only=options.ascii_only):
+        ascii_only = options.ascii_only
+        lines = list(_main(self.record, width, ascii_only=ascii_only))
+        if self.whole:
+            lines += _rest(self.record, width, ascii_only=ascii_only)
+        else:
+            lines += _end(self.record)
+        for line in lines:
             if options.ascii_only:
                 line.plain = to_ascii(line.plain)
             yield line
 
 
-def show_record(record: Record) -> RecordView:
-    """Return everything that is known about a record as a Rich renderable."""
-    return RecordView(record)
+def show_record(record: Record, *, whole: bool = True) -> RecordView:
+    """Return a record as a Rich renderable.
+
+    Args:
+        record: the record.
+        whole: whether to show everything that is known; else the drawings, ten figures, samples
+            over training and flags.
+    """
+    return RecordView(record, whole=whole)
 
 
-def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
+def _main(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
+    """Yield what matters most: drawings, figures, samples over training, over-fitting, flags."""
     trial = record.trial
     style = "green" if record.status == "ok" else "red"
     name = f"trial {trial.trial_id}  {trial.task}  {trial.cell}  T={trial.length}  {trial.engine}  "
     yield Text.assemble((name, "bold"), (record.status.replace("_", " "), style))
     if record.reason:
         yield Text(one_line(record.reason), style=style)
-    settings = trial.content().items()
+    yield from _drawings(list(drawings(record))[:MAIN_DRAWINGS], width, ascii_only=ascii_only)
+    yield from section("figures", _figures(record))
+    if samples := texts_over_training(record.details):
+        yield Text("")
+        yield Text("text while it learns", style="bold")
+        yield from sample_lines(evenly_chosen(samples, MOST_SAMPLES), width)
+    yield from _warnings(record)
+
+
+def _figures(record: Record) -> dict[str, str]:
+    """Return the figures that matter most, those that are known."""
+    figures = record.figures
+    texts_of = {c.name: figure(c, figures.get(c.name)) for c in FIGURES if c.name in MAIN}
+    texts_of["loss_validation"] += f" {findings.loss_unit(record)}"
+    texts_of["loss_ratio"] += f" x {findings.baseline_name(record)}"
+    speeds = ("tokens_per_second", "tokens_per_second_low", "tokens_per_second_high")
+    texts_of["tokens_per_second"] = interval(*(figures.get(name) for name in speeds))
+    beyond = ">" * findings.is_censored(record)
+    texts_of["gradient_horizon"] = f"{beyond}{texts_of['gradient_horizon']} time steps back"
+    return {name: texts_of[name] for name in MAIN if figures.get(name) is not None}
+
+
+def _end(record: Record) -> Iterator[Text]:
+    """Yield the log of a failure, and how to see the rest."""
+    yield from _logs(record)
+    yield Text("")
+    yield Text(REST, style="dim")
+
+
+def _logs(record: Record) -> Iterator[Text]:
+    for key in LOGS:
+        if record.details.get(key):
+            yield from _block(key.replace("_", " "), record.details[key])
+
+
+def _rest(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
+    """Yield everything that ``_main`` leaves out."""
+    settings = record.trial.content().items()
     yield from section("asked", {key: value for key, value in settings if value is not None})
     for title in SECTIONS:
         columns = [column for column in FIGURES if column.group == title]
@@ -84,7 +145,7 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
             yield from lines_of(_learning(record))
     yield from _launches(record.details.get("launch_figures"))
     yield from _attempts(record.details.get("attempts"))
-    yield from _drawings(record, width, ascii_only=ascii_only)
+    yield from _drawings(list(drawings(record))[MAIN_DRAWINGS:], width, ascii_only=ascii_only)
     yield from _gradient_norm(record, width)
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _judgement(record)
@@ -92,9 +153,7 @@ def _lines(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     details = {key: value for key, value in record.details.items() if key not in APART}
     yield from section("details", details)
     yield from section("environment", _origin(record) | dict(record.environment))
-    for key in LOGS:
-        if record.details.get(key):
-            yield from _block(key.replace("_", " "), record.details[key])
+    yield from _logs(record)
 
 
 def _bits(record: Record) -> dict[str, str]:
@@ -114,8 +173,8 @@ def _learning(record: Record) -> dict[str, str]:
     return facts
 
 
-def _drawings(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
-    for drawing in drawings(record):
+def _drawings(plots: Iterable[Plot], width: int, *, ascii_only: bool) -> Iterator[Text]:
+    for drawing in plots:
         title, *lines = tuple(drawing.lines(width, HEIGHT, ascii_only=ascii_only)) or ("",)
         if lines:
             yield Text("")
@@ -203,6 +262,9 @@ def _judgement(record: Record) -> Iterator[Text]:
     values = {name: _number(record.details.get(name)) for name in GAP}
     facts = {name: number(value) for name, value in values.items() if value is not None}
     yield from section("validation against training data", facts)
+
+
+def _warnings(record: Record) -> Iterator[Text]:
     overfitting = findings.overfitting(record)
     if overfitting:
         yield Text(f"  over-fitting: {overfitting.words()}", style="yellow")

@@ -12,11 +12,20 @@ import pytest
 from rich.console import Console
 
 import paths
-from harness.contract import COLUMNS, Record, StoreError, Trial, UnavailableError, UnknownNameError
+from harness.contract import (
+    COLUMNS,
+    Record,
+    StoreError,
+    Trial,
+    UnavailableError,
+    UnknownNameError,
+)
+from harness.contract.records.columns import FIGURE_NAMES
 from harness_results.render.show import show_record
 from harness_results.results import Results
 from harness_results.store.store import Store
 from harness_results.study.samples import worth_showing
+from harness_results.text.lines import plain_text
 from harness_tasks import Adding
 
 PUBLISHED = paths.ROOT / "results" / "published" / "published.toml"
@@ -187,6 +196,32 @@ def printed(record: Record, encoding: str = "utf-8") -> str:
 
 def test_a_record_is_shown_in_full(snapshot):
     assert printed(full_record()) == snapshot
+
+
+def test_a_record_leads_with_two_drawings_and_ten_figures():
+    record = full_record()
+    figures = dict.fromkeys(FIGURE_NAMES, 0.25)
+    samples = [{"step": step, "text": f"text of {step}"} for step in (1, 40)]
+    record = replace(
+        record, figures=figures, details=record.details | {"samples_over_training": samples}
+    )
+    text = plain_text(show_record(record, whole=False), 80)
+    heads = ["trial ", "loss on", "gradient flow, trained", "figures", "text while", "flag:"]
+    assert sorted(heads, key=text.index) == heads
+    section = text.partition("\nfigures\n")[2].partition("\n\n")[0]
+    assert len(section.splitlines()) == 10
+    assert "  step 40     text of 40\n" in text
+    assert "Boom" in text  # the log of a failure
+    assert "--all: settings" in text
+    assert not any(word in text for word in ("asked", "untrained", "\nenvironment", "corpus"))
+
+
+def test_a_record_that_failed_early_shows_its_reason_without_figures_or_drawings():
+    record = Record(make().trial, "failed", "no memory", details={"log_tail": "killed"})
+    text = plain_text(show_record(record, whole=False), 80)
+    assert "no memory" in text
+    assert "killed" in text
+    assert "figures\n" not in text
 
 
 def test_a_text_task_is_shown_in_bits_per_character_too():

@@ -276,7 +276,7 @@ def test_show_takes_the_curves_from_the_launch_that_gives_the_figures(tmp_path):
 
 def test_show_tells_every_launch(tmp_path):
     path = stored(tmp_path / "store.db", map(launch, SPEEDS))
-    arguments = ["show", launch().trial.trial_id[:6], "--store", path]
+    arguments = ["show", launch().trial.trial_id[:6], "--all", "--store", path]
     shown = CliRunner().invoke(cli, arguments, standalone_mode=False).stdout
     assert "launches-bootstrap-bca" in shown
     assert "launch_figures" not in shown
