@@ -13,12 +13,14 @@ from harness_results.page.units import Units
 from harness_results.text.passwords import without_password
 
 
-def check_page(format_: str, output: Path | None) -> bool:
+def check_page(format_: str, output: Path | None, title: str | None = None) -> bool:
     """Say whether the options ask for the page. Nothing is read yet.
 
     Raises:
-        UsageError: a terminal would get the page.
+        UsageError: a terminal would get the page, or a title is of no page.
     """
+    if title is not None and format_ != "html":
+        raise UsageError("--title is the title of the page: add --format html, or --serve")
     if format_ != "html":
         return False
     if output is None and sys.stdout.isatty():
@@ -30,17 +32,23 @@ def check_page(format_: str, output: Path | None) -> bool:
 
 
 def write_page(
-    records: Sequence[Record], stores: Iterable[str], output: Path | None, units: Units
+    records: Sequence[Record],
+    stores: Iterable[str],
+    output: Path | None,
+    title: str | None,
+    units: Units,
 ) -> None:
-    """Write the page of these records, named by their stores, to a file, or to stdout.
+    """Write the page of these records to a file, or to stdout.
 
     Raises:
         UnavailableError: a library that the page needs is not installed.
         UsageError: the file cannot be written.
     """
-    write_text(page(records, ", ".join(map(title_of, stores)), units), output)
+    write_text(page(records, title, names_of(stores), units), output)
 
 
-def title_of(location: str) -> str:
-    """Return the name of a store's file, or its URL without a password."""
-    return without_password(location) if "://" in location else Path(location).name
+def names_of(stores: Iterable[str]) -> str:
+    """Return the names of the stores' files, or their URLs without passwords."""
+    return ", ".join(
+        without_password(store) if "://" in store else Path(store).name for store in stores
+    )

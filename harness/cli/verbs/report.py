@@ -35,6 +35,11 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
     "--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow."
 )
 @click.option(
+    "--title",
+    metavar="TEXT",
+    help="Title of the page of -f html and --serve.  [default: what it holds]",
+)
+@click.option(
     "--serve",
     is_flag=True,
     help="Serve the page on this machine alone while a sweep runs, until Ctrl-C.",

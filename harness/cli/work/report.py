@@ -32,18 +32,18 @@ def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
     """Write the report that the options ask for, or serve it."""
     stores = tuple(dict.fromkeys(stores or (default_store(),)))
     run, format_, output = options["run"], options["format_"], options["output"]
-    relative, chart = options["relative"], options["chart"]
+    relative, chart, title = (options[name] for name in ("relative", "chart", "title"))
     if options["serve"] or options["port"]:
         check_alone(serve=options["serve"])
         read = partial(_records, run=run, with_curves=True)
-        return serve_report(stores, read, partial(chosen, options=options), options["port"])
+        return serve_report(stores, read, partial(chosen, options=options), options["port"], title)
     is_picture = check_picture(chart, format_, output, relative)
-    is_page = check_page(format_, output) and relative is None
+    is_page = check_page(format_, output, title) and relative is None
     records = _chosen_records(stores, run, options, with_curves=is_picture or is_page)
     if is_picture:
         write_picture(records, str(chart), format_, output)
     elif is_page:
-        write_page(records, stores, output, units_of(records, stores))
+        write_page(records, stores, output, title, units_of(records, stores))
     elif relative is not None:
         write_text(_relative(records, relative, format_), output)
     else:

@@ -11,7 +11,7 @@ from click import get_current_context
 from click.core import ParameterSource
 
 from harness.cli.main import OK
-from harness.cli.output.pages import title_of
+from harness.cli.output.pages import names_of
 from harness.contract import Record
 from harness.contract.wording import printable
 from harness_results.serving.page import live_page
@@ -37,13 +37,14 @@ def serve_report(
     read: Callable[[str], list[Record]],
     choose: Callable[[list[Record]], list[Record]],
     port: int | None,
+    title: str | None,
 ) -> int:
     """Serve the page of the chosen records, built again when a store has changed."""
-    names = ", ".join(map(title_of, stores))
+    names = names_of(stores)
 
     def build(digest: str) -> str:
         records = latest(record for store in stores for record in read(store))
-        return live_page(choose(records) if records else records, names, digest)
+        return live_page(choose(records) if records else records, names, digest, title)
 
     watched = Watched(lambda: digest_of(stores), build)
     watched.page()  # errors appear here, not in a browser

@@ -28,8 +28,10 @@ class Rows:
 
     Attributes:
         values: the rows; each has ``part``, ``task``, ``cell``, ``backend``, ``engine``, ``length``
-            (or None), ``network``, ``series`` (the number of its line), ``panel``, ``order`` (of
-            the panel), and ``level``: 1 for the panels to draw first. A reference, such as a
+            (or None), ``network``, ``series`` (the number of its line), ``scale`` (rows of equal
+            ``scale`` share the range of their vertical axis: those of a task, but trials that did
+            not end well have their own), ``panel``, ``order`` (of the panel), and ``level``: 1 for
+            the panels to draw first. A reference, such as a
             baseline, has no engine, and may have no cell: None.
         engines: every engine of the records, drawn or not. An engine looks the same in every chart.
         cells: every cell, likewise.

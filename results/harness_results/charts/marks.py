@@ -143,15 +143,15 @@ def against_length(
 
 
 def margins(rows: Rows, y: alt.Y) -> alt.Chart:
-    """Return an invisible layer that widens the vertical axis of each panel.
+    """Return an invisible layer that widens the vertical axis of each panel to the shared range.
 
-    This makes room for words, and keeps a small difference small.
+    This also makes room for words, and keeps a small difference small.
     """
     parts = {str(row["part"]) for row in rows}
     span = "pow(datum.most / datum.least, {})"
     below = span.format(WORDS if parts & {"words", "theory", "bottom"} else 0)
     above = span.format(WORDS if "top" in parts else 0)
-    ends = alt.Chart().transform_aggregate(least="min(y)", most="max(y)", groupby=["panel"])
+    ends = alt.Chart().transform_aggregate(least="min(least)", most="max(most)", groupby=["panel"])
     ends = ends.transform_calculate(
         first=f"datum.least / {FREE} / {below}", last=f"datum.most * {FREE} * {above}"
     ).transform_filter("datum.least > 0")
@@ -203,6 +203,7 @@ def panels(
     y: alt.Y,
     columns: int | None = None,
     free: Sequence[str] = ("y",),
+    shared: str = "scale",
 ) -> alt.FacetChart:
     """Return the layers once for each panel, in order.
 
@@ -211,7 +212,8 @@ def panels(
         rows: the only dataset.
         y: the vertical axis.
         columns: panels in a row; None chooses by their number.
-        free: the axes whose range each panel has for itself.
+        free: the axes whose scale each panel has for itself.
+        shared: the column whose panels of equal value share the range of their vertical axis.
     """
     count = rows.drawn
     side = min(count, columns or (3 if count == 3 or count > 4 else 2))  # noqa: PLR2004
@@ -222,7 +224,11 @@ def panels(
     header = alt.Header(title=None, labelAnchor="start", labelExpr=LINES)
     facet = alt.Facet("panel:N", header=header, sort=alt.EncodingSortField("order", op="min"))
     faceted = panel.facet(facet=facet, columns=side).properties(
-        transform=[*_first("level", rows.levels), *_first("order", rows.most)],
+        transform=[
+            *_first("level", rows.levels),
+            *_first("order", rows.most),
+            *_range(rows, shared),
+        ],
         bounds="flush",
         spacing={"row": ROW + LINE * heading_lines(rows), "column": COLUMN},
     )
@@ -235,6 +241,38 @@ def panels(
 def heading_lines(rows: Rows) -> int:
     """Return the number of lines of the longest heading of a panel."""
     return max((name.count("\n") + 1 for name in rows.panels), default=1)
+
+
+def _range(rows: Rows, shared: str) -> list[Any]:
+    """Return the transforms that add the range of all rows with an equal value of ``shared``.
+
+    Intervals and tolerances count.
+    """
+    names = {name for row in rows for name in row}
+    lows = [name for name in ("y", "low") if name in names]
+    highs = [name for name in ("y", "high", "tolerance") if name in names]
+    joined = [
+        *(
+            alt.JoinAggregateFieldDef(op="min", field=name, **{"as": f"least_{name}"})
+            for name in lows
+        ),
+        *(
+            alt.JoinAggregateFieldDef(op="max", field=name, **{"as": f"most_{name}"})
+            for name in highs
+        ),
+    ]
+    return [
+        alt.JoinAggregateTransform(joinaggregate=joined, groupby=[shared]),
+        _extreme("least", "min", lows),
+        _extreme("most", "max", highs),
+    ]
+
+
+def _extreme(name: str, op: str, fields: Sequence[str]) -> alt.CalculateTransform:
+    """Return the transform that adds the extreme of several columns; the first is never empty."""
+    first, *others = (f"datum.{name}_{field}" for field in fields)
+    values = [first, *(f"(isValid({other}) ? {other} : {first})" for other in others)]
+    return alt.CalculateTransform(calculate=f"{op}({', '.join(values)})", **{"as": name})
 
 
 def _first(field: str, most: int) -> list[Any]:

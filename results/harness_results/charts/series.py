@@ -45,6 +45,7 @@ class Labelled:
             "length": trial.length,
             "network": self.network,
             "series": self.series,
+            "scale": trial.task if self.record.status == "ok" else f"{trial.task} {self.series}",
         }
 
     @property
@@ -93,7 +94,7 @@ def reference_row(entry: Labelled, name: str, panel: Panel, colours: str) -> dic
         panel: where it is drawn.
         colours: what the colours of the chart are; with ``cell`` it belongs to no cell either.
     """
-    row = {**entry.common, "backend": None, "engine": None}
+    row = {**entry.common, "backend": None, "engine": None, "scale": entry.record.trial.task}
     if colours == "cell":
         row["cell"] = None
     return {**row, "network": name, "series": -1, "part": name, "panel": panel}

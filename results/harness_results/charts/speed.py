@@ -115,7 +115,9 @@ def draw_compiling(rows: Rows) -> alt.FacetChart:
     y = logarithmic("", form=",.4~r")
     tips = [*tooltips(("y", "seconds or steps")), alt.Tooltip("against:N", title="against")]
     edges = [*edge("top", x, look, tips), *edge("bottom", x, look, tips)]
-    return panels([*against_length(rows, look, y, tips), *edges], rows, y=y, columns=2)
+    return panels(
+        [*against_length(rows, look, y, tips), *edges], rows, y=y, columns=2, shared="panel"
+    )
 
 
 def _network_at_length(entry: Labelled) -> tuple[str, str, int]:

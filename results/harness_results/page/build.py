@@ -32,12 +32,18 @@ IN_SCRIPTS = ("title", "key", "thinned", "most", "spec", "columns")  # what scri
 _ENDS = re.compile(r"<(/script|/style|!--)", re.IGNORECASE)
 
 
-def page(records: Sequence[Record], title: str, units: Units | None = None) -> str:
+def page(
+    records: Sequence[Record],
+    title: str | None = None,
+    stores: str = "",
+    units: Units | None = None,
+) -> str:
     """Return the page of these records, one per trial and with their curves.
 
     Args:
         records: at least one.
-        title: what the records are, such as the names of their stores; any text.
+        title: any text; None names cells, tasks and lengths.
+        stores: the names of the stores that the records come from; "" says nothing about them.
         units: what hidden units respond to, if it is known.
 
     Raises:
@@ -62,12 +68,12 @@ def page(records: Sequence[Record], title: str, units: Units | None = None) -> s
     template = environment.from_string(_file("template.html.jinja"))
     return template.render(
         policy=POLICY,
-        title=one_line(title),
+        stores=one_line(stores),
         style=_inline(_file("page.css") + _file("units.css")),
         units=_units(environment, units),
         vega=vega,
         script=_inline("\n".join(map(_file, SCRIPTS))),
-        **_content(list(records)),
+        **_content(list(records), title),
     )
 
 
@@ -81,24 +87,28 @@ def _units(environment: Any, units: Units | None) -> Any:
     return Markup(template.render(units=units, unit_columns=COLUMNS))  # noqa: S704
 
 
-def _content(records: list[Record]) -> dict[str, Any]:
+def _content(records: list[Record], title: str | None) -> dict[str, Any]:
     from harness_results.page.content import reading, tables
     from harness_results.page.environments import environments, measured_between, warnings
     from harness_results.page.failures import MOST, failures
-    from harness_results.page.figures import figures, schemes, without_data
-    from harness_results.page.headline import contents, headline
+    from harness_results.page.figures import figures, schemes
+    from harness_results.page.headline import contents, headline, title_of
     from harness_results.study.samples import texts, worth_showing
     from harness_results.study.tables.notes import LEGEND
 
     charts, failed, samples = figures(records), failures(records), worth_showing(records)
+    all_tables = tables(records)
     return {
+        "title": one_line(title or title_of(records)),
         "contents": contents(records),
         "measured": measured_between(records),
         "warnings": warnings(records),
-        "answers": headline(records),
+        "headline": headline(records),
         "axes": _axes(records),
-        "figures": charts,
-        "missing": without_data(charts),
+        "figures": charts.drawn,
+        "missing": charts.missing,
+        "lettered": any(table["sets"] for table in all_tables),
+        "further": [table["title"] for table in all_tables if table["minor"]],
         "failures": failed[:MOST],
         "failures_left_out": max(0, len(failed) - MOST),
         "samples": samples[:MOST_SAMPLES],
@@ -108,8 +118,8 @@ def _content(records: list[Record]) -> dict[str, Any]:
         "reading": reading(records),
         "most_rows": MOST_ROWS,
         "data": {
-            "tables": tables(records),
-            "figures": {chart["name"]: {k: chart[k] for k in IN_SCRIPTS} for chart in charts},
+            "tables": all_tables,
+            "figures": {chart["name"]: {k: chart[k] for k in IN_SCRIPTS} for chart in charts.drawn},
             "schemes": schemes(),
             "trials": _trials(records),
             "marks": LEGEND,

@@ -1,6 +1,9 @@
 // Charts from their specifications and rows: drawn when they come into sight, filtered, saved as pictures.
-const WIDEST = 1.8; // width of a panel, as a multiple of its width on paper
-const NARROWEST = 0.8;
+const WIDEST = 560; // width of a panel
+const NARROWEST = 150; // if several are side by side
+const MOST_COLUMNS = 6;
+const TALLEST = 190; // height of a panel
+const LOW = 130; // its height if the page is narrow
 const AXIS = 76; // pixels left of the first panel
 const HEADING = 14; // height of a line of a panel's heading
 const SYMBOL = 38; // width of a legend's entry without its words
@@ -8,6 +11,17 @@ const CHARACTER = 6.5; // width of a character of a legend's entry
 const LETTER = 7.2; // width of a character of a heading
 const LINE = 14; // height of a line of a legend
 const AROUND = 31; // height above, between and below panels and legend
+
+// The panels that compare something: values at two positions on their axis, or more.
+function comparing(rows) {
+  const positions = new Map();
+  for (const { engine, panel, step, lag, length } of rows) {
+    const position = step ?? lag ?? length;
+    if (engine === null || position === null) continue;
+    positions.set(panel, (positions.get(panel) ?? new Set()).add(position));
+  }
+  return new Set([...positions].filter(([, values]) => values.size > 1).map(([panel]) => panel));
+}
 
 // The rows of a chart as objects; the page stores them by column.
 function unpacked(columns) {
@@ -31,8 +45,9 @@ class Chart {
   chosen() {
     this.all ??= unpacked(this.content.columns);
     const rows = this.all.filter((row) => isShown({ ...row, ...engine(row.engine) }));
-    const panels = new Map(); // references alone make no panel
-    for (const row of rows) if (row.engine !== null) panels.set(row.panel, row);
+    const some = comparing(rows);
+    const panels = new Map();
+    for (const row of rows) if (row.engine !== null && some.has(row.panel)) panels.set(row.panel, row);
     const levels = [...panels.values()].map((row) => row.level).sort((a, b) => a - b);
     const last = levels.findLast((level) => levels.lastIndexOf(level) < this.content.most) ?? levels[0];
     const inOrder = [...panels.values()].filter((row) => row.level <= last).sort((a, b) => a.order - b.order);
@@ -45,14 +60,15 @@ class Chart {
   // The specification with as many panels side by side, and as wide, as fit.
   fitted(rows, width) {
     const spec = following(structuredClone(this.content.spec), rows, width);
-    const { width: paper } = spec.spec;
     const between = spec.spacing.column;
     const room = (columns) => Math.floor((width - AXIS - (columns - 1) * between) / columns) - 8;
     const panels = new Set(rows.map((row) => row.panel)).size;
-    let columns = Math.min(spec.columns, panels);
-    while (columns > 1 && room(columns) < NARROWEST * paper) columns -= 1;
+    let columns = Math.min(MOST_COLUMNS, panels);
+    while (columns > 1 && room(columns) < NARROWEST) columns -= 1;
+    columns = Math.ceil(panels / Math.ceil(panels / columns)); // rows of about equal length
     spec.columns = columns;
-    spec.spec.width = Math.max(120, Math.min(Math.round(WIDEST * paper), room(columns)));
+    spec.spec.width = Math.max(120, Math.min(WIDEST, room(columns)));
+    spec.spec.height = Math.min(narrow.matches ? LOW : TALLEST, spec.spec.height);
     return spec;
   }
 

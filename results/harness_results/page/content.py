@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from harness.contract.records.record import Record
+from harness_results.page.settings import Letters
 from harness_results.study.study import Study, studies
 from harness_results.study.tables import notes
 from harness_results.study.tables.pivot import MEASURED, CellText, Pivot, Row
@@ -20,8 +21,9 @@ _LENGTH = re.compile(r"T=(\d+)")
 def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return all tables of a report, by task.
 
-    A table has ``task``, ``title``, ``settings``, ``minor``, ``axes``, ``groups`` (of columns:
-    ``length`` or None, and ``columns``), ``rows`` and ``notes``. A row has ``labels``,
+    A table has ``task``, ``title``, ``settings``, ``sets`` (letters with their settings),
+    ``minor``, ``axes``, ``groups`` (of columns: ``length`` or None, and ``columns``), ``rows`` and
+    ``notes``. A row has ``labels``,
     ``reference``, ``cells`` (a list for each group; each cell is a text, or a list of text, style
     and mark) and, in the first table of a task, ``values`` to sort by.
     """
@@ -36,9 +38,19 @@ def reading(records: Sequence[Record]) -> str:
 
 
 def _of_task(study: Study, bold: Container[int]) -> Iterator[dict[str, Any]]:
+    letters = Letters.of(study)
     for table in of_task(study, bold):
         content = _grid(table) if isinstance(table, Grid) else _pivot(table, study)
-        yield {"task": study.task, "notes": list(table.notes), **content}
+        content |= {"task": study.task, "sets": [], "notes": list(table.notes)}
+        yield _lettered(content, letters) if letters else content
+
+
+def _lettered(table: dict[str, Any], letters: Letters) -> dict[str, Any]:
+    """Return the table with a letter for the settings of each row."""
+    axes = table["axes"]
+    rows = [{**row, "labels": letters.replaced(axes, row["labels"])} for row in table["rows"]]
+    sets = [] if table["minor"] else letters.listed
+    return {**table, "axes": letters.replaced(axes, axes), "rows": rows, "sets": sets}
 
 
 def _pivot(pivot: Pivot, study: Study) -> dict[str, Any]:

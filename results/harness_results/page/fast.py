@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +14,7 @@ from harness_results.study.tables.notes import speed_in_words
 from harness_results.study.verdicts.fastest import Contest, comparable, contests, timed
 from harness_results.study.verdicts.floors import floor_of
 from harness_results.study.verdicts.statistics import ALPHA, DEFAULT_DRIFT, FAMILY, FEWEST
-from harness_results.text.format import number, one_line
+from harness_results.text.format import number, one_line, quantity
 from harness_results.text.words import listed, span
 
 MOST_WINNERS = 4
@@ -34,6 +35,42 @@ def who_is_fast(records: Sequence[Record], of_task: Sequence[Contest] | None = N
     if len(engines) == 1:
         return f"one engine only, {one_line(engines.pop())}; {_sentence(of_task, 'cell')}"
     return _sentence(of_task, "engine")
+
+
+def in_short(tasks: Sequence[Study], of_tasks: Sequence[Sequence[Contest]]) -> Iterator[str]:
+    """Yield the clauses of a headline about all tasks.
+
+    Args:
+        tasks: all tasks.
+        of_tasks: the contests of each.
+    """
+    same = [record for study in tasks for record in comparable(study.records)]
+    engines = dict.fromkeys(record.trial.engine for record in same)
+    if not same:
+        yield "no trial has a speed that can be compared"
+        return
+    several = [
+        contest
+        for contest in itertools.chain.from_iterable(of_tasks)
+        if len({record.trial.engine for record in contest.records}) > 1
+    ]
+    if several:
+        yield _sentence(several, "engine")
+        return
+    rates = [f"{_rates(same, engine)} ({one_line(engine)})" for engine in engines]
+    yield f"tokens/s: {', '.join(rates)}"
+    if len(engines) > 1:
+        yield "no two engines ran the same network"
+
+
+def _rates(records: Sequence[Record], engine: str) -> str:
+    """Return the tokens per second of an engine, from its slowest to its fastest trial."""
+    speeds = sorted(
+        float(record.figures["tokens_per_second"] or 0.0)
+        for record in records
+        if record.trial.engine == engine
+    )
+    return span([quantity(speeds[0]), quantity(speeds[-1])])
 
 
 def basis(records: Sequence[Record]) -> str:

@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.contract.records.record import Record
 from harness_results.charts import all_charts
 from harness_results.charts.series import Labelled, labelled
 from harness_results.charts.theme import config
+from harness_results.page.settings import Letters, letters_by_task
+from harness_results.study.study import studies
 
 if TYPE_CHECKING:
     from harness_results.charts.catalogue import Chart
+    from harness_results.charts.data import Rows
 
 DIGITS = 6  # of a number in a chart: more than can be seen
 WORDS = ("name", "title", "shows", "measured", "key")
-# The page chooses the panels itself, out of those that its filter shows: no transform.
-LEFT_OUT = frozenset({"datasets", "config", "transform"})
+LEFT_OUT = frozenset({"datasets", "config"})
+FOLDED = ("step-time", "compiling", "gradient-norm", "memory", "parity")  # until the reader asks
+FEW_PANELS = 2  # fit into half of the page's width
+ALONE = "a single point: see the tables"
 
 
-def figures(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return every chart that has data: its words, ``spec``, and the ``columns`` of its rows.
+@dataclass(frozen=True)
+class Figures:
+    """The charts of a page.
+
+    Attributes:
+        drawn: the charts that compare something, first those of half the page's width. Each has the
+            words of its chart, ``spec``, the ``columns`` of its rows, ``half`` and ``folded``.
+        missing: the titles of the others, each with the reason.
+    """
+
+    drawn: list[dict[str, Any]]
+    missing: list[tuple[str, str]]
+
+
+def figures(records: Sequence[Record]) -> Figures:
+    """Return the charts of these records.
 
     Raises:
         UnavailableError: altair is not installed.
@@ -29,16 +50,38 @@ def figures(records: Sequence[Record]) -> list[dict[str, Any]]:
     charts = all_charts().values()
     from altair.utils.schemapi import debug_mode
 
-    entries = labelled(records)
+    entries, letters = labelled(records), letters_by_task(studies(records))
+    drawn, missing = [], []
     with debug_mode(False):  # altair would check every part of every chart against its schema
-        drawn = [_figure(chart, entries) for chart in charts]
-    return [figure for figure in drawn if figure is not None]
+        for chart in charts:
+            rows = chart.rows(entries)
+            panels = _panels(rows)
+            if panels:
+                drawn.append(_figure(chart, rows, panels, letters))
+            else:
+                missing.append((chart.title, ALONE if rows.values else f"no trial {chart.needs}"))
+    unfolded = _in_pairs([figure for figure in drawn if not figure["folded"]])
+    return Figures(
+        [*unfolded, *_in_pairs([figure for figure in drawn if figure["folded"]])], missing
+    )
 
 
-def without_data(figures: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Return the charts that are not among these figures."""
-    names = {figure["name"] for figure in figures}
-    return [chart for name, chart in all_charts().items() if name not in names]
+def _in_pairs(figures: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures, those of half the width first; the last of an odd number is whole."""
+    halves = [figure for figure in figures if figure["half"]]
+    if len(halves) % 2:
+        halves.pop()["half"] = False
+    return [*halves, *(figure for figure in figures if not figure["half"])]
+
+
+def _panels(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the panels that compare something: values at two positions on their axis, or more."""
+    positions: dict[str, set[Any]] = defaultdict(set)
+    for row in rows:
+        if row["engine"] is not None:
+            position = row.get("step", row.get("lag", row["length"]))
+            positions[row["panel"]] |= {position} - {None}
+    return {panel for panel, each in positions.items() if len(each) > 1}
 
 
 def schemes() -> dict[str, Any]:
@@ -46,18 +89,31 @@ def schemes() -> dict[str, Any]:
     return {scheme: config(scheme) for scheme in ("light", "dark")}
 
 
-def _figure(chart: Chart, entries: Sequence[Labelled]) -> dict[str, Any] | None:
-    rows = chart.rows(entries)
-    if not rows.values:
-        return None
+def _figure(
+    chart: Chart, rows: Rows, panels: Set[str], letters: Mapping[str, Letters]
+) -> dict[str, Any]:
     specification = chart.draw(rows).to_dict(validate=False)
     return {
         **{name: getattr(chart, name) for name in WORDS},
         "thinned": rows.thinned or "",
         "most": rows.most,
-        "spec": {name: part for name, part in specification.items() if name not in LEFT_OUT},
-        "columns": _by_column(rows.values),
+        "half": len(panels) <= FEW_PANELS,
+        "folded": chart.name in FOLDED,
+        "spec": _spec(specification),
+        "columns": _by_column([_lettered(row, letters) for row in rows if row["panel"] in panels]),
     }
+
+
+def _spec(drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification for the page, which chooses the panels by its filter."""
+    spec = {name: part for name, part in drawn.items() if name not in LEFT_OUT}
+    of_ranges = [step for step in drawn["transform"] if not {"window", "filter"} & step.keys()]
+    return {**spec, "transform": of_ranges}
+
+
+def _lettered(row: Mapping[str, Any], letters: Mapping[str, Letters]) -> Mapping[str, Any]:
+    of_task = letters.get(row["task"])
+    return {**row, "panel": of_task.heading(row["panel"])} if of_task else row
 
 
 def _by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

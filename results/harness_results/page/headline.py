@@ -1,8 +1,9 @@
-"""The headline of a page: who learns, who is fast, whose gradient reaches back, in sentences."""
+"""The headline of a page: what was found in three lines, and the answers behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.contract.records.record import Record
@@ -14,6 +15,8 @@ from harness_results.text.format import one_line
 from harness_results.text.words import listed, span
 
 MOST_TASKS = 8
+MOST_NAMES = 4  # cells or tasks of a title
+WIDEST = 132  # characters that fit into a line of the headline, 1,440 pixels wide
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,25 @@ class Answer:
     basis: str
 
 
-def headline(records: Sequence[Record]) -> list[Answer]:
-    """Return the three answers; engines that compute another function are left out."""
+@dataclass(frozen=True)
+class Headline:
+    """What was found.
+
+    Attributes:
+        lines: a word for each question, and its answer in one line.
+        answers: the answers in full, by task, with what they are based on.
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    answers: tuple[Answer, ...]
+
+
+def headline(records: Sequence[Record]) -> Headline:
+    """Return what was found; engines that compute another function are left out."""
     like = [record for record in records if not _is_unlike(record)]
     tasks, others = studies(like), _others(records)
-    speeds = dict(zip((study.task for study in tasks), contests(tasks), strict=True))
+    of_tasks = contests(tasks)
+    speeds = dict(zip((study.task for study in tasks), of_tasks, strict=True))
     questions = (
         ("Who learns?", learns.who_learns, learns.basis),
         (
@@ -50,10 +67,24 @@ def headline(records: Sequence[Record]) -> list[Answer]:
     more = ""
     if len(tasks) > MOST_TASKS:
         more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables."
-    return [
+    answers = [
         Answer(question, tuple(_sentences(tasks, answer)), more, f"{basis(like)}{others}")
         for question, answer, basis in questions
     ]
+    lines = (
+        ("Learning", in_one_line(_by_task(tasks, learns.in_short))),
+        ("Gradient reach", in_one_line(_by_task(tasks, reaches.in_short))),
+        ("Speed", in_one_line(fast.in_short(tasks, of_tasks))),
+    )
+    return Headline(lines, tuple(answers))
+
+
+def title_of(records: Sequence[Record]) -> str:
+    """Return what the page holds, such as ``rnn and lstm on char, T = 25 to 100``."""
+    trials = [record.trial for record in records]
+    cells = dict.fromkeys(one_line(trial.cell) for trial in trials)
+    tasks = dict.fromkeys(one_line(trial.task) for trial in trials)
+    return f"{listed(cells, MOST_NAMES)} on {listed(tasks, MOST_NAMES)}, T = {_lengths(records)}"
 
 
 def _is_unlike(record: Record) -> bool:
@@ -67,6 +98,38 @@ def _others(records: Sequence[Record]) -> str:
     return f" Left out because it computes another function: {listed(names)}." if names else ""
 
 
+def _by_task(
+    tasks: Sequence[Study], clauses: Callable[[Sequence[Record]], Iterable[str]]
+) -> Iterator[str]:
+    """Yield the first clause of every task, then the second of every task, and so on.
+
+    A clause begins with the names of its tasks if there are several tasks.
+    """
+    by_task = [list(clauses(study.records)) for study in tasks]
+    for turn in range(max(map(len, by_task), default=0)):
+        names: dict[str, list[str]] = defaultdict(list)
+        for study, of_task in zip(tasks, by_task, strict=True):
+            if turn < len(of_task):
+                names[of_task[turn]].append(one_line(study.task))
+        for clause, of_tasks in names.items():
+            yield f"{listed(of_tasks)}: {clause}" if len(tasks) > 1 else clause
+
+
+def in_one_line(clauses: Iterable[str]) -> str:
+    """Return the first clauses that fit into a line, as a sentence that counts the others."""
+    items = list(clauses)
+    kept = len(items)
+    while kept > 1 and len(_first(items, kept)) > WIDEST:
+        kept -= 1
+    return _first(items, kept)
+
+
+def _first(items: Sequence[str], kept: int) -> str:
+    left = len(items) - kept
+    more = [f"{left} more below"] if left else []
+    return f"{'; '.join([*items[:kept], *more])}."
+
+
 def _sentences(
     tasks: Sequence[Study], answer: Callable[[Sequence[Record]], str]
 ) -> Iterator[tuple[str, str]]:
@@ -75,13 +138,12 @@ def _sentences(
 
 
 def contents(records: Sequence[Record]) -> str:
-    """Return what the page is about, in one sentence."""
-    trials = [record.trial for record in records]
+    """Return how many trials the page holds, and what else its title does not say."""
     ok = sum(record.status == "ok" for record in records)
     ended = "all ended well" if ok == len(records) else f"{ok:,} ended well"
-    parts = []
-    for axis in ("task", "cell", "engine"):
-        names = dict.fromkeys(getattr(trial, axis) for trial in trials)
-        parts.append(f"{counted(len(names), axis)} ({listed(map(one_line, names))})")
-    lengths = span([str(length) for length in sorted({trial.length for trial in trials})])
-    return f"{counted(len(records), 'trial')}, {ended}: {listed(parts)}, T = {lengths}."
+    engines = dict.fromkeys(one_line(record.trial.engine) for record in records)
+    return f"{counted(len(records), 'trial')}, {ended}, with {listed(engines)}."
+
+
+def _lengths(records: Sequence[Record]) -> str:
+    return span([str(length) for length in sorted({record.trial.length for record in records})])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.contract.records.record import Record
 from harness.contract.wording import are, counted
@@ -26,6 +26,21 @@ def who_learns(records: Sequence[Record]) -> str:
     for cell, trials in by_cell(ended).items():
         cells_by_outcome[_outcome(trials)].append(one_line(cell))
     return "; ".join(f"{words} by {listed(cells)}" for words, cells in cells_by_outcome.items())
+
+
+def in_short(records: Sequence[Record]) -> Iterator[str]:
+    """Yield the clauses of a headline about the records of one task."""
+    ended = [record for record in records if record.status == "ok" and _loss(record) is not None]
+    if not ended:
+        yield "no trial ended well"
+    elif any(findings.ngram_losses(record) for record in ended):
+        yield _against_ngrams(ended)
+    else:
+        solved: dict[str, list[str]] = defaultdict(list)
+        for cell, trials in by_cell(ended).items():
+            solved[_solved(trials)].append(one_line(cell))
+        for words, cells in solved.items():
+            yield words if len(solved) == 1 and len(cells) > 1 else f"{words} by {listed(cells)}"
 
 
 def basis(records: Sequence[Record]) -> str:
@@ -58,8 +73,8 @@ def _loss(record: Record) -> float | None:
     return None if loss is None else float(loss)
 
 
-def _outcome(records: Sequence[Record]) -> str:
-    """Return at which lengths a cell solves the task, and if trials stay at the baseline."""
+def _solved(records: Sequence[Record]) -> str:
+    """Return at which lengths a cell solves the task."""
     solved: dict[int, list[bool]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.trial.length):
         solved[record.trial.length].append(bool(record.figures.get("solved")))
@@ -68,13 +83,19 @@ def _outcome(records: Sequence[Record]) -> str:
     for length, trials in solved.items():
         if any(trials) and not all(trials):
             parts.append(f"in {sum(trials)} of {counted(len(trials), 'trial')} at T = {length}")
-    words = f"solved {listed(parts)}" if parts else "not solved"
+    return f"solved {listed(parts)}" if parts else "not solved"
+
+
+def _outcome(records: Sequence[Record]) -> str:
+    """Return at which lengths a cell solves the task, and if trials stay at the baseline."""
+    words = _solved(records)
     stuck = sum(map(findings.at_baseline, records))
     if not stuck:
         return words
     where = f"in {stuck} of {counted(len(records), 'trial')}"
     if stuck == len(records):
-        where = at_lengths(solved, list(solved))
+        lengths = sorted({record.trial.length for record in records})
+        where = at_lengths(lengths, lengths)
     return f"{words} (at the baseline {where})"
 
 
@@ -89,6 +110,21 @@ def _text(records: Sequence[Record]) -> str:
     if len(close) > 1:
         lowest = f"no clear winner: {listed(map(_cell_and_loss, close))} are within {CLOSE:.0%}"
     return f"{lowest} ({_where(first)}){then}; {_beaten(records)}"
+
+
+def _against_ngrams(records: Sequence[Record]) -> str:
+    """Return the lowest loss of each cell as a multiple of the loss of the best n-gram model."""
+    losses = findings.ngram_losses(next(filter(findings.ngram_losses, records)))
+    model = one_line(min(losses, key=lambda name: losses[name]))
+    best = sorted((min(trials, key=_order) for trials in by_cell(records).values()), key=_order)
+    ratios = [
+        f"{number(record.figures['loss_ratio'])} ({one_line(record.trial.cell)})"
+        for record in best[:MOST_CELLS]
+        if record.figures.get("loss_ratio") is not None
+    ]
+    if not ratios:
+        return f"lowest loss: {listed(map(_cell_and_loss, best[:MOST_CELLS]))}"
+    return f"{listed(ratios)} times the {model} model's loss"
 
 
 def _cell_and_loss(record: Record) -> str:

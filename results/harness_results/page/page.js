@@ -9,6 +9,7 @@ const themeButton = document.getElementById("theme");
 const seen = new Set(); // charts that came into sight
 let theme = null; // the reader's choice; null: the system's
 let printing = false;
+let unfolded = []; // for the printer
 
 function scheme() {
   return !printing && (theme ?? (dark.matches ? "dark" : "light")) === "dark" ? "dark" : "light";
@@ -40,6 +41,8 @@ function applyFilter() {
 
 function prepareToPrint() {
   printing = true;
+  unfolded = [...document.querySelectorAll("main details:not([open])")];
+  for (const part of unfolded) part.open = true;
   for (const chart of charts) seen.add(chart);
   applyTheme();
   return Promise.allSettled(charts.map((chart) => chart.drawing));
@@ -48,7 +51,6 @@ function prepareToPrint() {
 for (const table of tables) {
   document.getElementById(table.isMain ? "main-tables" : "further-tables").append(table.element);
 }
-if (!tables.some((table) => !table.isMain)) document.getElementById("further").hidden = true;
 
 const sight = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -81,10 +83,10 @@ document.getElementById("print").addEventListener("click", () => prepareToPrint(
 window.addEventListener("beforeprint", () => printing || prepareToPrint()); // a browser's own command does not wait
 window.addEventListener("afterprint", () => {
   printing = false;
+  for (const part of unfolded) part.open = false;
   applyTheme();
 });
 
-form.querySelector("details").open = window.matchMedia("(min-width: 60rem)").matches;
 document.documentElement.dataset.theme = scheme();
 themeButton.setAttribute("aria-pressed", String(scheme() === "dark"));
 applyFilter();

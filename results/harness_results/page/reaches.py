@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median_low
 
 from harness.contract.records.record import Record
@@ -17,16 +17,24 @@ from harness_results.text.words import listed
 
 def whose_gradient_reaches_back(records: Sequence[Record]) -> str:
     """Return the sentence about the records of one task, without its name and full stop."""
-    measured = [
-        record
-        for record in records
-        if record.status == "ok" and record.figures.get("gradient_horizon") is not None
-    ]
+    measured = _measured(records)
     explodes = _counted("explodes", findings.is_exploding, records)  # diverged trials included
     if not measured:
         return explodes or "the gradient's flow was not measured"
     vanishes = _counted("vanishes before T/2", findings.is_vanishing, measured)
     return "; ".join(filter(None, [_at_the_longest(measured), vanishes, explodes]))
+
+
+def in_short(records: Sequence[Record]) -> Iterator[str]:
+    """Yield the clauses of a headline about the records of one task."""
+    measured = _measured(records)
+    if measured:
+        yield _in_few_words(measured)
+    explodes = _counted("explodes", findings.is_exploding, records)
+    if explodes:
+        yield explodes.removeprefix("it ")
+    if not measured and not explodes:
+        yield "the gradient's flow was not measured"
 
 
 def basis(records: Sequence[Record]) -> str:
@@ -41,10 +49,36 @@ def basis(records: Sequence[Record]) -> str:
     )
 
 
-def _at_the_longest(records: Sequence[Record]) -> str:
-    """Return how far back the gradient reaches at the longest T that most cells have.
+def _measured(records: Sequence[Record]) -> list[Record]:
+    return [
+        record
+        for record in records
+        if record.status == "ok" and record.figures.get("gradient_horizon") is not None
+    ]
 
-    The numbers are medians over trials, and the farthest is first.
+
+def _at_the_longest(records: Sequence[Record]) -> str:
+    """Return how far back the gradient reaches at the longest T that most cells have."""
+    longest, cells_by_reach, medians = _reaches(records)
+    reached = [
+        f"{_in_words(steps)} with {listed(cells)}" for steps, cells in cells_by_reach.items()
+    ]
+    return f"at T = {longest} it reaches back {listed(reached)}{medians}"
+
+
+def _in_few_words(records: Sequence[Record]) -> str:
+    """Return the same in fewer words, without saying that the numbers are medians."""
+    longest, cells_by_reach, _ = _reaches(records)
+    reached = [
+        f"{_in_words(steps)} ({', '.join(cells)})" for steps, cells in cells_by_reach.items()
+    ]
+    return f"{', '.join(reached)} at T = {longest}"
+
+
+def _reaches(records: Sequence[Record]) -> tuple[int, dict[float, list[str]], str]:
+    """Return the longest T that most cells have, the cells by reach there, and if it is a median.
+
+    The farthest reach is first.
     """
     lengths: dict[int, list[Record]] = defaultdict(list)
     for record in records:
@@ -52,13 +86,15 @@ def _at_the_longest(records: Sequence[Record]) -> str:
     longest = max(lengths, key=lambda length: (len(by_cell(lengths[length])), length))
     cells = by_cell(lengths[longest])
     steps = {cell: median_low(map(_steps, trials)) for cell, trials in cells.items()}
-    cells_by_reach: dict[str, list[str]] = defaultdict(list)
+    cells_by_reach: dict[float, list[str]] = defaultdict(list)
     for cell in sorted(steps, key=lambda cell: -steps[cell]):
-        reach = "all the way" if math.isinf(steps[cell]) else counted(round(steps[cell]), "step")
-        cells_by_reach[reach].append(one_line(cell))
+        cells_by_reach[steps[cell]].append(one_line(cell))
     medians = " (medians)" if any(len(trials) > 1 for trials in cells.values()) else ""
-    reached = [f"{reach} with {listed(names)}" for reach, names in cells_by_reach.items()]
-    return f"at T = {longest} it reaches back {listed(reached)}{medians}"
+    return longest, cells_by_reach, medians
+
+
+def _in_words(steps: float) -> str:
+    return "all the way" if math.isinf(steps) else counted(round(steps), "step")
 
 
 def _steps(record: Record) -> float:

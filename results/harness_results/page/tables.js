@@ -1,6 +1,6 @@
 // Tables from their data: filtered, sorted, some rows at a time. Texts are set as text, never as markup.
 const ROWS = 100;
-const NOTES = 3; // if there are many notes, the others are folded
+const NOTES = 1; // shown; the others are folded
 const narrow = window.matchMedia("(max-width: 40rem)"); // one column holds all labels of a row
 
 function make(name, attributes = {}, ...children) {
@@ -55,6 +55,7 @@ class Table {
     const heading = make("h3", {}, this.title);
     const parts = [heading];
     if (this.settings) parts.push(make("p", { class: "basis" }, this.settings));
+    if (this.sets.length) parts.push(make("ul", { class: "sets" }, ...this.sets.map(([letter, words]) => make("li", {}, make("b", {}, letter), ` ${words}`))));
     if (this.isMain) parts.push(this.picker());
     parts.push(box, this.rest);
     if (this.notes.length) parts.push(...this.below());
@@ -65,9 +66,10 @@ class Table {
   below() {
     const list = (notes) => make("ul", { class: "notes" }, ...notes.map((note) => make("li", {}, note)));
     this.whole = make("p", { class: "basis whole", hidden: "" }, "The filter does not change these notes: they are about all trials.");
-    if (this.notes.length <= 2 * NOTES) return [this.whole, list(this.notes)];
     const rest = this.notes.slice(NOTES);
-    const more = make("details", {}, make("summary", {}, `${rest.length} more notes`), list(rest));
+    if (!rest.length) return [this.whole, list(this.notes)];
+    const words = rest.length === 1 ? "1 more note" : `${rest.length} more notes`;
+    const more = make("details", { class: "fine" }, make("summary", {}, words), list(rest));
     return [this.whole, list(this.notes.slice(0, NOTES)), more];
   }
 
@@ -197,8 +199,8 @@ class Table {
   }
 
   joined(labels) {
-    const [name, ...others] = labels.filter(Boolean).reverse();
-    const around = others.length ? [make("span", { class: "others" }, others.reverse().join(" · "))] : [];
+    const [name, ...others] = labels.filter(Boolean);
+    const around = others.length ? [make("span", { class: "others" }, others.join(" · "))] : [];
     return make("th", { class: "label all", scope: "row" }, name ?? "", ...around);
   }
 

@@ -26,20 +26,21 @@ main {{ margin: 2rem }}</style></head>
 """
 
 
-def live_page(records: Sequence[Record], names: str, digest: str) -> str:
+def live_page(records: Sequence[Record], names: str, digest: str, title: str | None = None) -> str:
     """Return the live page of these records.
 
     Args:
         records: of all stores.
         names: of the stores.
         digest: of the stores when the records were read.
+        title: of the page; None names cells, tasks and lengths.
     """
     if not records:
         text = "No trial has ended yet. The report appears here when a trial has ended."
-        return live(_text_page(names, text), digest)
+        return live(_text_page(title or names, text), digest)
     from harness_results.page.build import page
 
-    return live(page(records, names), digest)
+    return live(page(records, title, names), digest)
 
 
 def waiting(title: str, text: str) -> str:

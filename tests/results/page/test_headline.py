@@ -4,7 +4,7 @@ import pytest
 
 from harness.contract import Record, Trial
 from harness_results.page import fast, learns, reaches
-from harness_results.page.headline import contents, headline
+from harness_results.page.headline import contents, headline, in_one_line, title_of
 from harness_results.text.words import at_lengths, listed
 from launched import launched
 
@@ -73,7 +73,7 @@ def test_many_comparisons_take_more_than_five_launches_whatever_task_they_are_of
             for trial in trials
             for engine, speed in (("a:x", 100), ("b:x", 120))
         ]
-        return headline(pairs)[1].sentences
+        return headline(pairs).answers[1].sentences
 
     won = "b:x is clearly the fastest in 2 of 2 comparisons (1.20 times the next)."
     assert {text for _, text in sentences(3, 5)} == {won}
@@ -93,7 +93,7 @@ def test_a_warm_up_that_was_too_short_is_counted():
 
 def test_another_function_is_in_no_answer_and_named_as_left_out():
     other = make("b:x", "gru", speed=900, solved=True, details={"deviation": "resets first"})
-    headlines = headline([make("a:x"), make("a:x", "gru"), other])
+    headlines = headline([make("a:x"), make("a:x", "gru"), other]).answers
     for answer in headlines:
         assert not any("b:x" in sentence for _, sentence in answer.sentences)
         assert answer.basis.endswith("computes another function: gru of b:x.")
@@ -166,7 +166,7 @@ def test_a_gradient_that_never_falls_reaches_all_the_way():
 
 
 def test_every_answer_says_what_it_rests_on():
-    headlines = headline([make("a:x"), make("b:x")])
+    headlines = headline([make("a:x"), make("b:x")]).answers
     assert [answer.question[:3] for answer in headlines] == ["Who", "Who", "Who"]
     assert all(answer.basis and answer.sentences[0][0] == "copy" for answer in headlines)
     assert "one seed" in headlines[0].basis
@@ -174,8 +174,57 @@ def test_every_answer_says_what_it_rests_on():
 
 def test_what_the_page_is_about():
     assert contents([make("a:x"), make("b:x", status="failed")]) == (
-        "2 trials, 1 ended well: 1 task (copy), 1 cell (lstm) and 2 engines (a:x and b:x), T = 20."
+        "2 trials, 1 ended well, with a:x and b:x."
     )
+
+
+def test_the_usual_title_says_what_the_page_holds():
+    records = [make(length=10), make(cell="rnn", trial={"task": "adding"})]
+    assert title_of(records) == "lstm and rnn on copy and adding, T = 10 to 20"
+    assert title_of(records[:1]) == "lstm on copy, T = 10"
+
+
+def test_a_line_for_each_question():
+    records = [
+        make(length=10, solved=True, gradient_horizon=10, details={"gradient_horizon_censored": True}),
+        make(length=20),
+        make(cell="rnn", length=20),
+    ]
+    assert dict(headline(records).lines) == {
+        "Learning": "solved at T = 10 by lstm; not solved by rnn.",
+        "Gradient reach": "3 steps (lstm, rnn) at T = 20.",
+        "Speed": "tokens/s: 100 (a:x).",
+    }
+
+
+def test_tasks_of_which_the_same_is_found_share_a_clause():
+    records = [make(), make(trial={"task": "adding"})]
+    assert headline(records).lines[0] == ("Learning", "copy and adding: not solved by lstm.")
+
+
+def test_a_line_names_a_winner_only_if_the_rule_of_compare_does():
+    speed = [headline([make("a:x"), make("b:x", speed=s)]).lines[2][1] for s in (120, 101)]
+    assert speed == [
+        "b:x is clearly the fastest in the one comparison (1.20 times the next).",
+        "no clear winner among the engines in the one comparison: 1 too close to tell.",
+    ]
+
+
+def test_a_text_is_compared_with_the_best_of_its_ngram_models_by_name():
+    ladder = {"task": {"ngram_losses": {"unigram": 3.0, "trigram": 2.0}}}
+    records = [
+        make(cell=cell, loss_validation=2 * ratio, loss_ratio=ratio, details=ladder)
+        for cell, ratio in (("rnn", 0.85), ("lstm", 0.73))
+    ]
+    line = headline(records).lines[0][1]
+    assert line == "0.730 (lstm) and 0.850 (rnn) times the trigram model's loss."
+
+
+def test_what_does_not_fit_into_a_line_is_counted():
+    clauses = ["a" * 60, "b" * 60, "c" * 60]
+    assert in_one_line(clauses) == f"{'a' * 60}; 2 more below."
+    assert in_one_line(clauses[:1]) == f"{'a' * 60}."
+    assert in_one_line(["x" * 500, "y"]) == f"{'x' * 500}; 1 more below."
 
 
 def test_lengths_in_words():
