@@ -71,7 +71,12 @@ class Labelled:
 
 def labelled(records: Sequence[Record]) -> list[Labelled]:
     """Return every record with its labels, by task."""
-    return [entry for study in studies(records) for entry in _of_task(study)]
+    return labelled_of(studies(records))
+
+
+def labelled_of(tasks: Iterable[Study]) -> list[Labelled]:
+    """Return every record of these tasks with its labels."""
+    return [entry for study in tasks for entry in _of_task(study)]
 
 
 def ended(entries: Iterable[Labelled]) -> list[Labelled]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.contract.records.record import Record
 from harness_results.charts import all_charts
-from harness_results.charts.series import Labelled, labelled
+from harness_results.charts.series import labelled_of
 from harness_results.charts.theme import config
 from harness_results.page.settings import Letters, letters_by_task
 from harness_results.study.study import studies
@@ -50,7 +50,8 @@ def figures(records: Sequence[Record]) -> Figures:
     charts = all_charts().values()
     from altair.utils.schemapi import debug_mode
 
-    entries, letters = labelled(records), letters_by_task(studies(records))
+    tasks = studies(records)
+    entries, letters = labelled_of(tasks), letters_by_task(tasks)
     drawn, missing = [], []
     with debug_mode(False):  # altair would check every part of every chart against its schema
         for chart in charts:
@@ -90,7 +91,7 @@ def schemes() -> dict[str, Any]:
 
 
 def _figure(
-    chart: Chart, rows: Rows, panels: Set[str], letters: Mapping[str, Letters]
+    chart: Chart, rows: Rows, panels: Collection[str], letters: Mapping[str, Letters]
 ) -> dict[str, Any]:
     specification = chart.draw(rows).to_dict(validate=False)
     return {

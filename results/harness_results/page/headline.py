@@ -42,11 +42,11 @@ class Headline:
 
     Attributes:
         lines: a word for each question, and its answer in one line.
-        answers: the answers in full, by task, with what they are based on.
+        in_full: the answers by task, with what they are based on.
     """
 
     lines: tuple[tuple[str, str], ...]
-    answers: tuple[Answer, ...]
+    in_full: tuple[Answer, ...]
 
 
 def headline(records: Sequence[Record]) -> Headline:
@@ -67,7 +67,7 @@ def headline(records: Sequence[Record]) -> Headline:
     more = ""
     if len(tasks) > MOST_TASKS:
         more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables."
-    answers = [
+    in_full = [
         Answer(question, tuple(_sentences(tasks, answer)), more, f"{basis(like)}{others}")
         for question, answer, basis in questions
     ]
@@ -76,7 +76,7 @@ def headline(records: Sequence[Record]) -> Headline:
         ("Gradient reach", in_one_line(_by_task(tasks, reaches.in_short))),
         ("Speed", in_one_line(fast.in_short(tasks, of_tasks))),
     )
-    return Headline(lines, tuple(answers))
+    return Headline(lines, tuple(in_full))
 
 
 def title_of(records: Sequence[Record]) -> str:

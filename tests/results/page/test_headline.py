@@ -73,7 +73,7 @@ def test_many_comparisons_take_more_than_five_launches_whatever_task_they_are_of
             for trial in trials
             for engine, speed in (("a:x", 100), ("b:x", 120))
         ]
-        return headline(pairs).answers[1].sentences
+        return headline(pairs).in_full[1].sentences
 
     won = "b:x is clearly the fastest in 2 of 2 comparisons (1.20 times the next)."
     assert {text for _, text in sentences(3, 5)} == {won}
@@ -93,7 +93,7 @@ def test_a_warm_up_that_was_too_short_is_counted():
 
 def test_another_function_is_in_no_answer_and_named_as_left_out():
     other = make("b:x", "gru", speed=900, solved=True, details={"deviation": "resets first"})
-    headlines = headline([make("a:x"), make("a:x", "gru"), other]).answers
+    headlines = headline([make("a:x"), make("a:x", "gru"), other]).in_full
     for answer in headlines:
         assert not any("b:x" in sentence for _, sentence in answer.sentences)
         assert answer.basis.endswith("computes another function: gru of b:x.")
@@ -166,7 +166,7 @@ def test_a_gradient_that_never_falls_reaches_all_the_way():
 
 
 def test_every_answer_says_what_it_rests_on():
-    headlines = headline([make("a:x"), make("b:x")]).answers
+    headlines = headline([make("a:x"), make("b:x")]).in_full
     assert [answer.question[:3] for answer in headlines] == ["Who", "Who", "Who"]
     assert all(answer.basis and answer.sentences[0][0] == "copy" for answer in headlines)
     assert "one seed" in headlines[0].basis
@@ -186,7 +186,9 @@ def test_the_usual_title_says_what_the_page_holds():
 
 def test_a_line_for_each_question():
     records = [
-        make(length=10, solved=True, gradient_horizon=10, details={"gradient_horizon_censored": True}),
+        make(
+            length=10, solved=True, gradient_horizon=10, details={"gradient_horizon_censored": True}
+        ),
         make(length=20),
         make(cell="rnn", length=20),
     ]

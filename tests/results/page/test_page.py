@@ -91,7 +91,9 @@ class Visit:
         raise AssertionError(f"never: {condition}")
 
     def draw_all(self) -> int:
-        self.page.evaluate("for (const part of document.querySelectorAll('.more')) part.open = true")
+        self.page.evaluate(
+            "for (const part of document.querySelectorAll('.more')) part.open = true"
+        )
         figures = self.page.query_selector_all("figure")
         for figure in figures:
             figure.scroll_into_view_if_needed()
