@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from harness.contract.errors import UnavailableError, UnknownNameError
+from harness.contract.errors import UnavailableError, UnknownNameError, UsageError
 from harness.contract.records.columns import COLUMNS, FIGURES, TABLE
 from harness.contract.records.record import Record
 from harness_results.charts import FIX
@@ -141,6 +141,22 @@ class Results(Sequence[Record]):
         from harness_results.render.markup import to_markdown
 
         return to_markdown(self.records)
+
+    def page(self, title: str | None = None) -> str:
+        """Return the page: one HTML file with tables, charts and samples; see docs/page.md.
+
+        Args:
+            title: any text; None names the cells, tasks and lengths.
+
+        Raises:
+            UnavailableError: a library that the page needs is not installed.
+            UsageError: there is no record.
+        """
+        from harness_results.page.build import page
+
+        if not self.records:
+            raise UsageError("a page needs a record, and there is none")
+        return page(self.records, title)
 
     def __repr__(self) -> str:
         from harness_results.render.terminal import plain_table

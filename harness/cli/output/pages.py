@@ -44,7 +44,7 @@ def write_page(
         UnavailableError: a library that the page needs is not installed.
         UsageError: the file cannot be written.
     """
-    write_text(page(records, title, names_of(stores), units), output)
+    write_text(page(records, title, units, names_of(stores)), output)
 
 
 def names_of(stores: Iterable[str]) -> str:

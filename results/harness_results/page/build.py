@@ -35,16 +35,16 @@ _ENDS = re.compile(r"<(/script|/style|!--)", re.IGNORECASE)
 def page(
     records: Sequence[Record],
     title: str | None = None,
-    stores: str = "",
     units: Units | None = None,
+    stores: str = "",
 ) -> str:
     """Return the page of these records, one per trial and with their curves.
 
     Args:
         records: at least one.
         title: any text; None names cells, tasks and lengths.
-        stores: the names of the stores that the records come from; "" says nothing about them.
         units: what hidden units respond to, if it is known.
+        stores: the names of the stores that the records come from; "" says nothing about them.
 
     Raises:
         UnavailableError: jinja2, altair or vl-convert is not installed.

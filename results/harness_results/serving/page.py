@@ -40,7 +40,7 @@ def live_page(records: Sequence[Record], names: str, digest: str, title: str | N
         return live(_text_page(title or names, text), digest)
     from harness_results.page.build import page
 
-    return live(page(records, title, names), digest)
+    return live(page(records, title, stores=names), digest)
 
 
 def waiting(title: str, text: str) -> str:

@@ -394,6 +394,38 @@ def test_a_chart_is_saved_as_png_and_as_svg(visit, tmp_path):
         assert path.read_bytes().startswith(start)
 
 
+def test_the_headline_has_three_lines_on_a_wide_screen(visit):
+    seen = visit()
+    heights = "[...document.querySelectorAll('.found div')].map(line => line.offsetHeight)"
+    assert len(seen.page.evaluate(heights)) == 3
+    assert max(seen.page.evaluate(heights)) < 40
+    assert seen.page.evaluate("document.querySelector('.found').getBoundingClientRect().top") < 300
+
+
+def test_what_is_folded_is_unfolded_for_the_printer(visit, tmp_path):
+    seen = visit(written(small(), tmp_path))
+    folded = "document.querySelectorAll('main details:not([open])').length"
+    before = seen.page.evaluate(folded)
+    assert before > 5
+    seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert seen.page.evaluate(folded) == 0
+    seen.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert seen.page.evaluate(folded) == before
+
+
+def test_the_panels_of_a_task_have_the_same_range(visit, tmp_path):
+    records = [make("numpy:loop", "lstm", n, loss_validation=n / 10) for n in (10, 20)]
+    seen = visit(written([*records, make("numpy:loop", "rnn", 20)], tmp_path))
+    seen.draw_all()
+    ticks = seen.page.evaluate(
+        "[...document.querySelectorAll('#chart-loss-curves svg .role-scope.cell > g')]"
+        ".map(panel => [...panel.querySelectorAll('.role-axis:last-of-type .role-axis-label text')]"
+        ".map(t => t.textContent).join())"
+    )
+    assert len(ticks) == 2
+    assert len(set(ticks)) == 1
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_it_fits_the_width(visit, width):
     seen = visit(width=width)
@@ -635,8 +667,10 @@ def test_a_failure_has_one_whole_command(visit, tmp_path):
 def test_harness_says_where_a_page_goes(tmp_path, monkeypatch):
     from harness.cli.output.pages import check_page
 
-    assert check_page("html", tmp_path / "x.html")
+    assert check_page("html", tmp_path / "x.html", "a title")
     assert not check_page("table", None)
+    with pytest.raises(UsageError, match="--title is the title of the page: add --format html"):
+        check_page("table", None, "a title")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     with pytest.raises(UsageError, match=r"--output report\.html"):
         check_page("html", None)

@@ -6,7 +6,8 @@ from itertools import islice, product
 import pytest
 
 from chart_records import ENGINES, make, sweep
-from harness.contract import UnavailableError
+from harness.contract import UnavailableError, UsageError
+from harness_results.results import Results
 
 FIX = r'pip install "rnn-harness\[report\]"'
 
@@ -45,6 +46,15 @@ def test_the_labels_are_computed_once_and_no_chart_is_checked_against_its_schema
     assert len(figures(sweep()).drawn) == 10
     assert counted == ["labels"] * 2  # once for each task
     assert schemapi.DEBUG_MODE
+
+
+def test_the_title_is_that_of_the_reader_or_says_what_the_page_holds():
+    pytest.importorskip("vl_convert", reason="vl-convert is not installed")
+    results = Results([make(length=10), make(cell="rnn")])
+    assert "<title>What fits &amp; why · harness report</title>" in results.page("What fits & why")
+    assert "<h1>lstm and rnn on adding, T = 10 to 20</h1>" in results.page()
+    with pytest.raises(UsageError, match="a page needs a record"):
+        Results().page()
 
 
 def many(count):
