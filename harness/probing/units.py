@@ -91,10 +91,12 @@ class UnitStudy:
         """Return the column of a unit in ``values``.
 
         Raises:
-            UnknownNameError: there is no such unit.
+            UsageError: there is no such unit.
         """
         if unit not in self.names:
-            raise UnknownNameError("unit", unit, (self.names[0], "…", self.names[-1]))
+            layers = ", ".join(dict.fromkeys(name.partition(".")[0] for name in self.names))
+            fix = f"write a layer ({layers}) and a number below {self.trial.hidden}, "
+            raise UsageError(with_fix(f"unknown unit {unit!r}", f"{fix}such as {self.names[-1]}"))
         return self.names.index(unit)
 
     def levels(self, unit: str) -> tuple[NDArray[np.integer], float, float]:
@@ -134,7 +136,7 @@ class UnitStudy:
             length: characters of the coloured text.
 
         Raises:
-            UnknownNameError: there is no such class or unit.
+            UsageError: there is no such class or unit.
         """
         if class_name is not None and class_name not in CLASSES:
             raise UnknownNameError("class of characters", class_name, CLASSES)

@@ -123,8 +123,9 @@ def test_the_part_to_look_at_starts_a_line_and_has_most_changes_of_the_class(cou
     assert text[study(counter, text).excerpt(None, 8)] == "a b a b\n"
 
 
-def test_an_unknown_unit_is_refused_with_the_names_there_are(counter):
-    with pytest.raises(UnknownNameError, match=r"unknown unit 'h9.9'.*h0.0"):
+def test_an_unknown_unit_is_refused_with_what_units_are_called(counter):
+    fix = r"Fix: write a layer \(h0\) and a number below 3, such as h0.2"
+    with pytest.raises(UsageError, match=rf"unknown unit 'h9.9'. {fix}"):
         study(counter).scores_of("h9.9")
 
 
