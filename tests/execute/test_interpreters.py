@@ -111,22 +111,19 @@ def test_another_interpreter_is_told_the_limits_that_its_environment_is_known_to
     )
 
 
+@pytest.mark.parametrize("option", [["--affinity", str(FIRST)], ["--sample-every", "5"]])
 def test_an_older_harness_is_refused_for_what_it_cannot_do_before_anything_runs(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, option
 ):
     old = Interpreter("base", Path("old/python"), "0.1.0", FIRST_SETTINGS)
     monkeypatch.setattr("harness.sweep.run.read_interpreters", lambda settings: {"base": old})
-    asked = [
-        *shlex.split("run -t copy -T 3 --python base=old/python --affinity"),
-        str(FIRST),
-    ]
+    asked = [*shlex.split("run -t copy -T 3 --python base=old/python"), *option]
     result = CliRunner().invoke(
         cli, [*asked, "--store", str(tmp_path / "s.sqlite")], standalone_mode=False
     )
     assert isinstance(result.exception, UsageError)
-    assert "base=old/python: its harness (0.1.0) does not know --affinity; update it" in str(
-        result.exception
-    )
+    refused = f"base=old/python: its harness (0.1.0) does not know {option[0]}; update it"
+    assert refused in str(result.exception)
     assert not list(tmp_path.iterdir())
 
 

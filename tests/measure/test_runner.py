@@ -806,28 +806,15 @@ def test_a_checkpoint_that_cannot_be_written_is_flagged_and_costs_no_figure(plug
     assert any("cannot write the checkpoint" in flag for flag in record.details["flags"])
 
 
-@pytest.mark.parametrize(
-    ("settings", "steps", "sampled"),
-    [
-        ({}, 40, [1, 4, 40]),
-        ({"sample_every": 15}, 40, [1, 15, 30, 40]),
-        ({"sample_every": 20}, 40, [1, 20, 40]),
-        ({"sample_every": 1}, 3, [1, 2, 3]),
-        ({}, 9, [1, 9]),
-        ({}, 1, [1]),
-    ],
-)
 @pytest.mark.parametrize("variant", ["good", "lazy"])
-def test_text_is_sampled_over_training_at_the_same_steps(
-    plugins, variant, settings, steps, sampled
-):
-    record = measure(plugins, Settings(sample_length=5, **settings), variant=variant, steps=steps)
+def test_text_is_sampled_over_training_at_the_same_steps(plugins, variant):
+    record = measure(plugins, Settings(sample_length=5, sample_every=15), variant=variant, steps=40)
     samples = record.details["samples_over_training"]
-    assert [sample["step"] for sample in samples] == sampled
+    assert [sample["step"] for sample in samples] == [1, 15, 30, 40]
     assert {sample["temperature"] for sample in samples} == {0.5}
     assert all(set(sample["text"]) <= set("abc") for sample in samples)
     assert samples[-1]["text"] == record.details["samples"][0]["text"]
-    plain = measure(plugins, variant=variant, steps=steps)
+    plain = measure(plugins, variant=variant, steps=40)
     assert plain.curves["loss"] == record.curves["loss"]
     assert "samples_over_training" not in plain.details
 

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from builders import trial_of
 from harness.contract import DivergedError, Trainer, UsageError, Vocabulary
-from harness.measure.sampling import draw, sample_text
+from harness.measure.sampling import TextOverTraining, draw, sample_text
 
 ABC = Vocabulary("abc")
 
@@ -59,6 +62,33 @@ def expected(prime, length):
         written.append((total + 1) % 3)
         total += written[-1]
     return ABC.decode(np.array(written))
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "expected"),
+    [
+        (2500, None, [1, 250, 2500]),
+        (9, None, [1, 9]),
+        (1, None, [1]),
+        (40, 15, [1, 15, 30, 40]),
+        (40, 20, [1, 20, 40]),
+        (3, 1, [1, 2, 3]),
+        (40, 100, [1, 40]),
+    ],
+)
+def test_text_is_sampled_at_the_start_every_so_often_and_at_the_end(steps, every, expected):
+    assert steps_of(steps, every=every) == expected
+    assert steps_of(steps, every=every, length=0) == [steps]
+    assert steps_of(steps, every=every, vocabulary=None) == [steps]
+
+
+def steps_of(steps, *, every, length=5, vocabulary=ABC):
+    task = SimpleNamespace(vocabulary=vocabulary)
+    text = TextOverTraining(SimpleNamespace(trial=trial_of(steps=steps), task=task), length, every)
+    sampled = [text.next_step(0)]
+    while sampled[-1] < steps:
+        sampled.append(text.next_step(sampled[-1]))
+    return sampled
 
 
 @pytest.mark.parametrize("carried", [None, 7])
