@@ -97,10 +97,10 @@ def test_of_other_tasks_they_say_where_each_cell_solves_it():
         return make(cell, length, ratio, details={}, task="copy", seed=seed)
 
     records = [copied("lstm", 10, 0.01), copied("lstm", 100, 1.001), copied("rnn", 10, 1.02)]
-    records[1].figures["solved"] = records[2].figures["solved"] = False
+    records += [copied("gru", 10, 1.03), copied("lstm", 20, 0.1), copied("lstm", 20, 1.2, seed=1)]
     assert summary(Study(records)).startswith(
-        "lstm solves the task at T = 10, not at T = 100 (learns nothing at T = 100); "
-        "rnn does not solve the task at T = 10 (learns nothing at T = 10)."
+        "lstm: solved at T = 10, solved in 1 of 2 trials at T = 20, not at T = 100, nothing "
+        "learnt at T = 100; rnn and gru: not solved, nothing learnt at T = 10."
     )
 
 

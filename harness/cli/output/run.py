@@ -15,9 +15,7 @@ from harness.contract import Record
 from harness_results.render.samples import sample_lines
 from harness_results.render.terminal import run_table
 from harness_results.study.samples import moments, worth_showing
-from harness_results.study.study import studies
 from harness_results.study.tables.sections import FURTHER, OF_A_RUN, id_digits
-from harness_results.study.tables.summary import summary
 
 
 def print_run(records: Sequence[Record], store: str, tables: Sequence[str]) -> None:
@@ -33,10 +31,6 @@ def print_run(records: Sequence[Record], store: str, tables: Sequence[str]) -> N
     for line in _texts(records, console.width):
         console.print(line)
     console.print(run_table(records, further))
-    for study in studies(records):
-        if sentences := summary(study):
-            console.print(sentences, markup=False)
-    console.print()
     for command in _next(records, store):
         console.print(Text(command), soft_wrap=True)
 

@@ -97,7 +97,9 @@ def _pivot_lines(layout: Layout) -> Iterator[Text]:
     yield Text("")
     narrow = f"no room at this width for {', '.join(layout.left_out)}; -f markdown has every figure"
     room = [narrow] if layout.left_out else []
-    yield from note_lines([*layout.id_lines, *room, *pivot.notes])
+    visible = set(pivot.measures) - set(layout.left_out)
+    notes = [" · ".join(_of_columns(note, visible)) for note in pivot.notes]
+    yield from note_lines([*layout.id_lines, *room, *notes])
 
 
 def _in_ascii(line: Text) -> Text:

@@ -36,6 +36,7 @@ EARLIER = "median of blocks, by an earlier version"
 H_ALONE = "horizon of h alone, not of the whole state"
 MOST_ROWS = 6  # named before "and n more"
 FLAG = "flag"
+UNITED = (FLAG, "exploding")
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w.])")  # not a part of a name or version
 
 
@@ -165,14 +166,14 @@ def _grouped(
 ) -> Iterator[str]:
     """Yield one line for each remark, with the rows and lengths that it is about.
 
-    Flags that differ only in their numbers are one remark.
+    Remarks of a kind in ``UNITED`` that differ only in their numbers are one.
     """
     lengths: dict[str, dict[str, set[int]]] = {}  # remark -> name of the row -> its lengths
     texts_of: dict[str, list[str]] = {}  # remark -> its texts
     for name, record in named:
         texts = remarks_of(record) or []
         for text in [texts] if isinstance(texts, str) else texts:
-            remark = NUMBER.sub("#", text) if kind == FLAG else text
+            remark = NUMBER.sub("#", text) if kind in UNITED else text
             texts_of.setdefault(remark, []).append(text)
             lengths.setdefault(remark, {}).setdefault(name, set()).add(record.trial.length)
     for remark, rows in lengths.items():

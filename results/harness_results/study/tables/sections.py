@@ -15,6 +15,7 @@ from harness_results.study.tables.notes import reading
 from harness_results.study.tables.pivot import Pivot, pivot
 from harness_results.study.tables.relative import relative
 from harness_results.study.tables.scaling_table import scaling_tables
+from harness_results.study.tables.summary import summary
 from harness_results.study.verdicts.fastest import fastest
 from harness_results.text.grid import Grid
 
@@ -46,7 +47,7 @@ def report(records: Sequence[Record]) -> Report:
 
 
 def run_report(records: Sequence[Record], further: Collection[str] = OF_A_RUN) -> Report:
-    """Return the tables that a run prints, with short notes.
+    """Return the tables that a run prints, with short notes and what they mean.
 
     Args:
         records: of the run.
@@ -56,8 +57,9 @@ def run_report(records: Sequence[Record], further: Collection[str] = OF_A_RUN) -
     bold, digits = fastest(tasks), id_digits(records)
     tables: list[Pivot | Grid] = []
     for study in tasks:
-        main = pivot(study, bold, digits)
-        tables += [replace(main, notes=brief_notes(study, main)), *further_tables(study, further)]
+        main, sentences = pivot(study, bold, digits), summary(study)
+        notes = (*brief_notes(study, main), *(("", sentences) if sentences else ()))
+        tables += [replace(main, notes=notes), *further_tables(study, further)]
     return Report(tuple(tables), reading="")
 
 

@@ -39,8 +39,11 @@ def summary(study: Study) -> str:
 def _learning(study: Study, cells: Cells) -> str:
     if any(findings.ngram_losses(record) for record in study.records):
         return _against_model(cells)
-    solved = {cell: _solved(records) for cell, records in cells.items()}
-    words = [f"{cell} {text}" for cell, text in solved.items() if text]
+    cells_by_outcome: dict[str, list[str]] = {}
+    for cell, records in cells.items():
+        if outcome := _solved(records):
+            cells_by_outcome.setdefault(outcome, []).append(cell)
+    words = [f"{listed(names)}: {outcome}" for outcome, names in cells_by_outcome.items()]
     return f"{'; '.join(words)}." if words else ""
 
 
@@ -94,17 +97,18 @@ def _solved(records: Sequence[Record]) -> str:
     lengths = list(by_length)
     always = [length for length in lengths if all(by_length[length])]
     never = [length for length in lengths if not any(by_length[length])]
-    parts = [f"solves the task {at_lengths(always, lengths)}"] if always else []
+    parts = [f"solved {at_lengths(always, lengths)}"] if always else []
     for length, trials in by_length.items():
         if length not in (*always, *never):
-            parts.append(f"in {sum(trials)} of {counted(len(trials), 'trial')} at T = {length}")
-    if never and parts:
-        parts.append(f"not {at_lengths(never, lengths)}")
+            parts.append(f"solved in {sum(trials)} of {len(trials)} trials at T = {length}")
+    if never == lengths:
+        parts.append("not solved")
     elif never:
-        parts.append(f"does not solve the task {at_lengths(never, lengths)}")
+        parts.append(f"not {at_lengths(never, lengths)}")
     stuck = [record.trial.length for record in records if findings.at_baseline(record)]
-    learnt = f" (learns nothing {at_lengths(stuck, lengths)})" if stuck else ""
-    return f"{', '.join(parts)}{learnt}"
+    if stuck:
+        parts.append(f"nothing learnt {at_lengths(stuck, lengths)}")
+    return ", ".join(parts)
 
 
 def _reach(cells: Cells) -> str:
