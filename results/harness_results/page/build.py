@@ -93,7 +93,7 @@ def _content(records: list[Record], title: str | None) -> dict[str, Any]:
     from harness_results.page.failures import MOST, failures
     from harness_results.page.figures import figures, schemes
     from harness_results.page.headline import contents, headline, title_of
-    from harness_results.study.samples import texts, worth_showing
+    from harness_results.study.samples import texts, texts_over_training, worth_showing
     from harness_results.study.tables.notes import LEGEND
 
     charts, failed, samples = figures(records), failures(records), worth_showing(records)
@@ -113,6 +113,7 @@ def _content(records: list[Record], title: str | None) -> dict[str, Any]:
         "failures_left_out": max(0, len(failed) - MOST),
         "samples": samples[:MOST_SAMPLES],
         "texts": texts,
+        "texts_over_training": texts_over_training,
         "samples_left_out": max(0, len(samples) - MOST_SAMPLES),
         "environments": environments(records),
         "reading": reading(records),

@@ -4,6 +4,7 @@ const NARROWEST = 150; // if several are side by side
 const MOST_COLUMNS = 6;
 const TALLEST = 190; // height of a panel
 const LOW = 130; // its height if the page is narrow
+const FEW = 6; // panels of a chart if the page is narrow
 const AXIS = 76; // pixels left of the first panel
 const HEADING = 14; // height of a line of a panel's heading
 const SYMBOL = 38; // width of a legend's entry without its words
@@ -46,12 +47,13 @@ class Chart {
     this.all ??= unpacked(this.content.columns);
     const rows = this.all.filter((row) => isShown({ ...row, ...engine(row.engine) }));
     const some = comparing(rows);
+    const most = narrow.matches ? Math.min(FEW, this.content.most) : this.content.most;
     const panels = new Map();
     for (const row of rows) if (row.engine !== null && some.has(row.panel)) panels.set(row.panel, row);
     const levels = [...panels.values()].map((row) => row.level).sort((a, b) => a - b);
-    const last = levels.findLast((level) => levels.lastIndexOf(level) < this.content.most) ?? levels[0];
+    const last = levels.findLast((level) => levels.lastIndexOf(level) < most) ?? levels[0];
     const inOrder = [...panels.values()].filter((row) => row.level <= last).sort((a, b) => a.order - b.order);
-    const drawn = new Set(inOrder.slice(0, this.content.most).map((row) => row.panel));
+    const drawn = new Set(inOrder.slice(0, most).map((row) => row.panel));
     const cut = drawn.size < panels.size ? `${drawn.size} of ${panels.size} panels are drawn` : "";
     const thinned = this.content.thinned && `${this.content.thinned}, counted over all trials`;
     return { rows: rows.filter((row) => drawn.has(row.panel)), note: [thinned, cut].filter(Boolean).join("; ") };

@@ -53,10 +53,9 @@ class Table {
     box.append(make("table", { "aria-label": name }, this.head, this.body));
     this.rest = make("p", { class: "rest" });
     const heading = make("h3", {}, this.title);
-    const parts = [heading];
+    const parts = [this.isMain ? make("div", { class: "head" }, heading, this.picker()) : heading];
     if (this.settings) parts.push(make("p", { class: "basis" }, this.settings));
     if (this.sets.length) parts.push(make("ul", { class: "sets" }, ...this.sets.map(([letter, words]) => make("li", {}, make("b", {}, letter), ` ${words}`))));
-    if (this.isMain) parts.push(this.picker());
     parts.push(box, this.rest);
     if (this.notes.length) parts.push(...this.below());
     return make("section", { class: "table" }, ...parts);
