@@ -8,6 +8,8 @@ of the record names it. Curves are checked by their readers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
+from sys import intern
 from typing import Any
 
 from harness.contract.records.columns import LARGEST, LOSS, POSITIVE, Column
@@ -33,15 +35,7 @@ def readable(
         statuses: with which a launch may end.
     """
     left: list[str] = []
-    kinds = {
-        column.name: _none_or(_bool if column.type is bool else _within(*column.within))
-        for column in columns
-    }
-    figures = _mapping(kinds)
-    launch = {**kinds, "status": _status(statuses), "started_at": _TEXT, "wall_seconds": _LEAST}
-    details = _mapping({**_DETAILS, "launch_figures": _list(_mapping(launch))})
-    readers = {"figures": figures, "curves": _MANY, "details": details, "environment": _ENVIRONMENT}
-    items = _items(content, readers, _TEXT, left)
+    items = _items(content, _readers(tuple(columns), tuple(statuses)), _TEXT, left)
     parts: dict[str, Any] = {name: None if v is _OUT else v for name, v in items.items()}
     if left:
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
@@ -49,6 +43,30 @@ def readable(
         flags = parts["details"].get("flags") or ()
         parts["details"] = {**parts["details"], "flags": [*flags, flag]}
     return parts
+
+
+@cache
+def _readers(columns: tuple[Column, ...], statuses: tuple[str, ...]) -> Mapping[str, Read]:
+    """Return the readers of the parts of a record."""
+    kinds = {
+        column.name: _none_or(_bool) if column.type is bool else _number_within(*column.within)
+        for column in columns
+    }
+    launch = {**kinds, "status": _status(statuses), "started_at": _TEXT, "wall_seconds": _LEAST}
+    details = _mapping({**_DETAILS, "launch_figures": _list(_mapping(launch))})
+    figures = _mapping(kinds)
+    return {
+        "figures": figures,
+        "curves": _MANY,
+        "details": details,
+        "environment": _once(_ENVIRONMENT),
+    }
+
+
+def readable_curve(content: Any) -> Any:
+    """Return a stored curve without the values that no reader expects; None if nothing is left."""
+    curve = _any(content, [])
+    return None if curve is _OUT else curve
 
 
 def _status(statuses: Collection[str]) -> Read:
@@ -81,11 +99,24 @@ def _bool(value: Any, left: list[str]) -> Any:
 
 
 def _text(value: Any, left: list[str]) -> Any:
-    return value if isinstance(value, str) else _without(left)
+    return _shared(value) if isinstance(value, str) else _without(left)
+
+
+def _shared(text: Any) -> Any:
+    """Return the text; equal short ones of thousands of records take memory once."""
+    return intern(text) if type(text) is str and len(text) <= LONGEST else text
 
 
 def _none_or(read: Read) -> Read:
     return lambda value, left: None if value is None else read(value, left)
+
+
+def _number_within(least: float, most: float) -> Read:
+    """Return ``_none_or(_within(least, most))`` in one call: records hold mostly numbers."""
+    read = _none_or(_within(least, most))
+    return lambda value, left: (
+        value if type(value) is float and least <= value <= most else read(value, left)
+    )
 
 
 def _items(
@@ -94,7 +125,7 @@ def _items(
     items = {}
     for key, item in value.items():
         before = len(left)
-        items[key] = names.get(key, other)(item, left)
+        items[_shared(key)] = names.get(key, other)(item, left)
         if len(left) > before:
             left[before:] = [f".{key}{name}" for name in left[before:]]
     return items
@@ -112,6 +143,21 @@ def _mapping(names: Mapping[str, Read], other: Read | None = None) -> Read:
     return read
 
 
+def _once(read: Read) -> Read:
+    """Return a reader that reads the same object once: successive records share environments."""
+    latest: list[tuple[Any, Any, list[str]]] = [(None, None, [])]
+
+    def remember(value: Any, left: list[str]) -> Any:
+        entry = latest[0]
+        if entry[0] is not value:
+            names: list[str] = []
+            entry = latest[0] = (value, read(value, names), names)
+        left += entry[2]
+        return entry[1]
+
+    return remember
+
+
 def _list(each: Read) -> Read:
     def read(value: Any, left: list[str]) -> Any:
         if not isinstance(value, list | tuple):
@@ -123,23 +169,38 @@ def _list(each: Read) -> Read:
 
 def _any(value: Any, left: list[str], levels: int = DEEPEST) -> Any:
     """Return a value of any kind, with finite numbers and bounded depth."""
+    if type(value) is str or value is None:
+        return value
     if isinstance(value, int | float):
         return value if LOSS[0] <= value <= LOSS[1] else _without(left)
     if not isinstance(value, Mapping | list | tuple):
         return value
     if not levels:
         return _without(left)
+    return _tree(value, left, levels)
+
+
+def _tree(value: Any, left: list[str], levels: int) -> Any:
     if isinstance(value, Mapping):
+        if _are_plain(value.values()):
+            return {_shared(key): item for key, item in value.items()}
         items = _items(value, {}, lambda item, names: _any(item, names, levels - 1), left)
         return {key: item for key, item in items.items() if item is not _OUT}
     return _list_of_any(value, left, levels)
 
 
 def _list_of_any(values: Any, left: list[str], levels: int) -> Any:
-    # a long curve, at the speed of C
-    if set(map(type, values)) == {float} and abs(sum(values)) <= LARGEST:
+    if _are_plain(values):
         return values
     return [None if (read := _any(item, left, levels - 1)) is _OUT else read for item in values]
+
+
+def _are_plain(values: Collection[Any]) -> bool:
+    """Say whether these are numbers that can be read, all of one type; at the speed of C."""
+    kinds = set(map(type, values))
+    if kinds == {float}:
+        return bool(abs(sum(values)) <= LARGEST)
+    return kinds == {int} and LOSS[0] <= min(values) and max(values) <= LOSS[1]
 
 
 def _without(left: list[str]) -> object:
@@ -147,7 +208,7 @@ def _without(left: list[str]) -> object:
     return _OUT
 
 
-_NUMBER, _LEAST = _none_or(_within(*LOSS)), _none_or(_within(*POSITIVE))
+_NUMBER, _LEAST = _number_within(*LOSS), _number_within(*POSITIVE)
 _TEXT = _none_or(_text)
 _TEXTS, _MANY = _none_or(_list(_text)), _none_or(_mapping({}))
 _TIMES = _none_or(_mapping({}, _within(*POSITIVE)))

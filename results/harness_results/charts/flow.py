@@ -51,11 +51,16 @@ class Flow:
 
 
 class Curve(NamedTuple):
-    """The gradient flow of one record at one moment of its training."""
+    """The gradient flow of one record at one moment of its training; ``unit`` as of ``Flow``."""
 
     entry: Labelled
     moment: str
-    flow: Flow
+    unit: float
+
+    @property
+    def flow(self) -> Flow:
+        """The flow itself, read from the record anew: few of many curves are drawn."""
+        return _flow(self.entry.record.curves["gradient_flow"][self.moment], self.unit)
 
     @property
     def panel(self) -> Panel:
@@ -71,7 +76,7 @@ class Curve(NamedTuple):
 def gradient_flow(entries: Sequence[Labelled]) -> Rows:
     """Return the norm of dL/ds_t by lag, relative to lag 0, for every record that has one."""
     curves = [
-        Curve(entry, moment, flow) for entry in entries for moment, flow in _flows(entry.record)
+        Curve(entry, moment, unit) for entry in entries for moment, unit in _units(entry.record)
     ]
     curves, points, note = thin_curves(curves, lambda curve: (curve.panel, curve.cell))
     rows = [row for curve in curves for row in _rows(curve, points)]
@@ -103,18 +108,27 @@ def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y, columns=2, free=("x",))
 
 
-def _flows(record: Record) -> Iterator[tuple[str, Flow]]:
+def _units(record: Record) -> Iterator[tuple[str, float]]:
+    """Yield each moment at which a record has a gradient flow, and the median at lag 0."""
     flows = record.curves.get("gradient_flow")
     for moment in MOMENTS:
-        flow = _flow(flows.get(moment)) if isinstance(flows, Mapping) else None
-        if flow is not None:
-            yield moment, flow
+        unit = _unit(flows.get(moment)) if isinstance(flows, Mapping) else None
+        if unit is not None and unit > 0:
+            yield moment, unit
 
 
-def _flow(content: Any) -> Flow | None:
-    """Return what a store holds as a gradient flow; None if it is not one."""
+def _unit(content: Any) -> float | None:
     if not isinstance(content, Mapping):
         return None
+    lags, medians = series(content.get("lags")), series(content.get("median"))
+    if len(lags) != len(medians):
+        return None
+    at_or_after_zero = (n for n, lag in enumerate(lags) if lag is not None and lag >= 0)
+    first = next(at_or_after_zero, None)
+    return None if first is None else medians[first]
+
+
+def _flow(content: Mapping[str, Any], unit: float) -> Flow:
     lags, *norms = (series(content.get(name)) for name in SERIES)
     complete = [norm if len(norm) == len(lags) else [None] * len(lags) for norm in norms]
     points = [
@@ -122,9 +136,6 @@ def _flow(content: Any) -> Flow | None:
         for lag, median, low, high in zip(lags, *complete, strict=True)
         if lag is not None and lag >= 0
     ]
-    unit = points[0][1] if points else None
-    if unit is None or unit <= 0:
-        return None
     return Flow(
         points, unit, series([content.get("decay")])[0], _states(content.get("states"), lags)
     )

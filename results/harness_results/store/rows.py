@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, case, func, insert, select
+from sqlalchemy import Column, Connection, Select, case, func, insert, select, type_coerce
+from sqlalchemy.types import NullType
 
 from harness.contract.errors import StoreError
 from harness.contract.records.record import Record
@@ -22,6 +23,7 @@ from harness_results.store.database.schema import (
 )
 from harness_results.store.database.upsert import insert_new
 from harness_results.store.members import membership
+from harness_results.store.packed import PackedCurves
 
 Row = dict[str, Any]
 _FIELDS = (  # of a record: columns of its row with the same name
@@ -118,22 +120,31 @@ def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:
 
 
 def read_launches(
-    connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool
+    connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool, packed: bool = False
 ) -> list[Launch]:
     """Return the wanted records in the order in which they were stored.
 
     Trials and environments that records share are read once.
+
+    Args:
+        connection: to the store.
+        wanted: the ids of the records.
+        with_curves: with their curves.
+        packed: decode a curve only when it is read.
     """
     query = select(records).where(records.c.record_id.in_(wanted)).order_by(records.c.record_id)
     rows = connection.execute(query).mappings().all()
     contents = _shared(connection, trials.c.trial_id, records.c.trial_id, wanted)
     models = {trial_id: _model(content) for trial_id, content in contents.items()}
     machines = _shared(connection, environments.c.digest, records.c.environment, wanted)
-    series = _read_curves(connection, wanted) if with_curves else {}
+    series = _read_curves(connection, wanted, packed=packed) if with_curves else {}
     launches = []
     for row in rows:
         trial, machine = models.get(row["trial_id"]), machines.get(row["environment"], {})
-        record = unpack(row, trial, machine, series.get(row["record_id"], {}))
+        of_record = series.get(row["record_id"], {})
+        record = unpack(row, trial, machine, {} if packed else of_record)
+        if packed:
+            record = replace(record, curves=PackedCurves(of_record))
         launches.append(Launch(row["record_id"], row["run_id"], row["launch"], record))
     return launches
 
@@ -178,9 +189,13 @@ def _shared(
     return {row[0]: row[1] for row in rows}
 
 
-def _read_curves(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, dict[str, Any]]:
+def _read_curves(
+    connection: Connection, wanted: Select[tuple[int]], *, packed: bool
+) -> dict[int, dict[str, Any]]:
     series: dict[int, dict[str, Any]] = {}
-    rows = connection.execute(select(curves).where(curves.c.record_id.in_(wanted)))
+    content = type_coerce(curves.c.content, NullType()) if packed else curves.c.content
+    query = select(curves.c.record_id, curves.c.name, content)
+    rows = connection.execute(query.where(curves.c.record_id.in_(wanted)))
     for record_id, name, content in rows:
         series.setdefault(record_id, {})[name] = content
     return series

@@ -261,15 +261,22 @@ class Store:
     def _read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Record]:
         return [launch.record for launch in self.read(wanted, with_curves=with_curves)]
 
-    def read(self, wanted: Select[tuple[int]], *, with_curves: bool) -> list[Launch]:
+    def read(
+        self, wanted: Select[tuple[int]], *, with_curves: bool, packed: bool = False
+    ) -> list[Launch]:
         """Return the wanted records in the order in which they were stored, from one transaction.
+
+        Args:
+            wanted: the ids of the records.
+            with_curves: with their curves.
+            packed: decode a curve only when it is read.
 
         Raises:
             StoreError: a record cannot be read.
         """
         try:
             return self._database.run(
-                lambda c: rows.read_launches(c, wanted, with_curves=with_curves)
+                lambda c: rows.read_launches(c, wanted, with_curves=with_curves, packed=packed)
             )
         except ValueError as error:
             said = one_line(error)

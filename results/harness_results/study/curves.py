@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +38,14 @@ def drawings(record: Record) -> Iterator[Plot]:
 def series(values: Any) -> list[float | None]:
     """Return the finite numbers of a curve, None for all else; empty if it is not a curve."""
     items = values if isinstance(values, Sequence) and not isinstance(values, str | bytes) else ()
+    if set(map(type, items)) <= {int, float} and _are_within(items):  # at the speed of C
+        return list(items)
     return [value if _is_number(value) else None for value in items]
+
+
+def has_values(values: Any) -> bool:
+    """Say whether a curve has any finite number."""
+    return any(value is not None for value in series(values))
 
 
 def points(values: Any, positions: Any = None) -> Points:
@@ -81,6 +89,13 @@ def _flow(part: Mapping[str, Any], when: str) -> Plot:
         alone = alone[:: max(1, len(norms) // MARKS)]
     title = f"gradient flow, {when}: norm of dL/d{wrt}{suffix}"
     return Plot(title, "lag (time steps back)", norms, alone, logarithmic=True)
+
+
+def _are_within(numbers: Sequence[Any]) -> bool:
+    """Say whether no number is infinite, NaN or beyond ``LARGEST``."""
+    if not numbers:
+        return True
+    return min(numbers) >= -LARGEST and max(numbers) <= LARGEST and not math.isnan(sum(numbers))
 
 
 def _is_number(value: Any) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from harness.contract.records.columns import FIGURES, Column, names_of
 from harness.contract.records.record import Figure, Record
@@ -138,9 +138,14 @@ def _success(group: Sequence[Record]) -> Record:
     throughput, kind = _throughput(group)
     medians = {column.name: _median(column, group) for column in MEASURED}
     speeds = [record.figures.get("tokens_per_second") for record in group]
-    curves = {**first.curves, "launch_tokens_per_second": speeds} if first.curves else {}
+    curves = _with_curve(first.curves, "launch_tokens_per_second", speeds) if first.curves else {}
     record = replace(first, figures={**first.figures, **medians, **throughput}, curves=curves)
     return _with_launches(record, group, interval=kind, flags=_disagreements(group))
+
+
+def _with_curve(curves: Mapping[str, Any], name: str, values: Any) -> Mapping[str, Any]:
+    """Return the curves and one more; the others are not read."""
+    return ChainMap({name: values}, cast("MutableMapping[str, Any]", curves))
 
 
 def _failure(group: Sequence[Record], failed: Sequence[Record]) -> Record:

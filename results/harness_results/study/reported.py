@@ -15,7 +15,7 @@ from harness_results.store.store import Store
 from harness_results.study.launches import in_order, of_each_environment, were_shuffled
 from harness_results.study.verdicts.floors import Floor, measured_floors
 
-TRIALS = 20  # at a time: few curves are in memory, and each reading is a short transaction
+TRIALS = 100  # at a time: each reading is a short transaction
 
 
 def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Record]]:
@@ -86,9 +86,9 @@ def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[li
     wanted = select(of.c.run_id, of.c.record_id).order_by(of.c.run_id, of.c.record_id)
     wanted = wanted if run_id is None else wanted.where(of.c.run_id == run_id)
     members = store.database.run(lambda connection: connection.execute(wanted).all())
+    ids = select(wanted.subquery().c.record_id)
     by_id = {
-        stored.record_id: stored.record
-        for stored in store.read(select(wanted.subquery().c.record_id), with_curves=True)
+        stored.record_id: stored.record for stored in store.read(ids, with_curves=True, packed=True)
     }
     runs: dict[int, list[Record]] = {}
     for member in members:

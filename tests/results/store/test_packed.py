@@ -1,0 +1,56 @@
+"""Curves that are decoded when they are read."""
+
+import pytest
+
+from chart_records import make
+from harness.contract.errors import StoreError
+from harness_results.store.database import decoding
+from harness_results.store.packed import PackedCurves
+from harness_results.store.store import Store
+from harness_results.study.reported import reported
+
+
+def stored(tmp_path, records):
+    path = tmp_path / "s.sqlite"
+    with Store.open(path) as store:
+        run = store.begin_run("harness run")
+        for record in records:
+            store.add(record, run)
+    return path
+
+
+def test_a_report_decodes_a_curve_when_it_is_read(tmp_path, monkeypatch):
+    record = make()
+    path = stored(tmp_path, [record])
+    decoded = []
+    check = decoding.from_json
+    monkeypatch.setattr(
+        decoding, "from_json", lambda *given: decoded.append(given) or check(*given)
+    )
+    with Store.open(path, create=False) as store:
+        (shown,) = reported(store)
+    assert (set(shown.curves), decoded) == (set(record.curves), [])
+    assert shown.curves["loss"] == record.curves["loss"]
+    assert len(decoded) == 1
+    assert shown.curves == record.curves
+
+
+def test_the_launches_of_a_trial_leave_their_curves_packed(tmp_path, monkeypatch):
+    path = stored(tmp_path, [make(), make()])
+    with Store.open(path, create=False) as store:
+        monkeypatch.setattr(PackedCurves, "__getitem__", lambda *_: pytest.fail("a curve is read"))
+        (shown,) = reported(store)
+    assert shown.curves["launch_tokens_per_second"] == [make().figures["tokens_per_second"]] * 2
+
+
+def test_a_damaged_curve_is_named(tmp_path):
+    path = stored(tmp_path, [make()])
+    with Store.open(path) as store:
+        store.database.run(
+            lambda c: c.exec_driver_sql("UPDATE curves SET content = X'00' WHERE name = 'loss'"),
+            write=True,
+        )
+        (shown,) = reported(store)
+    assert shown.curves["gradient_norm"]
+    with pytest.raises(StoreError, match=r"curve 'loss' of a record cannot be read .*store check"):
+        shown.curves["loss"]
