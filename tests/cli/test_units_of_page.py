@@ -22,7 +22,7 @@ def record(tmp_path):
 
 
 def record_of(trial, checkpoint, loss=1.0, parameters=30):
-    details = {"samples": [{"temperature": 0.5, "text": "ab"}], "checkpoint": str(checkpoint)}
+    details = {"checkpoint": str(checkpoint)}
     figures = {"loss_validation": loss, "parameters": parameters}
     return Record(trial, "ok", figures=figures, details=details)
 
@@ -73,5 +73,9 @@ def test_what_is_left_out_is_named_with_the_reason(record, monkeypatch, tmp_path
     assert reasons[3] == "mingru: only 1 networks are read"
 
 
-def test_trials_without_text_have_no_section(record):
-    assert not units_of([Record(record.trial, "ok")], ["store.sqlite"]).networks
+def test_trials_of_other_tasks_and_failed_ones_have_no_section(record):
+    copy = record.trial.model_copy(update={"task": "copy", "task_options": {}})
+    failed = Record(record.trial, "failed")
+    units = units_of([record_of(copy, record.details["checkpoint"]), failed], ["store.sqlite"])
+    assert not units.networks
+    assert not units.left_out

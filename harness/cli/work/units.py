@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.contract import Record
+from harness.contract import Record, Task
 from harness.contract.errors import HarnessError
 from harness.plugins import load_plugins
 from harness.probing.units import study_units
 from harness.sweep.trained import stored_checkpoint
 from harness_results.page.units import NetworkUnits, Units
-from harness_results.study.samples import worth_showing
 from harness_results.text.format import number, one_line, safe
 
 MOST_NETWORKS = 4
@@ -50,8 +49,11 @@ def units_of(records: Sequence[Record], stores: Sequence[str]) -> Units:
 
 def _best_of_each_cell(records: Sequence[Record]) -> list[Record]:
     """Return the record of lowest validation loss of each text and cell."""
+    tasks = load_plugins().tasks
+    texts = {name for name, task in tasks.items() if task.vocabulary is not Task.vocabulary}
+    trained = [each for each in records if each.status == "ok" and each.trial.task in texts]
     best: dict[tuple[str, str, str], Record] = {}
-    for record in sorted(worth_showing(records), key=_loss):
+    for record in sorted(trained, key=_loss):
         trial = record.trial
         options = json.dumps(trial.task_options, sort_keys=True)
         best.setdefault((trial.task, options, trial.cell), record)
