@@ -152,7 +152,10 @@ class Task(ABC):
 
     @abstractmethod
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
-        """Return held-out batches; those of a stream in order (the first with ``carry=False``)."""
+        """Return held-out batches; those of a stream in order (the first with ``carry=False``).
+
+        Evaluations before the end read the first of them only.
+        """
 
     @abstractmethod
     def training_sample(

@@ -64,6 +64,7 @@ CURVES = {
             "accuracy": 0.9,
             "extra": {"exact/<b>": 0.75},
         },
+        {"step": 4, "loss_validation": 0.4, "tokens_validation": 50},  # in full: other data
     ],
     "gradient_flow": {"initial": FLOW, "final": FLOW},
     "block_seconds": [0.5, 0.25],

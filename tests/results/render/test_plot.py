@@ -123,6 +123,19 @@ def printed(record: Record, encoding="utf-8", **options) -> str:
     return file.buffer.getvalue().decode(encoding)
 
 
+def test_losses_on_other_data_are_not_drawn_together():
+    losses = ((0, 5, 2.0), (40, 5, 0.5), (40, 20, 0.7))
+    mixed = [
+        {"step": step, "tokens_validation": tokens, "loss_validation": loss}
+        for step, tokens, loss in losses
+    ]
+    loss, *_ = drawings(record(evaluations=mixed))
+    assert loss.title == "loss on training data, o: sample of validation; nats"
+    assert loss.marks == [(0, 2.0), (40, 0.5)]
+    whole, *_ = drawings(record(evaluations=mixed[:2]))
+    assert whole.title == "loss on training data, o: validation; nats"
+
+
 def test_a_record_is_drawn_without_colours_where_it_is_piped_and_in_ascii_where_there_is_no_more():
     text = printed(record())
     assert "\x1b" not in text
