@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.contract import UsageError
-from harness.contract.trial import OptionValue
 from harness.contract.wording import printable
 from harness.measure.checkpoint import load
 from harness.measure.proof.streams import generator
@@ -18,7 +17,7 @@ from harness.measure.sampling import sample_text
 from harness.measure.setup import text_trainer
 from harness.plan.file import read_plan
 from harness.plan.options import OPTIONS, with_keywords
-from harness.plan.request import PlanRequest, merge
+from harness.plan.request import PlanRequest, TaskSettings, merge
 from harness.plugins import load_plugins
 from harness.probing.units import CHARACTERS, UnitStudy, study_units
 from harness.sweep.folders import DEFAULT_STORE
@@ -31,7 +30,7 @@ def run(
     *,
     plan: str | Path | None = None,
     store: str | Path = DEFAULT_STORE,
-    task_options: Mapping[str, Mapping[str, OptionValue]] | None = None,
+    task_options: TaskSettings | None = None,
     progress: bool = True,
     **keywords: Any,
 ) -> Results:
@@ -45,11 +44,11 @@ def run(
     Args:
         plan: a TOML plan; the axes and options given here override the plan's.
         store: the store's path or URL; every record is kept there, and checkpoints next to it.
-        task_options: task -> option -> value.
+        task_options: task -> option -> a value, or a list of values.
         progress: show progress on stderr.
         OPTIONS
         keywords: these options, and any field of a trial (``backend``, ``task``, ``cell``,
-            ``length``, ``hidden``, ``seed``, ...), one value or a list of values.
+            ``length``, ``hidden``, ``seed``, ...) or ``tokens``, one value or a list of values.
 
     Raises:
         UsageError: anything asked for is unknown, unavailable or out of range, before any trial

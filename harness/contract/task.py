@@ -30,14 +30,31 @@ class TaskDefaults:
     """The published training setup of a task, the same for every backend.
 
     Each field can be overridden by an option of the command line.
+
+    Attributes:
+        cells: the cells to train if none are named.
+        lengths: the lengths to train if none are given.
+        hidden: units per layer.
+        batch: sequences per batch.
+        steps: training steps.
+        tokens: time steps of all sequences to train on, in place of ``steps``: each length then
+            sees equally many. None: ``steps`` counts.
+        optimizer: its name.
+        learning_rate: of the optimizer.
+        clip_norm: the largest norm of the gradient; None: not clipped.
+        forget_bias: of cells with a memory gate; None: not set.
     """
 
+    cells: tuple[str, ...] = ("lstm",)
+    lengths: tuple[int, ...] = (25, 50, 100)
     hidden: int = 128
     batch: int = 32
     steps: int = 1000
+    tokens: int | None = None
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     clip_norm: float | None = 1.0
+    forget_bias: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +147,11 @@ class Task(ABC):
         Raises:
             UsageError: the options name data that cannot be used, such as a missing corpus.
         """
+
+    @property
+    def time_steps(self) -> int:
+        """The time steps of a training batch, available before ``prepare``: ``length`` or more."""
+        return self.length
 
     @property
     @abstractmethod

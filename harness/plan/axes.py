@@ -9,10 +9,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.contract import Trial, UsageError
+from harness.contract import UsageError
 from harness.plan.backend_options import EXECUTION_AXES
 from harness.plan.problems import validation_lines
-from harness.plan.request import AXES, DEFAULT_AXES, MOST_TRIALS, Combination, PlanRequest
+from harness.plan.request import (
+    AXES,
+    DEFAULT_AXES,
+    MOST_TRIALS,
+    Combination,
+    PlanAxes,
+    PlanRequest,
+)
 from harness.plan.resolve import Resolver
 
 # A valid trial around the value that is checked; its names are never looked up.
@@ -81,7 +88,7 @@ def _problems(axis: str, value: Any, table: str, resolver: Resolver) -> list[str
         if axis in {"backend", "task", "cell"}:
             resolver.look_up(axis, str(value))
         else:
-            Trial.model_validate(USUAL | {axis: value})
+            PlanAxes.model_validate(USUAL | {axis: value})
     except UsageError as error:
         return [f"{table}.{axis}: {error}" if table else str(error)]
     except ValidationError as error:

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.contract import Trial, UnknownNameError, UsageError
 from harness.plan.axes import check_values, tables
 from harness.plan.backend_options import BackendOptions
 from harness.plan.exclude import FIX, Excludes
-from harness.plan.fallback import device_notes, layer_notes, variant_notes
+from harness.plan.fallback import device_notes, gate_notes, layer_notes, variant_notes
 from harness.plan.problems import listed
-from harness.plan.request import AXES, MOST_TRIALS, Combination, PlanRequest, count
+from harness.plan.request import (
+    AXES,
+    MOST_TRIALS,
+    OPTIONS_OF_TASK,
+    Combination,
+    PlanRequest,
+    count,
+)
 from harness.plan.resolve import Resolver
 from harness.plugins import Plugins
 
@@ -41,6 +49,8 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         UsageError: anything in the request is unknown, unavailable or out of range; all problems in
             one message.
     """
+    defaults = {name: task.defaults for name, task in plugins.tasks.items()}
+    request = replace(request, defaults=defaults)
     resolver = Resolver(plugins, request.task_options)
     values, shape = check_values(request, resolver), _bad_shape(request)
     options = BackendOptions(request.backend_options, request.overridden, plugins)
@@ -77,6 +87,7 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         problem = "the plan holds no trial: every combination is excluded"
         raise UsageError(f"{problem}; loosen [[exclude]]")
     notes = variant_notes(resolver.lost_variants()) + layer_notes(resolver.without_layer)
+    notes += gate_notes(resolver.without_gate)
     return list(trials.values()), notes + device_notes(request, trials.values(), plugins.backends)
 
 
@@ -104,8 +115,7 @@ def _combinations(
 ) -> Iterator[tuple[Combination, Excludes]]:
     """Yield the products that are not excluded, then the includes, each with its excludes."""
     yield from ((combination, excludes) for combination in every if not excludes.cover(combination))
-    firsts = {name: values[0] for name, values in _axes_only(request.products()[0]).items()}
-    yield from (({**firsts, **_axes_only(extra)}, nothing) for extra in request.include)
+    yield from ((request.included(_axes_only(extra)), nothing) for extra in request.include)
 
 
 def _unknown_axes(request: PlanRequest) -> list[str]:
@@ -123,7 +133,7 @@ def _unknown(names: Iterable[str]) -> list[str]:
 
 
 def _axes_only(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in AXES}
+    return {name: value for name, value in values.items() if name in {*AXES, OPTIONS_OF_TASK}}
 
 
 def _bad_shape(request: PlanRequest) -> list[str]:

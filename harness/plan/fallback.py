@@ -53,6 +53,14 @@ def layer_notes(without_layer: Mapping[str, Iterable[str]]) -> list[str]:
     ]
 
 
+def gate_notes(without_gate: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return a note for each option of the memory gate that was set for cells without one."""
+    return [
+        f"{option} does not apply to {', '.join(cells)}, which has no memory gate: left out there"
+        for option, cells in without_gate.items()
+    ]
+
+
 def _asks_for_auto(request: PlanRequest) -> bool:
     asked = {device for axes in request.products() for device in axes.get("device", ("auto",))}
     return "auto" in asked or any(extra.get("device") == "auto" for extra in request.include)

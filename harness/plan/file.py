@@ -45,8 +45,8 @@ class _Tables(BaseModel):
     case: list[Axes] = Field(
         default_factory=list, description="Axes in place of the matrix's: a product per case."
     )
-    task: dict[str, dict[str, OptionValue]] = Field(
-        default_factory=dict, description="Options of tasks."
+    task: dict[str, dict[str, OptionValue | list[OptionValue]]] = Field(
+        default_factory=dict, description="Options of tasks: a value or a list each."
     )
     backend: dict[str, Axes] = Field(
         default_factory=dict,

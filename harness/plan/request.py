@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.contract import Trial
+from pydantic import Field
+
+from harness.contract import TaskDefaults, Trial
 from harness.contract.trial import OptionValue
 from harness.contract.wording import split_engine
 
@@ -15,15 +18,31 @@ FASTEST = "fastest"  # BACKEND:fastest, unless the backend has a variant of that
 DEFAULT_AXES: Mapping[str, Sequence[Any]] = {
     "backend": (f"numpy:{FASTEST}",),
     "task": ("char",),
-    "cell": ("lstm",),
-    "length": (25, 50, 100),
+    "cell": TaskDefaults.cells,
+    "length": TaskDefaults.lengths,
 }
+
+
+class PlanAxes(Trial):
+    """The fields of a trial, and the axes that only plans have.
+
+    Attributes:
+        tokens: the time steps of all sequences to train on; sets ``steps``.
+    """
+
+    tokens: int = Field(default=1, ge=1, le=10**15)
+
+
 AXES = tuple(
-    name for name in Trial.model_fields if name not in {"variant", "task_options", "python"}
+    name for name in PlanAxes.model_fields if name not in {"variant", "task_options", "python"}
 )
+EXCLUSIVE = {"steps", "tokens"}  # both say how long to train
+OPTIONS_OF_TASK = "task_options"  # in products: mappings of option to value
+LEFT_TO_TASKS = {"cell": "cells", "length": "lengths"}  # axis -> field of TaskDefaults
 MOST_TRIALS = 100_000
 
 Combination = dict[str, Any]  # axis -> one value
+TaskSettings = Mapping[str, Mapping[str, OptionValue | list[OptionValue]]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,7 @@ class PlanRequest:
 
     Attributes:
         axes: axis -> values, in the order in which they vary; a missing axis takes its default.
-        task_options: task -> option -> value.
+        task_options: task -> option -> a value, or a list of values, which varies like an axis.
         include: further combinations; a missing axis takes the first value of its axis.
         exclude: combinations to leave out; each matches on the axes that it names, which the plan
             must have. A list of values means any of them.
@@ -45,10 +64,11 @@ class PlanRequest:
         problems: of the plan's file, to be reported with all other problems.
         path: of the plan's file; empty if there is none.
         set_tasks: tasks with options from elsewhere than the plan's file.
+        defaults: task -> what it publishes, for axes that the plan lacks.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    task_options: Mapping[str, Mapping[str, OptionValue]] = field(default_factory=dict)
+    task_options: TaskSettings = field(default_factory=dict)
     include: Sequence[Combination] = ()
     exclude: Sequence[Combination] = ()
     cases: Sequence[Mapping[str, Sequence[Any]]] = ()
@@ -58,6 +78,7 @@ class PlanRequest:
     problems: Sequence[str] = ()
     path: str = ""
     set_tasks: frozenset[str] = frozenset()
+    defaults: Mapping[str, TaskDefaults] = field(default_factory=dict)
 
     def at(self, problem: str) -> str:
         """Return a problem of the plan's file with the file's name."""
@@ -76,34 +97,78 @@ class PlanRequest:
         return {backend for backend, _ in engines} - named
 
     def products(self) -> list[dict[str, Sequence[Any]]]:
-        """Return the axes of each product of the plan, defaults filled in."""
-        return [{**DEFAULT_AXES, **self.axes, **case} for case in self.cases or ({},)]
+        """Return the axes of each product of the plan, defaults filled in.
+
+        Tasks that publish other axes, or have options, get products of their own.
+        """
+        products = []
+        for case in self.cases or ({},):
+            axes = {**self.axes, **case}
+            tasks = axes.get("task", DEFAULT_AXES["task"])
+            of_tasks = [self._of_task(task, axes) for task in tasks]
+            if all(filled == of_tasks[0] for filled in of_tasks):
+                products.append({**DEFAULT_AXES, **axes, **(of_tasks[0] if of_tasks else {})})
+                continue
+            products += [
+                {**DEFAULT_AXES, **axes, "task": (task,), **filled}
+                for task, filled in zip(tasks, of_tasks, strict=True)
+            ]
+        return products
+
+    def included(self, extra: Combination) -> Combination:
+        """Return an include; axes that it lacks have the first value of the plan's."""
+        axes = self.products()[0]
+        if "task" in extra:
+            axes = {**axes, **self._of_task(extra["task"], self.axes)}
+        return {name: values[0] for name, values in axes.items()} | extra
+
+    def _of_task(self, task: Any, axes: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+        """Return the axes that are left to a task, and its options."""
+        defaults = self.defaults.get(str(task), TaskDefaults())
+        left = [axis for axis in LEFT_TO_TASKS if axis not in axes]
+        filled: dict[str, Sequence[Any]] = {
+            axis: getattr(defaults, LEFT_TO_TASKS[axis]) for axis in left
+        }
+        return {**filled, OPTIONS_OF_TASK: products_of(self.task_options.get(str(task), {}))}
+
+
+def products_of(options: Mapping[str, Any]) -> list[dict[str, OptionValue]]:
+    """Return each combination of the values of a task's options; a list varies like an axis."""
+    lists = [value if isinstance(value, list) else [value] for value in options.values()]
+    return [dict(zip(options, values, strict=True)) for values in itertools.product(*lists)]
 
 
 def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
     """Return ``base`` with the axes and options of ``over`` in place of its own.
 
-    Flags override the plan's file in this way. An axis of ``over`` also overrides the cases.
+    Flags override the plan's file in this way. An axis of ``over`` also overrides the cases; tokens
+    and steps override each other.
     """
+    replaced = set(over.axes)
+    if replaced & EXCLUSIVE:
+        replaced |= EXCLUSIVE
     options = {name: dict(values) for name, values in base.task_options.items()}
     for name, values in over.task_options.items():
         options.setdefault(name, {}).update(values)
     cases = [
-        {name: values for name, values in case.items() if name not in over.axes}
+        {name: values for name, values in case.items() if name not in replaced}
         for case in base.cases
     ]
     of_backends = {
         engine: {name: value for name, value in values.items() if name not in over.axes}
         for engine, values in base.backend_options.items()
     }
+    kept = {
+        name: values for name, values in base.axes.items() if name not in replaced - {*over.axes}
+    }
     return PlanRequest(
-        {**base.axes, **over.axes},
+        {**kept, **over.axes},
         options,
         [*base.include, *over.include],
         [*base.exclude, *over.exclude],
         cases=[*cases, *over.cases],
         options={**base.options, **over.options},
-        overridden=base.overridden | set(over.axes),
+        overridden=base.overridden | replaced,
         backend_options={**of_backends, **over.backend_options},
         problems=[*base.problems, *over.problems],
         path=over.path or base.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -26,9 +27,19 @@ from harness.contract.wording import error_text, split_engine
 from harness.measure import REFERENCE_BACKEND
 from harness.plan.problems import validation_lines
 from harness.plan.published import published
-from harness.plan.request import AXES, FASTEST, Combination, PlanRequest
+from harness.plan.request import (
+    AXES,
+    FASTEST,
+    MOST_TRIALS,
+    OPTIONS_OF_TASK,
+    Combination,
+    PlanRequest,
+    TaskSettings,
+    products_of,
+)
 from harness.plugins import Plugins, query
 
+GATE_OPTIONS = ("forget_bias", "chrono")  # of cells with a memory gate
 SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
 CHOICES = {None: query.default_variant, FASTEST: query.fastest_variant}  # made by the backend
 
@@ -36,13 +47,11 @@ CHOICES = {None: query.default_variant, FASTEST: query.fastest_variant}  # made 
 class Resolver:
     """Turns combinations into trials: fills in what the task publishes, and the device."""
 
-    def __init__(
-        self, plugins: Plugins, task_options: Mapping[str, Mapping[str, OptionValue]]
-    ) -> None:
+    def __init__(self, plugins: Plugins, task_options: TaskSettings) -> None:
         self._plugins = plugins
         self._task_options = task_options
-        self._valid: dict[str, TaskOptions] = {}
-        self._checked: dict[tuple[Any, ...], dict[str, OptionValue]] = {}
+        self._valid: dict[tuple[str, str], TaskOptions] = {}
+        self._checked: dict[tuple[Any, ...], Task] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
         self._all_variants: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         # (variant asked for, a trial's content without its seeds) -> variant
@@ -51,6 +60,8 @@ class Resolver:
         self._choosing: dict[str, Backend] = {}  # backends whose choice may depend on the machine
         # engine that runs in place of its framework's layer -> cells
         self.without_layer: dict[str, dict[str, None]] = {}
+        # option of the memory gate -> cells that have none
+        self.without_gate: dict[str, dict[str, None]] = {}
         _check_reference(plugins)
 
     def look_up(self, axis: str, name: str) -> None:
@@ -87,11 +98,18 @@ class Resolver:
             task_class = self._plugins.task(name)
         except UsageError as error:
             return [f"task.{name}: {error}"]
-        try:
-            self._valid_options(task_class)
-        except ValidationError as error:
-            return validation_lines(error, f"task.{name}.", tuple(task_class.Options.model_fields))
-        return []
+        settings, names = self._task_options[name], tuple(task_class.Options.model_fields)
+        lines = [
+            f"task.{name}.{option} is empty: give it at least one value"
+            for option, value in settings.items()
+            if value == []
+        ]
+        for options in itertools.islice(products_of(settings), MOST_TRIALS):
+            try:
+                self._valid_options(task_class, options)
+            except ValidationError as error:
+                lines += validation_lines(error, f"task.{name}.", names)
+        return list(dict.fromkeys(lines))
 
     def rest(self, combination: Combination, faulty: Collection[str]) -> list[str]:
         """Return the other problems of a combination some of whose axes are ``faulty``."""
@@ -112,7 +130,7 @@ class Resolver:
             self._device(backend, str(combination.get("device", "auto")))
 
     def _check_length(self, combination: Combination) -> None:
-        self._options(self._plugins.task(str(combination["task"])), int(combination["length"]))
+        self._task(combination)
 
     def trials(self, combination: Combination) -> list[Trial]:
         """Return the trials that a combination names: one for each variant that it asks for.
@@ -124,17 +142,26 @@ class Resolver:
         self._tasks_seen.add(str(combination["task"]))
         name, variant = split_engine(str(combination["backend"]))
         cell = self._plugins.cell(str(combination["cell"]))
-        task_class = self._plugins.task(str(combination["task"]))
         backends = self._plugins.usable_backends(name)
-        left_out = {"backend", "device"}
+        task = self._task(combination)
+        left_out = {"backend", "device", OPTIONS_OF_TASK}
         fields = {key: value for key, value in combination.items() if key not in left_out}
-        fields = published(task_class, fields) | fields
+        fields = self._for_cell(cell, published(task, fields), combination)
         device = str(combination.get("device", "auto"))
         trials: list[Trial] = []
         for backend in backends:
             trials += self._of_backend(backend, variant, cell, fields, device)
-        options = self._options(task_class, trials[0].length)
+        options = task.options.model_dump(mode="json")
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
+
+    def _for_cell(self, cell: Cell, fields: Combination, chosen: Combination) -> Combination:
+        """Return the fields without the options of a memory gate if the cell has none."""
+        if cell.memory_gate is not None:
+            return fields
+        for option in GATE_OPTIONS:
+            if chosen.get(option) is not None:
+                self.without_gate.setdefault(option, {})[cell.name] = None
+        return fields | dict.fromkeys(GATE_OPTIONS)
 
     def _of_backend(
         self, backend: Backend, wanted: str | None, cell: Cell, fields: Combination, device: str
@@ -223,32 +250,46 @@ class Resolver:
             raise UsageError(f"{problem}; usable: {', '.join(devices)}")
         return wanted
 
-    def _options(self, task_class: type[Task], length: int) -> dict[str, OptionValue]:
-        """Check the task's options with this length, once; a bad corpus is an error here."""
-        key = (task_class.name, length)
+    def _task(self, combination: Combination) -> Task:
+        """Return the task of a combination, checked once; a bad corpus is an error here.
+
+        Raises:
+            UsageError: the task's options and the length do not go together.
+        """
+        task_class = self._plugins.task(str(combination["task"]))
+        length, chosen = int(combination["length"]), combination.get(OPTIONS_OF_TASK, {})
+        key = (task_class.name, length, _canonical(chosen))
         if key not in self._checked:
-            options = self._valid_options(task_class)
+            options = self._valid_options(task_class, chosen)
             if length < task_class.minimum_length:
                 least = f"needs a length of at least {task_class.minimum_length}, got {length}"
                 raise UsageError(f"task {task_class.name!r} {least}")
-            self._check(task_class, options, length)
-            self._checked[key] = options.model_dump(mode="json")
+            self._checked[key] = self._made(task_class, options, length)
         return self._checked[key]
 
-    def _valid_options(self, task_class: type[Task]) -> TaskOptions:
-        name = task_class.name
-        if name not in self._valid:
-            self._valid[name] = task_class.Options.model_validate(self._task_options.get(name, {}))
-        return self._valid[name]
+    def _valid_options(
+        self, task_class: type[Task], options: Mapping[str, OptionValue]
+    ) -> TaskOptions:
+        key = (task_class.name, _canonical(options))
+        if key not in self._valid:
+            self._valid[key] = task_class.Options.model_validate(options)
+        return self._valid[key]
 
-    def _check(self, task_class: type[Task], options: TaskOptions, length: int) -> None:
+    def _made(self, task_class: type[Task], options: TaskOptions, length: int) -> Task:
         try:
-            task_class(options, length).check()
+            task = task_class(options, length)
+            task.check()
+            task.time_steps  # noqa: B018  a plugin's own code
         except HarnessError:
             raise
         except Exception as error:
             what = f"{self._plugins.label('task', task_class.name)} is broken: {error_text(error)}"
             raise UnavailableError(with_fix(what, query.FIX)) from error
+        return task
+
+
+def _canonical(options: Mapping[str, OptionValue]) -> str:
+    return json.dumps(options, sort_keys=True)
 
 
 def _check_reference(plugins: Plugins) -> None:

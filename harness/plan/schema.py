@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.contract import Trial
 from harness.plan.backend_options import EXECUTION_AXES
 from harness.plan.file import PlanFile
-from harness.plan.request import AXES
+from harness.plan.request import AXES, PlanAxes
 
 Schema = dict[str, Any]
 _NULL = {"type": "null"}
@@ -19,7 +18,7 @@ def plan_schema() -> Schema:
     """Return the schema: every key and axis with its range."""
     axes = {
         name: _axis(content)
-        for name, content in Trial.model_json_schema()["properties"].items()
+        for name, content in PlanAxes.model_json_schema()["properties"].items()
         if name in AXES
     }
     several = {

@@ -1,4 +1,4 @@
-"""The sources of text: Python's library, the grammar, a named download or a file. All give bytes.
+"""The sources of text: Python's own, the grammar, a named download or a file. All give bytes.
 
 ``locate`` is cheap and checks a name; ``Source.read`` does the work.
 """
@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import platform
+import re
 import sysconfig
+import textwrap
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.contract import CorpusError, UnknownNameError, expanded_path
+from harness.contract.errors import with_fix
 from harness_tasks import grammar
 from harness_tasks.downloads import DOWNLOADS, Download, check_available, fetch, unzip
 
@@ -28,6 +31,11 @@ tempfile threading queue sched selectors socket subprocess traceback warnings we
 pprint tokenize configparser argparse difflib
 """
 STDLIB_MODULES = tuple(_MODULES.split())
+
+_LEAST_PROSE = 0.9  # of the characters of a paragraph: letters and blanks
+_IN_ASCII = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"}
+)
 
 
 class Source(ABC):
@@ -65,6 +73,41 @@ class Library(Source):
     def facts(self) -> dict[str, Any]:
         """Return the version of Python."""
         return {"python": platform.python_version()}
+
+
+@dataclass(frozen=True)
+class Help(Source):
+    """The English prose of the topics of Python's ``help()``; it differs between versions.
+
+    Tables, grammars, examples and repeated paragraphs are left out.
+    """
+
+    name: str = "pydoc"
+
+    def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes:
+        """Return the paragraphs of the topics in alphabetical order, in ASCII."""
+        try:
+            from pydoc_data.topics import topics
+        except ImportError as error:
+            fix = "set the option corpus to stdlib, to grammar, or to a text file of yours"
+            problem = f"corpus 'pydoc': this Python has no texts of help() ({error})"
+            raise CorpusError(with_fix(problem, fix)) from error
+        paragraphs: dict[str, None] = {}
+        for name in sorted(topics):
+            text = topics[name].translate(_IN_ASCII).encode("ascii", errors="ignore").decode()
+            for paragraph in re.split(r"\n\s*\n", text):
+                if _is_prose(paragraph):
+                    paragraphs[textwrap.dedent(paragraph).strip()] = None
+        return "\n\n".join(paragraphs).encode()
+
+    def facts(self) -> dict[str, Any]:
+        """Return the version of Python."""
+        return {"python": platform.python_version()}
+
+
+def _is_prose(paragraph: str) -> bool:
+    plain = sum(character.isalpha() or character.isspace() for character in paragraph)
+    return bool(paragraph.strip()) and plain >= _LEAST_PROSE * len(paragraph)
 
 
 @dataclass(frozen=True)
@@ -126,7 +169,7 @@ def locate(corpus: str) -> Source:
     if corpus in DOWNLOADS:
         check_available(DOWNLOADS[corpus])
         return Named(DOWNLOADS[corpus])
-    built_in: dict[str, Source] = {"stdlib": Library(), "grammar": Grammar()}
+    built_in: dict[str, Source] = {source.name: source for source in (Help(), Library(), Grammar())}
     return built_in.get(corpus) or _file(corpus, [*built_in, *DOWNLOADS])
 
 

@@ -60,7 +60,8 @@ class Lacking(Losing):
 def test_a_variant_that_was_never_on_offer_is_not_noted_as_lost():
     plugins = load_plugins(block=("torch", "jax"))
     backends = plugins.backends | {"losing": Losing(lost=False), "lacking": Lacking(lost=True)}
-    request = PlanRequest({"backend": ["losing", "lacking"], "task": ["copy"], "length": [5]})
+    axes = {"backend": ["losing", "lacking"], "task": ["copy"], "cell": ["lstm"], "length": [5]}
+    request = PlanRequest(axes)
     trials, found = expand_with_notes(request, replace(plugins, backends=backends))
     assert [trial.engine for trial in trials] == ["losing:loop", "lacking:loop"]
     problem = "quick is not available to losing"

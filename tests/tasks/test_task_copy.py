@@ -18,8 +18,9 @@ SIZES = {
 }
 
 
-def copy(length=7, seed=0, **options):
-    task = Copy(Copy.Options(**options), length)
+def copy(length=7, seed=0, symbols=10, alphabet=8, **options):
+    """Return the published task."""
+    task = Copy(Copy.Options(symbols=symbols, alphabet=alphabet, **options), length)
     task.check()
     task.prepare(np.random.SeedSequence(seed))
     return task

@@ -10,8 +10,7 @@ from typing import Any, get_args
 import rich_click as click
 
 from harness.cli.options import types
-from harness.contract import Trial
-from harness.plan.request import AXES
+from harness.plan.request import AXES, PlanAxes
 from harness.sweep.folders import DEFAULT_STORE
 
 _BACKEND = (
@@ -22,12 +21,15 @@ _CHECKPOINT = (
     "Checkpointed BPTT: off, auto (chunks of sqrt T, at least 128) or N time steps per chunk.  "
     "[default: off]"
 )
-# axis -> short flag, help. The values that an axis takes are those of its field in ``Trial``.
+# axis -> short flag, help. The values that an axis takes are those of its field in ``PlanAxes``.
 _HELP: Mapping[str, tuple[str, str]] = {
     "backend": ("-b", _BACKEND),
     "task": ("-t", "Task.  [default: char]"),
-    "cell": ("-c", "Recurrence.  [default: lstm]"),
-    "length": ("-T", "Sequence lengths, or ranges FIRST:LAST:xFACTOR.  [default: 25,50,100]"),
+    "cell": ("-c", "Recurrence.  [default: the task's]"),
+    "length": (
+        "-T",
+        "Sequence lengths, or ranges FIRST:LAST:xFACTOR.  [default: the task's]",
+    ),
     "hidden": ("", "Hidden units per layer.  [default: the task's]"),
     "layers": ("", "Stacked layers.  [default: 1]"),
     "dropout": ("", "Dropout between layers.  [default: 0]"),
@@ -36,6 +38,7 @@ _HELP: Mapping[str, tuple[str, str]] = {
     "chrono": ("", "Chrono initialisation for dependencies up to this many steps."),
     "batch": ("", "Sequences per batch.  [default: the task's]"),
     "steps": ("", "Training steps.  [default: the task's]"),
+    "tokens": ("", "Time steps of all sequences to train on; sets --steps."),
     "optimizer": ("", "sgd, rmsprop, adagrad or adam.  [default: the task's]"),
     "learning_rate": ("", "Learning rate.  [default: the task's]"),
     "momentum": ("", "Momentum of sgd.  [default: 0]"),
@@ -65,10 +68,10 @@ _KINDS: Mapping[str, click.ParamType[Any]] = {
 
 
 def _kind(axis: str) -> click.ParamType[Any]:
-    """Return what the option of an axis accepts: lists of what the field of ``Trial`` accepts."""
+    """Return what the option of an axis accepts: lists of what its field accepts."""
     if axis in _KINDS:
         return _KINDS[axis]
-    annotation = Trial.model_fields[axis].annotation
+    annotation = PlanAxes.model_fields[axis].annotation
     branches = {
         getattr(branch, "__origin__", branch) for branch in (annotation, *get_args(annotation))
     }

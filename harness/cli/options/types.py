@@ -176,8 +176,8 @@ class Run(click.ParamType[str]):
 def task_settings(values: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return task -> option -> value of ``task.NAME.OPTION=VALUE`` settings.
 
-    A value that is JSON (a number, true, false, null, a quoted text) is read as JSON, any other
-    value as text.
+    A value that is JSON (a number, true, false, null, a quoted text, a list) is read as JSON. Any
+    other value is a text, or a list if it has commas; a text with a comma must be quoted.
     """
     settings: dict[str, dict[str, Any]] = {}
     for text in values:
@@ -193,11 +193,12 @@ def _value(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        return text
+        parts = text.split(",")
+        return [_value(part.strip()) for part in parts] if len(parts) > 1 else text
     except RecursionError:
         problem = f"{text[:20]}... is nested too deeply"
         raise click.BadParameter(problem, param_hint="--set") from None
-    return text if isinstance(value, list | dict) else value
+    return text if isinstance(value, dict) else value
 
 
 class Named(CommaList):
