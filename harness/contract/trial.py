@@ -19,6 +19,7 @@ Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _DECAY = 0.99
 LEAST_BETWEEN_EVALUATIONS = 150  # steps
 OptionValue = str | int | float | bool | None
+GATE_OPTIONS = ("forget_bias", "chrono")  # None for cells without a memory gate
 OMITTED_AT_DEFAULT = "omitted from the content at its default"  # marks a field
 
 

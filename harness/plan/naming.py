@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.contract import Trial
+from harness.contract.trial import GATE_OPTIONS
 
 ALWAYS = ("task", "cell", "length", "engine")
 APART = ("backend", "variant", "task_options")
@@ -14,7 +15,7 @@ APART = ("backend", "variant", "task_options")
 def varying(trials: Sequence[Trial]) -> Iterator[str]:
     """Yield the settings in which these trials differ, except those that every line has."""
     for name in Trial.model_fields:
-        if name not in {*ALWAYS, *APART} and _differ(getattr(trial, name) for trial in trials):
+        if name not in {*ALWAYS, *APART} and _varies(name, trials):
             yield name
     by_task: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -30,6 +31,17 @@ def line(trial: Trial, names: Sequence[str]) -> str:
     """Return the trial in a line, with the settings of these names."""
     settings = "".join(f" {name}={_value(trial, name)}" for name in names)
     return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{settings}"
+
+
+def _varies(name: str, trials: Sequence[Trial]) -> bool:
+    """Return whether a setting differs, other than between cells with a memory gate and without."""
+    values = {(trial.cell, getattr(trial, name)) for trial in trials}
+    if name in GATE_OPTIONS:
+        without = {cell for cell, _ in values} - {
+            cell for cell, value in values if value is not None
+        }
+        values = {(cell, value) for cell, value in values if cell not in without}
+    return _differ(value for _, value in values)
 
 
 def _differ(values: Iterable[Any]) -> bool:

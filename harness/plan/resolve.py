@@ -22,7 +22,7 @@ from harness.contract import (
 )
 from harness.contract.checks import variant_error
 from harness.contract.errors import with_fix
-from harness.contract.trial import OptionValue
+from harness.contract.trial import GATE_OPTIONS, OptionValue
 from harness.contract.wording import error_text, split_engine
 from harness.measure import REFERENCE_BACKEND
 from harness.plan.problems import validation_lines
@@ -39,7 +39,6 @@ from harness.plan.request import (
 )
 from harness.plugins import Plugins, query
 
-GATE_OPTIONS = ("forget_bias", "chrono")  # of cells with a memory gate
 SEEDS = ("seed", "data_seed", "evaluation_seed")  # which decide no variant
 CHOICES = {None: query.default_variant, FASTEST: query.fastest_variant}  # made by the backend
 

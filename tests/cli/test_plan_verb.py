@@ -28,6 +28,7 @@ timeout = "1m"
 [matrix]
 backend = ["numpy:loop", "numpy:vectorised"]
 task = "copy"
+cell = "lstm"
 length = [3, 4]
 seed = [0, 1]
 steps = 5
@@ -74,7 +75,7 @@ def test_show_prints_the_settings_in_which_the_trials_differ(harness):
 
 def test_validate_counts_one_trial_in_the_singular(harness, tmp_path):
     (tmp_path / "one.toml").write_text(
-        '[matrix]\nbackend = "numpy:loop"\ntask = "copy"\nlength = 3\n'
+        '[matrix]\nbackend = "numpy:loop"\ntask = "copy"\ncell = "lstm"\nlength = 3\n'
     )
     assert harness("plan", "validate", "one.toml").stdout == "one.toml: 1 trial\n"
     assert harness("plan", "show", "one.toml").stdout.endswith("\n1 trial\n")
@@ -143,7 +144,7 @@ def test_options_of_a_backend_that_the_plan_does_not_run_are_refused_unless_a_fl
 
 @pytest.mark.parametrize("asked", ['["numpy", "numpy:loop"]', '"numpy:all"'])
 def test_options_of_a_variant_hold_for_it_however_the_plan_came_to_it(harness, tmp_path, asked):
-    matrix = f'[matrix]\nbackend = {asked}\ntask = "copy"\nlength = 8\n'
+    matrix = f'[matrix]\nbackend = {asked}\ntask = "copy"\ncell = "lstm"\nlength = 8\n'
     (tmp_path / "plan.toml").write_text(
         matrix + '[backend."numpy:vectorised"]\ndtype = "float64"\n'
     )

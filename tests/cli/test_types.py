@@ -115,3 +115,17 @@ def test_help_shows_values_that_are_understood():
         example = re.search(rf"{option} +(\S+)", told)[1]
         assert convert(kind, example) > 0
     assert "off|auto|N,..." in told
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("20000,400000", [20000, 400000]),
+        ("null, 20000", [None, 20000]),
+        ("pydoc,stdlib", ["pydoc", "stdlib"]),
+        ('["a,b.txt", "c.txt"]', ["a,b.txt", "c.txt"]),
+        ('"a,b.txt"', "a,b.txt"),
+    ],
+)
+def test_commas_make_a_list_of_values_unless_they_are_quoted(written, value):
+    assert types.task_settings([f"task.char.limit={written}"]) == {"char": {"limit": value}}

@@ -199,6 +199,17 @@ def test_a_fault_is_at_the_same_byte_in_pieces_of_any_size(
 # Python's own library
 
 
+def test_pydoc_is_prose_without_repetition():
+    text = corpora.locate("pydoc").read(SEED, None).decode("ascii")
+    paragraphs = text.split("\n\n")
+    assert len(text) > 150_000
+    assert len(set(paragraphs)) == len(paragraphs)
+    assert (
+        min(sum(c.isalpha() or c.isspace() for c in each) / len(each) for each in paragraphs) > 0.7
+    )
+    assert set(corpora.locate("pydoc").facts()) == {"python"}
+
+
 def test_stdlib_is_real_code_in_a_small_vocabulary():
     found = text.read_text(
         "stdlib", corpora.locate("stdlib").read(SEED, None), as_bytes=False, limit=None

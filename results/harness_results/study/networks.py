@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from harness.contract.records.record import Record
-from harness.contract.trial import Trial, steps_between_evaluations
+from harness.contract.trial import GATE_OPTIONS, Trial, steps_between_evaluations
 from harness_results.study.machines import MACHINE
 from harness_results.text.format import UNKNOWN, one_line
 
@@ -53,9 +53,10 @@ def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> N
     by_length = [
         name for name in varying if name != MACHINE and _follows_length(name, records, settings)
     ]
-    axes = [name for name in varying if name not in by_length]
+    of_gates = _of_gates([name for name in varying if name not in by_length], records, settings)
+    axes = [name for name in varying if name not in by_length and name not in of_gates]
     usual = _usual(records, machines)
-    shared = {name: settings[0][name] for name in names if name not in varying}
+    shared = {name: settings[0][name] for name in names if name not in varying} | of_gates
     unusual = {name: value for name, value in shared.items() if value != usual.get(name)}
     labels: list[Labels] = [
         (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
@@ -158,6 +159,22 @@ def _follows_length(
     for record, setting in zip(records, settings, strict=True):
         values.setdefault(record.trial.length, set()).add(setting.get(name))
     return all(len(distinct) == 1 for distinct in values.values())
+
+
+def _of_gates(
+    names: Sequence[str], records: Sequence[Record], settings: Sequence[dict[str, str]]
+) -> dict[str, str]:
+    """Return the options of a memory gate that all cells with one share, and these cells."""
+    shared = {}
+    for name in GATE_OPTIONS:
+        by_cell: dict[str, set[str]] = {}
+        for record, setting in zip(records, settings, strict=True):
+            by_cell.setdefault(record.trial.cell, set()).add(setting[name])
+        values = set().union(*by_cell.values()) - {_setting(None)}
+        cells = [cell for cell, own in by_cell.items() if own != {_setting(None)}]
+        if name in names and len(values) == 1 and all(len(own) == 1 for own in by_cell.values()):
+            shared[name] = f"{values.pop()} ({', '.join(cells)})"
+    return shared
 
 
 def _in_words(settings: Mapping[str, str], by_length: Sequence[str]) -> str:
