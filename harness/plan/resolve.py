@@ -263,7 +263,7 @@ class Resolver:
             if length < task_class.minimum_length:
                 least = f"needs a length of at least {task_class.minimum_length}, got {length}"
                 raise UsageError(f"task {task_class.name!r} {least}")
-            self._checked[key] = self._made(task_class, options, length)
+            self._checked[key] = self._build(task_class, options, length)
         return self._checked[key]
 
     def _valid_options(
@@ -274,7 +274,7 @@ class Resolver:
             self._valid[key] = task_class.Options.model_validate(options)
         return self._valid[key]
 
-    def _made(self, task_class: type[Task], options: TaskOptions, length: int) -> Task:
+    def _build(self, task_class: type[Task], options: TaskOptions, length: int) -> Task:
         try:
             task = task_class(options, length)
             task.check()
