@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from harness.cli.main import VERBS
 from harness.cli.options.axes import default_store
 from harness.cli.options.tables import ALL
 from harness.cli.output.results import stdout_console
@@ -53,14 +52,12 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     trained = [record for record in records if record.status == "ok"]
     first = min(trained or records, key=_loss)
     id_ = first.trial.trial_id[: id_digits(records)]
-    is_text = bool(worth_showing([first]))
     where = "" if store == default_store() else f" --store {shlex.quote(store)}"
     stored = "" if not where else f" {shlex.quote(store)}"
     commands = [(f"harness show {id_}{where}", f"loss and gradient flow of {first.trial.cell}")]
-    if is_text and "units" in VERBS:
+    if worth_showing([first]):
         commands.append((f"harness units {id_}{where}", "units that follow quotes, brackets"))
-    elif is_text:
-        commands.append((f"harness sample {id_}{where}", "more text"))
+        commands.append((f"harness sample {id_}{where}", "more text that it writes"))
     commands.append((f"harness report{stored} -f html -o report.html", "everything, on a page"))
     widest = max(len(command) for command, _ in commands)
     for number, (command, says) in enumerate(commands):

@@ -20,7 +20,7 @@ ROWS = [
 ]
 TASKS = [make(task=f"t{number}") for number in range(3 * MOST_FLOATS)]
 NOTES = [
-    replace(make(trial={"seed": n}), details={"flags": [f"{n} is {'odd ' * 60}"]})
+    replace(make(trial={"seed": n}), details={"flags": [f"{'x' * n} is {'odd ' * 60}"]})
     for n in range(12)
 ]
 HOSTILE = [
