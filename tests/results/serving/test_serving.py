@@ -30,7 +30,8 @@ POLICY = (
 STAND_IN = f"""
 import sys, types
 POLICY = {POLICY!r}
-def page(records, title):
+def page(records, title, stores):
+    title = title or stores
     row = "<p class='trial'>T = {{}} {{}} points</p>"
     rows = "".join(row.format(r.trial.length, len(r.curves["loss"])) for r in records)
     part = "<article><h3>length {{}}</h3><details><summary>a trial</summary>x</details></article>"
@@ -59,6 +60,9 @@ def page(records, title):
             f"<script>{{script}}</script></body></html>")
 sys.modules["harness_results.page"] = types.ModuleType("harness_results.page")
 sys.modules["harness_results.page.build"] = types.SimpleNamespace(page=page)
+sys.modules["harness_results.page.units"] = types.SimpleNamespace(
+    Units=object, NetworkUnits=object
+)
 from harness.__main__ import main
 main()
 """
