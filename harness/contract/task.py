@@ -230,7 +230,10 @@ class Task(ABC):
         return None
 
     def facts(self) -> dict[str, Any]:
-        """Return JSON-able facts for the record, such as a corpus digest or n-gram baselines."""
+        """Return JSON-able facts for the record, such as a corpus digest or n-gram baselines.
+
+        Tables call the baseline by the fact ``baseline_name``, such as ``mean``, if there is one.
+        """
         return {}
 
     @property

@@ -272,8 +272,9 @@ class Adding(SequenceTask):
         return self.variant.criterion
 
     def facts(self) -> dict[str, Any]:
-        """Return the variant, E y, and whether data are fresh or fixed."""
+        """Return the baseline's name, the variant, E y, and whether data are fresh or fixed."""
         return {
+            "baseline_name": "mean",
             "variant": self.options.variant,
             "mean_target": self.variant.mean(),
             "data": self.options.data,

@@ -115,9 +115,10 @@ class Copy(SequenceTask):
         )
 
     def facts(self) -> dict[str, Any]:
-        """Return the sizes that determine the baseline."""
+        """Return the name of the baseline, and the sizes that determine it."""
         options = self.options
         return {
+            "baseline_name": "guess",
             "symbols": options.symbols,
             "alphabet": options.alphabet,
             "delay": self.length,

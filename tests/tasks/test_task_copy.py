@@ -170,3 +170,7 @@ def test_a_length_out_of_range_is_refused_with_the_range(length):
 def test_copy_conforms(options):
     results = [run_check(check) for check in checks_for_task(Copy, options, constant_baseline=True)]
     assert [result for result in results if not result.passed] == []
+
+
+def test_the_baseline_has_a_name():
+    assert copy().facts()["baseline_name"] == "guess"
