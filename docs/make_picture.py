@@ -1,9 +1,10 @@
 """Draw README's picture from a store: how far gradients reach, and text that training improves.
 
-Usage: ``python docs/make_picture.py STORE [--task TASK] [--length T]``
+Usage: ``python docs/make_picture.py STORE``, after ``harness run --store STORE`` and
+``harness run -t adding --store STORE``.
 
-The store needs a trained ``rnn`` and ``lstm`` of the task and length, for their gradient flow, and
-a text network with samples over training. Two files are written, for wide and for narrow screens.
+The store needs a trained ``rnn`` and ``lstm`` of a task and length, for their gradient flow, and a
+text network with samples over training. Two files are written, for wide and for narrow screens.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from harness.contract import Record
 from harness_results.results import Results
-from harness_results.study.samples import texts_over_training
+from harness_results.study.samples import moments, texts_over_training
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 PANEL_WIDTH, PANEL_HEIGHT = 410, 340
@@ -42,8 +43,8 @@ def main() -> None:
     """Write the two files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store")
-    parser.add_argument("--task", default="char", help="of the gradient flow [default: char]")
-    parser.add_argument("--length", type=int, default=100, help="of the flow [default: 100]")
+    parser.add_argument("--task", default="adding", help="of the gradient flow [default: adding]")
+    parser.add_argument("--length", type=int, default=50, help="of the flow [default: 50]")
     asked = parser.parse_args()
     records = Results.from_store(asked.store)
     flows = {
@@ -53,7 +54,8 @@ def main() -> None:
     }
     if set(flows) != {"rnn", "lstm"}:
         parser.error(f"the store has no trained rnn and lstm of {asked.task}, T = {asked.length}")
-    left, right = flow_panel(flows, asked.task), text_panel(best_text(records))
+    network, samples = best_text(records)
+    left, right = flow_panel(flows, asked.task), text_panel(network, samples)
     for name, side_by_side in (("first-wide.svg", True), ("first-narrow.svg", False)):
         (PICTURES / name).write_text(drawing(left, right, side_by_side), encoding="utf-8")
 
@@ -65,12 +67,13 @@ def relative_flow(record: Record) -> list[tuple[int, float]]:
     return [(lag, norm / norms[0]) for lag, norm in zip(flow["lags"], norms, strict=True)]
 
 
-def best_text(records: Results) -> list[tuple[int, str]]:
-    """Return steps and samples of the text network with the lowest validation loss."""
-    texts = [record for record in records if texts_over_training(record.details)]
-    return texts_over_training(
-        min(texts, key=lambda record: float(record.figures["loss_validation"])).details
+def best_text(records: Results) -> tuple[str, list[tuple[int, str]]]:
+    """Return the cell, steps and samples of the text network with the lowest validation loss."""
+    best = min(
+        (record for record in records if texts_over_training(record.details)),
+        key=lambda record: float(record.figures["loss_validation"]),
     )
+    return best.trial.cell, moments(best)
 
 
 def flow_panel(flows: dict[str, list[tuple[int, float]]], task: str) -> str:
@@ -84,7 +87,7 @@ def flow_panel(flows: dict[str, list[tuple[int, float]]], task: str) -> str:
 
     pieces = [
         text(16, 26, "How far back the gradient reaches", "title"),
-        text(16, 44, f"gradient at an earlier step, task {task}, after training", "faint"),
+        text(16, 44, f"after training on the task {task}; at lag 0 it is 1", "faint"),
     ]
     for decades in range(0, DECADES + 1, 2):
         x, y = place(0, 10.0**-decades)
@@ -93,7 +96,7 @@ def flow_panel(flows: dict[str, list[tuple[int, float]]], task: str) -> str:
             f'<text x="{x - 8:.0f}" y="{y + 4:.0f}" text-anchor="end" class="faint">{label}</text>'
         )
         pieces.append(f'<path class="axis" d="M{x:.0f} {y:.0f}h{wide}"/>')
-    for lag in (0, last // 2, last):
+    for lag in (0, (last + 1) // 2, last + 1):
         x, y = place(lag, 0)
         pieces.append(text(x, y + 18, str(lag), "faint", "middle"))
     pieces.append(text(LEFT + wide / 2, PANEL_HEIGHT - 8, "time steps back", "faint", "middle"))
@@ -101,21 +104,24 @@ def flow_panel(flows: dict[str, list[tuple[int, float]]], task: str) -> str:
     pieces.append(f'<path class="mark" d="M{x:.0f} {y:.0f}h{wide}"/>')
     pieces.append(text(x + wide + 6, y + 4, "1 %", "faint"))
     for cell, flow in flows.items():
-        points = [place(lag, share) for lag, share in flow]
-        shown = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        pieces.append(f'<polyline class="flow {cell}" points="{shown}"/>')
-        x, y = next((p for p in points if p[1] >= TOP + high), points[-1])
+        shown = [lag for lag, share in flow if share > 10.0**-DECADES]
+        points = [place(lag, share) for lag, share in flow[: len(shown) + 1]]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        pieces.append(f'<polyline class="flow {cell}" points="{path}"/>')
+        x, y = points[-1]
         pieces.append(text(x + 6, y - 5, cell.upper(), cell))
     return "\n".join(pieces)
 
 
-def text_panel(samples: list[tuple[int, str]]) -> str:
+def text_panel(cell: str, samples: list[tuple[int, str]]) -> str:
     """Return the panel of text: what the network writes at each moment of training."""
-    pieces = [text(16, 26, "What the LSTM writes", "title")]
+    pieces = [text(16, 26, f"What the {cell.upper()} writes", "title")]
     y = 50
     for step, sample in samples:
         pieces.append(text(16, y, f"after {step:,} training step{'s' * (step != 1)}", "faint"))
-        for line in textwrap.wrap(" ".join(sample.split()), COLUMNS)[:LINES]:
+        for line in textwrap.wrap(" ".join(sample.split()), COLUMNS, break_on_hyphens=False)[
+            :LINES
+        ]:
             y += 16
             pieces.append(text(16, y, line, "sample"))
         y += 26

@@ -1,7 +1,9 @@
-"""Committed tables come from the committed records, and README quotes their figures."""
+"""Committed tables come from the committed records, and pages quote their figures."""
 
 import json
 import re
+import textwrap
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -12,13 +14,15 @@ from harness.contract.records.columns import FIGURE_NAMES, names_of
 from harness.measure.setup import default_options
 from harness.plugins import load_plugins
 from harness_results.render.markup import markdown_of
-from harness_results.render.terminal import plain_table
+from harness_results.render.terminal import plain_table, run_table
 from harness_results.study.scaling import scaling
 from harness_results.study.study import Study
 from harness_results.study.tables.crossover import crossover_table
 from harness_results.study.tables.relative import relative
-from harness_results.study.tables.sections import relative_report
+from harness_results.study.tables.sections import OF_A_RUN, relative_report
+from harness_results.study.tables.summary import summary
 from harness_results.text.format import number
+from harness_results.text.lines import plain_text
 
 ROOT = paths.ROOT
 MEASURED = ROOT / "results" / "measured"
@@ -26,7 +30,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLE = (MEASURED / "README.md").read_text(encoding="utf-8")
 FILES = sorted(path.name for path in MEASURED.glob("*.jsonl"))
 WITHOUT_SETTINGS = ("tinyshakespeare.jsonl",)  # older, of a text that is not committed
-README_TABLES = {"first-command.jsonl": 120, "adding.jsonl": 120}  # file -> width
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+READING = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
 PLUGINS = load_plugins()
 
 
@@ -97,20 +102,49 @@ def test_no_other_table_is_committed():
     assert sorted(path.name for path in MEASURED.glob("*.md")) == ["README.md", "work-items.md"]
 
 
-@pytest.mark.parametrize("name", README_TABLES)
-def test_a_table_of_the_readme_is_made_again_from_its_records(name):
-    text = plain_table(records(name), README_TABLES[name])
-    made = [line for line in text.splitlines() if "│" in line]
-    title = " ".join(text.partition("│")[0].split())
-    (quoted,) = (
+def quoted(page: str, task: str) -> str:
+    """Return the table of a task that a page quotes."""
+    (block,) = (
         block
-        for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL)
-        if block[:4] == text[:4]
+        for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+        if block.startswith(task)
     )
-    shown = [line for line in quoted.splitlines() if "│" in line]
-    assert shown == made[: len(shown)]
-    assert " ".join(quoted.split()).startswith(title)
-    assert "T = 50" in quoted
+    return block
+
+
+def test_the_table_of_the_page_on_reading_is_made_again_from_its_records():
+    text = plain_table(records("adding.jsonl"))
+    assert text.startswith(quoted(READING, "adding"))
+
+
+def test_what_the_readme_quotes_of_the_first_command_is_made_again_from_its_records():
+    trials = [with_trigram(record) for record in records("first-command.jsonl")]
+    lines = plain_text(run_table(trials, OF_A_RUN), 80).splitlines()
+    shown = [line for line in lines if "│" in line]
+    sentence = summary(Study(trials)).partition(". ")[0] + "."
+    assert quoted(README, "cell").splitlines() == [*shown, "", *textwrap.wrap(sentence, 80)]
+
+
+def with_trigram(record: Record) -> Record:
+    """Return a record of ``char`` with what a row lacks: the name of its baseline."""
+    losses = {"trigram": record.figures["loss_baseline"]}
+    return replace(record, details={**record.details, "task": {"ngram_losses": losses}})
+
+
+LEARNING = re.compile(r"^\| (RNN|LSTM) \| (.+) \|$", re.MULTILINE)
+
+
+def test_the_losses_and_horizons_that_the_readme_quotes_are_those_of_adding():
+    by_cell = {"RNN": {}, "LSTM": {}}
+    for row in rows("adding-default.jsonl"):
+        horizon, censored = row["gradient_horizon"], row["gradient_horizon_censored"]
+        by_cell[row["cell"].upper()][row["length"]] = (
+            f"{row['loss_ratio']:.2f}, {'>' * bool(censored)}{horizon}"
+        )
+    assert {
+        cell: dict(zip((50, 100, 200), cells.split(" | "), strict=True))
+        for cell, cells in LEARNING.findall(README)
+    } == by_cell
 
 
 NETWORK = re.compile(
@@ -133,16 +167,30 @@ def multiples() -> dict[tuple[str, ...], dict[str, str]]:
     }
 
 
-def test_the_multiples_that_the_readme_quotes_are_those_of_the_work_items():
-    table, quoted = multiples(), NETWORK.findall(README)
-    assert len(quoted) == 6
-    for cell, hidden, batch, length, *engines, best, peer in quoted:
+def test_the_multiples_that_the_page_on_speed_quotes_are_those_of_the_work_items():
+    table, networks = multiples(), NETWORK.findall(PERFORMANCE)
+    assert len(networks) == 6
+    for cell, hidden, batch, length, *engines, best, peer in networks:
         found = table[cell, hidden, batch, length]
         names = ("numpy:native", "torch:native", "jax:native")
         assert [f"{float(found[name]):.2f}" for name in names] == engines, (cell, hidden, length)
         peers = {engine: float(text) for engine, text in found.items()
                  if engine.startswith(PEERS) and re.fullmatch(r"[\d.]+", text)}  # fmt: skip
         assert (peer, best) == (max(peers, key=peers.__getitem__), f"{max(peers.values()):.2f}")
+
+
+ENGINES = re.compile(
+    r"^\| lstm (\d+)/(\d+), T = (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", re.MULTILINE
+)
+
+
+def test_the_multiples_that_the_readme_quotes_are_those_of_the_work_items():
+    table, networks = multiples(), ENGINES.findall(README)
+    assert len(networks) == 2
+    for hidden, batch, length, *engines in networks:
+        found = table["lstm", hidden, batch, length]
+        names = ("torch:native", "jax:native", "numpy:native")
+        assert [f"{float(found[name]):.2f}" for name in names] == engines
 
 
 def largest_spread(name: str, figure: str, engines: int) -> float:
