@@ -129,7 +129,7 @@ def lay(folder: Path) -> Ground:
     plan.write_text(PLAN)
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet):
-        status = cli._status(["run", str(plan), "--store", str(store), "-q", "-f", "json"])  # noqa: SLF001
+        status = cli._status(["run", str(plan), "--store", str(store), "-q", "-f", "jsonl"])  # noqa: SLF001
         text = [
             "-t",
             "char",
@@ -147,14 +147,14 @@ def lay(folder: Path) -> Ground:
             "5",
         ]
         status |= cli._status(  # noqa: SLF001
-            ["run", *text, "-b", "numpy:loop", "--store", str(store), "-q", "-f", "json"]
+            ["run", *text, "-b", "numpy:loop", "--store", str(store), "-q", "-f", "jsonl"]
         )
     if status:
         raise UsageError(
             f"the run that fills the undamaged store failed with exit status {status}: "
             "run its plan by hand to see why"
         )
-    trial = json.loads(quiet.getvalue())[-1]["trial_id"]
+    trial = json.loads(quiet.getvalue().splitlines()[-1])["trial_id"]
     return Ground(folder, store, plan, trial)
 
 
