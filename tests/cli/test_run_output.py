@@ -60,6 +60,21 @@ def test_a_run_prints_24_lines_of_80_columns_and_three_texts_of_each_cell(printe
     assert "scaling in T" not in text
 
 
+def test_evaluations_at_the_usual_steps_are_not_named_in_the_caption():
+    steps = {25: (3000, 300), 50: (1500, 150)}
+    records = [make(length=n, steps=s, evaluate_every=every) for n, (s, every) in steps.items()]
+    assert Study(records).networks.words.endswith("steps by length")
+    records[0] = make(length=25, steps=3000, evaluate_every=299)
+    assert "evaluate every by length" in Study(records).networks.words
+
+
+def test_over_fitted_trials_share_a_line(printed):
+    gap = {"overfitting_gap": 0.4, "overfitting_gap_error": 0.01, "steps_per_epoch": 90.0}
+    details = TEXT | gap | {"best_step": 300}
+    text = printed([make(length=n, details=details) for n in (25, 50)])
+    assert "over-fitting: lstm T=25 and lstm T=50: validation was best before the end\n" in text
+
+
 def test_further_tables_come_when_they_are_asked_for(printed):
     records = first_run()
     assert "scaling in T" in printed(records, ["all"])

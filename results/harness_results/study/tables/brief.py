@@ -18,16 +18,23 @@ from harness_results.study.tables.pivot import (
     VANISHING,
     Pivot,
 )
+from harness_results.text.format import one_line
+from harness_results.text.words import listed
 
+NAMED = set(REMARKS) - {FLAG, "over-fitting"}  # kinds whose remarks are written out
 OF_LOSS = {SOLVED: "✓ solved", BASELINE: "≈ has learnt nothing"}
 OF_SPEED = {OTHER_FUNCTION: "≠ another function", UNVERIFIED: "? unverified"}
-OF_HORIZON = {VANISHING: "↓ below T/2", EXPLODING: "↑ explodes"}
+OF_HORIZON = {VANISHING: "↓ < T/2", EXPLODING: "↑ explodes"}
 
 
 def brief_notes(study: Study, table: Pivot) -> tuple[str, ...]:
     """Return how to read the columns and marks of a table, what failed, and the count of flags."""
     lines = [_reading(study, table), *legend(study.records, study.machines)]
-    lines += [*versions.legend(study.records), *remarks(study, [k for k in REMARKS if k != FLAG])]
+    lines += [*versions.legend(study.records), *remarks(study, [k for k in REMARKS if k in NAMED])]
+    over = [record for record in study.records if findings.overfitting(record)]
+    if over:
+        names = listed(f"{one_line(r.trial.cell)} T={r.trial.length}" for r in over)
+        lines.append(f"over-fitting: {names}: validation was best before the end")
     flagged = sum(bool(findings.flags(record)) for record in study.records)
     if flagged:
         trials = counted(len(study.records), "trial")
@@ -40,15 +47,15 @@ def _reading(study: Study, table: Pivot) -> str:
     marks = {cell.mark for cell in cells}
     first = study.records[0]
     unit, baseline = findings.loss_unit(first), findings.baseline_name(first)
-    speed = "tokens/s: in training, with its interval"
+    speed = "tokens/s: in training"
     if any(cell.style == "best" for cell in cells):
         speed += ", bold if surely the fastest"
-    horizon = f"horizon: steps back until the gradient is {findings.HORIZON}"
+    horizon = f"horizon: steps back to {findings.HORIZON} of the gradient"
     if any(cell.text.startswith(">") for cell in cells):
         horizon += ", > at least"
     return " · ".join(
         [
-            ", ".join([f"loss: held-out data, {unit} (x {baseline})", *_used(OF_LOSS, marks)]),
+            ", ".join([f"loss: held-out, {unit} (x {baseline})", *_used(OF_LOSS, marks)]),
             ", ".join([speed, *_used(OF_SPEED, marks)]),
             "∇ norm: median",
             ", ".join([horizon, *_used(OF_HORIZON, marks)]),

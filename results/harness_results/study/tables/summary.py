@@ -121,8 +121,13 @@ def _reach(cells: Cells) -> str:
     for cell, records in cells.items():
         steps = [_steps(record) for record in records if _length(record) == lengths[-1]]
         reaches[cell] = median_low(steps)
-    order = sorted(reaches, key=lambda cell: -reaches[cell])
-    texts = [f"{_words(reaches[cell])} in {cell}" for cell in order]
+    cells_by_steps: dict[float, list[str]] = {}
+    for cell, steps_back in reaches.items():
+        cells_by_steps.setdefault(steps_back, []).append(cell)
+    texts = [
+        f"{_words(steps_back)} in {listed(cells_by_steps[steps_back])}"
+        for steps_back in sorted(cells_by_steps, reverse=True)
+    ]
     return f"At T = {lengths[-1]} the gradient reaches back {listed(texts)}."
 
 
