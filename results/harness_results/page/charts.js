@@ -70,6 +70,8 @@ class Chart {
     columns = Math.ceil(panels / Math.ceil(panels / columns)); // rows of about equal length
     spec.columns = columns;
     spec.spec.width = Math.max(120, Math.min(WIDEST, room(columns)));
+    const ticks = spec.spec.width < 200 ? 3 : 5;
+    for (const axis of parts(spec, "axis")) if (axis.tickCount && axis.grid === false) axis.tickCount = ticks;
     spec.spec.height = Math.min(narrow.matches ? LOW : TALLEST, spec.spec.height);
     return spec;
   }

@@ -39,7 +39,8 @@ def in_short(records: Sequence[Record]) -> Iterator[str]:
         solved: dict[str, list[str]] = defaultdict(list)
         for cell, trials in by_cell(ended).items():
             solved[_solved(trials)].append(one_line(cell))
-        for words, cells in solved.items():
+        for words in sorted(solved, key=lambda words: not words.startswith("solved")):
+            cells = solved[words]
             yield words if len(solved) == 1 and len(cells) > 1 else f"{words} by {listed(cells)}"
 
 

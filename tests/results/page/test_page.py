@@ -304,6 +304,7 @@ def test_a_page_that_is_loaded_again_has_the_filter_the_order_and_the_rows_as_be
     page.route("http://report.test/**", fulfill)
     page.goto("http://report.test/")
     page.wait_for_selector("tbody tr")
+    page.click("#filter summary")
     page.check("input[name=length][value='4']", force=True)
     head = page.locator("#main-tables thead tr").last.locator("button").first
     head.click()
@@ -312,7 +313,8 @@ def test_a_page_that_is_loaded_again_has_the_filter_the_order_and_the_rows_as_be
     state = (
         "[document.querySelector('#main-tables th[aria-sort]')?.ariaSort,"
         " document.querySelector('#count').textContent,"
-        " document.querySelector('#main-tables tbody').rows.length]"
+        " document.querySelector('#main-tables tbody').rows.length,"
+        " document.querySelector('#filter details').open]"
     )
     before = page.evaluate(state)
     assert before[0] == "descending"
