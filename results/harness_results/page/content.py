@@ -49,8 +49,13 @@ def _lettered(table: dict[str, Any], letters: Letters) -> dict[str, Any]:
     """Return the table with a letter for the settings of each row."""
     axes = table["axes"]
     rows = [{**row, "labels": letters.replaced(axes, row["labels"])} for row in table["rows"]]
-    sets = [] if table["minor"] else letters.listed
-    return {**table, "axes": letters.replaced(axes, axes), "rows": rows, "sets": sets}
+    return {
+        **table,
+        "axes": letters.replaced(axes, axes),
+        "rows": rows,
+        "sets": [] if table["minor"] else letters.listed,
+        "notes": list(map(letters.note, table["notes"])),
+    }
 
 
 def _pivot(pivot: Pivot, study: Study) -> dict[str, Any]:

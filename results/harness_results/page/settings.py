@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -62,6 +63,13 @@ class Letters:
             return text
         task, *others = first.split(" · ")
         return " · ".join([f"{task} {letters[settings]}", *others])
+
+    def note(self, text: str) -> str:
+        """Return a note about rows, with a letter in place of their settings."""
+        for values, letter in self.by_values.items():
+            pairs = (f"{axis}={value}" for axis, value in zip(self.axes, values, strict=True))
+            text = re.sub(rf"(?<= ){re.escape(' '.join(pairs))}(?=[ ;:,]|$)", letter, text)
+        return text
 
     def _words(self, values: Sequence[str]) -> str:
         return " · ".join(f"{axis} {value}" for axis, value in zip(self.axes, values, strict=True))

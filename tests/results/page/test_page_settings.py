@@ -37,6 +37,16 @@ def test_three_settings_or_more_have_a_letter_and_seeds_keep_their_column():
     assert all(len(row["labels"]) == len(main["axes"]) for row in main["rows"])
 
 
+def test_notes_have_letters_too():
+    letters = Letters(
+        ("hidden", "batch", "clip norm"), {("8", "4", "1"): "A", ("8", "4", "10"): "B"}
+    )
+    note = (
+        "flag: rnn a:b hidden=8 batch=4 clip norm=10 T=5; lstm a:b hidden=8 batch=4 clip norm=1: x"
+    )
+    assert letters.note(note) == "flag: rnn a:b B T=5; lstm a:b A: x"
+
+
 def test_two_settings_have_a_column_each():
     few = [make(trial={"hidden": hidden, "batch": hidden}) for hidden in (4, 8)]
     assert tables(few)[0]["axes"] == ["cell", "hidden", "batch", "engine"]
