@@ -113,22 +113,24 @@ def quoted(page: str, task: str) -> str:
 
 
 def test_the_table_of_the_page_on_reading_is_made_again_from_its_records():
-    text = plain_table(records("adding.jsonl"))
+    text = plain_table(knowing(record, baseline_name="mean") for record in records("adding.jsonl"))
     assert text.startswith(quoted(READING, "adding"))
 
 
 def test_what_the_readme_quotes_of_the_first_command_is_made_again_from_its_records():
-    trials = [with_trigram(record) for record in records("first-command.jsonl")]
+    trials = [
+        knowing(record, ngram_losses={"trigram": record.figures["loss_baseline"]})
+        for record in records("first-command.jsonl")
+    ]
     lines = plain_text(run_table(trials, OF_A_RUN), 80).splitlines()
     shown = [line for line in lines if "│" in line]
     sentence = summary(Study(trials)).partition(". ")[0] + "."
     assert quoted(README, "cell").splitlines() == [*shown, "", *textwrap.wrap(sentence, 80)]
 
 
-def with_trigram(record: Record) -> Record:
-    """Return a record of ``char`` with what a row lacks: the name of its baseline."""
-    losses = {"trigram": record.figures["loss_baseline"]}
-    return replace(record, details={**record.details, "task": {"ngram_losses": losses}})
+def knowing(record: Record, **facts: object) -> Record:
+    """Return a record with facts of its task, which a row lacks."""
+    return replace(record, details={**record.details, "task": facts})
 
 
 LEARNING = re.compile(r"^\| (RNN|LSTM) \| (.+) \|$", re.MULTILINE)
