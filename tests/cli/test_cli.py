@@ -15,7 +15,7 @@ import pytest
 from harness.contract import COLUMNS
 
 TINY = ["--threads", "1", "--hidden", "8", "--batch", "4", "--steps", "12"]
-CHAR = ["-t", "char", "--set", "task.char.limit=4000", "-T", "10", "--sample", "40"]
+CHAR = ["-t", "char", "-c", "lstm", "--set", "task.char.limit=4000", "-T", "10", "--sample", "40"]
 
 
 def harness(*arguments, cwd, **variables):
@@ -180,7 +180,7 @@ def test_sample_refuses_what_is_no_text_and_unknown_characters(measured):
 
 
 def test_a_dry_run_prints_the_trials_and_measures_nothing(tmp_path):
-    done = harness("run", "-T", "5:20:x2", "--seed", "0,1", "--dry-run", cwd=tmp_path)
+    done = harness("run", "-c", "lstm", "-T", "5:20:x2", "--seed", "0,1", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "6 trials"
     assert list(tmp_path.iterdir()) == []
@@ -188,7 +188,7 @@ def test_a_dry_run_prints_the_trials_and_measures_nothing(tmp_path):
 
 def test_a_plan_file_runs_and_flags_override_it(tmp_path):
     (tmp_path / "plan.toml").write_text(
-        '[matrix]\ntask = ["copy"]\nlength = [3, 4]\nhidden = [4]\nsteps = [3]\n'
+        '[matrix]\ntask = ["copy"]\ncell = ["lstm"]\nlength = [3, 4]\nhidden = [4]\nsteps = [3]\n'
         "[task.copy]\nsymbols = 2\n"
     )
     done = harness(

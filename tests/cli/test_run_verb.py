@@ -29,7 +29,7 @@ def measured(monkeypatch):
 
 
 def run(*arguments):
-    arguments = ["run", "-t", "copy", "-T", "5", *arguments]
+    arguments = ["run", "-t", "copy", "-c", "lstm", "-T", "5", *arguments]
     return CliRunner().invoke(
         cli, ["-p", "no:torch", "-p", "no:jax", *arguments], standalone_mode=False
     )

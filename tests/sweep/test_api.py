@@ -7,7 +7,15 @@ import pytest
 import harness
 from harness.contract import UsageError
 
-TINY = {"task": "copy", "length": 3, "hidden": 4, "batch": 2, "steps": 2, "progress": False}
+TINY = {
+    "task": "copy",
+    "cell": "lstm",
+    "length": 3,
+    "hidden": 4,
+    "batch": 2,
+    "steps": 2,
+    "progress": False,
+}
 
 
 def test_a_folder_for_checkpoints_that_cannot_be_written_is_refused_before_any_trial_runs(

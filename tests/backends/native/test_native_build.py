@@ -138,7 +138,7 @@ def test_the_command_line_notes_that_the_kernel_could_not_be_built_and_goes_on(
 ):
     compiler(FAILING)
     (elsewhere / "plan.toml").write_text(
-        '[matrix]\ntask = "copy"\nlength = [64, 128]\nsteps = 1000\n'
+        '[matrix]\ntask = "copy"\ncell = "lstm"\nlength = [64, 128]\nsteps = 1000\n'
     )
     code = (
         "import harness_native.compiler; from harness.cli.main import main; "
