@@ -60,7 +60,7 @@ def in_short(tasks: Sequence[Study], of_tasks: Sequence[Sequence[Contest]]) -> I
     rates = [f"{_rates(same, engine)} ({one_line(engine)})" for engine in engines]
     yield f"tokens/s: {', '.join(rates)}"
     if len(engines) > 1:
-        yield "no two engines ran the same network"
+        yield "no two engines ran the same network and length"
 
 
 def _rates(records: Sequence[Record], engine: str) -> str:
