@@ -76,7 +76,7 @@ def clock(monkeypatch, plugins):
     return clock
 
 
-def measure(plugins, clock, variant, **changes):
+def measure(plugins, clock, variant="good", **changes):
     chosen = {
         "backend": "faulty",
         "variant": variant,
@@ -143,6 +143,14 @@ def test_a_speed_that_cannot_be_verified_is_not_published(plugins, monkeypatch):
         flag.startswith("no speed, since it could not be verified: MemoryError")
         for flag in record.details["flags"]
     )
+
+
+def test_a_speed_is_published_if_validation_has_fewer_streams_than_training(plugins):
+    text = {"corpus": "grammar", "limit": 3000, "validation_characters": 60}
+    trial = {"backend": "numpy", "variant": "vectorised", "task": "char", "task_options": text}
+    record = measure(plugins, None, length=10, batch=8, steps=8, **trial)
+    assert record.status == "ok"
+    assert record.figures["tokens_per_second"] > 0, record.details["flags"]
 
 
 def test_more_than_the_peak_is_not_published(plugins, monkeypatch):

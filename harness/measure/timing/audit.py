@@ -142,6 +142,7 @@ class Auditor:
     def _loading(self, weights: Parameters, batch: Batch) -> tuple[float, float]:
         """Return the seconds of ``load`` after a block and after one step (both reset a rule)."""
         first, _ = self._timed(partial(self.trainer.load, weights))
+        self.trainer.load_state(None)  # the held-out batch may have left one of another size
         time_steps(self.trainer, [self.trainer.put(batch)], self.clock, self.label)
         return first, self._timed(partial(self.trainer.load, weights))[0]
 
