@@ -1,6 +1,5 @@
 """Committed tables come from the committed records, and pages quote their figures."""
 
-import json
 import re
 import textwrap
 from dataclasses import replace
@@ -9,10 +8,7 @@ from itertools import groupby
 import pytest
 
 import paths
-from harness.contract import COLUMNS, Record, Trial
-from harness.contract.records.columns import FIGURE_NAMES, names_of
-from harness.measure.setup import default_options
-from harness.plugins import load_plugins
+from harness.contract import COLUMNS, Record
 from harness_results.render.markup import markdown_of
 from harness_results.render.terminal import plain_table, run_table
 from harness_results.study.scaling import scaling
@@ -23,38 +19,15 @@ from harness_results.study.tables.sections import OF_A_RUN, relative_report
 from harness_results.study.tables.summary import summary
 from harness_results.text.format import number
 from harness_results.text.lines import plain_text
+from measured import MEASURED, record, records, rows
 
 ROOT = paths.ROOT
-MEASURED = ROOT / "results" / "measured"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLE = (MEASURED / "README.md").read_text(encoding="utf-8")
 FILES = sorted(path.name for path in MEASURED.glob("*.jsonl"))
 WITHOUT_SETTINGS = ("tinyshakespeare.jsonl",)  # older, of a text that is not committed
 PERFORMANCE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 READING = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
-PLUGINS = load_plugins()
-
-
-def rows(name: str) -> list[dict]:
-    return [json.loads(line) for line in (MEASURED / name).read_text(encoding="utf-8").splitlines()]
-
-
-def record(row: dict) -> Record:
-    """Return the record of a row; curves, samples and flags are not in it."""
-    asked = {name: row[name] for name in names_of("trial")[1:]} | json.loads(row["settings"])
-    told = {
-        name: row[name]
-        for name in ("launches", "interval", "gradient_horizon_censored", "deviation")
-    }
-    origin = {name: row[name] for name in ("environment_id", "started_at", "harness_version")}
-    figures = {name: row.get(name) for name in FIGURE_NAMES}
-    details = {name: value for name, value in told.items() if value is not None}
-    details["task_defaults"] = default_options(PLUGINS.task(row["task"]))
-    return Record(Trial(**asked), row["status"], row["reason"], figures, {}, details, **origin)
-
-
-def records(name: str) -> list[Record]:
-    return [record(row) for row in rows(name)]
 
 
 def written(value: float, text: str) -> bool:

@@ -190,22 +190,3 @@ def test_links_lead_to_the_pages_that_stand_for_other_files(pages, tmp_path):
     assert filled.linked("[a](profile.txt)", ROOT / "results" / "measured", DOCS) == (
         "[a](../results/measured/profile.txt)"
     )
-
-
-def test_the_tour_pastes_what_its_commands_print(pages, tmp_path):
-    tour = pages("make_tour")
-    page = "a\n```bash\nharness --version\n```\n\nb\n\n"
-    page += "<!-- output: 1 lines -->\n```text\nold\n```\nc\n"
-    assert re.search(r"```text\nharness, version [\d.]+\n```\nc\n$", tour.retold(page, tmp_path))
-    assert tour.excerpt("a\nbc \nd\ne", "b", 2) == "...\nbc\nd\n...\n"
-    with pytest.raises(SystemExit, match="no line of the output begins with 'x'"):
-        tour.excerpt("a", "x", 0)
-    with pytest.raises(SystemExit, match="ended with 2"):
-        tour.retold("```bash\nharness run -b nupmy\n```\n", tmp_path)
-
-
-def test_every_output_of_the_tour_follows_a_command(pages):
-    tour = pages("make_tour")
-    page = tour.PAGE.read_text(encoding="utf-8")
-    assert len(tour.OUTPUT.findall(page)) == page.count("```text") > 3
-    assert all(found["output"].strip() for found in tour.OUTPUT.finditer(page))
