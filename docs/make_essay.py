@@ -39,7 +39,7 @@ PAGE = ROOT / "docs" / "essay.md"
 MEASURED = ROOT / "results" / "measured"
 MORE_SEEDS = "1,2"
 RULE = f"{'-' * 60}\n"  # between the outputs of two commands
-SCALE = 2.0  # pixels per unit of a chart
+SCALE = 1.5  # pixels per unit of a chart
 
 COMMAND = re.compile(r"```bash\n(?P<command>.*?)```\n", re.DOTALL)
 OUTPUT = re.compile(

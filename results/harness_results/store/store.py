@@ -228,7 +228,9 @@ class Store:
             )
         if len(matches) > 1:
             some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
-            fix = "give the first digits of one" if trial_id == "last" else "give more of its digits"
+            fix = (
+                "give the first digits of one" if trial_id == "last" else "give more of its digits"
+            )
             raise StoreError(f"trial {trial_id!r} could be any of {some}: {fix}.")
         return self._read(
             rows.launches(trial_id=matches[0], with_reused=self._has_identities), with_curves=True
