@@ -1,13 +1,17 @@
 """Committed tables come from the committed records, and pages quote their figures."""
 
 import re
+import shlex
 import textwrap
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import groupby
 
 import pytest
+from click.testing import CliRunner
 
 import paths
+from harness.cli.main import cli
 from harness.contract import COLUMNS, Record
 from harness_results.render.markup import markdown_of
 from harness_results.render.terminal import plain_table, run_table
@@ -45,6 +49,23 @@ def test_a_row_is_the_whole_trial(name):
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_stands_in_the_readme_with_the_command_that_makes_it(name):
     assert re.search(rf"\| `{re.escape(name)}`[^|]*\| `(harness|python) ", TABLE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in FILES if name not in WITHOUT_SETTINGS])
+def test_the_command_of_a_file_is_that_of_its_trials(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for backend in {row["backend"] for row in rows(name)}:
+        if find_spec(backend.partition("-")[0]) is None:
+            pytest.skip(f"{backend} is not installed")
+    row = re.search(rf"\| `{re.escape(name)}`[^|]*\| ([^|]*) \|", TABLE)[1]
+    named = set()
+    for command in re.findall(r"`harness (run[^`]*)`", row):
+        words = [*shlex.split(command), "--dry-run", "--store", str(tmp_path / "none.sqlite")]
+        result = CliRunner().invoke(cli, words, standalone_mode=False)
+        assert result.exception is None
+        named |= set(re.findall(r"^([0-9a-f]{12})\b", result.output, re.MULTILINE))
+    assert named == {row["trial_id"] for row in rows(name)}
 
 
 def test_the_table_of_the_work_items_is_made_again_from_their_records():
