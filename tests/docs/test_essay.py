@@ -54,6 +54,31 @@ def test_the_essay_pastes_what_its_commands_print(essay, tmp_path):
         essay.Essay(tmp_path, quick=True).retold("```bash\nharness run -b nupmy\n```\n")
 
 
+SMALL = """```bash
+harness run -t adding -c rnn -T 6 --hidden 4 --batch 2 --steps 8 --fast
+```
+
+<!-- seeds small: cell, length: loss_ratio -->
+| old |
+
+<!-- picture gradient-flow seed=2 -->
+![flow](small.png)
+"""
+
+
+@pytest.mark.slow
+def test_the_essay_measures_three_seeds_for_its_tables_and_pictures(essay, tmp_path, monkeypatch):
+    monkeypatch.setattr(essay, "MEASURED", tmp_path)
+    monkeypatch.setattr(essay, "PAGE", tmp_path / "essay.md")
+    page = essay.Essay(tmp_path, seeds=True).retold(SMALL)
+    rows = [json.loads(line) for line in (tmp_path / "essay-small.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [0, 1, 2]
+    figures = ", ".join(f"{row['loss_ratio']:.3g}" for row in rows)
+    assert f"| --- | --- | --- |\n| rnn | 6 | {figures} |\n\n" in page
+    assert "old" not in page
+    assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_every_block_of_the_essay_is_filled_by_a_command(essay, page):
     assert len(essay.OUTPUT.findall(page)) == page.count("```text") > 2
     assert all(found["output"].strip() for found in essay.OUTPUT.finditer(page))
