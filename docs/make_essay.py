@@ -10,7 +10,8 @@ What belongs to a command stands below it:
 - ``<!-- seeds NAME: cell, length: loss_ratio -->`` marks a table: a row for each cell and length, a
   column for each figure, with its values for seeds 0, 1, 2. Their records are
   ``results/measured/essay-NAME.jsonl``.
-- ``<!-- picture CHART length=50 -->`` marks a picture of the trials that the command has run.
+- ``<!-- picture CHART length=50 -->`` marks a picture of the trials that the command has run;
+  ``<!-- picture units -->`` one of the text in the colours of a unit (with ``--outputs`` too).
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from click.testing import CliRunner
 
+import harness
 from harness.cli.main import cli
 from harness.contract import Record
+from harness.probing.view import INK, View, colour
 from harness_results.charts.picture import picture
 from harness_results.results import Results
 from harness_results.store.store import Store
@@ -54,6 +58,8 @@ TABLE = re.compile(
 PICTURE = re.compile(
     r"<!-- picture (?P<chart>[\w-]+)(?P<filters>(?: \w+=\w+)*) -->\n!\[[^\]]*\]\((?P<file>[^)]+)\)"
 )
+WIDTH, HEIGHT = 9, 20  # of a character of a coloured text
+TEXT_COLUMNS, TEXT_LINES = 72, 9
 ENDINGS = (None, 0, 3)  # a table with a trial that diverged is an answer too
 QUICK = (  # how a test shortens a command
     (re.compile(r"--steps \d+$"), "--steps 12 --fast"),
@@ -112,6 +118,9 @@ class Essay:
             rows = seeds_table(records, words(table["axes"]), words(table["figures"]))
             part = TABLE.sub(lambda found: found["mark"] + rows, part)
         for wanted in PICTURE.finditer(part):
+            if wanted["chart"] == "units":
+                self._draw_units(PAGE.parent / wanted["file"])
+                continue
             filters = dict(word.split("=") for word in wanted["filters"].split())
             chart = Results(records).filter(**_typed(filters)).chart(wanted["chart"])
             if self.seeds:
@@ -122,6 +131,11 @@ class Essay:
             return f"{block['mark']}```text\n{text}```\n"
 
         return OUTPUT.sub(shown, part)
+
+    def _draw_units(self, path: Path) -> None:
+        view = harness.units("last", store=self.folder / "harness.sqlite").view()
+        if not self.quick:
+            path.write_text(coloured(view), encoding="utf-8")
 
     def _run(self, command: str) -> str:
         for pattern, short in QUICK if self.quick else ():
@@ -184,6 +198,25 @@ def _figure(record: Record, name: str) -> str:
     censored = name == "gradient_horizon" and record.columns()["gradient_horizon_censored"]
     text = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
     return f">{text}" if censored else text
+
+
+def coloured(view: View) -> str:
+    """Return the first lines of a text in the colours of a unit, as SVG."""
+    shapes, line, column = [], 0, 0
+    for level, character in zip(view.levels, view.text, strict=True):
+        if character == "\n":
+            line, column = line + 1, 0
+            if line == TEXT_LINES:
+                break
+            continue
+        x, y = column * WIDTH, line * HEIGHT
+        colours = f'width="{WIDTH}" height="{HEIGHT}" fill="rgb{colour(level)}"'
+        shapes.append(f'<rect x="{x}" y="{y}" {colours}/>')
+        shapes.append(f'<text x="{x + WIDTH / 2}" y="{y + 14}">{escape(character)}</text>')
+        column += 1
+    size = f'viewBox="0 0 {TEXT_COLUMNS * WIDTH} {TEXT_LINES * HEIGHT}"'
+    style = f'font-family="monospace" font-size="14" text-anchor="middle" fill="rgb{INK}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{"".join(shapes)}</svg>\n'
 
 
 def excerpt(output: str, start: str | None, count: int) -> str:
