@@ -8,6 +8,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, func, select
 
+from harness.contract.records.explosion import is_exploding
 from harness.contract.records.record import Record
 from harness_results.store.database.schema import records
 from harness_results.store.members import membership
@@ -40,7 +41,7 @@ def reported(store: Store, run_id: int | None = None) -> list[Record]:
     records_shown: list[Record] = []
     shuffled = False
     for runs in _portions(store, run_id):
-        records_shown += of_each_environment(runs)
+        records_shown += map(_judged, of_each_environment(runs))
         shuffled = shuffled or any(map(were_shuffled, runs))
     return with_floors(in_order(records_shown, shuffled=shuffled), store)
 
@@ -59,6 +60,17 @@ def with_floors(records: Sequence[Record], store: Store) -> list[Record]:
             record = replace(record, details={**record.details, "noise_floor": asdict(floor)})  # noqa: PLW2901
         with_floor.append(record)
     return with_floor
+
+
+def _judged(record: Record) -> Record:
+    """Return the record with its ``gradient_exploding``; older records need their curves for it."""
+    if isinstance(record.details.get("gradient_exploding"), bool):
+        return record
+    curves = {name: record.curves.get(name) for name in ("gradient_norm", "gradient_flow")}
+    exploding = is_exploding(record.status, record.figures, curves)
+    if exploding is None:
+        return record
+    return replace(record, details={**record.details, "gradient_exploding": exploding})
 
 
 def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:

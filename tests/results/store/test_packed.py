@@ -1,5 +1,7 @@
 """Curves that are decoded when they are read."""
 
+from dataclasses import replace
+
 import pytest
 
 from chart_records import make
@@ -20,7 +22,7 @@ def stored(tmp_path, records):
 
 
 def test_a_report_decodes_a_curve_when_it_is_read(tmp_path, monkeypatch):
-    record = make()
+    record = replace(make(), details={"gradient_exploding": False})
     path = stored(tmp_path, [record])
     decoded = []
     check = decoding.from_json
@@ -36,7 +38,8 @@ def test_a_report_decodes_a_curve_when_it_is_read(tmp_path, monkeypatch):
 
 
 def test_the_launches_of_a_trial_leave_their_curves_packed(tmp_path, monkeypatch):
-    path = stored(tmp_path, [make(), make()])
+    record = replace(make(), details={"gradient_exploding": False})
+    path = stored(tmp_path, [record, record])
     with Store.open(path, create=False) as store:
         monkeypatch.setattr(PackedCurves, "__getitem__", lambda *_: pytest.fail("a curve is read"))
         (shown,) = reported(store)
@@ -54,3 +57,14 @@ def test_a_damaged_curve_is_named(tmp_path):
     assert shown.curves["gradient_norm"]
     with pytest.raises(StoreError, match=r"curve 'loss' of a record cannot be read .*store check"):
         shown.curves["loss"]
+
+
+def test_the_curves_of_an_older_record_are_read_once_to_tell_whether_its_gradient_explodes(
+    tmp_path, monkeypatch
+):
+    record = make()
+    assert "gradient_exploding" not in record.details
+    with Store.open(stored(tmp_path, [record]), create=False) as store:
+        (shown,) = reported(store)
+    monkeypatch.setattr(PackedCurves, "__getitem__", lambda *_: pytest.fail("a curve is read"))
+    assert shown.exploding() is record.exploding() is False
