@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -190,3 +190,10 @@ _OMITTED = {
 def steps_between_evaluations(steps: int) -> int:
     """Return the training steps between two evaluations if none are asked for."""
     return max(LEAST_BETWEEN_EVALUATIONS, steps // 10)
+
+
+def are_evaluated_as_usual(trials: Iterable[Trial]) -> bool:
+    """Return whether no trial has steps between evaluations of its own choice."""
+    return all(
+        trial.evaluate_every in (0, steps_between_evaluations(trial.steps)) for trial in trials
+    )

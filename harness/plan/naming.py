@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.contract import Trial
-from harness.contract.trial import GATE_OPTIONS
+from harness.contract.trial import GATE_OPTIONS, are_evaluated_as_usual
 
 ALWAYS = ("task", "cell", "length", "engine")
 APART = ("backend", "variant", "task_options")
@@ -34,7 +34,13 @@ def line(trial: Trial, names: Sequence[str]) -> str:
 
 
 def _varies(name: str, trials: Sequence[Trial]) -> bool:
-    """Return whether a setting differs, other than between cells with a memory gate and without."""
+    """Return whether a setting differs.
+
+    An option of the memory gate may differ between cells with a gate and without. Steps between
+    evaluations may follow from the steps.
+    """
+    if name == "evaluate_every" and are_evaluated_as_usual(trials):
+        return False
     values = {(trial.cell, getattr(trial, name)) for trial in trials}
     if name in GATE_OPTIONS:
         without = {cell for cell, _ in values} - {

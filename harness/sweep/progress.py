@@ -25,6 +25,7 @@ from harness.contract.wording import printable
 from harness.measure import events
 from harness.plan.naming import line
 from harness.sweep.tally import Tally, summary
+from harness_results.study.findings import baseline_name
 
 ROOM_FOR_A_BAR = 100  # columns
 LEAST_TO_SUM_UP = 5  # launches of a sweep
@@ -176,13 +177,15 @@ def _outcome(record: Record) -> str:
     row = record.columns()
     parts = []
     if row["loss_validation"] is not None:
-        parts.append(f"loss {row['loss_validation']:.4g}{_multiple(row['loss_ratio'])}")
+        parts.append(f"loss {row['loss_validation']:.4g}{_multiple(record)}")
     if row["tokens_per_second"] is not None:
         parts.append(f"{row['tokens_per_second']:,.0f} tokens/s")
     return "  ".join(parts)
 
 
-def _multiple(ratio: float | None) -> str:
+def _multiple(record: Record) -> str:
+    ratio = record.figures.get("loss_ratio")
     if ratio is None:
         return ""
-    return f" ({ratio:.2f} x baseline)" if ratio < 100 else f" ({ratio:.4g} x baseline)"  # noqa: PLR2004
+    multiple = f"{ratio:.2f}" if ratio < 100 else f"{ratio:.4g}"  # noqa: PLR2004
+    return f" ({multiple} x {baseline_name(record)})"

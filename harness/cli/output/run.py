@@ -15,6 +15,7 @@ from harness_results.render.samples import sample_lines
 from harness_results.render.terminal import run_table
 from harness_results.study.samples import moments, worth_showing
 from harness_results.study.tables.sections import FURTHER, OF_A_RUN, id_digits
+from harness_results.text.passwords import without_password
 
 
 def print_run(records: Sequence[Record], store: str, tables: Sequence[str]) -> None:
@@ -52,6 +53,7 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     trained = [record for record in records if record.status == "ok"]
     first = min(trained or records, key=_loss)
     id_ = first.trial.trial_id[: id_digits(records)]
+    store = without_password(store)
     where = "" if store == default_store() else f" --store {shlex.quote(store)}"
     stored = "" if not where else f" {shlex.quote(store)}"
     commands = [(f"harness show {id_}{where}", f"loss and gradient flow of {first.trial.cell}")]

@@ -111,7 +111,7 @@ def _references(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
     for group, members in _groups(entries).items():
         study = Study([entry.record for entry in members])
         baselines = {n: study.baseline(n) for n in study.lengths}
-        floors = {n: study.agreed("loss_floor", n) for n in study.lengths}
+        floors = {n: study.floor(n) for n in study.lengths}
         for name, values in (("baseline", baselines), ("floor", floors)):
             row = reference_row(members[0], name, Panel(group), "cell")
             drawn = {n: value for n, value in values.items() if value}

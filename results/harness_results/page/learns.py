@@ -24,7 +24,7 @@ def who_learns(records: Sequence[Record]) -> str:
         return _text(ended)
     cells_by_outcome: dict[str, list[str]] = defaultdict(list)
     for cell, trials in by_cell(ended).items():
-        cells_by_outcome[_outcome(trials)].append(one_line(cell))
+        cells_by_outcome[_outcome(trials, _lengths(records))].append(one_line(cell))
     return "; ".join(f"{words} by {listed(cells)}" for words, cells in cells_by_outcome.items())
 
 
@@ -38,7 +38,7 @@ def in_short(records: Sequence[Record]) -> Iterator[str]:
     else:
         solved: dict[str, list[str]] = defaultdict(list)
         for cell, trials in by_cell(ended).items():
-            solved[_solved(trials)].append(one_line(cell))
+            solved[_solved(trials, _lengths(records))].append(one_line(cell))
         for words in sorted(solved, key=lambda words: not words.startswith("solved")):
             cells = solved[words]
             yield words if len(solved) == 1 and len(cells) > 1 else f"{words} by {listed(cells)}"
@@ -74,29 +74,32 @@ def _loss(record: Record) -> float | None:
     return None if loss is None else float(loss)
 
 
-def _solved(records: Sequence[Record]) -> str:
-    """Return at which lengths a cell solves the task."""
+def _lengths(records: Sequence[Record]) -> list[int]:
+    return sorted({record.trial.length for record in records})
+
+
+def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
+    """Return at which of the lengths that were asked for a cell solves the task."""
     solved: dict[int, list[bool]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.trial.length):
         solved[record.trial.length].append(bool(record.figures.get("solved")))
     always = [length for length, trials in solved.items() if all(trials)]
-    parts = [at_lengths(always, list(solved))] if always else []
+    parts = [at_lengths(always, lengths)] if always else []
     for length, trials in solved.items():
         if any(trials) and not all(trials):
             parts.append(f"in {sum(trials)} of {counted(len(trials), 'trial')} at T = {length}")
     return f"solved {listed(parts)}" if parts else "not solved"
 
 
-def _outcome(records: Sequence[Record]) -> str:
+def _outcome(records: Sequence[Record], lengths: Sequence[int]) -> str:
     """Return at which lengths a cell solves the task, and if trials stay at the baseline."""
-    words = _solved(records)
+    words = _solved(records, lengths)
     stuck = sum(map(findings.at_baseline, records))
     if not stuck:
         return words
     where = f"in {stuck} of {counted(len(records), 'trial')}"
     if stuck == len(records):
-        lengths = sorted({record.trial.length for record in records})
-        where = at_lengths(lengths, lengths)
+        where = at_lengths(_lengths(records), lengths)
     return f"{words} (at the baseline {where})"
 
 
@@ -115,8 +118,8 @@ def _text(records: Sequence[Record]) -> str:
 
 def _against_ngrams(records: Sequence[Record]) -> str:
     """Return the lowest loss of each cell as a multiple of the loss of the best n-gram model."""
-    losses = findings.ngram_losses(next(filter(findings.ngram_losses, records)))
-    model = one_line(min(losses, key=lambda name: losses[name]))
+    name = findings.shared_baseline_name(records)
+    model = "best n-gram" if name == findings.UNNAMED else name
     best = sorted((min(trials, key=_order) for trials in by_cell(records).values()), key=_order)
     ratios = [
         f"{number(record.figures['loss_ratio'])} ({one_line(record.trial.cell)})"

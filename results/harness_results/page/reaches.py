@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median_low
@@ -60,22 +59,18 @@ def _measured(records: Sequence[Record]) -> list[Record]:
 def _at_the_longest(records: Sequence[Record]) -> str:
     """Return how far back the gradient reaches at the longest T that most cells have."""
     longest, cells_by_reach, medians = _reaches(records)
-    reached = [
-        f"{_in_words(steps)} with {listed(cells)}" for steps, cells in cells_by_reach.items()
-    ]
+    reached = [f"{words} with {listed(cells)}" for words, cells in cells_by_reach.items()]
     return f"at T = {longest} it reaches back {listed(reached)}{medians}"
 
 
 def _in_few_words(records: Sequence[Record]) -> str:
     """Return the same in fewer words, without saying that the numbers are medians."""
     longest, cells_by_reach, _ = _reaches(records)
-    reached = [
-        f"{_in_words(steps)} ({', '.join(cells)})" for steps, cells in cells_by_reach.items()
-    ]
+    reached = [f"{words} ({', '.join(cells)})" for words, cells in cells_by_reach.items()]
     return f"{', '.join(reached)} at T = {longest}"
 
 
-def _reaches(records: Sequence[Record]) -> tuple[int, dict[float, list[str]], str]:
+def _reaches(records: Sequence[Record]) -> tuple[int, dict[str, list[str]], str]:
     """Return the longest T that most cells have, the cells by reach there, and if it is a median.
 
     The farthest reach is first.
@@ -85,22 +80,12 @@ def _reaches(records: Sequence[Record]) -> tuple[int, dict[float, list[str]], st
         lengths[record.trial.length].append(record)
     longest = max(lengths, key=lambda length: (len(by_cell(lengths[length])), length))
     cells = by_cell(lengths[longest])
-    steps = {cell: median_low(map(_steps, trials)) for cell, trials in cells.items()}
-    cells_by_reach: dict[float, list[str]] = defaultdict(list)
+    steps = {cell: median_low(map(findings.reach, trials)) for cell, trials in cells.items()}
+    cells_by_reach: dict[str, list[str]] = defaultdict(list)
     for cell in sorted(steps, key=lambda cell: -steps[cell]):
-        cells_by_reach[steps[cell]].append(one_line(cell))
+        cells_by_reach[findings.reach_in_words(steps[cell])].append(one_line(cell))
     medians = " (medians)" if any(len(trials) > 1 for trials in cells.values()) else ""
     return longest, cells_by_reach, medians
-
-
-def _in_words(steps: float) -> str:
-    return "all the way" if math.isinf(steps) else counted(round(steps), "step")
-
-
-def _steps(record: Record) -> float:
-    if findings.is_censored(record):
-        return math.inf
-    return float(record.figures.get("gradient_horizon") or 0.0)
 
 
 def _counted(words: str, holds: Callable[[Record], bool], records: Sequence[Record]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.contract.records.explosion import EXPLODING_DECAY, EXPLODING_NORM
 from harness.contract.records.record import HORIZON_FRACTION, Record
+from harness.contract.wording import counted
 from harness_results.text.format import number, one_line
 
 LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
@@ -19,6 +20,7 @@ EXPLODES = (
     f"by over {EXPLODING_DECAY - 1:.0%} per step back, or its norm {EXPLODING_NORM:g}-fold "
     "in training"
 )
+UNNAMED = "baseline"
 NOTABLE_GAP = 0.05  # of the training loss
 NOTABLE_OF_BASELINE = 0.01  # a smaller gap, as a fraction of the baseline, is noise
 NOTABLE_ERRORS = 3.0  # standard errors of the gap: below it the two samples may differ by chance
@@ -47,13 +49,20 @@ def ngram_losses(record: Record) -> dict[str, float]:
 
 
 def baseline_name(record: Record) -> str:
-    """Return what the baseline is: ``trigram`` on a text, ``baseline`` if the task has no name."""
+    """Return what the baseline is: ``trigram`` on a text, ``UNNAMED`` if the task has no name."""
     losses = ngram_losses(record)
     facts = record.details.get("task")
     name = facts.get("baseline_name") if isinstance(facts, Mapping) else None
     if isinstance(name, str) and name:
         return one_line(name)
-    return one_line(min(losses, key=losses.__getitem__)) if losses else "baseline"
+    return one_line(min(losses, key=losses.__getitem__)) if losses else UNNAMED
+
+
+def shared_baseline_name(records: Iterable[Record]) -> str:
+    """Return the name of these records' baseline; ``baseline`` if they have several."""
+    known = [record for record in records if record.figures.get("loss_baseline") is not None]
+    names = set(map(baseline_name, known))
+    return names.pop() if len(names) == 1 else UNNAMED
 
 
 def bits_per_character(record: Record) -> float | None:
@@ -83,6 +92,18 @@ def is_censored(record: Record) -> bool:
     flow = record.curves.get("gradient_flow")
     measured = (flow.get("final") or flow.get("initial")) if isinstance(flow, Mapping) else None
     return bool(measured.get("censored")) if isinstance(measured, Mapping) else False
+
+
+def reach(record: Record) -> float:
+    """Return how many time steps the gradient reaches back; infinite if it never fell to 1 %."""
+    if is_censored(record):
+        return math.inf
+    return float(record.figures.get("gradient_horizon") or 0.0)
+
+
+def reach_in_words(steps: float) -> str:
+    """Return ``all the way``, or the number of time steps."""
+    return "all the way" if math.isinf(steps) else counted(round(steps), "step")
 
 
 def is_vanishing(record: Record) -> bool:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from harness.contract.records.record import Record
-from harness.contract.trial import GATE_OPTIONS, Trial, steps_between_evaluations
+from harness.contract.trial import GATE_OPTIONS, Trial, are_evaluated_as_usual
 from harness_results.study.machines import MACHINE
 from harness_results.text.format import UNKNOWN, one_line
 
@@ -55,7 +55,7 @@ def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> N
     ]
     of_gates = _of_gates([name for name in varying if name not in by_length], records, settings)
     axes = [name for name in varying if name not in by_length and name not in of_gates]
-    if _evaluated_as_usual(records):
+    if are_evaluated_as_usual(record.trial for record in records):
         by_length = [name for name in by_length if name != "evaluate_every"]
     usual = _usual(records, machines)
     shared = {name: settings[0][name] for name in names if name not in varying} | of_gates
@@ -126,7 +126,7 @@ def _usual(records: Sequence[Record], machines: Mapping[str | None, str]) -> dic
     silent = (*_FIRST, *_LAST, "task_options")
     kept = ("clip_norm", "devices", *(name for name in fields if name not in silent))
     usual = {name: fields[name] for name in kept} | {"python": OWN}
-    if _evaluated_as_usual(records):
+    if are_evaluated_as_usual(record.trial for record in records):
         usual["evaluate_every"] = first.trial.evaluate_every
     details = [record.details.get("task_defaults") for record in records]
     of_tasks = [defaults for defaults in details if isinstance(defaults, Mapping)]
@@ -137,13 +137,6 @@ def _usual(records: Sequence[Record], machines: Mapping[str | None, str]) -> dic
     }
     usual |= {**options, MACHINE: machines.get(first.environment_id)}
     return {_name(name): _setting(value) for name, value in usual.items()}
-
-
-def _evaluated_as_usual(records: Sequence[Record]) -> bool:
-    trials = [record.trial for record in records]
-    return all(
-        trial.evaluate_every in (0, steps_between_evaluations(trial.steps)) for trial in trials
-    )
 
 
 _name = lru_cache(maxsize=None)(one_line)

@@ -58,16 +58,22 @@ class Study:
             rows[label][record.trial.length] = record
         return rows
 
-    def agreed(self, figure: str, length: int) -> float | None:
-        """Return a figure at a length; None if the records differ or none has it."""
-        return _agreed(record.figures.get(figure) for record in self._at(length))
-
     def baseline(self, length: int) -> float | None:
         """Return the baseline's loss on the validation batches; the exact one if those differ."""
-        on_batches = self.agreed("loss_baseline", length)
+        on_batches = _agreed(record.figures.get("loss_baseline") for record in self._at(length))
         if on_batches is not None:
             return on_batches
         return _agreed(findings.exact_baseline(record) for record in self._at(length))
+
+    def floor(self, length: int) -> float | None:
+        """Return the floor of the loss; None if the records differ, as on two texts."""
+        floors = {
+            record.figures.get("loss_floor")
+            for record in self._at(length)
+            if record.figures.get("loss_baseline") is not None
+            or record.figures.get("loss_floor") is not None
+        }
+        return floors.pop() if len(floors) == 1 else None
 
     def _at(self, length: int) -> list[Record]:
         return [record for record in self.records if record.trial.length == length]

@@ -155,7 +155,7 @@ def test_numbers_of_numpy_are_numbers_and_what_is_not_finite_is_left_out():
 def test_baseline_and_floor_are_those_of_the_table():
     records = [record for record in sweep() if record.trial.task == "adding"]
     drawn = {row["length"]: row["y"] for row in rows("loss", records, "baseline")}
-    assert drawn == {n: Study(records).agreed("loss_baseline", n) for n in LENGTHS}
+    assert drawn == {n: Study(records).baseline(n) for n in LENGTHS}
     assert [row["label"] for row in rows("loss", records, "words")] == ["floor: 0"]
     positive = [
         replace(record, figures={**record.figures, "loss_floor": 0.01}) for record in records

@@ -22,7 +22,7 @@ from harness_results.text.format import one_line
 from harness_results.text.words import listed
 
 NAMED = set(REMARKS) - {FLAG, "over-fitting"}  # kinds whose remarks are written out
-OF_LOSS = {SOLVED: "✓ solved", BASELINE: "≈ has learnt nothing"}
+OF_LOSS = {BASELINE: "≈ has learnt nothing"}
 OF_SPEED = {OTHER_FUNCTION: "≠ another function", UNVERIFIED: "? unverified"}
 OF_HORIZON = {VANISHING: "↓ < T/2", EXPLODING: "↑ explodes"}
 
@@ -45,8 +45,11 @@ def brief_notes(study: Study, table: Pivot) -> tuple[str, ...]:
 def _reading(study: Study, table: Pivot) -> str:
     cells = [cell for row in table.rows for entry in row.entries.values() for cell in entry]
     marks = {cell.mark for cell in cells}
-    first = study.records[0]
-    unit, baseline = findings.loss_unit(first), findings.baseline_name(first)
+    ended = [record for record in study.records if record.status == "ok"]
+    unit = findings.loss_unit([*ended, *study.records][0])
+    baseline = findings.shared_baseline_name(study.records)
+    is_text = any(findings.ngram_losses(record) for record in study.records)
+    solved = {SOLVED: f"✓ below {baseline}" if is_text else "✓ solved"}
     speed = "tokens/s: in training"
     if any(cell.style == "best" for cell in cells):
         speed += ", bold if surely the fastest"
@@ -55,7 +58,7 @@ def _reading(study: Study, table: Pivot) -> str:
         horizon += ", > at least"
     return " · ".join(
         [
-            ", ".join([f"loss: held-out, {unit} (x {baseline})", *_used(OF_LOSS, marks)]),
+            ", ".join([f"loss: held-out, {unit} (x {baseline})", *_used(solved | OF_LOSS, marks)]),
             ", ".join([speed, *_used(OF_SPEED, marks)]),
             "∇ norm: median",
             ", ".join([horizon, *_used(OF_HORIZON, marks)]),

@@ -22,7 +22,6 @@ LEGEND = {
     "≠": "computes another function: see harness list backends",
     "?": "unverified: its gradients were not held against the reference",
 }
-LOSS = "loss: validation (x baseline)"
 GRADIENT = (
     "∇ norm: gradient norm, median before clipping · "
     f"horizon: lag at which the gradient falls to {findings.HORIZON}"
@@ -37,17 +36,24 @@ H_ALONE = "horizon of h alone, not of the whole state"
 MOST_ROWS = 6  # named before "and n more"
 FLAG = "flag"
 UNITED = (FLAG, "exploding")
-NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w.])")  # not a part of a name or version
+NUMBER = re.compile(
+    r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.])"
+)  # not a part of a name or version
 
 
-def reading(records: Iterable[Record]) -> str:
+def reading(records: Sequence[Record]) -> str:
     """Return how to read the columns of these records' tables."""
     speeds = dict.fromkeys(
         speed_in_words(record)
         for record in records
         if record.figures.get("tokens_per_second") is not None
     )
-    return " · ".join([LOSS, f"tokens/s: {'; or '.join(speeds) or 'mean'}", GRADIENT])
+    named = (record for record in records if record.figures.get("loss_baseline") is not None)
+    names = dict.fromkeys(map(findings.baseline_name, named))
+    names.pop(findings.UNNAMED, None)
+    baseline = ": ".join(filter(None, [findings.UNNAMED, ", ".join(names)]))
+    loss = f"loss: validation (x {baseline})"
+    return " · ".join([loss, f"tokens/s: {'; or '.join(speeds) or 'mean'}", GRADIENT])
 
 
 def speed_in_words(record: Record) -> str:

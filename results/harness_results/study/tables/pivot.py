@@ -106,10 +106,9 @@ def pivot(study: Study, bold: Container[int] | None = None, digits: int = 0) -> 
 def _references(study: Study) -> list[Row]:
     """Return the rows of the trivial and of the perfect predictor, if all records agree on them."""
     baselines = {length: study.baseline(length) for length in study.lengths}
-    floors = {length: study.agreed("loss_floor", length) for length in study.lengths}
+    floors = {length: study.floor(length) for length in study.lengths}
     rows = []
-    names = {findings.baseline_name(record) for record in study.records}
-    baseline = names.pop() if len(names) == 1 else "baseline"
+    baseline = findings.shared_baseline_name(study.records)
     for name, losses in ((baseline, baselines), ("floor", floors)):
         entries = {
             n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None

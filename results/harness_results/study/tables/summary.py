@@ -5,12 +5,12 @@ The sentences state what was measured. They claim nothing about other seeds.
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Mapping, Sequence
 from statistics import median_low
 
 from harness.contract.records.record import Record
-from harness.contract.wording import counted
+from harness.contract.wording import are, counted
 from harness_results.study import findings
 from harness_results.study.study import Study
 from harness_results.text.format import one_line
@@ -31,7 +31,13 @@ def summary(study: Study) -> str:
         return ""
     sentences = [_learning(study, cells), _reach(cells)]
     sentences = [sentence for sentence in sentences if sentence]
-    if sentences and len({record.trial.seed for record in study.records}) == 1:
+    if not sentences:
+        return ""
+    if failed := sum(record.status != "ok" for record in study.records):
+        sentences.append(
+            f"{counted(failed, 'trial')} that did not end well {are(failed)} left out."
+        )
+    if len({record.trial.seed for record in study.records}) == 1:
         sentences.append("One seed: another may give other numbers.")
     return " ".join(sentences)
 
@@ -41,7 +47,7 @@ def _learning(study: Study, cells: Cells) -> str:
         return _against_model(cells)
     cells_by_outcome: dict[str, list[str]] = {}
     for cell, records in cells.items():
-        if outcome := _solved(records):
+        if outcome := _solved(records, study.lengths):
             cells_by_outcome.setdefault(outcome, []).append(cell)
     words = [f"{listed(names)}: {outcome}" for outcome, names in cells_by_outcome.items()]
     return f"{'; '.join(words)}." if words else ""
@@ -57,23 +63,24 @@ def _against_model(cells: Cells) -> str:
             ratios[cell] = numbers
     if not ratios:
         return ""
-    name = findings.baseline_name(next(iter(cells.values()))[0])
+    name = findings.shared_baseline_name(itertools.chain.from_iterable(cells.values()))
+    model = f"the {name} model" if name != findings.UNNAMED else "the best n-gram model of its text"
     sees = f", which sees {SEES[name]} character{'s' * (name == 'trigram')}" if name in SEES else ""
     order = sorted(ratios, key=lambda cell: min(ratios[cell]))
     texts = [f"{cell} {_distance(ratios[cell])}" for cell in order]
-    return f"Loss against the {name} model{sees}: {', '.join(texts)}."
+    return f"Loss against {model}{sees}: {', '.join(texts)}."
 
 
 def _distance(ratios: Sequence[float]) -> str:
     """Return ``21 to 27 % below``, ``3 % above`` or ``12 % below to 3 % above``."""
     low, high = min(ratios), max(ratios)
     ends = [_percent(high), _percent(low)]
+    if max(abs(1 - low), abs(1 - high)) < CLOSE:
+        return "equal to it"
     if low < 1 < high:
         return " to ".join(dict.fromkeys(f"{end} {side}" for end, side in _ends(low, high)))
     side = "below" if high <= 1 else "above"
     ordered = ends if side == "below" else ends[::-1]
-    if max(abs(1 - low), abs(1 - high)) < CLOSE:
-        return "equal to it"
     return f"{' to '.join(dict.fromkeys(ordered))} % {side}"
 
 
@@ -85,8 +92,13 @@ def _percent(ratio: float) -> str:
     return f"{100 * abs(1 - ratio):.0f}"
 
 
-def _solved(records: Sequence[Record]) -> str:
-    """Return at which lengths a cell solves the task; empty if the task has no criterion."""
+def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
+    """Return at which lengths a cell solves the task; empty if the task has no criterion.
+
+    Args:
+        records: of the cell, those that ended well.
+        lengths: all that were asked for, ascending.
+    """
     by_length: dict[int, list[bool]] = {}
     for record in sorted(records, key=lambda record: record.trial.length):
         solved = record.figures.get("solved")
@@ -94,20 +106,22 @@ def _solved(records: Sequence[Record]) -> str:
             by_length.setdefault(record.trial.length, []).append(bool(solved))
     if not by_length:
         return ""
-    lengths = list(by_length)
-    always = [length for length in lengths if all(by_length[length])]
-    never = [length for length in lengths if not any(by_length[length])]
+    always = [length for length, trials in by_length.items() if all(trials)]
+    never = [length for length, trials in by_length.items() if not any(trials)]
     parts = [f"solved {at_lengths(always, lengths)}"] if always else []
     for length, trials in by_length.items():
         if length not in (*always, *never):
             parts.append(f"solved in {sum(trials)} of {len(trials)} trials at T = {length}")
-    if never == lengths:
+    if never == list(by_length):
         parts.append("not solved")
     elif never:
         parts.append(f"not {at_lengths(never, lengths)}")
-    stuck = [record.trial.length for record in records if findings.at_baseline(record)]
+    moved = {record.trial.length for record in records if not findings.at_baseline(record)}
+    stuck = [length for length in by_length if length not in moved]
     if stuck:
-        parts.append(f"nothing learnt {at_lengths(stuck, lengths)}")
+        parts.append("nothing learnt")
+        if moved:
+            parts[-1] += f" {at_lengths(stuck, lengths)}"
     return ", ".join(parts)
 
 
@@ -117,30 +131,20 @@ def _reach(cells: Cells) -> str:
     lengths = sorted(common - {None}, key=lambda length: length or 0)
     if not lengths:
         return ""
-    reaches: dict[str, float] = {}
+    medians = False
+    steps_of: dict[str, float] = {}
     for cell, records in cells.items():
-        steps = [_steps(record) for record in records if _length(record) == lengths[-1]]
-        reaches[cell] = median_low(steps)
-    cells_by_steps: dict[float, list[str]] = {}
-    for cell, steps_back in reaches.items():
-        cells_by_steps.setdefault(steps_back, []).append(cell)
-    texts = [
-        f"{_words(steps_back)} in {listed(cells_by_steps[steps_back])}"
-        for steps_back in sorted(cells_by_steps, reverse=True)
-    ]
-    return f"At T = {lengths[-1]} the gradient reaches back {listed(texts)}."
+        reaches = [findings.reach(r) for r in records if _length(r) == lengths[-1]]
+        medians = medians or len(reaches) > 1
+        steps_of[cell] = median_low(reaches)
+    cells_by_reach: dict[str, list[str]] = {}
+    for cell in sorted(steps_of, key=lambda cell: -steps_of[cell]):
+        cells_by_reach.setdefault(findings.reach_in_words(steps_of[cell]), []).append(cell)
+    texts = [f"{words} in {listed(names)}" for words, names in cells_by_reach.items()]
+    ending = " (medians)" if medians else ""
+    return f"At T = {lengths[-1]} the gradient reaches back {listed(texts)}{ending}."
 
 
 def _length(record: Record) -> int | None:
     is_measured = record.figures.get("gradient_horizon") is not None
     return record.trial.length if is_measured else None
-
-
-def _steps(record: Record) -> float:
-    if findings.is_censored(record):
-        return math.inf
-    return float(record.figures.get("gradient_horizon") or 0.0)
-
-
-def _words(steps: float) -> str:
-    return "all the way" if math.isinf(steps) else counted(round(steps), "step")
