@@ -12,7 +12,9 @@ from harness.cli.output import run as output
 from harness.contract import Record
 from harness_results.study.samples import moments
 from harness_results.study.study import Study
+from harness_results.study.tables.brief import brief_notes
 from harness_results.study.tables.notes import remarks
+from harness_results.study.tables.pivot import pivot
 from harness_results.study.tables.summary import summary
 
 LADDER = {"task": {"ngram_losses": {"uniform": 4.2, "bigram": 2.5, "trigram": 2.0}}}
@@ -115,8 +117,34 @@ def test_of_other_tasks_they_say_where_each_cell_solves_it():
     records += [copied("gru", 10, 1.03), copied("lstm", 20, 0.1), copied("lstm", 20, 1.2, seed=1)]
     assert summary(Study(records)).startswith(
         "lstm: solved at T = 10, solved in 1 of 2 trials at T = 20, not at T = 100, nothing "
-        "learnt at T = 100; rnn and gru: not solved, nothing learnt at T = 10."
+        "learnt at T = 100; rnn and gru: not solved, nothing learnt."
     )
+    mixed = [copied("rnn", 10, 1.02), copied("rnn", 10, 0.5, seed=1)]
+    assert summary(Study(mixed)).startswith("rnn: solved in 1 of 2 trials at T = 10. ")
+
+
+def test_a_length_at_which_a_trial_failed_is_not_claimed():
+    records = [make("rnn", n, 0.01, details={}, task="copy") for n in (10, 20)]
+    records.append(Record(make("rnn", 30, task="copy").trial, "diverged", "diverged at step 9"))
+    words = summary(Study(records))
+    assert words.startswith("rnn: solved at T = 10 and 20. ")
+    assert "1 trial that did not end well is left out." in words
+
+
+def test_two_texts_have_no_common_model():
+    other = {"task": {"ngram_losses": {"unigram": 3.0, "bigram": 2.0}}}
+    study = Study([make(ratio=1.2), make(ratio=0.9, details=other, task_options={"limit": 9000})])
+    assert summary(study).startswith(
+        "Loss against the best n-gram model of its text: lstm 10 % below to 20 % above. "
+    )
+    assert "gradient reaches back 18 steps in lstm (medians)." in summary(study)
+    assert "(x baseline)" in brief_notes(study, pivot(study))[0]
+    assert "✓ below trigram" in brief_notes(Study([make()]), pivot(Study([make()])))[0]
+
+
+def test_losses_close_to_the_model_on_both_sides_are_equal_to_it():
+    study = Study([make(length=25, ratio=0.999), make(length=50, ratio=1.002)])
+    assert "lstm equal to it." in summary(study)
 
 
 def test_flags_of_a_kind_share_a_line_and_numbers_that_vary_are_a_range():

@@ -60,9 +60,18 @@ def baseline_name(record: Record) -> str:
 
 def shared_baseline_name(records: Iterable[Record]) -> str:
     """Return the name of these records' baseline; ``baseline`` if they have several."""
-    known = [record for record in records if record.figures.get("loss_baseline") is not None]
-    names = set(map(baseline_name, known))
-    return names.pop() if len(names) == 1 else UNNAMED
+    names = baseline_names(records)
+    return names[0] if len(names) == 1 else UNNAMED
+
+
+def baseline_names(records: Iterable[Record]) -> list[str]:
+    """Return the names of the baselines of the records that were measured against one."""
+    measured = (
+        record
+        for record in records
+        if {record.figures.get("loss_ratio"), record.figures.get("loss_baseline")} != {None}
+    )
+    return list(dict.fromkeys(map(baseline_name, measured)))
 
 
 def bits_per_character(record: Record) -> float | None:

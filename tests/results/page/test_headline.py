@@ -234,3 +234,17 @@ def test_lengths_in_words():
     assert at_lengths([10, 20, 40], [10, 20, 40, 80]) == "at T = 10 to 40"
     assert at_lengths([10, 80], [10, 20, 40, 80]) == "at T = 10 and 80"
     assert listed(["a", "b", "c"], 2) == "a and 2 more"
+
+
+def test_a_length_at_which_a_trial_failed_is_not_claimed():
+    records = [make(length=n, solved=True) for n in (10, 20)]
+    records.append(make(length=30, status="diverged"))
+    assert list(learns.in_short(records)) == ["solved at T = 10 and 20 by lstm"]
+
+
+def test_two_texts_have_no_common_model():
+    records = [
+        make(cell=cell, loss_ratio=ratio, details={"task": {"ngram_losses": {name: 2.0}}})
+        for cell, ratio, name in (("rnn", 0.85, "bigram"), ("lstm", 0.73, "trigram"))
+    ]
+    assert next(learns.in_short(records)).endswith(" times the best n-gram model's loss")

@@ -48,10 +48,8 @@ def reading(records: Sequence[Record]) -> str:
         for record in records
         if record.figures.get("tokens_per_second") is not None
     )
-    named = (record for record in records if record.figures.get("loss_baseline") is not None)
-    names = dict.fromkeys(map(findings.baseline_name, named))
-    names.pop(findings.UNNAMED, None)
-    baseline = ": ".join(filter(None, [findings.UNNAMED, ", ".join(names)]))
+    names = [name for name in findings.baseline_names(records) if name != findings.UNNAMED]
+    baseline = f"baseline: {', '.join(names)}" if names else "baseline"
     loss = f"loss: validation (x {baseline})"
     return " · ".join([loss, f"tokens/s: {'; or '.join(speeds) or 'mean'}", GRADIENT])
 
