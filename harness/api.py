@@ -110,7 +110,7 @@ def sample(
     *,
     prime: str | None = None,
     length: int = 500,
-    temperature: float = 0.8,
+    temperature: float = 0.5,
     seed: int = 0,
 ) -> str:
     """Return text that a trained network writes after ``prime``, drawn with the NumPy reference.

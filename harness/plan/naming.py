@@ -27,6 +27,14 @@ def varying(trials: Sequence[Trial]) -> Iterator[str]:
                 break
 
 
+def telling_apart(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """Return the settings in which trials of one task, cell, length and engine differ."""
+    alike: dict[tuple[Any, ...], list[Trial]] = {}
+    for trial in trials:
+        alike.setdefault(tuple(getattr(trial, name) for name in ALWAYS), []).append(trial)
+    return tuple(dict.fromkeys(name for group in alike.values() for name in varying(group)))
+
+
 def line(trial: Trial, names: Sequence[str]) -> str:
     """Return the trial in a line, with the settings of these names."""
     settings = "".join(f" {name}={_value(trial, name)}" for name in names)

@@ -25,10 +25,11 @@ from harness.contract.wording import printable
 from harness.measure import events
 from harness.plan.naming import line
 from harness.sweep.tally import Tally, summary
-from harness_results.study.findings import baseline_name
 
 ROOM_FOR_A_BAR = 100  # columns
 LEAST_TO_SUM_UP = 5  # launches of a sweep
+WHOLE_SECONDS = 10.0  # from here on, an elapsed time has no decimals
+IN_THOUSANDS = 10_000  # tokens/s
 TELL_SECONDS = 60.0  # between two lines about the whole sweep, without a terminal
 _MARKS = {
     "ok": "[green]ok[/]",
@@ -110,7 +111,8 @@ class ProgressView:
         status = _MARKS.get(record.status, f"[red]{record.status}[/]")
         name = line(record.trial, self._tally.names)
         label = escape(f"[{self._number}/{self._tally.total}] {name}")
-        seconds = f"[dim]{time.monotonic() - began:.1f} s[/]"
+        elapsed = time.monotonic() - began
+        seconds = f"[dim]{elapsed:.{int(elapsed < WHOLE_SECONDS)}f} s[/]"
         text = f"{label}  {status}  {escape(_outcome(record))}  {seconds}"
         # A terminal would break a soft-wrapped line within words.
         self._console.print(text, soft_wrap=not self._console.is_terminal)
@@ -167,7 +169,7 @@ class _Figures(TextColumn):
         values = task.fields
         if values.get("loss") is None:
             return Text(str(values.get("phase", "")), style="dim")
-        rate = f"  {values['rate'] / 1000:,.0f}k tokens/s" if values.get("rate") else ""
+        rate = f"  {_rate(values['rate'])} tokens/s" if values.get("rate") else ""
         return Text(f"loss {values['loss']:.4f}{rate}")
 
 
@@ -177,15 +179,19 @@ def _outcome(record: Record) -> str:
     row = record.columns()
     parts = []
     if row["loss_validation"] is not None:
-        parts.append(f"loss {row['loss_validation']:.4g}{_multiple(record)}")
+        parts.append(f"loss {row['loss_validation']:.4g}{_multiple(row['loss_ratio'])}")
     if row["tokens_per_second"] is not None:
-        parts.append(f"{row['tokens_per_second']:,.0f} tokens/s")
+        parts.append(f"{_rate(row['tokens_per_second'])} tokens/s")
     return "  ".join(parts)
 
 
-def _multiple(record: Record) -> str:
-    ratio = record.figures.get("loss_ratio")
+def _multiple(ratio: float | None) -> str:
     if ratio is None:
         return ""
-    multiple = f"{ratio:.2f}" if ratio < 100 else f"{ratio:.4g}"  # noqa: PLR2004
-    return f" ({multiple} x {baseline_name(record)})"
+    return f" ({ratio:.2f}x)" if ratio < 100 else f" ({ratio:.4g}x)"  # noqa: PLR2004
+
+
+def _rate(tokens_per_second: float) -> str:
+    if tokens_per_second < IN_THOUSANDS:
+        return f"{tokens_per_second:,.0f}"
+    return f"{tokens_per_second / 1000:,.0f}k"

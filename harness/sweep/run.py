@@ -164,7 +164,7 @@ def _measure(
     measured, error = 0, None
     with (
         Store.open(run.store, create=bool(left)) as store,
-        ProgressView(reused + left, reused=reused, quiet=quiet, names=work_plan.varying) as view,
+        ProgressView(reused + left, reused=reused, quiet=quiet, names=work_plan.names) as view,
     ):
         for note in work_plan.notes(run.store):
             view.note(f"note: {note}")

@@ -38,7 +38,7 @@ class SweepSession:
 
     def __post_init__(self) -> None:
         reused, left = len(self.work_plan.ended), len(self.work_plan.left)
-        self.tally = Tally(reused + left, reused=reused, names=self.work_plan.varying)
+        self.tally = Tally(reused + left, reused=reused, names=self.work_plan.names)
         self._reported = time.monotonic()
 
     def launches(self) -> Iterator[Trial]:

@@ -15,7 +15,7 @@ from harness.contract.records.identity import Identity, differences
 from harness.contract.wording import are, counted, split_engine
 from harness.execute.settings import LocalSettings
 from harness.measure.machine.environment import machine_id
-from harness.plan.naming import varying
+from harness.plan.naming import telling_apart
 from harness.plugins import Plugins
 from harness.sweep.identity import identities, plan_digest
 from harness.sweep.rounds import in_rounds
@@ -59,9 +59,9 @@ class WorkPlan:
         return plan_digest(self.identities)
 
     @cached_property
-    def varying(self) -> tuple[str, ...]:
-        """The settings in which the trials differ, except those that every line has."""
-        return tuple(varying(self.trials))
+    def names(self) -> tuple[str, ...]:
+        """The settings that tell the trials apart in a line, besides those that every line has."""
+        return telling_apart(self.trials)
 
     @property
     def wanted(self) -> dict[str, str]:

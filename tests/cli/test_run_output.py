@@ -116,8 +116,8 @@ def test_of_other_tasks_they_say_where_each_cell_solves_it():
     records = [copied("lstm", 10, 0.01), copied("lstm", 100, 1.001), copied("rnn", 10, 1.02)]
     records += [copied("gru", 10, 1.03), copied("lstm", 20, 0.1), copied("lstm", 20, 1.2, seed=1)]
     assert summary(Study(records)).startswith(
-        "lstm: solved at T = 10, solved in 1 of 2 trials at T = 20, not at T = 100, nothing "
-        "learnt at T = 100; rnn and gru: not solved, nothing learnt."
+        "lstm: solved at T = 10, solved in 1 of 2 trials at T = 20, nothing learnt at T = 100; "
+        "rnn and gru: nothing learnt."
     )
     mixed = [copied("rnn", 10, 1.02), copied("rnn", 10, 0.5, seed=1)]
     assert summary(Study(mixed)).startswith("rnn: solved in 1 of 2 trials at T = 10. ")

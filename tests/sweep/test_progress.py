@@ -6,7 +6,7 @@ import pytest
 
 from harness.contract import Record, Trial
 from harness.measure.events import Phase, Progress
-from harness.plan.naming import varying
+from harness.plan.naming import telling_apart
 from harness.sweep import progress
 from harness.sweep.progress import ProgressView
 
@@ -46,24 +46,45 @@ def test_an_ended_launch_leaves_its_status_and_reason(terminal):
     assert all(part in shown for part in ("crashed", "SIGSEGV [/x]"))
 
 
-def test_every_line_names_what_varies_in_the_plan(terminal):
+def test_every_line_names_what_tells_its_trial_apart(terminal):
     other = TRIAL.model_copy(update={"seed": 1, "task_options": {"symbols": 5}})
-    with ProgressView(2, names=tuple(varying([TRIAL, other]))) as view:
+    with ProgressView(2, names=telling_apart([TRIAL, other])) as view:
         view.event(other, STEPS)
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5" in terminal.readouterr().err
         view.finish(Record(other, "ok"))
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5  " in terminal.readouterr().err
 
 
+def test_a_setting_that_follows_from_cell_or_length_tells_nothing_apart():
+    trials = [
+        TRIAL.model_copy(update={"length": length, "steps": 100 // length}) for length in (10, 20)
+    ]
+    assert telling_apart(trials) == ()
+    assert telling_apart([*trials, trials[0].model_copy(update={"seed": 1})]) == ("seed",)
+
+
+def test_the_line_of_a_default_trial_fits_80_columns(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(progress, "WHOLE_SECONDS", 0.0)
+    trial = TRIAL.model_copy(update={"task": "char", "length": 100, "variant": "native"})
+    figures = {"loss_validation": 1.5284, "loss_ratio": 0.79, "tokens_per_second": 250_242.0}
+    with ProgressView(1) as view:
+        view.finish(Record(trial, "ok", figures=figures))
+    shown = re.sub(r"\x1b\[[\d;?]*\w", "", terminal.readouterr().err)
+    (line,) = (line.rstrip() for line in shown.splitlines() if "loss" in line)
+    assert line == "[1/1] char lstm T=100 numpy:native  ok  loss 1.528 (0.79x)  250k tokens/s  0 s"
+    assert len(line) < 80
+
+
 @pytest.mark.parametrize(
-    ("ratio", "told"), [(1.274, "(1.27 x"), (498.75, "(498.8 x"), (1.2e32, "(1.2e+32 x")]
+    ("ratio", "told"), [(1.274, "(1.27x)"), (498.75, "(498.8x)"), (1.2e32, "(1.2e+32x)")]
 )
 def test_an_ended_launch_tells_its_loss_as_a_multiple_of_the_baseline(terminal, ratio, told):
     with ProgressView(1) as view:
         view.event(TRIAL, Phase("load"))
         terminal.readouterr()
         view.finish(Record(TRIAL, "ok", figures={"loss_validation": 0.5, "loss_ratio": ratio}))
-    assert f"loss 0.5 {told} baseline)" in terminal.readouterr().err
+    assert f"loss 0.5 {told}" in terminal.readouterr().err
 
 
 REASON = "the engine gave 123456789 numbers and no more than that, " * 3

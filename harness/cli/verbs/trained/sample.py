@@ -29,7 +29,7 @@ from harness_results.text.format import safe
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 100),
-    default=0.8,
+    default=0.5,
     show_default=True,
     help="p proportional to exp(logit / temperature); 0 takes the likeliest.",
 )

@@ -112,12 +112,12 @@ def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
     for length, trials in by_length.items():
         if length not in (*always, *never):
             parts.append(f"solved in {sum(trials)} of {len(trials)} trials at T = {length}")
-    if never == list(by_length):
-        parts.append("not solved")
-    elif never:
-        parts.append(f"not {at_lengths(never, lengths)}")
     moved = {record.trial.length for record in records if not findings.at_baseline(record)}
     stuck = [length for length in by_length if length not in moved]
+    if never == list(by_length) and never != stuck:
+        parts.append("not solved")
+    elif never and never != stuck:
+        parts.append(f"not {at_lengths(never, lengths)}")
     if stuck:
         parts.append("nothing learnt")
         if moved:
