@@ -24,6 +24,7 @@ from harness_results.charts.panels import Panel
 from harness_results.charts.series import Labelled, reference_row, rows_of
 from harness_results.study.curves import series
 from harness_results.study.theory import decay_at_start
+from harness_results.text.format import as_mapping
 from harness_results.text.thinning import evenly_chosen
 
 MOMENTS = {"initial": "at the start", "final": "after training"}
@@ -51,16 +52,16 @@ class Flow:
 
 
 class Curve(NamedTuple):
-    """The gradient flow of one record at one moment of its training; ``unit`` as of ``Flow``."""
+    """The gradient flow of one record at one moment of its training."""
 
     entry: Labelled
     moment: str
-    unit: float
 
-    @property
-    def flow(self) -> Flow:
-        """The flow itself, read from the record anew: few of many curves are drawn."""
-        return _flow(self.entry.record.curves["gradient_flow"][self.moment], self.unit)
+    def flow(self) -> Flow | None:
+        """Return the flow, read from the record anew; None if it has no unit."""
+        content = as_mapping(_flows(self.entry.record).get(self.moment))
+        unit = _unit(content)
+        return None if unit is None else _flow(content, unit)
 
     @property
     def panel(self) -> Panel:
@@ -75,12 +76,13 @@ class Curve(NamedTuple):
 
 def gradient_flow(entries: Sequence[Labelled]) -> Rows:
     """Return the norm of dL/ds_t by lag, relative to lag 0, for every record that has one."""
-    curves = [
-        Curve(entry, moment, unit) for entry in entries for moment, unit in _units(entry.record)
-    ]
-    curves, points, note = thin_curves(curves, lambda curve: (curve.panel, curve.cell))
-    rows = [row for curve in curves for row in _rows(curve, points)]
-    return rows_of(entries, [*rows, *_theories(curves), *_horizons(curves)], note, MOST_PANELS)
+    curves = [Curve(entry, moment) for entry in entries for moment in _moments(entry)]
+    chosen, points, note = thin_curves(curves, lambda curve: (curve.panel, curve.cell))
+    read = ((curve, curve.flow()) for curve in chosen)
+    drawn = [(curve, flow) for curve, flow in read if flow is not None]
+    rows = [row for curve, flow in drawn for row in _rows(curve, flow, points)]
+    horizons = _horizons([curve for curve, _ in drawn])
+    return rows_of(entries, [*rows, *_theories(drawn), *horizons], note, MOST_PANELS)
 
 
 def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
@@ -108,16 +110,23 @@ def draw_gradient_flow(rows: Rows) -> alt.FacetChart:
     return panels(layers, rows, y=y, columns=2, free=("x",))
 
 
-def _units(record: Record) -> Iterator[tuple[str, float]]:
-    """Yield each moment at which a record has a gradient flow, and the median at lag 0."""
-    flows = record.curves.get("gradient_flow")
-    for moment in MOMENTS:
-        unit = _unit(flows.get(moment)) if isinstance(flows, Mapping) else None
-        if unit is not None and unit > 0:
-            yield moment, unit
+def _moments(entry: Labelled) -> list[str]:
+    """Return each moment at which a record has a gradient flow.
+
+    Its horizon is measured from the flow, so a trial that ended ok and has one has both moments.
+    """
+    if entry.record.status == "ok" and entry.has("gradient_flow", "gradient_horizon"):
+        return list(MOMENTS)
+    flows = _flows(entry.record)
+    return [moment for moment in MOMENTS if _unit(flows.get(moment)) is not None]
+
+
+def _flows(record: Record) -> Mapping[str, Any]:
+    return as_mapping(record.curves.get("gradient_flow"))
 
 
 def _unit(content: Any) -> float | None:
+    """Return the median at lag 0, above zero; None if there is none."""
     if not isinstance(content, Mapping):
         return None
     lags, medians = series(content.get("lags")), series(content.get("median"))
@@ -125,7 +134,8 @@ def _unit(content: Any) -> float | None:
         return None
     at_or_after_zero = (n for n, lag in enumerate(lags) if lag is not None and lag >= 0)
     first = next(at_or_after_zero, None)
-    return None if first is None else medians[first]
+    unit = None if first is None else medians[first]
+    return unit if unit is not None and unit > 0 else None
 
 
 def _flow(content: Mapping[str, Any], unit: float) -> Flow:
@@ -155,9 +165,9 @@ def _states(
     return states
 
 
-def _rows(curve: Curve, points: int) -> Iterator[dict[str, Any]]:
+def _rows(curve: Curve, flow: Flow, points: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of one curve; the median at lag 0 is the unit of all its series."""
-    flow, common = curve.flow, {**curve.entry.common, "panel": curve.panel}
+    common = {**curve.entry.common, "panel": curve.panel}
     for lag, median, *quartiles in evenly_chosen(list(_shares(flow)), points):
         low, high = (None if share is None else short(max(share, SMALLEST)) for share in quartiles)
         row = {**common, "part": "flow", "lag": lag, "y": short(median), "low": low, "high": high}
@@ -181,17 +191,17 @@ def _share(norm: float | None, unit: float) -> float | None:
     return share if math.isfinite(share) else None
 
 
-def _theories(curves: Sequence[Curve]) -> Iterator[dict[str, Any]]:
+def _theories(curves: Sequence[tuple[Curve, Flow]]) -> Iterator[dict[str, Any]]:
     """Yield, for each panel of the start, the line of each cell for which theory has a factor."""
     done: set[tuple[Panel, str]] = set()
-    for curve in curves:
+    for curve, flow in curves:
         factor = decay_at_start(curve.entry.record.trial)
         key = (curve.panel, curve.cell)
         if curve.moment == "initial" and factor is not None and key not in done:
             done.add(key)
             row = reference_row(curve.entry, "theory", curve.panel, "cell")
             row |= {"cell": curve.cell, "label": f"{curve.cell} {factor:.3g}"}
-            visible = (lag for lag, *_ in curve.flow.points if factor**lag >= SMALLEST)
+            visible = (lag for lag, *_ in flow.points if factor**lag >= SMALLEST)
             for lag in (0, max(visible, default=0)):
                 yield row | {"lag": lag, "y": factor**lag}
 

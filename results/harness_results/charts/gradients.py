@@ -31,7 +31,7 @@ from harness_results.charts.series import (
     reference_row,
     rows_of,
 )
-from harness_results.study.curves import has_values, series
+from harness_results.study.curves import series
 from harness_results.study.findings import VANISHING_FRACTION, is_censored, is_exploding
 
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
@@ -65,9 +65,7 @@ def draw_horizon(rows: Rows) -> alt.FacetChart:
 
 def norm(entries: Sequence[Labelled]) -> Rows:
     """Return the gradient norm over the steps: median, smallest and largest of each bucket."""
-    drawn, most, note = drawn_curves(
-        entry for entry in entries if has_values(entry.record.curves.get("gradient_norm"))
-    )
+    drawn, most, note = drawn_curves(entries, "gradient_norm", "gradient_norm_median")
     rows = [row for entry in drawn for row in _norms(entry, most)]
     return rows_of(entries, [*rows, *_clips(drawn)], note)
 

@@ -31,7 +31,7 @@ from harness_results.charts.series import (
     reference_row,
     rows_of,
 )
-from harness_results.study.curves import evaluations, has_values, series
+from harness_results.study.curves import evaluations, series
 from harness_results.study.study import Study
 from harness_results.study.tables.pivot import SOLVED
 
@@ -69,9 +69,7 @@ def draw_loss(rows: Rows) -> alt.FacetChart:
 
 def loss_curves(entries: Sequence[Labelled]) -> Rows:
     """Return the training loss over the steps (means of buckets) and the validation losses."""
-    drawn, most, note = drawn_curves(
-        entry for entry in entries if has_values(entry.record.curves.get("loss"))
-    )
+    drawn, most, note = drawn_curves(entries, "loss", "loss_validation")
     rows: list[dict[str, Any]] = []
     for entry in drawn:
         rows += [*_training(entry, most), *_evaluations(entry, most)]

@@ -9,6 +9,7 @@ from typing import Any
 from harness.contract.records.record import Record, finite
 from harness_results.charts.data import MOST_PANELS, Rows, thin_curves, thin_lines
 from harness_results.charts.panels import Group, Panel, panel_columns
+from harness_results.study.curves import has_values
 from harness_results.study.networks import SAME
 from harness_results.study.study import Study, studies
 from harness_results.text.format import one_line
@@ -68,6 +69,10 @@ class Labelled:
         value = finite(self.record.figures.get(name))
         return None if value is None else float(value)
 
+    def has(self, curve: str, figure: str) -> bool:
+        """Say whether the record has this curve, by its name and by a figure that comes from it."""
+        return curve in self.record.curves and self.record.figures.get(figure) is not None
+
 
 def labelled(records: Sequence[Record]) -> list[Labelled]:
     """Return every record with its labels, by task."""
@@ -111,14 +116,27 @@ def drawn_lines(entries: Iterable[Labelled]) -> tuple[list[Labelled], str | None
     return [entry for line in lines for entry in line], note
 
 
-def drawn_curves(entries: Iterable[Labelled]) -> tuple[list[Labelled], int, str | None]:
+def drawn_curves(
+    entries: Iterable[Labelled], name: str, figure: str
+) -> tuple[list[Labelled], int, str | None]:
     """Return the records whose curves fit, the number of points of each, and a note if some do not.
 
     The second engine of a network comes after the first engine of all other networks.
+
+    Args:
+        entries: of all records.
+        name: of the curve.
+        figure: known of a record only if it has this curve: reading thousands of curves is slow.
     """
-    return thin_curves(
-        list(entries), lambda entry: (entry.panel_of_length, entry.record.trial.cell)
+    drawn, points, note = thin_curves(
+        [entry for entry in entries if entry.has(name, figure) or _has_values(entry, name)],
+        lambda entry: (entry.panel_of_length, entry.record.trial.cell),
     )
+    return [entry for entry in drawn if _has_values(entry, name)], points, note
+
+
+def _has_values(entry: Labelled, name: str) -> bool:
+    return has_values(entry.record.curves.get(name))
 
 
 def lines_of(entries: Iterable[Labelled]) -> list[list[Labelled]]:

@@ -94,16 +94,20 @@ def _content(records: list[Record], title: str | None) -> dict[str, Any]:
     from harness_results.page.figures import figures, schemes
     from harness_results.page.headline import contents, headline, title_of
     from harness_results.study.samples import texts, texts_over_training, worth_showing
+    from harness_results.study.study import studies
     from harness_results.study.tables.notes import LEGEND
+    from harness_results.study.verdicts.fastest import contests
 
-    charts, failed, samples = figures(records), failures(records), worth_showing(records)
-    all_tables = tables(records)
+    tasks = studies(records)
+    of_tasks = contests(tasks)
+    charts, failed, samples = figures(records, tasks), failures(records), worth_showing(records)
+    all_tables = tables(records, tasks, of_tasks)
     return {
         "title": one_line(title or title_of(records)),
         "contents": contents(records),
         "measured": measured_between(records),
         "warnings": warnings(records),
-        "headline": headline(records),
+        "headline": headline(records, tasks, of_tasks),
         "axes": _axes(records),
         "figures": charts.drawn,
         "missing": charts.missing,

@@ -12,13 +12,17 @@ from harness_results.study.study import Study, studies
 from harness_results.study.tables import notes
 from harness_results.study.tables.pivot import MEASURED, CellText, Pivot, Row
 from harness_results.study.tables.sections import of_task
-from harness_results.study.verdicts.fastest import fastest
+from harness_results.study.verdicts.fastest import Contest, contests, winners
 from harness_results.text.grid import Grid
 
 _LENGTH = re.compile(r"T=(\d+)")
 
 
-def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
+def tables(
+    records: Sequence[Record],
+    tasks: Sequence[Study] | None = None,
+    of_tasks: Sequence[Sequence[Contest]] | None = None,
+) -> list[dict[str, Any]]:
     """Return all tables of a report, by task.
 
     A table has ``task``, ``title``, ``settings``, ``sets`` (letters with their settings),
@@ -26,9 +30,14 @@ def tables(records: Sequence[Record]) -> list[dict[str, Any]]:
     ``notes``. A row has ``labels``,
     ``reference``, ``cells`` (a list for each group; each cell is a text, or a list of text, style
     and mark) and, in the first table of a task, ``values`` to sort by.
+
+    Args:
+        records: of all tasks.
+        tasks: their studies, if they exist already.
+        of_tasks: the contests of each task, likewise.
     """
-    tasks = studies(records)
-    bold = fastest(tasks)
+    tasks = studies(records) if tasks is None else tasks
+    bold = winners(contests(tasks) if of_tasks is None else of_tasks)
     return [table for study in tasks for table in _of_task(study, bold)]
 
 

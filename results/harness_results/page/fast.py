@@ -73,8 +73,14 @@ def _rates(records: Sequence[Record], engine: str) -> str:
     return span([quantity(speeds[0]), quantity(speeds[-1])])
 
 
-def basis(records: Sequence[Record]) -> str:
-    """Return what the sentences are based on."""
+def basis(records: Sequence[Record], of_tasks: Sequence[Sequence[Contest]] | None = None) -> str:
+    """Return what the sentences are based on.
+
+    Args:
+        records: of all tasks.
+        of_tasks: the contests of each task; None if they do not exist yet.
+    """
+    of_tasks = contests(studies(records)) if of_tasks is None else of_tasks
     same = comparable(records)
     kinds = listed(dict.fromkeys(map(speed_in_words, same))) or "median"
     sentences = [
@@ -87,7 +93,7 @@ def basis(records: Sequence[Record]) -> str:
         ),
         (
             "If the launches of two sides took no turns, the interval is widened by "
-            f"{DEFAULT_DRIFT:.0%}{_apart(same)}."
+            f"{DEFAULT_DRIFT:.0%}{_apart(of_tasks)}."
         ),
         *_unverified(records),
         *_conditions(same),
@@ -127,13 +133,10 @@ def _conditions(records: Sequence[Record]) -> Iterator[str]:
         yield "Some ran in a process that other trials had used: use them for exploring only."
 
 
-def _apart(records: Sequence[Record]) -> str:
+def _apart(of_tasks: Sequence[Sequence[Contest]]) -> str:
     """Return in how many of the comparisons the launches took no turns, in brackets."""
     judged = [
-        contest
-        for task in contests(studies(records))
-        for contest in task
-        if contest.effect.p_value is not None
+        contest for task in of_tasks for contest in task if contest.effect.p_value is not None
     ]
     apart = sum(not contest.took_turns for contest in judged)
     return f" (here in {apart} of {counted(len(judged), 'comparison')})" if apart else ""

@@ -13,7 +13,7 @@ from harness_results.charts import all_charts
 from harness_results.charts.series import labelled_of
 from harness_results.charts.theme import config
 from harness_results.page.settings import Letters, letters_by_task
-from harness_results.study.study import studies
+from harness_results.study.study import Study, studies
 
 if TYPE_CHECKING:
     from harness_results.charts.catalogue import Chart
@@ -41,8 +41,12 @@ class Figures:
     missing: list[tuple[str, str]]
 
 
-def figures(records: Sequence[Record]) -> Figures:
+def figures(records: Sequence[Record], tasks: Sequence[Study] | None = None) -> Figures:
     """Return the charts of these records.
+
+    Args:
+        records: of all tasks.
+        tasks: their studies, if they exist already.
 
     Raises:
         UnavailableError: altair is not installed.
@@ -50,7 +54,7 @@ def figures(records: Sequence[Record]) -> Figures:
     charts = all_charts().values()
     from altair.utils.schemapi import debug_mode
 
-    tasks = studies(records)
+    tasks = studies(records) if tasks is None else tasks
     entries, letters = labelled_of(tasks), letters_by_task(tasks)
     drawn, missing = [], []
     with debug_mode(False):  # altair would check every part of every chart against its schema

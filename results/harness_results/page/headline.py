@@ -10,7 +10,7 @@ from harness.contract.records.record import Record
 from harness.contract.wording import counted
 from harness_results.page import fast, learns, reaches
 from harness_results.study.study import Study, studies
-from harness_results.study.verdicts.fastest import contests
+from harness_results.study.verdicts.fastest import Contest, contests
 from harness_results.text.format import one_line
 from harness_results.text.words import listed, span
 
@@ -49,18 +49,30 @@ class Headline:
     in_full: tuple[Answer, ...]
 
 
-def headline(records: Sequence[Record]) -> Headline:
-    """Return what was found; engines that compute another function are left out."""
+def headline(
+    records: Sequence[Record],
+    tasks: Sequence[Study] | None = None,
+    of_tasks: Sequence[Sequence[Contest]] | None = None,
+) -> Headline:
+    """Return what was found; engines that compute another function are left out.
+
+    Args:
+        records: of all tasks.
+        tasks: their studies, if they exist already.
+        of_tasks: the contests of each task, likewise.
+    """
     like = [record for record in records if not _is_unlike(record)]
-    tasks, others = studies(like), _others(records)
-    of_tasks = contests(tasks)
+    others = _others(records)
+    if tasks is None or of_tasks is None or len(like) < len(records):
+        tasks = studies(like)
+        of_tasks = contests(tasks)
     speeds = dict(zip((study.task for study in tasks), of_tasks, strict=True))
     questions = (
         ("Who learns?", learns.who_learns, learns.basis),
         (
             "Who is fast?",
             lambda some: fast.who_is_fast(some, speeds[some[0].trial.task]),
-            fast.basis,
+            lambda some: fast.basis(some, of_tasks),
         ),
         ("Whose gradient reaches back?", reaches.whose_gradient_reaches_back, reaches.basis),
     )

@@ -36,6 +36,9 @@ class PackedCurves(Mapping[str, Any]):
                 f"{CHECK}."
             ) from error
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._packed
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._packed)
 

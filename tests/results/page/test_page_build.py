@@ -1,6 +1,7 @@
 """The page as text, without a browser: what it needs, what it holds and how large it is."""
 
 import sys
+from dataclasses import replace
 from itertools import islice, product
 
 import pytest
@@ -57,13 +58,13 @@ def test_the_title_is_that_of_the_reader_or_says_what_the_page_holds():
         Results().page()
 
 
-def many(count):
+def many(count, **figures):
     """Yield one trial per setting, with curves of a usual length; then again with another seed."""
     axes = product(
         range(count), ("adding", "copy"), ("rnn", "lstm", "gru"), ENGINES, (10, 20, 40, 80)
     )
     for seed, task, cell, engine, length in islice(axes, count):
-        yield make(engine, cell, length, task, steps=100, trial={"seed": seed})
+        yield make(engine, cell, length, task, steps=100, trial={"seed": seed}, **figures)
 
 
 @pytest.mark.slow
@@ -80,3 +81,42 @@ def test_a_page_of_many_trials_is_small(trials, megabytes):
     text = page(list(many(trials)), "many.sqlite")
     assert f"{trials:,} trials, all ended well" in text
     assert len(text.encode()) < megabytes * 1_000_000
+
+
+def test_labels_and_contests_are_computed_once_for_tables_charts_and_headline(monkeypatch):
+    pytest.importorskip("altair", reason="altair is not installed")
+    from harness_results.page import build
+    from harness_results.study import study
+    from harness_results.study.verdicts import fastest
+
+    counted, networks, corrected = [], study.networks, fastest.corrected
+    monkeypatch.setattr(
+        study, "networks", lambda *given: counted.append("labels") or networks(*given)
+    )
+    monkeypatch.setattr(
+        fastest, "corrected", lambda effects: counted.append("contests") or corrected(effects)
+    )
+    build._content(sweep(), None)
+    assert sorted(counted) == ["contests", *["labels"] * 2]  # of two tasks
+
+
+def test_a_chart_reads_only_the_curves_that_it_draws(monkeypatch):
+    pytest.importorskip("altair", reason="altair is not installed")
+    from harness_results.charts import all_charts
+    from harness_results.charts.series import labelled
+
+    class Counted(dict):
+        def get(self, name, default=None):
+            read.append(name)
+            return super().get(name, default)
+
+    records = [
+        replace(record, curves=Counted(record.curves))
+        for record in islice(many(400, gradient_norm_median=1.0), 400)
+    ]
+    for chart in ("loss-curves", "gradient-norm", "gradient-flow"):
+        read = []
+        rows = all_charts()[chart].rows(labelled(records))
+        assert len(set(read)) <= 2
+        assert "of 400 curves" in rows.note or "of 800 curves" in rows.note
+        assert len(read) < 400

@@ -31,6 +31,8 @@ def test_a_report_decodes_a_curve_when_it_is_read(tmp_path, monkeypatch):
     )
     with Store.open(path, create=False) as store:
         (shown,) = reported(store)
+    assert "loss" in shown.curves
+    assert "losses" not in shown.curves
     assert (set(shown.curves), decoded) == (set(record.curves), [])
     assert shown.curves["loss"] == record.curves["loss"]
     assert len(decoded) == 1

@@ -63,7 +63,7 @@ def contests(tasks: Sequence[Study]) -> list[list[Contest]]:
     The verdicts are corrected for the number of all contests. Only the ``comparable`` records take
     part.
     """
-    groups = [list(_groups(comparable(study.records))) for study in tasks]
+    groups = [list(_groups(study)) for study in tasks]
     effects = iter(corrected([_least_sure(records) for group in groups for _, records in group]))
     return [
         [Contest(names, records, next(effects)) for names, records in group] for group in groups
@@ -72,8 +72,13 @@ def contests(tasks: Sequence[Study]) -> list[list[Contest]]:
 
 def fastest(tasks: Sequence[Study]) -> frozenset[int]:
     """Return the ``id`` of every record that is the fastest of several."""
+    return winners(contests(tasks))
+
+
+def winners(of_tasks: Sequence[Sequence[Contest]]) -> frozenset[int]:
+    """Return the ``id`` of every record that clearly wins one of these contests."""
     return frozenset(
-        id(contest.records[0]) for task in contests(tasks) for contest in task if contest.is_clear
+        id(contest.records[0]) for task in of_tasks for contest in task if contest.is_clear
     )
 
 
@@ -91,14 +96,17 @@ def comparable(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-def _groups(records: Sequence[Record]) -> Iterator[tuple[tuple[str, ...], tuple[Record, ...]]]:
+def _groups(study: Study) -> Iterator[tuple[tuple[str, ...], tuple[Record, ...]]]:
     """Yield the names and records of the rivals on each network, length and machine."""
+    records = comparable(study.records)
     if not records:
         return
+    if len(records) < len(study.records):
+        study = Study(records)  # other labels: settings may vary less
     one_engine = len({record.trial.engine for record in records}) == 1
     name = attrgetter("trial.cell" if one_engine else "trial.engine")
     groups: dict[Any, list[Record]] = {}
-    for label, record in Study(records).labelled:
+    for label, record in study.labelled:
         shared = label[1:] if one_engine else label[:-1]
         groups.setdefault((shared, record.trial.length, record.environment_id), []).append(record)
     for group in groups.values():
