@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.contract.errors import UnknownNameError
+from harness.contract.errors import UnknownNameError, UsageError, with_fix
 from harness.contract.records.record import Record
 from harness.contract.trial import Trial
 from harness_results.store.runs import RUN
@@ -93,7 +93,8 @@ def _with_value(records: Sequence[Record], axis: str, value: str) -> list[Record
     chosen = [record for record in records if value in _names_of_value(record.trial, axis)]
     if not chosen:
         names = dict.fromkeys(_names_of_value(record.trial, axis)[-1] for record in records)
-        raise UnknownNameError(f"{axis} in this run", value, names)
+        unknown = str(UnknownNameError(f"{axis} in this run", value, names)).removesuffix(".")
+        raise UsageError(with_fix(unknown, f"--by {axis} --run N reads another run"))
     return chosen
 
 

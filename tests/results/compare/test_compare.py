@@ -440,6 +440,7 @@ def test_engines_and_interpreters_of_one_run_are_compared(tmp_path):
     ("arguments", "told"),
     [
         (("numpy", "tensorflow"), "unknown backend in this run 'tensorflow'"),
+        (("numpy", "tensorflow"), ". Fix: --by backend --run N reads another run"),
         (("a", "b", "--by", "colour"), "unknown axis of --by 'colour'"),
         (("a", "b", "--by", "task_options"), "unknown axis of --by 'task_options'"),
         (("numpy", "numpy", "--allow", "everything"), "unknown verdict"),
