@@ -16,7 +16,7 @@ from harness_results.store.store import Store
 from harness_results.study.launches import in_order, of_each_environment, were_shuffled
 from harness_results.study.verdicts.floors import Floor, measured_floors
 
-TRIALS = 100  # at a time: each reading is a short transaction
+TRIALS = 200  # at a time: each reading is a short transaction
 
 
 def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Record]]:
