@@ -264,7 +264,7 @@ def test_a_trial_that_diverges_ends_with_three_and_is_shown(tmp_path):
 def test_interrupting_stores_what_is_done_and_ends_with_130(tmp_path):
     command = [
         sys.executable,
-        *shlex.split("-m harness run -t copy -T 5,6 --threads 1 --hidden 8"),
+        *shlex.split("-m harness run -t copy -c lstm -T 5,6 --threads 1 --hidden 8"),
     ]
     command += ["--steps", "100000000"]
     with subprocess.Popen(
