@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from harness.contract.records.record import Record
+from harness.contract.records.record import Record, finite
 from harness_results.page.settings import Letters
 from harness_results.study.study import Study, studies
 from harness_results.study.tables import notes
@@ -99,8 +99,7 @@ def _values(record: Record | None) -> list[float | None]:
     """Return the figures of ``MEASURED``; [] if nothing was measured."""
     if record is None:
         return []
-    columns = record.columns()
-    figures = [columns[column.name] for column in MEASURED]
+    figures = [finite(record.figures.get(column.name)) for column in MEASURED]
     return [_short(value) if record.status == "ok" else None for value in figures]
 
 

@@ -18,7 +18,8 @@ DISTRIBUTION = "rnn-harness"  # whose version is the harness's
 
 def versions(records: Iterable[Record]) -> dict[str, list[str]]:
     """Return name -> versions of the harness, libraries and plugins of the records."""
-    return _united(map(_libraries, records))
+    alike = {(id(record.environment), record.harness_version): record for record in records}
+    return _united(map(_libraries, alike.values()))
 
 
 def differing(sides: Sequence[Sequence[Record]]) -> dict[str, tuple[str, ...]]:
