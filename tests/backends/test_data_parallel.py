@@ -394,7 +394,7 @@ def test_the_report_has_a_table_of_its_own_where_devices_vary():
 
 
 def test_the_option_reaches_the_plan(tmp_path):
-    asked = "run -b numpy -t copy -T 5 --devices 1,2 --dry-run --format json"
+    asked = "run -b numpy -t copy -c lstm -T 5 --devices 1,2 --dry-run --format json"
     found = CliRunner().invoke(main_command(), asked.split(), standalone_mode=False)
     assert found.return_value == OK
     assert [line.count('"devices": 2') for line in found.stdout.splitlines()] == [0, 1]

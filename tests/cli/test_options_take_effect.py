@@ -92,7 +92,7 @@ def _faulty_plugin(monkeypatch):
     monkeypatch.syspath_prepend(FAULTY)
 
 
-@pytest.mark.parametrize("name", AXES_IN_HELP)
+@pytest.mark.parametrize("name", [name for name in AXES_IN_HELP if name != "tokens"])
 def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(name, tmp_path, usual):
     if name == "threads" and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two processors")
@@ -105,6 +105,13 @@ def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(nam
         () if name == "schedule_factor" else needs
     )  # which that schedule cannot be without
     assert (behaviour(record) == before) == (name in WITHOUT_EFFECT)
+
+
+def test_tokens_reach_the_worker_as_steps(tmp_path, usual):
+    *others, _, _ = USUAL  # all but --steps
+    record = measured(tmp_path, *others, "--tokens", "48")
+    assert record.trial.steps == 8  # of 2 x 3 tokens
+    assert behaviour(record) == usual(())
 
 
 def test_fast_is_one_launch_without_evaluations_in_between_and_without_a_sample(tmp_path):

@@ -317,7 +317,7 @@ def test_further_scores_are_kept_by_name(plugins):
         ("baseline_outputs", lambda self, batch: 1.0, r"expected \(T, B, K\) = .* got float"),
         (
             "baseline_outputs",
-            lambda self, batch: np.full((*batch.mask.shape, 9), np.nan),
+            lambda self, batch: np.full((*batch.mask.shape, self.outputs), np.nan),
             "expected a finite number",
         ),
         ("criterion", 3, "expected a text, got 3"),

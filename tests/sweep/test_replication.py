@@ -1,5 +1,6 @@
 """Launches are fresh processes in shuffled rounds; all engines get the task's settings."""
 
+import math
 import os
 from collections import Counter
 
@@ -94,11 +95,18 @@ def test_every_launch_is_a_fresh_process(monkeypatch):
     assert str(os.getpid()) not in pids
 
 
+def steps_of(defaults, time_steps):
+    if defaults.tokens is None:
+        return defaults.steps
+    return math.ceil(defaults.tokens / (defaults.batch * time_steps))
+
+
 def test_all_engines_get_the_one_optimizer_and_rate_that_the_task_publishes():
     plugins = load_plugins()
     axes = {
         "backend": ("numpy", "torch:all", "jax:all"),
         "task": ("char", "copy", "adding"),
+        "cell": ("lstm",),
         "length": (50,),
     }
     for task in axes["task"]:
@@ -112,7 +120,7 @@ def test_all_engines_get_the_one_optimizer_and_rate_that_the_task_publishes():
             defaults.learning_rate,
             defaults.batch,
             defaults.hidden,
-            defaults.steps,
+            steps_of(defaults, 50),
         )
         assert rules == {published}
         assert len({one.engine for one in trials}) == len(trials) > 3

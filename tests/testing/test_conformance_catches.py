@@ -955,7 +955,7 @@ class AlwaysSolved(Copy):
         (
             OutOfRange,
             "batches_are_well_formed",
-            r"targets: \d+ is not a class 0..8 \(training batch",
+            r"targets: \d+ is not a class 0..4 \(training batch",
         ),
         (ScoresNothing, "batches_are_well_formed", "mask: no position counts"),
         (HalfMarks, "perfect_outputs_score_full_marks", "score: perfect outputs hit .* of"),
