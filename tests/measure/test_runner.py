@@ -117,7 +117,8 @@ def littering(self, *arguments):
 
 Copy.__init__ = littering
 engine = dict(backend="numpy", variant="vectorised", task="copy", cell="rnn")
-trial = Trial(**engine, length=40, hidden=128, batch=128, steps=8)
+options = {"symbols": 10, "alphabet": 8}
+trial = Trial(**engine, task_options=options, length=40, hidden=128, batch=128, steps=8)
 *_, finished = run_trial(trial, plugins=load_plugins(block=("jax", "torch")))
 print(finished.record.figures["peak_memory_bytes"])
 """

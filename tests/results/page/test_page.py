@@ -24,6 +24,10 @@ pytest.importorskip(
 HOSTILE = "</script><img src=x onerror=alert(1)> [bold] \x1b[31m =cmd()"
 CELLS, LENGTHS = ("rnn", "lstm", "gru"), (4, 6, 8)
 SEEDS, VARIANTS = (0, 1, 2), ("vectorised", "loop")
+SCROLL = """figure => {
+    figure.scrollIntoView();
+    return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
 SETTLED = "document.querySelectorAll('.canvas svg').length"
 
 
@@ -96,7 +100,7 @@ class Visit:
         )
         figures = self.page.query_selector_all("figure")
         for figure in figures:
-            figure.scroll_into_view_if_needed()
+            figure.evaluate(SCROLL)  # a figure moves while those above it are drawn
         self.wait(f"{SETTLED} >= {len(figures)}")
         return len(figures)
 
