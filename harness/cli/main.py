@@ -100,8 +100,8 @@ def _blocked(values: Sequence[str]) -> tuple[str, ...]:
 def cli(ctx: click.Context, plugin: tuple[str, ...]) -> None:
     """Train the same recurrent network on every engine: loss, throughput, gradient norm by length.
 
-    With no option at all, `harness run` trains an LSTM on real text with NumPy and prints the
-    table, in under a minute.
+    With no option at all, `harness run` trains an RNN and an LSTM on English text with NumPy,
+    in about a minute.
     """
     ctx.obj = _blocked(plugin)
     if ctx.obj:

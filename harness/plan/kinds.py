@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -87,11 +87,9 @@ class Text:
 
     metavar: str
 
-    def read(self, value: Any) -> str | None:
+    def read(self, value: Any) -> str:
         """Return the text."""
-        if isinstance(value, list | tuple):
-            return ",".join(map(str, value))
-        return None if value is None else str(value)
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @dataclass(frozen=True)
@@ -109,34 +107,30 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Seconds:
-    """A duration, as a number of seconds or as text; None: no limit."""
+    """A duration, as a number of seconds or as text."""
 
     metavar: ClassVar[str] = "10m"
 
-    def read(self, value: Any) -> float | None:
+    def read(self, value: Any) -> float:
         """Return the seconds if they are above 0 and at most 30 days."""
-        seconds = parse_duration(value) if isinstance(value, str) else _optional(float, value)
-        if seconds is not None and not 0 < seconds <= LONGEST_SECONDS:
+        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+        if not 0 < seconds <= LONGEST_SECONDS:
             raise ValueError("not a duration between 0 and 30 days; write 90s, 10m or 2h")
         return seconds
 
 
 @dataclass(frozen=True)
 class Memory:
-    """An amount of memory, as a number of bytes or as text; None: no limit."""
+    """An amount of memory, as a number of bytes or as text."""
 
     metavar: ClassVar[str] = "2GB"
 
-    def read(self, value: Any) -> int | None:
+    def read(self, value: Any) -> int:
         """Return the bytes if they suffice for a process."""
-        size = parse_memory(value) if isinstance(value, str) else _optional(int, value)
-        if size is not None and size < _LEAST_MEMORY_BYTES:
+        size = parse_memory(value) if isinstance(value, str) else int(value)
+        if size < _LEAST_MEMORY_BYTES:
             raise ValueError("less than any launch takes; the least is 16MiB")
         return size
 
 
 Kind = Switch | Whole | Choice | Text | Pairs | Seconds | Memory
-
-
-def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else convert(value)

@@ -178,7 +178,7 @@ class RunOptions:
         problems = []
         for option in OPTIONS.values():
             value = getattr(self, option.name)
-            if value is None and option.default is None:
+            if value is None and option.default is None:  # not asked for
                 continue
             try:
                 object.__setattr__(self, option.name, option.kind.read(value))

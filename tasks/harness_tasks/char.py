@@ -282,7 +282,6 @@ class Char(Task):
             "ngram_fitted_characters": min(len(self._training_text), FITTED_CHARACTERS),
             "ngram_losses": self._ngrams,
             "ngram_bits": {name: loss / float(np.log(2)) for name, loss in self._ngrams.items()},
-            "baseline_name": self._best_ngram(),
             "ngram_best": self._best_ngram(),
             **(self._source.facts() if self._source else {}),
         }

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from builders import trial_of
 from harness.cli.main import cli
+from harness.cli.options.tables import ASKED
 from harness.cli.output import run as output
 from harness.contract import Record
 from harness_results.study.samples import moments
@@ -15,6 +16,7 @@ from harness_results.study.study import Study
 from harness_results.study.tables.brief import brief_notes
 from harness_results.study.tables.notes import remarks
 from harness_results.study.tables.pivot import pivot
+from harness_results.study.tables.sections import FURTHER, OF_A_RUN
 from harness_results.study.tables.summary import summary
 
 LADDER = {"task": {"ngram_losses": {"uniform": 4.2, "bigram": 2.5, "trigram": 2.0}}}
@@ -75,6 +77,10 @@ def test_over_fitted_trials_share_a_line(printed):
     details = TEXT | gap | {"best_step": 300}
     text = printed([make(length=n, details=details) for n in (25, 50)])
     assert "over-fitting: lstm T=25 and lstm T=50: validation was best before the end\n" in text
+
+
+def test_every_further_table_is_printed_or_can_be_asked_for():
+    assert {*ASKED, *OF_A_RUN} == set(FURTHER)
 
 
 def test_further_tables_come_when_they_are_asked_for(printed):

@@ -13,6 +13,7 @@ from harness.cli.output.results import stdout_console
 from harness.contract import Record
 from harness_results.render.samples import sample_lines
 from harness_results.render.terminal import run_table
+from harness_results.study import findings
 from harness_results.study.samples import moments, worth_showing
 from harness_results.study.tables.sections import FURTHER, OF_A_RUN, id_digits
 from harness_results.text.passwords import without_password
@@ -51,7 +52,7 @@ def _texts(records: Sequence[Record], width: int) -> Iterator[Text]:
 def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     """Yield commands that show more of the best trial, with its id."""
     trained = [record for record in records if record.status == "ok"]
-    first = min(trained or records, key=_loss)
+    first = min(trained or records, key=lambda record: findings.rank(record, "loss_ratio"))
     id_ = first.trial.trial_id[: id_digits(records)]
     store = without_password(store)
     where = "" if store == default_store() else f" --store {shlex.quote(store)}"
@@ -64,8 +65,3 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     widest = max(len(command) for command, _ in commands)
     for number, (command, says) in enumerate(commands):
         yield f"{'' if number else 'next:':<6}{command:<{widest}}  {says}"
-
-
-def _loss(record: Record) -> float:
-    ratio = record.figures.get("loss_ratio")
-    return float("inf") if ratio is None else float(ratio)

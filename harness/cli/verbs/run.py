@@ -62,8 +62,8 @@ def command(
     """Train and measure recurrent networks: all combinations of comma lists, or of a PLAN.toml.
 
     What the store has of them is not measured again. Results go to stdout and to the store,
-    progress to stderr. With no option: an LSTM on real text, with NumPy. One launch shows how a
-    network behaves; to compare speeds, take 5 or more.
+    progress to stderr. With no option: an RNN and an LSTM on English text, with NumPy. One launch
+    shows how a network behaves; to compare speeds, take 5 or more.
     """
     from harness.cli.signals import stopping_on_signals
     from harness.plan.file import read_plan

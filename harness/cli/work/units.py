@@ -13,6 +13,7 @@ from harness.plugins import load_plugins
 from harness.probing.units import study_units
 from harness.sweep.trained import stored_checkpoint
 from harness_results.page.units import NetworkUnits, Units
+from harness_results.study import findings
 from harness_results.text.format import number, one_line, safe
 
 MOST_NETWORKS = 4
@@ -53,16 +54,11 @@ def _best_of_each_cell(records: Sequence[Record]) -> list[Record]:
     texts = {name for name, task in tasks.items() if task.vocabulary is not Task.vocabulary}
     trained = [each for each in records if each.status == "ok" and each.trial.task in texts]
     best: dict[tuple[str, str, str], Record] = {}
-    for record in sorted(trained, key=_loss):
+    for record in sorted(trained, key=findings.rank):
         trial = record.trial
         options = json.dumps(trial.task_options, sort_keys=True)
         best.setdefault((trial.task, options, trial.cell), record)
     return list(best.values())
-
-
-def _loss(record: Record) -> float:
-    loss = record.figures.get("loss_validation")
-    return float("inf") if loss is None else float(loss)
 
 
 def _checkpoint(record: Record, stores: Sequence[str]) -> Path | None:

@@ -154,7 +154,7 @@ def _vega() -> Any:
     A process of its own makes it: bundling takes more than 100 MB, which would not come back.
     """
     importlib.import_module("vl_convert")  # tells whether it is installed
-    bundling = subprocess.run([sys.executable, "-c", BUNDLE], capture_output=True, check=True)
+    bundling = subprocess.run([sys.executable, "-P", "-c", BUNDLE], capture_output=True, check=True)
     return _inline(bundling.stdout.decode("utf-8"))
 
 

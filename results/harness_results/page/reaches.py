@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from statistics import median_low
 
 from harness.contract.records.record import Record
 from harness.contract.wording import counted
@@ -80,12 +79,7 @@ def _reaches(records: Sequence[Record]) -> tuple[int, dict[str, list[str]], str]
         lengths[record.trial.length].append(record)
     longest = max(lengths, key=lambda length: (len(by_cell(lengths[length])), length))
     cells = by_cell(lengths[longest])
-    steps = {cell: median_low(map(findings.reach, trials)) for cell, trials in cells.items()}
-    cells_by_reach: dict[str, list[str]] = defaultdict(list)
-    for cell in sorted(steps, key=lambda cell: -steps[cell]):
-        cells_by_reach[findings.reach_in_words(steps[cell])].append(one_line(cell))
-    medians = " (medians)" if any(len(trials) > 1 for trials in cells.values()) else ""
-    return longest, cells_by_reach, medians
+    return longest, *findings.cells_by_reach(cells)
 
 
 def _counted(words: str, holds: Callable[[Record], bool], records: Sequence[Record]) -> str:

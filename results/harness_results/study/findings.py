@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 from harness.contract.records.explosion import EXPLODING_DECAY, EXPLODING_NORM
 from harness.contract.records.record import HORIZON_FRACTION, Record
@@ -87,6 +88,12 @@ def loss_unit(record: Record) -> str:
     return LOSS_UNITS.get(str(record.details.get("loss")), "nats, or squared error")
 
 
+def rank(record: Record, figure: str = "loss_validation") -> float:
+    """Return a loss to order records by; infinite if it is unknown."""
+    loss = record.figures.get(figure)
+    return math.inf if loss is None else float(loss)
+
+
 def at_baseline(record: Record) -> bool:
     """Say whether a synthetic task's network does what the trivial predictor does."""
     ratio = record.figures.get("loss_ratio")
@@ -113,6 +120,19 @@ def reach(record: Record) -> float:
 def reach_in_words(steps: float) -> str:
     """Return ``all the way``, or the number of time steps."""
     return "all the way" if math.isinf(steps) else counted(round(steps), "step")
+
+
+def cells_by_reach(cells: Mapping[str, Sequence[Record]]) -> tuple[dict[str, list[str]], str]:
+    """Return how far the gradient reaches back -> its cells, and `` (medians)`` or nothing.
+
+    Args:
+        cells: cell -> its records, of one length. Several count by their median.
+    """
+    steps = {cell: median_low(map(reach, records)) for cell, records in cells.items()}
+    by_reach: dict[str, list[str]] = {}
+    for cell in sorted(steps, key=lambda cell: -steps[cell]):
+        by_reach.setdefault(reach_in_words(steps[cell]), []).append(one_line(cell))
+    return by_reach, " (medians)" if any(len(some) > 1 for some in cells.values()) else ""
 
 
 def is_vanishing(record: Record) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.contract.records.record import Record
+from harness_results.study import findings
 from harness_results.text.format import one_line, safe
 
 
@@ -22,14 +23,9 @@ def worth_showing(records: Iterable[Record]) -> list[Record]:
             trial = record.trial
             task = f"{trial.task} {json.dumps(trial.task_options, sort_keys=True)}"
             key = (task, trial.engine, trial.python, trial.cell)
-            if key not in best or _loss(record) < _loss(best[key]):
+            if key not in best or findings.rank(record) < findings.rank(best[key]):
                 best[key] = record
     return list(best.values())
-
-
-def _loss(record: Record) -> float:
-    loss = record.figures.get("loss_validation")
-    return float("inf") if loss is None else float(loss)
 
 
 def texts(details: Mapping[str, Any]) -> list[tuple[str, str]]:

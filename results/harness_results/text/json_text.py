@@ -17,9 +17,11 @@ def json_text(rows: Rows, format_: str = "json") -> str:
 
 def json_parts(rows: Rows, format_: str = "json") -> Iterator[str]:
     """Yield the text of ``json_text`` row by row. An array has one object per line too."""
-    is_array = format_ == "json"
-    before = "[" if is_array else ""
-    for row in rows:
-        yield before + json.dumps(row, allow_nan=False)
-        before = ",\n" if is_array else "\n"
-    yield {"[": "[]\n", "": "", "\n": "\n", ",\n": "]\n"}[before]
+    texts = (json.dumps(row, allow_nan=False) for row in rows)
+    if format_ == "jsonl":
+        yield from (f"{text}\n" for text in texts)
+        return
+    yield "["
+    for number, text in enumerate(texts):
+        yield f",\n{text}" if number else text
+    yield "]\n"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from statistics import median_low
 
 from harness.contract.records.record import Record
 from harness.contract.wording import are, counted
@@ -74,18 +73,17 @@ def _against_model(cells: Cells) -> str:
 def _distance(ratios: Sequence[float]) -> str:
     """Return ``21 to 27 % below``, ``3 % above`` or ``12 % below to 3 % above``."""
     low, high = min(ratios), max(ratios)
-    ends = [_percent(high), _percent(low)]
     if max(abs(1 - low), abs(1 - high)) < CLOSE:
         return "equal to it"
     if low < 1 < high:
-        return " to ".join(dict.fromkeys(f"{end} {side}" for end, side in _ends(low, high)))
-    side = "below" if high <= 1 else "above"
-    ordered = ends if side == "below" else ends[::-1]
-    return f"{' to '.join(dict.fromkeys(ordered))} % {side}"
+        return f"{_percent(low)} % below to {_percent(high)} % above"
+    if low < 1:
+        return f"{_span(high, low)} % below"
+    return f"{_span(low, high)} % above"
 
 
-def _ends(low: float, high: float) -> list[tuple[str, str]]:
-    return [(f"{_percent(low)} %", "below"), (f"{_percent(high)} %", "above")]
+def _span(*ratios: float) -> str:
+    return " to ".join(dict.fromkeys(map(_percent, ratios)))
 
 
 def _percent(ratio: float) -> str:
@@ -131,18 +129,13 @@ def _reach(cells: Cells) -> str:
     lengths = sorted(common - {None}, key=lambda length: length or 0)
     if not lengths:
         return ""
-    medians = False
-    steps_of: dict[str, float] = {}
-    for cell, records in cells.items():
-        reaches = [findings.reach(r) for r in records if _length(r) == lengths[-1]]
-        medians = medians or len(reaches) > 1
-        steps_of[cell] = median_low(reaches)
-    cells_by_reach: dict[str, list[str]] = {}
-    for cell in sorted(steps_of, key=lambda cell: -steps_of[cell]):
-        cells_by_reach.setdefault(findings.reach_in_words(steps_of[cell]), []).append(cell)
+    at_longest = {
+        cell: [record for record in records if _length(record) == lengths[-1]]
+        for cell, records in cells.items()
+    }
+    cells_by_reach, medians = findings.cells_by_reach(at_longest)
     texts = [f"{words} in {listed(names)}" for words, names in cells_by_reach.items()]
-    ending = " (medians)" if medians else ""
-    return f"At T = {lengths[-1]} the gradient reaches back {listed(texts)}{ending}."
+    return f"At T = {lengths[-1]} the gradient reaches back {listed(texts)}{medians}."
 
 
 def _length(record: Record) -> int | None:
