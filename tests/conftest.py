@@ -108,7 +108,9 @@ class Quick:
         if name not in FRAMEWORKS:
             return None
         spec = PathFinder.find_spec(name, path)
-        if spec is not None:
+        if spec is None:
+            self.refused = True  # it is not installed: what fails without it is skipped
+        else:
             spec.loader.exec_module = lambda module: self.refuse()
         return spec
 
