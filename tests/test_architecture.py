@@ -37,7 +37,7 @@ ARROWS = {
     "execute": "contract plugins measure measure.machine measure.timing",
     "execute.ray": "contract plugins version measure execute",
     "sweep": "contract plugins version measure measure.machine measure.proof plan execute"
-    " execute.ray results.store results.study",
+    " execute.ray results.store results.study results.text",
     "api": "contract plugins measure measure.proof probing plan sweep results",
     "testing": "contract cells plugins measure measure.proof measure.timing",
     "scaffold": "contract plugins",

@@ -25,11 +25,12 @@ from harness.contract.wording import printable
 from harness.measure import events
 from harness.plan.naming import line
 from harness.sweep.tally import Tally, summary
+from harness_results.text.format import number, quantity, ratio
 
 ROOM_FOR_A_BAR = 100  # columns
+LEAST_PARTS = 2  # of the line of an ended launch: its name with the status, and its loss
 LEAST_TO_SUM_UP = 5  # launches of a sweep
 WHOLE_SECONDS = 10.0  # from here on, an elapsed time has no decimals
-IN_THOUSANDS = 10_000  # tokens/s
 TELL_SECONDS = 60.0  # between two lines about the whole sweep, without a terminal
 _MARKS = {
     "ok": "[green]ok[/]",
@@ -113,11 +114,25 @@ class ProgressView:
         label = escape(f"[{self._number}/{self._tally.total}] {name}")
         elapsed = time.monotonic() - began
         seconds = f"[dim]{elapsed:.{int(elapsed < WHOLE_SECONDS)}f} s[/]"
-        text = f"{label}  {status}  {escape(_outcome(record))}  {seconds}"
+        parts = [f"{label}  {status}", *map(escape, _outcome(record)), seconds]
+        if record.status == "ok" and self._console.is_terminal:
+            parts = self._fitting(parts)
         # A terminal would break a soft-wrapped line within words.
-        self._console.print(text, soft_wrap=not self._console.is_terminal)
+        self._console.print("  ".join(parts), soft_wrap=not self._console.is_terminal)
         self._began = time.monotonic()
         self._sum_up()
+
+    def _fitting(self, parts: list[str]) -> list[str]:
+        """Return the parts without the last ones that have no room on the line.
+
+        The name, the status and the loss stay; the table has the throughput.
+        """
+        fitting = list(parts)
+        while len(fitting) > LEAST_PARTS:
+            if Text.from_markup("  ".join(fitting), emoji=False).cell_len <= self._console.width:
+                break
+            fitting.pop()
+        return fitting
 
     @property
     def _number(self) -> int:
@@ -169,29 +184,19 @@ class _Figures(TextColumn):
         values = task.fields
         if values.get("loss") is None:
             return Text(str(values.get("phase", "")), style="dim")
-        rate = f"  {_rate(values['rate'])} tokens/s" if values.get("rate") else ""
-        return Text(f"loss {values['loss']:.4f}{rate}")
+        rate = f"  {quantity(values['rate'])} tokens/s" if values.get("rate") else ""
+        return Text(f"loss {number(values['loss'])}{rate}")
 
 
-def _outcome(record: Record) -> str:
+def _outcome(record: Record) -> list[str]:
+    """Return the loss and the throughput, or why the trial failed."""
     if record.status != "ok":
-        return printable(" ".join((record.reason or "").split()))
+        return [printable(" ".join((record.reason or "").split()))]
     row = record.columns()
     parts = []
     if row["loss_validation"] is not None:
-        parts.append(f"loss {row['loss_validation']:.4g}{_multiple(row['loss_ratio'])}")
+        multiple = "" if row["loss_ratio"] is None else f" ({ratio(row['loss_ratio'])})"
+        parts.append(f"loss {number(row['loss_validation'])}{multiple}")
     if row["tokens_per_second"] is not None:
-        parts.append(f"{_rate(row['tokens_per_second'])} tokens/s")
-    return "  ".join(parts)
-
-
-def _multiple(ratio: float | None) -> str:
-    if ratio is None:
-        return ""
-    return f" ({ratio:.2f}x)" if ratio < 100 else f" ({ratio:.4g}x)"  # noqa: PLR2004
-
-
-def _rate(tokens_per_second: float) -> str:
-    if tokens_per_second < IN_THOUSANDS:
-        return f"{tokens_per_second:,.0f}"
-    return f"{tokens_per_second / 1000:,.0f}k"
+        parts.append(f"{quantity(row['tokens_per_second'])} tokens/s")
+    return parts

@@ -32,7 +32,7 @@ def test_every_launch_of_one_trial_has_a_live_line(terminal):
             view.event(TRIAL, STEPS)
             shown = terminal.readouterr().err
             assert all(
-                part in shown for part in (f"[{number}/3] copy lstm T=20", "4/8", "loss 0.2500")
+                part in shown for part in (f"[{number}/3] copy lstm T=20", "4/8", "loss 0.250")
             )
             view.finish(Record(TRIAL, "ok"))
 
@@ -72,19 +72,42 @@ def test_the_line_of_a_default_trial_fits_80_columns(terminal, monkeypatch):
         view.finish(Record(trial, "ok", figures=figures))
     shown = re.sub(r"\x1b\[[\d;?]*\w", "", terminal.readouterr().err)
     (line,) = (line.rstrip() for line in shown.splitlines() if "loss" in line)
-    assert line == "[1/1] char lstm T=100 numpy:native  ok  loss 1.528 (0.79x)  250k tokens/s  0 s"
+    assert line == "[1/1] char lstm T=100 numpy:native  ok  loss 1.53 (0.79x)  250k tokens/s  0 s"
     assert len(line) < 80
 
 
 @pytest.mark.parametrize(
-    ("ratio", "told"), [(1.274, "(1.27x)"), (498.75, "(498.8x)"), (1.2e32, "(1.2e+32x)")]
+    ("length", "variant", "figures"),
+    [
+        (20, "loop", "  10.2M tokens/s  0 s"),
+        (200, "loop", "  10.2M tokens/s"),
+        (200, "vectorised", ""),
+    ],
+)
+def test_a_line_without_room_leaves_out_its_last_figures(
+    terminal, monkeypatch, length, variant, figures
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(progress, "WHOLE_SECONDS", 0.0)
+    trial = TRIAL.model_copy(update={"task": "adding", "length": length, "variant": variant})
+    measured = {"loss_validation": 0.00242, "loss_ratio": 0.02, "tokens_per_second": 1.02e7}
+    with ProgressView(1) as view:
+        view.finish(Record(trial, "ok", figures=measured))
+    shown = re.sub(r"\x1b\[[\d;?]*\w", "", terminal.readouterr().err)
+    (line,) = (line.rstrip() for line in shown.splitlines() if "loss" in line)
+    name = f"[1/1] adding lstm T={length} numpy:{variant}"
+    assert line == f"{name}  ok  loss 0.00242 (0.02x){figures}"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "told"), [(1.274, "(1.27x)"), (498.75, "(499x)"), (1.2e32, "(1.2e+32x)")]
 )
 def test_an_ended_launch_tells_its_loss_as_a_multiple_of_the_baseline(terminal, ratio, told):
     with ProgressView(1) as view:
         view.event(TRIAL, Phase("load"))
         terminal.readouterr()
         view.finish(Record(TRIAL, "ok", figures={"loss_validation": 0.5, "loss_ratio": ratio}))
-    assert f"loss 0.5 {told}" in terminal.readouterr().err
+    assert f"loss 0.500 {told}" in terminal.readouterr().err
 
 
 REASON = "the engine gave 123456789 numbers and no more than that, " * 3
@@ -157,7 +180,7 @@ def test_launches_that_run_at_once_have_a_live_line_each(terminal):
         view.event(other, STEPS)
         shown = terminal.readouterr().err
         assert all(part in shown for part in ("[1/2] copy lstm T=20", "[2/2] copy lstm T=40"))
-        assert shown.count("loss 0.2500") == 2
+        assert shown.count("loss 0.250") == 2
         view.finish(Record(TRIAL, "ok"))
         terminal.readouterr()
         view.event(other, STEPS)
