@@ -50,9 +50,9 @@ def _texts(records: Sequence[Record], width: int) -> Iterator[Text]:
 
 
 def _next(records: Sequence[Record], store: str) -> Iterator[str]:
-    """Yield commands that show more of the best trial, with its id."""
+    """Yield commands that show more of the most telling trial, with its id."""
     trained = [record for record in records if record.status == "ok"]
-    first = min(trained or records, key=lambda record: findings.rank(record, "loss_ratio"))
+    first = min(trained or records, key=_telling)
     id_ = first.trial.trial_id[: id_digits(records)]
     store = without_password(store)
     where = "" if store == default_store() else f" --store {shlex.quote(store)}"
@@ -65,3 +65,13 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     widest = max(len(command) for command, _ in commands)
     for number, (command, says) in enumerate(commands):
         yield f"{'' if number else 'next:':<6}{command:<{widest}}  {says}"
+
+
+def _telling(record: Record) -> tuple[int, float]:
+    """Return what orders trials for a reader: the longest sequences solved, the lowest loss.
+
+    A text has no length at which it becomes hard, so its trials are ordered by the loss alone.
+    """
+    is_solved = record.figures.get("solved") and not findings.ngram_losses(record)
+    solved_length = record.trial.length if is_solved else 0
+    return -solved_length, findings.rank(record, "loss_ratio")
