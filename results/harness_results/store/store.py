@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, select, update
 
 from harness.contract.errors import StoreError, UnknownNameError
 from harness.contract.records.record import Record
+from harness.contract.trial import Trial
 from harness_results.store import rows
 from harness_results.store.database import schema
 from harness_results.store.database.base import CHECK, CHOOSE, Database
@@ -27,6 +28,7 @@ from harness_results.store.rows import Launch
 from harness_results.store.runs import Run, begin_run, now, read_runs, run_id_of
 from harness_results.text.format import one_line
 
+MOST_NAMED, SHORT_ID = 10, 6  # trials in a message; digits of the id of each
 BATCH = 500  # records at a time, if not all are wanted at once
 
 
@@ -217,8 +219,9 @@ class Store:
             lambda c: list(c.scalars(select(schema.records.c.trial_id).distinct()))
         )
         if trial_id == "last":
-            last = self.launches(self.run_named("last"))
-            matches = sorted({record.trial.trial_id for record in last})
+            trials = {record.trial for record in self.launches(self.run_named("last"))}
+            _check_single(trials)
+            matches = [trial.trial_id for trial in trials]
         else:
             matches = sorted(name for name in ids if name.startswith(trial_id.lower()))
         if not matches:
@@ -227,11 +230,8 @@ class Store:
                 "trial", trial_id, near or ids[-10:], f"harness report {self.name} --format csv"
             )
         if len(matches) > 1:
-            some = ", ".join(matches[:10]) + (", ..." if len(matches) > 10 else "")  # noqa: PLR2004
-            fix = (
-                "give the first digits of one" if trial_id == "last" else "give more of its digits"
-            )
-            raise StoreError(f"trial {trial_id!r} could be any of {some}: {fix}.")
+            some = ", ".join(matches[:MOST_NAMED]) + (", ..." if len(matches) > MOST_NAMED else "")
+            raise StoreError(f"trial {trial_id!r} could be any of {some}: give more of its digits.")
         return self._read(
             rows.launches(trial_id=matches[0], with_reused=self._has_identities), with_curves=True
         )
@@ -286,3 +286,20 @@ class Store:
             raise StoreError(
                 f"store {self.name} holds a record that cannot be read: {said}. {CHECK}."
             ) from error
+
+
+def _check_single(trials: Collection[Trial]) -> None:
+    """Check that the last run has one trial.
+
+    Raises:
+        StoreError: it has several; the message names the first ten.
+    """
+    if len(trials) < 2:  # noqa: PLR2004
+        return
+    ordered = sorted(trials, key=lambda trial: (trial.task, trial.cell, trial.length))
+    names = [f"{trial.trial_id[:SHORT_ID]} ({trial.cell} T={trial.length})" for trial in ordered]
+    some = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    raise StoreError(
+        f"the last run has {len(trials)} trials, so 'last' names none of them: write the first "
+        f"digits of one: {some}."
+    )
