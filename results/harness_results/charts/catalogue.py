@@ -142,11 +142,11 @@ _ALL = (
         name="gradient-horizon",
         title="Gradient horizon against T",
         shows="How many time steps the gradient reaches back after training, by cell. A hollow "
-        f"point never fell to {HORIZON}: its horizon is further back. Below T/2 the gradient "
+        f"point never fell below {HORIZON}: its horizon is further back. Below T/2 the gradient "
         "counts as vanishing. ↑ means that it explodes.",
         measured=f"The lag at which the median gradient flow falls below {HORIZON} of its value at "
         "lag 0.",
-        key=f"filled: fell to {HORIZON} · hollow: did not, it is beyond · "
+        key=f"filled: fell below {HORIZON} · hollow: did not, it is beyond · "
         "dashed: T/2, vanishing below it · dotted: T",
         needs="ended ok with a gradient horizon",
         rows=horizon,

@@ -47,7 +47,7 @@ def horizon(entries: Sequence[Labelled]) -> Rows:
 
 
 def draw_horizon(rows: Rows) -> alt.FacetChart:
-    """Return lines by cell, their points hollow if the gradient never fell to the horizon."""
+    """Return lines by cell, their points hollow if the gradient never fell below 1 %."""
     look, x = Looks(rows, "cell", "shape"), length_axis(rows)
     y = logarithmic("horizon, time steps", form=".4~g")
     tips = tooltips(("y", "horizon"), ("decay", "factor per step"))

@@ -95,8 +95,9 @@ def _pivot_lines(layout: Layout) -> Iterator[Text]:
     yield Text.assemble((pivot.task, "bold"), (f"   {pivot.settings}", "dim"))
     yield from layout.lines()
     yield Text("")
-    narrow = f"no room at this width for {', '.join(layout.left_out)}; -f markdown has every figure"
-    room = [narrow] if layout.left_out else []
+    left_out = ", ".join(layout.left_out)
+    full = "harness report -f markdown has every figure"
+    room = [f"no room at this width for {left_out}; {full}"] if left_out else []
     visible = set(pivot.measures) - set(layout.left_out)
     notes = [" · ".join(_of_columns(note, visible)) for note in pivot.notes]
     yield from note_lines([*layout.id_lines, *room, *notes])

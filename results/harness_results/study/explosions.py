@@ -19,7 +19,7 @@ def explosion(record: Record) -> str | None:
 def _words(record: Record) -> Iterator[str]:
     largest, usual = (record.figures.get(f"gradient_norm_{name}") for name in ("max", "median"))
     if largest is not None:
-        yield f"gradient norm up to {number(largest)} (median {number(usual)})"
+        yield f"largest gradient norm {number(largest)} (median {number(usual)})"
     decay, step = record.figures.get("gradient_decay"), record.horizon_step()
     if decay is not None and decay > EXPLODING_DECAY:
         yield f"x {number(decay)} per step back"

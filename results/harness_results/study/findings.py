@@ -101,7 +101,7 @@ def at_baseline(record: Record) -> bool:
 
 
 def is_censored(record: Record) -> bool:
-    """Say whether the gradient never fell to 1 %: the true horizon is longer."""
+    """Say whether the gradient never fell below 1 %: the true horizon is longer."""
     censored = record.details.get("gradient_horizon_censored")
     if isinstance(censored, bool):
         return censored
@@ -111,7 +111,7 @@ def is_censored(record: Record) -> bool:
 
 
 def reach(record: Record) -> float:
-    """Return how many time steps the gradient reaches back; infinite if it never fell to 1 %."""
+    """Return how many time steps the gradient reaches back; infinite if it never fell below 1 %."""
     if is_censored(record):
         return math.inf
     return float(record.figures.get("gradient_horizon") or 0.0)

@@ -53,7 +53,7 @@ def _reading(study: Study, table: Pivot) -> str:
     speed = "tokens/s: in training"
     if any(cell.style == "best" for cell in cells):
         speed += ", bold if surely the fastest"
-    horizon = f"horizon: steps back to {findings.HORIZON} of the gradient"
+    horizon = f"horizon: steps back until gradient < {findings.HORIZON}"
     if any(cell.text.startswith(">") for cell in cells):
         horizon += ", > at least"
     return " · ".join(

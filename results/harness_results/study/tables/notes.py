@@ -24,7 +24,7 @@ LEGEND = {
 }
 GRADIENT = (
     "∇ norm: gradient norm, median before clipping · "
-    f"horizon: lag at which the gradient falls to {findings.HORIZON}"
+    f"horizon: lag at which the gradient falls below {findings.HORIZON}"
 )
 KINDS = {
     "launches-bootstrap-bca": "95 % bootstrap interval",
