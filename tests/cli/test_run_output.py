@@ -111,6 +111,13 @@ def test_the_next_commands_name_the_longest_sequences_that_are_solved(printed):
     assert "loss and gradient flow of lstm" in printed(records)
 
 
+def test_the_next_commands_say_what_the_page_needs_if_it_is_missing(printed, monkeypatch):
+    monkeypatch.setattr(output, "find_spec", lambda name: None if name == "altair" else name)
+    assert "everything, on a page; needs the extra report\n" in printed(first_run())
+    monkeypatch.setattr(output, "find_spec", lambda name: name)
+    assert "everything, on a page\n" in printed(first_run())
+
+
 def test_the_sentences_say_how_far_each_cell_is_from_the_model_and_the_gradient_reaches():
     words = summary(Study(first_run()))
     assert words == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
@@ -61,10 +62,16 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     if worth_showing([first]):
         commands.append((f"harness units {id_}{where}", "units that follow quotes, brackets"))
         commands.append((f"harness sample {id_}{where}", "more text that it writes"))
-    commands.append((f"harness report{stored} -f html -o report.html", "everything, on a page"))
+    commands.append((f"harness report{stored} -f html -o report.html", _page()))
     widest = max(len(command) for command, _ in commands)
     for number, (command, says) in enumerate(commands):
         yield f"{'' if number else 'next:':<6}{command:<{widest}}  {says}"
+
+
+def _page() -> str:
+    """Return what the page is; if its libraries are missing, what it needs."""
+    missing = [name for name in ("altair", "jinja2", "vl_convert") if find_spec(name) is None]
+    return "everything, on a page" + ("; needs the extra report" if missing else "")
 
 
 def _telling(record: Record) -> tuple[int, float]:
