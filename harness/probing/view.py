@@ -19,7 +19,7 @@ NOTES = (
     "AUC: how well a unit's value predicts the class: 0.5 is chance, 1 is perfect.",
     "character: the AUC of the current character alone. gain: the difference.",
     "Units are chosen on the first half of the text. All figures are of the second.",
-    "It has so many characters of the class, in so many unbroken runs.",
+    "characters: how many are in the class. runs: how many unbroken runs they form.",
 )
 
 

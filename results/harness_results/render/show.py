@@ -266,10 +266,12 @@ def _judgement(record: Record) -> Iterator[Text]:
 
 def _warnings(record: Record) -> Iterator[Text]:
     overfitting = findings.overfitting(record)
-    if overfitting:
-        yield Text(f"  over-fitting: {overfitting.words()}", style="yellow")
-    for flag in findings.flags(record):
-        yield Text(f"flag: {one_line(flag)}", style="yellow")
+    warnings = [f"over-fitting: {overfitting.words()}"] if overfitting else []
+    warnings += [f"flag: {one_line(flag)}" for flag in findings.flags(record)]
+    if warnings:
+        yield Text("")
+    for warning in warnings:
+        yield Text(warning, style="yellow")
 
 
 def _samples(details: Mapping[str, Any]) -> Iterator[Text]:

@@ -77,17 +77,17 @@ def _entries(content: Any) -> list[Mapping[str, Any]]:
 def _flow(part: Mapping[str, Any], when: str) -> Plot:
     """Return the drawing of a gradient flow; marks show h alone if the cell has more states."""
     decay, states = part.get("decay"), part.get("states")
-    suffix = f", x {number(decay)} per time step back" if isinstance(decay, int | float) else ""
+    suffix = f", x {number(decay)} per step back" if isinstance(decay, int | float) else ""
     norms = points(part.get("median"), part.get("lags"))
     names = [one_line(name) for name in states] if isinstance(states, Mapping) else []
     wrt, alone = "h", list[tuple[float, float]]()
     if isinstance(states, Mapping) and len(names) > 1:
-        wrt, suffix = f"({', '.join(names)})", f", o: by {names[0]} alone{suffix}"
+        wrt, suffix = f"({', '.join(names)})", f", o: {names[0]} alone{suffix}"
         least = min((norm for _, norm in norms if norm > 0), default=0.0)  # keeps the axis
         of_h = points(next(iter(states.values())), part.get("lags"))
         alone = [(lag, norm) for lag, norm in of_h if norm >= least]
         alone = alone[:: max(1, len(norms) // MARKS)]
-    title = f"gradient flow, {when}: norm of dL/d{wrt}{suffix}"
+    title = f"gradient flow, {when}: ‖dL/d{wrt}‖{suffix}"
     return Plot(title, "lag (time steps back)", norms, alone, logarithmic=True)
 
 

@@ -95,7 +95,7 @@ def test_the_share_of_h_is_marked_beside_the_flow_of_the_whole_state():
     *_, drawn = drawings(record(gradient_flow={"final": flow}))
     assert (
         drawn.title
-        == "gradient flow, trained: norm of dL/d(h, c), o: by h alone, x 0.500 per time step back"
+        == "gradient flow, trained: ‖dL/d(h, c)‖, o: h alone, x 0.500 per step back"
     )
     assert (drawn.curve, drawn.marks) == (
         [(0, 1.0), (1, 0.5), (2, 0.22)],
@@ -111,7 +111,7 @@ def test_loss_and_gradient_flow_are_drawn_with_their_units():
     )
     assert loss.logarithmic  # it falls from 2 to 0.001
     assert trained.logarithmic
-    assert trained.title == "gradient flow, trained: norm of dL/dh, x 0.100 per time step back"
+    assert trained.title == "gradient flow, trained: ‖dL/dh‖, x 0.100 per step back"
     assert list(untrained.curve) == [(0, 1.0), (1, 0.1), (2, 0.01)]
     assert not next(drawings(record(evaluations=[]))).logarithmic
 
