@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from importlib.util import find_spec
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 
 from rich.text import Text
 
