@@ -1,7 +1,7 @@
 """Run the commands of ``essay.md`` and put what they give into the page and ``results/measured``.
 
-Usage: ``python docs/make_essay.py [--outputs]``. It takes some minutes and needs the extra
-``report``.
+Usage: ``python docs/make_essay.py [--outputs]``. It takes about five minutes, three of
+them of one processor, and needs the extra ``report``.
 
 What belongs to a command stands below it:
 
