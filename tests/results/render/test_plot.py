@@ -93,10 +93,7 @@ def test_the_share_of_h_is_marked_beside_the_flow_of_the_whole_state():
     states = {"h": [1.0, 1e-30, 0.2], "c": [0.0, 0.5, 0.1]}
     flow = {"lags": [0, 1, 2], "median": [1.0, 0.5, 0.22], "decay": 0.5, "states": states}
     *_, drawn = drawings(record(gradient_flow={"final": flow}))
-    assert (
-        drawn.title
-        == "gradient flow, trained: ‖dL/d(h, c)‖, o: h alone, x 0.500 per step back"
-    )
+    assert drawn.title == "gradient flow, trained: ‖dL/d(h, c)‖, o: h alone, x 0.500 per step back"
     assert (drawn.curve, drawn.marks) == (
         [(0, 1.0), (1, 0.5), (2, 0.22)],
         [(0, 1.0)],
