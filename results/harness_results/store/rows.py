@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, case, func, insert, select, type_coerce
@@ -23,7 +24,7 @@ from harness_results.store.database.schema import (
 )
 from harness_results.store.database.upsert import insert_new
 from harness_results.store.members import membership
-from harness_results.store.packed import PackedCurves
+from harness_results.store.packed import PackedCurves, Spool
 
 Row = dict[str, Any]
 _FIELDS = (  # of a record: columns of its row with the same name
@@ -120,7 +121,11 @@ def some_of(run_id: int | None, after: int, most: int) -> Select[tuple[int]]:
 
 
 def read_launches(
-    connection: Connection, wanted: Select[tuple[int]], *, with_curves: bool, packed: bool = False
+    connection: Connection,
+    wanted: Select[tuple[int]],
+    *,
+    with_curves: bool,
+    spool: Spool | None = None,
 ) -> list[Launch]:
     """Return the wanted records in the order in which they were stored.
 
@@ -130,21 +135,22 @@ def read_launches(
         connection: to the store.
         wanted: the ids of the records.
         with_curves: with their curves.
-        packed: decode a curve only when it is read.
+        spool: keeps the curves, which are decoded when they are read; None: decode them now.
     """
     query = select(records).where(records.c.record_id.in_(wanted)).order_by(records.c.record_id)
     rows = connection.execute(query).mappings().all()
     contents = _shared(connection, trials.c.trial_id, records.c.trial_id, wanted)
     models = {trial_id: _model(content) for trial_id, content in contents.items()}
     machines = _shared(connection, environments.c.digest, records.c.environment, wanted)
-    series = _read_curves(connection, wanted, packed=packed) if with_curves else {}
+    is_packed = spool is not None
+    series = _read_curves(connection, wanted, packed=is_packed) if with_curves else {}
     launches = []
     for row in rows:
         trial, machine = models.get(row["trial_id"]), machines.get(row["environment"], {})
         of_record = series.get(row["record_id"], {})
-        record = unpack(row, trial, machine, {} if packed else of_record)
-        if packed:
-            record = replace(record, curves=PackedCurves(of_record))
+        record = unpack(row, trial, machine, {} if is_packed else of_record)
+        if spool is not None:
+            record = replace(record, curves=PackedCurves(of_record, spool))
         launches.append(Launch(row["record_id"], row["run_id"], row["launch"], record))
     return launches
 
@@ -175,9 +181,18 @@ def unpack(
 
 def _model(content: Any) -> Trial | None:
     try:
-        return Trial.model_validate(content)
+        trial = Trial.model_validate(content)
     except ValueError:
         return None
+    fields = _shared_fields(frozenset(trial.model_fields_set))
+    object.__setattr__(trial, "__pydantic_fields_set__", fields)
+    return trial
+
+
+@cache
+def _shared_fields(names: frozenset[str]) -> set[str]:
+    """Return the set of these names, which thousands of trials share: it takes 2 kB."""
+    return set(names)
 
 
 def _shared(

@@ -24,6 +24,7 @@ from harness_results.store.database.schema_version import (
 )
 from harness_results.store.database.upsert import insert_new
 from harness_results.store.ledger import Ledger
+from harness_results.store.packed import Spool
 from harness_results.store.rows import Launch
 from harness_results.store.runs import Run, begin_run, now, read_runs, run_id_of
 from harness_results.text.format import one_line
@@ -265,21 +266,21 @@ class Store:
         return [launch.record for launch in self.read(wanted, with_curves=with_curves)]
 
     def read(
-        self, wanted: Select[tuple[int]], *, with_curves: bool, packed: bool = False
+        self, wanted: Select[tuple[int]], *, with_curves: bool, spool: Spool | None = None
     ) -> list[Launch]:
         """Return the wanted records in the order in which they were stored, from one transaction.
 
         Args:
             wanted: the ids of the records.
             with_curves: with their curves.
-            packed: decode a curve only when it is read.
+            spool: keeps the curves, which are decoded when they are read; None: decode them now.
 
         Raises:
             StoreError: a record cannot be read.
         """
         try:
             return self._database.run(
-                lambda c: rows.read_launches(c, wanted, with_curves=with_curves, packed=packed)
+                lambda c: rows.read_launches(c, wanted, with_curves=with_curves, spool=spool)
             )
         except ValueError as error:
             said = one_line(error)

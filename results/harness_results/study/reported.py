@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 
@@ -12,11 +12,17 @@ from harness.contract.records.explosion import is_exploding
 from harness.contract.records.record import Record
 from harness_results.store.database.schema import records
 from harness_results.store.members import membership
+from harness_results.store.packed import Spool
 from harness_results.store.store import Store
 from harness_results.study.launches import in_order, of_each_environment, were_shuffled
 from harness_results.study.verdicts.floors import Floor, measured_floors
 
 TRIALS = 200  # at a time: each reading is a short transaction
+# Details that `harness show` has, and no table, chart or page.
+NOT_IN_REPORTS = (
+    "parity", "versions", "placement", "block_tokens_per_second", "limits", "affinity",
+    "calibrations", "distribution", "warm_up", "effective_threads", "recompilations",
+)  # fmt: skip
 
 
 def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Record]]:
@@ -32,16 +38,23 @@ def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Reco
             yield list(of_trial)
 
 
-def reported(store: Store, run_id: int | None = None) -> list[Record]:
+def reported(store: Store, run_id: int | None = None, without: Container[str] = ()) -> list[Record]:
     """Return all that a report shows, with curves, in its order.
+
+    Args:
+        store: the store.
+        run_id: of the only run; None: all runs.
+        without: names of details to leave out.
 
     Raises:
         StoreError: a record cannot be read.
     """
     records_shown: list[Record] = []
-    shuffled = False
-    for runs in _portions(store, run_id):
-        records_shown += map(_judged, of_each_environment(runs))
+    shuffled, spool = False, Spool()
+    for runs in _portions(store, run_id, spool):
+        for record in map(_judged, of_each_environment(runs)):
+            details = {k: value for k, value in record.details.items() if k not in without}
+            records_shown.append(replace(record, details=details))
         shuffled = shuffled or any(map(were_shuffled, runs))
     return with_floors(in_order(records_shown, shuffled=shuffled), store)
 
@@ -73,11 +86,19 @@ def _judged(record: Record) -> Record:
     return replace(record, details={**record.details, "gradient_exploding": exploding})
 
 
-def _portions(store: Store, run_id: int | None) -> Iterator[list[list[Record]]]:
-    """Yield the launches of some trials, by run, then those of some more."""
+def _portions(
+    store: Store, run_id: int | None, spool: Spool | None = None
+) -> Iterator[list[list[Record]]]:
+    """Yield the launches of some trials, by run, then those of some more.
+
+    Args:
+        store: the store.
+        run_id: of the only run; None: all runs.
+        spool: keeps the curves of all; None: each portion has one of its own.
+    """
     trial_ids = store.database.run(lambda connection: _trial_ids(store, connection, run_id))
     for start in range(0, len(trial_ids), TRIALS):
-        yield _runs(store, trial_ids[start : start + TRIALS], run_id)
+        yield _runs(store, trial_ids[start : start + TRIALS], run_id, spool or Spool())
 
 
 def _trial_ids(store: Store, connection: Connection, run_id: int | None) -> list[str]:
@@ -92,7 +113,9 @@ def _trial_ids(store: Store, connection: Connection, run_id: int | None) -> list
     )
 
 
-def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[list[Record]]:
+def _runs(
+    store: Store, trial_ids: Sequence[str], run_id: int | None, spool: Spool
+) -> list[list[Record]]:
     """Return the launches of these trials by run, the oldest first."""
     of = membership(with_reused=store.ledger is not None, trial_ids=trial_ids)
     wanted = select(of.c.run_id, of.c.record_id).order_by(of.c.run_id, of.c.record_id)
@@ -100,7 +123,7 @@ def _runs(store: Store, trial_ids: Sequence[str], run_id: int | None) -> list[li
     members = store.database.run(lambda connection: connection.execute(wanted).all())
     ids = select(wanted.subquery().c.record_id)
     by_id = {
-        stored.record_id: stored.record for stored in store.read(ids, with_curves=True, packed=True)
+        stored.record_id: stored.record for stored in store.read(ids, with_curves=True, spool=spool)
     }
     runs: dict[int, list[Record]] = {}
     for member in members:
