@@ -32,7 +32,7 @@ ARROWS = {
     "measure.timing": "contract plugins",
     "measure.proof": "contract cells plugins",
     "measure": "contract plugins version measure.machine measure.proof measure.timing",
-    "probing": "contract plugins measure",
+    "probing": "contract cells plugins measure",
     "plan": "contract plugins measure",
     "execute": "contract plugins measure measure.machine measure.timing",
     "execute.ray": "contract plugins version measure execute",

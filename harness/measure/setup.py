@@ -152,15 +152,22 @@ class Setup:
 
 
 def text_trainer(
-    plugins: Plugins,
-    path: Path,
-    stored: StoredModel,
-    vocabulary: Vocabulary,
-    dtype: ArrayDtype | None = None,
+    plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vocabulary
 ) -> Trainer:
     """Return the reference's trainer of a text model that was read from ``path``.
 
-    It computes in ``dtype``; None: in the trial's.
+    Raises:
+        StoreError: the tensors are not those of its trial.
+    """
+    trial, model = stored.trial, text_model(plugins, path, stored, vocabulary)
+    reference = plugins.backend(REFERENCE_BACKEND)
+    variant = reference.variants(model.cell)[0]
+    execution = Execution(variant, dtype=array_dtype(trial.dtype))
+    return reference.trainer(model, trial.update_rule(), stored.parameters, execution)
+
+
+def text_model(plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vocabulary) -> Model:
+    """Return the text model that was read from ``path``.
 
     Raises:
         StoreError: the tensors are not those of its trial.
@@ -169,9 +176,7 @@ def text_trainer(
     cell = plugins.cell(trial.cell)
     model = Model(cell, Inputs("token", size), trial.hidden, trial.layers, size, "cross_entropy")
     check_fit(path, stored.parameters, model, array_dtype(trial.dtype))
-    reference = plugins.backend(REFERENCE_BACKEND)
-    execution = Execution(reference.variants(cell)[0], dtype=dtype or array_dtype(trial.dtype))
-    return reference.trainer(model, trial.update_rule(), stored.parameters, execution)
+    return model
 
 
 def data_seed(trial: Trial) -> int:

@@ -1,12 +1,13 @@
 """The states of a trained text network over a text, and which classes of characters they predict.
 
-The network reads the text from a zero state with the NumPy reference in float64. The value of a
-unit at a character is its state after the network has read that character.
+The network reads the text from a zero state, by the equations of its cell in float64. The value of
+a unit at a character is its state after the network has read that character.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.cells.operations import OPS
 from harness.contract import (
     Array,
-    Batch,
+    Cell,
     DivergedError,
-    Trainer,
+    Model,
+    Parameters,
     Trial,
     UnknownNameError,
     UsageError,
@@ -26,7 +29,7 @@ from harness.contract import (
 )
 from harness.contract.errors import with_fix
 from harness.measure.checkpoint import load
-from harness.measure.setup import prepared_task, text_trainer, validation_batches
+from harness.measure.setup import prepared_task, text_model, validation_batches
 from harness.plugins import Plugins
 from harness.probing.auc import areas, character_scores
 from harness.probing.classes import CLASSES, Mask, class_masks
@@ -236,8 +239,8 @@ def study_units(
         text, source = _validation_text(plugins, trial, most), "its validation text"
     text = text[:most]
     readable = _readable(text, vocabulary)
-    trainer = text_trainer(plugins, checkpoint, stored, vocabulary, "float64")
-    values = _values(trainer, vocabulary, readable, len(names))
+    model = text_model(plugins, checkpoint, stored, vocabulary)
+    values = _values(model, stored.parameters, vocabulary, readable)
     return UnitStudy(trial, readable, source, len(text) - len(readable), names, values)
 
 
@@ -272,25 +275,42 @@ def _readable(text: str, vocabulary: Vocabulary) -> str:
     return readable
 
 
-def _values(trainer: Trainer, vocabulary: Vocabulary, text: str, units: int) -> Array:
+def _values(model: Model, parameters: Parameters, vocabulary: Vocabulary, text: str) -> Array:
     """Return the states (n, units) after each of the n characters, read from zeros.
 
     A character of several bytes is read byte by byte.
     """
-    values = np.empty((len(text), units))
-    one_step = np.ones((1, 1), dtype=np.bool_)
-    no_target = np.zeros((1, 1), dtype=np.int32)
-    carry = False
-    for index, character in enumerate(text):
-        for token in vocabulary.encode(character):
-            inputs = np.full((1, 1), token, dtype=np.int32)
-            trainer.outputs(trainer.put(Batch(inputs, no_target, one_step, carry=carry)))
-            carry = True
-        state = trainer.state() or ()
-        values[index] = np.concatenate([part.ravel() for part in state])
-    if not np.isfinite(values).all():
+    pieces = list(map(vocabulary.encode, text))
+    tokens = np.concatenate(pieces)
+    weights = {name: values.astype(np.float64) for name, values in parameters.items()}
+    states = np.empty((len(model.cell.states), model.layers, len(tokens), model.hidden))
+    columns = weights["weight_ih_l0"].T
+    products: Iterable[Array] = (columns[token] for token in tokens)
+    with np.errstate(all="ignore"):
+        for layer in range(model.layers):
+            if layer:
+                products = map(weights[f"weight_ih_l{layer}"].dot, states[0, layer - 1])
+            _run_layer(model.cell, products, weights, layer, states[:, layer])
+    if not np.isfinite(states).all():
         raise DivergedError("a state of the network is not finite: its units cannot be compared")
+    ends = np.cumsum(list(map(len, pieces))) - 1
+    values: Array = states[:, :, ends].transpose(2, 0, 1, 3).reshape(len(text), -1)
     return values
+
+
+def _run_layer(
+    cell: Cell, products: Iterable[Array], weights: Parameters, layer: int, states: Array
+) -> None:
+    """Write the states (S, n, H) of one layer, from its n input products (G*H,), without biases."""
+    state = tuple(np.zeros(states.shape[-1]) for _ in cell.states)
+    for step, product in enumerate(products):
+        zx = product + weights[f"bias_ih_l{layer}"]
+        zh = None
+        if cell.recurrent:
+            zh = weights[f"weight_hh_l{layer}"] @ state[0] + weights[f"bias_hh_l{layer}"]
+        state = cell.step(OPS, zx, zh, state)
+        for name, values in enumerate(state):
+            states[name, step] = values
 
 
 def _missing(mask: Mask, half: int) -> str:
