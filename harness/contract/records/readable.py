@@ -7,6 +7,7 @@ of the record names it. Curves are checked by their readers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from sys import intern
@@ -16,6 +17,7 @@ from harness.contract.records.columns import LARGEST, LOSS, POSITIVE, Column
 
 DEEPEST = 32  # levels of lists and mappings
 LONGEST = 100  # characters of a name in the flag
+KEPT = 8  # environments that are not read anew
 NAMED = 8  # of the values that cannot be read, in the flag
 UNREADABLE = "the stored record holds values that cannot be read: {}"
 
@@ -144,14 +146,15 @@ def _mapping(names: Mapping[str, Read], other: Read | None = None) -> Read:
 
 
 def _once(read: Read) -> Read:
-    """Return a reader that reads the same object once: successive records share environments."""
-    latest: list[tuple[Any, Any, list[str]]] = [(None, None, [])]
+    """Return a reader that reads the same object once: records share a few environments."""
+    latest: deque[tuple[Any, Any, list[str]]] = deque(maxlen=KEPT)
 
     def remember(value: Any, left: list[str]) -> Any:
-        entry = latest[0]
-        if entry[0] is not value:
+        entry = next((entry for entry in latest if entry[0] is value), None)
+        if entry is None:
             names: list[str] = []
-            entry = latest[0] = (value, read(value, names), names)
+            entry = (value, read(value, names), names)
+            latest.append(entry)
         left += entry[2]
         return entry[1]
 

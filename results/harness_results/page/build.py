@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -153,7 +153,8 @@ def _vega() -> Any:
 
     A process of its own makes it: bundling takes more than 100 MB, which would not come back.
     """
-    importlib.import_module("vl_convert")  # tells whether it is installed
+    if importlib.util.find_spec("vl_convert") is None:
+        raise ModuleNotFoundError(name="vl_convert")
     bundling = subprocess.run([sys.executable, "-P", "-c", BUNDLE], capture_output=True, check=True)
     return _inline(bundling.stdout.decode("utf-8"))
 

@@ -27,9 +27,9 @@ def tables(
 
     A table has ``task``, ``title``, ``settings``, ``sets`` (letters with their settings),
     ``minor``, ``axes``, ``groups`` (of columns: ``length`` or None, and ``columns``), ``rows`` and
-    ``notes``. A row has ``labels``,
-    ``reference``, ``cells`` (a list for each group; each cell is a text, or a list of text, style
-    and mark) and, in the first table of a task, ``values`` to sort by.
+    ``notes``. A row has ``labels``, ``reference``, ``cells`` (a sequence for each group; each cell
+    is a text, or a list of text, style and mark) and, in the first table of a task, ``values`` to
+    sort by.
 
     Args:
         records: of all tasks.
@@ -81,7 +81,7 @@ def _pivot(pivot: Pivot, study: Study) -> dict[str, Any]:
 def _row(row: Row, pivot: Pivot, study: Study) -> dict[str, Any]:
     content: dict[str, Any] = {
         "labels": list(row.labels),
-        "cells": [list(map(_cell, row.entries.get(length, ()))) for length in pivot.lengths],
+        "cells": [tuple(map(_cell, row.entries.get(length, ()))) for length in pivot.lengths],
     }
     if row.reference:
         content["reference"] = True
@@ -95,10 +95,10 @@ def _cell(cell: CellText) -> str | list[str]:
     return [cell.text, cell.style, cell.mark] if cell.style or cell.mark else cell.text
 
 
-def _values(record: Record | None) -> list[float | None]:
-    """Return the figures of ``MEASURED``; [] if nothing was measured."""
+def _values(record: Record | None) -> Sequence[float | None]:
+    """Return the figures of ``MEASURED``; () if nothing was measured."""
     if record is None:
-        return []
+        return ()
     figures = [finite(record.figures.get(column.name)) for column in MEASURED]
     return [_short(value) if record.status == "ok" else None for value in figures]
 

@@ -76,8 +76,9 @@ def _environment_ids(records: Sequence[Record]) -> set[str]:
 
 def _facts(records: Sequence[Record]) -> dict[str, str]:
     texts: dict[str, dict[str, None]] = defaultdict(dict)
-    for record in records:
-        for name, text in _machine(record.environment):
+    alike = {id(record.environment): record.environment for record in records}
+    for environment in alike.values():
+        for name, text in _machine(environment):
             texts[name][one_line(text)] = None
     facts = {name: " or ".join(each) for name, each in texts.items()}
     libraries = [f"{name} {' or '.join(each)}" for name, each in versions(records).items()]

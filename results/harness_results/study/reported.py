@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -23,6 +24,7 @@ NOT_IN_REPORTS = (
     "parity", "versions", "placement", "block_tokens_per_second", "limits", "affinity",
     "calibrations", "distribution", "warm_up", "effective_threads", "recompilations",
 )  # fmt: skip
+SHARED = {"task", "task_defaults", "criterion"}  # details that thousands of trials have alike
 
 
 def each_reported(store: Store, run_id: int | None = None) -> Iterator[list[Record]]:
@@ -51,9 +53,12 @@ def reported(store: Store, run_id: int | None = None, without: Container[str] = 
     """
     records_shown: list[Record] = []
     shuffled, spool = False, Spool()
+    alike: dict[str, Any] = {}
     for runs in _portions(store, run_id, spool):
         for record in map(_judged, of_each_environment(runs)):
             details = {k: value for k, value in record.details.items() if k not in without}
+            for name in SHARED & details.keys():
+                details[name] = alike.setdefault(repr(details[name]), details[name])
             records_shown.append(replace(record, details=details))
         shuffled = shuffled or any(map(were_shuffled, runs))
     return with_floors(in_order(records_shown, shuffled=shuffled), store)

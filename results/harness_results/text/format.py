@@ -25,7 +25,10 @@ def safe(text: object) -> str:
 
 def one_line(text: object) -> str:
     """Return the text of ``safe`` on one line."""
-    return " ".join(safe(text).split())
+    line = str(text)
+    if line.isascii() and line.isprintable():  # as nearly all of millions are
+        return " ".join(line.split()) if " " in line else line
+    return " ".join(safe(line).split())
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
