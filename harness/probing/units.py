@@ -7,7 +7,7 @@ a unit at a character is its state after the network has read that character.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -299,7 +299,7 @@ def _values(model: Model, parameters: Parameters, vocabulary: Vocabulary, text: 
 
 
 def _run_layer(
-    cell: Cell, products: Iterable[Array], weights: Parameters, layer: int, states: Array
+    cell: Cell, products: Iterable[Array], weights: Mapping[str, Array], layer: int, states: Array
 ) -> None:
     """Write the states (S, n, H) of one layer, from its n input products (G*H,), without biases."""
     state = tuple(np.zeros(states.shape[-1]) for _ in cell.states)
