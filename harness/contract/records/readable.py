@@ -17,7 +17,7 @@ from harness.contract.records.columns import LARGEST, LOSS, POSITIVE, Column
 
 DEEPEST = 32  # levels of lists and mappings
 LONGEST = 100  # characters of a name in the flag
-KEPT = 8  # environments that are not read anew
+REMEMBERED = 8  # environments that are not read anew
 NAMED = 8  # of the values that cannot be read, in the flag
 UNREADABLE = "the stored record holds values that cannot be read: {}"
 
@@ -147,7 +147,7 @@ def _mapping(names: Mapping[str, Read], other: Read | None = None) -> Read:
 
 def _once(read: Read) -> Read:
     """Return a reader that reads the same object once: records share a few environments."""
-    latest: deque[tuple[Any, Any, list[str]]] = deque(maxlen=KEPT)
+    latest: deque[tuple[Any, Any, list[str]]] = deque(maxlen=REMEMBERED)
 
     def remember(value: Any, left: list[str]) -> Any:
         entry = next((entry for entry in latest if entry[0] is value), None)
