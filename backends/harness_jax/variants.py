@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.cells import GRU, LSTM, RNN
-from harness.contract import Cell, Dtype, LinearCell, Missing, Model, Trial
+from harness.contract import Cell, Dtype, Missing, Model, Trial
+from harness.recurrence import derive
 from harness_native import CELLS, build_native, native_missing, native_unsupported, xla_recipe
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _native() -> Engine:
 
 
 def _is_linear(cell: Cell) -> bool:
-    return isinstance(cell, LinearCell)
+    return derive(cell).linear is not None
 
 
 def _not_linear(model: Model, _device: str, _dtype: Dtype) -> str | None:

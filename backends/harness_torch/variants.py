@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
-from harness.contract import Cell, Dtype, LinearCell, Missing, Model, Trial
+from harness.contract import Cell, Dtype, Missing, Model, Trial
+from harness.recurrence import derive
 from harness_native import CELLS, build_native, native_missing, native_unsupported
 from harness_torch.recurrence.toolchain import COMPILER_FIX, why_no_compiler
 
@@ -120,7 +121,7 @@ def _not_in_library(model: Model, _device: str, _dtype: Dtype) -> str | None:
 
 
 def _is_linear(cell: Cell) -> bool:
-    return isinstance(cell, LinearCell)
+    return derive(cell).linear is not None
 
 
 def _not_linear(model: Model, _device: str, _dtype: Dtype) -> str | None:

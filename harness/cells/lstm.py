@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from harness.contract import Cell, CellState, Ops, Tensor
 
@@ -23,41 +24,12 @@ class LSTM(Cell):
     memory_gate = "f"
     input_gate = "i"
 
-    def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
+    def step(self, ops: Any, zx: Tensor, state: Any, own: Any) -> CellState:
         """Return (h', c')."""
-        i, f, g, o = self._gates(ops, zx + zh)
-        c = f * state[1] + i * g
-        return o * ops.tanh(c), c
-
-    def step_gradient(
-        self,
-        ops: Ops,
-        zx: Tensor,
-        zh: Tensor,
-        state: CellState,
-        new_state: CellState,
-        d_new_state: CellState,
-    ) -> tuple[Tensor, Tensor, CellState]:
-        """Return the gradient; in total, d c' = d_c' + d_h' * o * (1 - tanh(c')^2)."""
-        (_, c_old), (_, c), (d_h, d_c) = state, new_state, d_new_state
-        i, f, g, o = self._gates(ops, zx + zh)
-        tanh_c = ops.tanh(c)
-        d_c = d_c + d_h * o * (1.0 - tanh_c * tanh_c)
-        d_z = ops.concatenate(
-            [
-                d_c * g * i * (1.0 - i),
-                d_c * c_old * f * (1.0 - f),
-                d_c * i * (1.0 - g * g),
-                d_h * tanh_c * o * (1.0 - o),
-            ]
-        )
-        return d_z, d_z, (0.0, d_c * f)
+        z_i, z_f, z_g, z_o = ops.split(zx + ops.product("hh", state.h), 4)
+        c = ops.sigmoid(z_f) * state.c + ops.sigmoid(z_i) * ops.tanh(z_g)
+        return ops.sigmoid(z_o) * ops.tanh(c), c
 
     def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor:
         """Return f, the share of c that one step keeps."""
         return ops.sigmoid(biases["f"])
-
-    @staticmethod
-    def _gates(ops: Ops, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        z_i, z_f, z_g, z_o = ops.split(z, 4)
-        return ops.sigmoid(z_i), ops.sigmoid(z_f), ops.tanh(z_g), ops.sigmoid(z_o)

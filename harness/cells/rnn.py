@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harness.contract import Cell, CellState, Ops, Tensor
+from typing import Any
+
+from harness.contract import Cell, CellState, Tensor
 
 
 class RNN(Cell):
@@ -14,23 +16,9 @@ class RNN(Cell):
     name = "rnn"
     gates = ("h",)
 
-    def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
+    def step(self, ops: Any, zx: Tensor, state: Any, own: Any) -> CellState:
         """Return (h',)."""
-        return (ops.tanh(zx + zh),)
-
-    def step_gradient(
-        self,
-        ops: Ops,
-        zx: Tensor,
-        zh: Tensor,
-        state: CellState,
-        new_state: CellState,
-        d_new_state: CellState,
-    ) -> tuple[Tensor, Tensor, CellState]:
-        """Return d tanh = 1 - h'^2."""
-        (h,), (d_h,) = new_state, d_new_state
-        d_z = d_h * (1.0 - h * h)
-        return d_z, d_z, (0.0,)
+        return (ops.tanh(zx + ops.product("hh", state.h)),)
 
 
 class ReluRNN(Cell):
@@ -42,20 +30,6 @@ class ReluRNN(Cell):
     name = "rnn_relu"
     gates = ("h",)
 
-    def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
+    def step(self, ops: Any, zx: Tensor, state: Any, own: Any) -> CellState:
         """Return (h',)."""
-        return (ops.relu(zx + zh),)
-
-    def step_gradient(
-        self,
-        ops: Ops,
-        zx: Tensor,
-        zh: Tensor,
-        state: CellState,
-        new_state: CellState,
-        d_new_state: CellState,
-    ) -> tuple[Tensor, Tensor, CellState]:
-        """Return d relu = 1 where h' > 0."""
-        (h,), (d_h,) = new_state, d_new_state
-        d_z = d_h * ops.positive(h)
-        return d_z, d_z, (0.0,)
+        return (ops.relu(zx + ops.product("hh", state.h)),)

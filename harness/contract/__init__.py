@@ -14,7 +14,7 @@ from harness.contract.backend import (
     Trainer,
 )
 from harness.contract.batch import Batch
-from harness.contract.cell import Cell, CellState, LinearCell, Ops, Tensor
+from harness.contract.cell import Cell, CellState, Ops, Product, Tensor, uses_old_step
 from harness.contract.checks import check_dtype, check_state, check_variant
 from harness.contract.dtypes import ArrayDtype, Dtype, array_dtype, epsilon, rounded
 from harness.contract.errors import (
@@ -59,7 +59,6 @@ __all__ = [
     "Gradients",
     "HarnessError",
     "Inputs",
-    "LinearCell",
     "Loss",
     "Missing",
     "Model",
@@ -68,6 +67,7 @@ __all__ = [
     "Parameters",
     "Placement",
     "PluginError",
+    "Product",
     "Rank",
     "Record",
     "Score",
@@ -94,4 +94,14 @@ __all__ = [
     "hookimpl",
     "may_have_accelerator",
     "rounded",
+    "uses_old_step",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "LinearCell":
+        raise ImportError(
+            "LinearCell is gone: derive from Cell, set products = (), and write step as "
+            "h' = a * h + b; the scan over time is found from it"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

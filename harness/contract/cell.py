@@ -1,100 +1,161 @@
-"""A cell: one recurrence, written once as pointwise equations over a few array operations.
+"""A cell: one recurrence, stated once as one time step over a few array operations.
 
 No framework is imported here: a cell touches arrays only through ``Ops`` and Python's arithmetic.
 """
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Tensor = Any  # an array of the engine that runs the cell
-CellState = tuple[Tensor, ...]  # one (B, H) per name in ``Cell.states``; the first is always h
+# One (B, H) per name in ``Cell.states``; the first is always h. A step may also say ``state.h``.
+CellState = tuple[Tensor, ...]
 
 
-class Ops(Protocol):
-    """The array operations of a cell besides ``+ - * /``; elementwise, except the last two."""
+class Ops(ABC):
+    """The array operations of a step besides ``+ - * /``.
 
+    All are elementwise but the last five. An engine inherits; it may override what is written here
+    by what its framework does better.
+    """
+
+    @abstractmethod
     def sigmoid(self, x: Tensor) -> Tensor:
         """Return 1 / (1 + exp(-x))."""
 
+    @abstractmethod
     def tanh(self, x: Tensor) -> Tensor:
         """Return the hyperbolic tangent."""
 
+    @abstractmethod
     def relu(self, x: Tensor) -> Tensor:
         """Return max(x, 0)."""
 
+    @abstractmethod
     def exp(self, x: Tensor) -> Tensor:
         """Return e to the power x."""
 
+    @abstractmethod
     def positive(self, x: Tensor) -> Tensor:
         """Return 1 where x > 0, else 0, in the dtype of x: the derivative of ``relu``."""
 
+    def log(self, x: Tensor) -> Tensor:
+        """Return the natural logarithm."""
+        raise NotImplementedError(_lacks(self, "log"))
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        """Return the square root."""
+        raise NotImplementedError(_lacks(self, "sqrt"))
+
+    def softplus(self, x: Tensor) -> Tensor:
+        """Return log(1 + exp(x)), without overflow."""
+        return self.relu(x) + self.log(1.0 + self.exp(-self.absolute(x)))
+
+    def absolute(self, x: Tensor) -> Tensor:
+        """Return the absolute value."""
+        return self.relu(x) + self.relu(-x)
+
+    def maximum(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the larger of two."""
+        return b + self.relu(a - b)
+
+    @abstractmethod
     def split(self, x: Tensor, parts: int) -> Sequence[Tensor]:
         """Cut the last axis into ``parts`` equal pieces: (B, G*H) -> G pieces (B, H)."""
 
+    @abstractmethod
     def concatenate(self, pieces: Sequence[Tensor]) -> Tensor:
         """Join pieces along the last axis: the inverse of ``split``."""
 
+    def mean(self, x: Tensor) -> Tensor:
+        """Return the mean over the last axis, (B, 1)."""
+        raise NotImplementedError(_lacks(self, "mean"))
 
-class Cell(ABC):
-    """One recurrence ``state_t = step(zx_t, zh_t, state_{t-1})``.
+    def normalise(self, x: Tensor, epsilon: float = 1e-5) -> Tensor:
+        """Return (x - mean) / sqrt(variance + epsilon) over the last axis (Ba et al. 2016)."""
+        centred = x - self.mean(x)
+        return centred / self.sqrt(self.mean(centred * centred) + epsilon)
 
-    The engine computes the two products outside the cell::
+    def product(self, name: str, operand: Tensor) -> Tensor:
+        """Return operand (B, H) @ weight_NAME.T + bias_NAME, (B, n*H): one of ``Cell.products``."""
+        raise NotImplementedError(_lacks(self, "product"))
 
-        zx = X @ weight_ih.T + bias_ih        for all time steps at once
-        zh = h @ weight_hh.T + bias_hh        inside the time loop
 
-    so ``step`` is pointwise, and an engine needs one time loop for all cells. Shapes: ``zx`` and
-    ``zh`` (B, G*H), each state (B, H). ``states[0]`` is h, the cell's output.
+def _lacks(ops: Ops, name: str) -> str:
+    return f"{type(ops).__name__} has no {name}"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A learnt product inside the step: ``weight_NAME`` (n*H, H) and ``bias_NAME`` (n*H,).
 
     Attributes:
-        gates: in the order of the rows of weight_ih and weight_hh; G = len(gates).
-        recurrent: False: there is no product with h, so no weight_hh and no bias_hh, and ``zh`` is
-            None.
+        name: its name in ``ops.product`` and in the parameters.
+        gates: what its n pieces belong to; None: all gates of the cell.
+        bias: False: it has no bias of its own.
+    """
+
+    name: str = "hh"
+    gates: tuple[str, ...] | None = None
+    bias: bool = True
+
+
+class Cell(ABC):
+    """One recurrence ``state_t = step(zx_t, state_{t-1})``.
+
+    The engine computes the input product ``zx = X @ weight_ih.T + bias_ih`` for all time steps at
+    once. Inside the step, ``ops.product("hh", state.h)`` is the recurrent product. Shapes: ``zx``
+    (B, G*H), each state (B, H), each vector (H,). ``states[0]`` is h, the cell's output.
+
+    ``step`` is called once with symbols; everything else follows from the expressions it makes: its
+    gradient, its kernels, and the scan of a cell that is linear in its state. So it may not branch
+    on values.
+
+    Attributes:
+        gates: in the order of the rows of weight_ih; G = len(gates).
+        states: what a time step hands to the next; h first.
+        products: the learnt products that ``step`` takes, each once.
+        vectors: the names of further parameters (H,) of each layer, such as peepholes; ``step`` has
+            them as ``own.NAME``.
         memory_gate: the gate that keeps the old state (for ``--forget-bias`` and ``--chrono``).
         memory_sign: -1 if the memory gate keeps the old state when it is near 0, not near 1.
         input_gate: the gate that admits new content, if it is a separate gate.
+        recurrent: whether there is a product; follows from ``products``.
     """
 
     name: ClassVar[str]
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]] = ("h",)
-    recurrent: ClassVar[bool] = True
+    products: ClassVar[tuple[Product, ...]] = (Product(),)
+    vectors: ClassVar[tuple[str, ...]] = ()
     memory_gate: ClassVar[str | None] = None
     memory_sign: ClassVar[int] = 1
     input_gate: ClassVar[str | None] = None
+    recurrent: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        stated = vars(cls)
+        if stated.get("recurrent") is False and "products" not in stated:
+            cls.products = ()  # as cells said it before there were named products
+        cls.recurrent = bool(cls.products)
 
     @abstractmethod
-    def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
-        """Return the next state, a tuple of one (B, H) per state."""
-
-    @abstractmethod
-    def step_gradient(
-        self,
-        ops: Ops,
-        zx: Tensor,
-        zh: Tensor,
-        state: CellState,
-        new_state: CellState,
-        d_new_state: CellState,
-    ) -> tuple[Tensor, Tensor, CellState]:
-        """Return ``(d_zx, d_zh, d_state)``: the hand-derived vector-Jacobian product of ``step``.
+    def step(self, ops: Any, zx: Tensor, state: Any, own: Any) -> CellState:
+        """Return the new states, a tuple of one (B, H) per name in ``states``.
 
         Args:
-            ops: the engine's array operations.
-            zx: (B, G*H) input product of this step.
-            zh: (B, G*H) recurrent product of this step; None for a cell that is not recurrent.
-            state: the state before this step, each (B, H).
-            new_state: what ``step`` returned, each (B, H).
-            d_new_state: d loss / d new_state, each (B, H).
-
-        Returns:
-            ``d_zx`` and ``d_zh`` (B, G*H), and ``d_state``, each (B, H). The same array may be
-            returned for both products; ``d_zh`` is None if ``zh`` is None. ``d_state`` is the
-            *pointwise* part only: the engine adds ``d_zh @ weight_hh`` to ``d_state[0]``. An entry
-            may be the number ``0.0`` if there is no pointwise path.
+            ops: ``Ops``.
+            zx: (B, G*H); ``ops.split(zx, G)`` gives the gates.
+            state: the old states by name, as ``state.h``; each (B, H).
+            own: the vectors by name, as ``own.peephole_i``; each (H,).
         """
 
     def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor | None:
@@ -109,43 +170,14 @@ class Cell(ABC):
         """
         return None
 
+    def initial_vectors(
+        self, hidden: int, rng: np.random.Generator
+    ) -> Mapping[str, NDArray[np.floating]]:
+        """Return initial values (H,) of vectors for which U(-1/sqrt(H), 1/sqrt(H)) will not do."""
+        return {}
 
-class LinearCell(Cell):
-    """A cell whose gates see only the input, so the new state is linear in the old state::
 
-        a, b = coefficients(zx)             each (B, H)
-        h' = a * h + b
-
-    An associative scan over (a, b) can then compute all time steps in about log2 T rounds instead
-    of T. ``step`` and ``step_gradient`` follow from the coefficients, so the equations are written
-    once.
-    """
-
-    recurrent = False
-
-    @abstractmethod
-    def coefficients(self, ops: Ops, zx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``(a, b)``, each (..., H), for ``zx`` (..., G*H) of any leading shape."""
-
-    @abstractmethod
-    def coefficients_gradient(self, ops: Ops, zx: Tensor, d_a: Tensor, d_b: Tensor) -> Tensor:
-        """Return d_zx (..., G*H): the hand-derived vector-Jacobian product of ``coefficients``."""
-
-    def step(self, ops: Ops, zx: Tensor, zh: Tensor, state: CellState) -> CellState:
-        """Return (a * h + b,)."""
-        a, b = self.coefficients(ops, zx)
-        return (a * state[0] + b,)
-
-    def step_gradient(
-        self,
-        ops: Ops,
-        zx: Tensor,
-        zh: Tensor,
-        state: CellState,
-        new_state: CellState,
-        d_new_state: CellState,
-    ) -> tuple[Tensor, Tensor, CellState]:
-        """Return the gradient, from d_a = d_h' * h and d_b = d_h'."""
-        (h,), (d_h,) = state, d_new_state
-        a, _ = self.coefficients(ops, zx)
-        return self.coefficients_gradient(ops, zx, d_h * h, d_h), None, (d_h * a,)
+def uses_old_step(cell: Cell) -> bool:
+    """Say whether the cell was written for ``step(ops, zx, zh, state)``, zh = h @ weight_hh."""
+    names = [name.strip("_") for name in inspect.signature(cell.step).parameters]
+    return names[2:3] == ["zh"]

@@ -53,22 +53,34 @@ class Model:
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return name -> shape in the order of ``torch.nn``.
 
-        Each layer has weight_ih, weight_hh, bias_ih and bias_hh; the readout comes last. A cell
-        that is not recurrent has no ``weight_hh`` and no ``bias_hh``.
+        Each layer has weight_ih, a weight for each product of the cell (``weight_hh``), bias_ih,
+        the biases of the products (``bias_hh``), and the cell's vectors; the readout comes last.
         """
         rows = len(self.cell.gates) * self.hidden
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(self.layers):
             width = self.inputs.size if layer == 0 else self.hidden
             shapes[f"weight_ih_l{layer}"] = (rows, width)
-            if self.cell.recurrent:
-                shapes[f"weight_hh_l{layer}"] = (rows, self.hidden)
+            products = {
+                product: len(product.gates or self.cell.gates) * self.hidden
+                for product in self.cell.products
+            }
+            for product, wide in products.items():
+                shapes[f"weight_{product.name}_l{layer}"] = (wide, self.hidden)
             shapes[f"bias_ih_l{layer}"] = (rows,)
-            if self.cell.recurrent:
-                shapes[f"bias_hh_l{layer}"] = (rows,)
+            for product, wide in products.items():
+                if product.bias:
+                    shapes[f"bias_{product.name}_l{layer}"] = (wide,)
+            for vector in self.cell.vectors:
+                shapes[f"{vector}_l{layer}"] = (self.hidden,)
         shapes["weight_out"] = (self.outputs, self.hidden)
         shapes["bias_out"] = (self.outputs,)
         return shapes
+
+    def recurrent_rows(self) -> int:
+        """Return the rows of all products with the state in one layer: G*H for ``weight_hh``."""
+        gates = self.cell.gates
+        return sum(len(each.gates or gates) for each in self.cell.products) * self.hidden
 
     def parameter_count(self) -> int:
         """Return the number of trained scalars (two biases per gate, as in ``torch.nn``)."""

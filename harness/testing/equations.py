@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.cells.operations import NumpyOps
+from harness.cells.operations import LayerOps
 from harness.contract import Array, Batch, Cell, Model, Optimizer, Parameters, State
 from harness.contract.cell import CellState
+from harness.recurrence import step_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +130,10 @@ def _start(model: Model, batch: Batch, state: State | None, layer: int) -> CellS
 def _layer(
     cell: Cell, weights: Parameters, x: Array, state: CellState, nudge: Nudge | None
 ) -> tuple[Array, CellState]:
-    outputs = []
+    outputs, step = [], step_of(cell)
     for t, x_t in enumerate(x):
         zx = x_t @ weights["weight_ih"].T + weights["bias_ih"]
-        zh = state[0] @ weights["weight_hh"].T + weights["bias_hh"] if cell.recurrent else None
-        state = cell.step(NumpyOps(), zx, zh, state)
+        state = step(LayerOps(weights), zx, state, tuple(weights[name] for name in cell.vectors))
         if nudge is not None and nudge.step == t:
             state = (state[0] + nudge.delta, *state[1:])
         outputs.append(state[0])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN, harness_cells
-from harness.contract import Cell, LinearCell, Missing, Trial, UnsupportedError
+from harness.contract import Cell, Missing, Trial, UnsupportedError
 from harness.contract.errors import ParityError
 from harness.measure.events import Finished
 from harness.measure.proof.cell_proof import prove

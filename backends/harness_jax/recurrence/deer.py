@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array, lax
 
 from harness.contract import Cell
+from harness.recurrence.classic import classic
 from harness_jax.device import NOT_CONVERGED
 from harness_jax.recurrence.kernels import filled
 from harness_jax.recurrence.ops import OPS
@@ -100,7 +101,7 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
     def step(zx: Array, before: Array) -> tuple[Array, Array]:
         state_before = tuple(jnp.split(before, len(state)))
         after = jnp.concatenate(
-            cell.step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before)
+            classic(cell).step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before)
         )
         return after, after
 
@@ -149,7 +150,7 @@ def _backward(cell: Cell, kept: Residuals, cotangent: tuple[Array, States]) -> t
     )
     zh = recurrent_product(before[0], kept.weight_hh.T, kept.bias_hh)
     d_states = _state_gradients(kept, cotangent)
-    d_zx, d_zh, parts = cell.step_gradient(OPS, kept.zx, zh, before, states, d_states)
+    d_zx, d_zh, parts = classic(cell).step_gradient(OPS, kept.zx, zh, before, states, d_states)
     d_start = tuple(filled(part, d_states[0])[0] for part in parts)
     d_start = (d_start[0] + d_zh[0] @ kept.weight_hh, *d_start[1:])
     rows, h = d_zh.reshape(-1, d_zh.shape[-1]), before[0].reshape(-1, before[0].shape[-1])

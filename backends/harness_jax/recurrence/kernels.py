@@ -16,6 +16,7 @@ from jax import Array
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Cell
+from harness.recurrence.classic import classic
 from harness_jax.recurrence.ops import OPS
 
 States = tuple[Array, ...]
@@ -47,7 +48,7 @@ class AnyKernel:
 
     def forward(self, zx: Array, zh: Recurrent, state: States) -> tuple[States, Kept]:
         """Keep zh, for ``step_gradient``."""
-        return self._cell.step(OPS, zx, zh, state), zh
+        return classic(self._cell).step(OPS, zx, zh, state), zh
 
     def factors(self, zx: Array, kept: Kept, before: States, after: States) -> Kept:
         """Return the arguments of ``step_gradient``."""
@@ -56,7 +57,7 @@ class AnyKernel:
     def backward(self, factors: Kept, d_state: States) -> tuple[Kept, Recurrent, States]:
         """Return d_zx as the parts, unless it is d_zh."""
         zx, zh, before, after = factors
-        d_zx, d_zh, parts = self._cell.step_gradient(OPS, zx, zh, before, after, d_state)
+        d_zx, d_zh, parts = classic(self._cell).step_gradient(OPS, zx, zh, before, after, d_state)
         return (
             None if d_zx is d_zh else d_zx,
             d_zh,
@@ -78,7 +79,7 @@ class RNNKernel:
 
     def forward(self, zx: Array, zh: Recurrent, state: States) -> tuple[States, Kept]:
         """Return (h',)."""
-        return self._cell.step(OPS, zx, zh, state), None
+        return classic(self._cell).step(OPS, zx, zh, state), None
 
     def factors(self, zx: Array, kept: Kept, before: States, after: States) -> Kept:
         """Return h'."""

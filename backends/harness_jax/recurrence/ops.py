@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from harness.contract import Ops
 
-class JaxOps:
+
+class JaxOps(Ops):
     """``harness.contract.Ops`` for JAX arrays of any leading shape."""
 
     def sigmoid(self, x: Array) -> Array:
@@ -27,6 +29,30 @@ class JaxOps:
     def exp(self, x: Array) -> Array:
         """Return e to the power x."""
         return jnp.exp(x)
+
+    def log(self, x: Array) -> Array:
+        """Return the natural logarithm."""
+        return jnp.log(x)
+
+    def sqrt(self, x: Array) -> Array:
+        """Return the square root."""
+        return jnp.sqrt(x)
+
+    def softplus(self, x: Array) -> Array:
+        """Return log(1 + exp(x)), without overflow; a small result keeps all its digits."""
+        return jax.nn.relu(x) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+    def absolute(self, x: Array) -> Array:
+        """Return the absolute value."""
+        return jnp.abs(x)
+
+    def maximum(self, a: Array, b: Array) -> Array:
+        """Return the larger of two; of equal ones the second, with its derivative."""
+        return jnp.where(a > b, a, b)
+
+    def mean(self, x: Array) -> Array:
+        """Return the mean over the last axis, (B, 1)."""
+        return jnp.mean(x, axis=-1, keepdims=True)
 
     def positive(self, x: Array) -> Array:
         """Return 1 where x > 0 and 0 elsewhere."""

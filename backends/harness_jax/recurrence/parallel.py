@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from harness.contract import Cell, LinearCell
+from harness.contract import Cell
+from harness.recurrence import derive
 from harness_jax.recurrence.ops import OPS
 
 States = tuple[Array, ...]
@@ -34,33 +35,33 @@ def parallel(
     Raises:
         TypeError: the cell is not linear in its state.
     """
-    if not isinstance(cell, LinearCell):
-        raise TypeError(f"{cell.name} is not linear in its state")
     return _parallel(cell, zx, state, probe)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _parallel(cell: LinearCell, zx: Array, state: States, probe: Array | None) -> Result:
+def _parallel(cell: Cell, zx: Array, state: States, probe: Array | None) -> Result:
     return _forward(cell, zx, state, probe)[0]
 
 
 def _forward(
-    cell: LinearCell, zx: Array, state: States, probe: Array | None
+    cell: Cell, zx: Array, state: States, probe: Array | None
 ) -> tuple[Result, Residuals]:
-    a, b = cell.coefficients(OPS, zx)
+    a, b = derive(cell).coefficients(OPS, zx, ())
     h = _linear_scan(a, b.at[0].add(a[0] * state[0]))
     before = jnp.concatenate([state[0][None], h[:-1]])
     return (h, (h[-1],)), (zx, a, before, probe)
 
 
 def _backward(
-    cell: LinearCell, residuals: Residuals, cotangent: tuple[Array, States]
+    cell: Cell, residuals: Residuals, cotangent: tuple[Array, States]
 ) -> tuple[Array, States, Array | None]:
     zx, a, before, probe = residuals
     d_outputs, (d_final,) = cotangent
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])  # no step follows the last
     d_h = _linear_scan(after, d_outputs.at[-1].add(d_final), reverse=True)
-    d_zx = cell.coefficients_gradient(OPS, zx, d_h * before, d_h)
+    d_zx = (
+        derive(cell).gradient(OPS, zx, (), (before,), (), (d_h,), lambda *_: None).zx
+    )
     return d_zx, (d_h[0] * a[0],), None if probe is None else d_h
 
 

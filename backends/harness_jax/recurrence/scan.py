@@ -5,6 +5,7 @@ from __future__ import annotations
 from jax import Array, lax
 
 from harness.contract import Cell
+from harness.recurrence.classic import classic
 from harness_jax.recurrence.ops import OPS, transposed
 
 States = tuple[Array, ...]
@@ -35,7 +36,7 @@ def scan(
 
     def advance(state: States, now: tuple[Array, Array | None]) -> tuple[States, Array]:
         zx_t, probe_t = now
-        state = cell.step(OPS, zx_t, recurrent_product(state[0], recurrent, bias_hh), state)
+        state = classic(cell).step(OPS, zx_t, recurrent_product(state[0], recurrent, bias_hh), state)
         if probe_t is not None:
             state = (state[0] + probe_t, *state[1:])
         return state, state[0]

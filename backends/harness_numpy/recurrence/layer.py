@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.contract import Array, ArrayDtype, Cell
+from harness.recurrence.classic import classic
 from harness_numpy.recurrence.ops import NumpyOps
 
 OPS = NumpyOps()
@@ -84,6 +85,7 @@ class Stepwise(Recurrence):
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
+        self._classic = classic(cell)
         self._zh: Array | None = np.empty_like(self.zx) if cell.recurrent else None
         self._zeros: Array = np.zeros((shape.batch, shape.hidden), shape.dtype)
         self._d_h: Array = np.empty_like(self._zeros)
@@ -102,7 +104,7 @@ class Stepwise(Recurrence):
             before = self._states_at[t]
             if zh is not None and transposed is not None and bias_hh is not None:
                 np.add(np.matmul(before[0], transposed, out=zh), bias_hh, out=zh)
-            after = self.cell.step(OPS, self._zx_at[t], zh, before)
+            after = self._classic.step(OPS, self._zx_at[t], zh, before)
             for target, value in zip(self._states_at[t + 1], after, strict=True):
                 target[...] = value
 
@@ -117,7 +119,7 @@ class Stepwise(Recurrence):
             d_h += recurrent
             for kept, d_other in zip(self.d_others, d_others, strict=False):
                 kept[t] = d_other
-            d_zx, d_zh, (direct, *others) = self.cell.step_gradient(
+            d_zx, d_zh, (direct, *others) = self._classic.step_gradient(
                 OPS, zx, zh, self._states_at[t], self._states_at[t + 1], (d_h, *d_others)
             )
             recurrent = self._d_h

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.contract import Array, CellState, State
+from harness.recurrence.classic import classic
 from harness_numpy.recurrence.device import DeviceBatch
 from harness_numpy.recurrence.network import Network
 from harness_numpy.recurrence.ops import NumpyOps
@@ -69,7 +70,7 @@ class LoopNetwork(Network[Tape]):
         zx = x @ self._p[f"weight_ih_l{layer}"].T + self._p[f"bias_ih_l{layer}"]
         if self.model.cell.recurrent:
             zh = before[0] @ self._p[f"weight_hh_l{layer}"].T + self._p[f"bias_hh_l{layer}"]
-        return Moment(x, zx, zh, before, self.model.cell.step(OPS, zx, zh, before), kept)
+        return Moment(x, zx, zh, before, classic(self.model.cell).step(OPS, zx, zh, before), kept)
 
     def outputs(self, work: Tape) -> Array:
         """Return W h + b of every step, (T*B, K)."""
@@ -101,7 +102,7 @@ class LoopNetwork(Network[Tape]):
         self, layer: int, moment: Moment, d_after: list[Array]
     ) -> tuple[list[Array], Array]:
         """Return d loss / d previous state and d loss / d x; add to the layer's gradients."""
-        d_zx, d_zh, direct = self.model.cell.step_gradient(
+        d_zx, d_zh, direct = classic(self.model.cell).step_gradient(
             OPS, moment.zx, moment.zh, moment.before, moment.after, tuple(d_after)
         )
         d_before = [np.zeros_like(d) + part for d, part in zip(d_after, direct, strict=True)]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.contract import Array
+from harness.contract import Array, Ops
 
 
-class NumpyOps:
+class NumpyOps(Ops):
     """``harness.contract.Ops`` for NumPy arrays of any leading shape."""
 
     def sigmoid(self, x: Array) -> Array:
@@ -31,6 +31,32 @@ class NumpyOps:
     def exp(self, x: Array) -> Array:
         """Return e to the power x."""
         return np.exp(x)
+
+    def log(self, x: Array) -> Array:
+        """Return the natural logarithm."""
+        return np.log(x)
+
+    def sqrt(self, x: Array) -> Array:
+        """Return the square root."""
+        return np.sqrt(x)
+
+    def softplus(self, x: Array) -> Array:
+        """Return log(1 + exp(x)), without overflow; a small result keeps all its digits."""
+        result: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+        return result
+
+    def absolute(self, x: Array) -> Array:
+        """Return the absolute value."""
+        return np.abs(x)
+
+    def maximum(self, a: Array, b: Array) -> Array:
+        """Return the larger of two."""
+        return np.maximum(a, b)
+
+    def mean(self, x: Array) -> Array:
+        """Return the mean over the last axis, (B, 1)."""
+        result: Array = np.mean(x, axis=-1, keepdims=True)
+        return result
 
     def positive(self, x: Array) -> Array:
         """Return 1 where x > 0 and 0 elsewhere."""

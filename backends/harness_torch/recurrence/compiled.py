@@ -19,6 +19,7 @@ from torch._dynamo import lookup_backend
 from torch._dynamo.exc import TorchDynamoException
 
 from harness.contract import Cell, UnsupportedError
+from harness.recurrence.classic import classic
 from harness_torch.recurrence.buffers import Buffers
 from harness_torch.recurrence.kernel import Derivatives, KernelLayer
 from harness_torch.recurrence.layer import LayerWeights, States
@@ -110,7 +111,7 @@ def _forward(
     products: list[Any] = []  # tensors, or None for a cell that is not recurrent
     for zx_t in zx.unbind(0):
         zh = recurrent_product(state[0], weight_hh, bias_hh)
-        state = cell.step(OPS, zx_t, zh, state)
+        state = classic(cell).step(OPS, zx_t, zh, state)
         states.append(state)
         products.append(zh)
     stacked = tuple(torch.stack(parts) for parts in zip(*states, strict=True))
@@ -134,7 +135,7 @@ def _backward(
         after = tuple(part[t] for part in states)
         d_h = d_state[0] + direct[t]
         product = None if zh is None else zh[t]
-        d_zx, d_zh, parts = cell.step_gradient(
+        d_zx, d_zh, parts = classic(cell).step_gradient(
             OPS, zx[t], product, before, after, (d_h, *d_state[1:])
         )
         totals.append(d_h)

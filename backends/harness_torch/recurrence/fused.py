@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.contract import Cell, LinearCell
+from harness.contract import Cell
+from harness.recurrence import derive
 from harness_torch.recurrence.generic import GenericKernel
 from harness_torch.recurrence.kernel import KernelLayer
 from harness_torch.recurrence.linear import SerialKernel
@@ -11,5 +12,5 @@ from harness_torch.recurrence.tuned import tuned_kernel
 
 def fused_layer(cell: Cell) -> KernelLayer:
     """Return a layer on the fastest kernel for ``cell``."""
-    linear = SerialKernel(cell) if isinstance(cell, LinearCell) else None
+    linear = SerialKernel(cell) if derive(cell).linear else None
     return KernelLayer(tuned_kernel(cell) or linear or GenericKernel(cell))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.contract import Cell
+from harness.recurrence.classic import classic
 from harness_torch.recurrence.buffers import Buffers
 from harness_torch.recurrence.kernel import Derivatives
 from harness_torch.recurrence.layer import LayerWeights, States
@@ -17,7 +18,7 @@ class GenericKernel:
     """Runs without a graph and keeps what ``step_gradient`` needs; d weight is one product."""
 
     def __init__(self, cell: Cell) -> None:
-        self._cell, self.buffers = cell, Buffers()
+        self._cell, self.buffers = classic(cell), Buffers()
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights as they are."""

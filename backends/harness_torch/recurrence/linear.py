@@ -14,7 +14,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from harness.contract import Cell, LinearCell
+from harness.contract import Cell
+from harness.recurrence import derive
 from harness_torch.recurrence.buffers import Buffers
 from harness_torch.recurrence.kernel import Derivatives, KernelLayer
 from harness_torch.recurrence.layer import LayerWeights, States
@@ -27,16 +28,14 @@ def parallel_layer(cell: Cell) -> KernelLayer:
     Raises:
         TypeError: the cell is not linear in its state.
     """
-    if not isinstance(cell, LinearCell):
-        raise TypeError(f"{cell.name} is not linear in its state")
     return KernelLayer(ScanKernel(cell))
 
 
 class LinearKernel(ABC):
     """Coefficients of all time steps at once, the recurrence, and its reverse."""
 
-    def __init__(self, cell: LinearCell) -> None:
-        self._cell, self.buffers = cell, Buffers()
+    def __init__(self, cell: Cell) -> None:
+        self._recurrence, self.buffers = derive(cell), Buffers()
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights as they are."""
@@ -46,7 +45,7 @@ class LinearKernel(ABC):
         self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
     ) -> tuple[Tensor, States]:
         """Run the recurrence over all time steps."""
-        self._decay, added = self._cell.coefficients(OPS, self.buffers["zx"])
+        self._decay, added = self._recurrence.coefficients(OPS, self.buffers["zx"], ())
         self._start, self._hidden = state[0], self.recur(self._decay, added, state[0])
         return self._hidden.detach(), (self._hidden[-1].clone(),)
 
@@ -57,8 +56,10 @@ class LinearKernel(ABC):
         later = torch.cat((self._decay[1:], torch.zeros_like(self._decay[:1]))).flip(0)
         total = self.recur(later, direct.flip(0), torch.zeros_like(self._start)).flip(0)
         before = torch.cat((self._start.unsqueeze(0), self._hidden[:-1]))
-        d_zx = self._cell.coefficients_gradient(OPS, self.buffers["zx"], total * before, total)
-        return Derivatives(d_zx, None, None, total, (total[0] * self._decay[0],))
+        found = self._recurrence.gradient(
+            OPS, self.buffers["zx"], (), (before,), (), (total,), lambda *_: None
+        )
+        return Derivatives(found.zx, None, None, total, (total[0] * self._decay[0],))
 
     @abstractmethod
     def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:

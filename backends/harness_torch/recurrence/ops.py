@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.contract import Dtype
+from harness.contract import Dtype, Ops
 
 # Of products and activations, including the carried state. ``array_dtype`` gives the dtype of
 # weights, optimizer and loss.
@@ -25,7 +25,7 @@ def set_precision(dtype: Dtype) -> None:
     torch.backends.cudnn.allow_tf32 = dtype == "tf32"
 
 
-class TorchOps:
+class TorchOps(Ops):
     """``harness.contract.Ops`` for tensors of any leading shape."""
 
     def sigmoid(self, x: Tensor) -> Tensor:
@@ -43,6 +43,30 @@ class TorchOps:
     def exp(self, x: Tensor) -> Tensor:
         """Return e to the power x."""
         return torch.exp(x)
+
+    def log(self, x: Tensor) -> Tensor:
+        """Return the natural logarithm."""
+        return torch.log(x)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        """Return the square root."""
+        return torch.sqrt(x)
+
+    def softplus(self, x: Tensor) -> Tensor:
+        """Return log(1 + exp(x)), without overflow; a small result keeps all its digits."""
+        return torch.relu(x) + torch.log1p(torch.exp(-torch.abs(x)))
+
+    def absolute(self, x: Tensor) -> Tensor:
+        """Return the absolute value."""
+        return torch.abs(x)
+
+    def maximum(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the larger of two; of equal ones the second, with its derivative."""
+        return torch.where(a > b, a, b)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Return the mean over the last axis, (B, 1)."""
+        return x.mean(dim=-1, keepdim=True)
 
     def positive(self, x: Tensor) -> Tensor:
         """Return 1 where x > 0 and 0 elsewhere."""

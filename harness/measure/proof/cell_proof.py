@@ -1,4 +1,4 @@
-"""Proof that a cell's hand-derived gradient is the gradient of its ``step``.
+"""Proof that the gradient derived from a cell's ``step`` is its gradient.
 
 A cell must pass before its equations serve as the reference.
 """
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Array, Cell, HarnessError, LinearCell
+from harness.contract import Array, Cell, HarnessError
 from harness.contract.errors import ParityError
 from harness.measure.proof.differences import Difference, differences, joined
-from harness.measure.proof.functions import Arrays, Function, coefficients_of, step_of
+from harness.measure.proof.functions import Arrays, Function, stated_gradient, step_function
 from harness.measure.proof.streams import generator
 
 # Hidden units at which every element is differenced; even, for cells that split their units.
@@ -45,7 +45,9 @@ _proven_small: dict[int, Cell] = {}
 
 
 def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
-    """Compare the cell's gradient with finite differences of its ``step``.
+    """Compare the derived gradient with finite differences of ``step``, run by the cell's own code.
+
+    A gradient that the cell states by hand must equal the derived one.
 
     In float64: every element of a small shape, and random directions at ``hidden`` and ``batch``,
     with moderate and saturated gates, and with states of zero, as at the start of a sequence. In
@@ -80,22 +82,20 @@ def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
 
 def _functions(cell: Cell, label: str, hidden: int) -> Iterator[Function]:
     """Yield the functions to prove, after checking that they state the same equations."""
-    step = step_of(cell, label, hidden)
-    if isinstance(cell, LinearCell):
-        coefficients = coefficients_of(cell, label, hidden)
-        arguments = _draw(step, np.ones((2, 1)), "linear")
-        a, b = coefficients.value(arguments[:1])
-        linear = [a * arguments[1] + b]
-        _same(step, "is not a * h + b of coefficients", linear, step.value(arguments))
-        every = coefficients_of(cell, label, hidden, of_all_steps=True).value(arguments[:1])
-        _same(coefficients, "differs between one time step and all time steps", every, [a, b])
-        yield coefficients
+    step = step_function(cell, label, hidden)
+    if (by_hand := stated_gradient(cell, label, hidden)) is not None:
+        arguments = _draw(step, np.ones((2, 1)), "stated")
+        values = step.value(arguments)
+        cotangents = _cotangents(values)
+        derived = step.gradient(arguments, values, cotangents)
+        stated = by_hand.gradient(arguments, values, cotangents)
+        _same(by_hand, "is not the gradient of step", derived, stated, of_gradient=True)
     yield step
 
 
 def _runs_at(cell: Cell, label: str, hidden: int) -> bool:
     """Return whether the cell accepts this number of units; some cells need a multiple."""
-    function = step_of(cell, label, hidden)
+    function = step_function(cell, label, hidden)
     try:
         function.value(_draw(function, np.ones((1, 1)), "small"))
     except HarnessError:
@@ -269,18 +269,23 @@ def _same(
 def _draw(function: Function, levels: Array, name: str) -> list[Array]:
     """Return random arguments.
 
-    ``levels`` (rows, 1 or H) is the size of one of the two products; states have half that size. An
-    element is saturated in ``zx`` or in ``zh``, never in both.
+    ``levels`` (rows, 1 or H) is the size of one of zx and the products; states have half that size.
+    A gate is saturated in zx or in its products, never in both.
     """
     rng = generator(0, "proof", name)
-    rows, arguments = len(levels), list[Array]()
-    large = rng.integers(2, size=(rows, function.gates * function.hidden)) == 1
-    for part, argument in enumerate(function.arguments):
-        if argument.startswith("z"):
-            size = np.tile(np.broadcast_to(levels, (rows, function.hidden)), function.gates)
-            size = np.where(large == (part == 0), size, 1.0) if "zh" in function.arguments else size
+    rows, hidden, arguments = len(levels), function.hidden, list[Array]()
+    by_unit = np.broadcast_to(levels, (rows, hidden))
+    large = rng.integers(2, size=(rows, len(function.gates_of[0]), hidden)) == 1
+    for part in range(len(function.arguments)):
+        if part < len(function.gates_of):
+            chosen = large if part == 0 else ~large
+            sizes = [
+                np.where(chosen[:, gate] | (len(function.gates_of) == 1), by_unit, 1.0)
+                for gate in function.gates_of[part]
+            ]
+            size = np.concatenate(sizes, axis=1)
         else:
-            size = np.broadcast_to(np.maximum(1.0, 0.5 * levels), (rows, function.hidden))
+            size = np.broadcast_to(np.maximum(1.0, 0.5 * levels), (rows, hidden))
         noise = rng.normal(size=size.shape)
         drawn = np.where(size > 1, np.sign(noise) * size, 0.0) + noise
         arguments.append(np.round(drawn / GRID) * GRID)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from harness.cells.operations import OPS
-from harness.contract import Array, Cell, HarnessError, LinearCell, PluginError
+from harness.cells.operations import OPS, NumpyOps
+from harness.contract import Array, Cell, HarnessError, PluginError, Product
 from harness.contract.errors import ParityError
 from harness.contract.wording import error_text, shortened
 from harness.plugins.validation import shape_and_dtype
+from harness.recurrence import derive, step_of
 
 Arrays = Sequence[Array]
 
@@ -27,10 +28,10 @@ class Function:
         gradient_name: the method that computes the gradient.
         arguments: the names of its arguments, such as ``zx``, ``zh`` and ``state h``.
         results: the names of its results, each (B, H).
-        gates: the number of gates.
         hidden: H.
         forwards: arguments -> results.
         backwards: arguments, results, cotangents of the results -> cotangents of the arguments.
+        gates_of: the gates of zx, then of each product.
     """
 
     label: str
@@ -38,10 +39,10 @@ class Function:
     gradient_name: str
     arguments: tuple[str, ...]
     results: tuple[str, ...]
-    gates: int
     hidden: int
     forwards: Callable[[Arrays], Any]
     backwards: Callable[[Arrays, Arrays, Arrays], Any]
+    gates_of: tuple[tuple[int, ...], ...]
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -110,52 +111,93 @@ class Function:
         return result
 
 
-def step_of(cell: Cell, label: str, hidden: int) -> Function:
-    """Return ``step`` and ``step_gradient`` as a function."""
-    products = ("zx", "zh") if cell.recurrent else ("zx",)
-    states = tuple(f"state {name}" for name in cell.states)
+class _GivenProducts(NumpyOps):
+    """Products that are given; keeps what they would have been taken of."""
 
-    def split(arguments: Arrays) -> tuple[Array, Array | None, tuple[Array, ...]]:
-        zh = arguments[1] if cell.recurrent else None
-        return arguments[0], zh, tuple(arguments[len(products) :])
+    def __init__(self, products: Mapping[str, Array]) -> None:
+        self._products, self.operands = products, dict[str, Array]()
 
-    def backwards(arguments: Arrays, values: Arrays, cotangents: Arrays) -> Any:
-        parts = cell.step_gradient(OPS, *split(arguments), tuple(values), tuple(cotangents))
-        if not isinstance(parts, tuple) or len(parts) != 3 or not isinstance(parts[2], tuple):  # noqa: PLR2004
-            raise TypeError("it must return (d_zx, d_zh, d_state), and d_state must be a tuple")
-        d_zx, d_zh, d_state = parts
-        if not cell.recurrent and d_zh is not None:
-            raise TypeError("d_zh must be None for a cell without recurrent product")
-        return (d_zx, *((d_zh,) if cell.recurrent else ()), *d_state)
+    def product(self, name: str, operand: Array) -> Array:
+        """Return the given product."""
+        self.operands[name] = operand
+        return self._products[name]
+
+
+def step_function(cell: Cell, label: str, hidden: int) -> Function:
+    """Return the pointwise part of a step, and its derived gradient, as a function.
+
+    Its arguments are zx, the products, the states and the vectors, a row of each per sequence; its
+    results are the new states, and the operands that the step computes. The cell's own code
+    computes them, on arrays; the gradient is derived from its trace.
+    """
+    recurrence = derive(cell)
+    cell_products = [product.name for product in cell.products]
+    names = [f"product {name}" for name in cell_products]
+    states = [f"state {name}" for name in cell.states]
+    ends = np.cumsum([1, len(names), len(states)])
+    inner = [at for at, operand in enumerate(recurrence.operands) if operand.op != "state"]
+
+    def parts(arguments: Arrays) -> tuple[Array, Arrays, Arrays, Arrays]:
+        return (
+            arguments[0],
+            arguments[1 : ends[1]],
+            arguments[ends[1] : ends[2]],
+            arguments[ends[2] :],
+        )
+
+    def forwards(arguments: Arrays) -> Any:
+        zx, products, state, own = parts(arguments)
+        ops = _GivenProducts(dict(zip(cell_products, products, strict=True)))
+        new = step_of(cell)(ops, zx, tuple(state), tuple(own))
+        return (*new, *(ops.operands[cell_products[at]] for at in inner))
+
+    def backwards(arguments: Arrays, _: Arrays, cotangents: Arrays) -> Any:
+        zx, products, state, own = parts(arguments)
+        d_new, d_operands = cotangents[: len(states)], dict(
+            zip(inner, cotangents[len(states) :], strict=True)
+        )
+        found = recurrence.gradient(
+            OPS, zx, products, state, own, d_new, lambda index, _: d_operands[index]
+        )
+        return (found.zx, *found.products, *found.state, *found.vectors)
 
     return Function(
         label,
         "step",
-        "step_gradient",
-        (*products, *states),
-        tuple(f"new {name}" for name in states),
-        len(cell.gates),
+        "the derived gradient",
+        ("zx", *names, *states, *(f"vector {name}" for name in cell.vectors)),
+        (
+            *(f"new {name}" for name in states),
+            *(f"operand of {cell.products[at].name}" for at in inner),
+        ),
         hidden,
-        lambda arguments: cell.step(OPS, *split(arguments)),
+        forwards,
         backwards,
+        tuple(
+            tuple(cell.gates.index(gate) for gate in product.gates or cell.gates)
+            for product in (Product("zx"), *cell.products)
+        ),
     )
 
 
-def coefficients_of(
-    cell: LinearCell, label: str, hidden: int, *, of_all_steps: bool = False
-) -> Function:
-    """Return ``coefficients`` and ``coefficients_gradient`` as a function.
+def stated_gradient(cell: Cell, label: str, hidden: int) -> Function | None:
+    """Return the step with the gradient that the cell states by hand; None: it states none.
 
-    If ``of_all_steps``, the cell is called with (T, B, G*H) instead of (B, G*H).
+    ``step_gradient(ops, zx, zh, state, new_state, d_new_state)`` returns d_zx, d_zh and d_state, a
+    tuple. Engines never call it.
     """
+    by_hand: Any = getattr(cell, "step_gradient", None)
+    function = step_function(cell, label, hidden)
+    if by_hand is None or cell.vectors or len(cell.products) > 1:
+        return None
+    count = len(cell.products)
 
-    def forwards(arguments: Arrays) -> Any:
-        if of_all_steps:
-            return tuple(part[:, 0] for part in cell.coefficients(OPS, arguments[0][:, None]))
-        return cell.coefficients(OPS, arguments[0])
+    def backwards(arguments: Arrays, values: Arrays, cotangents: Arrays) -> Any:
+        zh = arguments[1] if count else None
+        state = tuple(arguments[1 + count :])
+        found = by_hand(OPS, arguments[0], zh, state, tuple(values), tuple(cotangents))
+        if not isinstance(found, tuple) or len(found) != 3 or not isinstance(found[2], tuple):  # noqa: PLR2004
+            raise TypeError("it must return (d_zx, d_zh, d_state), and d_state must be a tuple")
+        return (found[0], *((found[1],) if count else ()), *found[2])
 
-    def backwards(arguments: Arrays, _: Arrays, cotangents: Arrays) -> Any:
-        return (cell.coefficients_gradient(OPS, arguments[0], *cotangents),)
-
-    names = ("coefficients", "coefficients_gradient", ("zx",), ("a", "b"))
-    return Function(label, *names, len(cell.gates), hidden, forwards, backwards)
+    return replace(function, gradient_name="step_gradient", backwards=backwards)

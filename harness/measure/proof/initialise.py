@@ -33,7 +33,8 @@ def initial_parameters(
             ``glorot``: per gate, Glorot-uniform input weights and orthogonal recurrent weights,
             Glorot-uniform readout, zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
             ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights
-            and readout, zero biases (IRNN: Le, Jaitly & Hinton 2015).
+            and readout, zero biases (IRNN: Le, Jaitly & Hinton 2015). In each, a cell's vectors are
+            drawn as by ``torch``, unless the cell gives their values.
         forget_bias: the sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1). The
             sign is reversed for a gate that keeps the state when it is near 0, so that a larger
             number always means a longer memory.
@@ -53,6 +54,9 @@ def initial_parameters(
         for name, shape in model.parameter_shapes().items()
     }
     for layer in range(model.layers):
+        rng = generator(seed, "model", f"vectors_l{layer}")
+        for vector, value in model.cell.initial_vectors(model.hidden, rng).items():
+            parameters[f"{vector}_l{layer}"] = np.asarray(value, np.float64)
         if forget_bias is not None:
             gate = _memory_gate(model.cell, "forget_bias")
             _set_bias(parameters, model, layer, gate, model.cell.memory_sign * forget_bias)
@@ -70,18 +74,23 @@ def _torch(rng: np.random.Generator, _name: str, shape: tuple[int, ...], model: 
 def _glorot(rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model) -> Array:
     if name.startswith("bias"):
         return np.zeros(shape)
+    if len(shape) == 1:
+        return _torch(rng, name, shape, model)
     if name == "weight_out":
         return _glorot_uniform(rng, shape)
-    block = _orthogonal if name.startswith("weight_hh") else _glorot_uniform
-    return np.concatenate([block(rng, (model.hidden, shape[1])) for _ in model.cell.gates])
+    block = _glorot_uniform if name.startswith("weight_ih") else _orthogonal
+    pieces = range(shape[0] // model.hidden)
+    return np.concatenate([block(rng, (model.hidden, shape[1])) for _ in pieces])
 
 
 def _identity(rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model) -> Array:
     if name.startswith("bias"):
         return np.zeros(shape)
-    if name.startswith("weight_hh"):
-        return np.tile(np.eye(model.hidden), (len(model.cell.gates), 1))
-    return rng.normal(0.0, IRNN_DEVIATION, shape)
+    if len(shape) == 1:
+        return _torch(rng, name, shape, model)
+    if name.startswith(("weight_ih", "weight_out")):
+        return rng.normal(0.0, IRNN_DEVIATION, shape)
+    return np.tile(np.eye(model.hidden), (shape[0] // model.hidden, 1))
 
 
 _SCHEMES: dict[str, Draw] = {"torch": _torch, "glorot": _glorot, "identity": _identity}
@@ -112,8 +121,11 @@ def _set_bias(
 ) -> None:
     rows = slice(start := model.cell.gates.index(gate) * model.hidden, start + model.hidden)
     parameters[f"bias_ih_l{layer}"][rows] = value
-    if model.cell.recurrent:
-        parameters[f"bias_hh_l{layer}"][rows] = 0.0
+    for product in model.cell.products:
+        gates = product.gates or model.cell.gates
+        if product.bias and gate in gates:
+            start = gates.index(gate) * model.hidden
+            parameters[f"bias_{product.name}_l{layer}"][start : start + model.hidden] = 0.0
 
 
 def _set_chrono(

@@ -72,7 +72,7 @@ class LimitMeter:
             model: the chain has the shape of its recurrence.
             batch: B.
         """
-        hidden, wide = model.hidden, len(model.cell.gates) * model.hidden
+        hidden, wide = model.hidden, model.recurrent_rows()
         execution = self.execution
         engine = f"{self.backend.name}/{execution.device}/{execution.dtype}/{self.threads}"
         environment = f"{engine}/{_digest(query.versions(self.backend))}"
@@ -133,7 +133,7 @@ def limit_figures(
     figures: dict[str, Figure] = {"fraction_of_peak": fraction}
     if limits.chain_seconds is not None:
         rounds = model.layers * time_steps
-        serial_flops = rounds * 4 * len(model.cell.gates) * model.hidden**2 * batch
+        serial_flops = rounds * 4 * model.recurrent_rows() * model.hidden * batch
         serial_seconds = rounds * limits.chain_seconds
         other_seconds = (flops - serial_flops) / limits.peak_flops_per_second
         figures["fraction_of_serial_limit"] = (serial_seconds + other_seconds) / step_seconds

@@ -22,15 +22,15 @@ def training_flops_per_token(model: Model) -> int:
     Only matrix products count: a multiplication and an addition per element forward, and twice that
     backward. The sum of
 
-    - 6 G H^2 for each layer (the product with h; not for a cell that is not recurrent),
+    - 6 R H for each layer (the products with the state, of R rows; G H for ``weight_hh``),
     - 6 G H^2 for each layer above the first (its input product),
     - 4 G H D for real inputs (their gradient is not needed); a gather of tokens counts 0,
     - 6 H K for the readout.
     """
     rows = len(model.cell.gates) * model.hidden
     first = 4 * rows * model.inputs.size if model.inputs.kind == "real" else 0
-    products = model.layers * model.cell.recurrent + model.layers - 1
-    return first + 6 * rows * model.hidden * products + 6 * model.hidden * model.outputs
+    every = model.layers * model.recurrent_rows() + (model.layers - 1) * rows
+    return first + 6 * model.hidden * every + 6 * model.hidden * model.outputs
 
 
 def speed_figures(scheduler: BlockScheduler, flops_per_token: int) -> dict[str, Figure]:

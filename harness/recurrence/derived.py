@@ -1,0 +1,387 @@
+"""A cell's recurrence: its graph, its reverse, and both computed with any engine's arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from harness.contract import Cell, Ops, Tensor
+from harness.recurrence.graph import Graph, Node, infix, reachable, substituted, uses
+from harness.recurrence.reverse import Anchor, Reverse, Term, reversed_step
+from harness.recurrence.trace import trace
+
+Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The gradients of one step.
+
+    Attributes:
+        zx: (B, G*H).
+        products: per product (B, n*H).
+        state: per state (B, H), along pointwise paths: without the products whose operand is a
+            state; the number 0.0 where no path reaches.
+        vectors: per vector (B, H), before the sum over sequences; 0.0 as above.
+    """
+
+    zx: Tensor
+    products: Tensors
+    state: Tensors
+    vectors: Tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    """What follows from the ``step`` of a cell.
+
+    A zx and a piece of a product that are read in their sum alone are one node ``sum`` of the two;
+    ``merged`` names them: there d_zx = d_product, and one bias serves for both.
+
+    Attributes:
+        cell: the cell.
+        gates, before, vectors: the leaves zx, old states and learnt vectors.
+        pieces: per product, its pieces.
+        operands: per product, what it is taken of.
+        after: the new states.
+        merged: gate -> (index of a product, its piece).
+        reverse: the gradients.
+    """
+
+    cell: Cell
+    graph: Graph
+    gates: tuple[Node, ...]
+    before: tuple[Node, ...]
+    vectors: tuple[Node, ...]
+    pieces: tuple[tuple[Node, ...], ...]
+    operands: tuple[Node, ...]
+    after: tuple[Node, ...]
+    merged: Mapping[int, tuple[int, int]]
+    reverse: Reverse
+
+    def step(
+        self,
+        ops: Ops,
+        zx: Tensor,
+        state: Sequence[Tensor],
+        own: Sequence[Tensor],
+        product: Callable[[int, Tensor], Tensor],
+    ) -> tuple[Tensors, Tensors]:
+        """Compute the new states.
+
+        Args:
+            ops: the engine's operations.
+            zx: (B, G*H).
+            state: before the step, each (B, H).
+            own: the vectors, each (H,).
+            product: (index, operand (B, H)) -> (B, n*H), with its bias.
+
+        Returns:
+            the new states, each (B, H), and the products, each (B, n*H).
+        """
+        values = self._leaves(ops, zx, state, own)
+        products: list[Tensor] = [None] * len(self.pieces)
+
+        def piece(node: Node) -> Tensor:
+            index, at = node.value
+            if products[index] is None:
+                products[index] = product(index, values[node.args[0]])
+                parts = ops.split(products[index], len(self.pieces[index]))
+                values.update(zip(self.pieces[index], parts, strict=True))
+            return values[self.pieces[index][at]]
+
+        roots = [*self.after, *(each[0] for each in self.pieces)]
+        _evaluate(ops, roots, values, piece)
+        return tuple(values[node] for node in self.after), tuple(products)
+
+    def operand_values(
+        self, ops: Ops, zx: Tensor, products: Sequence[Tensor], state: Sequence[Tensor],
+        own: Sequence[Tensor],
+    ) -> Tensors:  # fmt: skip
+        """Return what each product was taken of, (..., H), from the products themselves."""
+        values = self._given(ops, zx, products, state, own)
+        _evaluate(ops, self.operands, values)
+        return tuple(values[node] for node in self.operands)
+
+    def gradient(
+        self,
+        ops: Ops,
+        zx: Tensor,
+        products: Sequence[Tensor],
+        state: Sequence[Tensor],
+        own: Sequence[Tensor],
+        d_new: Sequence[Tensor],
+        back: Callable[[int, Tensor], Tensor],
+    ) -> Gradient:
+        """Compute the vector-Jacobian product of a step.
+
+        Args:
+            ops, zx, state, own: as in ``step``.
+            products: what ``step`` returned.
+            d_new: d loss / d new state, each (B, H).
+            back: (index, d_product (B, n*H)) -> d loss / d operand (B, H), d_product @ weight;
+                called only for operands that the step computes.
+        """
+        values = self._given(ops, zx, products, state, own)
+        for index, part in enumerate(d_new):
+            values[self.graph.leaf("new", index)] = part
+        zeros = 0.0 * d_new[0]
+        d_products: list[Tensor] = [None] * len(self.pieces)
+
+        def value(term: Term) -> Tensor:
+            _evaluate(ops, [term.factor], values)
+            factor = values[term.factor]
+            unit = term.factor.op == "constant" and term.factor.value == 1
+            return values[term.anchor] if unit else values[term.anchor] * factor
+
+        def total(terms: Sequence[Term]) -> Tensor:
+            first, *rest = [value(term) for term in terms]
+            for part in rest:
+                first = first + part
+            return first
+
+        def joined(row: Sequence[Term | None]) -> Tensor:
+            parts = [zeros if term is None else zeros + value(term) for term in row]
+            return parts[0] if len(parts) == 1 else ops.concatenate(parts)
+
+        for each in self.reverse.order:
+            if isinstance(each, Anchor):
+                sums = total(each.terms)
+                values[each.node] = ops.mean(sums) if each.mean else sums
+            else:
+                d_products[each.index] = joined(self.reverse.products[each.index])
+                if each.state is None:
+                    values[each.node] = back(each.index, d_products[each.index])
+        return Gradient(
+            joined(self.reverse.zx),
+            tuple(d_products),
+            tuple(total(terms) if terms else 0.0 for terms in self.reverse.state),
+            tuple(zeros + total(terms) if terms else 0.0 for terms in self.reverse.vectors),
+        )
+
+    @cached_property
+    def linear(self) -> tuple[Node, Node] | None:
+        """Return (a, b) with h' = a h + b, where neither reads a state; None: it is not so.
+
+        Only for a cell with the one state h and no product.
+        """
+        if len(self.before) > 1 or self.pieces:
+            return None
+        (terms,), zero = self.reverse.state, self.graph.constant(0.0)
+        if len(terms) != 1 or terms[0].anchor.op != "new":
+            return None
+        a = terms[0].factor
+        (b,) = substituted(self.graph, self.after, {self.before[0]: zero})
+        return None if any(node.op == "state" for node in reachable([a, b])) else (a, b)
+
+    def coefficients(self, ops: Ops, zx: Tensor, own: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return a and b of ``linear``, each (..., H), for zx (..., G*H).
+
+        Raises:
+            TypeError: the cell is not linear in its state.
+        """
+        if self.linear is None:
+            raise TypeError(f"{self.cell.name} is not linear in its state")
+        values = self._leaves(ops, zx, (), own)
+        _evaluate(ops, self.linear, values)
+        like = ops.split(zx, len(self.gates))[0]
+        a, b = (0.0 * like + values[node] for node in self.linear)
+        return a, b
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the equations and of what ``Reverse`` makes of them."""
+        content = [self.listing(), repr(sorted(self.merged.items()))]
+        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+    def label(self, node: Node) -> str:
+        """Return the name of a value that is given: ``zx_i``, ``hh_i``, ``h``, ``d_new_h``."""
+        cell, value = self.cell, node.value
+        if node.op == "zx":
+            return f"zx_{cell.gates[value]}"
+        if node.op == "product":
+            product = cell.products[value[0]]
+            return f"{product.name}_{(product.gates or cell.gates)[value[1]]}"
+        if node.op == "state":
+            return str(cell.states[value])
+        if node.op == "new":
+            return f"d_new_{cell.states[value]}"
+        if node.op == "back":
+            return f"back_{cell.products[value].name}"
+        if node.op == "anchor":
+            return f"total_{value}"
+        return f"{value:g}" if node.op == "constant" else str(value)
+
+    def listing(self) -> str:
+        """Return the step and its reverse as text, one value a line."""
+        names: dict[Node, str] = {}
+        lines = [f"# {self.cell.name}: one time step"]
+
+        def name(node: Node) -> str:
+            if not node.args or node.op == "product":
+                return self.label(node)
+            if node not in names:
+                args = [name(argument) for argument in node.args]
+                names[node] = f"v{len(names)}"
+                lines.append(f"{names[node]} = {infix(node, args, number=lambda x: f'{x:g}')}")
+            return names[node]
+
+        def written(terms: Sequence[Term | None]) -> list[str]:
+            return [
+                "0"
+                if term is None
+                else self.label(term.anchor)
+                if term.factor.op == "constant" and term.factor.value == 1
+                else f"{self.label(term.anchor)} * {name(term.factor)}"
+                for term in terms
+            ]
+
+        for product, operand in zip(self.cell.products, self.operands, strict=True):
+            lines.append(f"{product.name} = product of {name(operand)}")
+        for state, node in zip(self.cell.states, self.after, strict=True):
+            lines.append(f"new_{state} = {name(node)}")
+        lines.append(f"# {self.cell.name}: its gradient, from d_new_{self.cell.states[0]}")
+        for each in self.reverse.order:
+            if isinstance(each, Anchor):
+                parts = " + ".join(written(each.terms))
+                lines.append(f"{self.label(each.node)} = {'mean of ' * each.mean}{parts}")
+            else:
+                row = written(self.reverse.products[each.index])
+                lines.append(f"d_{self.cell.products[each.index].name} = {', '.join(row)}")
+        lines.append(f"d_zx = {', '.join(written(self.reverse.zx))}")
+        ends = (*self.cell.states, *self.cell.vectors)
+        for end, terms in zip(ends, (*self.reverse.state, *self.reverse.vectors), strict=True):
+            lines.append(f"d_{end} = {' + '.join(written(terms)) or '0'}")
+        return "\n".join(lines)
+
+    def _leaves(
+        self, ops: Ops, zx: Tensor, state: Sequence[Tensor], own: Sequence[Tensor]
+    ) -> dict[Node, Tensor]:
+        parts = ops.split(zx, len(self.gates))
+        values: dict[Node, Tensor] = dict(zip(self.gates, parts, strict=True))
+        values.update(zip(self.before, state, strict=False))
+        values.update(zip(self.vectors, own, strict=True))
+        return values
+
+    def _given(
+        self, ops: Ops, zx: Tensor, products: Sequence[Tensor], state: Sequence[Tensor],
+        own: Sequence[Tensor],
+    ) -> dict[Node, Tensor]:  # fmt: skip
+        values = self._leaves(ops, zx, state, own)
+        for pieces, array in zip(self.pieces, products, strict=True):
+            values.update(zip(pieces, ops.split(array, len(pieces)), strict=True))
+        return values
+
+
+def _evaluate(
+    ops: Ops,
+    roots: Sequence[Node],
+    values: dict[Node, Tensor],
+    product: Callable[[Node], Tensor] | None = None,
+) -> None:
+    """Compute the roots, and all that they need, into ``values``."""
+    waiting = list(roots)
+    while waiting:
+        node = waiting[-1]
+        if node in values:
+            waiting.pop()
+            continue
+        missing = [argument for argument in node.args if argument not in values]
+        if missing:
+            waiting += missing
+            continue
+        waiting.pop()
+        args = [values[argument] for argument in node.args]
+        if node.op == "product" and product is not None:
+            product(node)
+        else:
+            values[node] = _value(ops, node, args)
+
+
+def _value(ops: Ops, node: Node, args: Sequence[Tensor]) -> Tensor:
+    if node.op == "constant":
+        return node.value
+    if node.op == "sum":
+        return _sum(node, args)
+    if node.op == "times":
+        result = args[0]
+        for part in args[1:]:
+            result = result * part
+        return result
+    if node.op == "divide":
+        return args[0] / args[1]
+    if node.op == "sign":
+        return ops.positive(args[0]) - ops.positive(-args[0])
+    return getattr(ops, node.op)(*args)
+
+
+def _sum(node: Node, args: Sequence[Tensor]) -> Tensor:
+    coefficients, constant = node.value
+    terms = sorted(zip(coefficients, args, strict=True), key=lambda term: term[0] < 0)
+    result: Tensor = None if not constant else constant
+    for coefficient, part in terms:
+        if result is None:
+            result = part if coefficient == 1 else -part if coefficient == -1 else coefficient * part
+        elif abs(coefficient) == 1:
+            result = result + part if coefficient > 0 else result - part
+        else:
+            result = result + coefficient * part
+    return result
+
+
+_known: WeakKeyDictionary[type[Cell], dict[int, tuple[Cell, Recurrence]]] = WeakKeyDictionary()
+
+
+def derive(cell: Cell) -> Recurrence:
+    """Return what follows from the cell's ``step``; traced once per cell and process.
+
+    Raises:
+        UnsupportedError: the step cannot be traced; the message names the cell and the line.
+    """
+    kept = _known.setdefault(type(cell), {})
+    if id(cell) not in kept:
+        kept[id(cell)] = cell, _derived(cell)
+    return kept[id(cell)][1]
+
+
+def _derived(cell: Cell) -> Recurrence:
+    traced = trace(cell)
+    graph = traced.graph
+    counts = [len(product.gates or cell.gates) for product in cell.products]
+    pieces = tuple(
+        tuple(graph.product(operand, index, piece) for piece in range(counts[index]))
+        for index, operand in enumerate(traced.operands)
+    )
+    gates = tuple(graph.leaf("zx", gate) for gate in range(len(cell.gates)))
+    before = tuple(graph.leaf("state", at) for at in range(len(cell.states)))
+    vectors = tuple(graph.leaf("vector", name, "unit") for name in cell.vectors)
+    merged = _merged([*traced.states, *traced.operands], gates)
+    reverse = reversed_step(
+        graph, gates, before, vectors, pieces, traced.operands, traced.states
+    )
+    return Recurrence(
+        cell, graph, gates, before, vectors, pieces, traced.operands, traced.states, merged, reverse
+    )
+
+
+def _merged(roots: Sequence[Node], gates: Sequence[Node]) -> dict[int, tuple[int, int]]:
+    """Return the gates whose zx is read only in one sum with a piece that is read nowhere else."""
+    counts, found = uses(roots), dict[int, tuple[int, int]]()
+    for node in reachable(roots):
+        if node.op != "sum":
+            continue
+        alone = {
+            argument
+            for coefficient, argument in zip(node.value[0], node.args, strict=True)
+            if coefficient == 1 and counts[argument] == 1
+        }
+        zx = [argument for argument in node.args if argument in alone and argument.op == "zx"]
+        products = [each for each in node.args if each in alone and each.op == "product"]
+        if len(zx) == len(products) == 1:
+            found[zx[0].value] = products[0].value
+    return found
+
