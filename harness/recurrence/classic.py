@@ -23,10 +23,10 @@ class Classic:
     ) -> tuple[Tensor, Tensor, Any]:
         """Return d_zx, d_zh and d_state."""
         products = () if zh is None else (zh,)
-        found = self.recurrence.gradient(ops, zx, products, state, (), d_new, lambda *_: None)
+        gradient = self.recurrence.gradient(ops, zx, products, state, (), d_new, lambda *_: None)
         merged = len(self.recurrence.merged) == len(self.cell.gates)
-        d_zh = None if zh is None else found.zx if merged else found.products[0]
-        return found.zx, d_zh, found.state
+        d_zh = None if zh is None else gradient.zx if merged else gradient.products[0]
+        return gradient.zx, d_zh, gradient.state
 
 
 def classic(cell: Cell) -> Classic:

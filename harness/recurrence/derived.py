@@ -103,7 +103,7 @@ class Recurrence:
         own: Sequence[Tensor],
     ) -> Tensors:  # fmt: skip
         """Return what each product was taken of, (..., H), from the products themselves."""
-        values = self._given(ops, zx, products, state, own)
+        values = self._all_values(ops, zx, products, state, own)
         _evaluate(ops, self.operands, values)
         return tuple(values[node] for node in self.operands)
 
@@ -126,7 +126,7 @@ class Recurrence:
             back: (index, d_product (B, n*H)) -> d loss / d operand (B, H), d_product @ weight;
                 called only for operands that the step computes.
         """
-        values = self._given(ops, zx, products, state, own)
+        values = self._all_values(ops, zx, products, state, own)
         for index, part in enumerate(d_new):
             values[self.graph.leaf("new", index)] = part
         zeros = 0.0 * d_new[0]
@@ -267,7 +267,7 @@ class Recurrence:
         values.update(zip(self.vectors, own, strict=True))
         return values
 
-    def _given(
+    def _all_values(
         self, ops: Ops, zx: Tensor, products: Sequence[Tensor], state: Sequence[Tensor],
         own: Sequence[Tensor],
     ) -> dict[Node, Tensor]:  # fmt: skip
@@ -370,7 +370,7 @@ def _derived(cell: Cell) -> Recurrence:
 
 def _merged(roots: Sequence[Node], gates: Sequence[Node]) -> dict[int, tuple[int, int]]:
     """Return the gates whose zx is read only in one sum with a piece that is read nowhere else."""
-    counts, found = uses(roots), dict[int, tuple[int, int]]()
+    counts, merged = uses(roots), dict[int, tuple[int, int]]()
     for node in reachable(roots):
         if node.op != "sum":
             continue
@@ -382,6 +382,6 @@ def _merged(roots: Sequence[Node], gates: Sequence[Node]) -> dict[int, tuple[int
         zx = [argument for argument in node.args if argument in alone and argument.op == "zx"]
         products = [each for each in node.args if each in alone and each.op == "product"]
         if len(zx) == len(products) == 1:
-            found[zx[0].value] = products[0].value
-    return found
+            merged[zx[0].value] = products[0].value
+    return merged
 

@@ -143,10 +143,10 @@ class Graph:
             return self.product(args[0], *node.value)
         if node.op in UNARY:
             return self.unary(node.op, args[0])
-        made: dict[str, Callable[..., Node]] = {
+        makers: dict[str, Callable[..., Node]] = {
             "divide": self.divide, "maximum": self.maximum, "mean": self.mean,
         }  # fmt: skip
-        return made[node.op](*args) if args else self._node(node.op, (), node.value, node.width)
+        return makers[node.op](*args) if args else self._node(node.op, (), node.value, node.width)
 
     def pair(self, *nodes: Node) -> Node:
         """Return the product of all, as one node that is not made flat."""
@@ -173,24 +173,24 @@ class Graph:
 
 def reachable(roots: Iterable[Node]) -> list[Node]:
     """Return the roots and all that they are computed from, in the order of the graph."""
-    found: dict[int, Node] = {}
+    seen: dict[int, Node] = {}
     waiting = list(roots)
     while waiting:
         node = waiting.pop()
-        if node.index not in found:
-            found[node.index] = node
+        if node.index not in seen:
+            seen[node.index] = node
             waiting += node.args
-    return [found[index] for index in sorted(found)]
+    return [seen[index] for index in sorted(seen)]
 
 
 def substituted(graph: Graph, roots: Sequence[Node], values: Mapping[Node, Node]) -> list[Node]:
     """Return the roots with some nodes replaced, made in ``graph``."""
-    made: dict[Node, Node] = {}
+    new: dict[Node, Node] = {}
     for node in reachable(roots):
-        made[node] = (
-            values[node] if node in values else graph.again(node, [made[a] for a in node.args])
+        new[node] = (
+            values[node] if node in values else graph.again(node, [new[a] for a in node.args])
         )
-    return [made[root] for root in roots]
+    return [new[root] for root in roots]
 
 
 def shared(graph: Graph, roots: Sequence[Node], fixed: Sequence[Node]) -> list[Node]:
@@ -222,13 +222,13 @@ def shared(graph: Graph, roots: Sequence[Node], fixed: Sequence[Node]) -> list[N
                 for node in pair:
                     args.remove(node)
                 args.insert(at, joined)
-    made = {node: node for node in kept}
+    new = {node: node for node in kept}
 
     def rebuilt(node: Node) -> Node:
-        if node not in made:
+        if node not in new:
             args = [rebuilt(argument) for argument in products.get(node, node.args)]
-            made[node] = graph.pair(*args) if node.op == "times" else graph.again(node, args)
-        return made[node]
+            new[node] = graph.pair(*args) if node.op == "times" else graph.again(node, args)
+        return new[node]
 
     return [rebuilt(root) for root in roots]
 

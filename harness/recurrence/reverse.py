@@ -70,19 +70,19 @@ class Reverse:
 
     def terms(self) -> list[Term]:
         """Return every term."""
-        found = [term for each in self.order if isinstance(each, Anchor) for term in each.terms]
+        terms = [term for each in self.order if isinstance(each, Anchor) for term in each.terms]
         rows = (self.zx, *self.products, *self.state, *self.vectors)
-        return found + [term for row in rows for term in row if term is not None]
+        return terms + [term for row in rows for term in row if term is not None]
 
     def factors(self) -> list[Node]:
         """Return the distinct factors that are not constants, in the order of the graph."""
-        found = {term.factor for term in self.terms() if term.factor.op != "constant"}
-        return sorted(found, key=lambda node: node.index)
+        factors = {term.factor for term in self.terms() if term.factor.op != "constant"}
+        return sorted(factors, key=lambda node: node.index)
 
 
 class _Reversal:
     def __init__(self, graph: Graph, operands: Sequence[Node]) -> None:
-        self.graph, self.operands, self.one = graph, operands, graph.constant(1.0)
+        self.graph, self.operands, self.unit = graph, operands, graph.constant(1.0)
         self.adjoints: dict[Node, list[Term]] = {}
         self.order: list[Anchor | Back] = []
 
@@ -103,7 +103,7 @@ class _Reversal:
         terms = self.adjoints.get(node, [])
         if len(terms) > 1:
             anchor = self._anchor(terms)
-            self.adjoints[node] = terms = [Term(anchor, self.one)]
+            self.adjoints[node] = terms = [Term(anchor, self.unit)]
         return terms[0] if terms else None
 
     def _anchor(self, terms: Sequence[Term], *, mean: bool = False) -> Node:
@@ -132,7 +132,7 @@ class _Reversal:
             self.add(first, a, graph.times(f, chosen))
             self.add(second, a, graph.times(f, graph.sum([(-1.0, chosen)], 1.0)))
         elif node.op == "mean":
-            self.add(node.args[0], self._anchor([term], mean=True), self.one)
+            self.add(node.args[0], self._anchor([term], mean=True), self.unit)
         else:
             slope = SLOPES[node.op](graph, node, node.args[0])
             self.add(node.args[0], a, graph.times(f, slope))
@@ -180,7 +180,7 @@ def reversed_step(
     """
     work = _Reversal(graph, operands)
     for index, node in enumerate(after):
-        work.add(node, graph.leaf("new", index), work.one)
+        work.add(node, graph.leaf("new", index), work.unit)
     first_pieces = {parts[0]: index for index, parts in enumerate(pieces)}
     needed = [*reachable([*after, *operands]), *(piece for parts in pieces for piece in parts)]
     done: dict[int, tuple[Term | None, ...]] = {}
@@ -195,7 +195,7 @@ def reversed_step(
                 state = operand.value if operand.op == "state" else None
                 work.order.append(Back(index, back, state))
                 if state is None and any(done[index]):
-                    work.add(operand, back, work.one)
+                    work.add(operand, back, work.unit)
         elif node.args and (term := work.gather(node)) is not None:
             work.pass_on(node, term)
     zx = tuple(work.gather(gate) for gate in gates)
@@ -211,14 +211,14 @@ def reversed_step(
     return _with_factors(reverse, dict(zip(factors, shared(graph, factors, after), strict=True)))
 
 
-def _with_factors(reverse: Reverse, made: Mapping[Node, Node]) -> Reverse:
+def _with_factors(reverse: Reverse, new: Mapping[Node, Node]) -> Reverse:
     """Return the reverse with other nodes for its factors."""
 
     def term(old: Term | None) -> Term | None:
-        return None if old is None else Term(old.anchor, made.get(old.factor, old.factor))
+        return None if old is None else Term(old.anchor, new.get(old.factor, old.factor))
 
     def terms(row: Sequence[Term]) -> tuple[Term, ...]:
-        return tuple(Term(old.anchor, made.get(old.factor, old.factor)) for old in row)
+        return tuple(Term(old.anchor, new.get(old.factor, old.factor)) for old in row)
 
     return Reverse(
         tuple(

@@ -128,7 +128,7 @@ class TraceOps(Ops):
             raise Untraceable(f"ops.product({name!r}): declare it; products has {names}")
         if name in self.operands:
             raise Untraceable(f"ops.product({name!r}) is taken twice: declare a second product")
-        (node,) = self._one(operand, "ops.product")
+        (node,) = self._single(operand, "ops.product")
         index = names.index(name)
         self.operands[name] = node
         count = len(self._cell.products[index].gates or self._cell.gates)
@@ -158,7 +158,7 @@ class TraceOps(Ops):
         parts = [(share, self._graph.mean(piece)) for piece in x.pieces]
         return Symbol(self._graph, (self._graph.sum(parts),))
 
-    def _one(self, x: Symbol, where: str) -> tuple[Node, ...]:
+    def _single(self, x: Symbol, where: str) -> tuple[Node, ...]:
         pieces = symbol(self._graph, x).pieces
         if len(pieces) != 1:
             raise Untraceable(f"{where} takes an array of H units, not of {len(pieces)} H")
@@ -236,7 +236,7 @@ def trace(cell: Cell) -> Trace:
         if not isinstance(results, tuple) or len(results) != len(cell.states):
             got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
             raise Untraceable(f"step must return a tuple of {', '.join(cell.states)}, not {got}")
-        new = tuple(ops._one(part, "a new state")[0] for part in results)  # noqa: SLF001
+        new = tuple(ops._single(part, "a new state")[0] for part in results)  # noqa: SLF001
         if missing := [each.name for each in cell.products if each.name not in ops.operands]:
             raise Untraceable(f"products declares {missing}, which step never takes")
     except Untraceable as error:

@@ -66,7 +66,7 @@ def the_trace_equals_the_step(cell: Cell) -> None:
         products = arguments[1 : count + 1]
         by_trace, _ = derive(cell).step(
             NumpyOps(), arguments[0], arguments[count + 1 : ends], arguments[ends:],
-            lambda index, _, given=products: given[index],  # type: ignore[misc]
+            lambda index, _, values=products: values[index],  # type: ignore[misc]
         )  # fmt: skip
         for name, expected, actual in zip(cell.states, by_code, by_trace, strict=True):
             tolerance = EXACT if dtype == "float64" else 1e-5

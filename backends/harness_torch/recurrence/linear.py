@@ -56,10 +56,10 @@ class LinearKernel(ABC):
         later = torch.cat((self._decay[1:], torch.zeros_like(self._decay[:1]))).flip(0)
         total = self.recur(later, direct.flip(0), torch.zeros_like(self._start)).flip(0)
         before = torch.cat((self._start.unsqueeze(0), self._hidden[:-1]))
-        found = self._recurrence.gradient(
+        gradient = self._recurrence.gradient(
             OPS, self.buffers["zx"], (), (before,), (), (total,), lambda *_: None
         )
-        return Derivatives(found.zx, None, None, total, (total[0] * self._decay[0],))
+        return Derivatives(gradient.zx, None, None, total, (total[0] * self._decay[0],))
 
     @abstractmethod
     def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:

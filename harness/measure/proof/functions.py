@@ -156,10 +156,10 @@ def step_function(cell: Cell, label: str, hidden: int) -> Function:
         d_new, d_operands = cotangents[: len(states)], dict(
             zip(inner, cotangents[len(states) :], strict=True)
         )
-        found = recurrence.gradient(
+        gradient = recurrence.gradient(
             OPS, zx, products, state, own, d_new, lambda index, _: d_operands[index]
         )
-        return (found.zx, *found.products, *found.state, *found.vectors)
+        return (gradient.zx, *gradient.products, *gradient.state, *gradient.vectors)
 
     return Function(
         label,
@@ -195,9 +195,9 @@ def stated_gradient(cell: Cell, label: str, hidden: int) -> Function | None:
     def backwards(arguments: Arrays, values: Arrays, cotangents: Arrays) -> Any:
         zh = arguments[1] if count else None
         state = tuple(arguments[1 + count :])
-        found = by_hand(OPS, arguments[0], zh, state, tuple(values), tuple(cotangents))
-        if not isinstance(found, tuple) or len(found) != 3 or not isinstance(found[2], tuple):  # noqa: PLR2004
+        stated = by_hand(OPS, arguments[0], zh, state, tuple(values), tuple(cotangents))
+        if not isinstance(stated, tuple) or len(stated) != 3 or not isinstance(stated[2], tuple):  # noqa: PLR2004
             raise TypeError("it must return (d_zx, d_zh, d_state), and d_state must be a tuple")
-        return (found[0], *((found[1],) if count else ()), *found[2])
+        return (stated[0], *((stated[1],) if count else ()), *stated[2])
 
     return replace(function, gradient_name="step_gradient", backwards=backwards)
