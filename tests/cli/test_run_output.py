@@ -113,7 +113,9 @@ def test_the_next_commands_name_the_longest_sequences_that_are_solved(printed):
 
 def test_the_next_commands_say_what_the_page_needs_if_it_is_missing(printed, monkeypatch):
     monkeypatch.setattr(output, "find_spec", lambda name: None if name == "altair" else name)
-    assert "everything, on a page; needs the extra report\n" in printed(first_run())
+    text = printed(first_run())
+    assert text.endswith("  a page; needs the extra report\n")
+    assert max(map(len, text.splitlines())) <= 80
     monkeypatch.setattr(output, "find_spec", lambda name: name)
     assert "everything, on a page\n" in printed(first_run())
 

@@ -71,7 +71,7 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
 def _page() -> str:
     """Return what the page is; if its libraries are missing, what it needs."""
     missing = [name for name in ("altair", "jinja2", "vl_convert") if find_spec(name) is None]
-    return "everything, on a page" + ("; needs the extra report" if missing else "")
+    return "a page; needs the extra report" if missing else "everything, on a page"
 
 
 def _telling(record: Record) -> tuple[int, float]:
