@@ -75,10 +75,10 @@ def _page() -> str:
 
 
 def _telling(record: Record) -> tuple[int, float]:
-    """Return what orders trials for a reader: the longest sequences solved, the lowest loss.
+    """Return what orders trials for a reader: the longest sequences that are learnt, the loss.
 
     A text has no length at which it becomes hard, so its trials are ordered by the loss alone.
     """
-    is_solved = record.figures.get("solved") and not findings.ngram_losses(record)
-    solved_length = record.trial.length if is_solved else 0
-    return -solved_length, findings.rank(record, "loss_ratio")
+    ratio = findings.rank(record, "loss_ratio")
+    is_learnt = ratio < 1 - findings.AT_BASELINE and not findings.ngram_losses(record)
+    return -record.trial.length if is_learnt else 0, ratio
