@@ -143,6 +143,16 @@ def test_the_losses_and_horizons_that_the_readme_quotes_are_those_of_adding():
     } == by_cell
 
 
+def test_two_more_seeds_agree_with_the_table_of_the_readme():
+    (least,) = claim(r"`adding-seeds.jsonl`.*the RNN is nowhere below ([\d.]+) of its baseline")
+    found = rows("adding-seeds.jsonl")
+    assert {row["seed"] for row in found} == {1, 2}
+    assert min(row["loss_ratio"] for row in found if row["cell"] == "rnn") >= float(least)
+    for row in found:
+        is_short_lstm = row["cell"] == "lstm" and row["length"] == 50
+        assert row["solved"] == is_short_lstm == row["gradient_horizon_censored"]
+
+
 NETWORK = re.compile(
     r"\| (\w+) (\d+)/(\d+), T = (\d+) \| 1 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) "
     r"`([\w:-]+)` \|"
