@@ -64,7 +64,7 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
         raise UsageError(_no_data(chart, entries))
     title = {
         "text": chart.title,
-        "subtitle": [line for line in (chart.key, rows.note) if line],
+        "subtitle": [line for line in (chart.key_of(rows), rows.note) if line],
         "offset": marks.LINE * marks.heading_lines(rows),  # panels have their headings above them
     }
     drawn: alt.FacetChart = (

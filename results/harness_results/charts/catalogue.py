@@ -21,7 +21,7 @@ from harness_results.charts.speed import (
     step_time,
     throughput,
 )
-from harness_results.study.findings import HORIZON
+from harness_results.study.findings import HORIZON, UNNAMED
 from harness_results.study.tables.notes import KINDS
 from harness_results.study.verdicts.statistics import FEWEST
 
@@ -49,6 +49,10 @@ class Chart:
     needs: str
     rows: Callable[[Sequence[Labelled]], Rows]
     draw: Callable[[Rows], alt.FacetChart]
+
+    def key_of(self, rows: Rows) -> str:
+        """Return the key, with the name of the baseline if these rows have one."""
+        return self.key.replace(UNNAMED, rows.baseline)
 
 
 _ALL = (

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, TypeVar
 
+from harness_results.study.findings import UNNAMED
 from harness_results.text.thinning import evenly_chosen
 
 Row = Mapping[str, Any]
@@ -38,6 +39,7 @@ class Rows:
         note: what was left out; None if nothing was.
         thinned: the part of the note about lines and curves, without that about panels.
         most: the largest number of panels to draw.
+        baseline: the name of the only baseline that is drawn; ``baseline`` if there are several.
     """
 
     values: tuple[Row, ...] = ()
@@ -46,6 +48,7 @@ class Rows:
     note: str | None = None
     thinned: str | None = None
     most: int = MOST_PANELS
+    baseline: str = UNNAMED
 
     def __len__(self) -> int:
         return len(self.values)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -32,6 +33,7 @@ from harness_results.charts.series import (
     rows_of,
 )
 from harness_results.study.curves import evaluations, series
+from harness_results.study.findings import shared_baseline_name
 from harness_results.study.study import Study
 from harness_results.study.tables.pivot import SOLVED
 
@@ -49,14 +51,15 @@ def loss(entries: Sequence[Labelled]) -> Rows:
     A baseline or floor is drawn if the records agree on it.
     """
     drawn, note = drawn_lines(entry for entry in ended(entries) if entry.figure("loss_validation"))
-    return rows_of(entries, [*map(_validation, drawn), *_references(drawn)], note)
+    rows = rows_of(entries, [*map(_validation, drawn), *_references(drawn)], note)
+    return replace(rows, baseline=_baseline_name(drawn))
 
 
 def draw_loss(rows: Rows) -> alt.FacetChart:
     """Return lines by cell, their points filled if solved, and the two references."""
     look, x = Looks(rows, "cell", "shape"), length_axis(rows)
     y = logarithmic("validation loss", form=".4~g")
-    tips = tooltips(("y", "validation loss"), ("ratio", "x baseline"))
+    tips = tooltips(("y", "validation loss"), ("ratio", f"x {rows.baseline}"))
     tips.append(alt.Tooltip("mark:N", title="solved"))
     layers = [
         *reference("baseline", x, y),
@@ -73,7 +76,8 @@ def loss_curves(entries: Sequence[Labelled]) -> Rows:
     rows: list[dict[str, Any]] = []
     for entry in drawn:
         rows += [*_training(entry, most), *_evaluations(entry, most)]
-    return rows_of(entries, [*rows, *_baselines(drawn)], note)
+    with_baselines = rows_of(entries, [*rows, *_baselines(drawn)], note)
+    return replace(with_baselines, baseline=_baseline_name(drawn))
 
 
 def draw_loss_curves(rows: Rows) -> alt.FacetChart:
@@ -146,6 +150,10 @@ def _baselines(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
             if value:
                 row = reference_row(members[0], "baseline", Panel(group, n), "cell")
                 yield row | {"length": n, "y": value}
+
+
+def _baseline_name(entries: Iterable[Labelled]) -> str:
+    return shared_baseline_name(entry.record for entry in entries)
 
 
 def _groups(entries: Sequence[Labelled]) -> dict[Group, list[Labelled]]:

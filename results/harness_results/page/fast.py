@@ -146,23 +146,27 @@ def _sentence(of_task: Sequence[Contest], kind: str) -> str:
     if not of_task:
         return f"no two {kind}s were measured on the same network and length"
     clear = [contest for contest in of_task if contest.is_clear]
+    unclear = [contest for contest in of_task if not contest.is_clear]
     total = counted(len(of_task), "comparison")
     if not clear:
         where = "the one comparison" if len(of_task) == 1 else f"all {total}"
-        return f"no clear winner among the {kind}s in {where}: {_doubts(of_task)}"
-    rest = len(of_task) - len(clear)
-    others = f"; no clear winner in {rest} of {total}: {_doubts(of_task)}" if rest else ""
+        return f"no clear winner among the {kind}s in {where}: {_doubts(unclear)}"
+    others = ""
+    if unclear:
+        others = f"; no clear winner in {len(unclear):,} of {total}: {_doubts(unclear)}"
     return f"{_winners(clear, len(of_task))}{others}"
 
 
 def _doubts(unclear: Sequence[Contest]) -> str:
     """Return why there is no winner in some comparisons."""
     few = sum(contest.few_launches for contest in unclear)
-    doubts = [f"{few} with fewer than {FEWEST} launches of each"] if few else []
+    if few == len(unclear):
+        return f"fewer than {FEWEST} launches of each"
+    doubts = [f"{few:,} with fewer than {FEWEST} launches of each"] if few else []
     rules = sum(contest.of_two_rules for contest in unclear)
-    doubts += [f"{rules} with speeds of an earlier version on one side only"] if rules else []
+    doubts += [f"{rules:,} with speeds of an earlier version on one side only"] if rules else []
     close = len(unclear) - few - rules
-    doubts += [f"{close} too close to tell"] if close else []
+    doubts += [f"{close:,} too close to tell"] if close else []
     return listed(doubts)
 
 
@@ -181,5 +185,5 @@ def _winner(name: str, ratios: Sequence[float], total: int) -> str:
     times = span([number(ratio) for ratio in (min(ratios), max(ratios))])
     where = "the one comparison"
     if total > 1:
-        where = f"{len(ratios)} of {counted(total, 'comparison')}"
+        where = f"{len(ratios):,} of {counted(total, 'comparison')}"
     return f"{one_line(name)} is clearly the fastest in {where} ({times} times the next)"

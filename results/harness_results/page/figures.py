@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness_results.charts.data import Rows
 
 DIGITS = 6  # of a number in a chart: more than can be seen
-WORDS = ("name", "title", "shows", "measured", "key")
+WORDS = ("name", "title", "shows", "measured")
 LEFT_OUT = frozenset({"datasets", "config"})
 FOLDED = ("step-time", "compiling", "gradient-norm", "memory", "parity")  # until the reader asks
 FEW_PANELS = 2  # fit into half of the page's width
@@ -100,6 +100,7 @@ def _figure(
     specification = chart.draw(rows).to_dict(validate=False)
     return {
         **{name: getattr(chart, name) for name in WORDS},
+        "key": chart.key_of(rows),
         "thinned": rows.thinned or "",
         "most": rows.most,
         "half": len(panels) <= FEW_PANELS,

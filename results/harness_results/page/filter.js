@@ -25,6 +25,11 @@ function readFilter() {
   for (const box of form.querySelectorAll("input:checked")) chosen[box.name].add(box.value);
 }
 
+// A number as text, with commas between thousands, as in the rest of the page.
+function grouped(number) {
+  return number.toLocaleString("en");
+}
+
 function countTrials(trials) {
   let shown = 0;
   let all = 0;
@@ -33,7 +38,7 @@ function countTrials(trials) {
     if (isShown({ task, cell, backend, variant, length })) shown += number;
   }
   const words = AXES.filter((axis) => chosen[axis].size).map((axis) => `${axis} ${[...chosen[axis]].join(", ")}`);
-  const of = shown === all ? `all ${all} trials` : `${shown} of ${all} trials`;
+  const of = shown === all ? `all ${grouped(all)} trials` : `${grouped(shown)} of ${grouped(all)} trials`;
   document.getElementById("count").textContent = words.length ? `${of}: ${words.join(" · ")}` : of;
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from harness.contract.records.record import Record
 from harness.contract.wording import are, counted
 from harness_results.study import findings
+from harness_results.study.tables.summary import where_solved
 from harness_results.text.format import number, one_line
 from harness_results.text.words import at_lengths, listed
 
@@ -80,15 +81,8 @@ def _lengths(records: Sequence[Record]) -> list[int]:
 
 def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
     """Return at which of the lengths that were asked for a cell solves the task."""
-    solved: dict[int, list[bool]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: record.trial.length):
-        solved[record.trial.length].append(bool(record.figures.get("solved")))
-    always = [length for length, trials in solved.items() if all(trials)]
-    parts = [at_lengths(always, lengths)] if always else []
-    for length, trials in solved.items():
-        if any(trials) and not all(trials):
-            parts.append(f"in {sum(trials)} of {counted(len(trials), 'trial')} at T = {length}")
-    return f"solved {listed(parts)}" if parts else "not solved"
+    where = where_solved(records, lengths)
+    return f"solved {listed(where)}" if where else "not solved"
 
 
 def _outcome(records: Sequence[Record], lengths: Sequence[int]) -> str:

@@ -138,7 +138,7 @@ class Table {
       this.draw();
       (this.rest.querySelector("button") ?? this.box).focus();
     });
-    this.rest.append(`The first ${this.limit} of ${total} rows. `, button);
+    this.rest.append(`The first ${grouped(this.limit)} of ${grouped(total)} rows. `, button);
   }
 
   headLines(groups) {

@@ -152,6 +152,16 @@ def test_numbers_of_numpy_are_numbers_and_what_is_not_finite_is_left_out():
     assert not rows("parity", [make(parity_error=math.nan)])
 
 
+def test_a_chart_names_its_baseline_if_it_has_one_only():
+    ladder = {"ngram_losses": {"unigram": 3.0, "trigram": 2.0}}
+    text = [replace(make(length=n, task="char"), details={"task": ladder}) for n in LENGTHS]
+    for name in ("loss", "loss-curves"):
+        chart = all_charts()[name]
+        assert "dashed: trigram" in chart.key_of(chart.rows(labelled(text)))
+        assert "dashed: baseline" in chart.key_of(chart.rows(labelled([*text, *sweep()])))
+    assert '"x trigram"' in json.dumps(chart_of(text, "loss").to_dict())
+
+
 def test_baseline_and_floor_are_those_of_the_table():
     records = [record for record in sweep() if record.trial.task == "adding"]
     drawn = {row["length"]: row["y"] for row in rows("loss", records, "baseline")}

@@ -44,9 +44,17 @@ def test_a_winner_needs_intervals_that_are_apart():
 def test_below_five_launches_nothing_is_the_fastest(launches):
     records = [make("a:x", launches=launches), make("b:x", speed=900, launches=launches)]
     assert fast.who_is_fast(records) == (
-        "no clear winner among the engines in the one comparison: "
-        "1 with fewer than 5 launches of each"
+        "no clear winner among the engines in the one comparison: fewer than 5 launches of each"
     )
+
+
+def test_doubts_are_those_of_the_comparisons_without_a_winner():
+    clear = [make("a:x", length=n, turn=n) for n in (10, 20)]
+    clear += [make("b:x", length=n, speed=150, turn=n) for n in (10, 20)]
+    near = [make("a:x", length=30, spread=0.3, turn=30), make("b:x", length=30, turn=30)]
+    sentence = fast.who_is_fast([*clear, *near])
+    assert "clearly the fastest in 2 of 3 comparisons" in sentence
+    assert sentence.endswith("no clear winner in 1 of 3 comparisons: 1 too close to tell")
 
 
 def test_a_winner_needs_more_than_the_noise_floor_assumed_or_measured():

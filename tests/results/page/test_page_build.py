@@ -1,5 +1,6 @@
 """The page as text, without a browser: what it needs, what it holds and how large it is."""
 
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import islice, product
@@ -9,7 +10,19 @@ import pytest
 from chart_records import ENGINES, make, sweep
 from harness.contract import UnavailableError, UsageError
 from harness_results.results import Results
+from harness_results.store import rows
+from harness_results.store.store import Store
+from harness_results.study.reported import NOT_IN_REPORTS, reported
 
+WEIGHED = """
+import sys
+from harness.cli.main import main
+from harness.measure.timing.memory import high_water_bytes
+try:
+    main(sys.argv[1:])
+finally:
+    print(high_water_bytes())
+"""
 FIX = r'pip install "rnn-harness\[report\]"'
 
 
@@ -81,6 +94,48 @@ def test_a_page_of_many_trials_is_small(trials, megabytes):
     text = page(list(many(trials)), "many.sqlite")
     assert f"{trials:,} trials, all ended well" in text
     assert len(text.encode()) < megabytes * 1_000_000
+
+
+@pytest.mark.full
+def test_the_page_of_ten_thousand_stored_trials_takes_little_memory(tmp_path):
+    path = tmp_path / "many.sqlite"
+    details = {"parity": {"errors": {f"weight_{n}": 1e-7 * n for n in range(30)}}}
+    with Store.open(path) as store:
+        run_id = store.begin_run("harness run")
+        records = (replace(record, details=details) for record in many(10_000))
+        packed = map(rows.pack, records)
+        store.database.run(
+            lambda c: [rows.insert_record(c, record, run_id) for record in packed], write=True
+        )
+    page = tmp_path / "page.html"
+    words = ["report", "-f", "html", "--output", str(page), str(path)]
+    command = [sys.executable, "-c", WEIGHED, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "10,000 trials, all ended well" in page.read_text(encoding="utf-8")
+    assert int(done.stdout) < 250_000_000
+
+
+def test_no_report_shows_the_details_that_are_left_out_of_its_records(tmp_path):
+    """As a record has them: ``harness show`` reads the store itself."""
+    pytest.importorskip("vl_convert", reason="vl-convert is not installed")
+    details = {
+        "parity": {"error": 1e-7, "tolerance": 1e-5, "passed": True, "errors": {"loss": 1e-9}},
+        "versions": {"numpy": "2.4.6"}, "placement": {"device": "cpu", "devices": 1},
+        "block_tokens_per_second": {"min": 1.0, "max": 2.0}, "affinity": [0, 1],
+        "limits": {"peak_flops_per_second": 1e9, "chain_seconds": 1e-5, "reason": None},
+        "calibrations": {"peak/numpy": 0.1}, "distribution": "rnn-harness 0.2.0",
+        "warm_up": {"blocks": 6, "flat": False}, "effective_threads": 2, "recompilations": 3,
+    }  # fmt: skip
+    assert set(details) == set(NOT_IN_REPORTS)
+    with Store.open(tmp_path / "s.sqlite") as store:
+        run_id = store.begin_run("harness run")
+        for record in sweep():
+            store.add(replace(record, details={**record.details, **details}), run_id)
+        whole, less = (Results(reported(store, without=names)) for names in ((), NOT_IN_REPORTS))
+    assert set(details) <= set(whole[0].details)
+    assert not set(details) & set(less[0].details)
+    for form in ("page", "to_markdown", "to_csv", "to_json"):
+        assert getattr(less, form)() == getattr(whole, form)()
 
 
 def test_labels_and_contests_are_computed_once_for_tables_charts_and_headline(monkeypatch):

@@ -1,13 +1,15 @@
 """Curves that are decoded when they are read."""
 
+import errno
 from dataclasses import replace
 
 import pytest
 
 from chart_records import make
 from harness.contract.errors import StoreError
+from harness_results.store import packed
 from harness_results.store.database import decoding
-from harness_results.store.packed import PackedCurves
+from harness_results.store.packed import PackedCurves, Spool
 from harness_results.store.store import Store
 from harness_results.study.reported import reported
 
@@ -46,6 +48,30 @@ def test_the_launches_of_a_trial_leave_their_curves_packed(tmp_path, monkeypatch
         monkeypatch.setattr(PackedCurves, "__getitem__", lambda *_: pytest.fail("a curve is read"))
         (shown,) = reported(store)
     assert shown.curves["launch_tokens_per_second"] == [make().figures["tokens_per_second"]] * 2
+
+
+def test_many_curves_are_kept_in_a_temporary_file_that_ends_with_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "MOST_BYTES", 100)
+    path = stored(tmp_path, [make(length=n) for n in (10, 20, 30)])
+    with Store.open(path, create=False) as store:
+        shown = reported(store)
+    assert [record.curves for record in shown] == [make(length=n).curves for n in (10, 20, 30)]
+    file = shown[0].curves._spool._file
+    assert file.fileno() > 2  # no longer in memory
+    del shown
+    assert file.closed
+
+
+def test_a_temporary_file_that_cannot_be_written_is_named_with_its_fix(monkeypatch):
+    class FullDisk:
+        def seek(self, *given):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    spool = Spool()
+    monkeypatch.setattr(spool, "_file", FullDisk())
+    for use in (lambda: spool.put(b"1"), lambda: spool.get(0)):
+        with pytest.raises(StoreError, match=r"No space left on device\. Fix: set TMPDIR"):
+            use()
 
 
 def test_a_damaged_curve_is_named(tmp_path):

@@ -97,19 +97,11 @@ def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
         records: of the cell, those that ended well.
         lengths: all that were asked for, ascending.
     """
-    by_length: dict[int, list[bool]] = {}
-    for record in sorted(records, key=lambda record: record.trial.length):
-        solved = record.figures.get("solved")
-        if solved is not None:
-            by_length.setdefault(record.trial.length, []).append(bool(solved))
+    by_length = _by_length(records)
     if not by_length:
         return ""
-    always = [length for length, trials in by_length.items() if all(trials)]
     never = [length for length, trials in by_length.items() if not any(trials)]
-    parts = [f"solved {at_lengths(always, lengths)}"] if always else []
-    for length, trials in by_length.items():
-        if length not in (*always, *never):
-            parts.append(f"solved in {sum(trials)} of {len(trials)} trials at T = {length}")
+    parts = [f"solved {where}" for where in where_solved(records, lengths)]
     moved = {record.trial.length for record in records if not findings.at_baseline(record)}
     stuck = [length for length in by_length if length not in moved]
     if never == list(by_length) and never != stuck:
@@ -121,6 +113,32 @@ def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
         if moved:
             parts[-1] += f" {at_lengths(stuck, lengths)}"
     return ", ".join(parts)
+
+
+def where_solved(records: Sequence[Record], lengths: Sequence[int]) -> list[str]:
+    """Return at which lengths a cell solves the task, then where only some of its trials do.
+
+    Args:
+        records: of the cell, those that ended well.
+        lengths: all that were asked for, ascending.
+    """
+    by_length = _by_length(records)
+    always = [length for length, trials in by_length.items() if all(trials)]
+    where = [at_lengths(always, lengths)] if always else []
+    for length, trials in by_length.items():
+        if any(trials) and not all(trials):
+            where.append(f"in {sum(trials)} of {counted(len(trials), 'trial')} at T = {length}")
+    return where
+
+
+def _by_length(records: Sequence[Record]) -> dict[int, list[bool]]:
+    """Return whether each trial of a task with a criterion solved it, by length."""
+    by_length: dict[int, list[bool]] = {}
+    for record in sorted(records, key=lambda record: record.trial.length):
+        solved = record.figures.get("solved")
+        if solved is not None:
+            by_length.setdefault(record.trial.length, []).append(bool(solved))
+    return by_length
 
 
 def _reach(cells: Cells) -> str:
