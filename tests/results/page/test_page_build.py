@@ -102,7 +102,7 @@ def test_the_page_of_ten_thousand_stored_trials_takes_little_memory(tmp_path):
     details = {"parity": {"errors": {f"weight_{n}": 1e-7 * n for n in range(30)}}}
     with Store.open(path) as store:
         run_id = store.begin_run("harness run")
-        records = (replace(record, details=details) for record in many(10_000))
+        records = (replace(r, details={**r.details, **details}) for r in many(10_000))
         packed = map(rows.pack, records)
         store.database.run(
             lambda c: [rows.insert_record(c, record, run_id) for record in packed], write=True

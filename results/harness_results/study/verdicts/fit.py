@@ -27,7 +27,7 @@ def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate,
         weights: (n,) factors w of the residuals: 1 / y if errors are proportional to y; None: 1.
     """
     import numpy as np
-    from scipy import stats
+    from scipy.special import stdtrit  # as stats.t.ppf, but loads faster and in less memory
 
     scale = max(map(abs, t))
     factors = np.ones(len(t)) if weights is None else np.asarray(weights, float)
@@ -38,7 +38,7 @@ def line(t: Values, y: Values, weights: Values | None = None) -> tuple[Estimate,
     fitted, freedom = inverse @ target, len(t) - 2
     variance = np.sum((target - columns @ fitted) ** 2) / freedom
     errors = np.sqrt(variance * np.sum(inverse**2, axis=1))
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * errors
+    half = stdtrit(freedom, (1 + CONFIDENCE) / 2) * errors
     intercept, slope = (
         Estimate(*(float(end / unit) for end in (middle, middle - wide, middle + wide)))
         for middle, wide, unit in zip(fitted, half, (1.0, scale), strict=True)
