@@ -61,7 +61,11 @@ def variants(old: str, new: str, engine: str, cell: str, wanted: str) -> list[st
         json.loads(subprocess.run([python, "-c", code], capture_output=True, check=True).stdout)
         for python in (old, new)
     ]
-    chosen = wanted.split(",") if wanted else [v for v in lists[0] if v not in {"library", "loop", "deer"}]
+    chosen = (
+        wanted.split(",")
+        if wanted
+        else [v for v in lists[0] if v not in {"library", "loop", "deer"}]
+    )
     return [variant for variant in chosen if all(variant in each for each in lists)]
 
 

@@ -33,7 +33,7 @@ ARROWS = {
     "measure.timing": "contract plugins",
     "measure.proof": "contract cells plugins recurrence",
     "measure": "contract plugins version measure.machine measure.proof measure.timing",
-    "probing": "contract cells plugins measure",
+    "probing": "contract cells plugins recurrence measure",
     "plan": "contract plugins measure",
     "execute": "contract plugins measure measure.machine measure.timing",
     "execute.ray": "contract plugins version measure execute",

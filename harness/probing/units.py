@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cells.operations import OPS
+from harness.cells.operations import LayerOps
 from harness.contract import (
     Array,
     Cell,
@@ -34,6 +34,7 @@ from harness.plugins import Plugins
 from harness.probing.auc import areas, character_scores
 from harness.probing.classes import CLASSES, Mask, class_masks
 from harness.probing.view import LEVELS, ClassScore, UnitScore, View
+from harness.recurrence import step_of
 
 CHARACTERS = 20_000  # of a text, unless more or fewer are asked for
 MOST_VALUES = 2**26  # of all units over a text, as float64: half a gigabyte
@@ -282,15 +283,15 @@ def _values(model: Model, parameters: Parameters, vocabulary: Vocabulary, text: 
     """
     pieces = list(map(vocabulary.encode, text))
     tokens = np.concatenate(pieces)
-    weights = {name: values.astype(np.float64) for name, values in parameters.items()}
     states = np.empty((len(model.cell.states), model.layers, len(tokens), model.hidden))
-    columns = weights["weight_ih_l0"].T
-    products: Iterable[Array] = (columns[token] for token in tokens)
     with np.errstate(all="ignore"):
         for layer in range(model.layers):
+            weights = _weights(parameters, layer)
+            columns = weights["weight_ih"].T
+            products: Iterable[Array] = (columns[token] for token in tokens)
             if layer:
-                products = map(weights[f"weight_ih_l{layer}"].dot, states[0, layer - 1])
-            _run_layer(model.cell, products, weights, layer, states[:, layer])
+                products = map(weights["weight_ih"].dot, states[0, layer - 1])
+            _run_layer(model.cell, products, weights, states[:, layer])
     if not np.isfinite(states).all():
         raise DivergedError("a state of the network is not finite: its units cannot be compared")
     ends = np.cumsum(list(map(len, pieces))) - 1
@@ -298,19 +299,27 @@ def _values(model: Model, parameters: Parameters, vocabulary: Vocabulary, text: 
     return values
 
 
+def _weights(parameters: Parameters, layer: int) -> dict[str, Array]:
+    """Return the parameters of one layer in float64, by their names without it."""
+    end = f"_l{layer}"
+    return {
+        name.removesuffix(end): values.astype(np.float64)
+        for name, values in parameters.items()
+        if name.endswith(end)
+    }
+
+
 def _run_layer(
-    cell: Cell, products: Iterable[Array], weights: Mapping[str, Array], layer: int, states: Array
+    cell: Cell, products: Iterable[Array], weights: Mapping[str, Array], states: Array
 ) -> None:
     """Write the states (S, n, H) of one layer, from its n input products (G*H,), without biases."""
+    step, ops = step_of(cell), LayerOps(weights)
+    own = tuple(weights[name] for name in cell.vectors)
     state = tuple(np.zeros(states.shape[-1]) for _ in cell.states)
-    for step, product in enumerate(products):
-        zx = product + weights[f"bias_ih_l{layer}"]
-        zh = None
-        if cell.recurrent:
-            zh = weights[f"weight_hh_l{layer}"] @ state[0] + weights[f"bias_hh_l{layer}"]
-        state = cell.step(OPS, zx, zh, state)
-        for name, values in enumerate(state):
-            states[name, step] = values
+    for at, product in enumerate(products):
+        state = step(ops, product + weights["bias_ih"], state, own)
+        for values, value in zip(states, state, strict=True):
+            values[at] = value
 
 
 def _missing(mask: Mask, half: int) -> str:

@@ -325,7 +325,9 @@ def _sum(node: Node, args: Sequence[Tensor]) -> Tensor:
     result: Tensor = None if not constant else constant
     for coefficient, part in terms:
         if result is None:
-            result = part if coefficient == 1 else -part if coefficient == -1 else coefficient * part
+            result = (
+                part if coefficient == 1 else -part if coefficient == -1 else coefficient * part
+            )
         elif abs(coefficient) == 1:
             result = result + part if coefficient > 0 else result - part
         else:
@@ -360,9 +362,7 @@ def _derived(cell: Cell) -> Recurrence:
     before = tuple(graph.leaf("state", at) for at in range(len(cell.states)))
     vectors = tuple(graph.leaf("vector", name, "unit") for name in cell.vectors)
     merged = _merged([*traced.states, *traced.operands], gates)
-    reverse = reversed_step(
-        graph, gates, before, vectors, pieces, traced.operands, traced.states
-    )
+    reverse = reversed_step(graph, gates, before, vectors, pieces, traced.operands, traced.states)
     return Recurrence(
         cell, graph, gates, before, vectors, pieces, traced.operands, traced.states, merged, reverse
     )
@@ -384,4 +384,3 @@ def _merged(roots: Sequence[Node], gates: Sequence[Node]) -> dict[int, tuple[int
         if len(zx) == len(products) == 1:
             merged[zx[0].value] = products[0].value
     return merged
-

@@ -138,9 +138,7 @@ class _Reversal:
             self.add(node.args[0], a, graph.times(f, slope))
 
 
-def _of(
-    op: str, *, of_value: bool = False
-) -> Callable[[Graph, Node, Node], Node]:
+def _of(op: str, *, of_value: bool = False) -> Callable[[Graph, Node, Node], Node]:
     return lambda graph, y, x: graph.unary(op, y if of_value else x)
 
 

@@ -60,7 +60,8 @@ class Symbol:
         others = symbol(self.graph, other).pieces
         count = max(len(self.pieces), len(others))
         if not all(
-            len(pieces) == count or (len(pieces) == 1 and pieces[0].width in {"constant", "sequence"})
+            len(pieces) == count
+            or (len(pieces) == 1 and pieces[0].width in {"constant", "sequence"})
             for pieces in (self.pieces, others)
         ):
             raise Untraceable(
@@ -260,9 +261,7 @@ def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]]
     named: Any = namedtuple  # the names are the cell's
     state_type, own_type = named("State", cell.states), named("Own", cell.vectors)
 
-    def new(
-        ops: Any, zx: Any, state: tuple[Any, ...], own: tuple[Any, ...]
-    ) -> tuple[Any, ...]:
+    def new(ops: Any, zx: Any, state: tuple[Any, ...], own: tuple[Any, ...]) -> tuple[Any, ...]:
         return cell.step(ops, zx, state_type(*state), own_type(*own))
 
     return new

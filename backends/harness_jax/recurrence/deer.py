@@ -101,7 +101,9 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
     def step(zx: Array, before: Array) -> tuple[Array, Array]:
         state_before = tuple(jnp.split(before, len(state)))
         after = jnp.concatenate(
-            classic(cell).step(OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before)
+            classic(cell).step(
+                OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before
+            )
         )
         return after, after
 

@@ -43,9 +43,7 @@ def _parallel(cell: Cell, zx: Array, state: States, probe: Array | None) -> Resu
     return _forward(cell, zx, state, probe)[0]
 
 
-def _forward(
-    cell: Cell, zx: Array, state: States, probe: Array | None
-) -> tuple[Result, Residuals]:
+def _forward(cell: Cell, zx: Array, state: States, probe: Array | None) -> tuple[Result, Residuals]:
     a, b = derive(cell).coefficients(OPS, zx, ())
     h = _linear_scan(a, b.at[0].add(a[0] * state[0]))
     before = jnp.concatenate([state[0][None], h[:-1]])
@@ -59,9 +57,7 @@ def _backward(
     d_outputs, (d_final,) = cotangent
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])  # no step follows the last
     d_h = _linear_scan(after, d_outputs.at[-1].add(d_final), reverse=True)
-    d_zx = (
-        derive(cell).gradient(OPS, zx, (), (before,), (), (d_h,), lambda *_: None).zx
-    )
+    d_zx = derive(cell).gradient(OPS, zx, (), (before,), (), (d_h,), lambda *_: None).zx
     return d_zx, (d_h[0] * a[0],), None if probe is None else d_h
 
 

@@ -36,7 +36,9 @@ def scan(
 
     def advance(state: States, now: tuple[Array, Array | None]) -> tuple[States, Array]:
         zx_t, probe_t = now
-        state = classic(cell).step(OPS, zx_t, recurrent_product(state[0], recurrent, bias_hh), state)
+        state = classic(cell).step(
+            OPS, zx_t, recurrent_product(state[0], recurrent, bias_hh), state
+        )
         if probe_t is not None:
             state = (state[0] + probe_t, *state[1:])
         return state, state[0]

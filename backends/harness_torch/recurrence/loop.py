@@ -40,7 +40,9 @@ def loop(
     probes = [None] * len(zx) if probe is None else probe.unbind(0)
     hidden = []
     for zx_t, probe_t in zip(zx.unbind(0), probes, strict=True):
-        state = classic(cell).step(OPS, zx_t, recurrent_product(state[0], weight_hh, bias_hh), state)
+        state = classic(cell).step(
+            OPS, zx_t, recurrent_product(state[0], weight_hh, bias_hh), state
+        )
         if probe_t is not None:
             state = (state[0] + probe_t, *state[1:])
         hidden.append(state[0])

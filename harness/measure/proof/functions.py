@@ -153,8 +153,9 @@ def step_function(cell: Cell, label: str, hidden: int) -> Function:
 
     def backwards(arguments: Arrays, _: Arrays, cotangents: Arrays) -> Any:
         zx, products, state, own = parts(arguments)
-        d_new, d_operands = cotangents[: len(states)], dict(
-            zip(inner, cotangents[len(states) :], strict=True)
+        d_new, d_operands = (
+            cotangents[: len(states)],
+            dict(zip(inner, cotangents[len(states) :], strict=True)),
         )
         gradient = recurrence.gradient(
             OPS, zx, products, state, own, d_new, lambda index, _: d_operands[index]
