@@ -2,16 +2,40 @@
 
 from collections.abc import Sequence
 
-from harness.cells.gru import GRU
-from harness.cells.lstm import LSTM
+from harness.cells.diagonal import SRU, IndRNN, PositiveDiagonal, SignedDiagonal
+from harness.cells.gru import GRU, MGU, InputBiasGRU, ResetBeforeGRU
+from harness.cells.lstm import LSTM, CoupledLSTM, PeepholeLSTM
 from harness.cells.minimal import MinGRU, MinLSTM
-from harness.cells.rnn import RNN, ReluRNN
+from harness.cells.rnn import RNN, Leaky, ReluRNN
 from harness.contract import Cell, hookimpl
 
-__all__ = ["GRU", "LSTM", "RNN", "MinGRU", "MinLSTM", "ReluRNN", "harness_cells"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MGU",
+    "RNN",
+    "SRU",
+    "CoupledLSTM",
+    "IndRNN",
+    "InputBiasGRU",
+    "Leaky",
+    "MinGRU",
+    "MinLSTM",
+    "PeepholeLSTM",
+    "PositiveDiagonal",
+    "ReluRNN",
+    "ResetBeforeGRU",
+    "SignedDiagonal",
+    "harness_cells",
+]
 
 
 @hookimpl
 def harness_cells() -> Sequence[Cell]:
-    """Offer rnn, rnn_relu, lstm, gru, mingru and minlstm."""
-    return [RNN(), ReluRNN(), LSTM(), GRU(), MinGRU(), MinLSTM()]
+    """Offer the plain cells, the LSTMs, the GRUs, and those without recurrent weights."""
+    return [
+        RNN(), ReluRNN(), Leaky(),
+        LSTM(), PeepholeLSTM(), CoupledLSTM(),
+        GRU(), ResetBeforeGRU(), InputBiasGRU(), MGU(),
+        MinGRU(), MinLSTM(), IndRNN(), SRU(), SignedDiagonal(), PositiveDiagonal(),
+    ]  # fmt: skip

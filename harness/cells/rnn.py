@@ -1,4 +1,4 @@
-"""The plain recurrent cell (Elman 1990), with tanh or a rectifier (Le, Jaitly & Hinton 2015)."""
+"""The plain recurrent cell (Elman 1990), with tanh, a rectifier or a learnt leak."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class RNN(Cell):
 class ReluRNN(Cell):
     """Plain recurrent network with a rectifier: h' = relu(zx + zh).
 
-    ``torch.nn.RNN(nonlinearity="relu")``; with ``--initialisation identity`` the IRNN.
+    ``torch.nn.RNN(nonlinearity="relu")``; with ``--initialisation identity`` the IRNN (Le, Jaitly &
+    Hinton 2015).
     """
 
     name = "rnn_relu"
@@ -33,3 +34,23 @@ class ReluRNN(Cell):
     def step(self, ops: Any, zx: Tensor, state: Any, own: Any) -> CellState:
         """Return (h',)."""
         return (ops.relu(zx + ops.product("hh", state.h)),)
+
+
+class Leaky(Cell):
+    """Leaky integrator with a learnt leak per unit: h' = (1 - a) * h + a * tanh(zx + zh).
+
+    With zx = W_ih x + b_ih and zh = W_hh h + b_hh, (B, H), and a = sigmoid(leak), (H,). Jaeger et
+    al. 2007, eq. 2, whose leak is fixed; it is also a continuous-time network in steps of Euler's
+    method, a = (time step) / (time constant). At the start a is near 1/2.
+
+    Oracle: torch autograd of the equations.
+    """
+
+    name = "leaky"
+    gates = ("h",)
+    vectors = ("leak",)
+
+    def step(self, ops: Any, zx: Tensor, state: Any, own: Any) -> CellState:
+        """Return (h',)."""
+        a = ops.sigmoid(own.leak)
+        return ((1.0 - a) * state.h + a * ops.tanh(zx + ops.product("hh", state.h)),)

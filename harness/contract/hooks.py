@@ -66,8 +66,8 @@ def harness_cells() -> Sequence[Cell]:  # type: ignore[empty-body]
 
         from harness.contract import Cell, hookimpl
 
-        class Leaky(Cell):
-            name, gates = "leaky", ("h",)
+        class Integrator(Cell):
+            name, gates = "integrator", ("h",)
 
             def step(self, ops, zx, zh, state):
                 return (0.5 * state[0] + 0.5 * ops.tanh(zx + zh),)
@@ -79,5 +79,5 @@ def harness_cells() -> Sequence[Cell]:  # type: ignore[empty-body]
 
         @hookimpl
         def harness_cells():
-            return [Leaky()]
+            return [Integrator()]
     """

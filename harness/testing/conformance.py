@@ -66,7 +66,8 @@ class BackendConformance(Conformance):
     Attributes:
         backend: the backend to test.
         reference: the backend whose float64 results count as correct; None means ``numpy``.
-        cells: the cells to run; None means those of the harness.
+        cells: the cells to run; None means a few of the harness, which need all that an engine
+            must do.
         variants: the variants to run; None means all.
         dtypes: the dtypes to run.
         lengths: the time steps to run, out of 1, 7, 64 and 100; None means all.

@@ -11,7 +11,7 @@ import pytest
 from harness.contract import UsageError
 from harness.scaffold import create, rendered
 
-KINDS = {"backend": "tortoise", "task": "echo-twice", "cell": "leaky"}
+KINDS = {"backend": "tortoise", "task": "echo-twice", "cell": "integrator"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,24 +72,24 @@ def test_a_name_that_is_taken_is_refused(kind, name, message, tmp_path):
 
 
 def test_a_folder_with_something_in_it_is_never_touched(tmp_path):
-    (tmp_path / "harness-leaky").mkdir()
-    (tmp_path / "harness-leaky" / "README.md").write_text("mine", encoding="utf-8")
+    (tmp_path / "harness-integrator").mkdir()
+    (tmp_path / "harness-integrator" / "README.md").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="exists already and is not an empty folder"):
-        create("cell", "leaky", tmp_path)
+        create("cell", "integrator", tmp_path)
     assert [
-        path.read_text(encoding="utf-8") for path in (tmp_path / "harness-leaky").iterdir()
+        path.read_text(encoding="utf-8") for path in (tmp_path / "harness-integrator").iterdir()
     ] == ["mine"]
 
 
 def test_an_empty_folder_is_filled(tmp_path):
-    (tmp_path / "harness-leaky").mkdir()
-    assert (create("cell", "leaky", tmp_path) / "pyproject.toml").is_file()
+    (tmp_path / "harness-integrator").mkdir()
+    assert (create("cell", "integrator", tmp_path) / "pyproject.toml").is_file()
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match=r"cannot write .*file.*--directory"):
-        create("cell", "leaky", tmp_path / "file")
+        create("cell", "integrator", tmp_path / "file")
 
 
 def run(*command, cwd, **environment):

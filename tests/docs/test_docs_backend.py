@@ -11,7 +11,7 @@ from harness.scaffold import rendered
 from harness.testing import checks_for_backend, checks_for_cell, checks_for_task, run_check
 
 DOCS = paths.DOCS
-PAGES = {"backend": "tortoise", "task": "echo", "cell": "leaky"}
+PAGES = {"backend": "tortoise", "task": "echo", "cell": "integrator"}
 
 
 def python_blocks(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from harness.cells import ReluRNN, harness_cells
+from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN
 from harness.contract import Backend, BrokenAnswerError, Cell, Dtype, Missing
 from harness.plugins import query
 from harness.testing.backend import (
@@ -64,6 +64,8 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     verification.synchronize_waits_for_the_work,
     verification.a_block_of_steps_takes_as_long_as_it_says,
 )
+# Cells that together ask of an engine all that the cells of the harness do.
+CELLS: tuple[Cell, ...] = (RNN(), ReluRNN(), LSTM(), GRU(), MinGRU(), MinLSTM())
 # Checks against the cell's equations themselves; a variant with a deviation skips them.
 EQUATIONS = {
     gradients.loss_and_outputs_follow_the_equations,
@@ -92,7 +94,7 @@ def checks_for_backend(
     Args:
         backend: the backend to check.
         reference: the backend whose float64 results count as correct.
-        cells: the cells to run; None means those of the harness.
+        cells: the cells to run; None means ``CELLS``.
         variants: the variants to run; None means all.
         device: the device to run on; None means the backend's first.
         dtypes: the dtypes to run.
@@ -104,7 +106,7 @@ def checks_for_backend(
     Raises:
         BrokenAnswerError: the backend fails to list its variants or devices.
     """
-    cells = tuple(harness_cells() if cells is None else cells)
+    cells = tuple(CELLS if cells is None else cells)
     declaration = partial(verification.it_declares_itself_sanely, backend, cells)
     yield Check("it_declares_itself_sanely", declaration)
     if isinstance(query.available_or_missing(backend), Missing):
