@@ -103,9 +103,8 @@ class Gradients:
             steps and layers.
         states: the same for each of ``Cell.states``, each (layers, T, B, H); the first is
             ``hidden``. Each state after step t is a separate variable: for an lstm, d loss / d c_t
-            goes through c_{t+1} only, because h_t is another variable. This is the
-            ``d_new_state`` of ``step_gradient``. None: the engine gives only ``hidden``; the
-            harness takes the others from its reference.
+            goes through c_{t+1} only, because h_t is another variable. None: the
+            engine gives only ``hidden``; the harness takes the others from its reference.
     """
 
     loss: float

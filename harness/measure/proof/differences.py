@@ -28,8 +28,8 @@ def differences(
 ) -> Difference:
     """Return bounds on the derivative along each direction, each (directions, sequences).
 
-    The derivatives from the left and from the right enclose every slope that ``step_gradient`` may
-    state at a kink. All points are evaluated as one batch.
+    The derivatives from the left and from the right enclose every slope that a gradient may
+    have at a kink. All points are evaluated as one batch.
 
     Args:
         function: the function to differentiate.
