@@ -31,7 +31,6 @@ from harness.contract.errors import with_fix
 from harness.measure.checkpoint import load
 from harness.measure.setup import prepared_task, text_model, validation_batches
 from harness.plugins import Plugins
-from harness.recurrence import step_of
 from harness.probing.auc import areas, character_scores
 from harness.probing.classes import CLASSES, Mask, class_masks
 from harness.probing.view import LEVELS, ClassScore, UnitScore, View
@@ -314,14 +313,13 @@ def _run_layer(
     cell: Cell, products: Iterable[Array], weights: Mapping[str, Array], states: Array
 ) -> None:
     """Write the states (S, n, H) of one layer, from its n input products (G*H,), without biases."""
-    end = f"_l{layer}"
-    own = {name.removesuffix(end): p for name, p in weights.items() if name.endswith(end)}
-    vectors, ops, advance = tuple(own[name] for name in cell.vectors), LayerOps(own), step_of(cell)
+    step, ops = step_of(cell), LayerOps(weights)
+    own = tuple(weights[name] for name in cell.vectors)
     state = tuple(np.zeros(states.shape[-1]) for _ in cell.states)
-    for step, product in enumerate(products):
-        state = advance(ops, product + own["bias_ih"], state, vectors)
-        for name, values in enumerate(state):
-            states[name, step] = values
+    for at, product in enumerate(products):
+        state = step(ops, product + weights["bias_ih"], state, own)
+        for values, value in zip(states, state, strict=True):
+            values[at] = value
 
 
 def _missing(mask: Mask, half: int) -> str:

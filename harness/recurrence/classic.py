@@ -1,4 +1,4 @@
-"""A cell seen as ``step(ops, zx, zh, state)`` and ``step_gradient``: for engines to be converted."""
+"""A cell as ``step(ops, zx, zh, state)`` and ``step_gradient``: for engines to be converted."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from harness.contract import Cell, Ops, Tensor
@@ -120,8 +119,11 @@ class Recurrence:
         """Compute the vector-Jacobian product of a step.
 
         Args:
-            ops, zx, state, own: as in ``step``.
+            ops: as in ``step``.
+            zx: (B, G*H).
             products: what ``step`` returned.
+            state: before the step, each (B, H).
+            own: the vectors, each (H,).
             d_new: d loss / d new state, each (B, H).
             back: (index, d_product (B, n*H)) -> d loss / d operand (B, H), d_product @ weight;
                 called only for operands that the step computes.
@@ -201,20 +203,19 @@ class Recurrence:
     def label(self, node: Node) -> str:
         """Return the name of a value that is given: ``zx_i``, ``hh_i``, ``h``, ``d_new_h``."""
         cell, value = self.cell, node.value
-        if node.op == "zx":
-            return f"zx_{cell.gates[value]}"
         if node.op == "product":
             product = cell.products[value[0]]
             return f"{product.name}_{(product.gates or cell.gates)[value[1]]}"
-        if node.op == "state":
-            return str(cell.states[value])
-        if node.op == "new":
-            return f"d_new_{cell.states[value]}"
-        if node.op == "back":
-            return f"back_{cell.products[value].name}"
-        if node.op == "anchor":
-            return f"total_{value}"
-        return f"{value:g}" if node.op == "constant" else str(value)
+        names: dict[str, Callable[[], str]] = {
+            "zx": lambda: f"zx_{cell.gates[value]}",
+            "state": lambda: cell.states[value],
+            "new": lambda: f"d_new_{cell.states[value]}",
+            "back": lambda: f"back_{cell.products[value].name}",
+            "anchor": lambda: f"total_{value}",
+            "constant": lambda: f"{value:g}",
+            "vector": lambda: value,
+        }
+        return names[node.op]()
 
     def listing(self) -> str:
         """Return the step and its reverse as text, one value a line."""
@@ -322,7 +323,7 @@ def _value(ops: Ops, node: Node, args: Sequence[Tensor]) -> Tensor:
 def _sum(node: Node, args: Sequence[Tensor]) -> Tensor:
     coefficients, constant = node.value
     terms = sorted(zip(coefficients, args, strict=True), key=lambda term: term[0] < 0)
-    result: Tensor = None if not constant else constant
+    result: Tensor = constant or None
     for coefficient, part in terms:
         if result is None:
             result = (
@@ -361,14 +362,14 @@ def _derived(cell: Cell) -> Recurrence:
     gates = tuple(graph.leaf("zx", gate) for gate in range(len(cell.gates)))
     before = tuple(graph.leaf("state", at) for at in range(len(cell.states)))
     vectors = tuple(graph.leaf("vector", name, "unit") for name in cell.vectors)
-    merged = _merged([*traced.states, *traced.operands], gates)
+    merged = _merged([*traced.states, *traced.operands])
     reverse = reversed_step(graph, gates, before, vectors, pieces, traced.operands, traced.states)
     return Recurrence(
         cell, graph, gates, before, vectors, pieces, traced.operands, traced.states, merged, reverse
     )
 
 
-def _merged(roots: Sequence[Node], gates: Sequence[Node]) -> dict[int, tuple[int, int]]:
+def _merged(roots: Sequence[Node]) -> dict[int, tuple[int, int]]:
     """Return the gates whose zx is read only in one sum with a piece that is read nowhere else."""
     counts, merged = uses(roots), dict[int, tuple[int, int]]()
     for node in reachable(roots):

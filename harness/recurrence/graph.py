@@ -205,16 +205,7 @@ def shared(graph: Graph, roots: Sequence[Node], fixed: Sequence[Node]) -> list[N
         for node in reachable(roots)
         if node.op == "times" and node not in kept
     }
-    while True:
-        counts: dict[tuple[Node, Node], int] = {}
-        for args in products.values():
-            ordered = sorted(set(args), key=lambda node: node.index)
-            for at, first in enumerate(ordered):
-                for second in ordered[at + 1 :]:
-                    counts[first, second] = counts.get((first, second), 0) + 1
-        pair = max(counts, key=lambda each: counts[each], default=None)
-        if pair is None or counts[pair] == 1:
-            break
+    while (pair := _commonest_pair(products.values())) is not None:
         joined = graph.pair(*pair)
         for args in products.values():
             if len(args) > 2 and all(node in args for node in pair):  # noqa: PLR2004
@@ -233,12 +224,25 @@ def shared(graph: Graph, roots: Sequence[Node], fixed: Sequence[Node]) -> list[N
     return [rebuilt(root) for root in roots]
 
 
+def _commonest_pair(products: Iterable[Sequence[Node]]) -> tuple[Node, Node] | None:
+    """Return the two factors that most products have in common; None: no two products have."""
+    counts: dict[tuple[Node, Node], int] = {}
+    for args in products:
+        ordered = sorted(set(args), key=lambda node: node.index)
+        for at, first in enumerate(ordered):
+            for second in ordered[at + 1 :]:
+                counts[first, second] = counts.get((first, second), 0) + 1
+    pair = max(counts, key=lambda each: counts[each], default=None)
+    return None if pair is None or counts[pair] == 1 else pair
+
+
 def uses(roots: Iterable[Node]) -> dict[Node, int]:
     """Return how many nodes, and roots, read each node."""
     roots = list(roots)
     counts: dict[Node, int] = {}
-    for node in [*roots, *(argument for node in reachable(roots) for argument in node.args)]:
-        counts[node] = counts.get(node, 0) + 1
+    arguments = [argument for node in reachable(roots) for argument in node.args]
+    for each in [*roots, *arguments]:
+        counts[each] = counts.get(each, 0) + 1
     return counts
 
 

@@ -133,26 +133,31 @@ class _Reversal:
             self.add(second, a, graph.times(f, graph.sum([(-1.0, chosen)], 1.0)))
         elif node.op == "mean":
             self.add(node.args[0], self._anchor([term], mean=True), self.unit)
-        else:
+        elif node.op in SLOPES:
             slope = SLOPES[node.op](graph, node, node.args[0])
             self.add(node.args[0], a, graph.times(f, slope))
 
 
-def _of(op: str, *, of_value: bool = False) -> Callable[[Graph, Node, Node], Node]:
+Slope = Callable[[Graph, Node, Node], Node]  # graph, y, x -> dy / dx
+
+
+def _one_of(op: str, *, of_value: bool = False) -> Slope:
     return lambda graph, y, x: graph.unary(op, y if of_value else x)
 
 
-SLOPES: dict[str, Callable[[Graph, Node, Node], Node]] = {  # of y = f(x)
+def _quotient(above: float, *, of_value: bool = False) -> Slope:
+    return lambda graph, y, x: graph.divide(graph.constant(above), y if of_value else x)
+
+
+SLOPES: dict[str, Slope] = {  # of y = f(x); those not here are 0
     "sigmoid": lambda graph, y, _: graph.times(y, graph.sum([(-1.0, y)], 1.0)),
     "tanh": lambda graph, y, _: graph.sum([(-1.0, graph.times(y, y))], 1.0),
-    "relu": _of("positive", of_value=True),
-    "exp": lambda graph, y, x: y,
-    "log": lambda graph, y, x: graph.divide(graph.constant(1.0), x),
-    "softplus": _of("sigmoid"),
-    "sqrt": lambda graph, y, x: graph.divide(graph.constant(0.5), y),
-    "absolute": _of("sign"),
-    "positive": lambda graph, y, x: graph.constant(0.0),
-    "sign": lambda graph, y, x: graph.constant(0.0),
+    "relu": _one_of("positive", of_value=True),
+    "exp": lambda _graph, y, _: y,
+    "log": _quotient(1.0),
+    "softplus": _one_of("sigmoid"),
+    "sqrt": _quotient(0.5, of_value=True),
+    "absolute": _one_of("sign"),
 }
 
 

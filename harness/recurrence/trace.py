@@ -13,7 +13,7 @@ from harness.contract import Cell, Ops, UnsupportedError, uses_old_step
 from harness.recurrence.graph import Graph, Node
 
 
-class Untraceable(Exception):
+class UntraceableError(Exception):
     """An operation that has no place in an expression graph; the message says what to use."""
 
 
@@ -64,7 +64,7 @@ class Symbol:
             or (len(pieces) == 1 and pieces[0].width in {"constant", "sequence"})
             for pieces in (self.pieces, others)
         ):
-            raise Untraceable(
+            raise UntraceableError(
                 f"arithmetic of arrays of {len(self.pieces)} H and {len(others)} H units: "
                 "split the wider one with ops.split"
             )
@@ -74,7 +74,7 @@ class Symbol:
 
 def _refuse(what: str, instead: str) -> Callable[..., NoReturn]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise Untraceable(f"{what} cannot be traced: {instead}")
+        raise UntraceableError(f"{what} cannot be traced: {instead}")
 
     return refuse
 
@@ -106,7 +106,7 @@ def symbol(graph: Graph, value: Any) -> Symbol:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Symbol(graph, (graph.constant(value),))
-    raise Untraceable(
+    raise UntraceableError(
         f"a {type(value).__name__} cannot be part of a step: use numbers and the step's arguments"
     )
 
@@ -126,9 +126,11 @@ class TraceOps(Ops):
         """Return the pieces of a learnt product."""
         names = [product.name for product in self._cell.products]
         if name not in names:
-            raise Untraceable(f"ops.product({name!r}): declare it; products has {names}")
+            raise UntraceableError(f"ops.product({name!r}): declare it; products has {names}")
         if name in self.operands:
-            raise Untraceable(f"ops.product({name!r}) is taken twice: declare a second product")
+            raise UntraceableError(
+                f"ops.product({name!r}) is taken twice: declare a second product"
+            )
         (node,) = self._single(operand, "ops.product")
         index = names.index(name)
         self.operands[name] = node
@@ -139,7 +141,9 @@ class TraceOps(Ops):
     def split(self, x: Symbol, parts: int) -> Sequence[Symbol]:
         """Return ``parts`` symbols of equally many pieces."""
         if parts < 1 or len(x.pieces) % parts:
-            raise Untraceable(f"an array of {len(x.pieces)} H units is not cut into {parts} parts")
+            raise UntraceableError(
+                f"an array of {len(x.pieces)} H units is not cut into {parts} parts"
+            )
         width = len(x.pieces) // parts
         cuts = (x.pieces[at : at + width] for at in range(0, len(x.pieces), width))
         return [Symbol(self._graph, cut) for cut in cuts]
@@ -162,7 +166,7 @@ class TraceOps(Ops):
     def _single(self, x: Symbol, where: str) -> tuple[Node, ...]:
         pieces = symbol(self._graph, x).pieces
         if len(pieces) != 1:
-            raise Untraceable(f"{where} takes an array of H units, not of {len(pieces)} H")
+            raise UntraceableError(f"{where} takes an array of H units, not of {len(pieces)} H")
         return pieces
 
     def _unary(self, op: str, x: Symbol | float) -> Symbol:
@@ -233,16 +237,23 @@ def trace(cell: Cell) -> Trace:
     states = [Symbol(graph, (graph.leaf("state", at),)) for at in range(len(cell.states))]
     own = [Symbol(graph, (graph.leaf("vector", name, "unit"),)) for name in cell.vectors]
     try:
-        results = step_of(cell)(ops, Symbol(graph, gates), tuple(states), tuple(own))
-        if not isinstance(results, tuple) or len(results) != len(cell.states):
-            got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
-            raise Untraceable(f"step must return a tuple of {', '.join(cell.states)}, not {got}")
-        new = tuple(ops._single(part, "a new state")[0] for part in results)  # noqa: SLF001
-        if missing := [each.name for each in cell.products if each.name not in ops.operands]:
-            raise Untraceable(f"products declares {missing}, which step never takes")
-    except Untraceable as error:
+        new = _called(cell, ops, Symbol(graph, gates), tuple(states), tuple(own))
+    except UntraceableError as error:
         raise UnsupportedError(f"cell {cell.name!r}: {error}{_line(error)}") from None
     return Trace(graph, new, tuple(ops.operands[each.name] for each in cell.products))
+
+
+def _called(
+    cell: Cell, ops: TraceOps, zx: Symbol, state: tuple[Symbol, ...], own: tuple[Symbol, ...]
+) -> tuple[Node, ...]:
+    results = step_of(cell)(ops, zx, state, own)
+    if not isinstance(results, tuple) or len(results) != len(cell.states):
+        got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
+        raise UntraceableError(f"step must return a tuple of {', '.join(cell.states)}, not {got}")
+    new = tuple(ops._single(part, "a new state")[0] for part in results)  # noqa: SLF001
+    if missing := [each.name for each in cell.products if each.name not in ops.operands]:
+        raise UntraceableError(f"products declares {missing}, which step never takes")
+    return new
 
 
 def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]:
@@ -258,7 +269,7 @@ def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]]
             return cell.step(ops, zx, zh, state)
 
         return old
-    named: Any = namedtuple  # the names are the cell's
+    named: Any = namedtuple  # noqa: PYI024 - the names are the cell's
     state_type, own_type = named("State", cell.states), named("Own", cell.vectors)
 
     def new(ops: Any, zx: Any, state: tuple[Any, ...], own: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -49,7 +49,7 @@ def it_declares_itself_sanely(cell: Cell) -> None:
 
 
 def step_can_be_traced(cell: Cell) -> None:
-    """``step`` uses nothing but its arguments, ``Ops`` and ``+ - * /``, and branches on no value."""
+    """``step`` uses only its arguments, ``Ops`` and ``+ - * /``, and branches on no value."""
     _no_error(lambda: derive(cell))
 
 
